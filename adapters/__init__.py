@@ -1,0 +1,1 @@
+"""One file per framework; nothing else imports them."""

@@ -1,0 +1,54 @@
+"""One library draws the initial weights of a network, for every framework."""
+
+from .axes import Fans, fans
+from .base import Initializer
+from .config import get_num_threads, set_num_threads, show_config
+from .initializers import (
+    constant,
+    glorot_normal,
+    glorot_uniform,
+    he_normal,
+    he_uniform,
+    kaiming_normal,
+    kaiming_uniform,
+    lecun_normal,
+    lecun_uniform,
+    normal,
+    ones,
+    truncated_normal,
+    uniform,
+    variance_scaling,
+    xavier_normal,
+    xavier_uniform,
+    zeros,
+)
+from .key import Key
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Fans",
+    "Initializer",
+    "Key",
+    "constant",
+    "fans",
+    "get_num_threads",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "normal",
+    "ones",
+    "set_num_threads",
+    "show_config",
+    "truncated_normal",
+    "uniform",
+    "variance_scaling",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]

@@ -1,0 +1,168 @@
+"""Axes: what each stored axis of a weight means to its layer, hence its fans and its canonical numbering."""
+
+import math
+import operator
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple, SupportsIndex
+
+__all__ = ["Fans", "fans"]
+
+Shape = int | Sequence[SupportsIndex]
+
+ALLOWED = "I (input), O (output), B (stack), another capital letter (receptive field), (n X), and one ..."
+ELLIPSIS = "..."
+_TOKEN = re.compile(r"\s*(?:(?P<word>[A-Z]|\.\.\.|\)|\(\s*(?P<count>\d+))|(?P<end>$)|(?P<bad>.))")
+
+# The canonical order of the positions: stacks, then receptive field, inputs, outputs; row-major.
+_ROLES = {"B": 0, "I": 2, "O": 3}
+_RECEPTIVE_FIELD = 1
+
+
+class Fans(NamedTuple):
+    """How many numbers feed one output (fan_in) and how many outputs one input feeds (fan_out)."""
+
+    fan_in: int
+    fan_out: int
+
+
+class Factor(NamedTuple):
+    """A piece of a stored axis: index `(i // step) % size` of that axis moves the position by `stride`."""
+
+    size: int
+    step: int
+    stride: int
+
+
+class Token(NamedTuple):
+    """One stored axis: the sizes of the stacks packed into it, outermost first, and its letter or '...'."""
+
+    packed: tuple[int, ...]
+    letter: str
+
+
+@lru_cache(maxsize=1024)
+def parse(axes: str) -> tuple[Token, ...]:
+    """The tokens of an axes string."""
+    if not isinstance(axes, str):
+        raise TypeError(f"axes must be a string such as 'OIHW' or '(3 O)I', got {axes!r}")
+    tokens: list[Token] = []
+    packed: list[int] = []  # the open parentheses
+    filled = 0  # how many of them already hold their token: they only wait to be closed
+    start = 0
+    while True:
+        match = _TOKEN.match(axes, start)
+        assert match is not None  # the last branch takes any character
+        word, start = match["word"], match.end()
+        if match["end"] is not None:
+            break
+        if match["bad"] is not None:
+            raise ValueError(f"axes {axes!r} has {match['bad']!r}; allowed are {ALLOWED}")
+        if word == ")":
+            if not filled:
+                raise ValueError(f"axes {axes!r} closes a parenthesis that holds no axis; write (n X), such as (3 O)")
+            packed.pop()
+            filled -= 1
+        elif filled:
+            raise ValueError(f"axes {axes!r} packs more than one axis in a parenthesis; write (n X), such as (3 O)")
+        elif match["count"] is not None:
+            packed.append(int(match["count"]))
+            if packed[-1] == 0:
+                raise ValueError(f"axes {axes!r} packs 0 kernels; n in (n X) must be at least 1")
+        else:
+            if packed and word == ELLIPSIS:
+                raise ValueError(f"axes {axes!r} packs '...', which may be any number of axes; write (n X)")
+            tokens.append(Token(tuple(packed), word))
+            filled = len(packed)
+    if packed:
+        raise ValueError(f"axes {axes!r} leaves a parenthesis open; write (n X), such as (3 O)")
+    if not tokens:
+        raise ValueError(f"axes {axes!r} is empty; allowed are {ALLOWED}")
+    letters = [token.letter for token in tokens]
+    for letter in letters:
+        if letter not in _ROLES and letters.count(letter) > 1:
+            raise ValueError(f"axes {axes!r} repeats {letter!r}; only I, O and B may repeat")
+    return tuple(tokens)
+
+
+def canonical_shape(shape: Shape) -> tuple[int, ...]:
+    """The shape as a tuple of Python ints, checked."""
+    try:
+        sizes = (operator.index(shape),) if isinstance(shape, SupportsIndex) else tuple(map(operator.index, shape))
+    except TypeError:
+        raise TypeError(f"shape must be an int or a sequence of ints, got {shape!r}") from None
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"shape {sizes} has a negative size")
+    if math.prod(sizes) >= 2**64:
+        raise ValueError(f"shape {sizes} has {math.prod(sizes)} weights; positions are numbered in 64 bits")
+    return sizes
+
+
+@lru_cache(maxsize=4096)
+def match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """The (role, size) factors of every stored axis; `axes=None` is "...IO", or "..." below two dimensions."""
+    if axes is None:
+        axes = "...IO" if len(shape) >= 2 else ELLIPSIS
+    tokens = list(parse(axes))
+    given, named = len(shape), len(tokens)
+    free = [k for k, token in enumerate(tokens) if token.letter == ELLIPSIS]
+    if free:
+        if given < named - 1:
+            raise ValueError(f"axes {axes!r} names at least {named - 1} axes, shape {shape} has {given}")
+        tokens[free[0] : free[0] + 1] = [Token((), ELLIPSIS)] * (given - named + 1)
+    elif given != named:
+        raise ValueError(f"axes {axes!r} names {named} axes, shape {shape} has {given}")
+    factors = []
+    for token, size in zip(tokens, shape, strict=True):
+        kernels = math.prod(token.packed)
+        if size % kernels:
+            raise ValueError(f"axes {axes!r} packs {kernels} kernels into an axis of size {size}, shape {shape}")
+        role = _ROLES.get(token.letter, _RECEPTIVE_FIELD)
+        factors.append((*((_ROLES["B"], n) for n in token.packed), (role, size // kernels)))
+    return tuple(factors)
+
+
+def fans(shape: Shape, axes: str | None = None) -> Fans:
+    """Compute fan_in and fan_out of a weight from what its axes mean.
+
+    >>> fans((784, 128))  # the default axes are "...IO": Keras, JAX, TensorFlow
+    Fans(fan_in=784, fan_out=128)
+    >>> fans((64, 32, 3, 3), "OIHW")  # a PyTorch convolution
+    Fans(fan_in=288, fan_out=576)
+    >>> fans((192, 64), "(3 O)I")  # packed query, key and value
+    Fans(fan_in=64, fan_out=64)
+
+    `shape` is an int or a sequence of ints. A weight of fewer than two axes, with no `axes` given, is all receptive
+    field: its fans are its size, as in Keras. Raises ValueError where axes and shape do not fit.
+    """
+    sizes = [factor for axis in match(canonical_shape(shape), axes) for factor in axis]
+    field = math.prod(size for role, size in sizes if role == _RECEPTIVE_FIELD)
+    return Fans(
+        field * math.prod(size for role, size in sizes if role == _ROLES["I"]),
+        field * math.prod(size for role, size in sizes if role == _ROLES["O"]),
+    )
+
+
+@lru_cache(maxsize=4096)
+def numbering(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[Factor, ...], ...]:
+    """How the canonical position of a weight follows from its stored index: the factors of every stored axis.
+
+    position(i_0, i_1, ...) = sum over the axes a and their factors f of ((i_a // f.step) % f.size) * f.stride
+    """
+    factors = match(shape, axes)
+    order = sorted(
+        (role, axis, part, size) for axis, parts in enumerate(factors) for part, (role, size) in enumerate(parts)
+    )
+    strides: dict[tuple[int, int], int] = {}
+    stride = 1
+    for _, axis, part, size in reversed(order):
+        strides[axis, part] = stride
+        stride *= size
+    return tuple(
+        tuple(
+            Factor(size, math.prod(inner for _, inner in parts[part + 1 :]), strides[axis, part])
+            for part, (_, size) in enumerate(parts)
+        )
+        for axis, parts in enumerate(factors)
+    )

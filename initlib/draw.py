@@ -1,0 +1,154 @@
+"""Draw: fill memory with the weights at the positions of a box, by the kernel or by the reference."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from . import config, stream
+from .runs import Part, Runs, runs
+from .stream import Law
+
+__all__ = ["bits", "block", "fill"]
+
+DTYPES = ("uint32", "float32", "float64", "float16", "bfloat16")  # in the kernel's order
+WORDS = Law(None, 0, 0, 0.0, 0.0, "uint32")  # the bare words
+CHUNK = 2**18  # weights between two looks at Ctrl-C, and the least that a second thread is started for
+
+_NUMPY = stream.NumPyOps()
+_TABLE = stream.COLUMNS
+_UNSIGNED = {2: np.uint16, 4: np.uint32, 8: np.uint64}
+
+
+def fill(
+    out: NDArray[Any],
+    law: Law,
+    key: int,
+    shape: tuple[int, ...],
+    axes: str | None = None,
+    box: tuple[Part, ...] | None = None,
+) -> None:
+    """Fill `out`, of the law's dtype and the box's shape, with that box of the weight (None: all of it)."""
+    if out.size == 0:
+        return
+    if out.flags.c_contiguous and out.flags.aligned:
+        memory, flat = None, out.reshape(-1)
+    else:
+        memory, flat = _flatten(out)
+    flat = flat.view(_UNSIGNED[out.itemsize])
+    for part in runs(shape, axes, box, memory):
+        if config.kernel is not None:
+            _fill_by_kernel(flat, law, key, part)
+        else:
+            _fill_by_reference(flat.view(out.dtype), law, key, part)
+
+
+def _flatten(out: NDArray[Any]) -> tuple[tuple[int, ...], NDArray[Any]]:
+    """The strides of an array in items, and one axis over all the memory that it spans."""
+    steps = [stride if size > 1 else 0 for size, stride in zip(out.shape, out.strides, strict=True)]
+    if not out.flags.aligned or any(step % out.itemsize for step in steps):
+        raise ValueError(f"out of strides {out.strides} is not aligned to its items of {out.itemsize} bytes")
+    memory = tuple(step // out.itemsize for step in steps)
+    span = 1
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(memory, out.shape, strict=True)):
+        if size > 1 and stride < span:
+            raise ValueError(f"out of shape {out.shape} and strides {out.strides} overlaps itself")
+        span += stride * (size - 1)
+    first = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in memory)]
+    return memory, as_strided(first, (span,), (out.itemsize,))
+
+
+def _fill_by_kernel(flat: NDArray[Any], law: Law, key: int, part: Runs) -> None:
+    lo, width = law.window or (0, 0)
+    numbers = (int(law.window is not None), lo, width, law.low, law.high, law.scale, law.mean)
+    where = (part.bases, part.offsets, part.row, part.block, part.step, part.stride, part.pattern, part.scatter)
+    dtype = DTYPES.index(law.dtype)
+
+    kernel = config.kernel
+    assert kernel is not None
+
+    def work(first: int, last: int) -> None:
+        kernel.fill(config.path, flat, dtype, key, numbers, _TABLE, where, first, last)
+
+    total = part.row * len(part.bases)
+    if total < 2 * CHUNK:
+        work(0, part.blocks)
+    else:
+        _share(
+            work, part.blocks, max(1, CHUNK // min(part.block, part.row)), min(config.get_num_threads(), total // CHUNK)
+        )
+
+
+def _share(work: Callable[[int, int], None], blocks: int, chunk: int, threads: int) -> None:
+    """Do `work(first, last)` for all blocks, a chunk at a time, on this thread and others; stop at an exception."""
+    starts = itertools.count(0, chunk)
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            for first in starts:
+                if first >= blocks or errors:
+                    break
+                work(first, min(first + chunk, blocks))
+        except BaseException as error:
+            errors.append(error)
+
+    helpers = [threading.Thread(target=run) for _ in range(threads - 1)]
+    try:
+        for helper in helpers:
+            helper.start()
+        run()
+        for helper in helpers:
+            helper.join()
+    except BaseException as error:  # Ctrl-C while waiting
+        errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _fill_by_reference(flat: NDArray[Any], law: Law, key: int, part: Runs) -> None:
+    words = _words(key)
+    per_row = -(-part.row // part.block)
+    pattern = np.arange(min(part.block, part.row), dtype=np.uint64) if part.pattern is None else part.pattern
+    for row, number in np.ndindex(len(part.bases), per_row):
+        count = min(part.block, part.row - number * part.block)
+        base = (int(part.bases[row]) + number * part.step) % 2**64
+        position = pattern[:count] + np.array([base], np.uint64)
+        high, low = (position >> 32).astype(np.uint32).view(np.int32), position.astype(np.uint32).view(np.int32)
+        if law.dtype == "uint32":
+            values = stream.words(words, high, low).view(np.uint32)
+        else:
+            with np.errstate(over="ignore"):  # a scale too large for the dtype gives infinity, as in the kernel
+                values = stream.weights(law, words, high, low, _NUMPY)
+        start = int(part.offsets[row]) + number * part.stride
+        if part.scatter is None:
+            flat[start : start + count] = values
+        else:
+            flat[start + part.scatter[:count]] = values
+
+
+def _words(number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The high and low words of a 64-bit number, for `stream`."""
+    return (
+        np.array([stream.int32(number >> 32)], np.int32),
+        np.array([stream.int32(number)], np.int32),
+    )
+
+
+def bits(shape: tuple[int, ...], key: int) -> NDArray[np.uint32]:
+    """The words of the positions of a shape, row-major."""
+    out = np.empty(shape, np.uint32)
+    fill(out, WORDS, key, shape)
+    return out
+
+
+def block(key: int, counter: int) -> int:
+    """Threefry-2x32 of a 64-bit counter under a 64-bit key, as 64 bits."""
+    if config.kernel is not None:
+        return int(config.kernel.block(key, counter))
+    x0, x1 = stream.threefry(_words(key), *_words(counter))
+    return int(x0.view(np.uint32)[0]) << 32 | int(x1.view(np.uint32)[0])

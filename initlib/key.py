@@ -1,0 +1,93 @@
+"""Key: the identity of a random stream, from a seed and then names."""
+
+import hashlib
+import operator
+import secrets
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import draw
+from .axes import Shape, canonical_shape
+
+__all__ = ["Key"]
+
+
+def _uint64(value: SupportsIndex, argument: str, allowed: str = "an int") -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{argument} must be {allowed}, got {value!r}") from None
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{argument} must be {allowed}, got {value!r}")
+    if not 0 <= number < 2**64:
+        raise ValueError(f"{argument} must be at least 0 and below 2**64, got {number}")
+    return number
+
+
+@dataclass(frozen=True)
+class Key:
+    """A random stream's identity: 64 bits, read as the two words (seed >> 32, seed & 0xffffffff).
+
+    >>> Key(0).fold_in("conv1")
+    Key(seed=7942792004399299439)
+    >>> Key(0).fold_in("conv1") == Key(0).fold_in("conv2")
+    False
+
+    For seeds below 2**32 this is `jax.random.key(seed)`, and `fold_in` of an int below 2**32 is `jax.random.fold_in`.
+    Raises TypeError or ValueError unless 0 <= seed < 2**64.
+    """
+
+    seed: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", _uint64(self.seed, "seed"))
+
+    @property
+    def words(self) -> tuple[int, int]:
+        """The two 32-bit words, high first."""
+        return self.seed >> 32, self.seed & 0xFFFFFFFF
+
+    def fold_in(self, data: str | SupportsIndex) -> "Key":
+        """The key of a stream of its own, for a name or an int: Threefry-2x32 of it under this key.
+
+        >>> Key(0).fold_in(1)
+        Key(seed=3989946895414531357)
+
+        A name counts as the first eight bytes, big-endian, of the SHA-256 of its UTF-8.
+        """
+        if isinstance(data, str):
+            number = int.from_bytes(hashlib.sha256(data.encode()).digest()[:8], "big")
+        else:
+            number = _uint64(data, "data")
+        return Key(draw.block(self.seed, number))
+
+    def bits(self, shape: Shape) -> NDArray[np.uint32]:
+        """The stream's words, one 32-bit word a position, in row-major order.
+
+        >>> Key(0).bits(3)
+        array([4070199207, 4202968722, 1427181096], dtype=uint32)
+
+        For seeds below 2**32 these are `jax.random.bits(jax.random.key(seed), shape, "uint32")`
+        (Threefry-2x32, 20 rounds: Salmon et al. 2011, Random123).
+        """
+        return draw.bits(canonical_shape(shape), self.seed)
+
+
+def as_key(seed: Any, name: str | None = None) -> Key:
+    """The key that a `seed=` and a `name=` argument stand for."""
+    if seed is None:
+        key = Key(secrets.randbits(64))
+    elif isinstance(seed, Key):
+        key = seed
+    elif isinstance(seed, np.random.Generator):
+        key = Key(int(seed.integers(2**64, dtype=np.uint64)))
+    else:
+        key = Key(_uint64(seed, "seed", "an int, a Key, a numpy.random.Generator or None"))
+    if name is None:
+        return key
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {name!r}")
+    return key.fold_in(name)
