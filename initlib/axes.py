@@ -3,7 +3,7 @@
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple, SupportsIndex
 
@@ -45,8 +45,6 @@ class Token(NamedTuple):
 @lru_cache(maxsize=1024)
 def parse(axes: str) -> tuple[Token, ...]:
     """The tokens of an axes string."""
-    if not isinstance(axes, str):
-        raise TypeError(f"axes must be a string such as 'OIHW' or '(3 O)I', got {axes!r}")
     tokens: list[Token] = []
     packed: list[int] = []  # the open parentheses
     filled = 0  # how many of them already hold their token: they only wait to be closed
@@ -89,7 +87,7 @@ def parse(axes: str) -> tuple[Token, ...]:
 def canonical_shape(shape: Shape) -> tuple[int, ...]:
     """The shape as a tuple of Python ints, checked."""
     try:
-        sizes = (operator.index(shape),) if isinstance(shape, SupportsIndex) else tuple(map(operator.index, shape))
+        sizes = tuple(map(operator.index, shape if isinstance(shape, Iterable) else (shape,)))
     except TypeError:
         raise TypeError(f"shape must be an int or a sequence of ints, got {shape!r}") from None
     if any(size < 0 for size in sizes):
@@ -99,9 +97,15 @@ def canonical_shape(shape: Shape) -> tuple[int, ...]:
     return sizes
 
 
-@lru_cache(maxsize=4096)
 def match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, int], ...], ...]:
     """The (role, size) factors of every stored axis; `axes=None` is "...IO", or "..." below two dimensions."""
+    if axes is not None and not isinstance(axes, str):
+        raise TypeError(f"axes must be a string such as 'OIHW' or '(3 O)I', got {axes!r}")
+    return _match(shape, axes)
+
+
+@lru_cache(maxsize=4096)
+def _match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, int], ...], ...]:
     if axes is None:
         axes = "...IO" if len(shape) >= 2 else ELLIPSIS
     tokens = list(parse(axes))

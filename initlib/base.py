@@ -121,6 +121,7 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
         raise ValueError(f"out has dtype {out.dtype}, the draw has {dtype}")
     if not out.flags.writeable:
         raise ValueError("out is read-only")
+    draw.item_strides(out)
 
 
 def real(value: Any, argument: str) -> float:

@@ -13,7 +13,7 @@ from . import config, stream
 from .runs import Part, Runs, runs
 from .stream import Law
 
-__all__ = ["bits", "block", "fill"]
+__all__ = ["bits", "block", "fill", "item_strides"]
 
 DTYPES = ("uint32", "float32", "float64", "float16", "bfloat16")  # in the kernel's order
 WORDS = Law(None, 0, 0, 0.0, 0.0, "uint32")  # the bare words
@@ -38,7 +38,9 @@ def fill(
     if out.flags.c_contiguous and out.flags.aligned:
         memory, flat = None, out.reshape(-1)
     else:
-        memory, flat = _flatten(out)
+        memory, span = item_strides(out)
+        lowest = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in memory)]
+        flat = as_strided(lowest, (span,), (out.itemsize,))
     flat = flat.view(_UNSIGNED[out.itemsize])
     for part in runs(shape, axes, box, memory):
         if config.kernel is not None:
@@ -47,8 +49,8 @@ def fill(
             _fill_by_reference(flat.view(out.dtype), law, key, part)
 
 
-def _flatten(out: NDArray[Any]) -> tuple[tuple[int, ...], NDArray[Any]]:
-    """The strides of an array in items, and one axis over all the memory that it spans."""
+def item_strides(out: NDArray[Any]) -> tuple[tuple[int, ...], int]:
+    """The strides of an array in items, and how many items it spans; an error where it cannot be filled."""
     steps = [stride if size > 1 else 0 for size, stride in zip(out.shape, out.strides, strict=True)]
     if not out.flags.aligned or any(step % out.itemsize for step in steps):
         raise ValueError(f"out of strides {out.strides} is not aligned to its items of {out.itemsize} bytes")
@@ -58,8 +60,7 @@ def _flatten(out: NDArray[Any]) -> tuple[tuple[int, ...], NDArray[Any]]:
         if size > 1 and stride < span:
             raise ValueError(f"out of shape {out.shape} and strides {out.strides} overlaps itself")
         span += stride * (size - 1)
-    first = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in memory)]
-    return memory, as_strided(first, (span,), (out.itemsize,))
+    return memory, span
 
 
 def _fill_by_kernel(flat: NDArray[Any], law: Law, key: int, part: Runs) -> None:
@@ -104,8 +105,11 @@ def _share(work: Callable[[int, int], None], blocks: int, chunk: int, threads: i
         run()
         for helper in helpers:
             helper.join()
-    except BaseException as error:  # Ctrl-C while waiting
+    except BaseException as error:  # Ctrl-C between the chunks
         errors.append(error)
+        for helper in helpers:
+            if helper.ident is not None:
+                helper.join()
     if errors:
         raise errors[0]
 

@@ -1,0 +1,142 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from initlib import Fans, fans, he_normal
+from initlib.axes import numbering
+
+# What the weight is, its shape, its axes, and its fans worked out by hand.
+WEIGHTS = [
+    ("Keras and JAX dense", (784, 128), "IO", (784, 128)),
+    ("Keras and JAX dense, by default", (784, 128), None, (784, 128)),
+    ("PyTorch linear", (128, 784), "OI", (784, 128)),
+    ("PyTorch convolution", (64, 32, 3, 3), "OIHW", (288, 576)),
+    ("PyTorch convolution, with spaces", (64, 32, 3, 3), " O I  H W ", (288, 576)),
+    ("PyTorch depthwise convolution", (32, 1, 3, 3), "(32 O)IHW", (9, 9)),
+    ("PyTorch transposed convolution", (32, 64, 3, 3), "IOHW", (288, 576)),
+    ("Keras convolution, by default", (3, 3, 32, 64), None, (288, 576)),
+    ("Keras transposed convolution", (3, 3, 64, 32), "HWOI", (288, 576)),
+    ("Keras depthwise convolution", (3, 3, 32, 2), "HWBO", (9, 18)),
+    ("packed query, key and value", (192, 64), "(3 O)I", (64, 64)),
+    ("LSTM weight_ih", (4 * 7, 5), "(4 O)I", (5, 7)),
+    ("attention, embed to heads", (512, 8, 64), "IOO", (512, 512)),
+    ("experts", (4, 16, 32), "BIO", (16, 32)),
+    ("packed twice", (2 * 3 * 5, 7), "(2 (3 O))I", (7, 5)),
+    ("any number of positions", (2, 3, 4, 5, 6), "OI...", (360, 240)),
+    ("no positions", (5, 6), "OI...", (6, 5)),
+    ("a bias", (7,), None, (7, 7)),
+    ("a scalar", (), None, (1, 1)),
+    ("empty", (0, 5), None, (0, 5)),
+]
+
+
+@pytest.mark.parametrize(("shape", "axes", "expected"), [row[1:] for row in WEIGHTS], ids=[row[0] for row in WEIGHTS])
+def test_fans(shape, axes, expected):
+    assert fans(shape, axes) == Fans(*expected)
+
+
+def test_shape_may_be_an_int_or_a_list():
+    assert fans(7) == fans([7]) == fans(np.array([7])) == (7, 7)
+
+
+BAD_AXES = [
+    ("", "is empty"),
+    ("  ", "is empty"),
+    ("IoHW", "has 'o'; allowed are I"),
+    ("I2", "has '2'"),
+    ("I..O", "has '.'"),
+    ("...I...", "repeats '...'"),
+    ("OIHH", "repeats 'H'"),
+    ("(3 O", "leaves a parenthesis open"),
+    ("3 O)", "has '3'"),
+    ("O)", "closes a parenthesis that holds no axis"),
+    ("()", "has '('"),
+    ("(3)", "closes a parenthesis that holds no axis"),
+    ("(0 O)I", "packs 0 kernels"),
+    ("(-3 O)I", "has '('"),
+    ("(3 OI)", "packs more than one axis"),
+    ("(3 ...)I", "packs '...'"),
+]
+
+
+@pytest.mark.parametrize(("axes", "message"), BAD_AXES)
+def test_bad_axes_are_named(axes, message):
+    with pytest.raises(ValueError) as error:
+        fans((6, 6), axes)
+    assert message in str(error.value)
+    assert repr(axes) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "message"),
+    [
+        ((64, 32, 3, 3), "OIH", "axes 'OIH' names 3 axes, shape (64, 32, 3, 3) has 4"),
+        ((64, 32), "OIH", "axes 'OIH' names 3 axes, shape (64, 32) has 2"),
+        ((64,), "OI...", "axes 'OI...' names at least 2 axes, shape (64,) has 1"),
+        ((64, 5), "(3 O)I", "axes '(3 O)I' packs 3 kernels into an axis of size 64, shape (64, 5)"),
+        ((-1, 5), None, "shape (-1, 5) has a negative size"),
+        ((2**40, 2**24), None, "numbered in 64 bits"),
+    ],
+)
+def test_axes_that_do_not_fit_the_shape(shape, axes, message):
+    with pytest.raises(ValueError) as error:
+        he_normal(shape, axes=axes, index=(0,) * len(shape))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [2.0, (2.0, 3), "23", None, ("2", 3)])
+def test_shape_of_a_wrong_type(shape):
+    with pytest.raises(TypeError, match="shape must be an int or a sequence of ints"):
+        fans(shape)
+
+
+@pytest.mark.parametrize("axes", [5, ("I", "O"), b"IO", ["I", "O"]])
+def test_axes_of_a_wrong_type(axes):
+    with pytest.raises(TypeError, match="axes must be a string"):
+        fans((2, 3), axes)
+
+
+def positions(shape, axes):
+    """The canonical position of every stored index."""
+    total = np.zeros(shape, np.int64)
+    for axis, factors in enumerate(numbering(shape, axes)):
+        index = np.arange(shape[axis]).reshape([-1 if k == axis else 1 for k in range(len(shape))])
+        for size, step, stride in factors:
+            total = total + index // step % size * stride
+    return total
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "split", "order"),
+    [
+        ((5, 4), "OI", (5, 4), (1, 0)),
+        ((4, 3, 2, 5), "OIHW", (4, 3, 2, 5), (2, 3, 1, 0)),
+        ((2, 5, 4, 3), "HWOI", (2, 5, 4, 3), (0, 1, 3, 2)),
+        ((12, 5), "(3 O)I", (3, 4, 5), (0, 2, 1)),
+        ((5, 12), "I(3 O)", (5, 3, 4), (1, 0, 2)),
+        ((4, 3, 2), "OBI", (4, 3, 2), (1, 2, 0)),
+        ((2, 3, 4), "OOI", (2, 3, 4), (2, 0, 1)),
+        ((12, 5), "(2 (3 O))I", (2, 3, 2, 5), (0, 1, 3, 2)),
+        ((3, 4, 5, 6), "HIWO", (3, 4, 5, 6), (0, 2, 1, 3)),
+    ],
+)
+def test_canonical_order_is_stacks_field_inputs_outputs(shape, axes, split, order):
+    """Row-major numbers over the axes in `order` (the packed ones split), put back into storage."""
+    canonical = np.arange(math.prod(shape)).reshape([split[axis] for axis in order])
+    stored = canonical.transpose(np.argsort(order)).reshape(shape)
+    assert (positions(shape, axes) == stored).all()
+
+
+@given(st.lists(st.tuples(st.sampled_from("BIO"), st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=4))
+def test_numbering_is_a_permutation(axes):
+    shape = tuple(n * size for _, n, size in axes)
+    found = positions(shape, "".join(f"({n} {letter})" for letter, n, _ in axes))
+    assert sorted(found.ravel()) == list(range(math.prod(shape)))
+
+
+@given(st.lists(st.integers(0, 4), max_size=5))
+def test_default_axes_number_in_stored_order(shape):
+    assert (positions(tuple(shape), None).ravel() == np.arange(math.prod(shape))).all()

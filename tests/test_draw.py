@@ -1,0 +1,286 @@
+"""Boxes, memory and threads: every way to draw gives the weights of the whole."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from initlib import config, draw, get_num_threads, glorot_uniform, he_normal, normal, ones, set_num_threads, uniform
+
+DTYPES = ["float16", "bfloat16", "float32", "float64"]
+
+
+def bits(array):
+    return array.view({2: np.uint16, 4: np.uint32, 8: np.uint64}[array.itemsize])
+
+
+@st.composite
+def weights(draw):
+    """A shape, its axes, and an index of it."""
+    axes = draw(st.lists(st.tuples(st.sampled_from("BIOIO"), st.integers(1, 3), st.integers(0, 20)), max_size=4))
+    shape = tuple(n * size for _, n, size in axes)
+    string = "".join(letter if n == 1 else f"({n} {letter})" for letter, n, _ in axes) or None
+    entries = []
+    for size in shape:
+        ends = st.none() | st.integers(-size - 2, size + 2)
+        step = st.none() | st.sampled_from([1, 2, 3, 7, -1, -2, -5])
+        entry = st.builds(slice, ends, ends, step)
+        entries.append(draw(entry | st.integers(-size, size - 1) if size else entry))
+    return shape, string, tuple(entries)
+
+
+@pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "reference"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_box_equals_the_box_of_the_whole(kernel, dtype, monkeypatch):
+    if not kernel:
+        monkeypatch.setattr(config, "kernel", None)
+
+    @given(weights(), st.integers(0, 2**64 - 1))
+    def check(weight, seed):
+        shape, axes, index = weight
+        whole = uniform(-1, 1)(shape, dtype, axes=axes, seed=seed)
+        box = uniform(-1, 1)(shape, dtype, axes=axes, seed=seed, index=index)
+        assert box.shape == whole[index].shape
+        assert np.array_equal(bits(box), bits(whole[index].reshape(box.shape)))
+
+    check()
+
+
+@pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "reference"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_any_memory_is_filled(kernel, dtype, monkeypatch):
+    """Transposed, sliced and reversed memory; and nothing beside it is touched."""
+    if not kernel:
+        monkeypatch.setattr(config, "kernel", None)
+
+    @given(weights(), st.data())
+    def check(weight, data):
+        shape, axes, index = weight
+        expected = normal()(shape, dtype, axes=axes, seed=5, index=index)
+        order = data.draw(st.permutations(range(expected.ndim)))
+        steps = [data.draw(st.sampled_from([1, 2, -1, -3])) for _ in order]
+        room = np.full([expected.shape[k] * 3 + 1 for k in order], 7, expected.dtype).transpose(np.argsort(order))
+        where = tuple(
+            slice(None, size * step, step) if step > 0 else slice(size * -step, 0, step)
+            for size, step in zip(expected.shape, steps, strict=True)
+        )
+        out = room[(*where, ...)]
+        assert out.shape == expected.shape
+        assert normal()(shape, dtype, axes=axes, seed=5, index=index, out=out) is out
+        assert np.array_equal(bits(out), bits(expected.reshape(out.shape)))
+        out[...] = 7
+        assert (room == 7).all()
+
+    check()
+
+
+@pytest.mark.parametrize("axes", ["IO", "OI", "(8 O)I"])
+def test_threads_do_not_change_the_weights(axes):
+    before = get_num_threads()
+    drawn = []
+    try:
+        for threads in (1, 2, 3, 16):
+            set_num_threads(threads)
+            assert get_num_threads() == threads
+            drawn.append(he_normal((2048, 1111), seed=9, axes=axes))
+    finally:
+        set_num_threads(before)
+    for other in drawn[1:]:
+        assert np.array_equal(bits(drawn[0]), bits(other))
+    corner = he_normal((2048, 1111), seed=9, axes=axes, index=(slice(-3, None), slice(-5, None)))
+    assert np.array_equal(drawn[0][-3:, -5:], corner)
+
+
+def test_a_storage_is_a_transpose():
+    keras = he_normal((3, 3, 32, 64), seed=4)
+    assert np.array_equal(he_normal((64, 32, 3, 3), axes="OIHW", seed=4), keras.transpose(3, 2, 0, 1))
+    assert np.array_equal(he_normal((64, 3, 3, 32), axes="OHWI", seed=4), keras.transpose(3, 0, 1, 2))
+    dense = glorot_uniform((784, 128), seed=4)
+    assert np.array_equal(glorot_uniform((128, 784), axes="OI", seed=4), dense.T)
+    packed = he_normal((3, 64, 50), axes="BOI", seed=4)
+    assert np.array_equal(he_normal((192, 50), axes="(3 O)I", seed=4), packed.reshape(192, 50))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((2**40, 2**20), None), ((2**20, 2**40), "OI"), ((2**31, 2**32), "OI"), ((3 * 2**40, 5), "(3 O)I")],
+)
+def test_a_weight_that_fits_no_memory(shape, axes):
+    """The kernel and the reference agree at its far corner; transposed storage too."""
+    index = (slice(-20, None, 3), slice(-300, None, 7))
+    kernel = he_normal(shape, seed=1, axes=axes, index=index)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "kernel", None)
+        assert np.array_equal(he_normal(shape, seed=1, axes=axes, index=index), kernel)
+    if axes == "OI":
+        turned = he_normal(shape[::-1], seed=1, index=index[::-1])
+        assert np.array_equal(turned.T, kernel)
+
+
+def test_a_memmap_is_filled(tmp_path):
+    out = np.memmap(tmp_path / "weight.bin", np.float32, "w+", shape=(300, 70))
+    assert he_normal((300, 70), seed=1, out=out) is out
+    out.flush()
+    stored = np.fromfile(tmp_path / "weight.bin", np.float32).reshape(300, 70)
+    assert np.array_equal(stored, he_normal((300, 70), seed=1))
+
+
+def read_only():
+    out = np.zeros((4, 6), np.float32)
+    out.flags.writeable = False
+    return out
+
+
+@pytest.mark.parametrize("initializer", [he_normal, ones], ids=["he_normal", "ones"])
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        ([[0.0]], TypeError, "out must be a numpy.ndarray, got list"),
+        (np.zeros((6, 4), np.float32), ValueError, "out has shape (6, 4), the draw has (4, 6)"),
+        (np.zeros((4, 6), np.float64), ValueError, "out has dtype float64, the draw has float32"),
+        (np.zeros((4, 6), ">f4"), ValueError, "out has dtype >f4, the draw has float32"),
+        (read_only(), ValueError, "out is read-only"),
+        (np.lib.stride_tricks.as_strided(np.zeros(9, np.float32), (4, 6), (4, 4)), ValueError, "overlaps itself"),
+        (np.lib.stride_tricks.as_strided(np.zeros(9, np.float32), (4, 6), (0, 4)), ValueError, "overlaps itself"),
+        (np.zeros(97, np.uint8)[1:].view(np.float32).reshape(4, 6), ValueError, "is not aligned"),
+        (np.zeros((4, 6), [("w", "f4"), ("x", "i2")])["w"], ValueError, "is not aligned"),
+    ],
+)
+def test_out_that_does_not_do_is_refused_untouched(initializer, out, error, message):
+    before = np.array(out, copy=True)
+    with pytest.raises(error) as raised:
+        initializer((4, 6), seed=0, out=out)
+    assert message in str(raised.value)
+    assert np.array_equal(before, np.array(out))
+
+
+@pytest.mark.parametrize(
+    ("index", "error", "message"),
+    [
+        ((0, 0, 0), ValueError, "names 3 axes, shape (4, 6) has 2"),
+        ((4,), ValueError, "index 4 is outside axis 0 of shape (4, 6)"),
+        ((0, -7), ValueError, "index -7 is outside axis 1 of shape (4, 6)"),
+        (1.5, TypeError, "index must be an int, a slice, ... or a tuple of them, got 1.5"),
+        ((slice(0.5, 2),), TypeError, "slices of ints"),
+        ([0, 1], TypeError, "index must be an int"),
+        (np.array([0, 1]), TypeError, "index must be an int"),
+        ((None, 0), TypeError, "index must be an int"),
+        (True, TypeError, "index must be an int"),
+        ((..., ...), TypeError, "index must be an int"),
+        ((slice(None, None, 0),), ValueError, "zero"),
+    ],
+)
+def test_index_that_does_not_do(index, error, message):
+    with pytest.raises(error) as raised:
+        he_normal((4, 6), seed=0, index=index)
+    assert message in str(raised.value)
+
+
+def test_index_with_an_ellipsis():
+    whole = he_normal((4, 3, 5), seed=0)
+    for index in [..., (..., 2), (1, ...), (slice(1, 3), ..., -1), ()]:
+        assert np.array_equal(he_normal((4, 3, 5), seed=0, index=index), whole[index])
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2"])
+def test_threads_that_do_not_do(threads):
+    before = get_num_threads()
+    with pytest.raises((TypeError, ValueError), match="threads must be"):
+        set_num_threads(threads)
+    assert get_num_threads() == before
+
+
+def test_the_kernel_refuses_runs_outside_the_memory():
+    if config.kernel is None:
+        pytest.skip("the kernel was not compiled")
+    out = np.zeros(100, np.uint32)
+    numbers = (0, 0, 0, 0, 0, 0.0, 0.0)
+    zero = np.zeros(1, np.uint64), np.zeros(1, np.int64)
+    fit = (*zero, 100, 50, 50, 50, None, None)
+    config.kernel.fill(0, out, 0, 0, numbers, draw._TABLE, fit, 0, 2)
+    assert out.any()
+    low = np.array([-1], np.int64)
+    for where, first, last in [
+        ((*zero, 101, 50, 50, 50, None, None), 0, 2),
+        ((zero[0], low, 100, 50, 50, 50, None, None), 0, 2),
+        ((*zero, 100, 50, 50, 51, None, None), 0, 2),
+        ((*zero, 100, 50, 50, 50, np.zeros(49, np.uint32), None), 0, 2),
+        ((*zero, 50, 50, 50, 50, None, np.full(50, 100)), 0, 1),
+        (fit, 0, 3),
+        (fit, -1, 1),
+    ]:
+        with pytest.raises(ValueError, match="do not fit the memory"):
+            config.kernel.fill(0, out, 0, 0, numbers, draw._TABLE, where, first, last)
+    with pytest.raises(ValueError, match="items of 8 bytes"):
+        config.kernel.fill(0, out.view(np.uint64), 0, 0, numbers, draw._TABLE, fit, 0, 2)
+    with pytest.raises((ValueError, BufferError)):
+        config.kernel.fill(0, out[::2], 0, 0, numbers, draw._TABLE, fit, 0, 1)
+
+
+def test_an_error_in_a_thread_reaches_the_caller():
+    def work(first, last):
+        if first == 3:
+            raise MemoryError("block 3")
+
+    with pytest.raises(MemoryError, match="block 3"):
+        draw._share(work, 1000, 1, 4)
+
+
+def test_all_blocks_are_shared_out_once():
+    done = []
+    lock = threading.Lock()
+
+    def work(first, last):
+        with lock:
+            done.extend(range(first, last))
+
+    draw._share(work, 1001, 7, 5)
+    assert sorted(done) == list(range(1001))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("kernel", ["", "0"])
+def test_ctrl_c_ends_a_large_draw(kernel):
+    """The draw would take hours; after Ctrl-C nothing runs on."""
+    program = """
+import threading
+from initlib import draw, he_normal
+import numpy as np
+
+out = np.empty(2**20, np.float32)
+law = he_normal.law((2**40,), None, "float32")
+
+class Endless:
+    bases, offsets = np.zeros(2**24, np.uint64), np.zeros(2**24, np.int64)
+    row = block = 2**20
+    step, stride, pattern, scatter, blocks = 0, 0, None, None, 2**24
+
+print("drawing", flush=True)
+try:
+    if draw.config.kernel is not None:
+        draw._fill_by_kernel(out.view(np.uint32), law, 0, Endless)
+    else:
+        draw._fill_by_reference(out, law, 0, Endless)
+except KeyboardInterrupt:
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(10)
+    print("stopped", threading.active_count(), flush=True)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **({"INITLIB_KERNEL": kernel} if kernel else {})},
+    )
+    assert process.stdout.readline() == "drawing\n"
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert out == "stopped 1\n"
+    assert process.returncode == 0

@@ -1,0 +1,100 @@
+import hashlib
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from initlib import Key, he_normal
+from initlib.key import as_key
+
+SEEDS = st.integers(0, 2**64 - 1)
+
+# Known answers of Random123 (tests/kat_vectors, "threefry2x32 20"): key, counter, output.
+THREEFRY = [
+    (0x0000000000000000, 0x0000000000000000, 0x6B20015999BA4EFE),
+    (0xFFFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF, 0x1CB996FCBB002BE7),
+    (0x13198A2E03707344, 0x243F6A8885A308D3, 0xC4923A9C483DF7A0),
+]
+
+
+@pytest.mark.parametrize(("key", "counter", "output"), THREEFRY)
+def test_known_answers_of_threefry(key, counter, output):
+    assert Key(key).fold_in(counter) == Key(output)
+
+
+@pytest.mark.usefixtures("reference")
+@pytest.mark.parametrize(("key", "counter", "output"), THREEFRY)
+def test_known_answers_of_the_reference(key, counter, output):
+    assert Key(key).fold_in(counter) == Key(output)
+
+
+def test_words_are_high_first():
+    assert Key(0x0123456789ABCDEF).words == (0x01234567, 0x89ABCDEF)
+
+
+@pytest.mark.parametrize("name", ["conv1", "größe", ""])
+def test_a_name_counts_as_its_sha256(name):
+    head = hashlib.sha256(name.encode()).digest()[:8]
+    assert Key(3).fold_in(name) == Key(3).fold_in(int.from_bytes(head, "big"))
+
+
+@given(SEEDS, SEEDS)
+def test_a_key_is_a_value(seed, data):
+    key = Key(seed)
+    assert key == Key(np.uint64(seed))
+    assert hash(key) == hash(Key(seed))
+    assert repr(key) == f"Key(seed={seed})"
+    assert pickle.loads(pickle.dumps(key)) == key
+    assert key.fold_in(data) == key.fold_in(np.uint64(data))
+    assert key.fold_in(data) != key
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (0,), (3, 4), (2, 0, 3), (2, 3, 4), (2, 1, 3, 2)])
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_bits_equal_jax(shape, seed):
+    jax = pytest.importorskip("jax")
+    bits = Key(seed).bits(shape)
+    assert bits.dtype == np.uint32
+    assert np.array_equal(bits, np.asarray(jax.random.bits(jax.random.key(seed), shape, "uint32")))
+
+
+@pytest.mark.parametrize("chain", [(0,), (1,), (5, 123), (2**32 - 1, 0, 7)])
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_fold_in_equals_jax(seed, chain):
+    jax = pytest.importorskip("jax")
+    ours, theirs = Key(seed), jax.random.key(seed)
+    for data in chain:
+        ours, theirs = ours.fold_in(data), jax.random.fold_in(theirs, np.uint32(data))
+    assert ours.words == tuple(int(word) for word in jax.random.key_data(theirs))
+
+
+def test_what_a_seed_may_be():
+    assert as_key(7) == as_key(np.int32(7)) == as_key(Key(7)) == Key(7)
+    assert as_key(7, "a") == Key(7).fold_in("a")
+    assert as_key(None) != as_key(None)
+    assert as_key(np.random.default_rng(5)) == as_key(np.random.default_rng(5))
+    generator = np.random.default_rng(5)
+    assert as_key(generator) != as_key(generator)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_seed_out_of_range(seed):
+    with pytest.raises(ValueError, match=rf"seed must be at least 0 and below 2\*\*64, got {seed}"):
+        he_normal((2, 3), seed=seed)
+
+
+@pytest.mark.parametrize("seed", [1.0, "1", True, np.bool_(True), (0, 1), np.array([1.5]), object])
+def test_seed_of_a_wrong_type(seed):
+    with pytest.raises(TypeError, match=r"seed must be an int, a Key, a numpy.random.Generator or None"):
+        he_normal((2, 3), seed=seed)
+
+
+def test_data_and_names_of_a_wrong_type():
+    with pytest.raises(TypeError, match="data must be an int"):
+        Key(0).fold_in(1.5)
+    with pytest.raises(ValueError, match="data must be at least 0"):
+        Key(0).fold_in(-1)
+    with pytest.raises(TypeError, match="name must be a string, got 3"):
+        he_normal((2, 3), name=3)
