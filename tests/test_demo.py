@@ -1,0 +1,98 @@
+"""The demo: its network is right, and the four initializations come out as they must."""
+
+import re
+
+import numpy as np
+import pytest
+
+from initlib import glorot_uniform
+from initlib.__main__ import main
+from initlib.key import Key
+
+demo = pytest.importorskip("initlib.demo", exc_type=ImportError)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "picture.png"
+    return out, {result.initializer: result for result in demo.run(out, seed=0, epochs=20)}
+
+
+def test_outcomes(ran):
+    _, results = ran
+    assert results["zeros"].accuracy < 0.15
+    assert results["normal, std 10"].accuracy < 0.6
+    assert results["glorot_uniform"].accuracy > 0.95
+    assert results["he_normal"].accuracy > 0.95
+
+
+def test_zeros_stay_at_chance(ran):
+    result = ran[1]["zeros"]
+    assert result.activation_std == result.gradient_std == [0, 0, 0]
+    assert np.allclose(result.loss, np.log(10), rtol=0, atol=0.01)
+
+
+def test_signal_at_the_start(ran):
+    _, results = ran
+    for first, last in (results["he_normal"].activation_std[::2], results["he_normal"].gradient_std[::2]):
+        assert 0.2 < last / first < 5
+    first, _, last = results["normal, std 10"].activation_std
+    assert last > 1000 * first
+
+
+def test_picture(ran):
+    out, _ = ran
+    content = out.read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_gradients_are_those_of_the_loss():
+    network = demo.Network(glorot_uniform, Key(1))
+    random = np.random.default_rng(0)
+    x, y = random.random((5, 64)), random.integers(0, 10, 5)
+    _, weights, biases = network.backward(network.forward(x), y)
+    for values, gradients in ((network.weights, weights), (network.biases, biases)):
+        for value, gradient in zip(values, gradients, strict=True):
+            index = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
+            losses = []
+            for step in (1e-6, -2e-6):
+                value[index] += step
+                losses.append(network.backward(network.forward(x), y)[0])
+            assert (losses[0] - losses[1]) / 2e-6 == pytest.approx(gradient[index], rel=1e-5)
+
+
+def test_a_name_per_layer():
+    network, again = demo.Network(glorot_uniform, Key(1)), demo.Network(glorot_uniform, Key(1))
+    for (name, shape), weight, same in zip(demo.LAYERS.items(), network.weights, again.weights, strict=True):
+        assert np.array_equal(weight, same)
+        assert np.array_equal(weight, glorot_uniform(shape, seed=1, name=name))
+
+
+def test_divergence_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "RATE", 1e300)
+    results = demo.run(tmp_path / "picture.png", epochs=3)
+    assert any(len(result.loss) < 3 for result in results)
+    assert "diverged" in capsys.readouterr().out
+
+
+def test_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo.run, "__defaults__", (0, 1))
+    assert main(["demo", "--seed", "5", "--out", "other.png"]) == 0
+    out = capsys.readouterr().out
+    assert "seed 5" in out
+    assert "wrote other.png" in out
+    assert len(re.findall(r"\d\.\d%", out)) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["other.png"]
+
+
+@pytest.mark.parametrize("out", ["picture", "picture.txt", "nowhere/picture.png"])
+def test_a_picture_that_cannot_be_written_is_refused_before_training(tmp_path, capsys, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "_digits", None)
+    assert main(["demo", "--out", out]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("initlib: out ")
+    assert list(tmp_path.iterdir()) == []
