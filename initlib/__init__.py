@@ -3,6 +3,8 @@
 from .axes import Fans, fans
 from .base import Initializer
 from .config import get_num_threads, set_num_threads, show_config
+from .gain import gain
+from .identity import dirac, identity
 from .initializers import (
     constant,
     glorot_normal,
@@ -23,6 +25,8 @@ from .initializers import (
     zeros,
 )
 from .key import Key
+from .orthogonal import delta_orthogonal, orthogonal
+from .sparse import sparse
 
 __version__ = "0.1.0"
 
@@ -31,20 +35,26 @@ __all__ = [
     "Initializer",
     "Key",
     "constant",
+    "delta_orthogonal",
+    "dirac",
     "fans",
+    "gain",
     "get_num_threads",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "identity",
     "kaiming_normal",
     "kaiming_uniform",
     "lecun_normal",
     "lecun_uniform",
     "normal",
     "ones",
+    "orthogonal",
     "set_num_threads",
     "show_config",
+    "sparse",
     "truncated_normal",
     "uniform",
     "variance_scaling",

@@ -5,7 +5,7 @@ import operator
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 __all__ = ["Fans", "fans"]
 
@@ -169,4 +169,59 @@ def numbering(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[Factor, .
             for part, (_, size) in enumerate(parts)
         )
         for axis, parts in enumerate(factors)
+    )
+
+
+class Canonical(NamedTuple):
+    """A weight taken apart: the parts of its stored axes, in canonical order, and the way there and back."""
+
+    stored: tuple[int, ...]  # the shape in storage
+    parts: tuple[int, ...]  # the sizes of the parts, in stored order: a packed axis has several
+    order: tuple[int, ...]  # which of them comes first in canonical order, which next
+    steps: tuple[tuple[int, int, int], ...]  # (axis, step, size) of each part, in canonical order
+    stacks: tuple[int, ...]
+    field: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def matrices(self) -> tuple[int, int, int]:
+        """The stacks, the rows (receptive field x inputs) and the columns (outputs) of the weight as matrices."""
+        return math.prod(self.stacks), math.prod(self.field) * math.prod(self.inputs), math.prod(self.outputs)
+
+    def arrange(self, weight: Any) -> Any:
+        """From storage to (stacks..., field..., inputs..., outputs...), of any array library."""
+        return weight.reshape(self.parts).transpose(self.order)
+
+    def store(self, arranged: Any) -> Any:
+        """From canonical order, in any shape, to storage."""
+        sizes = self.stacks + self.field + self.inputs + self.outputs
+        back = sorted(range(len(self.order)), key=self.order.__getitem__)
+        return arranged.reshape(sizes).transpose(back).reshape(self.stored)
+
+    def coordinates(self, indices: Any) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+        """The index inside each stack, field, input and output part, of the indices of the stored axes."""
+        each = iter([indices[axis] // step % size for axis, step, size in self.steps])
+        groups = (self.stacks, self.field, self.inputs, self.outputs)
+        stacks, field, inputs, outputs = ([next(each) for _ in group] for group in groups)
+        return stacks, field, inputs, outputs
+
+
+@lru_cache(maxsize=4096)
+def canonical(shape: tuple[int, ...], axes: str | None) -> Canonical:
+    """The weight of that shape, taken apart into its parts in canonical order."""
+    factors = match(shape, axes)
+    parts = [
+        (role, axis, math.prod(inner for _, inner in split[part + 1 :]), size)
+        for axis, split in enumerate(factors)
+        for part, (role, size) in enumerate(split)
+    ]
+    order = sorted(range(len(parts)), key=lambda part: parts[part][0])  # stable: stored order inside a role
+    groups = [tuple(size for role, _, _, size in parts if role == wanted) for wanted in range(4)]
+    return Canonical(
+        shape,
+        tuple(size for _, _, _, size in parts),
+        tuple(order),
+        tuple(parts[part][1:] for part in order),
+        *groups,
     )

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -10,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import draw
-from .axes import Shape, canonical_shape, match
+from .axes import Canonical, Shape, canonical, canonical_shape, match
 from .dtypes import dtype_name, numpy_dtype
 from .key import Key, as_key
 from .runs import Part, box_index, box_shape, normalize_index
 from .stream import Law
 
-__all__ = ["Composed", "Engine", "Independent", "Initializer", "Weight"]
+__all__ = ["Composed", "Engine", "Independent", "Indexed", "Initializer", "Weight"]
 
 
 class Weight(NamedTuple):
@@ -180,7 +181,14 @@ class Engine(Protocol):
 
     xp: Any  # numpy, or jax.numpy
 
-    def draw(self, initializer: Independent, shape: tuple[int, ...], dtype: str, name: str | None = None) -> Any:
+    def draw(
+        self,
+        initializer: Independent,
+        shape: tuple[int, ...],
+        dtype: str,
+        name: str | None = None,
+        axes: str | None = None,
+    ) -> Any:
         """The draw of the parameter's own stream, or of the one of that name inside it."""
 
 
@@ -192,8 +200,15 @@ class NumPyEngine:
     def __init__(self, key: Key) -> None:
         self.key = key
 
-    def draw(self, initializer: Independent, shape: tuple[int, ...], dtype: str, name: str | None = None) -> Any:
-        return initializer(shape, dtype, seed=self.key, name=name)
+    def draw(
+        self,
+        initializer: Independent,
+        shape: tuple[int, ...],
+        dtype: str,
+        name: str | None = None,
+        axes: str | None = None,
+    ) -> Any:
+        return initializer(shape, dtype, axes=axes, seed=self.key, name=name)
 
 
 class Composed(Initializer):
@@ -206,3 +221,34 @@ class Composed(Initializer):
     def fill(self, out: NDArray[Any], weight: Weight) -> None:
         whole = self.compose(weight.shape, weight.axes, weight.dtype, NumPyEngine(weight.key))
         out[...] = whole if weight.box is None else whole[box_index(weight.box)]
+
+
+class Indexed(Composed):
+    """An initializer whose weights follow from their indices alone: nothing is drawn, and a box costs a box."""
+
+    @abstractmethod
+    def at(self, shape: tuple[int, ...], axes: str | None, indices: Sequence[Any], xp: Any) -> Any:
+        """The weights at the indices of each stored axis, which are open arrays as `numpy.ix_` makes them."""
+
+    def compose(self, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:
+        xp = engine.xp
+        indices = xp.ix_(*(xp.arange(size) for size in shape))
+        return self.at(shape, axes, indices, xp).astype(wide(dtype))
+
+    def fill(self, out: NDArray[Any], weight: Weight) -> None:
+        box = weight.box or tuple(Part(0, 1, size, False) for size in weight.shape)
+        indices = np.ix_(*(part.start + part.step * np.arange(part.size) for part in box))
+        out[...] = self.at(weight.shape, weight.axes, indices, np).reshape(out.shape)
+
+
+def wide(dtype: str) -> str:
+    """What weights of a dtype are composed in, before the last rounding."""
+    return "float64" if dtype == "float64" else "float32"
+
+
+def matrices(initializer: Initializer, shape: Shape, axes: str | None) -> Canonical:
+    """The weight taken apart, for a scheme of matrices: it needs two axes."""
+    sizes = canonical_shape(shape)
+    if len(sizes) < 2:
+        raise ValueError(f"{initializer.factory} needs a weight of at least 2 axes, got shape {sizes}")
+    return canonical(sizes, axes)
