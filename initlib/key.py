@@ -27,6 +27,13 @@ def _uint64(value: SupportsIndex, argument: str, allowed: str = "an int") -> int
     return number
 
 
+def fold_number(data: str | SupportsIndex) -> int:
+    """The 64-bit number that folding in a name or an int enciphers."""
+    if isinstance(data, str):
+        return int.from_bytes(hashlib.sha256(data.encode()).digest()[:8], "big")
+    return _uint64(data, "data")
+
+
 @dataclass(frozen=True)
 class Key:
     """A random stream's identity: 64 bits, read as the two words (seed >> 32, seed & 0xffffffff).
@@ -58,11 +65,7 @@ class Key:
 
         A name counts as the first eight bytes, big-endian, of the SHA-256 of its UTF-8.
         """
-        if isinstance(data, str):
-            number = int.from_bytes(hashlib.sha256(data.encode()).digest()[:8], "big")
-        else:
-            number = _uint64(data, "data")
-        return Key(draw.block(self.seed, number))
+        return Key(draw.block(self.seed, fold_number(data)))
 
     def bits(self, shape: Shape) -> NDArray[np.uint32]:
         """The stream's words, one 32-bit word a position, in row-major order.

@@ -1,0 +1,5 @@
+"""The core's initializers for JAX."""
+
+from ._jax import draw
+
+__all__ = ["draw"]
