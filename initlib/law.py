@@ -47,13 +47,13 @@ def _clamped(window: tuple[int, int] | None, scale: float, mean: float, low: flo
         return float(scaled(law, np.array([noise], np.int32), NumPyOps())[0])
 
     every = range(-MAX_NOISE, MAX_NOISE + 1)
-    with np.errstate(over="ignore"):
-        if not math.isfinite(weight(1)):
-            raise ValueError(f"weights of scale {scale * 2.0**NORMAL_BITS:g} and mean {mean:g} overflow {dtype}")
+    with np.errstate(over="ignore", invalid="ignore"):
         least = every[0] if low == -math.inf else bisect_left(every, low, key=weight) - MAX_NOISE
         most = every[-1] if high == math.inf else bisect_right(every, high, key=weight) - 1 - MAX_NOISE
-    if least > most:
-        raise ValueError(f"no {dtype} value lies between low {low!r} and high {high!r}")
+        if least > most:
+            raise ValueError(f"no {dtype} value lies between low {low!r} and high {high!r}")
+        if not (math.isfinite(weight(least)) and math.isfinite(weight(most))):
+            raise ValueError(f"weights as large as {scale * most + mean:.3g} overflow {dtype}")
     return Law(window, least, most, law.scale, law.mean, dtype)
 
 
@@ -77,6 +77,6 @@ def window(low: float, high: float) -> tuple[int, int]:
 
 def normal_law(mean: float, std: float, low: float, high: float, dtype: str) -> Law:
     """The law of the normal distribution of that mean and std, kept to [low, high]."""
-    whole = math.isinf(low) and math.isinf(high)
+    whole = std == 0 or (math.isinf(low) and math.isinf(high))
     kept = WHOLE_LINE if whole else window((low - mean) / std, (high - mean) / std)
     return _clamped(kept, math.ldexp(std, -NORMAL_BITS), mean, low, high, dtype)

@@ -1,0 +1,73 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+import initlib
+from initlib import config
+
+
+def run(program, **environ):
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **environ}, check=False
+    )
+
+
+def test_show_config_says_what_draws(capsys, monkeypatch):
+    initlib.show_config()
+    out = capsys.readouterr().out
+    assert f"initlib {initlib.__version__}" in out
+    assert f"threads: {initlib.get_num_threads()}" in out
+    if config.kernel is not None:
+        assert f"draws: kernel, {config.kernel.paths()[config.path]}" in out
+    monkeypatch.setattr(config, "kernel", None)
+    monkeypatch.setattr(config, "_compiled", None)
+    initlib.show_config()
+    assert "draws: reference in NumPy (the kernel was not compiled)" in capsys.readouterr().out
+
+
+def test_the_kernel_can_be_turned_off():
+    shown = run("import initlib; initlib.show_config()", INITLIB_KERNEL="0")
+    assert "draws: reference in NumPy" in shown.stdout
+
+
+@pytest.mark.parametrize("path", config.kernel.paths() if config.kernel is not None else ())
+def test_every_path_can_be_forced_and_gives_the_same_bits(path):
+    program = """
+import hashlib, initlib
+initlib.show_config()
+digest = hashlib.sha256()
+for initializer in (initlib.he_normal, initlib.glorot_uniform, initlib.normal(0.5, 2.0), initlib.truncated_normal(low=0)):
+    for dtype in ("float32", "float64", "float16", "bfloat16"):
+        for axes in ("IO", "OI", "(7 O)I"):
+            for index in (None, (slice(3, None, 2), slice(None, None, -1))):
+                digest.update(initializer((217, 93), dtype, seed=5, axes=axes, index=index).tobytes())
+print(digest.hexdigest())
+"""
+    forced = run(program, INITLIB_KERNEL=path).stdout.splitlines()
+    assert forced[1] == f"draws: kernel, {path}"
+    reference = run(program, INITLIB_KERNEL="0").stdout.splitlines()
+    assert forced[-1] == reference[-1]
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"INITLIB_KERNEL": "mmx"}, "INITLIB_KERNEL='mmx' is not available here; allowed are 0"),
+        ({"INITLIB_NUM_THREADS": "0"}, "INITLIB_NUM_THREADS must be at least 1, got 0"),
+        ({"INITLIB_NUM_THREADS": "two"}, "INITLIB_NUM_THREADS must be"),
+    ],
+)
+def test_environment_that_does_not_do(environ, message):
+    failed = run("import initlib", **environ)
+    assert failed.returncode != 0
+    assert message in failed.stderr
+
+
+def test_threads_come_from_the_environment_or_the_cpus():
+    shown = run("import initlib; print(initlib.get_num_threads())", INITLIB_NUM_THREADS="3")
+    assert shown.stdout == "3\n"
+    if hasattr(os, "sched_getaffinity"):
+        shown = run("import initlib; print(initlib.get_num_threads())", INITLIB_NUM_THREADS="")
+        assert shown.stdout == f"{len(os.sched_getaffinity(0))}\n"

@@ -1,0 +1,52 @@
+"""Every example in a docstring or a document runs and prints what it says."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import initlib
+import initlib.adapters
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = sorted(
+    module.name
+    for package in (initlib, initlib.adapters)
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + ".")
+    if module.name not in ("initlib.__main__", "initlib.adapters")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name):
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        if name.startswith("initlib.adapters.") or error.name not in ("initlib", name):
+            pytest.skip(f"{name} needs {error.name}")
+        raise
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    assert doctest.testmod(module, optionflags=flags).failed == 0
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_documents(path):
+    """The ```python blocks of a document, in one session each: `>>>` lines are compared, the rest runs."""
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+    assert blocks or path.name != "README.md"
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    for number, block in enumerate(blocks):
+        if ">>>" in block:
+            test = doctest.DocTestParser().get_doctest(block, {}, f"{path.name}[{number}]", path.name, 0)
+            assert runner.run(test).failed == 0
+        else:
+            exec(compile(block, f"{path.name}[{number}]", "exec"), {})
+
+
+def test_the_tests_above_can_fail():
+    wrong = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", "wrong", 0)
+    assert doctest.DocTestRunner(verbose=False).run(wrong, out=lambda text: None).failed == 1

@@ -1,0 +1,50 @@
+"""`import initlib` is light: it loads NumPy and no framework, nor anything else that is heavy."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import initlib
+
+HEAVY = "torch tensorflow keras jax flax scipy matplotlib rich sklearn safetensors ml_dtypes pandas".split()
+
+PROGRAM = """
+import sys
+{statement}
+print(*sorted(name for name in {heavy} if name in sys.modules))
+"""
+
+
+def heavy_after(statement):
+    program = PROGRAM.format(statement=statement, heavy=HEAVY)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_import_loads_nothing_heavy():
+    assert heavy_after("import initlib") == []
+
+
+def test_drawing_loads_nothing_heavy():
+    assert heavy_after("import initlib; initlib.he_normal((3, 4), 'float16', seed=0, name='a')") == []
+
+
+def test_the_test_above_can_fail():
+    pytest.importorskip("scipy")
+    assert "scipy" in heavy_after("import initlib, scipy")
+
+
+def test_all_is_what_there_is():
+    assert initlib.__all__ == sorted(initlib.__all__)
+    for name in initlib.__all__:
+        assert getattr(initlib, name) is not None
+
+
+def test_bfloat16_without_ml_dtypes_says_what_to_install(monkeypatch):
+    initlib.dtypes.numpy_dtype.cache_clear()
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(ImportError, match="pip install ml_dtypes"):
+        initlib.he_normal((3, 4), "bfloat16")
+    monkeypatch.undo()
+    assert initlib.he_normal((3, 4), "bfloat16").dtype != np.float32

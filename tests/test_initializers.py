@@ -1,0 +1,281 @@
+import copy
+import inspect
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import initlib
+from initlib import (
+    Initializer,
+    constant,
+    fans,
+    glorot_normal,
+    glorot_uniform,
+    he_normal,
+    he_uniform,
+    lecun_normal,
+    lecun_uniform,
+    normal,
+    ones,
+    truncated_normal,
+    uniform,
+    variance_scaling,
+    zeros,
+)
+
+PRESETS = {
+    name: getattr(initlib, name)
+    for name in ("he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "lecun_uniform")
+}
+TRUNCATED = 0.8796256610342398
+SHAPES = [((784, 128), None), ((3, 3, 32, 64), None), ((128, 784), "OI"), ((64, 32, 5), "OIK")]
+
+
+def test_aliases():
+    assert initlib.kaiming_normal is he_normal
+    assert initlib.kaiming_uniform is he_uniform
+    assert initlib.xavier_normal is glorot_normal
+    assert initlib.xavier_uniform is glorot_uniform
+
+
+@pytest.mark.parametrize(("shape", "axes"), SHAPES)
+def test_formulas_of_the_presets(shape, axes):
+    fan_in, fan_out = fans(shape, axes)
+    for initializer, variance in [
+        (he_normal, 2 / fan_in),
+        (he_uniform, 2 / fan_in),
+        (glorot_normal, 2 / (fan_in + fan_out)),
+        (glorot_uniform, 2 / (fan_in + fan_out)),
+        (lecun_normal, 1 / fan_in),
+        (lecun_uniform, 1 / fan_in),
+    ]:
+        assert initializer.std(shape, axes) == pytest.approx(math.sqrt(variance), rel=1e-12)
+        low, high = initializer.bounds(shape, axes)
+        widest = math.sqrt(3) if initializer.distribution == "uniform" else 2 / TRUNCATED
+        assert high == -low == pytest.approx(widest * math.sqrt(variance), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "factor", "mode", "distribution", "fan"),
+    [
+        ("MSRA", 2.0, "FAN_IN", "normal", lambda i, o: i),
+        ("Caffe", 1.0, "FAN_IN", "uniform", lambda i, o: i),
+        ("Glorot", 1.0, "FAN_AVG", "uniform", lambda i, o: (i + o) / 2),
+        ("xavier, uniform", 1.0, "FAN_AVG", "uniform", lambda i, o: (i + o) / 2),
+        ("xavier, normal", 1.0, "FAN_AVG", "truncated_normal", lambda i, o: (i + o) / 2),
+        ("by fan_out", 2.0, "FAN_OUT", "normal", lambda i, o: o),
+        ("geometric", 1.0, "fan_geo_avg", "normal", lambda i, o: math.sqrt(i * o)),
+    ],
+)
+@pytest.mark.parametrize(("shape", "axes"), SHAPES)
+def test_formulas_of_contrib(scheme, factor, mode, distribution, fan, shape, axes):
+    std = variance_scaling(factor, mode, distribution).std(shape, axes)
+    assert std == pytest.approx(math.sqrt(factor / fan(*fans(shape, axes))), rel=1e-12), scheme
+
+
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg", "fan_geo_avg"])
+def test_std_and_limits_of_jax(mode):
+    """JAX's draw over its own unit draw of the same key is its std or limit."""
+    jax = pytest.importorskip("jax")
+    key, shape = jax.random.key(0), (3, 3, 8, 16)
+    units = {
+        "normal": (jax.random.normal(key, shape), 1),
+        "uniform": (jax.random.uniform(key, shape, minval=-1), math.sqrt(3)),
+        "truncated_normal": (jax.random.truncated_normal(key, -2, 2, shape), 1 / TRUNCATED),
+    }
+    for distribution, (unit, widening) in units.items():
+        theirs = jax.nn.initializers.variance_scaling(1.7, mode, distribution)(key, shape) / unit
+        ours = variance_scaling(1.7, mode, distribution).std(shape) * widening
+        assert np.allclose(theirs, ours, rtol=1e-4)
+
+
+def test_std_and_limits_of_torch():
+    torch = pytest.importorskip("torch")
+    shape, axes = (64, 32, 3, 3), "OIHW"
+    init = torch.nn.init
+
+    def ratio(fill, unit):
+        torch.manual_seed(0)
+        drawn = fill(torch.empty(shape))
+        torch.manual_seed(0)
+        return (drawn / unit(torch.empty(shape))).numpy()
+
+    for fill, ours in [
+        (lambda t: init.kaiming_normal_(t), he_normal),
+        (lambda t: init.xavier_normal_(t), glorot_normal),
+        (lambda t: init.kaiming_normal_(t, nonlinearity="linear"), lecun_normal),
+        (lambda t: init.kaiming_normal_(t, mode="fan_out"), variance_scaling(2.0, "fan_out")),
+    ]:
+        assert np.allclose(ratio(fill, lambda t: t.normal_()), ours.std(shape, axes), rtol=1e-4)
+    for fill, ours in [(init.kaiming_uniform_, he_uniform), (init.xavier_uniform_, glorot_uniform)]:
+        unit = ratio(fill, lambda t: t.uniform_(-1, 1))
+        assert np.allclose(unit, ours.bounds(shape, axes)[1], rtol=1e-3)
+
+
+def test_std_and_limits_of_keras():
+    pytest.importorskip("keras")
+    pytest.importorskip("jax")
+    program = """
+import json, keras, numpy as np
+shape, found = (3, 3, 8, 16), {}
+for name in ("GlorotNormal", "HeNormal", "LecunNormal", "GlorotUniform", "HeUniform", "LecunUniform"):
+    drawn = getattr(keras.initializers, name)(seed=1)(shape)
+    if name.endswith("Normal"):
+        unit = keras.random.truncated_normal(shape, seed=1)
+    else:
+        unit = keras.random.uniform(shape, -1, 1, seed=1)
+    found[name] = float(np.median(np.asarray(drawn) / np.asarray(unit)))
+print(json.dumps(found))
+"""
+    environ = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    found = json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, env=environ, check=True).stdout)
+    for name, ours in PRESETS.items():
+        theirs = found["".join(word.capitalize() for word in name.split("_"))]
+        widening = math.sqrt(3) if name.endswith("uniform") else 1 / TRUNCATED
+        assert theirs == pytest.approx(ours.std((3, 3, 8, 16)) * widening, rel=1e-5)
+
+
+EVERY = [
+    *PRESETS.values(),
+    variance_scaling(4.0, "fan_out"),
+    variance_scaling(0.5, "fan_geo_avg", "normal"),
+    uniform(),
+    uniform(-0.5, 0.25),
+    normal(),
+    normal(1.0, 0.02),
+    truncated_normal(),
+    truncated_normal(1.0, 2.0, 0.5, 4.0),
+    constant(0.1),
+    zeros,
+    ones,
+]
+
+
+@pytest.mark.parametrize("initializer", EVERY, ids=repr)
+def test_an_initializer_is_a_value(initializer):
+    assert eval(repr(initializer), {**vars(initlib)}) == initializer
+    for twin in (pickle.loads(pickle.dumps(initializer)), copy.deepcopy(initializer)):
+        assert twin == initializer
+        assert hash(twin) == hash(initializer)
+        assert np.array_equal(twin((4, 6), seed=1), initializer((4, 6), seed=1))
+    assert isinstance(initializer, Initializer)
+    with pytest.raises(AttributeError):
+        initializer.factor = 3.0
+
+
+def test_initializers_differ():
+    assert len(set(EVERY)) == len(EVERY)
+
+
+@pytest.mark.parametrize("initializer", EVERY, ids=repr)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_draws_keep_shape_dtype_and_bounds(initializer, dtype):
+    for shape in [(), (1,), (5,), (300, 200), (2, 3, 4)]:
+        weight = initializer(shape, dtype, seed=2)
+        assert isinstance(weight, np.ndarray)
+        assert weight.shape == shape
+        assert weight.dtype.name == dtype
+        low, high = initializer.bounds(shape)
+        if low < high:
+            assert low <= float(weight.min())
+            assert float(weight.max()) <= high
+        else:
+            assert (weight == np.array(low, weight.dtype)).all()
+
+
+def test_dtypes_may_be_given_in_any_form():
+    import ml_dtypes
+
+    for dtype in ("float32", np.float32, np.dtype("float32"), "<f4", float, ml_dtypes.bfloat16):
+        assert he_normal((2, 3), dtype).dtype == np.dtype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["int32", int, complex, "complex64", bool, "float8_e4m3", None, "nonsense", ">f4", str])
+def test_dtypes_that_are_refused(dtype):
+    for initializer in (he_normal, ones):
+        with pytest.raises(TypeError, match="dtype must be one of float16, bfloat16, float32, float64, got"):
+            initializer((2, 3), dtype)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: variance_scaling(-1.0), ValueError, "factor must be at least 0, got -1.0"),
+        (lambda: variance_scaling(math.nan), ValueError, "factor must be finite, got nan"),
+        (lambda: variance_scaling(math.inf), ValueError, "factor must be finite, got inf"),
+        (lambda: variance_scaling("2"), TypeError, "factor must be a real number, got '2'"),
+        (lambda: variance_scaling(2j), TypeError, "factor must be a real number"),
+        (lambda: variance_scaling(1.0, "fan"), ValueError, "mode must be one of fan_in, fan_out, fan_avg, fan_geo_avg, got 'fan'"),
+        (lambda: variance_scaling(1.0, None), ValueError, "mode must be one of"),
+        (lambda: variance_scaling(1.0, "fan_in", "gauss"), ValueError, "distribution must be one of truncated_normal, normal, uniform, got 'gauss'"),
+        (lambda: normal(std=-1.0), ValueError, "std must be at least 0, got -1.0"),
+        (lambda: normal(math.inf), ValueError, "mean must be finite, got inf"),
+        (lambda: normal(std=None), TypeError, "std must be a real number, got None"),
+        (lambda: truncated_normal(std=0.0), ValueError, "std must be above 0, got 0.0"),
+        (lambda: truncated_normal(std=-0.1), ValueError, "std must be above 0"),
+        (lambda: truncated_normal(low=1.0, high=1.0), ValueError, "low must be below high, got low 1.0 and high 1.0"),
+        (lambda: truncated_normal(low=math.nan), ValueError, "low must be finite"),
+        (lambda: truncated_normal(low=5.0, high=6.0), ValueError, "of the normal's mass; at least 0.00024 can be resolved"),
+        (lambda: truncated_normal(std=1e6, low=-1.0, high=1.0), ValueError, "holds"),
+        (lambda: uniform(1.0, 0.0), ValueError, "low must not be above high, got low 1.0 and high 0.0"),
+        (lambda: uniform(0.0, math.inf), ValueError, "high must be finite"),
+        (lambda: constant("a"), TypeError, "value must be a real number"),
+        (lambda: constant([1.0, 2.0]), TypeError, "value must be a real number"),
+    ],
+)
+def test_arguments_that_are_refused(make, error, message):
+    with pytest.raises(error) as raised:
+        make()
+    assert message in str(raised.value)
+
+
+def test_weights_that_no_dtype_holds():
+    with pytest.raises(ValueError, match="no bfloat16 value lies between low 1.001 and high 1.002"):
+        uniform(1.001, 1.002)((3,), "bfloat16")
+    with pytest.raises(ValueError, match="overflow float16"):
+        normal(std=1e9)((3,), "float16")
+    with pytest.raises(ValueError, match="overflow float32"):
+        normal(std=1e60)((3,))
+    assert np.isfinite(normal(std=1e60)((3,), "float64")).all()
+
+
+@pytest.mark.parametrize("initializer", [*PRESETS.values(), variance_scaling(1.0, "fan_geo_avg")], ids=repr)
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0,), (3, 0, 4)])
+def test_no_weights_are_drawn_with_a_warning(initializer, shape):
+    with pytest.warns(UserWarning, match="holds no weights: nothing is drawn"):
+        assert initializer(shape, seed=0).shape == shape
+
+
+def test_no_weights_without_fans_draw_quietly():
+    assert zeros((0, 5)).shape == normal()((0, 5)).shape == (0, 5)
+    assert he_normal((4, 5), index=slice(2, 2)).shape == (0, 5)
+
+
+def test_a_fan_of_0_has_no_std():
+    with pytest.raises(ValueError, match=r"fan_in of shape \(0, 5\) is 0, and factor is divided by it"):
+        he_normal.std((0, 5))
+    assert variance_scaling(1.0, "fan_out").std((0, 5)) == math.sqrt(1 / 5)
+
+
+def test_factor_0_and_std_0_give_the_mean():
+    assert (variance_scaling(0.0)((4, 5), seed=0) == 0).all()
+    assert (normal(0.5, 0.0)((4, 5), seed=0) == 0.5).all()
+    assert (uniform(0.25, 0.25)((4, 5), seed=0) == 0.25).all()
+
+
+def test_names_give_streams_of_their_own():
+    one, two = (he_normal((8, 8), seed=0, name=name) for name in ("conv1", "conv2"))
+    assert not (one == two).any()
+    assert np.array_equal(one, he_normal((8, 8), seed=initlib.Key(0).fold_in("conv1")))
+
+
+def test_no_call_has_a_parameter_named_layout():
+    """Keras hands a sharding to any initializer whose call has one."""
+    for initializer in EVERY:
+        assert "layout" not in inspect.signature(initializer).parameters
