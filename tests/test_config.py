@@ -38,7 +38,8 @@ def test_every_path_can_be_forced_and_gives_the_same_bits(path):
 import hashlib, initlib
 initlib.show_config()
 digest = hashlib.sha256()
-for initializer in (initlib.he_normal, initlib.glorot_uniform, initlib.normal(0.5, 2.0), initlib.truncated_normal(low=0)):
+initializers = initlib.he_normal, initlib.glorot_uniform, initlib.normal(0.5, 2.0), initlib.truncated_normal(low=0)
+for initializer in initializers:
     for dtype in ("float32", "float64", "float16", "bfloat16"):
         for axes in ("IO", "OI", "(7 O)I"):
             for index in (None, (slice(3, None, 2), slice(None, None, -1))):

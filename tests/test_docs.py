@@ -6,10 +6,10 @@ import pkgutil
 import re
 from pathlib import Path
 
+import initlib.adapters
 import pytest
 
 import initlib
-import initlib.adapters
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

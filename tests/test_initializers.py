@@ -134,7 +134,9 @@ for name in ("GlorotNormal", "HeNormal", "LecunNormal", "GlorotUniform", "HeUnif
 print(json.dumps(found))
 """
     environ = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    found = json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, env=environ, check=True).stdout)
+    found = json.loads(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, env=environ, check=True).stdout
+    )
     for name, ours in PRESETS.items():
         theirs = found["".join(word.capitalize() for word in name.split("_"))]
         widening = math.sqrt(3) if name.endswith("uniform") else 1 / TRUNCATED
@@ -196,7 +198,9 @@ def test_dtypes_may_be_given_in_any_form():
         assert he_normal((2, 3), dtype).dtype == np.dtype(dtype)
 
 
-@pytest.mark.parametrize("dtype", ["int32", int, complex, "complex64", bool, "float8_e4m3", None, "nonsense", ">f4", str])
+@pytest.mark.parametrize(
+    "dtype", ["int32", int, complex, "complex64", bool, "float8_e4m3", None, "nonsense", ">f4", str]
+)
 def test_dtypes_that_are_refused(dtype):
     for initializer in (he_normal, ones):
         with pytest.raises(TypeError, match="dtype must be one of float16, bfloat16, float32, float64, got"):
@@ -211,9 +215,17 @@ def test_dtypes_that_are_refused(dtype):
         (lambda: variance_scaling(math.inf), ValueError, "factor must be finite, got inf"),
         (lambda: variance_scaling("2"), TypeError, "factor must be a real number, got '2'"),
         (lambda: variance_scaling(2j), TypeError, "factor must be a real number"),
-        (lambda: variance_scaling(1.0, "fan"), ValueError, "mode must be one of fan_in, fan_out, fan_avg, fan_geo_avg, got 'fan'"),
+        (
+            lambda: variance_scaling(1.0, "fan"),
+            ValueError,
+            "mode must be one of fan_in, fan_out, fan_avg, fan_geo_avg, got 'fan'",
+        ),
         (lambda: variance_scaling(1.0, None), ValueError, "mode must be one of"),
-        (lambda: variance_scaling(1.0, "fan_in", "gauss"), ValueError, "distribution must be one of truncated_normal, normal, uniform, got 'gauss'"),
+        (
+            lambda: variance_scaling(1.0, "fan_in", "gauss"),
+            ValueError,
+            "distribution must be one of truncated_normal, normal, uniform, got 'gauss'",
+        ),
         (lambda: normal(std=-1.0), ValueError, "std must be at least 0, got -1.0"),
         (lambda: normal(math.inf), ValueError, "mean must be finite, got inf"),
         (lambda: normal(std=None), TypeError, "std must be a real number, got None"),
@@ -221,7 +233,11 @@ def test_dtypes_that_are_refused(dtype):
         (lambda: truncated_normal(std=-0.1), ValueError, "std must be above 0"),
         (lambda: truncated_normal(low=1.0, high=1.0), ValueError, "low must be below high, got low 1.0 and high 1.0"),
         (lambda: truncated_normal(low=math.nan), ValueError, "low must be finite"),
-        (lambda: truncated_normal(low=5.0, high=6.0), ValueError, "of the normal's mass; at least 0.00024 can be resolved"),
+        (
+            lambda: truncated_normal(low=5.0, high=6.0),
+            ValueError,
+            "of the normal's mass; at least 0.00024 can be resolved",
+        ),
         (lambda: truncated_normal(std=1e6, low=-1.0, high=1.0), ValueError, "holds"),
         (lambda: uniform(1.0, 0.0), ValueError, "low must not be above high, got low 1.0 and high 0.0"),
         (lambda: uniform(0.0, math.inf), ValueError, "high must be finite"),
@@ -236,7 +252,7 @@ def test_arguments_that_are_refused(make, error, message):
 
 
 def test_weights_that_no_dtype_holds():
-    with pytest.raises(ValueError, match="no bfloat16 value lies between low 1.001 and high 1.002"):
+    with pytest.raises(ValueError, match=r"no bfloat16 value lies between low 1.001 and high 1.002"):
         uniform(1.001, 1.002)((3,), "bfloat16")
     with pytest.raises(ValueError, match="overflow float16"):
         normal(std=1e9)((3,), "float16")
