@@ -10,14 +10,21 @@
 #include <stdint.h>
 #include <string.h>
 
-#define LANES 64
-#define TABLE_ROWS 249
-
 #if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
+#if defined(__x86_64__)
+#define X86_PATHS
+#define AVX2 __attribute__((target("avx2")))
+#define AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")))
+#include <immintrin.h>
+#endif
 #else
 #define INLINE static __inline
 #endif
+
+/* How many weights are drawn together: 64 keep enough chains of dependent steps in flight, and fit the registers. */
+#define LANES 64
+#define TABLE_ROWS 249
 
 /* What leaves the kernel; the values are known to initlib/draw.py. */
 enum { WORDS, FLOAT32, FLOAT64, FLOAT16, BFLOAT16 };
@@ -30,7 +37,7 @@ typedef struct {
     int32_t low, high;    /* the clamp of the noise */
     double scale, mean;
     int dtype;
-    const int32_t *table; /* four columns of TABLE_ROWS */
+    const int32_t *table; /* three columns of TABLE_ROWS: c0, c1, and c2 << 17 | (c3 & 0xFFFF) */
 } Law;
 
 typedef struct {
@@ -46,29 +53,37 @@ typedef struct {
 
 #define SKEIN_KS_PARITY 0x1BD11BDAu
 
-static const int ROTATIONS[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
+INLINE void inject(uint32_t *x0, uint32_t *x1, int lanes, uint32_t k0, uint32_t k1)
+{
+    for (int j = 0; j < lanes; j++) {
+        x0[j] += k0;
+        x1[j] += k1;
+    }
+}
 
+INLINE void mix(uint32_t *x0, uint32_t *x1, int lanes, int rotation)
+{
+    for (int j = 0; j < lanes; j++) {
+        x0[j] += x1[j];
+        x1[j] = ((x1[j] << rotation) | (x1[j] >> (32 - rotation))) ^ x0[j];
+    }
+}
+
+/* Every rotation is a constant, so that both arrays stay in registers from the first round to the last. */
 INLINE void threefry(uint64_t key, uint32_t *x0, uint32_t *x1, int lanes)
 {
-    const uint32_t schedule[3] = {(uint32_t)(key >> 32), (uint32_t)key,
-                                  (uint32_t)(key >> 32) ^ (uint32_t)key ^ SKEIN_KS_PARITY};
-    for (int j = 0; j < lanes; j++) {
-        x0[j] += schedule[0];
-        x1[j] += schedule[1];
-    }
-    for (int group = 0; group < 5; group++) {
-        for (int round = 0; round < 4; round++) {
-            const int count = ROTATIONS[group % 2][round];
-            for (int j = 0; j < lanes; j++) {
-                x0[j] += x1[j];
-                x1[j] = ((x1[j] << count) | (x1[j] >> (32 - count))) ^ x0[j];
-            }
-        }
-        for (int j = 0; j < lanes; j++) {
-            x0[j] += schedule[(group + 1) % 3];
-            x1[j] += schedule[(group + 2) % 3] + (uint32_t)(group + 1);
-        }
-    }
+    const uint32_t k0 = (uint32_t)(key >> 32), k1 = (uint32_t)key, k2 = k0 ^ k1 ^ SKEIN_KS_PARITY;
+    inject(x0, x1, lanes, k0, k1);
+    mix(x0, x1, lanes, 13), mix(x0, x1, lanes, 15), mix(x0, x1, lanes, 26), mix(x0, x1, lanes, 6);
+    inject(x0, x1, lanes, k1, k2 + 1);
+    mix(x0, x1, lanes, 17), mix(x0, x1, lanes, 29), mix(x0, x1, lanes, 16), mix(x0, x1, lanes, 24);
+    inject(x0, x1, lanes, k2, k0 + 2);
+    mix(x0, x1, lanes, 13), mix(x0, x1, lanes, 15), mix(x0, x1, lanes, 26), mix(x0, x1, lanes, 6);
+    inject(x0, x1, lanes, k0, k1 + 3);
+    mix(x0, x1, lanes, 17), mix(x0, x1, lanes, 29), mix(x0, x1, lanes, 16), mix(x0, x1, lanes, 24);
+    inject(x0, x1, lanes, k1, k2 + 4);
+    mix(x0, x1, lanes, 13), mix(x0, x1, lanes, 15), mix(x0, x1, lanes, 26), mix(x0, x1, lanes, 6);
+    inject(x0, x1, lanes, k2, k0 + 5);
 }
 
 INLINE void words(const Law *law, uint64_t base, const uint32_t *pattern, uint32_t *word)
@@ -76,7 +91,7 @@ INLINE void words(const Law *law, uint64_t base, const uint32_t *pattern, uint32
     uint32_t x0[LANES];
     const uint32_t high = (uint32_t)(base >> 32), low = (uint32_t)base;
     for (uint32_t j = 0; j < LANES; j++) {
-        word[j] = low + (pattern ? pattern[j] : j);
+        word[j] = low + pattern[j];
         x0[j] = high + (word[j] < low);
     }
     threefry(law->key, x0, word, LANES);
@@ -98,22 +113,130 @@ INLINE void uniform(const Law *law, const uint32_t *word, int32_t *noise)
         noise[j] = clamp(((int32_t)word[j] >> 7) | 1, law->low, law->high);
 }
 
-INLINE void normal(const Law *law, const uint32_t *word, int32_t *noise)
+/* What becomes of words, and the rows of the table; one of each for every instruction set below. */
+typedef void Normal(const Law *law, const uint32_t *word, int32_t *noise);
+typedef void Lookup(const int32_t *table, const int32_t *row, int32_t *c0, int32_t *c1, int32_t *c23);
+
+INLINE void normal(const Law *law, const uint32_t *word, int32_t *noise, Lookup *lookup)
 {
-    const int32_t *c0 = law->table, *c1 = c0 + TABLE_ROWS, *c2 = c1 + TABLE_ROWS, *c3 = c2 + TABLE_ROWS;
+    const uint32_t width = (uint32_t)law->window_width;
+    int32_t p[LANES], bits[LANES], row[LANES], c0[LANES], c1[LANES], c23[LANES];
+    if (law->window_width >> 32) /* the whole line */
+        memcpy(p, word, sizeof p);
+    else
+        for (int j = 0; j < LANES; j++)
+            p[j] = (int32_t)(law->window_lo + (uint32_t)(((uint64_t)word[j] * width) >> 32));
     for (int j = 0; j < LANES; j++) {
-        const int32_t p = (int32_t)(law->window_lo + (uint32_t)((word[j] * law->window_width) >> 32));
-        const int32_t upper = p >> 31;
-        const float tail = (float)((p ^ upper) | 1);
-        int32_t bits;
-        memcpy(&bits, &tail, sizeof bits);
-        const int32_t row = (bits >> 20) - (127 << 3), u = bits & 0xFFFFF, v = u >> 5;
-        int32_t q = c2[row] + ((c3[row] * v) >> 15);
-        q = c1[row] + ((q * v) >> 15);
-        const int32_t n = c0[row] + ((q * (u >> 8) + ((q * (u & 255)) >> 8)) >> 12);
-        noise[j] = clamp((n ^ ~upper) - ~upper, law->low, law->high);
+        const float tail = (float)((p[j] ^ (p[j] >> 31)) | 1);
+        memcpy(&bits[j], &tail, sizeof tail);
+        row[j] = (bits[j] >> 20) - (127 << 3);
+    }
+    lookup(law->table, row, c0, c1, c23);
+    for (int j = 0; j < LANES; j++) {
+        const int32_t u = bits[j] & 0xFFFFF, v = u >> 5, lower = ~(p[j] >> 31);
+        int32_t q = (c23[j] >> 17) + (((int16_t)c23[j] * v) >> 15);
+        q = c1[j] + ((q * v) >> 15);
+        const int32_t n = c0[j] + ((q * (u >> 8) + ((q * (u & 255)) >> 8)) >> 12);
+        noise[j] = clamp((n ^ lower) - lower, law->low, law->high);
     }
 }
+
+INLINE void lookup_baseline(const int32_t *table, const int32_t *row, int32_t *c0, int32_t *c1, int32_t *c23)
+{
+    for (int j = 0; j < LANES; j++) {
+        c0[j] = table[row[j]];
+        c1[j] = table[row[j] + TABLE_ROWS];
+        c23[j] = table[row[j] + 2 * TABLE_ROWS];
+    }
+}
+
+INLINE void normal_baseline(const Law *law, const uint32_t *word, int32_t *noise)
+{
+    normal(law, word, noise, lookup_baseline);
+}
+
+#ifdef X86_PATHS
+AVX2 INLINE void gather(const int32_t *column, const int32_t *row, int32_t *out)
+{
+    const __m256i at = _mm256_loadu_si256((const __m256i *)row);
+    _mm256_storeu_si256((__m256i *)out, _mm256_i32gather_epi32(column, at, 4));
+}
+
+AVX2 INLINE void lookup_avx2(const int32_t *table, const int32_t *row, int32_t *c0, int32_t *c1, int32_t *c23)
+{
+    for (int j = 0; j < LANES; j += 8) {
+        gather(table, row + j, c0 + j);
+        gather(table + TABLE_ROWS, row + j, c1 + j);
+        gather(table + 2 * TABLE_ROWS, row + j, c23 + j);
+    }
+}
+
+AVX2 INLINE void normal_avx2(const Law *law, const uint32_t *word, int32_t *noise)
+{
+    normal(law, word, noise, lookup_avx2);
+}
+
+/* The high halves of the unsigned products. */
+AVX512 INLINE __m512i multiply_high(__m512i x, __m512i y)
+{
+    const __m512i even = _mm512_mul_epu32(x, y);
+    const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(y, 32));
+    return _mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xF5);
+}
+
+/* The last 64 rows of a column, 185 to 248, held in registers: row r is at (r + 127 * 8) % 64, which the exponent and
+ * the top of the fraction of a float32 spell. All tails but one in 256 have those rows. Row 248 is 0. */
+#define NEAR_ROWS 185
+#define NEAR_TAIL 9437184 /* the least tail of row 185: 2**23 * 9 / 8 */
+
+AVX512 INLINE __m512i near_rows(const int32_t *column, __m512i at, __mmask16 last_half)
+{
+    const __m512i *c = (const __m512i *)(column + NEAR_ROWS - 1);
+    const __m512i first = _mm512_permutex2var_epi32(_mm512_loadu_si512(c + 1), at, _mm512_loadu_si512(c + 2));
+    const __m512i last =
+        _mm512_permutex2var_epi32(_mm512_loadu_si512(c + 3), at, _mm512_maskz_loadu_epi32(0xFFFE, c));
+    return _mm512_mask_mov_epi32(first, last_half, last);
+}
+
+/* The bits that `normal` makes, with fewer steps: float32 keeps the sign apart, so p | 1 need not be made positive
+ * first; c2 and c3 take one multiply-add of 16-bit pairs; and c1 + ... being negative, its unsigned product with
+ * u << 12 is too large by u << 12 itself. */
+AVX512 INLINE void normal_avx512(const Law *law, const uint32_t *word, int32_t *noise)
+{
+    const __m512i one = _mm512_set1_epi32(1), low = _mm512_set1_epi32(law->low), high = _mm512_set1_epi32(law->high);
+    const __m512i lo = _mm512_set1_epi32((int32_t)law->window_lo), width = _mm512_set1_epi32((int32_t)law->window_width);
+    const int32_t *column0 = law->table, *column1 = column0 + TABLE_ROWS, *column23 = column1 + TABLE_ROWS;
+    const int whole_line = law->window_width >> 32 != 0;
+    for (int j = 0; j < LANES; j += 16) {
+        __m512i p = _mm512_loadu_si512(word + j);
+        p = whole_line ? p : _mm512_add_epi32(lo, multiply_high(p, width));
+        const __m512i bits = _mm512_castps_si512(_mm512_cvtepi32_ps(_mm512_or_si512(p, one)));
+        const __m512i at = _mm512_srli_epi32(bits, 20);
+        const __mmask16 last_half = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(32 << 20));
+        __m512i c0 = near_rows(column0, at, last_half), c1 = near_rows(column1, at, last_half);
+        __m512i c23 = near_rows(column23, at, last_half);
+        const __mmask16 far = _mm512_cmplt_epu32_mask(_mm512_add_epi32(p, _mm512_set1_epi32(NEAR_TAIL)),
+                                                      _mm512_set1_epi32(2 * NEAR_TAIL));
+        if (far) {
+            const __m512i row = _mm512_sub_epi32(_mm512_and_si512(at, _mm512_set1_epi32(0x7FF)),
+                                                 _mm512_set1_epi32(127 << 3));
+            c0 = _mm512_mask_i32gather_epi32(c0, far, row, column0, 4);
+            c1 = _mm512_mask_i32gather_epi32(c1, far, row, column1, 4);
+            c23 = _mm512_mask_i32gather_epi32(c23, far, row, column23, 4);
+        }
+        /* v, and 2**14 in the upper half, which meets c2's */
+        const __m512i v = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi32(bits, 5), _mm512_set1_epi32(0x7FFF)),
+                                          _mm512_set1_epi32(1 << 30));
+        const __m512i u = _mm512_slli_epi32(bits, 12);
+        __m512i q = _mm512_srai_epi32(_mm512_madd_epi16(c23, v), 15);
+        q = _mm512_add_epi32(c1, _mm512_srai_epi32(_mm512_madd_epi16(q, v), 15)); /* 0 <= q < 2**15 here: no upper half */
+        __m512i n = _mm512_add_epi32(_mm512_sub_epi32(c0, u), multiply_high(q, u));
+        const __mmask16 lower = _mm512_cmpge_epi32_mask(p, _mm512_setzero_si512());
+        n = _mm512_mask_sub_epi32(n, lower, _mm512_setzero_si512(), n);
+        _mm512_storeu_si512(noise + j, _mm512_min_epi32(_mm512_max_epi32(n, low), high));
+    }
+}
+#endif
 
 /* ---------------------------------------------------------------------------------------------- the weight */
 
@@ -172,7 +295,7 @@ INLINE void store(const Law *law, const int32_t *noise, void *out)
 }
 
 /* LANES weights at base + pattern[0..LANES). */
-INLINE void draw(const Law *law, uint64_t base, const uint32_t *pattern, void *out)
+INLINE void draw(const Law *law, uint64_t base, const uint32_t *pattern, void *out, Normal *normal)
 {
     uint32_t word[LANES];
     int32_t noise[LANES];
@@ -191,13 +314,25 @@ INLINE void draw(const Law *law, uint64_t base, const uint32_t *pattern, void *o
 /* ------------------------------------------------------------------------------------------------ the memory */
 
 static const size_t ITEMSIZE[] = {4, 4, 8, 2, 2};
+static uint32_t iota[LANES]; /* 0, 1, 2 ... */
 
-INLINE void fill(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last)
+INLINE void spread(const void *items, size_t itemsize, int64_t count, const int64_t *scatter, char *out)
+{
+    for (int64_t j = 0; j < count; j++)
+        if (itemsize == 2)
+            ((uint16_t *)out)[scatter[j]] = ((const uint16_t *)items)[j];
+        else if (itemsize == 4)
+            ((uint32_t *)out)[scatter[j]] = ((const uint32_t *)items)[j];
+        else
+            ((uint64_t *)out)[scatter[j]] = ((const uint64_t *)items)[j];
+}
+
+INLINE void fill(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last, Normal *normal)
 {
     const int64_t per_row = (runs->row + runs->block - 1) / runs->block;
     const size_t item = ITEMSIZE[law->dtype];
     uint64_t buffer[LANES]; /* room for LANES items of any dtype */
-    uint32_t part[LANES];
+    uint32_t part[LANES] = {0};
     for (int64_t at = first; at < last; at++) {
         const int64_t row = at / per_row, block = at % per_row;
         const int64_t left = runs->row - block * runs->block;
@@ -206,48 +341,38 @@ INLINE void fill(const Law *law, const Runs *runs, char *out, int64_t first, int
         char *target = out + (runs->offsets[row] + block * runs->stride) * (int64_t)item;
         for (int64_t k = 0; k < count; k += LANES) {
             const int64_t lanes = count - k < LANES ? count - k : LANES;
-            const uint32_t *pattern = runs->pattern ? runs->pattern + k : NULL;
+            const uint32_t *pattern = runs->pattern ? runs->pattern + k : iota;
             const uint64_t start = runs->pattern ? base : base + (uint64_t)k;
-            if (lanes == LANES && !runs->scatter) {
-                draw(law, start, pattern, target + k * (int64_t)item);
-                continue;
-            }
-            if (pattern && lanes < LANES) { /* no lane reads past the pattern */
-                memset(part, 0, sizeof part);
-                memcpy(part, pattern, (size_t)lanes * sizeof *part);
-                pattern = part;
-            }
-            draw(law, start, pattern, buffer);
-            if (!runs->scatter) {
-                memcpy(target + k * (int64_t)item, buffer, (size_t)lanes * item);
-                continue;
-            }
-            for (int64_t j = 0; j < lanes; j++)
-                memcpy(target + runs->scatter[k + j] * (int64_t)item, (char *)buffer + j * (int64_t)item, item);
+            char *to = target + k * (int64_t)item;
+            if (lanes < LANES) /* no lane reads past the pattern */
+                pattern = memcpy(part, pattern, (size_t)lanes * sizeof *part);
+            const int direct = lanes == LANES && !runs->scatter;
+            draw(law, start, pattern, direct ? (void *)to : buffer, normal);
+            if (runs->scatter)
+                spread(buffer, item, lanes, runs->scatter + k, target);
+            else if (!direct)
+                memcpy(to, buffer, (size_t)lanes * item);
         }
     }
 }
 
-/* One more copy of the same code for each instruction set, and the best one that the processor has. */
+/* The same code once for each instruction set. */
 typedef void Fill(const Law *, const Runs *, char *, int64_t, int64_t);
 
 static void fill_baseline(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last)
 {
-    fill(law, runs, out, first, last);
+    fill(law, runs, out, first, last, normal_baseline);
 }
 
-#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__)
-#define X86_PATHS
-__attribute__((target("avx2"))) static void fill_avx2(const Law *law, const Runs *runs, char *out, int64_t first,
-                                                      int64_t last)
+#ifdef X86_PATHS
+AVX2 static void fill_avx2(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last)
 {
-    fill(law, runs, out, first, last);
+    fill(law, runs, out, first, last, normal_avx2);
 }
 
-__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512"))) static void
-fill_avx512(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last)
+AVX512 static void fill_avx512(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last)
 {
-    fill(law, runs, out, first, last);
+    fill(law, runs, out, first, last, normal_avx512);
 }
 #endif
 
@@ -256,8 +381,10 @@ typedef struct {
     Fill *fill;
 } Path;
 
-/* The paths that this processor can take, best first. */
-static int paths(Path *path)
+static Path path[3]; /* that this processor can take, best first */
+static int path_count;
+
+static void find_paths(void)
 {
     int count = 0;
 #ifdef X86_PATHS
@@ -269,7 +396,7 @@ static int paths(Path *path)
         path[count++] = (Path){"avx2", fill_avx2};
 #endif
     path[count++] = (Path){"baseline", fill_baseline};
-    return count;
+    path_count = count;
 }
 
 /* -------------------------------------------------------------------------------------------- the Python face */
@@ -334,10 +461,8 @@ static PyObject *py_fill(PyObject *module, PyObject *args)
                           &offsets_object, &row, &block, &step, &stride, &pattern_object, &scatter_object, &first,
                           &last))
         return NULL;
-    Path path[3];
-    const int count = paths(path);
-    if (path_index < 0 || path_index >= count)
-        return PyErr_Format(PyExc_ValueError, "path %d is not one of %d", path_index, count);
+    if (path_index < 0 || path_index >= path_count)
+        return PyErr_Format(PyExc_ValueError, "path %d is not one of %d", path_index, path_count);
     if (law.dtype < WORDS || law.dtype > BFLOAT16)
         return PyErr_Format(PyExc_ValueError, "dtype code %d is unknown", law.dtype);
     PyObject *result = NULL;
@@ -351,7 +476,7 @@ static PyObject *py_fill(PyObject *module, PyObject *args)
         goto done;
     law.key = key, law.window_lo = lo, law.window_width = width, law.table = table.buf;
     runs = (Runs){bases.buf, offsets.buf, bases.len / 8, row, block, stride, step, pattern.buf, scatter.buf};
-    if (table.len != 4 * 4 * TABLE_ROWS || width > (1ull << 32) || lo + width > (1ull << 32) || runs.rows < 1 ||
+    if (table.len != 3 * 4 * TABLE_ROWS || width > (1ull << 32) || lo + width > (1ull << 32) || runs.rows < 1 ||
         bases.len != offsets.len || row < 1 || block < 1 || (runs.pattern && pattern.len / 4 < block) ||
         (runs.scatter && scatter.len / 8 < block) || first < 0 || first > last ||
         last > runs.rows * ((row + block - 1) / block) || !inside(&runs, out.len / out.itemsize)) {
@@ -381,11 +506,9 @@ static PyObject *py_block(PyObject *module, PyObject *args)
 
 static PyObject *py_paths(PyObject *module, PyObject *args)
 {
-    Path path[3];
-    const int count = paths(path);
     (void)module, (void)args;
-    PyObject *names = PyTuple_New(count);
-    for (int i = 0; names && i < count; i++)
+    PyObject *names = PyTuple_New(path_count);
+    for (int i = 0; names && i < path_count; i++)
         PyTuple_SetItem(names, i, PyUnicode_FromString(path[i].name));
     return names;
 }
@@ -401,5 +524,8 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernel", NULL, -1, 
 
 PyMODINIT_FUNC PyInit__kernel(void)
 {
+    find_paths();
+    for (uint32_t j = 0; j < LANES; j++)
+        iota[j] = j;
     return PyModule_Create(&module);
 }

@@ -20,7 +20,8 @@ WORDS = Law(None, 0, 0, 0.0, 0.0, "uint32")  # the bare words
 CHUNK = 2**18  # weights between two looks at Ctrl-C, and the least that a second thread is started for
 
 _NUMPY = stream.NumPyOps()
-_TABLE = stream.COLUMNS
+_C0, _C1, _C2, _C3 = stream.COLUMNS
+_TABLE = np.stack([_C0, _C1, _C2 << 17 | _C3 & 0xFFFF])  # the kernel's: c2 and c3 fit 16 bits each
 _UNSIGNED = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
