@@ -4,6 +4,8 @@ from .axes import Fans, fans
 from .base import Initializer
 from .config import get_num_threads, set_num_threads, show_config
 from .gain import gain
+from .hadamard import zero_hadamard
+from .icnr import icnr
 from .identity import dirac, identity
 from .initializers import (
     constant,
@@ -26,7 +28,10 @@ from .initializers import (
 )
 from .key import Key
 from .orthogonal import delta_orthogonal, orthogonal
+from .scaled import scaled
+from .siren import siren
 from .sparse import sparse
+from .spectral import spectral
 
 __version__ = "0.1.0"
 
@@ -44,6 +49,7 @@ __all__ = [
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "icnr",
     "identity",
     "kaiming_normal",
     "kaiming_uniform",
@@ -52,13 +58,17 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "scaled",
     "set_num_threads",
     "show_config",
+    "siren",
     "sparse",
+    "spectral",
     "truncated_normal",
     "uniform",
     "variance_scaling",
     "xavier_normal",
     "xavier_uniform",
+    "zero_hadamard",
     "zeros",
 ]

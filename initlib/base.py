@@ -41,6 +41,8 @@ class Initializer(ABC):
     """
 
     factory: ClassVar[str]  # the public name that makes it, for the repr
+    proportional_to: ClassVar[str | None] = None  # the field that every weight is a multiple of, if there is one
+    __array_ufunc__: ClassVar[None] = None  # NumPy's numbers leave `number * initializer` to us
 
     def __call__(
         self,
@@ -107,6 +109,14 @@ class Initializer(ABC):
     def _warn_of_no_weights(self, shape: tuple[int, ...]) -> None:
         """What to say of a shape that holds no weights: nothing, unless the scheme depends on it."""
         return
+
+    def __mul__(self, factor: float) -> "Initializer":
+        """The same weights times a factor: `scaled`."""
+        from .scaled import scaled  # which builds on this module
+
+        return scaled(self, factor)
+
+    __rmul__ = __mul__
 
     def __repr__(self) -> str:
         arguments = (f"{f.metadata.get('argument', f.name)}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
@@ -239,6 +249,14 @@ class Indexed(Composed):
         box = weight.box or tuple(Part(0, 1, size, False) for size in weight.shape)
         indices = np.ix_(*(part.start + part.step * np.arange(part.size) for part in box))
         out[...] = self.at(weight.shape, weight.axes, indices, np).reshape(out.shape)
+
+
+def compose(initializer: Initializer, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:
+    """The whole weight of another initializer, in the engine's arrays."""
+    if isinstance(initializer, Independent):
+        return engine.draw(initializer, shape, dtype, axes=axes)
+    assert isinstance(initializer, Composed)
+    return initializer.compose(shape, axes, dtype, engine)
 
 
 def wide(dtype: str) -> str:

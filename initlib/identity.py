@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from .axes import Canonical, Shape
 from .base import Indexed, matrices, real, set_fields
 
-__all__ = ["Dirac", "Identity", "dirac", "identity"]
+__all__ = ["Dirac", "Identity", "PassThrough", "dirac", "identity"]
 
 
 def flat(coordinates: list[Any], sizes: tuple[int, ...]) -> Any:
@@ -19,42 +19,40 @@ def flat(coordinates: list[Any], sizes: tuple[int, ...]) -> Any:
     return index
 
 
-def pass_through(weight: Canonical, gain: float, indices: Sequence[Any], xp: Any) -> Any:
-    """The gain from input c to output c, at the centre of the receptive field; else 0."""
-    _, field, inputs, outputs = weight.coordinates(indices)
-    here: Any = flat(inputs, weight.inputs) == flat(outputs, weight.outputs)
-    for index, size in zip(field, weight.field, strict=True):
-        here = here & (index == size // 2)
-    # A part that this weight lacks leaves its axes out of `here`.
-    here = xp.broadcast_to(here, xp.broadcast_shapes(*(index.shape for index in indices)))
-    return xp.where(here, gain, 0.0)
-
-
 @dataclass(frozen=True, repr=False)
-class _PassThrough(Indexed):
+class PassThrough(Indexed):
+    """Kernels that are a fixed matrix of inputs to outputs at the centre of the receptive field, and 0 elsewhere."""
+
     gain: float = 1.0
+    proportional_to: ClassVar[str | None] = "gain"
 
     def __post_init__(self) -> None:
         set_fields(self, gain=real(self.gain, "gain"))
 
-    def _parts(self, shape: Shape, axes: str | None) -> Canonical:
-        return matrices(self, shape, axes)
-
     def std(self, shape: Shape, axes: str | None = None) -> float:
-        weight = self._parts(shape, axes)
-        _, rows, columns = weight.matrices
+        _, rows, columns = (weight := matrices(self, shape, axes)).matrices
         share = min(math.prod(weight.inputs), columns) / max(1, rows * columns)
         return abs(self.gain) * math.sqrt(share * (1 - share))
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return min(self.gain, 0.0), max(self.gain, 0.0)
 
+    def channels(self, weight: Canonical, inputs: Any, outputs: Any, xp: Any) -> Any:
+        """The matrix at the centre: here the gain from input c to output c."""
+        return xp.where(inputs == outputs, self.gain, 0.0)
+
     def at(self, shape: tuple[int, ...], axes: str | None, indices: Sequence[Any], xp: Any) -> Any:
-        return pass_through(self._parts(shape, axes), self.gain, indices, xp)
+        weight = matrices(self, shape, axes)
+        _, field, inputs, outputs = weight.coordinates(indices)
+        values = self.channels(weight, flat(inputs, weight.inputs), flat(outputs, weight.outputs), xp)
+        for index, size in zip(field, weight.field, strict=True):
+            values = xp.where(index == size // 2, values, 0.0)
+        # Stacks are alike, and leave their axes out.
+        return xp.broadcast_to(values, xp.broadcast_shapes(*(index.shape for index in indices)))
 
 
 @dataclass(frozen=True, repr=False)
-class Identity(_PassThrough):
+class Identity(PassThrough):
     """Matrices with the gain on the diagonal and 0 elsewhere: input c goes to output c.
 
     >>> identity()((2, 3))
@@ -68,18 +66,25 @@ class Identity(_PassThrough):
 
     factory: ClassVar[str] = "identity"
 
-    def _parts(self, shape: Shape, axes: str | None) -> Canonical:
-        weight = super()._parts(shape, axes)
+    def std(self, shape: Shape, axes: str | None = None) -> float:
+        self._check(shape, axes)
+        return super().std(shape, axes)
+
+    def at(self, shape: tuple[int, ...], axes: str | None, indices: Sequence[Any], xp: Any) -> Any:
+        self._check(shape, axes)
+        return super().at(shape, axes, indices, xp)
+
+    def _check(self, shape: Shape, axes: str | None) -> None:
+        weight = matrices(self, shape, axes)
         if weight.field:
             raise ValueError(
                 f"identity needs a weight of inputs and outputs alone, got shape {weight.stored}, axes {axes!r}, with "
                 f"{len(weight.field)} receptive-field axes; the identity of a convolution is dirac"
             )
-        return weight
 
 
 @dataclass(frozen=True, repr=False)
-class Dirac(_PassThrough):
+class Dirac(PassThrough):
     """Kernels with the gain at their centre, from input c to output c, and 0 elsewhere.
 
     >>> dirac()((3, 1, 1)).ravel()

@@ -234,6 +234,7 @@ class Constant(Initializer):
 
     value: float = 0.0
     factory: ClassVar[str] = "constant"
+    proportional_to: ClassVar[str | None] = "value"
 
     def __post_init__(self) -> None:
         set_fields(self, value=real(self.value, "value"))

@@ -7,7 +7,7 @@ import numpy as np
 
 from .stream import NORMAL_BITS, UNIFORM_BITS, WHOLE_LINE, Law, NumPyOps, scaled
 
-__all__ = ["MIN_MASS", "normal_law", "truncated_moments", "uniform_law"]
+__all__ = ["MIN_MASS", "clamped_law", "normal_law", "truncated_moments", "uniform_law"]
 
 MIN_MASS = 2.0**-12  # of the normal, that a window must hold
 MAX_NOISE = 2**24 - 1  # noise has 24 bits and a sign
@@ -39,7 +39,7 @@ def _rounded(scale: float, dtype: str) -> float:
         return scale if dtype == "float64" else float(np.float32(scale))
 
 
-def _clamped(window: tuple[int, int] | None, scale: float, mean: float, low: float, high: float, dtype: str) -> Law:
+def clamped_law(window: tuple[int, int] | None, scale: float, mean: float, low: float, high: float, dtype: str) -> Law:
     """The law whose weights, rounded as the dtype rounds them, stay in [low, high]."""
     law = Law(window, -MAX_NOISE, MAX_NOISE, _rounded(scale, dtype), _rounded(mean, dtype), dtype)
 
@@ -60,7 +60,7 @@ def _clamped(window: tuple[int, int] | None, scale: float, mean: float, low: flo
 def uniform_law(low: float, high: float, dtype: str) -> Law:
     """The law of the uniform distribution between two bounds."""
     half = high / 2 - low / 2
-    return _clamped(None, math.ldexp(half, -UNIFORM_BITS), low / 2 + high / 2, low, high, dtype)
+    return clamped_law(None, math.ldexp(half, -UNIFORM_BITS), low / 2 + high / 2, low, high, dtype)
 
 
 def window(low: float, high: float) -> tuple[int, int]:
@@ -79,4 +79,4 @@ def normal_law(mean: float, std: float, low: float, high: float, dtype: str) -> 
     """The law of the normal distribution of that mean and std, kept to [low, high]."""
     whole = std == 0 or (math.isinf(low) and math.isinf(high))
     kept = WHOLE_LINE if whole else window((low - mean) / std, (high - mean) / std)
-    return _clamped(kept, math.ldexp(std, -NORMAL_BITS), mean, low, high, dtype)
+    return clamped_law(kept, math.ldexp(std, -NORMAL_BITS), mean, low, high, dtype)

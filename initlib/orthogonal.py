@@ -43,6 +43,7 @@ class Orthogonal(Composed):
 
     gain: float = 1.0
     factory: ClassVar[str] = "orthogonal"
+    proportional_to: ClassVar[str | None] = "gain"
 
     def __post_init__(self) -> None:
         set_fields(self, gain=real(self.gain, "gain"))
@@ -75,6 +76,7 @@ class DeltaOrthogonal(Composed):
 
     gain: float = 1.0
     factory: ClassVar[str] = "delta_orthogonal"
+    proportional_to: ClassVar[str | None] = "gain"
 
     def __post_init__(self) -> None:
         set_fields(self, gain=real(self.gain, "gain"))

@@ -20,6 +20,7 @@ class Sparse(Composed):
     sparsity: float
     sigma: float = field(default=0.01, metadata={"argument": "std"})
     factory: ClassVar[str] = "sparse"
+    proportional_to: ClassVar[str | None] = "sigma"
 
     def __post_init__(self) -> None:
         set_fields(self, sparsity=real(self.sparsity, "sparsity"), sigma=positive(self.sigma, "std", or_zero=True))
