@@ -201,12 +201,11 @@ AVX512 INLINE __m512i near_rows(const int32_t *column, __m512i at, __mmask16 las
 /* The bits that `normal` makes, with fewer steps: float32 keeps the sign apart, so p | 1 need not be made positive
  * first; c2 and c3 take one multiply-add of 16-bit pairs; and c1 + ... being negative, its unsigned product with
  * u << 12 is too large by u << 12 itself. */
-AVX512 INLINE void normal_avx512(const Law *law, const uint32_t *word, int32_t *noise)
+AVX512 INLINE void normal_512(const Law *law, const uint32_t *word, int32_t *noise, int whole_line, int near)
 {
     const __m512i one = _mm512_set1_epi32(1), low = _mm512_set1_epi32(law->low), high = _mm512_set1_epi32(law->high);
     const __m512i lo = _mm512_set1_epi32((int32_t)law->window_lo), width = _mm512_set1_epi32((int32_t)law->window_width);
     const int32_t *column0 = law->table, *column1 = column0 + TABLE_ROWS, *column23 = column1 + TABLE_ROWS;
-    const int whole_line = law->window_width >> 32 != 0;
     for (int j = 0; j < LANES; j += 16) {
         __m512i p = _mm512_loadu_si512(word + j);
         p = whole_line ? p : _mm512_add_epi32(lo, multiply_high(p, width));
@@ -215,11 +214,11 @@ AVX512 INLINE void normal_avx512(const Law *law, const uint32_t *word, int32_t *
         const __mmask16 last_half = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(32 << 20));
         __m512i c0 = near_rows(column0, at, last_half), c1 = near_rows(column1, at, last_half);
         __m512i c23 = near_rows(column23, at, last_half);
-        const __mmask16 far = _mm512_cmplt_epu32_mask(_mm512_add_epi32(p, _mm512_set1_epi32(NEAR_TAIL)),
-                                                      _mm512_set1_epi32(2 * NEAR_TAIL));
+        const __m512i above = _mm512_add_epi32(p, _mm512_set1_epi32(NEAR_TAIL)); /* below 2 * NEAR_TAIL if |p| is */
+        const __mmask16 far = near ? 0 : _mm512_cmplt_epu32_mask(above, _mm512_set1_epi32(2 * NEAR_TAIL));
         if (far) {
-            const __m512i row = _mm512_sub_epi32(_mm512_and_si512(at, _mm512_set1_epi32(0x7FF)),
-                                                 _mm512_set1_epi32(127 << 3));
+            const __m512i exponent = _mm512_and_si512(at, _mm512_set1_epi32(0x7FF));
+            const __m512i row = _mm512_sub_epi32(exponent, _mm512_set1_epi32(127 << 3));
             c0 = _mm512_mask_i32gather_epi32(c0, far, row, column0, 4);
             c1 = _mm512_mask_i32gather_epi32(c1, far, row, column1, 4);
             c23 = _mm512_mask_i32gather_epi32(c23, far, row, column23, 4);
@@ -235,6 +234,17 @@ AVX512 INLINE void normal_avx512(const Law *law, const uint32_t *word, int32_t *
         n = _mm512_mask_sub_epi32(n, lower, _mm512_setzero_si512(), n);
         _mm512_storeu_si512(noise + j, _mm512_min_epi32(_mm512_max_epi32(n, low), high));
     }
+}
+
+/* Its conditions are constants in each call, so that none is left in the loop. */
+AVX512 INLINE void normal_avx512(const Law *law, const uint32_t *word, int32_t *noise)
+{
+    if (law->window_width >> 32)
+        normal_512(law, word, noise, 1, 0);
+    else if (law->window_lo >= NEAR_TAIL && law->window_lo + law->window_width <= (1ull << 32) - NEAR_TAIL)
+        normal_512(law, word, noise, 0, 1);
+    else
+        normal_512(law, word, noise, 0, 0);
 }
 #endif
 
@@ -327,8 +337,9 @@ INLINE void spread(const void *items, size_t itemsize, int64_t count, const int6
             ((uint64_t *)out)[scatter[j]] = ((const uint64_t *)items)[j];
 }
 
-INLINE void fill(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last, Normal *normal)
+INLINE void fill(const Law *given, const Runs *runs, char *out, int64_t first, int64_t last, Normal *normal)
 {
+    const Law copy = *given, *law = &copy; /* which no store to out can change: its numbers stay in registers */
     const int64_t per_row = (runs->row + runs->block - 1) / runs->block;
     const size_t item = ITEMSIZE[law->dtype];
     uint64_t buffer[LANES]; /* room for LANES items of any dtype */
