@@ -1,0 +1,82 @@
+"""Draw: from the arguments that every function shares to one draw, put where the tensor keeps it."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.overrides import handle_torch_function, has_torch_function_variadic
+
+from ..axes import match
+from ..base import Initializer
+from ..key import Key, as_key
+from ._torch_memory import check, untouchable, write
+
+__all__ = ["Name", "Seed", "draw", "overridable"]
+
+Seed = int | Key | np.random.Generator | None
+Name = str | None
+
+Function = TypeVar("Function", bound=Callable[..., Tensor])
+
+
+def overridable(function: Function) -> Function:
+    """Hand the call to a tensor subclass or a mode that overrides PyTorch's functions."""
+
+    @functools.wraps(function)
+    def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if has_torch_function_variadic(tensor):
+            return handle_torch_function(call, (tensor,), tensor, *args, **kwargs)
+        if torch.compiler.is_compiling():
+            return _outside(function, tensor, *args, **kwargs)
+        return function(tensor, *args, **kwargs)
+
+    return cast(Function, call)
+
+
+def _outside(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    """Call a function outside of the graph that `torch.compile` is making."""
+    outside: Callable[..., Tensor] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return outside(*args, **kwargs)
+
+
+# What `torch.compiler.disable` sets; itself, it would load the compiler for those who never use it.
+_outside._torchdynamo_disable = True  # type: ignore[attr-defined]
+_outside._torchdynamo_disable_msg = "initlib draws outside of the graph"  # type: ignore[attr-defined]
+
+
+def _entropy(generator: Generator | None) -> int:
+    """64 bits of a generator; of PyTorch's default one, which `torch.manual_seed` governs."""
+    if generator is None:
+        device: Any = "cpu"
+    elif isinstance(generator, Generator):
+        device = generator.device
+    else:
+        raise TypeError(f"generator must be a torch.Generator or None, got {generator!r}")
+    word = torch.empty((), dtype=torch.int64, device=device).random_(-(2**63), None, generator=generator)
+    return int(word.item()) % 2**64
+
+
+def draw(
+    tensor: Tensor,
+    initializer: Initializer,
+    generator: Generator | None,
+    axes: str | None,
+    seed: Seed,
+    name: Name,
+) -> Tensor:
+    """Fill the tensor: where all functions that draw end."""
+    check(tensor)
+    shape = tuple(tensor.shape)
+    if axes is None and len(shape) >= 2:
+        axes = "OI..."
+    match(shape, axes)
+    if seed is not None and generator is not None:
+        raise ValueError(f"seed and generator both name a stream; give one, got seed {seed!r} and {generator!r}")
+    if untouchable(tensor):
+        return tensor
+    key = as_key(_entropy(generator) if seed is None else seed, name)
+    write(tensor, initializer, axes, key)
+    return tensor

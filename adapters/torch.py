@@ -1,0 +1,310 @@
+"""PyTorch: every name of `torch.nn.init`, exact on every device and shard, and what it does not have.
+
+>>> import torch
+>>> import initlib.adapters.torch as init
+>>> layer = torch.nn.Linear(784, 128)
+>>> init.he_normal_(layer.weight, seed=0, name="layer").std().item() > 0
+True
+"""
+
+import warnings
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.init import (
+    _calculate_correct_fan,
+    _calculate_fan_in_and_fan_out,
+    _make_deprecate,
+    constant,
+    constant_,
+    ones_,
+    zeros_,
+)
+from torch.nn.init import _no_grad_fill_ as _no_grad_fill_
+from torch.nn.init import _no_grad_zero_ as _no_grad_zero_
+from torch.nn.init import calculate_gain as _torch_gain
+
+import initlib
+
+from ._torch_draw import Name, Seed, draw, overridable
+from ._torch_matrices import delta_orthogonal_, dirac_, eye_, orthogonal_, sparse_
+from ._torch_schemes import (
+    fill_,
+    glorot_normal_,
+    glorot_uniform_,
+    he_normal_,
+    he_uniform_,
+    lecun_normal_,
+    lecun_uniform_,
+    truncated_normal_,
+    variance_scaling_,
+)
+
+__all__ = [
+    "calculate_gain",
+    "constant",
+    "constant_",
+    "delta_orthogonal_",
+    "dirac",
+    "dirac_",
+    "eye",
+    "eye_",
+    "fill_",
+    "glorot_normal_",
+    "glorot_uniform_",
+    "he_normal_",
+    "he_uniform_",
+    "kaiming_normal",
+    "kaiming_normal_",
+    "kaiming_uniform",
+    "kaiming_uniform_",
+    "lecun_normal_",
+    "lecun_uniform_",
+    "normal",
+    "normal_",
+    "ones_",
+    "orthogonal",
+    "orthogonal_",
+    "sparse",
+    "sparse_",
+    "trunc_normal_",
+    "truncated_normal_",
+    "uniform",
+    "uniform_",
+    "variance_scaling_",
+    "xavier_normal",
+    "xavier_normal_",
+    "xavier_uniform",
+    "xavier_uniform_",
+    "zeros_",
+]
+
+# What `param` of `calculate_gain` is to the activations that PyTorch has no gain for; ignored by others, as there.
+ARGUMENTS = {"celu": "alpha", "elu": "alpha", "prelu": "slope", "silu": "beta", "sin": "w0", "softplus": "beta"}
+REACH = 64  # sigmas: a bound further out cuts nothing
+
+_scaling = lru_cache(initlib.variance_scaling)
+
+
+@overridable
+def uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    b: float = 1.0,
+    generator: torch.Generator | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+) -> Tensor:
+    """Fill the tensor with the uniform distribution on [a, b].
+
+    >>> uniform_(torch.empty(3, 5), -1.0, 1.0).shape
+    torch.Size([3, 5])
+    """
+    if a > b:  # PyTorch's own error
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
+    return draw(tensor, initlib.uniform(a, b), generator, axes, seed, name)
+
+
+@overridable
+def normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    generator: torch.Generator | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+) -> Tensor:
+    """Fill the tensor with the normal distribution of that mean and standard deviation.
+
+    >>> normal_(torch.empty(3, 5), std=0.02).shape
+    torch.Size([3, 5])
+    """
+    if std < 0:  # PyTorch's own error
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    return draw(tensor, initlib.normal(mean, std), generator, axes, seed, name)
+
+
+@overridable
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: torch.Generator | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+) -> Tensor:
+    """Fill the tensor with the normal distribution of that mean and std, kept to the values [a, b].
+
+    >>> float(trunc_normal_(torch.empty(100), std=0.02, a=-0.04, b=0.04).abs().max()) <= 0.04
+    True
+
+    `a` and `b` are values, not multiples of std, and std is the one before truncation, as in PyTorch;
+    `truncated_normal_` keeps to 2 std.
+    """
+    if not tensor.is_meta and (mean < a - 2 * std or mean > b + 2 * std):
+        warnings.warn(
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
+            "The distribution of values may be incorrect.",
+            stacklevel=3,
+        )
+    reach = REACH * std
+    kept = initlib.truncated_normal(mean, std, max(a, mean - reach), min(b, mean + reach))
+    return draw(tensor, kept, generator, axes, seed, name)
+
+
+def calculate_gain(nonlinearity: Any, param: float | None = None) -> float:
+    """Return PyTorch's gain of an activation where it has one, and `initlib.gain` of every other.
+
+    >>> calculate_gain("leaky_relu", 0.2)
+    1.3867504905630728
+    >>> round(calculate_gain("gelu"), 10)
+    1.5335304412
+    """
+    try:
+        return _torch_gain(nonlinearity, param)
+    except ValueError:
+        if nonlinearity == "leaky_relu":
+            raise
+    given: dict[str, Any] = {}
+    if param is not None and nonlinearity in ARGUMENTS:
+        given[ARGUMENTS[nonlinearity]] = param
+    try:
+        return initlib.gain(nonlinearity, **given)
+    except ValueError as error:
+        raise ValueError(f"Unsupported nonlinearity {nonlinearity}: {error}") from None
+
+
+def _factor(gain: float) -> float:
+    """The variance that a gain stands for."""
+    if gain < 0:
+        raise ValueError(f"gain must be at least 0, got {gain!r}")
+    return gain * gain
+
+
+@overridable
+def xavier_uniform_(
+    tensor: Tensor,
+    gain: float = 1.0,
+    generator: torch.Generator | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+) -> Tensor:
+    """Fill the tensor with the uniform distribution of std gain * sqrt(2 / (fan_in + fan_out)).
+
+    >>> xavier_uniform_(torch.empty(3, 5), gain=calculate_gain("relu")).shape
+    torch.Size([3, 5])
+
+    Glorot, Bengio 2010 (AISTATS).
+    """
+    return _xavier(tensor, gain, "uniform", generator, axes, seed, name)
+
+
+@overridable
+def xavier_normal_(
+    tensor: Tensor,
+    gain: float = 1.0,
+    generator: torch.Generator | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+) -> Tensor:
+    """Fill the tensor with the normal distribution of std gain * sqrt(2 / (fan_in + fan_out)), not truncated.
+
+    >>> xavier_normal_(torch.empty(3, 5)).shape
+    torch.Size([3, 5])
+
+    Glorot, Bengio 2010 (AISTATS). `glorot_normal_` is truncated.
+    """
+    return _xavier(tensor, gain, "normal", generator, axes, seed, name)
+
+
+def _xavier(tensor: Tensor, gain: float, distribution: str, *stream: Any) -> Tensor:
+    if stream[1] is None:
+        _calculate_fan_in_and_fan_out(tensor)  # PyTorch's own errors
+    return draw(tensor, _scaling(_factor(gain), "fan_avg", distribution), *stream)
+
+
+@overridable
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: torch.Generator | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+) -> Tensor:
+    """Fill the tensor with the uniform distribution of std gain / sqrt(fan).
+
+    >>> kaiming_uniform_(torch.empty(3, 5), mode="fan_out", nonlinearity="relu").shape
+    torch.Size([3, 5])
+
+    `a` is the negative slope of a leaky_relu. He, Zhang, Ren, Sun 2015, arXiv 1502.01852.
+    """
+    return _kaiming(tensor, a, mode, nonlinearity, "uniform", generator, axes, seed, name)
+
+
+@overridable
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: torch.Generator | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+) -> Tensor:
+    """Fill the tensor with the normal distribution of std gain / sqrt(fan), not truncated.
+
+    >>> kaiming_normal_(torch.empty(3, 5), mode="fan_out", nonlinearity="relu").shape
+    torch.Size([3, 5])
+
+    `a` is the negative slope of a leaky_relu. He, Zhang, Ren, Sun 2015, arXiv 1502.01852. `he_normal_` is truncated.
+    """
+    return _kaiming(tensor, a, mode, nonlinearity, "normal", generator, axes, seed, name)
+
+
+def _kaiming(tensor: Tensor, a: float, mode: str, nonlinearity: str, distribution: str, *stream: Any) -> Tensor:
+    if 0 in tensor.shape:
+        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=4)
+        return tensor
+    if stream[1] is None:
+        _calculate_correct_fan(tensor, mode)  # type: ignore[arg-type]  # PyTorch's own errors
+    gain = calculate_gain(nonlinearity, a if nonlinearity == "leaky_relu" else None)
+    exact = {"relu": 2.0, "leaky_relu": 2 / (1 + a**2)}  # the square of a rounded root is not: he_* has the same bits
+    factor = exact.get(nonlinearity, gain * gain)
+    return draw(tensor, _scaling(factor, mode, distribution), *stream)
+
+
+uniform = _make_deprecate(uniform_)
+normal = _make_deprecate(normal_)
+eye = _make_deprecate(eye_)
+dirac = _make_deprecate(dirac_)
+xavier_uniform = _make_deprecate(xavier_uniform_)
+xavier_normal = _make_deprecate(xavier_normal_)
+kaiming_uniform = _make_deprecate(kaiming_uniform_)
+kaiming_normal = _make_deprecate(kaiming_normal_)
+orthogonal = _make_deprecate(orthogonal_)
+sparse = _make_deprecate(sparse_)
+
+# The names that code bases import all the same.
+_no_grad_uniform_ = uniform_
+_no_grad_normal_ = normal_
+_no_grad_trunc_normal_ = trunc_normal_
