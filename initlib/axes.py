@@ -97,10 +97,17 @@ def canonical_shape(shape: Shape) -> tuple[int, ...]:
     return sizes
 
 
+def check(axes: str | None) -> None:
+    """Raise TypeError or ValueError unless the axes are those of some shape, or None."""
+    if axes is not None:
+        if not isinstance(axes, str):
+            raise TypeError(f"axes must be a string such as 'OIHW' or '(3 O)I', got {axes!r}")
+        parse(axes)
+
+
 def match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, int], ...], ...]:
     """The (role, size) factors of every stored axis; `axes=None` is "...IO", or "..." below two dimensions."""
-    if axes is not None and not isinstance(axes, str):
-        raise TypeError(f"axes must be a string such as 'OIHW' or '(3 O)I', got {axes!r}")
+    check(axes)
     return _match(shape, axes)
 
 

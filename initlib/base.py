@@ -122,6 +122,25 @@ class Initializer(ABC):
         arguments = (f"{f.metadata.get('argument', f.name)}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
         return f"{self.factory}({', '.join(arguments)})"
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make it, by name: `type(init).from_config(init.get_config()) == init`, as Keras asks.
+
+        >>> from initlib import he_normal
+        >>> he_normal.get_config()
+        {'factor': 2.0, 'mode': 'fan_in', 'distribution': 'truncated_normal'}
+        """
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Initializer":
+        """Make it of what `get_config` gave.
+
+        >>> from initlib import uniform
+        >>> uniform.from_config({"low": -0.05, "high": 0.05})
+        uniform(low=-0.05, high=0.05)
+        """
+        return cls(**config)
+
 
 def _check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
     if not isinstance(out, np.ndarray):

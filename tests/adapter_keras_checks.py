@@ -1,0 +1,386 @@
+"""What must hold of the Keras adapter on the backend of this process; `test_adapter_keras.py` runs it on each."""
+
+import copy
+import inspect
+import json
+import os
+import pickle
+
+import keras
+import numpy as np
+import pytest
+from initlib.adapters import keras as adapter
+
+import initlib
+from initlib import Key
+
+BACKEND = keras.backend.backend()
+assert os.environ["KERAS_BACKEND"] == BACKEND
+pytestmark = pytest.mark.filterwarnings(  # of Keras's own conversions, with NumPy 2.5
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+only = {name: pytest.mark.skipif(name != BACKEND, reason=f"of {name}") for name in ("jax", "tensorflow", "torch")}
+
+RANDOM = {
+    "VarianceScaling": (
+        lambda **k: adapter.VarianceScaling(1.5, "fan_out", "untruncated_normal", **k),
+        initlib.variance_scaling(1.5, "fan_out", "normal"),
+    ),
+    "VarianceScaling normal": (
+        lambda **k: adapter.VarianceScaling(0.1, "fan_avg", "normal", **k),
+        initlib.variance_scaling(0.1, "fan_avg", "truncated_normal"),
+    ),
+    "GlorotNormal": (adapter.GlorotNormal, initlib.glorot_normal),
+    "GlorotUniform": (adapter.GlorotUniform, initlib.glorot_uniform),
+    "HeNormal": (adapter.HeNormal, initlib.he_normal),
+    "HeUniform": (adapter.HeUniform, initlib.he_uniform),
+    "LecunNormal": (adapter.LecunNormal, initlib.lecun_normal),
+    "LecunUniform": (adapter.LecunUniform, initlib.lecun_uniform),
+    "RandomNormal": (lambda **k: adapter.RandomNormal(0.5, 2.0, **k), initlib.normal(0.5, 2.0)),
+    "RandomUniform": (lambda **k: adapter.RandomUniform(-1, 2, **k), initlib.uniform(-1, 2)),
+    "TruncatedNormal": (lambda **k: adapter.TruncatedNormal(0.5, 2.0, **k), initlib.truncated_normal(0.5, 2.0)),
+    "Orthogonal": (lambda **k: adapter.Orthogonal(2.0, **k), initlib.orthogonal(2.0)),
+    "delta_orthogonal": (
+        lambda **k: adapter.CoreInitializer(initlib.delta_orthogonal(), **k),
+        initlib.delta_orthogonal(),
+    ),
+    "dirac": (lambda **k: adapter.CoreInitializer(initlib.dirac(), **k), initlib.dirac()),
+    "fan_geo_avg": (
+        lambda **k: adapter.CoreInitializer(initlib.variance_scaling(mode="fan_geo_avg"), **k),
+        initlib.variance_scaling(mode="fan_geo_avg"),
+    ),
+}
+ELEMENTWISE = [name for name in RANDOM if name not in ("Orthogonal", "delta_orthogonal", "dirac")]
+
+
+def values(tensor):
+    return np.asarray(keras.ops.convert_to_numpy(tensor)).astype(np.float64)
+
+
+def equal(tensor, array):
+    return tuple(tensor.shape) == array.shape and np.array_equal(values(tensor), array.astype(np.float64))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(("shape", "axes"), [((20, 30), None), ((3, 3, 8, 16), "HWIO"), ((3, 3, 16, 8), "HWOI")])
+@pytest.mark.parametrize("case", RANDOM)
+def test_weights_are_the_core_s(case, shape, axes, dtype):
+    make, core = RANDOM[case]
+    initializer = make(seed=5, axes=axes)
+    assert initializer.core == core
+    weight = initializer(shape, dtype)
+    assert keras.ops.is_tensor(weight)
+    assert keras.backend.standardize_dtype(weight.dtype) == dtype
+    assert equal(weight, core(shape, dtype, seed=5, axes=axes))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (1, 1), (2, 3, 4, 5, 6)])
+@pytest.mark.parametrize("case", ELEMENTWISE)
+def test_any_shape(case, shape):
+    make, core = RANDOM[case]
+    assert equal(make(seed=2**64 - 1)(shape), core(shape, seed=2**64 - 1))
+    assert equal(make(seed=0)(list(shape), dtype=None), core(shape, seed=0))
+
+
+def test_no_weights():
+    with pytest.warns(UserWarning, match="holds no weights"):
+        assert tuple(adapter.HeNormal(seed=0)((0, 5)).shape) == (0, 5)
+
+
+def test_dtypes():
+    wide = adapter.HeNormal(seed=0)((4, 5), "float64")
+    dtype = "float32" if BACKEND == "jax" else "float64"  # JAX's 64 bits are off
+    assert equal(wide, initlib.he_normal((4, 5), dtype, seed=0))
+    before = keras.config.floatx()
+    keras.config.set_floatx("bfloat16")
+    try:
+        assert equal(adapter.HeNormal(seed=0)((4, 5)), initlib.he_normal((4, 5), "bfloat16", seed=0))
+    finally:
+        keras.config.set_floatx(before)
+    with pytest.raises(TypeError, match="dtype must be one of float16, bfloat16, float32, float64, got 'int32'"):
+        adapter.RandomUniform(0, 10, seed=0)((4, 5), "int32")
+
+
+def test_truncated_normal_of_no_spread_is_its_mean():
+    assert equal(adapter.TruncatedNormal(2.0, 0.0, seed=0)((2, 3)), np.full((2, 3), 2.0))
+
+
+# Seeds
+
+
+def test_a_name_is_a_stream():
+    weight = adapter.HeNormal(seed=3, name="conv1")((4, 5))
+    assert equal(weight, initlib.he_normal((4, 5), seed=3, name="conv1"))
+    assert not equal(weight, initlib.he_normal((4, 5), seed=3))
+
+
+def test_an_int_repeats_and_a_generator_moves_on():
+    initializer = adapter.HeNormal(seed=5)
+    assert np.array_equal(values(initializer((4, 5))), values(initializer((4, 5))))
+    generator = keras.random.SeedGenerator(5)
+    first, second = adapter.HeNormal(seed=generator), adapter.HeUniform(seed=generator, name="head")
+    for call in range(4):
+        assert equal(first((4, 5)), initlib.he_normal((4, 5), seed=Key(5).fold_in(2 * call)))
+        assert equal(second((4, 5)), initlib.he_uniform((4, 5), seed=Key(5).fold_in(2 * call + 1), name="head"))
+
+
+def test_none_takes_a_seed_from_python_once():
+    keras.utils.set_random_seed(7)
+    first, second = adapter.HeNormal(), adapter.HeNormal()
+    assert first.seed != second.seed
+    assert equal(first((4, 5)), initlib.he_normal((4, 5), seed=first.seed))
+    assert equal(first((4, 5)), initlib.he_normal((4, 5), seed=first.seed))
+    keras.utils.set_random_seed(7)
+    assert adapter.HeNormal().seed == first.seed
+    assert first.clone().seed != first.seed
+    assert first.get_config()["seed"] is None
+
+
+# Names, signatures and errors
+
+
+def test_everything_of_keras_is_here():
+    theirs = {name: value for name, value in vars(keras.initializers).items() if not name.startswith("_")}
+    theirs = {name: value for name, value in theirs.items() if not inspect.ismodule(value)}
+    assert set(theirs) <= set(adapter.__all__)
+    for name, value in theirs.items():
+        ours = getattr(adapter, name)
+        if not inspect.isclass(value):
+            continue
+        assert issubclass(ours, value)
+        parameters = inspect.signature(ours).parameters
+        for key, parameter in inspect.signature(value).parameters.items():
+            assert parameters[key].default == parameter.default
+            assert list(parameters)[: len(inspect.signature(value).parameters)] == list(
+                inspect.signature(value).parameters
+            )
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted(n for n in adapter.__all__ if n[0].islower()), "normal", "one", "uniform", "zero"]
+)
+def test_get_by_name(name):
+    if name in ("get", "serialize", "deserialize", "constant"):  # Keras asks for the config of a constant
+        return
+    theirs = keras.initializers.get(name)
+    ours = adapter.get(name)
+    assert isinstance(ours, type(theirs))
+    assert type(ours) is getattr(adapter, type(ours).__name__)
+
+
+def test_get_of_anything_else():
+    assert adapter.get(None) is None
+    assert isinstance(adapter.get(adapter.HeNormal), adapter.HeNormal)
+    assert adapter.get(np.ones) is np.ones
+    assert isinstance(keras.initializers.get("initlib>HeNormal"), adapter.HeNormal)
+    assert isinstance(adapter.get("initlib>HeNormal"), adapter.HeNormal)
+    assert adapter.get(initlib.dirac()).core == initlib.dirac()
+    assert values(adapter.get(np.eye(3, dtype="float32"))((3, 3))).tolist() == np.eye(3).tolist()
+    for wrong in ("typo", 3):
+        with pytest.raises(ValueError, match="Could not interpret initializer identifier"):
+            adapter.get(wrong)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: adapter.VarianceScaling(-1.0), ValueError, "Argument `scale` must be positive float."),
+        (lambda: adapter.VarianceScaling(mode="fan"), ValueError, "Invalid `mode` argument:"),
+        (lambda: adapter.VarianceScaling(distribution="cauchy"), ValueError, "Invalid `distribution` argument:"),
+        (lambda: adapter.HeNormal(seed="0"), ValueError, "`seed` argument should be an instance of"),
+        (lambda: adapter.HeNormal(seed=1.5), ValueError, "`seed` argument should be an instance of"),
+        (lambda: adapter.HeNormal(seed=-1), ValueError, "seed must be at least 0 and below 2\\*\\*64, got -1"),
+        (lambda: adapter.HeNormal(seed=True), TypeError, "seed must be an int"),
+        (lambda: adapter.HeNormal(axes="hwio"), ValueError, "axes 'hwio' has 'h'"),
+        (lambda: adapter.HeNormal(axes=3), TypeError, "axes must be a string"),
+        (lambda: adapter.HeNormal(name=3), TypeError, "name must be a string, got 3"),
+        (lambda: adapter.HeNormal(gain=3), TypeError, "gain"),
+        (lambda: adapter.RandomNormal(stddev=-1), ValueError, "std must be at least 0, got -1.0"),
+        (lambda: adapter.TruncatedNormal(stddev=-1), ValueError, "std must be above 0, got -1.0"),
+        (lambda: adapter.RandomNormal(mean="a"), TypeError, "mean must be a real number, got 'a'"),
+        (lambda: adapter.RandomUniform(1, 0), ValueError, "low must not be above high"),
+        (lambda: adapter.Orthogonal(gain=float("nan")), ValueError, "gain must be finite"),
+        (lambda: adapter.CoreInitializer("dirac"), TypeError, "core must be an initializer of initlib"),
+        (lambda: adapter.CoreInitializer(initlib.dirac), TypeError, "core must be an initializer of initlib"),
+        (lambda: adapter.HeNormal(axes="OIHW")((3, 4)), ValueError, "names 4 axes, shape \\(3, 4\\) has 2"),
+        (lambda: adapter.HeNormal()((3, -4)), ValueError, "negative size"),
+        (lambda: adapter.HeNormal()((3, None)), TypeError, "shape must be an int or a sequence of ints"),
+        (lambda: adapter.HeNormal()((3, 4), "int8"), TypeError, "dtype must be one of"),
+        (lambda: adapter.Orthogonal()((3,)), ValueError, "2"),
+        (
+            lambda: adapter.HeNormal(input_axes=[2], output_axes=[0])((3, 4)),
+            ValueError,
+            "input_axes \\[2\\] names axis 2 of a weight of 2 axes",
+        ),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+# Axes
+
+
+@pytest.mark.parametrize(
+    ("shape", "inputs", "outputs", "axes"),
+    [
+        ((64, 4, 16), [0], [1, 2], "IOO"),
+        ((4, 16, 64), [0, 1], [2], "IIO"),
+        ((4, 16, 64), [0, -2], [-1], "IIO"),
+        ((5, 16, 64), [1], [2], "BIO"),
+        ((5, 16, 64), [0, 1], [0, 2], "HIO"),
+        ((64,), [], [0], "O"),
+    ],
+)
+def test_keras_s_axes(shape, inputs, outputs, axes):
+    for mode in ("fan_in", "fan_out", "fan_avg"):
+        initializer = adapter.VarianceScaling(2.0, mode, seed=1, input_axes=inputs, output_axes=outputs)
+        assert equal(initializer(shape), initlib.variance_scaling(2.0, mode)(shape, seed=1, axes=axes))
+    both = adapter.HeNormal(seed=1, input_axes=inputs, output_axes=outputs, axes="...O")
+    assert both._axes(len(shape)) == both.axes
+    assert adapter.HeNormal(seed=1, input_axes=inputs)._axes(len(shape)) is None
+
+
+# Configs
+
+
+@pytest.mark.parametrize("seed", [5, None, "generator"])
+@pytest.mark.parametrize("case", RANDOM)
+def test_configs_and_pickles(case, seed):
+    seed = keras.random.SeedGenerator(5) if seed == "generator" else seed
+    initializer = RANDOM[case][0](seed=seed, axes="...IO", name="a")
+    config = json.loads(json.dumps(initializer.get_config()))
+    for again in (type(initializer).from_config(config), initializer.clone()):
+        assert again.get_config() == initializer.get_config()
+    saved = json.loads(json.dumps(adapter.serialize(initializer)))
+    assert saved["registered_name"] == f"initlib>{type(initializer).__name__}"
+    for load in (adapter.deserialize, keras.initializers.deserialize, adapter.get, keras.initializers.get):
+        loaded = load(saved)
+        assert type(loaded) is type(initializer)
+        assert (loaded.core, loaded.get_config()) == (initializer.core, initializer.get_config())
+        if seed is not None:
+            assert np.array_equal(
+                values(loaded((4, 5))), values(RANDOM[case][0](seed=loaded.clone().seed, name="a")((4, 5)))
+            )
+    if isinstance(seed, int):
+        for again in (pickle.loads(pickle.dumps(initializer)), copy.deepcopy(initializer)):
+            assert again.get_config() == initializer.get_config()
+
+
+def test_old_configs_and_keras_s_own_load():
+    theirs = keras.initializers.serialize(keras.initializers.HeNormal(seed=5))
+    loaded = adapter.deserialize(theirs)
+    assert type(loaded) is adapter.HeNormal
+    assert type(adapter.HeNormal.from_config({"seed": 5})) is adapter.HeNormal
+    assert equal(loaded((4, 5)), initlib.he_normal((4, 5), seed=5))
+    old = adapter.HeNormal(seed=5)
+    del old.axes, old.name
+    assert equal(pickle.loads(pickle.dumps(old))((4, 5)), initlib.he_normal((4, 5), seed=5))
+    own = adapter.deserialize(json.loads(json.dumps(adapter.serialize(adapter.Constant(2.0)))))
+    assert type(own) is keras.initializers.Constant
+
+
+@pytest.mark.parametrize(
+    "core", [initlib.he_normal, initlib.truncated_normal(0, 2), initlib.orthogonal(), initlib.sparse(0.5)]
+)
+def test_bare_core_initializers_are_configs_too(core):
+    saved = json.loads(json.dumps(adapter.serialize(core)))
+    assert keras.initializers.deserialize(saved) == core
+    assert type(core).from_config(core.get_config()) == core
+
+
+# Layers and models
+
+LAYERS = {
+    "dense": lambda i: (keras.layers.Dense(6, kernel_initializer=i), (2, 5)),
+    "conv": lambda i: (keras.layers.Conv2D(6, 3, kernel_initializer=i), (2, 8, 8, 3)),
+    "transposed": lambda i: (keras.layers.Conv2DTranspose(6, 3, kernel_initializer=i), (2, 8, 8, 3)),
+    "depthwise": lambda i: (keras.layers.DepthwiseConv2D(3, depthwise_initializer=i), (2, 8, 8, 3)),
+    "separable": lambda i: (
+        keras.layers.SeparableConv2D(6, 3, depthwise_initializer=i, pointwise_initializer=i),
+        (2, 8, 8, 3),
+    ),
+    "einsum": lambda i: (keras.layers.EinsumDense("abc,cde->abde", (None, 4, 8), kernel_initializer=i), (2, 3, 5)),
+    "lstm": lambda i: (keras.layers.LSTM(4, kernel_initializer=i, recurrent_initializer=i), (2, 3, 5)),
+    "gru": lambda i: (keras.layers.GRU(4, kernel_initializer=i, recurrent_initializer=i), (2, 3, 5)),
+    "embedding": lambda i: (keras.layers.Embedding(7, 4, embeddings_initializer=i), (2, 3)),
+}
+INITIALIZERS = {
+    "int": lambda: adapter.HeNormal(seed=0),
+    "none": lambda: adapter.GlorotUniform(),
+    "generator": lambda: adapter.LecunNormal(seed=keras.random.SeedGenerator(1)),
+    "core": lambda: adapter.CoreInitializer(initlib.orthogonal(), seed=0),
+    "bare": lambda: initlib.he_normal,
+}
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "bfloat16", "mixed_float16", "float16"])
+@pytest.mark.parametrize("initializer", INITIALIZERS)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers(layer, initializer, policy):
+    if policy != "float32" and layer not in ("dense", "conv"):
+        return
+    made, shape = LAYERS[layer](INITIALIZERS[initializer]())
+    config = {**made.get_config(), "dtype": policy}
+    made = type(made).from_config(json.loads(json.dumps({**config, "dtype": policy})))
+    made.build(shape)
+    kernel = made.weights[0]
+    assert np.isfinite(values(kernel.value)).all()
+    assert values(kernel.value).std() > 0
+    assert kernel.dtype == ("float32" if policy.startswith("mixed") else policy)
+    if initializer == "int" and layer in ("dense", "conv", "lstm"):
+        assert equal(kernel.value, initlib.he_normal(tuple(kernel.shape), kernel.dtype, seed=0))
+    if initializer == "int" and layer == "einsum":
+        assert equal(kernel.value, initlib.he_normal(tuple(kernel.shape), axes="IOO", seed=0))
+    if initializer == "core" and layer == "einsum":
+        assert equal(kernel.value, initlib.orthogonal()(tuple(kernel.shape), axes="IOO", seed=0))
+
+
+def attention(initializer):
+    layer = keras.layers.MultiHeadAttention(4, 8, kernel_initializer=initializer)
+    layer.build((None, 10, 32), (None, 10, 32))
+    dense = {"q": layer.query_dense, "k": layer.key_dense, "v": layer.value_dense, "o": layer.output_dense}
+    return {name: part.kernel.value for name, part in dense.items()}
+
+
+def test_attention_clones():
+    kernels = attention(adapter.HeNormal(seed=3))
+    for name in "qkv":  # an int repeats, as in Keras
+        assert equal(kernels[name], initlib.he_normal((32, 4, 8), axes="IOO", seed=3))
+    assert equal(kernels["o"], initlib.he_normal((4, 8, 32), axes="IIO", seed=3))
+    for free in (
+        adapter.HeNormal(),
+        adapter.CoreInitializer(initlib.orthogonal()),
+        initlib.he_normal,
+        initlib.sparse(0.1),
+    ):
+        kernels = attention(free)
+        assert not np.array_equal(values(kernels["q"]), values(kernels["k"]))
+    whole = values(attention(adapter.CoreInitializer(initlib.orthogonal(), seed=1))["o"]).reshape(32, 32)
+    np.testing.assert_allclose(whole @ whole.T, np.eye(32), atol=1e-5)
+
+
+@pytest.mark.parametrize("initializer", INITIALIZERS)
+def test_models_round_trip(initializer, tmp_path):
+    make = INITIALIZERS[initializer]
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, kernel_initializer=make())(inputs)
+    x = keras.layers.Reshape((36, 4))(x)
+    x = keras.layers.MultiHeadAttention(2, 4, kernel_initializer=make())(x, x)
+    model = keras.Model(inputs, keras.layers.Dense(2, kernel_initializer=make())(x))
+    batch = np.arange(2 * 8 * 8 * 3, dtype="float32").reshape(2, 8, 8, 3) / 384
+    path = tmp_path / "model.keras"
+    model.save(path)
+    loaded = keras.models.load_model(path)
+    assert np.array_equal(values(model(batch)), values(loaded(batch)))
+    again = keras.models.model_from_json(model.to_json())
+    again.build(model.input_shape)
+    assert [w.shape for w in again.weights] == [w.shape for w in model.weights]
+    assert type(again.layers[1].kernel_initializer) is type(model.layers[1].kernel_initializer)
+    if initializer in ("int", "core"):
+        for ours, theirs in zip(model.weights, again.weights, strict=True):
+            assert np.array_equal(values(ours.value), values(theirs.value))
+    model.save_weights(tmp_path / "w.weights.h5")
+    again.load_weights(tmp_path / "w.weights.h5")
+    assert np.array_equal(values(model(batch)), values(again(batch)))

@@ -1,0 +1,29 @@
+"""The Keras adapter on every backend: each is chosen when Keras is imported, hence a process of its own."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKS = Path(__file__).parent / "adapter_keras_checks.py"
+
+
+@pytest.mark.parametrize("backend", ["jax", "tensorflow", "torch"])
+def test_on(backend):
+    for framework in ("keras", backend):
+        if importlib.util.find_spec(framework) is None:
+            pytest.skip(f"{framework} is not installed")
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(CHECKS)]
+    done = subprocess.run(command, env=environment, cwd=CHECKS.parent.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
