@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from .axes import Shape
 from .base import Composed, Engine, matrices, real, set_fields, wide
 from .initializers import normal
@@ -11,32 +13,67 @@ from .initializers import normal
 __all__ = ["DeltaOrthogonal", "Orthogonal", "delta_orthogonal", "orthogonal"]
 
 _NOISE = normal()
+BLOCK = 128  # reflections that are applied at once
 
 
-def haar(stacks: int, rows: int, columns: int, dtype: str, engine: Engine) -> Any:
-    """Matrices with orthonormal columns, or rows where these are fewer, uniformly distributed over all such."""
+def haar(stacks: int, rows: int, columns: int, gain: float, dtype: str, engine: Engine) -> Any:
+    """Matrices with orthonormal columns, or rows where these are fewer, uniform over all such, times the gain."""
     xp = engine.xp
-    noise = engine.draw(_NOISE, (stacks, rows, columns), wide(dtype))
-    tall = rows >= columns
-    q, r = xp.linalg.qr(noise if tall else xp.swapaxes(noise, 1, 2))
-    # Without the signs of R's diagonal the distribution is LAPACK's own (Mezzadri 2007, arXiv math-ph/0609050).
-    q = q * xp.where(xp.diagonal(r, axis1=1, axis2=2) < 0, -1, 1).astype(q.dtype)[:, None, :]
-    return q if tall else xp.swapaxes(q, 1, 2)
+    noise = engine.draw(_NOISE, (stacks, rows, columns), "float64" if xp is np else wide(dtype))
+    q = reflected(noise, xp) if rows >= columns else xp.swapaxes(reflected(xp.swapaxes(noise, 1, 2), xp), 1, 2)
+    return (q * gain).astype(wide(dtype))
+
+
+def reflected(noise: Any, xp: Any, size: int = BLOCK) -> Any:
+    """The Q of Householder's QR, signs included, of a normal matrix whose k-th reflection is column k of the noise.
+
+    What a reflection leaves of a normal matrix is normal, and independent of it: so the reflections can be drawn
+    (Stewart 1980), which spares the factorization and its sensitivity: in float32 Q is right to 1e-6, not to the
+    condition number times that. The signs are those of R's diagonal, without which Q is not uniform (Mezzadri 2007).
+    """
+    stacks, rows, columns = noise.shape
+    head = xp.diagonal(noise, axis1=1, axis2=2)
+    sign = xp.where(head < 0, -1, 1).astype(noise.dtype)
+    noise = xp.tril(noise)  # reflection k leaves the first k axes alone
+    norm = xp.sqrt((noise * noise).sum(axis=1))
+    axis = xp.eye(rows, columns, dtype=noise.dtype)
+    v = noise + axis * (sign * norm)[:, None, :]
+    square = norm * (norm + abs(head))  # half of that of v
+    square = xp.where(square == 0, 1, square)
+    q = xp.zeros((stacks, rows - columns, 0), noise.dtype)
+    for start in reversed(range(0, columns, size)):
+        # A block of reflections is 1 - V T V', with T's inverse the upper triangle of V'V, its diagonal halved
+        # (Puglisi 1992). It acts on the identity, next to what the blocks after it have made.
+        block = v[:, start:, start : start + size]
+        width = block.shape[2]
+        top, below = block[:, :width], block[:, width:]
+        diagonal = xp.eye(width, dtype=noise.dtype)
+        inverse = xp.triu(xp.swapaxes(block, 1, 2) @ block, 1) + diagonal * square[:, None, start : start + width]
+        t = xp.linalg.inv(inverse)
+        left = t @ xp.swapaxes(top, 1, 2)
+        right = t @ (xp.swapaxes(below, 1, 2) @ q)
+        q = xp.concatenate(
+            [
+                xp.concatenate([diagonal - top @ left, -top @ right], axis=2),
+                xp.concatenate([-below @ left, q - below @ right], axis=2),
+            ],
+            axis=1,
+        )
+    return q * -sign[:, None, :]
 
 
 @dataclass(frozen=True, repr=False)
 class Orthogonal(Composed):
     """Weights that as a matrix of receptive field x inputs to outputs are orthogonal, times the gain.
 
-    >>> import numpy as np
-    >>> weight = orthogonal()((256, 64), "float64", seed=0)
+    >>>     >>> weight = orthogonal()((256, 64), "float64", seed=0)
     >>> bool(np.allclose(weight.T @ weight, np.eye(64), atol=1e-12))
     True
     >>> orthogonal(gain=2**0.5)((64, 32, 3, 3), axes="OIHW", seed=0).shape  # 288 x 64: orthonormal columns, times gain
     (64, 32, 3, 3)
 
-    The matrix is uniformly distributed (Haar): Q of the QR of a normal draw, with the signs of R's diagonal moved into
-    Q. Each stack (`B`, and n in `(n O)`) is a matrix of its own. It is computed in float64, whatever the dtype. A box
+    The matrix is uniformly distributed (Haar): the Q of the QR of a normal matrix, with the signs of R's diagonal moved
+    into it. Each stack (`B`, and n in `(n O)`) is a matrix of its own. It is made in float64, whatever the dtype. A box
     of it (`index=`) costs the whole. Raises ValueError for fewer than 2 axes.
     Saxe, McClelland, Ganguli 2013, arXiv 1312.6120.
     """
@@ -57,7 +94,7 @@ class Orthogonal(Composed):
 
     def compose(self, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:
         weight = matrices(self, shape, axes)
-        return weight.store(haar(*weight.matrices, dtype, engine) * self.gain)
+        return weight.store(haar(*weight.matrices, self.gain, dtype, engine))
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,7 +137,7 @@ class DeltaOrthogonal(Composed):
         for size in weight.field:
             centre = centre * size + (size - 1) // 2
         xp = engine.xp
-        matrix = haar(stacks, inputs, outputs, dtype, engine) * self.gain
+        matrix = haar(stacks, inputs, outputs, self.gain, dtype, engine)
         there = (xp.arange(math.prod(weight.field)) == centre)[:, None, None]
         return weight.store(xp.where(there, matrix[:, None], xp.zeros((), matrix.dtype)))
 

@@ -1,0 +1,192 @@
+import math
+
+import numpy as np
+import pytest
+
+from initlib import delta_orthogonal, normal, orthogonal
+from initlib.axes import canonical
+from initlib.orthogonal import reflected
+
+ORTHOGONALITY = {"float16": 5e-3, "bfloat16": 4e-2, "float32": 1e-5, "float64": 1e-12}
+# DKW with a chance of 1e-12 to fail wrongly.
+SAMPLES = 2**17
+KS = math.sqrt(math.log(2e12) / (2 * SAMPLES))
+
+WEIGHTS = [
+    ("tall", (40, 17), None),
+    ("wide", (17, 40), None),
+    ("square, several blocks", (300, 300), None),
+    ("PyTorch linear", (12, 30), "OI"),
+    ("PyTorch convolution", (16, 8, 3, 3), "OIHW"),
+    ("Keras convolution", (3, 3, 8, 100), None),
+    ("PyTorch grouped convolution", (12, 5, 3), "(4 O)IW"),
+    ("Keras depthwise convolution", (3, 3, 7, 2), "HWBO"),
+    ("packed query, key and value", (3 * 9, 9), "(3 O)I"),
+    ("attention", (24, 4, 6), "IOO"),
+    ("experts", (5, 6, 7), "BIO"),
+    ("one number", (1, 1), None),
+]
+
+
+def matrices(weight, shape, axes):
+    parts = canonical(shape, axes)
+    return parts.arrange(np.asarray(weight, np.float64)).reshape(parts.matrices)
+
+
+@pytest.mark.parametrize("dtype", ORTHOGONALITY)
+@pytest.mark.parametrize(("shape", "axes"), [row[1:] for row in WEIGHTS], ids=[row[0] for row in WEIGHTS])
+def test_every_matrix_is_orthogonal_times_the_gain(shape, axes, dtype):
+    for matrix in matrices(orthogonal(1.5)(shape, dtype, axes=axes, seed=3), shape, axes):
+        values = np.linalg.svd(matrix, compute_uv=False)
+        assert np.abs(values - 1.5).max() < 1.5 * ORTHOGONALITY[dtype]
+        tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
+        assert np.abs(tall.T @ tall / 2.25 - np.eye(tall.shape[1])).max() < 2 * ORTHOGONALITY[dtype]
+
+
+def test_float32_and_16_bit_weights_are_the_float64_ones_rounded():
+    import ml_dtypes
+
+    exact = orthogonal(1.5)((40, 30), "float64", seed=3)
+    assert (orthogonal(1.5)((40, 30), seed=3) == exact.astype(np.float32)).all()
+    for dtype in (np.float16, ml_dtypes.bfloat16):
+        assert (orthogonal(1.5)((40, 30), dtype, seed=3) == exact.astype(np.float32).astype(dtype)).all()
+
+
+@pytest.mark.parametrize("scheme", [orthogonal(), delta_orthogonal(0.5)], ids=repr)
+def test_one_seed_is_one_network_in_every_storage(scheme):
+    keras = scheme((3, 2, 8, 10), seed=5)
+    assert (scheme((10, 8, 3, 2), axes="OIHW", seed=5).transpose(2, 3, 1, 0) == keras).all()
+    packed, stacked = scheme((3 * 9, 4), axes="(3 O)I", seed=5), scheme((3, 4, 9), axes="BIO", seed=5)
+    assert (packed.reshape(3, 9, 4) == stacked.transpose(0, 2, 1)).all()
+    assert not np.allclose(stacked[0], stacked[1])
+
+
+@pytest.mark.parametrize("scheme", [orthogonal(), delta_orthogonal()], ids=repr)
+def test_a_box_is_the_box_of_the_whole(scheme):
+    index = (slice(None, None, -1), 1, slice(1, 6, 2), slice(3, None))
+    whole = scheme((3, 3, 8, 10), "float64", seed=5, name="conv")
+    assert (scheme((3, 3, 8, 10), "float64", seed=5, name="conv", index=index) == whole[index]).all()
+
+
+def test_std_and_bounds():
+    assert orthogonal(-2.0).std((3, 3, 4, 5)) == 2 / 6
+    assert orthogonal(-2.0).bounds((3, 3, 4, 5)) == (-2, 2)
+    assert orthogonal().std((2, 8)) == 1 / math.sqrt(8)
+    assert delta_orthogonal(2.0).std((3, 3, 4, 16)) == 2 / 12
+    for scheme, shape in ((orthogonal(2.0), (2, 2, 20, 30)), (delta_orthogonal(2.0), (2, 3, 20, 30))):
+        weight = scheme(shape, "float64", seed=1)
+        assert math.sqrt((weight**2).mean()) == pytest.approx(scheme.std(shape), rel=1e-12)
+
+
+@pytest.mark.parametrize("block", [1, 4, 17, 100])
+def test_q_is_the_product_of_the_reflections(block):
+    rows, columns = 23, 17
+    noise = normal()((2, rows, columns), "float64", seed=2)
+    for matrix, q in zip(noise, reflected(noise, np, block), strict=True):
+        expected = np.eye(rows)
+        for k in range(columns):
+            v = np.where(np.arange(rows) >= k, matrix[:, k], 0)
+            sign = -1 if v[k] < 0 else 1
+            v[k] += sign * np.linalg.norm(v)
+            expected = expected @ (np.eye(rows) - 2 * np.outer(v, v) / (v @ v))
+            expected[:, k] *= -sign  # no later reflection touches column k
+        assert np.abs(q - expected[:, :columns]).max() < 1e-14
+
+
+def test_noise_of_zeros_reflects_nothing():
+    assert (np.abs(reflected(np.zeros((1, 4, 3)), np)[0]) == np.eye(4, 3)).all()
+
+
+def distance(samples, cdf):
+    """Kolmogorov's and Smirnov's."""
+    samples = np.sort(np.asarray(samples, np.float64))
+    steps = np.arange(len(samples) + 1) / len(samples)
+    expected = cdf(samples)
+    return max(np.abs(steps[1:] - expected).max(), np.abs(expected - steps[:-1]).max())
+
+
+def trace_cdf(t):
+    """Of O(3): the half that turns has the trace 1 + 2 cos(angle), the angle's density (1 - cos) / pi; the other its
+    negative."""
+
+    def turns(t):
+        angle = np.arccos(np.clip((t - 1) / 2, -1, 1))
+        return 1 - (angle - np.sin(angle)) / np.pi
+
+    return (turns(t) + 1 - turns(-t)) / 2
+
+
+def test_haar():
+    q = orthogonal()((SAMPLES, 3, 3), "float64", axes="BIO", seed=11)
+    for row in range(3):
+        for column in range(3):  # Archimedes: a coordinate of the sphere is uniform
+            assert distance(q[:, row, column], lambda x: (x + 1) / 2) < KS
+    trace = np.trace(q, axis1=1, axis2=2)
+    assert distance(trace, trace_cdf) < KS
+    assert abs(np.sign(np.linalg.det(q)).mean()) < 7.13 / math.sqrt(SAMPLES)
+    # From either side a fixed rotation changes nothing.
+    fixed = orthogonal()((3, 3), "float64", seed=12)
+    assert distance(np.trace(q @ fixed, axis1=1, axis2=2), trace_cdf) < KS
+    # The test can fail: LAPACK's signs are not uniform.
+    assert distance(-np.abs(q[:, 0, 0]), lambda x: (x + 1) / 2) > KS
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5)], ids=["tall", "wide"])
+def test_haar_of_a_rectangle(shape):
+    q = orthogonal()((SAMPLES, *shape), axes="BIO", seed=13)
+    # The square of an entry of a unit vector in 5 dimensions is Beta(1/2, 2): its root has the CDF (3 x - x**3) / 2.
+    for entry in (q[:, 0, 0], q[:, -1, -1], q[:, 1, 2]):
+        assert distance(entry, lambda x: 0.5 + (3 * x - x**3) / 4) < KS
+
+
+def test_trace_of_a_larger_matrix_is_normal():
+    # Diaconis, Shahshahani 1994: for O(n) the trace is N(0, 1) to far below the test's resolution at n = 16.
+    count = 2**14
+    trace = np.trace(orthogonal()((count, 16, 16), axes="BIO", seed=14), axis1=1, axis2=2)
+    cdf = np.vectorize(lambda t: math.erfc(-t / math.sqrt(2)) / 2)
+    assert distance(trace, cdf) < math.sqrt(math.log(2e12) / (2 * count))
+
+
+@pytest.mark.parametrize("kernel", [(3,), (4,), (3, 3), (2, 4), (5, 2), (3, 2, 3)], ids=str)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_delta_orthogonal_keeps_the_norm_of_a_real_convolution(kernel, groups):
+    torch = pytest.importorskip("torch")
+    inputs, outputs = 4 * groups, 6 * groups
+    axes = f"({groups} O)I..."
+    weight = torch.from_numpy(delta_orthogonal(1.5)((outputs, 4, *kernel), "float64", axes=axes, seed=1))
+    x = torch.randn(2, inputs, *[7] * len(kernel), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    pads = [pad for size in reversed(kernel) for pad in ((size - 1) // 2, size // 2)]  # what "same" pads
+    convolution = getattr(torch.nn.functional, f"conv{len(kernel)}d")
+    y = convolution(torch.nn.functional.pad(x, pads), weight, groups=groups)
+    assert y.shape[2:] == x.shape[2:]
+    norms = [t.reshape(2, groups, -1, *t.shape[2:]).norm(dim=2) for t in (x, y)]
+    assert torch.allclose(norms[1], 1.5 * norms[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [(3,), (4,), (2, 5)], ids=str)
+def test_delta_orthogonal_has_the_centre_of_jax(kernel):
+    jax = pytest.importorskip("jax")
+    theirs = jax.nn.initializers.delta_orthogonal()(jax.random.key(0), (*kernel, 3, 5))
+    assert ((delta_orthogonal()((*kernel, 3, 5), seed=0) != 0) == (np.asarray(theirs) != 0)).all()
+
+
+def test_errors():
+    with pytest.raises(ValueError, match="at least as many outputs as inputs, got 9 inputs and 4 outputs"):
+        delta_orthogonal()((3, 3, 9, 4), seed=0)
+    with pytest.raises(ValueError, match=r"orthogonal needs a weight of at least 2 axes, got shape \(7,\)"):
+        orthogonal()(7, seed=0)
+    with pytest.raises(ValueError, match="at least 2 axes"):
+        delta_orthogonal()((), seed=0)
+    with pytest.raises(TypeError, match="gain must be a real number, got 'a'"):
+        orthogonal("a")
+    with pytest.raises(ValueError, match="gain must be finite"):
+        delta_orthogonal(math.nan)
+    out = np.full((3, 3, 9, 4), 7, np.float32)
+    with pytest.raises(ValueError, match="outputs"):
+        delta_orthogonal()(out.shape, seed=0, out=out)
+    assert (out == 7).all()
+
+
+def test_nothing_to_draw():
+    assert orthogonal()((0, 5), seed=0).shape == (0, 5)
+    assert delta_orthogonal()((3, 0, 0, 5), seed=0).shape == (3, 0, 0, 5)
