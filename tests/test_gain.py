@@ -143,7 +143,7 @@ def test_the_function_gets_an_array_of_its_own():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="celu, elu, gelu, gelu_tanh, hardsigmoid.*got 'rleu'") as error:
+    with pytest.raises(ValueError, match=r"celu, elu, gelu, gelu_tanh, hardsigmoid.*got 'rleu'") as error:
         gain("rleu")
     assert all(name in str(error.value) for name in ACTIVATIONS)
     with pytest.raises(TypeError, match="a name or a function"):
