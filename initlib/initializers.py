@@ -211,8 +211,8 @@ def truncated_normal(
 
     >>> truncated_normal(std=0.02)
     truncated_normal(mean=0.0, std=0.02, low=-0.04, high=0.04)
-    >>> truncated_normal(std=0.02).std((784, 128))  # std is the one before truncation, as in PyTorch, JAX and Keras
-    0.01759251322068485
+    >>> round(truncated_normal(std=0.02).std((784, 128)), 9)  # `std` is before truncation, as in PyTorch, JAX, Keras
+    0.017592513
 
     The bounds are values, not multiples of std. Raises ValueError unless std > 0, low < high, all are finite, and the
     window holds at least 2**-12 of the normal's mass.
