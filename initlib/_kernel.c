@@ -418,7 +418,7 @@ static int get_buffer(PyObject *object, Py_buffer *view, const char *name, Py_ss
     memset(view, 0, sizeof *view);
     if (optional && object == Py_None)
         return 1;
-    if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | flags) < 0)
+    if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | flags) < 0)
         return 0;
     if (view->itemsize != itemsize) {
         PyErr_Format(PyExc_ValueError, "%s has items of %zd bytes, not %zd", name, view->itemsize, itemsize);

@@ -90,7 +90,7 @@ def canonical_shape(shape: Shape) -> tuple[int, ...]:
         sizes = tuple(map(operator.index, shape if isinstance(shape, Iterable) else (shape,)))
     except TypeError:
         raise TypeError(f"shape must be an int or a sequence of ints, got {shape!r}") from None
-    if any(size < 0 for size in sizes):
+    if sizes and min(sizes) < 0:
         raise ValueError(f"shape {sizes} has a negative size")
     if math.prod(sizes) >= 2**64:
         raise ValueError(f"shape {sizes} has {math.prod(sizes)} weights; positions are numbered in 64 bits")

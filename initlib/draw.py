@@ -22,7 +22,6 @@ CHUNK = 2**18  # weights between two looks at Ctrl-C, and the least that a secon
 _NUMPY = stream.NumPyOps()
 _C0, _C1, _C2, _C3 = stream.COLUMNS
 _TABLE = np.stack([_C0, _C1, _C2 << 17 | _C3 & 0xFFFF])  # the kernel's: c2 and c3 fit 16 bits each
-_UNSIGNED = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def fill(
@@ -42,12 +41,11 @@ def fill(
         memory, span = item_strides(out)
         lowest = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in memory)]
         flat = as_strided(lowest, (span,), (out.itemsize,))
-    flat = flat.view(_UNSIGNED[out.itemsize])
     for part in runs(shape, axes, box, memory):
         if config.kernel is not None:
             _fill_by_kernel(flat, law, key, part)
         else:
-            _fill_by_reference(flat.view(out.dtype), law, key, part)
+            _fill_by_reference(flat, law, key, part)
 
 
 def item_strides(out: NDArray[Any]) -> tuple[tuple[int, ...], int]:
@@ -65,16 +63,14 @@ def item_strides(out: NDArray[Any]) -> tuple[tuple[int, ...], int]:
 
 
 def _fill_by_kernel(flat: NDArray[Any], law: Law, key: int, part: Runs) -> None:
-    lo, width = law.window or (0, 0)
-    numbers = (int(law.window is not None), lo, width, law.low, law.high, law.scale, law.mean)
-    where = (part.bases, part.offsets, part.row, part.block, part.step, part.stride, part.pattern, part.scatter)
-    dtype = DTYPES.index(law.dtype)
-
     kernel = config.kernel
     assert kernel is not None
+    dtype = DTYPES.index(law.dtype)
+    lo, width = law.window or (0, 0)
+    numbers = (law.window is not None, lo, width, law.low, law.high, law.scale, law.mean)
 
     def work(first: int, last: int) -> None:
-        kernel.fill(config.path, flat, dtype, key, numbers, _TABLE, where, first, last)
+        kernel.fill(config.path, flat, dtype, key, numbers, _TABLE, part.arguments, first, last)
 
     total = part.row * len(part.bases)
     if total < 2 * CHUNK:

@@ -15,13 +15,13 @@ from .axes import Shape, canonical_shape
 __all__ = ["Key"]
 
 
-def _uint64(value: SupportsIndex, argument: str, allowed: str = "an int") -> int:
+def _uint64(value: SupportsIndex, argument: str) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{argument} must be {allowed}, got {value!r}") from None
+        raise TypeError(f"{argument} must be an int, got {value!r}") from None
     if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{argument} must be {allowed}, got {value!r}")
+        raise TypeError(f"{argument} must be an int, got {value!r}")
     if not 0 <= number < 2**64:
         raise ValueError(f"{argument} must be at least 0 and below 2**64, got {number}")
     return number
@@ -88,7 +88,10 @@ def as_key(seed: Any, name: str | None = None) -> Key:
     elif isinstance(seed, np.random.Generator):
         key = Key(int(seed.integers(2**64, dtype=np.uint64)))
     else:
-        key = Key(_uint64(seed, "seed", "an int, a Key, a numpy.random.Generator or None"))
+        try:
+            key = Key(seed)
+        except TypeError:
+            raise TypeError(f"seed must be an int, a Key, a numpy.random.Generator or None, got {seed!r}") from None
     if name is None:
         return key
     if not isinstance(name, str):

@@ -3,8 +3,8 @@
 import itertools
 import math
 import operator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
@@ -51,10 +51,15 @@ class Runs:
     pattern: NDArray[np.uint32] | None
     scatter: NDArray[np.int64] | None
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         """How many blocks there are in all rows."""
         return len(self.bases) * -(-self.row // self.block)
+
+    @cached_property
+    def arguments(self) -> tuple[Any, ...]:
+        """All of it, in the kernel's order."""
+        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 def normalize_index(index: Any, shape: tuple[int, ...]) -> tuple[Part, ...]:
