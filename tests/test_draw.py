@@ -251,22 +251,20 @@ def test_ctrl_c_ends_a_large_draw(kernel):
     program = """
 import threading
 from initlib import draw, he_normal
+from initlib.runs import Runs
 import numpy as np
 
 out = np.empty(2**20, np.float32)
 law = he_normal.law((2**40,), None, "float32")
 
-class Endless:
-    bases, offsets = np.zeros(2**24, np.uint64), np.zeros(2**24, np.int64)
-    row = block = 2**20
-    step, stride, pattern, scatter, blocks = 0, 0, None, None, 2**24
+endless = Runs(np.zeros(2**24, np.uint64), np.zeros(2**24, np.int64), 2**20, 2**20, 0, 0, None, None)
 
 print("drawing", flush=True)
 try:
     if draw.config.kernel is not None:
-        draw._fill_by_kernel(out.view(np.uint32), law, 0, Endless)
+        draw._fill_by_kernel(out.view(np.uint32), law, 0, endless)
     else:
-        draw._fill_by_reference(out, law, 0, Endless)
+        draw._fill_by_reference(out, law, 0, endless)
 except KeyboardInterrupt:
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
