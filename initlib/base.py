@@ -245,7 +245,7 @@ class Composed(Initializer):
 
     @abstractmethod
     def compose(self, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:
-        """The whole weight, in float32 (float64 for that dtype), of the engine's arrays."""
+        """The whole weight, in float32 or wider (float64 for that dtype), of the engine's arrays."""
 
     def fill(self, out: NDArray[Any], weight: Weight) -> None:
         whole = self.compose(weight.shape, weight.axes, weight.dtype, NumPyEngine(weight.key))

@@ -62,7 +62,7 @@ class ZeroHadamard(PassThrough):
         outputs = math.prod(weight.outputs)
         if outputs <= math.prod(weight.inputs):
             return super().bounds(shape, axes)
-        limit = abs(self.gain) * 2 ** (-_bits(outputs) / 2)
+        limit = abs(self.gain) * math.sqrt(2.0 ** -_bits(outputs))
         return -limit, limit
 
     def channels(self, weight: Canonical, inputs: Any, outputs: Any, xp: Any) -> Any:
@@ -73,7 +73,7 @@ class ZeroHadamard(PassThrough):
         for shift in (32, 16, 8, 4, 2, 1):
             if _bits(count) > shift:
                 odd = odd ^ (odd >> shift)
-        limit = self.gain * 2 ** (-_bits(count) / 2)
+        limit = self.gain * math.sqrt(2.0 ** -_bits(count))
         return xp.where((odd & 1) == 1, -limit, limit)
 
 

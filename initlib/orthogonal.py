@@ -21,7 +21,7 @@ def haar(stacks: int, rows: int, columns: int, gain: float, dtype: str, engine: 
     xp = engine.xp
     noise = engine.draw(_NOISE, (stacks, rows, columns), "float64" if xp is np else wide(dtype))
     q = reflected(noise, xp) if rows >= columns else xp.swapaxes(reflected(xp.swapaxes(noise, 1, 2), xp), 1, 2)
-    return (q * gain).astype(wide(dtype))
+    return q * gain
 
 
 def reflected(noise: Any, xp: Any, size: int = BLOCK) -> Any:
@@ -33,9 +33,9 @@ def reflected(noise: Any, xp: Any, size: int = BLOCK) -> Any:
     """
     stacks, rows, columns = noise.shape
     head = xp.diagonal(noise, axis1=1, axis2=2)
-    sign = xp.where(head < 0, -1, 1).astype(noise.dtype)
+    sign = xp.where(head == 0, 1, xp.sign(head))  # of complex noise, the phase
     noise = xp.tril(noise)  # reflection k leaves the first k axes alone
-    norm = xp.sqrt((noise * noise).sum(axis=1))
+    norm = xp.sqrt((abs(noise) ** 2).sum(axis=1))
     axis = xp.eye(rows, columns, dtype=noise.dtype)
     v = noise + axis * (sign * norm)[:, None, :]
     square = norm * (norm + abs(head))  # half of that of v
@@ -48,10 +48,10 @@ def reflected(noise: Any, xp: Any, size: int = BLOCK) -> Any:
         width = block.shape[2]
         top, below = block[:, :width], block[:, width:]
         diagonal = xp.eye(width, dtype=noise.dtype)
-        inverse = xp.triu(xp.swapaxes(block, 1, 2) @ block, 1) + diagonal * square[:, None, start : start + width]
-        t = xp.linalg.inv(inverse)
-        left = t @ xp.swapaxes(top, 1, 2)
-        right = t @ (xp.swapaxes(below, 1, 2) @ q)
+        adjoint = xp.swapaxes(block, 1, 2).conj()
+        t = xp.linalg.inv(xp.triu(adjoint @ block, 1) + diagonal * square[:, None, start : start + width])
+        left = t @ adjoint[:, :, :width]
+        right = t @ (adjoint[:, :, width:] @ q)
         q = xp.concatenate(
             [
                 xp.concatenate([diagonal - top @ left, -top @ right], axis=2),
