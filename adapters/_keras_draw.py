@@ -53,7 +53,7 @@ class Drawn(keras.initializers.Initializer):
         # What can be wrong is said now, not at the first draw.
         check(axes)
         as_key(self.seed if isinstance(self.seed, int) else 0, name)
-        assert self.core is not None
+        _ = self.core
 
     @property
     def core(self) -> initlib.Initializer:
@@ -119,7 +119,7 @@ def _words(seed: Any, name: str | None) -> Any:
     with jax.ensure_compile_time_eval():  # a state that is known stays so while another function is traced
         state = seed.next()
     if not isinstance(state, jax.core.Tracer):
-        return np.array(as_key(_key(state), name).words, np.uint32)
+        return np.array(as_key(_key(np.asarray(state)), name).words, np.uint32)
     seed, count = _jax.halves(state)
     words = jax.lax.bitcast_convert_type(jnp.stack(threefry((jnp.int32(0), seed), jnp.int32(0), count)), jnp.uint32)
     return words if name is None else _jax.folded(words, fold_number(name))

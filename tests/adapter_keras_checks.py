@@ -1,6 +1,7 @@
 """What must hold of the Keras adapter on the backend of this process; `test_adapter_keras.py` runs it on each."""
 
 import copy
+import doctest
 import inspect
 import json
 import os
@@ -16,6 +17,11 @@ from initlib import Key
 
 BACKEND = keras.backend.backend()
 assert os.environ["KERAS_BACKEND"] == BACKEND
+if BACKEND == "tensorflow":
+    import tensorflow as tf
+
+    cpu, *_ = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 pytestmark = pytest.mark.filterwarnings(  # of Keras's own conversions, with NumPy 2.5
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )
@@ -282,7 +288,17 @@ def test_old_configs_and_keras_s_own_load():
 
 
 @pytest.mark.parametrize(
-    "core", [initlib.he_normal, initlib.truncated_normal(0, 2), initlib.orthogonal(), initlib.sparse(0.5)]
+    "core",
+    [
+        initlib.he_normal,
+        initlib.truncated_normal(0, 2),
+        initlib.orthogonal(),
+        initlib.sparse(0.5),
+        initlib.siren(first=True),
+        initlib.sparse(0.5) * 0.5,
+        initlib.icnr(initlib.uniform(-1, 1) * 0.5, 2),
+    ],
+    ids=repr,
 )
 def test_bare_core_initializers_are_configs_too(core):
     saved = json.loads(json.dumps(adapter.serialize(core)))
@@ -384,3 +400,168 @@ def test_models_round_trip(initializer, tmp_path):
     model.save_weights(tmp_path / "w.weights.h5")
     again.load_weights(tmp_path / "w.weights.h5")
     assert np.array_equal(values(model(batch)), values(again(batch)))
+
+
+# What is particular to each backend
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_variance(dtype):
+    for initializer, kurtosis in ((adapter.HeNormal(seed=1), 2.3655367), (adapter.HeUniform(seed=1), 1.8)):
+        drawn = values(initializer((1024, 1024), dtype))
+        wanted = (2 / 1024) ** 0.5
+        assert abs(drawn.mean()) < 7.13 * wanted / 1024
+        assert abs(drawn.std() / wanted - 1) < 7.13 * (kurtosis - 1) ** 0.5 / 2 / 1024
+
+
+@pytest.mark.parametrize("given", ["name", "numpy", "backend"])
+def test_dtypes_and_shapes_of_the_backend(given):
+    dtype = {"name": "float16", "numpy": np.float16, "backend": keras.ops.ones((), "float16").dtype}[given]
+    shape = keras.ops.ones((4, 5)).shape  # a TensorShape, a torch.Size or a tuple
+    weight = adapter.HeNormal(seed=1)(shape=shape, dtype=dtype)
+    assert equal(weight, initlib.he_normal((4, 5), "float16", seed=1))
+
+
+def test_the_documentation_runs():
+    assert doctest.testmod(adapter) == doctest.TestResults(0, doctest.testmod(adapter).attempted)
+
+
+@only["torch"]
+def test_torch_takes_the_memory_that_was_drawn(monkeypatch):
+    import torch
+
+    held = []
+    from_numpy = torch.from_numpy
+    monkeypatch.setattr(torch, "from_numpy", lambda array: held.append(array.ctypes.data) or from_numpy(array))
+    for dtype in ("float32", "bfloat16"):
+        assert adapter.HeNormal(seed=1)((64, 64), dtype).data_ptr() == held[-1]
+
+
+@only["tensorflow"]
+@pytest.mark.parametrize("xla", [False, True])
+def test_in_a_graph_an_int_is_a_constant(xla):
+    function = tf.function(lambda: adapter.HeNormal(seed=5)((4, 5), "bfloat16"), jit_compile=xla)
+    assert equal(function(), initlib.he_normal((4, 5), "bfloat16", seed=5))
+
+
+@only["tensorflow"]
+def test_in_a_graph_a_generator_moves_on_with_every_run():
+    initializer = adapter.HeNormal(seed=keras.random.SeedGenerator(5), name="a")
+    function = tf.function(lambda: initializer((4, 5)))
+    for call in range(3):
+        assert equal(function(), initlib.he_normal((4, 5), seed=Key(5).fold_in(call), name="a"))
+    assert function.get_concrete_function().outputs[0].shape == (4, 5)
+
+
+@only["tensorflow"]
+def test_a_layer_built_in_a_graph():
+    for seed, key in ((5, 5), (keras.random.SeedGenerator(5), Key(5).fold_in(0))):
+        layer = keras.layers.Dense(5, kernel_initializer=adapter.HeNormal(seed=seed))
+        tf.function(lambda x, layer=layer: layer(x))(tf.ones((2, 4)))
+        assert equal(layer.kernel.value, initlib.he_normal((4, 5), seed=key))
+
+
+@only["tensorflow"]
+def test_every_replica_has_the_weights():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    for seed, key in ((5, 5), (keras.random.SeedGenerator(5), Key(5).fold_in(0))):
+        with strategy.scope():
+            layer = keras.layers.Dense(5, kernel_initializer=adapter.HeNormal(seed=seed))
+            layer.build((None, 4))
+        replicas = strategy.experimental_local_results(layer.kernel.value)
+        assert len(replicas) == 2
+        for replica in replicas:
+            assert equal(replica, initlib.he_normal((4, 5), seed=key))
+
+
+def jitted(initializer, shape, sharding=None):
+    """How Keras calls the initializer of a large sharded variable."""
+    import jax
+
+    placed = {} if sharding is None else {"out_shardings": sharding}
+    function = jax.jit(initializer.__call__, static_argnames=["shape", "dtype"], **placed)
+    return function.lower(shape=shape, dtype="float32").compile()
+
+
+@only["jax"]
+@pytest.mark.parametrize("case", RANDOM)
+def test_under_jit(case):
+    make, core = RANDOM[case]
+    weight = jitted(make(seed=5, name="a", axes="...OI"), (3, 3, 16, 8))()
+    expected = core((3, 3, 16, 8), seed=5, name="a", axes="...OI")
+    if case in ELEMENTWISE and not getattr(core, "mean", 0) and case != "RandomUniform":
+        assert equal(weight, expected)
+    else:  # a mean is added in a second rounding, and a QR is of another library
+        np.testing.assert_allclose(values(weight), expected, rtol=1e-6, atol=2e-6)
+
+
+@only["jax"]
+def test_a_generator_whose_state_is_traced():
+    import jax
+
+    generator = keras.random.SeedGenerator(5)
+    initializer = adapter.HeNormal(seed=generator, name="a")
+
+    @jax.jit
+    def draw_two(state):
+        with keras.StatelessScope(state_mapping=[(generator.state, state)]) as scope:
+            first, second = initializer((4, 5)), initializer((4, 5))
+        return first, second, scope.get_current_value(generator.state)
+
+    first, second, state = draw_two(generator.state.value)
+    assert equal(first, initlib.he_normal((4, 5), seed=Key(5).fold_in(0), name="a"))
+    assert equal(second, initlib.he_normal((4, 5), seed=Key(5).fold_in(1), name="a"))
+    assert state.tolist() == [5, 2]
+    assert generator.state.value.tolist() == [5, 0]
+
+
+@only["jax"]
+def test_a_generator_that_is_closed_over_stays_concrete():
+    generator = keras.random.SeedGenerator(5)
+    weight = jitted(adapter.HeNormal(seed=generator), (4, 5))()
+    assert equal(weight, initlib.he_normal((4, 5), seed=Key(5).fold_in(0)))
+    assert generator.state.value.tolist() == [5, 1]
+
+
+@only["jax"]
+def test_variables_made_in_a_stateless_scope():
+    with keras.StatelessScope():
+        variable = keras.Variable(adapter.HeNormal(seed=5), shape=(4, 5))
+        assert equal(variable.value, initlib.he_normal((4, 5), seed=5))
+        assert equal(variable.value, initlib.he_normal((4, 5), seed=5))
+
+
+@only["jax"]
+@pytest.mark.parametrize("shape", [(64, 32), (8, 3, 16, 8)])
+def test_every_device_draws_its_shard_alone(shape):
+    import jax
+
+    mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(4, 2), ("a", "b"))
+    expected = initlib.he_normal(shape, seed=5)
+    last = len(shape) - 1
+    for where in ({0: "a"}, {0: "b"}, {last: "a"}, {0: "a", last: "b"}, {0: ("a", "b")}, {last: ("b", "a")}, {}):
+        spec = jax.sharding.PartitionSpec(*(where.get(axis) for axis in range(len(shape))))
+        program = jitted(adapter.HeNormal(seed=5), shape, jax.sharding.NamedSharding(mesh, spec))
+        weight = program()
+        assert weight.sharding.spec == spec
+        assert equal(weight, expected)
+        memory = program.memory_analysis()
+        shard = weight.addressable_shards[0].data.nbytes
+        assert memory.output_size_in_bytes == shard
+        assert memory.temp_size_in_bytes < shard
+        text = program.as_text()
+        assert not any(word in text for word in ("all-gather", "all-reduce", "all-to-all", "collective-permute"))
+
+
+@only["jax"]
+@pytest.mark.parametrize("shape", [(64, 32), (4096, 2048)], ids=["small", "large"])  # Keras jits above 250 MiB
+def test_sharded_variables(shape):
+    mesh = keras.distribution.DeviceMesh((4, 2), ("batch", "model"))
+    layout = keras.distribution.LayoutMap(mesh)
+    layout[".*kernel"] = keras.distribution.TensorLayout(["batch", "model"])
+    for initializer in (adapter.HeNormal(seed=5), adapter.get(initlib.he_normal * 2), initlib.he_normal):
+        with keras.distribution.ModelParallel(layout_map=layout).scope():
+            variable = keras.Variable(initializer, shape=shape, dtype="float32", name="kernel")
+        assert {shard.data.shape for shard in variable.value.addressable_shards} == {(shape[0] // 4, shape[1] // 2)}
+        if isinstance(initializer, adapter.HeNormal):
+            assert equal(variable.value, initlib.he_normal(shape, seed=5))
