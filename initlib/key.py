@@ -1,8 +1,7 @@
 """Key: the identity of a random stream, from a seed and then names."""
 
-import hashlib
 import operator
-import secrets
+import os
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
@@ -30,6 +29,8 @@ def _uint64(value: SupportsIndex, argument: str) -> int:
 def fold_number(data: str | SupportsIndex) -> int:
     """The 64-bit number that folding in a name or an int enciphers."""
     if isinstance(data, str):
+        import hashlib  # it loads OpenSSL: only where a name is given
+
         return int.from_bytes(hashlib.sha256(data.encode()).digest()[:8], "big")
     return _uint64(data, "data")
 
@@ -82,7 +83,7 @@ class Key:
 def as_key(seed: Any, name: str | None = None) -> Key:
     """The key that a `seed=` and a `name=` argument stand for."""
     if seed is None:
-        key = Key(secrets.randbits(64))
+        key = Key(int.from_bytes(os.urandom(8)))
     elif isinstance(seed, Key):
         key = seed
     elif isinstance(seed, np.random.Generator):

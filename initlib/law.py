@@ -2,8 +2,10 @@
 
 import math
 from bisect import bisect_left, bisect_right
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .stream import NORMAL_BITS, UNIFORM_BITS, WHOLE_LINE, Law, NumPyOps, scaled
 
@@ -12,7 +14,11 @@ __all__ = ["MIN_MASS", "clamped_law", "normal_law", "truncated_moments", "unifor
 MIN_MASS = 2.0**-12  # of the normal, that a window must hold
 MAX_NOISE = 2**24 - 1  # noise has 24 bits and a sign
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(128)
+
+@lru_cache(maxsize=1)  # importing it and computing it take longer than the rest of `import initlib`
+def _gauss_legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    nodes, weights = np.polynomial.legendre.leggauss(128)
+    return nodes, weights
 
 
 def cdf(z: float) -> float:
@@ -26,8 +32,9 @@ def truncated_moments(low: float, high: float) -> tuple[float, float]:
     By quadrature: the closed forms cancel where the window is narrow.
     """
     a, b = max(low, -10.0), min(high, 10.0)
-    z = (a + b) / 2 + (b - a) / 2 * _NODES
-    mass = _WEIGHTS * np.exp((np.min(z * z) - z * z) / 2)
+    nodes, weights = _gauss_legendre()
+    z = (a + b) / 2 + (b - a) / 2 * nodes
+    mass = weights * np.exp((np.min(z * z) - z * z) / 2)
     mass /= mass.sum()
     mean = float(mass @ z)
     return mean, math.sqrt(float(mass @ (z - mean) ** 2))

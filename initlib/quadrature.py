@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,16 @@ MOST = 2_000_000  # evaluations
 TOLERANCE = 4096
 FINEST = 2.0**-200  # an interval narrower than this is not halved any more, even at 0
 
-_X, _W = np.polynomial.legendre.leggauss(NODES)
-_V = np.polynomial.legendre.legvander(_X, NODES - 1)
-# From values at the nodes to the slopes there of the polynomial through them, on [-1, 1].
-_SLOPE = np.polynomial.legendre.legval(_X, np.polynomial.legendre.legder(np.linalg.inv(_V))).T
+
+@lru_cache(maxsize=1)  # not made, and numpy.polynomial not imported, until a mean square is asked for
+def _rule() -> tuple[Array, Array, Array]:
+    """Gauss-Legendre's nodes and weights on [-1, 1], and what maps values at the nodes to the slopes there of the
+    polynomial through them.
+    """
+    legendre = np.polynomial.legendre
+    x, w = legendre.leggauss(NODES)
+    coefficients = legendre.legder(np.linalg.inv(legendre.legvander(x, NODES - 1)))
+    return x, w, np.asarray(legendre.legval(x, coefficients).T, np.float64)
 
 
 def root_mean_square(function: Function, *, derivative: bool = False) -> float:
@@ -68,19 +75,20 @@ def root_mean_square(function: Function, *, derivative: bool = False) -> float:
 def _weighted(function: Function, a: Array, b: Array, derivative: bool) -> tuple[Array, float]:
     """The function, or its slope, times the root of the density at the nodes of each interval; and its precision."""
     half = ((b - a) / 2)[:, None]
-    z = a[:, None] + half + half * _X
+    z = a[:, None] + half + half * _rule()[0]
     y, precision = _values(function, z.ravel())
     y = y.reshape(z.shape)
     with np.errstate(all="ignore"):
         if derivative:
-            y = (y - y[:, :1]) @ _SLOPE.T / half
+            y = (y - y[:, :1]) @ _rule()[2].T / half
         return y * np.exp(-z * z / 4) / (2 * math.pi) ** 0.25, precision
 
 
 def _integrals(y: Array, a: Array, b: Array) -> Array:
     """Over each interval, of y**2, and of y itself: this one shows a jump from -1 to 1, where the square does not."""
+    _, w, _ = _rule()
     with np.errstate(all="ignore"):
-        return np.asarray((b - a) / 2 * np.stack([(y * y) @ _W, y @ _W]))
+        return np.asarray((b - a) / 2 * np.stack([(y * y) @ w, y @ w]))
 
 
 def _values(function: Function, z: Array) -> tuple[Array, float]:
