@@ -20,6 +20,9 @@ from .stream import Law
 __all__ = ["Composed", "Engine", "Independent", "Indexed", "Initializer", "Weight"]
 
 
+PIECE = 2**20  # weights that follow from their indices are made so many at a time
+
+
 class Weight(NamedTuple):
     """One parameter to draw: what it is, its stream, and the box of it that is wanted (None: all)."""
 
@@ -249,7 +252,7 @@ class Composed(Initializer):
 
     def fill(self, out: NDArray[Any], weight: Weight) -> None:
         whole = self.compose(weight.shape, weight.axes, weight.dtype, NumPyEngine(weight.key))
-        out[...] = whole if weight.box is None else whole[box_index(weight.box)]
+        out[...] = rounded(whole if weight.box is None else whole[box_index(weight.box)], weight.dtype)
 
 
 class Indexed(Composed):
@@ -265,9 +268,26 @@ class Indexed(Composed):
         return self.at(shape, axes, indices, xp).astype(wide(dtype))
 
     def fill(self, out: NDArray[Any], weight: Weight) -> None:
+        rounded(np.array(self.bounds(weight.shape, weight.axes)), weight.dtype)
         box = weight.box or tuple(Part(0, 1, size, False) for size in weight.shape)
-        indices = np.ix_(*(part.start + part.step * np.arange(part.size) for part in box))
-        out[...] = self.at(weight.shape, weight.axes, indices, np).reshape(out.shape)
+        out = out[tuple(None if part.drop else slice(None) for part in box)]
+        indices = [part.start + part.step * np.arange(part.size) for part in box]
+        # A piece at a time along the longest axis: a large weight needs no second one beside it.
+        longest = max(range(len(box)), key=lambda axis: box[axis].size)
+        count = max(1, PIECE * box[longest].size // out.size)
+        for start in range(0, box[longest].size, count):
+            piece = (slice(None),) * longest + (slice(start, start + count),)
+            some = [index[start : start + count] if k == longest else index for k, index in enumerate(indices)]
+            out[piece] = self.at(weight.shape, weight.axes, np.ix_(*some), np)
+
+
+def rounded(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """The values in the dtype of that name. Raises ValueError where they overflow it."""
+    with np.errstate(over="ignore"):
+        narrow = values.astype(numpy_dtype(dtype), copy=False)
+    if narrow is not values and np.isinf(narrow).any() and np.isfinite(values[np.isinf(narrow)]).any():
+        raise ValueError(f"weights as large as {float(np.abs(values).max()):.3g} overflow {dtype}")
+    return narrow
 
 
 def compose(initializer: Initializer, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:

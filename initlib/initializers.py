@@ -5,10 +5,11 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .axes import Shape, fans
-from .base import Independent, Initializer, Weight, choice, positive, real, set_fields
+from .base import Independent, Initializer, Weight, choice, positive, real, rounded, set_fields
 from .law import normal_law, truncated_moments, uniform_law, window
 from .stream import Law
 
@@ -246,7 +247,7 @@ class Constant(Initializer):
         return self.value, self.value
 
     def fill(self, out: NDArray[Any], weight: Weight) -> None:
-        out[...] = self.value
+        out[...] = rounded(np.array(self.value), weight.dtype)
 
 
 variance_scaling = VarianceScaling

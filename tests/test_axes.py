@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initlib import Fans, fans, he_normal
-from initlib.axes import numbering
+from initlib.axes import canonical, numbering
 
 # What the weight is, its shape, its axes, and its fans worked out by hand.
 WEIGHTS = [
@@ -135,6 +135,28 @@ def test_numbering_is_a_permutation(axes):
     shape = tuple(n * size for _, n, size in axes)
     found = positions(shape, "".join(f"({n} {letter})" for letter, n, _ in axes))
     assert sorted(found.ravel()) == list(range(math.prod(shape)))
+
+
+@given(st.lists(st.tuples(st.sampled_from("BIOIO"), st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=4))
+def test_canonical_arranges_by_position_and_stores_back(axes):
+    shape = tuple(n * size for _, n, size in axes)
+    string = "".join(f"({n} {letter})" for letter, n, _ in axes)
+    weight, stored = canonical(shape, string), positions(shape, string)
+    assert (weight.arrange(stored).ravel() == np.arange(stored.size)).all()
+    assert (weight.store(weight.arrange(stored)) == stored).all()
+    assert (weight.store(np.arange(stored.size)) == stored).all()
+    assert math.prod(weight.matrices) == stored.size
+
+
+def test_coordinates_count_inside_each_part():
+    weight = canonical((12, 5, 3), "(3 O)IW")
+    stacks, field, inputs, outputs = weight.coordinates(np.ix_([0, 5, 11], [2], [1]))
+    assert [index.ravel().tolist() for index in (*stacks, *field, *inputs, *outputs)] == [
+        [0, 1, 2],
+        [1],
+        [2],
+        [0, 1, 3],
+    ]
 
 
 @given(st.lists(st.integers(0, 4), max_size=5))

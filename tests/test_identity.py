@@ -76,7 +76,17 @@ def test_a_box_of_an_immense_weight_costs_the_box():
     assert zero_hadamard()((2**20, 2**40), index=(3, slice(0, 4))).tolist() == [x * 2.0**-20 for x in (1, -1, -1, 1)]
 
 
+def test_pieces_make_the_whole(monkeypatch):
+    monkeypatch.setattr("initlib.base.PIECE", 7)
+    test_a_box_is_the_box_of_the_whole(zero_hadamard(), (3, 6, 17), None)
+    assert (identity()((30, 20)) == np.eye(30, 20)).all()
+
+
 def test_errors():
+    out = np.full((3, 3), 7, np.float16)
+    with pytest.raises(ValueError, match=r"weights as large as 7e\+04 overflow float16"):
+        identity(7e4)((3, 3), "float16", out=out)
+    assert (out == 7).all()
     with pytest.raises(ValueError, match=r"identity needs a weight of inputs and outputs alone, got shape \(3, 4, 5\)"):
         identity()((3, 4, 5))
     with pytest.raises(ValueError, match="identity of a convolution is dirac"):

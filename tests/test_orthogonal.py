@@ -190,6 +190,8 @@ def test_errors():
     with pytest.raises(ValueError, match="outputs"):
         delta_orthogonal()(out.shape, seed=0, out=out)
     assert (out == 7).all()
+    with pytest.raises(ValueError, match="overflow float16"):
+        orthogonal(1e6)((3, 3), "float16", seed=0)
 
 
 def test_nothing_to_draw():
