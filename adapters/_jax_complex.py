@@ -6,16 +6,14 @@ from typing import Any
 import jax.numpy as jnp
 
 from initlib import Initializer, uniform
-from initlib.base import Independent, Indexed, matrices
+from initlib.base import Composed, Independent
 from initlib.initializers import TRUNCATION, Constant, Normal, VarianceScaling
-from initlib.orthogonal import DeltaOrthogonal, Orthogonal, centred
 
-from ._jax_traced import folded, traced
+from ._jax_traced import JaxEngine, folded, traced
 
 __all__ = ["complex_traced"]
 
 _UNIT = uniform(-1.0, 1.0)  # of mean 0, so that its bits are promised
-_STANDARD = Normal(0.0, 1.0)
 
 
 def complex_traced(
@@ -24,21 +22,17 @@ def complex_traced(
     """The complex weight whose parts have together the variance asked for.
 
     normal: two independent normal parts. uniform: a point of a disk. truncated_normal: a normal on the plane, its
-    modulus kept to 2 sigma. Orthogonal weights are unitary.
+    modulus kept to 2 sigma. Orthogonal weights, of such noise, are unitary.
     """
     real = "float64" if dtype == "complex128" else "float32"
 
-    def part(name: str, scheme: Independent, sizes: tuple[int, ...] = shape, axes: str | None = axes) -> Any:
-        return traced(folded(words, name), scheme, sizes, real, axes)
+    def part(name: str, scheme: Independent) -> Any:
+        return traced(folded(words, name), scheme, shape, real, axes)
 
-    if isinstance(initializer, (Constant, Indexed)) or 0 in shape:
+    if isinstance(initializer, Constant) or 0 in shape:
         return traced(words, initializer, shape, real, axes).astype(dtype)
-    if isinstance(initializer, (Orthogonal, DeltaOrthogonal)):
-        delta = isinstance(initializer, DeltaOrthogonal)
-        weight, sizes = initializer.centre(shape, axes) if delta else _whole(initializer, shape, axes)
-        noise = part("real", _STANDARD, sizes, None) + 1j * part("imag", _STANDARD, sizes, None)
-        matrix = _unitary(noise) * initializer.gain
-        return weight.store(centred(matrix, weight, jnp) if delta else matrix).astype(dtype)
+    if isinstance(initializer, Composed):
+        return initializer.compose(shape, axes, real, JaxEngine(words, _noise)).astype(dtype)
     if isinstance(initializer, VarianceScaling) and initializer.distribution != "normal":
         share = (part("modulus", _UNIT) + 1) / 2
         if initializer.distribution == "uniform":
@@ -56,15 +50,6 @@ def complex_traced(
     raise ValueError(f"dtype argument to `{initializer.factory}` must be a float dtype, got {dtype}")
 
 
-def _whole(initializer: Orthogonal, shape: tuple[int, ...], axes: str | None) -> Any:
-    weight = matrices(initializer, shape, axes)
-    return weight, weight.matrices
-
-
-def _unitary(noise: Any) -> Any:
-    """The Q of the QR of complex normal noise, or of its transpose, with the phases of R's diagonal moved into Q."""
-    tall = noise.shape[1] >= noise.shape[2]
-    q, r = jnp.linalg.qr(noise if tall else jnp.swapaxes(noise, 1, 2))
-    diagonal = jnp.diagonal(r, axis1=1, axis2=2)
-    q = q * jnp.where(diagonal == 0, 1, jnp.sign(diagonal))[:, None, :]
-    return q if tall else jnp.swapaxes(q, 1, 2)
+def _noise(words: Any, initializer: Initializer, shape: tuple[int, ...], dtype: str, axes: str | None) -> Any:
+    """Complex noise where a composed weight asks for real noise."""
+    return complex_traced(words, initializer, shape, "complex128" if dtype == "float64" else "complex64", axes)

@@ -1,6 +1,7 @@
 """The stream in JAX's own operations: every position of a weight is computed from words that may be traced."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,12 +36,13 @@ OPS = JaxOps()
 
 
 class JaxEngine:
-    """`Engine` of JAX."""
+    """`Engine` of JAX, with `draws(words, initializer, shape, dtype, axes)` for its noise."""
 
     xp: Any = jnp
 
-    def __init__(self, words: Any) -> None:
+    def __init__(self, words: Any, draws: Callable[..., Any]) -> None:
         self.words = words
+        self.draws = draws
 
     def draw(
         self,
@@ -51,7 +53,7 @@ class JaxEngine:
         axes: str | None = None,
     ) -> Any:
         words = self.words if name is None else folded(self.words, name)
-        return traced(words, initializer, shape, dtype, axes)
+        return self.draws(words, initializer, shape, dtype, axes)
 
 
 def traced(words: Any, initializer: Initializer, shape: tuple[int, ...], dtype: str, axes: str | None = None) -> Any:
@@ -65,7 +67,7 @@ def traced(words: Any, initializer: Initializer, shape: tuple[int, ...], dtype: 
     if isinstance(initializer, Independent):
         return stream.weights(initializer.law(shape, axes, dtype), halves(words), *positions(shape, axes), OPS)
     if isinstance(initializer, Composed):
-        return initializer.compose(shape, axes, dtype, JaxEngine(words)).astype(dtype)
+        return initializer.compose(shape, axes, dtype, JaxEngine(words, traced)).astype(dtype)
     raise TypeError(f"{initializer!r} cannot be traced: it is neither Independent nor Composed")
 
 

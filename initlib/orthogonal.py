@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .axes import Canonical, Shape
+from .axes import Shape
 from .base import Composed, Engine, matrices, real, set_fields, wide
 from .initializers import normal
 
@@ -66,7 +66,8 @@ def reflected(noise: Any, xp: Any, size: int = BLOCK) -> Any:
 class Orthogonal(Composed):
     """Weights that as a matrix of receptive field x inputs to outputs are orthogonal, times the gain.
 
-    >>>     >>> weight = orthogonal()((256, 64), "float64", seed=0)
+    >>> import numpy as np
+    >>> weight = orthogonal()((256, 64), "float64", seed=0)
     >>> bool(np.allclose(weight.T @ weight, np.eye(64), atol=1e-12))
     True
     >>> orthogonal(gain=2**0.5)((64, 32, 3, 3), axes="OIHW", seed=0).shape  # 288 x 64: orthonormal columns, times gain
@@ -126,11 +127,6 @@ class DeltaOrthogonal(Composed):
         return -abs(self.gain), abs(self.gain)
 
     def compose(self, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:
-        weight, sizes = self.centre(shape, axes)
-        return weight.store(centred(haar(*sizes, self.gain, dtype, engine), weight, engine.xp))
-
-    def centre(self, shape: tuple[int, ...], axes: str | None) -> tuple[Canonical, tuple[int, int, int]]:
-        """The weight taken apart, and the sizes of the matrices at its centre."""
         weight = matrices(self, shape, axes)
         stacks, inputs, outputs = (math.prod(sizes) for sizes in (weight.stacks, weight.inputs, weight.outputs))
         if inputs > outputs:
@@ -138,16 +134,13 @@ class DeltaOrthogonal(Composed):
                 f"delta_orthogonal needs at least as many outputs as inputs, got {inputs} inputs and {outputs} outputs "
                 f"(shape {shape}, axes {axes!r})"
             )
-        return weight, (stacks, inputs, outputs)
-
-
-def centred(matrix: Any, weight: Canonical, xp: Any) -> Any:
-    """Matrices at the centre of the receptive field, and zeros around them."""
-    centre = 0
-    for size in weight.field:
-        centre = centre * size + (size - 1) // 2
-    there = (xp.arange(math.prod(weight.field)) == centre)[:, None, None]
-    return xp.where(there, matrix[:, None], xp.zeros((), matrix.dtype))
+        centre = 0
+        for size in weight.field:
+            centre = centre * size + (size - 1) // 2
+        xp = engine.xp
+        matrix = haar(stacks, inputs, outputs, self.gain, dtype, engine)
+        there = (xp.arange(math.prod(weight.field)) == centre)[:, None, None]
+        return weight.store(xp.where(there, matrix[:, None], xp.zeros((), matrix.dtype)))
 
 
 orthogonal = Orthogonal
