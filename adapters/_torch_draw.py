@@ -2,12 +2,14 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ..axes import match
 from ..base import Initializer
@@ -29,6 +31,8 @@ def overridable(function: Function) -> Function:
     def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         if has_torch_function_variadic(tensor):
             return handle_torch_function(call, (tensor,), tensor, *args, **kwargs)
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
         if torch.compiler.is_compiling():
             return _outside(function, tensor, *args, **kwargs)
         return function(tensor, *args, **kwargs)
@@ -55,8 +59,10 @@ def _entropy(generator: Generator | None) -> int:
         device = generator.device
     else:
         raise TypeError(f"generator must be a torch.Generator or None, got {generator!r}")
-    word = torch.empty((), dtype=torch.int64, device=device).random_(-(2**63), None, generator=generator)
-    return int(word.item()) % 2**64
+    # A mode that traces or fakes would have no number for us.
+    with _disable_current_modes() if torch._C._len_torch_dispatch_stack() else nullcontext():
+        word = torch.empty((), dtype=torch.int64, device=device).random_(-(2**63), None, generator=generator)
+        return int(word.item()) % 2**64
 
 
 def draw(

@@ -22,14 +22,12 @@ __all__ = ["check", "draw_on_device", "untouchable", "write"]
 Box = tuple[range, ...]  # the indices that are held along each axis
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float64: "float64"}
-PLAIN = (torch.nn.Parameter, Tensor, torch.nn.Buffer)
+PLAIN = (torch.nn.Parameter, Tensor)
 CHUNK = 2**20  # weights that are drawn at once on a device: about 40 MiB on the way
 
 
-def check(tensor: Any) -> None:
+def check(tensor: Tensor) -> None:
     """Raise TypeError or ValueError unless the tensor's memory can hold weights."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
     if tensor.layout is not torch.strided or tensor.is_nested:
         kind = "a nested tensor" if tensor.is_nested else f"layout {tensor.layout}"
         raise TypeError(f"tensor must be dense (layout torch.strided), got {kind}")
@@ -80,38 +78,42 @@ def _place(
     tensor: Tensor, initializer: Initializer, shape: tuple[int, ...], axes: str | None, key: Key, box: Box | None
 ) -> None:
     """Fill memory with a box of the weight (None: all of it)."""
-    if _is_plain_cpu(tensor):
-        initializer(shape, DTYPES[tensor.dtype], axes=axes, seed=key, index=_index(box), out=_array(tensor))
-    elif isinstance(initializer, Independent):
-        law = initializer.law(shape, axes, DTYPES[tensor.dtype])
-        draw_on_device(tensor, law, key, shape, axes, box)
+    dtype, plain = DTYPES[tensor.dtype], _is_plain(tensor)
+    index = None if box is None else tuple(slice(part.start, part.stop, part.step) for part in box)
+    if plain and tensor.is_cpu:
+        initializer(shape, dtype, axes=axes, seed=key, index=index, out=_array(tensor))
+    elif plain and isinstance(initializer, Independent):
+        draw_on_device(tensor, initializer.law(shape, axes, dtype), key, shape, axes, box)
     else:
         with torch.no_grad():
-            drawn = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
-            _place(drawn, initializer, shape, axes, key, box)
-            tensor.copy_(drawn)
+            tensor.copy_(_tensor(initializer(shape, dtype, axes=axes, seed=key, index=index)))
 
 
-def _index(box: Box | None) -> tuple[slice, ...] | None:
-    return None if box is None else tuple(slice(part.start, part.stop, part.step) for part in box)
-
-
-def _is_plain_cpu(tensor: Tensor) -> bool:
-    """Whether NumPy can see the tensor's own memory."""
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether the tensor is just its memory: no subclass, no transform of it and no mode that must see what is done."""
     return (
         type(tensor) in PLAIN
-        and tensor.is_cpu
         and not tensor.is_neg()
+        and not torch._C._len_torch_dispatch_stack()
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
     )
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The tensor's own memory, as NumPy sees it."""
+    if not tensor.data_ptr():
+        raise ValueError(f"tensor of shape {tuple(tensor.shape)} has no memory: its storage was freed")
     tensor = tensor.detach()
     if tensor.dtype is not torch.bfloat16:
         return tensor.numpy()
     return tensor.view(torch.uint16).numpy().view(numpy_dtype("bfloat16"))
+
+
+def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
+    """The same memory, as PyTorch sees it: a tensor that no transform wraps."""
+    if array.dtype.name != "bfloat16":
+        return torch.from_numpy(array)
+    return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
 
 
 class TorchOps:

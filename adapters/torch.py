@@ -7,6 +7,7 @@
 True
 """
 
+import math
 import warnings
 from functools import lru_cache
 from typing import Any
@@ -41,6 +42,7 @@ from ._torch_schemes import (
     truncated_normal_,
     variance_scaling_,
 )
+from ._torch_tail import Tail
 
 __all__ = [
     "calculate_gain",
@@ -104,9 +106,13 @@ def uniform_(
     >>> uniform_(torch.empty(3, 5), -1.0, 1.0).shape
     torch.Size([3, 5])
     """
+    _check_bounds(a, b)
+    return draw(tensor, initlib.uniform(a, b), generator, axes, seed, name)
+
+
+def _check_bounds(a: float, b: float) -> None:
     if a > b:  # PyTorch's own error
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
-    return draw(tensor, initlib.uniform(a, b), generator, axes, seed, name)
 
 
 @overridable
@@ -157,9 +163,21 @@ def trunc_normal_(
             "The distribution of values may be incorrect.",
             stacklevel=3,
         )
-    reach = REACH * std
-    kept = initlib.truncated_normal(mean, std, max(a, mean - reach), min(b, mean + reach))
-    return draw(tensor, kept, generator, axes, seed, name)
+    return draw(tensor, _truncated(mean, std, a, b), generator, axes, seed, name)
+
+
+def _truncated(mean: float, std: float, a: float, b: float) -> initlib.Initializer:
+    """The normal distribution kept to any window that PyTorch takes: a far one, a point, no bound at all."""
+    _check_bounds(a, b)
+    if a == b:
+        return initlib.constant(a)
+    low, high = max(a, mean - REACH * std), min(b, mean + REACH * std)
+    try:
+        return initlib.truncated_normal(mean, std, low, high)
+    except ValueError:
+        if not (std > 0 and math.isfinite(std) and math.isfinite(mean)):
+            raise
+        return Tail(mean, std, a, b)
 
 
 def calculate_gain(nonlinearity: Any, param: float | None = None) -> float:

@@ -158,8 +158,8 @@ def test_stored_the_pytorch_way_it_is_the_transpose():
     ],
 )
 def test_distributions(name, arguments, distribution):
-    drawn = getattr(init, name)(torch.empty(1024, 1024), *arguments, seed=11).flatten().double().numpy()
-    assert stats.kstest(drawn, distribution.cdf).statistic < 0.003675
+    drawn = getattr(init, name)(torch.empty(1024, 1024), *arguments, seed=11).flatten()[: 2**17].double().numpy()
+    assert stats.kstest(drawn, distribution.cdf).statistic < 0.0104  # DKW at 1e-12, n = 2**17
 
 
 def test_gains_of_pytorch_and_of_the_rest():

@@ -1,0 +1,299 @@
+"""Where a tensor keeps its weights: memory of every kind, other devices, and what cannot be filled."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import initlib.adapters.torch as init  # noqa: E402
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from initlib.adapters import _torch_memory as memory  # noqa: E402
+from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
+from torch.nn.utils import parametrizations, parametrize  # noqa: E402
+
+import initlib  # noqa: E402
+
+DTYPES = ["float32", "float64", "float16", "bfloat16"]
+LAWS = [
+    initlib.he_normal,
+    initlib.glorot_uniform,
+    initlib.normal(0.25, 2.0),
+    initlib.truncated_normal(std=0.3),
+    initlib.uniform(-3.0, 5.0),
+]
+
+
+def nines(*shape, **options):
+    return torch.full(shape, 9.0, **options)
+
+
+def expected(*shape):
+    return init.he_normal_(nines(*shape), seed=0)
+
+
+VIEWS = {
+    "whole": lambda: nines(6, 8),
+    "transposed": lambda: nines(8, 6).T,
+    "slice": lambda: nines(9, 20)[1:7, 2:18:2],
+    "column": lambda: nines(6, 8, 3)[..., 1],
+    "leaf": lambda: nines(6, 8, requires_grad=True),
+    "parameter": lambda: torch.nn.Parameter(nines(6, 8)),
+    "data": lambda: torch.nn.Parameter(nines(6, 8)).data,
+    "view of a leaf": lambda: nines(6, 8, requires_grad=True).view(6, 8),
+    "unaligned storage": lambda: nines(49)[1:].view(6, 8),
+    "permuted": lambda: nines(8, 1, 6).permute(2, 0, 1)[..., 0],
+    "negated": lambda: torch.complex(nines(6, 8), nines(6, 8)).conj().imag,
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_any_memory_of_a_tensor(view):
+    tensor = VIEWS[view]()
+    before = tensor._version
+    with torch.enable_grad():
+        assert init.he_normal_(tensor, seed=0) is tensor
+    assert torch.equal(tensor.detach(), expected(6, 8))
+    assert tensor._version > before
+
+
+def test_only_the_view_is_written():
+    base = nines(9, 20)
+    init.he_normal_(base[1:7, 2:18:2], seed=0)
+    assert int((base == 9).sum()) == 9 * 20 - 6 * 8
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_copy_is_made(dtype, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "copy_", None)
+    tensor = init.he_normal_(nines(6, 8, 3, 3, dtype=getattr(torch, dtype)), seed=0)
+    assert (tensor != 9).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_channels_last(dtype):
+    kernel = nines(6, 8, 3, 3, dtype=getattr(torch, dtype))
+    last = init.he_normal_(kernel.clone(memory_format=torch.channels_last), seed=0)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(last, init.he_normal_(kernel, seed=0))
+
+
+def test_the_version_tells_autograd():
+    weight = nines(3, 3, requires_grad=True)
+    loss = (weight * weight).sum()
+    init.he_normal_(weight, seed=0)
+    assert weight.is_leaf
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_inference_mode():
+    with torch.inference_mode():
+        tensor = nines(6, 8)
+        assert torch.equal(init.he_normal_(tensor, seed=0), expected(6, 8))
+        assert torch.equal(init.he_normal_(torch.nn.Linear(8, 6).weight, seed=0), expected(6, 8))
+    for module in (init, torch.nn.init):
+        with pytest.raises(RuntimeError, match=r"inference.?mode|InferenceMode"):
+            module.normal_(tensor)
+
+
+def test_parametrized_weights():
+    layer = parametrizations.weight_norm(torch.nn.Linear(8, 6))
+    original = layer.parametrizations.weight.original1
+    assert torch.equal(init.he_normal_(original, seed=0).detach(), expected(6, 8))
+    with parametrize.cached():
+        layer.weight = init.orthogonal_(layer.weight, seed=0)
+    assert torch.allclose(layer.weight, init.orthogonal_(nines(6, 8), seed=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("initializer", LAWS, ids=repr)
+def test_the_stream_on_a_device_has_the_same_bits(dtype, initializer, monkeypatch):
+    monkeypatch.setattr(memory, "CHUNK", 97)
+    for shape, axes in [((5,), "O"), ((), "..."), ((64, 31), "OI"), ((6, 5, 3, 2), "(3 O)I..."), ((2, 300), "BI")]:
+        kernel, stream = (nines(*shape, dtype=getattr(torch, dtype)) for _ in range(2))
+        init.fill_(kernel, initializer, axes=axes, seed=2**40 + 1)
+        memory.draw_on_device(stream, initializer.law(shape, axes, dtype), initlib.Key(2**40 + 1), shape, axes)
+        assert torch.equal(kernel, stream)
+
+
+@given(st.data())
+def test_the_stream_on_a_device_draws_any_box(data):
+    shape = tuple(data.draw(st.lists(st.integers(1, 7), min_size=1, max_size=4)))
+    box = []
+    for size in shape:
+        start = data.draw(st.integers(0, size - 1))
+        box.append(range(start, data.draw(st.integers(start + 1, size)), data.draw(st.integers(1, 3))))
+    axes = "O..." if len(shape) == 1 else "OI..."
+    tensor = torch.empty([len(part) for part in box])
+    law = initlib.normal().law(shape, axes, "float32")
+    memory.draw_on_device(tensor, law, initlib.Key(1), shape, axes, tuple(box))
+    whole = initlib.normal()(shape, axes=axes, seed=1)
+    assert np.array_equal(tensor.numpy(), whole[np.ix_(*box)])
+
+
+def test_positions_past_32_bits_on_a_device():
+    shape, box = (2**20, 2**14), (range(2**20 - 3, 2**20), range(2**14 - 5, 2**14))
+    tensor = torch.empty(3, 5)
+    memory.draw_on_device(tensor, initlib.normal().law(shape, "OI", "float32"), initlib.Key(1), shape, "OI", box)
+    corner = initlib.normal()(shape, axes="OI", seed=1, index=(slice(-3, None), slice(-5, None)))
+    assert np.array_equal(tensor.numpy(), corner)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("initializer", [*LAWS, initlib.orthogonal(), initlib.dirac(), initlib.sparse(0.5)], ids=repr)
+def test_a_device_whose_memory_numpy_cannot_see(initializer, dtype, monkeypatch):
+    kernel, device = (nines(6, 8, 3, dtype=getattr(torch, dtype)) for _ in range(2))
+    init.fill_(kernel, initializer, seed=3)
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    monkeypatch.setattr(memory, "_array", None)
+    assert init.fill_(device, initializer, seed=3) is device
+    assert torch.equal(device, kernel)
+
+
+@pytest.mark.parametrize("name", ["normal_", "orthogonal_", "eye_", "sparse_", "xavier_uniform_"])
+def test_meta_tensors_pass_through(name):
+    state = torch.random.get_rng_state()
+    tensor = torch.empty(3, 4, device="meta")
+    assert getattr(init, name)(tensor, *([0.5] if name == "sparse_" else [])) is tensor
+    real = nines(6, 8)
+    with torch.device("meta"):
+        layer = torch.nn.Linear(3, 4)
+        init.he_normal_(layer.weight)
+        init.he_normal_(real, seed=0)
+    assert torch.equal(real, expected(6, 8))
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_fake_tensors_pass_through():
+    from torch._subclasses import FakeTensorMode
+
+    with FakeTensorMode():
+        layer = torch.nn.Linear(3, 4)
+        assert init.he_normal_(layer.weight) is layer.weight
+
+
+def test_subclasses_and_modes_may_override():
+    class Shouting(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            calls.append(getattr(function, "__name__", None))
+            return super().__torch_function__(function, types, args, kwargs or {})
+
+    calls = []
+    tensor = nines(6, 8).as_subclass(Shouting)
+    assert init.he_normal_(tensor, seed=0) is tensor
+    assert calls == ["he_normal_"]
+    assert torch.equal(tensor.as_subclass(torch.Tensor), expected(6, 8))
+
+
+def test_transforms():
+    def inside(x):
+        return x @ init.he_normal_(torch.empty(6, 8), seed=0).T
+
+    x = torch.ones(3, 8)
+    assert torch.equal(make_fx(inside)(x)(x), inside(x))
+    assert torch.allclose(torch.func.vmap(inside)(x), inside(x))
+    assert torch.allclose(torch.func.grad(lambda x: inside(x).sum())(x), expected(6, 8).sum(0).expand(3, 8))
+    wrapped = torch.func.vmap(lambda t: init.he_normal_(t.clone(), seed=0))(nines(2, 6, 8))
+    assert torch.equal(wrapped, expected(6, 8).expand(2, 6, 8))
+
+
+def test_compiled_modules():
+    class Layer(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.empty(6, 8))
+            init.he_normal_(self.weight, seed=0)
+
+    def build(x):
+        return x @ Layer().weight.T
+
+    x = torch.ones(3, 8)
+    assert torch.equal(torch.compile(build, backend="eager")(x), x @ expected(6, 8).T)
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="initlib draws outside of the graph"):
+        torch.compile(lambda weight: init.he_normal_(weight) + 1, backend="eager", fullgraph=True)(nines(6, 8))
+
+
+BAD = {
+    "integers": (lambda: torch.full((3, 3), 9), TypeError, "dtype among .*got torch.int64"),
+    "sparse": (lambda: nines(3, 3).to_sparse(), TypeError, "dense .*got layout torch.sparse_coo"),
+    "quantized": (lambda: torch.quantize_per_tensor(nines(3, 3), 1.0, 0, torch.qint8), TypeError, "got torch.qint8"),
+    "expanded": (lambda: nines(3, 1).expand(3, 3), ValueError, "overlaps itself"),
+    "overlapping": (lambda: nines(9).as_strided((3, 3), (2, 1)), ValueError, "overlaps itself"),
+    "no tensor": (lambda: np.full((3, 3), 9.0), TypeError, "tensor must be a torch.Tensor, got ndarray"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize("name", ["normal_", "he_normal_", "kaiming_uniform_", "orthogonal_"])
+def test_tensors_that_cannot_be_filled(kind, name):
+    make, error, message = BAD[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # quantized tensors are deprecated
+        tensor = make()
+    with pytest.raises(error, match=message):
+        getattr(init, name)(tensor, seed=0)
+    values = tensor if isinstance(tensor, np.ndarray) else tensor.to_dense() if tensor.is_sparse else tensor
+    values = values.dequantize() if kind == "quantized" else values
+    assert (values == 9).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"axes": "OIH"}, ValueError, "axes 'OIH' names 3 axes, shape .3, 3. has 2"),
+        ({"axes": 3}, TypeError, "axes must be a string"),
+        ({"seed": 0, "generator": torch.Generator()}, ValueError, "seed and generator both"),
+        ({"seed": -1}, ValueError, "seed must be at least 0"),
+        ({"seed": 1.5}, TypeError, "seed must be an int"),
+        ({"seed": 0, "name": 3}, TypeError, "name must be a string"),
+        ({"generator": 3}, TypeError, "generator must be a torch.Generator or None, got 3"),
+    ],
+)
+def test_arguments_that_do_not_fit(arguments, error, message):
+    tensor = nines(3, 3)
+    with pytest.raises(error, match=message):
+        init.he_normal_(tensor, **arguments)
+    assert (tensor == 9).all()
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_fans_need_axes(shape):
+    tensor = nines(*shape)
+    with pytest.raises(ValueError, match=r"2 axes|2 dimensions"):
+        init.xavier_normal_(tensor)
+    assert (tensor == 9).all()
+
+
+def test_initializers_of_another_kind():
+    with pytest.raises(TypeError, match=r"initializer must be an initlib\.Initializer, got 'he_normal'"):
+        init.fill_(nines(3, 3), "he_normal")
+
+
+def test_freed_memory():
+    tensor = nines(3, 3)
+    tensor.untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match="storage was freed"):
+        init.normal_(tensor)
+
+
+def test_empty_tensors_are_left_alone():
+    state = torch.random.get_rng_state()
+    for name in ("normal_", "uniform_", "orthogonal_", "xavier_uniform_", "eye_"):
+        assert getattr(init, name)(torch.empty(0, 3)).shape == (0, 3)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("a", "b"), [(5.0, 6.0), (-9.0, -7.0), (0.0, 1e-4), (5.0, math.inf), (-1e-5, 2e-5)])
+def test_windows_of_next_to_no_mass(a, b):
+    stats = pytest.importorskip("scipy.stats")
+    with pytest.warns(UserWarning, match="more than 2 std") if abs(a) > 2 else pytest.MonkeyPatch.context():
+        drawn = init.trunc_normal_(torch.empty(2**16, dtype=torch.float64), 0.0, 1.0, a, b, seed=0).numpy()
+    assert drawn.min() >= a
+    assert drawn.max() <= b
+    assert stats.kstest(drawn, stats.truncnorm(a, b).cdf).statistic < 0.0147  # DKW at 1e-12, n = 2**16
