@@ -13,7 +13,7 @@ from .initializers import normal
 __all__ = ["DeltaOrthogonal", "Orthogonal", "delta_orthogonal", "orthogonal"]
 
 _NOISE = normal()
-BLOCK = 128  # reflections that are applied at once
+BLOCK = 64  # reflections that are applied at once
 
 
 def haar(stacks: int, rows: int, columns: int, gain: float, dtype: str, engine: Engine) -> Any:
@@ -40,26 +40,23 @@ def reflected(noise: Any, xp: Any, size: int = BLOCK) -> Any:
     v = noise + axis * (sign * norm)[:, None, :]
     square = norm * (norm + abs(head))  # half of that of v
     square = xp.where(square == 0, 1, square)
-    q = xp.zeros((stacks, rows - columns, 0), noise.dtype)
+    q = xp.repeat(axis[None], stacks, axis=0)
     for start in reversed(range(0, columns, size)):
         # A block of reflections is 1 - V T V', with T's inverse the upper triangle of V'V, its diagonal halved
-        # (Puglisi 1992). It acts on the identity, next to what the blocks after it have made.
+        # (Puglisi 1992).
         block = v[:, start:, start : start + size]
-        width = block.shape[2]
-        top, below = block[:, :width], block[:, width:]
-        diagonal = xp.eye(width, dtype=noise.dtype)
         adjoint = xp.swapaxes(block, 1, 2).conj()
-        t = xp.linalg.inv(xp.triu(adjoint @ block, 1) + diagonal * square[:, None, start : start + width])
-        left = t @ adjoint[:, :, :width]
-        right = t @ (adjoint[:, :, width:] @ q)
-        q = xp.concatenate(
-            [
-                xp.concatenate([diagonal - top @ left, -top @ right], axis=2),
-                xp.concatenate([-below @ left, q - below @ right], axis=2),
-            ],
-            axis=1,
-        )
+        diagonal = xp.eye(block.shape[2], dtype=noise.dtype) * square[:, None, start : start + size]
+        t = xp.linalg.inv(xp.triu(adjoint @ block, 1) + diagonal)
+        q = _subtract(q, start, block @ (t @ (adjoint @ q[:, start:, start:])), xp)
     return q * -sign[:, None, :]
+
+
+def _subtract(q: Any, start: int, change: Any, xp: Any) -> Any:
+    if xp is not np:
+        return q.at[:, start:, start:].add(-change)  # JAX's arrays do not change
+    q[:, start:, start:] -= change
+    return q
 
 
 @dataclass(frozen=True, repr=False)
