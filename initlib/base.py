@@ -20,7 +20,7 @@ from .stream import Law
 __all__ = ["Composed", "Engine", "Independent", "Indexed", "Initializer", "Weight"]
 
 
-PIECE = 2**20  # weights that follow from their indices are made so many at a time
+PIECE = 2**20  # weights that are made at a time, where the way to them takes memory of its own
 
 
 class Weight(NamedTuple):

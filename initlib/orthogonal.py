@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .axes import Shape
-from .base import Composed, Engine, matrices, real, set_fields, wide
+from .base import PIECE, Composed, Engine, matrices, real, set_fields, wide
 from .initializers import normal
 
 __all__ = ["DeltaOrthogonal", "Orthogonal", "delta_orthogonal", "orthogonal"]
@@ -20,8 +20,12 @@ def haar(stacks: int, rows: int, columns: int, gain: float, dtype: str, engine: 
     """Matrices with orthonormal columns, or rows where these are fewer, uniform over all such, times the gain."""
     xp = engine.xp
     noise = engine.draw(_NOISE, (stacks, rows, columns), "float64" if xp is np else wide(dtype))
-    q = reflected(noise, xp) if rows >= columns else xp.swapaxes(reflected(xp.swapaxes(noise, 1, 2), xp), 1, 2)
-    return q * gain
+    if rows < columns:
+        noise = xp.swapaxes(noise, 1, 2)
+    # A piece at a time: what many matrices take on the way is no more than what a few take.
+    count = max(1, PIECE // (rows * columns)) if xp is np else stacks
+    q = xp.concatenate([reflected(noise[k : k + count], xp) for k in range(0, stacks, count)]) * gain
+    return q if rows >= columns else xp.swapaxes(q, 1, 2)
 
 
 def reflected(noise: Any, xp: Any, size: int = BLOCK) -> Any:

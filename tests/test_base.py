@@ -20,7 +20,7 @@ from initlib.base import NumPyEngine
 RECORDS = [
     (orthogonal(1.5), (20, 12), None),
     (orthogonal(), (12, 5, 3), "(2 O)IW"),
-    (orthogonal(), (300, 400), "OI"),
+    (orthogonal(), (100, 130), "OI"),
     (delta_orthogonal(0.5), (3, 4, 6, 8), None),
     (identity(2.0), (6, 4), "(2 O)I"),
     (dirac(), (8, 4, 3, 2), "(2 O)IHW"),

@@ -2,6 +2,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from initlib import delta_orthogonal, normal, orthogonal
 from initlib.axes import canonical
@@ -41,6 +43,24 @@ def test_every_matrix_is_orthogonal_times_the_gain(shape, axes, dtype):
         assert np.abs(values - 1.5).max() < 1.5 * ORTHOGONALITY[dtype]
         tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
         assert np.abs(tall.T @ tall / 2.25 - np.eye(tall.shape[1])).max() < 2 * ORTHOGONALITY[dtype]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("BIOIOW"), st.integers(1, 3), st.integers(1, 4)), min_size=2, max_size=4).filter(
+        lambda axes: [letter for letter, _, _ in axes].count("W") < 2
+    )
+)
+def test_any_axes(axes):
+    shape = tuple(n * size for _, n, size in axes)
+    string = "".join(f"({n} {letter})" for letter, n, _ in axes)
+    for matrix in matrices(orthogonal()(shape, "float64", axes=string, seed=1), shape, string):
+        assert np.abs(np.linalg.svd(matrix, compute_uv=False) - 1).max() < 1e-12
+
+
+def test_matrices_in_pieces(monkeypatch):
+    whole = orthogonal()((7, 5, 6), axes="BIO", seed=1)
+    monkeypatch.setitem(orthogonal.compose.__globals__, "PIECE", 70)
+    assert (orthogonal()((7, 5, 6), axes="BIO", seed=1) == whole).all()
 
 
 def test_every_dtype_is_the_float64_weight_rounded():
