@@ -2,13 +2,14 @@
 
 import math
 from functools import lru_cache, partial
+from types import NoneType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
 from initlib import Initializer, Key
 from initlib.dtypes import numpy_dtype
@@ -39,6 +40,8 @@ def draw(
     """
     if dtype in ("float64", "complex128"):
         dtype = jax.dtypes.canonicalize_dtype(dtype).name
+    if not isinstance(out_sharding, (Sharding, PartitionSpec, NoneType)):
+        raise TypeError(f"out_sharding must be a sharding, a PartitionSpec or None, got {out_sharding!r}")
     if not isinstance(words, jax.Array):
         words = jnp.asarray(words, jnp.uint32)
     if isinstance(words, jax.core.Tracer):
@@ -48,6 +51,8 @@ def draw(
         if device.platform == "cpu" and not others and not dtype.startswith("complex"):
             return by_kernel(words, initializer, shape, dtype, axes, device if words.committed else None)
     elif out_sharding is not None:
+        if isinstance(out_sharding, PartitionSpec) and jax.sharding.get_abstract_mesh().empty:
+            raise ValueError(f"out_sharding {out_sharding} needs a mesh: enter jax.set_mesh, or give a NamedSharding")
         words = np.asarray(words)  # free of the device that it was on
     return compiled(out_sharding)(words, initializer, shape, dtype, axes, out_sharding)
 
@@ -89,8 +94,6 @@ def constrained(
         return make(words)
     if isinstance(out_sharding, PartitionSpec):
         mesh = jax.sharding.get_abstract_mesh()
-        if mesh.empty:
-            raise ValueError(f"out_sharding {out_sharding} needs a mesh: enter jax.set_mesh, or give a NamedSharding")
         out_sharding = NamedSharding(mesh, out_sharding)
     explicit = out_sharding.mesh.explicit_axes if isinstance(out_sharding, NamedSharding) else ()
     if explicit:
