@@ -1,0 +1,1 @@
+"""What a draw costs, beside every peer that is installed: `python -m benchmarks`."""

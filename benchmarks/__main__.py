@@ -1,0 +1,108 @@
+"""`python -m benchmarks`: measure, print the tables, and write RESULTS.md, results.json and the pictures."""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import initlib
+
+from . import plots, report, sections, targets
+from .instructions import instructions
+
+HERE = Path(__file__).parent
+MEASURED = {section.__name__: section for section in (*sections.SECTIONS, instructions)}
+
+
+def machine() -> dict[str, Any]:
+    """What ran: the processor, the memory and the versions."""
+    names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    memory = [int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
+    kernel = initlib.config.kernel
+    packages = ("numpy", "torch", "tensorflow", "keras", "jax")
+    return {
+        "processor": f"{os.cpu_count()} x {names[0] if names else platform.processor()}, {platform.machine()}",
+        "memory": f"{memory[0] / 2**20:.0f} GiB" if memory else "",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "initlib": f"{initlib.__version__}, {kernel.paths()[initlib.config.path] if kernel else 'reference'}",
+        "threads": initlib.get_num_threads(),
+        "peers": ", ".join(f"{name} {_version(name)}" for name in packages if _version(name)),
+    }
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--only", nargs="+", choices=MEASURED, help="these sections; the others keep their last figures"
+    )
+    parser.add_argument("--full", action="store_true", help="growth up to 2**30 weights: some 20 GB of memory")
+    parser.add_argument("--out", type=Path, default=HERE, help="the folder to write to")
+    arguments = parser.parse_args()
+    stored = arguments.out / "results.json"
+    results = json.loads(stored.read_text())["results"] if arguments.only and stored.exists() else {}
+    console = Console()
+    before, load, began = sections.processor_seconds(), sections.load(), time.perf_counter()
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress:
+        for name in arguments.only or MEASURED:
+            task = progress.add_task(name, total=1)
+            results[name] = MEASURED[name](arguments.full)
+            progress.update(task, completed=1)
+    seconds = time.perf_counter() - began
+    others = [after - start for after, start in zip(sections.processor_seconds(), before, strict=True)]
+    busy = max(0.0, others[0] - others[1]) / seconds
+    data = {
+        "machine": {
+            **machine(),
+            "load at the start": load,
+            "other programs": f"took {busy:.2f} processors on average during the {seconds:.0f} s of the run",
+        },
+        "results": results,
+        "targets": targets.check(results),
+    }
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    stored.write_text(json.dumps(data, indent=1) + "\n")
+    (arguments.out / "RESULTS.md").write_text(report.page(data))
+    draw_pictures(results, arguments.out / "pictures")
+    show(data, console)
+
+
+def draw_pictures(results: dict[str, Any], folder: Path, suffix: str = ".svg") -> None:
+    folder.mkdir(exist_ok=True)
+    if "growth" in results:
+        plots.growth(results["growth"], folder / f"growth{suffix}")
+    for name, title in (("draws", "One weight"), ("models", "The weight matrices of whole models")):
+        if name in results:
+            plots.ratios(results[name], folder / f"{name}{suffix}", title)
+
+
+def show(data: dict[str, Any], console: Console) -> None:
+    """The machine and the targets, on the terminal."""
+    for key, value in data["machine"].items():
+        console.print(f"[bold]{key}[/]: {value}", highlight=False)
+    table = Table("draw", "against", "target", "measured", "holds")
+    for *cells, holds in data["targets"]:
+        table.add_row(*cells, "[green]yes" if holds else "[red]no")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The same draw by every peer that is installed. Each makes, for a scheme, a shape and a dtype, a task."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+import initlib
+
+from .measure import Task
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+OURS = "initlib"
+REFERENCE = "initlib without its kernel"
+TORCH = "torch.nn.init"
+KERAS = "keras on TensorFlow"
+JAX_JIT = "jax, jitted"
+JAX = "jax"
+NUMPY = "numpy Generator"
+FLOOR = "np.full, fresh memory"
+
+Shape = tuple[int, ...]
+
+SCHEMES = {
+    "he_normal": initlib.he_normal,
+    "glorot_uniform": initlib.glorot_uniform,
+    "kaiming_normal": initlib.variance_scaling(2.0, "fan_in", "normal"),  # PyTorch's: not truncated
+    "trunc_normal .02": initlib.truncated_normal(std=0.02),
+    "normal .02": initlib.normal(std=0.02),
+}
+
+
+def _ours(scheme: str, shape: Shape, dtype: str) -> Task:
+    initializer = SCHEMES[scheme]
+    return lambda: initializer(shape, dtype, seed=0)
+
+
+def _reference(scheme: str, shape: Shape, dtype: str) -> Task:
+    draw = _ours(scheme, shape, dtype)
+
+    def task() -> None:
+        kernel, initlib.config.kernel = initlib.config.kernel, None
+        try:
+            draw()
+        finally:
+            initlib.config.kernel = kernel
+
+    return task
+
+
+def _torch(scheme: str, shape: Shape, dtype: str) -> Task:
+    import torch
+
+    init, kind = torch.nn.init, getattr(torch, dtype)
+    fill = {
+        "he_normal": init.trunc_normal_,
+        "glorot_uniform": init.kaiming_uniform_ if len(shape) > 1 else init.uniform_,
+        "kaiming_normal": init.kaiming_normal_ if len(shape) > 1 else init.normal_,
+        "trunc_normal .02": lambda t: init.trunc_normal_(t, std=0.02, a=-0.04, b=0.04),
+        "normal .02": lambda t: init.normal_(t, std=0.02),
+    }[scheme]
+    return lambda: fill(torch.empty(shape, dtype=kind))
+
+
+def _keras(scheme: str, shape: Shape, dtype: str) -> Task:
+    import keras
+
+    make = keras.initializers
+    seeds = keras.random.SeedGenerator(0)  # an int would draw the same weights each time
+    initializer = {
+        "he_normal": lambda: make.HeNormal(seeds),
+        "glorot_uniform": lambda: make.GlorotUniform(seeds),
+        "kaiming_normal": lambda: make.VarianceScaling(2.0, "fan_in", "untruncated_normal", seeds),
+        "trunc_normal .02": lambda: make.TruncatedNormal(0.0, 0.02, seeds),
+        "normal .02": lambda: make.RandomNormal(0.0, 0.02, seeds),
+    }[scheme]()
+    return lambda: initializer(shape, dtype)
+
+
+def _jax_task(scheme: str, shape: Shape, dtype: str, jit: bool) -> Task:
+    import jax
+
+    make = jax.nn.initializers
+    initializer = {
+        "he_normal": lambda: make.he_normal() if len(shape) > 1 else make.truncated_normal(),
+        "glorot_uniform": lambda: make.glorot_uniform() if len(shape) > 1 else make.uniform(),
+        "kaiming_normal": lambda: make.variance_scaling(2.0, "fan_in", "normal"),
+        "trunc_normal .02": lambda: make.truncated_normal(0.02),
+        "normal .02": lambda: make.normal(0.02),
+    }[scheme]()
+    key = jax.random.key(0)
+
+    def draw(key: jax.Array) -> jax.Array:
+        return initializer(key, shape, dtype)
+
+    run = jax.jit(draw) if jit else draw
+    return lambda: run(key).block_until_ready()
+
+
+def _jax_jit(scheme: str, shape: Shape, dtype: str) -> Task:
+    return _jax_task(scheme, shape, dtype, True)
+
+
+def _jax(scheme: str, shape: Shape, dtype: str) -> Task:
+    return _jax_task(scheme, shape, dtype, False)
+
+
+def _numpy(scheme: str, shape: Shape, dtype: str) -> Task | None:
+    if dtype != "float32":
+        return None  # the Generator draws no 16-bit floats
+    generator = np.random.default_rng(0)
+    if scheme == "glorot_uniform":
+        return lambda: generator.random(shape, np.float32)
+    return lambda: generator.standard_normal(shape, np.float32)
+
+
+def _floor(scheme: str, shape: Shape, dtype: str) -> Task:
+    kind = np.uint16 if dtype == "bfloat16" else dtype
+    return lambda: np.full(shape, 1, kind)
+
+
+MAKERS: dict[str, tuple[str, Callable[[str, Shape, str], Task | None]]] = {
+    OURS: ("initlib", _ours),
+    REFERENCE: ("initlib", _reference),
+    TORCH: ("torch", _torch),
+    KERAS: ("tensorflow", _keras),
+    JAX_JIT: ("jax", _jax_jit),
+    JAX: ("jax", _jax),
+    NUMPY: ("numpy", _numpy),
+    FLOOR: ("numpy", _floor),
+}
+INSTALLED = [name for name, (module, _) in MAKERS.items() if importlib.util.find_spec(module)]
+COMPARED = [name for name in INSTALLED if name != REFERENCE]
+
+
+def tasks(scheme: str, shape: Shape, dtype: str = "float32", names: list[str] | None = None) -> dict[str, Task]:
+    """What each installed peer does to draw that weight."""
+    made = {name: MAKERS[name][1](scheme, shape, dtype) for name in names or COMPARED if name in INSTALLED}
+    return {name: task for name, task in made.items() if task is not None}

@@ -1,0 +1,92 @@
+"""The page of the results, in Markdown, from the results alone."""
+
+from typing import Any
+
+from . import peers
+
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+
+
+def duration(seconds: float) -> str:
+    """Three digits and a unit."""
+    for unit, name in UNITS:
+        if seconds >= unit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds / 1e-6:.3g} {UNITS[-1][1]}"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def against_ours(results: dict[str, dict[str, float]]) -> str:
+    """Medians, and in parentheses how many times as long as ours each takes."""
+    names = list(dict.fromkeys(name for case in results.values() for name in case))
+    rows = []
+    for case, of in results.items():
+        cells = []
+        for name in names:
+            ratio = of[name] / of[peers.OURS] if name in of else 0
+            cells.append(
+                "" if name not in of else duration(of[name]) + (f" ({ratio:.2g} x)" if name != peers.OURS else "")
+            )
+        rows.append([case, *cells])
+    return table(["", *names], rows)
+
+
+def page(data: dict[str, Any]) -> str:
+    """RESULTS.md."""
+    results, parts = data["results"], []
+    say = parts.append
+    say("# What a draw costs\n")
+    say(
+        "Made by `python -m benchmarks`: every contender draws in turn, in one process, round after round; the\n"
+        "figures are medians of wall time, with memory freshly allocated by each, and in parentheses how many times as\n"
+        "long as initlib each takes. Compare figures of one table: machines, and moods of one machine, differ.\n"
+    )
+    say(table(["", ""], [[key, str(value)] for key, value in data["machine"].items()]))
+    if "targets" in data:
+        say("## Targets\n")
+        rows = [
+            [draw, against, target, measured, "yes" if ok else "**no**"]
+            for draw, against, target, measured, ok in data["targets"]
+        ]
+        say(table(["draw", "against", "target", "measured", "holds"], rows))
+    if "draws" in results:
+        say("## One weight, all threads\n\n![ratios](pictures/draws.svg)\n")
+        say(against_ours(results["draws"]))
+    if results.get("one_thread"):
+        say("## One weight, one thread\n")
+        say(against_ours(results["one_thread"]))
+    if "models" in results:
+        say("## The weight matrices of whole models\n\n![ratios](pictures/models.svg)\n")
+        say(against_ours(results["models"]))
+    if "growth" in results:
+        say("## Growth with size\n\n![growth](pictures/growth.svg)\n")
+        say(against_ours(results["growth"]))
+    if "storage" in results:
+        say("## Other storages, and parts of a weight\n\nhe_normal in float32; the share of the plain draw's time.\n")
+        rows = [
+            [case, name, duration(seconds), f"{seconds / of['plain']:.3f}"]
+            for case, of in results["storage"].items()
+            for name, seconds in of.items()
+        ]
+        say(table(["weight", "draw", "time", "share"], rows))
+    if "reference" in results:
+        say("## Without the kernel\n")
+        say(against_ours(results["reference"]))
+    if results.get("memory"):
+        say("## Peak memory\n\nOf a draw of 2**26 float32 weights, in units of the weight's own size.\n")
+        rows = [[name, f"{share:.2f}"] for of in results["memory"].values() for name, share in of.items()]
+        say(table(["", "peak"], rows))
+    if "imports" in results:
+        say("## Import\n")
+        rows = [[name, duration(seconds)] for name, seconds in results["imports"]["import"].items()]
+        say(table(["module", "time"], rows))
+    if results.get("instructions"):
+        say("## Instructions a weight\n\nCounted by Valgrind inside the kernel: no machine's mood is in them.\n")
+        names = list(next(iter(results["instructions"].values())))
+        rows = [[draw, *(f"{of[name]:.2f}" for name in names)] for draw, of in results["instructions"].items()]
+        say(table(["draw", *names], rows))
+    return "\n".join(parts)

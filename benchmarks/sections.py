@@ -1,0 +1,185 @@
+"""What is measured: each section gives the median seconds, or another figure, of each case and contender."""
+
+import json
+import math
+import os
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import initlib
+
+from . import peers
+from .measure import Task, interleaved
+from .models import MODELS, stored_for_torch
+from .peers import OURS, REFERENCE, TORCH
+
+Results = dict[str, dict[str, float]]
+
+LARGE, MEDIUM, TINY = (4096, 8192), (784, 128), (16, 16)
+CONV = (512, 512, 3, 3)
+CAP, FULL_CAP = 26, 30  # of growth, as powers of two
+
+
+def name_of(scheme: str, shape: tuple[int, ...], dtype: str = "float32") -> str:
+    return f"{scheme} {dtype} {'x'.join(map(str, shape))}"
+
+
+def draws(full: bool) -> Results:
+    """One weight: large, medium, tiny."""
+    cases = [(scheme, LARGE, dtype) for dtype in ("float32", "bfloat16") for scheme in list(peers.SCHEMES)[:3]]
+    cases += [("he_normal", MEDIUM, "float32"), ("he_normal", TINY, "float32")]
+    return {name_of(*case): interleaved(peers.tasks(*case)) for case in cases}
+
+
+def reference(full: bool) -> Results:
+    """Without the kernel, as on a machine that has no compiler."""
+    shape = (1024, 1024)
+    return {name_of("he_normal", shape): interleaved(peers.tasks("he_normal", shape, names=[OURS, REFERENCE, TORCH]))}
+
+
+def storage(full: bool) -> Results:
+    """One network in other storages, and parts of a weight: our own draws against our own plain draw."""
+    draw = initlib.he_normal
+    out = np.zeros(LARGE[::-1], np.float32).T
+    warm = np.zeros(LARGE, np.float32)
+    rows, columns = LARGE
+    return {
+        "4096x8192": interleaved(
+            {
+                "plain": lambda: draw(LARGE, seed=0),
+                "OI": lambda: draw(LARGE[::-1], seed=0, axes="OI"),
+                "(4 O)I": lambda: draw((4 * columns, rows // 4), seed=0, axes="(4 O)I"),
+                "column-major out": lambda: draw(LARGE, seed=0, out=out),
+                "warm out": lambda: draw(LARGE, seed=0, out=warm),
+                "1/8 of the rows": lambda: draw(LARGE, seed=0, index=slice(rows // 8)),
+                "1/8 of the columns": lambda: draw(LARGE, seed=0, index=(slice(None), slice(columns // 8))),
+            },
+            rounds=9,
+        ),
+        "512x512x3x3": interleaved(
+            {
+                "plain": lambda: draw((*CONV[2:], *CONV[:2]), seed=0),
+                "OIHW": lambda: draw(CONV, seed=0, axes="OIHW"),
+            },
+            rounds=15,
+        ),
+    }
+
+
+def models(full: bool) -> Results:
+    """Every weight matrix of a model, by the scheme that it is known for."""
+    results = {}
+    for model, (scheme, shapes) in MODELS.items():
+        tasks: dict[str, Task] = {}
+        for peer in peers.COMPARED:
+            stored = [stored_for_torch(shape) if peer == TORCH else shape for shape in shapes]
+            made = {shape: peers.tasks(scheme, shape, names=[peer])[peer] for shape in set(stored)}
+
+            def every(made: dict[tuple[int, ...], Task] = made, stored: list[tuple[int, ...]] = stored) -> None:
+                for shape in stored:
+                    made[shape]()
+
+            tasks[peer] = every
+        results[f"{model} ({scheme}, {sum(map(math.prod, shapes)) / 1e6:.0f}M)"] = interleaved(tasks, 3, 25.0)
+    return results
+
+
+def growth(full: bool) -> Results:
+    """he_normal from 2**8 weights on."""
+    results = {}
+    for power in range(8, (FULL_CAP if full else CAP) + 1, 2):
+        shape = (2 ** (power // 2), 2 ** (power - power // 2))
+        names = [name for name in peers.COMPARED if name != peers.JAX]
+        results[str(2**power)] = interleaved(peers.tasks("he_normal", shape, names=names), 5, 5.0)
+    return results
+
+
+def one_thread(full: bool) -> Results:
+    """The large weight on one processor: a process of its own, bound to it."""
+    if not hasattr(os, "sched_setaffinity"):
+        return {}
+    return json.loads(_child("one_thread_here"))
+
+
+def one_thread_here() -> Results:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    initlib.set_num_threads(1)
+    cases = [(scheme, LARGE, "float32") for scheme in list(peers.SCHEMES)[:3]]
+    return {name_of(*case): interleaved(peers.tasks(*case), 3) for case in cases}
+
+
+def imports(full: bool) -> Results:
+    """Seconds that a fresh interpreter takes to import each, the modules compiled beforehand."""
+    modules = ["numpy", "initlib"]
+    modules += [name for name in ("torch", "tensorflow", "jax") if any(name in MAKER[0] for MAKER in _installed())]
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    timed = "import time; s = time.perf_counter(); import {0}; print(time.perf_counter() - s)"
+    beyond = "import numpy, time; s = time.perf_counter(); import initlib; print(time.perf_counter() - s)"
+    programs = {name: timed.format(name) for name in modules} | {"initlib beyond numpy": beyond}
+    samples: dict[str, list[float]] = {name: [] for name in programs}
+    for done in range(12):
+        for name, program in programs.items():
+            if done < 3 or name in ("numpy", "initlib", "initlib beyond numpy"):
+                ran = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True)
+                samples[name].append(float(ran.stdout))
+    return {"import": {name: statistics.median(values[1:]) for name, values in samples.items()}}
+
+
+def _installed() -> list[tuple[str, Callable[..., Task | None]]]:
+    return [peers.MAKERS[name] for name in peers.INSTALLED]
+
+
+def memory(full: bool) -> Results:
+    """The most memory that a draw of 2**26 weights takes, over the weight's own size."""
+    if not Path("/proc/self/clear_refs").exists():
+        return {}
+    return {"he_normal of 2**26 weights": {name: float(_child("memory_here", name)) for name in peers.COMPARED}}
+
+
+def memory_here(peer: str) -> float:
+    shape = (2**13, 2**13)
+    peers.tasks("he_normal", (64, 64), names=[peer])[peer]()  # what it takes once
+    task = peers.tasks("he_normal", shape, names=[peer])[peer]
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    status = Path("/proc/self/status")
+    before = _kibibytes(status.read_text(), "VmRSS")
+    kept = task()
+    assert kept is not None
+    return (_kibibytes(status.read_text(), "VmHWM") - before) * 1024 / (4 * math.prod(shape))
+
+
+def _kibibytes(status: str, field: str) -> int:
+    return int(next(line for line in status.splitlines() if line.startswith(field)).split()[1])
+
+
+def _child(function: str, *arguments: str) -> str:
+    """What a function of this module gives in a fresh process."""
+    program = f"import json; from benchmarks import sections; print(json.dumps(sections.{function}(*{arguments!r})))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    if ran.returncode:
+        raise RuntimeError(ran.stderr)
+    return ran.stdout.splitlines()[-1]
+
+
+def load() -> list[float]:
+    """How many processes wanted to run in the last 1, 5 and 15 minutes."""
+    return [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else []
+
+
+def processor_seconds() -> tuple[float, float]:
+    """Seconds of all processors in use by anyone, and of this process and its children, so far."""
+    own = sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in (0, -1))
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return own, own
+    ticks = [int(field) for field in stat.read_text().splitlines()[0].split()[1:]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK"), own
+
+
+SECTIONS = (draws, reference, storage, models, growth, one_thread, imports, memory)

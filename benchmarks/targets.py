@@ -1,0 +1,76 @@
+"""What the draws have to reach: each a ratio of two medians of one comparison."""
+
+from typing import NamedTuple
+
+from . import peers
+from .sections import LARGE, MEDIUM, TINY, Results, name_of
+
+WHOLE, CONV = "4096x8192", "512x512x3x3"
+
+
+class Target(NamedTuple):
+    """`least`: how many times faster than `against` the contender is; `most`: at most that share of its time."""
+
+    section: str
+    case: str
+    contender: str
+    against: str
+    least: float | None = None
+    most: float | None = None
+
+
+def _faster(case: str, **least: float) -> list[Target]:
+    names = {"torch": peers.TORCH, "keras": peers.KERAS, "jax": peers.JAX_JIT, "numpy": peers.NUMPY}
+    return [Target("draws", case, peers.OURS, names[peer], least=value) for peer, value in least.items()]
+
+
+TARGETS = [
+    *_faster(name_of("he_normal", LARGE), torch=60, keras=18, jax=11, numpy=14),
+    Target("draws", name_of("he_normal", LARGE), peers.OURS, peers.FLOOR, most=2.0),
+    Target("storage", WHOLE, "OI", "plain", most=1.3),
+    Target("storage", WHOLE, "(4 O)I", "plain", most=1.3),
+    Target("storage", CONV, "OIHW", "plain", most=1.3),
+    *_faster(name_of("he_normal", LARGE, "bfloat16"), torch=60),
+    *_faster(name_of("glorot_uniform", LARGE), torch=6, keras=5, jax=14),
+    *_faster(name_of("kaiming_normal", LARGE), torch=2.5),
+    *_faster(name_of("he_normal", MEDIUM), torch=15, keras=15, jax=15),
+    *_faster(name_of("he_normal", TINY), torch=3),
+    Target("storage", WHOLE, "1/8 of the rows", "plain", most=1 / 7),
+    Target("storage", WHOLE, "1/8 of the columns", "plain", most=1 / 7),
+    Target("reference", name_of("he_normal", (1024, 1024)), peers.REFERENCE, peers.TORCH, least=1),
+]
+IMPORT_SECONDS = 0.020  # beyond NumPy
+
+
+class Row(NamedTuple):
+    draw: str
+    against: str
+    target: str
+    measured: str
+    holds: bool
+
+
+def check(results: dict[str, Results]) -> list[Row]:
+    """Every target whose two sides were measured."""
+    rows = []
+    for target in TARGETS:
+        case = results.get(target.section, {}).get(target.case, {})
+        if target.contender not in case or target.against not in case:
+            continue
+        share = case[target.contender] / case[target.against]
+        what = target.case if target.contender == peers.OURS else f"{target.case}: {target.contender}"
+        if target.least is not None:
+            rows.append(
+                Row(what, target.against, f"{target.least:g} x faster", f"{1 / share:.1f} x", 1 / share >= target.least)
+            )
+        elif target.most is not None:
+            rows.append(
+                Row(
+                    what, target.against, f"at most {target.most:.3g} of its time", f"{share:.3f}", share <= target.most
+                )
+            )
+    seconds = results.get("imports", {}).get("import", {}).get("initlib beyond numpy")
+    if seconds is not None:
+        limit = f"under {IMPORT_SECONDS * 1e3:.0f} ms"
+        rows.append(Row("import initlib", "numpy imported", limit, f"{seconds * 1e3:.1f} ms", seconds < IMPORT_SECONDS))
+    return rows
