@@ -45,7 +45,7 @@ def draw(
     if not isinstance(words, jax.Array):
         words = jnp.asarray(words, jnp.uint32)
     if isinstance(words, jax.core.Tracer):
-        return constrained(words, initializer, shape, dtype, axes, out_sharding)
+        return compiled(None)(words, initializer, shape, dtype, axes, out_sharding)
     if out_sharding is None and jax.sharding.get_abstract_mesh().empty:
         device, *others = words.devices()
         if device.platform == "cpu" and not others and not dtype.startswith("complex"):
@@ -74,9 +74,9 @@ def by_kernel(
 
 @lru_cache(maxsize=256)
 def compiled(out_sharding: Any) -> Any:
-    """`constrained`, compiled for outputs of that sharding."""
+    """`constrained`, compiled for outputs of that sharding (None: where the words are, or inside another program)."""
     placed = {} if out_sharding is None else {"out_shardings": out_sharding}
-    return jax.jit(constrained, static_argnums=(1, 2, 3, 4, 5), **placed)
+    return jax.jit(constrained, static_argnums=(1, 2, 3, 4, 5), inline=True, **placed)
 
 
 def constrained(
