@@ -6,7 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from initlib import Initializer, uniform
-from initlib.base import Composed, Independent
+from initlib.base import Independent
+from initlib.composed import Composed
 from initlib.initializers import TRUNCATION, Constant, Normal, VarianceScaling
 
 from ._jax_traced import JaxEngine, folded, traced

@@ -11,7 +11,8 @@ from jax import lax
 
 from initlib import Initializer, Key, stream
 from initlib.axes import match, numbering
-from initlib.base import Composed, Independent
+from initlib.base import Independent
+from initlib.composed import Composed
 from initlib.dtypes import numpy_dtype
 from initlib.initializers import Constant
 from initlib.key import fold_number

@@ -4,8 +4,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["dtype_name", "numpy_dtype"]
+__all__ = ["dtype_name", "numpy_dtype", "rounded"]
 
 NAMES = ("float16", "bfloat16", "float32", "float64")
 
@@ -34,3 +35,12 @@ def dtype_name(dtype: Any) -> str:
     if dtype is None or given is None or given.name not in NAMES or not given.isnative:
         raise TypeError(f"dtype must be one of {', '.join(NAMES)}, got {dtype!r}")
     return str(given.name)
+
+
+def rounded(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """The values in the dtype of that name. Raises ValueError where they overflow it."""
+    with np.errstate(over="ignore"):
+        narrow = values.astype(numpy_dtype(dtype), copy=False)
+    if narrow is not values and np.isinf(narrow).any() and np.isfinite(values[np.isinf(narrow)]).any():
+        raise ValueError(f"weights as large as {float(np.abs(values).max()):.3g} overflow {dtype}")
+    return narrow

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from .axes import Canonical, Shape
-from .base import matrices
+from .composed import matrices
 from .identity import PassThrough
 
 __all__ = ["ZeroHadamard", "zero_hadamard"]

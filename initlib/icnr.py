@@ -4,12 +4,12 @@ import operator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .axes import Shape, canonical_shape, match
-from .base import Composed, Engine, Independent, Initializer, choice, compose, set_fields, wide
+from .axes import Shape, canonical, canonical_shape
+from .base import Independent, Initializer, choice, set_fields
+from .composed import Composed, Engine, compose, wide
 
 __all__ = ["Icnr", "icnr"]
 
-_OUTPUT, _FIELD = 3, 1  # roles
 SHUFFLES = ("pixel_shuffle", "depth_to_space")
 
 
@@ -48,19 +48,17 @@ class Icnr(Composed):
     def _small(self, shape: Shape, axes: str | None) -> tuple[tuple[int, ...], int, int]:
         """The shape that is drawn, its output axis, and how often that is repeated."""
         sizes = canonical_shape(shape)
-        factors = match(sizes, axes)
-        outputs = [axis for axis, parts in enumerate(factors) if parts[-1][0] == _OUTPUT]
-        dimensions = sum(role == _FIELD for parts in factors for role, _ in parts)
-        if len(outputs) != 1 or dimensions == 0:
+        weight = canonical(sizes, axes)
+        if len(weight.outputs) != 1 or not weight.field:
             raise ValueError(
                 f"icnr needs a kernel of one output axis and a receptive field, got shape {sizes}, axes {axes!r}"
             )
-        axis, times = outputs[0], self.upscale**dimensions
-        if len(factors[axis]) > 1 and self.shuffle == "depth_to_space":
+        axis, outputs, times = weight.steps[-1][0], weight.outputs[0], self.upscale ** len(weight.field)
+        if outputs != sizes[axis] and self.shuffle == "depth_to_space":
             raise ValueError(f"icnr for depth_to_space cannot have packed outputs, got axes {axes!r}")
-        if factors[axis][-1][1] % times:
+        if outputs % times:
             raise ValueError(
-                f"icnr repeats each output {times} times, which does not divide the {factors[axis][-1][1]} outputs of "
+                f"icnr repeats each output {times} times, which does not divide the {outputs} outputs of "
                 f"shape {sizes}, axes {axes!r}"
             )
         return (*sizes[:axis], sizes[axis] // times, *sizes[axis + 1 :]), axis, times

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .axes import Canonical, Shape
-from .base import Indexed, matrices, real, set_fields
+from .base import real, set_fields
+from .composed import Indexed, matrices
 
 __all__ = ["Dirac", "Identity", "PassThrough", "dirac", "identity"]
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .axes import Shape, fans
-from .base import Independent, Initializer, Weight, choice, positive, real, rounded, set_fields
+from .base import Independent, Initializer, Weight, choice, positive, real, set_fields
+from .dtypes import rounded
 from .law import normal_law, truncated_moments, uniform_law, window
 from .stream import Law
 

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .axes import Shape
-from .base import PIECE, Composed, Engine, matrices, real, set_fields, wide
+from .axes import Canonical, Shape
+from .base import real, set_fields
+from .composed import PIECE, Composed, Engine, matrices, wide
 from .initializers import normal
 
 __all__ = ["DeltaOrthogonal", "Orthogonal", "delta_orthogonal", "orthogonal"]
@@ -121,27 +122,31 @@ class DeltaOrthogonal(Composed):
         set_fields(self, gain=real(self.gain, "gain"))
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
-        weight = matrices(self, shape, axes)
+        weight = self._parts(shape, axes)
         return abs(self.gain) / math.sqrt(max(1, math.prod(weight.field) * math.prod(weight.outputs)))
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return -abs(self.gain), abs(self.gain)
 
     def compose(self, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:
-        weight = matrices(self, shape, axes)
-        stacks, inputs, outputs = (math.prod(sizes) for sizes in (weight.stacks, weight.inputs, weight.outputs))
-        if inputs > outputs:
-            raise ValueError(
-                f"delta_orthogonal needs at least as many outputs as inputs, got {inputs} inputs and {outputs} outputs "
-                f"(shape {shape}, axes {axes!r})"
-            )
+        weight, xp = self._parts(shape, axes), engine.xp
         centre = 0
         for size in weight.field:
             centre = centre * size + (size - 1) // 2
-        xp = engine.xp
+        stacks, inputs, outputs = (math.prod(sizes) for sizes in (weight.stacks, weight.inputs, weight.outputs))
         matrix = haar(stacks, inputs, outputs, self.gain, dtype, engine)
         there = (xp.arange(math.prod(weight.field)) == centre)[:, None, None]
         return weight.store(xp.where(there, matrix[:, None], xp.zeros((), matrix.dtype)))
+
+    def _parts(self, shape: Shape, axes: str | None) -> Canonical:
+        weight = matrices(self, shape, axes)
+        inputs, outputs = math.prod(weight.inputs), math.prod(weight.outputs)
+        if inputs > outputs:
+            raise ValueError(
+                f"delta_orthogonal needs at least as many outputs as inputs, got {inputs} inputs and {outputs} outputs "
+                f"(shape {weight.stored}, axes {axes!r})"
+            )
+        return weight
 
 
 orthogonal = Orthogonal

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from .axes import Shape
-from .base import Composed, Engine, Independent, Initializer, positive
+from .base import Independent, Initializer, positive
+from .composed import Composed, Engine
 from .law import clamped_law
 from .stream import Law
 

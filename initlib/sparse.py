@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .axes import Shape
-from .base import Composed, Engine, matrices, positive, real, set_fields, wide
+from .base import positive, real, set_fields
+from .composed import Composed, Engine, matrices, wide
 from .initializers import normal, uniform
 
 __all__ = ["Sparse", "sparse"]
@@ -49,7 +50,7 @@ class Sparse(Composed):
         last = xp.sort(ranks, axis=2)[:, :, zeros - 1 : zeros]
         below, equal = ranks < last, ranks == last
         room = zeros - below.sum(axis=2, keepdims=True)
-        dropped = below | (equal & (equal.cumsum(axis=2) <= room))
+        dropped = below | (equal & (equal.cumsum(axis=2, dtype="int32") <= room))
         return weight.store(xp.where(dropped, xp.zeros((), values.dtype), values))
 
 

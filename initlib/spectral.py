@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .axes import Shape
-from .base import Independent, matrices, positive, set_fields
+from .base import Independent, positive, set_fields
+from .composed import matrices
 from .law import normal_law
 from .stream import Law
 

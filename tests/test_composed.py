@@ -15,7 +15,7 @@ from initlib import (
     sparse,
     zero_hadamard,
 )
-from initlib.base import NumPyEngine
+from initlib.composed import NumPyEngine
 
 RECORDS = [
     (orthogonal(1.5), (20, 12), None),
