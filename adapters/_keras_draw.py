@@ -3,7 +3,7 @@
 # mypy: disable-error-code="import-untyped, misc"
 # Keras and TensorFlow come without types, so their classes are Any.
 
-import inspect
+from inspect import Parameter, Signature, signature
 from string import ascii_uppercase
 from typing import Any
 
@@ -40,12 +40,10 @@ class Drawn(keras.initializers.Initializer):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if "__init__" not in vars(cls):
-            theirs = inspect.signature(cls.__bases__[-1]).parameters
-            ours = {
-                key: inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None) for key in ("axes", "name")
-            }
-            cls.__signature__ = inspect.Signature(list((dict(theirs) | ours).values()))
+        theirs = next(base for base in cls.__mro__ if "__init__" in vars(base) and base is not Drawn)
+        if theirs is not cls:  # show Keras's own arguments, then ours
+            ours = {key: Parameter(key, Parameter.KEYWORD_ONLY, default=None) for key in ("axes", "name")}
+            cls.__signature__ = Signature(list((dict(signature(theirs).parameters) | ours).values()))
 
     def __init__(self, *args: Any, axes: str | None = None, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -19,7 +19,12 @@ equal. Give each its own `name` or seed, or share a `SeedGenerator`, which moves
 once, so `keras.utils.set_random_seed` governs it. `MultiHeadAttention` clones its initializer for queries, keys and
 values: with an int or a seeded generator they start equal where their shapes are; with None they do not.
 
-Import this module before loading a model that was saved with its classes, or with the core's initializers in it.
+Any other initializer of the core is `CoreInitializer(initlib.dirac(), seed=0)`. A layer takes a bare one too
+(`kernel_initializer=initlib.he_normal`): it has no seed, and draws anew on every call. Import this module before saving
+or loading a model that has either.
+
+On JAX, what is drawn under `jit`, or for a large variable of `keras.distribution`, is drawn by each device for its own
+shard. In a TensorFlow graph a weight is a constant, or, under a `SeedGenerator`, drawn at each run (not by XLA).
 """
 
 # mypy: disable-error-code="import-untyped, misc"
@@ -79,11 +84,10 @@ __all__ = [
     "zeros",
 ]
 
+_register = keras.saving.register_keras_serializable(package="initlib")
 
-register = keras.saving.register_keras_serializable(package="initlib")
 
-
-@register
+@_register
 class VarianceScaling(Drawn, keras.initializers.VarianceScaling):
     """Weights of mean 0 and variance scale / fan: `keras.initializers.VarianceScaling`.
 
@@ -100,37 +104,37 @@ class VarianceScaling(Drawn, keras.initializers.VarianceScaling):
         )
 
 
-@register
+@_register
 class GlorotNormal(VarianceScaling, keras.initializers.GlorotNormal):
     """Truncated normal weights of variance 2 / (fan_in + fan_out) (Glorot, Bengio 2010)."""
 
 
-@register
+@_register
 class GlorotUniform(VarianceScaling, keras.initializers.GlorotUniform):
     """Uniform weights of variance 2 / (fan_in + fan_out) (Glorot, Bengio 2010)."""
 
 
-@register
+@_register
 class HeNormal(VarianceScaling, keras.initializers.HeNormal):
     """Truncated normal weights of variance 2 / fan_in (He et al. 2015, arXiv 1502.01852)."""
 
 
-@register
+@_register
 class HeUniform(VarianceScaling, keras.initializers.HeUniform):
     """Uniform weights of variance 2 / fan_in (He et al. 2015, arXiv 1502.01852)."""
 
 
-@register
+@_register
 class LecunNormal(VarianceScaling, keras.initializers.LecunNormal):
     """Truncated normal weights of variance 1 / fan_in (LeCun et al. 1998; Klambauer et al. 2017, arXiv 1706.02515)."""
 
 
-@register
+@_register
 class LecunUniform(VarianceScaling, keras.initializers.LecunUniform):
     """Uniform weights of variance 1 / fan_in (LeCun et al. 1998)."""
 
 
-@register
+@_register
 class RandomNormal(Drawn, keras.initializers.RandomNormal):
     """Normal weights: `keras.initializers.RandomNormal`.
 
@@ -143,7 +147,7 @@ class RandomNormal(Drawn, keras.initializers.RandomNormal):
         return initlib.normal(self.mean, self.stddev)
 
 
-@register
+@_register
 class TruncatedNormal(Drawn, keras.initializers.TruncatedNormal):
     """Normal weights kept within two `stddev` of the mean, which makes theirs 0.88 of it, as in Keras.
 
@@ -158,7 +162,7 @@ class TruncatedNormal(Drawn, keras.initializers.TruncatedNormal):
         return initlib.truncated_normal(self.mean, self.stddev)
 
 
-@register
+@_register
 class RandomUniform(Drawn, keras.initializers.RandomUniform):
     """Uniform weights between `minval` and `maxval`: `keras.initializers.RandomUniform`.
 
@@ -171,7 +175,7 @@ class RandomUniform(Drawn, keras.initializers.RandomUniform):
         return initlib.uniform(self.minval, self.maxval)
 
 
-@register
+@_register
 class Orthogonal(Drawn, keras.initializers.Orthogonal):
     """Orthogonal weights, as the matrix of all other axes to the last: `keras.initializers.Orthogonal`.
 
@@ -184,7 +188,7 @@ class Orthogonal(Drawn, keras.initializers.Orthogonal):
         return initlib.orthogonal(self.gain)
 
 
-@register
+@_register
 class CoreInitializer(Drawn, keras.initializers.VarianceScaling):
     """Any initializer of the core, with Keras's seeds.
 
@@ -210,16 +214,22 @@ class CoreInitializer(Drawn, keras.initializers.VarianceScaling):
         self._core = keras.saving.deserialize_keras_object(core) if isinstance(core, dict) else core
         if not isinstance(self._core, initlib.Initializer):
             raise TypeError(f"core must be an initializer of initlib, such as initlib.orthogonal(), got {core!r}")
-        super().__init__(seed=seed, input_axes=input_axes, output_axes=output_axes, axes=axes, name=name)
+        super().__init__(seed=seed, axes=axes, name=name)
+        self.input_axes, self.output_axes = input_axes, output_axes
 
     @property
     def core(self) -> initlib.Initializer:
         return self._core
 
     def get_config(self) -> dict[str, Any]:
-        ours = ("seed", "input_axes", "output_axes", "axes", "name")
-        config = super().get_config()
-        return {"core": keras.saving.serialize_keras_object(self.core)} | {key: config[key] for key in ours}
+        return {
+            "core": keras.saving.serialize_keras_object(self.core),
+            "seed": super().get_config()["seed"],
+            "input_axes": self.input_axes,
+            "output_axes": self.output_axes,
+            "axes": self.axes,
+            "name": self.name,
+        }
 
 
 class _Saved:
