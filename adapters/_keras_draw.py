@@ -20,10 +20,8 @@ if BACKEND == "jax":
     import jax
     import jax.numpy as jnp
 
-    from initlib.key import fold_number
-    from initlib.stream import threefry
-
     from . import _jax
+    from ._jax_traced import enciphered, folded
 elif BACKEND == "tensorflow":
     import tensorflow as tf
 elif BACKEND == "torch":
@@ -88,20 +86,19 @@ def draw(
 ) -> Any:
     """The weight under a seed of Keras (an int, or a `SeedGenerator`, which moves on), as a tensor of the backend."""
     if BACKEND == "jax":
-        dtype = str(jax.dtypes.canonicalize_dtype(dtype))  # float64 is float32 where JAX's 64 bits are off
         return _jax.draw(core, _words(seed, name), shape, dtype, axes)
 
     def weight(seed: Any) -> Any:
         return core(shape, dtype, axes=axes, seed=seed, name=name)
 
     if isinstance(seed, int):
-        return _tensor(weight(seed))
+        return _tensor(weight(seed), dtype)
     state = seed.next()
     if BACKEND == "tensorflow" and not tf.executing_eagerly():
         # The state is known when the graph runs: the weight is drawn then, and each time.
         drawn = tf.numpy_function(lambda state: weight(_key(state)), [state], dtype)
         return tf.ensure_shape(drawn, shape)
-    return _tensor(weight(_key(state)))
+    return _tensor(weight(_key(state)), dtype)
 
 
 def _key(state: Any) -> Key:
@@ -118,14 +115,14 @@ def _words(seed: Any, name: str | None) -> Any:
         state = seed.next()
     if not isinstance(state, jax.core.Tracer):
         return np.array(as_key(_key(np.asarray(state)), name).words, np.uint32)
-    seed, count = _jax.halves(state)
-    words = jax.lax.bitcast_convert_type(jnp.stack(threefry((jnp.int32(0), seed), jnp.int32(0), count)), jnp.uint32)
-    return words if name is None else _jax.folded(words, fold_number(name))
+    seed_words, count_words = jnp.stack([jnp.zeros_like(state), state], axis=1)
+    words = enciphered(seed_words, count_words)
+    return words if name is None else folded(words, name)
 
 
-def _tensor(array: Any) -> Any:
+def _tensor(array: Any, dtype: str) -> Any:
     """The backend's tensor of an array that nobody else holds."""
     if BACKEND == "torch":  # which knows no bfloat16 of NumPy, and can take the memory itself
-        bits = array.view(np.uint16) if array.dtype.name == "bfloat16" else array
-        array = torch.from_numpy(bits).view(getattr(torch, array.dtype.name))
-    return keras.ops.convert_to_tensor(array)
+        bits = array.view(np.uint16) if dtype == "bfloat16" else array
+        array = torch.from_numpy(bits).view(getattr(torch, dtype))
+    return keras.ops.convert_to_tensor(array, dtype)
