@@ -16,7 +16,7 @@ from ..base import Initializer
 from ..key import Key, as_key
 from ._torch_memory import check, untouchable, write
 
-__all__ = ["Name", "Seed", "draw", "overridable"]
+__all__ = ["Name", "Seed", "check_bounds", "draw", "overridable"]
 
 Seed = int | Key | np.random.Generator | None
 Name = str | None
@@ -38,6 +38,12 @@ def overridable(function: Function) -> Function:
         return function(tensor, *args, **kwargs)
 
     return cast(Function, call)
+
+
+def check_bounds(a: float, b: float) -> None:
+    """Raise PyTorch's own error unless a <= b."""
+    if a > b:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
 
 
 def _outside(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
@@ -65,6 +71,13 @@ def _entropy(generator: Generator | None) -> int:
         return int(word.item()) % 2**64
 
 
+def _key(seed: Seed, name: Name, generator: Generator | None) -> Key:
+    """The key that the arguments stand for."""
+    if seed is not None and generator is not None:
+        raise ValueError(f"seed and generator both name a stream; give one, got seed {seed!r} and {generator!r}")
+    return as_key(_entropy(generator) if seed is None else seed, name)
+
+
 def draw(
     tensor: Tensor,
     initializer: Initializer,
@@ -72,17 +85,21 @@ def draw(
     axes: str | None,
     seed: Seed,
     name: Name,
+    *,
+    part: Callable[[], Initializer] | None = None,
 ) -> Tensor:
-    """Fill the tensor: where all functions that draw end."""
+    """Fill the tensor: where all functions that draw end. `part` makes what each part of a complex weight gets."""
+    if part is not None and tensor.is_complex():
+        if not untouchable(tensor):
+            key = _key(seed, name, generator)
+            for view, stream in ((tensor.detach().real, "real"), (tensor.detach().imag, "imaginary")):
+                draw(view, part(), None, axes, key.fold_in(stream), None)
+        return tensor
     check(tensor)
     shape = tuple(tensor.shape)
     if axes is None and len(shape) >= 2:
         axes = "OI..."
     match(shape, axes)
-    if seed is not None and generator is not None:
-        raise ValueError(f"seed and generator both name a stream; give one, got seed {seed!r} and {generator!r}")
-    if untouchable(tensor):
-        return tensor
-    key = as_key(_entropy(generator) if seed is None else seed, name)
-    write(tensor, initializer, axes, key)
+    if not untouchable(tensor):
+        write(tensor, initializer, axes, _key(seed, name, generator))
     return tensor

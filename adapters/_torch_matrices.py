@@ -1,18 +1,16 @@
 """The schemes of whole matrices: what `torch.nn.init` has of them, and the delta-orthogonal."""
 
-import torch.nn.init
-from torch import Generator, Tensor
+import torch
+from torch import Tensor
+from torch.nn.init import dirac_ as their_dirac
+from torch.nn.init import eye_ as their_eye
 
 import initlib
 
 from ._torch_draw import Name, Seed, draw, overridable
+from ._torch_memory import is_weight
 
 __all__ = ["delta_orthogonal_", "dirac_", "eye_", "orthogonal_", "sparse_"]
-
-
-def _is_number(tensor: Tensor) -> bool:
-    """Whether the tensor holds numbers that are no weights: PyTorch fills these too where nothing is drawn."""
-    return not tensor.is_floating_point() and not tensor.is_quantized
 
 
 @overridable
@@ -25,8 +23,8 @@ def eye_(tensor: Tensor) -> Tensor:
     """
     if tensor.ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    if _is_number(tensor):
-        return torch.nn.init.eye_(tensor)
+    if not is_weight(tensor):
+        return their_eye(tensor)
     return draw(tensor, initlib.identity(), None, None, 0, None)
 
 
@@ -43,8 +41,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
     if tensor.size(0) % groups != 0:
         raise ValueError("dim 0 must be divisible by groups")
-    if _is_number(tensor):
-        return torch.nn.init.dirac_(tensor, groups)
+    if not is_weight(tensor):
+        return their_dirac(tensor, groups)
     return draw(tensor, initlib.dirac(), None, f"({groups} O)I...", 0, None)
 
 
@@ -52,7 +50,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 def orthogonal_(
     tensor: Tensor,
     gain: float = 1,
-    generator: Generator | None = None,
+    generator: torch.Generator | None = None,
     *,
     axes: str | None = None,
     seed: Seed = None,
@@ -75,7 +73,7 @@ def orthogonal_(
 def delta_orthogonal_(
     tensor: Tensor,
     gain: float = 1,
-    generator: Generator | None = None,
+    generator: torch.Generator | None = None,
     *,
     axes: str | None = None,
     seed: Seed = None,
@@ -97,7 +95,7 @@ def sparse_(
     tensor: Tensor,
     sparsity: float,
     std: float = 0.01,
-    generator: Generator | None = None,
+    generator: torch.Generator | None = None,
     *,
     axes: str | None = None,
     seed: Seed = None,

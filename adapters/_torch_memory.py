@@ -17,13 +17,18 @@ from ..dtypes import numpy_dtype
 from ..key import Key
 from ..stream import COLUMNS, Law, int32, locate, weights
 
-__all__ = ["check", "draw_on_device", "untouchable", "write"]
+__all__ = ["check", "draw_on_device", "is_weight", "untouchable", "write"]
 
 Box = tuple[range, ...]  # the indices that are held along each axis
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float64: "float64"}
 PLAIN = (torch.nn.Parameter, Tensor)
 CHUNK = 2**20  # weights that are drawn at once on a device: about 40 MiB on the way
+
+
+def is_weight(tensor: Tensor) -> bool:
+    """Whether it is ours to fill where nothing is drawn: PyTorch fills other dtypes itself, on one device."""
+    return tensor.dtype in DTYPES or _is_sharded(tensor)
 
 
 def check(tensor: Tensor) -> None:
@@ -68,8 +73,13 @@ def write(tensor: Tensor, initializer: Initializer, axes: str | None, key: Key) 
 
         for local, box in shards(tensor):
             _place(local, initializer, shape, axes, key, box)
+        _increment_version(tensor)
     else:
         _place(tensor, initializer, shape, axes, key, None)
+
+
+def _increment_version(tensor: Tensor) -> None:
+    """Tell autograd of the change, as PyTorch's own functions do."""
     if not tensor.is_inference():
         torch.autograd.graph.increment_version(tensor)
 
@@ -82,6 +92,7 @@ def _place(
     index = None if box is None else tuple(slice(part.start, part.stop, part.step) for part in box)
     if plain and tensor.is_cpu:
         initializer(shape, dtype, axes=axes, seed=key, index=index, out=_array(tensor))
+        _increment_version(tensor)
     elif plain and isinstance(initializer, Independent):
         draw_on_device(tensor, initializer.law(shape, axes, dtype), key, shape, axes, box)
     else:

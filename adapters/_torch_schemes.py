@@ -17,7 +17,6 @@ __all__ = [
     "he_uniform_",
     "lecun_normal_",
     "lecun_uniform_",
-    "truncated_normal_",
     "variance_scaling_",
 ]
 
@@ -41,27 +40,6 @@ def fill_(
     if not isinstance(initializer, initlib.Initializer):
         raise TypeError(f"initializer must be an initlib.Initializer, got {initializer!r}")
     return draw(tensor, initializer, generator, axes, seed, name)
-
-
-@overridable
-def truncated_normal_(
-    tensor: Tensor,
-    mean: float = 0.0,
-    std: float = 1.0,
-    low: float | None = None,
-    high: float | None = None,
-    generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
-) -> Tensor:
-    """Fill the tensor with the normal distribution kept to [low, high], by default mean - 2 std to mean + 2 std.
-
-    >>> float(truncated_normal_(torch.empty(100), std=0.02).abs().max()) <= 0.04
-    True
-    """
-    return draw(tensor, initlib.truncated_normal(mean, std, low, high), generator, axes, seed, name)
 
 
 @overridable

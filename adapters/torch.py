@@ -25,11 +25,11 @@ from torch.nn.init import (
 )
 from torch.nn.init import _no_grad_fill_ as _no_grad_fill_
 from torch.nn.init import _no_grad_zero_ as _no_grad_zero_
-from torch.nn.init import calculate_gain as _torch_gain
 
 import initlib
 
-from ._torch_draw import Name, Seed, draw, overridable
+from ._torch_draw import Name, Seed, check_bounds, draw, overridable
+from ._torch_gain import calculate_gain
 from ._torch_matrices import delta_orthogonal_, dirac_, eye_, orthogonal_, sparse_
 from ._torch_schemes import (
     fill_,
@@ -39,10 +39,9 @@ from ._torch_schemes import (
     he_uniform_,
     lecun_normal_,
     lecun_uniform_,
-    truncated_normal_,
     variance_scaling_,
 )
-from ._torch_tail import Tail
+from ._torch_truncated import trunc_normal_, truncated_normal_
 
 __all__ = [
     "calculate_gain",
@@ -83,10 +82,6 @@ __all__ = [
     "zeros_",
 ]
 
-# What `param` of `calculate_gain` is to the activations that PyTorch has no gain for; ignored by others, as there.
-ARGUMENTS = {"celu": "alpha", "elu": "alpha", "prelu": "slope", "silu": "beta", "sin": "w0", "softplus": "beta"}
-REACH = 64  # sigmas: a bound further out cuts nothing
-
 _scaling = lru_cache(initlib.variance_scaling)
 
 
@@ -106,13 +101,9 @@ def uniform_(
     >>> uniform_(torch.empty(3, 5), -1.0, 1.0).shape
     torch.Size([3, 5])
     """
-    _check_bounds(a, b)
-    return draw(tensor, initlib.uniform(a, b), generator, axes, seed, name)
-
-
-def _check_bounds(a: float, b: float) -> None:
-    if a > b:  # PyTorch's own error
-        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
+    check_bounds(a, b)
+    drawn = initlib.uniform(a, b)
+    return draw(tensor, drawn, generator, axes, seed, name, part=lambda: drawn)
 
 
 @overridable
@@ -133,73 +124,8 @@ def normal_(
     """
     if std < 0:  # PyTorch's own error
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return draw(tensor, initlib.normal(mean, std), generator, axes, seed, name)
-
-
-@overridable
-def trunc_normal_(
-    tensor: Tensor,
-    mean: float = 0.0,
-    std: float = 1.0,
-    a: float = -2.0,
-    b: float = 2.0,
-    generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
-) -> Tensor:
-    """Fill the tensor with the normal distribution of that mean and std, kept to the values [a, b].
-
-    >>> float(trunc_normal_(torch.empty(100), std=0.02, a=-0.04, b=0.04).abs().max()) <= 0.04
-    True
-
-    `a` and `b` are values, not multiples of std, and std is the one before truncation, as in PyTorch;
-    `truncated_normal_` keeps to 2 std.
-    """
-    if not tensor.is_meta and (mean < a - 2 * std or mean > b + 2 * std):
-        warnings.warn(
-            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
-            "The distribution of values may be incorrect.",
-            stacklevel=3,
-        )
-    return draw(tensor, _truncated(mean, std, a, b), generator, axes, seed, name)
-
-
-def _truncated(mean: float, std: float, a: float, b: float) -> initlib.Initializer:
-    """The normal distribution kept to any window that PyTorch takes: a far one, a point, no bound at all."""
-    _check_bounds(a, b)
-    if a == b:
-        return initlib.constant(a)
-    low, high = max(a, mean - REACH * std), min(b, mean + REACH * std)
-    try:
-        return initlib.truncated_normal(mean, std, low, high)
-    except ValueError:
-        if not (std > 0 and math.isfinite(std) and math.isfinite(mean)):
-            raise
-        return Tail(mean, std, a, b)
-
-
-def calculate_gain(nonlinearity: Any, param: float | None = None) -> float:
-    """Return PyTorch's gain of an activation where it has one, and `initlib.gain` of every other.
-
-    >>> calculate_gain("leaky_relu", 0.2)
-    1.3867504905630728
-    >>> round(calculate_gain("gelu"), 10)
-    1.5335304412
-    """
-    try:
-        return _torch_gain(nonlinearity, param)
-    except ValueError:
-        if nonlinearity == "leaky_relu":
-            raise
-    given: dict[str, Any] = {}
-    if param is not None and nonlinearity in ARGUMENTS:
-        given[ARGUMENTS[nonlinearity]] = param
-    try:
-        return initlib.gain(nonlinearity, **given)
-    except ValueError as error:
-        raise ValueError(f"Unsupported nonlinearity {nonlinearity}: {error}") from None
+    drawn = initlib.normal(mean, std)
+    return draw(tensor, drawn, generator, axes, seed, name, part=lambda: initlib.normal(mean, std / math.sqrt(2)))
 
 
 def _factor(gain: float) -> float:
@@ -252,7 +178,14 @@ def xavier_normal_(
 def _xavier(tensor: Tensor, gain: float, distribution: str, *stream: Any) -> Tensor:
     if stream[1] is None:
         _calculate_fan_in_and_fan_out(tensor)  # PyTorch's own errors
-    return draw(tensor, _scaling(_factor(gain), "fan_avg", distribution), *stream)
+    return _scale(tensor, _factor(gain), "fan_avg", distribution, *stream)
+
+
+def _scale(tensor: Tensor, factor: float, mode: str, distribution: str, *stream: Any) -> Tensor:
+    """Fill by variance scaling; of a complex weight each part is drawn as PyTorch draws it."""
+    share = factor if distribution == "uniform" else factor / 2
+    drawn = _scaling(factor, mode, distribution)
+    return draw(tensor, drawn, *stream, part=lambda: _scaling(share, mode, distribution))
 
 
 @overridable
@@ -308,7 +241,7 @@ def _kaiming(tensor: Tensor, a: float, mode: str, nonlinearity: str, distributio
     gain = calculate_gain(nonlinearity, a if nonlinearity == "leaky_relu" else None)
     exact = {"relu": 2.0, "leaky_relu": 2 / (1 + a**2)}  # the square of a rounded root is not: he_* has the same bits
     factor = exact.get(nonlinearity, gain * gain)
-    return draw(tensor, _scaling(factor, mode, distribution), *stream)
+    return _scale(tensor, factor, mode, distribution, *stream)
 
 
 uniform = _make_deprecate(uniform_)

@@ -254,3 +254,19 @@ def test_keywords_alone():
     tensor = empty(3, 5)
     assert init.uniform_(tensor=tensor, a=0.0, b=1.0, generator=None) is tensor
     assert init.fill_(tensor=tensor, initializer=initlib.he_normal) is tensor
+
+
+@pytest.mark.parametrize("name", ["uniform_", "normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_"])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_weights_where_pytorch_draws_them(name, dtype):
+    torch.manual_seed(0)
+    ours, other = (getattr(module, name)(empty(512, 512, dtype=getattr(torch, dtype))) for module in (init, theirs))
+    for part in (torch.real, torch.imag):
+        assert torch.allclose(part(ours).std(), part(other).std(), rtol=0.02)
+    assert abs(torch.corrcoef(torch.stack([ours.real.flatten(), ours.imag.flatten()]))[0, 1]) < 0.014
+    assert torch.equal(*(getattr(init, name)(empty(5, 3, dtype=torch.complex64), seed=1) for _ in range(2)))
+
+
+def test_complex_weights_are_refused_elsewhere():
+    with pytest.raises(TypeError, match=r"dtype among .*got torch\.complex64"):
+        init.he_normal_(empty(3, 3, dtype=torch.complex64))
