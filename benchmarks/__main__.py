@@ -38,6 +38,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _others(processor_seconds: float, seconds: float) -> str:
+    return (
+        f"kept {max(0.0, processor_seconds) / seconds:.2f} processors busy during the {seconds:.0f} s of the last run"
+    )
+
+
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
@@ -60,26 +66,26 @@ def main() -> None:
     stored = arguments.out / "results.json"
     results = json.loads(stored.read_text())["results"] if arguments.only and stored.exists() else {}
     console = Console()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     before, load, began = sections.processor_seconds(), sections.load(), time.perf_counter()
+    data: dict[str, Any] = {}
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as progress:
         for name in arguments.only or MEASURED:
             task = progress.add_task(name, total=1)
             results[name] = MEASURED[name](arguments.full)
             progress.update(task, completed=1)
-    seconds = time.perf_counter() - began
-    others = [after - start for after, start in zip(sections.processor_seconds(), before, strict=True)]
-    busy = max(0.0, others[0] - others[1]) / seconds
-    data = {
-        "machine": {
-            **machine(),
-            "load at the start": load,
-            "other programs": f"took {busy:.2f} processors on average during the {seconds:.0f} s of the run",
-        },
-        "results": results,
-        "targets": targets.check(results),
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    stored.write_text(json.dumps(data, indent=1) + "\n")
+            seconds = time.perf_counter() - began
+            ours, all_ = (after - start for after, start in zip(sections.processor_seconds(), before, strict=True))
+            data = {
+                "machine": {
+                    **machine(),
+                    "load at the start": load,
+                    "other programs": _others(all_ - ours, seconds),
+                },
+                "results": {name: results[name] for name in MEASURED if name in results},
+                "targets": targets.check(results),
+            }
+            stored.write_text(json.dumps(data, indent=1) + "\n")  # after each: a run that is stopped keeps the rest
     (arguments.out / "RESULTS.md").write_text(report.page(data))
     draw_pictures(results, arguments.out / "pictures")
     show(data, console)

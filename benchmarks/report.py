@@ -41,9 +41,9 @@ def page(data: dict[str, Any]) -> str:
     say = parts.append
     say("# What a draw costs\n")
     say(
-        "Made by `python -m benchmarks`: every contender draws in turn, in one process, round after round; the\n"
-        "figures are medians of wall time, with memory freshly allocated by each, and in parentheses how many times as\n"
-        "long as initlib each takes. Compare figures of one table: machines, and moods of one machine, differ.\n"
+        "Made by `python -m benchmarks`: every contender draws in turn, in one process, round after round.\n"
+        "Figures are medians of wall time, each draw into memory of its own; in parentheses how many times as long as\n"
+        "initlib it takes. Compare figures of one table: machines, and moods of one machine, differ.\n"
     )
     say(table(["", ""], [[key, str(value)] for key, value in data["machine"].items()]))
     if "targets" in data:

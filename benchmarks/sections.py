@@ -173,13 +173,14 @@ def load() -> list[float]:
 
 
 def processor_seconds() -> tuple[float, float]:
-    """Seconds of all processors in use by anyone, and of this process and its children, so far."""
+    """Seconds of processors so far, of this process and its children, and of everyone."""
     own = sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in (0, -1))
     stat = Path("/proc/stat")
     if not stat.exists():
         return own, own
-    ticks = [int(field) for field in stat.read_text().splitlines()[0].split()[1:]]
-    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK"), own
+    ticks = [int(field) for field in stat.read_text().splitlines()[0].split()[1:8]]
+    idle = ticks[3] + ticks[4]
+    return own, (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK")
 
 
 SECTIONS = (draws, reference, storage, models, growth, one_thread, imports, memory)
