@@ -1,0 +1,6 @@
+"""The classic experiments on initialization, reproduced by one command: python -m benchmarks.experiments."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets every process that loads it
