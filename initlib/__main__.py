@@ -149,10 +149,11 @@ def _initializer(text: str) -> Initializer:
 
 
 def _literal(text: str) -> Any:
+    """A number, True, False or None; the initializer of that name; else the text itself."""
     try:
         return ast.literal_eval(text)
     except (SyntaxError, ValueError):
-        return text
+        return _presets().get(text, text)
 
 
 def _fans(options: argparse.Namespace) -> None:
@@ -200,7 +201,7 @@ def _describe(weight: NDArray[Any], expected: tuple[float, float, float]) -> Non
         for start in range(0, flat.size, BLOCK):
             yield flat[start : start + BLOCK].astype(np.float64)
 
-    with np.errstate(invalid="ignore", over="ignore"):  # the weights may be infinite where the dtype is too narrow
+    with np.errstate(over="ignore"):  # float64 weights may be too large to square
         mean = sum(block.sum() for block in blocks()) / weight.size
         std = float(np.sqrt(sum(((block - mean) ** 2).sum() for block in blocks()) / weight.size))
     least = min(float(block.min()) for block in blocks())
@@ -208,9 +209,6 @@ def _describe(weight: NDArray[Any], expected: tuple[float, float, float]) -> Non
     print(f"{'':8}{'expected':>14}{'measured':>14}")
     for row, value, measured in zip(("std", "least", "greatest"), expected, (std, least, greatest), strict=True):
         print(f"{row:8}{value:14.6g}{measured:14.6g}")
-    if not (np.isfinite(least) and np.isfinite(greatest)):
-        print("no histogram: the weights are too large for the dtype")
-        return
     if least < 0 < greatest:  # a bin's edge at 0
         greatest = max(-least, greatest)
         least = -greatest

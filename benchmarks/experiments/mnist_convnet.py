@@ -1,6 +1,7 @@
 """Real digits, a Keras convnet: zeros never start, ones explode, Glorot and He learn; and its PyTorch twin."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import keras
@@ -56,16 +57,20 @@ def build(scheme: str, seed: int) -> keras.Model:
     )
 
 
-def loss_and_gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple[float, list[np.ndarray]]:
-    """The loss of a batch, and its gradients by all variables, in their order."""
-
+@lru_cache(maxsize=1)
+def _measure(model: keras.Model) -> Callable[..., Any]:
     @tf.function  # in a graph the loss takes the logits, and does not clip what softmax has rounded to 0
-    def measure(x, y):
+    def measure(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             loss = LOSS(y, model(x))
         return loss, tape.gradient(loss, [variable.value for variable in model.trainable_variables])
 
-    loss, gradients = measure(tf.constant(x), tf.constant(y))
+    return measure
+
+
+def loss_and_gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple[float, list[np.ndarray]]:
+    """The loss of a batch, and its gradients by all variables, in their order."""
+    loss, gradients = _measure(model)(tf.constant(x), tf.constant(y))
     return float(loss), [gradient.numpy() for gradient in gradients]
 
 
