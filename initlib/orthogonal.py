@@ -20,9 +20,8 @@ BLOCK = 64  # reflections that are applied at once
 def haar(stacks: int, rows: int, columns: int, gain: float, dtype: str, engine: Engine) -> Any:
     """Matrices with orthonormal columns, or rows where these are fewer, uniform over all such, times the gain."""
     xp = engine.xp
-    noise = engine.draw(_NOISE, (stacks, rows, columns), "float64" if xp is np else wide(dtype))
-    if rows < columns:
-        noise = xp.swapaxes(noise, 1, 2)
+    tall = (stacks, max(rows, columns), min(rows, columns))
+    noise = engine.draw(_NOISE, tall, "float64" if xp is np else wide(dtype))
     # A piece at a time: what many matrices take on the way is no more than what a few take.
     count = max(1, PIECE // (rows * columns)) if xp is np else stacks
     q = xp.concatenate([reflected(noise[k : k + count], xp) for k in range(0, stacks, count)]) * gain
