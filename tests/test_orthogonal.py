@@ -57,6 +57,12 @@ def test_any_axes(axes):
         assert np.abs(np.linalg.svd(matrix, compute_uv=False) - 1).max() < 1e-12
 
 
+def test_what_a_seed_gives_is_a_promise():
+    known = [[0.9608367, 0.08323465], [-0.25674978, -0.09150981], [0.10427088, -0.99231946]]
+    assert (orthogonal()((3, 2), seed=0) == np.float32(known)).all()
+    assert (orthogonal()((2, 3), seed=0) == np.float32(known).T).all()
+
+
 def test_matrices_in_pieces(monkeypatch):
     whole = orthogonal()((7, 5, 6), axes="BIO", seed=1)
     monkeypatch.setitem(orthogonal.compose.__globals__, "PIECE", 70)

@@ -39,6 +39,11 @@ def test_the_mask_follows_from_the_key_and_the_name():
     assert (mask(seed=1) != (normal()((50, 40), seed=1) < 0)).any()
 
 
+def test_what_a_seed_gives_is_a_promise():
+    known = [[0, 1, 1, 0, 0, 1], [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1], [1, 0, 0, 1, 1, 0]]
+    assert ((sparse(0.5)((4, 6), seed=0) == 0) == np.array(known, bool)).all()
+
+
 def test_zeros_fall_everywhere_alike():
     rows, columns = 2**14, 64
     zeros = sparse(0.25)((rows, columns), seed=3) == 0
