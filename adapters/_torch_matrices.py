@@ -39,11 +39,11 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """
     if tensor.ndimension() not in (3, 4, 5):
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
-    if tensor.size(0) % groups != 0:
+    if groups < 1 or tensor.size(0) % groups != 0:
         raise ValueError("dim 0 must be divisible by groups")
     if not is_weight(tensor):
         return their_dirac(tensor, groups)
-    return draw(tensor, initlib.dirac(), None, f"({groups} O)I...", 0, None)
+    return draw(tensor, initlib.dirac(), None, f"({int(groups)} O)I...", 0, None)
 
 
 @overridable

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..base import Initializer, Weight
+from ..base import Initializer, Weight, real
 from ..initializers import constant, truncated_normal, uniform
 from ..runs import box_index
 from ._torch_draw import Name, Seed, check_bounds, draw, overridable
@@ -84,6 +84,7 @@ def trunc_normal_(
     `a` and `b` are values, not multiples of std, and std is the one before truncation, as in PyTorch;
     `truncated_normal_` keeps to 2 std.
     """
+    mean, std, a, b = real(mean, "mean"), real(std, "std"), float(a), float(b)
     if not tensor.is_meta and (mean < a - 2 * std or mean > b + 2 * std):
         warnings.warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
@@ -102,7 +103,7 @@ def _truncated(mean: float, std: float, a: float, b: float) -> Initializer:
     try:
         return truncated_normal(mean, std, low, high)
     except ValueError:
-        if not (std > 0 and math.isfinite(std) and math.isfinite(mean) and a < b):
+        if not (std > 0 and a < b):
             raise
         return Tail(mean, std, a, b)
 

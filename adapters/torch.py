@@ -27,6 +27,7 @@ from torch.nn.init import _no_grad_fill_ as _no_grad_fill_
 from torch.nn.init import _no_grad_zero_ as _no_grad_zero_
 
 import initlib
+from initlib.base import positive, real
 
 from ._torch_draw import Name, Seed, check_bounds, draw, overridable
 from ._torch_gain import calculate_gain
@@ -101,7 +102,7 @@ def uniform_(
     >>> uniform_(torch.empty(3, 5), -1.0, 1.0).shape
     torch.Size([3, 5])
     """
-    check_bounds(a, b)
+    check_bounds(real(a, "a"), real(b, "b"))
     drawn = initlib.uniform(a, b)
     return draw(tensor, drawn, generator, axes, seed, name, part=lambda: drawn)
 
@@ -122,17 +123,10 @@ def normal_(
     >>> normal_(torch.empty(3, 5), std=0.02).shape
     torch.Size([3, 5])
     """
-    if std < 0:  # PyTorch's own error
+    if real(std, "std") < 0:  # PyTorch's own error
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     drawn = initlib.normal(mean, std)
     return draw(tensor, drawn, generator, axes, seed, name, part=lambda: initlib.normal(mean, std / math.sqrt(2)))
-
-
-def _factor(gain: float) -> float:
-    """The variance that a gain stands for."""
-    if gain < 0:
-        raise ValueError(f"gain must be at least 0, got {gain!r}")
-    return gain * gain
 
 
 @overridable
@@ -178,7 +172,7 @@ def xavier_normal_(
 def _xavier(tensor: Tensor, gain: float, distribution: str, *stream: Any) -> Tensor:
     if stream[1] is None:
         _calculate_fan_in_and_fan_out(tensor)  # PyTorch's own errors
-    return _scale(tensor, _factor(gain), "fan_avg", distribution, *stream)
+    return _scale(tensor, positive(gain, "gain", or_zero=True) ** 2, "fan_avg", distribution, *stream)
 
 
 def _scale(tensor: Tensor, factor: float, mode: str, distribution: str, *stream: Any) -> Tensor:

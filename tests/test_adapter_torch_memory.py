@@ -262,6 +262,27 @@ def test_arguments_that_do_not_fit(arguments, error, message):
     assert (tensor == 9).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "error", "message"),
+    [
+        ("normal_", ("a",), TypeError, "mean must be a real number, got 'a'"),
+        ("normal_", (0.0, "a"), TypeError, "std must be a real number, got 'a'"),
+        ("uniform_", (0.0, math.nan), ValueError, "b must be finite, got nan"),
+        ("trunc_normal_", (0.0, 0.0), ValueError, "std must be above 0"),
+        ("trunc_normal_", (0.0, 1.0, math.nan), ValueError, "low must be finite, got nan"),
+        ("trunc_normal_", (0.0, 1.0, 2.0, 1.0), RuntimeError, "found from=2.0 > to=1.0"),
+        ("xavier_normal_", (-1.0,), ValueError, "gain must be at least 0, got -1.0"),
+        ("sparse_", (1.5,), ValueError, "sparsity must be at least 0 and at most 1, got 1.5"),
+        ("variance_scaling_", (1.0, "fan_sum"), ValueError, "mode must be one of fan_in, fan_out"),
+    ],
+)
+def test_parameters_that_do_not_fit(name, arguments, error, message):
+    tensor = nines(3, 3)
+    with pytest.raises(error, match=message):
+        getattr(init, name)(tensor, *arguments)
+    assert (tensor == 9).all()
+
+
 @pytest.mark.parametrize("shape", [(), (3,)])
 def test_fans_need_axes(shape):
     tensor = nines(*shape)

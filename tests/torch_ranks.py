@@ -62,6 +62,22 @@ def check_placements(world):
                 assert torch.equal(sharded.to_local(), expected.to_local()), (name, shape, where)
 
 
+def check_matrices(world):
+    mesh = init_device_mesh("cpu", (world,))
+    fills = {
+        "eye_": init.eye_,
+        "sparse_": lambda t: init.sparse_(t, 0.3, seed=0),
+        "orthogonal_": lambda t: init.orthogonal_(t, seed=0),
+        "zeros_": init.zeros_,
+    }
+    for axis in (0, 1):
+        for name, fill in fills.items():
+            sharded = fill(split(torch.full((7, 5), 9.0), mesh, [Shard(axis)]))
+            assert torch.equal(sharded.full_tensor(), fill(torch.full((7, 5), 9.0))), name
+    with pytest.raises(TypeError, match="dtype"):
+        init.eye_(split(torch.ones(4, 4, dtype=torch.int64), mesh, [Shard(0)]))
+
+
 def check_manual_seed(world):
     mesh = init_device_mesh("cpu", (world,))
     torch.manual_seed(1)
@@ -125,6 +141,7 @@ def main(rank, world, store):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.FileStore(store, world), rank=rank, world_size=world)
     check_placements(world)
+    check_matrices(world)
     check_manual_seed(world)
     check_parameters(world)
     check_partial(world)
