@@ -60,9 +60,9 @@ class Lab:
 
     def table(self, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Record a table: its first column is words, the others numbers."""
-        shown = Table(box=box.SIMPLE_HEAD)
+        shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for column, name in enumerate(heading):
-            shown.add_column(name, justify="right" if column else "left")
+            shown.add_column(name, justify="right" if column else "left", overflow="fold")
         for row in rows:
             shown.add_row(*row)
         self.console.print(shown)
