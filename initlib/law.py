@@ -59,8 +59,11 @@ def clamped_law(window: tuple[int, int] | None, scale: float, mean: float, low: 
         most = every[-1] if high == math.inf else bisect_right(every, high, key=weight) - 1 - MAX_NOISE
         if least > most:
             raise ValueError(f"no {dtype} value lies between low {low!r} and high {high!r}")
-        if not (math.isfinite(weight(least)) and math.isfinite(weight(most))):
-            raise ValueError(f"weights as large as {scale * most + mean:.3g} overflow {dtype}")
+        # What the bounds allow, before the dtype's own end, where they lie beyond it, has its say.
+        ends = [(bound - mean) / scale if scale and math.isfinite(bound) else 0 for bound in (low, high)]
+        for end in (least, most, *(round(min(max(end, -MAX_NOISE), MAX_NOISE)) for end in ends)):
+            if not math.isfinite(weight(end)):
+                raise ValueError(f"weights as large as {abs(scale * end + mean):.3g} overflow {dtype}")
     return Law(window, least, most, law.scale, law.mean, dtype)
 
 

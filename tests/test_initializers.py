@@ -256,6 +256,13 @@ def test_weights_that_no_dtype_holds():
         uniform(1.001, 1.002)((3,), "bfloat16")
     with pytest.raises(ValueError, match="overflow float16"):
         normal(std=1e9)((3,), "float16")
+    for wide in (
+        uniform(-1e5, 1e5),
+        variance_scaling(1e30),
+    ):  # bounds beyond the dtype's end: not its end, again and again
+        with pytest.raises(ValueError, match="overflow float16"):
+            wide((3, 3), "float16")
+    assert np.isfinite(truncated_normal(0.0, 1.0, -1e9, 1e9)((3,), "float16")).all()  # no weight comes near
     with pytest.raises(ValueError, match="overflow float32"):
         normal(std=1e60)((3,))
     assert np.isfinite(normal(std=1e60)((3,), "float64")).all()
