@@ -42,17 +42,18 @@ def draw(
         dtype = jax.dtypes.canonicalize_dtype(dtype).name
     if not isinstance(out_sharding, (Sharding, PartitionSpec, NoneType)):
         raise TypeError(f"out_sharding must be a sharding, a PartitionSpec or None, got {out_sharding!r}")
+    mesh = jax.sharding.get_abstract_mesh()
+    if isinstance(out_sharding, PartitionSpec) and mesh.empty:
+        raise ValueError(f"out_sharding {out_sharding} needs a mesh: enter jax.set_mesh, or give a NamedSharding")
     if not isinstance(words, jax.Array):
         words = jnp.asarray(words, jnp.uint32)
     if isinstance(words, jax.core.Tracer):
         return compiled(None)(words, initializer, shape, dtype, axes, out_sharding)
-    if out_sharding is None and jax.sharding.get_abstract_mesh().empty:
+    if out_sharding is None and mesh.empty:
         device, *others = words.devices()
         if device.platform == "cpu" and not others and not dtype.startswith("complex"):
             return by_kernel(words, initializer, shape, dtype, axes, device if words.committed else None)
     elif out_sharding is not None:
-        if isinstance(out_sharding, PartitionSpec) and jax.sharding.get_abstract_mesh().empty:
-            raise ValueError(f"out_sharding {out_sharding} needs a mesh: enter jax.set_mesh, or give a NamedSharding")
         words = np.asarray(words)  # free of the device that it was on
     return compiled(out_sharding)(words, initializer, shape, dtype, axes, out_sharding)
 
@@ -93,8 +94,7 @@ def constrained(
     if out_sharding is None:
         return make(words)
     if isinstance(out_sharding, PartitionSpec):
-        mesh = jax.sharding.get_abstract_mesh()
-        out_sharding = NamedSharding(mesh, out_sharding)
+        out_sharding = NamedSharding(jax.sharding.get_abstract_mesh(), out_sharding)
     explicit = out_sharding.mesh.explicit_axes if isinstance(out_sharding, NamedSharding) else ()
     if explicit:
         return jax.sharding.auto_axes(make, axes=explicit, out_sharding=out_sharding)(words)

@@ -6,7 +6,11 @@
 True
 
 The same bits under `jit`, `vmap` and `shard_map`, and on any device or sharding: each device draws its own shard,
-and nothing is sent. Keys are typed or raw, of any implementation; those of threefry, JAX's own, are the core's.
+and nothing is sent. (Under jit the last bit of `uniform`, whose mean is not 0, is the compiler's.)
+
+Keys are typed or raw, and every word of them counts: two words, of JAX's own threefry, are the core's key; further
+pairs of words are enciphered by it. An rbg key made from a seed holds two words twice, and draws what threefry's does.
+With `seed=` and `name=` a parameter's weights are those that this seed and name give in every other framework.
 
 Flax: `nn.Dense(128, kernel_init=he_normal())`, `nnx.Linear(784, 128, kernel_init=he_normal(), rngs=rngs)`.
 Haiku: `hk.Linear(128, w_init=lambda shape, dtype: he_normal()(hk.next_rng_key(), shape, dtype))`.
@@ -24,7 +28,7 @@ import numpy as np
 from jax.nn.initializers import Initializer, constant, ones, zeros
 
 import initlib
-from initlib.base import positive
+from initlib.base import positive, real
 from initlib.initializers import Uniform
 from initlib.law import clamped_law
 from initlib.stream import UNIFORM_BITS, Law
@@ -76,14 +80,15 @@ def initializer(
     return made(core, None, axes, dtype, seed, name)
 
 
-def _split(scale: Any, *, above: bool = True) -> tuple[float, Any]:
+def _split(scale: Any, argument: str, *, above: bool = True) -> tuple[float, Any]:
     """A scale as what the core draws with and what multiplies that: traced or an array, it is left to JAX.
 
     So is a number that is not above 0 where the core takes none.
     """
-    if isinstance(scale, jax.core.Tracer) or np.ndim(scale) or (above and not scale > 0):
+    if isinstance(scale, jax.core.Tracer) or np.ndim(scale):
         return 1.0, scale
-    return float(scale), None
+    number = real(scale, argument)
+    return (1.0, number) if above and number <= 0 else (number, None)
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,7 +111,7 @@ def uniform(
     >>> bool((uniform(0.5)(jax.random.key(0), (2, 3)) < 0.5).all())
     True
     """
-    high, factor = _split(scale)
+    high, factor = _split(scale, "scale")
     return made(HalfOpen(0.0, high), None, axes, dtype, seed, name, factor)
 
 
@@ -119,7 +124,7 @@ def normal(
     >>> normal(0.02)(jax.random.key(0), (2, 3)).shape
     (2, 3)
     """
-    std, factor = _split(stddev)
+    std, factor = _split(stddev, "stddev")
     return made(initlib.normal(0.0, std), None, axes, dtype, seed, name, factor)
 
 
@@ -141,7 +146,7 @@ def truncated_normal(
 
     `stddev` is the one before truncation. Raises ValueError unless the window holds at least 2**-12 of the mass.
     """
-    std, factor = _split(stddev)
+    std, factor = _split(stddev, "stddev")
     # The stream reaches no further than 7 sigma: 10 is no bound.
     low, high = (min(max(bound, -10.0), 10.0) * std for bound in (lower, upper))
     return made(initlib.truncated_normal(0.0, std, low, high), None, axes, dtype, seed, name, factor)
@@ -180,7 +185,7 @@ def variance_scaling(
             raise ValueError(
                 f"invalid {argument} for variance scaling initializer: {value}; allowed are {allowed_names}"
             )
-    factor, rest = _split(scale, above=False)
+    factor, rest = _split(scale, "scale", above=False)
     roles = Kernel(ints(in_axis, "in_axis"), ints(out_axis, "out_axis"), ints(batch_axis, "batch_axis"))
     root = None if rest is None else jnp.sqrt(jnp.asarray(rest, float))
     return made(
@@ -240,7 +245,7 @@ def orthogonal(
 
     The columns lie along `column_axis`; the other axes together are the rows. Saxe et al. 2013, arXiv 1312.6120.
     """
-    gain, factor = _split(scale, above=False)
+    gain, factor = _split(scale, "scale", above=False)
     roles = Matrix(ints(column_axis, "column_axis"))
     return made(initlib.orthogonal(gain), roles, axes, dtype, seed, name, factor)
 
@@ -263,7 +268,7 @@ def delta_orthogonal(
     Inputs by outputs are the last two axes, with no more inputs than outputs: their rows are then orthonormal, and
     `column_axis` changes nothing. Xiao et al. 2018, arXiv 1806.05393.
     """
-    gain, factor = _split(scale, above=False)
+    gain, factor = _split(scale, "scale", above=False)
     if ints(column_axis, "column_axis") not in (-2, -1, 0, 1):
         raise ValueError(f"column_axis must be one of the two axes of the matrix, got {column_axis!r}")
     return made(initlib.delta_orthogonal(gain), Delta(), axes, dtype, seed, name, factor)

@@ -282,6 +282,8 @@ def test_empty_weights():
         (lambda: ours.delta_orthogonal(column_axis=2), ValueError, "column_axis must be"),
         (lambda: ours.initializer("he_normal"), TypeError, "core must be an initlib initializer"),
         (lambda: ours.he_normal()(KEY, (4, 4), out_sharding=jax.P("x")), ValueError, "needs a mesh"),
+        (lambda: ours.normal("x"), TypeError, "stddev must be a real number"),
+        (lambda: ours.uniform(math.nan), ValueError, "scale must be finite"),
         (lambda: ours.he_normal()(KEY, (4, 4), out_sharding="x"), TypeError, "out_sharding must be"),
         (lambda: jax.eval_shape(lambda: ours.normal()(KEY, (2**31 + 1,))), ValueError, "2\\*\\*31"),
     ],
