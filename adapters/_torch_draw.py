@@ -73,8 +73,6 @@ def _entropy(generator: Generator | None) -> int:
 
 def _key(seed: Seed, name: Name, generator: Generator | None) -> Key:
     """The key that the arguments stand for."""
-    if seed is not None and generator is not None:
-        raise ValueError(f"seed and generator both name a stream; give one, got seed {seed!r} and {generator!r}")
     return as_key(_entropy(generator) if seed is None else seed, name)
 
 
@@ -89,6 +87,8 @@ def draw(
     part: Callable[[], Initializer] | None = None,
 ) -> Tensor:
     """Fill the tensor: where all functions that draw end. `part` makes what each part of a complex weight gets."""
+    if seed is not None and generator is not None:
+        raise ValueError(f"seed and generator both name a stream; give one, got seed {seed!r} and {generator!r}")
     if part is not None and tensor.is_complex():
         if not untouchable(tensor):
             key = _key(seed, name, generator)

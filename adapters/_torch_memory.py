@@ -17,12 +17,11 @@ from ..dtypes import numpy_dtype
 from ..key import Key
 from ..stream import COLUMNS, Law, int32, locate, weights
 
-__all__ = ["check", "draw_on_device", "is_weight", "untouchable", "write"]
+__all__ = ["Box", "check", "draw_on_device", "is_weight", "untouchable", "write"]
 
 Box = tuple[range, ...]  # the indices that are held along each axis
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float64: "float64"}
-PLAIN = (torch.nn.Parameter, Tensor)
 CHUNK = 2**20  # weights that are drawn at once on a device: about 40 MiB on the way
 
 
@@ -68,7 +67,7 @@ def untouchable(tensor: Tensor) -> bool:
 def write(tensor: Tensor, initializer: Initializer, axes: str | None, key: Key) -> None:
     """Fill a tensor that has been checked."""
     shape = tuple(tensor.shape)
-    if type(tensor) not in PLAIN and _is_sharded(tensor):
+    if _is_sharded(tensor):
         from ._torch_shards import shards
 
         for local, box in shards(tensor):
@@ -103,10 +102,10 @@ def _place(
 def _is_plain(tensor: Tensor) -> bool:
     """Whether the tensor is just its memory: no subclass, no transform of it and no mode that must see what is done."""
     return (
-        type(tensor) in PLAIN
+        type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
         and not tensor.is_neg()
         and not torch._C._len_torch_dispatch_stack()
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and torch._C._functorch.peek_interpreter_stack() is None
     )
 
 

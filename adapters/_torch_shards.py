@@ -7,9 +7,9 @@ from typing import Any
 from torch.distributed.tensor import Shard
 from torch.distributed.tensor.placement_types import _StridedShard
 
-__all__ = ["shards"]
+from ._torch_memory import Box
 
-Box = tuple[range, ...]  # the indices that are held along each axis
+__all__ = ["shards"]
 
 
 def _take(held: list[range], start: int, stop: int) -> list[range]:

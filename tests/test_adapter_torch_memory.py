@@ -190,6 +190,22 @@ def test_subclasses_and_modes_may_override():
     assert torch.equal(tensor.as_subclass(torch.Tensor), expected(6, 8))
 
 
+def test_subclasses_without_a_dispatch_of_their_own_are_filled_in_place(monkeypatch):
+    class Weight(torch.nn.Parameter):
+        pass
+
+    monkeypatch.setattr(torch.Tensor, "copy_", None)
+    assert torch.equal(init.he_normal_(Weight(nines(6, 8)), seed=0), expected(6, 8))
+
+
+def test_subclasses_with_a_dispatch_of_their_own_are_copied_to():
+    from torch.testing._internal.two_tensor import TwoTensor
+
+    pair = init.he_normal_(TwoTensor(nines(6, 8), nines(6, 8)), seed=0)
+    assert torch.equal(pair.a, expected(6, 8))
+    assert torch.equal(pair.b, expected(6, 8))
+
+
 def test_transforms():
     def inside(x):
         return x @ init.he_normal_(torch.empty(6, 8), seed=0).T
