@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 import initlib
-from initlib.axes import canonical_shape, check
+from initlib.axes import canonical_shape, check, match
+from initlib.dtypes import dtype_name
 from initlib.key import Key, as_key
 
 BACKEND = keras.backend.backend()
@@ -85,6 +86,9 @@ def draw(
     core: initlib.Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, seed: Any, name: str | None
 ) -> Any:
     """The weight under a seed of Keras (an int, or a `SeedGenerator`, which moves on), as a tensor of the backend."""
+    if not isinstance(seed, int):  # what is wrong is said before the generator moves on
+        match(shape, axes)
+        dtype_name(dtype)
     if BACKEND == "jax":
         return _jax.draw(core, _words(seed, name), shape, dtype, axes)
 

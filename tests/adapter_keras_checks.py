@@ -131,6 +131,15 @@ def test_an_int_repeats_and_a_generator_moves_on():
         assert equal(second((4, 5)), initlib.he_uniform((4, 5), seed=Key(5).fold_in(2 * call + 1), name="head"))
 
 
+def test_a_refused_draw_does_not_move_a_generator():
+    generator = keras.random.SeedGenerator(5)
+    with pytest.raises(TypeError, match="dtype must be one of"):
+        adapter.HeNormal(seed=generator)((4, 5), "int8")
+    with pytest.raises(ValueError, match="axes 'OIHW' names 4 axes"):
+        adapter.HeNormal(seed=generator, axes="OIHW")((4, 5))
+    assert values(generator.state).tolist() == [5, 0]
+
+
 def test_none_takes_a_seed_from_python_once():
     set_seed = keras.utils.set_random_seed if BACKEND == "tensorflow" else random.seed  # Keras's imports TensorFlow
     set_seed(7)
