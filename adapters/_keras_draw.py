@@ -39,10 +39,11 @@ class Drawn(keras.initializers.Initializer):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        theirs = next(base for base in cls.__mro__ if "__init__" in vars(base) and base is not Drawn)
-        if theirs is not cls:  # show Keras's own arguments, then ours
-            ours = {key: Parameter(key, Parameter.KEYWORD_ONLY, default=None) for key in ("axes", "name")}
-            cls.__signature__ = Signature(list((dict(signature(theirs).parameters) | ours).values()))
+        maker = next(base for base in cls.__mro__ if "__init__" in vars(base) and base is not Drawn)
+        _, *parameters = signature(maker.__init__).parameters.values()
+        if not issubclass(maker, Drawn):  # show Keras's own arguments, then ours
+            parameters += [Parameter(key, Parameter.KEYWORD_ONLY, default=None) for key in ("axes", "name")]
+        cls.__signature__ = Signature(parameters)
 
     def __init__(self, *args: Any, axes: str | None = None, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -173,6 +173,23 @@ def test_everything_of_keras_is_here():
             )
 
 
+def test_subclasses_show_their_own_arguments():
+    class Mine(adapter.HeNormal):
+        def __init__(self, width, **kwargs):
+            super().__init__(**kwargs)
+
+    class Again(Mine):
+        pass
+
+    class Plain(adapter.HeNormal, dict):
+        pass
+
+    assert str(inspect.signature(Mine)) == str(inspect.signature(Again)) == "(width, **kwargs)"
+    assert inspect.signature(Plain) == inspect.signature(adapter.HeNormal)
+    assert Again(3, seed=5, axes="IO").core == initlib.he_normal
+    assert str(inspect.signature(adapter.RandomNormal)) == "(mean=0.0, stddev=0.05, seed=None, *, axes=None, name=None)"
+
+
 @pytest.mark.parametrize(
     "name", [*sorted(n for n in adapter.__all__ if n[0].islower()), "normal", "one", "uniform", "zero"]
 )
