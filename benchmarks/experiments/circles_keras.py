@@ -94,13 +94,21 @@ def _claims(lab: Lab, found: dict[str, np.ndarray]) -> None:
         )
     for scheme, least in (("Glorot", 96), ("He", 91)):
         values = found[scheme]
-        measured = f"{values[:, 0].min():.2f} to {values[:, 0].max():.2f}%, loss {values[:, 2].max():.4f}"
-        if lab.quick:
-            lab.claim(f"{scheme}: has begun to learn, a loss below 0.2495", measured, values[:, 2].max() < 0.2495)
-        else:
+        measured = (
+            f"{', '.join(f'{accuracy:.1f}' for accuracy in values[:, 0])}%, loss at most {values[:, 2].max():.4f}"
+        )
+        lab.claim(f"{scheme}: every seed leaves chance, a loss below 0.2495", measured, values[:, 2].max() < 0.2495)
+        if not lab.quick:
             lab.claim(
-                f"{scheme}: at least {least}% of the training points, every seed", measured, values[:, 0].min() >= least
+                f"{scheme}: most seeds reach {least}% of the training points",
+                f"{(values[:, 0] >= least).sum()} of {len(values)}",
+                np.median(values[:, 0]) >= least,
             )
+    if not lab.quick:
+        lab.say(
+            "The loss of a tanh network stays near 1/4 for tens of epochs before it falls: the reported 97 to 98% is "
+            "of a seed whose fall comes early enough. One that is late is still near 60% after 100 epochs."
+        )
 
 
 def _picture(models: dict[str, keras.Model], curves: dict[str, list[float]], x: np.ndarray, y: np.ndarray) -> Figure:
