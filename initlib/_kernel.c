@@ -115,7 +115,7 @@ INLINE void uniform(const Law *law, const uint32_t *word, int32_t *noise)
 
 /* What becomes of words, and the rows of the table; one of each for every instruction set below. */
 typedef void Normal(const Law *law, const uint32_t *word, int32_t *noise);
-typedef void Lookup(const int32_t *table, const int32_t *row, int32_t *c0, int32_t *c1, int32_t *c23);
+typedef void Lookup(const int32_t *column, const int32_t *row, int32_t *out);
 
 INLINE void normal(const Law *law, const uint32_t *word, int32_t *noise, Lookup *lookup)
 {
@@ -131,7 +131,9 @@ INLINE void normal(const Law *law, const uint32_t *word, int32_t *noise, Lookup 
         memcpy(&bits[j], &tail, sizeof tail);
         row[j] = (bits[j] >> 20) - (127 << 3);
     }
-    lookup(law->table, row, c0, c1, c23);
+    lookup(law->table, row, c0);
+    lookup(law->table + TABLE_ROWS, row, c1);
+    lookup(law->table + 2 * TABLE_ROWS, row, c23);
     for (int j = 0; j < LANES; j++) {
         const int32_t u = bits[j] & 0xFFFFF, v = u >> 5, lower = ~(p[j] >> 31);
         int32_t q = (c23[j] >> 17) + (((int16_t)c23[j] * v) >> 15);
@@ -141,13 +143,10 @@ INLINE void normal(const Law *law, const uint32_t *word, int32_t *noise, Lookup 
     }
 }
 
-INLINE void lookup_baseline(const int32_t *table, const int32_t *row, int32_t *c0, int32_t *c1, int32_t *c23)
+INLINE void lookup_baseline(const int32_t *column, const int32_t *row, int32_t *out)
 {
-    for (int j = 0; j < LANES; j++) {
-        c0[j] = table[row[j]];
-        c1[j] = table[row[j] + TABLE_ROWS];
-        c23[j] = table[row[j] + 2 * TABLE_ROWS];
-    }
+    for (int j = 0; j < LANES; j++)
+        out[j] = column[row[j]];
 }
 
 INLINE void normal_baseline(const Law *law, const uint32_t *word, int32_t *noise)
@@ -156,18 +155,11 @@ INLINE void normal_baseline(const Law *law, const uint32_t *word, int32_t *noise
 }
 
 #ifdef X86_PATHS
-AVX2 INLINE void gather(const int32_t *column, const int32_t *row, int32_t *out)
-{
-    const __m256i at = _mm256_loadu_si256((const __m256i *)row);
-    _mm256_storeu_si256((__m256i *)out, _mm256_i32gather_epi32(column, at, 4));
-}
-
-AVX2 INLINE void lookup_avx2(const int32_t *table, const int32_t *row, int32_t *c0, int32_t *c1, int32_t *c23)
+AVX2 INLINE void lookup_avx2(const int32_t *column, const int32_t *row, int32_t *out)
 {
     for (int j = 0; j < LANES; j += 8) {
-        gather(table, row + j, c0 + j);
-        gather(table + TABLE_ROWS, row + j, c1 + j);
-        gather(table + 2 * TABLE_ROWS, row + j, c23 + j);
+        const __m256i at = _mm256_loadu_si256((const __m256i *)(row + j));
+        _mm256_storeu_si256((__m256i *)(out + j), _mm256_i32gather_epi32(column, at, 4));
     }
 }
 
@@ -326,15 +318,15 @@ INLINE void draw(const Law *law, uint64_t base, const uint32_t *pattern, void *o
 static const size_t ITEMSIZE[] = {4, 4, 8, 2, 2};
 static uint32_t iota[LANES]; /* 0, 1, 2 ... */
 
-INLINE void spread(const void *items, size_t itemsize, int64_t count, const int64_t *scatter, char *out)
+INLINE void spread(const char *items, size_t itemsize, int64_t count, const int64_t *scatter, char *out)
 {
-    for (int64_t j = 0; j < count; j++)
+    for (int64_t j = 0; j < count; j++) /* each size a constant: a copy is one move */
         if (itemsize == 2)
-            ((uint16_t *)out)[scatter[j]] = ((const uint16_t *)items)[j];
+            memcpy(out + 2 * scatter[j], items + 2 * j, 2);
         else if (itemsize == 4)
-            ((uint32_t *)out)[scatter[j]] = ((const uint32_t *)items)[j];
+            memcpy(out + 4 * scatter[j], items + 4 * j, 4);
         else
-            ((uint64_t *)out)[scatter[j]] = ((const uint64_t *)items)[j];
+            memcpy(out + 8 * scatter[j], items + 8 * j, 8);
 }
 
 INLINE void fill(const Law *given, const Runs *runs, char *out, int64_t first, int64_t last, Normal *normal)
@@ -360,7 +352,7 @@ INLINE void fill(const Law *given, const Runs *runs, char *out, int64_t first, i
             const int direct = lanes == LANES && !runs->scatter;
             draw(law, start, pattern, direct ? (void *)to : buffer, normal);
             if (runs->scatter)
-                spread(buffer, item, lanes, runs->scatter + k, target);
+                spread((const char *)buffer, item, lanes, runs->scatter + k, target);
             else if (!direct)
                 memcpy(to, buffer, (size_t)lanes * item);
         }
@@ -397,32 +389,36 @@ static int path_count;
 
 static void find_paths(void)
 {
-    int count = 0;
 #ifdef X86_PATHS
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl"))
-        path[count++] = (Path){"avx512", fill_avx512};
+        path[path_count++] = (Path){"avx512", fill_avx512};
     if (__builtin_cpu_supports("avx2"))
-        path[count++] = (Path){"avx2", fill_avx2};
+        path[path_count++] = (Path){"avx2", fill_avx2};
 #endif
-    path[count++] = (Path){"baseline", fill_baseline};
-    path_count = count;
+    path[path_count++] = (Path){"baseline", fill_baseline};
 }
 
 /* -------------------------------------------------------------------------------------------- the Python face */
 
-/* A contiguous buffer of items of this size; `optional` lets None through as NULL. */
-static int get_buffer(PyObject *object, Py_buffer *view, const char *name, Py_ssize_t itemsize, int flags, int optional)
+/* The buffers that `fill` takes, in the order of its arguments. */
+enum { OUT, TABLE, BASES, OFFSETS, PATTERN, SCATTER, BUFFERS };
+
+/* Contiguous buffers of items of the right size; None is NULL for the last two. */
+static int get_buffers(PyObject *const *object, Py_buffer *view, Py_ssize_t out_itemsize)
 {
-    memset(view, 0, sizeof *view);
-    if (optional && object == Py_None)
-        return 1;
-    if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | flags) < 0)
-        return 0;
-    if (view->itemsize != itemsize) {
-        PyErr_Format(PyExc_ValueError, "%s has items of %zd bytes, not %zd", name, view->itemsize, itemsize);
-        return 0;
+    static const char *const names[BUFFERS] = {"out", "table", "bases", "offsets", "pattern", "scatter"};
+    const Py_ssize_t itemsizes[BUFFERS] = {out_itemsize, 4, 8, 8, 4, 8};
+    for (int i = 0; i < BUFFERS; i++) {
+        if (i >= PATTERN && object[i] == Py_None)
+            continue;
+        if (PyObject_GetBuffer(object[i], &view[i], PyBUF_C_CONTIGUOUS | (i == OUT ? PyBUF_WRITABLE : 0)) < 0)
+            return 0;
+        if (view[i].itemsize != itemsizes[i]) {
+            PyErr_Format(PyExc_ValueError, "%s has items of %zd bytes, not %zd", names[i], view[i].itemsize, itemsizes[i]);
+            return 0;
+        }
     }
     return 1;
 }
@@ -459,48 +455,43 @@ static int inside(const Runs *runs, int64_t items)
 static PyObject *py_fill(PyObject *module, PyObject *args)
 {
     Law law;
-    Runs runs;
-    PyObject *out_object, *table_object, *bases_object, *offsets_object, *pattern_object, *scatter_object;
-    Py_buffer out, table, bases, offsets, pattern, scatter;
+    PyObject *object[BUFFERS], *result = NULL;
+    Py_buffer view[BUFFERS];
     unsigned long long key, width, step;
     unsigned int lo;
     int path_index;
     long long row, block, stride, first, last;
     (void)module;
-    if (!PyArg_ParseTuple(args, "iOiK(iIKiidd)O(OOLLKLOO)LL", &path_index, &out_object, &law.dtype, &key, &law.normal,
-                          &lo, &width, &law.low, &law.high, &law.scale, &law.mean, &table_object, &bases_object,
-                          &offsets_object, &row, &block, &step, &stride, &pattern_object, &scatter_object, &first,
+    if (!PyArg_ParseTuple(args, "iOiK(iIKiidd)O(OOLLKLOO)LL", &path_index, &object[OUT], &law.dtype, &key, &law.normal,
+                          &lo, &width, &law.low, &law.high, &law.scale, &law.mean, &object[TABLE], &object[BASES],
+                          &object[OFFSETS], &row, &block, &step, &stride, &object[PATTERN], &object[SCATTER], &first,
                           &last))
         return NULL;
     if (path_index < 0 || path_index >= path_count)
         return PyErr_Format(PyExc_ValueError, "path %d is not one of %d", path_index, path_count);
     if (law.dtype < WORDS || law.dtype > BFLOAT16)
         return PyErr_Format(PyExc_ValueError, "dtype code %d is unknown", law.dtype);
-    PyObject *result = NULL;
-    memset(&out, 0, sizeof out), memset(&table, 0, sizeof table), memset(&bases, 0, sizeof bases);
-    memset(&offsets, 0, sizeof offsets), memset(&pattern, 0, sizeof pattern), memset(&scatter, 0, sizeof scatter);
-    if (!get_buffer(out_object, &out, "out", (Py_ssize_t)ITEMSIZE[law.dtype], PyBUF_WRITABLE, 0) ||
-        !get_buffer(table_object, &table, "table", 4, 0, 0) || !get_buffer(bases_object, &bases, "bases", 8, 0, 0) ||
-        !get_buffer(offsets_object, &offsets, "offsets", 8, 0, 0) ||
-        !get_buffer(pattern_object, &pattern, "pattern", 4, 0, 1) ||
-        !get_buffer(scatter_object, &scatter, "scatter", 8, 0, 1))
+    memset(view, 0, sizeof view);
+    if (!get_buffers(object, view, (Py_ssize_t)ITEMSIZE[law.dtype]))
         goto done;
-    law.key = key, law.window_lo = lo, law.window_width = width, law.table = table.buf;
-    runs = (Runs){bases.buf, offsets.buf, bases.len / 8, row, block, stride, step, pattern.buf, scatter.buf};
-    if (table.len != 3 * 4 * TABLE_ROWS || width > (1ull << 32) || lo + width > (1ull << 32) || runs.rows < 1 ||
-        bases.len != offsets.len || row < 1 || block < 1 || (runs.pattern && pattern.len / 4 < block) ||
-        (runs.scatter && scatter.len / 8 < block) || first < 0 || first > last ||
-        last > runs.rows * ((row + block - 1) / block) || !inside(&runs, out.len / out.itemsize)) {
+    law.key = key, law.window_lo = lo, law.window_width = width, law.table = view[TABLE].buf;
+    const Runs runs = {view[BASES].buf, view[OFFSETS].buf, view[BASES].len / 8, row, block, stride, step,
+                       view[PATTERN].buf, view[SCATTER].buf};
+    if (view[TABLE].len != 3 * 4 * TABLE_ROWS || width > (1ull << 32) || lo + width > (1ull << 32) || runs.rows < 1 ||
+        view[BASES].len != view[OFFSETS].len || row < 1 || block < 1 ||
+        (runs.pattern && view[PATTERN].len / 4 < block) || (runs.scatter && view[SCATTER].len / 8 < block) ||
+        first < 0 || first > last || last > runs.rows * ((row + block - 1) / block) ||
+        !inside(&runs, view[OUT].len / view[OUT].itemsize)) {
         PyErr_SetString(PyExc_ValueError, "the runs do not fit the memory");
         goto done;
     }
     Py_BEGIN_ALLOW_THREADS
-    path[path_index].fill(&law, &runs, out.buf, first, last);
+    path[path_index].fill(&law, &runs, view[OUT].buf, first, last);
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    PyBuffer_Release(&out), PyBuffer_Release(&table), PyBuffer_Release(&bases);
-    PyBuffer_Release(&offsets), PyBuffer_Release(&pattern), PyBuffer_Release(&scatter);
+    for (int i = 0; i < BUFFERS; i++)
+        PyBuffer_Release(&view[i]);
     return result;
 }
 
@@ -535,7 +526,8 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernel", NULL, -1, 
 
 PyMODINIT_FUNC PyInit__kernel(void)
 {
-    find_paths();
+    if (!path_count)
+        find_paths();
     for (uint32_t j = 0; j < LANES; j++)
         iota[j] = j;
     return PyModule_Create(&module);
