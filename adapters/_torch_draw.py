@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ..axes import match
 from ..base import Initializer
 from ..key import Key, as_key
-from ._torch_memory import check, untouchable, write
+from ._torch_memory import check, seen_by_modes, untouchable, write
 
 __all__ = ["Name", "Seed", "check_bounds", "draw", "overridable"]
 
@@ -66,7 +66,7 @@ def _entropy(generator: Generator | None) -> int:
     else:
         raise TypeError(f"generator must be a torch.Generator or None, got {generator!r}")
     # A mode that traces or fakes would have no number for us.
-    with _disable_current_modes() if torch._C._len_torch_dispatch_stack() else nullcontext():
+    with _disable_current_modes() if seen_by_modes() else nullcontext():
         word = torch.empty((), dtype=torch.int64, device=device).random_(-(2**63), None, generator=generator)
         return int(word.item()) % 2**64
 

@@ -17,12 +17,12 @@ from ..dtypes import numpy_dtype
 from ..key import Key
 from ..stream import COLUMNS, Law, int32, locate, weights
 
-__all__ = ["Box", "check", "draw_on_device", "is_weight", "untouchable", "write"]
+__all__ = ["Box", "check", "draw_on_device", "is_weight", "seen_by_modes", "untouchable", "write"]
 
 Box = tuple[range, ...]  # the indices that are held along each axis
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float64: "float64"}
-CHUNK = 2**20  # weights that are drawn at once on a device: about 40 MiB on the way
+CHUNK = 2**20  # weights that are drawn at once on a device: about 60 MiB on the way
 
 
 def is_weight(tensor: Tensor) -> bool:
@@ -60,8 +60,19 @@ def untouchable(tensor: Tensor) -> bool:
     """Whether the tensor has no weights in memory: it is meta, fake or empty."""
     if tensor.is_meta or tensor.numel() == 0:
         return True
-    module = sys.modules.get("torch._subclasses.fake_tensor")
-    return module is not None and isinstance(tensor, module.FakeTensor)
+    fakes = sys.modules.get("torch._subclasses.fake_tensor")
+    if fakes is None or not isinstance(tensor, fakes.FakeTensor):
+        return False
+    proxies = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    if proxies is not None and proxies.get_proxy_mode() is not None:
+        raise RuntimeError("initlib draws outside of the graph: fill the tensor before the function is traced")
+    return True
+
+
+def seen_by_modes() -> bool:
+    """Whether dispatch modes, which trace or fake, follow what is done to tensors."""
+    before = torch._ops._len_torch_dispatch_stack_pre_dispatch()  # type: ignore[no-untyped-call]
+    return bool(torch._C._len_torch_dispatch_stack() or before)
 
 
 def write(tensor: Tensor, initializer: Initializer, axes: str | None, key: Key) -> None:
@@ -104,7 +115,7 @@ def _is_plain(tensor: Tensor) -> bool:
     return (
         type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
         and not tensor.is_neg()
-        and not torch._C._len_torch_dispatch_stack()
+        and not seen_by_modes()
         and torch._C._functorch.peek_interpreter_stack() is None
     )
 

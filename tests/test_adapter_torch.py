@@ -2,6 +2,8 @@
 
 import inspect
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -51,6 +53,17 @@ DEPRECATED = {
 
 def empty(*shape, **options):
     return torch.full(shape, 9.0, **options)
+
+
+def test_import_and_draw_load_neither_the_compiler_nor_distributed_tensors():
+    program = """
+import sys, torch
+import initlib.adapters.torch as init
+init.he_normal_(torch.empty(3, 4))
+print(*(name for name in ("torch._dynamo", "torch.distributed.tensor", "ml_dtypes") if name in sys.modules))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
 
 
 def test_every_public_name_is_there():

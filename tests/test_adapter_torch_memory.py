@@ -211,7 +211,12 @@ def test_transforms():
         return x @ init.he_normal_(torch.empty(6, 8), seed=0).T
 
     x = torch.ones(3, 8)
-    assert torch.equal(make_fx(inside)(x)(x), inside(x))
+    for before_dispatch in (False, True):
+        assert torch.equal(make_fx(inside, pre_dispatch=before_dispatch)(x)(x), inside(x))
+        torch.manual_seed(0)
+        make_fx(lambda x: x + init.normal_(torch.empty(8)), pre_dispatch=before_dispatch)(x)
+    with pytest.raises(RuntimeError, match="initlib draws outside of the graph"):
+        make_fx(inside, tracing_mode="fake")(x)
     assert torch.allclose(torch.func.vmap(inside)(x), inside(x))
     assert torch.allclose(torch.func.grad(lambda x: inside(x).sum())(x), expected(6, 8).sum(0).expand(3, 8))
     wrapped = torch.func.vmap(lambda t: init.he_normal_(t.clone(), seed=0))(nines(2, 6, 8))
