@@ -46,7 +46,7 @@ def growth(results: Results, path: Path) -> None:
         # Labels at the lines' ends, pushed apart where the lines are close.
         lowest = 0.0
         for seconds, peer in sorted(ends):
-            lowest = max(seconds, lowest * 1.55)
+            lowest = max(seconds, lowest * 2.4)
             axes.annotate(
                 peer, (sizes[-1], seconds), (sizes[-1] * 1.5, lowest), color=COLOURS[peer], va="center", fontsize=9
             )
@@ -65,7 +65,7 @@ def ratios(results: Results, path: Path, title: str) -> None:
         figure, axes = plt.subplots(figsize=(7.5, 0.24 * len(rows) + 0.34 * len(results) + 0.8))
         y, ticks = 0.0, []
         for case, of in results.items():
-            axes.text(0, y, case, transform=axes.get_yaxis_transform(), fontweight="bold", fontsize=9, va="center")
+            axes.text(-0.235, y, case, transform=axes.get_yaxis_transform(), fontweight="bold", fontsize=9, va="center")
             y += 1
             for peer, seconds in of.items():
                 if (case, peer) not in rows:
@@ -78,8 +78,10 @@ def ratios(results: Results, path: Path, title: str) -> None:
                 y += 1
             y += 0.4
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.axvline(1, color=COLOURS[peers.OURS], lw=1.5)
         axes.set_yticks([at for at, _ in ticks], [peer for _, peer in ticks], fontsize=8)
         axes.set(ylim=(y, -1), xlabel="times as long as initlib (1, the green line)", title=title)
+        axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         _save(figure, path)
