@@ -8,11 +8,13 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 from torch import Generator, Tensor
+from torch.nn.init import _calculate_fan_in_and_fan_out
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ..axes import match
 from ..base import Initializer
+from ..initializers import VarianceScaling
 from ..key import Key, as_key
 from ._torch_memory import check, seen_by_modes, untouchable, write
 
@@ -99,6 +101,8 @@ def draw(
     shape = tuple(tensor.shape)
     if axes is None and len(shape) >= 2:
         axes = "OI..."
+    elif axes is None and isinstance(initializer, VarianceScaling):
+        _calculate_fan_in_and_fan_out(tensor)  # raises: a bias has no fans, unless axes say so
     match(shape, axes)
     if not untouchable(tensor):
         write(tensor, initializer, axes, _key(seed, name, generator))

@@ -305,11 +305,16 @@ def test_parameters_that_do_not_fit(name, arguments, error, message):
 
 
 @pytest.mark.parametrize("shape", [(), (3,)])
-def test_fans_need_axes(shape):
+@pytest.mark.parametrize(
+    "name", ["he_normal_", "glorot_uniform_", "lecun_normal_", "variance_scaling_", "xavier_normal_"]
+)
+def test_fans_need_axes(name, shape):
     tensor = nines(*shape)
-    with pytest.raises(ValueError, match=r"2 axes|2 dimensions"):
-        init.xavier_normal_(tensor)
+    with pytest.raises(ValueError, match="tensor with fewer than 2 dimensions"):
+        getattr(init, name)(tensor)
     assert (tensor == 9).all()
+    getattr(init, name)(tensor, axes="..." if shape == () else "I", seed=0)
+    assert (tensor != 9).all()
 
 
 def test_initializers_of_another_kind():
