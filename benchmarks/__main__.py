@@ -19,6 +19,13 @@ from . import plots, report, sections, targets
 from .instructions import instructions
 
 HERE = Path(__file__).parent
+# For the peers, which are imported when they first draw, and for the processes that are started.
+ENVIRON = {
+    "KERAS_BACKEND": "tensorflow",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "CUDA_VISIBLE_DEVICES": "",
+    "JAX_PLATFORMS": "cpu",
+}
 MEASURED = {section.__name__: section for section in (*sections.SECTIONS, instructions)}
 
 
@@ -63,6 +70,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="growth up to 2**30 weights: some 20 GB of memory")
     parser.add_argument("--out", type=Path, default=HERE, help="the folder to write to")
     arguments = parser.parse_args()
+    os.environ.update(ENVIRON)
     stored = arguments.out / "results.json"
     results = json.loads(stored.read_text())["results"] if arguments.only and stored.exists() else {}
     console = Console()

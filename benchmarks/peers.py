@@ -1,7 +1,6 @@
 """The same draw by every peer that is installed. Each makes, for a scheme, a shape and a dtype, a task."""
 
 import importlib.util
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -9,12 +8,6 @@ import numpy as np
 import initlib
 
 from .measure import Task
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 OURS = "initlib"
 REFERENCE = "initlib without its kernel"

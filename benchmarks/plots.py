@@ -21,6 +21,7 @@ COLOURS = {
 }
 STYLE = {
     "svg.hashsalt": "initlib",  # the same picture for the same numbers
+    "svg.fonttype": "none",
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
