@@ -259,8 +259,8 @@ law = he_normal.law((2**40,), None, "float32")
 
 endless = Runs(np.zeros(2**24, np.uint64), np.zeros(2**24, np.int64), 2**20, 2**20, 0, 0, None, None)
 
-print("drawing", flush=True)
 try:
+    print("drawing", flush=True)
     if draw.config.kernel is not None:
         draw._fill_by_kernel(out.view(np.uint32), law, 0, endless)
     else:
