@@ -38,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 100)
     labs, started, worked = [], time.perf_counter(), time.process_time()
     for name in names:
-        module = importlib.import_module(f".{name}", __package__)
+        try:
+            module = importlib.import_module(f".{name}", __package__)
+        except ModuleNotFoundError as error:
+            parser.error(f'{name} needs {error.name}: pip install -e ".[experiments]"')
         lab = Lab(name, module.__doc__.strip().splitlines()[0], options.quick, out, console)
         console.rule(f"{name}: {lab.title}")
         module.run(lab)
