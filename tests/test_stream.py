@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engines import ENGINES
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from initlib import (
@@ -65,6 +65,22 @@ def test_engines_give_equal_bits(engine, dtype):
         drawn = engine(initializer, shape, dtype, axes, seed)
         assert drawn.dtype == expected.dtype
         assert np.array_equal(bits(drawn), bits(expected)), (initializer, shape, axes, seed)
+
+
+AXES = st.lists(st.tuples(st.sampled_from("BIO"), st.integers(1, 3), st.integers(1, 12)), min_size=1, max_size=4)
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:], ids=lambda engine: engine.__name__)
+def test_engines_give_equal_bits_for_any_weight(engine):
+    @settings(max_examples=12 if engine.__name__ == "jax_stream" else 60)
+    @given(AXES, st.integers(0, 2**64 - 1), st.sampled_from(INITIALIZERS), st.sampled_from(DTYPES))
+    def check(axes, seed, initializer, dtype):
+        shape = tuple(n * size for _, n, size in axes)
+        string = "".join(f"({n} {letter})" for letter, n, _ in axes)
+        drawn = engine(initializer, shape, dtype, string, seed)
+        assert np.array_equal(bits(drawn), bits(initializer(shape, dtype, axes=string, seed=seed)))
+
+    check()
 
 
 @pytest.mark.parametrize("engine", [*ENGINES[1:3], ENGINES[4]], ids=lambda engine: engine.__name__)
