@@ -103,7 +103,7 @@ def train(
 def run(lab: Lab) -> None:
     """Train under every scheme, the two that learn under several seeds; then start the twin."""
     epochs, seeds = (2, SEEDS[:1]) if lab.quick else (EPOCHS, SEEDS)
-    data = digits(100, 20) if lab.quick else digits(400, 100)
+    data = digits(75, 20) if lab.quick else digits(400, 100)
     lab.say(
         f"Conv32(3x3)-Conv64(3x3)-MaxPool2-Dense128-Dense128-Dense10, relu and softmax, on {len(data[0][1])} real "
         f"28x28 digits, {len(data[1][1])} more to test; Adam, batches of {BATCH}, {epochs} epochs; "
