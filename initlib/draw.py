@@ -105,7 +105,7 @@ def _share(work: Callable[[int, int], None], blocks: int, chunk: int, threads: i
     except BaseException as error:  # Ctrl-C between the chunks
         errors.append(error)
         for helper in helpers:
-            if helper.is_alive():
+            if helper.is_alive():  # one whose start was cut short meets the error before it takes a chunk
                 helper.join()
     if errors:
         raise errors[0]
