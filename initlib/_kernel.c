@@ -15,7 +15,11 @@
 #if defined(__x86_64__)
 #define X86_PATHS
 #define AVX2 __attribute__((target("avx2")))
+#ifdef __clang__
+#define AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl"), min_vector_width(512)))
+#else
 #define AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")))
+#endif
 #include <immintrin.h>
 #endif
 #else
@@ -25,6 +29,8 @@
 /* How many weights are drawn together: 64 keep enough chains of dependent steps in flight, and fit the registers. */
 #define LANES 64
 #define TABLE_ROWS 249
+
+static uint32_t iota[LANES]; /* 0, 1, 2 ... */
 
 /* What leaves the kernel; the values are known to initlib/draw.py. */
 enum { WORDS, FLOAT32, FLOAT64, FLOAT16, BFLOAT16 };
@@ -38,6 +44,7 @@ typedef struct {
     double scale, mean;
     int dtype;
     const int32_t *table; /* three columns of TABLE_ROWS: c0, c1, and c2 << 17 | (c3 & 0xFFFF) */
+    const struct Near *near; /* the rows of the table that the AVX-512 path holds in registers */
 } Law;
 
 typedef struct {
@@ -69,11 +76,11 @@ INLINE void mix(uint32_t *x0, uint32_t *x1, int lanes, int rotation)
     }
 }
 
-/* Every rotation is a constant, so that both arrays stay in registers from the first round to the last. */
-INLINE void threefry(uint64_t key, uint32_t *x0, uint32_t *x1, int lanes)
+/* The counter comes with the key already in it. Every rotation is a constant, so that both arrays stay in registers
+ * from the first round to the last. */
+INLINE void threefry(uint32_t k0, uint32_t k1, uint32_t *x0, uint32_t *x1, int lanes)
 {
-    const uint32_t k0 = (uint32_t)(key >> 32), k1 = (uint32_t)key, k2 = k0 ^ k1 ^ SKEIN_KS_PARITY;
-    inject(x0, x1, lanes, k0, k1);
+    const uint32_t k2 = k0 ^ k1 ^ SKEIN_KS_PARITY;
     mix(x0, x1, lanes, 13), mix(x0, x1, lanes, 15), mix(x0, x1, lanes, 26), mix(x0, x1, lanes, 6);
     inject(x0, x1, lanes, k1, k2 + 1);
     mix(x0, x1, lanes, 17), mix(x0, x1, lanes, 29), mix(x0, x1, lanes, 16), mix(x0, x1, lanes, 24);
@@ -89,12 +96,20 @@ INLINE void threefry(uint64_t key, uint32_t *x0, uint32_t *x1, int lanes)
 INLINE void words(const Law *law, uint64_t base, const uint32_t *pattern, uint32_t *word)
 {
     uint32_t x0[LANES];
+    const uint32_t k0 = (uint32_t)(law->key >> 32), k1 = (uint32_t)law->key;
     const uint32_t high = (uint32_t)(base >> 32), low = (uint32_t)base;
-    for (uint32_t j = 0; j < LANES; j++) {
-        word[j] = low + pattern[j];
-        x0[j] = high + (word[j] < low);
-    }
-    threefry(law->key, x0, word, LANES);
+    if (pattern == iota && low <= UINT32_MAX - LANES) /* no position carries: all have one high word */
+        for (int j = 0; j < LANES; j++) {
+            word[j] = (low + k1) + iota[j];
+            x0[j] = high + k0;
+        }
+    else
+        for (int j = 0; j < LANES; j++) {
+            word[j] = low + pattern[j];
+            x0[j] = high + k0 + (word[j] < low);
+            word[j] += k1;
+        }
+    threefry(k0, k1, x0, word, LANES);
     for (int j = 0; j < LANES; j++)
         word[j] ^= x0[j];
 }
@@ -107,17 +122,17 @@ INLINE int32_t clamp(int32_t n, int32_t low, int32_t high)
     return n > high ? high : n;
 }
 
-INLINE void uniform(const Law *law, const uint32_t *word, int32_t *noise)
+INLINE void uniform(const Law *law, const uint32_t *word, float *noise)
 {
     for (int j = 0; j < LANES; j++)
-        noise[j] = clamp(((int32_t)word[j] >> 7) | 1, law->low, law->high);
+        noise[j] = (float)clamp(((int32_t)word[j] >> 7) | 1, law->low, law->high);
 }
 
 /* What becomes of words, and the rows of the table; one of each for every instruction set below. */
-typedef void Normal(const Law *law, const uint32_t *word, int32_t *noise);
+typedef void Normal(const Law *law, const uint32_t *word, float *noise);
 typedef void Lookup(const int32_t *column, const int32_t *row, int32_t *out);
 
-INLINE void normal(const Law *law, const uint32_t *word, int32_t *noise, Lookup *lookup)
+INLINE void normal(const Law *law, const uint32_t *word, float *noise, Lookup *lookup)
 {
     const uint32_t width = (uint32_t)law->window_width;
     int32_t p[LANES], bits[LANES], row[LANES], c0[LANES], c1[LANES], c23[LANES];
@@ -139,7 +154,7 @@ INLINE void normal(const Law *law, const uint32_t *word, int32_t *noise, Lookup 
         int32_t q = (c23[j] >> 17) + (((int16_t)c23[j] * v) >> 15);
         q = c1[j] + ((q * v) >> 15);
         const int32_t n = c0[j] + ((q * (u >> 8) + ((q * (u & 255)) >> 8)) >> 12);
-        noise[j] = clamp((n ^ lower) - lower, law->low, law->high);
+        noise[j] = (float)clamp((n ^ lower) - lower, law->low, law->high);
     }
 }
 
@@ -149,7 +164,7 @@ INLINE void lookup_baseline(const int32_t *column, const int32_t *row, int32_t *
         out[j] = column[row[j]];
 }
 
-INLINE void normal_baseline(const Law *law, const uint32_t *word, int32_t *noise)
+INLINE void normal_baseline(const Law *law, const uint32_t *word, float *noise)
 {
     normal(law, word, noise, lookup_baseline);
 }
@@ -163,7 +178,7 @@ AVX2 INLINE void lookup_avx2(const int32_t *column, const int32_t *row, int32_t 
     }
 }
 
-AVX2 INLINE void normal_avx2(const Law *law, const uint32_t *word, int32_t *noise)
+AVX2 INLINE void normal_avx2(const Law *law, const uint32_t *word, float *noise)
 {
     normal(law, word, noise, lookup_avx2);
 }
@@ -176,60 +191,99 @@ AVX512 INLINE __m512i multiply_high(__m512i x, __m512i y)
     return _mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xF5);
 }
 
-/* The last 64 rows of a column, 185 to 248, held in registers: row r is at (r + 127 * 8) % 64, which the exponent and
- * the top of the fraction of a float32 spell. All tails but one in 256 have those rows. Row 248 is 0. */
-#define NEAR_ROWS 185
+/* The last 64 rows of the table, 185 to 248, fit in registers: row r is at (r + 127 * 8) % 64, which the exponent and
+ * the top of the fraction of a float32 spell. All tails but one in 256 have those rows. */
+#define NEAR_ROWS 64
 #define NEAR_TAIL 9437184 /* the least tail of row 185: 2**23 * 9 / 8 */
+#define BIAS 0x1p23f      /* from here to 2**24 a float32 has no fraction: a sum rounded down is its floor */
 
-AVX512 INLINE __m512i near_rows(const int32_t *column, __m512i at, __mmask16 last_half)
-{
-    const __m512i *c = (const __m512i *)(column + NEAR_ROWS - 1);
-    const __m512i first = _mm512_permutex2var_epi32(_mm512_loadu_si512(c + 1), at, _mm512_loadu_si512(c + 2));
-    const __m512i last =
-        _mm512_permutex2var_epi32(_mm512_loadu_si512(c + 3), at, _mm512_maskz_loadu_epi32(0xFFFE, c));
-    return _mm512_mask_mov_epi32(first, last_half, last);
-}
+typedef struct Near {
+    float c0[NEAR_ROWS]; /* + BIAS */
+    int32_t c1[NEAR_ROWS], c23[NEAR_ROWS];
+} Near;
 
-/* The bits that `normal` makes, with fewer steps: float32 keeps the sign apart, so p | 1 need not be made positive
- * first; c2 and c3 take one multiply-add of 16-bit pairs; and c1 + ... being negative, its unsigned product with
- * u << 12 is too large by u << 12 itself. */
-AVX512 INLINE void normal_512(const Law *law, const uint32_t *word, int32_t *noise, int whole_line, int near)
+AVX512 INLINE void near_rows(const int32_t *table, Near *near)
 {
-    const __m512i one = _mm512_set1_epi32(1), low = _mm512_set1_epi32(law->low), high = _mm512_set1_epi32(law->high);
-    const __m512i lo = _mm512_set1_epi32((int32_t)law->window_lo), width = _mm512_set1_epi32((int32_t)law->window_width);
-    const int32_t *column0 = law->table, *column1 = column0 + TABLE_ROWS, *column23 = column1 + TABLE_ROWS;
-    for (int j = 0; j < LANES; j += 16) {
-        __m512i p = _mm512_loadu_si512(word + j);
-        p = whole_line ? p : _mm512_add_epi32(lo, multiply_high(p, width));
-        const __m512i bits = _mm512_castps_si512(_mm512_cvtepi32_ps(_mm512_or_si512(p, one)));
-        const __m512i at = _mm512_srli_epi32(bits, 20);
-        const __mmask16 last_half = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(32 << 20));
-        __m512i c0 = near_rows(column0, at, last_half), c1 = near_rows(column1, at, last_half);
-        __m512i c23 = near_rows(column23, at, last_half);
-        const __m512i above = _mm512_add_epi32(p, _mm512_set1_epi32(NEAR_TAIL)); /* below 2 * NEAR_TAIL if |p| is */
-        const __mmask16 far = near ? 0 : _mm512_cmplt_epu32_mask(above, _mm512_set1_epi32(2 * NEAR_TAIL));
-        if (far) {
-            const __m512i exponent = _mm512_and_si512(at, _mm512_set1_epi32(0x7FF));
-            const __m512i row = _mm512_sub_epi32(exponent, _mm512_set1_epi32(127 << 3));
-            c0 = _mm512_mask_i32gather_epi32(c0, far, row, column0, 4);
-            c1 = _mm512_mask_i32gather_epi32(c1, far, row, column1, 4);
-            c23 = _mm512_mask_i32gather_epi32(c23, far, row, column23, 4);
-        }
-        /* v, and 2**14 in the upper half, which meets c2's */
-        const __m512i v = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi32(bits, 5), _mm512_set1_epi32(0x7FFF)),
-                                          _mm512_set1_epi32(1 << 30));
-        const __m512i u = _mm512_slli_epi32(bits, 12);
-        __m512i q = _mm512_srai_epi32(_mm512_madd_epi16(c23, v), 15);
-        q = _mm512_add_epi32(c1, _mm512_srai_epi32(_mm512_madd_epi16(q, v), 15)); /* 0 <= q < 2**15 here: no upper half */
-        __m512i n = _mm512_add_epi32(_mm512_sub_epi32(c0, u), multiply_high(q, u));
-        const __mmask16 lower = _mm512_cmpge_epi32_mask(p, _mm512_setzero_si512());
-        n = _mm512_mask_sub_epi32(n, lower, _mm512_setzero_si512(), n);
-        _mm512_storeu_si512(noise + j, _mm512_min_epi32(_mm512_max_epi32(n, low), high));
+    for (int row = TABLE_ROWS - NEAR_ROWS; row < TABLE_ROWS; row++) {
+        const int at = (row + (127 << 3)) % NEAR_ROWS;
+        near->c0[at] = (float)table[row] + BIAS;
+        near->c1[at] = table[TABLE_ROWS + row];
+        near->c23[at] = table[2 * TABLE_ROWS + row];
     }
 }
 
+/* Each step writes the lanes of its mask; in the others is the row's number still, or the value already. */
+AVX512 INLINE __m512i look_up(const void *column, __m512i at, __mmask16 last_half)
+{
+    const __m512i *c = column;
+    at = _mm512_mask2_permutex2var_epi32(_mm512_loadu_si512(c), at, _knot_mask16(last_half), _mm512_loadu_si512(c + 1));
+    return _mm512_mask2_permutex2var_epi32(_mm512_loadu_si512(c + 2), at, last_half, _mm512_loadu_si512(c + 3));
+}
+
+/* The rows of the other tails. Where c0 is past BIAS, a quarter of it keeps the sum below 2**24. */
+AVX512 INLINE void far_rows(const int32_t *table, __mmask16 far, __m512i at, __m512 *c0, __m512i *c1, __m512i *c23,
+                            __m512 *bias)
+{
+    const __m512i exponent = _mm512_and_si512(at, _mm512_set1_epi32(0x7FF));
+    const __m512i row = _mm512_sub_epi32(exponent, _mm512_set1_epi32(127 << 3));
+    const __m512 start = _mm512_cvtepi32_ps(_mm512_mask_i32gather_epi32(row, far, row, table, 4));
+    const __mmask16 past = _mm512_mask_cmp_ps_mask(far, start, *bias, _CMP_GE_OQ);
+    *bias = _mm512_mask_mov_ps(*bias, past, _mm512_set1_ps(BIAS / 4));
+    *c0 = _mm512_mask_add_ps(*c0, far, start, *bias);
+    *c1 = _mm512_mask_i32gather_epi32(*c1, far, row, table + TABLE_ROWS, 4);
+    *c23 = _mm512_mask_i32gather_epi32(*c23, far, row, table + 2 * TABLE_ROWS, 4);
+}
+
+#define VECTORS (LANES / 16)
+#define EACH for (int i = 0; i < VECTORS; i++)
+#define INT(n) _mm512_set1_epi32(n)
+#define FLOAT(x) _mm512_set1_ps(x)
+#define AND_OR 0xEA /* (x & y) | z */
+#define DOWN (_MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
+
+/* The bits that `normal` makes, with fewer steps: float32 keeps the sign apart, so p | 1 need not be made positive
+ * first; c2 and c3 take one multiply-add of 16-bit pairs; and the last product and sum are one of float32. Every step
+ * is taken for all vectors before the next: the processor looks only so far ahead for what does not wait. */
+AVX512 INLINE void normal_512(const Law *law, const uint32_t *word, float *noise, int whole_line, int all_near)
+{
+    __m512i p[VECTORS], bits[VECTORS], at[VECTORS], v[VECTORS], q[VECTORS], c1[VECTORS], c23[VECTORS];
+    __m512 u[VECTORS], n[VECTORS], c0[VECTORS], bias[VECTORS];
+    __mmask16 last_half[VECTORS];
+    const __m512i lo = INT((int32_t)law->window_lo), width = INT((int32_t)law->window_width);
+    EACH p[i] = _mm512_loadu_si512(word + 16 * i);
+    if (!whole_line)
+        EACH p[i] = _mm512_add_epi32(lo, multiply_high(p[i], width));
+    EACH bits[i] = _mm512_castps_si512(_mm512_cvtepi32_ps(_mm512_or_si512(p[i], INT(1))));
+    EACH at[i] = _mm512_srli_epi32(bits[i], 20);
+    EACH last_half[i] = _mm512_test_epi32_mask(bits[i], INT(32 << 20));
+    EACH c23[i] = look_up(law->near->c23, at[i], last_half[i]);
+    EACH c1[i] = look_up(law->near->c1, at[i], last_half[i]);
+    EACH c0[i] = _mm512_castsi512_ps(look_up(law->near->c0, at[i], last_half[i]));
+    EACH bias[i] = FLOAT(BIAS);
+    if (!all_near)
+        EACH {
+            const __m512i above = _mm512_add_epi32(p[i], INT(NEAR_TAIL)); /* below 2 * NEAR_TAIL if |p| is far */
+            const __mmask16 far = _mm512_cmplt_epu32_mask(above, INT(2 * NEAR_TAIL));
+            if (far)
+                far_rows(law->table, far, at[i], &c0[i], &c1[i], &c23[i], &bias[i]);
+        }
+    /* v, and in the upper half the 2**14 that meets c2; u / 2**20, from 8 + u / 2**20 */
+    EACH v[i] = _mm512_ternarylogic_epi32(_mm512_srli_epi32(bits[i], 5), INT(0x7FFF), INT(1 << 30), AND_OR);
+    EACH bits[i] = _mm512_ternarylogic_epi32(bits[i], INT(0xFFFFF), _mm512_castps_si512(FLOAT(8)), AND_OR);
+    EACH u[i] = _mm512_sub_ps(_mm512_castsi512_ps(bits[i]), FLOAT(8));
+    EACH q[i] = _mm512_srai_epi32(_mm512_madd_epi16(c23[i], v[i]), 15); /* from 0 to 2**15: no upper half */
+    EACH q[i] = _mm512_add_epi32(c1[i], _mm512_srai_epi32(_mm512_madd_epi16(q[i], v[i]), 15));
+    EACH n[i] = _mm512_fmadd_round_ps(_mm512_cvtepi32_ps(q[i]), u[i], c0[i], DOWN);
+    EACH {
+        const __mmask16 lower = _mm512_cmpge_epi32_mask(p[i], INT(0));
+        n[i] = _mm512_mask_sub_ps(_mm512_sub_ps(n[i], bias[i]), lower, bias[i], n[i]);
+    }
+    EACH n[i] = _mm512_max_ps(n[i], FLOAT((float)law->low));
+    EACH _mm512_storeu_ps(noise + 16 * i, _mm512_min_ps(n[i], FLOAT((float)law->high)));
+}
+
 /* Its conditions are constants in each call, so that none is left in the loop. */
-AVX512 INLINE void normal_avx512(const Law *law, const uint32_t *word, int32_t *noise)
+AVX512 INLINE void normal_avx512(const Law *law, const uint32_t *word, float *noise)
 {
     if (law->window_width >> 32)
         normal_512(law, word, noise, 1, 0);
@@ -266,13 +320,13 @@ INLINE uint16_t float16(float x)
     return (uint16_t)(sign | half);
 }
 
-INLINE float weight(const Law *law, int32_t noise)
+INLINE float weight(const Law *law, float noise)
 {
-    const float product = (float)noise * (float)law->scale;
+    const float product = noise * (float)law->scale;
     return law->mean != 0 ? product + (float)law->mean : product;
 }
 
-INLINE void store(const Law *law, const int32_t *noise, void *out)
+INLINE void store(const Law *law, const float *noise, void *out)
 {
     switch (law->dtype) {
     case FLOAT32:
@@ -300,7 +354,7 @@ INLINE void store(const Law *law, const int32_t *noise, void *out)
 INLINE void draw(const Law *law, uint64_t base, const uint32_t *pattern, void *out, Normal *normal)
 {
     uint32_t word[LANES];
-    int32_t noise[LANES];
+    float noise[LANES];
     words(law, base, pattern, word);
     if (law->dtype == WORDS) {
         memcpy(out, word, sizeof word);
@@ -316,8 +370,6 @@ INLINE void draw(const Law *law, uint64_t base, const uint32_t *pattern, void *o
 /* ------------------------------------------------------------------------------------------------ the memory */
 
 static const size_t ITEMSIZE[] = {4, 4, 8, 2, 2};
-static uint32_t iota[LANES]; /* 0, 1, 2 ... */
-
 INLINE void spread(const char *items, size_t itemsize, int64_t count, const int64_t *scatter, char *out)
 {
     for (int64_t j = 0; j < count; j++) /* each size a constant: a copy is one move */
@@ -373,9 +425,13 @@ AVX2 static void fill_avx2(const Law *law, const Runs *runs, char *out, int64_t 
     fill(law, runs, out, first, last, normal_avx2);
 }
 
-AVX512 static void fill_avx512(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last)
+AVX512 static void fill_avx512(const Law *given, const Runs *runs, char *out, int64_t first, int64_t last)
 {
-    fill(law, runs, out, first, last, normal_avx512);
+    Near near __attribute__((aligned(64)));
+    Law law = *given;
+    near_rows(law.table, &near);
+    law.near = &near;
+    fill(&law, runs, out, first, last, normal_avx512);
 }
 #endif
 
@@ -501,8 +557,9 @@ static PyObject *py_block(PyObject *module, PyObject *args)
     (void)module;
     if (!PyArg_ParseTuple(args, "KK", &key, &counter))
         return NULL;
-    uint32_t x0 = (uint32_t)(counter >> 32), x1 = (uint32_t)counter;
-    threefry(key, &x0, &x1, 1);
+    const uint32_t k0 = (uint32_t)(key >> 32), k1 = (uint32_t)key;
+    uint32_t x0 = (uint32_t)(counter >> 32) + k0, x1 = (uint32_t)counter + k1;
+    threefry(k0, k1, &x0, &x1, 1);
     return PyLong_FromUnsignedLongLong((unsigned long long)x0 << 32 | x1);
 }
 

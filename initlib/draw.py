@@ -1,8 +1,8 @@
 """Draw: fill memory with the weights at the positions of a box, by the kernel or by the reference."""
 
-import itertools
+import _thread
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ __all__ = ["bits", "block", "fill", "item_strides"]
 
 DTYPES = ("uint32", "float32", "float64", "float16", "bfloat16")  # in the kernel's order
 WORDS = Law(None, 0, 0, 0.0, 0.0, "uint32")  # the bare words
-CHUNK = 2**18  # weights between two looks at Ctrl-C, and the least that a second thread is started for
+LEAST = 2**18  # weights that a thread takes at once: what another thread is worth its start for
+MOST = 2**22  # and between two looks at Ctrl-C: some huge pages, so that threads seldom meet in one and both clear it
 
 _NUMPY = stream.NumPyOps()
 _C0, _C1, _C2, _C3 = stream.COLUMNS
@@ -73,42 +74,58 @@ def _fill_by_kernel(flat: NDArray[Any], law: Law, key: int, part: Runs) -> None:
         kernel.fill(config.path, flat, dtype, key, numbers, _TABLE, part.arguments, first, last)
 
     total = part.row * len(part.bases)
-    if total < 2 * CHUNK:
+    if total < 2 * LEAST:
         work(0, part.blocks)
     else:
-        _share(
-            work, part.blocks, max(1, CHUNK // min(part.block, part.row)), min(config.get_num_threads(), total // CHUNK)
-        )
+        weights = min(part.block, part.row)  # in a block
+        threads = min(config.get_num_threads(), total // LEAST)
+        _share(work, part.blocks, max(1, LEAST // weights), max(1, MOST // weights), threads)
 
 
-def _share(work: Callable[[int, int], None], blocks: int, chunk: int, threads: int) -> None:
-    """Do `work(first, last)` for all blocks, a chunk at a time, on this thread and others; stop at an exception."""
-    starts = itertools.count(0, chunk)
+def _share(work: Callable[[int, int], None], blocks: int, least: int, most: int, threads: int) -> None:
+    """Do `work(first, last)` for all blocks, on this thread and on others; stop at an exception.
+
+    Nobody waits for a thread to start: one that comes late finds less to do. The spans shrink towards the end, so that
+    all end together.
+    """
+    spans = iter(list(_spans(blocks, least, most, threads)))  # which two threads may ask at once
     errors: list[BaseException] = []
 
-    def run() -> None:
+    def run(busy: threading.Lock) -> None:
         try:
-            for first in starts:
-                if first >= blocks or errors:
-                    break
-                work(first, min(first + chunk, blocks))
+            while True:
+                with busy:
+                    span = next(spans, None)
+                    if span is None or errors:
+                        break
+                    work(*span)
         except BaseException as error:
             errors.append(error)
 
-    helpers = [threading.Thread(target=run) for _ in range(threads - 1)]
+    def wait() -> None:
+        for busy in helpers:
+            with busy:
+                pass
+
+    helpers = [threading.Lock() for _ in range(threads - 1)]
     try:
-        for helper in helpers:
-            helper.start()
-        run()
-        for helper in helpers:
-            helper.join()
-    except BaseException as error:  # Ctrl-C between the chunks
+        for busy in helpers:
+            _thread.start_new_thread(run, (busy,))
+        run(threading.Lock())
+        wait()
+    except BaseException as error:  # Ctrl-C outside the work
         errors.append(error)
-        for helper in helpers:
-            if helper.is_alive():  # one whose start was cut short meets the error before it takes a chunk
-                helper.join()
+        wait()
     if errors:
         raise errors[0]
+
+
+def _spans(blocks: int, least: int, most: int, threads: int) -> Iterator[tuple[int, int]]:
+    first = 0
+    while first < blocks:
+        last = min(first + max(least, min(most, (blocks - first) // (2 * threads))), blocks)
+        yield first, last
+        first = last
 
 
 def _fill_by_reference(flat: NDArray[Any], law: Law, key: int, part: Runs) -> None:

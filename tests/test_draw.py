@@ -225,11 +225,11 @@ def test_the_kernel_refuses_runs_outside_the_memory():
 
 def test_an_error_in_a_thread_reaches_the_caller():
     def work(first, last):
-        if first == 3:
+        if first <= 3 < last:
             raise MemoryError("block 3")
 
     with pytest.raises(MemoryError, match="block 3"):
-        draw._share(work, 1000, 1, 4)
+        draw._share(work, 1000, 1, 5, 4)
 
 
 def test_all_blocks_are_shared_out_once():
@@ -240,7 +240,7 @@ def test_all_blocks_are_shared_out_once():
         with lock:
             done.extend(range(first, last))
 
-    draw._share(work, 1001, 7, 5)
+    draw._share(work, 1001, 7, 50, 5)
     assert sorted(done) == list(range(1001))
 
 
