@@ -29,6 +29,9 @@ class JaxOps:
     def bits(self, x: Any) -> Any:
         return lax.bitcast_convert_type(x, jnp.int32)
 
+    def shift_right(self, x: Any, count: int) -> Any:
+        return lax.shift_right_logical(x, np.int32(count))
+
     def take(self, column: int, rows: Any) -> Any:
         return jnp.asarray(stream.COLUMNS[column]).at[rows].get(mode="promise_in_bounds")
 
@@ -96,7 +99,7 @@ def halves(words: Any) -> tuple[Any, Any]:
 @jax.jit
 def enciphered(words: Any, counter: Any) -> Any:
     """The block cipher of a counter of two words."""
-    return lax.bitcast_convert_type(jnp.stack(stream.threefry(halves(words), *halves(counter))), jnp.uint32)
+    return lax.bitcast_convert_type(jnp.stack(stream.threefry(halves(words), *halves(counter), OPS)), jnp.uint32)
 
 
 def folded(words: Any, name: str) -> Any:

@@ -150,6 +150,9 @@ class TorchOps:
     def bits(self, x: Tensor) -> Tensor:
         return x.view(torch.int32)
 
+    def shift_right(self, x: Tensor, count: int) -> Tensor:
+        return (x >> count) & ((1 << (32 - count)) - 1)
+
     def take(self, column: int, rows: Tensor) -> Tensor:
         return self.columns[column][rows.long()]
 

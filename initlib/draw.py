@@ -20,6 +20,8 @@ WORDS = Law(None, 0, 0, 0.0, 0.0, "uint32")  # the bare words
 LEAST = 2**18  # weights that a thread takes at once: what another thread is worth its start for
 MOST = 2**22  # and between two looks at Ctrl-C: some huge pages, so that threads seldom meet in one and both clear it
 
+Work = Callable[[int, int], None]  # draws the blocks from the first to before the last
+
 _NUMPY = stream.NumPyOps()
 _C0, _C1, _C2, _C3 = stream.COLUMNS
 _TABLE = np.stack([_C0, _C1, _C2 << 17 | _C3 & 0xFFFF])  # the kernel's: c2 and c3 fit 16 bits each
@@ -42,11 +44,9 @@ def fill(
         memory, span = item_strides(out)
         lowest = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in memory)]
         flat = as_strided(lowest, (span,), (out.itemsize,))
+    draw = _by_reference if config.kernel is None else _by_kernel
     for part in runs(shape, axes, box, memory):
-        if config.kernel is not None:
-            _fill_by_kernel(flat, law, key, part)
-        else:
-            _fill_by_reference(flat, law, key, part)
+        _share(draw(flat, law, key, part), part)
 
 
 def item_strides(out: NDArray[Any]) -> tuple[tuple[int, ...], int]:
@@ -63,7 +63,7 @@ def item_strides(out: NDArray[Any]) -> tuple[tuple[int, ...], int]:
     return memory, span
 
 
-def _fill_by_kernel(flat: NDArray[Any], law: Law, key: int, part: Runs) -> None:
+def _by_kernel(flat: NDArray[Any], law: Law, key: int, part: Runs) -> Work:
     kernel = config.kernel
     assert kernel is not None
     dtype = DTYPES.index(law.dtype)
@@ -73,16 +73,55 @@ def _fill_by_kernel(flat: NDArray[Any], law: Law, key: int, part: Runs) -> None:
     def work(first: int, last: int) -> None:
         kernel.fill(config.path, flat, dtype, key, numbers, _TABLE, part.arguments, first, last)
 
+    return work
+
+
+def _by_reference(flat: NDArray[Any], law: Law, key: int, part: Runs) -> Work:
+    words = _words(key)
+    per_row = -(-part.row // part.block)
+    pattern = np.arange(min(part.block, part.row), dtype=np.uint64) if part.pattern is None else part.pattern
+
+    def work(first: int, last: int) -> None:
+        for at in range(first, last):
+            row, number = divmod(at, per_row)
+            count = min(part.block, part.row - number * part.block)
+            base = (int(part.bases[row]) + number * part.step) % 2**64
+            position = pattern[:count] + np.array([base], np.uint64)
+            high, low = (position >> 32).astype(np.uint32).view(np.int32), position.astype(np.uint32).view(np.int32)
+            if law.dtype == "uint32":
+                values = stream.words(words, high, low, _NUMPY).view(np.uint32)
+            else:
+                with np.errstate(over="ignore"):  # a scale too large for the dtype gives infinity, as in the kernel
+                    values = stream.weights(law, words, high, low, _NUMPY)
+            start = int(part.offsets[row]) + number * part.stride
+            if part.scatter is None:
+                flat[start : start + count] = values
+            else:
+                flat[start + part.scatter[:count]] = values
+
+    return work
+
+
+def _words(number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The high and low words of a 64-bit number, for `stream`."""
+    return (
+        np.array([stream.int32(number >> 32)], np.int32),
+        np.array([stream.int32(number)], np.int32),
+    )
+
+
+def _share(work: Work, part: Runs) -> None:
+    """Do `work(first, last)` for all blocks, on this thread and, if there is enough, on others."""
     total = part.row * len(part.bases)
     if total < 2 * LEAST:
         work(0, part.blocks)
     else:
         weights = min(part.block, part.row)  # in a block
         threads = min(config.get_num_threads(), total // LEAST)
-        _share(work, part.blocks, max(1, LEAST // weights), max(1, MOST // weights), threads)
+        _in_threads(work, part.blocks, max(1, LEAST // weights), max(1, MOST // weights), threads)
 
 
-def _share(work: Callable[[int, int], None], blocks: int, least: int, most: int, threads: int) -> None:
+def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) -> None:
     """Do `work(first, last)` for all blocks, on this thread and on others; stop at an exception.
 
     Nobody waits for a thread to start: one that comes late finds less to do. The spans shrink towards the end, so that
@@ -128,35 +167,6 @@ def _spans(blocks: int, least: int, most: int, threads: int) -> Iterator[tuple[i
         first = last
 
 
-def _fill_by_reference(flat: NDArray[Any], law: Law, key: int, part: Runs) -> None:
-    words = _words(key)
-    per_row = -(-part.row // part.block)
-    pattern = np.arange(min(part.block, part.row), dtype=np.uint64) if part.pattern is None else part.pattern
-    for row, number in np.ndindex(len(part.bases), per_row):
-        count = min(part.block, part.row - number * part.block)
-        base = (int(part.bases[row]) + number * part.step) % 2**64
-        position = pattern[:count] + np.array([base], np.uint64)
-        high, low = (position >> 32).astype(np.uint32).view(np.int32), position.astype(np.uint32).view(np.int32)
-        if law.dtype == "uint32":
-            values = stream.words(words, high, low).view(np.uint32)
-        else:
-            with np.errstate(over="ignore"):  # a scale too large for the dtype gives infinity, as in the kernel
-                values = stream.weights(law, words, high, low, _NUMPY)
-        start = int(part.offsets[row]) + number * part.stride
-        if part.scatter is None:
-            flat[start : start + count] = values
-        else:
-            flat[start + part.scatter[:count]] = values
-
-
-def _words(number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The high and low words of a 64-bit number, for `stream`."""
-    return (
-        np.array([stream.int32(number >> 32)], np.int32),
-        np.array([stream.int32(number)], np.int32),
-    )
-
-
 def bits(shape: tuple[int, ...], key: int) -> NDArray[np.uint32]:
     """The words of the positions of a shape, row-major."""
     out = np.empty(shape, np.uint32)
@@ -168,5 +178,5 @@ def block(key: int, counter: int) -> int:
     """Threefry-2x32 of a 64-bit counter under a 64-bit key, as 64 bits."""
     if config.kernel is not None:
         return int(config.kernel.block(key, counter))
-    x0, x1 = stream.threefry(_words(key), *_words(counter))
+    x0, x1 = stream.threefry(_words(key), *_words(counter), _NUMPY)
     return int(x0.view(np.uint32)[0]) << 32 | int(x1.view(np.uint32)[0])

@@ -16,7 +16,7 @@ __all__ = ["Part", "Runs", "box_index", "box_shape", "normalize_index", "runs"]
 
 ROW = 1024  # a row takes in axes, innermost first, until it holds this many weights
 PATTERN = 8192  # how many weights a pattern spans at most: it stays in the first-level cache
-PLAIN = 16384  # the same where positions and memory both run on by one, and no pattern is needed
+PLAIN = 32768  # the same where positions and memory both run on by one, and no pattern is needed
 
 
 class Part(NamedTuple):

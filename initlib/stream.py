@@ -37,6 +37,9 @@ class Ops(Protocol):
     def bits(self, x: Array) -> Array:
         """Reinterpret float32 as int32."""
 
+    def shift_right(self, x: Array, count: int) -> Array:
+        """Logical, where `>>` of an int32 is arithmetic."""
+
     def take(self, column: int, rows: Array) -> Array:
         """`COLUMNS[column][rows]`."""
 
@@ -53,6 +56,9 @@ class NumPyOps:
 
     def bits(self, x: Array) -> Array:
         return x.view(np.int32)
+
+    def shift_right(self, x: Array, count: int) -> Array:
+        return (x.view(np.uint32) >> np.uint32(count)).view(np.int32)
 
     def take(self, column: int, rows: Array) -> Array:
         return COLUMNS[column].take(rows)
@@ -78,16 +84,7 @@ def int32(x: int) -> int:
     return ((x & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
 
 
-def _shift_right(x: Array, count: int) -> Array:
-    """Logical, where `>>` of an int32 is arithmetic."""
-    return (x >> count) & ((1 << (32 - count)) - 1)
-
-
-def _rotate(x: Array, count: int) -> Array:
-    return (x << count) | _shift_right(x, 32 - count)
-
-
-def threefry(key: tuple[Array, Array], x0: Array, x1: Array) -> tuple[Array, Array]:
+def threefry(key: tuple[Array, Array], x0: Array, x1: Array, ops: Ops) -> tuple[Array, Array]:
     """The block cipher: two words of key, two of counter, two of output."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ SKEIN_KS_PARITY)
     x0 = x0 + schedule[0]
@@ -95,25 +92,25 @@ def threefry(key: tuple[Array, Array], x0: Array, x1: Array) -> tuple[Array, Arr
     for group in range(5):
         for count in ROTATIONS[group % 2]:
             x0 = x0 + x1
-            x1 = _rotate(x1, count) ^ x0
+            x1 = ((x1 << count) | ops.shift_right(x1, 32 - count)) ^ x0
         x0 = x0 + schedule[(group + 1) % 3]
         x1 = x1 + (schedule[(group + 2) % 3] + (group + 1))
     return x0, x1
 
 
-def words(key: tuple[Array, Array], high: Array, low: Array) -> Array:
+def words(key: tuple[Array, Array], high: Array, low: Array, ops: Ops) -> Array:
     """The word of each position (high, low)."""
-    x0, x1 = threefry(key, high, low)
+    x0, x1 = threefry(key, high, low, ops)
     return x0 ^ x1
 
 
-def _multiply_high(x: Array, y: int) -> Array:
+def _multiply_high(x: Array, y: int, ops: Ops) -> Array:
     """The high half of the 64-bit product of the unsigned x and 0 <= y < 2**32."""
-    x1, x0 = _shift_right(x, 16), x & 0xFFFF
+    x1, x0 = ops.shift_right(x, 16), x & 0xFFFF
     y1, y0 = y >> 16, y & 0xFFFF
-    middle = x1 * y0 + _shift_right(x0 * y0, 16)  # unsigned, never past 32 bits
+    middle = x1 * y0 + ops.shift_right(x0 * y0, 16)  # unsigned, never past 32 bits
     other = x0 * y1 + (middle & 0xFFFF)
-    return x1 * y1 + _shift_right(middle, 16) + _shift_right(other, 16)
+    return x1 * y1 + ops.shift_right(middle, 16) + ops.shift_right(other, 16)
 
 
 def uniform(word: Array) -> Array:
@@ -124,7 +121,7 @@ def uniform(word: Array) -> Array:
 def normal(word: Array, window: tuple[int, int], ops: Ops) -> Array:
     """The normal quantile of a word scaled into the window of the CDF, in units of 2**-21 sigma."""
     lo, width = window
-    p = word if window == WHOLE_LINE else _multiply_high(word, width) + int32(lo)
+    p = word if window == WHOLE_LINE else _multiply_high(word, width, ops) + int32(lo)
     upper = p >> 31  # -1 in the upper half of the CDF, else 0
     tail = (p ^ upper) | 1  # 31 bits, odd: the midpoint of its pair
     bits = ops.bits(ops.cast(tail, "float32"))
@@ -139,7 +136,7 @@ def normal(word: Array, window: tuple[int, int], ops: Ops) -> Array:
 
 def weights(law: Law, key: tuple[Array, Array], high: Array, low: Array, ops: Ops) -> Array:
     """The weight of each position (high, low): one exact conversion, one rounding, then the dtype's."""
-    word = words(key, high, low)
+    word = words(key, high, low, ops)
     noise = uniform(word) if law.window is None else normal(word, law.window, ops)
     return scaled(law, noise.clip(law.low, law.high), ops)
 
@@ -165,6 +162,6 @@ def locate(terms: Iterable[tuple[Array, int]], end: int, zero: Array, ops: Ops) 
         if end > 2**32:
             # A sum has wrapped where, unsigned, it is below what was added: flipping the top bit orders int32 so.
             carry = ops.cast((total ^ int32(2**31)) < (term ^ int32(2**31)), "int32")
-            high = high + carry + _multiply_high(index, stride & 0xFFFFFFFF) + index * int32(stride >> 32)
+            high = high + carry + _multiply_high(index, stride & 0xFFFFFFFF, ops) + index * int32(stride >> 32)
         low = total
     return high, low

@@ -56,6 +56,9 @@ def jax_stream(initializer, shape, dtype, axes, seed):
         def bits(self, x):
             return jax.lax.bitcast_convert_type(x, "int32")
 
+        def shift_right(self, x, count):
+            return jax.lax.shift_right_logical(x, np.int32(count))
+
         def take(self, column, rows):
             return jnp.asarray(stream.COLUMNS[column])[rows]
 
@@ -80,6 +83,9 @@ def torch_stream(initializer, shape, dtype, axes, seed):
 
         def bits(self, x):
             return x.view(torch.int32)
+
+        def shift_right(self, x, count):
+            return (x >> count) & ((1 << (32 - count)) - 1)
 
         def take(self, column, rows):
             return torch.from_numpy(stream.COLUMNS)[column][rows]

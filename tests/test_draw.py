@@ -229,7 +229,7 @@ def test_an_error_in_a_thread_reaches_the_caller():
             raise MemoryError("block 3")
 
     with pytest.raises(MemoryError, match="block 3"):
-        draw._share(work, 1000, 1, 5, 4)
+        draw._in_threads(work, 1000, 1, 5, 4)
 
 
 def test_all_blocks_are_shared_out_once():
@@ -240,7 +240,7 @@ def test_all_blocks_are_shared_out_once():
         with lock:
             done.extend(range(first, last))
 
-    draw._share(work, 1001, 7, 50, 5)
+    draw._in_threads(work, 1001, 7, 50, 5)
     assert sorted(done) == list(range(1001))
 
 
@@ -261,10 +261,8 @@ endless = Runs(np.arange(2**24, dtype=np.uint64) << 20, np.zeros(2**24, np.int64
 
 try:
     print("drawing", flush=True)
-    if draw.config.kernel is not None:
-        draw._fill_by_kernel(out.view(np.uint32), law, 0, endless)
-    else:
-        draw._fill_by_reference(out, law, 0, endless)
+    by = draw._by_reference if draw.config.kernel is None else draw._by_kernel
+    draw._share(by(out, law, 0, endless), endless)
 except KeyboardInterrupt:
     at_the_stop = out.copy()
     time.sleep(0.1)

@@ -103,7 +103,7 @@ def test_positions_are_64_bit_sums(strides, indices):
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=50), st.integers(0, 2**32 - 1))
 def test_high_product_is_unsigned(words, factor):
-    product = stream._multiply_high(np.array(words, np.int32), factor).view(np.uint32)
+    product = stream._multiply_high(np.array(words, np.int32), factor, OPS).view(np.uint32)
     assert [int(high) for high in product] == [(word % 2**32) * factor >> 32 for word in words]
 
 
@@ -134,9 +134,9 @@ def tails():
         step = max(1, 2**octave // 1024)
         yield np.arange(2**octave, 2 ** (octave + 1), step, dtype=np.int64) | 1
         yield np.array([2 ** (octave + 1) - 1], dtype=np.int64)
-    yield (stream.words((np.zeros(1, np.int32),) * 2, np.zeros(1, np.int32), np.arange(2**22, dtype=np.int32)) >> 1) & (
-        2**31 - 1
-    ) | 1
+    zero = np.zeros(1, np.int32)
+    words = stream.words((zero, zero), zero, np.arange(2**22, dtype=np.int32), OPS)
+    yield (words >> 1) & (2**31 - 1) | 1
 
 
 def test_normal_noise_is_the_quantile():
