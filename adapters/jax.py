@@ -91,7 +91,7 @@ def _split(scale: Any, argument: str, *, above: bool = True) -> tuple[float, Any
     return (1.0, number) if above and number <= 0 else (number, None)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class HalfOpen(Uniform):
     """`Uniform` that never rounds to its upper bound, as JAX's does not."""
 

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import fields
+from dataclasses import FrozenInstanceError, fields
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
@@ -117,6 +117,22 @@ class Initializer(ABC):
 
     __rmul__ = __mul__
 
+    # What `dataclass(frozen=True)` would write and compile for every scheme anew, which took a third of our import.
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self) or name not in (field.name for field in fields(self)):  # type: ignore[arg-type]
+            raise FrozenInstanceError(f"{self!r} is immutable: {name} cannot be set")
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"{self!r} is immutable: {name} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
     def __repr__(self) -> str:
         arguments = (f"{f.metadata.get('argument', f.name)}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
         return f"{self.factory}({', '.join(arguments)})"
@@ -182,7 +198,7 @@ def choice(value: Any, argument: str, allowed: tuple[str, ...]) -> str:
 
 
 def set_fields(initializer: Initializer, **values: Any) -> None:
-    """Keep what `__post_init__` has checked, in a frozen dataclass."""
+    """Keep what `__post_init__` has checked."""
     for name, value in values.items():
         object.__setattr__(initializer, name, value)
 

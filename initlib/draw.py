@@ -1,7 +1,6 @@
 """Draw: fill memory with the weights at the positions of a box, by the kernel or by the reference."""
 
 import _thread
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,9 +43,11 @@ def fill(
         memory, span = item_strides(out)
         lowest = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in memory)]
         flat = as_strided(lowest, (span,), (out.itemsize,))
-    draw = _by_reference if config.kernel is None else _by_kernel
     for part in runs(shape, axes, box, memory):
-        _share(draw(flat, law, key, part), part)
+        if config.kernel is None:  # whose steps are too short for threads: they would wait for each other's
+            _by_reference(flat, law, key, part)(0, part.blocks)
+        else:
+            _share(_by_kernel(flat, law, key, part), part)
 
 
 def item_strides(out: NDArray[Any]) -> tuple[tuple[int, ...], int]:
@@ -71,7 +72,7 @@ def _by_kernel(flat: NDArray[Any], law: Law, key: int, part: Runs) -> Work:
     numbers = (law.window is not None, lo, width, law.low, law.high, law.scale, law.mean)
 
     def work(first: int, last: int) -> None:
-        kernel.fill(config.path, flat, dtype, key, numbers, _TABLE, part.arguments, first, last)
+        kernel.fill(config.path, flat, dtype, key, numbers, _TABLE, part, first, last)
 
     return work
 
@@ -130,7 +131,7 @@ def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) ->
     spans = iter(list(_spans(blocks, least, most, threads)))  # which two threads may ask at once
     errors: list[BaseException] = []
 
-    def run(busy: threading.Lock) -> None:
+    def run(busy: _thread.LockType) -> None:
         try:
             while True:
                 with busy:
@@ -146,11 +147,11 @@ def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) ->
             with busy:
                 pass
 
-    helpers = [threading.Lock() for _ in range(threads - 1)]
+    helpers = [_thread.allocate_lock() for _ in range(threads - 1)]
     try:
         for busy in helpers:
             _thread.start_new_thread(run, (busy,))
-        run(threading.Lock())
+        run(_thread.allocate_lock())
         wait()
     except BaseException as error:  # Ctrl-C outside the work
         errors.append(error)

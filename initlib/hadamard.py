@@ -28,7 +28,7 @@ def _sum(rows: int, columns: int) -> int:
     return _sum(half, left) + _sum(half, columns - left) + _sum(rows - half, left) - _sum(rows - half, columns - left)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class ZeroHadamard(PassThrough):
     """The deterministic weights of ZerO: an identity, or a Hadamard matrix where there are more outputs than inputs.
 

@@ -13,7 +13,7 @@ __all__ = ["Icnr", "icnr"]
 SHUFFLES = ("pixel_shuffle", "depth_to_space")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Icnr(Composed):
     """Kernels whose outputs are equal for all the pixels that an upscaling makes of one: nearest-neighbour, at first.
 

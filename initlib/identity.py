@@ -20,7 +20,7 @@ def flat(coordinates: list[Any], sizes: tuple[int, ...]) -> Any:
     return index
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class PassThrough(Indexed):
     """Kernels that are a fixed matrix of inputs to outputs at the centre of the receptive field, and 0 elsewhere."""
 
@@ -52,7 +52,7 @@ class PassThrough(Indexed):
         return xp.broadcast_to(values, xp.broadcast_shapes(*(index.shape for index in indices)))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Identity(PassThrough):
     """Matrices with the gain on the diagonal and 0 elsewhere: input c goes to output c.
 
@@ -84,7 +84,7 @@ class Identity(PassThrough):
             )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Dirac(PassThrough):
     """Kernels with the gain at their centre, from input c to output c, and 0 elsewhere.
 

@@ -45,7 +45,7 @@ TRUNCATION = 2.0  # sigmas
 TRUNCATED_STD = 0.8796256610342398  # sqrt(1 - 4 phi(2) / erf(sqrt(2))), what is left of sigma = 1
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class VarianceScaling(Independent):
     """Weights of mean 0 and variance factor / fan: the general scheme behind Glorot, He and LeCun.
 
@@ -106,7 +106,7 @@ class VarianceScaling(Independent):
         warnings.warn(f"shape {shape} holds no weights: nothing is drawn", UserWarning, stacklevel=3)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Uniform(Independent):
     """Weights uniform between two bounds.
 
@@ -136,7 +136,7 @@ class Uniform(Independent):
         return uniform_law(self.low, self.high, dtype)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Normal(Independent):
     """Weights of a normal distribution: what `normal` makes."""
 
@@ -170,7 +170,7 @@ def normal(mean: float = 0.0, std: float = 1.0) -> Normal:
     return Normal(mean, std)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class TruncatedNormal(Independent):
     """Weights of a normal distribution kept to a window: what `truncated_normal` makes."""
 
@@ -225,7 +225,7 @@ def truncated_normal(
     )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Constant(Initializer):
     """Weights that are all one value.
 

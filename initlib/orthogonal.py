@@ -63,7 +63,7 @@ def _subtract(q: Any, start: int, change: Any, xp: Any) -> Any:
     return q
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Orthogonal(Composed):
     """Weights that as a matrix of receptive field x inputs to outputs are orthogonal, times the gain.
 
@@ -99,7 +99,7 @@ class Orthogonal(Composed):
         return weight.store(haar(*weight.matrices, self.gain, dtype, engine))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class DeltaOrthogonal(Composed):
     """Kernels that are an orthogonal matrix of inputs to outputs at their centre, times the gain, and 0 elsewhere.
 

@@ -3,8 +3,7 @@
 import itertools
 import math
 import operator
-from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
@@ -36,10 +35,9 @@ class Loop(NamedTuple):
     memory: int
 
 
-@dataclass(frozen=True, eq=False)
-class Runs:
+class Runs(NamedTuple):
     """Rows of weights: item k of block b of row r has the position `bases[r] + b * step + pattern[k]` (modulo 2**64)
-    and lies at `offsets[r] + b * stride + scatter[k]`. A pattern or scatter of None is 0, 1, 2 …
+    and lies at `offsets[r] + b * stride + scatter[k]`. None is 0, 1, 2 … The kernel takes them in this order.
     """
 
     bases: NDArray[np.uint64]
@@ -51,15 +49,10 @@ class Runs:
     pattern: NDArray[np.uint32] | None
     scatter: NDArray[np.int64] | None
 
-    @cached_property
+    @property
     def blocks(self) -> int:
         """How many blocks there are in all rows."""
         return len(self.bases) * -(-self.row // self.block)
-
-    @cached_property
-    def arguments(self) -> tuple[Any, ...]:
-        """All of it, in the kernel's order."""
-        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 def normalize_index(index: Any, shape: tuple[int, ...]) -> tuple[Part, ...]:

@@ -12,7 +12,7 @@ from .stream import Law
 __all__ = ["scaled"]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class _Scaled(Initializer):
     initializer: Any
     factor: float

@@ -12,7 +12,7 @@ from .stream import Law
 __all__ = ["Siren", "siren"]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Siren(Independent):
     """Weights of a layer sin(w0 * (W x + b)): uniform within sqrt(6 / fan_in) / w0, or 1 / fan_in in the first layer.
 

@@ -14,7 +14,7 @@ __all__ = ["Sparse", "sparse"]
 _RANKS = uniform(-1.0, 1.0)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Sparse(Composed):
     """Normal weights of which, for each input, a share are 0: what `sparse` makes."""
 

@@ -13,7 +13,7 @@ from .stream import Law
 __all__ = ["Spectral", "spectral"]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False, eq=False)
 class Spectral(Independent):
     """Normal weights whose matrix, of n inputs x receptive field to m outputs, has spectral norm gain * sqrt(m / n).
 

@@ -7,8 +7,7 @@ or reorder float arithmetic, and may not touch integers.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -64,8 +63,7 @@ class NumPyOps:
         return COLUMNS[column].take(rows)
 
 
-@dataclass(frozen=True)
-class Law:
+class Law(NamedTuple):
     """What becomes of a word: its noise, clamped to [low, high], times the scale, plus the mean, in the dtype.
 
     `window` is None for uniform noise; for normal noise (lo, width), the part of the 32-bit CDF that is kept.

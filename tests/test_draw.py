@@ -261,8 +261,10 @@ endless = Runs(np.arange(2**24, dtype=np.uint64) << 20, np.zeros(2**24, np.int64
 
 try:
     print("drawing", flush=True)
-    by = draw._by_reference if draw.config.kernel is None else draw._by_kernel
-    draw._share(by(out, law, 0, endless), endless)
+    if draw.config.kernel is None:
+        draw._by_reference(out, law, 0, endless)(0, endless.blocks)
+    else:
+        draw._share(draw._by_kernel(out, law, 0, endless), endless)
 except KeyboardInterrupt:
     at_the_stop = out.copy()
     time.sleep(0.1)

@@ -167,8 +167,14 @@ def test_an_initializer_is_a_value(initializer):
         assert hash(twin) == hash(initializer)
         assert np.array_equal(twin((4, 6), seed=1), initializer((4, 6), seed=1))
     assert isinstance(initializer, Initializer)
-    with pytest.raises(AttributeError):
-        initializer.factor = 3.0
+    assert [initializer == other for other in EVERY].count(True) == 1
+    before = initializer.get_config()
+    for name in (*before, "another"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(initializer, name, 3.0)
+        with pytest.raises(AttributeError, match=name):
+            delattr(initializer, name)
+    assert initializer.get_config() == before
 
 
 def test_initializers_differ():
