@@ -1,7 +1,9 @@
 """The same draw by every peer that is installed. Each makes, for a scheme, a shape and a dtype, a task."""
 
+import importlib
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -17,6 +19,7 @@ JAX_JIT = "jax, jitted"
 JAX = "jax"
 NUMPY = "numpy Generator"
 FLOOR = "np.full, fresh memory"
+IN = {framework: f"initlib in {framework.removesuffix('.nn.init')}" for framework in (TORCH, KERAS, JAX_JIT, JAX)}
 
 Shape = tuple[int, ...]
 
@@ -47,12 +50,15 @@ def _reference(scheme: str, shape: Shape, dtype: str) -> Task:
     return task
 
 
-def _torch(scheme: str, shape: Shape, dtype: str) -> Task:
+# Each framework's own, and ours for it: modules of the same names.
+
+
+def _torch(scheme: str, shape: Shape, dtype: str, module: str = "torch.nn.init") -> Task:
     import torch
 
-    init, kind = torch.nn.init, getattr(torch, dtype)
+    init, kind = importlib.import_module(module), getattr(torch, dtype)
     fill = {
-        "he_normal": init.trunc_normal_,
+        "he_normal": getattr(init, "he_normal_", init.trunc_normal_),
         "glorot_uniform": init.kaiming_uniform_ if len(shape) > 1 else init.uniform_,
         "kaiming_normal": init.kaiming_normal_ if len(shape) > 1 else init.normal_,
         "trunc_normal .02": lambda t: init.trunc_normal_(t, std=0.02, a=-0.04, b=0.04),
@@ -61,10 +67,10 @@ def _torch(scheme: str, shape: Shape, dtype: str) -> Task:
     return lambda: fill(torch.empty(shape, dtype=kind))
 
 
-def _keras(scheme: str, shape: Shape, dtype: str) -> Task:
+def _keras(scheme: str, shape: Shape, dtype: str, module: str = "keras.initializers") -> Task:
     import keras
 
-    make = keras.initializers
+    make = importlib.import_module(module)
     seeds = keras.random.SeedGenerator(0)  # an int would draw the same weights each time
     initializer = {
         "he_normal": lambda: make.HeNormal(seeds),
@@ -76,10 +82,10 @@ def _keras(scheme: str, shape: Shape, dtype: str) -> Task:
     return lambda: initializer(shape, dtype)
 
 
-def _jax_task(scheme: str, shape: Shape, dtype: str, jit: bool) -> Task:
+def _jax(scheme: str, shape: Shape, dtype: str, module: str = "jax.nn.initializers", jit: bool = False) -> Task:
     import jax
 
-    make = jax.nn.initializers
+    make = importlib.import_module(module)
     initializer = {
         "he_normal": lambda: make.he_normal() if len(shape) > 1 else make.truncated_normal(),
         "glorot_uniform": lambda: make.glorot_uniform() if len(shape) > 1 else make.uniform(),
@@ -94,14 +100,6 @@ def _jax_task(scheme: str, shape: Shape, dtype: str, jit: bool) -> Task:
 
     run = jax.jit(draw) if jit else draw
     return lambda: run(key).block_until_ready()
-
-
-def _jax_jit(scheme: str, shape: Shape, dtype: str) -> Task:
-    return _jax_task(scheme, shape, dtype, True)
-
-
-def _jax(scheme: str, shape: Shape, dtype: str) -> Task:
-    return _jax_task(scheme, shape, dtype, False)
 
 
 def _numpy(scheme: str, shape: Shape, dtype: str) -> Task | None:
@@ -123,13 +121,17 @@ MAKERS: dict[str, tuple[str, Callable[[str, Shape, str], Task | None]]] = {
     REFERENCE: ("initlib", _reference),
     TORCH: ("torch", _torch),
     KERAS: ("tensorflow", _keras),
-    JAX_JIT: ("jax", _jax_jit),
+    JAX_JIT: ("jax", partial(_jax, jit=True)),
     JAX: ("jax", _jax),
     NUMPY: ("numpy", _numpy),
     FLOOR: ("numpy", _floor),
+    IN[TORCH]: ("torch", partial(_torch, module="initlib.adapters.torch")),
+    IN[KERAS]: ("tensorflow", partial(_keras, module="initlib.adapters.keras")),
+    IN[JAX_JIT]: ("jax", partial(_jax, module="initlib.adapters.jax", jit=True)),
+    IN[JAX]: ("jax", partial(_jax, module="initlib.adapters.jax")),
 }
 INSTALLED = [name for name, (module, _) in MAKERS.items() if importlib.util.find_spec(module)]
-COMPARED = [name for name in INSTALLED if name != REFERENCE]
+COMPARED = [name for name in INSTALLED if name not in (REFERENCE, *IN.values())]
 
 
 def tasks(scheme: str, shape: Shape, dtype: str = "float32", names: list[str] | None = None) -> dict[str, Task]:

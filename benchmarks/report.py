@@ -56,6 +56,15 @@ def page(data: dict[str, Any]) -> str:
     if "draws" in results:
         say("## One weight, all threads\n\n![ratios](pictures/draws.svg)\n")
         say(against_ours(results["draws"]))
+    if "adapters" in results:
+        say("## Inside each framework\n\nIts own initializer, and ours for it; both make the framework's own arrays.\n")
+        rows = [
+            [case, own, duration(of[own]), duration(of[ours]), f"{of[own] / of[ours]:.2g} x"]
+            for case, of in results["adapters"].items()
+            for own, ours in peers.IN.items()
+            if own in of
+        ]
+        say(table(["weight", "framework", "its own", "ours", "faster"], rows))
     if results.get("one_thread"):
         say("## One weight, one thread\n")
         say(against_ours(results["one_thread"]))

@@ -7,6 +7,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ Results = dict[str, dict[str, float]]
 
 LARGE, MEDIUM, TINY = (4096, 8192), (784, 128), (16, 16)
 CONV = (512, 512, 3, 3)
+MEMORY_ALONE = "no draw: all threads fill the memory"
 CAP, FULL_CAP = 26, 30  # of growth, as powers of two
 
 
@@ -37,6 +39,17 @@ def draws(full: bool) -> Results:
     return {name_of(*case): interleaved(peers.tasks(*case)) for case in cases}
 
 
+def adapters(full: bool) -> Results:
+    """Each framework's own initializer, and ours inside that framework."""
+    pairs = [(own, ours) for own, ours in peers.IN.items() if own in peers.INSTALLED]
+    cases = [(scheme, shape) for scheme in ("he_normal", "glorot_uniform") for shape in (LARGE, MEDIUM, TINY)]
+    results: Results = {name_of(*case): {} for case in cases}
+    for case in cases:
+        for pair in pairs:
+            results[name_of(*case)] |= interleaved(peers.tasks(*case, names=list(pair)))
+    return results
+
+
 def reference(full: bool) -> Results:
     """Without the kernel, as on a machine that has no compiler."""
     shape = (1024, 1024)
@@ -49,6 +62,16 @@ def storage(full: bool) -> Results:
     out = np.zeros(LARGE[::-1], np.float32).T
     warm = np.zeros(LARGE, np.float32)
     rows, columns = LARGE
+
+    def memory_alone() -> None:
+        fresh = np.empty(LARGE, np.float32)
+        parts = np.array_split(fresh, initlib.get_num_threads())
+        threads = [threading.Thread(target=part.fill, args=(1,)) for part in parts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
     return {
         "4096x8192": interleaved(
             {
@@ -57,6 +80,7 @@ def storage(full: bool) -> Results:
                 "(4 O)I": lambda: draw((4 * columns, rows // 4), seed=0, axes="(4 O)I"),
                 "column-major out": lambda: draw(LARGE, seed=0, out=out),
                 "warm out": lambda: draw(LARGE, seed=0, out=warm),
+                MEMORY_ALONE: memory_alone,
                 "1/8 of the rows": lambda: draw(LARGE, seed=0, index=slice(rows // 8)),
                 "1/8 of the columns": lambda: draw(LARGE, seed=0, index=(slice(None), slice(columns // 8))),
             },
@@ -183,4 +207,4 @@ def processor_seconds() -> tuple[float, float]:
     return own, (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK")
 
 
-SECTIONS = (draws, reference, storage, models, growth, one_thread, imports, memory)
+SECTIONS = (draws, adapters, reference, storage, models, growth, one_thread, imports, memory)

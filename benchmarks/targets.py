@@ -37,6 +37,13 @@ TARGETS = [
     *_faster(name_of("he_normal", TINY), torch=3),
     Target("storage", WHOLE, "1/8 of the rows", "plain", most=1 / 7),
     Target("storage", WHOLE, "1/8 of the columns", "plain", most=1 / 7),
+    *(
+        Target("adapters", name_of(scheme, shape), peers.IN[own], own, least=least)
+        for own, least in ((peers.JAX, 8), (peers.JAX_JIT, 1))
+        for scheme in ("he_normal", "glorot_uniform")
+        for shape in (LARGE, MEDIUM, TINY)
+    ),
+    Target("adapters", name_of("he_normal", TINY), peers.IN[peers.TORCH], peers.TORCH, least=1),
     Target("reference", name_of("he_normal", (1024, 1024)), peers.REFERENCE, peers.TORCH, least=1),
 ]
 IMPORT_SECONDS = 0.020  # beyond NumPy

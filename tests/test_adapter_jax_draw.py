@@ -4,6 +4,7 @@ import pytest
 import initlib
 
 jax = pytest.importorskip("jax")
+import initlib.adapters.jax  # noqa: E402
 from initlib.adapters._jax import draw  # noqa: E402
 
 RECORDS = [
@@ -40,3 +41,11 @@ def test_kernel_and_traced_draws_are_the_cores_bits(initializer, shape, axes, dt
             assert weight.dtype == expected.dtype
             assert weight.shape == shape
             assert np.asarray(weight).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (512, 512)])
+def test_a_draw_is_a_jax_array_without_jit_too(shape):
+    with jax.disable_jit():
+        weight = initlib.adapters.jax.he_normal()(jax.random.key(3), shape)
+    assert isinstance(weight, jax.Array)
+    assert np.array_equal(weight, initlib.he_normal(shape, seed=3))
