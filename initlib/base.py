@@ -166,7 +166,8 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
         raise ValueError(f"out has dtype {out.dtype}, the draw has {dtype}")
     if not out.flags.writeable:
         raise ValueError("out is read-only")
-    draw.item_strides(out)
+    if not draw.in_order(out):
+        draw.item_strides(out)  # raises
 
 
 def real(value: Any, argument: str) -> float:

@@ -12,7 +12,7 @@ from . import config, stream
 from .runs import Part, Runs, runs
 from .stream import Law
 
-__all__ = ["bits", "block", "fill", "item_strides"]
+__all__ = ["bits", "block", "fill", "in_order", "item_strides"]
 
 DTYPES = ("uint32", "float32", "float64", "float16", "bfloat16")  # in the kernel's order
 WORDS = Law(None, 0, 0, 0.0, 0.0, "uint32")  # the bare words
@@ -37,7 +37,7 @@ def fill(
     """Fill `out`, of the law's dtype and the box's shape, with that box of the weight (None: all of it)."""
     if out.size == 0:
         return
-    if out.flags.c_contiguous and out.flags.aligned:
+    if in_order(out):
         memory, flat = None, out.reshape(-1)
     else:
         memory, span = item_strides(out)
@@ -48,6 +48,11 @@ def fill(
             _by_reference(flat, law, key, part)(0, part.blocks)
         else:
             _share(_by_kernel(flat, law, key, part), part)
+
+
+def in_order(out: NDArray[Any]) -> bool:
+    """Whether the items of an array follow each other in memory."""
+    return out.flags.c_contiguous and out.flags.aligned
 
 
 def item_strides(out: NDArray[Any]) -> tuple[tuple[int, ...], int]:

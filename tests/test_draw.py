@@ -1,5 +1,6 @@
 """Boxes, memory and threads: every way to draw gives the weights of the whole."""
 
+import math
 import os
 import signal
 import subprocess
@@ -8,10 +9,21 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from initlib import config, draw, get_num_threads, glorot_uniform, he_normal, normal, ones, set_num_threads, uniform
+from initlib import (
+    config,
+    draw,
+    get_num_threads,
+    glorot_uniform,
+    he_normal,
+    normal,
+    ones,
+    runs,
+    set_num_threads,
+    uniform,
+)
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
@@ -95,6 +107,25 @@ def test_threads_do_not_change_the_weights(axes):
         assert np.array_equal(bits(drawn[0]), bits(other))
     corner = he_normal((2048, 1111), seed=9, axes=axes, index=(slice(-3, None), slice(-5, None)))
     assert np.array_equal(drawn[0][-3:, -5:], corner)
+
+
+@pytest.mark.skipif(config.kernel is None, reason="the reference draws on one thread")
+@given(weights(), st.integers(0, 2**64 - 1), st.integers(1, 16))
+def test_no_number_of_threads_changes_any_weight(weight, seed, threads):
+    """In blocks of a few weights, so that a small weight takes the ways of a large one."""
+    shape, axes, index = weight
+    assume(math.prod(shape) < 2**14)
+    expected = normal()(shape, axes=axes, seed=seed, index=index)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draw, "LEAST", 8)
+        patch.setattr(draw, "MOST", 64)
+        for name in ("ROW", "PATTERN", "PLAIN"):
+            patch.setattr(runs, name, 16)
+        patch.setattr(config, "_threads", threads)
+        runs.runs.cache_clear()
+        drawn = normal()(shape, axes=axes, seed=seed, index=index)
+    runs.runs.cache_clear()
+    assert np.array_equal(drawn.view(np.uint32), expected.view(np.uint32))
 
 
 def test_a_storage_is_a_transpose():
