@@ -79,6 +79,11 @@ def kernel_gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> list[f
     return [float(np.sqrt((gradient**2).mean())) for gradient in loss_and_gradients(model, x, y)[1][::2]]
 
 
+def _every(count: int) -> int:
+    """The step that takes at most 500 of so many digits, of every class."""
+    return -(-count // 500)
+
+
 def train(
     scheme: str, seed: int, data: tuple[Digits, Digits], epochs: int, advance: Callable[[int], None]
 ) -> tuple[dict[str, list[float]], list[list[float]]]:
@@ -87,7 +92,8 @@ def train(
     keras.utils.set_random_seed(seed)  # of the shuffling
     model = build(scheme, seed)
     model.compile("adam", LOSS, metrics=["accuracy"])
-    sample = x[:: len(x) // 500], y[:: len(x) // 500]
+    every = _every(len(x))
+    sample = x[::every], y[::every]
     gradients = [kernel_gradients(model, *sample)]
 
     def tick(epoch: int, logs: object) -> None:
@@ -108,7 +114,7 @@ def run(lab: Lab) -> None:
         f"Conv32(3x3)-Conv64(3x3)-MaxPool2-Dense128-Dense128-Dense10, relu and softmax, on {len(data[0][1])} real "
         f"28x28 digits, {len(data[1][1])} more to test; Adam, batches of {BATCH}, {epochs} epochs; "
         f"seeds {', '.join(map(str, seeds))} for the two schemes that learn, 0 for the others. "
-        "Gradients are of the mean loss over 500 training digits."
+        f"Gradients are of the mean loss over {len(data[0][1][:: _every(len(data[0][1]))])} training digits."
     )
     histories: dict[str, dict[str, list[float]]] = {}
     gradients: dict[str, list[list[float]]] = {}

@@ -77,22 +77,22 @@ def run(lab: Lab) -> None:
     """Train under every scheme and seed, and compare with the report."""
     x, y = make_moons(400, noise=0.2, random_state=0)
     test_x, test_y = make_moons(100, noise=0.2, random_state=1)
-    seeds = SEEDS[:1] if lab.quick else SEEDS
+    epochs, seeds = (EPOCHS * 2 // 3, SEEDS[:1]) if lab.quick else (EPOCHS, SEEDS)
     lab.say(
         f"A network {'-'.join(map(str, SIZES))} (relu, relu, sigmoid; biases 0) on 400 points, 100 more to test; "
-        f"{EPOCHS} full-batch epochs, learning rate {RATE}; the mean over seeds {', '.join(map(str, seeds))} "
+        f"{epochs} full-batch epochs, learning rate {RATE}; the mean over seeds {', '.join(map(str, seeds))} "
         "(0 for zeros). Soft accuracy is the mean of y p + (1 - y)(1 - p), hard accuracy that of p > 1/2."
     )
     networks: dict[str, Network] = {}
     curves: dict[str, list[float]] = {}
     found: dict[str, np.ndarray] = {}  # per seed: soft and hard accuracy on both sets, first and last cost
-    with lab.progress((1 + 2 * len(seeds)) * EPOCHS // EVERY) as advance:
+    with lab.progress((1 + 2 * len(seeds)) * epochs // EVERY) as advance:
         for name, initializer in SCHEMES.items():
             rows = []
             for seed in seeds[:1] if name == "zeros" else seeds:
                 network = Network(initializer, seed)
                 costs = []
-                for epoch in range(EPOCHS):
+                for epoch in range(epochs):
                     costs.append(network.step(x, y[:, None]))
                     if epoch % EVERY == 0:
                         advance(1)
@@ -124,10 +124,11 @@ def _claims(lab: Lab, found: dict[str, np.ndarray], costs: list[float]) -> None:
         np.abs(np.array(costs) + np.log(0.5 + EPSILON)).max() < 1e-8,
     )
     lab.claim("zeros: 50%, soft and hard", f"{zeros_[0, 0]:.4f}% soft", np.allclose(zeros_[:, :4], 50, atol=1e-6))
+    soft = 90 if lab.quick else 92
     lab.claim(
-        "He: at least 92% soft and 94% hard accuracy on the training points, every seed",
+        f"He: at least {soft}% soft and 94% hard accuracy on the training points, every seed",
         f"soft {he[:, 0].min():.1f} to {he[:, 0].max():.1f}, hard {he[:, 1].min():.1f} to {he[:, 1].max():.1f}",
-        he[:, 0].min() >= 92 and he[:, 1].min() >= 94,
+        he[:, 0].min() >= soft and he[:, 1].min() >= 94,
     )
     lab.claim(
         "large: costs more than He, over 3 times as much at the start and over 1.5 times at the end",
