@@ -53,6 +53,7 @@ def page(data: dict[str, Any]) -> str:
             for draw, against, target, measured, ok in data["targets"]
         ]
         say(table(["draw", "against", "target", "measured", "holds"], rows))
+        say("What limits the rows that do not hold, and what was tried: [LIMITS.md](LIMITS.md).\n")
     if "draws" in results:
         say("## One weight, all threads\n\n![ratios](pictures/draws.svg)\n")
         say(against_ours(results["draws"]))
