@@ -14,6 +14,8 @@ INITIALIZERS = {
     "4 sigma": truncated_normal(low=-4.0, high=4.0),
     "one side": truncated_normal(low=0.0, high=5.0),
     "narrow": truncated_normal(low=1.0, high=1.01),
+    "upper tail": truncated_normal(low=3.3, high=100.0),
+    "lower tail": truncated_normal(low=-100.0, high=-3.3),
 }
 
 pytestmark = pytest.mark.skipif(config.kernel is None, reason="the kernel was not compiled")
