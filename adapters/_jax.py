@@ -20,7 +20,6 @@ from ._jax_traced import traced
 __all__ = ["draw"]
 
 ALIGNMENT = 64  # bytes: memory of NumPy's that is aligned so becomes JAX's without a copy
-COPIED = 2**19  # bytes: below, a copy costs less than handing memory over
 
 
 def draw(
@@ -65,17 +64,10 @@ def by_kernel(
     high, low = np.asarray(words).tolist()
     seed = Key(high << 32 | low)
     size = math.prod(shape) * numpy_dtype(dtype).itemsize
-    if size <= COPIED and device is None:
-        return _copied(initializer(shape, dtype, axes=axes, seed=seed))
     block = np.empty(size + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
     out = block[start : start + size].view(numpy_dtype(dtype)).reshape(shape)
     return jax.device_put(initializer(shape, dtype, axes=axes, seed=seed, out=out), device)
-
-
-@jax.jit  # takes NumPy's memory at a third of the cost of jnp.asarray
-def _copied(weight: Any) -> Any:
-    return jnp.asarray(weight)
 
 
 @lru_cache(maxsize=256)

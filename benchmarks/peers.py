@@ -18,7 +18,7 @@ KERAS = "keras on TensorFlow"
 JAX_JIT = "jax, jitted"
 JAX = "jax"
 NUMPY = "numpy Generator"
-FLOOR = "np.full, fresh memory"
+FLOOR = "np.full"
 IN = {framework: f"initlib in {framework.removesuffix('.nn.init')}" for framework in (TORCH, KERAS, JAX_JIT, JAX)}
 
 Shape = tuple[int, ...]

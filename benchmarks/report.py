@@ -41,9 +41,11 @@ def page(data: dict[str, Any]) -> str:
     say = parts.append
     say("# What a draw costs\n")
     say(
-        "Made by `python -m benchmarks`: every contender draws in turn, in one process, round after round.\n"
+        "Made by `python -m benchmarks`: every contender draws in turn, in one process, round after round, each time\n"
+        "after a call that is not timed; from 2**28 weights on, and for the peaks of memory, in a process of its own.\n"
         "Figures are medians of wall time, each draw into memory of its own; in parentheses how many times as long as\n"
-        "initlib it takes. Compare figures of one table: machines, and moods of one machine, differ.\n"
+        "initlib it takes. Compare figures of one table: tables may be of different runs, and machines, and moods of\n"
+        "one machine, differ.\n"
     )
     say(table(["", ""], [[key, str(value)] for key, value in data["machine"].items()]))
     if "targets" in data:

@@ -271,7 +271,7 @@ AVX512 INLINE void normal_512(const Law *law, const uint32_t *word, float *noise
     EACH v[i] = _mm512_ternarylogic_epi32(_mm512_srli_epi32(bits[i], 5), INT(0x7FFF), INT(1 << 30), AND_OR);
     EACH bits[i] = _mm512_ternarylogic_epi32(bits[i], INT(0xFFFFF), _mm512_castps_si512(FLOAT(8)), AND_OR);
     EACH u[i] = _mm512_sub_ps(_mm512_castsi512_ps(bits[i]), FLOAT(8));
-    EACH q[i] = _mm512_srai_epi32(_mm512_madd_epi16(c23[i], v[i]), 15); /* from 0 to 2**15: no upper half */
+    EACH q[i] = _mm512_srai_epi32(_mm512_madd_epi16(c23[i], v[i]), 15); /* 0 <= q < 2**15: no upper half */
     EACH q[i] = _mm512_add_epi32(c1[i], _mm512_srai_epi32(_mm512_madd_epi16(q[i], v[i]), 15));
     EACH n[i] = _mm512_fmadd_round_ps(_mm512_cvtepi32_ps(q[i]), u[i], c0[i], DOWN);
     EACH {
@@ -491,9 +491,10 @@ static void reach(const Runs *runs, int64_t block, int64_t count, double *least,
     *least = !runs->scatter && start < *least ? start : *least;
 }
 
-/* Whether every item that the runs write lies inside `items`. */
-static int inside(const Runs *runs, int64_t items)
+/* Whether every item that the blocks from first to before last write lies inside `items`. */
+static int inside(const Runs *runs, int64_t first, int64_t last, int64_t items)
 {
+    const int64_t per_row = (runs->row + runs->block - 1) / runs->block;
     const int64_t full = runs->row / runs->block, rest = runs->row % runs->block;
     double least = (double)INT64_MAX, most = (double)INT64_MIN;
     if (full) {
@@ -502,7 +503,7 @@ static int inside(const Runs *runs, int64_t items)
     }
     if (rest)
         reach(runs, full, rest, &least, &most);
-    for (int64_t row = 0; row < runs->rows; row++)
+    for (int64_t row = first / per_row; row * per_row < last; row++)
         if ((double)runs->offsets[row] + least < 0 || (double)runs->offsets[row] + most >= (double)items)
             return 0;
     return 1;
@@ -537,7 +538,7 @@ static PyObject *py_fill(PyObject *module, PyObject *args)
         view[BASES].len != view[OFFSETS].len || row < 1 || block < 1 ||
         (runs.pattern && view[PATTERN].len / 4 < block) || (runs.scatter && view[SCATTER].len / 8 < block) ||
         first < 0 || first > last || last > runs.rows * ((row + block - 1) / block) ||
-        !inside(&runs, view[OUT].len / view[OUT].itemsize)) {
+        !inside(&runs, first, last, view[OUT].len / view[OUT].itemsize)) {
         PyErr_SetString(PyExc_ValueError, "the runs do not fit the memory");
         goto done;
     }

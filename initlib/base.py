@@ -118,9 +118,11 @@ class Initializer(ABC):
     __rmul__ = __mul__
 
     # What `dataclass(frozen=True)` would write and compile for every scheme anew, which took a third of our import.
+    # A scheme is a `dataclass(repr=False, eq=False)`.
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in vars(self) or name not in (field.name for field in fields(self)):  # type: ignore[arg-type]
+        declared = getattr(self, "__dataclass_fields__", None)
+        if declared is not None and (name in vars(self) or name not in declared):
             raise FrozenInstanceError(f"{self!r} is immutable: {name} cannot be set")
         object.__setattr__(self, name, value)
 
@@ -128,7 +130,7 @@ class Initializer(ABC):
         raise FrozenInstanceError(f"{self!r} is immutable: {name} cannot be deleted")
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and vars(other) == vars(self)
+        return vars(other) == vars(self) if type(other) is type(self) else NotImplemented
 
     def __hash__(self) -> int:
         return hash((type(self), *vars(self).values()))

@@ -17,7 +17,7 @@ __all__ = ["bits", "block", "fill", "in_order", "item_strides"]
 DTYPES = ("uint32", "float32", "float64", "float16", "bfloat16")  # in the kernel's order
 WORDS = Law(None, 0, 0, 0.0, 0.0, "uint32")  # the bare words
 LEAST = 2**18  # weights that a thread takes at once: what another thread is worth its start for
-MOST = 2**22  # and between two looks at Ctrl-C: some huge pages, so that threads seldom meet in one and both clear it
+MOST = 2**21  # and between two looks at Ctrl-C: a few huge pages, so that threads seldom meet in one and both clear it
 
 Work = Callable[[int, int], None]  # draws the blocks from the first to before the last
 
@@ -143,7 +143,7 @@ def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) ->
                     span = next(spans, None)
                     if span is None or errors:
                         break
-                    work(*span)
+                    work(*span)  # noqa: F821 - it is deleted when nothing is left to do
         except BaseException as error:
             errors.append(error)
 
@@ -155,12 +155,16 @@ def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) ->
     helpers = [_thread.allocate_lock() for _ in range(threads - 1)]
     try:
         for busy in helpers:
-            _thread.start_new_thread(run, (busy,))
+            try:
+                _thread.start_new_thread(run, (busy,))
+            except RuntimeError:  # there can be no more threads: those that there are do it
+                break
         run(_thread.allocate_lock())
         wait()
     except BaseException as error:  # Ctrl-C outside the work
         errors.append(error)
         wait()
+    del work  # a thread that still has to end must not hold the caller's memory
     if errors:
         raise errors[0]
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -168,6 +169,7 @@ def test_an_initializer_is_a_value(initializer):
         assert np.array_equal(twin((4, 6), seed=1), initializer((4, 6), seed=1))
     assert isinstance(initializer, Initializer)
     assert [initializer == other for other in EVERY].count(True) == 1
+    assert initializer == mock.ANY
     before = initializer.get_config()
     for name in (*before, "another"):
         with pytest.raises(AttributeError, match=name):
