@@ -10,8 +10,8 @@ FLAGS = ["/O2", "/fp:precise"] if sys.platform == "win32" else ["-std=c99", "-O3
 setup(
     ext_modules=[
         Extension(
-            "initlib._kernel",
-            ["initlib/_kernel.c"],
+            "initlib.draws._kernel",
+            ["initlib/draws/_kernel.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             extra_compile_args=FLAGS,
             py_limited_api=True,

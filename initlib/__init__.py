@@ -1,13 +1,18 @@
 """One library draws the initial weights of a network, for every framework."""
 
 from .axes import Fans, fans
-from .base import Initializer
 from .config import get_num_threads, set_num_threads, show_config
-from .gain import gain
-from .hadamard import zero_hadamard
-from .icnr import icnr
-from .identity import dirac, identity
-from .initializers import (
+from .key import Key
+from .schemes.hadamard import zero_hadamard
+from .schemes.initializer import Initializer
+from .schemes.orthogonality import delta_orthogonal, orthogonal
+from .schemes.passthrough import dirac, identity
+from .schemes.scaling import scaled
+from .schemes.sines import siren
+from .schemes.sparsity import sparse
+from .schemes.spectra import spectral
+from .schemes.upscaling import icnr
+from .schemes.variance import (
     constant,
     glorot_normal,
     glorot_uniform,
@@ -26,12 +31,7 @@ from .initializers import (
     xavier_uniform,
     zeros,
 )
-from .key import Key
-from .orthogonal import delta_orthogonal, orthogonal
-from .scaled import scaled
-from .siren import siren
-from .sparse import sparse
-from .spectral import spectral
+from .theory.gains import gain
 
 __version__ = "0.1.0"
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 import initlib
 
-from .base import Initializer
 from .key import as_key
+from .schemes.initializer import Initializer
 
 BINS = 16
 BAR = 40  # characters
@@ -167,7 +167,7 @@ def _config(options: argparse.Namespace) -> None:
 
 def _demo(options: argparse.Namespace) -> None:
     try:
-        from . import demo
+        from .commands import demo
     except ModuleNotFoundError as error:
         raise ImportError(f'the demo needs {error.name}: pip install "initlib[demo]"') from None
     demo.run(options.out, seed=options.seed)

@@ -12,7 +12,7 @@ __all__ = ["get_num_threads", "set_num_threads", "show_config"]
 
 _compiled: ModuleType | None
 try:
-    from . import _kernel as _compiled
+    from .draws import _kernel as _compiled
 except ImportError:  # no compiler where it was installed
     _compiled = None
 

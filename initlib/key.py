@@ -8,8 +8,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from . import draw
 from .axes import Shape, canonical_shape
+from .draws import kernel
 
 __all__ = ["Key"]
 
@@ -66,7 +66,7 @@ class Key:
 
         A name counts as the first eight bytes, big-endian, of the SHA-256 of its UTF-8.
         """
-        return Key(draw.block(self.seed, fold_number(data)))
+        return Key(kernel.block(self.seed, fold_number(data)))
 
     def bits(self, shape: Shape) -> NDArray[np.uint32]:
         """The stream's words, one 32-bit word a position, in row-major order.
@@ -77,7 +77,7 @@ class Key:
         For seeds below 2**32 these are `jax.random.bits(jax.random.key(seed), shape, "uint32")`
         (Threefry-2x32, 20 rounds: Salmon et al. 2011, Random123).
         """
-        return draw.bits(canonical_shape(shape), self.seed)
+        return kernel.bits(canonical_shape(shape), self.seed)
 
 
 def as_key(seed: Any, name: str | None = None) -> Key:

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from initlib import config, stream
+from initlib import config
 from initlib.axes import numbering
+from initlib.draws import stream
+from initlib.draws.stream import int32
 from initlib.dtypes import numpy_dtype
-from initlib.stream import int32
 
 
 def terms(shape, axes, index):

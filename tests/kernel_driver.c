@@ -2,7 +2,7 @@
  * weights at the positions 0, stride, 2 stride ... of a stream to the standard output. For processors that run in an
  * emulator, where Python does not. */
 
-#include "../initlib/_kernel.c"
+#include "../initlib/draws/_kernel.c"
 
 #include <stdio.h>
 #include <stdlib.h>

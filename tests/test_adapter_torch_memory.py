@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 import initlib.adapters.torch as init  # noqa: E402
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from initlib.adapters import _torch_memory as memory  # noqa: E402
+from initlib.adapters.torch import memory  # noqa: E402
 from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 from torch.nn.utils import parametrizations, parametrize  # noqa: E402
 

@@ -15,7 +15,7 @@ from initlib import (
     sparse,
     zero_hadamard,
 )
-from initlib.composed import NumPyEngine
+from initlib.schemes.composed import NumPyEngine
 
 RECORDS = [
     (orthogonal(1.5), (20, 12), None),

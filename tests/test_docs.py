@@ -16,8 +16,8 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = sorted(
     module.name
     for package in (initlib, initlib.adapters)
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + ".")
-    if module.name not in ("initlib.__main__", "initlib.adapters")
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".", onerror=lambda name: None)
+    if not module.name.endswith(("__main__", "_kernel"))
 )
 
 

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from initlib import (
     config,
-    draw,
     get_num_threads,
     glorot_uniform,
     he_normal,
     normal,
     ones,
-    runs,
     set_num_threads,
     uniform,
 )
+from initlib.draws import kernel as draw
+from initlib.draws import runs
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
@@ -306,20 +306,21 @@ def test_ctrl_c_ends_a_large_draw(kernel):
 import os
 import time
 import numpy as np
-from initlib import draw, he_normal
-from initlib.runs import Runs
+from initlib import config, he_normal
+from initlib.draws import kernel as draw
+from initlib.draws.runs import Runs
 
 out = np.zeros(2**20, np.float32)
 law = he_normal.law((2**40,), None, "float32")
 endless = Runs(np.arange(2**16, dtype=np.uint64) << 20, np.zeros(2**16, np.int64), 2**20, 2**20, 0, 0, None, None)
-work = (draw._by_reference if draw.config.kernel is None else draw._by_kernel)(out, law, 0, endless)
+work = (draw._by_reference if config.kernel is None else draw._by_kernel)(out, law, 0, endless)
 
 def told(first, last):
     os.write(1, b"drawing\\n")  # whole, whoever else writes
     work(first, last)
 
 try:
-    if draw.config.kernel is None:
+    if config.kernel is None:
         told(0, endless.blocks)
     else:
         draw._share(told, endless)

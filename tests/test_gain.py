@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from initlib import gain, variance_scaling
-from initlib.gain import ACTIVATIONS
+from initlib.theory.gains import ACTIVATIONS
 
 # 1 / sqrt(E f(z)**2) and 1 / sqrt(E f'(z)**2), by mpmath with 30 digits.
 TABLE = [

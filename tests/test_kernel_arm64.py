@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from initlib import config, draw, he_normal, normal, uniform
+from initlib import config, he_normal, normal, uniform
+from initlib.draws import kernel as draw
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 

@@ -198,8 +198,8 @@ def test_a_write_that_fails_leaves_what_was_there(capsys, tmp_path, monkeypatch)
 def test_a_missing_package_is_named(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "rich.console", None)
-    monkeypatch.delitem(sys.modules, "initlib.demo", raising=False)
-    monkeypatch.delattr(initlib, "demo", raising=False)
+    monkeypatch.delitem(sys.modules, "initlib.commands.demo", raising=False)
+    monkeypatch.delattr("initlib.commands.demo", raising=False)
     code, _, err = run(capsys, "demo")
     assert code == 2
     assert len(err) == 1

@@ -55,10 +55,10 @@ def test_without_a_compiler_the_reference_draws(without_compiler):
 
 
 def test_the_package_is_whole(without_compiler):
-    for name in ("initlib/py.typed", "initlib/_kernel.pyi", "initlib/adapters/__init__.py", "initlib/__main__.py"):
-        assert (without_compiler / name).is_file()
-    there = {path.name for path in (without_compiler / "initlib" / "adapters").glob("*.py")}
-    assert there == {path.name for path in (ROOT / "adapters").glob("*.py")}
+    for name in ("py.typed", "draws/_kernel.pyi", "adapters/__init__.py", "__main__.py"):
+        assert (without_compiler / "initlib" / name).is_file()
+    there = {path.name for path in (without_compiler / "initlib" / "adapters").rglob("*.py")}
+    assert there == {path.name for path in (ROOT / "adapters").rglob("*.py")}
     assert not (ROOT / "initlib" / "adapters").exists()  # it would hide the package
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from initlib import Key, normal, sparse
 from initlib.axes import canonical
-from initlib.composed import NumPyEngine
+from initlib.schemes.composed import NumPyEngine
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])

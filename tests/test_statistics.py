@@ -19,9 +19,9 @@ from initlib import (
     uniform,
     variance_scaling,
 )
-from initlib.initializers import TRUNCATED_STD
-from initlib.law import truncated_moments
-from initlib.stream import COLUMNS
+from initlib.draws.distributions import truncated_moments
+from initlib.draws.stream import COLUMNS
+from initlib.schemes.variance import TRUNCATED_STD
 
 special = pytest.importorskip("scipy.special")
 

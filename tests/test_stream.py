@@ -15,13 +15,13 @@ from initlib import (
     glorot_uniform,
     he_normal,
     normal,
-    stream,
     truncated_normal,
     uniform,
     variance_scaling,
 )
-from initlib._normal_table import ROWS
-from initlib.law import window
+from initlib.draws import stream
+from initlib.draws.distributions import window
+from initlib.draws.normal_table import ROWS
 
 OPS = stream.NumPyOps()
 DTYPES = ["float32", "float64", "float16", "bfloat16"]

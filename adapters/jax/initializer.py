@@ -1,0 +1,93 @@
+"""An initializer of the core as JAX calls one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import initlib
+from initlib import Key
+from initlib.axes import canonical_shape, parse
+from initlib.dtypes import NAMES
+from initlib.key import as_key
+
+from .axes import Delta, Kernel, Matrix
+from .draw import draw
+from .key import words_of
+
+__all__ = ["JaxInitializer", "made"]
+
+
+@dataclass(frozen=True)
+class JaxInitializer:
+    """A core initializer as JAX calls one, with a key: what the functions of this module make.
+
+    >>> import jax
+    >>> from initlib.adapters.jax import he_normal
+    >>> init = he_normal(axes="OI", name="conv1")
+    >>> jax.jit(init, static_argnums=(1, 2))(jax.random.key(0), (128, 784), "bfloat16").dtype
+    dtype(bfloat16)
+
+    `axes` says what the axes mean; `dtype` is the dtype where a call gives none. With a `seed` (an int or a
+    `Key`) the key of a call is not looked at; with a `name` the stream is the one of that name inside the key: so each
+    parameter of a model has weights of its own, the same as in every other framework. Equal ones are equal and hash
+    alike, so that a model that holds one is compiled once.
+    """
+
+    core: initlib.Initializer
+    axes: str | Kernel | Matrix | Delta | None = None
+    dtype: Any = None
+    seed: Key | None = None
+    name: str | None = None
+    factor: Any = None  # what multiplies the weights where no number known beforehand does
+
+    def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> jax.Array:
+        """Draw the weight of that shape under a key, on the devices of `out_sharding` where that is given."""
+        sizes = canonical_shape(shape)
+        wanted = _dtype_name(self.dtype if dtype is None else dtype, self.core.factory)
+        axes = self.axes if self.axes is None or isinstance(self.axes, str) else self.axes.of(sizes)
+        if self.seed is None:
+            words = words_of(key, self.name, self.core.factory)
+        else:
+            words = np.array(as_key(self.seed, self.name).words, np.uint32)
+        drawn = wanted if wanted in NAMES or wanted.startswith("complex") else "float32"
+        weight = draw(self.core, words, sizes, drawn, axes, out_sharding)
+        if self.factor is not None:
+            weight = weight * jnp.asarray(self.factor, drawn)
+        result: jax.Array = weight if drawn == wanted else weight.astype(wanted)
+        return result
+
+
+def _dtype_name(dtype: Any, caller: str) -> str:
+    """The name of the dtype that JAX makes of the one asked for, with its own warning where that is another."""
+    if dtype is None:
+        return str(jax.dtypes.canonicalize_dtype(float).name)
+    name = str(jnp.dtype(dtype).name)
+    if name not in ("float32", "bfloat16", "float16"):
+        name = str(jnp.zeros((), dtype).dtype.name)
+        if not jnp.issubdtype(name, jnp.inexact):
+            raise ValueError(f"dtype argument to `{caller}` must be a float or complex dtype, got {name}")
+    return name
+
+
+def made(
+    core: initlib.Initializer,
+    roles: Kernel | Matrix | Delta | None,
+    axes: str | None,
+    dtype: Any,
+    seed: Any,
+    name: str | None,
+    factor: Any = None,
+) -> JaxInitializer:
+    """The initializer of checked arguments; a `seed` is what `Key` or an int can be."""
+    if axes is not None:
+        parse(axes)
+        if roles not in (None, Kernel(-2, -1, ()), Matrix(-1), Delta()):
+            raise ValueError(f"axes {axes!r} says what the axes mean, and so does {roles}: give one of them")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {name!r}")
+    key = None if seed is None else as_key(seed)
+    return JaxInitializer(core, roles if axes is None else axes, dtype, key, name, factor)

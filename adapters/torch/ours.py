@@ -1,0 +1,110 @@
+"""What `torch.nn.init` does not have: the exact schemes of the core, by their own names, and any initializer."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+import initlib
+
+from .draw import Name, Seed, draw, overridable
+
+__all__ = [
+    "fill_",
+    "glorot_normal_",
+    "glorot_uniform_",
+    "he_normal_",
+    "he_uniform_",
+    "lecun_normal_",
+    "lecun_uniform_",
+    "variance_scaling_",
+]
+
+
+@overridable
+def fill_(
+    tensor: Tensor,
+    initializer: initlib.Initializer,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Fill the tensor with the weights of any initializer, and return it.
+
+    >>> weight = fill_(torch.empty(128, 784), initlib.he_normal, seed=0)
+    >>> bool((weight.T.numpy() == initlib.he_normal((784, 128), seed=0)).all())
+    True
+    """
+    if not isinstance(initializer, initlib.Initializer):
+        raise TypeError(f"initializer must be an initlib.Initializer, got {initializer!r}")
+    return draw(tensor, initializer, generator, axes, seed, name)
+
+
+@overridable
+def variance_scaling_(
+    tensor: Tensor,
+    factor: float = 1.0,
+    mode: str = "fan_in",
+    distribution: str = "truncated_normal",
+    generator: torch.Generator | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+) -> Tensor:
+    """Fill the tensor with weights of mean 0 and variance factor / fan: see `initlib.variance_scaling`.
+
+    >>> variance_scaling_(torch.empty(3, 5), 2.0, "fan_avg", "uniform").shape
+    torch.Size([3, 5])
+    """
+    return draw(tensor, initlib.variance_scaling(factor, mode, distribution), generator, axes, seed, name)
+
+
+class Preset(Protocol):
+    """What the functions without parameters of their own have in common."""
+
+    __name__: str
+
+    def __call__(
+        self,
+        tensor: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        axes: str | None = None,
+        seed: Seed = None,
+        name: Name = None,
+    ) -> Tensor:
+        """Fill the tensor, and return it."""
+
+
+def _preset(name_: str) -> Preset:
+    """The function that fills with the initializer of that name."""
+    initializer = getattr(initlib, name_)
+
+    def fill(
+        tensor: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        axes: str | None = None,
+        seed: Seed = None,
+        name: Name = None,
+    ) -> Tensor:
+        return draw(tensor, initializer, generator, axes, seed, name)
+
+    fill.__name__ = fill.__qualname__ = f"{name_}_"
+    fill.__doc__ = f"""Fill the tensor with the weights of `initlib.{name_}`, {initializer!r}, and return it.
+
+    >>> {name_}_(torch.empty(128, 784), seed=0).shape
+    torch.Size([128, 784])
+    """
+    return overridable(fill)
+
+
+he_normal_ = _preset("he_normal")
+he_uniform_ = _preset("he_uniform")
+glorot_normal_ = _preset("glorot_normal")
+glorot_uniform_ = _preset("glorot_uniform")
+lecun_normal_ = _preset("lecun_normal")
+lecun_uniform_ = _preset("lecun_uniform")

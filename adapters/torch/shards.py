@@ -1,0 +1,67 @@
+"""Shards: which part of a DTensor's weight lies in the memory of this rank."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch.distributed.tensor import Shard
+from torch.distributed.tensor.placement_types import _StridedShard
+
+from .memory import Box
+
+__all__ = ["shards"]
+
+
+def _take(held: list[range], start: int, stop: int) -> list[range]:
+    """The indices from `start` to `stop` of ranges that follow one another."""
+    taken = []
+    for piece in held:
+        part = piece[max(start, 0) : max(stop, 0)]
+        if part:
+            taken.append(part)
+        start, stop = start - len(piece), stop - len(piece)
+    return taken
+
+
+def _chunk(held: list[range], chunks: int, number: int) -> list[range]:
+    """One chunk of the indices, as `torch.chunk` cuts them: the last ones may be short, or empty."""
+    size = -(-sum(map(len, held)) // chunks)
+    return _take(held, number * size, (number + 1) * size)
+
+
+def _held(tensor: Any, coordinate: Sequence[int]) -> list[list[range]]:
+    """For every axis the ranges of indices that the rank at this coordinate of the mesh holds, in stored order."""
+    held = [[range(size)] for size in tensor.shape]
+    for number, chunks, placement in zip(coordinate, tensor.device_mesh.shape, tensor.placements, strict=True):
+        if isinstance(placement, _StridedShard):
+            # The axis was first cut into `split_factor` shards along the mesh axes to the right, then here.
+            axis, whole, cuts = placement.dim, held[placement.dim], int(placement.split_factor)
+            held[axis] = [part for cut in range(cuts) for part in _chunk(_chunk(whole, cuts, cut), chunks, number)]
+        elif isinstance(placement, Shard):
+            held[placement.dim] = _chunk(held[placement.dim], chunks, number)
+        elif not placement.is_replicate():
+            raise ValueError(
+                f"tensor is a DTensor of placements {tensor.placements}; "
+                f"Shard and Replicate can be filled, a sum over ranks can not"
+            )
+    return held
+
+
+def shards(tensor: Any) -> Iterator[tuple[Any, Box]]:
+    """The views of this rank's memory, each with the box of the weight that belongs there."""
+    coordinate = tensor.device_mesh.get_coordinate()
+    local = tensor._local_tensor  # `to_local` would record it for autograd
+    held = _held(tensor, coordinate or [0] * tensor.device_mesh.ndim)
+    if coordinate is None or local.numel() == 0:
+        return
+    sizes = tuple(sum(map(len, pieces)) for pieces in held)
+    if sizes != tuple(local.shape):
+        raise ValueError(
+            f"tensor is a DTensor whose placements {tensor.placements} put the shape {sizes} on this rank; "
+            f"it holds {tuple(local.shape)}"
+        )
+    starts = [itertools.accumulate((len(piece) for piece in pieces[:-1]), initial=0) for pieces in held]
+    parts = (list(zip(start, pieces, strict=True)) for start, pieces in zip(starts, held, strict=True))
+    for places in itertools.product(*parts):
+        view = local[tuple(slice(start, start + len(part)) for start, part in places)]
+        yield view, tuple(part for _, part in places)

@@ -1,0 +1,165 @@
+"""The stream, version 1: from a key and a position to a weight. The specification, the fallback and the oracle.
+
+Every line works with operators on int32 arrays, wrapping as two's complement, so that the same code runs on NumPy
+arrays, JAX tracers and PyTorch tensors on any device. What differs between them is in `Ops`. Nothing on the way from
+the word to the noise is float but one conversion of a positive int32 to float32, read as bits: compilers may contract
+or reorder float arithmetic, and may not touch integers.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from .normal_table import ROWS
+
+__all__ = ["NORMAL_BITS", "UNIFORM_BITS", "WHOLE_LINE", "Law", "NumPyOps", "Ops", "locate", "weights", "words"]
+
+Array = Any  # an int32 array of NumPy, JAX or PyTorch
+
+UNIFORM_BITS = 24  # uniform noise is in units of 2**-24 of the limit
+NORMAL_BITS = 21  # normal noise is in units of 2**-21 sigma
+WHOLE_LINE = (0, 2**32)  # the window of a normal that is not truncated
+COLUMNS = np.array(ROWS, np.int32).T.copy()
+
+# Threefry-2x32 with 20 rounds; names and values as published (Salmon et al. 2011, Random123).
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+SKEIN_KS_PARITY = 0x1BD11BDA
+
+
+class Ops(Protocol):
+    """What an array library spells in its own way."""
+
+    def cast(self, x: Array, dtype: str) -> Array:
+        """Convert to the dtype of that name, rounding to nearest even."""
+
+    def bits(self, x: Array) -> Array:
+        """Reinterpret float32 as int32."""
+
+    def shift_right(self, x: Array, count: int) -> Array:
+        """Logical, where `>>` of an int32 is arithmetic."""
+
+    def take(self, column: int, rows: Array) -> Array:
+        """`COLUMNS[column][rows]`."""
+
+
+class NumPyOps:
+    """`Ops` of NumPy. Arrays have at least one axis: NumPy warns of wrapping scalars."""
+
+    def cast(self, x: Array, dtype: str) -> Array:
+        if dtype == "bfloat16":
+            import ml_dtypes
+
+            return x.astype(ml_dtypes.bfloat16)
+        return x.astype(dtype)
+
+    def bits(self, x: Array) -> Array:
+        return x.view(np.int32)
+
+    def shift_right(self, x: Array, count: int) -> Array:
+        return (x.view(np.uint32) >> np.uint32(count)).view(np.int32)
+
+    def take(self, column: int, rows: Array) -> Array:
+        return COLUMNS[column].take(rows)
+
+
+class Law(NamedTuple):
+    """What becomes of a word: its noise, clamped to [low, high], times the scale, plus the mean, in the dtype.
+
+    `window` is None for uniform noise; for normal noise (lo, width), the part of the 32-bit CDF that is kept.
+    """
+
+    window: tuple[int, int] | None
+    low: int
+    high: int
+    scale: float
+    mean: float
+    dtype: str
+
+
+def int32(x: int) -> int:
+    """The int32 with the same low 32 bits."""
+    return ((x & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+
+
+def threefry(key: tuple[Array, Array], x0: Array, x1: Array, ops: Ops) -> tuple[Array, Array]:
+    """The block cipher: two words of key, two of counter, two of output."""
+    schedule = (key[0], key[1], key[0] ^ key[1] ^ SKEIN_KS_PARITY)
+    x0 = x0 + schedule[0]
+    x1 = x1 + schedule[1]
+    for group in range(5):
+        for count in ROTATIONS[group % 2]:
+            x0 = x0 + x1
+            x1 = ((x1 << count) | ops.shift_right(x1, 32 - count)) ^ x0
+        x0 = x0 + schedule[(group + 1) % 3]
+        x1 = x1 + (schedule[(group + 2) % 3] + (group + 1))
+    return x0, x1
+
+
+def words(key: tuple[Array, Array], high: Array, low: Array, ops: Ops) -> Array:
+    """The word of each position (high, low)."""
+    x0, x1 = threefry(key, high, low, ops)
+    return x0 ^ x1
+
+
+def _multiply_high(x: Array, y: int, ops: Ops) -> Array:
+    """The high half of the 64-bit product of the unsigned x and 0 <= y < 2**32."""
+    x1, x0 = ops.shift_right(x, 16), x & 0xFFFF
+    y1, y0 = y >> 16, y & 0xFFFF
+    middle = x1 * y0 + ops.shift_right(x0 * y0, 16)  # unsigned, never past 32 bits
+    other = x0 * y1 + (middle & 0xFFFF)
+    return x1 * y1 + ops.shift_right(middle, 16) + ops.shift_right(other, 16)
+
+
+def uniform(word: Array) -> Array:
+    """Odd noise in (-2**24, 2**24)."""
+    return (word >> 7) | 1
+
+
+def normal(word: Array, window: tuple[int, int], ops: Ops) -> Array:
+    """The normal quantile of a word scaled into the window of the CDF, in units of 2**-21 sigma."""
+    lo, width = window
+    p = word if window == WHOLE_LINE else _multiply_high(word, width, ops) + int32(lo)
+    upper = p >> 31  # -1 in the upper half of the CDF, else 0
+    tail = (p ^ upper) | 1  # 31 bits, odd: the midpoint of its pair
+    bits = ops.bits(ops.cast(tail, "float32"))
+    row = (bits >> 20) - (127 << 3)  # 127 is float32's exponent bias: eight rows an octave
+    u = bits & 0xFFFFF  # the position in the row, 20 bits
+    v = u >> 5
+    q = ops.take(2, row) + ((ops.take(3, row) * v) >> 15)
+    q = ops.take(1, row) + ((q * v) >> 15)
+    n = ops.take(0, row) + ((q * (u >> 8) + ((q * (u & 255)) >> 8)) >> 12)  # 12 + 8 bits: products fit 32
+    return (n ^ ~upper) - ~upper  # negated in the lower half
+
+
+def weights(law: Law, key: tuple[Array, Array], high: Array, low: Array, ops: Ops) -> Array:
+    """The weight of each position (high, low): one exact conversion, one rounding, then the dtype's."""
+    word = words(key, high, low, ops)
+    noise = uniform(word) if law.window is None else normal(word, law.window, ops)
+    return scaled(law, noise.clip(law.low, law.high), ops)
+
+
+def scaled(law: Law, noise: Array, ops: Ops) -> Array:
+    """The weights of noise that is already clamped."""
+    wide = "float64" if law.dtype == "float64" else "float32"
+    weight = ops.cast(noise, wide) * law.scale
+    if law.mean:
+        weight = weight + law.mean
+    return weight if law.dtype == wide else ops.cast(weight, law.dtype)
+
+
+def locate(terms: Iterable[tuple[Array, int]], end: int, zero: Array, ops: Ops) -> tuple[Array, Array]:
+    """The positions sum(index * stride), all below `end`, as (high, low), of indices 0 <= index < 2**31.
+
+    `zero` is an int32 0 of the library's own: what the sum starts from.
+    """
+    high = low = zero
+    for index, stride in terms:
+        term = index * int32(stride)
+        total = low + term
+        if end > 2**32:
+            # A sum has wrapped where, unsigned, it is below what was added: flipping the top bit orders int32 so.
+            carry = ops.cast((total ^ int32(2**31)) < (term ^ int32(2**31)), "int32")
+            high = high + carry + _multiply_high(index, stride & 0xFFFFFFFF, ops) + index * int32(stride >> 32)
+        low = total
+    return high, low

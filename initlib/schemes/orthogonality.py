@@ -1,0 +1,152 @@
+"""Orthogonal weights: of a matrix, and at the centre of a kernel."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..axes import Canonical, Shape
+from .composed import PIECE, Composed, Engine, matrices, wide
+from .initializer import real, set_fields
+from .variance import normal
+
+__all__ = ["DeltaOrthogonal", "Orthogonal", "delta_orthogonal", "orthogonal"]
+
+_NOISE = normal()
+BLOCK = 64  # reflections that are applied at once
+
+
+def haar(stacks: int, rows: int, columns: int, gain: float, dtype: str, engine: Engine) -> Any:
+    """Matrices with orthonormal columns, or rows where these are fewer, uniform over all such, times the gain."""
+    xp = engine.xp
+    tall = (stacks, max(rows, columns), min(rows, columns))
+    noise = engine.draw(_NOISE, tall, "float64" if xp is np else wide(dtype))
+    # A piece at a time: what many matrices take on the way is no more than what a few take.
+    count = max(1, PIECE // (rows * columns)) if xp is np else stacks
+    q = xp.concatenate([reflected(noise[k : k + count], xp) for k in range(0, stacks, count)]) * gain
+    return q if rows >= columns else xp.swapaxes(q, 1, 2)
+
+
+def reflected(noise: Any, xp: Any, size: int = BLOCK) -> Any:
+    """The Q of Householder's QR, signs included, of a normal matrix whose k-th reflection is column k of the noise.
+
+    What a reflection leaves of a normal matrix is normal, and independent of it: so the reflections can be drawn
+    (Stewart 1980), which spares the factorization and its sensitivity: in float32 Q is right to 1e-6, not to the
+    condition number times that. The signs are those of R's diagonal, without which Q is not uniform (Mezzadri 2007).
+    """
+    stacks, rows, columns = noise.shape
+    head = xp.diagonal(noise, axis1=1, axis2=2)
+    sign = xp.where(head == 0, 1, xp.sign(head))  # of complex noise, the phase
+    noise = xp.tril(noise)  # reflection k leaves the first k axes alone
+    norm = xp.sqrt((abs(noise) ** 2).sum(axis=1))
+    axis = xp.eye(rows, columns, dtype=noise.dtype)
+    v = noise + axis * (sign * norm)[:, None, :]
+    square = norm * (norm + abs(head))  # half of that of v
+    square = xp.where(square == 0, 1, square)
+    q = xp.repeat(axis[None], stacks, axis=0)
+    for start in reversed(range(0, columns, size)):
+        # A block of reflections is 1 - V T V', with T's inverse the upper triangle of V'V, its diagonal halved
+        # (Puglisi 1992).
+        block = v[:, start:, start : start + size]
+        adjoint = xp.swapaxes(block, 1, 2).conj()
+        diagonal = xp.eye(block.shape[2], dtype=noise.dtype) * square[:, None, start : start + size]
+        t = xp.linalg.inv(xp.triu(adjoint @ block, 1) + diagonal)
+        q = _subtract(q, start, block @ (t @ (adjoint @ q[:, start:, start:])), xp)
+    return q * -sign[:, None, :]
+
+
+def _subtract(q: Any, start: int, change: Any, xp: Any) -> Any:
+    if xp is not np:
+        return q.at[:, start:, start:].add(-change)  # JAX's arrays do not change
+    q[:, start:, start:] -= change
+    return q
+
+
+@dataclass(repr=False, eq=False)
+class Orthogonal(Composed):
+    """Weights that as a matrix of receptive field x inputs to outputs are orthogonal, times the gain.
+
+    >>> import numpy as np
+    >>> weight = orthogonal()((256, 64), "float64", seed=0)
+    >>> bool(np.allclose(weight.T @ weight, np.eye(64), atol=1e-12))
+    True
+    >>> orthogonal(gain=2**0.5)((64, 32, 3, 3), axes="OIHW", seed=0).shape  # 288 x 64: orthonormal columns, times gain
+    (64, 32, 3, 3)
+
+    The matrix is uniformly distributed (Haar): the Q of the QR of a normal matrix, with the signs of R's diagonal moved
+    into it. Each stack (`B`, and n in `(n O)`) is a matrix of its own. It is made in float64, whatever the dtype. A box
+    of it (`index=`) costs the whole. Raises ValueError for fewer than 2 axes.
+    Saxe, McClelland, Ganguli 2013, arXiv 1312.6120.
+    """
+
+    gain: float = 1.0
+    factory: ClassVar[str] = "orthogonal"
+    proportional_to: ClassVar[str | None] = "gain"
+
+    def __post_init__(self) -> None:
+        set_fields(self, gain=real(self.gain, "gain"))
+
+    def std(self, shape: Shape, axes: str | None = None) -> float:
+        _, rows, columns = matrices(self, shape, axes).matrices
+        return abs(self.gain) / math.sqrt(max(rows, columns, 1))
+
+    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
+        return -abs(self.gain), abs(self.gain)
+
+    def compose(self, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:
+        weight = matrices(self, shape, axes)
+        return weight.store(haar(*weight.matrices, self.gain, dtype, engine))
+
+
+@dataclass(repr=False, eq=False)
+class DeltaOrthogonal(Composed):
+    """Kernels that are an orthogonal matrix of inputs to outputs at their centre, times the gain, and 0 elsewhere.
+
+    >>> kernel = delta_orthogonal()((3, 3, 16, 32), seed=0)
+    >>> int((kernel != 0).sum()) == 16 * 32
+    True
+
+    A convolution by it keeps the norm of every position's channels, times the gain. The centre of k positions is
+    (k - 1) // 2, as in JAX: what "same" padding needs in JAX, Keras and PyTorch. Raises ValueError for more inputs
+    than outputs, or fewer than 2 axes. A box of it (`index=`) costs the whole matrix.
+    Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington 2018, arXiv 1806.05393.
+    """
+
+    gain: float = 1.0
+    factory: ClassVar[str] = "delta_orthogonal"
+    proportional_to: ClassVar[str | None] = "gain"
+
+    def __post_init__(self) -> None:
+        set_fields(self, gain=real(self.gain, "gain"))
+
+    def std(self, shape: Shape, axes: str | None = None) -> float:
+        weight = self._parts(shape, axes)
+        return abs(self.gain) / math.sqrt(max(1, math.prod(weight.field) * math.prod(weight.outputs)))
+
+    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
+        return -abs(self.gain), abs(self.gain)
+
+    def compose(self, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:
+        weight, xp = self._parts(shape, axes), engine.xp
+        centre = 0
+        for size in weight.field:
+            centre = centre * size + (size - 1) // 2
+        stacks, inputs, outputs = (math.prod(sizes) for sizes in (weight.stacks, weight.inputs, weight.outputs))
+        matrix = haar(stacks, inputs, outputs, self.gain, dtype, engine)
+        there = (xp.arange(math.prod(weight.field)) == centre)[:, None, None]
+        return weight.store(xp.where(there, matrix[:, None], xp.zeros((), matrix.dtype)))
+
+    def _parts(self, shape: Shape, axes: str | None) -> Canonical:
+        weight = matrices(self, shape, axes)
+        inputs, outputs = math.prod(weight.inputs), math.prod(weight.outputs)
+        if inputs > outputs:
+            raise ValueError(
+                f"delta_orthogonal needs at least as many outputs as inputs, got {inputs} inputs and {outputs} outputs "
+                f"(shape {weight.stored}, axes {axes!r})"
+            )
+        return weight
+
+
+orthogonal = Orthogonal
+delta_orthogonal = DeltaOrthogonal

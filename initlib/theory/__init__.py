@@ -1,0 +1,1 @@
+"""What an initialization does to signals, computed rather than measured."""
