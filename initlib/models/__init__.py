@@ -1,0 +1,1 @@
+"""Whole models: what fills every tensor of one."""
