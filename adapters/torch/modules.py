@@ -49,8 +49,9 @@ def _convolution(module: Any) -> Meanings:
 
 def _recurrent(module: Any) -> Meanings:
     """A matrix a gate, packed into the first stored axis: weight_ih_l0, weight_hh_l0_reverse and so on."""
-    gates = {nn.LSTM: 4, nn.LSTMCell: 4, nn.GRU: 3, nn.GRUCell: 3}
-    count = next((number for cls, number in gates.items() if isinstance(module, cls)), 1)
+    mode = getattr(module, "mode", "")
+    count = 4 if mode == "LSTM" or isinstance(module, nn.LSTMCell) else 1
+    count = 3 if mode == "GRU" or isinstance(module, nn.GRUCell) else count
     axes = "OI" if count == 1 else f"({count} O)I"
     meanings = {"weight_ih": Meaning(axes, "kernel"), "weight_hh": Meaning(axes, "recurrent"), "weight_hr": KERNEL}
     return {name: meanings.get(name[:9], BIAS) for name in module._parameters}
