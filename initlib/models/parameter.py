@@ -60,7 +60,7 @@ class Parameter:
     `axes` is None where nobody knows what the axes mean. `kind` is kernel, recurrent, bias, scale, table, buffer or
     other; `owner` is the class name of the module. `default` is what the module itself would put there: an
     initializer, `keep`, `values` or `parts`. `tied` are the other names of the same tensor. `padding` is the row of
-    a table that stays zero. Raises TypeError or ValueError, naming the field.
+    a table that stays zero. `needs` is why an explicit rule must say what fills it, where only that will do. Raises TypeError or ValueError, naming the field.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Parameter:
     default: "Filling | None" = None
     tied: tuple[str, ...] = ()
     padding: int | None = None
+    needs: str | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "name")

@@ -152,7 +152,7 @@ def _entry(parameter: Parameter, renamed: list[Parameter], rules: Rules, told: O
         notes = (*notes, f"tied: {', '.join(parameter.tied)}")
     if parameter.padding is not None and isinstance(filling, Initializer):
         notes = (*notes, f"row {parameter.padding} zero")
-    return Entry(replace(parameter, axes=axes, default=None), first.name, filling, notes)
+    return Entry(replace(parameter, axes=axes, default=None, needs=None), first.name, filling, notes)
 
 
 def _gathered(problems: list[Problem]) -> list[str]:

@@ -37,6 +37,8 @@ class Rules:
         said = self.rules.first(parameter)
         if said is not None:
             return self.made(said, parameter, depth), ()
+        if parameter.needs is not None:
+            raise NoRule(parameter.needs)
         return self._own(parameter, depth)
 
     def _own(self, parameter: Parameter, depth: int) -> tuple[Filling, tuple[str, ...]]:
@@ -68,7 +70,14 @@ class Rules:
         found = []
         for part in members(value, parameter.name, parameter.shape, parameter.axes):
             alone = replace(
-                parameter, name=part.name, shape=part.shape, axes=part.axes, default=None, tied=(), padding=None
+                parameter,
+                name=part.name,
+                shape=part.shape,
+                axes=part.axes,
+                default=None,
+                tied=(),
+                padding=None,
+                needs=None,
             )
             if part.filling is None:
                 found.append(self.filling(alone, depth + 1)[0])
