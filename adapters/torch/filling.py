@@ -10,7 +10,8 @@ from torch import Tensor
 
 from initlib.dtypes import rounded
 from initlib.key import Key
-from initlib.models import Entry, Piece
+from initlib.models.entry import Entry
+from initlib.models.pieces import Piece
 from initlib.schemes.composed import Composed, Indexed
 
 from . import memory
@@ -19,12 +20,11 @@ from .parameters import Weight
 __all__ = ["check", "fill"]
 
 
-def check(weight: Weight) -> None:
-    """Raise TypeError, ValueError or RuntimeError unless the memory of the weight can be filled."""
-    memory.check(weight.tensor)
-    if memory._is_sharded(weight.tensor):
-        for _ in _boxes(weight.tensor):
-            pass
+def check(tensor: Tensor) -> None:
+    """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
+    memory.check(tensor)
+    for _ in _boxes(tensor):  # which raises for sums over ranks
+        pass
 
 
 def fill(weight: Weight, entry: Entry, key: Key) -> None:

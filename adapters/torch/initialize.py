@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from initlib.models import Plan, PlanError
-from initlib.models import plan as plan_of
+from initlib import Plan, PlanError
+from initlib import plan as plan_of
 
 from . import built
 from .buffers import lost_buffers, reset_buffers
@@ -66,8 +66,14 @@ def initialize(
     problems that there are, before anything is written.
     """
     found = weights(module)
-    made = _plan(found, rules, default, rename, axes)
-    _check(module, found, made, device)
+    problems = _without_memory(module, found, device)
+    try:
+        made = _plan(found, rules, default, rename, axes)
+    except PlanError as error:
+        raise PlanError([*problems, *error.problems]) from None
+    problems += _not_writable(found, made)
+    if problems:
+        raise PlanError(problems)
     key = _key(seed, None, None)
     if device is not None:
         materialize(module, found, torch.device(device))
@@ -83,26 +89,28 @@ def initialize(
     return made
 
 
-def _check(module: nn.Module, found: list[Weight], made: Plan, device: Any) -> None:
-    """Raise PlanError unless every tensor's memory can be filled."""
+def _without_memory(module: nn.Module, found: list[Weight], device: torch.device | str | None) -> list[str]:
+    """What to say of tensors that will have no memory, and of what it held."""
+    if device is not None and torch.device(device).type == "meta":
+        raise ValueError(f"device must be one with memory, got {device!r}")
+    if device is not None:
+        return lost_buffers(module)
+    meta = [weight.names[0] for weight in found if weight.tensor.is_meta]
+    if not meta:
+        return []
+    names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"
+    return [f"{names}: on the meta device, which has no memory; say where to make them: initialize(..., device='cpu')"]
+
+
+def _not_writable(found: list[Weight], made: Plan) -> list[str]:
+    """What to say of tensors whose memory cannot be filled."""
     problems = []
-    if device is None:
-        meta = [weight.names[0] for weight in found if weight.tensor.is_meta]
-        if meta:
-            more = f" and {len(meta) - 1} more are" if len(meta) > 1 else " is"
-            problems.append(
-                f"{meta[0]}{more} on the meta device, and without memory; say where to make them: "
-                f"initialize(..., device='cpu')"
-            )
-    elif torch.device(device).type == "meta":
-        problems.append(f"device must be one with memory, got {device!r}")
-    else:
-        problems += lost_buffers(module)
     for weight, entry in zip(found, made.entries, strict=True):
-        if not entry.kept:
-            try:
-                check(weight)
-            except (TypeError, ValueError, RuntimeError) as error:
-                problems.append(f"{weight.names[0]}: {error}")
-    if problems:
-        raise PlanError(problems)
+        if weight.tensor.is_meta and not entry.whole:
+            problems.append(f"{weight.names[0]}: it is kept, at least in part, and on the meta device it has no values")
+        try:
+            if not entry.kept:
+                check(weight.tensor)
+        except (TypeError, ValueError, RuntimeError) as error:
+            problems.append(f"{weight.names[0]}: {error}")
+    return problems

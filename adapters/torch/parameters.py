@@ -12,8 +12,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from initlib import constant
-from initlib.models import Parameter, PlanError, keep
+from initlib import Parameter, PlanError, constant, keep
 
 from . import built
 from .modules import BIAS, UNKNOWN, Meaning, meanings, own_class

@@ -60,11 +60,11 @@ class Entry:
     def draw(self, key: Key, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Draw the tensor, or a box of it, under the key of the whole model; what is kept stays as `out` has it."""
         shape, dtype = self.parameter.shape, self.parameter.dtype
-        if len(self.pieces) == 1 and len(self.pieces[0].boxes) == 1 and self._whole:
+        if len(self.pieces) == 1 and len(self.pieces[0].boxes) == 1 and self.whole:
             return self.pieces[0].draw(dtype, key, index, out)
         kept = shape if index is None else box_shape(normalize_index(index, shape))
         if out is None:
-            if not self._whole:
+            if not self.whole:
                 raise ValueError(
                     f"{self.parameter.name} is kept, at least in part, and a plan does not have its values"
                 )
@@ -88,7 +88,7 @@ class Entry:
                 piece.draw(dtype, key, inner, out[(*outer, ...)])
 
     @cached_property
-    def _whole(self) -> bool:
+    def whole(self) -> bool:
         """Whether the pieces fill the whole tensor."""
         sizes = (
             math.prod(s.stop - s.start for s in outer if isinstance(s, slice))
