@@ -200,7 +200,7 @@ def test_declared_axes():
 
 
 def test_what_cannot_be_declared():
-    with pytest.raises(TypeError, match="class of torch.nn.Module, got 3"):
+    with pytest.raises(TypeError, match=r"class of torch.nn.Module, got 3"):
         declare(3)
     with pytest.raises(ValueError, match=r"Mixed.up: axes 'oi' has 'o'"):
         declare(Mixed, up="oi")
@@ -210,7 +210,7 @@ def test_what_cannot_be_declared():
     class Misspelt(Mixed):
         initlib_axes = {"upp": "BIO"}  # noqa: RUF012
 
-    with pytest.raises(ValueError, match="Misspelt.upp, which is no parameter of it; it has up, other"):
+    with pytest.raises(ValueError, match=r"Misspelt.upp, which is no parameter of it; it has up, other"):
         meanings(Misspelt())
 
 

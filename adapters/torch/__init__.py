@@ -7,6 +7,8 @@
 True
 """
 
+from .initialize import initialize, plan
+from .modules import declare
 from .names import _calculate_correct_fan as _calculate_correct_fan
 from .names import _calculate_fan_in_and_fan_out as _calculate_fan_in_and_fan_out
 from .names import _no_grad_fill_ as _no_grad_fill_
@@ -52,11 +54,13 @@ from .names import (
     xavier_uniform_,
     zeros_,
 )
+from .skeleton import skeleton
 
 __all__ = [
     "calculate_gain",
     "constant",
     "constant_",
+    "declare",
     "delta_orthogonal_",
     "dirac",
     "dirac_",
@@ -67,6 +71,7 @@ __all__ = [
     "glorot_uniform_",
     "he_normal_",
     "he_uniform_",
+    "initialize",
     "kaiming_normal",
     "kaiming_normal_",
     "kaiming_uniform",
@@ -78,6 +83,8 @@ __all__ = [
     "ones_",
     "orthogonal",
     "orthogonal_",
+    "plan",
+    "skeleton",
     "sparse",
     "sparse_",
     "trunc_normal_",

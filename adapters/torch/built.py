@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from .modules import is_torch
 
-__all__ = ["as_built", "constant_of", "has_values", "is_recorded", "record_constant", "record_tie", "recorded_constant", "tie"]
+__all__ = [
+    "as_built",
+    "constant_of",
+    "has_values",
+    "is_recorded",
+    "record_constant",
+    "record_tie",
+    "recorded_constant",
+    "tie",
+]
 
 CONSTANTS = "_initlib_constants"  # {name: the value that every weight of the parameter had; None: they differed}
 TIES = "_initlib_ties"  # {name: an object that the names of one tensor share}
@@ -71,18 +80,18 @@ def constant_of(tensor: Tensor) -> float | None:
 def as_built(parameters: Iterable[tuple[nn.Module, Tensor]]) -> bool:
     """Whether memory can be believed to hold what the modules' constructors put there.
 
-    Memory that `to_empty()` made holds anything: often zeros, or what was there before. PyTorch's own modules start
-    their weights in place, which a tensor's version counts, and fresh memory is of version 0. So is a copy's: there
-    all weights have to look started.
+    Memory that `to_empty()` made holds anything: often zeros, or what was there before. PyTorch's own modules draw
+    their weights, in place, which a tensor's version counts; in fresh memory it is 0. So it is in a copy of a model:
+    there every weight has to look drawn.
     """
-    own = [tensor for module, tensor in parameters if is_torch(module) and has_values(tensor)]
-    started = [tensor.is_inference() or tensor._version > 0 or _looks_started(tensor) for tensor in own]
-    return all(started) and any(tensor.ndim >= 2 for tensor in own)
+    own = [t for module, t in parameters if is_torch(module) and t.ndim >= 2 and t.numel() and has_values(t)]
+    looks = [_looks_drawn(tensor) for tensor in own]
+    drawn = [look or tensor.is_inference() or tensor._version > 0 for look, tensor in zip(looks, own, strict=True)]
+    return all(drawn) and sum(looks) > len(looks) / 2
 
 
-def _looks_started(tensor: Tensor) -> bool:
-    """Whether a weight looks drawn, on a few of its values; fewer than two axes may be one value, and need not be."""
-    if tensor.ndim < 2 or not tensor.numel():
-        return True
-    some = tensor.detach().flatten()[:: max(1, tensor.numel() // SAMPLE)].abs()
+def _looks_drawn(tensor: Tensor) -> bool:
+    """Whether most of a few of its values are of a weight's size."""
+    whole = tensor.detach() if tensor.is_contiguous() else tensor.detach()[:1]  # no copy of a weight's size
+    some = whole.flatten()[:: max(1, whole.numel() // SAMPLE)].abs()
     return int(((some > 1e-9) & (some < 100)).sum()) > len(some) / 2

@@ -162,7 +162,9 @@ def meanings(module: nn.Module) -> Meanings:
         _check(cls, name, axes)
         if not hasattr(module, name):
             there = ", ".join(module._parameters) or "none"
-            raise ValueError(f"axes are declared for {cls.__name__}.{name}, which is no parameter of it; it has {there}")
+            raise ValueError(
+                f"axes are declared for {cls.__name__}.{name}, which is no parameter of it; it has {there}"
+            )
         letters = {token.letter for token in parse(axes)}
         kind = known[name].kind if name in known else "kernel" if {"I", "O"} <= letters else "other"
         known = {**known, name: Meaning(axes, kind, known[name].default if name in known else None)}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.parametrize import ParametrizationList
@@ -27,7 +27,9 @@ LOST = (
     "what {owner} starts it with cannot be read from memory any more; give a rule for it, or build the model in "
     "`with skeleton():`"
 )
-REMADE = "{steps} makes another weight of it, which no initializer foresees; give a rule for this name, for what is stored"
+REMADE = (
+    "{steps} makes another weight of it, which no initializer foresees; give a rule for this name, for what is stored"
+)
 LAZY = "{owner} is lazy, and has no shape yet; run a batch through the model first"
 FLAT = "it is a flat shard of several parameters; wrap the model with use_orig_params=True"
 TWICE = "two tensors have this name, once the prefixes of wrappers are off"

@@ -40,12 +40,14 @@ def skeleton() -> Iterator[None]:
         if parameter is None or is_lazy(parameter) or threading.get_ident() != thread:
             return None
         seen.append(module)
+        if parameter.is_meta:
+            return None
         if parameter.ndim < 2:  # stays real until the end: constructors fill it after this
             built.record_constant(module, name, None)
             return None
-        if not parameter.is_meta and parameter not in on_meta:
+        if parameter not in on_meta:
             on_meta[parameter] = _without_memory(parameter)
-        return None if parameter.is_meta else on_meta[parameter]
+        return on_meta[parameter]
 
     def module_added(module: nn.Module, name: str, child: nn.Module | None) -> None:
         if child is not None and threading.get_ident() == thread:
@@ -83,7 +85,7 @@ def _remember(seen: list[nn.Module]) -> None:
         if len(holders) > 1:
             for module, name in holders:
                 built.record_tie(module, name, group)
-        if any(built.is_recorded(module, name) for module, name in holders):
+        if not parameter.is_meta and any(built.is_recorded(module, name) for module, name in holders):
             value = built.constant_of(parameter)
             empty = _without_memory(parameter)
             for module, name in holders:

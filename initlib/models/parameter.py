@@ -60,7 +60,8 @@ class Parameter:
     `axes` is None where nobody knows what the axes mean. `kind` is kernel, recurrent, bias, scale, table, buffer or
     other; `owner` is the class name of the module. `default` is what the module itself would put there: an
     initializer, `keep`, `values` or `parts`. `tied` are the other names of the same tensor. `padding` is the row of
-    a table that stays zero. `needs` is why an explicit rule must say what fills it, where only that will do. Raises TypeError or ValueError, naming the field.
+    a table that stays zero. `needs` is why an explicit rule must say what fills it, where only that will do. Raises
+    TypeError or ValueError, naming the field.
     """
 
     name: str
