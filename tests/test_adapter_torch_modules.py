@@ -101,7 +101,7 @@ def test_every_class_of_torch_nn_that_has_parameters_is_above():
 def test_compound_modules_are_made_of_those_above():
     compound = [
         nn.Transformer(8, 2, 1, 1, 16, batch_first=True),
-        nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10]),
+        nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10], div_value=2.0),
         nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2),
     ]
     for part in (part for model in compound for part in model.modules()):

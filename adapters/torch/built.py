@@ -57,7 +57,8 @@ def recorded_constant(module: nn.Module, name: str) -> float | None:
 
 def tie(module: nn.Module, name: str) -> object | None:
     """The recorded group, if there is one."""
-    return vars(module).get(TIES, {}).get(name)
+    group: object | None = vars(module).get(TIES, {}).get(name)
+    return group
 
 
 def has_values(tensor: Tensor) -> bool:

@@ -53,7 +53,8 @@ def _boxes(tensor: Tensor) -> Iterator[tuple[Tensor, Any]]:
 
 def _put(view: Tensor, piece: Piece, boxes: list[tuple[Any, Any]], key: Key) -> None:
     """Put boxes of one weight into a view: pairs of the index into the view and the index into the weight."""
-    initializer, name = piece.initializer, memory.DTYPES[view.dtype]
+    initializer: Any = piece.initializer
+    name = memory.DTYPES[view.dtype]
     if isinstance(initializer, np.ndarray):
         values: Any = rounded(initializer, name)
     elif len(boxes) > 1 and isinstance(initializer, Composed) and not isinstance(initializer, Indexed):

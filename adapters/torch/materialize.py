@@ -15,7 +15,7 @@ def materialize(module: nn.Module, found: list[Weight], device: torch.device) ->
     def made(tensor: Tensor) -> Tensor:
         return torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
 
-    module._apply(made)  # as `to_empty` does: FSDP follows
+    module._apply(made)  # type: ignore[no-untyped-call]  # as `to_empty` does: FSDP follows
     for place, kept in attributes.items():
         vars(place.tensor).update(kept)
 

@@ -47,14 +47,15 @@ def skeleton() -> Iterator[None]:
             return None
         if parameter not in on_meta:
             on_meta[parameter] = _without_memory(parameter)
-        return on_meta[parameter]
+        made: nn.Parameter = on_meta[parameter]
+        return made
 
     def module_added(module: nn.Module, name: str, child: nn.Module | None) -> None:
         if child is not None and threading.get_ident() == thread:
             seen.append(child)  # a copy registers no parameters
 
     hooks = (
-        register_module_parameter_registration_hook(parameter_added),
+        register_module_parameter_registration_hook(parameter_added),  # type: ignore[arg-type]  # what it returns counts
         register_module_module_registration_hook(module_added),
     )
     try:
