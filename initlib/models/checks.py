@@ -48,7 +48,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
         taken = [each for each in entry.parameter.names if each in names]
         names.update(entry.parameter.names)
         if taken:
-            problems.append((name, f"another parameter is named {", ".join(taken)} too; tie them, or rename one"))
+            problems.append((name, f"another parameter is named {', '.join(taken)} too; tie them, or rename one"))
             continue
         try:
             entry.pieces  # noqa: B018
