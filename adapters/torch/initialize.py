@@ -106,7 +106,7 @@ def _not_writable(found: list[Weight], made: Plan) -> list[str]:
     """What to say of tensors whose memory cannot be filled."""
     problems = []
     for weight, entry in zip(found, made.entries, strict=True):
-        if weight.tensor.is_meta and not entry.whole:
+        if weight.tensor.is_meta and not entry.filled:
             problems.append(f"{weight.names[0]}: it is kept, at least in part, and on the meta device it has no values")
         try:
             if not entry.kept:

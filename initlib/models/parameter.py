@@ -4,14 +4,12 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..axes import canonical_shape, match, parse
-
-if TYPE_CHECKING:
-    from .fillings import Filling
+from .fillings import Fill, as_fill
 
 __all__ = ["KINDS", "Parameter"]
 
@@ -70,7 +68,7 @@ class Parameter:
     axes: str | None = None
     kind: str = "other"
     owner: str | None = None
-    default: "Filling | None" = None
+    default: Fill | None = None
     tied: tuple[str, ...] = ()
     padding: int | None = None
     needs: str | None = None
@@ -86,9 +84,7 @@ class Parameter:
         if self.owner is not None:
             check_name(self.owner, "owner")
         if self.default is not None:
-            from .fillings import as_filling
-
-            as_filling(self.default, "default")
+            as_fill(self.default, "default")
         if isinstance(self.tied, str):
             raise TypeError(f"tied must be a sequence of names, got {self.tied!r}")
         object.__setattr__(self, "tied", tuple(check_name(name, "tied") for name in self.tied))

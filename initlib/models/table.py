@@ -10,7 +10,8 @@ from ..schemes.initializer import Initializer
 from .describe import described
 from .entry import Entry
 from .folding import fold as folded
-from .pieces import ROW_MAJOR, Piece
+from .part_axes import ROW_MAJOR
+from .pieces import Piece
 
 __all__ = ["rows", "table"]
 
