@@ -39,7 +39,7 @@ class Rules:
         if said is not None:
             return self.made(said, parameter, depth), ()
         if parameter.needs is not None:
-            raise NoRule(parameter.needs)
+            raise NoRuleError(parameter.needs)
         own = _OWN.get(parameter.kind) if parameter.default is None else parameter.default
         if own is None:
             return self._default(parameter, depth), ()
