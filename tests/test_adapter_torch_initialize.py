@@ -259,7 +259,7 @@ def test_nothing_is_written_where_anything_is_wrong():
     text = str(error)
     assert "strange" in text
     assert "vector: no rule matches it" in text
-    assert "rule nothing.* matches nothing" in text
+    assert "nothing.*" in text
 
 
 def test_memory_that_cannot_be_filled():
