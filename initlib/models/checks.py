@@ -11,7 +11,7 @@ from ..schemes.initializer import Independent, Initializer
 from .entry import Entry
 from .pieces import Piece
 
-__all__ = ["Problem", "check", "needs_axes"]
+__all__ = ["Problem", "check", "who_asks"]
 
 Problem = tuple[str, str]  # the name of a parameter, and what is wrong with it
 
@@ -31,11 +31,17 @@ _ASKING = {
 
 
 @lru_cache(maxsize=1024)
-def needs_axes(initializer: Initializer) -> bool:
-    """Whether its weights depend on what the axes mean: the numbering alone, which any axes have, is not counted."""
-    if initializer.factory in _ASKING or getattr(initializer, "uses_fans", False):
-        return True
-    return any(needs_axes(value) for value in initializer.get_config().values() if isinstance(value, Initializer))
+def who_asks(initializer: Initializer) -> str | None:
+    """The factory of the initializer, or of one in it, that asks what the axes mean, if there is one.
+
+    >>> from initlib import he_normal, normal
+    >>> who_asks(he_normal * 0.5), who_asks(normal() * 0.5)
+    ('variance_scaling', None)
+    """
+    if initializer.factory in _ASKING:
+        return initializer.factory
+    inner = [value for value in initializer.get_config().values() if isinstance(value, Initializer)]
+    return next(filter(None, map(who_asks, inner)), None)
 
 
 def check(entries: Iterable[Entry]) -> list[Problem]:
@@ -75,18 +81,18 @@ def _misfits(entry: Entry) -> Iterator[str]:
     """Why pieces of an entry cannot be drawn."""
     parameter = entry.parameter
     if entry.pieces and parameter.dtype not in NAMES:
-        yield f"dtype {parameter.dtype} is none that is drawn ({', '.join(NAMES)}); keep it"
+        yield f"dtype {parameter.dtype} cannot be drawn, {', '.join(NAMES)} can; keep it"
         return
     weights = {
         (piece.initializer, piece.shape, piece.axes): None
         for piece in entry.pieces
         if isinstance(piece.initializer, Initializer)
     }
-    unknown = {init.factory for init, shape, _ in weights if len(shape) >= 2 and needs_axes(init)}
-    if parameter.axes is None and unknown:
+    asking = [who_asks(init) for init, shape, _ in weights if len(shape) >= 2]
+    if parameter.axes is None and any(asking):
         of = f" of {parameter.owner}" if parameter.owner else ""
         yield (
-            f"{', '.join(sorted(unknown))} asks what the axes of shape {parameter.shape}{of} mean, and nobody says it; "
+            f"{next(filter(None, asking))} asks what the axes of shape {parameter.shape}{of} mean, and nobody says it; "
             "say it by axes={pattern: axes}, in the stored order: I is an input axis, O an output axis, B a stack"
         )
         return
@@ -97,7 +103,7 @@ def _misfits(entry: Entry) -> Iterator[str]:
     for piece in entry.pieces:
         if not isinstance(piece.initializer, Initializer):
             try:
-                rounded(piece.initializer, parameter.dtype)
+                rounded(piece.initializer, "float32" if parameter.dtype == "bfloat16" else parameter.dtype)
             except ValueError as error:
                 yield str(error)
 
@@ -107,6 +113,8 @@ def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: 
     """Why that weight cannot be drawn, if it cannot: of independent weights one is drawn."""
     if 0 in shape:
         return None
+    if dtype == "bfloat16":
+        dtype = "float32"  # of the same range, and every NumPy has it
     try:
         initializer.std(shape, axes)
         rounded(np.array(initializer.bounds(shape, axes)), dtype)

@@ -13,6 +13,9 @@ from .fillings import Fill, as_fill
 
 __all__ = ["KINDS", "Parameter"]
 
+MOST_AXES = 64  # of a NumPy array
+LONGEST_AXES = 1024  # characters
+
 KINDS = ("kernel", "recurrent", "bias", "scale", "table", "buffer", "other")
 
 # The plain words for what NumPy has no dtype of: bfloat16, float8_e4m3fn, int4 and their like.
@@ -32,6 +35,8 @@ def as_axes(axes: Any, argument: str) -> str:
     """The argument as an axes string, checked."""
     if not isinstance(axes, str):
         raise TypeError(f"{argument} must be a string such as 'OIHW' or '(3 O)I', got {axes!r}")
+    if len(axes) > LONGEST_AXES:
+        raise ValueError(f"{argument} must have at most {LONGEST_AXES} characters, got {len(axes)}")
     parse(axes)
     return axes
 
@@ -74,9 +79,11 @@ class Parameter:
     def __post_init__(self) -> None:
         check_name(self.name, "name")
         object.__setattr__(self, "shape", canonical_shape(self.shape))
+        if len(self.shape) > MOST_AXES:
+            raise ValueError(f"shape must have at most {MOST_AXES} axes, got {len(self.shape)}")
         object.__setattr__(self, "dtype", _dtype(self.dtype))
         if self.axes is not None:
-            match(self.shape, self.axes)
+            match(self.shape, as_axes(self.axes, "axes"))
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.owner is not None:
@@ -94,7 +101,7 @@ class Parameter:
             raise TypeError(f"padding must be an int or None, got {row!r}")
         rows = self.shape[0] if self.shape else 0
         if not 0 <= row < rows:
-            raise ValueError(f"padding must be a row of {self.name}, shape {self.shape}, got {row}")
+            raise ValueError(f"padding must be a row of shape {self.shape}, got {row}")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 from ..schemes.initializer import Initializer
 from ..schemes.orthogonality import orthogonal
 from ..schemes.variance import normal, ones, zeros
-from .checks import needs_axes
+from .checks import who_asks
 from .fillings import Fill, Rule, Values, as_fill, as_rule, keep
 from .parameter import Parameter
 from .parts import NESTED, Parts, Stack
@@ -49,11 +49,11 @@ class Rules:
     def _default(self, parameter: Parameter, depth: int) -> Fill:
         if self.default is None:
             raise NoRuleError("no rule matches it, and there is no default")
-        if isinstance(self.default, Initializer) and needs_axes(self.default):
+        if isinstance(self.default, Initializer) and who_asks(self.default):
             if parameter.kind in _INSTEAD:
                 return _INSTEAD[parameter.kind]
             if len(parameter.shape) < 2 and parameter.axes is None:
-                raise NoRuleError(f"no rule matches it, and the default, {self.default.factory}, is for kernels")
+                raise NoRuleError(f"no rule matches it, and the default, {who_asks(self.default)}, is for kernels")
         return self.made(self.default, parameter, depth)
 
     def made(self, value: Rule, parameter: Parameter, depth: int = 0) -> Fill:
