@@ -46,7 +46,7 @@ def test_box_repr_and_nesting():
 
 
 def test_errors():
-    with pytest.raises(TypeError, match="initializer must be an initlib initializer that draws, got 'he_normal'"):
+    with pytest.raises(TypeError, match="initializer must be an initlib initializer, got 'he_normal'"):
         icnr("he_normal", 2)
     with pytest.raises(TypeError, match="that draws"):
         icnr(constant(1), 2)
