@@ -40,9 +40,10 @@ class JaxEngine(Engine):
         return lax.complex(real, imaginary)
 
     def index(self, part: Part, axis: int, shape: tuple[int, ...]) -> Any:
+        if part.size > 2**32:
+            raise ValueError(f"shape {shape} has an axis of more than 2**32, which JAX's 32-bit indices cannot count")
         # Of the box's whole shape, so that a sharded axis is counted where it lies.
-        dtype = jnp.int32 if part.start + part.size * abs(part.step) <= 2**31 else jnp.uint32
-        index = lax.broadcasted_iota(dtype, shape, axis)
+        index = lax.broadcasted_iota(jnp.int32 if part.size <= 2**31 else jnp.uint32, shape, axis)
         return index if part.step == 1 and part.start == 0 else index * part.step + part.start
 
     def array(self, values: NDArray[Any], dtype: str) -> Any:
