@@ -164,9 +164,7 @@ RECORDS = {
         default=HE,
     ),
     "swin": Record(
-        timm(
-            "swin_tiny_patch4_window7_224", img_size=56, embed_dim=24, depths=(2, 2), num_heads=(2, 4), window_size=7
-        ),
+        timm("swin_tiny_patch4_window7_224", img_size=56, embed_dim=24, depths=(2, 2), num_heads=(2, 4), window_size=7),
         pictures(56),
         {"patch_embed.proj.weight": TORCH},
     ),

@@ -68,7 +68,7 @@ def has_values(tensor: Tensor) -> bool:
 
 def constant_of(tensor: Tensor) -> float | None:
     """The value of a tensor whose weights are all equal; None for every other."""
-    if not has_values(tensor) or not tensor.numel() or not tensor.is_floating_point():
+    if not has_values(tensor) or not tensor.numel() or not tensor.is_floating_point() or tensor.itemsize < 2:
         return None
     weights = tensor.detach().flatten()
     value = float(weights[0])

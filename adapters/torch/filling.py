@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initlib.dtypes import rounded
-from initlib.key import Key
+from initlib import Key
+from initlib.draws.boxes import box_index, normalize_index
+from initlib.draws.engine import Weight as Drawn
 from initlib.models.entry import Entry
-from initlib.models.pieces import Piece
-from initlib.schemes.composed import Composed, Indexed
+from initlib.models.pieces import Piece, is_made_whole
 
 from . import memory
+from .internals import is_dtensor
 from .parameters import Weight
 
 __all__ = ["check", "fill"]
@@ -23,7 +24,7 @@ __all__ = ["check", "fill"]
 def check(tensor: Tensor) -> None:
     """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
     memory.check(tensor)
-    for _ in _boxes(tensor):  # which raises for sums over ranks
+    for _ in _memories(tensor):  # which raises for sums over ranks
         pass
 
 
@@ -31,49 +32,39 @@ def fill(weight: Weight, entry: Entry, key: Key) -> None:
     """Fill a tensor of the model, under the key of the whole model."""
     if entry.kept or memory.untouchable(weight.tensor):
         return
-    for view, index in _boxes(weight.tensor):
+    for view, index in _memories(weight.tensor):
         for piece, boxes in groupby(entry.boxes(index), key=lambda box: box[0]):
             _put(view, piece, [(outer, inner) for _, outer, inner in boxes], key)
-    if memory._is_sharded(weight.tensor):
-        memory._increment_version(weight.tensor)
+    if is_dtensor(weight.tensor):
+        torch.autograd.graph.increment_version(weight.tensor)
     if weight.magnitude is not None:
         _normalize(weight)
 
 
-def _boxes(tensor: Tensor) -> Iterator[tuple[Tensor, Any]]:
+def _memories(tensor: Tensor) -> Iterator[tuple[Tensor, Any]]:
     """The views of the memory that is here, each with the index of the tensor that it holds."""
-    if not memory._is_sharded(tensor):
+    if not is_dtensor(tensor):
         yield tensor, ...
         return
     from .shards import shards
 
     for view, box in shards(tensor):
-        yield view, tuple(slice(part.start, part.stop, part.step) for part in box)
+        yield view, box_index(box)
 
 
 def _put(view: Tensor, piece: Piece, boxes: list[tuple[Any, Any]], key: Key) -> None:
     """Put boxes of one weight into a view: pairs of the index into the view and the index into the weight."""
-    initializer: Any = piece.initializer
-    name = memory.DTYPES[view.dtype]
-    if isinstance(initializer, np.ndarray):
-        values: Any = rounded(initializer, name)
-    elif len(boxes) > 1 and isinstance(initializer, Composed) and not isinstance(initializer, Indexed):
-        values = piece.draw(name, key)  # each box would cost as much as the whole
-    else:
-        values = None
+    initializer, dtype = piece.initializer, memory.DTYPES[view.dtype]
+    if isinstance(initializer, np.ndarray) or (len(boxes) > 1 and is_made_whole(initializer)):
+        whole = piece.draw(dtype, key)  # each box of it alone would cost as much
+        for outer, inner in boxes:
+            some = whole[inner]
+            view[outer].copy_(torch.from_numpy(some.astype("float32") if some.itemsize == 2 else some))
+        return
     for outer, inner in boxes:
-        target = view[outer]
-        if values is not None:
-            target.copy_(memory._tensor(np.array(values[inner])))
-            continue
-        for axis, entry in enumerate(inner):
-            if not isinstance(entry, slice):
-                target = target.unsqueeze(axis)
-        held = tuple(
-            range(size)[entry] if isinstance(entry, slice) else range(entry, entry + 1)
-            for entry, size in zip(inner, piece.shape, strict=True)
-        )
-        memory._place(target, initializer, piece.shape, piece.axes, key.fold_in(piece.stream), held)
+        box = normalize_index(inner, piece.shape)
+        drawn = Drawn(piece.shape, piece.axes, dtype, key.fold_in(piece.stream), box)
+        memory.place(view[outer], initializer, drawn)
 
 
 def _normalize(weight: Weight) -> None:

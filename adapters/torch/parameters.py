@@ -23,13 +23,8 @@ __all__ = ["Magnitude", "Place", "Weight", "parameters", "walk", "weights"]
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 PARALLEL = ("DataParallel", "DistributedDataParallel", "AveragedModel", "DeepSpeedEngine", "FullyShardedDataParallel")
 
-LOST = (
-    "what {owner} starts it with cannot be read from memory any more; give a rule for it, or build the model in "
-    "`with skeleton():`"
-)
-REMADE = (
-    "{steps} makes another weight of it, which no initializer foresees; give a rule for this name, for what is stored"
-)
+LOST = "what {owner} starts it with cannot be read from memory any more; build the model in `with skeleton():`"
+REMADE = "{steps} makes another weight of what is stored, which no initializer foresees"
 LAZY = "{owner} is lazy, and has no shape yet; run a batch through the model first"
 FLAT = "it is a flat shard of several parameters; wrap the model with use_orig_params=True"
 TWICE = "two tensors have this name, once the prefixes of wrappers are off"

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from ..schemes.constants import ones, zeros
 from ..schemes.initializer import Initializer
+from ..schemes.normal import normal
 from ..schemes.orthogonality import orthogonal
-from ..schemes.variance import normal, ones, zeros
-from .checks import needs_axes
+from .checks import who_asks
 from .fillings import Fill, Rule, Values, as_fill, as_rule, keep
 from .parameter import Parameter
 from .parts import NESTED, Parts, Stack
@@ -39,7 +40,7 @@ class Rules:
         if said is not None:
             return self.made(said, parameter, depth), ()
         if parameter.needs is not None:
-            raise NoRuleError(parameter.needs)
+            raise NoRuleError(f"no rule matches it, and {parameter.needs}")
         own = _OWN.get(parameter.kind) if parameter.default is None else parameter.default
         if own is None:
             return self._default(parameter, depth), ()
@@ -51,11 +52,11 @@ class Rules:
     def _default(self, parameter: Parameter, depth: int) -> Fill:
         if self.default is None:
             raise NoRuleError("no rule matches it, and there is no default")
-        if isinstance(self.default, Initializer) and needs_axes(self.default):
+        if isinstance(self.default, Initializer) and who_asks(self.default):
             if parameter.kind in _INSTEAD:
                 return _INSTEAD[parameter.kind]
             if len(parameter.shape) < 2 and parameter.axes is None:
-                raise NoRuleError(f"no rule matches it, and the default, {self.default.factory}, is for kernels")
+                raise NoRuleError(f"no rule matches it, and the default, {who_asks(self.default)}, is for kernels")
         return self.made(self.default, parameter, depth)
 
     def made(self, value: Rule, parameter: Parameter, depth: int = 0) -> Fill:
@@ -68,16 +69,7 @@ class Rules:
             raise ValueError(f"parts may lie at most {NESTED} deep in one another; a rule may be for parts of its own")
         fills = []
         for part in members(value, parameter.name, parameter.shape, parameter.axes):
-            alone = replace(
-                parameter,
-                name=part.name,
-                shape=part.shape,
-                axes=part.axes,
-                default=None,
-                tied=(),
-                padding=None,
-                needs=None,
-            )
+            alone = Parameter(part.name, part.shape, parameter.dtype, part.axes, parameter.kind, parameter.owner)
             if part.filling is None:
                 fills.append(self.fill(alone, depth + 1)[0])
             else:

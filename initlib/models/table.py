@@ -1,5 +1,6 @@
 """Table: a plan as rows, and as text for people."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from .describe import described
 from .entry import Entry
 from .folding import fold as folded
 from .part_axes import ROW_MAJOR
+from .parts import Parts
 from .pieces import Piece
 
 __all__ = ["rows", "table"]
@@ -27,7 +29,7 @@ def rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 def _row(entry: Entry) -> dict[str, Any]:
     parameter = entry.parameter
     weights = [_weight(piece) for piece in entry.pieces]
-    split = len(weights) > 1 and not isinstance(entry.filling, Initializer)  # a padding row is no part
+    split = isinstance(entry.filling, Parts)
     whole = weights[0] if weights and not split else {}
     return {
         "name": parameter.name,
@@ -38,7 +40,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "axes": parameter.axes,
         "fan_in": whole.get("fan_in"),
         "fan_out": whole.get("fan_out"),
-        "initializer": f"{len(weights)} parts" if split else whole.get("initializer", "keep"),
+        "initializer": f"{len(weights)} part{'s' * (len(weights) != 1)}" if split else whole.get("initializer", "keep"),
         "std": whole.get("std"),
         "bytes": parameter.bytes,
         "notes": list(entry.notes),
@@ -51,9 +53,9 @@ def _weight(piece: Piece) -> dict[str, Any]:
     init = piece.initializer
     fan_in, fan_out = (None, None) if piece.axes == ROW_MAJOR else fans(piece.shape, piece.axes)
     if isinstance(init, Initializer):
-        std = None if 0 in piece.shape else init.std(piece.shape, piece.axes)
+        std = math.nan if 0 in piece.shape else init.std(piece.shape, piece.axes)
     else:
-        std = float(np.std(init)) if init.size else None
+        std = float(np.std(init)) if init.size else math.nan
     return {
         "name": piece.stream,
         "shape": piece.shape,
@@ -61,7 +63,7 @@ def _weight(piece: Piece) -> dict[str, Any]:
         "fan_in": fan_in,
         "fan_out": fan_out,
         "initializer": described(init) if isinstance(init, Initializer) else "values",
-        "std": std,
+        "std": None if math.isnan(std) else std,
     }
 
 
