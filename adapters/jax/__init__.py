@@ -17,7 +17,7 @@ Haiku: `hk.Linear(128, w_init=lambda shape, dtype: he_normal()(hk.next_rng_key()
 Equinox: `eqx.tree_at(lambda m: m.weight, linear, he_normal(axes="OI")(key, linear.weight.shape))`.
 """
 
-from .names import (
+from .nn_initializers import (
     Initializer,
     JaxInitializer,
     constant,

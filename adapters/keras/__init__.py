@@ -27,7 +27,7 @@ On JAX, what is drawn under `jit`, or for a large variable of `keras.distributio
 shard. In a TensorFlow graph a weight is a constant, or, under a `SeedGenerator`, drawn at each run (not by XLA).
 """
 
-from .names import (
+from .initializers import (
     STFT,
     Constant,
     CoreInitializer,
