@@ -7,6 +7,8 @@
 True
 """
 
+from initlib.public import publish
+
 from .gains import calculate_gain
 from .initialize import initialize, plan
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
@@ -99,3 +101,5 @@ __all__ = [
     "xavier_uniform_",
     "zeros_",
 ]
+
+publish(__name__, globals())
