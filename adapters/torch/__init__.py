@@ -10,7 +10,7 @@ True
 from initlib.public import publish
 
 from .gains import calculate_gain
-from .initialize import initialize, plan
+from .initialization import initialize, plan
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
 from .modules import declare
 from .nn_init import (
@@ -52,7 +52,7 @@ from .ours import (
     truncated_normal_,
     variance_scaling_,
 )
-from .skeleton import skeleton
+from .skeletons import skeleton
 
 # Names that are private in `torch.nn.init`, and that code bases import all the same.
 _calculate_correct_fan, _calculate_fan_in_and_fan_out = calculate_correct_fan, calculate_fan_in_and_fan_out

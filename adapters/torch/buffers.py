@@ -1,14 +1,14 @@
 """Buffers: those of PyTorch's own modules, started anew; nothing is drawn for others."""
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from initlib import normal
 from initlib.key import Key
 
+from . import internals
+from .modules import WITH_STATISTICS
 from .ours import fill_
 from .parameters import walk
 
@@ -23,26 +23,32 @@ def lost_buffers(module: nn.Module) -> list[str]:
         f"{prefix}{name}: it is a buffer on the meta device, and what it held is lost; build the model in "
         f"`with skeleton():`, which leaves buffers alone"
         for prefix, part in walk(module)
-        for name, buffer in part._buffers.items()
-        if buffer is not None and buffer.is_meta and not isinstance(part, (_NormBase, _SpectralNorm))
+        for name, buffer in part.named_buffers(recurse=False)
+        if buffer.is_meta and not isinstance(part, (*WITH_STATISTICS, internals.SpectralNorm))
     ]
 
 
 def reset_buffers(module: nn.Module, key: Key) -> None:
     """Start the statistics and the estimates of PyTorch's own modules anew."""
     for prefix, part in walk(module):
-        if isinstance(part, _NormBase):
+        if isinstance(part, WITH_STATISTICS):
             part.reset_running_stats()
-        elif isinstance(part, ParametrizationList) and isinstance(part[0], _SpectralNorm) and part.original.ndim > 1:
-            _draw((part[0]._u, part[0]._v), prefix, key)
-            matrix = part[0]._reshape_weight_to_matrix(part.original)
-            part[0]._power_method(matrix, POWER_ITERATIONS)
-        for hook in part._forward_pre_hooks.values():
+        elif _estimates(part):
+            _draw(internals.singular_vectors(part[0]), prefix, key)
+            internals.iterate(part[0], part.original, POWER_ITERATIONS)
+        for hook in internals.calls_before_forward(part):
             if isinstance(hook, SpectralNorm):
                 _draw((getattr(part, f"{hook.name}_u"), getattr(part, f"{hook.name}_v")), f"{prefix}{hook.name}.", key)
                 for _ in range(POWER_ITERATIONS):
                     weight = hook.compute_weight(part, do_power_iteration=True)
                 setattr(part, hook.name, weight)
+
+
+def _estimates(part: nn.Module) -> bool:
+    """Whether it estimates the spectral norm of a matrix: that of a vector needs no estimate."""
+    if not isinstance(part, ParametrizationList) or not isinstance(part[0], internals.SpectralNorm):
+        return False
+    return bool(part.original.ndim > 1)
 
 
 def _draw(vectors: tuple[Tensor, Tensor], prefix: str, key: Key) -> None:

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from initlib import Parameter, PlanError, constant, keep
 
-from . import built
+from . import built, internals
 from .modules import BIAS, UNKNOWN, Meaning, meanings, own_class
 
 __all__ = ["Magnitude", "Place", "Weight", "parameters", "walk", "weights"]
@@ -73,13 +72,15 @@ class Weight:
         return self.places[0].tensor
 
 
-def walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+def walk(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Every module of the model with what its parameters' names begin with, wherever it appears."""
-    yield prefix, module
-    for name, child in module._modules.items():
-        if child is not None:
-            parallel = name == "module" and type(module).__name__ in PARALLEL
-            yield from walk(child, prefix if name in WRAPPED or parallel else f"{prefix}{name}.")
+    above: dict[str, tuple[str, nn.Module]] = {}  # by the path that PyTorch knows a module by
+    for path, part in module.named_modules(remove_duplicate=False):
+        parent, _, name = path.rpartition(".")
+        prefix, holder = above.get(parent, ("", part))
+        parallel = name == "module" and type(holder).__name__ in PARALLEL
+        above[path] = prefix if path == "" or name in WRAPPED or parallel else f"{prefix}{name}.", part
+        yield above[path]
 
 
 def _held(module: nn.Module) -> Iterator[Weight]:
@@ -94,7 +95,7 @@ def _held(module: nn.Module) -> Iterator[Weight]:
         return Weight(module, meaning, [name], [place], padding=padding, **more)
 
     stored: set[str] = set()
-    for hook in module._forward_pre_hooks.values():
+    for hook in internals.calls_before_forward(module):
         if isinstance(hook, WeightNorm):
             magnitude = Magnitude(Place(module, f"{hook.name}_g"), hook.dim, hook)
             yield held(hook.name, Place(module, f"{hook.name}_v"), magnitude=magnitude)
@@ -103,19 +104,18 @@ def _held(module: nn.Module) -> Iterator[Weight]:
             name = f"{hook.name}_orig"
             yield held(name, Place(module, name), known.get(hook.name), needs=REMADE.format(steps="SpectralNorm"))
             stored.add(name)
-    for name, tensor in module._parameters.items():
-        if tensor is not None and name not in stored:
+    for name, _ in module.named_parameters(recurse=False, remove_duplicate=False):
+        if name not in stored:
             yield held(name, Place(module, name))
     for name, chain in getattr(module, "parametrizations", {}).items():
-        if len(chain) == 1 and isinstance(chain[0], _WeightNorm):
+        if len(chain) == 1 and isinstance(chain[0], internals.WeightNorm):
             magnitude = Magnitude(Place(chain, "original0"), chain[0].dim)
             yield held(name, Place(chain, "original1"), magnitude=magnitude)
             continue
         needs = REMADE.format(steps=", then ".join(type(step).__name__ for step in chain))
-        for attribute, tensor in chain._parameters.items():
-            if tensor is not None:
-                meaning = known.get(name) if attribute == "original" else UNKNOWN
-                yield held(f"parametrizations.{name}.{attribute}", Place(chain, attribute), meaning, needs=needs)
+        for attribute, _ in chain.named_parameters(recurse=False):
+            meaning = known.get(name) if attribute == "original" else UNKNOWN
+            yield held(f"parametrizations.{name}.{attribute}", Place(chain, attribute), meaning, needs=needs)
 
 
 def weights(module: nn.Module) -> list[Weight]:

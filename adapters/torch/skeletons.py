@@ -78,8 +78,8 @@ def _remember(seen: list[nn.Module]) -> None:
     modules = {id(module): module for root in seen for module in root.modules()}
     places: dict[int, tuple[nn.Parameter, list[tuple[nn.Module, str]]]] = {}
     for module in modules.values():
-        for name, parameter in module._parameters.items():
-            if parameter is not None and not is_lazy(parameter):
+        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            if not is_lazy(parameter):
                 places.setdefault(id(parameter), (parameter, []))[1].append((module, name))
     for parameter, holders in places.values():
         group = object()
