@@ -1,5 +1,7 @@
 """Buffers: those of PyTorch's own modules, started anew; nothing is drawn for others."""
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.spectral_norm import SpectralNorm
@@ -30,6 +32,7 @@ def lost_buffers(module: nn.Module) -> list[str]:
 
 def reset_buffers(module: nn.Module, key: Key) -> None:
     """Start the statistics and the estimates of PyTorch's own modules anew."""
+    part: Any
     for prefix, part in walk(module):
         if isinstance(part, WITH_STATISTICS):
             part.reset_running_stats()
@@ -44,7 +47,7 @@ def reset_buffers(module: nn.Module, key: Key) -> None:
                 setattr(part, hook.name, weight)
 
 
-def _estimates(part: nn.Module) -> bool:
+def _estimates(part: Any) -> bool:
     """Whether it estimates the spectral norm of a matrix: that of a vector needs no estimate."""
     if not isinstance(part, ParametrizationList) or not isinstance(part[0], internals.SpectralNorm):
         return False

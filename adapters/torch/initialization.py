@@ -22,6 +22,7 @@ __all__ = ["initialize", "plan"]
 def plan(module: nn.Module, rules: Any = None, *, default: Any = None, rename: Any = None, axes: Any = None) -> Plan:
     """Make the plan of a model: what fills each of its parameters. Nothing is written.
 
+    >>> from torch import nn
     >>> from initlib import he_normal
     >>> model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
     >>> plan(model, he_normal)["0.weight"].parameter.axes
@@ -50,6 +51,7 @@ def initialize(
 ) -> Plan:
     """Fill every parameter of a model by rules and by its name, and return the plan, which prints as a report.
 
+    >>> from torch import nn
     >>> from initlib import he_normal, normal
     >>> model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
     >>> report = initialize(model, he_normal, seed=0)
