@@ -10,7 +10,7 @@ from initlib import plan as plan_of
 
 from . import built
 from .buffers import lost_buffers, reset_buffers
-from .draw import Seed, _key
+from .draw import Seed, key_of
 from .filling import check, fill
 from .materialize import materialize, tie
 from .parameters import Weight, parameters, weights
@@ -76,7 +76,7 @@ def initialize(
     problems += _not_writable(found, made)
     if problems:
         raise PlanError(problems)
-    key = _key(seed, None, None)
+    key = key_of(seed)
     if device is not None:
         materialize(module, found, torch.device(device))
     tie(found)
