@@ -186,9 +186,13 @@ def _tied(modules: Iterator[tuple[str, nn.Module]], found: list[Weight]) -> list
     return [weight for weight in found if id(weight) not in joined]
 
 
-def parameters(found: list[Weight]) -> list[Parameter]:
-    """What a plan is made of. Raises PlanError where axes do not fit their tensors."""
-    readable = built.as_built((weight.owner, weight.tensor) for weight in found)
+def parameters(found: list[Weight], witnesses: list[Weight] | None = None) -> list[Parameter]:
+    """What a plan is made of. Raises PlanError where axes do not fit their tensors.
+
+    The witnesses are the tensors that show whether memory holds what the model was built with: else all.
+    """
+    seen = found if witnesses is None else witnesses
+    readable = built.as_built((weight.owner, weight.tensor) for weight in seen)
     made, problems = [], []
     for weight in found:
         try:

@@ -56,21 +56,22 @@ def _rows(view: Tensor, whole: Tensor) -> View | None:
 
 def _sliced(view: Tensor, whole: Tensor) -> View | None:
     """The box that slices and permutations made."""
-    order = sorted(range(whole.ndim), key=lambda axis: -whole.stride(axis))
+    strides = whole.stride()
+    order = sorted(range(whole.ndim), key=lambda axis: -strides[axis])
     rest = view.storage_offset() - whole.storage_offset()
     index: list[Any] = [0] * whole.ndim
     for axis in order:
         if whole.shape[axis] > 1:
-            index[axis], rest = divmod(rest, whole.stride(axis))
-    kept = {}  # the axis of the whole that each axis of the view runs along
+            index[axis], rest = divmod(int(rest), strides[axis])
+    kept: dict[int, int] = {}  # the axis of the whole that each axis of the view runs along
     for axis in range(view.ndim):
         size, stride = view.shape[axis], view.stride(axis)
         if size > 1:
-            along = next((a for a in order if whole.shape[a] > 1 and stride % whole.stride(a) == 0), None)
+            along = next((a for a in order if whole.shape[a] > 1 and stride % strides[a] == 0), None)
             if along is None or along in kept.values():
                 return None
             kept[axis] = along
-            step = stride // whole.stride(along)
+            step = stride // strides[along]
             index[along] = slice(index[along], index[along] + (size - 1) * step + 1, step)
     axes = sorted(kept, key=kept.__getitem__)
     memory = view.detach().permute(*axes, *(axis for axis in range(view.ndim) if axis not in kept))

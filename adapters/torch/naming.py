@@ -6,13 +6,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from types import FunctionType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from initlib import Initializer, Key, Parameter, normal, uniform
+from initlib import Initializer, Key, normal, uniform
 from initlib.models.entry import Entry
 from initlib.models.patterns import as_rename
 
@@ -20,11 +21,10 @@ from .callers import subject
 from .draw import Seed, key_of
 from .filling import fill_box, fill_tensor
 from .guards import lifted
-from .internals import calculate_correct_fan, is_dtensor, local_tensor
+from .internals import calculate_correct_fan, is_dtensor
 from .memory import DTYPES, untouchable
 from .ours import fill_
-from .parameters import Weight, parameters, walk, weights
-from .views import View, box_of, overlap, same_memory
+from .tensors import Tensors
 
 __all__ = ["named"]
 
@@ -82,14 +82,16 @@ def _kaiming_normal(tensor: Tensor, *how: Any, generator: None = None, **more: A
     return tensor, normal(0.0, _kaiming_std(tensor, *how, **more))
 
 
-# What draws into a tensor. The functions of `torch.nn.init` that are not here call one that is.
-FILLING: dict[Any, Callable[..., tuple[Tensor, Initializer]]] = {
-    Tensor.uniform_: _uniform,
-    Tensor.normal_: _normal,
-    nn.init.uniform_: _uniform,
-    nn.init.normal_: _normal,
-    nn.init.kaiming_uniform_: _kaiming_uniform,
-    nn.init.kaiming_normal_: _kaiming_normal,
+# What draws into a tensor.
+Law = Callable[..., tuple[Tensor, Initializer]]
+FILLING: dict[Any, Law] = {Tensor.uniform_: _uniform, Tensor.normal_: _normal}
+# Those of `torch.nn.init` that a mode sees, by name: transformers puts functions of its own in their place, to which
+# PyTorch's then refer a mode. The others call one of these, or of those above.
+INIT: dict[str, Law] = {
+    "uniform_": _uniform,
+    "normal_": _normal,
+    "kaiming_uniform_": _kaiming_uniform,
+    "kaiming_normal_": _kaiming_normal,
 }
 # What makes a tensor of draws.
 MAKING: dict[Any, Initializer] = {
@@ -105,14 +107,6 @@ SEEDED = {
 }
 
 
-class Known(NamedTuple):
-    """A tensor of the model."""
-
-    weight: Weight
-    parameter: Parameter
-    stream: str
-
-
 _thread = threading.local()  # .depth: how many of these modes are active
 
 
@@ -120,10 +114,9 @@ class Naming(TorchFunctionMode):
     """Sees every function of PyTorch that is called, and does itself what those do that draw."""
 
     def __init__(self, module: nn.Module, key: Key, new_name: Callable[[str], str], prefix: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.module, self.key, self.new_name, self.prefix = module, key, new_name, prefix
-        self.counts: Counter[str] = Counter()  # the draws of each stream that go into no parameter
-        self._learn()
+        super().__init__()
+        self.key, self.tensors = key, Tensors(module, new_name, prefix)
+        self.counts: Counter[str] = Counter()  # of the draws of each stream that go to no parameter
 
     def __enter__(self) -> "Naming":
         _thread.depth = getattr(_thread, "depth", 0) + 1
@@ -138,8 +131,9 @@ class Naming(TorchFunctionMode):
         kwargs = kwargs or {}
         if kwargs.get("generator") is not None:
             return func(*args, **kwargs)
-        if func in FILLING:
-            tensor, initializer = FILLING[func](*args, **kwargs)
+        law = FILLING.get(func) or (INIT.get(func.__name__) if isinstance(func, FunctionType) else None)
+        if law is not None:
+            tensor, initializer = law(*args, **kwargs)
             return tensor if self._fill(tensor, initializer, func) else func(*args, **kwargs)
         made = func(*args, **(kwargs | self._generator(func, args, kwargs)))
         if func in MAKING:
@@ -150,7 +144,7 @@ class Naming(TorchFunctionMode):
         """Draw into a tensor; say whether that could be done here."""
         if tensor.dtype not in DTYPES or untouchable(tensor):
             return False
-        found = self._find(tensor)
+        found = self.tensors.find(tensor)
         if found is None:
             key = self._unnamed(func)
             if key is not None:
@@ -159,7 +153,7 @@ class Naming(TorchFunctionMode):
         known, view = found
         entry = Entry(known.parameter, known.stream, initializer)
         if view is None:
-            fill_tensor(known.weight.tensor, entry, self.key)
+            fill_tensor(known.tensor, entry, self.key)
         else:
             fill_box(view.memory, entry, view.index, self.key)
         return True
@@ -171,7 +165,7 @@ class Naming(TorchFunctionMode):
         tensor = next((each for each in args if isinstance(each, Tensor)), None)
         if tensor is not None and is_dtensor(tensor):
             raise RuntimeError(f"{func.__name__} cannot draw shards by their names; normal_ and uniform_ can")
-        found = None if tensor is None or untouchable(tensor) else self._find(tensor)
+        found = None if tensor is None or untouchable(tensor) else self.tensors.find(tensor)
         if found is None:
             key = self._unnamed(func)
         else:
@@ -183,62 +177,17 @@ class Naming(TorchFunctionMode):
             return {}
         return {"generator": torch.Generator(device).manual_seed(key.seed % 2**63)}
 
-    def _learn(self) -> None:
-        """Know the model's tensors, by their identity and by their memory, and its modules."""
-        self.learnt = self._identities()
-        found = weights(self.module, self.prefix)
-        self.tensors: dict[int, Known] = {}
-        self.storages: dict[int, list[Known]] = {}
-        for weight, parameter in zip(found, parameters(found), strict=True):
-            known = Known(weight, parameter, self.new_name(parameter.name))
-            self.tensors[id(weight.tensor)] = known
-            storage = _memory(weight.tensor).untyped_storage().data_ptr()
-            self.storages.setdefault(storage, []).append(known)
-        self.modules = {id(part): self.new_name(prefix[:-1]) for prefix, part in walk(self.module, self.prefix)}
-
-    def _identities(self) -> list[int]:
-        return [id(parameter) for parameter in self.module.parameters()]
-
-    def _find(self, tensor: Tensor) -> tuple[Known, View | None] | None:
-        """The parameter that a tensor is, or that it is a part of."""
-        known = self.tensors.get(id(tensor))
-        if known is not None and known.weight.tensor is tensor:
-            return known, None
-        if self._identities() != self.learnt:
-            self._learn()
-            return self._find(tensor)
-        view = _memory(tensor).detach()
-        for known in self.storages.get(view.untyped_storage().data_ptr(), ()):
-            whole = known.weight.tensor
-            if same_memory(view, _memory(whole)):
-                return known, None
-            if overlap(view, _memory(whole)):
-                box = None if is_dtensor(whole) else box_of(view, whole)
-                if box is None:
-                    raise RuntimeError(
-                        f"a draw goes to a part of {known.parameter.name} that is no box of it: a view of shape "
-                        f"{tuple(tensor.shape)} and strides {tensor.stride()} of {tuple(whole.shape)}"
-                    )
-                return known, box
-        return None
-
     def _unnamed(self, func: Any) -> Key | None:
-        """The stream of a draw that goes to no parameter; None if it is for a mode around this one to say."""
-        tensors = {identity: known.stream for identity, known in self.tensors.items()}
-        name = subject(tensors, self.modules)
+        """The stream of a draw that goes to no parameter; None if a mode around this one is to say it."""
+        name = subject(self.tensors.streams, self.tensors.modules)
+        if name is None and _thread.depth > 1:
+            return None
         if name is None:
-            if _thread.depth > 1:
-                return None
+            name = ""
             warnings.warn(
-                f"{func.__name__} draws for no parameter or module of the model that can be told: what it draws depends "
-                f"on how often it was called before",
+                f"nobody can tell which parameter or module {func.__name__} draws for: what it draws depends on how "
+                f"many such draws were before",
                 stacklevel=4,
             )
-            name = ""
         self.counts[name] += 1
         return self.key.fold_in(name).fold_in(self.counts[name] - 1)
-
-
-def _memory(tensor: Any) -> Tensor:
-    """The memory of a tensor on this rank."""
-    return local_tensor(tensor) if is_dtensor(tensor) else tensor
