@@ -74,7 +74,7 @@ def _sliced(view: Tensor, whole: Tensor) -> View | None:
             step = stride // strides[along]
             index[along] = slice(index[along], index[along] + (size - 1) * step + 1, step)
     axes = sorted(kept, key=kept.__getitem__)
-    memory = view.detach().permute(*axes, *(axis for axis in range(view.ndim) if axis not in kept))
+    memory = view.detach().permute([*axes, *(axis for axis in range(view.ndim) if axis not in kept)])
     memory = memory.reshape(memory.shape[: len(axes)])
     try:
         taken = whole.detach()[tuple(index)]
