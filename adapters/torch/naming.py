@@ -146,7 +146,7 @@ class Naming(TorchFunctionMode):
             return False
         found = self.tensors.find(tensor)
         if found is None:
-            key = self._unnamed(func)
+            key = self._unnamed(func, tensor)
             if key is not None:
                 fill_(tensor, initializer, axes="...", seed=key)
             return key is not None
@@ -177,9 +177,15 @@ class Naming(TorchFunctionMode):
             return {}
         return {"generator": torch.Generator(device).manual_seed(key.seed % 2**63)}
 
-    def _unnamed(self, func: Any) -> Key | None:
+    def _unnamed(self, func: Any, tensor: Tensor | None = None) -> Key | None:
         """The stream of a draw that goes to no parameter; None if a mode around this one is to say it."""
         name = subject(self.tensors.streams, self.tensors.modules)
+        if tensor is not None and is_dtensor(tensor) and tensor.shape != self.tensors.shapes.get(name):
+            # Not help for a parameter of that shape, but a slice of one: of several ranks that is a copy.
+            raise RuntimeError(
+                f"{func.__name__} would draw into a DTensor of shape {tuple(tensor.shape)} that is no parameter, "
+                f"but may be a copy of a part of one: draw the whole parameter"
+            )
         if name is None and _thread.depth > 1:
             return None
         if name is None:

@@ -43,6 +43,7 @@ class Tensors:
             self._known[id(known.tensor)] = known
             self._stored.setdefault(_storage(_memory(known.tensor)), []).append(known)
         self.streams = {identity: known.stream for identity, known in self._known.items()}
+        self.shapes = {known.stream: known.tensor.shape for known in self._known.values()}
         self.modules = {id(part): self.new_name(prefix[:-1]) for prefix, part in walk(self.module, self.prefix)}
 
     def _identities(self) -> list[int]:
