@@ -26,6 +26,10 @@ class TwoParts(Initializer):
     def uses_fans(self) -> bool:  # type: ignore[override]
         return self.each.uses_fans
 
+    @property
+    def made_whole(self) -> bool:  # type: ignore[override]
+        return self.each.made_whole
+
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return self.each.std(shape, axes) * math.sqrt(2)
 

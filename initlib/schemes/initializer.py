@@ -33,6 +33,7 @@ class Initializer(ABC):
     factory: ClassVar[str]  # the public name that makes it, for the repr
     proportional_to: ClassVar[str | None] = None  # the argument that every weight is a multiple of, if there is one
     uses_fans: bool = False  # whether the weights depend on fan_in or fan_out, which a bias has not
+    made_whole: bool = False  # whether the weights depend on one another, so that a box costs as much as the whole
     __array_ufunc__: ClassVar[None] = None  # NumPy's numbers leave `number * initializer` to us
 
     def __call__(
@@ -191,6 +192,10 @@ class Scaled(Initializer):
     @property
     def uses_fans(self) -> bool:  # type: ignore[override]
         return self.initializer.uses_fans
+
+    @property
+    def made_whole(self) -> bool:  # type: ignore[override]
+        return self.initializer.made_whole
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return float(self.initializer.std(shape, axes) * self.factor)
