@@ -53,7 +53,9 @@ def _law(initializer: Independent, shape: tuple[int, ...], axes: str | None, dty
 class Composed(Initializer):
     """An initializer whose weights depend on one another: the whole is made at once, and a box costs as much."""
 
-    made_whole = True
+    @property
+    def made_whole(self) -> bool:
+        return True
 
     @abstractmethod
     def compose(self, weight: Weight, engine: Engine) -> Any:
@@ -88,11 +90,11 @@ class Elementwise(Initializer):
     """An initializer each of whose weights is a function of one weight that another initializer draws."""
 
     @property
-    def uses_fans(self) -> bool:  # type: ignore[override]
+    def uses_fans(self) -> bool:
         return self.drawn.uses_fans
 
     @property
-    def made_whole(self) -> bool:  # type: ignore[override]
+    def made_whole(self) -> bool:
         return self.drawn.made_whole
 
     @property
