@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -82,6 +83,8 @@ def torch():
     """PyTorch, seeded. A torchvision without its compiled operators, which others import, is given their names."""
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
+    if "tensorflow" in sys.modules:
+        sys.modules.setdefault("triton", None)  # two LLVMs in one process end it
     library = None
     try:
         import torchvision  # noqa: F401
