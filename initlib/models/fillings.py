@@ -89,7 +89,7 @@ def as_fill(value: Any, argument: str) -> Fill:
     elif isinstance(value, (int, float)):
         hint = f"; write constant({value!r})"
     elif _makes_initializers(value):
-        hint = f"; call it: {value.__name__.lower()}(...)"
+        hint = f"; call it: {getattr(value, 'factory', value.__name__)}(...)"
     raise TypeError(f"{argument} must be an initializer, keep, values(...) or parts(...), got {value!r}{hint}")
 
 

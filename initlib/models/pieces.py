@@ -152,9 +152,8 @@ def _repeated(filling: Stack, name: str, shape: tuple[int, ...], axes: str | Non
     if first is None:
         return []
     axis = filling.axis % len(shape)
-    mark = next(
-        chr(code) for code in range(32) if chr(code) not in name
-    )  # for the index: no name holds what is no text
+    # Until it is known, the index stands in the name as a character that no name has.
+    mark = next(chr(code) for code in range(32) if chr(code) not in name)
     named = _part_name(name, filling.template, filling.replaces).replace("{i}", mark)
     return [
         Piece(

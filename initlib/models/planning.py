@@ -9,11 +9,11 @@ from .checks import check
 from .entry import Entry
 from .errors import PlanError, Problem
 from .fillings import Fill
-from .hints import nearest, useless
+from .hints import useless
 from .parameter import Parameter, as_axes
 from .patterns import Ordered, Rename, as_rename
 from .plan import Plan
-from .rules import NoRuleError, Rules
+from .rules import Rules
 
 __all__ = ["plan"]
 
@@ -73,33 +73,29 @@ def plan(
         rules, default = None, rules
     told, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
-    entries: list[Entry] = []
-    stored: list[Parameter] = []
-    views: list[Parameter] = []  # of each that is stored: what patterns and functions see, under its new names
+    views: list[tuple[Parameter, Parameter]] = []  # each parameter, and what patterns and functions see of it
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
             raise TypeError(f"parameters must be made of initlib.Parameter, got {parameter!r}")
+        view = parameter
         try:
-            view = _view(parameter, [new_name(name) for name in parameter.names], told)
+            view = _renamed(view, [new_name(name) for name in parameter.names])
+            view = _with_axes(view, told.first(view))
         except (TypeError, ValueError) as error:
             problems.append((parameter.name, str(error)))
-            view = parameter
-        stored.append(parameter)
-        views.append(view)
-    known = Rules(rules(tuple(views)) if callable(rules) else rules, default)
-    failed = {name for name, _ in problems}
-    for parameter, view in zip(stored, views, strict=True):
+        views.append((parameter, view))
+    known = Rules(rules(tuple(view for _, view in views)) if callable(rules) else rules, default)
+    unsound = {name for name, _ in problems}
+    entries: list[Entry] = []
+    for parameter, view in views:
         try:
-            fill, notes = _said(view, known)
-        except NoRuleError as error:
-            hint = nearest(view.name, [pattern.text for pattern in known.rules.patterns], "patterns")
-            problems.append((parameter.name, f"{error}{hint}"))
+            entry = _entry(parameter, view, *_said(view, known))
         except (TypeError, ValueError) as error:
-            problems.append((parameter.name, str(error)))
+            if parameter.name not in unsound:
+                problems.append((parameter.name, str(error)))
         else:
-            if parameter.name not in failed:
-                entries.append(_entry(parameter, view, fill, notes))
-    seen = [each for view in views for each in _each(view)]
+            entries.append(entry)
+    seen = [each for _, view in views for each in _each(view)]
     for said, what in ((known.rules, "rule"), (told, "axes")):
         for pattern, before in said.unused():
             problems.append(("", f"{what} {pattern.text!r} {useless(pattern, before, seen)}"))
@@ -110,12 +106,13 @@ def plan(
     return Plan(tuple(entries))
 
 
-def _view(parameter: Parameter, names: list[str], told: Ordered) -> Parameter:
-    """The parameter under its new names, with the axes that somebody tells of it."""
-    name, *tied = names
-    if names != list(parameter.names):
-        parameter = replace(parameter, name=name, tied=tuple(tied))
-    axes = told.first(parameter)
+def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
+    if names == list(parameter.names):
+        return parameter
+    return replace(parameter, name=names[0], tied=tuple(names[1:]))
+
+
+def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
     return parameter if axes is None else replace(parameter, axes=axes)
 
 
