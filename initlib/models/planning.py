@@ -94,7 +94,7 @@ def plan(
             if parameter.name not in unsound:
                 problems.append((parameter.name, str(error)))
         else:
-            entries.append(entry)
+            entries += [entry] * (parameter.name not in unsound)
     seen = [each for _, view in views for each in _each(view)]
     for said, what in ((known.rules, "rule"), (told, "axes")):
         for pattern, before in said.unused():
