@@ -10,6 +10,7 @@ from .models.parameter import Parameter
 from .models.parts import parts
 from .models.plan import Plan
 from .models.planning import plan
+from .public import publish
 from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
 from .schemes.initializer import Initializer
@@ -87,3 +88,5 @@ __all__ = [
     "zero_hadamard",
     "zeros",
 ]
+
+publish(__name__, globals())

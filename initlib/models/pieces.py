@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ..dtypes import rounded
 from ..key import Key
 from ..schemes.initializer import Initializer
-from ..schemes.kinds import Composed
 from .fillings import Fill, Keep, Values
 from .overlaps import Index, Overlap, join, whole
 from .part_axes import ROW_MAJOR, unpacked, without
@@ -46,7 +45,7 @@ def is_made_whole(initializer: Any) -> bool:
     """Whether a box of its weights costs as much as all of them: they, or those of one in it, depend on one another."""
     if not isinstance(initializer, Initializer):
         return False
-    return isinstance(initializer, Composed) or any(map(is_made_whole, initializer.get_config().values()))
+    return initializer.made_whole
 
 
 class Member(NamedTuple):
