@@ -14,9 +14,8 @@ Problem = tuple[str, str]  # the name of a parameter, or "", and what is wrong
 class PlanError(ValueError):
     """A plan that cannot be made: `problems` says why, one string each, and nothing was written.
 
-    >>> raise PlanError(["a: no rule", "b: no rule"])
-    Traceback (most recent call last):
-    initlib.models.errors.PlanError: the plan has 2 problems:
+    >>> print(PlanError(["a: no rule", "b: no rule"]))
+    the plan has 2 problems:
       - a: no rule
       - b: no rule
     """
