@@ -78,11 +78,25 @@ def number(bits, dtype: tl.constexpr):
     )
 
 
+# Both are rounded to nearest even by integers: casts of Triton's are not, in its interpreter, or become one operation
+# with the product, on AMD's cards. x is not NaN.
+
+
 @triton.jit
 def bfloat16(x):
-    """Rounded to nearest even, by integers: Triton's interpreter cuts; x is not NaN."""
     bits = x.to(tl.uint32, bitcast=True)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).to(tl.uint16).to(tl.bfloat16, bitcast=True)
+
+
+@triton.jit
+def float16(x):
+    bits = x.to(tl.uint32, bitcast=True)
+    size = bits & 0x7FFFFFFF
+    rounded = tl.minimum(((size + 0xFFF + ((size >> 13) & 1)) >> 13) - (112 << 10), 0x7C00)
+    # Below 2**-14 the steps are 2**-24 wide, as float32's are between 1/2 and 1: adding 1/2 rounds to them.
+    subnormal = (size.to(tl.float32, bitcast=True) + 0.5).to(tl.uint32, bitcast=True) - 0x3F000000
+    half = tl.where(size < 0x38800000, subnormal, rounded) | ((bits >> 16) & 0x8000)
+    return half.to(tl.uint16).to(tl.float16, bitcast=True)
 
 
 # fmt: off
@@ -144,6 +158,8 @@ def draw(
         weight += number(mean, dtype)
     if dtype == tl.bfloat16:
         weight = bfloat16(weight)
+    elif dtype == tl.float16:
+        weight = float16(weight)
     # Nothing says how `out` is aligned: if it did, Triton would give each thread neighbouring weights, and carry what
     # it gathered from the table to them through shared memory.
-    tl.store(out + memory, weight.to(dtype), mask=k < weights)
+    tl.store(out + memory, weight, mask=k < weights)

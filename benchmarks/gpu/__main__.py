@@ -24,8 +24,8 @@ CASES = {
     "he_normal OI, a linear layer": Case(he_normal, (1024, 512), "OI"),
     "he_normal OIHW, a convolution": Case(he_normal, (64, 32, 3, 3), "OIHW"),
     "he_normal OIHW, channels last": Case(he_normal, (64, 32, 3, 3), "OIHW", memory="OHWI"),
-    "he_normal OIHW, stored as WIHO": Case(he_normal, (64, 32, 3, 5), "OIHW", memory="WIHO"),
-    "he_normal OIHW, stored as WIHO, apart": Case(he_normal, (64, 32, 3, 5), "OIHW", memory="WIHO", apart=2),
+    "he_normal (4 O)IHW, in groups": Case(he_normal, (64, 32, 3, 3), "(4 O)IHW"),
+    "he_normal (4 O)IHW, every other place": Case(he_normal, (64, 32, 3, 3), "(4 O)IHW", apart=2),
 }
 
 # An H100 SXM: its multiprocessors, their clock, and what its memory takes a second.
@@ -59,27 +59,26 @@ is counted, its weights' positions too; shared memory it needs none.
 
 {counts}
 Each loop after the first of the nest in which a weight is stored costs a division by a constant, some five
-instructions: a plain run is one loop, a linear layer two, a convolution three.
+instructions: a plain run is one loop, a linear layer two, a convolution three, one in groups four.
 
 ## On paper
 
-{millions:.0f} million weights on {processors} multiprocessors at {clock:.3f} GHz and {bandwidth:.2f} TB/s (an H100 SXM), in milliseconds.
-A multiprocessor issues {issued} instructions a cycle, one for each thread, and does {integers} integer operations;
-what the compiler hands to the multipliers instead (`IMAD`) runs beside those. "At least" has both busy all the time, "at
-most" one of them. Beside it, the least that the memory takes: a draw is arithmetic.
+{millions:.0f} million weights on an H100 SXM, in milliseconds: {processors} multiprocessors at {clock:.3f} GHz, and
+memory that takes {bandwidth:.2f} TB/s. In a cycle a multiprocessor issues one instruction for {issued} threads, and does
+{integers} integer operations; those that the compiler hands to the multipliers instead (`IMAD`) run beside them. "At
+least" has both busy all the time, "at most" one of them. Beside it, the least that the memory takes: a draw is
+arithmetic.
 
 {times}
-PyTorch's `trunc_normal_` goes over the same memory nine times (`uniform_` writes; `erfinv_`, `mul_`, `add_` and `clamp_`
-read and write), which is {nine:.2f} ms at least in float32; `normal_` goes over it once.
+PyTorch's `trunc_normal_` goes over the same memory nine times (`uniform_` writes; `erfinv_`, `mul_`, `add_` and
+`clamp_` read and write), which is {nine:.2f} ms at least in float32; `normal_` goes over it once.
 
 ## On a card
 
 {measured}"""
-NOT_MEASURED = (
-    "Not measured: nobody has run this with a card yet. Where there is one, the same command fills this in.\n"
-)
-MEASURED = """{card}, {rows} x {columns} weights, drawn by the {engine}: milliseconds by the card's events, the median of
-{rounds} rounds.
+NOT_MEASURED = "Not measured: nobody has run this with a card yet. With one, the same command fills this in.\n"
+MEASURED = """{card}, {rows} x {columns} weights, drawn by the {engine}: milliseconds by the card's events, median
+of {rounds}.
 
 {table}"""
 

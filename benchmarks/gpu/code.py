@@ -87,6 +87,7 @@ class Code(NamedTuple):
     registers: int  # of a thread
     spills: int  # bytes of a thread's stack, and registers that went there
     shared: int  # bytes of a program
+    text: str  # the assembly of every stage
 
     @property
     def per_weight(self) -> float:
@@ -121,9 +122,9 @@ def _nvidia(kernel: Any) -> Code:
     names = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ +)?([A-Z][\w.]*)", sass[sass.index(".text.draw:") :])
     end = len(names) - names[::-1].index("EXIT")  # what follows is padding
     found = {name: int(number) for name, number in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
-    return Code(
-        tuple(names[:end]), _weights(kernel), found["REG"], found["STACK"] + found["LOCAL"], kernel.metadata.shared
-    )
+    spills = found["STACK"] + found["LOCAL"]
+    text = kernel.asm["ptx"] + sass
+    return Code(tuple(names[:end]), _weights(kernel), found["REG"], spills, kernel.metadata.shared, text)
 
 
 def _amd(kernel: Any) -> Code:
@@ -132,4 +133,4 @@ def _amd(kernel: Any) -> Code:
     names = re.findall(r"^\s+((?:[sv]|global|flat|buffer|scratch|ds)_\w+)", body, re.MULTILINE)
     found = {name: int(number) for name, number in re.findall(r"\.(\w+):\s+(\d+)$", text, re.MULTILINE)}
     spills = found["vgpr_spill_count"] + found["sgpr_spill_count"] + found["private_segment_fixed_size"]
-    return Code(tuple(names), _weights(kernel), found["vgpr_count"], spills, found["group_segment_fixed_size"])
+    return Code(tuple(names), _weights(kernel), found["vgpr_count"], spills, found["group_segment_fixed_size"], text)

@@ -1,0 +1,418 @@
+"""The Triton kernel: interpreted, it gives the bits of the core; compiled, it fuses no floats and spills nothing."""
+
+import importlib.util
+import itertools
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+triton = pytest.importorskip("triton")
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from initlib.adapters.torch import triton_engine, triton_kernel  # noqa: E402
+
+from initlib import Key, he_normal, normal, truncated_normal, uniform  # noqa: E402
+from initlib.axes import numbering  # noqa: E402
+from initlib.draws.runs import box_shape, normalize_index  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.gpu.code import TARGETS, Case, compiled, on_paper  # noqa: E402
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+INITIALIZERS = {
+    "uniform": uniform(-1.0, 1.0),
+    "uniform, a mean": uniform(-1.0, 3.0),
+    "whole line": normal(0.0, 1.0),
+    "a mean": normal(0.5, 2.0),
+    "a mean far out": normal(3e4, 1.0),
+    "2 sigma": he_normal,
+    "4 sigma": truncated_normal(low=-4.0, high=4.0),
+    "one side": truncated_normal(low=0.0, high=5.0),
+    "narrow": truncated_normal(low=1.0, high=1.01),
+    "upper tail": truncated_normal(low=3.3, high=100.0),
+    "lower tail": truncated_normal(low=-100.0, high=-3.3),
+    "tiny": normal(0.0, 1e-7),  # subnormal in float16
+    "tiniest": normal(0.0, 1e-42),  # and in float32
+}
+
+
+def interpreted(path):
+    """The kernel's module, of that source, for Triton's interpreter, which runs it on the CPU."""
+    spec = importlib.util.spec_from_file_location("interpreted_kernel", path)
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")  # Triton looks at it where it meets a kernel
+        spec.loader.exec_module(module)
+    return module
+
+
+INTERPRETED = interpreted(triton_kernel.__file__)
+INTERPRETED.BLOCK = 4096  # which the interpreter takes at once
+
+
+def fill(tensor, initializer, shape, axes, seed, index=None, kernel=INTERPRETED):
+    """Fill a CPU tensor by the kernel."""
+    law = initializer.law(shape, axes, str(tensor.dtype).removeprefix("torch."))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(triton_engine, "_kernel", lambda: kernel)
+        triton_engine.fill(tensor, law, seed, shape, axes, None if index is None else normalize_index(index, shape))
+
+
+def drawn(initializer, shape, dtype, axes, seed, index=None, kernel=INTERPRETED):
+    """The bytes of a box of a weight, drawn by the kernel."""
+    kept = shape if index is None else box_shape(normalize_index(index, shape))
+    tensor = torch.full(kept, torch.nan, dtype=getattr(torch, dtype))
+    fill(tensor, initializer, shape, axes, seed, index, kernel)
+    return content(tensor)
+
+
+def content(tensor):
+    """The bytes of a tensor's numbers, in their order."""
+    return tensor.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+# ------------------------------------------------------------------------------------------------- the core's bits
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("initializer", INITIALIZERS.values(), ids=INITIALIZERS)
+def test_bits_of_the_core(initializer, dtype):
+    for shape, axes in [((4000,), "I"), ((31, 64), "OI"), ((6, 5, 3, 2), "(3 O)IHW"), ((2, 300), "BI"), ((), "...")]:
+        expected = initializer(shape, dtype, axes=axes, seed=2**40 + 1)
+        assert drawn(initializer, shape, dtype, axes, 2**40 + 1) == expected.tobytes()
+
+
+@pytest.mark.parametrize("block", [64, 1024])
+def test_many_programs(block, monkeypatch):
+    monkeypatch.setattr(INTERPRETED, "BLOCK", block)
+    for size in (1, block - 1, block, block + 1, 5 * block, 5 * block + 1):
+        assert drawn(he_normal, (size,), "float32", "I", 7) == he_normal((size,), axes="I", seed=7).tobytes()
+
+
+def test_the_rarest_tails():
+    """Where the word is nearest to 0 or to 2**32 among many, the rows of the table are the first ones."""
+    size = 2**22
+    word = Key(1).bits(size)
+    tail = np.minimum(word, ~word)
+    for at in np.argsort(tail)[:10].tolist():
+        index = slice(max(0, at - 40), at + 40)
+        assert drawn(normal(), (size,), "float32", "I", 1, index) == normal()(size, seed=1, index=index).tobytes()
+
+
+@pytest.mark.parametrize("step", [1, 7, -1, -7, 2**20 + 1])
+def test_positions_past_32_bits(step):
+    """Where they pass a multiple of 2**32, and where they lie further apart than that."""
+    shape, index = (2**34,), slice(2**33 - 150 * step, 2**33 + 150 * step, step)
+    for dtype in DTYPES:
+        assert drawn(he_normal, shape, dtype, "I", 11, index) == he_normal(shape, dtype, seed=11, index=index).tobytes()
+
+
+def test_boxes_of_a_huge_weight():
+    shape = (2**20, 2**20)
+    for index in [(slice(-3, None), slice(-5, None)), (slice(5), slice(None, None, 2**18)), (2**19, slice(-9, None))]:
+        expected = uniform()(shape, axes="OI", seed=1, index=index)
+        assert drawn(uniform(), shape, "float32", "OI", 1, index) == expected.tobytes()
+
+
+@st.composite
+def weights(draw):
+    """A shape, its axes, and an index of it."""
+    letters = draw(st.permutations("BIOIOHWD"))
+    axes = [(letter, draw(st.integers(1, 3)), draw(st.integers(1, 7))) for letter in letters[: draw(st.integers(1, 5))]]
+    shape = tuple(n * size for _, n, size in axes)
+    entries = []
+    for size in shape:
+        ends = st.none() | st.integers(-size - 1, size + 1)
+        entry = st.builds(slice, ends, ends, st.sampled_from([None, 1, 2, 3, -1, -2]))
+        entries.append(draw(entry | st.integers(-size, size - 1)))
+    return shape, "".join(letter if n == 1 else f"({n} {letter})" for letter, n, _ in axes), tuple(entries)
+
+
+@settings(max_examples=150)
+@given(
+    weights(),
+    st.sampled_from(list(INITIALIZERS.values())),
+    st.sampled_from(DTYPES),
+    st.integers(0, 2**64 - 1),
+    st.data(),
+)
+def test_any_box_in_any_memory(weight, initializer, dtype, seed, data):
+    """The axes of the memory in any order, with gaps, which are not touched."""
+    shape, axes, index = weight
+    expected = initializer(shape, dtype, axes=axes, seed=seed, index=index)
+    order = data.draw(st.permutations(range(expected.ndim)))
+    gaps = [data.draw(st.sampled_from([1, 1, 2, 3])) for _ in order]
+    memory = torch.full([1 + expected.shape[axis] * gap for axis, gap in zip(order, gaps, strict=True)], 7.0)
+    memory = memory.to(getattr(torch, dtype))
+    held = memory[tuple(slice(1, None, gap) for gap in gaps)].permute([order.index(axis) for axis in range(len(order))])
+    fill(held, initializer, shape, axes, seed, index)
+    assert content(held) == expected.tobytes()
+    held.fill_(7.0)
+    assert (memory == 7.0).all()
+
+
+MUTANTS = [
+    ("0x1BD11BDA", "0x1BD11BDB"),
+    ("13, 15, 26, 6", "13, 15, 26, 7"),
+    ("key2 + 1", "key2 + 2"),
+    (">> 7) | 1", ">> 7) | 3"),
+    ("v) >> 15)\n    n =", "v) >> 14)\n    n ="),
+    ("0x7FFF + ((bits >> 16) & 1)", "0x7FFF"),
+    (
+        "tl.umulhi(bits, window_width.to(tl.uint32)) + window_lo",
+        "tl.umulhi(bits, window_width.to(tl.uint32)) - window_lo",
+    ),
+]
+
+
+@pytest.mark.parametrize(("constant", "other"), MUTANTS, ids=[constant for constant, _ in MUTANTS])
+def test_the_tests_above_can_fail(constant, other, tmp_path):
+    """Another constant gives other bits somewhere."""
+    source = Path(triton_kernel.__file__).read_text()
+    assert constant in source
+    (tmp_path / "mutant.py").write_text(source.replace(constant, other))
+    mutant = interpreted(tmp_path / "mutant.py")
+    draws = itertools.product((uniform(-1.0, 1.0), normal(), he_normal), ("float32", "bfloat16"))
+    assert any(
+        drawn(initializer, (9000,), dtype, "I", 5, kernel=mutant) != initializer((9000,), dtype, seed=5).tobytes()
+        for initializer, dtype in draws
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- the nests
+
+
+def places(nest):
+    """The position and the place in memory of every weight of a nest, as the kernel finds them."""
+    low, memory = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    for loop in nest.loops:
+        steps = np.arange(loop.size)
+        low, memory = (low[:, None] + steps * loop.position).ravel(), (memory[:, None] + steps * loop.memory).ravel()
+    return zip((low + nest.position).tolist(), (memory + nest.offset).tolist(), strict=True)
+
+
+def positions(shape, axes):
+    """The canonical position of every weight, by the definition."""
+    return sum(
+        np.expand_dims(np.arange(size) // f.step % f.size * f.stride, [k for k in range(len(shape)) if k != axis])
+        for axis, (size, factors) in enumerate(zip(shape, numbering(shape, axes), strict=True))
+        for f in factors
+    )
+
+
+@given(weights(), st.integers(1, 4), st.sampled_from([5, 2**30]))
+def test_nests_cover_a_box_once(weight, depth, most):
+    shape, axes, index = weight
+    expected = positions(shape, axes)[index]
+    memory = tuple(stride // expected.itemsize for stride in np.empty(expected.shape, expected.dtype).strides)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(triton_engine, "MOST", most)
+        nests = triton_engine.nests.__wrapped__(shape, axes, normalize_index(index, shape), memory, depth)
+    if expected.size:
+        assert sorted(at for nest in nests for _, at in places(nest)) == list(range(expected.size))
+        assert all(expected.flat[at] == position for nest in nests for position, at in places(nest))
+        assert all(len(nest.loops) <= depth and nest.weights <= most for nest in nests)
+
+
+HUGE = [
+    ((2**34,), "I", None),
+    ((2**17, 2**16), "OI", None),
+    ((128, 8192, 8192), "BOI", None),
+    ((2**20, 2**20), "OI", (slice(0, 7), slice(None, None, 2**15))),
+    ((2**33, 2), "OI", (slice(None, None, -1), 1)),
+    ((3, 2**31 + 1), "(3 O)I", None),
+]
+
+
+@pytest.mark.parametrize(("shape", "axes", "index"), HUGE)
+@pytest.mark.parametrize("apart", [1, 3])
+def test_numbers_of_a_nest_fit_32_bits(shape, axes, index, apart):
+    box = normalize_index(() if index is None else index, shape)
+    kept = box_shape(box)
+    memory = tuple(apart * math.prod(kept[axis + 1 :]) for axis in range(len(kept)))
+    nests = triton_engine.nests(shape, axes, box, memory, 4)
+    assert sum(nest.weights for nest in nests) == math.prod(kept)
+    for nest in nests:
+        assert nest.weights <= 2**30
+        assert sum((loop.size - 1) * abs(loop.memory) for loop in nest.loops) < 2**31
+        assert 0 <= sum((loop.size - 1) * loop.position for loop in nest.loops) < 2**32
+        assert all(loop.position >= 0 for loop in nest.loops)
+    assert len(nests) <= 2 * math.prod(shape) * apart / 2**30 + 2**9
+
+
+def test_common_weights_are_one_launch():
+    common = [
+        ((4096, 1024), "OI"),
+        ((256, 128, 3, 3), "OIHW"),
+        ((256, 16, 3, 3), "(16 O)IHW"),
+        ((8, 3072, 1024), "B(3 O)I"),
+        ((64, 3, 3, 3, 3), "OIDHW"),
+    ]
+    for shape, axes in common:
+        dense = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+        (nest,) = triton_engine.nests(shape, axes, None, dense, 4)
+        assert nest.dense
+        shard = (slice(16, 32), *(slice(None) for _ in shape[1:]))  # of a sharded axis
+        assert len(triton_engine.nests(shape, axes, normalize_index(shard, shape), dense, 4)) <= 2
+
+
+@given(st.integers(2, 2**30), st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
+def test_division_by_a_reciprocal(size, k, quotient):
+    multiplier, shift = triton_engine.reciprocal(size)
+    assert 2**31 <= multiplier < 2**32
+    edge = quotient % (2**31 // size) * size
+    for number in (k, edge, max(edge - 1, 0), 2**31 - 1):
+        assert (number * multiplier >> 32) >> shift == number // size
+
+
+# --------------------------------------------------------------------------------------------- the compiled kernel
+
+CASES = {
+    "uniform": Case(uniform(-1.0, 1.0), (4096,), "I"),
+    "whole line": Case(normal(), (4096,), "I"),
+    "2 sigma": Case(he_normal, (64, 32), "OI"),
+    "float16": Case(he_normal, (64, 32, 3, 3), "OIHW", "float16"),
+    "bfloat16, a mean": Case(normal(1.0, 2.0), (64, 32, 3, 3), "(4 O)IHW", "bfloat16"),
+    "float32, a mean": Case(uniform(-1.0, 3.0), (64, 32, 3, 3), "(4 O)IHW", "float32", apart=2),
+    "float64, a mean": Case(truncated_normal(mean=1.0), (64, 32, 3, 3), "(4 O)IHW", "float64", apart=2),
+}
+# Multiply-adds of floats. HFMA2 of zero is how a constant comes into a register.
+FUSED = (
+    r"\b(fma\.\w+|FFMA\w*|DFMA\w*|HFMA2\S* R\d+, -?(?!RZ)\S+,|v_(pk_)?(fma|mad|fmac|mac)_(mix\w*_)?(legacy_)?f\d+\w*)"
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    """What Triton compiles is kept out of the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
+        yield
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_compiled_ahead_of_time(target, case):
+    code = compiled(target, case)
+    assert code.spills == 0
+    assert code.shared == 0
+    assert code.registers <= 64
+    assert 80 <= code.per_weight <= 150
+    assert not re.findall(FUSED, code.text)
+    assert ".ftz" not in code.text  # NVIDIA's and AMD's way to say that subnormal numbers are kept
+    assert re.findall(r"float_denorm_mode_32 (\d)", code.text) == (["3"] if target.startswith("gfx") else [])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_test_above_can_fail(target, monkeypatch):
+    """Where the compiler may fuse a product and a sum, it does."""
+    monkeypatch.setitem(triton_kernel.OPTIONS, "enable_fp_fusion", True)
+    for name in ("bfloat16, a mean", "float32, a mean", "float64, a mean"):
+        assert re.findall(FUSED, compiled(target, CASES[name]).text)
+
+
+def test_no_value_is_compiled_in():
+    """One kernel serves every weight of a law, a dtype and a depth, wherever it lies."""
+    with on_paper("sm_90") as driver:
+        for size in (1, 16, 17, 1000):
+            Case(he_normal, (size,), "I").launch()
+            triton_engine.fill(
+                torch.empty(size + 1)[1:], he_normal.law((size,), "I", "float32"), 2**64 - size, (size,), "I"
+            )
+    assert len(driver.launches) == 8
+    assert len(driver.kernels) == 1
+
+
+# ------------------------------------------------------------------------------------------------- who draws where
+
+
+@pytest.fixture
+def forget():
+    """The engine looks at each device once; here, anew."""
+    triton_engine._obstacle.cache_clear()
+    yield
+    triton_engine._obstacle.cache_clear()
+
+
+def describe(device="cuda:0"):
+    """What it says of a card on a machine that has none, where Triton warns that it fails."""
+    with pytest.warns(RuntimeWarning, match="drawn by the reference"):
+        return triton_engine.describe(device)
+
+
+@pytest.mark.usefixtures("forget")
+def test_who_draws_on_a_device(monkeypatch):
+    monkeypatch.setattr(triton_engine, "_trial", lambda device: None)
+    assert triton_engine.describe("cuda:0") == "Triton kernel"
+    assert triton_engine.draws_on(torch.device("cuda:0"))
+    for device in ("cpu", "mps", "meta"):
+        assert triton_engine.describe(device) == "reference"
+        assert not triton_engine.draws_on(torch.device(device))
+
+
+@pytest.mark.usefixtures("forget")
+def test_the_environment_forces_the_reference(monkeypatch):
+    monkeypatch.setattr(triton_engine, "_trial", lambda device: None)
+    monkeypatch.setenv("INITLIB_TRITON", "0")
+    assert triton_engine.describe("cuda:0") == "reference (INITLIB_TRITON=0)"
+    monkeypatch.setenv("INITLIB_TRITON", "yes")
+    with pytest.raises(ValueError, match=r"INITLIB_TRITON='yes' is not available here; allowed is 0"):
+        triton_engine.describe("cuda:1")
+
+
+@pytest.mark.usefixtures("forget")
+def test_without_triton_the_reference_draws(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert triton_engine.describe("cuda:0") == "reference (Triton is not installed)"
+
+
+@pytest.mark.usefixtures("forget")
+def test_where_triton_fails_the_reference_draws(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("Failed to find C compiler.\nPlease set CC")
+
+    monkeypatch.setattr(triton_engine, "fill", fail)
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    assert describe() == "reference (Triton failed: RuntimeError: Failed to find C compiler.)"
+    assert triton_engine.describe("cuda:0").startswith("reference")  # and no second warning
+
+
+@pytest.mark.usefixtures("forget")
+def test_a_kernel_of_other_bits_does_not_draw(monkeypatch):
+    """The first draw on a device is compared with the core's."""
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *sizes, device: empty(*sizes))
+    monkeypatch.setattr(triton_engine, "_kernel", lambda: INTERPRETED)
+    assert triton_engine.describe("cuda:0") == "Triton kernel"
+    monkeypatch.setattr(triton_engine, "fill", lambda tensor, *_: tensor.fill_(0.5))
+    assert describe("cuda:1") == "reference (Triton's kernel gave other bits than the core)"
+
+
+PROGRAM = """
+import sys
+import torch
+import initlib.adapters.torch as init
+init.he_normal_(torch.empty(30, 20), seed=0)
+{statement}
+print("triton" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("statement", "loaded"), [("", "False"), ("import triton", "True")], ids=["no", "can fail"])
+def test_on_a_cpu_triton_is_not_imported(statement, loaded):
+    command = [sys.executable, "-c", PROGRAM.format(statement=statement)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == loaded
+
+
+def test_empty_tensors_are_no_launch():
+    with on_paper("sm_90") as driver:
+        Case(he_normal, (0, 5), "OI").launch()
+    assert not driver.launches
