@@ -2,7 +2,6 @@
 
 import importlib.util
 import itertools
-import math
 import re
 import subprocess
 import sys
@@ -17,10 +16,12 @@ triton = pytest.importorskip("triton")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from initlib.adapters.torch import triton_engine, triton_kernel  # noqa: E402
+from initlib.adapters.torch.triton_engine import TritonEngine  # noqa: E402
+from strategies import small_boxes  # noqa: E402
 
 from initlib import Key, he_normal, normal, truncated_normal, uniform  # noqa: E402
-from initlib.axes import numbering  # noqa: E402
-from initlib.draws.runs import box_shape, normalize_index  # noqa: E402
+from initlib.draws.boxes import box_shape, normalize_index  # noqa: E402
+from initlib.draws.engine import Weight  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -39,8 +40,7 @@ INITIALIZERS = {
     "narrow": truncated_normal(low=1.0, high=1.01),
     "upper tail": truncated_normal(low=3.3, high=100.0),
     "lower tail": truncated_normal(low=-100.0, high=-3.3),
-    "tiny": normal(0.0, 1e-7),  # subnormal in float16
-    "tiniest": normal(0.0, 1e-42),  # and in float32
+    "tiny": normal(0.0, 1e-6),  # subnormal in float16
 }
 
 
@@ -60,10 +60,11 @@ INTERPRETED.BLOCK = 4096  # which the interpreter takes at once
 
 def fill(tensor, initializer, shape, axes, seed, index=None, kernel=INTERPRETED):
     """Fill a CPU tensor by the kernel."""
-    law = initializer.law(shape, axes, str(tensor.dtype).removeprefix("torch."))
+    box = None if index is None else normalize_index(index, shape)
+    weight = Weight(shape, axes, str(tensor.dtype).removeprefix("torch."), Key(seed), box)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(triton_engine, "_kernel", lambda: kernel)
-        triton_engine.fill(tensor, law, seed, shape, axes, None if index is None else normalize_index(index, shape))
+        initializer.fill(tensor, weight, TritonEngine(tensor.device))
 
 
 def drawn(initializer, shape, dtype, axes, seed, index=None, kernel=INTERPRETED):
@@ -122,23 +123,9 @@ def test_boxes_of_a_huge_weight():
         assert drawn(uniform(), shape, "float32", "OI", 1, index) == expected.tobytes()
 
 
-@st.composite
-def weights(draw):
-    """A shape, its axes, and an index of it."""
-    letters = draw(st.permutations("BIOIOHWD"))
-    axes = [(letter, draw(st.integers(1, 3)), draw(st.integers(1, 7))) for letter in letters[: draw(st.integers(1, 5))]]
-    shape = tuple(n * size for _, n, size in axes)
-    entries = []
-    for size in shape:
-        ends = st.none() | st.integers(-size - 1, size + 1)
-        entry = st.builds(slice, ends, ends, st.sampled_from([None, 1, 2, 3, -1, -2]))
-        entries.append(draw(entry | st.integers(-size, size - 1)))
-    return shape, "".join(letter if n == 1 else f"({n} {letter})" for letter, n, _ in axes), tuple(entries)
-
-
 @settings(max_examples=150)
 @given(
-    weights(),
+    small_boxes(),
     st.sampled_from(list(INITIALIZERS.values())),
     st.sampled_from(DTYPES),
     st.integers(0, 2**64 - 1),
@@ -185,92 +172,6 @@ def test_the_tests_above_can_fail(constant, other, tmp_path):
         drawn(initializer, (9000,), dtype, "I", 5, kernel=mutant) != initializer((9000,), dtype, seed=5).tobytes()
         for initializer, dtype in draws
     )
-
-
-# ------------------------------------------------------------------------------------------------------- the nests
-
-
-def places(nest):
-    """The position and the place in memory of every weight of a nest, as the kernel finds them."""
-    low, memory = np.zeros(1, np.int64), np.zeros(1, np.int64)
-    for loop in nest.loops:
-        steps = np.arange(loop.size)
-        low, memory = (low[:, None] + steps * loop.position).ravel(), (memory[:, None] + steps * loop.memory).ravel()
-    return zip((low + nest.position).tolist(), (memory + nest.offset).tolist(), strict=True)
-
-
-def positions(shape, axes):
-    """The canonical position of every weight, by the definition."""
-    return sum(
-        np.expand_dims(np.arange(size) // f.step % f.size * f.stride, [k for k in range(len(shape)) if k != axis])
-        for axis, (size, factors) in enumerate(zip(shape, numbering(shape, axes), strict=True))
-        for f in factors
-    )
-
-
-@given(weights(), st.integers(1, 4), st.sampled_from([5, 2**30]))
-def test_nests_cover_a_box_once(weight, depth, most):
-    shape, axes, index = weight
-    expected = positions(shape, axes)[index]
-    memory = tuple(stride // expected.itemsize for stride in np.empty(expected.shape, expected.dtype).strides)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(triton_engine, "MOST", most)
-        nests = triton_engine.nests.__wrapped__(shape, axes, normalize_index(index, shape), memory, depth)
-    if expected.size:
-        assert sorted(at for nest in nests for _, at in places(nest)) == list(range(expected.size))
-        assert all(expected.flat[at] == position for nest in nests for position, at in places(nest))
-        assert all(len(nest.loops) <= depth and nest.weights <= most for nest in nests)
-
-
-HUGE = [
-    ((2**34,), "I", None),
-    ((2**17, 2**16), "OI", None),
-    ((128, 8192, 8192), "BOI", None),
-    ((2**20, 2**20), "OI", (slice(0, 7), slice(None, None, 2**15))),
-    ((2**33, 2), "OI", (slice(None, None, -1), 1)),
-    ((3, 2**31 + 1), "(3 O)I", None),
-]
-
-
-@pytest.mark.parametrize(("shape", "axes", "index"), HUGE)
-@pytest.mark.parametrize("apart", [1, 3])
-def test_numbers_of_a_nest_fit_32_bits(shape, axes, index, apart):
-    box = normalize_index(() if index is None else index, shape)
-    kept = box_shape(box)
-    memory = tuple(apart * math.prod(kept[axis + 1 :]) for axis in range(len(kept)))
-    nests = triton_engine.nests(shape, axes, box, memory, 4)
-    assert sum(nest.weights for nest in nests) == math.prod(kept)
-    for nest in nests:
-        assert nest.weights <= 2**30
-        assert sum((loop.size - 1) * abs(loop.memory) for loop in nest.loops) < 2**31
-        assert 0 <= sum((loop.size - 1) * loop.position for loop in nest.loops) < 2**32
-        assert all(loop.position >= 0 for loop in nest.loops)
-    assert len(nests) <= 2 * math.prod(shape) * apart / 2**30 + 2**9
-
-
-def test_common_weights_are_one_launch():
-    common = [
-        ((4096, 1024), "OI"),
-        ((256, 128, 3, 3), "OIHW"),
-        ((256, 16, 3, 3), "(16 O)IHW"),
-        ((8, 3072, 1024), "B(3 O)I"),
-        ((64, 3, 3, 3, 3), "OIDHW"),
-    ]
-    for shape, axes in common:
-        dense = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
-        (nest,) = triton_engine.nests(shape, axes, None, dense, 4)
-        assert nest.dense
-        shard = (slice(16, 32), *(slice(None) for _ in shape[1:]))  # of a sharded axis
-        assert len(triton_engine.nests(shape, axes, normalize_index(shard, shape), dense, 4)) <= 2
-
-
-@given(st.integers(2, 2**30), st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
-def test_division_by_a_reciprocal(size, k, quotient):
-    multiplier, shift = triton_engine.reciprocal(size)
-    assert 2**31 <= multiplier < 2**32
-    edge = quotient % (2**31 // size) * size
-    for number in (k, edge, max(edge - 1, 0), 2**31 - 1):
-        assert (number * multiplier >> 32) >> shift == number // size
 
 
 # --------------------------------------------------------------------------------------------- the compiled kernel
@@ -324,9 +225,8 @@ def test_no_value_is_compiled_in():
     with on_paper("sm_90") as driver:
         for size in (1, 16, 17, 1000):
             Case(he_normal, (size,), "I").launch()
-            triton_engine.fill(
-                torch.empty(size + 1)[1:], he_normal.law((size,), "I", "float32"), 2**64 - size, (size,), "I"
-            )
+            weight = Weight((size,), "I", "float32", Key(2**64 - size))
+            he_normal.fill(torch.empty(size + 1)[1:], weight, TritonEngine(torch.device("cpu")))
     assert len(driver.launches) == 8
     assert len(driver.kernels) == 1
 
@@ -376,11 +276,10 @@ def test_without_triton_the_reference_draws(monkeypatch):
 
 @pytest.mark.usefixtures("forget")
 def test_where_triton_fails_the_reference_draws(monkeypatch):
-    def fail(*_):
+    def fail(device):
         raise RuntimeError("Failed to find C compiler.\nPlease set CC")
 
-    monkeypatch.setattr(triton_engine, "fill", fail)
-    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)
+    monkeypatch.setattr(triton_engine, "_trial", fail)
     assert describe() == "reference (Triton failed: RuntimeError: Failed to find C compiler.)"
     assert triton_engine.describe("cuda:0").startswith("reference")  # and no second warning
 
@@ -388,12 +287,12 @@ def test_where_triton_fails_the_reference_draws(monkeypatch):
 @pytest.mark.usefixtures("forget")
 def test_a_kernel_of_other_bits_does_not_draw(monkeypatch):
     """The first draw on a device is compared with the core's."""
-    empty = torch.empty
-    monkeypatch.setattr(torch, "empty", lambda *sizes, device: empty(*sizes))
     monkeypatch.setattr(triton_engine, "_kernel", lambda: INTERPRETED)
-    assert triton_engine.describe("cuda:0") == "Triton kernel"
-    monkeypatch.setattr(triton_engine, "fill", lambda tensor, *_: tensor.fill_(0.5))
-    assert describe("cuda:1") == "reference (Triton's kernel gave other bits than the core)"
+    assert triton_engine._trial(torch.device("cpu")) is None
+    monkeypatch.setattr(TritonEngine, "fill", lambda engine, out, law, weight: out.fill_(0.5))
+    trial = triton_engine._trial
+    monkeypatch.setattr(triton_engine, "_trial", lambda device: trial(torch.device("cpu")))
+    assert describe() == "reference (Triton's kernel gave other bits than the core)"
 
 
 PROGRAM = """

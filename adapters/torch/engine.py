@@ -95,4 +95,6 @@ class TorchEngine(Engine):
 @lru_cache(maxsize=16)
 def engine_of(device: torch.device) -> TorchEngine:
     """The engine of a device."""
-    return TorchEngine(device)
+    from .triton_engine import TritonEngine, draws_on  # which is made of the one above
+
+    return TritonEngine(device) if draws_on(device) else TorchEngine(device)

@@ -85,6 +85,7 @@ def place(tensor: Tensor, initializer: Initializer, weight: Weight) -> None:
     elif plain:
         with torch.no_grad():
             initializer.fill(tensor, weight, engine_of(tensor.device))
+        _increment_version(tensor)
     else:
         drawn = np.empty(weight.kept, numpy_dtype(weight.dtype))
         initializer.fill(drawn, weight, NUMPY)

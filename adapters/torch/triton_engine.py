@@ -1,165 +1,79 @@
-"""Triton: on a GPU, one launch of a fused kernel draws what the reference draws in more than a hundred."""
+"""Triton's engine: on a GPU, one launch of a fused kernel draws what the reference draws in more than a hundred."""
 
 import importlib.util
-import itertools
-import math
 import os
 import struct
 import warnings
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, lru_cache
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from initlib import truncated_normal
-from initlib.axes import numbering
-from initlib.draws.runs import Loop, Part, _coalesce, _split
-from initlib.draws.stream import COLUMNS, WHOLE_LINE, Law, int32
+from initlib.draws.engine import Weight
+from initlib.draws.launches import Launch, launches, reciprocal
+from initlib.draws.law import WHOLE_LINE, Law
+from initlib.draws.loops import Loop
+from initlib.draws.stream import int32
+from initlib.dtypes import REAL
+from initlib.key import Key
 
-__all__ = ["describe", "draws_on", "fill"]
+from .engine import TorchEngine
+
+__all__ = ["TritonEngine", "describe", "draws_on"]
 
 DEVICES = ("cuda", "xpu")  # that Triton may serve; PyTorch calls AMD's "cuda" too
-MOST = 2**30  # weights of a launch
 
 
-class Nest(NamedTuple):
-    """What a launch fills: loops, outermost first, from a position and a place in memory on.
+class TritonEngine(TorchEngine):
+    """`Engine` of PyTorch on a device that Triton serves."""
 
-    No loop lowers the position. Positions lie less than 2**32 apart, places less than 2**31.
-    """
+    def draw(self, law: Law, weight: Weight) -> Tensor:
+        if law.dtype not in REAL:
+            return self.reference(law, weight)
+        out = torch.empty(weight.kept, dtype=getattr(torch, law.dtype), device=self.device)
+        self.fill(out, law, weight)
+        return out
 
-    position: int
-    offset: int
-    loops: tuple[Loop, ...]
+    def fill(self, out: Tensor, law: Law, weight: Weight) -> None:
+        kernel = _kernel()
+        out = out.detach()
+        with _current(self.device):
+            for launch in launches(weight.shape, weight.axes, weight.box, out.stride(), kernel.DEPTH):
+                first = out.as_strided((1,), (1,), out.storage_offset() + launch.offset)
+                self._launch(kernel, first, law, weight.key, launch)
 
-    @property
-    def weights(self) -> int:
-        """How many there are."""
-        return math.prod(loop.size for loop in self.loops)
-
-    @property
-    def dense(self) -> bool:
-        """Whether they follow each other in memory."""
-        return all(
-            loop.memory == math.prod(inner.size for inner in self.loops[at + 1 :]) for at, loop in enumerate(self.loops)
+    def _launch(self, kernel: ModuleType, first: Tensor, law: Law, key: Key, launch: Launch) -> None:
+        """Fill what a launch fills, whose first weight in the order of its loops lies at `first`."""
+        lo, width = law.window or (0, 0)
+        kernel.draw[(-(-launch.weights // kernel.BLOCK),)](
+            first,
+            self.columns,
+            *map(int32, key.words),
+            *_numbers(launch, kernel.DEPTH),
+            int32(lo),
+            int32(width),
+            law.low,
+            law.high,
+            _bits(law.scale, law.dtype),
+            _bits(law.mean, law.dtype),
+            loops=len(launch.loops),
+            dense=launch.dense,
+            law="uniform" if law.window is None else "normal" if law.window == WHOLE_LINE else "truncated",
+            with_mean=law.mean != 0,
+            block=kernel.BLOCK,
+            **kernel.OPTIONS,
         )
 
 
 @lru_cache(maxsize=256)
-def nests(
-    shape: tuple[int, ...], axes: str | None, box: tuple[Part, ...] | None, memory: tuple[int, ...], depth: int
-) -> tuple[Nest, ...]:
-    """The nests, of so many loops at most, that fill a box of a weight into memory of these strides, in items."""
-    if box is None:
-        box = tuple(Part(0, 1, size, False) for size in shape)
-    strides = iter(memory)
-    axis_pieces = [
-        _split(part, factors, 0 if part.drop else next(strides))
-        for part, factors in zip(box, numbering(shape, axes), strict=True)
-    ]
-    return tuple(
-        nest
-        for pieces in itertools.product(*axis_pieces)
-        for nest in _cut(
-            sum(position for position, _, _ in pieces),
-            sum(offset for _, offset, _ in pieces),
-            [loop for _, _, loops in pieces for loop in loops],
-            depth,
-        )
-    )
-
-
-def _cut(position: int, offset: int, loops: list[Loop], depth: int) -> Iterator[Nest]:
-    """The nest of these loops, or, for as long as it is too much for a launch, those of a loop's two halves."""
-    rising = []
-    for loop in loops:
-        if loop.position < 0:  # taken from its other end
-            position += (loop.size - 1) * loop.position
-            offset += (loop.size - 1) * loop.memory
-            loop = Loop(loop.size, -loop.position, -loop.memory)
-        rising.append(loop)
-    loops = _coalesce(rising)
-    nest = Nest(position, offset, tuple(loops))
-    positions = [(loop.size - 1) * loop.position for loop in loops]
-    places = [(loop.size - 1) * abs(loop.memory) for loop in loops]
-    sizes = [loop.size for loop in loops]
-    if nest.weights > MOST:
-        at = sizes.index(max(sizes))
-    elif sum(positions) >= 2**32:
-        at = positions.index(max(positions))
-    elif sum(places) >= 2**31:
-        at = places.index(max(places))
-    elif len(loops) > depth:
-        at = sizes.index(min(sizes))
-    else:
-        yield nest
-        return
-    whole, half = loops[at], loops[at].size // 2
-    for start, size in ((0, half), (half, whole.size - half)):
-        loops[at] = whole._replace(size=size)
-        yield from _cut(position + start * whole.position, offset + start * whole.memory, loops.copy(), depth)
-
-
-def reciprocal(size: int) -> tuple[int, int]:
-    """The multiplier and the shift for which (k * multiplier >> 32) >> shift is k // size, at 0 <= k < 2**31.
-
-    Granlund, Montgomery 1994, Division by invariant integers using multiplication.
-    """
-    shift = (size - 1).bit_length() - 1
-    return -(-(2 ** (32 + shift)) // size), shift
-
-
-def fill(
-    tensor: Tensor,
-    law: Law,
-    key: int,
-    shape: tuple[int, ...],
-    axes: str | None = None,
-    box: tuple[Part, ...] | None = None,
-) -> None:
-    """Fill a tensor, of the law's dtype and the box's shape, with that box of the weight (None: all of it)."""
-    if tensor.numel() == 0:
-        return
-    kernel = _kernel()
-    tensor = tensor.detach()
-    with _current(tensor.device):
-        for nest in nests(shape, axes, box, tensor.stride(), kernel.DEPTH):
-            _launch(kernel, tensor.as_strided((1,), (1,), tensor.storage_offset() + nest.offset), law, key, nest)
-
-
-def _launch(kernel: ModuleType, out: Tensor, law: Law, key: int, nest: Nest) -> None:
-    """Fill a nest whose first weight lies at `out`."""
-    lo, width = law.window or (0, 0)
-    kernel.draw[(-(-nest.weights // kernel.BLOCK),)](
-        out,
-        _columns(out.device),
-        int32(key >> 32),
-        int32(key),
-        *_numbers(nest, kernel.DEPTH),
-        int32(lo),
-        int32(width),
-        law.low,
-        law.high,
-        _bits(law.scale, law.dtype),
-        _bits(law.mean, law.dtype),
-        loops=len(nest.loops),
-        dense=nest.dense,
-        law="uniform" if law.window is None else "normal" if law.window == WHOLE_LINE else "truncated",
-        with_mean=law.mean != 0,
-        block=kernel.BLOCK,
-        **kernel.OPTIONS,
-    )
-
-
-@lru_cache(maxsize=256)
-def _numbers(nest: Nest, depth: int) -> tuple[int, ...]:
-    """A nest as the kernel takes it, from its position on."""
-    inner = (*reversed(nest.loops), *(Loop(2, 0, 0),) * (depth - len(nest.loops)))
-    numbers = [nest.position >> 32, nest.position, nest.weights]
+def _numbers(launch: Launch, depth: int) -> tuple[int, ...]:
+    """A launch as the kernel takes it, from its position on."""
+    inner = (*reversed(launch.loops), *(Loop(2, 0, 0),) * (depth - len(launch.loops)))
+    numbers = [launch.position >> 32, launch.position, launch.weights]
     numbers += [loop.position for loop in inner] + [loop.memory for loop in inner]
     for loop in inner[:-1]:
         numbers += [loop.size, *reciprocal(loop.size)]
@@ -179,12 +93,6 @@ def _kernel() -> ModuleType:
     return triton_kernel
 
 
-@cache
-def _columns(device: torch.device) -> Tensor:
-    """The table of the normal quantile, in the device's memory."""
-    return torch.from_numpy(COLUMNS).to(device)
-
-
 def _current(device: torch.device) -> AbstractContextManager[Any]:
     """Make a device the one that Triton launches on."""
     if device.type == "cpu":  # Triton's interpreter
@@ -194,12 +102,12 @@ def _current(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def draws_on(device: torch.device) -> bool:
-    """Whether the kernel draws on a device: Triton is there, runs it, and the bits are right."""
+    """Whether the kernel draws on a device: Triton is there and runs it, and the bits are right."""
     return _obstacle(device) is None
 
 
 def describe(device: torch.device | str) -> str:
-    """What draws on a device: "Triton kernel", or "reference" and, where there could be the kernel, why.
+    """What draws on a device: "Triton kernel", or "reference" and, where the kernel might, why it does not.
 
     >>> describe("mps")
     'reference'
@@ -210,7 +118,7 @@ def describe(device: torch.device | str) -> str:
 
 @cache
 def _obstacle(device: torch.device) -> str | None:
-    """Why the kernel does not draw on a device; None if it does, and nothing where Triton is not expected."""
+    """Why the kernel does not draw on a device, or nothing where nobody expects it to; None if it does."""
     wish = os.environ.get("INITLIB_TRITON", "")
     if wish not in ("", "0"):
         raise ValueError(f"INITLIB_TRITON={wish!r} is not available here; allowed is 0, for the reference")
@@ -236,9 +144,7 @@ def _obstacle(device: torch.device) -> str | None:
 
 def _trial(device: torch.device) -> str | None:
     """Draw a few weights, once in a process: what is wrong with them."""
-    shape = (2048,)
-    drawn = torch.empty(shape, device=device)
-    initializer = truncated_normal()
-    fill(drawn, initializer.law(shape, None, "float32"), 0, shape)
-    right = drawn.cpu().numpy().tobytes() == initializer(shape, seed=0).tobytes()
+    weight = Weight((2048,), None, "float32", Key(0))
+    drawn = truncated_normal().weights(weight, TritonEngine(device))
+    right = drawn.cpu().numpy().tobytes() == truncated_normal()(weight.shape, seed=0).tobytes()
     return None if right else "Triton's kernel gave other bits than the core"

@@ -4,6 +4,9 @@ A launch fills a nest of at most four loops, each of which moves the position an
 Nothing of a weight but its dtype, the kind of its law and the number of its loops is compiled in.
 """
 
+# mypy: ignore-errors
+# Triton's language has no types.
+
 import triton
 import triton.language as tl
 
@@ -63,7 +66,7 @@ def quantile(p, columns):
 
 @triton.jit
 def divide(k, size, multiplier, shift):
-    """The quotient and the remainder of 0 <= k < 2**31; `triton_engine.reciprocal` makes multiplier and shift."""
+    """The quotient and the remainder of 0 <= k < 2**31; `launches.reciprocal` makes the others."""
     quotient = (tl.umulhi(k.to(tl.uint32), multiplier.to(tl.uint32)) >> shift.to(tl.uint32)).to(tl.int32)
     return quotient, k - quotient * size
 

@@ -64,7 +64,7 @@ instructions: a plain run is one loop, a linear layer two, a convolution three, 
 ## On paper
 
 {millions:.0f} million weights on an H100 SXM, in milliseconds: {processors} multiprocessors at {clock:.3f} GHz, and
-memory that takes {bandwidth:.2f} TB/s. In a cycle a multiprocessor issues one instruction for {issued} threads, and does
+memory that takes {bandwidth:.2f} TB/s. In a cycle a multiprocessor issues an instruction for {issued} threads, and does
 {integers} integer operations; those that the compiler hands to the multipliers instead (`IMAD`) run beside them. "At
 least" has both busy all the time, "at most" one of them. Beside it, the least that the memory takes: a draw is
 arithmetic.

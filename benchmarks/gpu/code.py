@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 import triton
-from initlib.adapters.torch import triton_engine, triton_kernel
+from initlib.adapters.torch import triton_kernel
+from initlib.adapters.torch.triton_engine import TritonEngine
 from triton.backends.compiler import GPUTarget
 
-from initlib.schemes.initializer import Initializer
+from initlib import Initializer, Key
+from initlib.draws.engine import Weight
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -37,7 +39,8 @@ class Case(NamedTuple):
         order = [self.axes.index(axis) for axis in self.memory] if self.memory else list(range(len(self.shape)))
         memory = torch.empty(*(self.shape[axis] for axis in order), self.apart, dtype=getattr(torch, self.dtype))
         tensor = memory[..., 0].permute([order.index(axis) for axis in range(len(order))])
-        triton_engine.fill(tensor, self.initializer.law(self.shape, self.axes, self.dtype), 0, self.shape, self.axes)
+        engine = TritonEngine(torch.device("cpu"))  # where the tensor lies is no matter
+        self.initializer.fill(tensor, Weight(self.shape, self.axes, self.dtype, Key(0)), engine)
 
 
 class PaperDriver:
