@@ -3,6 +3,7 @@
 from .axes import Fans, fans
 from .config import get_num_threads, set_num_threads, show_config
 from .key import Key
+from .public import publish
 from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
 from .schemes.initializer import Initializer
@@ -72,3 +73,5 @@ __all__ = [
     "zero_hadamard",
     "zeros",
 ]
+
+publish(__name__, globals())
