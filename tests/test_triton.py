@@ -3,7 +3,6 @@
 import importlib.util
 import itertools
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,13 +12,26 @@ import pytest
 torch = pytest.importorskip("torch")
 triton = pytest.importorskip("triton")
 
+import initlib.adapters.torch as init  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from initlib.adapters.torch import triton_engine, triton_kernel  # noqa: E402
+from initlib.adapters.torch import memory, triton_engine, triton_kernel  # noqa: E402
 from initlib.adapters.torch.triton_engine import TritonEngine  # noqa: E402
 from strategies import small_boxes  # noqa: E402
 
-from initlib import Key, he_normal, normal, truncated_normal, uniform  # noqa: E402
+from initlib import (  # noqa: E402
+    Key,
+    delta_orthogonal,
+    dirac,
+    he_normal,
+    icnr,
+    identity,
+    normal,
+    orthogonal,
+    sparse,
+    truncated_normal,
+    uniform,
+)
 from initlib.draws.boxes import box_shape, normalize_index  # noqa: E402
 from initlib.draws.engine import Weight  # noqa: E402
 
@@ -231,87 +243,65 @@ def test_no_value_is_compiled_in():
     assert len(driver.kernels) == 1
 
 
-# ------------------------------------------------------------------------------------------------- who draws where
-
-
-@pytest.fixture
-def forget():
-    """The engine looks at each device once; here, anew."""
-    triton_engine._obstacle.cache_clear()
-    yield
-    triton_engine._obstacle.cache_clear()
-
-
-def describe(device="cuda:0"):
-    """What it says of a card on a machine that has none, where Triton warns that it fails."""
-    with pytest.warns(RuntimeWarning, match="drawn by the reference"):
-        return triton_engine.describe(device)
-
-
-@pytest.mark.usefixtures("forget")
-def test_who_draws_on_a_device(monkeypatch):
-    monkeypatch.setattr(triton_engine, "_trial", lambda device: None)
-    assert triton_engine.describe("cuda:0") == "Triton kernel"
-    assert triton_engine.draws_on(torch.device("cuda:0"))
-    for device in ("cpu", "mps", "meta"):
-        assert triton_engine.describe(device) == "reference"
-        assert not triton_engine.draws_on(torch.device(device))
-
-
-@pytest.mark.usefixtures("forget")
-def test_the_environment_forces_the_reference(monkeypatch):
-    monkeypatch.setattr(triton_engine, "_trial", lambda device: None)
-    monkeypatch.setenv("INITLIB_TRITON", "0")
-    assert triton_engine.describe("cuda:0") == "reference (INITLIB_TRITON=0)"
-    monkeypatch.setenv("INITLIB_TRITON", "yes")
-    with pytest.raises(ValueError, match=r"INITLIB_TRITON='yes' is not available here; allowed is 0"):
-        triton_engine.describe("cuda:1")
-
-
-@pytest.mark.usefixtures("forget")
-def test_without_triton_the_reference_draws(monkeypatch):
-    monkeypatch.setitem(sys.modules, "triton", None)
-    assert triton_engine.describe("cuda:0") == "reference (Triton is not installed)"
-
-
-@pytest.mark.usefixtures("forget")
-def test_where_triton_fails_the_reference_draws(monkeypatch):
-    def fail(device):
-        raise RuntimeError("Failed to find C compiler.\nPlease set CC")
-
-    monkeypatch.setattr(triton_engine, "_trial", fail)
-    assert describe() == "reference (Triton failed: RuntimeError: Failed to find C compiler.)"
-    assert triton_engine.describe("cuda:0").startswith("reference")  # and no second warning
-
-
-@pytest.mark.usefixtures("forget")
-def test_a_kernel_of_other_bits_does_not_draw(monkeypatch):
-    """The first draw on a device is compared with the core's."""
-    monkeypatch.setattr(triton_engine, "_kernel", lambda: INTERPRETED)
-    assert triton_engine._trial(torch.device("cpu")) is None
-    monkeypatch.setattr(TritonEngine, "fill", lambda engine, out, law, weight: out.fill_(0.5))
-    trial = triton_engine._trial
-    monkeypatch.setattr(triton_engine, "_trial", lambda device: trial(torch.device("cpu")))
-    assert describe() == "reference (Triton's kernel gave other bits than the core)"
-
-
-PROGRAM = """
-import sys
-import torch
-import initlib.adapters.torch as init
-init.he_normal_(torch.empty(30, 20), seed=0)
-{statement}
-print("triton" in sys.modules)
-"""
-
-
-@pytest.mark.parametrize(("statement", "loaded"), [("", "False"), ("import triton", "True")], ids=["no", "can fail"])
-def test_on_a_cpu_triton_is_not_imported(statement, loaded):
-    command = [sys.executable, "-c", PROGRAM.format(statement=statement)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == loaded
-
-
 def test_empty_tensors_are_no_launch():
     with on_paper("sm_90") as driver:
         Case(he_normal, (0, 5), "OI").launch()
     assert not driver.launches
+
+
+# ------------------------------------------------------------------------------------------ every kind of initializer
+
+SCHEMES = [
+    (orthogonal(1.5), (20, 12), "OI"),
+    (orthogonal(), (12, 5, 3), "(2 O)IW"),
+    (delta_orthogonal(0.5), (8, 6, 3, 4), "OIHW"),
+    (identity(2.0), (6, 4), "(2 O)I"),
+    (dirac(), (8, 4, 3, 2), "(2 O)IHW"),
+    (sparse(0.4, 0.5), (10, 30), "OI"),
+    (icnr(he_normal, 2), (8, 4, 3, 3), "OIHW"),
+    (he_normal * 0.5, (8, 4, 3, 3), "OIHW"),
+]
+
+
+@pytest.mark.parametrize(("scheme", "shape", "axes"), SCHEMES, ids=[repr(scheme) for scheme, _, _ in SCHEMES])
+def test_whatever_draws_does_it_by_the_kernel(scheme, shape, axes):
+    tensor = torch.full(shape, torch.nan)
+    fill(tensor, scheme, shape, axes, 3)
+    expected = scheme(shape, axes=axes, seed=3)
+    if "orthogonal" in repr(scheme):  # products of matrices, which each library rounds in its own way
+        assert np.abs(tensor.numpy() - expected).max() < 1e-6
+    else:
+        assert (tensor.numpy() == expected).all()
+
+
+@pytest.mark.parametrize("scheme", [he_normal, normal(0.5), uniform(-1.0, 1.0)], ids=repr)
+def test_complex_weights(scheme):
+    tensor = torch.full((20, 12), torch.nan, dtype=torch.complex64)
+    fill(tensor, scheme, (20, 12), "OI", 3)
+    expected = scheme((20, 12), "complex64", axes="OI", seed=3)
+    assert np.abs(tensor.numpy() - expected).max() < 2e-6 * np.abs(expected).max()
+
+
+def test_the_adapter_fills_in_place_by_the_kernel(monkeypatch):
+    """Through the public functions, as on a device whose memory NumPy cannot see."""
+    launched = []
+    draw = INTERPRETED.draw
+
+    class Counting:
+        def __getitem__(self, grid):
+            launched.append(grid)
+            return draw[grid]
+
+    monkeypatch.setattr(INTERPRETED, "draw", Counting())
+    monkeypatch.setattr(triton_engine, "_kernel", lambda: INTERPRETED)
+    monkeypatch.setattr(memory, "engine_of", TritonEngine)
+    expected = init.he_normal_(torch.empty(64, 32, 3, 3), seed=1, name="conv")
+    monkeypatch.setattr(torch.Tensor, "is_cpu", False)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        weight = torch.nn.Parameter(torch.empty(64, 32, 3, 3).to(memory_format=layout))
+        version, place = weight._version, weight.data_ptr()
+        assert init.he_normal_(weight, seed=1, name="conv") is weight
+        assert torch.equal(weight, expected)
+        assert weight.data_ptr() == place
+        assert weight._version > version  # autograd is told
+    assert launched == [(5,), (5,)]

@@ -1,39 +1,30 @@
 """Triton's engine: on a GPU, one launch of a fused kernel draws what the reference draws in more than a hundred."""
 
-import importlib.util
-import os
 import struct
-import warnings
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, lru_cache
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from initlib import truncated_normal
 from initlib.draws.engine import Weight
 from initlib.draws.launches import Launch, launches, reciprocal
 from initlib.draws.law import WHOLE_LINE, Law
 from initlib.draws.loops import Loop
 from initlib.draws.stream import int32
-from initlib.dtypes import REAL
 from initlib.key import Key
 
 from .engine import TorchEngine
 
-__all__ = ["TritonEngine", "describe", "draws_on"]
-
-DEVICES = ("cuda", "xpu")  # that Triton may serve; PyTorch calls AMD's "cuda" too
+__all__ = ["TritonEngine"]
 
 
 class TritonEngine(TorchEngine):
     """`Engine` of PyTorch on a device that Triton serves."""
 
     def draw(self, law: Law, weight: Weight) -> Tensor:
-        if law.dtype not in REAL:
-            return self.reference(law, weight)
         out = torch.empty(weight.kept, dtype=getattr(torch, law.dtype), device=self.device)
         self.fill(out, law, weight)
         return out
@@ -99,52 +90,3 @@ def _current(device: torch.device) -> AbstractContextManager[Any]:
         return nullcontext()
     on: AbstractContextManager[Any] = torch.get_device_module(device).device(device)
     return on
-
-
-def draws_on(device: torch.device) -> bool:
-    """Whether the kernel draws on a device: Triton is there and runs it, and the bits are right."""
-    return _obstacle(device) is None
-
-
-def describe(device: torch.device | str) -> str:
-    """What draws on a device: "Triton kernel", or "reference" and, where the kernel might, why it does not.
-
-    >>> describe("mps")
-    'reference'
-    """
-    obstacle = _obstacle(torch.device(device))
-    return "Triton kernel" if obstacle is None else f"reference ({obstacle})" if obstacle else "reference"
-
-
-@cache
-def _obstacle(device: torch.device) -> str | None:
-    """Why the kernel does not draw on a device, or nothing where nobody expects it to; None if it does."""
-    wish = os.environ.get("INITLIB_TRITON", "")
-    if wish not in ("", "0"):
-        raise ValueError(f"INITLIB_TRITON={wish!r} is not available here; allowed is 0, for the reference")
-    if device.type not in DEVICES:
-        return ""
-    if wish == "0":
-        return "INITLIB_TRITON=0"
-    if importlib.util.find_spec("triton") is None:
-        return "Triton is not installed"
-    try:
-        obstacle = _trial(device)
-    except Exception as error:  # no compiler for Triton's launcher, a card that it does not know …
-        obstacle = f"Triton failed: {type(error).__name__}: {error}".splitlines()[0]
-    if obstacle is not None:
-        warnings.warn(
-            f"weights on {device} are drawn by the reference, in many launches: {obstacle}; "
-            f"INITLIB_TRITON=0 asks for that",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return obstacle
-
-
-def _trial(device: torch.device) -> str | None:
-    """Draw a few weights, once in a process: what is wrong with them."""
-    weight = Weight((2048,), None, "float32", Key(0))
-    drawn = truncated_normal().weights(weight, TritonEngine(device))
-    right = drawn.cpu().numpy().tobytes() == truncated_normal()(weight.shape, seed=0).tobytes()
-    return None if right else "Triton's kernel gave other bits than the core"

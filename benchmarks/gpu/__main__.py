@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 import triton
-from initlib.adapters.torch import triton_engine
+from initlib.adapters.torch.devices import describe
 
 from initlib import he_normal, he_uniform, normal
 
@@ -115,7 +115,7 @@ def on_card(rows: list[tuple[str, ...]]) -> str:
         card=torch.cuda.get_device_name(),
         rows=card.SHAPE[0],
         columns=card.SHAPE[1],
-        engine=triton_engine.describe("cuda:0"),
+        engine=describe("cuda:0"),
         rounds=card.ROUNDS,
         table=table(("draw", "dtype", "ours", "PyTorch", "ratio", "target"), rows),
     )
