@@ -90,5 +90,15 @@ def _runs(nest: Nest) -> Runs:
 
 @lru_cache(maxsize=64)
 def runs(shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tuple[int, ...] | None) -> tuple[Runs, ...]:
-    """The runs that fill a box of a weight into memory; the arguments are those of `nests`."""
+    """The runs that fill a box of a weight into memory; the arguments are those of `nests`.
+
+    Columns 1, 3 and 5 of a PyTorch linear weight (2, 6): position = 2 * input + output. All six weights make one block:
+    from position 2 on, a row of memory steps by 4, and the next row starts 1 later.
+
+    >>> from initlib.draws.boxes import Part
+    >>> columns = (Part(0, 1, 2), Part(1, 2, 3))
+    >>> (piece,) = runs((2, 6), "OI", columns, None)
+    >>> piece.bases.tolist(), piece.pattern.tolist(), piece.offsets.tolist(), piece.scatter
+    ([2], [0, 4, 8, 1, 5, 9], [0], None)
+    """
     return tuple(map(_runs, nests(shape, axes, box, memory)))
