@@ -13,7 +13,7 @@ from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
 from initlib.key import Key
 
-from .engine import engine_of
+from .devices import engine_of
 from .internals import in_transform, is_dtensor, is_fake, is_traced, seen_by_modes
 
 __all__ = ["check", "is_weight", "place", "untouchable", "write"]
@@ -85,6 +85,7 @@ def place(tensor: Tensor, initializer: Initializer, weight: Weight) -> None:
     elif plain:
         with torch.no_grad():
             initializer.fill(tensor, weight, engine_of(tensor.device))
+        _increment_version(tensor)
     else:
         drawn = np.empty(weight.kept, numpy_dtype(weight.dtype))
         initializer.fill(drawn, weight, NUMPY)
