@@ -3,6 +3,10 @@
 from .axes import Fans, fans
 from .config import get_num_threads, set_num_threads, show_config
 from .key import Key
+from .models.errors import PlanError
+from .models.fillings import keep, parts, values
+from .models.parameter import Parameter
+from .models.plan import Plan, plan
 from .schemes.hadamard import zero_hadamard
 from .schemes.initializer import Initializer
 from .schemes.orthogonality import delta_orthogonal, orthogonal
@@ -39,6 +43,9 @@ __all__ = [
     "Fans",
     "Initializer",
     "Key",
+    "Parameter",
+    "Plan",
+    "PlanError",
     "constant",
     "delta_orthogonal",
     "dirac",
@@ -53,11 +60,14 @@ __all__ = [
     "identity",
     "kaiming_normal",
     "kaiming_uniform",
+    "keep",
     "lecun_normal",
     "lecun_uniform",
     "normal",
     "ones",
     "orthogonal",
+    "parts",
+    "plan",
     "scaled",
     "set_num_threads",
     "show_config",
@@ -66,6 +76,7 @@ __all__ = [
     "spectral",
     "truncated_normal",
     "uniform",
+    "values",
     "variance_scaling",
     "xavier_normal",
     "xavier_uniform",

@@ -1,0 +1,64 @@
+"""Describe: initializers by their factory's name and its arguments, as a person writes them."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+import initlib
+
+from ..schemes.initializer import Initializer
+
+__all__ = ["arguments", "described", "factories"]
+
+
+@lru_cache(maxsize=1)
+def factories() -> dict[str, Callable[..., Initializer]]:
+    """What makes initializers, by public name: the only names that a saved plan may call."""
+    exported = {name: getattr(initlib, name) for name in initlib.__all__}
+    return {
+        name: value
+        for name, value in exported.items()
+        if getattr(value, "__module__", "").startswith("initlib.schemes.")
+        and not isinstance(value, Initializer)
+        and value is not Initializer
+    }
+
+
+@lru_cache(maxsize=1)
+def _presets() -> dict[Initializer, str]:
+    """The initializers that have a name; of two names the first in the alphabet."""
+    found: dict[Initializer, str] = {}
+    for name in initlib.__all__:
+        value = getattr(initlib, name)
+        if isinstance(value, Initializer):
+            found.setdefault(value, name)
+    return found
+
+
+def arguments(initializer: Initializer) -> dict[str, Any]:
+    """The arguments that its factory made it of, by name."""
+    return {f.metadata.get("argument", f.name): getattr(initializer, f.name) for f in fields(initializer)}  # type: ignore[arg-type]
+
+
+def described(filling: Any) -> str:
+    """The filling in few words: he_normal, normal(std=0.02), normal(std=0.02) * 0.25."""
+    if not isinstance(filling, Initializer):
+        return repr(filling)
+    preset = _presets().get(filling)
+    if preset is not None:
+        return preset
+    given = arguments(filling)
+    if filling.factory == "scaled":
+        return f"{described(given['initializer'])} * {given['factor']:.6g}"
+    make = factories().get(filling.factory)
+    usual = {} if make is None else {n: p.default for n, p in inspect.signature(make).parameters.items()}
+    shown = (f"{name}={_short(value)}" for name, value in given.items() if value != usual.get(name, inspect._empty))
+    return f"{filling.factory}({', '.join(shown)})"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Initializer):
+        return described(value)
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
