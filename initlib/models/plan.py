@@ -1,10 +1,10 @@
 """Plan: what fills every stored tensor of a model."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -18,6 +18,9 @@ from .hints import nearest, unused
 from .parameter import Parameter, as_axes
 from .patterns import Ordered, Rename, as_rename
 from .rules import NoRule, Rules
+
+if TYPE_CHECKING:
+    from ..checkpoints.verify import Difference
 
 __all__ = ["Plan", "plan"]
 
@@ -77,6 +80,71 @@ class Plan:
     def load(cls, path: str | Path) -> "Plan":
         """Read a plan that `save` wrote."""
         return cls.from_json(Path(path).read_text(encoding="utf-8"))
+
+    def write(
+        self,
+        folder: str | Path,
+        seed: Any,
+        *,
+        max_shard_size: int | str = "5GB",
+        overwrite: bool = False,
+        only: slice | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[Path, ...]:
+        """Write the checkpoint that the plan and a seed are: safetensors files that frameworks load.
+
+        >>> import tempfile
+        >>> from initlib import Parameter, normal, plan
+        >>> folder = tempfile.mkdtemp()
+        >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
+        >>> [path.name for path in made.write(folder, seed=0)]
+        ['model.safetensors']
+        >>> made.write(folder, seed=0), made.verify(folder, seed=0)
+        ((), ())
+
+        Returns the files that it wrote. A model that is larger than `max_shard_size` takes several, and an index,
+        named as Hugging Face's libraries name them; tied tensors are stored once, under their first name, and what
+        the plan keeps is left out, with a warning. Each file is there whole or not at all: called again after it was
+        interrupted, it goes on with those that are missing. `only` is the slice of the files, in order, that this
+        call writes: `slice(3, None, 64)` in the fourth of 64 processes. `progress` is called with the bytes that are
+        done and all of them. The memory that it takes does not grow with the model.
+        Raises FileExistsError where the folder holds another checkpoint's files, `overwrite` or not; or other files
+        of the same names, unless `overwrite`; OSError where the disk has no room; ValueError for what no file can
+        hold.
+        """
+        from ..checkpoints.writer import write
+
+        return write(
+            self, folder, seed, max_shard_size=max_shard_size, overwrite=overwrite, only=only, progress=progress
+        )
+
+    def verify(
+        self,
+        path: str | Path,
+        seed: Any,
+        *,
+        whole: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "tuple[Difference, ...]":
+        """Compare a checkpoint with what the plan and a seed are; nothing differs where the result is empty.
+
+        >>> import tempfile
+        >>> from initlib import Parameter, normal, plan
+        >>> folder = tempfile.mkdtemp()
+        >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
+        >>> _ = made.write(folder, seed=0)
+        >>> for difference in made.verify(folder, seed=1):
+        ...     print(difference)
+        'table' differs from weight (0, 0) on
+
+        The path is a safetensors file, an index, or a folder with one of them under its usual name. Every tensor's
+        name, shape and dtype is compared, and of its weights samples, or the `whole`; what the plan keeps is not. Each
+        difference has a `name`, `what` differs, and the `index` of the first weight that does. Raises OSError, or
+        ValueError where the path is no checkpoint.
+        """
+        from ..checkpoints.verify import verify
+
+        return verify(self, path, seed, whole=whole, progress=progress)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """A row for each tensor."""

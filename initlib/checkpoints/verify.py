@@ -1,0 +1,120 @@
+"""Verify: whether the tensors on disk are what a plan and a seed are."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from ..key import Key, as_key
+from ..models.entry import Entry
+from ..models.plan import Plan
+from .folder import checkpoint_files
+from .header import Header
+from .spans import spans
+
+__all__ = ["Difference", "Progress", "first_difference", "verify"]
+
+Progress = Callable[[int, int], None]  # called with the bytes that are done, and all of them
+
+LARGE = 2**21  # weights that are drawn and read at a time
+SMALL = 1024  # weights of one sample
+SAMPLES = 16  # of each tensor
+
+
+class Difference(NamedTuple):
+    """What differs: a tensor, or a file; how; and where weights do, the index of the first one that is known to."""
+
+    name: str
+    what: str
+    index: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name!r} {self.what}" if self.index is None else f"{self.name!r} {self.what} {self.index} on"
+
+
+def verify(
+    plan: Plan,
+    path: str | os.PathLike[str],
+    seed: Any,
+    *,
+    whole: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Difference, ...]:
+    """Compare a checkpoint with what the plan and the seed are: see `Plan.verify`."""
+    key = as_key(seed)
+    stored, found = _read(path)
+    known = {name for entry in plan.entries for name in entry.parameter.names}
+    found += [Difference(name, "is not in the plan") for name in stored if name not in known]
+    total = sum(entry.parameter.bytes for entry in plan.entries)
+    done = 0
+    for entry in plan.entries:
+        names = [name for name in entry.parameter.names if name in stored]
+        if not names and not entry.kept:
+            found.append(Difference(entry.parameter.name, "is not there"))
+        for name in names:
+            file, header = stored[name]
+            found += _compare(entry, name, file, header, key, whole)
+        done += entry.parameter.bytes
+        if progress is not None:
+            progress(done, total)
+    return tuple(found)
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, tuple[Path, Header]], list[Difference]]:
+    """Which file has each tensor, and what is wrong with the files themselves."""
+    stored: dict[str, tuple[Path, Header]] = {}
+    found: list[Difference] = []
+    for file, names in checkpoint_files(path).items():
+        try:
+            header = Header.read(file)
+        except FileNotFoundError:
+            found.append(Difference(file.name, "is not there"))
+            continue
+        except ValueError as error:
+            found.append(Difference(file.name, f"cannot be read: {error}"))
+            continue
+        for name in sorted(header.tensors.keys() ^ (header.tensors.keys() if names is None else names)):
+            holds = "holds it" if name in header.tensors else "does not hold it"
+            found.append(Difference(name, f"is not where the index says: {file.name} {holds}"))
+        for name in header.tensors:
+            if name in stored:
+                found.append(Difference(name, f"is in {stored[name][0].name} and in {file.name}"))
+            stored[name] = (file, header)
+    return stored, found
+
+
+def _compare(entry: Entry, name: str, path: Path, header: Header, key: Key, whole: bool) -> Iterator[Difference]:
+    parameter, stored = entry.parameter, header.tensors[name]
+    if stored.shape != parameter.shape:
+        yield Difference(name, f"has shape {stored.shape}, the plan has {parameter.shape}")
+    elif stored.dtype_name != parameter.dtype:
+        yield Difference(name, f"has dtype {stored.dtype_name or stored.dtype}, the plan has {parameter.dtype}")
+    elif not entry.kept:
+        with path.open("rb") as file:
+            index = first_difference(entry, file, header.data + stored.start, key, whole=whole)
+        if index is not None:
+            yield Difference(name, "differs from weight", index)
+
+
+def first_difference(entry: Entry, file: BinaryIO, start: int, key: Key, *, whole: bool) -> tuple[int, ...] | None:
+    """The index of the first weight that is not as it is drawn, in a file that has the tensor from byte `start` on.
+
+    All of the tensor is compared, or samples of it, and then all of it where one differs. None where nothing does.
+    """
+    shape = entry.parameter.shape
+    cut = spans(entry, LARGE if whole else SMALL)
+    for span in cut if whole else cut.sample(SAMPLES):
+        drawn = entry.draw(key, span.index).reshape(-1)
+        read = np.empty_like(drawn)
+        file.seek(start + span.start * drawn.itemsize)
+        count = file.readinto(read.view(np.uint8))
+        bits = f"u{drawn.itemsize}"  # NaN is like NaN, and 0 is not like -0
+        differs = drawn.view(bits) != read.view(bits)
+        differs[count // drawn.itemsize :] = True
+        if differs.any():
+            if not whole and len(cut) > 1:
+                return first_difference(entry, file, start, key, whole=True)
+            return tuple(map(int, np.unravel_index(span.start + int(differs.argmax()), shape)))
+    return None
