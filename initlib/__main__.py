@@ -9,9 +9,10 @@ from pathlib import Path
 
 import initlib
 
-from .commands import config, draw, fans
+from .commands import config, draw, fans, plan, verify, write
+from .models.errors import PlanError
 
-COMMANDS = (fans, draw, config)
+COMMANDS = (fans, draw, plan, write, verify, config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fan_out 576
     0
 
-    It is 0; 1 where `verify` finds a difference; 2 for a mistake, which is one line on stderr; 130 for Ctrl-C; 141
-    where the reader of what it prints has left.
+    It is 0; 1 where `verify` finds a difference; 2 for a mistake, which is one line on stderr, or one for each of a
+    plan's problems; 130 for Ctrl-C; 141 where the reader of what it prints has left.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started us
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _leave_stdout()
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has had enough
             return 141
-        print(f"initlib: {' '.join(str(error).split())}", file=sys.stderr)
+        lines = str(error) if isinstance(error, PlanError) else " ".join(str(error).split())
+        print(f"initlib: {lines}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

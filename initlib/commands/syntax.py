@@ -1,17 +1,17 @@
-"""How the command line writes a shape, an initializer, a rule and a number of bytes."""
+"""How the command line writes a shape, an initializer, a rule and a choice of files."""
 
 import argparse
 import inspect
 import re
-import typing
 from collections.abc import Callable
 from typing import Any
 
 import initlib
 
+from ..models.describe import factories
 from ..schemes.initializer import Initializer
 
-__all__ = ["factories", "initializer", "pair", "presets", "shape", "text"]
+__all__ = ["call", "factories", "files", "filling", "initializer", "pair", "presets", "shape", "text"]
 
 CONSTANTS = {"True": True, "False": False, "None": None}
 LARGEST = 2**64  # of an int that is kept as one: beyond it a number is a float, which may be infinite
@@ -42,19 +42,6 @@ def presets() -> dict[str, Initializer]:
     return {name: member for name, member in members.items() if isinstance(member, Initializer)}
 
 
-def factories() -> dict[str, Callable[..., Initializer]]:
-    """The functions and classes that make an initializer, by name."""
-    found = {}
-    for name in initlib.__all__:
-        member = getattr(initlib, name)
-        made = member if inspect.isclass(member) else None
-        if inspect.isfunction(member):
-            made = typing.get_type_hints(member).get("return")
-        if inspect.isclass(made) and issubclass(made, Initializer) and member is not Initializer:
-            found[name] = member
-    return found
-
-
 def initializer(argument: str) -> Initializer:
     """The initializer that a name, or a name and its arguments, stand for.
 
@@ -71,6 +58,17 @@ def initializer(argument: str) -> Initializer:
         raise ValueError(f"initializer {name} takes no arguments, got {argument!r}")
     if name not in made:
         raise ValueError(f"initializer must be one of {', '.join([*named, *made])}, got {argument!r}")
+    return call(made[name], argument)  # type: ignore[no-any-return]
+
+
+def filling(argument: str) -> Any:
+    """What fills a tensor: `keep`, or an initializer."""
+    return initlib.keep if argument == "keep" else initializer(argument)
+
+
+def call(function: Callable[..., Any], argument: str) -> Any:
+    """What a function makes of the arguments after its name: `variance_scaling:2,mode=fan_out`."""
+    name, _, rest = argument.partition(":")
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
@@ -79,13 +77,13 @@ def initializer(argument: str) -> Initializer:
             keywords[key] = _value(value)
         else:
             positional.append(_value(value))
-    signature = inspect.signature(made[name])
+    signature = inspect.signature(function)
     try:
         bound = signature.bind(*positional, **keywords)
     except TypeError as error:
         taken = ", ".join(signature.parameters)
-        raise ValueError(f"initializer {argument!r}: {error}; {name} takes {taken}") from None
-    return made[name](*bound.args, **bound.kwargs)
+        raise ValueError(f"{argument!r}: {error}; {name} takes {taken}") from None
+    return function(*bound.args, **bound.kwargs)
 
 
 def _value(written: str) -> Any:
@@ -112,3 +110,15 @@ def pair(argument: str) -> tuple[str, str]:
     if not (pattern and equals and value):
         raise argparse.ArgumentTypeError(f"must be PATTERN=VALUE, such as '*.bias=zeros', got {argument!r}")
     return pattern, value
+
+
+def files(argument: str) -> slice:
+    """A slice of a checkpoint's files, counted from 0.
+
+    >>> files("3::64")
+    slice(3, None, 64)
+    """
+    match = re.fullmatch(r"([0-9]{0,9}):([0-9]{0,9})(?::([1-9][0-9]{0,8})?)?", argument)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"must be a slice START:STOP:STEP, such as 3::64, got {argument!r}")
+    return slice(*(int(part) if part else None for part in match.groups()))
