@@ -20,7 +20,7 @@ def test_together_they_are_the_tensor_in_order(shape, most):
     at = 0
     for number, span in enumerate(cut):
         assert span == cut[number]
-        box = tensor[span.index]
+        box = tensor[span.box]
         assert (span.start, box.shape) == (at, span.shape)
         assert np.array_equal(box.reshape(-1), np.arange(span.start, span.stop))
         assert 0 < box.size <= max(most, 1)

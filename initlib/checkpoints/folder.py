@@ -46,7 +46,7 @@ def _weight_map(path: Path) -> dict[str, str]:
     weight_map = parts.get("weight_map")
     if weight_map is None:
         raise ValueError("it has no weight_map")
-    for file in set(weight_map.values()):
-        if not file.endswith(".safetensors") or {"/", "\\", "\0"} & set(file):
-            raise ValueError(f"weight_map names {short(file)}, which is no .safetensors beside it")
+    for name in set(weight_map.values()):
+        if not name.endswith(".safetensors") or {"/", "\\", "\0"} & set(name):
+            raise ValueError(f"weight_map names {short(name)}, which is no .safetensors beside it")
     return weight_map

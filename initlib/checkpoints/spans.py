@@ -15,7 +15,7 @@ __all__ = ["Span", "Spans", "costs_a_whole", "spans"]
 class Span(NamedTuple):
     """One box: its index into the tensor, its shape, and from which to before which weight it lies in memory."""
 
-    index: tuple[int | slice, ...]
+    box: tuple[int | slice, ...]
     shape: tuple[int, ...]
     start: int
     stop: int
@@ -26,10 +26,10 @@ class Spans:
 
     >>> for span in Spans((2, 3, 4), 8):
     ...     print(span)
-    Span(index=(0, slice(0, 2, None)), shape=(2, 4), start=0, stop=8)
-    Span(index=(0, slice(2, 3, None)), shape=(1, 4), start=8, stop=12)
-    Span(index=(1, slice(0, 2, None)), shape=(2, 4), start=12, stop=20)
-    Span(index=(1, slice(2, 3, None)), shape=(1, 4), start=20, stop=24)
+    Span(box=(0, slice(0, 2, None)), shape=(2, 4), start=0, stop=8)
+    Span(box=(0, slice(2, 3, None)), shape=(1, 4), start=8, stop=12)
+    Span(box=(1, slice(0, 2, None)), shape=(2, 4), start=12, stop=20)
+    Span(box=(1, slice(2, 3, None)), shape=(1, 4), start=20, stop=24)
 
     The innermost axes that fit are whole, the axis before them is cut, and those before it are counted through.
     """
@@ -55,8 +55,8 @@ class Spans:
         first = piece * self.step
         last = min(first + self.step, self.shape[self.cut])
         start = (outer * self.shape[self.cut] + first) * self.row
-        index = (*map(int, np.unravel_index(outer, self.shape[: self.cut])), slice(first, last))
-        return Span(index, (last - first, *self.shape[self.cut + 1 :]), start, start + (last - first) * self.row)
+        before = [int(at) for at in np.unravel_index(outer, self.shape[: self.cut])]
+        return Span((*before, slice(first, last)), (last - first, *self.shape[self.cut + 1 :]), start, start + (last - first) * self.row)
 
     def __iter__(self) -> Iterator[Span]:
         return (self[number] for number in range(len(self)))

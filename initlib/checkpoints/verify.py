@@ -1,9 +1,11 @@
 """Verify: whether the tensors on disk are what a plan and a seed are."""
 
 import os
+from io import BufferedReader
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +25,8 @@ SMALL = 1024  # weights of one sample
 SAMPLES = 16  # of each tensor
 
 
-class Difference(NamedTuple):
+@dataclass(frozen=True)
+class Difference:
     """What differs: a tensor, or a file; how; and where weights do, the index of the first one that is known to."""
 
     name: str
@@ -98,7 +101,7 @@ def _compare(entry: Entry, name: str, path: Path, header: Header, key: Key, whol
             yield Difference(name, "differs from weight", index)
 
 
-def first_difference(entry: Entry, file: BinaryIO, start: int, key: Key, *, whole: bool) -> tuple[int, ...] | None:
+def first_difference(entry: Entry, file: BufferedReader, start: int, key: Key, *, whole: bool) -> tuple[int, ...] | None:
     """The index of the first weight that is not as it is drawn, in a file that has the tensor from byte `start` on.
 
     All of the tensor is compared, or samples of it, and then all of it where one differs. None where nothing does.
@@ -106,7 +109,7 @@ def first_difference(entry: Entry, file: BinaryIO, start: int, key: Key, *, whol
     shape = entry.parameter.shape
     cut = spans(entry, LARGE if whole else SMALL)
     for span in cut if whole else cut.sample(SAMPLES):
-        drawn = entry.draw(key, span.index).reshape(-1)
+        drawn = entry.draw(key, span.box).reshape(-1)
         read = np.empty_like(drawn)
         file.seek(start + span.start * drawn.itemsize)
         count = file.readinto(read.view(np.uint8))

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
                 np.save(file, weight)
             else:
                 file.write(before)
-                file.write(weight.reshape(-1).view(np.uint8))
+                file.write(weight.reshape(-1).view(np.uint8).data)
     name = "" if options.name is None else f", name {options.name!r}"
     fan_in, fan_out = initlib.fans(shape, axes)
     print(initializer)
