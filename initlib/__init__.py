@@ -4,8 +4,9 @@ from .axes import Fans, fans
 from .config import get_num_threads, set_num_threads, show_config
 from .key import Key
 from .models.errors import PlanError
-from .models.fillings import keep, parts, values
+from .models.fillings import keep, values
 from .models.parameter import Parameter
+from .models.parts import parts
 from .models.plan import Plan, plan
 from .schemes.hadamard import zero_hadamard
 from .schemes.initializer import Initializer

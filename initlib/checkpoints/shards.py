@@ -39,7 +39,7 @@ def shards(plan: Plan, key: Key, max_shard_size: int | str) -> tuple[Shard, ...]
     for entry in plan.entries:
         if entry.kept:
             continue
-        if not entry._whole:
+        if not entry._filled:
             raise ValueError(f"{entry.parameter.name} is kept in part, and the plan does not have that part's values")
         if entry.parameter.bytes > most:
             groups.append([entry])

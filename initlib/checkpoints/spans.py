@@ -56,7 +56,12 @@ class Spans:
         last = min(first + self.step, self.shape[self.cut])
         start = (outer * self.shape[self.cut] + first) * self.row
         before = [int(at) for at in np.unravel_index(outer, self.shape[: self.cut])]
-        return Span((*before, slice(first, last)), (last - first, *self.shape[self.cut + 1 :]), start, start + (last - first) * self.row)
+        return Span(
+            (*before, slice(first, last)),
+            (last - first, *self.shape[self.cut + 1 :]),
+            start,
+            start + (last - first) * self.row,
+        )
 
     def __iter__(self) -> Iterator[Span]:
         return (self[number] for number in range(len(self)))

@@ -1,9 +1,9 @@
 """Verify: whether the tensors on disk are what a plan and a seed are."""
 
 import os
-from io import BufferedReader
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,9 @@ def _compare(entry: Entry, name: str, path: Path, header: Header, key: Key, whol
             yield Difference(name, "differs from weight", index)
 
 
-def first_difference(entry: Entry, file: BufferedReader, start: int, key: Key, *, whole: bool) -> tuple[int, ...] | None:
+def first_difference(
+    entry: Entry, file: BufferedReader, start: int, key: Key, *, whole: bool
+) -> tuple[int, ...] | None:
     """The index of the first weight that is not as it is drawn, in a file that has the tensor from byte `start` on.
 
     All of the tensor is compared, or samples of it, and then all of it where one differs. None where nothing does.

@@ -11,85 +11,87 @@ Index = tuple[int | slice, ...]  # one entry an axis
 
 
 class Box(NamedTuple):
-    """`outer[outer_index]` and `inner[inner_index]` are the same weights: their shapes are equal."""
+    """`outer[box.outer]` and `inner[box.inner]` are the same weights: slices that pair up in order, and ints."""
 
     outer: Index
     inner: Index
 
 
 def whole(shape: tuple[int, ...]) -> Box:
-    """A tensor that lies in itself."""
+    """The box of a tensor in itself."""
     index = tuple(slice(0, size) for size in shape)
     return Box(index, index)
 
 
-def _slice(start: int, step: int, count: int) -> slice:
-    """`count` indices from `start` on by `step`, none of which is below 0."""
-    stop = start + step * count
-    return slice(start, stop if stop >= 0 else None) if step == 1 else slice(start, stop if stop >= 0 else None, step)
+def cut(boxes: Iterable[Box], index: Any, shape: tuple[int, ...]) -> Iterator[Box]:
+    """The boxes in a tensor of that shape, as boxes in what an index takes of it.
 
-
-def _range(entry: slice) -> tuple[int, int, int]:
-    """The start, step and count of a slice of this module's making."""
-    step = entry.step or 1
-    stop = entry.stop if entry.stop is not None else -1
-    return entry.start, step, max(0, -(-(stop - entry.start) // step))
-
-
-def _overlap(first: slice, second: slice) -> tuple[int, int, int]:
-    """From which to before which index of `first`, a run of any step, `second`, a run of step 1, holds it; and by how
-    much those lie after the start of `second`.
+    >>> halves = [Box((slice(0, 4),), (slice(0, 4),)), Box((slice(4, 8),), (slice(0, 4),))]
+    >>> list(cut(halves, slice(3, 6), (8,)))
+    [Box(outer=(slice(0, 1, None),), inner=(slice(3, 4, None),)),
+     Box(outer=(slice(1, 3, None),), inner=(slice(0, 2, None),))]
     """
-    start, step, count = _range(first)
-    low, _, size = _range(second)
-    high = low + size
-    if step > 0:
-        begin, end = -(-(low - start) // step), -(-(high - start) // step)
-    else:
-        begin, end = (start - high) // -step + 1, (start - low) // -step + 1
-    begin, end = max(0, begin), min(count, end)
-    return begin, end, start + begin * step - low
+    taken = normalize_index(index, shape)
+    outer = tuple(slice(0, part.size) for part in taken if not part.drop)
+    inner = tuple(part.start if part.drop else _slice(part.start, part.step, part.size) for part in taken)
+    joined = (join(Box(outer, inner), box) for box in boxes)
+    return (box for box in joined if box is not None)
 
 
 def join(first: Box, second: Box) -> Box | None:
-    """The box of A in C, from one of A in B and one of B in C; None where they do not meet.
+    """The box of C in A, from one of B in A and one of C in B; None where they do not meet.
 
-    The slices of `second.outer` have step 1.
+    The slices of `first.outer`, `second.outer` and `second.inner` have step 1; those of `first.inner` any.
     """
-    outer, inner = list[int | slice](), list[int | slice]()
-    to_a, to_c = iter(first.outer), iter(second.inner)
-
-    def following(entries: Iterator[int | slice], into: list[int | slice]) -> slice:
-        """The next slice; the ints before it, which have no partner, stay."""
-        for entry in entries:
-            if isinstance(entry, slice):
-                return entry
-            into.append(entry)
-        raise AssertionError("a box has as many slices on both sides")
-
+    outer: list[int | slice] = []
+    inner: list[int | slice] = []
+    ours, theirs = iter(first.outer), iter(second.inner)
     for mine, its in zip(first.inner, second.outer, strict=True):
-        a = following(to_a, outer) if isinstance(mine, slice) else None
-        c = following(to_c, inner) if isinstance(its, slice) else None
-        held = its if isinstance(its, slice) else slice(its, its + 1)
-        taken = mine if isinstance(mine, slice) else slice(mine, mine + 1)
-        begin, end, offset = _overlap(taken, held)
+        a = _next_slice(ours, outer) if isinstance(mine, slice) else None
+        c = _next_slice(theirs, inner) if isinstance(its, slice) else None
+        begin, end, start, step = _meet(mine, its)
         if begin >= end:
             return None
         if a is not None:
-            start = a.start + begin
-            outer.append(slice(start, start + end - begin) if c is not None else start)
+            outer.append(slice(a.start + begin, a.start + end) if c is not None else a.start + begin)
         if c is not None:
-            start = c.start + offset
-            inner.append(_slice(start, _range(taken)[1], end - begin) if a is not None else start)
-    return Box((*outer, *to_a), (*inner, *to_c))  # type: ignore[arg-type]
+            inner.append(_slice(c.start + start, step, end - begin) if a is not None else c.start + start)
+    return Box((*outer, *ours), (*inner, *theirs))
 
 
-def cut(boxes: Iterable[Box], index: Any, shape: tuple[int, ...]) -> Iterator[Box]:
-    """The boxes of a tensor of that shape, as boxes of what an index takes of it."""
-    taken = normalize_index(index, shape)
-    inner = tuple(part.start if part.drop else _slice(part.start, part.step, part.size) for part in taken)
-    outer = tuple(slice(0, part.size) for part in taken if not part.drop)
-    for box in boxes:
-        joined = join(Box(outer, inner), box)
-        if joined is not None:
-            yield joined
+def _next_slice(entries: Iterator[int | slice], passed: list[int | slice]) -> slice:
+    """The next slice; the ints before it stay."""
+    for entry in entries:
+        if isinstance(entry, slice):
+            return entry
+        passed.append(entry)
+    raise ValueError("a box must have as many slices on both sides")
+
+
+def _meet(mine: int | slice, its: int | slice) -> tuple[int, int, int, int]:
+    """Where a run of any step lies in one of step 1: from which to before which of its items it does, how far from the
+    start of the other the first of them is, and the step.
+    """
+    start, step, count = _run(mine)
+    low, _, size = _run(its)
+    if step > 0:
+        begin, end = -((start - low) // step), -((start - low - size) // step)
+    else:
+        begin, end = -((low + size - 1 - start) // -step), (start - low) // -step + 1
+    begin, end = max(0, begin), min(count, end)
+    return begin, end, start + begin * step - low, step
+
+
+def _run(entry: int | slice) -> tuple[int, int, int]:
+    """The start, step and count of the indices that an entry takes."""
+    if not isinstance(entry, slice):
+        return entry, 1, 1
+    step = entry.step or 1
+    stop = -1 if entry.stop is None else entry.stop
+    return entry.start, step, max(0, -((entry.start - stop) // step))
+
+
+def _slice(start: int, step: int, count: int) -> slice:
+    """The slice of `count` indices from `start` on by `step`."""
+    stop = start + step * count
+    return slice(start, stop if stop >= 0 else None, None if step == 1 else step)

@@ -1,95 +1,125 @@
-"""Checks: what would keep a plan from being drawn, found before anything is."""
+"""Checks: what would keep a plan from being drawn, all of it, before anything is."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
 
-from ..dtypes import NAMES
+from ..dtypes import NAMES, rounded
 from ..schemes.initializer import Independent, Initializer
 from .entry import Entry
+from .pieces import Piece
 
-__all__ = ["Problem", "check", "needs_axes"]
+__all__ = ["Problem", "check", "who_asks"]
 
 Problem = tuple[str, str]  # the name of a parameter, and what is wrong with it
 
-# Initializers that ask what the axes mean, by the name of their factory: for fans, or for matrices.
-_ASKING = frozenset(
-    "variance_scaling siren spectral orthogonal delta_orthogonal identity dirac zero_hadamard icnr sparse".split()  # noqa: SIM905
-)
+# The initializers that ask what the axes mean, by the name of their factory: for their fans or as matrices.
+_ASKING = {
+    "delta_orthogonal",
+    "dirac",
+    "icnr",
+    "identity",
+    "orthogonal",
+    "siren",
+    "sparse",
+    "spectral",
+    "variance_scaling",
+    "zero_hadamard",
+}
 
 
 @lru_cache(maxsize=1024)
-def needs_axes(initializer: Initializer) -> bool:
-    """Whether its weights depend on what the axes mean, and not on the shape alone."""
-    if initializer.factory in _ASKING or getattr(initializer, "uses_fans", False):
-        return True
-    return any(needs_axes(value) for value in initializer.get_config().values() if isinstance(value, Initializer))
+def who_asks(initializer: Initializer) -> str | None:
+    """The factory of the initializer, or of one in it, that asks what the axes mean, if there is one.
 
-
-@lru_cache(maxsize=4096)
-def _trial(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: str) -> str | None:
-    """Why that weight cannot be drawn, if it cannot: for a scheme of independent weights one of them is."""
-    if 0 in shape:
-        return None
-    try:
-        initializer.std(shape, axes)
-        initializer.bounds(shape, axes)
-        if isinstance(initializer, Independent):
-            initializer(shape, dtype, axes=axes, seed=0, index=(0,) * len(shape))
-    except ValueError as error:
-        return str(error)
-    return None
+    >>> from initlib import he_normal, normal
+    >>> who_asks(he_normal * 0.5), who_asks(normal() * 0.5)
+    ('variance_scaling', None)
+    """
+    if initializer.factory in _ASKING:
+        return initializer.factory
+    inner = [value for value in initializer.get_config().values() if isinstance(value, Initializer)]
+    return next(filter(None, map(who_asks, inner)), None)
 
 
 def check(entries: Iterable[Entry]) -> list[Problem]:
     """What keeps the entries from being a plan."""
     problems: list[Problem] = []
-    streams: dict[str, str] = {}  # of what is drawn: the parameter that it is drawn for
     names: set[str] = set()
+    owners: dict[str, str] = {}  # of a stream: the parameter that it is drawn for
     for entry in entries:
-        parameter, name = entry.parameter, entry.parameter.name
-        if not names.isdisjoint(parameter.names):
-            twice = ", ".join(sorted(names.intersection(parameter.names)))
-            problems.append((name, f"another parameter is named {twice} too; tie them, or rename one"))
+        name = entry.parameter.name
+        taken = [each for each in entry.parameter.names if each in names]
+        names.update(entry.parameter.names)
+        if taken:
+            problems.append((name, f"another parameter is named {', '.join(taken)} too; tie them, or rename one"))
             continue
-        names.update(parameter.names)
         try:
-            pieces = entry.pieces
+            entry.pieces  # noqa: B018
         except ValueError as error:
             problems.append((name, str(error)))
             continue
-        if pieces and parameter.dtype not in NAMES:
-            problems.append((name, f"dtype {parameter.dtype} is not one that is drawn ({', '.join(NAMES)}); keep it"))
-            continue
-        drawn = {entry.stream}
-        for init, shape, axes in dict.fromkeys(
-            (piece.initializer, piece.shape, piece.axes)
-            for piece in pieces
-            if isinstance(piece.initializer, Initializer)
-        ):
-            if parameter.axes is None and len(shape) >= 2 and needs_axes(init):
-                problems.append((name, _ask_for_axes(entry, init)))
-                break
-            reason = _trial(init, shape, axes, parameter.dtype)
-            if reason is not None:
-                problems.append((name, f"{init!r} does not fit: {reason}"))
-        for piece in pieces:
-            if piece.stream != entry.stream and not isinstance(piece.initializer, np.ndarray):
-                if piece.stream in drawn:
-                    problems.append((name, f"two of its parts are named {piece.stream!r}, and would have one stream"))
-                drawn.add(piece.stream)
-        for stream in drawn:
-            other = streams.setdefault(stream, name)
+        problems += [(name, text) for text in _misfits(entry)]
+        drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
+        if len(set(drawn)) < len(drawn):
+            twice = next(stream for stream, count in Counter(drawn).items() if count > 1)
+            problems.append((name, f"two of its parts would share the stream {twice}; name them apart"))
+        for stream in {entry.stream: None, **dict.fromkeys(drawn)}:
+            other = owners.setdefault(stream, name)
             if other != name:
-                problems.append((name, f"it would share the stream {stream!r} with {other}; tie them, or rename one"))
+                problems.append((name, f"it and {other} would share the stream {stream}; tie them, or rename one"))
     return problems
 
 
-def _ask_for_axes(entry: Entry, initializer: Initializer) -> str:
-    owner = f"of {entry.parameter.owner}, " if entry.parameter.owner else ""
-    example = "OI" if len(entry.parameter.shape) == 2 else "BIO" if len(entry.parameter.shape) == 3 else "OIHW"
-    return (
-        f"{initializer.factory} asks what the axes mean, and nobody knows ({owner}shape {entry.parameter.shape}); "
-        f"say it: axes={{pattern: {example!r}}}, or give it an initializer of fixed scale"
-    )
+def _is_drawn(piece: Piece) -> bool:
+    return isinstance(piece.initializer, Initializer) and piece.initializer.factory != "constant"
+
+
+def _misfits(entry: Entry) -> Iterator[str]:
+    """Why pieces of an entry cannot be drawn."""
+    parameter = entry.parameter
+    if entry.pieces and parameter.dtype not in NAMES:
+        yield f"dtype {parameter.dtype} cannot be drawn, {', '.join(NAMES)} can; keep it"
+        return
+    weights = {
+        (piece.initializer, piece.shape, piece.axes): None
+        for piece in entry.pieces
+        if isinstance(piece.initializer, Initializer)
+    }
+    asking = [who_asks(init) for init, shape, _ in weights if len(shape) >= 2]
+    if parameter.axes is None and any(asking):
+        of = f" of {parameter.owner}" if parameter.owner else ""
+        yield (
+            f"{next(filter(None, asking))} asks what the axes of shape {parameter.shape}{of} mean, and nobody says it; "
+            "say it by axes={pattern: axes}, in the stored order: I is an input axis, O an output axis, B a stack"
+        )
+        return
+    for initializer, shape, axes in weights:
+        reason = _misfit(initializer, shape, axes, parameter.dtype)
+        if reason is not None:
+            yield f"{initializer!r} cannot fill shape {shape}: {reason}"
+    for piece in entry.pieces:
+        if not isinstance(piece.initializer, Initializer):
+            try:
+                rounded(piece.initializer, "float32" if parameter.dtype == "bfloat16" else parameter.dtype)
+            except ValueError as error:
+                yield str(error)
+
+
+@lru_cache(maxsize=4096)
+def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: str) -> str | None:
+    """Why that weight cannot be drawn, if it cannot: of independent weights one is drawn."""
+    if 0 in shape:
+        return None
+    if dtype == "bfloat16":
+        dtype = "float32"  # of the same range, and every NumPy has it
+    try:
+        initializer.std(shape, axes)
+        rounded(np.array(initializer.bounds(shape, axes)), dtype)
+        if isinstance(initializer, Independent):
+            initializer(shape, dtype, axes=axes, seed=0, index=(0,) * len(shape))
+    except ValueError as error:
+        return str(error)
+    return None

@@ -1,35 +1,41 @@
-"""Encoding: a plan as JSON text and back, without running anything."""
+"""Encoding: a plan as JSON text and back. Nothing in a text is run: it names factories of a closed list."""
 
 import base64
 import json
-from collections.abc import Iterable
-from typing import Any
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..schemes.initializer import Initializer
 from .describe import arguments, factories
 from .entry import Entry
-from .fillings import LIMIT, NESTED, Filling, Keep, Split, Stack, Values, keep, values
+from .fillings import LIMIT, Fill, Keep, Values, keep, values
 from .parameter import Parameter, check_name
+from .parts import NESTED, Split, Stack
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "encode", "read"]
 
 FORMAT = "initlib plan"
 VERSION = 1
-MOST = 2**28  # characters of a plan's text
-_VALUES = ("float16", "float32", "float64")
-_PARTS = ("axis", "groups", "replaces")
+LONGEST = 2**28  # characters of a text
+
+T = TypeVar("T")
 
 
 def encode(entries: Iterable[Entry]) -> str:
-    """The text of entries: a line for each filling, then one for each parameter, which says the filling's number."""
-    numbers: dict[Filling, int] = {}
-    lines = [_line(_parameter(entry, numbers.setdefault(entry.filling, len(numbers)))) for entry in entries]
-    fillings = ",\n".join(_line(_filling(filling)) for filling in numbers)
-    parameters = ",\n".join(lines)
-    head = f'"format": "{FORMAT}",\n"version": {VERSION}'
-    return f'{{\n{head},\n"fillings": [\n{fillings}\n],\n"parameters": [\n{parameters}\n]\n}}\n'
+    """The text of entries: what fills them, each once, a line each; then a line for each parameter."""
+    numbers: dict[Fill, int] = {}
+    parameters = [_line(_parameter(entry, numbers.setdefault(entry.filling, len(numbers)))) for entry in entries]
+    fillings = [_line(_filling(filling)) for filling in numbers]
+    head = f'{{\n"format": {_line(FORMAT)},\n"version": {VERSION},\n'
+    return head + f'"fillings": {_lines(fillings)},\n"parameters": {_lines(parameters)}\n}}\n'
+
+
+def _lines(items: list[str]) -> str:
+    return "[\n" + ",\n".join(items) + "\n]"
 
 
 def _line(value: Any) -> str:
@@ -37,18 +43,18 @@ def _line(value: Any) -> str:
 
 
 def _parameter(entry: Entry, filling: int) -> dict[str, Any]:
-    """A parameter's fields, without those that are as they would be unsaid."""
+    """The fields of a parameter and its entry, but for those that are as they would be unsaid."""
     parameter = entry.parameter
     fields = {
         "name": parameter.name,
         "shape": list(parameter.shape),
-        "dtype": None if parameter.dtype == "float32" else parameter.dtype,
+        "dtype": parameter.dtype if parameter.dtype != "float32" else None,
         "axes": parameter.axes,
-        "kind": None if parameter.kind == "other" else parameter.kind,
+        "kind": parameter.kind if parameter.kind != "other" else None,
         "owner": parameter.owner,
         "tied": list(parameter.tied) or None,
         "padding": parameter.padding,
-        "stream": None if entry.stream == parameter.name else entry.stream,
+        "stream": entry.stream if entry.stream != parameter.name else None,
         "filling": filling,
         "notes": list(entry.notes) or None,
     }
@@ -58,171 +64,159 @@ def _parameter(entry: Entry, filling: int) -> dict[str, Any]:
 def _filling(filling: Any) -> Any:
     if isinstance(filling, Initializer):
         if filling.factory not in factories():
-            raise ValueError(f"a plan can be saved with initializers of initlib alone, got {filling!r}")
-        given = {
-            name: _filling(value) if isinstance(value, Initializer) else value
-            for name, value in arguments(filling).items()
-        }
-        return {"factory": filling.factory, "arguments": given}
+            raise ValueError(f"only initializers of initlib's own can be saved in a plan, got {filling!r}")
+        given = arguments(filling)
+        inner = {name: _filling(each) if isinstance(each, Initializer) else each for name, each in given.items()}
+        return {"factory": filling.factory, "arguments": inner}
     if isinstance(filling, Keep):
         return "keep"
     if isinstance(filling, Values):
-        array = filling.array
-        data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        data = filling.array.astype(filling.array.dtype.newbyteorder("<")).tobytes()
         text = base64.b64encode(data).decode("ascii")
-        return {"values": text, "dtype": array.dtype.name, "shape": list(array.shape)}
+        return {"dtype": filling.array.dtype.name, "shape": list(filling.array.shape), "values": text}
+    fillings = [_filling(each) for each in filling.fillings]
+    shared = {"axis": filling.axis, "replaces": filling.replaces, "fillings": fillings}
     if isinstance(filling, Stack):
-        inner = [_filling(each) for each in filling.fillings]
-        return {"stack": filling.template, "fillings": inner, **_options(filling)}
-    names = zip(filling.names, filling.sizes, filling.fillings, strict=True)
-    return {"parts": [[name, size, _filling(each)] for name, size, each in names], **_options(filling)}
+        return {"stack": filling.template, **shared}
+    sizes = [list(pair) for pair in zip(filling.names, filling.sizes, strict=True)]
+    return {"parts": sizes, "groups": filling.groups, **shared}
 
 
-def _options(filling: Split | Stack) -> dict[str, int]:
-    usual = {"axis": 0, "groups": 1, "replaces": None}
-    given = {name: getattr(filling, name, usual[name]) for name in _PARTS}
-    return {name: value for name, value in given.items() if value != usual[name]}
+def read(path: str | os.PathLike[str]) -> str:
+    """The text of a file. Raises ValueError where it is longer than a plan may be, or no UTF-8."""
+    with Path(path).open(encoding="utf-8") as file:
+        return file.read(LONGEST + 1)
 
 
 def decode(text: str) -> list[Entry]:
-    """The entries of a text. Raises ValueError where it is none that `encode` of this version could have made."""
+    """The entries of a text. Raises ValueError where it is none that `encode` could have made."""
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")
-    if len(text) > MOST:
-        raise ValueError(f"the text of a plan has at most {MOST} characters, got {len(text)}")
+    if len(text) > LONGEST:
+        raise ValueError(f"a plan has at most {LONGEST} characters, got more")
     try:
-        document = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
+        plan = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
     except RecursionError:
-        raise ValueError("the plan is nested too deeply") from None
+        raise ValueError("a plan is not nested so deeply") from None
     except ValueError as error:
-        raise ValueError(f"the plan is no JSON that initlib writes: {error}") from None
-    head = _fields(document, "the plan", {"format": str, "version": int}, {"fillings": list, "parameters": list})
-    if head["format"] != FORMAT:
-        raise ValueError(f"the plan's format must be {FORMAT!r}, got {head['format']!r}")
-    if head["version"] != VERSION:
-        raise ValueError(
-            f"the plan's version is {head['version']}, and this initlib reads {VERSION}; a newer one may read it"
-        )
-    _fields(document, "the plan", {"format": str, "version": int, "fillings": list, "parameters": list}, {})
-    fillings = [_told(f"filling {number}", _as_filling, each, 0) for number, each in enumerate(document["fillings"])]
-    return [
-        _told(f"parameter {number}", _as_entry, each, fillings) for number, each in enumerate(document["parameters"])
-    ]
+        raise ValueError(f"a plan is JSON, and this is not: {error}") from None
+    if not isinstance(plan, dict) or plan.get("format") != FORMAT:
+        raise ValueError(f"a plan is an object whose format is {FORMAT!r}, got {_shown(plan)}")
+    if plan.get("version") != VERSION:
+        raise ValueError(f"this initlib reads plans of version {VERSION}, got version {_shown(plan.get('version'))}")
+    _check_fields(plan, {"format": str, "version": int, "fillings": list, "parameters": list})
+    fillings = [_located(f"filling {k}", _as_fill, each, 0) for k, each in enumerate(plan["fillings"])]
+    return [_located(f"parameter {k}", _as_entry, each, fillings) for k, each in enumerate(plan["parameters"])]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) != len(pairs):
+    if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"an object has {next(n for n in names if names.count(n) > 1)!r} twice")
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"an object has the name {twice!r} twice")
     return found
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is no number")
 
 
-def _told(what: str, read: Any, *given: Any) -> Any:
-    """What reading gives, with every error as a ValueError that says where."""
+def _located(where: str, make: Callable[..., T], *given: Any) -> T:
+    """What is made of a value; what makes that impossible, whatever it is, is a ValueError that says where."""
     try:
-        return read(*given)
+        return make(*given)
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise ValueError(f"{what}: {error}") from None
+        raise ValueError(f"{where} of the plan: {error}") from None
 
 
-def _fields(value: Any, what: str, needed: dict[str, type], allowed: dict[str, type]) -> dict[str, Any]:
-    """The object, checked: it has the needed fields and no others than the allowed, of their types."""
+def _check_fields(value: Any, needed: dict[str, type], optional: dict[str, type] | None = None) -> None:
+    """Raise ValueError unless it is an object of these fields, of these types."""
     if not isinstance(value, dict):
-        raise ValueError(f"{what} must be an object, got {_shown(value)}")
-    types = {**needed, **allowed}
-    for name in value:
-        if name not in types:
-            raise ValueError(f"{what} has a field {_shown(name)}; known are {', '.join(types)}")
-    for name in needed:
-        if name not in value:
-            raise ValueError(f"{what} has no {name!r}")
-    for name, given in value.items():
-        if type(given) is not types[name]:  # a bool is no int here
-            raise ValueError(f"{name!r} of {what} must be of type {types[name].__name__}, got {_shown(given)}")
-    return value
+        raise ValueError(f"expected an object, got {_shown(value)}")
+    types = {**needed, **(optional or {})}
+    unknown = [name for name in value if name not in types]
+    missing = [name for name in needed if name not in value]
+    if unknown or missing:
+        raise ValueError(f"expected the fields {', '.join(types)}, got {_shown(list(value))}")
+    for name, each in value.items():
+        if type(each) is not types[name]:  # a bool is an int elsewhere
+            raise ValueError(f"{name} must be a {types[name].__name__}, got {_shown(each)}")
+
+
+def _check_list(values: list[Any], kind: type, what: str) -> None:
+    for each in values:
+        if type(each) is not kind:
+            raise ValueError(f"{what} must be made of {kind.__name__}, got {_shown(each)}")
 
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else text[:60] + "..."
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
-def _as_entry(value: Any, fillings: list[Filling]) -> Entry:
-    given = _fields(
-        value,
-        "it",
-        {"name": str, "shape": list, "filling": int},
-        {
-            "dtype": str,
-            "axes": str,
-            "kind": str,
-            "owner": str,
-            "tied": list,
-            "padding": int,
-            "stream": str,
-            "notes": list,
-        },
-    )
-    fields = {name: each for name, each in given.items() if name not in ("stream", "filling", "notes")}
-    parameter = Parameter(**{**fields, "shape": tuple(map(_int, given["shape"])), "tied": tuple(given.get("tied", ()))})
-    if not 0 <= given["filling"] < len(fillings):
-        raise ValueError(f"filling {given['filling']} is none of the {len(fillings)} that the plan has")
-    stream = check_name(given.get("stream", parameter.name), "stream")
-    notes = tuple(check_name(note, "a note") for note in given.get("notes", ()))
-    return Entry(parameter, stream, fillings[given["filling"]], notes)
+def _as_entry(value: Any, fillings: list[Fill]) -> Entry:
+    optional = {"dtype": str, "axes": str, "kind": str, "owner": str, "padding": int, "stream": str}
+    _check_fields(value, {"name": str, "shape": list, "filling": int}, {**optional, "tied": list, "notes": list})
+    given = dict(value)
+    _check_list(given["shape"], int, "shape")
+    number, notes = given.pop("filling"), given.pop("notes", [])
+    stream = check_name(given.pop("stream", given["name"]), "stream")
+    if not 0 <= number < len(fillings):
+        raise ValueError(f"filling must be one of {len(fillings)}, got {number}")
+    parameter = Parameter(**{**given, "shape": tuple(given["shape"]), "tied": tuple(given.get("tied", ()))})
+    return Entry(parameter, stream, fillings[number], tuple(check_name(note, "a note") for note in notes))
 
 
-def _int(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError(f"shape must be made of ints, got {_shown(value)}")
-    return value
-
-
-def _as_filling(value: Any, depth: int) -> Filling:
+def _as_fill(value: Any, depth: int) -> Fill:
     if depth > 2 * NESTED:
-        raise ValueError("it is nested too deeply")
+        raise ValueError(f"fillings may be nested at most {2 * NESTED} deep")
     if value == "keep":
         return keep
     if isinstance(value, dict) and "values" in value:
-        return _as_values(_fields(value, "it", {"values": str, "dtype": str, "shape": list}, {}))
-    if isinstance(value, dict) and "stack" in value:
-        given = _fields(value, "it", {"stack": str, "fillings": list}, {"axis": int, "replaces": int})
-        inner = tuple(_as_filling(each, depth + 1) for each in given["fillings"])
-        return Stack(given["stack"], inner, given.get("axis", 0), given.get("replaces"))
-    if isinstance(value, dict) and "parts" in value:
-        given = _fields(value, "it", {"parts": list}, {"axis": int, "groups": int, "replaces": int})
-        for part in given["parts"]:
-            if not isinstance(part, list) or len(part) != 3:
-                raise ValueError(f"a part must be a name, a size and a filling, got {_shown(part)}")
-        names, sizes, parts = zip(*given["parts"], strict=True) if given["parts"] else ((), (), ())
-        inner = tuple(_as_filling(each, depth + 1) for each in parts)
-        return Split(names, sizes, inner, given.get("axis", 0), given.get("groups", 1), given.get("replaces"))
-    return _as_initializer(value, depth)
+        return _as_values(value)
+    if not isinstance(value, dict) or not value.keys() & {"stack", "parts"}:
+        return _as_initializer(value, depth)
+    given = {name: each for name, each in value.items() if each is not None}
+    if "stack" in given:
+        _check_fields(given, {"stack": str, "fillings": list}, {"axis": int, "replaces": int})
+    else:
+        _check_fields(given, {"parts": list, "fillings": list}, {"axis": int, "replaces": int, "groups": int})
+    fillings = tuple(_as_fill(each, depth + 1) for each in given["fillings"])
+    shared = (fillings, given.get("axis", 0), given.get("replaces"))
+    if "stack" in given:
+        return Stack(*shared, given["stack"])
+    for pair in given["parts"]:
+        if not isinstance(pair, list) or [type(each) for each in pair] != [str, int]:
+            raise ValueError(f"parts must be made of pairs of a name and a size, got {_shown(pair)}")
+    names, sizes = zip(*given["parts"], strict=True) if given["parts"] else ((), ())
+    return Split(*shared, names, sizes, given.get("groups", 1))
 
 
 def _as_initializer(value: Any, depth: int) -> Initializer:
-    given = _fields(value, "it", {"factory": str, "arguments": dict}, {})
-    make = factories().get(given["factory"])
+    _check_fields(value, {"factory": str, "arguments": dict})
+    make = factories().get(value["factory"])
     if make is None:
-        raise ValueError(f"factory must be one of {', '.join(factories())}, got {_shown(given['factory'])}")
-    inner = {}
-    for name, each in given["arguments"].items():
-        if isinstance(each, list):
-            raise ValueError(f"argument {_shown(name)} of {given['factory']} must be no list, got {_shown(each)}")
-        inner[name] = _as_filling(each, depth + 1) if isinstance(each, dict) else each
-    return make(**inner)
+        raise ValueError(f"factory must be one of {', '.join(factories())}, got {_shown(value['factory'])}")
+    given = {
+        name: _as_initializer(each, depth + 1) if isinstance(each, dict) else each
+        for name, each in value["arguments"].items()
+    }
+    if depth > 2 * NESTED:
+        raise ValueError(f"initializers may be nested at most {2 * NESTED} deep")
+    try:
+        return make(**given)
+    except TypeError as error:
+        raise ValueError(f"{value['factory']} cannot be made of {_shown(given)}: {error}") from None
 
 
-def _as_values(given: dict[str, Any]) -> Values:
-    if given["dtype"] not in _VALUES:
-        raise ValueError(f"dtype of values must be one of {', '.join(_VALUES)}, got {_shown(given['dtype'])}")
-    if len(given["values"]) > 2 * LIMIT:
-        raise ValueError(f"values take more than {LIMIT} bytes")
-    data = base64.b64decode(given["values"], validate=True)
-    flat = np.frombuffer(data, np.dtype(given["dtype"]).newbyteorder("<"))
-    return values(flat.astype(given["dtype"]).reshape(tuple(map(_int, given["shape"]))))
+def _as_values(value: dict[str, Any]) -> Values:
+    _check_fields(value, {"dtype": str, "shape": list, "values": str})
+    _check_list(value["shape"], int, "shape")
+    if value["dtype"] not in ("float16", "float32", "float64"):
+        raise ValueError(f"values must be float16, float32 or float64, got {_shown(value['dtype'])}")
+    if len(value["values"]) > 2 * LIMIT:
+        raise ValueError(f"values may take at most {LIMIT} bytes")
+    data = base64.b64decode(value["values"], validate=True)
+    stored = np.frombuffer(data, np.dtype(value["dtype"]).newbyteorder("<"))
+    return values(stored.astype(value["dtype"]).reshape(value["shape"]))

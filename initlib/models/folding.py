@@ -14,7 +14,7 @@ def fold(rows: Iterable[tuple[str, Hashable]]) -> list[tuple[str, list[int]]]:
     >>> fold([("h.0.w", "a"), ("h.0.b", "b"), ("h.1.w", "a"), ("h.1.b", "b"), ("h.2.w", "c")])
     [('h.{0..1}.w', [0, 2]), ('h.{0..1}.b', [1, 3]), ('h.2.w', [4])]
     """
-    groups: dict[Hashable, dict[tuple[int, ...], int]] = {}
+    groups: dict[tuple[tuple[str, ...], Hashable], dict[tuple[int, ...], int]] = {}
     alone: list[tuple[str, list[int]]] = []
     for place, (name, content) in enumerate(rows):
         split = _NUMBER.split(name)
@@ -25,7 +25,7 @@ def fold(rows: Iterable[tuple[str, Hashable]]) -> list[tuple[str, list[int]]]:
         else:
             group[numbers] = place
     folded = alone
-    for (texts, _), group in groups.items():  # type: ignore[misc]
+    for (texts, _), group in groups.items():
         for product in _products(frozenset(group)):
             places = sorted(place for numbers, place in group.items() if all(map(_holds, product, numbers)))
             between = (*(_text(numbers) for numbers in product), "")

@@ -1,36 +1,39 @@
-"""Hints: what is near to what somebody wrote."""
+"""Hints: what is near to what somebody wrote, and why a pattern is of no use."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .folding import fold
 from .parameter import KINDS, Parameter
 from .patterns import Pattern
 
-__all__ = ["nearest", "unused"]
+__all__ = ["nearest", "useless"]
 
 
 def nearest(wanted: str, known: Iterable[str], what: str) -> str:
-    """The known names nearest to one, as the end of a sentence; nothing where none is near."""
+    """The known names nearest to one, as the end of a sentence; empty where none is near.
+
+    >>> nearest("wieght", ["weight", "bias"], "names")
+    '; nearest names: weight'
+    """
     from difflib import get_close_matches
 
-    found = get_close_matches(wanted, list(dict.fromkeys(known)), n=3, cutoff=0.4)
+    found = get_close_matches(wanted, list(dict.fromkeys(known)), n=3, cutoff=0.5)
     return f"; nearest {what}: {', '.join(found)}" if found else ""
 
 
-def unused(pattern: Pattern, parameters: list[Parameter], before: list[Pattern], what: str) -> str:
-    """Why a pattern is the first to match no parameter; `before` are the patterns that come first."""
-    kinds = {parameter.kind for parameter in parameters}
+def useless(pattern: Pattern, before: Sequence[Pattern], parameters: Sequence[Parameter]) -> str:
+    """Why a pattern comes first for none of the parameters."""
     owners = sorted({parameter.owner for parameter in parameters if parameter.owner})
-    if pattern.kind is not None and pattern.kind not in (*KINDS, *owners):
-        known = f"kinds are {', '.join(KINDS)}; owners here are {', '.join(owners) or 'none'}"
-        return f"{what} {pattern}: there is no kind or owner {pattern.kind!r}; {known}"
-    theirs = [parameter for parameter in parameters if pattern.matches(parameter)]
-    if theirs:
-        first = [other.text for other in before if any(map(other.matches, theirs))]
-        return f"{what} {pattern} is never used: {', '.join(first)} stand before it and match all that it does"
+    if pattern.of is not None and pattern.of not in (*KINDS, *owners):
+        known = f"the kinds are {', '.join(KINDS)}; the owners here {', '.join(owners) or 'none'}"
+        return f"has no kind or owner {pattern.of!r}: {known}"
+    meant = [parameter for parameter in parameters if pattern.matches(parameter)]
+    if meant:
+        first = [other.text for other in before if any(map(other.matches, meant))]
+        return f"is never used: what it matches, {' or '.join(map(repr, first))} before it does"
     named = [parameter for parameter in parameters if pattern.name.fullmatch(parameter.name)]
     if named:
-        are = sorted({kind for parameter in named for kind in (parameter.kind, parameter.owner) if kind})
-        return f"{what} {pattern} matches nothing: what has such a name is {', '.join(are)}"
-    folded = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
-    return f"{what} {pattern} matches nothing{nearest(pattern.text, folded, 'names')}"
+        kinds = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
+        return f"matches nothing: what has such a name is {', '.join(kinds)}"
+    names = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
+    return f"matches nothing{nearest(pattern.text, names, 'names')}"

@@ -4,16 +4,17 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..axes import canonical_shape, match, parse
-
-if TYPE_CHECKING:
-    from .fillings import Filling
+from .fillings import Fill, as_fill
 
 __all__ = ["KINDS", "Parameter"]
+
+MOST_AXES = 64  # of a NumPy array
+LONGEST_AXES = 1024  # characters
 
 KINDS = ("kernel", "recurrent", "bias", "scale", "table", "buffer", "other")
 
@@ -34,6 +35,8 @@ def as_axes(axes: Any, argument: str) -> str:
     """The argument as an axes string, checked."""
     if not isinstance(axes, str):
         raise TypeError(f"{argument} must be a string such as 'OIHW' or '(3 O)I', got {axes!r}")
+    if len(axes) > LONGEST_AXES:
+        raise ValueError(f"{argument} must have at most {LONGEST_AXES} characters, got {len(axes)}")
     parse(axes)
     return axes
 
@@ -69,24 +72,24 @@ class Parameter:
     axes: str | None = None
     kind: str = "other"
     owner: str | None = None
-    default: "Filling | None" = None
+    default: Fill | None = None
     tied: tuple[str, ...] = ()
     padding: int | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "name")
         object.__setattr__(self, "shape", canonical_shape(self.shape))
+        if len(self.shape) > MOST_AXES:
+            raise ValueError(f"shape must have at most {MOST_AXES} axes, got {len(self.shape)}")
         object.__setattr__(self, "dtype", _dtype(self.dtype))
         if self.axes is not None:
-            match(self.shape, self.axes)
+            match(self.shape, as_axes(self.axes, "axes"))
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         if self.owner is not None:
             check_name(self.owner, "owner")
         if self.default is not None:
-            from .fillings import as_filling
-
-            as_filling(self.default, "default")
+            as_fill(self.default, "default")
         if isinstance(self.tied, str):
             raise TypeError(f"tied must be a sequence of names, got {self.tied!r}")
         object.__setattr__(self, "tied", tuple(check_name(name, "tied") for name in self.tied))
@@ -98,7 +101,7 @@ class Parameter:
             raise TypeError(f"padding must be an int or None, got {row!r}")
         rows = self.shape[0] if self.shape else 0
         if not 0 <= row < rows:
-            raise ValueError(f"padding must be a row of {self.name}, shape {self.shape}, got {row}")
+            raise ValueError(f"padding must be a row of shape {self.shape}, got {row}")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Rules: from patterns and what they say to what fills each parameter, in order of precedence."""
+"""Rules: what fills each parameter, in order of precedence."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,88 +7,91 @@ from typing import Any
 from ..schemes.initializer import Initializer
 from ..schemes.orthogonality import orthogonal
 from ..schemes.variance import normal, ones, zeros
-from .checks import needs_axes
-from .fillings import NESTED, Filling, Rule, Split, Stack, as_filling, as_rule, keep
+from .checks import who_asks
+from .fillings import Fill, Rule, Values, as_fill, as_rule, keep
 from .parameter import Parameter
+from .parts import NESTED, Parts, Stack
 from .patterns import Ordered
 from .pieces import members
 
-__all__ = ["NoRule", "Rules"]
+__all__ = ["NoRuleError", "Rules"]
 
-# What a default that goes by fans, which are those of kernels, leaves to others.
-_OTHERS = {"table": normal(std=0.02), "recurrent": orthogonal()}
-# What a module's own default is where it does not say one.
-_OWN: dict[str, Filling] = {"bias": zeros, "scale": ones, "buffer": keep}
+# What modules have by default that do not say it. These kinds keep it whatever their number of axes.
+_OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
+# What others get where the default goes by fans or matrices, which are those of kernels.
+_INSTEAD: dict[str, Fill] = {"table": normal(std=0.02), "recurrent": orthogonal()}
 
 
-class NoRule(Exception):
+class NoRuleError(Exception):
     """Nothing says what fills a parameter."""
 
 
 class Rules:
-    """What fills each parameter: the first rule that matches, else the module's own default, else the default."""
+    """What fills a parameter: the first rule that matches, else the module's own default, else the default."""
 
     def __init__(self, rules: Any, default: Any) -> None:
         self.rules = Ordered(rules, "rules", as_rule)
         self.default: Rule | None = None if default is None else as_rule(default, "default")
 
-    def filling(self, parameter: Parameter, depth: int = 0) -> tuple[Filling, tuple[str, ...]]:
-        """What fills it, and notes. Raises ValueError or TypeError, to be told of this parameter."""
+    def fill(self, parameter: Parameter, depth: int = 0) -> tuple[Fill, tuple[str, ...]]:
+        """What fills the parameter, and notes on it. Raises NoRuleError, ValueError or TypeError."""
         said = self.rules.first(parameter)
         if said is not None:
             return self.made(said, parameter, depth), ()
-        return self._own(parameter, depth)
-
-    def _own(self, parameter: Parameter, depth: int) -> tuple[Filling, tuple[str, ...]]:
-        """The module's own default, else the default."""
         own = _OWN.get(parameter.kind) if parameter.default is None else parameter.default
-        notes: tuple[str, ...] = ()
-        if own is not None:
-            # Fresh memory looks like a weight that is zeros by design: nobody keeps it in silence.
-            if own != zeros or len(parameter.shape) < 2 or parameter.kind in _OWN:
-                return self.made(own, parameter, depth), ()
-            notes = ("zeros as built",)
-        if self.default is None:
-            raise NoRule("no rule matches it" + (", and it is all zeros as built" if notes else ""))
-        if isinstance(self.default, Initializer) and needs_axes(self.default):
-            if parameter.kind in _OTHERS:
-                return _OTHERS[parameter.kind], notes
-            if len(parameter.shape) < 2 and parameter.axes is None:
-                raise NoRule(f"no rule matches it, and the default {self.default!r} is for weights of known axes")
-        return self.made(self.default, parameter, depth), notes
+        if own is None:
+            return self._default(parameter, depth), ()
+        if len(parameter.shape) < 2 or parameter.kind in _OWN or not _is_zeros(own):
+            return self.made(own, parameter, depth), ()
+        # Fresh memory looks like weights that are zeros by design: nobody keeps those in silence.
+        return self._default(parameter, depth), ("zeros as built",)
 
-    def made(self, value: Rule, parameter: Parameter, depth: int = 0) -> Filling:
-        """The filling that a rule's value is for the parameter: functions are called, for parts too."""
-        if depth > NESTED:
-            raise ValueError(f"parts lie more than {NESTED} deep in one another: a rule makes parts of its own parts")
+    def _default(self, parameter: Parameter, depth: int) -> Fill:
+        if self.default is None:
+            raise NoRuleError("no rule matches it, and there is no default")
+        if isinstance(self.default, Initializer) and who_asks(self.default):
+            if parameter.kind in _INSTEAD:
+                return _INSTEAD[parameter.kind]
+            if len(parameter.shape) < 2 and parameter.axes is None:
+                raise NoRuleError(f"no rule matches it, and the default, {who_asks(self.default)}, is for kernels")
+        return self.made(self.default, parameter, depth)
+
+    def made(self, value: Rule, parameter: Parameter, depth: int = 0) -> Fill:
+        """What a rule's value is for the parameter: functions are called, its own and those of parts."""
         if callable(value) and not isinstance(value, Initializer):
-            value = as_filling(_called(value, parameter), "what the rule's function returns")
-        if not isinstance(value, (Split, Stack)) or _is_made(value):
+            value = as_fill(_called(value, parameter), "what the rule's function returns")
+        if not isinstance(value, Parts) or _is_made(value):
             return value
-        found = []
+        if depth == NESTED:
+            raise ValueError(f"parts may lie at most {NESTED} deep in one another; a rule may be for parts of its own")
+        fills = []
         for part in members(value, parameter.name, parameter.shape, parameter.axes):
             alone = replace(
                 parameter, name=part.name, shape=part.shape, axes=part.axes, default=None, tied=(), padding=None
             )
             if part.filling is None:
-                found.append(self.filling(alone, depth + 1)[0])
+                fills.append(self.fill(alone, depth + 1)[0])
             else:
-                found.append(self.made(part.filling, alone, depth + 1))
-        if all(filling is keep for filling in found):
+                fills.append(self.made(part.filling, alone, depth + 1))
+        if all(fill is keep for fill in fills):
             return keep
-        alike = isinstance(value, Stack) and all(filling == found[0] for filling in found)
-        return replace(value, fillings=tuple(found[:1] if alike else found))
+        alike = isinstance(value, Stack) and fills.count(fills[0]) == len(fills)
+        return replace(value, fillings=tuple(fills[:1] if alike else fills))
 
 
-def _called(function: Callable[[Parameter], Filling], parameter: Parameter) -> Any:
+def _called(function: Callable[[Parameter], Fill], parameter: Parameter) -> Any:
     try:
         return function(parameter)
     except Exception as error:
         raise ValueError(f"the rule's function raised {type(error).__name__}: {error}") from error
 
 
-def _is_made(filling: Any) -> bool:
-    """Whether nothing is left to be called or looked up in it."""
-    if isinstance(filling, (Split, Stack)):
-        return all(map(_is_made, filling.fillings))
-    return filling is not None and (isinstance(filling, Initializer) or not callable(filling))
+def _is_made(value: Any) -> bool:
+    """Whether nothing of it has to be called or looked up."""
+    if isinstance(value, Parts):
+        return all(map(_is_made, value.fillings))
+    return value is not None and (isinstance(value, Initializer) or not callable(value))
+
+
+def _is_zeros(fill: Fill) -> bool:
+    return fill == zeros or (isinstance(fill, Values) and not fill.array.any())

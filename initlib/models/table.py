@@ -10,7 +10,9 @@ from ..schemes.initializer import Initializer
 from .describe import described
 from .entry import Entry
 from .folding import fold as folded
-from .pieces import ROW_MAJOR, Piece
+from .part_axes import ROW_MAJOR
+from .parts import Parts
+from .pieces import Piece
 
 __all__ = ["rows", "table"]
 
@@ -26,7 +28,7 @@ def rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
 def _row(entry: Entry) -> dict[str, Any]:
     parameter = entry.parameter
     weights = [_weight(piece) for piece in entry.pieces]
-    split = len(weights) > 1 and not isinstance(entry.filling, Initializer)  # a padding row is no part
+    split = isinstance(entry.filling, Parts)
     whole = weights[0] if weights and not split else {}
     return {
         "name": parameter.name,
@@ -37,7 +39,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "axes": parameter.axes,
         "fan_in": whole.get("fan_in"),
         "fan_out": whole.get("fan_out"),
-        "initializer": f"{len(weights)} parts" if split else whole.get("initializer", "keep"),
+        "initializer": f"{len(weights)} part{'s' * (len(weights) != 1)}" if split else whole.get("initializer", "keep"),
         "std": whole.get("std"),
         "bytes": parameter.bytes,
         "notes": list(entry.notes),
