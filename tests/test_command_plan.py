@@ -136,7 +136,7 @@ def test_the_problems_of_a_plan_are_a_line_each(command, saved, tmp_path):
     code, lines, err = command("plan", "--like", out)
     assert (code, lines, err[0]) == (2, [], "initlib: the plan has 9 problems:")
     assert len(err) == 10
-    assert "  - positions: no rule matches it" in err
+    assert any(line.startswith("  - positions: no rule matches it") for line in err)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_rules_axes_and_dtype(folder):
     assert {entry.parameter.dtype for entry in made.entries} == {"float64"}
     assert made["layers.0.norm.weight"].pieces[0].initializer == ones
     assert made["layers.0.qkv.weight"].pieces[0].axes == "(3 O)I"
-    with pytest.raises(PlanError, match="asks what the axes mean"):
+    with pytest.raises(PlanError, match="asks what the axes"):
         like(folder, rules)
     with pytest.raises(TypeError, match="dtype must be one of"):
         like(folder, rules, dtype="int8")
@@ -58,7 +58,7 @@ def test_what_is_no_float_is_kept(tmp_path):
     kept = {entry.parameter.name for entry in made.entries if entry.kept}
     assert kept == {"BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64", "C64"}
     assert {entry.parameter.dtype for entry in made.entries if not entry.kept} == {"bfloat16"}
-    with pytest.raises(PlanError, match="dtype float8_e4m3fn is not one that is drawn"):
+    with pytest.raises(PlanError, match="dtype float8_e4m3fn"):
         like(path, {"F*": normal(), "BF16": normal()})
     assert made["I64"].filling is keep
 

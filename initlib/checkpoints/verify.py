@@ -114,7 +114,7 @@ def first_difference(
         drawn = entry.draw(key, span.box).reshape(-1)
         read = np.empty_like(drawn)
         file.seek(start + span.start * drawn.itemsize)
-        count = file.readinto(read.view(np.uint8))
+        count = file.readinto(read.view(np.uint8).data)
         bits = f"u{drawn.itemsize}"  # NaN is like NaN, and 0 is not like -0
         differs = drawn.view(bits) != read.view(bits)
         differs[count // drawn.itemsize :] = True
