@@ -26,14 +26,9 @@ def test_files_are_those_of_hugging_face(sizes, most):
         filename_pattern="model{suffix}.safetensors",
         max_shard_size=4 * most,
     )
-    # Theirs has an empty first file where the first tensor is larger than a file.
-    holding = {name: set(tensors) for name, tensors in theirs.filename_to_tensors.items() if tensors}
-    assert [set(shard.entries) for shard in files] == list(holding.values())
-    if len(holding) == len(theirs.filename_to_tensors):
-        assert [shard.name for shard in files] == list(holding)
-        if theirs.is_sharded:
-            expected = {"metadata": theirs.metadata, "weight_map": theirs.tensor_to_filename}
-            assert json.loads(index(files)) == expected
+    assert {shard.name: list(shard.entries) for shard in files} == theirs.filename_to_tensors
+    if theirs.is_sharded:
+        assert json.loads(index(files)) == {"metadata": theirs.metadata, "weight_map": theirs.tensor_to_filename}
 
 
 def test_one_file_has_no_index():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from checkpoints import everything
 
-from initlib import Parameter, keep, normal, orthogonal, plan, zeros
+from initlib import Parameter, keep, normal, orthogonal, parts, plan, zeros
 from initlib.checkpoints import verify as module
 from initlib.checkpoints.header import Header
 from initlib.checkpoints.verify import Difference
@@ -115,6 +115,17 @@ def test_what_is_kept_may_be_there_and_is_not_compared(tmp_path):
     assert plan(parameters, {"a": normal(), "*": keep}).verify(tmp_path, 0) == ()
     parameters[1] = Parameter("b", (5,))
     assert [difference.name for difference in plan(parameters, {"a": normal(), "*": keep}).verify(tmp_path, 0)] == ["b"]
+
+
+def test_of_what_is_kept_in_part_the_rest_is_compared(tmp_path):
+    qk = Parameter("qk", (4, 2))
+    plan([qk], normal()).write(tmp_path, 0)
+    half = plan([qk], {"*": parts({"q": (1, keep), "k": (1, normal())})})
+    assert half.verify(tmp_path, 0) == (Difference("qk", "differs from weight", (2, 0)),)
+    path = tmp_path / "model.safetensors"
+    for byte, value in enumerate(half.draw_one("qk", 0, slice(2, 4), np.empty((2, 2), "f4")).tobytes()):
+        change(path, "qk", 16 + byte, value)
+    assert half.verify(tmp_path, 0) == ()
 
 
 def test_tied_tensors_count_under_any_of_their_names(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import numpy_dtype
 from ..key import Key, as_key
 from ..models.entry import Entry
 from ..models.plan import Plan
@@ -108,16 +109,16 @@ def first_difference(
 
     All of the tensor is compared, or samples of it, and then all of it where one differs. None where nothing does.
     """
-    shape = entry.parameter.shape
+    shape, dtype = entry.parameter.shape, numpy_dtype(entry.parameter.dtype)
     cut = spans(entry, LARGE if whole else SMALL)
     for span in cut if whole else cut.sample(SAMPLES):
-        drawn = entry.draw(key, span.box).reshape(-1)
-        read = np.empty_like(drawn)
-        file.seek(start + span.start * drawn.itemsize)
-        count = file.readinto(read.view(np.uint8).data)
-        bits = f"u{drawn.itemsize}"  # NaN is like NaN, and 0 is not like -0
-        differs = drawn.view(bits) != read.view(bits)
-        differs[count // drawn.itemsize :] = True
+        read = np.empty(span.shape, dtype)
+        file.seek(start + span.start * dtype.itemsize)
+        count = file.readinto(read.reshape(-1).view(np.uint8).data)
+        drawn = entry.draw(key, span.box, read.copy())  # what is kept in part is as it was read
+        bits = f"u{dtype.itemsize}"  # NaN is like NaN, and 0 is not like -0
+        differs = drawn.reshape(-1).view(bits) != read.reshape(-1).view(bits)
+        differs[count // dtype.itemsize :] = True
         if differs.any():
             if not whole and len(cut) > 1:
                 return first_difference(entry, file, start, key, whole=True)
