@@ -8,17 +8,20 @@ from .models.fillings import keep, values
 from .models.parameter import Parameter
 from .models.parts import parts
 from .models.plan import Plan, plan
+from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
 from .schemes.initializer import Initializer
+from .schemes.normal import normal, truncated_normal
 from .schemes.orthogonality import delta_orthogonal, orthogonal
 from .schemes.passthrough import dirac, identity
 from .schemes.scaling import scaled
 from .schemes.sines import siren
 from .schemes.sparsity import sparse
 from .schemes.spectra import spectral
+from .schemes.transforms import inverse_softplus, log_uniform
+from .schemes.uniform import uniform
 from .schemes.upscaling import icnr
 from .schemes.variance import (
-    constant,
     glorot_normal,
     glorot_uniform,
     he_normal,
@@ -27,14 +30,9 @@ from .schemes.variance import (
     kaiming_uniform,
     lecun_normal,
     lecun_uniform,
-    normal,
-    ones,
-    truncated_normal,
-    uniform,
     variance_scaling,
     xavier_normal,
     xavier_uniform,
-    zeros,
 )
 from .theory.gains import gain
 
@@ -59,11 +57,13 @@ __all__ = [
     "he_uniform",
     "icnr",
     "identity",
+    "inverse_softplus",
     "kaiming_normal",
     "kaiming_uniform",
     "keep",
     "lecun_normal",
     "lecun_uniform",
+    "log_uniform",
     "normal",
     "ones",
     "orthogonal",

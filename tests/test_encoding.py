@@ -24,12 +24,13 @@ from initlib import (
     plan,
     values,
 )
-from initlib.models.describe import factories
+from initlib.schemes import FACTORIES
 
 ARGUMENTS = {
     "icnr": {"initializer": he_normal, "upscale": 2},
     "scaled": {"initializer": he_normal, "factor": 0.3},
     "sparse": {"sparsity": 0.5},
+    "two_parts": {"each": he_normal},
     "log_uniform": {"low": 0.001, "high": 0.1},
     "inverse_softplus": {"initializer": initlib.uniform(0.001, 0.1)},
 }
@@ -80,9 +81,9 @@ def test_sizes_of_fields():
     assert '{"name": "ids", "shape": [4], "dtype": "int64", "kind": "buffer", "filling": 6}' in lines
 
 
-@pytest.mark.parametrize("name", sorted(factories()))
+@pytest.mark.parametrize("name", sorted(FACTORIES))
 def test_every_factory(name):
-    initializer = factories()[name](**ARGUMENTS.get(name, {}))
+    initializer = FACTORIES[name](**ARGUMENTS.get(name, {}))
     made = plan([Parameter("w", (8, 4, 3), axes="OIK")], {"w": keep} if name == "identity" else {"w": initializer})
     assert Plan.from_json(made.to_json()) == made
 
@@ -111,8 +112,8 @@ def test_an_initializer_of_ones_own_cannot_be_saved(tmp_path):
         def bounds(self, shape, axes=None):
             return 0.0, 0.0
 
-        def fill(self, out, weight):
-            out[...] = 7
+        def weights(self, weight, engine):
+            return np.full(weight.kept, 7.0)
 
     Mine.__repr__ = lambda self: "mine()"
     made = plan([Parameter("w", (3, 2))], Mine())
@@ -223,7 +224,7 @@ HOSTILE = [
     (put("parameters", 0, "kind", "code"), "kind must be one of"),
     (put("parameters", 0, "default", 3), "expected the fields name, shape, filling, dtype"),
     (put("parameters", 0, "tied", ["a", 3]), "tied must be a string, got 3"),
-    (put("parameters", 0, "padding", 20), "padding must be a row of shape (20, 8), got 20"),
+    (put("parameters", 0, "padding", 20), "padding must be at least 0 and below 20, got 20"),
     (put("parameters", 0, "notes", ["\x1b[31m"]), "a note must be a printable string"),
     (put("fillings", 0, {"factory": "os.system", "arguments": {}}), "filling 0 of the plan: factory must be one of"),
     (put("fillings", 0, {"factory": "Initializer", "arguments": {}}), "factory must be one of"),

@@ -48,8 +48,9 @@ WRONG = [
     ({"default": lambda parameter: zeros}, TypeError, "default must be"),
     ({"tied": "b"}, TypeError, "tied must be a sequence of names, got 'b'"),
     ({"tied": ("",)}, ValueError, "tied must be a printable string"),
-    ({"padding": 4}, ValueError, "padding must be a row of shape (4, 3), got 4"),
-    ({"padding": True}, TypeError, "padding must be an int or None, got True"),
+    ({"padding": 4}, ValueError, "padding must be at least 0 and below 4, got 4"),
+    ({"needs": ""}, ValueError, "needs must be a printable string"),
+    ({"padding": True}, TypeError, "padding must be an int, got True"),
 ]
 
 

@@ -260,7 +260,7 @@ def test_all_problems_are_told_at_once():
         "rename 'transformer.*' matches nothing",
         "h.{0..3}.gate: variance_scaling asks what the axes of shape (4, 8, 2) of Router mean, and nobody says it; say "
         "it by axes={pattern: axes}, in the stored order: I is an input axis, O an output axis, B a stack",
-        "ids: dtype int64 cannot be drawn, float16, bfloat16, float32, float64 can; keep it",
+        "ids: dtype int64 cannot be drawn, float16, bfloat16, float32, float64, complex64, complex128 can; keep it",
     )
 
 
@@ -307,6 +307,7 @@ ERRORS = [
         {"a": ones, "b": zeros},
         "b: it gets constant(value=0.0), but a, which it is tied to,",
     ),
+    ([Parameter("a", (3,), needs="its norm says nothing")], STD, "a: no rule matches it, and its norm says nothing"),
     ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "which it is tied to,"),
 ]
 

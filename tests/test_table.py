@@ -1,7 +1,7 @@
 import pytest
 
 from initlib import Parameter, he_normal, icnr, keep, normal, orthogonal, parts, plan, truncated_normal, values, zeros
-from initlib.models.describe import described, factories
+from initlib.models.describe import described
 
 QKV = parts({"q.weight": 2, "k.weight": 1, "v.weight": (1, normal(std=0.02))}, he_normal)
 
@@ -110,9 +110,3 @@ def test_parts_that_keep_some():
 )
 def test_described(filling, text):
     assert described(filling) == text
-
-
-def test_the_factories_are_those_that_make_initializers():
-    made = factories()
-    assert {"normal", "variance_scaling", "scaled", "orthogonal", "constant"} <= made.keys()
-    assert not {"he_normal", "zeros", "Initializer", "gain", "fans", "plan", "parts", "Key"} & made.keys()

@@ -6,28 +6,17 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..dtypes import NAMES, rounded
-from ..schemes.initializer import Independent, Initializer
+from ..dtypes import DTYPES, rounded
+from ..schemes.initializer import Initializer
 from .entry import Entry
-from .pieces import Piece
+from .pieces import Piece, is_made_whole
 
 __all__ = ["Problem", "check", "who_asks"]
 
 Problem = tuple[str, str]  # the name of a parameter, and what is wrong with it
 
-# The initializers that ask what the axes mean, by the name of their factory: for their fans or as matrices.
-_ASKING = {
-    "delta_orthogonal",
-    "dirac",
-    "icnr",
-    "identity",
-    "orthogonal",
-    "siren",
-    "sparse",
-    "spectral",
-    "variance_scaling",
-    "zero_hadamard",
-}
+# The initializers that ask what the axes mean though they use no fans: they make matrices of inputs and outputs.
+_OF_MATRICES = {"delta_orthogonal", "dirac", "icnr", "identity", "orthogonal", "sparse", "zero_hadamard"}
 
 
 @lru_cache(maxsize=1024)
@@ -38,10 +27,11 @@ def who_asks(initializer: Initializer) -> str | None:
     >>> who_asks(he_normal * 0.5), who_asks(normal() * 0.5)
     ('variance_scaling', None)
     """
-    if initializer.factory in _ASKING:
-        return initializer.factory
     inner = [value for value in initializer.get_config().values() if isinstance(value, Initializer)]
-    return next(filter(None, map(who_asks, inner)), None)
+    asking = next(filter(None, map(who_asks, inner)), None)
+    if asking is None and (initializer.uses_fans or initializer.factory in _OF_MATRICES):
+        return initializer.factory
+    return asking
 
 
 def check(entries: Iterable[Entry]) -> list[Problem]:
@@ -80,8 +70,8 @@ def _is_drawn(piece: Piece) -> bool:
 def _misfits(entry: Entry) -> Iterator[str]:
     """Why pieces of an entry cannot be drawn."""
     parameter = entry.parameter
-    if entry.pieces and parameter.dtype not in NAMES:
-        yield f"dtype {parameter.dtype} cannot be drawn, {', '.join(NAMES)} can; keep it"
+    if entry.pieces and parameter.dtype not in DTYPES:
+        yield f"dtype {parameter.dtype} cannot be drawn, {', '.join(DTYPES)} can; keep it"
         return
     weights = {
         (piece.initializer, piece.shape, piece.axes): None
@@ -103,23 +93,26 @@ def _misfits(entry: Entry) -> Iterator[str]:
     for piece in entry.pieces:
         if not isinstance(piece.initializer, Initializer):
             try:
-                rounded(piece.initializer, "float32" if parameter.dtype == "bfloat16" else parameter.dtype)
+                rounded(piece.initializer, _of_range(parameter.dtype))
             except ValueError as error:
                 yield str(error)
 
 
 @lru_cache(maxsize=4096)
 def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: str) -> str | None:
-    """Why that weight cannot be drawn, if it cannot: of independent weights one is drawn."""
+    """Why that weight cannot be drawn, if it cannot: one weight is drawn, if that does not cost all."""
     if 0 in shape:
         return None
-    if dtype == "bfloat16":
-        dtype = "float32"  # of the same range, and every NumPy has it
     try:
         initializer.std(shape, axes)
-        rounded(np.array(initializer.bounds(shape, axes)), dtype)
-        if isinstance(initializer, Independent):
-            initializer(shape, dtype, axes=axes, seed=0, index=(0,) * len(shape))
+        rounded(np.array(initializer.bounds(shape, axes)), _of_range(dtype))
+        if not is_made_whole(initializer):
+            initializer(shape, _of_range(dtype), axes=axes, seed=0, index=(0,) * len(shape))
     except ValueError as error:
         return str(error)
     return None
+
+
+def _of_range(dtype: str) -> str:
+    """A dtype of the same range that every NumPy has."""
+    return "float32" if dtype == "bfloat16" else DTYPES[dtype].part or dtype

@@ -1,29 +1,15 @@
 """Describe: initializers by their factory's name and its arguments, as a person writes them."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
 import initlib
 
+from ..schemes import FACTORIES
 from ..schemes.initializer import Initializer
 
-__all__ = ["arguments", "described", "factories"]
-
-
-@lru_cache(maxsize=1)
-def factories() -> dict[str, Callable[..., Initializer]]:
-    """What makes initializers, by public name: the only names that a saved plan may call."""
-    exported = {name: getattr(initlib, name) for name in initlib.__all__}
-    return {
-        name: value
-        for name, value in exported.items()
-        if getattr(value, "__module__", "").startswith("initlib.schemes.")
-        and not isinstance(value, Initializer)
-        and value is not Initializer
-    }
+__all__ = ["described"]
 
 
 @lru_cache(maxsize=1)
@@ -37,11 +23,6 @@ def _presets() -> dict[Initializer, str]:
     return found
 
 
-def arguments(initializer: Initializer) -> dict[str, Any]:
-    """The arguments that its factory made it of, by name."""
-    return {f.metadata.get("argument", f.name): getattr(initializer, f.name) for f in fields(initializer)}  # type: ignore[arg-type]
-
-
 def described(filling: Any) -> str:
     """The filling in few words: he_normal, normal(std=0.02), normal(std=0.02) * 0.25."""
     if not isinstance(filling, Initializer):
@@ -49,10 +30,10 @@ def described(filling: Any) -> str:
     preset = _presets().get(filling)
     if preset is not None:
         return preset
-    given = arguments(filling)
+    given = filling.get_config()
     if filling.factory == "scaled":
         return f"{described(given['initializer'])} * {given['factor']:.6g}"
-    make = factories().get(filling.factory)
+    make = FACTORIES.get(filling.factory)
     usual = {} if make is None else {n: p.default for n, p in inspect.signature(make).parameters.items()}
     shown = (f"{name}={_short(value)}" for name, value in given.items() if value != usual.get(name, inspect._empty))
     return f"{filling.factory}({', '.join(shown)})"

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..schemes import FACTORIES
 from ..schemes.initializer import Initializer
-from .describe import arguments, factories
 from .entry import Entry
 from .fillings import LIMIT, Fill, Keep, Values, keep, values
 from .parameter import Parameter, check_name
@@ -63,11 +64,12 @@ def _parameter(entry: Entry, filling: int) -> dict[str, Any]:
 
 def _filling(filling: Any) -> Any:
     if isinstance(filling, Initializer):
-        if filling.factory not in factories():
+        if type(filling) is not FACTORIES.get(filling.factory):
             raise ValueError(f"only initializers of initlib's own can be saved in a plan, got {filling!r}")
-        given = arguments(filling)
-        inner = {name: _filling(each) if isinstance(each, Initializer) else each for name, each in given.items()}
-        return {"factory": filling.factory, "arguments": inner}
+        return {
+            "factory": filling.factory,
+            "arguments": {name: _argument(each) for name, each in filling.get_config().items()},
+        }
     if isinstance(filling, Keep):
         return "keep"
     if isinstance(filling, Values):
@@ -80,6 +82,13 @@ def _filling(filling: Any) -> Any:
         return {"stack": filling.template, **shared}
     sizes = [list(pair) for pair in zip(filling.names, filling.sizes, strict=True)]
     return {"parts": sizes, "groups": filling.groups, **shared}
+
+
+def _argument(value: Any) -> Any:
+    if isinstance(value, Initializer):
+        return _filling(value)
+    infinite = isinstance(value, float) and math.isinf(value)
+    return str(value) if infinite else value  # JSON has no infinity
 
 
 def read(path: str | os.PathLike[str]) -> str:
@@ -195,19 +204,22 @@ def _as_fill(value: Any, depth: int) -> Fill:
 
 def _as_initializer(value: Any, depth: int) -> Initializer:
     _check_fields(value, {"factory": str, "arguments": dict})
-    make = factories().get(value["factory"])
-    if make is None:
-        raise ValueError(f"factory must be one of {', '.join(factories())}, got {_shown(value['factory'])}")
-    given = {
-        name: _as_initializer(each, depth + 1) if isinstance(each, dict) else each
-        for name, each in value["arguments"].items()
-    }
+    scheme = FACTORIES.get(value["factory"])
+    if scheme is None:
+        raise ValueError(f"factory must be one of {', '.join(FACTORIES)}, got {_shown(value['factory'])}")
     if depth > 2 * NESTED:
         raise ValueError(f"initializers may be nested at most {2 * NESTED} deep")
+    given = {name: _as_argument(each, depth + 1) for name, each in value["arguments"].items()}
     try:
-        return make(**given)
+        return scheme.from_config(given)
     except TypeError as error:
         raise ValueError(f"{value['factory']} cannot be made of {_shown(given)}: {error}") from None
+
+
+def _as_argument(value: Any, depth: int) -> Any:
+    if isinstance(value, dict):
+        return _as_initializer(value, depth)
+    return float(value) if value in ("inf", "-inf") else value
 
 
 def _as_values(value: dict[str, Any]) -> Values:

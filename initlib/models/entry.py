@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..draws.runs import box_shape, normalize_index
+from ..draws.boxes import box_shape, normalize_index
 from ..dtypes import numpy_dtype
 from ..key import Key
-from ..schemes.composed import Composed, Indexed
+from ..schemes.constants import zeros
 from ..schemes.initializer import Initializer
-from ..schemes.variance import zeros
-from .boxes import Box, Index, cut, whole
 from .fillings import Fill, Keep
+from .overlaps import Index, Overlap, cut, whole
 from .parameter import Parameter
 from .part_axes import ROW_MAJOR
-from .pieces import Piece, pieces
+from .pieces import Piece, is_made_whole, pieces
 
 __all__ = ["Entry"]
 
@@ -60,8 +59,8 @@ class Entry:
         shape = self.parameter.shape
         rest = whole(shape[1:]).outer
         around = [slice(0, row), slice(row + 1, shape[0])]
-        boxes = tuple(Box((rows, *rest), (rows, *rest)) for rows in around if rows.start < rows.stop)
-        padding = Box((slice(row, row + 1), *rest), (slice(0, 1), *rest))
+        boxes = tuple(Overlap((rows, *rest), (rows, *rest)) for rows in around if rows.start < rows.stop)
+        padding = Overlap((slice(row, row + 1), *rest), (slice(0, 1), *rest))
         return table._replace(boxes=boxes), Piece(self.stream, zeros, (1, *shape[1:]), ROW_MAJOR, (padding,))
 
     def boxes(self, index: Any) -> Iterator[tuple[Piece, Index, Index]]:
@@ -75,7 +74,7 @@ class Entry:
         shape, dtype = self.parameter.shape, numpy_dtype(self.parameter.dtype)
         kept = shape if index is None else box_shape(normalize_index(index, shape))
         if out is None:
-            if not self._filled:
+            if not self.filled:
                 raise ValueError(f"{self.parameter.name} is kept, at least in part: it can be drawn into out= alone")
             out = np.empty(kept, dtype)
         elif not isinstance(out, np.ndarray):
@@ -87,9 +86,9 @@ class Entry:
             self._fill(out, piece, list(boxes), key)
         return out
 
-    def _fill(self, out: NDArray[Any], piece: Piece, boxes: list[Box], key: Key) -> None:
-        init, dtype = piece.initializer, self.parameter.dtype
-        if len(boxes) > 1 and isinstance(init, Composed) and not isinstance(init, Indexed):
+    def _fill(self, out: NDArray[Any], piece: Piece, boxes: list[Overlap], key: Key) -> None:
+        dtype = self.parameter.dtype
+        if len(boxes) > 1 and is_made_whole(piece.initializer):
             weight = piece.draw(dtype, key)  # each box of it alone would cost as much
             for outer, inner in boxes:
                 out[outer] = weight[inner]
@@ -98,7 +97,7 @@ class Entry:
             piece.draw(dtype, key, inner, out[(*outer, ...)])
 
     @cached_property
-    def _filled(self) -> bool:
+    def filled(self) -> bool:
         """Whether the pieces fill the whole tensor."""
         boxes = (outer for piece in self.pieces for outer, _ in piece.boxes)
         sizes = (math.prod(part.stop - part.start for part in outer if isinstance(part, slice)) for outer in boxes)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..axes import canonical_shape, match, parse
+from ..arguments import checked_shape, integer
+from ..axes import match, parse
 from .fillings import Fill, as_fill
 
 __all__ = ["KINDS", "Parameter"]
@@ -63,7 +64,8 @@ class Parameter:
     `axes` is None where nobody knows what the axes mean. `kind` is kernel, recurrent, bias, scale, table, buffer or
     other; `owner` is the class name of the module. `default` is what the module itself would put there: an
     initializer, `keep`, `values` or `parts`. `tied` are the other names of the same tensor. `padding` is the row of
-    a table that stays zero. Raises TypeError or ValueError, naming the field.
+    a table that stays zero. `needs` says why nothing but a rule can tell what fills it, where that is so. Raises
+    TypeError or ValueError, naming the field.
     """
 
     name: str
@@ -75,10 +77,11 @@ class Parameter:
     default: Fill | None = None
     tied: tuple[str, ...] = ()
     padding: int | None = None
+    needs: str | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "name")
-        object.__setattr__(self, "shape", canonical_shape(self.shape))
+        object.__setattr__(self, "shape", checked_shape(self.shape))
         if len(self.shape) > MOST_AXES:
             raise ValueError(f"shape must have at most {MOST_AXES} axes, got {len(self.shape)}")
         object.__setattr__(self, "dtype", _dtype(self.dtype))
@@ -94,14 +97,10 @@ class Parameter:
             raise TypeError(f"tied must be a sequence of names, got {self.tied!r}")
         object.__setattr__(self, "tied", tuple(check_name(name, "tied") for name in self.tied))
         if self.padding is not None:
-            self._check_padding(self.padding)
-
-    def _check_padding(self, row: int) -> None:
-        if not isinstance(row, int) or isinstance(row, bool):
-            raise TypeError(f"padding must be an int or None, got {row!r}")
-        rows = self.shape[0] if self.shape else 0
-        if not 0 <= row < rows:
-            raise ValueError(f"padding must be a row of shape {self.shape}, got {row}")
+            rows = self.shape[0] if self.shape else 0
+            object.__setattr__(self, "padding", integer(self.padding, "padding", least=0, below=rows))
+        if self.needs is not None:
+            check_name(self.needs, "needs")
 
     @property
     def names(self) -> tuple[str, ...]:

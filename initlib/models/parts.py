@@ -1,13 +1,11 @@
 """Parts: one stored tensor that is several named weights, side by side or one at each index."""
 
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from ..arguments import integer
 from .fillings import Filling, Keep, as_rule
 from .parameter import check_name
 
@@ -26,9 +24,9 @@ class Parts(Filling):
     replaces: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "axis", _integer(self.axis, "axis"))
+        object.__setattr__(self, "axis", integer(self.axis, "axis"))
         if self.replaces is not None:
-            object.__setattr__(self, "replaces", _integer(self.replaces, "replaces", least=0))
+            object.__setattr__(self, "replaces", integer(self.replaces, "replaces", least=0))
         for each in self.fillings:
             if each is not None:
                 as_rule(each, "what fills a part")
@@ -53,13 +51,13 @@ class Split(Parts):
             check_name(name, "a part's name")
         sizes = zip(self.names, self.sizes, strict=True)
         object.__setattr__(
-            self, "sizes", tuple(_integer(size, f"the share of part {name!r}", least=1) for name, size in sizes)
+            self, "sizes", tuple(integer(size, f"the share of part {name!r}", least=1) for name, size in sizes)
         )
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"parts must have different names, got {', '.join(self.names)}")
         if len(self.fillings) != len(self.names):
             raise ValueError(f"parts must have a filling each, got {len(self.fillings)} for {len(self.names)} names")
-        object.__setattr__(self, "groups", _integer(self.groups, "groups", least=1))
+        object.__setattr__(self, "groups", integer(self.groups, "groups", least=1))
         super().__post_init__()
 
     def lengths(self, size: int) -> list[int]:
@@ -140,15 +138,6 @@ def parts(
 def _options(given: Parts) -> str:
     said = {name: vars(given).get(name, usual) for name, usual in _USUAL.items()}
     return "".join(f", {name}={value}" for name, value in said.items() if value != _USUAL[name])
-
-
-def _integer(value: Any, argument: str, least: int | None = None) -> int:
-    """The argument as an int of at least that, checked."""
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{argument} must be an int, got {value!r}")
-    if least is not None and operator.index(value) < least:
-        raise ValueError(f"{argument} must be at least {least}, got {value}")
-    return operator.index(value)
 
 
 def _depth(filling: Any) -> int:

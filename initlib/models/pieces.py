@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from ..dtypes import rounded
 from ..key import Key
 from ..schemes.initializer import Initializer
-from .boxes import Box, Index, join, whole
+from ..schemes.kinds import Composed
 from .fillings import Fill, Keep, Values
+from .overlaps import Index, Overlap, join, whole
 from .part_axes import ROW_MAJOR, unpacked, without
 from .parts import Parts, Split, Stack
 
-__all__ = ["Member", "Piece", "members", "pieces"]
+__all__ = ["Member", "Piece", "is_made_whole", "members", "pieces"]
 
 MOST = 2**16  # boxes in one stored tensor
 
@@ -27,7 +28,7 @@ class Piece(NamedTuple):
     initializer: Initializer | NDArray[Any]  # an array: these values
     shape: tuple[int, ...]
     axes: str
-    boxes: tuple[Box, ...]  # (index into the stored tensor, index into the piece), of equal shapes
+    boxes: tuple[Overlap, ...]  # (index into the stored tensor, index into the piece), of equal shapes
 
     def draw(self, dtype: str, key: Key, index: Index | None = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Draw the weight, or a box of it, under the key of the whole model."""
@@ -41,13 +42,20 @@ class Piece(NamedTuple):
         return out
 
 
+def is_made_whole(initializer: Any) -> bool:
+    """Whether a box of its weights costs as much as all of them: they, or those of one in it, depend on one another."""
+    if not isinstance(initializer, Initializer):
+        return False
+    return isinstance(initializer, Composed) or any(map(is_made_whole, initializer.get_config().values()))
+
+
 class Member(NamedTuple):
     """One of the parts of a tensor: the tensor that it would be alone, where it lies, and what fills it."""
 
     name: str
     shape: tuple[int, ...]
     axes: str | None
-    boxes: tuple[Box, ...]
+    boxes: tuple[Overlap, ...]
     filling: Any
 
 
@@ -72,7 +80,7 @@ def _stacked(filling: Stack, name: str, shape: tuple[int, ...], axes: str | None
     own_axes = without(axes, len(shape), axis)
     inner = whole(own).inner
     for i in range(size):
-        box = Box((*inner[:axis], i, *inner[axis:]), inner)
+        box = Overlap((*inner[:axis], i, *inner[axis:]), inner)
         yield Member(named.replace("{i}", str(i)), own, own_axes, (box,), filling.fillings[i % given])
 
 
@@ -87,7 +95,7 @@ def _side_by_side(filling: Split, name: str, shape: tuple[int, ...], axes: str |
             stored, alone = group * sum(lengths) + start, group * length
             outer = (*every[:axis], slice(stored, stored + length), *every[axis + 1 :])
             inner = (*every[:axis], slice(alone, alone + length), *every[axis + 1 :])
-            boxes.append(Box(outer, inner))
+            boxes.append(Overlap(outer, inner))
         own = (*shape[:axis], length * groups, *shape[axis + 1 :])
         yield Member(_part_name(name, part, filling.replaces), own, own_axes, tuple(boxes), each)
         start += length

@@ -319,7 +319,7 @@ def _entry(parameter: Parameter, renamed: list[Parameter], rules: Rules, told: O
         notes = (*notes, f"tied: {', '.join(parameter.tied)}")
     if parameter.padding is not None and isinstance(fill, Initializer):
         notes = (*notes, f"row {parameter.padding} zero")
-    return Entry(replace(first, name=parameter.name, default=None), first.name, fill, notes)
+    return Entry(replace(first, name=parameter.name, default=None, needs=None), first.name, fill, notes)
 
 
 def _gathered(problems: Iterable[Problem]) -> list[str]:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from ..schemes.constants import ones, zeros
 from ..schemes.initializer import Initializer
+from ..schemes.normal import normal
 from ..schemes.orthogonality import orthogonal
-from ..schemes.variance import normal, ones, zeros
 from .checks import who_asks
 from .fillings import Fill, Rule, Values, as_fill, as_rule, keep
 from .parameter import Parameter
@@ -38,6 +39,8 @@ class Rules:
         said = self.rules.first(parameter)
         if said is not None:
             return self.made(said, parameter, depth), ()
+        if parameter.needs is not None:
+            raise NoRuleError(f"no rule matches it, and {parameter.needs}")
         own = _OWN.get(parameter.kind) if parameter.default is None else parameter.default
         if own is None:
             return self._default(parameter, depth), ()
@@ -66,9 +69,7 @@ class Rules:
             raise ValueError(f"parts may lie at most {NESTED} deep in one another; a rule may be for parts of its own")
         fills = []
         for part in members(value, parameter.name, parameter.shape, parameter.axes):
-            alone = replace(
-                parameter, name=part.name, shape=part.shape, axes=part.axes, default=None, tied=(), padding=None
-            )
+            alone = Parameter(part.name, part.shape, parameter.dtype, part.axes, parameter.kind, parameter.owner)
             if part.filling is None:
                 fills.append(self.fill(alone, depth + 1)[0])
             else:

@@ -1,5 +1,6 @@
 """Table: a plan as rows, and as text for people."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,9 +53,9 @@ def _weight(piece: Piece) -> dict[str, Any]:
     init = piece.initializer
     fan_in, fan_out = (None, None) if piece.axes == ROW_MAJOR else fans(piece.shape, piece.axes)
     if isinstance(init, Initializer):
-        std = None if 0 in piece.shape else init.std(piece.shape, piece.axes)
+        std = math.nan if 0 in piece.shape else init.std(piece.shape, piece.axes)
     else:
-        std = float(np.std(init)) if init.size else None
+        std = float(np.std(init)) if init.size else math.nan
     return {
         "name": piece.stream,
         "shape": piece.shape,
@@ -62,7 +63,7 @@ def _weight(piece: Piece) -> dict[str, Any]:
         "fan_in": fan_in,
         "fan_out": fan_out,
         "initializer": described(init) if isinstance(init, Initializer) else "values",
-        "std": std,
+        "std": None if math.isnan(std) else std,
     }
 
 

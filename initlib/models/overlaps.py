@@ -1,45 +1,45 @@
-"""Boxes: which part of one tensor lies where in another."""
+"""Overlaps: which part of one tensor lies where in another."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from ..draws.runs import normalize_index
+from ..draws.boxes import normalize_index
 
-__all__ = ["Box", "Index", "cut", "join", "whole"]
+__all__ = ["Index", "Overlap", "cut", "join", "whole"]
 
 Index = tuple[int | slice, ...]  # one entry an axis
 
 
-class Box(NamedTuple):
-    """`outer[box.outer]` and `inner[box.inner]` are the same weights: slices that pair up in order, and ints."""
+class Overlap(NamedTuple):
+    """The weights at `outer` of one tensor are those at `inner` of another: slices that pair up in order, and ints."""
 
     outer: Index
     inner: Index
 
 
-def whole(shape: tuple[int, ...]) -> Box:
-    """The box of a tensor in itself."""
+def whole(shape: tuple[int, ...]) -> Overlap:
+    """A tensor in itself."""
     index = tuple(slice(0, size) for size in shape)
-    return Box(index, index)
+    return Overlap(index, index)
 
 
-def cut(boxes: Iterable[Box], index: Any, shape: tuple[int, ...]) -> Iterator[Box]:
-    """The boxes in a tensor of that shape, as boxes in what an index takes of it.
+def cut(overlaps: Iterable[Overlap], index: Any, shape: tuple[int, ...]) -> Iterator[Overlap]:
+    """The overlaps with a tensor of that shape, as overlaps with what an index takes of it.
 
-    >>> halves = [Box((slice(0, 4),), (slice(0, 4),)), Box((slice(4, 8),), (slice(0, 4),))]
+    >>> halves = [Overlap((slice(0, 4),), (slice(0, 4),)), Overlap((slice(4, 8),), (slice(0, 4),))]
     >>> list(cut(halves, slice(3, 6), (8,)))
-    [Box(outer=(slice(0, 1, None),), inner=(slice(3, 4, None),)),
-     Box(outer=(slice(1, 3, None),), inner=(slice(0, 2, None),))]
+    [Overlap(outer=(slice(0, 1, None),), inner=(slice(3, 4, None),)),
+     Overlap(outer=(slice(1, 3, None),), inner=(slice(0, 2, None),))]
     """
     taken = normalize_index(index, shape)
     outer = tuple(slice(0, part.size) for part in taken if not part.drop)
     inner = tuple(part.start if part.drop else _slice(part.start, part.step, part.size) for part in taken)
-    joined = (join(Box(outer, inner), box) for box in boxes)
-    return (box for box in joined if box is not None)
+    joined = (join(Overlap(outer, inner), overlap) for overlap in overlaps)
+    return (overlap for overlap in joined if overlap is not None)
 
 
-def join(first: Box, second: Box) -> Box | None:
-    """The box of C in A, from one of B in A and one of C in B; None where they do not meet.
+def join(first: Overlap, second: Overlap) -> Overlap | None:
+    """The overlap of A with C, of one of A with B and one of B with C; None where there is none.
 
     The slices of `first.outer`, `second.outer` and `second.inner` have step 1; those of `first.inner` any.
     """
@@ -56,7 +56,7 @@ def join(first: Box, second: Box) -> Box | None:
             outer.append(slice(a.start + begin, a.start + end) if c is not None else a.start + begin)
         if c is not None:
             inner.append(_slice(c.start + start, step, end - begin) if a is not None else c.start + start)
-    return Box((*outer, *ours), (*inner, *theirs))
+    return Overlap((*outer, *ours), (*inner, *theirs))
 
 
 def _next_slice(entries: Iterator[int | slice], passed: list[int | slice]) -> slice:
@@ -65,7 +65,7 @@ def _next_slice(entries: Iterator[int | slice], passed: list[int | slice]) -> sl
         if isinstance(entry, slice):
             return entry
         passed.append(entry)
-    raise ValueError("a box must have as many slices on both sides")
+    raise ValueError("an overlap must have as many slices on both sides")
 
 
 def _meet(mine: int | slice, its: int | slice) -> tuple[int, int, int, int]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initlib.models.boxes import Box, cut, join, whole
+from initlib.models.overlaps import Overlap, cut, join, whole
 
 
 @st.composite
@@ -27,11 +27,11 @@ def partitions(draw, shape):
     every = whole(shape).outer
     if draw(st.booleans()):
         inner = every[:axis] + every[axis + 1 :]
-        return [Box((*every[:axis], i, *every[axis + 1 :]), inner) for i in range(shape[axis])]
+        return [Overlap((*every[:axis], i, *every[axis + 1 :]), inner) for i in range(shape[axis])]
     ends = sorted({0, shape[axis], *draw(st.lists(st.integers(0, shape[axis]), max_size=3))})
     shift = draw(st.integers(0, 2))  # where in its piece a box starts
     return [
-        Box(
+        Overlap(
             (*every[:axis], slice(low, high), *every[axis + 1 :]),
             (*every[:axis], slice(shift, shift + high - low), *every[axis + 1 :]),
         )
@@ -63,7 +63,7 @@ def test_boxes_in_boxes(data, shape):
     filled = np.full(shape, -1)
     for first in data.draw(partitions(shape)):
         inner_shape = stored[first.outer].shape
-        first = Box(first.outer, whole(inner_shape).inner)
+        first = Overlap(first.outer, whole(inner_shape).inner)
         middle = stored[first.outer]
         if not inner_shape:
             filled[(*first.outer, ...)] = middle
@@ -78,10 +78,10 @@ def test_boxes_in_boxes(data, shape):
 
 
 def test_boxes_that_do_not_meet():
-    assert join(Box((slice(0, 2),), (slice(0, 2),)), Box((slice(2, 4),), (slice(0, 2),))) is None
-    assert join(Box((), (3,)), Box((slice(0, 3),), (slice(0, 3),))) is None
+    assert join(Overlap((slice(0, 2),), (slice(0, 2),)), Overlap((slice(2, 4),), (slice(0, 2),))) is None
+    assert join(Overlap((), (3,)), Overlap((slice(0, 3),), (slice(0, 3),))) is None
 
 
 def test_a_box_that_is_none():
     with pytest.raises(ValueError, match="as many slices on both sides"):
-        join(Box((3,), (slice(0, 2),)), Box((slice(0, 2),), (slice(0, 2),)))
+        join(Overlap((3,), (slice(0, 2),)), Overlap((slice(0, 2),), (slice(0, 2),)))
