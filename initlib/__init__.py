@@ -8,6 +8,7 @@ from .models.fillings import keep, values
 from .models.parameter import Parameter
 from .models.parts import parts
 from .models.plan import Plan, plan
+from .public import publish
 from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
 from .schemes.initializer import Initializer
@@ -84,3 +85,5 @@ __all__ = [
     "zero_hadamard",
     "zeros",
 ]
+
+publish(__name__, globals())

@@ -326,6 +326,12 @@ def test_fans_need_axes(name, shape):
     assert (tensor != 9).all()
 
 
+def test_a_wrapper_needs_the_fans_that_its_initializer_needs():
+    for scheme in (initlib.he_normal * 0.5, initlib.siren(), initlib.variance_scaling(2.0) * 3):
+        with pytest.raises(ValueError, match="tensor with fewer than 2 dimensions"):
+            init.fill_(nines(3), scheme)
+
+
 def test_initializers_of_another_kind():
     with pytest.raises(TypeError, match=r"initializer must be an initlib\.Initializer, got 'he_normal'"):
         init.fill_(nines(3, 3), "he_normal")

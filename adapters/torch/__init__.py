@@ -7,6 +7,8 @@
 True
 """
 
+from initlib.public import publish
+
 from .gains import calculate_gain
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
 from .nn_init import (
@@ -92,3 +94,5 @@ __all__ = [
     "xavier_uniform_",
     "zeros_",
 ]
+
+publish(__name__, globals())

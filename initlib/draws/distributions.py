@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_left, bisect_right
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .numpy_engine import NUMPY
 __all__ = ["MIN_MASS", "clamped_law", "normal_law", "truncated_moments", "uniform_law", "window"]
 
 MIN_MASS = 2.0**-12  # of the normal, that a window must hold to be resolved by the stream's own quantile
+TINY = {"float32": 2.0**-126, "float64": 2.0**-1022}  # the least normal number: some machines flush those below to 0
 LEAST_STEPS = 4  # a std of so many of a dtype's smallest steps is right to 0.3% when its weights are rounded
 
 
@@ -46,13 +48,14 @@ def _rounded(scale: float, dtype: str) -> float:
 
 def _check_scale(std: float, scale: float, dtype: str) -> None:
     """Raise ValueError where rounding to the dtype would change the std: it underflows."""
-    tiny = float(np.finfo("float64" if dtype == "float64" else "float32").tiny)
+    tiny = TINY["float64" if dtype == "float64" else "float32"]
     step = 0.0 if dtype == "float64" else _smallest_step(dtype)
     if 0 < std < LEAST_STEPS * step or 0 < scale < tiny:
         least = max(LEAST_STEPS * step, tiny * std / scale)
         raise ValueError(f"weights of std {std:.3g} underflow {dtype}: its weights need a std of at least {least:.2g}")
 
 
+@lru_cache(maxsize=8)
 def _smallest_step(dtype: str) -> float:
     bits = {2: np.uint16, 4: np.uint32}[numpy_dtype(dtype).itemsize]
     return float(np.ones(1, bits).view(numpy_dtype(dtype))[0])
@@ -71,12 +74,26 @@ def clamped_law(window: tuple[int, int] | None, scale: float, mean: float, low: 
     if not mean:
         unit = math.ldexp(scale, NORMAL_BITS) if window else math.ldexp(scale, UNIFORM_BITS) / math.sqrt(3)
         _check_scale(unit, scale, dtype)
-    every = range(-MAX_NOISE, MAX_NOISE + 1)
+
+    def ends_near(bound: float) -> range:
+        """The noises between which weights pass a bound: a few around it; all, where the dtype is coarse."""
+        guess = (bound - mean) / scale if scale else math.inf
+        if abs(guess) < MAX_NOISE - 4:
+            few = range(round(guess) - 4, round(guess) + 5)
+            if weight(few[0]) < bound < weight(few[-1]):
+                return few
+        return range(-MAX_NOISE, MAX_NOISE + 1)
+
     with np.errstate(over="ignore", invalid="ignore"):
-        least = every[0] if low == -math.inf else bisect_left(every, low, key=weight) - MAX_NOISE
-        most = every[-1] if high == math.inf else bisect_right(every, high, key=weight) - 1 - MAX_NOISE
+        least, most = -MAX_NOISE, MAX_NOISE
+        if low > -math.inf:
+            near = ends_near(low)
+            least = near[0] + bisect_left(near, low, key=weight)
+        if high < math.inf:
+            near = ends_near(high)
+            most = near[0] + bisect_right(near, high, key=weight) - 1
         if least > most:
-            least, most = every[0], every[-1]
+            least, most = -MAX_NOISE, MAX_NOISE
         # What the bounds allow, before the dtype's own end, where they lie beyond it, has its say.
         ends = [(bound - mean) / scale if scale and math.isfinite(bound) else 0 for bound in (low, high)]
         for end in (least, most, *(round(min(max(end, -MAX_NOISE), MAX_NOISE)) for end in ends)):

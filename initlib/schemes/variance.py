@@ -37,7 +37,7 @@ DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
 TRUNCATED_STD = 0.8796256610342398  # sqrt(1 - 4 phi(2) / erf(sqrt(2))), what is left of sigma = 1
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, init=False)
 class VarianceScaling(Independent):
     """Weights of mean 0 and variance factor / fan: the general scheme behind Glorot, He and LeCun.
 
@@ -53,19 +53,28 @@ class VarianceScaling(Independent):
     uniform on a disk. Raises ValueError for another mode or distribution, or a factor that is negative or not finite.
     """
 
-    factor: float = 1.0
-    mode: str = "fan_in"
-    distribution: str = "truncated_normal"
-
+    factor: float
+    mode: str
+    distribution: str
     factory: ClassVar[str] = "variance_scaling"
     uses_fans: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        factor: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        *,
+        uniform: bool | None = None,
+    ) -> None:
+        if uniform is not None:  # as tf.contrib spelt it
+            wanted = "uniform" if uniform else "truncated_normal"
+            raise TypeError(f'uniform={uniform!r} is not an argument here: write distribution="{wanted}"')
         set_fields(
             self,
-            factor=positive(self.factor, "factor", or_zero=True),
-            mode=choice(self.mode, "mode", MODES),
-            distribution=choice(self.distribution, "distribution", DISTRIBUTIONS),
+            factor=positive(factor, "factor", or_zero=True),
+            mode=choice(mode, "mode", MODES),
+            distribution=choice(distribution, "distribution", DISTRIBUTIONS),
         )
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
