@@ -18,7 +18,7 @@ KEY = Key(7)
 def test_files_are_those_of_hugging_face(sizes, most):
     serialization = pytest.importorskip("huggingface_hub.serialization")
     made = plan([Parameter(f"w{k}", (size,)) for k, size in enumerate(sizes)], normal())
-    files = shards(made, KEY, 4 * most)
+    files = shards(made.entries, KEY, 4 * most)
     state = {f"w{k}": 4 * size for k, size in enumerate(sizes)}
     theirs = serialization.split_state_dict_into_shards_factory(
         state,
@@ -32,14 +32,14 @@ def test_files_are_those_of_hugging_face(sizes, most):
 
 
 def test_one_file_has_no_index():
-    (file,) = shards(everything(), KEY, "5GB")
+    (file,) = shards(everything().entries, KEY, "5GB")
     assert (file.name, index((file,))) == ("model.safetensors", None)
     assert set(file.header.tensors) == {entry.parameter.name for entry in everything().entries}
 
 
 def test_provenance():
     def said(made, key=KEY):
-        return shards(made, key, "5GB")[0].header.metadata
+        return shards(made.entries, key, "5GB")[0].header.metadata
 
     one, same, other = everything(), initlib.Plan.from_json(everything().to_json()), plan([], {})
     other = plan([Parameter("w", (3,))], normal())
@@ -53,17 +53,17 @@ def test_provenance():
 
 def test_what_cannot_be_written():
     with pytest.raises(ValueError, match="keeps all its tensors"):
-        shards(plan([Parameter("w", (3,))], {"*": keep}), KEY, "5GB")
+        shards(plan([Parameter("w", (3,))], {"*": keep}).entries, KEY, "5GB")
     half = parts({"a": (1, keep), "b": (1, normal())})
     with pytest.raises(ValueError, match="qk is kept in part"):
-        shards(plan([Parameter("qk", (4, 2))], {"*": half}), KEY, "5GB")
+        shards(plan([Parameter("qk", (4, 2))], {"*": half}).entries, KEY, "5GB")
     with pytest.raises(ValueError, match="__metadata__"):
-        shards(plan([Parameter("__metadata__", (3,))], normal()), KEY, "5GB")
+        shards(plan([Parameter("__metadata__", (3,))], normal()).entries, KEY, "5GB")
 
 
 def test_what_is_kept_is_in_no_file():
     made = plan([Parameter("a", (3,)), Parameter("b", (3,))], {"a": keep, "b": constant(1.0)})
-    assert list(shards(made, KEY, "5GB")[0].header.tensors) == ["b"]
+    assert list(shards(made.entries, KEY, "5GB")[0].header.tensors) == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_sizes_that_are_none(size):
 
 def test_a_model_of_eight_billion_weights():
     made = initlib.Plan.from_json(plan(llama(), LLAMA_RULES).to_json())
-    files = shards(made, KEY, "5GB")
+    files = shards(made.entries, KEY, "5GB")
     assert [shard.name for shard in files] == [f"model-0000{k}-of-00004.safetensors" for k in (1, 2, 3, 4)]
     assert sum(len(shard.header.tensors) for shard in files) == 291
     total = sum(shard.header.size - shard.header.data for shard in files)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["DTYPES", "Header", "Stored", "read_object", "strings"]
+__all__ = ["CODES", "Header", "Stored", "read_object", "strings"]
 
 # What the format names each dtype (None: what has no plain name), in the order in which the safetensors library
 # sorts tensors: the last come first in a file.
-DTYPES = {
+CODES = {
     "BOOL": "bool",
     "F4": None,
     "F6_E2M3": None,
@@ -37,9 +37,9 @@ DTYPES = {
     "I64": "int64",
     "U64": "uint64",
 }
-CODES = {name: code for code, name in DTYPES.items() if name is not None}
-RANK = {code: rank for rank, code in enumerate(DTYPES)}
-BITS = {code: 8 if code == "BOOL" else int(re.sub(r"^[A-Z]+|_.*", "", code)) for code in DTYPES}
+CODE_OF = {name: code for code, name in CODES.items() if name is not None}
+RANK = {code: rank for rank, code in enumerate(CODES)}
+BITS = {code: 8 if code == "BOOL" else int(re.sub(r"^[A-Z]+|_.*", "", code)) for code in CODES}
 
 METADATA = "__metadata__"
 MOST = 100_000_000  # bytes of a header, by the format
@@ -79,7 +79,7 @@ class Stored(NamedTuple):
     @property
     def dtype_name(self) -> str | None:
         """The name that NumPy, ml_dtypes and PyTorch give the dtype; None where they have none."""
-        return DTYPES[self.dtype]
+        return CODES[self.dtype]
 
 
 class Header(NamedTuple):
@@ -110,14 +110,14 @@ class Header(NamedTuple):
             check_text(name, "name")
             if name == METADATA:
                 raise ValueError(f"name must not be {METADATA!r}, which a safetensors file keeps for its metadata")
-            if dtype not in CODES:
-                raise ValueError(f"dtype of {name!r} must be one of {', '.join(CODES)}, got {dtype!r}")
+            if dtype not in CODE_OF:
+                raise ValueError(f"dtype of {name!r} must be one of {', '.join(CODE_OF)}, got {dtype!r}")
         arranged = {}
         at = 0
-        for name in sorted(tensors, key=lambda name: (-RANK[CODES[tensors[name][0]]], name.encode())):
+        for name in sorted(tensors, key=lambda name: (-RANK[CODE_OF[tensors[name][0]]], name.encode())):
             dtype, shape = tensors[name]
-            size = math.prod(shape) * BITS[CODES[dtype]] // 8
-            arranged[name] = Stored(CODES[dtype], tuple(shape), at, at + size)
+            size = math.prod(shape) * BITS[CODE_OF[dtype]] // 8
+            arranged[name] = Stored(CODE_OF[dtype], tuple(shape), at, at + size)
             at += size
         header = cls(arranged, dict(metadata), 0)
         header = header._replace(data=len(header.to_bytes()))
@@ -197,8 +197,8 @@ def _stored(name: str, value: bytes) -> Stored:
     if sorted(field for field, _ in pairs) != ["data_offsets", "dtype", "shape"]:
         raise ValueError(f"tensor {short(name)} must have dtype, shape and data_offsets, got {', '.join(fields)}")
     dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ValueError(f"tensor {short(name)} has the dtype {dtype!r}, the format has {', '.join(DTYPES)}")
+    if not isinstance(dtype, str) or dtype not in CODES:
+        raise ValueError(f"tensor {short(name)} has the dtype {dtype!r}, the format has {', '.join(CODES)}")
     for numbers, what in ((shape, "shape"), (offsets, "data_offsets")):
         if not isinstance(numbers, list) or not all(type(n) is int and 0 <= n < 2**64 for n in numbers):
             raise ValueError(f"tensor {short(name)} has a {what} that is no list of numbers from 0 to 2**64 - 1")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..dtypes import NAMES, dtype_name
+from ..dtypes import DTYPES, dtype_name
 from ..models.fillings import keep
 from ..models.parameter import Parameter
 from ..models.plan import Plan, plan
@@ -47,7 +47,7 @@ def parameters(path: str | os.PathLike[str], dtype: Any = None) -> list[Paramete
     for file in checkpoint_files(path):
         for name, stored in Header.read(file).tensors.items():
             has = stored.dtype_name or stored.dtype.lower()
-            if has in NAMES or has.startswith("f"):  # float8 and narrower too
+            if has in DTYPES or has.startswith("f"):  # float8 and narrower too
                 found.append(Parameter(name, stored.shape, wanted or has))
             else:
                 found.append(Parameter(name, stored.shape, has, default=keep))

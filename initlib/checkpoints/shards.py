@@ -2,12 +2,13 @@
 
 import json
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
 from ..key import Key
+from ..models.encoding import encode
 from ..models.entry import Entry
-from ..models.plan import Plan
 from .header import Header
 
 __all__ = ["INDEX", "SINGLE", "Shard", "index", "parse_size", "shards"]
@@ -26,8 +27,8 @@ class Shard(NamedTuple):
     entries: dict[str, Entry]
 
 
-def shards(plan: Plan, key: Key, max_shard_size: int | str) -> tuple[Shard, ...]:
-    """The files of a plan, with the names and the sizes that Hugging Face's libraries give them.
+def shards(entries: Sequence[Entry], key: Key, max_shard_size: int | str) -> tuple[Shard, ...]:
+    """The files of a plan's entries, with the names and the sizes that Hugging Face's libraries give them.
 
     Tensors come in the plan's order, each file as full as `max_shard_size` allows; one that is larger has a file of its
     own. What the plan keeps is in no file. Raises ValueError for what no file can hold.
@@ -36,10 +37,10 @@ def shards(plan: Plan, key: Key, max_shard_size: int | str) -> tuple[Shard, ...]
     groups: list[list[Entry]] = []
     current: list[Entry] = []
     size = 0
-    for entry in plan.entries:
+    for entry in entries:
         if entry.kept:
             continue
-        if not entry._filled:
+        if not entry.filled:
             raise ValueError(f"{entry.parameter.name} is kept in part, and the plan does not have that part's values")
         if entry.parameter.bytes > most:
             groups.append([entry])
@@ -53,7 +54,7 @@ def shards(plan: Plan, key: Key, max_shard_size: int | str) -> tuple[Shard, ...]
         groups.append(current)
     if not groups:
         raise ValueError("the plan keeps all its tensors: there is nothing to write")
-    metadata = provenance(plan, key)
+    metadata = provenance(entries, key)
     return tuple(_shard(number, len(groups), group, metadata) for number, group in enumerate(groups))
 
 
@@ -64,14 +65,14 @@ def _shard(number: int, count: int, entries: list[Entry], metadata: dict[str, st
     return Shard(name, Header.of(tensors, metadata), by_name)
 
 
-def provenance(plan: Plan, key: Key) -> dict[str, str]:
+def provenance(entries: Sequence[Entry], key: Key) -> dict[str, str]:
     """What a file says of itself: what made it, and that frameworks may load it ("format": "pt")."""
     from initlib import __version__
 
     return {
         "format": "pt",
         "initlib": __version__,
-        "initlib.plan": sha256(plan.to_json().encode()).hexdigest(),
+        "initlib.plan": sha256(encode(entries).encode()).hexdigest(),
         "initlib.seed": str(key.seed),
         "initlib.stream": str(STREAM),
     }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..models.entry import Entry
-from ..schemes.composed import Composed, Indexed
+from ..models.pieces import is_made_whole
 
 __all__ = ["Span", "Spans", "costs_a_whole", "spans"]
 
@@ -74,8 +74,7 @@ class Spans:
 
 def costs_a_whole(entry: Entry) -> bool:
     """Whether a box of the tensor costs as much as all of it: where weights depend on one another, as orthogonal do."""
-    made = (piece.initializer for piece in entry.pieces)
-    return any(isinstance(init, Composed) and not isinstance(init, Indexed) for init in made)
+    return any(is_made_whole(piece.initializer) for piece in entry.pieces)
 
 
 def spans(entry: Entry, most: int) -> Spans:

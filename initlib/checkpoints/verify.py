@@ -1,7 +1,7 @@
 """Verify: whether the tensors on disk are what a plan and a seed are."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -12,7 +12,6 @@ import numpy as np
 from ..dtypes import numpy_dtype
 from ..key import Key, as_key
 from ..models.entry import Entry
-from ..models.plan import Plan
 from .folder import checkpoint_files
 from .header import Header
 from .spans import spans
@@ -39,21 +38,21 @@ class Difference:
 
 
 def verify(
-    plan: Plan,
+    entries: Sequence[Entry],
     path: str | os.PathLike[str],
     seed: Any,
     *,
     whole: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Difference, ...]:
-    """Compare a checkpoint with what the plan and the seed are: see `Plan.verify`."""
+    """Compare a checkpoint with what a plan's entries and a seed are: see `Plan.verify`."""
     key = as_key(seed)
     stored, found = _read(path)
-    known = {name for entry in plan.entries for name in entry.parameter.names}
+    known = {name for entry in entries for name in entry.parameter.names}
     found += [Difference(name, "is not in the plan") for name in stored if name not in known]
-    total = sum(entry.parameter.bytes for entry in plan.entries)
+    total = sum(entry.parameter.bytes for entry in entries)
     done = 0
-    for entry in plan.entries:
+    for entry in entries:
         names = [name for name in entry.parameter.names if name in stored]
         if not names and not entry.kept:
             found.append(Difference(entry.parameter.name, "is not there"))

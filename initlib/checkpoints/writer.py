@@ -14,7 +14,7 @@ import numpy as np
 
 from ..dtypes import numpy_dtype
 from ..key import Key, as_key
-from ..models.plan import Plan
+from ..models.entry import Entry
 from .files import whole
 from .header import Header
 from .shards import INDEX, Shard, index, shards
@@ -29,7 +29,7 @@ SHOWN = 5  # names in a message
 
 
 def write(
-    plan: Plan,
+    entries: Sequence[Entry],
     folder: str | os.PathLike[str],
     seed: Any,
     *,
@@ -38,19 +38,19 @@ def write(
     only: slice | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, ...]:
-    """Write the checkpoint that the plan and the seed are: see `Plan.write`."""
+    """Write the checkpoint that a plan's entries and a seed are: see `Plan.write`."""
     if seed is None:
         raise TypeError("seed must be given: without it nobody can go on with the files, or verify them")
     if not isinstance(only, slice | None):
         raise TypeError(f"only must be a slice of the files, such as slice(3, None, 64), got {only!r}")
     key, folder = as_key(seed), Path(folder)
-    files = shards(plan, key, max_shard_size)
+    files = shards(entries, key, max_shard_size)
     mine = files if only is None else files[only]
     text = index(files)
     _refuse_others(folder, files, text, overwrite)
     missing = [shard for shard in mine if not _finished(folder / shard.name, shard, key, overwrite)]
     _check_room(folder, missing)
-    _warn_of_kept(plan)
+    _warn_of_kept(entries)
 
     total = sum(_weights(shard) for shard in mine)
     done = total - sum(_weights(shard) for shard in missing)
@@ -185,8 +185,8 @@ def _check_room(folder: Path, missing: Sequence[Shard]) -> None:
         )
 
 
-def _warn_of_kept(plan: Plan) -> None:
-    kept = [entry.parameter.name for entry in plan.entries if entry.kept]
+def _warn_of_kept(entries: Sequence[Entry]) -> None:
+    kept = [entry.parameter.name for entry in entries if entry.kept]
     if kept:
         warnings.warn(
             f"what the plan keeps is not in the checkpoint, for its values are the model's: {_some(kept)}",

@@ -8,7 +8,7 @@ from typing import Any
 
 import initlib
 
-from ..models.describe import factories
+from ..schemes import FACTORIES
 from ..schemes.initializer import Initializer
 
 __all__ = ["call", "factories", "files", "filling", "initializer", "pair", "presets", "shape", "text"]
@@ -40,6 +40,11 @@ def presets() -> dict[str, Initializer]:
     """The initializers that the package exports, by name."""
     members = {name: getattr(initlib, name) for name in initlib.__all__}
     return {name: member for name, member in members.items() if isinstance(member, Initializer)}
+
+
+def factories() -> dict[str, Callable[..., Initializer]]:
+    """What the package exports that makes an initializer, by name."""
+    return {name: getattr(initlib, name) for name in FACTORIES if name in initlib.__all__}
 
 
 def initializer(argument: str) -> Initializer:

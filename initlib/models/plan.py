@@ -183,7 +183,7 @@ class Plan:
         from ..checkpoints.writer import write
 
         return write(
-            self, folder, seed, max_shard_size=max_shard_size, overwrite=overwrite, only=only, progress=progress
+            self.entries, folder, seed, max_shard_size=max_shard_size, overwrite=overwrite, only=only, progress=progress
         )
 
     def verify(
@@ -212,7 +212,7 @@ class Plan:
         """
         from ..checkpoints.verify import verify
 
-        return verify(self, path, seed, whole=whole, progress=progress)
+        return verify(self.entries, path, seed, whole=whole, progress=progress)
 
     def __str__(self) -> str:
         return self.table()
