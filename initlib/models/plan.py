@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -13,6 +13,9 @@ from .checks import check
 from .entry import Entry
 from .errors import PlanError
 from .hints import nearest
+
+if TYPE_CHECKING:
+    from ..checkpoints.verify import Difference
 
 __all__ = ["Plan"]
 
@@ -126,9 +129,12 @@ class Plan:
         return cls(tuple(decode(text)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan to a file, as JSON text. Raises as `to_json` does, before anything is written."""
+        """Write the plan to a file, as JSON text: whole, or not at all. Raises OSError, and as `to_json` does."""
+        from ..checkpoints.files import whole
+
         text = self.to_json()
-        Path(path).write_text(text, encoding="utf-8")
+        with whole(path) as file:
+            file.write(text.encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Plan":
@@ -136,6 +142,71 @@ class Plan:
         from .encoding import read
 
         return cls.from_json(read(path))
+
+    def write(
+        self,
+        folder: str | os.PathLike[str],
+        seed: Any,
+        *,
+        max_shard_size: int | str = "5GB",
+        overwrite: bool = False,
+        only: slice | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[Path, ...]:
+        """Write the checkpoint that the plan and a seed are: safetensors files that frameworks load.
+
+        >>> import tempfile
+        >>> from initlib import Parameter, normal, plan
+        >>> folder = tempfile.mkdtemp()
+        >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
+        >>> [path.name for path in made.write(folder, seed=0)]
+        ['model.safetensors']
+        >>> made.write(folder, seed=0), made.verify(folder, seed=0)
+        ((), ())
+
+        Returns the files that it wrote. A model that is larger than `max_shard_size` takes several, and an index,
+        named as Hugging Face's libraries name them; tied tensors are stored once, under their first name, and what
+        the plan keeps is left out, with a warning. Each file is there whole or not at all: called again after it was
+        interrupted, it goes on with those that are missing. `only` is the slice of the files, in order, that this
+        call writes: `slice(3, None, 64)` in the fourth of 64 processes. `progress` is called with the bytes that are
+        done and all of them. The memory that it takes does not grow with the model.
+        Raises FileExistsError where the folder holds another checkpoint's files, `overwrite` or not; or other files
+        of the same names, unless `overwrite`; OSError where the disk has no room; ValueError for what no file can
+        hold.
+        """
+        from ..checkpoints.writer import write
+
+        return write(
+            self.entries, folder, seed, max_shard_size=max_shard_size, overwrite=overwrite, only=only, progress=progress
+        )
+
+    def verify(
+        self,
+        path: str | os.PathLike[str],
+        seed: Any,
+        *,
+        whole: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "tuple[Difference, ...]":
+        """Compare a checkpoint with what the plan and a seed are; nothing differs where the result is empty.
+
+        >>> import tempfile
+        >>> from initlib import Parameter, normal, plan
+        >>> folder = tempfile.mkdtemp()
+        >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
+        >>> _ = made.write(folder, seed=0)
+        >>> for difference in made.verify(folder, seed=1):
+        ...     print(difference)
+        'table' differs from weight (0, 0) on
+
+        The path is a safetensors file, an index, or a folder with one of them under its usual name. Every tensor's
+        name, shape and dtype is compared, and of its weights samples, or the `whole`; what the plan keeps is not. Each
+        difference has a `name`, `what` differs, and the `index` of the first weight that does. Raises OSError, or
+        ValueError where the path is no checkpoint.
+        """
+        from ..checkpoints.verify import verify
+
+        return verify(self.entries, path, seed, whole=whole, progress=progress)
 
     def __str__(self) -> str:
         return self.table()
