@@ -31,6 +31,7 @@ from .schemes.variance import (
     xavier_uniform,
     zeros,
 )
+from .theory import propagation
 from .theory.gains import gain
 
 __version__ = "0.1.0"
@@ -58,6 +59,7 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "propagation",
     "scaled",
     "set_num_threads",
     "show_config",
