@@ -3,6 +3,7 @@
 from .axes import Fans, fans
 from .config import get_num_threads, set_num_threads, show_config
 from .key import Key
+from .reports.signals import SignalReport
 from .schemes.hadamard import zero_hadamard
 from .schemes.initializer import Initializer
 from .schemes.orthogonality import delta_orthogonal, orthogonal
@@ -40,6 +41,7 @@ __all__ = [
     "Fans",
     "Initializer",
     "Key",
+    "SignalReport",
     "constant",
     "delta_orthogonal",
     "dirac",

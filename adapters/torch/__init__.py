@@ -52,6 +52,7 @@ from .names import (
     xavier_uniform_,
     zeros_,
 )
+from .signals import signals
 
 __all__ = [
     "calculate_gain",
@@ -78,6 +79,7 @@ __all__ = [
     "ones_",
     "orthogonal",
     "orthogonal_",
+    "signals",
     "sparse",
     "sparse_",
     "trunc_normal_",
