@@ -7,33 +7,21 @@
 True
 """
 
-from .names import _calculate_correct_fan as _calculate_correct_fan
-from .names import _calculate_fan_in_and_fan_out as _calculate_fan_in_and_fan_out
-from .names import _no_grad_fill_ as _no_grad_fill_
-from .names import _no_grad_normal_ as _no_grad_normal_
-from .names import _no_grad_trunc_normal_ as _no_grad_trunc_normal_
-from .names import _no_grad_uniform_ as _no_grad_uniform_
-from .names import _no_grad_zero_ as _no_grad_zero_
-from .names import (
-    calculate_gain,
+from initlib.public import publish
+
+from .gains import calculate_gain
+from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
+from .nn_init import (
     constant,
     constant_,
-    delta_orthogonal_,
     dirac,
     dirac_,
     eye,
     eye_,
-    fill_,
-    glorot_normal_,
-    glorot_uniform_,
-    he_normal_,
-    he_uniform_,
     kaiming_normal,
     kaiming_normal_,
     kaiming_uniform,
     kaiming_uniform_,
-    lecun_normal_,
-    lecun_uniform_,
     normal,
     normal_,
     ones_,
@@ -42,17 +30,32 @@ from .names import (
     sparse,
     sparse_,
     trunc_normal_,
-    truncated_normal_,
     uniform,
     uniform_,
-    variance_scaling_,
     xavier_normal,
     xavier_normal_,
     xavier_uniform,
     xavier_uniform_,
     zeros_,
 )
-from .signals import signals
+from .ours import (
+    delta_orthogonal_,
+    fill_,
+    glorot_normal_,
+    glorot_uniform_,
+    he_normal_,
+    he_uniform_,
+    lecun_normal_,
+    lecun_uniform_,
+    truncated_normal_,
+    variance_scaling_,
+)
+from .signal_report import signals
+
+# Names that are private in `torch.nn.init`, and that code bases import all the same.
+_calculate_correct_fan, _calculate_fan_in_and_fan_out = calculate_correct_fan, calculate_fan_in_and_fan_out
+_no_grad_fill_, _no_grad_zero_ = no_grad_fill_, no_grad_zero_
+_no_grad_normal_, _no_grad_trunc_normal_, _no_grad_uniform_ = normal_, trunc_normal_, uniform_
 
 __all__ = [
     "calculate_gain",
@@ -93,3 +96,5 @@ __all__ = [
     "xavier_uniform_",
     "zeros_",
 ]
+
+publish(__name__, globals())

@@ -2,29 +2,20 @@
 
 import itertools
 import math
-import operator
 from functools import lru_cache
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..axes import Factor, numbering
+from ..axes import Factor, canonical
+from .boxes import Box, Part, box_shape, whole_box
 
-__all__ = ["Part", "Runs", "box_index", "box_shape", "normalize_index", "runs"]
+__all__ = ["Runs", "runs"]
 
 ROW = 1024  # a row takes in axes, innermost first, until it holds this many weights
 PATTERN = 8192  # how many weights a pattern spans at most: it stays in the first-level cache
 PLAIN = 32768  # the same where positions and memory both run on by one, and no pattern is needed
-
-
-class Part(NamedTuple):
-    """What an index takes of one axis: `size` of them, from `start` on by `step`; an int drops the axis."""
-
-    start: int
-    step: int
-    size: int
-    drop: bool
 
 
 class Loop(NamedTuple):
@@ -55,54 +46,12 @@ class Runs(NamedTuple):
         return len(self.bases) * -(-self.row // self.block)
 
 
-def normalize_index(index: Any, shape: tuple[int, ...]) -> tuple[Part, ...]:
-    """What an index (ints, slices, one `...`, as for an array) takes of each axis."""
-    entries = index if isinstance(index, tuple) else (index,)
-    if Ellipsis not in [entry for entry in entries if not isinstance(entry, np.ndarray)]:
-        entries = (*entries, Ellipsis)
-    where = next(k for k, entry in enumerate(entries) if entry is Ellipsis)
-    missing = len(shape) - (len(entries) - 1)
-    if missing < 0:
-        raise ValueError(f"index {index!r} names {len(entries) - 1} axes, shape {shape} has {len(shape)}")
-    entries = (*entries[:where], *[slice(None)] * missing, *entries[where + 1 :])
-    parts = []
-    for axis, (entry, size) in enumerate(zip(entries, shape, strict=True)):
-        if isinstance(entry, slice):
-            try:
-                start, stop, step = entry.indices(size)
-            except TypeError:
-                raise TypeError(f"index {index!r} must be made of ints and slices of ints") from None
-            parts.append(Part(start, step, len(range(start, stop, step)), False))
-        elif isinstance(entry, SupportsIndex) and not isinstance(entry, (bool, np.bool_, np.ndarray)):
-            at = operator.index(entry)
-            if not -size <= at < size:
-                raise ValueError(f"index {at} is outside axis {axis} of shape {shape}")
-            parts.append(Part(at % size, 1, 1, True))
-        else:
-            raise TypeError(f"index must be an int, a slice, ... or a tuple of them, got {index!r}")
-    return tuple(parts)
-
-
-def box_shape(box: tuple[Part, ...]) -> tuple[int, ...]:
-    """The shape of what an index takes."""
-    return tuple(part.size for part in box if not part.drop)
-
-
-def box_index(box: tuple[Part, ...]) -> tuple[Any, ...]:
-    """An index of whole arrays that takes what the box takes."""
-    ends = [part.start + part.size * part.step for part in box]
-    return tuple(
-        part.start if part.drop else slice(part.start, end if end >= 0 else None, part.step)
-        for part, end in zip(box, ends, strict=True)
-    )
-
-
 def _split(part: Part, factors: tuple[Factor, ...], memory: int) -> list[tuple[int, int, list[Loop]]]:
     """The affine pieces of one axis of a box: each a position, a memory offset and loops.
 
     An axis that packs kernels is affine inside each kernel; whole kernels in a row make one piece of two loops.
     """
-    start, step, count, _ = part
+    start, step, count = part.start, part.step, part.size
     outer, rest = factors[0], factors[1:]
     if not rest:
         return [(start * outer.stride, 0, [Loop(count, step * outer.stride, memory)])]
@@ -114,11 +63,11 @@ def _split(part: Part, factors: tuple[Factor, ...], memory: int) -> list[tuple[i
         whole = (count - done) // size if step == 1 and inside == 0 else 0
         if whole > 1:
             taken, lead = whole * size, [Loop(whole, outer.stride, size * memory)]
-            inner = Part(0, 1, size, False)
+            inner = Part(0, 1, size)
         else:
             left = (size - 1 - inside) // step if step > 0 else inside // -step
             taken, lead = min(left + 1, count - done), []
-            inner = Part(inside, step, taken, False)
+            inner = Part(inside, step, taken)
         for position, offset, loops in _split(inner, rest, memory):
             pieces.append((kernel * outer.stride + position, done * memory + offset, lead + loops))
         done += taken
@@ -187,15 +136,13 @@ def _runs(position: int, offset: int, loops: list[Loop]) -> Runs:
 
 
 @lru_cache(maxsize=64)
-def runs(
-    shape: tuple[int, ...], axes: str | None, box: tuple[Part, ...] | None, memory: tuple[int, ...] | None
-) -> tuple[Runs, ...]:
+def runs(shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tuple[int, ...] | None) -> tuple[Runs, ...]:
     """The runs that fill a box of a weight (None: all of it) into memory of these strides, in items (None: dense).
 
     `memory` has one stride for each axis that the box keeps; offsets count from the lowest item.
     """
     if box is None:
-        box = tuple(Part(0, 1, size, False) for size in shape)
+        box = whole_box(shape)
     kept = box_shape(box)
     if 0 in kept:
         return ()
@@ -205,7 +152,7 @@ def runs(
     strides = iter(memory)
     axis_pieces = [
         _split(part, factors, 0 if part.drop else next(strides))
-        for part, factors in zip(box, numbering(shape, axes), strict=True)
+        for part, factors in zip(box, canonical(shape, axes).factors, strict=True)
     ]
     return tuple(
         _runs(

@@ -120,6 +120,8 @@ def parameter(
 class SignalReport:
     """What was measured of a model: the activations in the order of execution, then the parameters.
 
+    >>> import numpy as np
+    >>> from initlib.reports.signals import activation
     >>> x = np.random.default_rng(0).normal(size=(64, 256))
     >>> rows = [activation("fc", "Linear", x / 100), activation("relu", "ReLU", np.maximum(x / 100, 0))]
     >>> report = SignalReport(rows, input_std=1.0)
@@ -191,6 +193,8 @@ class SignalReport:
     def to_dicts(self) -> list[dict[str, Any]]:
         """The rows as dictionaries, fit for JSON but for what is not finite: activations first, then parameters.
 
+        >>> import numpy as np
+        >>> from initlib.reports.signals import activation
         >>> SignalReport([activation("fc", "Linear", np.eye(2))]).to_dicts()[0]["std"]
         0.5
         """

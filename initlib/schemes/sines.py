@@ -4,10 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..axes import Shape, fans
+from ..arguments import Shape, positive
+from ..axes import fans
 from ..draws.distributions import uniform_law
-from ..draws.stream import Law
-from .initializer import Independent, positive, set_fields
+from ..draws.law import Law
+from .initializer import set_fields
+from .kinds import Independent
 
 __all__ = ["Siren", "siren"]
 
@@ -28,6 +30,7 @@ class Siren(Independent):
     w0: float = 30.0
     first: bool = False
     factory: ClassVar[str] = "siren"
+    uses_fans: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         set_fields(self, w0=positive(self.w0, "w0"))

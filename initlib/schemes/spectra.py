@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..axes import Shape
+from ..arguments import Shape, positive
 from ..draws.distributions import normal_law
-from ..draws.stream import Law
-from .composed import matrices
-from .initializer import Independent, positive, set_fields
+from ..draws.law import Law
+from .initializer import set_fields
+from .kinds import Independent, matrices
 
 __all__ = ["Spectral", "spectral"]
 
@@ -31,6 +31,7 @@ class Spectral(Independent):
 
     gain: float = 1.0
     factory: ClassVar[str] = "spectral"
+    uses_fans: ClassVar[bool] = True
     proportional_to: ClassVar[str | None] = "gain"
 
     def __post_init__(self) -> None:

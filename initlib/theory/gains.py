@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..schemes.initializer import choice, real
+from ..arguments import choice, real
 from .quadrature import root_mean_square
 
 __all__ = ["activation_function", "gain"]

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .quadrature import gauss_legendre
+
 __all__ = ["HermiteSeries"]
 
 Array = NDArray[np.float64]
@@ -75,7 +77,7 @@ class HermiteSeries:
 
 def _beyond(power: float) -> tuple[Array, Array]:
     """Degrees past the last, and the shares they stand for where the sum past k falls like k**-power."""
-    x, w = np.polynomial.legendre.leggauss(64)
+    x, w = gauss_legendre(64)
     return DEGREE * ((1 + x) / 2) ** (-1 / power), w / 2
 
 
@@ -85,7 +87,7 @@ def _panels(function: Callable[[Array], Any]) -> tuple[Array, Array, Array, Arra
     Panels are halved until polynomials follow the function: so that they close in on its kinks.
     """
     legendre = np.polynomial.legendre
-    x, w = legendre.leggauss(NODES)
+    x, w = gauss_legendre(NODES)
     last = np.linalg.inv(legendre.legvander(x, NODES - 1))[-2:]
     edges = np.linspace(0, SPAN, PANELS + 1)
     a, b = edges[:-1], edges[1:]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..schemes.initializer import positive
+from ..arguments import positive
 from .gains import activation_function
 from .hermite import HermiteSeries
 from .quadrature import root_mean_square

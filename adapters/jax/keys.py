@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .traced import enciphered, folded
+from .engine import JAX, enciphered
 
 __all__ = ["words_of"]
 
@@ -26,7 +26,7 @@ def words_of(key: Any, name: str | None, caller: str) -> Any:
         )
     if words.shape[0] != 2:
         words = _two(words)
-    return words if name is None else folded(words, name)
+    return words if name is None else JAX.fold_in(words, name)
 
 
 @partial(jax.jit, inline=True)  # a compiled function is called three times as fast as the bare one

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import initlib
+from initlib.arguments import positive
 from initlib.reports.signals import Activation, SignalReport, activation, gradient_of, input_std, parameter
-from initlib.schemes.initializer import positive
+
+from .internals import version
 
 __all__ = ["signals"]
 
@@ -35,8 +37,10 @@ def signals(
 ) -> SignalReport:
     """Measure every activation and parameter of a model on a batch, forward and backward.
 
+    >>> from torch import nn
+    >>> import initlib.adapters.torch as init
     >>> model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 1))
-    >>> report = signals(model, (32, 8))  # standard normal inputs of that shape
+    >>> report = init.signals(model, (32, 8))  # standard normal inputs of that shape
     >>> [row.name for row in report.activations], [row.name for row in report.parameters]
     (['0', '1', '2'], ['0.weight', '0.bias', '2.weight', '2.bias'])
 
@@ -70,7 +74,7 @@ def signals(
         if value.requires_grad:
             found = torch.autograd.grad(value, [*wanted.values(), *leaves], allow_unused=True)
     gradients = dict(zip(wanted, found, strict=False))
-    transposed = {m.weight for m in model.modules() if isinstance(m, nn.modules.conv._ConvTransposeNd)}
+    transposed = {module.weight for module in model.modules() if getattr(module, "transposed", False)}
     parameters = [
         parameter(
             name,
@@ -155,10 +159,11 @@ def _array(tensor: Tensor | None) -> Any:
 @contextmanager
 def _restored(model: nn.Module) -> Iterator[None]:
     """Put buffers and random states back as they were."""
+    modules = list(model.modules())
     buffers = [
-        (module, name, buffer, None if buffer is None else buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
+        (module, name, buffer, buffer.clone())
+        for module in modules
+        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
     ]
     states = random.getstate(), np.random.get_state()
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
@@ -169,10 +174,12 @@ def _restored(model: nn.Module) -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         with torch.no_grad():
+            for module in modules:
+                for name, _ in list(module.named_buffers(recurse=False, remove_duplicate=False)):
+                    setattr(module, name, None)  # those that were not there before stay so
             for module, name, buffer, values in buffers:
-                module._buffers[name] = buffer
-                if buffer is not None and values is not None:
-                    buffer.copy_(values)
+                setattr(module, name, buffer)
+                buffer.copy_(values)
 
 
 class _Recorder(TorchFunctionMode):
@@ -222,7 +229,7 @@ class _Recorder(TorchFunctionMode):
         return output
 
     def _record(self, tensor: Tensor, name: str, module: nn.Module | None, owner: str) -> None:
-        at = id(tensor), tensor._version
+        at = id(tensor), version(tensor)
         row = self.known.get(at)
         if row is not None:
             known = self.found[row]

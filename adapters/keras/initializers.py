@@ -11,6 +11,7 @@ import keras
 from keras.initializers import STFT, Constant, Identity, Initializer, Ones, Zeros, serialize
 
 import initlib
+from initlib.schemes import FACTORIES
 
 from .draw import Drawn
 
@@ -130,8 +131,6 @@ class TruncatedNormal(Drawn, keras.initializers.TruncatedNormal):
 
     @property
     def core(self) -> initlib.Initializer:
-        if self.stddev == 0:  # no window, but Keras draws it
-            return initlib.constant(self.mean)
         return initlib.truncated_normal(self.mean, self.stddev)
 
 
@@ -216,16 +215,10 @@ class _Saved:
         return self.initializer.from_config(arguments)
 
 
-def _register_core(initializer: Any) -> None:
-    """Let Keras save and load the bare initializers of the core: in "initlib>" too, where classes here have names."""
-    for subclass in initializer.__subclasses__():
-        name = f"core.{subclass.__name__}"
-        keras.saving.register_keras_serializable("initlib", name)(subclass)
-        keras.saving.get_custom_objects()[f"initlib>{name}"] = _Saved(subclass)
-        _register_core(subclass)
-
-
-_register_core(initlib.Initializer)
+# Keras can save and load the bare initializers of the core: in "initlib>" too, where classes here have names.
+for _scheme in FACTORIES.values():
+    keras.saving.register_keras_serializable("initlib", f"core.{_scheme.__name__}")(_scheme)
+    keras.saving.get_custom_objects()[f"initlib>core.{_scheme.__name__}"] = _Saved(_scheme)
 
 constant, identity, ones, zeros, stft = Constant, Identity, Ones, Zeros, STFT
 random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal

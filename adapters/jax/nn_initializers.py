@@ -1,8 +1,6 @@
 """The names of `jax.nn.initializers`, with the core's draws."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -11,13 +9,12 @@ import numpy as np
 from jax.nn.initializers import Initializer, constant, ones, zeros
 
 import initlib
-from initlib.draws.distributions import clamped_law
-from initlib.draws.stream import UNIFORM_BITS, Law
-from initlib.schemes.initializer import positive, real
-from initlib.schemes.variance import DISTRIBUTIONS, MODES, Uniform
+from initlib.arguments import positive, real
+from initlib.schemes.uniform import HalfOpen
+from initlib.schemes.variance import DISTRIBUTIONS, MODES
 
 from .axes import Delta, Kernel, Matrix, ints
-from .draw import draw
+from .drawing import draw
 from .initializer import JaxInitializer, made
 
 __all__ = [
@@ -74,17 +71,6 @@ def _split(scale: Any, argument: str, *, above: bool = True) -> tuple[float, Any
     return (1.0, number) if above and number <= 0 else (number, None)
 
 
-@dataclass(repr=False, eq=False)
-class HalfOpen(Uniform):
-    """`Uniform` that never rounds to its upper bound, as JAX's does not."""
-
-    def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
-        below = math.nextafter(self.high, self.low)
-        return clamped_law(
-            None, math.ldexp(self.high - self.low, -UNIFORM_BITS - 1), self.high / 2, self.low, below, dtype
-        )
-
-
 def uniform(
     scale: Any = 1e-2, dtype: Any = None, *, axes: str | None = None, seed: Any = None, name: str | None = None
 ) -> JaxInitializer:
@@ -127,12 +113,11 @@ def truncated_normal(
     >>> bool((abs(truncated_normal(0.02)(jax.random.key(0), (2, 3))) <= 0.04).all())
     True
 
-    `stddev` is the one before truncation. Raises ValueError unless the window holds at least 2**-12 of the mass.
+    `stddev` is the one before truncation. The bounds may be infinite, and far out.
     """
     std, factor = _split(stddev, "stddev")
-    # The stream reaches no further than 7 sigma: 10 is no bound.
-    low, high = (min(max(bound, -10.0), 10.0) * std for bound in (lower, upper))
-    return made(initlib.truncated_normal(0.0, std, low, high), None, axes, dtype, seed, name, factor)
+    low, high = (real(bound, argument, or_infinite=True) for bound, argument in ((lower, "lower"), (upper, "upper")))
+    return made(initlib.truncated_normal(0.0, std, low * std, high * std), None, axes, dtype, seed, name, factor)
 
 
 def variance_scaling(

@@ -1,6 +1,7 @@
 """The core's draws in JAX: by the kernel where the key is known and the memory is the CPU's, else traced."""
 
 import math
+import warnings
 from functools import lru_cache, partial
 from types import NoneType
 from typing import Any
@@ -12,10 +13,11 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
 from initlib import Initializer, Key
-from initlib.dtypes import numpy_dtype
+from initlib.axes import match
+from initlib.draws.engine import Weight
+from initlib.dtypes import DTYPES, numpy_dtype
 
-from .complex import complex_traced
-from .traced import traced
+from .engine import JAX
 
 __all__ = ["draw"]
 
@@ -37,7 +39,7 @@ def draw(
     stream, where each device computes the positions that it holds: with an `out_sharding` (a sharding, or a
     PartitionSpec in a mesh context) nothing of full size is made, and nothing is sent.
     """
-    if dtype in ("float64", "complex128"):
+    if dtype in DTYPES:
         dtype = jax.dtypes.canonicalize_dtype(dtype).name
     if not isinstance(out_sharding, (Sharding, PartitionSpec, NoneType)):
         raise TypeError(f"out_sharding must be a sharding, a PartitionSpec or None, got {out_sharding!r}")
@@ -50,7 +52,7 @@ def draw(
         return compiled(None)(words, initializer, shape, dtype, axes, out_sharding)
     if out_sharding is None and mesh.empty:
         device, *others = words.devices()
-        if device.platform == "cpu" and not others and not dtype.startswith("complex"):
+        if device.platform == "cpu" and not others:
             return by_kernel(words, initializer, shape, dtype, axes, device if words.committed else None)
     elif out_sharding is not None:
         words = np.asarray(words)  # free of the device that it was on
@@ -77,17 +79,21 @@ def compiled(out_sharding: Any) -> Any:
     return jax.jit(constrained, static_argnums=(1, 2, 3, 4, 5), inline=True, **placed)
 
 
+def traced(words: Any, initializer: Initializer, shape: tuple[int, ...], dtype: str, axes: str | None = None) -> Any:
+    """The weight, drawn by JAX's own operations from words that may be traced."""
+    match(shape, axes)
+    if 0 in shape:
+        if initializer.uses_fans:
+            warnings.warn(f"shape {shape} holds no weights: nothing is drawn", UserWarning, stacklevel=2)
+        return jnp.zeros(shape, dtype)
+    return initializer.weights(Weight(shape, axes, dtype, words), JAX).astype(dtype)
+
+
 def constrained(
     words: Any, initializer: Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, out_sharding: Any
 ) -> Any:
     """The traced weight, of that sharding."""
-    make = partial(
-        complex_traced if dtype.startswith("complex") else traced,
-        initializer=initializer,
-        shape=shape,
-        dtype=dtype,
-        axes=axes,
-    )
+    make = partial(traced, initializer=initializer, shape=shape, dtype=dtype, axes=axes)
     if out_sharding is None:
         return make(words)
     if isinstance(out_sharding, PartitionSpec):
