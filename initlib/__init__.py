@@ -11,6 +11,7 @@ from .models.parts import parts
 from .models.plan import Plan
 from .models.planning import plan
 from .public import publish
+from .reports.signals import SignalReport
 from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
 from .schemes.initializer import Initializer
@@ -37,6 +38,7 @@ from .schemes.variance import (
     xavier_normal,
     xavier_uniform,
 )
+from .theory import propagation
 from .theory.gains import gain
 
 __version__ = "0.1.0"
@@ -48,6 +50,7 @@ __all__ = [
     "Parameter",
     "Plan",
     "PlanError",
+    "SignalReport",
     "constant",
     "delta_orthogonal",
     "dirac",
@@ -72,6 +75,7 @@ __all__ = [
     "orthogonal",
     "parts",
     "plan",
+    "propagation",
     "recipes",
     "scaled",
     "set_num_threads",

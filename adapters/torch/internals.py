@@ -34,6 +34,7 @@ __all__ = [
     "seen_by_modes",
     "singular_vectors",
     "strided_shard",
+    "version",
     "without_modes",
 ]
 
@@ -108,6 +109,11 @@ def local_tensor(tensor: Any) -> Tensor:
     """A DTensor's own memory; `to_local` would record it for autograd."""
     memory: Tensor = tensor._local_tensor
     return memory
+
+
+def version(tensor: Tensor) -> int:
+    """How often the tensor's memory was written to by PyTorch's functions."""
+    return tensor._version
 
 
 def strided_shard() -> Any:
