@@ -7,7 +7,8 @@ from typing import Any
 from ..dtypes import DTYPES, dtype_name
 from ..models.fillings import keep
 from ..models.parameter import Parameter
-from ..models.plan import Plan, plan
+from ..models.plan import Plan
+from ..models.planning import plan
 from .folder import checkpoint_files
 from .header import Header
 

@@ -1,6 +1,7 @@
 """Plan: what fills every stored tensor of a model."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
