@@ -53,6 +53,7 @@ from .ours import (
     truncated_normal_,
     variance_scaling_,
 )
+from .signal_report import signals
 from .skeletons import skeleton
 
 # Names that are private in `torch.nn.init`, and that code bases import all the same.
@@ -89,6 +90,7 @@ __all__ = [
     "orthogonal",
     "orthogonal_",
     "plan",
+    "signals",
     "skeleton",
     "sparse",
     "sparse_",
