@@ -31,6 +31,9 @@ class TritonEngine(TorchEngine):
 
     def fill(self, out: Tensor, law: Law, weight: Weight) -> None:
         kernel = _kernel()
+        if law.dtype not in kernel.DTYPES:
+            super().fill(out, law, weight)
+            return
         out = out.detach()
         with _current(self.device):
             for launch in launches(weight.shape, weight.axes, weight.box, out.stride(), kernel.DEPTH):
