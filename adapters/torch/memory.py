@@ -108,14 +108,20 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The tensor's own memory, as NumPy sees it."""
     if not tensor.data_ptr():
         raise ValueError(f"tensor of shape {tuple(tensor.shape)} has no memory: its storage was freed")
-    tensor = tensor.detach()
-    if tensor.dtype is not torch.bfloat16:
+    tensor, dtype = tensor.detach(), numpy_dtype(DTYPES[tensor.dtype])
+    if dtype.isbuiltin == 1:  # 2 says that an extension registered it
         return tensor.numpy()
-    return tensor.view(torch.uint16).numpy().view(numpy_dtype("bfloat16"))
+    return tensor.view(_bits(dtype)).numpy().view(dtype)
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
     """The same memory, as PyTorch sees it: a tensor that no transform wraps."""
-    if array.dtype.name != "bfloat16":
+    if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)
-    return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array.view(f"u{array.itemsize}")).view(getattr(torch, array.dtype.name))
+
+
+def _bits(dtype: np.dtype[Any]) -> torch.dtype:
+    """The integers of the size of a dtype that only extensions of NumPy have: what both libraries can exchange."""
+    bits: torch.dtype = getattr(torch, f"uint{8 * dtype.itemsize}")
+    return bits

@@ -73,7 +73,7 @@ class NumPyEngine(Engine):
     def fill(self, out: Array, law: Law, weight: Weight) -> None:
         if out.size == 0:
             return
-        if config.kernel is None:
+        if config.kernel is None or kernel.CODES[law.dtype] is None:
             super().fill(out, law, weight)
         else:
             kernel.fill(out, law, weight.key.seed, weight.shape, weight.axes, weight.box)
