@@ -18,9 +18,12 @@ __all__ = [
     "VANISHED",
     "calculate_correct_fan",
     "calculate_fan_in_and_fan_out",
+    "in_jit_trace",
     "in_transform",
     "is_dtensor",
     "is_fake",
+    "is_observed",
+    "is_traced",
     "local_tensor",
     "make_deprecate",
     "no_grad_fill_",
@@ -28,7 +31,10 @@ __all__ = [
     "outside_of_graphs",
     "seen_by_modes",
     "strided_shard",
+    "unbatched",
+    "vmaps",
     "without_modes",
+    "without_transforms",
 ]
 
 VANISHED: list[str] = []  # the names that this PyTorch does not have
@@ -54,21 +60,39 @@ no_grad_fill_ = find("nn.init._no_grad_fill_", init.constant_)
 no_grad_zero_ = find("nn.init._no_grad_zero_", init.zeros_)
 make_deprecate = find("nn.init._make_deprecate", lambda function: function)
 
-# How many modes see what is done to tensors. Where that is not known, as if there were one: nothing is then written
-# behind its back.
+# Whether modes see what is done to tensors. Where that is not known, as if they did: nothing is then written behind
+# their back.
 _dispatch_modes = find("_C._len_torch_dispatch_stack", lambda: 1)
-_modes_before_dispatch = find("_ops._len_torch_dispatch_stack_pre_dispatch", lambda: 1)
+_key_included = find("_C._dispatch_tls_is_dispatch_key_included", lambda key: True)
+_before_dispatch = find("_C.DispatchKey.PreDispatch", "PreDispatch")
 _innermost_transform = find("_C._functorch.peek_interpreter_stack", lambda: NotImplemented)
+in_jit_trace = find("_C._is_tracing", torch.jit.is_tracing)  # whether `torch.jit.trace` is running
+without_transforms = find("_C._DisableFuncTorch", nullcontext)  # a context in which no transform sees what is done
+unbatched = find(
+    "_C._functorch._unwrap_batched"
+)  # what a tensor is outside of the vmap of a level, and along which axis
 
 
 def seen_by_modes() -> bool:
     """Whether dispatch modes, which trace or fake, follow what is done to tensors."""
-    return bool(_dispatch_modes() or _modes_before_dispatch())
+    return bool(_dispatch_modes() or _key_included(_before_dispatch))
 
 
 def in_transform() -> bool:
     """Whether a transform of `torch.func`, such as vmap or grad, is running."""
     return _innermost_transform() is not None
+
+
+def vmaps() -> list[tuple[int, str]]:
+    """The vmaps that are running, innermost first: the level of each, and its `randomness`."""
+    from torch._C import _functorch as functorch
+
+    transforms = functorch.get_interpreter_stack() or []
+    return [
+        (transform.level(), functorch.CVmapInterpreterPtr(transform).randomness().name.lower())
+        for transform in reversed(transforms)
+        if transform.key() == functorch.TransformType.Vmap
+    ]
 
 
 def without_modes() -> Any:
@@ -92,10 +116,16 @@ def is_fake(tensor: Tensor) -> bool:
     return fakes is not None and isinstance(tensor, fakes.FakeTensor)
 
 
+def is_observed() -> bool:
+    """Whether modes or transforms follow what is done to tensors."""
+    # Every draw asks this, so it calls no other function of ours.
+    return bool(_dispatch_modes() or _key_included(_before_dispatch) or _innermost_transform() is not None)
+
+
 def is_traced() -> bool:
-    """Whether a function is being traced to a graph, as by `make_fx` or `torch.jit.trace`."""
+    """Whether a function is being traced to a graph, as by `make_fx`."""
     proxies = sys.modules.get("torch.fx.experimental.proxy_tensor")
-    return (proxies is not None and proxies.get_proxy_mode() is not None) or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    return proxies is not None and proxies.get_proxy_mode() is not None
 
 
 def local_tensor(tensor: Any) -> Tensor:

@@ -14,7 +14,7 @@ from initlib.dtypes import numpy_dtype
 from initlib.key import Key
 
 from .engine import engine_of
-from .internals import in_transform, is_dtensor, is_fake, is_traced, seen_by_modes
+from .internals import is_dtensor, is_fake, is_observed, is_traced
 
 __all__ = ["check", "is_weight", "place", "untouchable", "write"]
 
@@ -98,8 +98,7 @@ def _is_plain(tensor: Tensor) -> bool:
         type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
         and not tensor.is_neg()
         and not tensor.is_conj()
-        and not seen_by_modes()
-        and not in_transform()
+        and not is_observed()
     )
 
 
@@ -107,7 +106,8 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The tensor's own memory, as NumPy sees it."""
     if not tensor.data_ptr():
         raise ValueError(f"tensor of shape {tuple(tensor.shape)} has no memory: its storage was freed")
-    tensor = tensor.detach()
+    if tensor.requires_grad:
+        tensor = tensor.detach()
     if tensor.dtype is not torch.bfloat16:
         return tensor.numpy()
     return tensor.view(torch.uint16).numpy().view(numpy_dtype("bfloat16"))
