@@ -29,7 +29,7 @@ from .internals import (
 from .members import members, members_differ
 from .memory import check, untouchable, write
 
-__all__ = ["Name", "Seed", "check_bounds", "draw", "overridable", "unless_loaded"]
+__all__ = ["Name", "Seed", "check_bounds", "draw", "outside", "overridable", "unless_loaded"]
 
 Seed = int | Key | np.random.Generator | None
 Name = str | None
@@ -57,7 +57,7 @@ def overridable(function: Function) -> Function:
         if not isinstance(tensor, Tensor):
             raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
         if torch.compiler.is_compiling():
-            return _outside(function, tensor, *args, **kwargs)
+            return outside(function, tensor, *args, **kwargs)
         if in_jit_trace():
             raise RuntimeError("initlib draws outside of the graph: fill the tensor before torch.jit.trace")
         return function(tensor, *args, **kwargs)
@@ -119,10 +119,10 @@ def check_bounds(a: float, b: float) -> None:
 
 
 @outside_of_graphs("initlib draws outside of the graph")
-def _outside(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+def outside(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     """Call a function outside of the graph that `torch.compile` is making."""
-    outside: Callable[..., Tensor] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
-    return outside(*args, **kwargs)
+    untraced: Callable[..., Tensor] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return untraced(*args, **kwargs)
 
 
 class _Scratch(threading.local):
