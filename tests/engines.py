@@ -39,7 +39,7 @@ def jax(initializer, shape, dtype, axes, seed):
 
 def torch(initializer, shape, dtype, axes, seed):
     torch = pytest.importorskip("torch")
-    from initlib.adapters.torch.engine import engine_of
+    from initlib.adapters.torch.devices import engine_of
 
     weight = initializer.weights(Weight(shape, axes, dtype, Key(seed)), engine_of(torch.device("cpu")))
     if dtype == "bfloat16":

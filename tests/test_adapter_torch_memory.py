@@ -12,7 +12,8 @@ import initlib.adapters.torch as init  # noqa: E402
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from initlib.adapters.torch import memory  # noqa: E402
-from initlib.adapters.torch.engine import TorchEngine, engine_of  # noqa: E402
+from initlib.adapters.torch.devices import engine_of  # noqa: E402
+from initlib.adapters.torch.engine import TorchEngine  # noqa: E402
 from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 from torch.nn.utils import parametrizations, parametrize  # noqa: E402
 

@@ -16,23 +16,30 @@ from torch.nn import init
 
 __all__ = [
     "VANISHED",
+    "SpectralNorm",
+    "WeightNorm",
     "calculate_correct_fan",
     "calculate_fan_in_and_fan_out",
+    "calls_before_forward",
     "in_jit_trace",
     "in_transform",
     "is_dtensor",
     "is_fake",
     "is_observed",
     "is_traced",
+    "iterate",
     "local_tensor",
     "make_deprecate",
     "no_grad_fill_",
     "no_grad_zero_",
     "outside_of_graphs",
+    "replace_tensors",
     "seen_by_modes",
+    "singular_vectors",
     "strided_shard",
     "unbatched",
     "vmaps",
+    "version",
     "without_modes",
     "without_transforms",
 ]
@@ -68,9 +75,8 @@ _before_dispatch = find("_C.DispatchKey.PreDispatch", "PreDispatch")
 _innermost_transform = find("_C._functorch.peek_interpreter_stack", lambda: NotImplemented)
 in_jit_trace = find("_C._is_tracing", torch.jit.is_tracing)  # whether `torch.jit.trace` is running
 without_transforms = find("_C._DisableFuncTorch", nullcontext)  # a context in which no transform sees what is done
-unbatched = find(
-    "_C._functorch._unwrap_batched"
-)  # what a tensor is outside of the vmap of a level, and along which axis
+# What a tensor is outside of the vmap of a level, and along which axis its members lie.
+unbatched = find("_C._functorch._unwrap_batched")
 
 
 def seen_by_modes() -> bool:
@@ -134,11 +140,45 @@ def local_tensor(tensor: Any) -> Tensor:
     return memory
 
 
-def strided_shard() -> type | tuple[()]:
+def version(tensor: Tensor) -> int:
+    """How often the tensor's memory was written to by PyTorch's functions."""
+    return tensor._version
+
+
+def strided_shard() -> Any:
     """The placement of FSDP over tensor parallelism, for `isinstance`: PyTorch means to do without it."""
     from torch.distributed.tensor import placement_types
 
     return getattr(placement_types, "_StridedShard", ())
+
+
+class _Vanished:
+    """Takes the place of a class that has vanished: nothing is one."""
+
+
+# What `torch.nn.utils.parametrizations.weight_norm` and `.spectral_norm` register.
+WeightNorm = find("nn.utils.parametrizations._WeightNorm", _Vanished)
+SpectralNorm = find("nn.utils.parametrizations._SpectralNorm", _Vanished)
+
+
+def singular_vectors(parametrization: Any) -> tuple[Tensor, Tensor]:
+    """The estimates that a spectral norm keeps of the first left and right singular vector."""
+    return parametrization._u, parametrization._v
+
+
+def iterate(parametrization: Any, weight: Tensor, count: int) -> None:
+    """Improve these estimates for a weight, by so many steps of the power method."""
+    parametrization._power_method(parametrization._reshape_weight_to_matrix(weight), count)
+
+
+def calls_before_forward(module: Any) -> list[Any]:
+    """The hooks that a module calls before its `forward`."""
+    return list(module._forward_pre_hooks.values())
+
+
+def replace_tensors(module: Any, function: Callable[[Tensor], Tensor]) -> None:
+    """Replace every parameter and buffer of a module, as `to_empty` does: what shards the model follows."""
+    module._apply(function)
 
 
 def outside_of_graphs(reason: str) -> Callable[[Any], Any]:

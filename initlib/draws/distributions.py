@@ -57,7 +57,8 @@ def _check_scale(std: float, scale: float, dtype: str) -> None:
 
 @lru_cache(maxsize=8)
 def _smallest_step(dtype: str) -> float:
-    bits = {2: np.uint16, 4: np.uint32}[numpy_dtype(dtype).itemsize]
+    """The least number above 0 of a dtype: the one whose bits are those of the integer 1."""
+    bits = np.dtype(f"u{numpy_dtype(dtype).itemsize}")
     return float(np.ones(1, bits).view(numpy_dtype(dtype))[0])
 
 
