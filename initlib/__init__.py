@@ -1,5 +1,6 @@
 """One library draws the initial weights of a network, for every framework."""
 
+from . import recipes
 from .axes import Fans, fans
 from .config import get_num_threads, set_num_threads, show_config
 from .key import Key
@@ -7,7 +8,8 @@ from .models.errors import PlanError
 from .models.fillings import keep, values
 from .models.parameter import Parameter
 from .models.parts import parts
-from .models.plan import Plan, plan
+from .models.plan import Plan
+from .models.planning import plan
 from .public import publish
 from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
@@ -70,6 +72,7 @@ __all__ = [
     "orthogonal",
     "parts",
     "plan",
+    "recipes",
     "scaled",
     "set_num_threads",
     "show_config",

@@ -62,7 +62,7 @@ class Drawn(keras.initializers.Initializer):
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """Draw a weight: a tensor of Keras's backend, of `keras.config.floatx()` where `dtype` is None."""
         shape, dtype = checked_shape(shape), keras.backend.standardize_dtype(dtype)
-        return draw(self.core, shape, dtype, self._axes(len(shape)), self.seed, self.name)
+        return drawn_tensor(self.core, shape, dtype, self._axes(len(shape)), self.seed, self.name)
 
     def _axes(self, ndim: int) -> str | None:
         """The axes of a weight: ours, or Keras's lists of input and output axes in our letters."""
@@ -84,7 +84,7 @@ class Drawn(keras.initializers.Initializer):
         return {**super().get_config(), "axes": self.axes, "name": self.name}
 
 
-def draw(
+def drawn_tensor(
     core: initlib.Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, seed: Any, name: str | None
 ) -> Any:
     """The weight under a seed of Keras (an int, or a `SeedGenerator`, which moves on), as a tensor of the backend."""

@@ -95,7 +95,7 @@ def is_fake(tensor: Tensor) -> bool:
 def is_traced() -> bool:
     """Whether a function is being traced to a graph, as by `make_fx` or `torch.jit.trace`."""
     proxies = sys.modules.get("torch.fx.experimental.proxy_tensor")
-    return (proxies is not None and proxies.get_proxy_mode() is not None) or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    return (proxies is not None and proxies.get_proxy_mode() is not None) or torch.jit.is_tracing()  # type: ignore
 
 
 def local_tensor(tensor: Any) -> Tensor:
@@ -104,7 +104,7 @@ def local_tensor(tensor: Any) -> Tensor:
     return memory
 
 
-def strided_shard() -> type | tuple[()]:
+def strided_shard() -> Any:
     """The placement of FSDP over tensor parallelism, for `isinstance`: PyTorch means to do without it."""
     from torch.distributed.tensor import placement_types
 

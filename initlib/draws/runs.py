@@ -140,6 +140,14 @@ def runs(shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tupl
     """The runs that fill a box of a weight (None: all of it) into memory of these strides, in items (None: dense).
 
     `memory` has one stride for each axis that the box keeps; offsets count from the lowest item.
+
+    Columns 1, 3 and 5 of a PyTorch linear weight (2, 6): position = 2 * input + output. All six weights make one block:
+    from position 2 on, a row of memory steps by 4, and the next row starts 1 later.
+
+    >>> columns = (Part(0, 1, 2), Part(1, 2, 3))
+    >>> (piece,) = runs((2, 6), "OI", columns, None)
+    >>> piece.bases.tolist(), piece.pattern.tolist(), piece.offsets.tolist(), piece.scatter
+    ([2], [0, 4, 8, 1, 5, 9], [0], None)
     """
     if box is None:
         box = whole_box(shape)

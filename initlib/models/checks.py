@@ -9,11 +9,10 @@ import numpy as np
 from ..dtypes import DTYPES, rounded
 from ..schemes.initializer import Initializer
 from .entry import Entry
+from .errors import Problem
 from .pieces import Piece, is_made_whole
 
-__all__ = ["Problem", "check", "who_asks"]
-
-Problem = tuple[str, str]  # the name of a parameter, and what is wrong with it
+__all__ = ["check", "who_asks"]
 
 # The initializers that ask what the axes mean though they use no fans: they make matrices of inputs and outputs.
 _OF_MATRICES = {"delta_orthogonal", "dirac", "icnr", "identity", "orthogonal", "sparse", "zero_hadamard"}

@@ -32,7 +32,6 @@ class Initializer(ABC):
 
     factory: ClassVar[str]  # the public name that makes it, for the repr
     proportional_to: ClassVar[str | None] = None  # the argument that every weight is a multiple of, if there is one
-    uses_fans: bool = False  # whether the weights depend on fan_in or fan_out, which a bias has not
     __array_ufunc__: ClassVar[None] = None  # NumPy's numbers leave `number * initializer` to us
 
     def __call__(
@@ -95,6 +94,26 @@ class Initializer(ABC):
         >>> glorot_uniform.bounds((64, 32, 3, 3), axes="OIHW")
         (-0.08333333333333333, 0.08333333333333333)
         """
+
+    @property
+    def uses_fans(self) -> bool:
+        """Whether the weights depend on fan_in or fan_out, which a bias has not.
+
+        >>> from initlib import he_normal, normal
+        >>> he_normal.uses_fans, normal().uses_fans
+        (True, False)
+        """
+        return False
+
+    @property
+    def made_whole(self) -> bool:
+        """Whether the weights depend on one another, so that a box costs as much as the whole.
+
+        >>> from initlib import he_normal, orthogonal
+        >>> he_normal.made_whole, orthogonal().made_whole
+        (False, True)
+        """
+        return False
 
     @abstractmethod
     def weights(self, weight: Weight, engine: Engine) -> Any:
@@ -189,8 +208,12 @@ class Scaled(Initializer):
         set_fields(self, factor=positive(self.factor, "factor", or_zero=True))
 
     @property
-    def uses_fans(self) -> bool:  # type: ignore[override]
+    def uses_fans(self) -> bool:
         return self.initializer.uses_fans
+
+    @property
+    def made_whole(self) -> bool:
+        return self.initializer.made_whole
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return float(self.initializer.std(shape, axes) * self.factor)

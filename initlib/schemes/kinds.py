@@ -53,6 +53,10 @@ def _law(initializer: Independent, shape: tuple[int, ...], axes: str | None, dty
 class Composed(Initializer):
     """An initializer whose weights depend on one another: the whole is made at once, and a box costs as much."""
 
+    @property
+    def made_whole(self) -> bool:
+        return True
+
     @abstractmethod
     def compose(self, weight: Weight, engine: Engine) -> Any:
         """The whole weight, whatever its box, in the weight's wide dtype or a wider one."""
@@ -84,6 +88,14 @@ class Indexed(Initializer):
 
 class Elementwise(Initializer):
     """An initializer each of whose weights is a function of one weight that another initializer draws."""
+
+    @property
+    def uses_fans(self) -> bool:
+        return self.drawn.uses_fans
+
+    @property
+    def made_whole(self) -> bool:
+        return self.drawn.made_whole
 
     @property
     @abstractmethod
