@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.experiments", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="few seeds and epochs, under a minute: build/experiments")
-    parser.add_argument("--page", action="store_true", help="write EXPERIMENTS.md anew from experiments.json, run nothing")
+    parser.add_argument(
+        "--page", action="store_true", help="write EXPERIMENTS.md anew from experiments.json, run nothing"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where the results go (default: benchmarks, or build/experiments)"
     )

@@ -93,9 +93,7 @@ def _table(lab: Lab, found: dict, predicted: dict) -> None:
         rows.append(
             [f"{activation}, {scheme}", f"{size:.2g}", f"{expected[0]:.2g}", f"{gradient:.2g}", f"{expected[1]:.2g}"]
         )
-    lab.table(
-        "ends", ["", f"activations, layer {LAYERS}", "predicted", "gradients, first layer", "predicted"], rows
-    )
+    lab.table("ends", ["", f"activations, layer {LAYERS}", "predicted", "gradients, first layer", "predicted"], rows)
 
 
 def _claims(lab: Lab, found: dict, predicted: dict) -> None:

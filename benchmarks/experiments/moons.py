@@ -10,7 +10,7 @@ from sklearn.datasets import make_moons
 from initlib import Initializer, glorot_uniform, normal, variance_scaling, zeros
 
 from .lab import Lab, spread
-from .pictures import STYLES, band, new_figure, plane, regions
+from .pictures import band, new_figure, plane, regions
 from .stack import Stack, draw
 
 SIZES = (2, 12, 6, 1)
@@ -105,17 +105,14 @@ class Found:
     test: dict[str, np.ndarray]
     usual: dict[str, np.ndarray]  # hard, on the training points
     moved: dict[str, float]  # how far any weight of the first two layers went
-    weights: dict[str, list[np.ndarray]]  # of the first seed, and its biases
-    biases: dict[str, list[np.ndarray]]
+    first: dict[str, Stack]  # the network of the first seed
 
 
 def train(lab: Lab, seeds: Sequence[int], epochs: int) -> tuple[Found, Moons]:
     """Train all networks of all groups side by side."""
     groups = list(GROUPS)
     points, tests = Moons.draw(400, seeds), Moons.draw(100, [seed + 1000 for seed in seeds])
-    x, y, test_x, test_y = (
-        np.concatenate([array] * len(groups)) for array in (points.x, points.y, tests.x, tests.y)
-    )
+    x, y, test_x, test_y = (np.concatenate([array] * len(groups)) for array in (points.x, points.y, tests.x, tests.y))
     clipped = np.repeat([GROUPS[group][1] for group in groups], len(seeds))[:, None, None]
     first = [np.concatenate(layer) for layer in zip(*(networks(GROUPS[g][0], seeds) for g in groups), strict=True)]
     stack = Stack([weight.copy() for weight in first], relu=True)
@@ -134,7 +131,6 @@ def train(lab: Lab, seeds: Sequence[int], epochs: int) -> tuple[Found, Moons]:
 
     hidden = zip(stack.weights[:2], first[:2], strict=True)
     moved = np.max([np.abs(new - old).max(axis=(1, 2)) for new, old in hidden], axis=0)
-    one = {group: slice(k * len(seeds), k * len(seeds) + 1) for k, group in enumerate(groups)}
     found = Found(
         marks,
         split(np.array(costs).T),
@@ -142,8 +138,7 @@ def train(lab: Lab, seeds: Sequence[int], epochs: int) -> tuple[Found, Moons]:
         split(soft(test_p, test_y)),
         split(hard(p, y)),
         {group: float(values.max()) for group, values in split(moved).items()},
-        {group: [weight[rows] for weight in stack.weights] for group, rows in one.items()},
-        {group: [bias[rows] for bias in stack.biases] for group, rows in one.items()},
+        {group: stack.part(slice(k * len(seeds), k * len(seeds) + 1)) for k, group in enumerate(groups)},
     )
     return found, points
 
@@ -270,24 +265,24 @@ def _claims(lab: Lab, found: Found) -> None:
 def _picture(found: Found, points: Moons) -> Figure:
     figure = new_figure("make_moons: a 2-12-6-1 network under three initializations", 11, 6.6)
     grid = figure.subplots(2, 3)
-    for axes, groups in ((grid[0, 0], ("zeros", "He")), (grid[1, 0], ("large, stuck", "large, shaken"))):
-        for group in groups:
-            scheme = GROUPS[group][0]
-            band(axes, found.epochs, found.costs[group], scheme, group)
-            style = {**STYLES[scheme], "linestyle": ":", "marker": "*", "color": "black"}
-            if group != "large, shaken":
-                axes.plot(found.epochs, COSTS[scheme], **style, linewidth=1, label="the source's")
-        axes.set(xlabel="epoch", ylabel="cost (nats)", ylim=(0, None))
+    above, below = grid[:, 0]
+    for group in ("zeros", "He"):
+        band(above, found.epochs, found.costs[group], group)
+    for group, colour, line in (("large, stuck", "#D55E00", "-"), ("large, shaken", "#0072B2", "--")):
+        lines = below.plot(found.epochs, found.costs[group].T, color=colour, linestyle=line, linewidth=0.8)
+        lines[0].set_label(f"{group}: each seed")
+    for axes, schemes in ((above, ("zeros", "He")), (below, ("large",))):
+        for scheme in schemes:
+            label = "the source's" if scheme != "zeros" else None
+            axes.plot(found.epochs, COSTS[scheme], color="black", marker="*", linestyle=":", linewidth=1, label=label)
+        axes.set(xlabel="epoch", ylabel="cost (nats)", ylim=(0, None), xticks=range(0, EPOCHS + 1, 5000))
         axes.grid(alpha=0.3)
-        handles, labels = axes.get_legend_handles_labels()
-        named = dict(zip(labels, handles, strict=True))
-        axes.legend(named.values(), named.keys(), fontsize=8)
-    grid[0, 0].set_title("median seed, and the middle 80%")
+        axes.legend(fontsize=8)
+    above.set_title("median seed, and the middle 80%")
     x, y = points.x[0].T, points.y[0, 0]
     at = plane(x)[2].T[None]
     for axes, group in zip(grid[:, 1:].flat, ("zeros", "He", "large, stuck", "large, shaken"), strict=True):
-        stack = Stack(found.weights[group], relu=True)
-        stack.biases = found.biases[group]
+        stack = found.first[group]
         accuracy = hard(stack.forward(x.T[None])[-1], y[None, None])[0]
         regions(axes, stack.forward(at)[-1][0, 0], x, y, f"{group}: {accuracy:.1f}% right")
     return figure

@@ -15,15 +15,15 @@ def draw(initializer: Initializer, shape: tuple[int, int], seeds: Sequence[int],
 
 
 class Stack:
-    """Networks whose hidden layers have one activation, relu or tanh, and whose output is a sigmoid; biases 0.
+    """Networks with relu or tanh in the hidden layers and a sigmoid at the end; their biases start at 0.
 
     A batch is (networks, in, points), or (1, in, points) for all of them.
     """
 
-    def __init__(self, weights: Sequence[np.ndarray], relu: bool | np.ndarray) -> None:
+    def __init__(self, weights: Sequence[np.ndarray], relu: bool) -> None:
         self.weights = list(weights)
         self.biases = [np.zeros((*weight.shape[:2], 1), weight.dtype) for weight in weights]
-        self.relu = relu  # or, for networks of both kinds, (networks, 1, 1)
+        self.relu = relu
 
     def forward(self, x: np.ndarray) -> list[np.ndarray]:
         """The input, and the activations of every layer."""
@@ -56,13 +56,14 @@ class Stack:
         return z
 
     def _hidden(self, z: np.ndarray) -> np.ndarray:
-        if self.relu is True:
-            return np.maximum(z, 0, out=z)
-        return np.tanh(z, out=z) if self.relu is False else np.where(self.relu, np.maximum(z, 0), np.tanh(z))
+        return np.maximum(z, 0, out=z) if self.relu else np.tanh(z, out=z)
 
     def _slope(self, activation: np.ndarray) -> np.ndarray:
         """The derivative, from the activation itself."""
-        if self.relu is True:
-            return activation > 0
-        tanh = 1 - activation * activation
-        return tanh if self.relu is False else np.where(self.relu, activation > 0, tanh)
+        return activation > 0 if self.relu else 1 - activation * activation
+
+    def part(self, networks: slice) -> "Stack":
+        """Some of the networks."""
+        part = Stack([weight[networks] for weight in self.weights], self.relu)
+        part.biases = [bias[networks] for bias in self.biases]
+        return part
