@@ -189,19 +189,24 @@ def _keras(lab: Lab, x: np.ndarray, y: np.ndarray) -> None:
 def _picture(found: dict[str, Found], x: np.ndarray, y: np.ndarray) -> Figure:
     figure = new_figure("make_circles: a 5-10-2-1 network under five initializations", 11, 6.6)
     grid = figure.subplots(2, 3)
-    for axes, schemes in ((grid[0, 0], ("zeros", "small", "large", "Glorot")), (grid[1, 0], ("He",))):
-        for scheme in schemes:
-            accuracy = found[scheme].accuracy
-            band(axes, range(accuracy.shape[1]), accuracy, scheme)
-        axes.set(xlabel="epoch", ylabel="training accuracy (%)", ylim=(45, 101))
+    above, below = grid[:, 0]
+    for scheme in ("zeros", "small", "large", "Glorot"):
+        band(above, range(EPOCHS + 1), found[scheme].accuracy, scheme)
+    above.set_title("tanh: median seed, middle 80%")
+    he = found["He"]
+    late = (he.accuracy[:, -1] < LEARNS) & ~he.dead[:, 1]
+    fates = ((he.accuracy[:, -1] >= LEARNS, "learns", "#009E73", "-"), (late, "late", "#D55E00", "--"))
+    for which, what, colour, line in (*fates, (he.dead[:, 1], "dead", "black", ":")):
+        for number, row in enumerate(he.accuracy[which]):
+            label = f"{what}: {which.sum()} of {which.size}" if number == 0 else None
+            below.plot(row, color=colour, linestyle=line, linewidth=2.5 if what == "dead" else 0.9, label=label)
+    below.set_title("He, relu: each seed")
+    for axes in (above, below):
+        axes.set(xlabel="epoch", ylabel="training accuracy (%)", ylim=(40, 101))
         axes.grid(alpha=0.3)
         axes.legend(loc="upper left", fontsize=8)
-    grid[0, 0].set_title("tanh: median seed, middle 80%")
-    grid[1, 0].set_title("relu: each of the seeds")
-    for row in found["He"].accuracy:
-        grid[1, 0].plot(row, color="#444444", linewidth=0.6)
     at = plane(x)[2].T.astype(np.float32)[None]
-    glorot, he = found["Glorot"], found["He"]
+    glorot = found["Glorot"]
     chosen = [
         ("Glorot", _median(glorot), "a usual seed"),
         ("Glorot", int(np.argmin(glorot.accuracy[:, -1])), "the latest seed"),

@@ -181,22 +181,32 @@ def _steps(lab: Lab) -> None:
 
 
 def _picture(found: dict, predicted: dict) -> Figure:
-    figure = new_figure(f"{LAYERS} layers of {WIDTH} units: lines measured, dashes predicted", 10, 7)
+    figure = new_figure(f"{LAYERS} layers of {WIDTH} units: markers measured, dashes predicted", 11, 6.6)
     layers = np.arange(LAYERS + 1)
-    labels = {scheme: f"{scheme}: {SCHEMES[scheme].std((WIDTH, WIDTH)):.3g}" for scheme in SCHEMES}
-    for column, activation in zip(figure.subplots(2, 2, sharex=True, sharey="row").T, ACTIVATIONS, strict=True):
+    limits = np.finfo(np.float32)
+    columns = (("relu", tuple(SCHEMES), (1e-55, 1e60)), ("tanh", tuple(SCHEMES), (1e-55, 1e60)))
+    close = ("tanh", ("Glorot", "He"), (0.05, 20))
+    for column, (activation, schemes, (low, high)) in zip(
+        figure.subplots(2, 3, sharex=True).T, (*columns, close), strict=True
+    ):
         for number, (axes, what) in enumerate(zip(column, ("activations", "gradients"), strict=True)):
-            for scheme in SCHEMES:
+            for scheme in schemes:
                 middle = np.exp(np.log(found[activation, scheme][:, number]).mean(axis=0))
-                axes.plot(layers, middle, **STYLES[scheme], markevery=5, label=labels[scheme])
+                label = f"{scheme}: {SCHEMES[scheme].std((WIDTH, WIDTH)):.3g}"
+                axes.plot(layers, middle, **STYLES[scheme], markevery=5, markersize=5, label=label)
                 axes.plot(layers, predicted[activation, scheme][number], color="black", linestyle="--", linewidth=1)
-            axes.set(yscale="log", title=f"{activation}: {what}", ylabel="root mean square")
-            axes.axhspan(float(np.finfo(np.float32).max), 1e80, color="#BBBBBB", alpha=0.5, linewidth=0)
-            axes.axhspan(1e-80, float(np.finfo(np.float32).smallest_subnormal), color="#BBBBBB", alpha=0.5, linewidth=0)
-            axes.set_ylim(1e-55, 1e60)
+            axes.set(yscale="log", ylim=(low, high), title=f"{activation}: {what}")
             axes.grid(alpha=0.3)
+            if high > 1e50:
+                axes.set_yticks([10.0**power for power in range(-40, 41, 20)])
+                axes.axhspan(float(limits.max), high, color="#BBBBBB", alpha=0.5, linewidth=0)
+                axes.axhspan(low, float(limits.smallest_subnormal), color="#BBBBBB", alpha=0.5, linewidth=0)
+                axes.text(25, 1e48, "beyond float32", fontsize=8, ha="center")
+            else:
+                axes.set_title(f"{activation}, close: {what}")
         column[1].set_xlabel("layer")
-        column[0].text(1, 1e52, "beyond float32", fontsize=8)
+    for axes in figure.axes[:4:3]:
+        axes.set_ylabel("root mean square")
     handles, names = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4, title="std of the weights")
     return figure

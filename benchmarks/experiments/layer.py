@@ -116,7 +116,7 @@ def _claims(lab: Lab, places: dict[str, np.ndarray], activations: dict[str, np.n
     lab.claim(
         "the twelve figures of the source are usual ones: each between the quantiles 0.01 and 0.99",
         f"{everything.min():.3f} to {everything.max():.3f}",
-        0.01 < everything.min() and everything.max() < 0.99,
+        everything.min() > 0.01 and everything.max() < 0.99,
     )
     for scheme, printed in PRINTED.items():
         mean, variance = np.mean(printed), np.var(printed)
@@ -140,7 +140,10 @@ def _picture(lab: Lab, activations: dict, drawn: dict, places: dict) -> Figure:
         values = activations[scheme].ravel()
         above.hist(values, bins=np.linspace(-1, 1, 101), density=True, color=COLOURS[scheme])
         above.set(
-            title=f"{TITLES[scheme]}: std of a {values.std():.3f}", xlabel="activation a = tanh(xW)", ylabel="density"
+            title=f"{TITLES[scheme]}: std of a {values.std():.3f}",
+            xlabel="activation a = tanh(xW)",
+            ylabel="density",
+            xticks=(-1, -0.5, 0, 0.5, 1),
         )
         above.grid(alpha=0.3)
         for row, name in enumerate(FIGURES):
@@ -159,5 +162,5 @@ def _picture(lab: Lab, activations: dict, drawn: dict, places: dict) -> Figure:
             )
             below.plot(2 * (SOURCE[scheme][row] - middle) / (high - low), row, "*", color="black", markersize=10)
         below.set(yticks=range(6), yticklabels=FIGURES, xticks=[], xlabel="its spread: middle 90%, 99%; ★ the source's")
-        below.invert_yaxis()
+        below.set_ylim(5.6, -0.6)
     return figure

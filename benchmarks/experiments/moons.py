@@ -231,7 +231,7 @@ def _claims(lab: Lab, found: Found) -> None:
         lab.claim(
             "He: the source's costs are usual ones at every thousandth epoch, between the quantiles 0.05 and 0.95",
             f"{places.min():.2f} to {places.max():.2f}",
-            0.05 <= places.min() and places.max() <= 0.95,
+            places.min() >= 0.05 and places.max() <= 0.95,
         )
     median = np.median(found.train["He"]), np.median(found.test["He"])
     lab.claim(

@@ -49,7 +49,7 @@ def regions(axes: Axes, probability: np.ndarray, x: np.ndarray, y: np.ndarray, t
     across, up, _ = plane(x)
     likelier = (probability > 0.5).reshape(across.shape)
     axes.pcolormesh(across, up, likelier, cmap=REGIONS, vmin=0, vmax=1, shading="nearest", rasterized=True)
-    if likelier.any() and not likelier.all():
+    if 0.005 < likelier.mean() < 0.995:
         axes.contour(across, up, probability.reshape(across.shape), levels=[0.5], colors="black", linewidths=1.5)
     for label, (colour, marker) in enumerate(zip(CLASSES, "o^", strict=True)):
         axes.scatter(*x[y == label].T, c=colour, marker=marker, s=12, edgecolors="black", linewidths=0.3)
