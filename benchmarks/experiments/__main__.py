@@ -59,9 +59,9 @@ def _run(
         except ModuleNotFoundError as error:
             parser.error(f'{name} needs {error.name}: pip install -e ".[experiments]"')
         console.rule(f"{name}: {module.__doc__.strip().splitlines()[0]}")
-        lab, started = Lab(name, quick, out, console), time.perf_counter()
+        lab, started = Lab(name, quick, out, console), time.process_time()
         module.run(lab)
-        labs[name] = lab, time.perf_counter() - started
+        labs[name] = lab, time.process_time() - started
     return labs
 
 

@@ -109,10 +109,9 @@ def _table(lab: Lab, found: dict[str, Found], test_x: np.ndarray, test_y: np.nda
     for scheme, result in found.items():
         test = 100 * ((result.stack.forward(test_x)[-1][:, 0] > 0.5) == test_y).mean(axis=1)
         final = result.accuracy[:, -1]
-        rows.append(
-            [f"{scheme}, {'relu' if SCHEMES[scheme][2] else 'tanh'}", f"{(final >= LEARNS).sum()} of {len(final)}"]
-            + [spread(final, ".1f"), spread(test, ".0f"), spread(result.loss[:, -1], ".4f")]
-        )
+        spreads = spread(final, ".1f"), spread(test, ".0f"), spread(result.loss[:, -1], ".4f")
+        activation = "relu" if SCHEMES[scheme][2] else "tanh"
+        rows.append([f"{scheme}, {activation}", f"{(final >= LEARNS).sum()} of {len(final)}", *spreads])
     lab.table("outcomes", ["", f"seeds that reach {LEARNS:.0f}%", "train %", "test %", "loss"], rows)
     glorot, he = found["Glorot"], found["He"]
     start = [int(np.argmax(row >= LEARNS)) for row in glorot.accuracy if row[-1] >= LEARNS]

@@ -1,4 +1,4 @@
-"""The formulas written out: six schemes and contrib's table, drawn, and beside what the peers ask their generators for."""
+"""The formulas written out: six schemes and contrib's table, drawn, and beside what the peers ask for."""
 
 import math
 from collections.abc import Callable

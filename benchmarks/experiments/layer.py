@@ -1,4 +1,4 @@
-"""One tanh layer: under a careless draw its signal vanishes, under Xavier's it stays; how usual the source's draw is."""
+"""One tanh layer: under a careless draw its signal vanishes, under Xavier's it stays; and the source's draw."""
 
 import math
 
@@ -146,7 +146,7 @@ def _picture(lab: Lab, activations: dict, drawn: dict, places: dict) -> Figure:
             xticks=(-1, -0.5, 0, 0.5, 1),
         )
         above.grid(alpha=0.3)
-        for row, name in enumerate(FIGURES):
+        for row in range(len(FIGURES)):
             # Each figure on the scale of its own spread: the middle 90% of the repeats reach from -1 to 1.
             low, middle, high = np.quantile(drawn[scheme][:, row], [0.05, 0.5, 0.95])
             scaled = 2 * (drawn[scheme][:, row] - middle) / (high - low)
