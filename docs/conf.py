@@ -3,7 +3,7 @@
 import initlib
 
 project = "initlib"
-copyright = "the authors of initlib, Apache-2.0"
+project_copyright = "the authors of initlib, Apache-2.0"
 version = release = initlib.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]

@@ -12,7 +12,7 @@ import pytest
 import initlib
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "EXPERIMENTS.md"]
 MODULES = sorted(
     module.name
     for package in (initlib, initlib.adapters)
@@ -33,7 +33,7 @@ def test_docstrings(name):
     assert doctest.testmod(module, optionflags=flags).failed == 0
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents(path):
     """The ```python blocks of a document, in one session each: `>>>` lines are compared, the rest runs."""
     blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
