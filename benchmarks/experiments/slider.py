@@ -1,4 +1,4 @@
-"""`python -m benchmarks.experiments.slider`: the runs behind the page with a slider, and the page: docs/extra/std.html."""
+"""`python -m benchmarks.experiments.slider`: the runs behind the page with a slider, docs/extra/std.html."""
 
 import base64
 import itertools
