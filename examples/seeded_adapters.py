@@ -1,9 +1,9 @@
-"""A low-rank adapter whose frozen random matrices are a seed and a name, not tensors: `python examples/seeded_adapters.py`.
+"""A low-rank adapter whose frozen random matrices are kept as a seed and a name instead of tensors.
 
 VeRA (Kopiczko, Blankevoort, Asano 2023, arXiv 2310.11454) adapts every linear layer of a model by
-`b * (B @ (d * (A @ x)))`: A and B are random, frozen and shared by all layers, and only the vectors d and b are trained.
-A and B are most of the adapter's bytes. They need not be stored where a seed gives them back; but a framework's own
-generator gives them back on the same device and version only. Here they are drawn by a seed and a name, on any device.
+`b * (B @ (d * (A @ x)))`: A and B are random, frozen and shared by all layers; only the vectors d and b are trained.
+A and B are most of the adapter's bytes. They need not be stored where a seed gives them back, but a framework's own
+generator does that on the same device and version only. Here a seed and a name do, anywhere.
 """
 
 import json
@@ -71,7 +71,8 @@ def load(path):
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     network = model(int(header["__metadata__"]["seed"]))
     missing, unexpected = network.load_state_dict(load_file(path), strict=False)
-    assert not unexpected and all(name.endswith("base.weight") for name in missing)
+    assert not unexpected
+    assert all(name.endswith("base.weight") for name in missing)
     return network
 
 

@@ -247,3 +247,13 @@ def test_the_slider_in_a_browser(runs):
         assert f"{runs['runs'][activation][position]['accuracy']}% of the points are right" in says
         drawn = re.findall(r'<polyline class="(\w+)" points="[^"]+,', run.stdout)
         assert drawn == ["activations", "gradients", "loss"]
+
+
+# --- the citation
+
+
+def test_the_citation_is_of_this_version():
+    lines = dict(line.split(": ", 1) for line in (ROOT / "CITATION.cff").read_text().splitlines() if ": " in line)
+    assert lines["version"] == initlib.__version__
+    assert lines["license"] == "Apache-2.0"
+    assert lines["cff-version"] == "1.2.0"
