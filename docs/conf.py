@@ -15,7 +15,7 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
-suppress_warnings = ["config.cache"]
+smartquotes = False  # "...IO" is code, whoever quotes it
 
 html_theme = "furo"
 html_title = f"initlib {version}"
