@@ -85,7 +85,7 @@ def test_the_command_writes_a_report_and_pictures(tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.rglob("*")) == names
     written = (tmp_path / "EXPERIMENTS.md").read_text(encoding="utf-8")
     assert "`python -m benchmarks.experiments --quick`" in written
-    assert "6 of its 6 claims hold" in written
+    assert "claims: 6 of 6 hold" in written
     assert f"initlib {initlib.__version__}, numpy {np.__version__}" in written
     assert str(tmp_path) not in written
     assert "{{" not in written

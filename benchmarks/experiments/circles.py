@@ -203,7 +203,8 @@ def _picture(found: dict[str, Found], x: np.ndarray, y: np.ndarray) -> Figure:
     for axes in (above, below):
         axes.set(xlabel="epoch", ylabel="training accuracy (%)", ylim=(40, 101))
         axes.grid(alpha=0.3)
-        axes.legend(loc="upper left", fontsize=8)
+    above.legend(loc="upper left", fontsize=8)
+    below.legend(loc="lower right", bbox_to_anchor=(1, 0.12), fontsize=8)
     at = plane(x)[2].T.astype(np.float32)[None]
     glorot = found["Glorot"]
     chosen = [

@@ -153,7 +153,7 @@ def _claims(lab: Lab, found: dict[str, list[Run]]) -> None:
     hidden, output = max(ones_[0].sizes[:-1]), ones_[0].gradients[-1]
     negative = 100 * float((output < 0).mean())
     columns = np.sign(output)
-    lab.quote(negative=f"{negative:.0f}", rounding=f"{hidden / ones_[0].sizes[-1]:.0e}")
+    lab.quote(negative=f"{negative:.0f}")
     lab.claim(
         "ones: at the start the output's kernel alone has a gradient, and not all of it is positive: each digit's "
         "column has one sign, some of both",
