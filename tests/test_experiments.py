@@ -72,7 +72,7 @@ def test_a_figure_of_its_own_is_found():
 
 
 def test_a_figure_that_nobody_recorded():
-    with pytest.raises(KeyError, match="repeats"):
+    with pytest.raises(KeyError, match="rows"):
         report.filled("layer", {})
 
 
