@@ -1,19 +1,31 @@
 """One library draws the initial weights of a network, for every framework."""
 
+from . import recipes
 from .axes import Fans, fans
 from .config import get_num_threads, set_num_threads, show_config
 from .key import Key
+from .models.errors import PlanError
+from .models.fillings import keep, values
+from .models.parameter import Parameter
+from .models.parts import parts
+from .models.plan import Plan
+from .models.planning import plan
+from .public import publish
+from .reports.signals import SignalReport
+from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
 from .schemes.initializer import Initializer
+from .schemes.normal import normal, truncated_normal
 from .schemes.orthogonality import delta_orthogonal, orthogonal
 from .schemes.passthrough import dirac, identity
 from .schemes.scaling import scaled
 from .schemes.sines import siren
 from .schemes.sparsity import sparse
 from .schemes.spectra import spectral
+from .schemes.transforms import inverse_softplus, log_uniform
+from .schemes.uniform import uniform
 from .schemes.upscaling import icnr
 from .schemes.variance import (
-    constant,
     glorot_normal,
     glorot_uniform,
     he_normal,
@@ -22,15 +34,11 @@ from .schemes.variance import (
     kaiming_uniform,
     lecun_normal,
     lecun_uniform,
-    normal,
-    ones,
-    truncated_normal,
-    uniform,
     variance_scaling,
     xavier_normal,
     xavier_uniform,
-    zeros,
 )
+from .theory import propagation
 from .theory.gains import gain
 
 __version__ = "0.1.0"
@@ -39,6 +47,10 @@ __all__ = [
     "Fans",
     "Initializer",
     "Key",
+    "Parameter",
+    "Plan",
+    "PlanError",
+    "SignalReport",
     "constant",
     "delta_orthogonal",
     "dirac",
@@ -51,13 +63,20 @@ __all__ = [
     "he_uniform",
     "icnr",
     "identity",
+    "inverse_softplus",
     "kaiming_normal",
     "kaiming_uniform",
+    "keep",
     "lecun_normal",
     "lecun_uniform",
+    "log_uniform",
     "normal",
     "ones",
     "orthogonal",
+    "parts",
+    "plan",
+    "propagation",
+    "recipes",
     "scaled",
     "set_num_threads",
     "show_config",
@@ -66,9 +85,12 @@ __all__ = [
     "spectral",
     "truncated_normal",
     "uniform",
+    "values",
     "variance_scaling",
     "xavier_normal",
     "xavier_uniform",
     "zero_hadamard",
     "zeros",
 ]
+
+publish(__name__, globals())

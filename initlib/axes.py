@@ -1,15 +1,15 @@
 """Axes: what each stored axis of a weight means to its layer, hence its fans and its canonical numbering."""
 
 import math
-import operator
 import re
-from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .arguments import Shape, checked_shape
 
 __all__ = ["Fans", "fans"]
-
-Shape = int | Sequence[SupportsIndex]
 
 ALLOWED = "I (input), O (output), B (stack), another capital letter (receptive field), (n X), and one ..."
 ELLIPSIS = "..."
@@ -84,19 +84,6 @@ def parse(axes: str) -> tuple[Token, ...]:
     return tuple(tokens)
 
 
-def canonical_shape(shape: Shape) -> tuple[int, ...]:
-    """The shape as a tuple of Python ints, checked."""
-    try:
-        sizes = tuple(map(operator.index, shape if isinstance(shape, Iterable) else (shape,)))
-    except TypeError:
-        raise TypeError(f"shape must be an int or a sequence of ints, got {shape!r}") from None
-    if sizes and min(sizes) < 0:
-        raise ValueError(f"shape {sizes} has a negative size")
-    if math.prod(sizes) >= 2**64:
-        raise ValueError(f"shape {sizes} has {math.prod(sizes)} weights; positions are numbered in 64 bits")
-    return sizes
-
-
 def check(axes: str | None) -> None:
     """Raise TypeError or ValueError unless the axes are those of some shape, or None."""
     if axes is not None:
@@ -147,35 +134,11 @@ def fans(shape: Shape, axes: str | None = None) -> Fans:
     `shape` is an int or a sequence of ints. A weight of fewer than two axes, with no `axes` given, is all receptive
     field: its fans are its size, as in Keras. Raises ValueError where axes and shape do not fit.
     """
-    sizes = [factor for axis in match(canonical_shape(shape), axes) for factor in axis]
+    sizes = [factor for axis in match(checked_shape(shape), axes) for factor in axis]
     field = math.prod(size for role, size in sizes if role == _RECEPTIVE_FIELD)
     return Fans(
         field * math.prod(size for role, size in sizes if role == _ROLES["I"]),
         field * math.prod(size for role, size in sizes if role == _ROLES["O"]),
-    )
-
-
-@lru_cache(maxsize=4096)
-def numbering(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[Factor, ...], ...]:
-    """How the canonical position of a weight follows from its stored index: the factors of every stored axis.
-
-    position(i_0, i_1, ...) = sum over the axes a and their factors f of ((i_a // f.step) % f.size) * f.stride
-    """
-    factors = match(shape, axes)
-    order = sorted(
-        (role, axis, part, size) for axis, parts in enumerate(factors) for part, (role, size) in enumerate(parts)
-    )
-    strides: dict[tuple[int, int], int] = {}
-    stride = 1
-    for _, axis, part, size in reversed(order):
-        strides[axis, part] = stride
-        stride *= size
-    return tuple(
-        tuple(
-            Factor(size, math.prod(inner for _, inner in parts[part + 1 :]), strides[axis, part])
-            for part, (_, size) in enumerate(parts)
-        )
-        for axis, parts in enumerate(factors)
     )
 
 
@@ -186,6 +149,7 @@ class Canonical(NamedTuple):
     parts: tuple[int, ...]  # the sizes of the parts, in stored order: a packed axis has several
     order: tuple[int, ...]  # which of them comes first in canonical order, which next
     steps: tuple[tuple[int, int, int], ...]  # (axis, step, size) of each part, in canonical order
+    factors: tuple[tuple[Factor, ...], ...]  # the parts of every stored axis, outermost first
     stacks: tuple[int, ...]
     field: tuple[int, ...]
     inputs: tuple[int, ...]
@@ -196,15 +160,15 @@ class Canonical(NamedTuple):
         """The stacks, the rows (receptive field x inputs) and the columns (outputs) of the weight as matrices."""
         return math.prod(self.stacks), math.prod(self.field) * math.prod(self.inputs), math.prod(self.outputs)
 
-    def arrange(self, weight: Any) -> Any:
-        """From storage to (stacks..., field..., inputs..., outputs...), of any array library."""
-        return weight.reshape(self.parts).transpose(self.order)
+    def arrange(self, weight: Any, xp: Any = np) -> Any:
+        """From storage to (stacks..., field..., inputs..., outputs...), by the functions of an array library."""
+        return xp.permute_dims(weight.reshape(self.parts), self.order)
 
-    def store(self, arranged: Any) -> Any:
+    def store(self, arranged: Any, xp: Any = np) -> Any:
         """From canonical order, in any shape, to storage."""
         sizes = self.stacks + self.field + self.inputs + self.outputs
-        back = sorted(range(len(self.order)), key=self.order.__getitem__)
-        return arranged.reshape(sizes).transpose(back).reshape(self.stored)
+        back = tuple(sorted(range(len(self.order)), key=self.order.__getitem__))
+        return xp.permute_dims(arranged.reshape(sizes), back).reshape(self.stored)
 
     def coordinates(self, indices: Any) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
         """The index inside each stack, field, input and output part, of the indices of the stored axes."""
@@ -216,19 +180,31 @@ class Canonical(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def canonical(shape: tuple[int, ...], axes: str | None) -> Canonical:
-    """The weight of that shape, taken apart into its parts in canonical order."""
-    factors = match(shape, axes)
+    """The weight of that shape, taken apart into its parts in canonical order.
+
+    With the index i_a of every stored axis a, and its factors f, a weight has the position
+    sum over a and f of ((i_a // f.step) % f.size) * f.stride.
+    """
     parts = [
         (role, axis, math.prod(inner for _, inner in split[part + 1 :]), size)
-        for axis, split in enumerate(factors)
+        for axis, split in enumerate(match(shape, axes))
         for part, (role, size) in enumerate(split)
     ]
     order = sorted(range(len(parts)), key=lambda part: parts[part][0])  # stable: stored order inside a role
-    groups = [tuple(size for role, _, _, size in parts if role == wanted) for wanted in range(4)]
+    factors: list[Factor] = [Factor(0, 0, 0)] * len(parts)
+    stride = 1
+    for part in reversed(order):
+        _, _, step, size = parts[part]
+        factors[part] = Factor(size, step, stride)
+        stride *= size
     return Canonical(
         shape,
         tuple(size for _, _, _, size in parts),
         tuple(order),
         tuple(parts[part][1:] for part in order),
-        *groups,
+        tuple(
+            tuple(factor for factor, (_, of, _, _) in zip(factors, parts, strict=True) if of == axis)
+            for axis in range(len(shape))
+        ),
+        *(tuple(size for role, _, _, size in parts if role == wanted) for wanted in range(4)),
     )

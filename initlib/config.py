@@ -1,12 +1,13 @@
 """What draws here: the compiled kernel and its instruction set, or the reference; and on how many threads."""
 
-import operator
 import os
 import platform
 from types import ModuleType
 from typing import SupportsIndex
 
 import numpy as np
+
+from .arguments import integer
 
 __all__ = ["get_num_threads", "set_num_threads", "show_config"]
 
@@ -31,20 +32,12 @@ def _choose_path() -> tuple[ModuleType | None, int]:
     return _compiled, paths.index(wish)
 
 
-def _count(value: SupportsIndex, argument: str) -> int:
-    try:
-        threads = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{argument} must be an int, got {value!r}") from None
-    if threads < 1:
-        raise ValueError(f"{argument} must be at least 1, got {threads}")
-    return threads
-
-
 def _default_threads() -> int:
     wish = os.environ.get("INITLIB_NUM_THREADS", "")
     if wish:
-        return _count(int(wish) if wish.isdecimal() else 0, "INITLIB_NUM_THREADS")
+        if not (wish.isascii() and wish.isdecimal() and int(wish)):
+            raise ValueError(f"INITLIB_NUM_THREADS must be an int of at least 1, got {wish!r}")
+        return int(wish)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -74,7 +67,7 @@ def set_num_threads(threads: SupportsIndex) -> None:
     unless it is an int of at least 1.
     """
     global _threads
-    _threads = _count(threads, "threads")
+    _threads = integer(threads, "threads", least=1)
 
 
 def show_config() -> None:

@@ -1,6 +1,5 @@
 """Key: the identity of a random stream, from a seed and then names."""
 
-import operator
 import os
 from dataclasses import dataclass
 from typing import Any, SupportsIndex
@@ -8,22 +7,12 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from .axes import Shape, canonical_shape
-from .draws import kernel
+from .arguments import Shape, checked_shape, integer
+from .draws.engine import Weight
+from .draws.law import WORDS
+from .draws.numpy_engine import NUMPY, block
 
 __all__ = ["Key"]
-
-
-def _uint64(value: SupportsIndex, argument: str) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{argument} must be an int, got {value!r}") from None
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{argument} must be an int, got {value!r}")
-    if not 0 <= number < 2**64:
-        raise ValueError(f"{argument} must be at least 0 and below 2**64, got {number}")
-    return number
 
 
 def fold_number(data: str | SupportsIndex) -> int:
@@ -32,7 +21,7 @@ def fold_number(data: str | SupportsIndex) -> int:
         import hashlib  # it loads OpenSSL: only where a name is given
 
         return int.from_bytes(hashlib.sha256(data.encode()).digest()[:8], "big")
-    return _uint64(data, "data")
+    return integer(data, "data", least=0, below=2**64)
 
 
 @dataclass(frozen=True)
@@ -51,7 +40,7 @@ class Key:
     seed: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", _uint64(self.seed, "seed"))
+        object.__setattr__(self, "seed", integer(self.seed, "seed", least=0, below=2**64))
 
     @property
     def words(self) -> tuple[int, int]:
@@ -66,7 +55,7 @@ class Key:
 
         A name counts as the first eight bytes, big-endian, of the SHA-256 of its UTF-8.
         """
-        return Key(kernel.block(self.seed, fold_number(data)))
+        return Key(block(self.seed, fold_number(data)))
 
     def bits(self, shape: Shape) -> NDArray[np.uint32]:
         """The stream's words, one 32-bit word a position, in row-major order.
@@ -77,7 +66,8 @@ class Key:
         For seeds below 2**32 these are `jax.random.bits(jax.random.key(seed), shape, "uint32")`
         (Threefry-2x32, 20 rounds: Salmon et al. 2011, Random123).
         """
-        return kernel.bits(canonical_shape(shape), self.seed)
+        words: NDArray[np.uint32] = NUMPY.draw(WORDS, Weight(checked_shape(shape), None, "uint32", self))
+        return words
 
 
 def as_key(seed: Any, name: str | None = None) -> Key:

@@ -104,7 +104,7 @@ def test_dtypes():
         assert equal(adapter.HeNormal(seed=0)((4, 5)), initlib.he_normal((4, 5), "bfloat16", seed=0))
     finally:
         keras.config.set_floatx(before)
-    with pytest.raises(TypeError, match="dtype must be one of float16, bfloat16, float32, float64, got 'int32'"):
+    with pytest.raises(TypeError, match=r"dtype must be one of float16, bfloat16, .* got 'int32'"):
         adapter.RandomUniform(0, 10, seed=0)((4, 5), "int32")
 
 
@@ -230,7 +230,7 @@ def test_get_of_anything_else():
         (lambda: adapter.HeNormal(name=3), TypeError, "name must be a string, got 3"),
         (lambda: adapter.HeNormal(gain=3), TypeError, "gain"),
         (lambda: adapter.RandomNormal(stddev=-1), ValueError, "std must be at least 0, got -1.0"),
-        (lambda: adapter.TruncatedNormal(stddev=-1), ValueError, "std must be above 0, got -1.0"),
+        (lambda: adapter.TruncatedNormal(stddev=-1), ValueError, "std must be at least 0, got -1.0"),
         (lambda: adapter.RandomNormal(mean="a"), TypeError, "mean must be a real number, got 'a'"),
         (lambda: adapter.RandomUniform(1, 0), ValueError, "low must not be above high"),
         (lambda: adapter.Orthogonal(gain=float("nan")), ValueError, "gain must be finite"),
@@ -451,7 +451,9 @@ def test_dtypes_and_shapes_of_the_backend(given):
 
 
 def test_the_documentation_runs():
-    assert doctest.testmod(adapter) == doctest.TestResults(0, doctest.testmod(adapter).attempted)
+    done = doctest.testmod(adapter, extraglobs={"keras": keras, "initlib": initlib})
+    assert done.failed == 0
+    assert done.attempted > 10
 
 
 @only["torch"]

@@ -279,11 +279,11 @@ def test_empty_weights():
         (lambda: ours.he_normal()(KEY, (5, 4.0)), TypeError, "shape must be"),
         (lambda: ours.normal()(KEY, (5, 4), int), ValueError, "dtype argument to `normal` must be a float or complex"),
         (lambda: ours.normal()(KEY, (5, 4), object), TypeError, "dtype"),
-        (lambda: ours.uniform()(KEY, (5, 4), "complex64"), ValueError, "dtype argument to `uniform` must be a float"),
+        (lambda: ours.truncated_normal()(KEY, (5, 4), "complex64"), ValueError, "truncated_normal must be real, got"),
         (lambda: ours.variance_scaling(1.0, "fan", "normal"), ValueError, "invalid mode for variance scaling init"),
         (lambda: ours.variance_scaling(1.0, "fan_in", "x"), ValueError, "invalid distribution for variance scaling"),
         (lambda: ours.variance_scaling(-1.0, "fan_in", "normal"), ValueError, "scale must be at least 0"),
-        (lambda: ours.truncated_normal(lower=1.0, upper=0.0), ValueError, "low must be below high"),
+        (lambda: ours.truncated_normal(lower=1.0, upper=0.0), ValueError, "low must not be above high"),
         (lambda: ours.orthogonal()(KEY, (4,)), ValueError, "^orthogonal initializer requires at least a 2D shape$"),
         (lambda: ours.orthogonal(column_axis=3)(KEY, (4, 4)), IndexError, "out of bounds"),
         (lambda: ours.delta_orthogonal()(KEY, (4, 3)), ValueError, "requires a 3D, 4D or 5D shape"),
@@ -294,9 +294,14 @@ def test_empty_weights():
         (lambda: ours.normal("x"), TypeError, "stddev must be a real number"),
         (lambda: ours.uniform(math.nan), ValueError, "scale must be finite"),
         (lambda: ours.he_normal()(KEY, (4, 4), out_sharding="x"), TypeError, "out_sharding must be"),
-        (lambda: jax.eval_shape(lambda: ours.normal()(KEY, (2**31 + 1,))), ValueError, "2\\*\\*31"),
+        (lambda: jax.eval_shape(lambda: ours.normal()(KEY, (2**32 + 1,))), ValueError, "2\\*\\*32"),
     ],
 )
 def test_errors(make, error, match):
     with pytest.raises(error, match=match):
         make()
+
+
+@pytest.mark.parametrize("shape", [(2**31 + 1,), (2**32,), (2**32, 3)])
+def test_shapes_of_axes_past_2_to_the_31(shape):
+    assert jax.eval_shape(lambda: ours.normal()(KEY, shape)).shape == shape

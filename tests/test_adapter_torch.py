@@ -280,6 +280,10 @@ def test_complex_weights_where_pytorch_draws_them(name, dtype):
     assert torch.equal(*(getattr(init, name)(empty(5, 3, dtype=torch.complex64), seed=1) for _ in range(2)))
 
 
-def test_complex_weights_are_refused_elsewhere():
-    with pytest.raises(TypeError, match=r"dtype among .*got torch\.complex64"):
-        init.he_normal_(empty(3, 3, dtype=torch.complex64))
+def test_complex_weights_of_the_core():
+    weight = init.he_normal_(empty(3, 5, dtype=torch.complex64), seed=0)
+    assert np.array_equal(weight.numpy(), initlib.he_normal((3, 5), "complex64", axes="OI", seed=0))
+    normal = init.normal_(empty(3, 5, dtype=torch.complex64), seed=0)
+    assert np.array_equal(normal.numpy(), initlib.normal()((3, 5), "complex64", axes="OI", seed=0))
+    with pytest.raises(ValueError, match="dtype of truncated_normal must be real, got complex64"):
+        init.trunc_normal_(empty(3, 3, dtype=torch.complex64))

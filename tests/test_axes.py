@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initlib import Fans, fans, he_normal
-from initlib.axes import canonical, numbering
+from initlib.axes import canonical
 
 # What the weight is, its shape, its axes, and its fans worked out by hand.
 WEIGHTS = [
@@ -102,7 +102,7 @@ def test_axes_of_a_wrong_type(axes):
 def positions(shape, axes):
     """The canonical position of every stored index."""
     total = np.zeros(shape, np.int64)
-    for axis, factors in enumerate(numbering(shape, axes)):
+    for axis, factors in enumerate(canonical(shape, axes).factors):
         index = np.arange(shape[axis]).reshape([-1 if k == axis else 1 for k in range(len(shape))])
         for size, step, stride in factors:
             total = total + index // step % size * stride

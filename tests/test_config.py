@@ -56,8 +56,8 @@ print(digest.hexdigest())
     ("environ", "message"),
     [
         ({"INITLIB_KERNEL": "mmx"}, "INITLIB_KERNEL='mmx' is not available here; allowed are 0"),
-        ({"INITLIB_NUM_THREADS": "0"}, "INITLIB_NUM_THREADS must be at least 1, got 0"),
-        ({"INITLIB_NUM_THREADS": "two"}, "INITLIB_NUM_THREADS must be"),
+        ({"INITLIB_NUM_THREADS": "0"}, "INITLIB_NUM_THREADS must be an int of at least 1, got '0'"),
+        ({"INITLIB_NUM_THREADS": "two"}, "INITLIB_NUM_THREADS must be an int of at least 1, got 'two'"),
     ],
 )
 def test_environment_that_does_not_do(environ, message):

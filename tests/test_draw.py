@@ -20,11 +20,12 @@ from initlib import (
     he_normal,
     normal,
     ones,
+    orthogonal,
     set_num_threads,
     uniform,
 )
-from initlib.draws import kernel as draw
-from initlib.draws import runs
+from initlib.draws import kernel, runs, threads
+from initlib.draws.boxes import box_shape, flat_boxes
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
@@ -118,8 +119,8 @@ def test_no_number_of_threads_changes_any_weight(weight, seed, threads):
     assume(math.prod(shape) < 2**14)
     expected = normal()(shape, axes=axes, seed=seed, index=index)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(draw, "LEAST", 8)
-        patch.setattr(draw, "MOST", 64)
+        patch.setattr("initlib.draws.threads.LEAST", 8)
+        patch.setattr("initlib.draws.threads.MOST", 64)
         for name in ("ROW", "PATTERN", "PLAIN"):
             patch.setattr(runs, name, 16)
         patch.setattr(config, "_threads", threads)
@@ -228,6 +229,57 @@ def test_threads_that_do_not_do(threads):
     assert get_num_threads() == before
 
 
+@given(weights(), st.data())
+def test_a_flat_range_is_that_of_the_whole(weight, data):
+    shape, axes, _ = weight
+    whole = normal()(shape, axes=axes, seed=3).reshape(-1)
+    start = data.draw(st.integers(0, whole.size))
+    stop = data.draw(st.integers(start, whole.size))
+    for scheme in (normal(), orthogonal()) if len(shape) > 1 else (normal(),):
+        whole = scheme(shape, axes=axes, seed=3).reshape(-1)
+        assert np.array_equal(scheme(shape, axes=axes, seed=3, flat=slice(start, stop)), whole[start:stop])
+    every_other = np.full(2 * (stop - start), 7, np.float32)[::2]
+    assert np.array_equal(
+        normal()(shape, axes=axes, seed=3, flat=slice(start, stop), out=every_other),
+        normal()(shape, axes=axes, seed=3).reshape(-1)[start:stop],
+    )
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 6), (4, 3, 5), (2, 3, 4, 5)])
+def test_a_flat_range_is_a_few_boxes(shape):
+    size = math.prod(shape)
+    for start in range(size):
+        for stop in range(start + 1, size + 1):
+            boxes = list(flat_boxes(start, stop, shape))
+            assert sum(math.prod(box_shape(box)) for _, box in boxes) == stop - start  # it costs what it holds
+            assert len(boxes) <= 2 * len(shape) - 1
+
+
+def test_a_flat_range_of_a_weight_that_fits_no_memory():
+    shape, middle = (2**30, 2**20), 2**29
+    before = he_normal(shape, seed=0, index=(middle - 1, slice(-2, None)))
+    after = he_normal(shape, seed=0, index=(middle, slice(0, 2)))
+    across = he_normal(shape, seed=0, flat=slice(middle * 2**20 - 2, middle * 2**20 + 2))
+    assert np.array_equal(across, np.append(before, after))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"flat": slice(0, 4, 2)}, ValueError, "flat must have the step 1"),
+        ({"flat": 3}, TypeError, "flat must be a slice such as"),
+        ({"flat": slice("a", 3)}, TypeError, "flat must be a slice of ints"),
+        ({"flat": slice(0, 3), "index": 0}, ValueError, "index and flat both say what is drawn"),
+        ({"flat": slice(0, 3), "out": np.zeros((3, 1), np.float32)}, ValueError, "out has shape"),
+    ],
+)
+def test_flat_ranges_that_make_no_sense(arguments, error, message):
+    with pytest.raises(error, match=message):
+        he_normal((4, 6), seed=0, **arguments)
+    assert he_normal((4, 6), seed=0, flat=slice(3, 3)).shape == (0,)
+    assert he_normal((4, 6), seed=0, flat=slice(-3, None)).shape == (3,)
+
+
 def test_the_kernel_refuses_runs_outside_the_memory():
     if config.kernel is None:
         pytest.skip("the kernel was not compiled")
@@ -235,7 +287,7 @@ def test_the_kernel_refuses_runs_outside_the_memory():
     numbers = (0, 0, 0, 0, 0, 0.0, 0.0)
     zero = np.zeros(1, np.uint64), np.zeros(1, np.int64)
     fit = (*zero, 100, 50, 50, 50, None, None)
-    config.kernel.fill(0, out, 0, 0, numbers, draw._TABLE, fit, 0, 2)
+    config.kernel.fill(0, out, 0, 0, numbers, kernel._TABLE, fit, 0, 2)
     assert out.any()
     low = np.array([-1], np.int64)
     for where, first, last in [
@@ -248,11 +300,11 @@ def test_the_kernel_refuses_runs_outside_the_memory():
         (fit, -1, 1),
     ]:
         with pytest.raises(ValueError, match="do not fit the memory"):
-            config.kernel.fill(0, out, 0, 0, numbers, draw._TABLE, where, first, last)
+            config.kernel.fill(0, out, 0, 0, numbers, kernel._TABLE, where, first, last)
     with pytest.raises(ValueError, match="items of 8 bytes"):
-        config.kernel.fill(0, out.view(np.uint64), 0, 0, numbers, draw._TABLE, fit, 0, 2)
+        config.kernel.fill(0, out.view(np.uint64), 0, 0, numbers, kernel._TABLE, fit, 0, 2)
     with pytest.raises((ValueError, BufferError)):
-        config.kernel.fill(0, out[::2], 0, 0, numbers, draw._TABLE, fit, 0, 1)
+        config.kernel.fill(0, out[::2], 0, 0, numbers, kernel._TABLE, fit, 0, 1)
 
 
 def test_an_error_in_a_thread_reaches_the_caller():
@@ -261,7 +313,7 @@ def test_an_error_in_a_thread_reaches_the_caller():
             raise MemoryError("block 3")
 
     with pytest.raises(MemoryError, match="block 3"):
-        draw._in_threads(work, 1000, 1, 5, 4)
+        threads._in_threads(work, 1000, 1, 5, 4)
 
 
 def test_a_draw_lets_go_of_its_memory():
@@ -282,7 +334,7 @@ def test_without_a_second_thread_the_first_does_it_all(monkeypatch):
         raise RuntimeError("can't start new thread")
 
     expected = he_normal((2**10, 2**10), seed=0)
-    monkeypatch.setattr(draw._thread, "start_new_thread", refused)
+    monkeypatch.setattr(threads._thread, "start_new_thread", refused)
     assert np.array_equal(he_normal((2**10, 2**10), seed=0), expected)
 
 
@@ -294,7 +346,7 @@ def test_all_blocks_are_shared_out_once():
         with lock:
             done.extend(range(first, last))
 
-    draw._in_threads(work, 1001, 7, 50, 5)
+    threads._in_threads(work, 1001, 7, 50, 5)
     assert sorted(done) == list(range(1001))
 
 
@@ -303,27 +355,35 @@ def test_all_blocks_are_shared_out_once():
 def test_ctrl_c_ends_a_large_draw(kernel):
     """The draw would take hours; after Ctrl-C nothing runs on."""
     program = """
+import itertools
 import os
+import signal
 import time
 import numpy as np
 from initlib import config, he_normal
-from initlib.draws import kernel as draw
+from initlib.draws import engine, kernel
+from initlib.draws.boxes import Part
 from initlib.draws.runs import Runs
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a script that runs in the background ignores it
 out = np.zeros(2**20, np.float32)
-law = he_normal.law((2**40,), None, "float32")
 endless = Runs(np.arange(2**16, dtype=np.uint64) << 20, np.zeros(2**16, np.int64), 2**20, 2**20, 0, 0, None, None)
-work = (draw._by_reference if config.kernel is None else draw._by_kernel)(out, law, 0, endless)
 
-def told(first, last):
-    os.write(1, b"drawing\\n")  # whole, whoever else writes
-    work(first, last)
+def told(function):
+    def call(*arguments):
+        os.write(1, b"drawing\\n")  # whole, whoever else writes
+        return function(*arguments)
+    return call
 
 try:
     if config.kernel is None:
-        told(0, endless.blocks)
+        piece = (slice(0, 2**15),), (Part(0, 1, 2**15),)
+        engine.pieces = told(lambda box, most: itertools.repeat(piece))
     else:
-        draw._share(told, endless)
+        kernel.runs = lambda *arguments: (endless,)
+        share = kernel.share
+        kernel.share = lambda work, *sizes: share(told(work), *sizes)
+    he_normal(out.shape, axes="I", seed=0, out=out)
 except KeyboardInterrupt:
     at_the_stop = out.copy()
     time.sleep(0.1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from initlib import dirac, identity, zero_hadamard
+from initlib.draws.numpy_engine import NUMPY
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -77,7 +78,7 @@ def test_a_box_of_an_immense_weight_costs_the_box():
 
 
 def test_pieces_make_the_whole(monkeypatch):
-    monkeypatch.setattr("initlib.schemes.composed.PIECE", 7)
+    monkeypatch.setattr(NUMPY, "piece", 7)
     test_a_box_is_the_box_of_the_whole(zero_hadamard(), (3, 6, 17), None)
     assert (identity()((30, 20)) == np.eye(30, 20)).all()
 

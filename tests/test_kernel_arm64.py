@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from initlib import config, he_normal, normal, uniform
-from initlib.draws import kernel as draw
+from initlib.draws import kernel
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 def driver(tmp_path_factory):
     """The kernel without Python's library: its functions are never called."""
     folder = tmp_path_factory.mktemp("arm64")
-    draw._TABLE.tofile(folder / "table")
+    kernel._TABLE.tofile(folder / "table")
     flags = ["-std=c99", "-O3", "-ffp-contract=off", "-static", "-Wl,--unresolved-symbols=ignore-all"]
     include = "-I" + sysconfig.get_paths()["include"]
     source = Path(__file__).with_name("kernel_driver.c")
@@ -41,7 +41,7 @@ def test_bits_of_the_reference(driver, initializer, dtype, stride, monkeypatch):
     law = initializer.law(shape, None, dtype)
     lo, width = law.window or (0, 0)
     numbers = (seed, int(law.window is not None), lo, width, law.low, law.high, law.scale.hex(), law.mean.hex())
-    arguments = [*numbers, draw.DTYPES.index(dtype), count, stride]
+    arguments = [*numbers, kernel.CODES[dtype], count, stride]
     command = [EMULATOR, driver / "driver", driver / "table", *map(str, arguments)]
     drawn = subprocess.run(command, check=True, capture_output=True).stdout
     monkeypatch.setattr(config, "kernel", None)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from initlib import delta_orthogonal, normal, orthogonal
 from initlib.axes import canonical
+from initlib.draws.numpy_engine import NUMPY
 from initlib.schemes.orthogonality import reflected
 
 ORTHOGONALITY = {"float16": 5e-3, "bfloat16": 4e-2, "float32": 1e-5, "float64": 1e-12}
@@ -65,7 +66,7 @@ def test_what_a_seed_gives_is_a_promise():
 
 def test_matrices_in_pieces(monkeypatch):
     whole = orthogonal()((7, 5, 6), axes="BIO", seed=1)
-    monkeypatch.setitem(orthogonal.compose.__globals__, "PIECE", 70)
+    monkeypatch.setattr(NUMPY, "piece", 70)
     assert (orthogonal()((7, 5, 6), axes="BIO", seed=1) == whole).all()
 
 
@@ -78,7 +79,7 @@ def test_every_dtype_is_the_float64_weight_rounded():
 
 def test_complex_noise_makes_unitary_matrices():
     noise = normal()((2, 2, 20, 9), "float64", seed=2)
-    q = reflected(noise[0] + 1j * noise[1], np, 4)
+    q = reflected(noise[0] + 1j * noise[1], "complex128", NUMPY, 4)
     assert np.abs(np.swapaxes(q, 1, 2).conj() @ q - np.eye(9)).max() < 1e-14
     assert np.abs(q.imag).max() > 0.1
 
@@ -113,7 +114,7 @@ def test_std_and_bounds():
 def test_q_is_the_product_of_the_reflections(block):
     rows, columns = 23, 17
     noise = normal()((2, rows, columns), "float64", seed=2)
-    for matrix, q in zip(noise, reflected(noise, np, block), strict=True):
+    for matrix, q in zip(noise, reflected(noise, "float64", NUMPY, block), strict=True):
         expected = np.eye(rows)
         for k in range(columns):
             v = np.where(np.arange(rows) >= k, matrix[:, k], 0)
@@ -125,7 +126,7 @@ def test_q_is_the_product_of_the_reflections(block):
 
 
 def test_noise_of_zeros_reflects_nothing():
-    assert (np.abs(reflected(np.zeros((1, 4, 3)), np)[0]) == np.eye(4, 3)).all()
+    assert (np.abs(reflected(np.zeros((1, 4, 3)), "float64", NUMPY)[0]) == np.eye(4, 3)).all()
 
 
 def distance(samples, cdf):

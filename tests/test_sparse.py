@@ -5,7 +5,8 @@ import pytest
 
 from initlib import Key, normal, sparse
 from initlib.axes import canonical
-from initlib.schemes.composed import NumPyEngine
+from initlib.draws.engine import Weight
+from initlib.draws.numpy_engine import NumPyEngine
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -61,12 +62,13 @@ def test_equal_ranks_go_to_the_lower_index():
     drawn = {}
 
     class Tied(NumPyEngine):
-        def draw(self, initializer, shape, dtype, name=None, axes=None):
-            values = super().draw(initializer, shape, dtype, name, axes)
+        def draw(self, law, weight):
+            values = super().draw(law, weight)
+            name = "mask" if weight.key == Key(0).fold_in("mask") else None
             drawn[name] = values.round(0) if name == "mask" else values
             return drawn[name]
 
-    weight = sparse(0.5).compose((200, 9), None, "float32", Tied(Key(0)))
+    weight = sparse(0.5).compose(Weight((200, 9), None, "float32", Key(0)), Tied())
     first = np.argsort(drawn["mask"][0], axis=1, kind="stable")[:, :5]
     assert (np.sort(first, axis=1) == np.nonzero(weight == 0)[1].reshape(200, 5)).all()
 

@@ -21,9 +21,11 @@ from initlib import (
 )
 from initlib.draws import stream
 from initlib.draws.distributions import window
+from initlib.draws.law import WHOLE_LINE
 from initlib.draws.normal_table import ROWS
+from initlib.draws.numpy_engine import NUMPY
 
-OPS = stream.NumPyOps()
+OPS = NUMPY
 DTYPES = ["float32", "float64", "float16", "bfloat16"]
 INITIALIZERS = [
     he_normal,
@@ -120,7 +122,7 @@ def test_uniform_noise_is_odd_symmetric_and_inside():
 @pytest.mark.parametrize("bounds", [(-math.inf, math.inf), (-2.0, 2.0), (-0.5, 0.5)])
 def test_normal_noise_is_symmetric(bounds):
     """Word by word on the whole line; in a window, as a distribution, to the resolution of the CDF."""
-    kept = stream.WHOLE_LINE if math.isinf(bounds[0]) else window(*bounds)
+    kept = WHOLE_LINE if math.isinf(bounds[0]) else window(*bounds)
     noise = stream.normal(EVERY_WORD, kept, OPS)
     mirrored = -stream.normal(~EVERY_WORD, kept, OPS)
     if math.isinf(bounds[0]):
@@ -145,7 +147,7 @@ def test_normal_noise_is_the_quantile():
     worst_z = worst_tail = 0.0
     for tail in tails():
         word = (-tail).astype(np.int32) ^ np.int32(1)  # in the upper half, with ~word | 1 == tail
-        noise = stream.normal(word, stream.WHOLE_LINE, OPS).astype(np.float64) / 2**21
+        noise = stream.normal(word, WHOLE_LINE, OPS).astype(np.float64) / 2**21
         exact = -special.ndtri(tail / 2**32)
         near = exact <= 4
         worst_z = max(worst_z, np.abs(noise - exact)[near].max(initial=0.0))

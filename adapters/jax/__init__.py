@@ -17,7 +17,9 @@ Haiku: `hk.Linear(128, w_init=lambda shape, dtype: he_normal()(hk.next_rng_key()
 Equinox: `eqx.tree_at(lambda m: m.weight, linear, he_normal(axes="OI")(key, linear.weight.shape))`.
 """
 
-from .names import (
+from initlib.public import publish
+
+from .nn_initializers import (
     Initializer,
     JaxInitializer,
     constant,
@@ -68,3 +70,5 @@ __all__ = [
     "xavier_uniform",
     "zeros",
 ]
+
+publish(__name__, globals())

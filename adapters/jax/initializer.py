@@ -10,15 +10,16 @@ import numpy as np
 
 import initlib
 from initlib import Key
-from initlib.axes import canonical_shape, parse
-from initlib.dtypes import NAMES
+from initlib.arguments import checked_shape
+from initlib.axes import parse
+from initlib.dtypes import DTYPES
 from initlib.key import as_key
 
 from .axes import Delta, Kernel, Matrix
-from .draw import draw
-from .key import words_of
+from .drawing import draw
+from .keys import words_of
 
-__all__ = ["JaxInitializer", "made"]
+__all__ = ["JaxInitializer", "jax_initializer"]
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,14 @@ class JaxInitializer:
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> jax.Array:
         """Draw the weight of that shape under a key, on the devices of `out_sharding` where that is given."""
-        sizes = canonical_shape(shape)
+        sizes = checked_shape(shape)
         wanted = _dtype_name(self.dtype if dtype is None else dtype, self.core.factory)
         axes = self.axes if self.axes is None or isinstance(self.axes, str) else self.axes.of(sizes)
         if self.seed is None:
             words = words_of(key, self.name, self.core.factory)
         else:
             words = np.array(as_key(self.seed, self.name).words, np.uint32)
-        drawn = wanted if wanted in NAMES or wanted.startswith("complex") else "float32"
+        drawn = wanted if wanted in DTYPES else "float32"
         weight = draw(self.core, words, sizes, drawn, axes, out_sharding)
         if self.factor is not None:
             weight = weight * jnp.asarray(self.factor, drawn)
@@ -73,7 +74,7 @@ def _dtype_name(dtype: Any, caller: str) -> str:
     return name
 
 
-def made(
+def jax_initializer(
     core: initlib.Initializer,
     roles: Kernel | Matrix | Delta | None,
     axes: str | None,

@@ -27,7 +27,9 @@ On JAX, what is drawn under `jit`, or for a large variable of `keras.distributio
 shard. In a TensorFlow graph a weight is a constant, or, under a `SeedGenerator`, drawn at each run (not by XLA).
 """
 
-from .names import (
+from initlib.public import publish
+
+from .initializers import (
     STFT,
     Constant,
     CoreInitializer,
@@ -112,3 +114,5 @@ __all__ = [
     "variance_scaling",
     "zeros",
 ]
+
+publish(__name__, globals())

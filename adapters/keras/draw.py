@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 import initlib
-from initlib.axes import canonical_shape, check, match
+from initlib.arguments import checked_shape
+from initlib.axes import check, match
 from initlib.dtypes import dtype_name
 from initlib.key import Key, as_key
 
@@ -21,8 +22,8 @@ if BACKEND == "jax":
     import jax
     import jax.numpy as jnp
 
-    from ..jax.draw import draw as draw_in_jax
-    from ..jax.traced import enciphered, folded
+    from ..jax.drawing import draw as draw_in_jax
+    from ..jax.engine import JAX, enciphered
 elif BACKEND == "tensorflow":
     import tensorflow as tf
 elif BACKEND == "torch":
@@ -60,8 +61,8 @@ class Drawn(keras.initializers.Initializer):
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """Draw a weight: a tensor of Keras's backend, of `keras.config.floatx()` where `dtype` is None."""
-        shape, dtype = canonical_shape(shape), keras.backend.standardize_dtype(dtype)
-        return draw(self.core, shape, dtype, self._axes(len(shape)), self.seed, self.name)
+        shape, dtype = checked_shape(shape), keras.backend.standardize_dtype(dtype)
+        return drawn_tensor(self.core, shape, dtype, self._axes(len(shape)), self.seed, self.name)
 
     def _axes(self, ndim: int) -> str | None:
         """The axes of a weight: ours, or Keras's lists of input and output axes in our letters."""
@@ -83,7 +84,7 @@ class Drawn(keras.initializers.Initializer):
         return {**super().get_config(), "axes": self.axes, "name": self.name}
 
 
-def draw(
+def drawn_tensor(
     core: initlib.Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, seed: Any, name: str | None
 ) -> Any:
     """The weight under a seed of Keras (an int, or a `SeedGenerator`, which moves on), as a tensor of the backend."""
@@ -122,7 +123,7 @@ def _words(seed: Any, name: str | None) -> Any:
         return np.array(as_key(_key(np.asarray(state)), name).words, np.uint32)
     seed_words, count_words = jnp.stack([jnp.zeros_like(state), state], axis=1)
     words = enciphered(seed_words, count_words)
-    return words if name is None else folded(words, name)
+    return words if name is None else JAX.fold_in(words, name)
 
 
 def _tensor(array: Any, dtype: str) -> Any:

@@ -7,33 +7,23 @@
 True
 """
 
-from .names import _calculate_correct_fan as _calculate_correct_fan
-from .names import _calculate_fan_in_and_fan_out as _calculate_fan_in_and_fan_out
-from .names import _no_grad_fill_ as _no_grad_fill_
-from .names import _no_grad_normal_ as _no_grad_normal_
-from .names import _no_grad_trunc_normal_ as _no_grad_trunc_normal_
-from .names import _no_grad_uniform_ as _no_grad_uniform_
-from .names import _no_grad_zero_ as _no_grad_zero_
-from .names import (
-    calculate_gain,
+from initlib.public import publish
+
+from .gains import calculate_gain
+from .initialization import initialize, plan
+from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
+from .modules import declare
+from .nn_init import (
     constant,
     constant_,
-    delta_orthogonal_,
     dirac,
     dirac_,
     eye,
     eye_,
-    fill_,
-    glorot_normal_,
-    glorot_uniform_,
-    he_normal_,
-    he_uniform_,
     kaiming_normal,
     kaiming_normal_,
     kaiming_uniform,
     kaiming_uniform_,
-    lecun_normal_,
-    lecun_uniform_,
     normal,
     normal_,
     ones_,
@@ -42,21 +32,39 @@ from .names import (
     sparse,
     sparse_,
     trunc_normal_,
-    truncated_normal_,
     uniform,
     uniform_,
-    variance_scaling_,
     xavier_normal,
     xavier_normal_,
     xavier_uniform,
     xavier_uniform_,
     zeros_,
 )
+from .ours import (
+    delta_orthogonal_,
+    fill_,
+    glorot_normal_,
+    glorot_uniform_,
+    he_normal_,
+    he_uniform_,
+    lecun_normal_,
+    lecun_uniform_,
+    truncated_normal_,
+    variance_scaling_,
+)
+from .signal_report import signals
+from .skeletons import skeleton
+
+# Names that are private in `torch.nn.init`, and that code bases import all the same.
+_calculate_correct_fan, _calculate_fan_in_and_fan_out = calculate_correct_fan, calculate_fan_in_and_fan_out
+_no_grad_fill_, _no_grad_zero_ = no_grad_fill_, no_grad_zero_
+_no_grad_normal_, _no_grad_trunc_normal_, _no_grad_uniform_ = normal_, trunc_normal_, uniform_
 
 __all__ = [
     "calculate_gain",
     "constant",
     "constant_",
+    "declare",
     "delta_orthogonal_",
     "dirac",
     "dirac_",
@@ -67,6 +75,7 @@ __all__ = [
     "glorot_uniform_",
     "he_normal_",
     "he_uniform_",
+    "initialize",
     "kaiming_normal",
     "kaiming_normal_",
     "kaiming_uniform",
@@ -78,6 +87,9 @@ __all__ = [
     "ones_",
     "orthogonal",
     "orthogonal_",
+    "plan",
+    "signals",
+    "skeleton",
     "sparse",
     "sparse_",
     "trunc_normal_",
@@ -91,3 +103,5 @@ __all__ = [
     "xavier_uniform_",
     "zeros_",
 ]
+
+publish(__name__, globals())

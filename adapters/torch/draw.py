@@ -2,22 +2,19 @@
 
 import functools
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
-from torch.nn.init import _calculate_fan_in_and_fan_out
 from torch.overrides import handle_torch_function, has_torch_function_variadic
-from torch.utils._python_dispatch import _disable_current_modes
 
 from initlib.axes import match
 from initlib.key import Key, as_key
 from initlib.schemes.initializer import Initializer
-from initlib.schemes.variance import VarianceScaling
 
-from .memory import check, seen_by_modes, untouchable, write
+from .internals import calculate_fan_in_and_fan_out, outside_of_graphs, without_modes
+from .memory import check, untouchable, write
 
 __all__ = ["Name", "Seed", "check_bounds", "draw", "overridable"]
 
@@ -49,15 +46,11 @@ def check_bounds(a: float, b: float) -> None:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
 
 
+@outside_of_graphs("initlib draws outside of the graph")
 def _outside(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     """Call a function outside of the graph that `torch.compile` is making."""
     outside: Callable[..., Tensor] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
     return outside(*args, **kwargs)
-
-
-# What `torch.compiler.disable` sets; itself, it would load the compiler for those who never use it.
-_outside._torchdynamo_disable = True  # type: ignore[attr-defined]
-_outside._torchdynamo_disable_msg = "initlib draws outside of the graph"  # type: ignore[attr-defined]
 
 
 def _entropy(generator: Generator | None) -> int:
@@ -69,7 +62,7 @@ def _entropy(generator: Generator | None) -> int:
     else:
         raise TypeError(f"generator must be a torch.Generator or None, got {generator!r}")
     # A mode that traces or fakes would have no number for us.
-    with _disable_current_modes() if seen_by_modes() else nullcontext():
+    with without_modes():
         word = torch.empty((), dtype=torch.int64, device=device).random_(-(2**63), None, generator=generator)
         return int(word.item()) % 2**64
 
@@ -86,24 +79,16 @@ def draw(
     axes: str | None,
     seed: Seed,
     name: Name,
-    *,
-    part: Callable[[], Initializer] | None = None,
 ) -> Tensor:
-    """Fill the tensor: where all functions that draw end. `part` makes what each part of a complex weight gets."""
+    """Fill the tensor: where all functions that draw end."""
     if seed is not None and generator is not None:
         raise ValueError(f"seed and generator both name a stream; give one, got seed {seed!r} and {generator!r}")
-    if part is not None and tensor.is_complex():
-        if not untouchable(tensor):
-            key = _key(seed, name, generator)
-            for view, stream in ((tensor.detach().real, "real"), (tensor.detach().imag, "imaginary")):
-                draw(view, part(), None, axes, key.fold_in(stream), None)
-        return tensor
     check(tensor)
     shape = tuple(tensor.shape)
     if axes is None and len(shape) >= 2:
         axes = "OI..."
-    elif axes is None and isinstance(initializer, VarianceScaling):
-        _calculate_fan_in_and_fan_out(tensor)  # raises: a bias has no fans, unless axes say so
+    elif axes is None and initializer.uses_fans:
+        calculate_fan_in_and_fan_out(tensor)  # raises: a bias has no fans, unless axes say so
     match(shape, axes)
     if not untouchable(tensor):
         write(tensor, initializer, axes, _key(seed, name, generator))

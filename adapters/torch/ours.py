@@ -10,6 +10,7 @@ import initlib
 from .draw import Name, Seed, draw, overridable
 
 __all__ = [
+    "delta_orthogonal_",
     "fill_",
     "glorot_normal_",
     "glorot_uniform_",
@@ -17,6 +18,7 @@ __all__ = [
     "he_uniform_",
     "lecun_normal_",
     "lecun_uniform_",
+    "truncated_normal_",
     "variance_scaling_",
 ]
 
@@ -60,6 +62,48 @@ def variance_scaling_(
     torch.Size([3, 5])
     """
     return draw(tensor, initlib.variance_scaling(factor, mode, distribution), generator, axes, seed, name)
+
+
+@overridable
+def delta_orthogonal_(
+    tensor: Tensor,
+    gain: float = 1,
+    generator: torch.Generator | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+) -> Tensor:
+    """Fill the tensor with an orthogonal matrix at the centre of its receptive field, and 0 elsewhere.
+
+    >>> int((delta_orthogonal_(torch.empty(16, 4, 3, 3), seed=0) != 0).sum())
+    64
+
+    The centre of k positions is (k - 1) // 2. Raises ValueError for more inputs than outputs.
+    Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington 2018, arXiv 1806.05393.
+    """
+    return draw(tensor, initlib.delta_orthogonal(gain), generator, axes, seed, name)
+
+
+@overridable
+def truncated_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    low: float | None = None,
+    high: float | None = None,
+    generator: torch.Generator | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+) -> Tensor:
+    """Fill the tensor with the normal distribution kept to [low, high], by default mean - 2 std to mean + 2 std.
+
+    >>> float(truncated_normal_(torch.empty(100), std=0.02).abs().max()) <= 0.04
+    True
+    """
+    return draw(tensor, initlib.truncated_normal(mean, std, low, high), generator, axes, seed, name)
 
 
 class Preset(Protocol):

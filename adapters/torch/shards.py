@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch.distributed.tensor import Shard
-from torch.distributed.tensor.placement_types import _StridedShard
 
-from .memory import Box
+from initlib.draws.boxes import Box, Part
+
+from .internals import local_tensor, strided_shard
 
 __all__ = ["shards"]
 
@@ -31,9 +32,9 @@ def _chunk(held: list[range], chunks: int, number: int) -> list[range]:
 
 def _held(tensor: Any, coordinate: Sequence[int]) -> list[list[range]]:
     """For every axis the ranges of indices that the rank at this coordinate of the mesh holds, in stored order."""
-    held = [[range(size)] for size in tensor.shape]
+    held, strided = [[range(size)] for size in tensor.shape], strided_shard()
     for number, chunks, placement in zip(coordinate, tensor.device_mesh.shape, tensor.placements, strict=True):
-        if isinstance(placement, _StridedShard):
+        if isinstance(placement, strided):
             # The axis was first cut into `split_factor` shards along the mesh axes to the right, then here.
             axis, whole, cuts = placement.dim, held[placement.dim], int(placement.split_factor)
             held[axis] = [part for cut in range(cuts) for part in _chunk(_chunk(whole, cuts, cut), chunks, number)]
@@ -50,7 +51,7 @@ def _held(tensor: Any, coordinate: Sequence[int]) -> list[list[range]]:
 def shards(tensor: Any) -> Iterator[tuple[Any, Box]]:
     """The views of this rank's memory, each with the box of the weight that belongs there."""
     coordinate = tensor.device_mesh.get_coordinate()
-    local = tensor._local_tensor  # `to_local` would record it for autograd
+    local = local_tensor(tensor)
     held = _held(tensor, coordinate or [0] * tensor.device_mesh.ndim)
     if coordinate is None or local.numel() == 0:
         return
@@ -64,4 +65,4 @@ def shards(tensor: Any) -> Iterator[tuple[Any, Box]]:
     parts = (list(zip(start, pieces, strict=True)) for start, pieces in zip(starts, held, strict=True))
     for places in itertools.product(*parts):
         view = local[tuple(slice(start, start + len(part)) for start, part in places)]
-        yield view, tuple(part for _, part in places)
+        yield view, tuple(Part(part.start, part.step, len(part)) for _, part in places)

@@ -1,24 +1,22 @@
-"""Laws: from a distribution of real numbers to the integers of the stream."""
+"""Distributions: from real numbers, such as a std and bounds, to a law in the integers of the stream."""
 
 import math
 from bisect import bisect_left, bisect_right
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .stream import NORMAL_BITS, UNIFORM_BITS, WHOLE_LINE, Law, NumPyOps, scaled
+from ..dtypes import numpy_dtype
+from ..theory.quadrature import gauss_legendre
+from . import stream
+from .law import MAX_NOISE, NORMAL_BITS, UNIFORM_BITS, WHOLE_LINE, Law
+from .numpy_engine import NUMPY
 
-__all__ = ["MIN_MASS", "clamped_law", "normal_law", "truncated_moments", "uniform_law"]
+__all__ = ["MIN_MASS", "clamped_law", "normal_law", "truncated_moments", "uniform_law", "window"]
 
-MIN_MASS = 2.0**-12  # of the normal, that a window must hold
-MAX_NOISE = 2**24 - 1  # noise has 24 bits and a sign
-
-
-@lru_cache(maxsize=1)  # importing it and computing it take longer than the rest of `import initlib`
-def _gauss_legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    nodes, weights = np.polynomial.legendre.leggauss(128)
-    return nodes, weights
+MIN_MASS = 2.0**-12  # of the normal, that a window must hold to be resolved by the stream's own quantile
+TINY = {"float32": 2.0**-126, "float64": 2.0**-1022}  # the least normal number: some machines flush those below to 0
+LEAST_STEPS = 4  # a std of so many of a dtype's smallest steps is right to 0.3% when its weights are rounded
 
 
 def cdf(z: float) -> float:
@@ -31,8 +29,10 @@ def truncated_moments(low: float, high: float) -> tuple[float, float]:
 
     By quadrature: the closed forms cancel where the window is narrow.
     """
-    a, b = max(low, -10.0), min(high, 10.0)
-    nodes, weights = _gauss_legendre()
+    nearest = max(low, min(0.0, high))  # where the density is greatest; it falls off on a scale of 1 / |nearest|
+    reach = 100 / (abs(nearest) + 10)
+    a, b = max(low, nearest - reach), min(high, nearest + reach)
+    nodes, weights = gauss_legendre(128)
     z = (a + b) / 2 + (b - a) / 2 * nodes
     mass = weights * np.exp((np.min(z * z) - z * z) / 2)
     mass /= mass.sum()
@@ -46,19 +46,55 @@ def _rounded(scale: float, dtype: str) -> float:
         return scale if dtype == "float64" else float(np.float32(scale))
 
 
+def _check_scale(std: float, scale: float, dtype: str) -> None:
+    """Raise ValueError where rounding to the dtype would change the std: it underflows."""
+    tiny = TINY["float64" if dtype == "float64" else "float32"]
+    step = 0.0 if dtype == "float64" else _smallest_step(dtype)
+    if 0 < std < LEAST_STEPS * step or 0 < scale < tiny:
+        least = max(LEAST_STEPS * step, tiny * std / scale)
+        raise ValueError(f"weights of std {std:.3g} underflow {dtype}: its weights need a std of at least {least:.2g}")
+
+
+@lru_cache(maxsize=8)
+def _smallest_step(dtype: str) -> float:
+    """The least number above 0 of a dtype: the one whose bits are those of the integer 1."""
+    bits = np.dtype(f"u{numpy_dtype(dtype).itemsize}")
+    return float(np.ones(1, bits).view(numpy_dtype(dtype))[0])
+
+
 def clamped_law(window: tuple[int, int] | None, scale: float, mean: float, low: float, high: float, dtype: str) -> Law:
-    """The law whose weights, rounded as the dtype rounds them, stay in [low, high]."""
+    """The law whose weights, rounded as the dtype rounds them, stay in [low, high].
+
+    Where no number of the dtype lies there, they are the nearest ones.
+    """
     law = Law(window, -MAX_NOISE, MAX_NOISE, _rounded(scale, dtype), _rounded(mean, dtype), dtype)
 
     def weight(noise: int) -> float:
-        return float(scaled(law, np.array([noise], np.int32), NumPyOps())[0])
+        return float(stream.from_noise(law, np.array([noise], np.int32), NUMPY)[0])
 
-    every = range(-MAX_NOISE, MAX_NOISE + 1)
+    if not mean:
+        unit = math.ldexp(scale, NORMAL_BITS) if window else math.ldexp(scale, UNIFORM_BITS) / math.sqrt(3)
+        _check_scale(unit, scale, dtype)
+
+    def ends_near(bound: float) -> range:
+        """The noises between which weights pass a bound: a few around it; all, where the dtype is coarse."""
+        guess = (bound - mean) / scale if scale else math.inf
+        if abs(guess) < MAX_NOISE - 4:
+            few = range(round(guess) - 4, round(guess) + 5)
+            if weight(few[0]) < bound < weight(few[-1]):
+                return few
+        return range(-MAX_NOISE, MAX_NOISE + 1)
+
     with np.errstate(over="ignore", invalid="ignore"):
-        least = every[0] if low == -math.inf else bisect_left(every, low, key=weight) - MAX_NOISE
-        most = every[-1] if high == math.inf else bisect_right(every, high, key=weight) - 1 - MAX_NOISE
+        least, most = -MAX_NOISE, MAX_NOISE
+        if low > -math.inf:
+            near = ends_near(low)
+            least = near[0] + bisect_left(near, low, key=weight)
+        if high < math.inf:
+            near = ends_near(high)
+            most = near[0] + bisect_right(near, high, key=weight) - 1
         if least > most:
-            raise ValueError(f"no {dtype} value lies between low {low!r} and high {high!r}")
+            least, most = -MAX_NOISE, MAX_NOISE
         # What the bounds allow, before the dtype's own end, where they lie beyond it, has its say.
         ends = [(bound - mean) / scale if scale and math.isfinite(bound) else 0 for bound in (low, high)]
         for end in (least, most, *(round(min(max(end, -MAX_NOISE), MAX_NOISE)) for end in ends)):
@@ -67,26 +103,21 @@ def clamped_law(window: tuple[int, int] | None, scale: float, mean: float, low: 
     return Law(window, least, most, law.scale, law.mean, dtype)
 
 
-def uniform_law(low: float, high: float, dtype: str) -> Law:
-    """The law of the uniform distribution between two bounds."""
+def uniform_law(low: float, high: float, dtype: str, *, half_open: bool = False) -> Law:
+    """The law of the uniform distribution on [low, high], or [low, high)."""
     half = high / 2 - low / 2
-    return clamped_law(None, math.ldexp(half, -UNIFORM_BITS), low / 2 + high / 2, low, high, dtype)
+    greatest = math.nextafter(high, low) if half_open else high
+    return clamped_law(None, math.ldexp(half, -UNIFORM_BITS), low / 2 + high / 2, low, greatest, dtype)
 
 
 def window(low: float, high: float) -> tuple[int, int]:
     """The part of the 32-bit CDF between two bounds in sigmas."""
     lo = round(cdf(low) * 2**32)
-    width = 2**32 - round(cdf(-high) * 2**32) - lo
-    if width < MIN_MASS * 2**32:
-        raise ValueError(
-            f"the window from {low:.6g} to {high:.6g} sigmas holds {width / 2**32:.2g} of the normal's mass; "
-            f"at least {MIN_MASS:.2g} can be resolved"
-        )
-    return lo, width
+    return lo, 2**32 - round(cdf(-high) * 2**32) - lo
 
 
 def normal_law(mean: float, std: float, low: float, high: float, dtype: str) -> Law:
-    """The law of the normal distribution of that mean and std, kept to [low, high]."""
+    """The law of the normal distribution of that mean and std, kept to [low, high]: a window of at least MIN_MASS."""
     whole = std == 0 or (math.isinf(low) and math.isinf(high))
     kept = WHOLE_LINE if whole else window((low - mean) / std, (high - mean) / std)
     return clamped_law(kept, math.ldexp(std, -NORMAL_BITS), mean, low, high, dtype)

@@ -1,38 +1,21 @@
 """Runs: which position goes where in memory, for any box of a weight in any storage."""
 
-import itertools
 import math
-import operator
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..axes import Factor, numbering
+from .boxes import Box
+from .loops import Loop, Nest, nests
 
-__all__ = ["Part", "Runs", "box_index", "box_shape", "normalize_index", "runs"]
+__all__ = ["Runs", "runs"]
 
 ROW = 1024  # a row takes in axes, innermost first, until it holds this many weights
 PATTERN = 8192  # how many weights a pattern spans at most: it stays in the first-level cache
 PLAIN = 32768  # the same where positions and memory both run on by one, and no pattern is needed
-
-
-class Part(NamedTuple):
-    """What an index takes of one axis: `size` of them, from `start` on by `step`; an int drops the axis."""
-
-    start: int
-    step: int
-    size: int
-    drop: bool
-
-
-class Loop(NamedTuple):
-    """A loop that moves the position and the memory offset (in items), each by a constant."""
-
-    size: int
-    position: int
-    memory: int
 
 
 class Runs(NamedTuple):
@@ -55,88 +38,7 @@ class Runs(NamedTuple):
         return len(self.bases) * -(-self.row // self.block)
 
 
-def normalize_index(index: Any, shape: tuple[int, ...]) -> tuple[Part, ...]:
-    """What an index (ints, slices, one `...`, as for an array) takes of each axis."""
-    entries = index if isinstance(index, tuple) else (index,)
-    if Ellipsis not in [entry for entry in entries if not isinstance(entry, np.ndarray)]:
-        entries = (*entries, Ellipsis)
-    where = next(k for k, entry in enumerate(entries) if entry is Ellipsis)
-    missing = len(shape) - (len(entries) - 1)
-    if missing < 0:
-        raise ValueError(f"index {index!r} names {len(entries) - 1} axes, shape {shape} has {len(shape)}")
-    entries = (*entries[:where], *[slice(None)] * missing, *entries[where + 1 :])
-    parts = []
-    for axis, (entry, size) in enumerate(zip(entries, shape, strict=True)):
-        if isinstance(entry, slice):
-            try:
-                start, stop, step = entry.indices(size)
-            except TypeError:
-                raise TypeError(f"index {index!r} must be made of ints and slices of ints") from None
-            parts.append(Part(start, step, len(range(start, stop, step)), False))
-        elif isinstance(entry, SupportsIndex) and not isinstance(entry, (bool, np.bool_, np.ndarray)):
-            at = operator.index(entry)
-            if not -size <= at < size:
-                raise ValueError(f"index {at} is outside axis {axis} of shape {shape}")
-            parts.append(Part(at % size, 1, 1, True))
-        else:
-            raise TypeError(f"index must be an int, a slice, ... or a tuple of them, got {index!r}")
-    return tuple(parts)
-
-
-def box_shape(box: tuple[Part, ...]) -> tuple[int, ...]:
-    """The shape of what an index takes."""
-    return tuple(part.size for part in box if not part.drop)
-
-
-def box_index(box: tuple[Part, ...]) -> tuple[Any, ...]:
-    """An index of whole arrays that takes what the box takes."""
-    ends = [part.start + part.size * part.step for part in box]
-    return tuple(
-        part.start if part.drop else slice(part.start, end if end >= 0 else None, part.step)
-        for part, end in zip(box, ends, strict=True)
-    )
-
-
-def _split(part: Part, factors: tuple[Factor, ...], memory: int) -> list[tuple[int, int, list[Loop]]]:
-    """The affine pieces of one axis of a box: each a position, a memory offset and loops.
-
-    An axis that packs kernels is affine inside each kernel; whole kernels in a row make one piece of two loops.
-    """
-    start, step, count, _ = part
-    outer, rest = factors[0], factors[1:]
-    if not rest:
-        return [(start * outer.stride, 0, [Loop(count, step * outer.stride, memory)])]
-    size = outer.step  # of one packed kernel
-    pieces = []
-    done = 0
-    while done < count:
-        kernel, inside = divmod(start + done * step, size)
-        whole = (count - done) // size if step == 1 and inside == 0 else 0
-        if whole > 1:
-            taken, lead = whole * size, [Loop(whole, outer.stride, size * memory)]
-            inner = Part(0, 1, size, False)
-        else:
-            left = (size - 1 - inside) // step if step > 0 else inside // -step
-            taken, lead = min(left + 1, count - done), []
-            inner = Part(inside, step, taken, False)
-        for position, offset, loops in _split(inner, rest, memory):
-            pieces.append((kernel * outer.stride + position, done * memory + offset, lead + loops))
-        done += taken
-    return pieces
-
-
-def _coalesce(loops: list[Loop]) -> list[Loop]:
-    """Sorted by memory, outermost first, with neighbours merged that run on as one."""
-    merged: list[Loop] = []
-    for loop in sorted((loop for loop in loops if loop.size > 1), key=lambda loop: -abs(loop.memory)):
-        if merged and merged[-1][1:] == (loop.position * loop.size, loop.memory * loop.size):
-            merged[-1] = Loop(merged[-1].size * loop.size, loop.position, loop.memory)
-        else:
-            merged.append(loop)
-    return merged or [Loop(1, 1, 1)]
-
-
-def _offsets(loops: list[Loop], field: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
+def _offsets(loops: Sequence[Loop], field: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
     """The sum of index * stride over nested loops, flat, row-major."""
     total = np.zeros(1, dtype)
     modulo = 2**64 if dtype is np.uint64 else 2**65
@@ -146,14 +48,14 @@ def _offsets(loops: list[Loop], field: int, dtype: type[np.integer[Any]]) -> NDA
     return total
 
 
-def _spread(loops: list[Loop]) -> int:
+def _spread(loops: Sequence[Loop]) -> int:
     """How far apart the positions of the loops lie."""
     return sum((loop.size - 1) * abs(loop.position) for loop in loops)
 
 
-def _runs(position: int, offset: int, loops: list[Loop]) -> Runs:
-    """The runs of one affine nest of loops."""
-    loops = _coalesce(loops)
+def _runs(nest: Nest) -> Runs:
+    """The runs of one nest."""
+    position, offset, loops = nest
     inner = len(loops) - 1
     while inner > 0 and math.prod(loop.size for loop in loops[inner:]) < ROW and _spread(loops[inner:]) < 2**32:
         inner -= 1
@@ -187,31 +89,16 @@ def _runs(position: int, offset: int, loops: list[Loop]) -> Runs:
 
 
 @lru_cache(maxsize=64)
-def runs(
-    shape: tuple[int, ...], axes: str | None, box: tuple[Part, ...] | None, memory: tuple[int, ...] | None
-) -> tuple[Runs, ...]:
-    """The runs that fill a box of a weight (None: all of it) into memory of these strides, in items (None: dense).
+def runs(shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tuple[int, ...] | None) -> tuple[Runs, ...]:
+    """The runs that fill a box of a weight into memory; the arguments are those of `nests`.
 
-    `memory` has one stride for each axis that the box keeps; offsets count from the lowest item.
+    Columns 1, 3 and 5 of a PyTorch linear weight (2, 6): position = 2 * input + output. All six weights make one block:
+    from position 2 on, a row of memory steps by 4, and the next row starts 1 later.
+
+    >>> from initlib.draws.boxes import Part
+    >>> columns = (Part(0, 1, 2), Part(1, 2, 3))
+    >>> (piece,) = runs((2, 6), "OI", columns, None)
+    >>> piece.bases.tolist(), piece.pattern.tolist(), piece.offsets.tolist(), piece.scatter
+    ([2], [0, 4, 8, 1, 5, 9], [0], None)
     """
-    if box is None:
-        box = tuple(Part(0, 1, size, False) for size in shape)
-    kept = box_shape(box)
-    if 0 in kept:
-        return ()
-    if memory is None:
-        memory = tuple(math.prod(kept[axis + 1 :]) for axis in range(len(kept)))
-    lowest = sum((count - 1) * min(stride, 0) for count, stride in zip(kept, memory, strict=True))
-    strides = iter(memory)
-    axis_pieces = [
-        _split(part, factors, 0 if part.drop else next(strides))
-        for part, factors in zip(box, numbering(shape, axes), strict=True)
-    ]
-    return tuple(
-        _runs(
-            sum(position for position, _, _ in pieces),
-            sum(offset for _, offset, _ in pieces) - lowest,
-            [loop for _, _, loops in pieces for loop in loops],
-        )
-        for pieces in itertools.product(*axis_pieces)
-    )
+    return tuple(map(_runs, nests(shape, axes, box, memory)))

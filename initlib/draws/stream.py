@@ -1,25 +1,25 @@
 """The stream, version 1: from a key and a position to a weight. The specification, the fallback and the oracle.
 
 Every line works with operators on int32 arrays, wrapping as two's complement, so that the same code runs on NumPy
-arrays, JAX tracers and PyTorch tensors on any device. What differs between them is in `Ops`. Nothing on the way from
-the word to the noise is float but one conversion of a positive int32 to float32, read as bits: compilers may contract
-or reorder float arithmetic, and may not touch integers.
+arrays, JAX tracers and PyTorch tensors on any device. What differs between them is in `Ops`. Nothing on the
+way from the word to the noise is float but one conversion of a positive int32 to float32, read as bits: compilers may
+contract or reorder float arithmetic, and may not touch integers.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
+from ..dtypes import DTYPES
+from .law import WHOLE_LINE, Law
 from .normal_table import ROWS
 
-__all__ = ["NORMAL_BITS", "UNIFORM_BITS", "WHOLE_LINE", "Law", "NumPyOps", "Ops", "locate", "weights", "words"]
+__all__ = ["COLUMNS", "Ops", "from_noise", "int32", "locate", "threefry", "weights", "words"]
 
 Array = Any  # an int32 array of NumPy, JAX or PyTorch
 
-UNIFORM_BITS = 24  # uniform noise is in units of 2**-24 of the limit
-NORMAL_BITS = 21  # normal noise is in units of 2**-21 sigma
-WHOLE_LINE = (0, 2**32)  # the window of a normal that is not truncated
 COLUMNS = np.array(ROWS, np.int32).T.copy()
 
 # Threefry-2x32 with 20 rounds; names and values as published (Salmon et al. 2011, Random123).
@@ -27,54 +27,24 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 SKEIN_KS_PARITY = 0x1BD11BDA
 
 
-class Ops(Protocol):
-    """What an array library spells in its own way."""
+class Ops(ABC):
+    """What an array library spells in its own way; an `Engine` has these among others."""
 
+    @abstractmethod
     def cast(self, x: Array, dtype: str) -> Array:
-        """Convert to the dtype of that name, rounding to nearest even."""
+        """Convert to the dtype of that name, rounding to nearest even; an integer wraps."""
 
+    @abstractmethod
     def bits(self, x: Array) -> Array:
         """Reinterpret float32 as int32."""
 
+    @abstractmethod
     def shift_right(self, x: Array, count: int) -> Array:
         """Logical, where `>>` of an int32 is arithmetic."""
 
+    @abstractmethod
     def take(self, column: int, rows: Array) -> Array:
         """`COLUMNS[column][rows]`."""
-
-
-class NumPyOps:
-    """`Ops` of NumPy. Arrays have at least one axis: NumPy warns of wrapping scalars."""
-
-    def cast(self, x: Array, dtype: str) -> Array:
-        if dtype == "bfloat16":
-            import ml_dtypes
-
-            return x.astype(ml_dtypes.bfloat16)
-        return x.astype(dtype)
-
-    def bits(self, x: Array) -> Array:
-        return x.view(np.int32)
-
-    def shift_right(self, x: Array, count: int) -> Array:
-        return (x.view(np.uint32) >> np.uint32(count)).view(np.int32)
-
-    def take(self, column: int, rows: Array) -> Array:
-        return COLUMNS[column].take(rows)
-
-
-class Law(NamedTuple):
-    """What becomes of a word: its noise, clamped to [low, high], times the scale, plus the mean, in the dtype.
-
-    `window` is None for uniform noise; for normal noise (lo, width), the part of the 32-bit CDF that is kept.
-    """
-
-    window: tuple[int, int] | None
-    low: int
-    high: int
-    scale: float
-    mean: float
-    dtype: str
 
 
 def int32(x: int) -> int:
@@ -135,13 +105,15 @@ def normal(word: Array, window: tuple[int, int], ops: Ops) -> Array:
 def weights(law: Law, key: tuple[Array, Array], high: Array, low: Array, ops: Ops) -> Array:
     """The weight of each position (high, low): one exact conversion, one rounding, then the dtype's."""
     word = words(key, high, low, ops)
+    if law.dtype == "uint32":
+        return ops.cast(word, "uint32")
     noise = uniform(word) if law.window is None else normal(word, law.window, ops)
-    return scaled(law, noise.clip(law.low, law.high), ops)
+    return from_noise(law, noise.clip(law.low, law.high), ops)
 
 
-def scaled(law: Law, noise: Array, ops: Ops) -> Array:
+def from_noise(law: Law, noise: Array, ops: Ops) -> Array:
     """The weights of noise that is already clamped."""
-    wide = "float64" if law.dtype == "float64" else "float32"
+    wide = DTYPES[law.dtype].wide
     weight = ops.cast(noise, wide) * law.scale
     if law.mean:
         weight = weight + law.mean
@@ -149,7 +121,7 @@ def scaled(law: Law, noise: Array, ops: Ops) -> Array:
 
 
 def locate(terms: Iterable[tuple[Array, int]], end: int, zero: Array, ops: Ops) -> tuple[Array, Array]:
-    """The positions sum(index * stride), all below `end`, as (high, low), of indices 0 <= index < 2**31.
+    """The positions sum(index * stride), all below `end`, as (high, low), of indices 0 <= index < 2**32.
 
     `zero` is an int32 0 of the library's own: what the sum starts from.
     """

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from ..axes import Canonical, Shape
-from .composed import matrices
-from .passthrough import PassThrough
+from ..arguments import Shape
+from ..axes import Canonical
+from .kinds import matrices
+from .passthrough import PassThrough, Scalar
 
 __all__ = ["ZeroHadamard", "zero_hadamard"]
 
@@ -65,15 +66,15 @@ class ZeroHadamard(PassThrough):
         limit = abs(self.gain) * math.sqrt(2.0 ** -_bits(outputs))
         return -limit, limit
 
-    def channels(self, weight: Canonical, inputs: Any, outputs: Any, xp: Any) -> Any:
+    def channels(self, weight: Canonical, inputs: Any, outputs: Any, gain: Scalar, xp: Any) -> Any:
         count = math.prod(weight.outputs)
         if count <= math.prod(weight.inputs):
-            return super().channels(weight, inputs, outputs, xp)
+            return super().channels(weight, inputs, outputs, gain, xp)
         odd = inputs & outputs  # Sylvester's: the sign is the parity of the common bits
         for shift in (32, 16, 8, 4, 2, 1):
             if _bits(count) > shift:
                 odd = odd ^ (odd >> shift)
-        limit = self.gain * math.sqrt(2.0 ** -_bits(count))
+        limit = gain(math.sqrt(2.0 ** -_bits(count)))
         return xp.where((odd & 1) == 1, -limit, limit)
 
 

@@ -1,32 +1,23 @@
 """Initializer: an immutable description of a distribution of weights. Calling it draws."""
 
-import math
+import warnings
 from abc import ABC, abstractmethod
-from dataclasses import FrozenInstanceError, fields
-from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import FrozenInstanceError, dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..axes import Shape, canonical_shape, match
+from ..arguments import Shape, checked_shape, positive
+from ..axes import match
 from ..draws import kernel
-from ..draws.runs import Part, box_shape, normalize_index
-from ..draws.stream import Law
+from ..draws.boxes import box_shape, flat_boxes, normalize_index, normalize_range
+from ..draws.engine import Engine, Weight
+from ..draws.numpy_engine import NUMPY
 from ..dtypes import dtype_name, numpy_dtype
-from ..key import Key, as_key
+from ..key import as_key
 
-__all__ = ["Independent", "Initializer", "Weight"]
-
-
-class Weight(NamedTuple):
-    """One parameter to draw: what it is, its stream, and the box of it that is wanted (None: all)."""
-
-    shape: tuple[int, ...]
-    axes: str | None
-    dtype: str
-    key: Key
-    box: tuple[Part, ...] | None
+__all__ = ["Initializer", "Scaled", "set_fields", "times"]
 
 
 class Initializer(ABC):
@@ -40,7 +31,7 @@ class Initializer(ABC):
     """
 
     factory: ClassVar[str]  # the public name that makes it, for the repr
-    proportional_to: ClassVar[str | None] = None  # the field that every weight is a multiple of, if there is one
+    proportional_to: ClassVar[str | None] = None  # the argument that every weight is a multiple of, if there is one
     __array_ufunc__: ClassVar[None] = None  # NumPy's numbers leave `number * initializer` to us
 
     def __call__(
@@ -52,6 +43,7 @@ class Initializer(ABC):
         seed: Any = None,
         name: str | None = None,
         index: Any = None,
+        flat: slice | None = None,
         out: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
         """Draw the weight of that shape, or one box of it.
@@ -62,25 +54,42 @@ class Initializer(ABC):
         >>> bool((box == whole[:8, 5]).all())
         True
 
-        `dtype` is float16, bfloat16, float32 or float64; `axes` says what the axes mean (default "...IO").
-        `seed` is an int, a `Key`, a `numpy.random.Generator` or None for fresh entropy; `name` gives the parameter a
-        stream of its own. `index` (ints and slices, as for an array) draws a box alone, at the cost of the box.
+        `dtype` is float16, bfloat16, float32, float64, complex64 or complex128, or a framework's dtype of that name;
+        the noise of float64 weights has 24 bits where they are uniform, 21 below one sigma where they are normal.
+        `axes` says what the axes mean (default "...IO"). `seed` is an int, a `Key`, a `numpy.random.Generator` or None
+        for fresh entropy; `name` gives the parameter a stream of its own. Under one seed and one name, weights of
+        different shapes share their first numbers: name every parameter.
+        `index` (ints and slices, as for an array) draws a box alone, at the cost of the box. So does `flat`, a slice
+        of the weights as they lie in storage, row-major: `flat=slice(a, b)` is `.reshape(-1)[a:b]` of the whole.
         `out` is filled in place and returned; it has the dtype and the shape of what is drawn.
         Raises TypeError or ValueError, naming the argument; `out` is then untouched.
         """
-        sizes = canonical_shape(shape)
+        sizes = checked_shape(shape)
         dtype = dtype_name(dtype)
         match(sizes, axes)
+        if flat is not None and index is not None:
+            raise ValueError(f"index and flat both say what is drawn; give one, got index {index!r} and flat {flat!r}")
         box = None if index is None else normalize_index(index, sizes)
         kept = sizes if box is None else box_shape(box)
+        if flat is not None:
+            start, stop = normalize_range(flat, sizes)
+            kept = (stop - start,)
         if out is not None:
             _check_out(out, kept, dtype)
         key = as_key(seed, name)
-        if 0 in sizes:
-            self._warn_of_no_weights(sizes)
+        if self.uses_fans and 0 in sizes:
+            warnings.warn(f"shape {sizes} holds no weights: nothing is drawn", UserWarning, stacklevel=2)
         target = np.empty(kept, numpy_dtype(dtype)) if out is None else out
-        if target.size:
-            self.fill(target, Weight(sizes, axes, dtype, key, box))
+        if not target.size:
+            return target
+        weight = Weight(sizes, axes, dtype, key, box)
+        if flat is None:
+            self.fill(target, weight, NUMPY)
+        elif self.made_whole:
+            target[...] = self(sizes, dtype, axes=axes, seed=key).reshape(-1)[start:stop]
+        else:
+            for place, box in flat_boxes(start, stop, sizes):
+                self.fill(target[place].reshape(box_shape(box)), weight._replace(box=box), NUMPY)
         return target
 
     @abstractmethod
@@ -101,19 +110,41 @@ class Initializer(ABC):
         (-0.08333333333333333, 0.08333333333333333)
         """
 
-    @abstractmethod
-    def fill(self, out: NDArray[Any], weight: Weight) -> None:
-        """Fill `out`, checked, with the box of the weight: what a call does."""
+    @property
+    def uses_fans(self) -> bool:
+        """Whether the weights depend on fan_in or fan_out, which a bias has not.
 
-    def _warn_of_no_weights(self, shape: tuple[int, ...]) -> None:
-        """What to say of a shape that holds no weights: nothing, unless the scheme depends on it."""
-        return
+        >>> from initlib import he_normal, normal
+        >>> he_normal.uses_fans, normal().uses_fans
+        (True, False)
+        """
+        return False
+
+    @property
+    def made_whole(self) -> bool:
+        """Whether the weights depend on one another, so that a box costs as much as the whole.
+
+        >>> from initlib import he_normal, orthogonal
+        >>> he_normal.made_whole, orthogonal().made_whole
+        (False, True)
+        """
+        return False
+
+    @abstractmethod
+    def weights(self, weight: Weight, engine: Engine) -> Any:
+        """The box of the weight as an array of the engine, in the weight's dtype or a wider one."""
+
+    def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
+        """Fill memory of the engine, checked, with the box of the weight: what a call does."""
+        engine.put(out, self.weights(weight, engine), weight.dtype)
 
     def __mul__(self, factor: float) -> "Initializer":
         """The same weights times a factor: `scaled`."""
-        from .scaling import scaled  # which builds on this module
-
-        return scaled(self, factor)
+        factor = positive(factor, "factor", or_zero=True)
+        if self.proportional_to is None:
+            return Scaled(self, factor)
+        arguments = self.get_config()
+        return self.from_config(arguments | {self.proportional_to: arguments[self.proportional_to] * factor})
 
     __rmul__ = __mul__
 
@@ -136,25 +167,24 @@ class Initializer(ABC):
         return hash((type(self), *vars(self).values()))
 
     def __repr__(self) -> str:
-        arguments = (f"{f.metadata.get('argument', f.name)}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
-        return f"{self.factory}({', '.join(arguments)})"
+        return f"{self.factory}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make it, by name: `type(init).from_config(init.get_config()) == init`, as Keras asks.
 
-        >>> from initlib import he_normal
-        >>> he_normal.get_config()
-        {'factor': 2.0, 'mode': 'fan_in', 'distribution': 'truncated_normal'}
+        >>> from initlib import normal
+        >>> normal(std=0.02).get_config()
+        {'mean': 0.0, 'std': 0.02}
         """
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {f.metadata.get("argument", f.name): getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Initializer":
         """Make it of what `get_config` gave.
 
-        >>> from initlib import uniform
-        >>> uniform.from_config({"low": -0.05, "high": 0.05})
-        uniform(low=-0.05, high=0.05)
+        >>> from initlib import normal
+        >>> normal.from_config({"mean": 0.0, "std": 0.02})
+        normal(mean=0.0, std=0.02)
         """
         return cls(**config)
 
@@ -172,52 +202,51 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
         kernel.item_strides(out)  # raises
 
 
-def real(value: Any, argument: str) -> float:
-    """The argument as a float, checked."""
-    if isinstance(value, (str, bytes, complex)):
-        raise TypeError(f"{argument} must be a real number, got {value!r}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{argument} must be a real number, got {value!r}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{argument} must be finite, got {number!r}")
-    return number
-
-
-def positive(value: Any, argument: str, *, or_zero: bool = False) -> float:
-    """The argument as a positive float, checked."""
-    number = real(value, argument)
-    if number < 0 or (number == 0 and not or_zero):
-        raise ValueError(f"{argument} must be {'at least' if or_zero else 'above'} 0, got {number!r}")
-    return number
-
-
-def choice(value: Any, argument: str, allowed: tuple[str, ...]) -> str:
-    """The argument as one of the allowed names, given in any case."""
-    if not isinstance(value, str) or value.lower() not in allowed:
-        raise ValueError(f"{argument} must be one of {', '.join(allowed)}, got {value!r}")
-    return value.lower()
-
-
 def set_fields(initializer: Initializer, **values: Any) -> None:
-    """Keep what `__post_init__` has checked."""
+    """Keep what a scheme's `__init__` or `__post_init__` has checked."""
     for name, value in values.items():
         object.__setattr__(initializer, name, value)
 
 
-class Independent(Initializer):
-    """An initializer whose weights are drawn one by one: a law says what becomes of each word."""
+@dataclass(repr=False, eq=False)
+class Scaled(Initializer):
+    """Another initializer's weights times a factor: what `scaled` makes. It forwards what that initializer knows."""
 
-    @abstractmethod
-    def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
-        """The law of the weights of that shape."""
+    initializer: Initializer
+    factor: float
+    factory: ClassVar[str] = "scaled"
+    proportional_to: ClassVar[str | None] = "factor"
 
-    def fill(self, out: NDArray[Any], weight: Weight) -> None:
-        law = _law(self, weight.shape, weight.axes, weight.dtype)
-        kernel.fill(out, law, weight.key.seed, weight.shape, weight.axes, weight.box)
+    def __post_init__(self) -> None:
+        if not isinstance(self.initializer, Initializer):
+            raise TypeError(f"initializer must be an initlib initializer, got {self.initializer!r}")
+        set_fields(self, factor=positive(self.factor, "factor", or_zero=True))
+
+    @property
+    def uses_fans(self) -> bool:
+        return self.initializer.uses_fans
+
+    @property
+    def made_whole(self) -> bool:
+        return self.initializer.made_whole
+
+    def std(self, shape: Shape, axes: str | None = None) -> float:
+        return float(self.initializer.std(shape, axes) * self.factor)
+
+    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
+        low, high = self.initializer.bounds(shape, axes)
+        return times(low, self.factor), times(high, self.factor)
+
+    def weights(self, weight: Weight, engine: Engine) -> Any:
+        return self.initializer.weights(self._times(weight), engine)
+
+    def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
+        self.initializer.fill(out, self._times(weight), engine)
+
+    def _times(self, weight: Weight) -> Weight:
+        return weight._replace(times=weight.times * self.factor)
 
 
-@lru_cache(maxsize=4096)
-def _law(initializer: Independent, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
-    return initializer.law(shape, axes, dtype)
+def times(bound: float, factor: float) -> float:
+    """A bound of weights that are multiplied by a factor."""
+    return bound * factor if factor else 0.0  # not 0 * inf

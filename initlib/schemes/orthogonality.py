@@ -4,12 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
-from ..axes import Canonical, Shape
-from .composed import PIECE, Composed, Engine, matrices, wide
-from .initializer import real, set_fields
-from .variance import normal
+from ..arguments import Shape, real
+from ..axes import Canonical
+from ..draws.boxes import Part
+from ..draws.engine import Engine, Weight
+from .initializer import set_fields
+from .kinds import Composed, matrices
+from .normal import normal
 
 __all__ = ["DeltaOrthogonal", "Orthogonal", "delta_orthogonal", "orthogonal"]
 
@@ -17,50 +18,52 @@ _NOISE = normal()
 BLOCK = 64  # reflections that are applied at once
 
 
-def haar(stacks: int, rows: int, columns: int, gain: float, dtype: str, engine: Engine) -> Any:
+def haar(stacks: int, rows: int, columns: int, gain: float, weight: Weight, engine: Engine) -> Any:
     """Matrices with orthonormal columns, or rows where these are fewer, uniform over all such, times the gain."""
-    xp = engine.xp
+    xp, dtype = engine.xp, engine.widest(weight.dtype)
     tall = (stacks, max(rows, columns), min(rows, columns))
-    noise = engine.draw(_NOISE, tall, "float64" if xp is np else wide(dtype))
+    noise = _NOISE.weights(Weight(tall, None, dtype, weight.key), engine)
     # A piece at a time: what many matrices take on the way is no more than what a few take.
-    count = max(1, PIECE // (rows * columns)) if xp is np else stacks
-    q = xp.concatenate([reflected(noise[k : k + count], xp) for k in range(0, stacks, count)]) * gain
+    count = max(1, min(stacks, engine.piece // max(1, rows * columns)))
+    q = xp.concatenate([reflected(noise[k : k + count], dtype, engine) for k in range(0, stacks, count)]) * gain
     return q if rows >= columns else xp.swapaxes(q, 1, 2)
 
 
-def reflected(noise: Any, xp: Any, size: int = BLOCK) -> Any:
+def reflected(noise: Any, dtype: str, engine: Engine, size: int = BLOCK) -> Any:
     """The Q of Householder's QR, signs included, of a normal matrix whose k-th reflection is column k of the noise.
 
     What a reflection leaves of a normal matrix is normal, and independent of it: so the reflections can be drawn
     (Stewart 1980), which spares the factorization and its sensitivity: in float32 Q is right to 1e-6, not to the
     condition number times that. The signs are those of R's diagonal, without which Q is not uniform (Mezzadri 2007).
     """
+    xp = engine.xp
     stacks, rows, columns = noise.shape
-    head = xp.diagonal(noise, axis1=1, axis2=2)
+    head = xp.diagonal(noise, 0, 1, 2)
     sign = xp.where(head == 0, 1, xp.sign(head))  # of complex noise, the phase
     noise = xp.tril(noise)  # reflection k leaves the first k axes alone
     norm = xp.sqrt((abs(noise) ** 2).sum(axis=1))
-    axis = xp.eye(rows, columns, dtype=noise.dtype)
-    v = noise + axis * (sign * norm)[:, None, :]
-    square = norm * (norm + abs(head))  # half of that of v
-    square = xp.where(square == 0, 1, square)
-    q = xp.repeat(axis[None], stacks, axis=0)
-    for start in reversed(range(0, columns, size)):
+    square = norm * (norm + abs(head))  # half of that of v, below
+    square = engine.cast(xp.where(square == 0, 1, square), dtype)
+    eye = _eye(rows, columns, dtype, engine)
+    v = noise + eye * (sign * engine.cast(norm, dtype))[:, None, :]
+
+    def apply(v: Any, square: Any, q: Any) -> Any:
         # A block of reflections is 1 - V T V', with T's inverse the upper triangle of V'V, its diagonal halved
         # (Puglisi 1992).
-        block = v[:, start:, start : start + size]
-        adjoint = xp.swapaxes(block, 1, 2).conj()
-        diagonal = xp.eye(block.shape[2], dtype=noise.dtype) * square[:, None, start : start + size]
-        t = xp.linalg.inv(xp.triu(adjoint @ block, 1) + diagonal)
-        q = _subtract(q, start, block @ (t @ (adjoint @ q[:, start:, start:])), xp)
+        adjoint = xp.swapaxes(v, 1, 2).conj()
+        diagonal = _eye(v.shape[2], v.shape[2], dtype, engine) * square[:, None, :]
+        t = xp.linalg.inv(xp.triu(adjoint @ v, 1) + diagonal)
+        return v @ (t @ (adjoint @ q))
+
+    q = engine.reflect(xp.concatenate([eye] * stacks), v, square, size, apply)
     return q * -sign[:, None, :]
 
 
-def _subtract(q: Any, start: int, change: Any, xp: Any) -> Any:
-    if xp is not np:
-        return q.at[:, start:, start:].add(-change)  # JAX's arrays do not change
-    q[:, start:, start:] -= change
-    return q
+def _eye(rows: int, columns: int, dtype: str, engine: Engine) -> Any:
+    """An identity as a stack of one matrix."""
+    sizes = (1, rows, columns)
+    down, across = (engine.index(Part(0, 1, sizes[axis]), axis, sizes) for axis in (1, 2))
+    return engine.cast(down == across, dtype)
 
 
 @dataclass(repr=False, eq=False)
@@ -94,9 +97,9 @@ class Orthogonal(Composed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return -abs(self.gain), abs(self.gain)
 
-    def compose(self, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:
-        weight = matrices(self, shape, axes)
-        return weight.store(haar(*weight.matrices, self.gain, dtype, engine))
+    def compose(self, weight: Weight, engine: Engine) -> Any:
+        kernel = matrices(self, weight.shape, weight.axes)
+        return kernel.store(haar(*kernel.matrices, self.gain, weight, engine), engine.xp)
 
 
 @dataclass(repr=False, eq=False)
@@ -127,15 +130,16 @@ class DeltaOrthogonal(Composed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return -abs(self.gain), abs(self.gain)
 
-    def compose(self, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:
-        weight, xp = self._parts(shape, axes), engine.xp
+    def compose(self, weight: Weight, engine: Engine) -> Any:
+        kernel = self._parts(weight.shape, weight.axes)
         centre = 0
-        for size in weight.field:
+        for size in kernel.field:
             centre = centre * size + (size - 1) // 2
-        stacks, inputs, outputs = (math.prod(sizes) for sizes in (weight.stacks, weight.inputs, weight.outputs))
-        matrix = haar(stacks, inputs, outputs, self.gain, dtype, engine)
-        there = (xp.arange(math.prod(weight.field)) == centre)[:, None, None]
-        return weight.store(xp.where(there, matrix[:, None], xp.zeros((), matrix.dtype)))
+        stacks, inputs, outputs = (math.prod(sizes) for sizes in (kernel.stacks, kernel.inputs, kernel.outputs))
+        matrix = haar(stacks, inputs, outputs, self.gain, weight, engine)
+        positions = (1, math.prod(kernel.field), 1, 1)
+        at_centre = engine.index(Part(0, 1, positions[1]), 1, positions) == centre
+        return kernel.store(engine.xp.where(at_centre, matrix[:, None], 0.0), engine.xp)
 
     def _parts(self, shape: Shape, axes: str | None) -> Canonical:
         weight = matrices(self, shape, axes)

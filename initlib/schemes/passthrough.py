@@ -1,15 +1,22 @@
 """Weights that pass their inputs through: the identity, and its kernel."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..axes import Canonical, Shape
-from .composed import Indexed, matrices
-from .initializer import real, set_fields
+import numpy as np
 
-__all__ = ["Dirac", "Identity", "PassThrough", "dirac", "identity"]
+from ..arguments import Shape, real
+from ..axes import Canonical
+from ..draws.engine import Engine, Weight
+from ..dtypes import DTYPES, rounded_once
+from .initializer import set_fields
+from .kinds import Indexed, matrices
+
+__all__ = ["Dirac", "Identity", "PassThrough", "Scalar", "dirac", "identity"]
+
+Scalar = Callable[[float], Any]  # from a multiple of the gain to an engine's number, rounded once to the weight's dtype
 
 
 def flat(coordinates: list[Any], sizes: tuple[int, ...]) -> Any:
@@ -38,18 +45,21 @@ class PassThrough(Indexed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return min(self.gain, 0.0), max(self.gain, 0.0)
 
-    def channels(self, weight: Canonical, inputs: Any, outputs: Any, xp: Any) -> Any:
+    def channels(self, weight: Canonical, inputs: Any, outputs: Any, gain: Scalar, xp: Any) -> Any:
         """The matrix at the centre: here the gain from input c to output c."""
-        return xp.where(inputs == outputs, self.gain, 0.0)
+        return xp.where(inputs == outputs, gain(1.0), gain(0.0))
 
-    def at(self, shape: tuple[int, ...], axes: str | None, indices: Sequence[Any], xp: Any) -> Any:
-        weight = matrices(self, shape, axes)
-        _, field, inputs, outputs = weight.coordinates(indices)
-        values = self.channels(weight, flat(inputs, weight.inputs), flat(outputs, weight.outputs), xp)
-        for index, size in zip(field, weight.field, strict=True):
-            values = xp.where(index == size // 2, values, 0.0)
-        # Stacks are alike, and leave their axes out.
-        return xp.broadcast_to(values, xp.broadcast_shapes(*(index.shape for index in indices)))
+    def at(self, weight: Weight, indices: Sequence[Any], engine: Engine) -> Any:
+        def gain(multiple: float) -> Any:
+            value = rounded_once(self.gain * weight.times * multiple, weight.dtype)
+            return engine.array(np.array(value), DTYPES[weight.dtype].wide)
+
+        kernel = matrices(self, weight.shape, weight.axes)
+        _, field, inputs, outputs = kernel.coordinates(indices)
+        values = self.channels(kernel, flat(inputs, kernel.inputs), flat(outputs, kernel.outputs), gain, engine.xp)
+        for index, size in zip(field, kernel.field, strict=True):
+            values = engine.xp.where(index == size // 2, values, gain(0.0))
+        return values
 
 
 @dataclass(repr=False, eq=False)
@@ -71,9 +81,9 @@ class Identity(PassThrough):
         self._check(shape, axes)
         return super().std(shape, axes)
 
-    def at(self, shape: tuple[int, ...], axes: str | None, indices: Sequence[Any], xp: Any) -> Any:
-        self._check(shape, axes)
-        return super().at(shape, axes, indices, xp)
+    def at(self, weight: Weight, indices: Sequence[Any], engine: Engine) -> Any:
+        self._check(weight.shape, weight.axes)
+        return super().at(weight, indices, engine)
 
     def _check(self, shape: Shape, axes: str | None) -> None:
         weight = matrices(self, shape, axes)

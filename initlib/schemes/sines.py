@@ -4,10 +4,12 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..axes import Shape, fans
+from ..arguments import Shape, positive
+from ..axes import fans
 from ..draws.distributions import uniform_law
-from ..draws.stream import Law
-from .initializer import Independent, positive, set_fields
+from ..draws.law import Law
+from .initializer import set_fields
+from .kinds import Independent
 
 __all__ = ["Siren", "siren"]
 
@@ -33,6 +35,10 @@ class Siren(Independent):
         set_fields(self, w0=positive(self.w0, "w0"))
         if not isinstance(self.first, bool):
             raise TypeError(f"first must be True or False, got {self.first!r}")
+
+    @property
+    def uses_fans(self) -> bool:
+        return True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return self.bounds(shape, axes)[1] / math.sqrt(3)

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..axes import Shape
+from ..arguments import Shape, positive
 from ..draws.distributions import normal_law
-from ..draws.stream import Law
-from .composed import matrices
-from .initializer import Independent, positive, set_fields
+from ..draws.law import Law
+from .initializer import set_fields
+from .kinds import Independent, matrices
 
 __all__ = ["Spectral", "spectral"]
 
@@ -35,6 +35,10 @@ class Spectral(Independent):
 
     def __post_init__(self) -> None:
         set_fields(self, gain=positive(self.gain, "gain", or_zero=True))
+
+    @property
+    def uses_fans(self) -> bool:
+        return True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         _, rows, columns = matrices(self, shape, axes).matrices

@@ -1,12 +1,14 @@
 """Kernels before a sub-pixel upscaling, free of checkerboards."""
 
-import operator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..axes import Shape, canonical, canonical_shape
-from .composed import Composed, Engine, compose, wide
-from .initializer import Independent, Initializer, choice, set_fields
+from ..arguments import Shape, checked_shape, choice, integer
+from ..axes import canonical
+from ..draws.engine import Engine, Weight
+from ..dtypes import DTYPES
+from .initializer import Initializer, set_fields
+from .kinds import Composed
 
 __all__ = ["Icnr", "icnr"]
 
@@ -35,19 +37,18 @@ class Icnr(Composed):
     factory: ClassVar[str] = "icnr"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.initializer, (Independent, Composed)):
-            raise TypeError(f"initializer must be an initlib initializer that draws, got {self.initializer!r}")
-        try:
-            upscale = operator.index(self.upscale)
-        except TypeError:
-            raise TypeError(f"upscale must be an int, got {self.upscale!r}") from None
-        if upscale < 1:
-            raise ValueError(f"upscale must be at least 1, got {upscale}")
+        if not isinstance(self.initializer, Initializer):
+            raise TypeError(f"initializer must be an initlib initializer, got {self.initializer!r}")
+        upscale = integer(self.upscale, "upscale", least=1)
         set_fields(self, upscale=upscale, shuffle=choice(self.shuffle, "shuffle", SHUFFLES))
+
+    @property
+    def uses_fans(self) -> bool:
+        return self.initializer.uses_fans
 
     def _small(self, shape: Shape, axes: str | None) -> tuple[tuple[int, ...], int, int]:
         """The shape that is drawn, its output axis, and how often that is repeated."""
-        sizes = canonical_shape(shape)
+        sizes = checked_shape(shape)
         weight = canonical(sizes, axes)
         if len(weight.outputs) != 1 or not weight.field:
             raise ValueError(
@@ -69,9 +70,10 @@ class Icnr(Composed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.initializer.bounds(self._small(shape, axes)[0], axes)
 
-    def compose(self, shape: tuple[int, ...], axes: str | None, dtype: str, engine: Engine) -> Any:
-        small, axis, times = self._small(shape, axes)
-        kernel = compose(self.initializer, small, axes, wide(dtype), engine)
+    def compose(self, weight: Weight, engine: Engine) -> Any:
+        small, axis, times = self._small(weight.shape, weight.axes)
+        drawn = Weight(small, weight.axes, DTYPES[weight.dtype].wide, weight.key)
+        kernel = self.initializer.weights(drawn, engine)
         if self.shuffle == "pixel_shuffle":
             return engine.xp.repeat(kernel, times, axis=axis)
         return engine.xp.concatenate([kernel] * times, axis=axis)

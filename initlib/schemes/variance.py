@@ -1,26 +1,24 @@
-"""The schemes whose weights are drawn one by one, and the constants."""
+"""Variance scaling: the general scheme, and Glorot's, He's and LeCun's as its presets."""
 
 import math
-import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..axes import Shape, fans
-from ..draws.distributions import normal_law, truncated_moments, uniform_law, window
-from ..draws.stream import Law
-from ..dtypes import rounded
-from .initializer import Independent, Initializer, Weight, choice, positive, real, set_fields
+from ..arguments import Shape, choice, positive
+from ..axes import fans
+from ..draws.distributions import normal_law, uniform_law
+from ..draws.engine import Engine, Weight
+from ..draws.law import Law
+from .complexes import on_the_plane
+from .initializer import set_fields
+from .kinds import Independent
+from .normal import TRUNCATION, Normal
+from .uniform import SIGNED_UNIT
 
 __all__ = [
-    "Constant",
-    "Normal",
-    "TruncatedNormal",
-    "Uniform",
+    "DISTRIBUTIONS",
+    "MODES",
     "VarianceScaling",
-    "constant",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
@@ -29,26 +27,21 @@ __all__ = [
     "kaiming_uniform",
     "lecun_normal",
     "lecun_uniform",
-    "normal",
-    "ones",
-    "truncated_normal",
-    "uniform",
     "variance_scaling",
     "xavier_normal",
     "xavier_uniform",
-    "zeros",
 ]
 
 MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
 DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
-TRUNCATION = 2.0  # sigmas
 TRUNCATED_STD = 0.8796256610342398  # sqrt(1 - 4 phi(2) / erf(sqrt(2))), what is left of sigma = 1
 
 
-@dataclass(repr=False, eq=False)
+@dataclass(repr=False, eq=False, init=False)
 class VarianceScaling(Independent):
     """Weights of mean 0 and variance factor / fan: the general scheme behind Glorot, He and LeCun.
 
+    >>> from initlib import he_normal, variance_scaling
     >>> variance_scaling(2.0, "fan_in", "truncated_normal") == he_normal
     True
     >>> variance_scaling(1.0, "FAN_AVG", "uniform").bounds((300, 100))
@@ -56,22 +49,36 @@ class VarianceScaling(Independent):
 
     `mode` is the fan that divides: fan_in, fan_out, fan_avg (their mean) or fan_geo_avg (their geometric mean).
     `distribution` is truncated_normal (cut at 2 sigma, and widened so that the variance is the one asked for), normal
-    or uniform. Raises ValueError for another mode or distribution, or a factor that is negative or not finite.
+    or uniform. Complex weights are of that variance too: normal on the plane, there cut at 2 sigma of the modulus, or
+    uniform on a disk. Raises ValueError for another mode or distribution, or a factor that is negative or not finite.
     """
 
-    factor: float = 1.0
-    mode: str = "fan_in"
-    distribution: str = "truncated_normal"
-
+    factor: float
+    mode: str
+    distribution: str
     factory: ClassVar[str] = "variance_scaling"
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        factor: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        *,
+        uniform: bool | None = None,
+    ) -> None:
+        if uniform is not None:  # as tf.contrib spelt it
+            wanted = "uniform" if uniform else "truncated_normal"
+            raise TypeError(f'uniform={uniform!r} is not an argument here: write distribution="{wanted}"')
         set_fields(
             self,
-            factor=positive(self.factor, "factor", or_zero=True),
-            mode=choice(self.mode, "mode", MODES),
-            distribution=choice(self.distribution, "distribution", DISTRIBUTIONS),
+            factor=positive(factor, "factor", or_zero=True),
+            mode=choice(mode, "mode", MODES),
+            distribution=choice(distribution, "distribution", DISTRIBUTIONS),
         )
+
+    @property
+    def uses_fans(self) -> bool:
+        return True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         fan_in, fan_out = fans(shape, axes)
@@ -102,158 +109,22 @@ class VarianceScaling(Independent):
         underlying = std / TRUNCATED_STD if self.distribution == "truncated_normal" else std
         return normal_law(0.0, underlying, low, high, dtype)
 
-    def _warn_of_no_weights(self, shape: tuple[int, ...]) -> None:
-        warnings.warn(f"shape {shape} holds no weights: nothing is drawn", UserWarning, stacklevel=3)
+    def complex_weights(self, weight: Weight, engine: Engine) -> Any:
+        std = self.std(weight.shape, weight.axes)
+        if self.distribution == "normal":
+            return Normal(0.0, std).weights(weight, engine)
 
+        def square(share: Any) -> Any:
+            if self.distribution == "uniform":
+                return 2 * share  # of the radius of a disk
+            # The squared modulus of a normal is exponential; cut at c, its mean is 1 - c / (e**c - 1).
+            cut = TRUNCATION**2
+            return -engine.xp.log1p(math.expm1(-cut) * share) / (1 - cut / math.expm1(cut))
 
-@dataclass(repr=False, eq=False)
-class Uniform(Independent):
-    """Weights uniform between two bounds.
-
-    >>> uniform(-0.05, 0.05).std((784, 128))
-    0.02886751345948129
-
-    Raises ValueError unless low <= high, both finite.
-    """
-
-    low: float = 0.0
-    high: float = 1.0
-
-    factory: ClassVar[str] = "uniform"
-
-    def __post_init__(self) -> None:
-        set_fields(self, low=real(self.low, "low"), high=real(self.high, "high"))
-        if self.low > self.high:
-            raise ValueError(f"low must not be above high, got low {self.low!r} and high {self.high!r}")
-
-    def std(self, shape: Shape, axes: str | None = None) -> float:
-        return (self.high / 2 - self.low / 2) / math.sqrt(3)
-
-    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        return self.low, self.high
-
-    def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
-        return uniform_law(self.low, self.high, dtype)
-
-
-@dataclass(repr=False, eq=False)
-class Normal(Independent):
-    """Weights of a normal distribution: what `normal` makes."""
-
-    mean: float
-    sigma: float = field(metadata={"argument": "std"})
-    factory: ClassVar[str] = "normal"
-
-    def __post_init__(self) -> None:
-        set_fields(self, mean=real(self.mean, "mean"), sigma=positive(self.sigma, "std", or_zero=True))
-
-    def std(self, shape: Shape, axes: str | None = None) -> float:
-        return self.sigma
-
-    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        return -math.inf, math.inf
-
-    def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
-        return normal_law(self.mean, self.sigma, -math.inf, math.inf, dtype)
-
-
-def normal(mean: float = 0.0, std: float = 1.0) -> Normal:
-    """Make the initializer of a normal distribution.
-
-    >>> normal(std=0.02)
-    normal(mean=0.0, std=0.02)
-    >>> normal(std=0.02)((2, 3), seed=0).shape
-    (2, 3)
-
-    Raises ValueError unless mean is finite, and std finite and at least 0.
-    """
-    return Normal(mean, std)
-
-
-@dataclass(repr=False, eq=False)
-class TruncatedNormal(Independent):
-    """Weights of a normal distribution kept to a window: what `truncated_normal` makes."""
-
-    mean: float
-    sigma: float = field(metadata={"argument": "std"})
-    low: float
-    high: float
-    factory: ClassVar[str] = "truncated_normal"
-
-    def __post_init__(self) -> None:
-        set_fields(
-            self,
-            mean=real(self.mean, "mean"),
-            sigma=positive(self.sigma, "std"),
-            low=real(self.low, "low"),
-            high=real(self.high, "high"),
-        )
-        if self.low >= self.high:
-            raise ValueError(f"low must be below high, got low {self.low!r} and high {self.high!r}")
-        window(*self._window())
-
-    def _window(self) -> tuple[float, float]:
-        """The bounds in sigmas."""
-        return (self.low - self.mean) / self.sigma, (self.high - self.mean) / self.sigma
-
-    def std(self, shape: Shape, axes: str | None = None) -> float:
-        return self.sigma * truncated_moments(*self._window())[1]
-
-    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        return self.low, self.high
-
-    def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
-        return normal_law(self.mean, self.sigma, self.low, self.high, dtype)
-
-
-def truncated_normal(
-    mean: float = 0.0, std: float = 1.0, low: float | None = None, high: float | None = None
-) -> TruncatedNormal:
-    """Make the initializer of a normal distribution kept to [low, high], by default mean - 2 std to mean + 2 std.
-
-    >>> truncated_normal(std=0.02)
-    truncated_normal(mean=0.0, std=0.02, low=-0.04, high=0.04)
-    >>> round(truncated_normal(std=0.02).std((784, 128)), 9)  # `std` is before truncation, as in PyTorch, JAX, Keras
-    0.017592513
-
-    The bounds are values, not multiples of std. Raises ValueError unless std > 0, low < high, all are finite, and the
-    window holds at least 2**-12 of the normal's mass.
-    """
-    mean, std = real(mean, "mean"), positive(std, "std")
-    return TruncatedNormal(
-        mean, std, mean - TRUNCATION * std if low is None else low, mean + TRUNCATION * std if high is None else high
-    )
-
-
-@dataclass(repr=False, eq=False)
-class Constant(Initializer):
-    """Weights that are all one value.
-
-    >>> constant(0.5)((2, 2))
-    array([[0.5, 0.5],
-           [0.5, 0.5]], dtype=float32)
-    """
-
-    value: float = 0.0
-    factory: ClassVar[str] = "constant"
-    proportional_to: ClassVar[str | None] = "value"
-
-    def __post_init__(self) -> None:
-        set_fields(self, value=real(self.value, "value"))
-
-    def std(self, shape: Shape, axes: str | None = None) -> float:
-        return 0.0
-
-    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        return self.value, self.value
-
-    def fill(self, out: NDArray[Any], weight: Weight) -> None:
-        out[...] = rounded(np.array(self.value), weight.dtype)
+        return on_the_plane(square, SIGNED_UNIT, std, weight, engine)
 
 
 variance_scaling = VarianceScaling
-uniform = Uniform
-constant = Constant
 
 # He, Zhang, Ren, Sun 2015, arXiv 1502.01852: for relu.
 he_normal = kaiming_normal = variance_scaling(2.0, "fan_in", "truncated_normal")
@@ -264,6 +135,3 @@ glorot_uniform = xavier_uniform = variance_scaling(1.0, "fan_avg", "uniform")
 # LeCun, Bottou, Orr, Müller 1998, Efficient BackProp; with selu: Klambauer et al. 2017, arXiv 1706.02515.
 lecun_normal = variance_scaling(1.0, "fan_in", "truncated_normal")
 lecun_uniform = variance_scaling(1.0, "fan_in", "uniform")
-
-zeros = constant(0.0)
-ones = constant(1.0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["root_mean_square"]
+__all__ = ["gauss_legendre", "root_mean_square"]
 
 Array = NDArray[np.float64]
 Function = Callable[[Array], Any]
@@ -23,13 +23,18 @@ TOLERANCE = 4096
 FINEST = 2.0**-200  # an interval narrower than this is not halved any more, even at 0
 
 
-@lru_cache(maxsize=1)  # not made, and numpy.polynomial not imported, until a mean square is asked for
+@lru_cache(maxsize=8)  # importing numpy.polynomial takes longer than the rest of `import initlib`
+def gauss_legendre(nodes: int) -> tuple[Array, Array]:
+    """The nodes and weights of Gauss and Legendre's rule on [-1, 1]."""
+    x, w = np.polynomial.legendre.leggauss(nodes)
+    return x, w
+
+
+@lru_cache(maxsize=1)
 def _rule() -> tuple[Array, Array, Array]:
-    """Gauss-Legendre's nodes and weights on [-1, 1], and what maps values at the nodes to the slopes there of the
-    polynomial through them.
-    """
+    """The rule of every interval, and what maps values at its nodes to the slopes of the polynomial through them."""
     legendre = np.polynomial.legendre
-    x, w = legendre.leggauss(NODES)
+    x, w = gauss_legendre(NODES)
     coefficients = legendre.legder(np.linalg.inv(legendre.legvander(x, NODES - 1)))
     return x, w, np.asarray(legendre.legval(x, coefficients).T, np.float64)
 

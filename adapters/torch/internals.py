@@ -1,0 +1,166 @@
+"""Everything private of PyTorch that this adapter needs: found here and nowhere else.
+
+PyTorch promises none of these names. One that has vanished is replaced by what is safe, if slower, or, where nothing
+is, by an error that names it when it is needed.
+"""
+
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import init
+
+__all__ = [
+    "VANISHED",
+    "SpectralNorm",
+    "WeightNorm",
+    "calculate_correct_fan",
+    "calculate_fan_in_and_fan_out",
+    "calls_before_forward",
+    "in_transform",
+    "is_dtensor",
+    "is_fake",
+    "iterate",
+    "local_tensor",
+    "make_deprecate",
+    "no_grad_fill_",
+    "no_grad_zero_",
+    "outside_of_graphs",
+    "replace_tensors",
+    "seen_by_modes",
+    "singular_vectors",
+    "strided_shard",
+    "version",
+    "without_modes",
+]
+
+VANISHED: list[str] = []  # the names that this PyTorch does not have
+
+
+def find(path: str, fallback: Any = None) -> Any:
+    """What PyTorch has under a dotted name below `torch`; else the fallback, or a function that raises."""
+    try:
+        return reduce(getattr, path.split("."), torch)
+    except AttributeError:
+        VANISHED.append(f"torch.{path}")
+
+    def unavailable(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(f"PyTorch {torch.__version__} has no torch.{path}, which initlib needs here")
+
+    return fallback or unavailable
+
+
+# The functions of `torch.nn.init` that code bases import although their names are private.
+calculate_fan_in_and_fan_out = find("nn.init._calculate_fan_in_and_fan_out")
+calculate_correct_fan = find("nn.init._calculate_correct_fan")
+no_grad_fill_ = find("nn.init._no_grad_fill_", init.constant_)
+no_grad_zero_ = find("nn.init._no_grad_zero_", init.zeros_)
+make_deprecate = find("nn.init._make_deprecate", lambda function: function)
+
+# How many modes see what is done to tensors. Where that is not known, as if there were one: nothing is then written
+# behind its back.
+_dispatch_modes = find("_C._len_torch_dispatch_stack", lambda: 1)
+_modes_before_dispatch = find("_ops._len_torch_dispatch_stack_pre_dispatch", lambda: 1)
+_innermost_transform = find("_C._functorch.peek_interpreter_stack", lambda: NotImplemented)
+
+
+def seen_by_modes() -> bool:
+    """Whether dispatch modes, which trace or fake, follow what is done to tensors."""
+    return bool(_dispatch_modes() or _modes_before_dispatch())
+
+
+def in_transform() -> bool:
+    """Whether a transform of `torch.func`, such as vmap or grad, is running."""
+    return _innermost_transform() is not None
+
+
+def without_modes() -> Any:
+    """A context in which no mode sees what is done."""
+    if not seen_by_modes():
+        return nullcontext()
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    return _disable_current_modes()
+
+
+def is_dtensor(tensor: Any) -> bool:
+    """Whether it is a DTensor; nobody has one before that module is loaded."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
+def is_fake(tensor: Tensor) -> bool:
+    """Whether it is a tensor of a FakeTensorMode, which has no memory; nobody has one before that module is loaded."""
+    fakes = sys.modules.get("torch._subclasses.fake_tensor")
+    return fakes is not None and isinstance(tensor, fakes.FakeTensor)
+
+
+def is_traced() -> bool:
+    """Whether a function is being traced to a graph, as by `make_fx` or `torch.jit.trace`."""
+    proxies = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    return (proxies is not None and proxies.get_proxy_mode() is not None) or torch.jit.is_tracing()  # type: ignore
+
+
+def local_tensor(tensor: Any) -> Tensor:
+    """A DTensor's own memory; `to_local` would record it for autograd."""
+    memory: Tensor = tensor._local_tensor
+    return memory
+
+
+def version(tensor: Tensor) -> int:
+    """How often the tensor's memory was written to by PyTorch's functions."""
+    return tensor._version
+
+
+def strided_shard() -> Any:
+    """The placement of FSDP over tensor parallelism, for `isinstance`: PyTorch means to do without it."""
+    from torch.distributed.tensor import placement_types
+
+    return getattr(placement_types, "_StridedShard", ())
+
+
+class _Vanished:
+    """Takes the place of a class that has vanished: nothing is one."""
+
+
+# What `torch.nn.utils.parametrizations.weight_norm` and `.spectral_norm` register.
+WeightNorm = find("nn.utils.parametrizations._WeightNorm", _Vanished)
+SpectralNorm = find("nn.utils.parametrizations._SpectralNorm", _Vanished)
+
+
+def singular_vectors(parametrization: Any) -> tuple[Tensor, Tensor]:
+    """The estimates that a spectral norm keeps of the first left and right singular vector."""
+    return parametrization._u, parametrization._v
+
+
+def iterate(parametrization: Any, weight: Tensor, count: int) -> None:
+    """Improve these estimates for a weight, by so many steps of the power method."""
+    parametrization._power_method(parametrization._reshape_weight_to_matrix(weight), count)
+
+
+def calls_before_forward(module: Any) -> list[Any]:
+    """The hooks that a module calls before its `forward`."""
+    return list(module._forward_pre_hooks.values())
+
+
+def replace_tensors(module: Any, function: Callable[[Tensor], Tensor]) -> None:
+    """Replace every parameter and buffer of a module, as `to_empty` does: what shards the model follows."""
+    module._apply(function)
+
+
+def outside_of_graphs(reason: str) -> Callable[[Any], Any]:
+    """Mark a function that `torch.compile` calls instead of tracing it.
+
+    It is what `torch.compiler.disable` sets; itself, that would load the compiler for those who never use it.
+    """
+
+    def mark(function: Any) -> Any:
+        function._torchdynamo_disable = True
+        function._torchdynamo_disable_msg = reason
+        return function
+
+    return mark

@@ -1,0 +1,55 @@
+"""Like: a plan of the tensors that a checkpoint on disk has."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ..dtypes import DTYPES, dtype_name
+from ..models.fillings import keep
+from ..models.parameter import Parameter
+from ..models.plan import Plan
+from ..models.planning import plan
+from .folder import checkpoint_files
+from .header import Header
+
+__all__ = ["like", "parameters"]
+
+
+def like(
+    path: str | os.PathLike[str],
+    rules: Any = None,
+    *,
+    default: Any = None,
+    rename: Any = None,
+    axes: Mapping[Any, str] | None = None,
+    dtype: Any = None,
+) -> Plan:
+    """Make the plan of a checkpoint's tensors: their names, shapes and dtypes, which its headers say.
+
+    >>> import tempfile
+    >>> from initlib import normal, ones
+    >>> folder = tempfile.mkdtemp()
+    >>> made = plan([Parameter("norm.weight", (8,)), Parameter("up.weight", (32, 8))], {"norm.*": ones, "*": normal()})
+    >>> _ = made.write(folder, seed=0)
+    >>> like(folder, {"norm.*": ones, "*": normal()}) == made
+    True
+
+    The path is a safetensors file, an index, or a folder with one of them under its usual name; the weights are not
+    read. `rules`, `default`, `rename` and `axes` are those of `plan`; `dtype` is what all tensors of floats become.
+    Tensors of other dtypes are kept. Raises what `plan` does, OSError, and ValueError for a file that is malformed.
+    """
+    return plan(parameters(path, dtype), rules, default=default, rename=rename, axes=axes)
+
+
+def parameters(path: str | os.PathLike[str], dtype: Any = None) -> list[Parameter]:
+    """The tensors that a checkpoint's headers name, in the order of its files."""
+    wanted = None if dtype is None else dtype_name(dtype)
+    found = []
+    for file in checkpoint_files(path):
+        for name, stored in Header.read(file).tensors.items():
+            has = stored.dtype_name or stored.dtype.lower()
+            if has in DTYPES or has.startswith("f"):  # float8 and narrower too
+                found.append(Parameter(name, stored.shape, wanted or has))
+            else:
+                found.append(Parameter(name, stored.shape, has, default=keep))
+    return found

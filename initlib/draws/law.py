@@ -1,0 +1,27 @@
+"""Law: what becomes of the word at a position, in the integers of the stream."""
+
+from typing import NamedTuple
+
+__all__ = ["MAX_NOISE", "NORMAL_BITS", "UNIFORM_BITS", "WHOLE_LINE", "WORDS", "Law"]
+
+UNIFORM_BITS = 24  # uniform noise is in units of 2**-24 of the limit
+NORMAL_BITS = 21  # normal noise is in units of 2**-21 sigma
+MAX_NOISE = 2**24 - 1  # noise has 24 bits and a sign
+WHOLE_LINE = (0, 2**32)  # the window of a normal that is not truncated
+
+
+class Law(NamedTuple):
+    """What becomes of a word: its noise, clamped to [low, high], times the scale, plus the mean, in the dtype.
+
+    `window` is None for uniform noise; for normal noise (lo, width), the part of the 32-bit CDF that is kept.
+    """
+
+    window: tuple[int, int] | None
+    low: int
+    high: int
+    scale: float
+    mean: float
+    dtype: str
+
+
+WORDS = Law(None, 0, 0, 0.0, 0.0, "uint32")  # the bare words
