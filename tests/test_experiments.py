@@ -188,6 +188,20 @@ def test_depth_is_predicted_where_it_is_known():
     assert glorot[1] == pytest.approx(glorot[0][::-1])
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_depth_predicts_what_the_library_does(activation):
+    """A sum over a grid here, adaptive quadrature there."""
+    he = depth.predict(depth.SCHEMES["He"], activation) ** 2
+    length = 2.0
+    for layer_ in range(2):
+        assert he[0, layer_ + 1] == pytest.approx(
+            initlib.propagation.length_map(activation, length, weight_variance=1.0), rel=1e-6
+        )
+        chi = initlib.propagation.chi(activation, weight_variance=2.0, length=length)
+        assert he[1, layer_] / he[1, layer_ + 1] == pytest.approx(chi, rel=1e-6)
+        length = 2 * he[0, layer_ + 1]
+
+
 def test_mean_square():
     assert layer.mean_square(1e-3) == pytest.approx(10 * 1e-6 / 3, rel=1e-4)
     x = np.random.default_rng(0).normal(size=(10**6, layer.INPUTS))
