@@ -180,7 +180,11 @@ class Naming(TorchFunctionMode):
     def _unnamed(self, func: Any, tensor: Tensor | None = None) -> Key | None:
         """The stream of a draw that goes to no parameter; None if a mode around this one is to say it."""
         name = subject(self.tensors.streams, self.tensors.modules)
-        if tensor is not None and is_dtensor(tensor) and tensor.shape != self.tensors.shapes.get(name):
+        if (
+            tensor is not None
+            and is_dtensor(tensor)
+            and (name is None or tensor.shape != self.tensors.shapes.get(name))
+        ):
             # Not help for a parameter of that shape, but a slice of one: of several ranks that is a copy.
             raise RuntimeError(
                 f"{func.__name__} would draw into a DTensor of shape {tuple(tensor.shape)} that is no parameter, "
