@@ -79,7 +79,7 @@ PRECEDENCE = [
 ]
 
 
-@pytest.mark.parametrize(("parameter", "rules", "default", "expected"), PRECEDENCE, ids=str)
+@pytest.mark.parametrize(("parameter", "rules", "default", "expected"), PRECEDENCE)
 def test_precedence(parameter, rules, default, expected):
     if expected == "unused":
         assert len(problems([parameter], rules, default=default)) == 2
@@ -371,7 +371,6 @@ def test_one_rule_may_say_the_same_of_tied_names():
         ({"rename": 3}, TypeError, "rename must be a mapping by pattern or a function of the name, got 3"),
         ({"rename": lambda name: None}, PlanError, "kernel: name must be a string, got None"),
     ],
-    ids=str,
 )
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error) as caught:

@@ -363,7 +363,6 @@ def test_torch_default_of_a_part_of_a_model(torch):
         (recipes.deepnorm, (0,)),
         (recipes.mup, (64, 0, "head")),
     ],
-    ids=str,
 )
 def test_sizes_are_checked(recipe, arguments):
     with pytest.raises(ValueError, match="must be at least"):

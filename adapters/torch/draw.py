@@ -16,7 +16,7 @@ from initlib.schemes.initializer import Initializer
 from .internals import calculate_fan_in_and_fan_out, outside_of_graphs, without_modes
 from .memory import check, untouchable, write
 
-__all__ = ["Name", "Seed", "check_bounds", "draw", "overridable"]
+__all__ = ["Name", "Seed", "check_bounds", "draw", "key_of", "overridable"]
 
 Seed = int | Key | np.random.Generator | None
 Name = str | None
@@ -67,7 +67,7 @@ def _entropy(generator: Generator | None) -> int:
         return int(word.item()) % 2**64
 
 
-def _key(seed: Seed, name: Name, generator: Generator | None) -> Key:
+def key_of(seed: Seed, name: Name = None, generator: Generator | None = None) -> Key:
     """The key that the arguments stand for."""
     return as_key(_entropy(generator) if seed is None else seed, name)
 
@@ -91,5 +91,5 @@ def draw(
         calculate_fan_in_and_fan_out(tensor)  # raises: a bias has no fans, unless axes say so
     match(shape, axes)
     if not untouchable(tensor):
-        write(tensor, initializer, axes, _key(seed, name, generator))
+        write(tensor, initializer, axes, key_of(seed, name, generator))
     return tensor

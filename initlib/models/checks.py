@@ -14,10 +14,6 @@ from .pieces import Piece, is_made_whole
 
 __all__ = ["check", "who_asks"]
 
-# The initializers that ask what the axes mean though they use no fans: they make matrices of inputs and outputs.
-_OF_MATRICES = {"delta_orthogonal", "dirac", "icnr", "identity", "orthogonal", "sparse", "zero_hadamard"}
-
-
 @lru_cache(maxsize=1024)
 def who_asks(initializer: Initializer) -> str | None:
     """The factory of the initializer, or of one in it, that asks what the axes mean, if there is one.
@@ -28,9 +24,7 @@ def who_asks(initializer: Initializer) -> str | None:
     """
     inner = [value for value in initializer.get_config().values() if isinstance(value, Initializer)]
     asking = next(filter(None, map(who_asks, inner)), None)
-    if asking is None and (initializer.uses_fans or initializer.factory in _OF_MATRICES):
-        return initializer.factory
-    return asking
+    return initializer.factory if asking is None and initializer.needs_axes else asking
 
 
 def check(entries: Iterable[Entry]) -> list[Problem]:

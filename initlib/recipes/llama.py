@@ -25,12 +25,9 @@ def _cut(std: float) -> Initializer:
 def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
     """LLaMA: attention outputs, up and down projections divided by sqrt(2 layers); tables of std 1.
 
-    >>> from initlib import Parameter, plan
-    >>> down = Parameter("layers.3.feed_forward.w2.weight", (4096, 11008), axes="OI", kind="kernel")
-    >>> up = Parameter("layers.3.feed_forward.w1.weight", (11008, 4096), axes="OI", kind="kernel")
-    >>> rules = llama(32, 4096)
-    >>> {pattern: rules[pattern] for pattern in ("*:table", "*:kernel")}
-    {'*:table': normal(mean=0.0, std=1.0), '*:kernel': truncated_normal(mean=0.0, std=0.02, low=-0.06, high=0.06)}
+    >>> residual, head, table, kernel = llama(32, 4096).values()
+    >>> residual, table
+    (truncated_normal(mean=0.0, std=0.0025, low=-0.0075, high=0.0075), normal(mean=0.0, std=1.0))
 
     The head has width**-0.5, and so have both where the head is the table (`tied`). All but tables are cut at 3 sigmas.
     Names of torchtitan, OLMo-core and transformers. As OLMo-core's `InitMethod.llama`; torchtitan's llama3 (with

@@ -27,6 +27,10 @@ class TwoParts(Initializer):
         return self.each.uses_fans
 
     @property
+    def needs_axes(self) -> bool:
+        return self.each.needs_axes
+
+    @property
     def made_whole(self) -> bool:
         return self.each.made_whole
 

@@ -121,6 +121,16 @@ class Initializer(ABC):
         return False
 
     @property
+    def needs_axes(self) -> bool:
+        """Whether the weights of two axes or more depend on what their axes mean: on fans, or on matrices.
+
+        >>> from initlib import dirac, he_normal, normal
+        >>> he_normal.needs_axes, dirac().needs_axes, normal().needs_axes
+        (True, True, False)
+        """
+        return self.uses_fans
+
+    @property
     def made_whole(self) -> bool:
         """Whether the weights depend on one another, so that a box costs as much as the whole.
 
@@ -225,6 +235,10 @@ class Scaled(Initializer):
     @property
     def uses_fans(self) -> bool:
         return self.initializer.uses_fans
+
+    @property
+    def needs_axes(self) -> bool:
+        return self.initializer.needs_axes
 
     @property
     def made_whole(self) -> bool:

@@ -54,6 +54,10 @@ class Composed(Initializer):
     """An initializer whose weights depend on one another: the whole is made at once, and a box costs as much."""
 
     @property
+    def needs_axes(self) -> bool:
+        return True  # its weights are matrices of inputs and outputs
+
+    @property
     def made_whole(self) -> bool:
         return True
 
@@ -70,6 +74,10 @@ class Composed(Initializer):
 
 class Indexed(Initializer):
     """An initializer whose weights follow from their indices alone: nothing is drawn, and a box costs a box."""
+
+    @property
+    def needs_axes(self) -> bool:
+        return True  # its indices are inputs and outputs
 
     @abstractmethod
     def at(self, weight: Weight, indices: Sequence[Any], engine: Engine) -> Any:
@@ -92,6 +100,10 @@ class Elementwise(Initializer):
     @property
     def uses_fans(self) -> bool:
         return self.drawn.uses_fans
+
+    @property
+    def needs_axes(self) -> bool:
+        return self.drawn.needs_axes
 
     @property
     def made_whole(self) -> bool:
