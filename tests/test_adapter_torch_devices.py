@@ -16,8 +16,9 @@ from initlib.adapters.torch.triton_engine import TritonEngine  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def forget():
+def forget(monkeypatch):
     """Each device is looked at once in a process; here, anew."""
+    monkeypatch.delenv("INITLIB_TRITON", raising=False)
     for function in (devices._obstacle, devices.engine_of):
         function.cache_clear()
     yield
