@@ -98,7 +98,7 @@ def drawn_tensor(
 ) -> Any:
     """The weight under a seed of Keras (an int, or a `SeedGenerator`, which moves on), as a tensor of the backend."""
     if BACKEND == "torch" and torch.compiler.is_compiling():
-        return outside(draw, core, shape, dtype, axes, seed, name)
+        return outside(drawn_tensor, core, shape, dtype, axes, seed, name)
     if not isinstance(seed, int):  # what is wrong is said before the generator moves on
         match(shape, axes)
         dtype_name(dtype)

@@ -38,8 +38,8 @@ __all__ = [
     "singular_vectors",
     "strided_shard",
     "unbatched",
-    "vmaps",
     "version",
+    "vmaps",
     "without_modes",
     "without_transforms",
 ]
