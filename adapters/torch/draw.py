@@ -29,7 +29,7 @@ from .internals import (
 from .members import members, members_differ
 from .memory import check, untouchable, write
 
-__all__ = ["Name", "Seed", "check_bounds", "draw", "outside", "overridable", "unless_loaded"]
+__all__ = ["Name", "Seed", "check_bounds", "draw", "key_of", "outside", "overridable", "unless_loaded"]
 
 Seed = int | Key | np.random.Generator | None
 Name = str | None
@@ -149,7 +149,7 @@ def _entropy(generator: Generator | None) -> int:
     return int(word.random_(-(2**63), None, generator=generator).item()) % 2**64
 
 
-def _key(seed: Seed, name: Name, generator: Generator | None) -> Key:
+def key_of(seed: Seed, name: Name = None, generator: Generator | None = None) -> Key:
     """The key that the arguments stand for."""
     return as_key(_entropy(generator) if seed is None else seed, name)
 
@@ -180,7 +180,7 @@ def draw(
             "initlib draws outside of the graph, which would keep these weights for ever: give a seed, or fill the "
             "tensor before the function is traced"
         )
-    key = _key(seed, name, generator)
+    key = key_of(seed, name, generator)
     if observed and seed is None and members_differ():
         for member, own_key in members(tensor, key):
             write(member, initializer, axes, own_key)

@@ -46,7 +46,9 @@ __all__ = [
     "zeros_",
 ]
 
-constant_, ones_, zeros_ = map(unless_loaded, (theirs.constant_, theirs.ones_, theirs.zeros_))
+constant_ = unless_loaded(theirs.constant_)
+ones_ = unless_loaded(theirs.ones_)
+zeros_ = unless_loaded(theirs.zeros_)
 
 # Making an initializer checks its arguments, which takes as long as drawing a small weight.
 _uniform, _normal, _truncated, _scaling, _two_parts = map(
