@@ -2,6 +2,7 @@
 
 import copy
 import io
+import re
 import sys
 import warnings
 
@@ -18,6 +19,7 @@ from initlib import (  # noqa: E402
     Key,
     Plan,
     PlanError,
+    constant,
     fans,
     he_normal,
     keep,
@@ -301,6 +303,73 @@ def test_a_plan_writes_nothing():
         copy.deepcopy(model), orthogonal(), axes={"attention.bias_[kv]": "BIO"}
     )
     assert bits(model) == before
+
+
+def test_only_what_is_meant():
+    model = Model()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    whole = Model()
+    initialize(whole, he_normal, seed=0)
+    made = initialize(model, he_normal, seed=0, only="conv.*")
+    assert list(made.draw(0)) == ["conv.weight", "conv.bias"]
+    assert made["lstm.bias_ih_l0"].notes == ("not meant by only",)
+    for name, parameter in model.named_parameters():
+        expected = whole.get_parameter(name) if name.startswith("conv") else before[name]
+        assert torch.equal(parameter, expected), name
+    initialize(model, {"conv.*": ones}, seed=0, only=re.compile("conv.bias"))  # rules may be for others too
+    assert torch.equal(model.conv.weight, whole.conv.weight)
+    assert model.conv.bias.eq(1).all()
+
+
+def test_what_a_checkpoint_lacked():
+    model, whole = Model(), Model()
+    initialize(whole, he_normal, seed=0)
+    state = {name: tensor for name, tensor in whole.state_dict().items() if name.split(".")[0] not in ("lstm", "norm")}
+    del state["head.weight"]  # as files do that hold a tied tensor once
+    with torch.no_grad():
+        model.norm.running_mean.fill_(3)
+    missing = model.load_state_dict(state, strict=False).missing_keys
+    assert "norm.running_mean" in missing
+    made = initialize(model, he_normal, seed=0, only=missing)
+    assert not made["conv.weight"].pieces
+    assert bits(model) == bits(whole)
+    assert initialize(model, he_normal, seed=1, only=[]).draw(1) == {}
+    assert bits(model) == bits(whole)
+
+
+def test_fresh_memory_among_what_was_loaded():
+    """What was loaded shows nothing of the memory that was not."""
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Linear(3, 3), Model())
+    model.to_empty(device="cpu")
+    missing = model.load_state_dict(
+        nn.Sequential(nn.Linear(3, 3), nn.Identity()).state_dict(), strict=False
+    ).missing_keys
+    with pytest.raises(PlanError, match=r"1.gamma: no rule matches it, and what Model starts it with cannot be read"):
+        initialize(model, he_normal, seed=0, only=missing)
+    made = initialize(model, {"*.gamma": constant(0.25)}, seed=0, default=he_normal, only=missing)
+    assert made["0.weight"].notes == ("not meant by only",)
+
+
+def test_what_only_cannot_mean():
+    model = Model()
+    with pytest.raises(ValueError, match=r"only 'convv\.\*' matches nothing; nearest names: conv"):
+        initialize(model, he_normal, seed=0, only="convv.*")
+    with pytest.raises(
+        ValueError, match=r"only has 'conv.wieght', which the model has not; nearest names: conv.weight"
+    ):
+        initialize(model, he_normal, seed=0, only=["conv.wieght"])
+    with pytest.raises(TypeError, match="only must be a pattern or names"):
+        initialize(model, he_normal, seed=0, only=[3])
+
+
+def test_a_prefix_is_part_of_the_names():
+    model, whole = Model(), nn.ModuleDict({"a": nn.ModuleDict({"b": Model()})})
+    made = initialize(whole, {"a.b.conv.*": ones}, seed=0, default=he_normal)
+    for prefix in ("a.b", "a.b."):
+        assert initialize(model, {"a.b.conv.*": ones}, seed=0, default=he_normal, prefix=prefix) == made
+        assert bits(model) == bits(whole["a"]["b"])
+    assert plan(model, {"a.b.conv.*": ones}, default=he_normal, prefix="a.b") == made
 
 
 class Terminal(io.StringIO):
