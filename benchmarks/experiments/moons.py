@@ -147,7 +147,7 @@ def train(lab: Lab, seeds: Sequence[int], epochs: int) -> tuple[Found, Moons]:
 
 def run(lab: Lab) -> None:
     """Look at the starts under several defaults of the last layer, then train."""
-    seeds = range(4 if lab.quick else 20)
+    seeds = range(3 if lab.quick else 20)
     lab.quote(epochs=EPOCHS, seeds=len(seeds), rate=RATE, epsilon="1e-5")
     _starts(lab)
     found, points = train(lab, seeds, EPOCHS)
