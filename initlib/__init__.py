@@ -9,6 +9,7 @@ from .models.parameter import Parameter
 from .models.parts import parts
 from .models.plan import Plan, plan
 from .public import publish
+from .reports.audit import audit
 from .reports.signals import SignalReport
 from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
@@ -49,6 +50,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "SignalReport",
+    "audit",
     "constant",
     "delta_orthogonal",
     "dirac",
