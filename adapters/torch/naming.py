@@ -19,7 +19,7 @@ from initlib.models.patterns import as_rename
 
 from .callers import subject
 from .draw import Seed, key_of
-from .filling import fill_box, fill_tensor
+from .filling import fill_box, fill_stored
 from .guards import lifted
 from .internals import calculate_correct_fan, is_dtensor
 from .memory import DTYPES, untouchable
@@ -153,7 +153,7 @@ class Naming(TorchFunctionMode):
         known, view = found
         entry = Entry(known.parameter, known.stream, initializer)
         if view is None:
-            fill_tensor(known.tensor, entry, self.key)
+            fill_stored(known.weight, entry, self.key)
         else:
             fill_box(view.memory, entry, view.index, self.key)
         return True
@@ -180,7 +180,7 @@ class Naming(TorchFunctionMode):
     def _unnamed(self, func: Any, tensor: Tensor | None = None) -> Key | None:
         """The stream of a draw that goes to no parameter; None if a mode around this one is to say it."""
         name = subject(self.tensors.streams, self.tensors.modules)
-        if tensor is not None and is_dtensor(tensor) and tensor.shape != self.tensors.shapes.get(name):
+        if tensor is not None and is_dtensor(tensor) and tensor.shape != self.tensors.shapes.get(name or ""):
             # Not help for a parameter of that shape, but a slice of one: of several ranks that is a copy.
             raise RuntimeError(
                 f"{func.__name__} would draw into a DTensor of shape {tuple(tensor.shape)} that is no parameter, "
