@@ -13,6 +13,7 @@ from initlib.axes import match
 from initlib.key import Key, as_key
 from initlib.schemes.initializer import Initializer
 
+from .held import Held
 from .internals import calculate_fan_in_and_fan_out, outside_of_graphs, without_modes
 from .memory import check, untouchable, write
 
@@ -79,17 +80,20 @@ def draw(
     axes: str | None,
     seed: Seed,
     name: Name,
+    part: Held | None = None,
 ) -> Tensor:
-    """Fill the tensor: where all functions that draw end."""
+    """Fill the tensor, which may be a part of a weight: where all functions that draw end."""
     if seed is not None and generator is not None:
         raise ValueError(f"seed and generator both name a stream; give one, got seed {seed!r} and {generator!r}")
     check(tensor)
-    shape = tuple(tensor.shape)
+    shape = tuple(tensor.shape) if part is None else part.shape
     if axes is None and len(shape) >= 2:
         axes = "OI..."
     elif axes is None and initializer.uses_fans:
-        calculate_fan_in_and_fan_out(tensor)  # raises: a bias has no fans, unless axes say so
+        calculate_fan_in_and_fan_out(
+            torch.empty(shape, device="meta")
+        )  # raises: a bias has no fans, unless axes say so
     match(shape, axes)
     if not untouchable(tensor):
-        write(tensor, initializer, axes, key_of(seed, name, generator))
+        write(tensor, initializer, axes, key_of(seed, name, generator), part)
     return tensor

@@ -14,6 +14,7 @@ from initlib.dtypes import numpy_dtype
 from initlib.key import Key
 
 from .devices import engine_of
+from .held import Held
 from .internals import in_transform, is_dtensor, is_fake, is_traced, seen_by_modes
 
 __all__ = ["check", "is_weight", "place", "untouchable", "write"]
@@ -57,17 +58,20 @@ def untouchable(tensor: Tensor) -> bool:
     return False
 
 
-def write(tensor: Tensor, initializer: Initializer, axes: str | None, key: Key) -> None:
-    """Fill a tensor that has been checked."""
-    weight = Weight(tuple(tensor.shape), axes, DTYPES[tensor.dtype], key)
+def write(tensor: Tensor, initializer: Initializer, axes: str | None, key: Key, part: Held | None = None) -> None:
+    """Fill a tensor that has been checked, the whole of a weight or a part."""
+    weight = Weight(tuple(tensor.shape) if part is None else part.shape, axes, DTYPES[tensor.dtype], key)
     if is_dtensor(tensor):
         from .shards import shards
 
         for local, box in shards(tensor):
             place(local, initializer, weight._replace(box=box))
         _increment_version(tensor)
-    else:
+    elif part is None:
         place(tensor, initializer, weight)
+    else:
+        for view, box in part.boxes(tensor):
+            place(view, initializer, weight._replace(box=box))
 
 
 def _increment_version(tensor: Tensor) -> None:
