@@ -12,7 +12,7 @@ import initlib.adapters.torch as init  # noqa: E402
 from initlib.adapters.torch import named  # noqa: E402
 from torch import nn  # noqa: E402
 
-from initlib import Key, normal, uniform  # noqa: E402
+from initlib import Key, he_normal, normal, uniform  # noqa: E402
 
 
 class Odd(nn.Module):
@@ -166,6 +166,26 @@ def test_draws_that_pytorch_makes_itself():
             results.append(module.weight.detach().clone())
         assert torch.equal(*results), name
     assert torch.allclose(module.weight.T @ module.weight, torch.eye(30), atol=1e-5)
+
+
+def test_our_own_functions():
+    """They draw by name too, unless a seed or a generator says otherwise."""
+    module = nn.ModuleDict({"a": nn.Conv2d(4, 8, 3, groups=2)})
+    weight = module["a"].weight
+    init.initialize(module, he_normal, seed=0)
+    by_name = weight.detach().clone()
+    with named(module, seed=0):
+        init.he_normal_(weight)
+        assert torch.equal(weight, by_name)
+        init.fill_(weight, he_normal)
+        assert torch.equal(weight, by_name)
+        init.dirac_(weight)
+        init.he_normal_(weight, seed=5)
+        other = weight.detach().clone()
+        init.he_normal_(weight, torch.Generator().manual_seed(3))
+        drawn = weight.detach().clone()
+    assert torch.equal(other, init.he_normal_(torch.empty(8, 2, 3, 3), seed=5))
+    assert torch.equal(drawn, init.he_normal_(torch.empty(8, 2, 3, 3), torch.Generator().manual_seed(3)))
 
 
 def test_what_nobody_can_tell_is_warned_of():

@@ -10,7 +10,7 @@ from .weights import Built, Weight
 
 __all__ = ["parameters"]
 
-LOST = "what {owner} starts it with cannot be read from memory any more; build the model in `with skeleton():`"
+LOST = "what {owner} builds it with cannot be told from memory; build the model in `with skeleton():`"
 
 
 def parameters(found: list[Weight], witnesses: list[Weight] | None = None) -> list[Parameter]:

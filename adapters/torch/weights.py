@@ -20,7 +20,7 @@ __all__ = ["Built", "Magnitude", "Place", "Weight", "walk", "weights"]
 
 # Wrappers keep the wrapped module under these names, or, those of the classes below, under `module`.
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
-PARALLEL = ("DataParallel", "DistributedDataParallel", "AveragedModel", "DeepSpeedEngine", "FullyShardedDataParallel")
+PARALLEL = {"DataParallel", "DistributedDataParallel", "AveragedModel", "DeepSpeedEngine"}
 
 REMADE = "{steps} makes another weight of what is stored, which no initializer foresees"
 LAZY = "{owner} is lazy, and has no shape yet; run a batch through the model first"
@@ -82,11 +82,15 @@ def walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]
 
     `prefix` is the name that the model itself has in a bigger one.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix must be a string, got {prefix!r}")
     above = {"": (f"{prefix.removesuffix('.')}." if prefix else "", module)}  # by the path that PyTorch knows
     for path, part in module.named_modules(remove_duplicate=False):
         parent, _, name = path.rpartition(".")
         before, holder = above[parent]
-        parallel = name == "module" and type(holder).__name__ in PARALLEL
+        parallel = name == "module" and not PARALLEL.isdisjoint(cls.__name__ for cls in type(holder).__mro__)
         above[path] = before if path == "" or name in WRAPPED or parallel else f"{before}{name}.", part
         yield above[path]
 
