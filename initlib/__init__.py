@@ -11,6 +11,7 @@ from .models.parts import parts
 from .models.plan import Plan
 from .models.planning import plan
 from .public import publish
+from .reports.audit import audit
 from .reports.signals import SignalReport
 from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
@@ -51,6 +52,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "SignalReport",
+    "audit",
     "constant",
     "delta_orthogonal",
     "dirac",

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import initlib
+
 torch = pytest.importorskip("torch")
 
 from initlib.adapters.torch import devices  # noqa: E402
@@ -14,8 +16,9 @@ from initlib.adapters.torch.triton_engine import TritonEngine  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def forget():
+def forget(monkeypatch):
     """Each device is looked at once in a process; here, anew."""
+    monkeypatch.delenv("INITLIB_TRITON", raising=False)
     for function in (devices._obstacle, devices.engine_of):
         function.cache_clear()
     yield
@@ -55,6 +58,18 @@ def test_the_environment_forces_the_reference(monkeypatch):
     monkeypatch.setenv("INITLIB_TRITON", "yes")
     with pytest.raises(ValueError, match=r"INITLIB_TRITON='yes' is not available here; allowed is 0"):
         describe("cuda:1")
+
+
+@pytest.mark.usefixtures("triton_works")
+def test_show_config_says_what_draws_on_the_card(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    initlib.show_config()
+    assert "draws on" not in capsys.readouterr().out
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
+    initlib.show_config()
+    assert capsys.readouterr().out.splitlines()[-1] == "draws on cuda:1, a card: Triton kernel"
 
 
 def test_without_triton_the_reference_draws(monkeypatch):

@@ -171,14 +171,21 @@ def test_draws_that_pytorch_makes_itself():
 def test_our_own_functions():
     """They draw by name too, unless a seed or a generator says otherwise."""
     module = nn.ModuleDict({"a": nn.Conv2d(4, 8, 3, groups=2)})
+    again = nn.Conv2d(4, 8, 3, groups=2)
     weight = module["a"].weight
     init.initialize(module, he_normal, seed=0)
     by_name = weight.detach().clone()
-    with named(module, seed=0):
+    with named(module, seed=0), named(again, seed=0, prefix="a"):
         init.he_normal_(weight)
         assert torch.equal(weight, by_name)
         init.fill_(weight, he_normal)
         assert torch.equal(weight, by_name)
+        init.normal_(weight)
+        nn.init.normal_(again.weight)
+        assert torch.equal(weight, again.weight)
+        init.xavier_uniform_(weight)
+        nn.init.xavier_uniform_(again.weight)
+        assert torch.allclose(weight, again.weight)
         init.dirac_(weight)
         init.he_normal_(weight, seed=5)
         other = weight.detach().clone()

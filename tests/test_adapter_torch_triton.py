@@ -1,6 +1,5 @@
 """The Triton kernel: interpreted, it gives the bits of the core; compiled, it fuses no floats and spills nothing."""
 
-import importlib.util
 import itertools
 import re
 import sys
@@ -18,6 +17,7 @@ from hypothesis import strategies as st  # noqa: E402
 from initlib.adapters.torch import memory, triton_engine, triton_kernel  # noqa: E402
 from initlib.adapters.torch.triton_engine import TritonEngine  # noqa: E402
 from strategies import small_boxes  # noqa: E402
+from triton_interpreter import INTERPRETED, fill, interpreted  # noqa: E402
 
 from initlib import (  # noqa: E402
     Key,
@@ -56,35 +56,11 @@ INITIALIZERS = {
 }
 
 
-def interpreted(path):
-    """The kernel's module, of that source, for Triton's interpreter, which runs it on the CPU."""
-    spec = importlib.util.spec_from_file_location("interpreted_kernel", path)
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")  # Triton looks at it where it meets a kernel
-        spec.loader.exec_module(module)
-    return module
-
-
-INTERPRETED = interpreted(triton_kernel.__file__)
-INTERPRETED.BLOCK = 4096  # which the interpreter takes at once
-
-
-def fill(tensor, initializer, shape, axes, seed, index=None, kernel=INTERPRETED):
-    """Fill a CPU tensor by the kernel."""
-    box = None if index is None else normalize_index(index, shape)
-    weight = Weight(shape, axes, str(tensor.dtype).removeprefix("torch."), Key(seed), box)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(triton_engine, "_kernel", lambda: kernel)
-        initializer.fill(tensor, weight, TritonEngine(tensor.device))
-
-
-def drawn(initializer, shape, dtype, axes, seed, index=None, kernel=INTERPRETED):
+def drawn(initializer, shape, dtype, axes, seed, index=(), kernel=INTERPRETED):
     """The bytes of a box of a weight, drawn by the kernel."""
-    kept = shape if index is None else box_shape(normalize_index(index, shape))
+    kept = box_shape(normalize_index(index, shape))
     tensor = torch.full(kept, torch.nan, dtype=getattr(torch, dtype))
-    fill(tensor, initializer, shape, axes, seed, index, kernel)
-    return content(tensor)
+    return content(fill(tensor, initializer, shape, axes, seed, index, kernel))
 
 
 def content(tensor):
@@ -305,3 +281,10 @@ def test_the_adapter_fills_in_place_by_the_kernel(monkeypatch):
         assert weight.data_ptr() == place
         assert weight._version > version  # autograd is told
     assert launched == [(5,), (5,)]
+
+
+def test_a_dtype_that_the_kernel_does_not_draw(monkeypatch):
+    """The reference draws it."""
+    monkeypatch.setattr(INTERPRETED, "DTYPES", ())
+    monkeypatch.setattr(INTERPRETED, "draw", None)
+    assert drawn(he_normal, (300, 5), "float32", "OI", 3) == he_normal((300, 5), axes="OI", seed=3).tobytes()

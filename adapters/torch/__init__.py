@@ -9,6 +9,7 @@ True
 
 from initlib.public import publish
 
+from .auditing import audit
 from .gains import calculate_gain
 from .initialization import initialize, plan
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
@@ -62,6 +63,7 @@ _no_grad_fill_, _no_grad_zero_ = no_grad_fill_, no_grad_zero_
 _no_grad_normal_, _no_grad_trunc_normal_, _no_grad_uniform_ = normal_, trunc_normal_, uniform_
 
 __all__ = [
+    "audit",
     "calculate_gain",
     "constant",
     "constant_",

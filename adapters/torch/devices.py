@@ -3,11 +3,12 @@
 import importlib.util
 import os
 import warnings
+from collections.abc import Iterator
 from functools import cache
 
 import torch
 
-from initlib import truncated_normal
+from initlib import config, truncated_normal
 from initlib.draws.engine import Weight
 from initlib.key import Key
 
@@ -31,6 +32,16 @@ def describe(device: torch.device | str) -> str:
     """
     obstacle = _obstacle(torch.device(device))
     return "Triton kernel" if obstacle is None else f"reference ({obstacle})" if obstacle else "reference"
+
+
+def _current_card() -> Iterator[str]:
+    """A line on the card that PyTorch uses unless told otherwise; the others are left asleep."""
+    if torch.cuda.is_available():
+        device = torch.device("cuda", torch.cuda.current_device())
+        yield f"draws on {device}, {torch.cuda.get_device_name(device)}: {describe(device)}"
+
+
+config.added.append(_current_card)
 
 
 @cache

@@ -15,7 +15,7 @@ from initlib.key import Key
 
 from .devices import engine_of
 from .held import Held
-from .internals import in_transform, is_dtensor, is_fake, is_traced, seen_by_modes
+from .internals import is_dtensor, is_fake, is_observed, is_traced
 
 __all__ = ["check", "is_weight", "place", "untouchable", "write"]
 
@@ -103,8 +103,7 @@ def _is_plain(tensor: Tensor) -> bool:
         type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
         and not tensor.is_neg()
         and not tensor.is_conj()
-        and not seen_by_modes()
-        and not in_transform()
+        and not is_observed()
     )
 
 
@@ -112,7 +111,9 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The tensor's own memory, as NumPy sees it."""
     if not tensor.data_ptr():
         raise ValueError(f"tensor of shape {tuple(tensor.shape)} has no memory: its storage was freed")
-    tensor, dtype = tensor.detach(), numpy_dtype(DTYPES[tensor.dtype])
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    dtype = numpy_dtype(DTYPES[tensor.dtype])
     if dtype.isbuiltin == 1:  # 2 says that an extension registered it
         return tensor.numpy()
     return tensor.view(_bits(dtype)).numpy().view(dtype)

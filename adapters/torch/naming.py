@@ -142,8 +142,10 @@ class Naming(TorchFunctionMode):
         kwargs = kwargs or {}
         if any(isinstance(each, torch.Generator) for each in args) or _says_stream(kwargs):
             return func(*args, **kwargs)
-        if isinstance(func, FunctionType) and func.__module__.startswith(OURS):
-            return func(*args, **(self._stream(func, args, kwargs) | kwargs))
+        ours = getattr(func, "ours", func)  # some show themselves as the function of PyTorch that they replace
+        if isinstance(ours, FunctionType) and ours.__module__.startswith(OURS):
+            said = {name: value for name, value in kwargs.items() if value is not None}
+            return ours(*args, **(self._stream(ours, args, kwargs) | said))
         law = FILLING.get(func) or (INIT.get(func.__name__) if isinstance(func, FunctionType) else None)
         if law is not None:
             tensor, initializer = law(*args, **kwargs)
@@ -207,7 +209,11 @@ class Naming(TorchFunctionMode):
     def _unnamed(self, func: Any, tensor: Tensor | None = None) -> Key | None:
         """The stream of a draw that goes to no parameter; None if a mode around this one is to say it."""
         name = subject(self.tensors.streams, self.tensors.modules)
-        if tensor is not None and is_dtensor(tensor) and tensor.shape != self.tensors.shapes.get(name or ""):
+        if (
+            tensor is not None
+            and is_dtensor(tensor)
+            and (name is None or tensor.shape != self.tensors.shapes.get(name))
+        ):
             # Not help for a parameter of that shape, but a slice of one: of several ranks that is a copy.
             raise RuntimeError(
                 f"{func.__name__} would draw into a DTensor of shape {tuple(tensor.shape)} that is no parameter, "

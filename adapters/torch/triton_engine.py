@@ -31,6 +31,9 @@ class TritonEngine(TorchEngine):
 
     def fill(self, out: Tensor, law: Law, weight: Weight) -> None:
         kernel = _kernel()
+        if law.dtype not in kernel.DTYPES:
+            super().fill(out, law, weight)
+            return
         out = out.detach()
         with _current(self.device):
             for launch in launches(weight.shape, weight.axes, weight.box, out.stride(), kernel.DEPTH):
@@ -85,8 +88,5 @@ def _kernel() -> ModuleType:
 
 
 def _current(device: torch.device) -> AbstractContextManager[Any]:
-    """Make a device the one that Triton launches on."""
-    if device.type == "cpu":  # Triton's interpreter
-        return nullcontext()
-    on: AbstractContextManager[Any] = torch.get_device_module(device).device(device)
-    return on
+    """Make a device the one that Triton launches on; a CPU has its interpreter."""
+    return nullcontext() if device.type == "cpu" else torch.cuda.device(device)

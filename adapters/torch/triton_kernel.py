@@ -12,10 +12,11 @@ import triton.language as tl
 
 from initlib.draws import stream
 
-__all__ = ["BLOCK", "DEPTH", "OPTIONS", "draw"]
+__all__ = ["BLOCK", "DEPTH", "DTYPES", "OPTIONS", "draw"]
 
 BLOCK = 1024  # weights that a program draws
 DEPTH = 4  # loops of a nest
+DTYPES = ("float16", "bfloat16", "float32", "float64")
 OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}  # a weight is one product and one sum, each rounded
 
 SKEIN_KS_PARITY = tl.constexpr(0x1BD11BDA)

@@ -40,7 +40,8 @@ def on_paper(code: Code) -> tuple[float, float]:
     """The milliseconds that WEIGHTS take, if the two pipes are always both busy, and if one waits for the other."""
     least = max(code.per_weight / ISSUED, (code.per_weight - code.share(MULTIPLIER)) / INTEGERS)
     most = code.per_weight / INTEGERS
-    return tuple(1e3 * WEIGHTS * cycles / (PROCESSORS * CLOCK) for cycles in (least, most))  # type: ignore[return-value]
+    cycle = 1e3 * WEIGHTS / (PROCESSORS * CLOCK)
+    return cycle * least, cycle * most
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -55,7 +56,7 @@ Made by `python -m benchmarks.gpu` with PyTorch {torch} and Triton {triton}.
 ## The code
 
 Instructions a weight, registers a thread, and spills, of the kernel as its launch compiles it. All that a thread does
-is counted, its weights' positions too; shared memory it needs none.
+is counted, its weights' positions too. No shared memory is used.
 
 {counts}
 Each loop after the first of the nest in which a weight is stored costs a division by a constant, some five

@@ -37,7 +37,16 @@ class Launch(NamedTuple):
 def launches(
     shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tuple[int, ...], depth: int
 ) -> tuple[Launch, ...]:
-    """The launches, of so many loops at most, that fill a box of a weight; the other arguments are those of `nests`."""
+    """The launches, of so many loops at most, that fill a box of a weight; the other arguments are those of `nests`.
+
+    Columns 1, 3 and 5 of a PyTorch linear weight (2, 6): position = 2 * input + output. From position 2 on, a row of
+    memory steps by 4, and the next row starts 1 later.
+
+    >>> from initlib.draws.boxes import Part
+    >>> (launch,) = launches((2, 6), "OI", (Part(0, 1, 2), Part(1, 2, 3)), (3, 1), depth=4)
+    >>> launch.position, *launch.loops
+    (2, Loop(size=2, position=1, memory=3), Loop(size=3, position=4, memory=1))
+    """
     return tuple(launch for nest in nests(shape, axes, box, memory) for launch in _cut(nest, depth))
 
 

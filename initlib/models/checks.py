@@ -14,6 +14,7 @@ from .pieces import Piece, is_made_whole
 
 __all__ = ["check", "who_asks"]
 
+
 @lru_cache(maxsize=1024)
 def who_asks(initializer: Initializer) -> str | None:
     """The factory of the initializer, or of one in it, that asks what the axes mean, if there is one.

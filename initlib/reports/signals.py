@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .statistics import channels, moments, top_singular_value
+from .table import number, size, table
 
 __all__ = ["Activation", "Parameter", "SignalReport", "activation", "input_std", "parameter"]
 
@@ -344,20 +345,3 @@ def _backward(rows: Sequence[Activation], mean_square_loss: bool) -> list[Verdic
 def said(row: Activation | Parameter) -> str:
     """The verdict and its reason, in words."""
     return f"{row.verdict}: {row.reason}" if row.reason else row.verdict
-
-
-def number(value: float | None) -> str:
-    """A figure of a table."""
-    return "-" if value is None else f"{value:.3g}"
-
-
-def size(shape: Sequence[int]) -> str:
-    """A shape of a table."""
-    return "x".join(map(str, shape)) or "scalar"
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Text in columns, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in (heads, *rows))
-    return "\n".join(line.rstrip() for line in lines)
