@@ -12,7 +12,7 @@ import initlib.adapters.torch as init  # noqa: E402
 from initlib.adapters.torch import named  # noqa: E402
 from torch import nn  # noqa: E402
 
-from initlib import Key, he_normal, normal, uniform  # noqa: E402
+from initlib import Key, normal, uniform  # noqa: E402
 
 
 class Odd(nn.Module):
@@ -170,29 +170,25 @@ def test_draws_that_pytorch_makes_itself():
 
 def test_our_own_functions():
     """They draw by name too, unless a seed or a generator says otherwise."""
-    module = nn.ModuleDict({"a": nn.Conv2d(4, 8, 3, groups=2)})
-    again = nn.Conv2d(4, 8, 3, groups=2)
-    weight = module["a"].weight
-    init.initialize(module, he_normal, seed=0)
-    by_name = weight.detach().clone()
-    with named(module, seed=0), named(again, seed=0, prefix="a"):
-        init.he_normal_(weight)
-        assert torch.equal(weight, by_name)
-        init.fill_(weight, he_normal)
-        assert torch.equal(weight, by_name)
-        init.normal_(weight)
-        nn.init.normal_(again.weight)
-        assert torch.equal(weight, again.weight)
-        init.xavier_uniform_(weight)
-        nn.init.xavier_uniform_(again.weight)
-        assert torch.allclose(weight, again.weight)
-        init.dirac_(weight)
+    module = nn.ModuleDict({"a": nn.Linear(4, 8)})
+    weight, empty = module["a"].weight, torch.empty(8, 4)
+    with named(module, seed=0), named(nn.Linear(2, 2), seed=1):
+        for ours in (
+            init.he_normal_,
+            init.normal_,
+            init.xavier_uniform_,
+            lambda t, **how: init.fill_(t, normal(), **how),
+        ):
+            ours(weight)
+            assert torch.equal(weight, ours(empty, seed=0, name="a.weight"))
+        nn.init.normal_(weight)
+        assert torch.equal(weight, init.normal_(empty, seed=0, name="a.weight"))
+        init.eye_(weight)
+        assert weight.sum() == 4
         init.he_normal_(weight, seed=5)
-        other = weight.detach().clone()
-        init.he_normal_(weight, torch.Generator().manual_seed(3))
-        drawn = weight.detach().clone()
-    assert torch.equal(other, init.he_normal_(torch.empty(8, 2, 3, 3), seed=5))
-    assert torch.equal(drawn, init.he_normal_(torch.empty(8, 2, 3, 3), torch.Generator().manual_seed(3)))
+        assert torch.equal(weight, init.he_normal_(empty, seed=5))
+        drawn = init.he_normal_(weight, torch.Generator().manual_seed(3)).detach().clone()
+    assert torch.equal(drawn, init.he_normal_(empty, torch.Generator().manual_seed(3)))
 
 
 def test_what_nobody_can_tell_is_warned_of():

@@ -174,15 +174,10 @@ class Naming(TorchFunctionMode):
         return True
 
     def _stream(self, func: FunctionType, args: Any, kwargs: Any) -> dict[str, Any]:
-        """The arguments that name the stream, for a function of this adapter."""
+        """The argument that names the stream, for a function of this adapter."""
         if "seed" not in signature(func).parameters:
             return {}
-        tensor = args[0] if args else kwargs["tensor"]
-        key, axes = self._key_of(func, tensor), None
-        found = None if untouchable(tensor) else self.tensors.find(tensor)
-        if found is not None and found[1] is None:
-            axes = found[0].parameter.axes
-        return {"seed": key, "axes": axes}
+        return {"seed": self._key_of(func, args[0] if args else kwargs["tensor"])}
 
     def _key_of(self, func: Any, tensor: Tensor | None) -> Key | None:
         """The stream of a draw into a tensor, or into none that is given."""
