@@ -16,7 +16,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, FullyShardedDataParallel, fully_shard
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.functional import cross_entropy
@@ -230,6 +230,25 @@ def check_flat(world):
         train(model, expected)
 
 
+def check_parts_of_shards(world):
+    """What is written to a part of a shard reaches it, or is refused: on several ranks it would be lost."""
+    mesh = init_device_mesh("cpu", (world,))
+    weight = nn.Parameter(distribute_tensor(torch.full((8, 6), 9.0), mesh, [Shard(0)]))
+    fills = (init.zeros_, init.ones_, lambda t: init.constant_(t, 0.0), lambda t: init.normal_(t, seed=0))
+    for fill, part in itertools.product(fills, (lambda: weight[3], lambda: weight.data[2:5])):
+        if world > 1:
+            with pytest.raises(ValueError, match="is a copy of a part of a DTensor, and what is written to it is lost"):
+                fill(part())
+            assert whole(weight).eq(9).all()
+        else:
+            fill(part())
+            assert not whole(weight)[3].eq(9).any()
+    init.zeros_(weight[:, 1])
+    assert whole(weight)[:, 1].eq(0).all()
+    with pytest.raises(ValueError, match="tensor is a DTensor, which knows its part"):
+        init.fill_(weight, normal(), seed=0, shape=(16, 6), index=slice(8))
+
+
 def check_stages(world):
     """Two pipeline stages: each holds some of the names, and its own."""
     rank = dist.get_rank()
@@ -268,6 +287,7 @@ def main(rank, world, store):
     check_layouts(world)
     check_own_code(world)
     check_flat(world)
+    check_parts_of_shards(world)
     check_checkpoint(world, str(Path(store).with_name("checkpoint")))
     if world > 1:
         check_stages(world)

@@ -28,7 +28,7 @@ from .internals import (
     without_transforms,
 )
 from .members import members, members_differ
-from .memory import check, untouchable, write
+from .memory import check, check_reach, untouchable, write
 
 __all__ = ["Name", "Seed", "check_bounds", "draw", "key_of", "outside", "overridable", "unless_loaded"]
 
@@ -102,12 +102,13 @@ def _is_loading() -> bool:
 
 
 def unless_loaded(function: Function) -> Function:
-    """PyTorch's function, for all tensors but those that transformers has just loaded."""
+    """PyTorch's function, but not for tensors that transformers has just loaded, nor for copies that nobody keeps."""
 
     @functools.wraps(function)
     def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if getattr(tensor, "_is_hf_initialized", False) and _is_loading():
             return tensor
+        check_reach(tensor)
         return function(tensor, *args, **kwargs)
 
     return cast(Function, call)

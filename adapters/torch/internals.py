@@ -28,6 +28,7 @@ __all__ = [
     "in_transform",
     "is_dtensor",
     "is_fake",
+    "is_lost",
     "is_observed",
     "is_traced",
     "iterate",
@@ -146,6 +147,18 @@ def local_tensor(tensor: Any) -> Tensor:
 def version(tensor: Tensor) -> int:
     """How often the tensor's memory was written to by PyTorch's functions."""
     return tensor._version
+
+
+def is_lost(tensor: Any) -> bool:
+    """Whether it is a DTensor that stands for a part of another and is a copy: what is written to it is lost.
+
+    To index an axis that is sharded gathers it; autograd takes the result for a view all the same.
+    """
+    if not is_dtensor(tensor) or not tensor._is_view():
+        return False
+    whole = tensor._base
+    mine, its = (local_tensor(each).untyped_storage().data_ptr() for each in (tensor, whole))
+    return mine != its
 
 
 def strided_shard() -> Any:
