@@ -63,7 +63,7 @@ def draw(
 def _of_all_axes(sharding: Any, ndim: int) -> Any:
     """The sharding with an entry for each axis, as JAX's own functions have it: P("x") of two is P("x", None)."""
     if isinstance(sharding, PartitionSpec):
-        return PartitionSpec(*sharding, *[None] * (ndim - len(sharding)))
+        return PartitionSpec(*sharding, *[None] * (ndim - len(sharding)))  # type: ignore[no-untyped-call]
     if isinstance(sharding, NamedSharding):
         return NamedSharding(sharding.mesh, _of_all_axes(sharding.spec, ndim), memory_kind=sharding.memory_kind)
     return sharding
