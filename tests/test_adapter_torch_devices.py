@@ -19,10 +19,11 @@ from initlib.adapters.torch.triton_engine import TritonEngine  # noqa: E402
 def forget(monkeypatch):
     """Each device is looked at once in a process; here, anew."""
     monkeypatch.delenv("INITLIB_TRITON", raising=False)
-    for function in (devices._obstacle, devices.engine_of):
+    looked_at = devices._obstacle, devices.engine_of
+    for function in looked_at:
         function.cache_clear()
     yield
-    for function in (devices._obstacle, devices.engine_of):
+    for function in looked_at:
         function.cache_clear()
 
 
