@@ -143,7 +143,7 @@ def weights(module: nn.Module, prefix: str = "") -> list[Weight]:
     for before, part in modules:
         try:
             held = list(_held(part, flat.get(id(part), {})))
-        except ValueError as error:  # wrong axes, declared for its class
+        except (TypeError, ValueError) as error:  # wrong axes, declared for its class
             problems.append(str(error))
             continue
         for weight in held:
