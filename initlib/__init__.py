@@ -3,6 +3,11 @@
 from .axes import Fans, fans
 from .config import get_num_threads, set_num_threads, show_config
 from .key import Key
+from .models.errors import PlanError
+from .models.fillings import keep, values
+from .models.parameter import Parameter
+from .models.parts import parts
+from .models.plan import Plan, plan
 from .public import publish
 from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
@@ -38,6 +43,9 @@ __all__ = [
     "Fans",
     "Initializer",
     "Key",
+    "Parameter",
+    "Plan",
+    "PlanError",
     "constant",
     "delta_orthogonal",
     "dirac",
@@ -53,12 +61,15 @@ __all__ = [
     "inverse_softplus",
     "kaiming_normal",
     "kaiming_uniform",
+    "keep",
     "lecun_normal",
     "lecun_uniform",
     "log_uniform",
     "normal",
     "ones",
     "orthogonal",
+    "parts",
+    "plan",
     "scaled",
     "set_num_threads",
     "show_config",
@@ -67,6 +78,7 @@ __all__ = [
     "spectral",
     "truncated_normal",
     "uniform",
+    "values",
     "variance_scaling",
     "xavier_normal",
     "xavier_uniform",

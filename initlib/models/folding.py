@@ -1,0 +1,66 @@
+"""Folding: names that differ in their numbers alone, as one."""
+
+import re
+from collections.abc import Hashable, Iterable
+
+__all__ = ["fold"]
+
+_NUMBER = re.compile(r"(?<![0-9])(0|[1-9][0-9]*)(?![0-9])")  # with a leading zero it could not be written again
+
+
+def fold(rows: Iterable[tuple[str, Hashable]]) -> list[tuple[str, list[int]]]:
+    """The names, folded where what stands beside them is equal: each with the places of its rows.
+
+    >>> fold([("h.0.w", "a"), ("h.0.b", "b"), ("h.1.w", "a"), ("h.1.b", "b"), ("h.2.w", "c")])
+    [('h.{0..1}.w', [0, 2]), ('h.{0..1}.b', [1, 3]), ('h.2.w', [4])]
+    """
+    groups: dict[tuple[tuple[str, ...], Hashable], dict[tuple[int, ...], int]] = {}
+    alone: list[tuple[str, list[int]]] = []
+    for place, (name, content) in enumerate(rows):
+        split = _NUMBER.split(name)
+        group = groups.setdefault((tuple(split[::2]), content), {})
+        numbers = tuple(map(int, split[1::2]))
+        if numbers in group:  # the same name twice
+            alone.append((name, [place]))
+        else:
+            group[numbers] = place
+    folded = alone
+    for (texts, _), group in groups.items():
+        for product in _products(frozenset(group)):
+            places = sorted(place for numbers, place in group.items() if all(map(_holds, product, numbers)))
+            between = (*(_text(numbers) for numbers in product), "")
+            folded.append(("".join(a + b for a, b in zip(texts, between, strict=True)), places))
+    return sorted(folded, key=lambda row: row[1][0])
+
+
+def _holds(numbers: tuple[int, ...], number: int) -> bool:
+    return number in numbers
+
+
+def _products(tuples: frozenset[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:
+    """The tuples as products of sets of numbers, one set a place."""
+    if tuples == {()}:
+        return [()]
+    rests: dict[int, set[tuple[int, ...]]] = {}
+    for first, *rest in sorted(tuples):
+        rests.setdefault(first, set()).add(tuple(rest))
+    firsts: dict[frozenset[tuple[int, ...]], list[int]] = {}
+    for first, rest_set in rests.items():
+        firsts.setdefault(frozenset(rest_set), []).append(first)
+    return [(tuple(numbers), *rest) for tail, numbers in firsts.items() for rest in _products(tail)]
+
+
+def _text(numbers: tuple[int, ...]) -> str:
+    """Sorted numbers: 7, {0..31}, {0..30..2}, {0,1,5..9}."""
+    if len(numbers) == 1:
+        return str(numbers[0])
+    step = numbers[1] - numbers[0]
+    if step > 1 and len(numbers) > 2 and numbers == tuple(range(numbers[0], numbers[-1] + 1, step)):
+        return f"{{{numbers[0]}..{numbers[-1]}..{step}}}"
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return "{" + ",".join("..".join(map(str, run)) for run in runs) + "}"

@@ -1,0 +1,98 @@
+"""Rules: what fills each parameter, in order of precedence."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ..schemes.constants import ones, zeros
+from ..schemes.initializer import Initializer
+from ..schemes.normal import normal
+from ..schemes.orthogonality import orthogonal
+from .checks import who_asks
+from .fillings import Fill, Rule, Values, as_fill, as_rule, keep
+from .parameter import Parameter
+from .parts import NESTED, Parts, Stack
+from .patterns import Ordered
+from .pieces import members
+
+__all__ = ["NoRuleError", "Rules"]
+
+# What modules have by default that do not say it. These kinds keep it whatever their number of axes.
+_OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
+# What others get where the default goes by fans or matrices, which are those of kernels.
+_INSTEAD: dict[str, Fill] = {"table": normal(std=0.02), "recurrent": orthogonal()}
+
+
+class NoRuleError(Exception):
+    """Nothing says what fills a parameter."""
+
+
+class Rules:
+    """What fills a parameter: the first rule that matches, else the module's own default, else the default."""
+
+    def __init__(self, rules: Any, default: Any) -> None:
+        self.rules = Ordered(rules, "rules", as_rule)
+        self.default: Rule | None = None if default is None else as_rule(default, "default")
+
+    def fill(self, parameter: Parameter, depth: int = 0) -> tuple[Fill, tuple[str, ...]]:
+        """What fills the parameter, and notes on it. Raises NoRuleError, ValueError or TypeError."""
+        said = self.rules.first(parameter)
+        if said is not None:
+            return self.made(said, parameter, depth), ()
+        if parameter.needs is not None:
+            raise NoRuleError(f"no rule matches it, and {parameter.needs}")
+        own = _OWN.get(parameter.kind) if parameter.default is None else parameter.default
+        if own is None:
+            return self._default(parameter, depth), ()
+        if len(parameter.shape) < 2 or parameter.kind in _OWN or not _is_zeros(own):
+            return self.made(own, parameter, depth), ()
+        # Fresh memory looks like weights that are zeros by design: nobody keeps those in silence.
+        return self._default(parameter, depth), ("zeros as built",)
+
+    def _default(self, parameter: Parameter, depth: int) -> Fill:
+        if self.default is None:
+            raise NoRuleError("no rule matches it, and there is no default")
+        if isinstance(self.default, Initializer) and who_asks(self.default):
+            if parameter.kind in _INSTEAD:
+                return _INSTEAD[parameter.kind]
+            if len(parameter.shape) < 2 and parameter.axes is None:
+                raise NoRuleError(f"no rule matches it, and the default, {who_asks(self.default)}, is for kernels")
+        return self.made(self.default, parameter, depth)
+
+    def made(self, value: Rule, parameter: Parameter, depth: int = 0) -> Fill:
+        """What a rule's value is for the parameter: functions are called, its own and those of parts."""
+        if callable(value) and not isinstance(value, Initializer):
+            value = as_fill(_called(value, parameter), "what the rule's function returns")
+        if not isinstance(value, Parts) or _is_made(value):
+            return value
+        if depth == NESTED:
+            raise ValueError(f"parts may lie at most {NESTED} deep in one another; a rule may be for parts of its own")
+        fills = []
+        for part in members(value, parameter.name, parameter.shape, parameter.axes):
+            alone = Parameter(part.name, part.shape, parameter.dtype, part.axes, parameter.kind, parameter.owner)
+            if part.filling is None:
+                fills.append(self.fill(alone, depth + 1)[0])
+            else:
+                fills.append(self.made(part.filling, alone, depth + 1))
+        if all(fill is keep for fill in fills):
+            return keep
+        alike = isinstance(value, Stack) and fills.count(fills[0]) == len(fills)
+        return replace(value, fillings=tuple(fills[:1] if alike else fills))
+
+
+def _called(function: Callable[[Parameter], Fill], parameter: Parameter) -> Any:
+    try:
+        return function(parameter)
+    except Exception as error:
+        raise ValueError(f"the rule's function raised {type(error).__name__}: {error}") from error
+
+
+def _is_made(value: Any) -> bool:
+    """Whether nothing of it has to be called or looked up."""
+    if isinstance(value, Parts):
+        return all(map(_is_made, value.fillings))
+    return value is not None and (isinstance(value, Initializer) or not callable(value))
+
+
+def _is_zeros(fill: Fill) -> bool:
+    return fill == zeros or (isinstance(fill, Values) and not fill.array.any())

@@ -1,0 +1,143 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from initlib import Parameter
+from initlib.models.patterns import Ordered, as_pattern, as_rename, glob
+
+GLOBS = [
+    ("*", "a.b.c", True),
+    ("*.weight", "h.0.mlp.weight", True),
+    ("*.weight", "weight", False),
+    ("*weight", "weight", True),
+    ("**.weight", "h.0.weight", True),
+    ("h.*.weight", "h.0.mlp.weight", True),
+    ("h.?.weight", "h.0.weight", True),
+    ("h.?.weight", "h.10.weight", False),
+    ("w[13]", "w3", True),
+    ("w[13]", "w2", False),
+    ("w[!13]", "w2", True),
+    ("w[1-3]", "w2", True),
+    ("w[]]", "w]", True),
+    ("w[!]]", "w]", False),
+    ("w[[^\\&&~]", "w^", True),
+    ("a.b", "aXb", False),
+    ("a+(b)", "a+(b)", True),
+    ("h.{i}", "h.{i}", True),
+    ("Weight", "weight", False),
+]
+
+
+@pytest.mark.parametrize(("pattern", "name", "matches"), GLOBS, ids=str)
+def test_globs(pattern, name, matches):
+    assert bool(glob(pattern).fullmatch(name)) is matches
+
+
+@given(st.text(alphabet="ab.*?[]!^-\\&0", max_size=8), st.text(alphabet="ab.^-0", max_size=6))
+def test_any_text_is_a_glob_or_an_error(pattern, name):
+    try:
+        expression = glob(pattern)
+    except ValueError:  # and no other error
+        return
+    assert expression.groups == len(re.findall(r"\*+", re.sub(r"\[!?.[^\]]*\]", "", pattern)))
+    assert expression.fullmatch(name) is None or "*" in pattern or len(name) <= len(pattern)
+
+
+@given(st.text(min_size=1, max_size=8).filter(lambda text: not set(text) & set("*?[:")))
+def test_a_glob_without_wildcards_is_the_name(name):
+    assert glob(name).fullmatch(name)
+    assert not glob(name).fullmatch(name + "x")
+
+
+KERNEL = Parameter("h.0.mlp.weight", (4, 3), axes="OI", kind="kernel", owner="Linear")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("*:kernel", True),
+        ("*:Linear", True),
+        ("*.weight:kernel", True),
+        ("*.bias:kernel", False),
+        ("*:LayerNorm", False),
+        ("*:linear", False),
+        (re.compile(r"h\.\d+\..*"), True),
+        (re.compile(r"h\.\d+"), False),
+    ],
+)
+def test_kinds_owners_and_regular_expressions(pattern, matches):
+    assert as_pattern(pattern, "rules").matches(KERNEL) is matches
+
+
+@pytest.mark.parametrize(
+    ("pattern", "error", "message"),
+    [
+        ("", ValueError, "rules has the pattern ''; write a glob, then optionally :kind or :Owner"),
+        (":kernel", ValueError, "rules has the pattern ':kernel'"),
+        ("*:", ValueError, "rules has the pattern '*:'"),
+        ("w[13", ValueError, "pattern 'w[13' leaves a bracket open"),
+        ("w[3-1]", ValueError, "pattern 'w[3-1]' has a set that cannot be read"),
+        (3, TypeError, "rules must be by globs or compiled regular expressions, got 3"),
+        (re.compile(b"a"), TypeError, "rules must be by globs or compiled regular expressions"),
+    ],
+)
+def test_errors(pattern, error, message):
+    with pytest.raises(error) as caught:
+        as_pattern(pattern, "rules")
+    assert message in str(caught.value)
+
+
+def test_the_first_pattern_counts_and_the_others_are_unused():
+    ordered = Ordered({"*.weight": "first", "h.*": "second", "*:bias": "third"}, "rules", lambda value, argument: value)
+    assert ordered.first(KERNEL) == "first"
+    assert [(pattern.text, len(before)) for pattern, before in ordered.unused()] == [("h.*", 1), ("*:bias", 2)]
+    assert ordered.first(Parameter("other", ())) is None
+    pairs = Ordered([("*", 1), ("*", 2)], "rules", lambda value, argument: value)
+    assert pairs.first(KERNEL) == 1
+
+
+@pytest.mark.parametrize("said", [["*"], [("*", 1, 2)], [3]])
+def test_pairs_are_pairs(said):
+    with pytest.raises(TypeError, match="rules must be a mapping by pattern, or pairs"):
+        Ordered(said, "rules", lambda value, argument: value)
+
+
+@pytest.mark.parametrize(
+    ("rename", "name", "new"),
+    [
+        (None, "a.b", "a.b"),
+        ({"transformer.h.*": "layers.*"}, "transformer.h.3.weight", "layers.3.weight"),
+        ({"transformer.h.*": "layers.*"}, "other", "other"),
+        ({"h.*.mlp.*": "layers.*.ff.*"}, "h.3.mlp.w.weight", "layers.3.ff.w.weight"),
+        ({"h.*.mlp.*": "layers.*"}, "h.3.mlp.w", "layers.3"),
+        ({"*.weight": "w", "h.*": "x"}, "h.weight", "w"),
+        ({re.compile(r"layers_(\d+)\.(.*)"): r"layers.\1.\2"}, "layers_11.mlp.kernel", "layers.11.mlp.kernel"),
+        (str.upper, "a.b", "A.B"),
+    ],
+    ids=str,
+)
+def test_rename(rename, name, new):
+    assert as_rename(rename)(name) == new
+
+
+@pytest.mark.parametrize(
+    ("rename", "error", "message"),
+    [
+        ({"h.*": "layers.*.*"}, ValueError, "rename makes 'layers.*.*' of 'h.*', which has fewer *"),
+        ({"h.*": 3}, TypeError, "the new name of 'h.*' must be a string, got 3"),
+        ({3: "h"}, TypeError, "rename's pattern must be a string, got 3"),
+        (3, TypeError, "rename must be a mapping by pattern or a function of the name, got 3"),
+    ],
+)
+def test_rename_errors(rename, error, message):
+    with pytest.raises(error) as caught:
+        as_rename(rename)
+    assert message in str(caught.value)
+
+
+def test_rename_knows_what_it_has_not_used():
+    rename = as_rename({"a.*": "b.*", "c": "d"})
+    rename("a.x")
+    assert rename.unused() == ["c"]

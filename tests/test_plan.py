@@ -1,0 +1,406 @@
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+import initlib
+from initlib import (
+    Key,
+    Parameter,
+    Plan,
+    PlanError,
+    constant,
+    glorot_uniform,
+    he_normal,
+    icnr,
+    identity,
+    keep,
+    normal,
+    ones,
+    orthogonal,
+    parts,
+    plan,
+    uniform,
+    values,
+    zeros,
+)
+
+
+def kernel(name="kernel", shape=(8, 4), axes="OI", **fields):
+    return Parameter(name, shape, axes=axes, kind="kernel", **fields)
+
+
+def fill(parameter, rules=None, **options):
+    return plan([parameter], rules, **options).entries[0].filling
+
+
+def problems(parameters, rules=None, **options):
+    with pytest.raises(PlanError) as caught:
+        plan(parameters, rules, **options)
+    assert isinstance(caught.value, ValueError)
+    return caught.value.problems
+
+
+# Precedence: a rule, the module's own, the default.
+
+STD = normal(std=0.02)
+PRECEDENCE = [
+    (kernel(), {"*": ones}, he_normal, ones),
+    (kernel(default=constant(3)), {"*": ones}, he_normal, ones),
+    (kernel(), {"x*": ones, "k*": zeros, "*nel": STD}, None, "unused"),
+    (kernel(), {}, he_normal, he_normal),
+    (kernel(default=constant(3)), {}, he_normal, constant(3)),
+    (kernel(default=zeros), {}, he_normal, he_normal),
+    (kernel(default=values(np.zeros((8, 4)))), {}, he_normal, he_normal),
+    (kernel(default=keep), {}, he_normal, keep),
+    (kernel(default=parts({"a": 1, "b": 1}, ones)), {}, he_normal, parts({"a": 1, "b": 1}, ones)),
+    (Parameter("bias", (8,), kind="bias"), {}, he_normal, zeros),
+    (Parameter("bias", (8,), kind="bias", default=constant(1)), {}, he_normal, constant(1)),
+    (Parameter("bias", (8, 2), kind="bias", default=zeros), {}, he_normal, zeros),
+    (Parameter("scale", (8,), kind="scale"), {}, he_normal, ones),
+    (Parameter("scale", (8,), kind="scale", default=zeros), {}, he_normal, zeros),
+    (Parameter("scale", (8, 2, 2), kind="scale"), {}, he_normal, ones),
+    (Parameter("buffer", (8, 2), kind="buffer"), {}, he_normal, keep),
+    (Parameter("buffer", (8, 2), kind="buffer", default=zeros), {}, he_normal, zeros),
+    (Parameter("logit_scale", (), default=constant(2.66)), {}, he_normal, constant(2.66)),
+    (Parameter("gamma", (8,), default=zeros), {}, he_normal, zeros),
+    (Parameter("gamma", (8,)), {}, STD, STD),
+    (Parameter("table", (8, 4), kind="table"), {}, he_normal, STD),
+    (Parameter("table", (8, 4), kind="table"), {}, orthogonal(2), STD),
+    (Parameter("table", (8, 4), kind="table"), {}, he_normal * 0.5, STD),
+    (Parameter("table", (8, 4), kind="table"), {}, normal(std=0.1), normal(std=0.1)),
+    (Parameter("table", (8, 4), kind="table"), {}, lambda parameter: ones, ones),
+    (Parameter("cell", (8, 4), axes="(4 O)I", kind="recurrent"), {}, he_normal, orthogonal()),
+    (Parameter("cell", (8, 4), axes="(4 O)I", kind="recurrent"), {}, normal(std=0.1), normal(std=0.1)),
+    (Parameter("other", (8, 4)), {}, normal(std=0.1), normal(std=0.1)),
+    (Parameter("other", (8, 4), axes="IO"), {}, he_normal, he_normal),
+    (kernel(), {}, keep, keep),
+]
+
+
+@pytest.mark.parametrize(("parameter", "rules", "default", "expected"), PRECEDENCE, ids=str)
+def test_precedence(parameter, rules, default, expected):
+    if expected == "unused":
+        assert len(problems([parameter], rules, default=default)) == 2
+    else:
+        assert fill(parameter, rules, default=default) == expected
+
+
+def test_an_initializer_for_rules_is_the_default():
+    assert fill(kernel(), he_normal) == he_normal
+    with pytest.raises(TypeError, match="rules is an initializer"):
+        plan([kernel()], he_normal, default=ones)
+
+
+def test_zeros_as_built_are_noted():
+    built, made = plan([kernel(default=zeros), kernel("made")], he_normal).entries
+    assert built.notes == ("zeros as built",)
+    assert made.notes == ()
+
+
+def test_a_function_sees_the_parameter_under_its_new_name_and_axes():
+    seen = []
+
+    def function(parameter):
+        seen.append(parameter)
+        return constant(parameter.indices[0])
+
+    parameter = Parameter("h.7.w", (2, 3), kind="kernel", owner="Conv1D")
+    assert fill(parameter, {"layers.*": function}, rename={"h.*": "layers.*"}, axes={"layers.*": "IO"}) == constant(7)
+    assert seen == [Parameter("layers.7.w", (2, 3), axes="IO", kind="kernel", owner="Conv1D")]
+
+
+def test_rules_are_pairs_too():
+    same = re.compile("k.*")
+    assert fill(kernel(), [(same, ones)]) == ones
+    assert fill(kernel(), {same: ones}) == ones
+
+
+# What is drawn.
+
+
+def model(prefix="h", order=1):
+    parameters = [
+        Parameter("embed.weight", (20, 8), kind="table", owner="Embedding", padding=3, tied=("head.weight",)),
+        *(kernel(f"{prefix}.{i}.up.weight", (16, 8), owner="Linear") for i in range(3)),
+        *(kernel(f"{prefix}.{i}.conv.weight", (4, 8, 3), "OIK", owner="Conv1d") for i in range(3)),
+        *(Parameter(f"{prefix}.{i}.norm.weight", (8,), kind="scale", owner="LayerNorm") for i in range(3)),
+        Parameter("mask", (8,), "bool", kind="buffer"),
+    ]
+    return parameters[::order]
+
+
+def test_a_weight_depends_on_its_name_alone():
+    first, second = plan(model(), he_normal).draw(5), plan(model(order=-1)[:6], he_normal).draw(5)
+    assert len(second) == 5  # but for the mask
+    for name, weight in second.items():
+        assert np.array_equal(first[name], weight)
+
+
+def test_a_plan_draws_what_its_initializers_draw():
+    drawn = plan(model(), he_normal).draw(Key(9))
+    assert list(drawn) == [parameter.name for parameter in model()[:-1]]
+    expected = he_normal((4, 8, 3), axes="OIK", seed=9, name="h.1.conv.weight")
+    assert np.array_equal(drawn["h.1.conv.weight"], expected)
+    assert (drawn["h.1.norm.weight"] == 1).all()
+    table = STD((20, 8), seed=9, name="embed.weight")
+    table[3] = 0
+    assert np.array_equal(drawn["embed.weight"], table)
+
+
+def test_the_whole_plan_has_one_seed():
+    table = plan([kernel("a"), kernel("b")], he_normal)
+    fresh = table.draw(None)
+    assert not np.array_equal(fresh["a"], fresh["b"])
+    generator = np.random.default_rng(0)
+    once = table.draw(generator)
+    assert np.array_equal(once["a"], table.draw(np.random.default_rng(0))["a"])
+
+
+def test_renamed_parameters_have_the_streams_of_their_new_names():
+    plain, renamed = plan(model(), he_normal), plan(model("blocks"), he_normal, rename={"blocks.*": "h.*"})
+    assert renamed["blocks.2.up.weight"].stream == "h.2.up.weight"
+    assert np.array_equal(renamed.draw(0)["blocks.2.up.weight"], plain.draw(0)["h.2.up.weight"])
+
+
+def test_unknown_axes_are_numbered_as_stored():
+    unknown = Parameter("gate", (8, 4))
+    assert np.array_equal(plan([unknown], STD).draw(0)["gate"], STD((8, 4), seed=0, name="gate"))
+    told = plan([unknown], he_normal, axes={"gate": "OI"})
+    assert told["gate"].parameter.axes == "OI"
+    assert np.array_equal(told.draw(0)["gate"], he_normal((8, 4), axes="OI", seed=0, name="gate"))
+
+
+def test_axes_told_by_pattern_come_before_the_parameters_own():
+    assert plan([kernel()], he_normal, axes={"*:kernel": "IO"})["kernel"].parameter.axes == "IO"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_draw_one(dtype):
+    table = plan([Parameter("t", (20, 8), dtype, kind="table", padding=3)], STD)
+    whole = table.draw(1)["t"]
+    for index in [(slice(2, 5), 1), slice(None, None, -2), 3, (Ellipsis, 0), (slice(5, 5),)]:
+        assert np.array_equal(table.draw_one("t", 1, index=index), whole[index])
+    out = np.empty((8, 20), whole.dtype).T
+    assert table.draw_one("t", 1, out=out) is out
+    assert np.array_equal(out, whole)
+    assert not whole[3].any()
+    assert whole[2].any()
+
+
+@pytest.mark.parametrize("row", [0, 2])
+def test_padding_at_an_end(row):
+    table = plan([Parameter("t", (3, 4), kind="table", padding=row)], normal()).draw(0)["t"]
+    assert [bool(each.any()) for each in table] == [k != row for k in range(3)]
+
+
+def test_values_are_rounded_once():
+    exact = np.log(np.arange(1, 17))
+    table = plan([Parameter("A_log", (16,), "float16")], {"*": values(exact)})
+    assert np.array_equal(table.draw(0)["A_log"], exact.astype("float16"))
+    assert np.array_equal(table.draw_one("A_log", 0, index=slice(3, 9, 2)), exact.astype("float16")[3:9:2])
+
+
+def test_what_holds_no_weights():
+    table = plan([kernel("empty", (0, 4)), Parameter("none", (3, 0))], {"empty": he_normal, "none": STD})
+    assert {name: weight.shape for name, weight in table.draw(0).items()} == {"empty": (0, 4), "none": (3, 0)}
+
+
+DRAW_ERRORS = [
+    (
+        {"name": "kernle"},
+        ValueError,
+        "name must be that of a parameter of the plan, got 'kernle'; nearest names: kernel",
+    ),
+    ({"name": "kernel", "out": np.empty((4, 8), "float32")}, ValueError, "out has shape (4, 8)"),
+    ({"name": "kernel", "out": np.empty((8, 4))}, ValueError, "dtype float64, the draw has (8, 4) and float32"),
+    ({"name": "kernel", "out": [[0.0] * 4] * 8}, TypeError, "out must be a numpy.ndarray, got list"),
+    ({"name": "kernel", "index": 8}, ValueError, "index 8 is outside axis 0 of shape (8, 4)"),
+    ({"name": "kernel", "seed": "x"}, TypeError, "seed must be an int"),
+    ({"name": "kept"}, ValueError, "kept is kept, at least in part: it can be drawn into out= alone"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), DRAW_ERRORS, ids=str)
+def test_draw_one_errors(arguments, error, message):
+    table = plan([kernel(), Parameter("kept", (3,))], {"kept": keep}, default=he_normal)
+    with pytest.raises(error) as caught:
+        table.draw_one(**{"seed": 0, **arguments})
+    assert message in str(caught.value)
+
+
+def test_a_kept_tensor_stays_as_it_is():
+    table = plan([Parameter("kept", (3,))], {"kept": keep})
+    out = np.array([1, 2, 3], "float32")
+    assert table.draw_one("kept", 0, out=out).tolist() == [1, 2, 3]
+    assert table.draw(0) == {}
+    assert table["kept"].kept
+
+
+# Errors, all at once.
+
+
+def test_all_problems_are_told_at_once():
+    parameters = [
+        *(Parameter(f"h.{i}.gate", (4, 8, 2), owner="Router") for i in range(4)),
+        kernel("h.0.up.weight", owner="Linear"),
+        Parameter("temperature", (3,)),
+        Parameter("ids", (8,), "int64"),
+    ]
+    rules = {"*.gate": he_normal, "*.up.wieght": he_normal, "ids": ones, "*:Conv2d": zeros}
+    told = problems(parameters, rules, axes={"*.fc": "OI"}, rename={"transformer.*": "*"})
+    assert told == (
+        "h.0.up.weight: no rule matches it, and there is no default; nearest patterns: *.up.wieght",
+        "temperature: no rule matches it, and there is no default",
+        "rule '*.up.wieght' matches nothing; nearest names: h.0.up.weight",
+        "rule '*:Conv2d' has no kind or owner 'Conv2d': the kinds are kernel, recurrent, bias, scale, table, buffer, "
+        "other; the owners here Linear, Router",
+        "axes '*.fc' matches nothing",
+        "rename 'transformer.*' matches nothing",
+        "h.{0..3}.gate: variance_scaling asks what the axes of shape (4, 8, 2) of Router mean, and nobody says it; say "
+        "it by axes={pattern: axes}, in the stored order: I is an input axis, O an output axis, B a stack",
+        "ids: dtype int64 cannot be drawn, float16, bfloat16, float32, float64, complex64, complex128 can; keep it",
+    )
+
+
+ERRORS = [
+    ([kernel()], {}, "kernel: no rule matches it, and there is no default"),
+    ([kernel(default=zeros)], {}, "kernel: no rule matches it, and there is no default"),
+    ([Parameter("a", (3,))], he_normal, "a: no rule matches it, and the default, variance_scaling, is for kernels"),
+    ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling asks what the axes of shape (3, 3) mean"),
+    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal asks what the axes of shape (3, 3) mean"),
+    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling asks what the axes of shape (3, 3) mean"),
+    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal asks what the axes of shape (3, 3) mean"),
+    ([kernel()], {"*.bias:kernel": ones, "*": ones}, "rule '*.bias:kernel' matches nothing"),
+    (
+        [kernel(owner="Linear")],
+        {"*:bias": ones, "*": ones},
+        "'*:bias' matches nothing: what has such a name is Linear, kernel",
+    ),
+    ([kernel()], {"*": ones, "k*": zeros}, "rule 'k*' is never used: what it matches, '*' before it does"),
+    ([kernel()], {re.compile("x"): ones, "*": ones}, "rule \"re.compile('x')\" matches nothing"),
+    ([kernel(), kernel()], he_normal, "kernel: another parameter is named kernel too; tie them, or rename one"),
+    (
+        [kernel("a", tied=("b",)), kernel("b")],
+        he_normal,
+        "b: another parameter is named b too; tie them, or rename one",
+    ),
+    ([kernel()], {"*": identity()}, None),
+    (
+        [kernel(shape=(8, 4, 3), axes="OIK")],
+        {"*": identity()},
+        "identity(gain=1.0) cannot fill shape (8, 4, 3): identity",
+    ),
+    ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): icnr needs a kernel of one output axis and"),
+    ([Parameter("a", (3,), kind="bias")], {"*": orthogonal()}, "orthogonal needs a weight of at least 2 axes"),
+    ([Parameter("a", (3, 3), "float16")], {"*": uniform(-1e6, 1e6)}, "as large as 1e+06 overflow float16"),
+    ([Parameter("a", (3, 3), "float16")], {"*": constant(1e6)}, "as large as 1e+06 overflow float16"),
+    ([Parameter("a", (3,), "float16")], {"*": values([1e6, 0, 0])}, "as large as 1e+06 overflow float16"),
+    ([Parameter("a", (3, 3), "float16")], {"*": normal(std=1e6)}, "overflow float16"),
+    ([Parameter("a", (3, 3))], {"*": values([1.0])}, "a: values have shape (1,), a has (3, 3)"),
+    ([kernel()], {"*": lambda parameter: None}, "what the rule's function returns must be an initializer, keep"),
+    ([kernel()], {"*": lambda parameter: parameter.indices[0]}, "the rule's function raised IndexError: tuple index"),
+    ([kernel()], {"*": lambda parameter: lambda parameter: ones}, "what the rule's function returns must be an"),
+    (
+        [kernel("b", tied=("a",))],
+        {"a": ones, "b": zeros},
+        "b: it gets constant(value=0.0), but a, which it is tied to,",
+    ),
+    ([Parameter("a", (3,), needs="its norm says nothing")], STD, "a: no rule matches it, and its norm says nothing"),
+    ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "which it is tied to,"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "rules", "message"), ERRORS, ids=[str(message) for _, _, message in ERRORS])
+def test_errors(parameters, rules, message):
+    if message is None:
+        assert plan(parameters, rules)
+    else:
+        (problem,) = problems(parameters, rules)
+        assert message in problem
+
+
+def test_names_that_would_share_a_stream():
+    parameters = [kernel("a.w"), kernel("b.w"), kernel("c.w")]
+    told = problems(parameters, he_normal, rename={"[ab].w": "w"})
+    assert told == ("b.w: it and a.w would share the stream w; tie them, or rename one",)
+    parameters = [kernel("a.q"), kernel("a.qkv")]
+    assert plan(parameters, {"*.qkv": parts({"q": 1, "k": 1}, ones), "*.q": STD})  # what is constant has no stream
+    told = problems(parameters, {"*.qkv": parts({"q": 1, "k": 1}, STD), "*.q": STD})
+    assert told == ("a.qkv: it and a.q would share the stream a.q; tie them, or rename one",)
+
+
+def test_tied_parameters_may_share_a_new_name():
+    table = plan([kernel("a.w", tied=("b.w",))], he_normal, rename=lambda name: "w")
+    assert table["b.w"].stream == "w"
+
+
+def test_one_rule_may_say_the_same_of_tied_names():
+    assert fill(kernel("b", tied=("a",)), {"a": ones, "b": ones}) == ones
+    assert fill(kernel("b", tied=("a",)), {"b": ones}) == ones
+    assert fill(Parameter("b", (8, 4), kind="table", tied=("a",)), {"a": STD}, default=he_normal) == STD
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"parameters": ["kernel"]}, TypeError, "parameters must be made of initlib.Parameter, got 'kernel'"),
+        ({"rules": {"*": 3}}, TypeError, "rules of '*' must be an initializer, keep, values(...) or parts(...), got 3"),
+        ({"rules": {3: ones}}, TypeError, "rules must be by globs or compiled regular expressions, got 3"),
+        ({"rules": ["*"]}, TypeError, "rules must be a mapping by pattern, or pairs, got '*'"),
+        ({"default": "he"}, TypeError, "default must be an initializer"),
+        ({"axes": {"*": "OX!"}}, ValueError, "axes 'OX!' has '!'"),
+        ({"axes": {"*": 3}}, TypeError, "axes of '*' must be a string such as 'OIHW' or '(3 O)I', got 3"),
+        ({"axes": {"*": "OIH"}}, PlanError, "kernel: axes 'OIH' names 3 axes, shape (8, 4) has 2"),
+        ({"rename": 3}, TypeError, "rename must be a mapping by pattern or a function of the name, got 3"),
+        ({"rename": lambda name: None}, PlanError, "kernel: name must be a string, got None"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments(arguments, error, message):
+    with pytest.raises(error) as caught:
+        plan(**{"parameters": [kernel()], "rules": {"*": he_normal}, **arguments})
+    assert message in str(caught.value)
+
+
+def test_a_long_list_of_problems_is_cut_short_in_the_text_alone():
+    told = problems([kernel("k" * (1 + k)) for k in range(60)])
+    assert len(told) == 60
+    error = PlanError(told)
+    assert str(error).count("\n") == 51
+    assert str(error).endswith("and 10 more (in the error's `problems`)")
+    assert pickle.loads(pickle.dumps(error)).problems == told
+
+
+# What a plan is.
+
+
+def test_a_plan_is_immutable_and_comparable():
+    table = plan(model(), he_normal)
+    assert table == plan(iter(model()), default=he_normal)
+    assert table != plan(model(), glorot_uniform)
+    assert hash(table) == hash(plan(model(), he_normal))
+    assert pickle.loads(pickle.dumps(table)) == table
+    assert repr(table) == "Plan(11 parameters, 864 weights)"
+    with pytest.raises(AttributeError):
+        table.entries = ()
+
+
+def test_a_plan_made_by_hand_is_checked():
+    entries = plan(model(), he_normal).entries
+    with pytest.raises(PlanError, match="another parameter is named mask too"):
+        Plan((*entries, entries[-1]))
+
+
+def test_an_empty_plan():
+    assert plan([]).draw(0) == {}
+    assert str(plan([])).splitlines()[1:] == ["0 parameters, 0 weights, 0 bytes"]
+    with pytest.raises(PlanError, match="rule '\\*' matches nothing"):
+        plan([], {"*": ones})
+
+
+def test_planning_draws_nothing_and_imports_no_framework(monkeypatch):
+    monkeypatch.setattr(initlib.models.entry.Entry, "draw", None)
+    huge = [kernel(f"h.{i}.w", (2**20, 2**20)) for i in range(3)]
+    assert "3,298,534,883,328 weights" in str(plan(huge, he_normal))
