@@ -10,7 +10,9 @@ True
 from initlib.public import publish
 
 from .gains import calculate_gain
+from .initialize import initialize, plan
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
+from .modules import declare
 from .nn_init import (
     constant,
     constant_,
@@ -50,6 +52,7 @@ from .ours import (
     truncated_normal_,
     variance_scaling_,
 )
+from .skeleton import skeleton
 
 # Names that are private in `torch.nn.init`, and that code bases import all the same.
 _calculate_correct_fan, _calculate_fan_in_and_fan_out = calculate_correct_fan, calculate_fan_in_and_fan_out
@@ -60,6 +63,7 @@ __all__ = [
     "calculate_gain",
     "constant",
     "constant_",
+    "declare",
     "delta_orthogonal_",
     "dirac",
     "dirac_",
@@ -70,6 +74,7 @@ __all__ = [
     "glorot_uniform_",
     "he_normal_",
     "he_uniform_",
+    "initialize",
     "kaiming_normal",
     "kaiming_normal_",
     "kaiming_uniform",
@@ -81,6 +86,8 @@ __all__ = [
     "ones_",
     "orthogonal",
     "orthogonal_",
+    "plan",
+    "skeleton",
     "sparse",
     "sparse_",
     "trunc_normal_",

@@ -1,0 +1,29 @@
+"""Materialize: memory for a model on the meta device, with what is tied kept together."""
+
+import torch
+from torch import Tensor, nn
+
+from .parameters import Weight
+
+__all__ = ["materialize", "tie"]
+
+
+def materialize(module: nn.Module, found: list[Weight], device: torch.device) -> None:
+    """Give what is on the meta device memory, not filled, and move everything else to the device."""
+    attributes = {place: vars(place.tensor) for weight in found for place in weight.places}
+
+    def made(tensor: Tensor) -> Tensor:
+        return torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
+
+    module._apply(made)  # type: ignore[no-untyped-call]  # as `to_empty` does: FSDP follows
+    for place, kept in attributes.items():
+        vars(place.tensor).update(kept)
+
+
+def tie(found: list[Weight]) -> None:
+    """Let all places of a weight hold one tensor, the first place's."""
+    for weight in found:
+        first, *others = weight.places
+        for place in others:
+            if place.tensor is not first.tensor:
+                setattr(place.module, place.attribute, first.tensor)

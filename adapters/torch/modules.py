@@ -1,0 +1,171 @@
+"""Modules: what each parameter of a module means to it, hence its axes, its kind and its usual start."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvTransposeNd
+
+from initlib import Initializer, constant, ones, zeros
+from initlib.axes import check, parse
+
+__all__ = ["BIAS", "UNKNOWN", "Meaning", "declare", "is_torch", "meanings", "own_class"]
+
+# What wrappers put before the name of the class that they derive, while the program runs, from the module's own.
+PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
+
+
+class Meaning(NamedTuple):
+    """What a parameter is to its module."""
+
+    axes: str | None
+    kind: str
+    default: Initializer | None = None
+
+
+UNKNOWN = Meaning(None, "other")
+KERNEL = Meaning("OI", "kernel")
+BIAS = Meaning(None, "bias", zeros)
+SCALE = Meaning(None, "scale", ones)
+TABLE = Meaning("IO", "table")  # a one-hot input times a matrix: a row for each input
+
+Meanings = dict[str, Meaning]
+Module = TypeVar("Module", bound=type[nn.Module])
+
+
+def _linear(module: Any) -> Meanings:
+    return {"weight": KERNEL, "bias": BIAS}
+
+
+def _convolution(module: Any) -> Meanings:
+    """A kernel a group: the groups are packed into the first stored axis, outputs or, transposed, inputs."""
+    first, second = "IO" if isinstance(module, _ConvTransposeNd) else "OI"
+    if module.groups > 1:
+        first = f"({module.groups} {first})"
+    return {"weight": Meaning(first + second + "DHW"[-len(module.kernel_size) :], "kernel"), "bias": BIAS}
+
+
+def _recurrent(module: Any) -> Meanings:
+    """A matrix a gate, packed into the first stored axis: weight_ih_l0, weight_hh_l0_reverse and so on."""
+    mode = getattr(module, "mode", "")
+    count = 4 if mode == "LSTM" or isinstance(module, nn.LSTMCell) else 1
+    count = 3 if mode == "GRU" or isinstance(module, nn.GRUCell) else count
+    axes = "OI" if count == 1 else f"({count} O)I"
+    meanings = {"weight_ih": Meaning(axes, "kernel"), "weight_hh": Meaning(axes, "recurrent"), "weight_hr": KERNEL}
+    return {name: meanings.get(name[:9], BIAS) for name in module._parameters}
+
+
+def _attention(module: Any) -> Meanings:
+    token = Meaning("BIO", "table")  # one more key and value, the same for every input
+    return {
+        "in_proj_weight": Meaning("(3 O)I", "kernel"),
+        "q_proj_weight": KERNEL,
+        "k_proj_weight": KERNEL,
+        "v_proj_weight": KERNEL,
+        "in_proj_bias": BIAS,
+        "bias_k": token,
+        "bias_v": token,
+    }
+
+
+def _norm(module: Any) -> Meanings:
+    return {"weight": SCALE, "bias": BIAS}
+
+
+TORCH: dict[type[nn.Module], Callable[[Any], Meanings]] = {
+    nn.Linear: _linear,
+    nn.Bilinear: lambda module: {"weight": Meaning("OII", "kernel"), "bias": BIAS},
+    nn.modules.conv._ConvNd: _convolution,
+    nn.Embedding: lambda module: {"weight": TABLE},
+    nn.EmbeddingBag: lambda module: {"weight": TABLE},
+    nn.RNNBase: _recurrent,
+    nn.RNNCellBase: _recurrent,
+    nn.MultiheadAttention: _attention,
+    _NormBase: _norm,
+    nn.LayerNorm: _norm,
+    nn.GroupNorm: _norm,
+    nn.RMSNorm: _norm,
+    nn.PReLU: lambda module: {"weight": Meaning(None, "other", constant(module.init))},
+}
+
+# Modules of other packages, by what their class is called. Where a norm's scale starts, its name does not say:
+# at 1 in most, at 0 in those that multiply by 1 + scale.
+NAMED: tuple[tuple[re.Pattern[str], Meanings], ...] = (
+    (re.compile("Conv1D"), {"weight": Meaning("IO", "kernel"), "bias": BIAS}),  # transformers' linear layer
+    (re.compile(r".*Norm(\dd)?"), {name: Meaning(None, "scale") for name in ("weight", "scale", "gamma")}),
+)
+
+_declared: dict[type, dict[str, str]] = {}
+
+
+def declare(cls: Module, /, **axes: str) -> Module:
+    """Say what the axes of a module's parameters mean, for all plans from now on, and return the class.
+
+    >>> import torch
+    >>> class Experts(torch.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.up = torch.nn.Parameter(torch.empty(8, 64, 256))
+    >>> declare(Experts, up="BIO") is Experts
+    True
+
+    A module may say so itself, by an attribute of its class or of its own: `initlib_axes = {"up": "BIO"}`.
+    Raises TypeError for what is no module class; ValueError for axes that are none.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise TypeError(f"cls must be a class of torch.nn.Module, got {cls!r}")
+    for name, value in axes.items():
+        _check(cls, name, value)
+    _declared[cls] = {**_declared.get(cls, {}), **axes}
+    return cls
+
+
+def _check(cls: type, name: str, axes: str) -> None:
+    try:
+        check(axes)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{cls.__name__}.{name}: {error}") from None
+
+
+def own_class(module: nn.Module) -> type:
+    """The class that the module was written as, whatever wraps it."""
+    cls = type(module)
+    while any(cls.__name__ == prefix + cls.__bases__[-1].__name__ for prefix in PREFIXES):
+        cls = cls.__bases__[-1]
+    return cls
+
+
+def is_torch(module: nn.Module) -> bool:
+    """Whether PyTorch itself knows how the module's parameters start, and starts them in place."""
+    return isinstance(module, tuple(TORCH))
+
+
+def meanings(module: nn.Module) -> Meanings:
+    """What is known of the module's parameters, by name."""
+    cls = own_class(module)
+    known: Meanings = {}
+    for base in cls.__mro__:
+        if base in TORCH:
+            known = TORCH[base](module)
+            break
+    else:
+        for pattern, named in NAMED:
+            if pattern.fullmatch(cls.__name__):
+                known = named
+                break
+    said: dict[str, str] = dict(getattr(module, "initlib_axes", {}))
+    for base in reversed(cls.__mro__):
+        said.update(_declared.get(base, {}))
+    for name, axes in said.items():
+        _check(cls, name, axes)
+        if not hasattr(module, name):
+            there = ", ".join(module._parameters) or "none"
+            raise ValueError(
+                f"axes are declared for {cls.__name__}.{name}, which is no parameter of it; it has {there}"
+            )
+        letters = {token.letter for token in parse(axes)}
+        kind = known[name].kind if name in known else "kernel" if {"I", "O"} <= letters else "other"
+        known = {**known, name: Meaning(axes, kind, known[name].default if name in known else None)}
+    return known

@@ -1,0 +1,202 @@
+"""A program: initializes one model under every layout on real processes over gloo; the gathered state is the same."""
+
+import hashlib
+import sys
+import tempfile
+from pathlib import Path
+
+import initlib.adapters.torch as init
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.debug import CommDebugMode
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.nn.functional import cross_entropy
+
+from initlib import constant, normal, orthogonal, parts, zeros
+
+WIDTH, TOKENS, DEPTH = 12, 23, 2
+
+
+class RMSNorm(nn.Module):
+    """A norm that multiplies by 1 + weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(WIDTH))
+
+    def forward(self, x):
+        return nn.functional.rms_norm(x, (WIDTH,), 1 + self.weight)
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = RMSNorm()
+        self.mix = nn.Linear(WIDTH, 2 * WIDTH)  # two weights in one
+        self.out = nn.Linear(2 * WIDTH, WIDTH, bias=False)
+        self.gamma = nn.Parameter(torch.full((WIDTH,), 0.1))
+
+    def forward(self, x):
+        return x + self.gamma * self.out(self.mix(self.norm(x)).tanh())
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(TOKENS, WIDTH, padding_idx=TOKENS - 2)
+        self.layers = nn.ModuleList(Block() for _ in range(DEPTH))
+        self.norm = nn.LayerNorm(WIDTH)
+        self.head = nn.Linear(WIDTH, TOKENS, bias=False)
+
+    def forward(self, tokens):
+        x = self.table(tokens)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(self.norm(x))
+
+
+class Tied(Model):
+    def __init__(self):
+        super().__init__()
+        self.head.weight = self.table.weight
+
+
+RULES = {
+    "layers.*.mix.weight": parts({"up.weight": 1, "gate.weight": (2, orthogonal(0.5))}, normal(std=0.3)),
+    "layers.1.out.weight": orthogonal(),
+}
+
+
+def initialize(model, **more):
+    return init.initialize(model, RULES, seed=5, default=normal(std=0.02), **more)
+
+
+def whole(tensor):
+    tensor = tensor.detach()
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def digest(state):
+    """One hash of a gathered state."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        found.update(name.encode() + whole(tensor).numpy().tobytes())
+    return found.hexdigest()
+
+
+def alone(cls):
+    model = cls()
+    initialize(model)
+    return model
+
+
+def shard(model, mesh, **more):
+    for layer in model.layers:
+        fully_shard(layer, mesh=mesh, **more)
+    fully_shard(model, mesh=mesh, **more)
+
+
+def parallelize(model, mesh):
+    plan = {f"layers.{i}.mix": ColwiseParallel() for i in range(DEPTH)}
+    plan |= {f"layers.{i}.out": RowwiseParallel() for i in range(DEPTH)}
+    parallelize_module(model, mesh, plan)
+
+
+def layouts(world):
+    """Each: its name, whether there is a head of its own, and what shards a model."""
+    line = init_device_mesh("cpu", (world,), mesh_dim_names=("data",))
+    yield "fully_shard", Tied, lambda model: shard(model, line)
+    yield "fully_shard", Model, lambda model: shard(model, line)
+    yield "offload", Model, lambda model: shard(model, line, offload_policy=CPUOffloadPolicy(pin_memory=False))
+    yield "tensor parallel", Model, lambda model: parallelize(model, line)
+    if world == 4:
+        grid = init_device_mesh("cpu", (2, 2), mesh_dim_names=("replicas", "shards"))
+        yield "hybrid", Model, lambda model: shard(model, grid)
+
+        def both(model):
+            parallelize(model, grid["shards"])
+            shard(model, grid["replicas"])
+
+        yield "2 x 2", Model, both
+
+
+def check_layouts(world):
+    for name, cls, lay_out in layouts(world):
+        expected = alone(cls)
+        with init.skeleton():
+            late = cls()
+        early = cls()
+        for model, device in ((late, "cpu"), (early, None)):
+            lay_out(model)
+            if device is None:  # a module's own memory, which no skeleton remembers
+                rules = RULES | {"*.norm.weight:RMSNorm": zeros, "*.gamma": constant(0.1)}
+                init.initialize(model, rules, seed=5, default=normal(std=0.02))
+            else:
+                with CommDebugMode() as communication:
+                    initialize(model, device=device)
+                assert communication.get_total_counts() == 0
+            assert digest(model.state_dict()) == digest(expected.state_dict()), (name, cls)
+            train(model, expected)
+
+
+def train(model, expected):
+    """One step under the layout does what it does alone."""
+    tokens = torch.arange(16).view(2, 8) % TOKENS
+    losses = [cross_entropy(each(tokens).flatten(0, 1), tokens.flatten()) for each in (model, expected)]
+    first, second = (whole(loss) if isinstance(loss, DTensor) else loss for loss in losses)
+    assert torch.allclose(first, second, atol=1e-5), (first, second)
+
+
+def check_stages(world):
+    """Two pipeline stages: each holds some of the names, and its own."""
+    rank = dist.get_rank()
+    expected = alone(Model).state_dict()
+    model = Model()
+    if rank % 2 == 0:
+        model.norm = model.head = None
+        del model.layers[1]
+    else:
+        model.table = None
+        model.layers = nn.ModuleDict({"1": model.layers[1]})
+    rules = {pattern: rule for pattern, rule in RULES.items() if rank % 2 or "1" not in pattern}
+    init.initialize(model, rules, seed=5, default=normal(std=0.02))
+    states = [None] * world
+    dist.all_gather_object(states, {name: whole(tensor) for name, tensor in model.state_dict().items()})
+    joined = {name: tensor for state in states for name, tensor in state.items()}
+    assert digest(joined) == digest(expected)
+
+
+def check_own_init_differs(world):
+    """What PyTorch itself does: its state depends on the number of ranks."""
+    line = init_device_mesh("cpu", (world,))
+    torch.manual_seed(0)
+    model = nn.Linear(8, 8)
+    torch.manual_seed(0)
+    sharded = nn.Linear(8, 8)
+    fully_shard(sharded, mesh=line)
+    torch.manual_seed(0)
+    sharded.reset_parameters()
+    assert (digest(sharded.state_dict()) == digest(model.state_dict())) == (world == 1)
+
+
+def main(rank, world, store):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", store=dist.FileStore(store, world), rank=rank, world_size=world)
+    check_layouts(world)
+    if world > 1:
+        check_stages(world)
+    check_own_init_differs(world)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    for world in map(int, sys.argv[1:]):
+        with tempfile.TemporaryDirectory() as folder:
+            # Forked, so that PyTorch is imported once.
+            multiprocessing.start_processes(main, (world, str(Path(folder) / "store")), world, start_method="fork")
+        print(f"{world} ranks: {digest(alone(Model).state_dict())[:8]}")
