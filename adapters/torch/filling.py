@@ -18,7 +18,7 @@ from . import memory
 from .internals import is_dtensor
 from .parameters import Weight
 
-__all__ = ["check", "fill"]
+__all__ = ["check", "fill", "fill_tensor"]
 
 
 def check(tensor: Tensor) -> None:
@@ -32,13 +32,18 @@ def fill(weight: Weight, entry: Entry, key: Key) -> None:
     """Fill a tensor of the model, under the key of the whole model."""
     if entry.kept or memory.untouchable(weight.tensor):
         return
-    for view, index in _memories(weight.tensor):
-        for piece, boxes in groupby(entry.boxes(index), key=lambda box: box[0]):
-            _put(view, piece, [(outer, inner) for _, outer, inner in boxes], key)
-    if is_dtensor(weight.tensor):
-        torch.autograd.graph.increment_version(weight.tensor)
+    fill_tensor(weight.tensor, entry, key)
     if weight.magnitude is not None:
         _normalize(weight)
+
+
+def fill_tensor(tensor: Tensor, entry: Entry, key: Key) -> None:
+    """Fill the memory of a tensor, whole or the shards of it that are here, under the key of the whole model."""
+    for view, index in _memories(tensor):
+        for piece, boxes in groupby(entry.boxes(index), key=lambda box: box[0]):
+            _put(view, piece, [(outer, inner) for _, outer, inner in boxes], key)
+    if is_dtensor(tensor):
+        torch.autograd.graph.increment_version(tensor)
 
 
 def _memories(tensor: Tensor) -> Iterator[tuple[Tensor, Any]]:
