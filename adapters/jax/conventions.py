@@ -2,7 +2,7 @@
 
 import re
 import sys
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from initlib import ones, zeros
 from initlib.models.meaning import Declarations, Meaning

@@ -24,7 +24,7 @@ __all__ = ["initialize", "plan"]
 SHAPE_ONLY = "a shape holds no values to keep; a rule must say what fills it, or the tree must hold the array"
 RANDOM_KEY = "it is a random key, which nothing draws; give the parameters alone: nnx.split(model, nnx.Param, ...)"
 UNSAID = "nobody says what a vector starts with whose values differ, or are not there"
-OWN_START = "it starts with {start!r}, whatever the default is; a rule must say so"
+OWN_START = "it starts with zeros, whatever the default is; a rule must say so"
 
 
 def plan(
@@ -41,7 +41,7 @@ def plan(
     layers.{0..2}.kernel  8x8    float32  IO         8        8  he_normal    0.5    256
     6 parameters, 216 weights, 864 bytes
 
-    `shapes` holds arrays or `ShapeDtypeStruct`s: what `jax.eval_shape` of an `init` gives, an `nnx` module or its state.
+    `shapes` holds arrays or `ShapeDtypeStruct`s: what `jax.eval_shape` of an `init` gives, an `nnx` module, its state.
     The names are the keys on the way to each, joined by dots. The other arguments are those of `initlib.plan`, and
     `stack`: which places of the tree are stacks of layers, as `scan` and `vmap` make them along a first axis, and what
     each layer would be called alone. Its weights are those of the model that is not stacked; rules, `rename` and
@@ -77,15 +77,16 @@ def initialize(
     >>> bool((weights["dense"]["kernel"] == he_normal((784, 128), "bfloat16", seed=0, name="dense.kernel")).all())
     True
 
-    The arguments are those of `plan`, and `seed` and `shardings`. A seed is an int, a `Key`, a `numpy.random.Generator`,
-    a key of JAX, traced or not, or None for fresh entropy. What an array gets depends on the seed and on its name, not
-    on devices, on shardings or on what else is in the tree: `plan(...).draw(seed)` are the same bits in NumPy.
+    The arguments are those of `plan`, and `seed` and `shardings`. A seed is an int, a `Key`, a
+    `numpy.random.Generator`, a key of JAX, traced or not, or None for fresh entropy. What an array gets depends on the
+    seed and on its name, not on devices, on shardings or on what else is in the tree: `plan(...).draw(seed)` are the
+    same bits in NumPy.
 
     `shardings` says where arrays lie: a sharding (or a PartitionSpec, where a mesh is set), a pytree of them that has
     one for each array or for a place above it, or a function of the `Parameter`. Without it an array lies where it lay.
-    Each device gets the part that it holds, and nothing of full size is made. On CPUs nothing is compiled; other devices
-    draw by a program for each shape; under `jax.jit` all of it is traced, where weights that are products of matrices
-    (`orthogonal`) are equal to 1e-6.
+    Each device gets the part that it holds, and nothing of full size is made. On CPUs nothing is compiled, others
+    draw by a program for each shape, and under `jax.jit` all of it is traced. The bits are the same, but of weights
+    that are products of matrices (`orthogonal`), which are equal to 1e-6.
 
     Raises `PlanError` with all problems that there are, before anything is drawn.
     """
@@ -168,7 +169,7 @@ def _parameter(leaf: Leaf, at: tuple[int, ...], name: str, tied: tuple[str, ...]
         elif default is None and known.kind == "other":
             needs = UNSAID
     elif default == zeros and known.kind == "other":
-        needs = OWN_START.format(start=default)
+        needs = OWN_START
     owner = None if leaf.owner is None else type(leaf.owner).__name__
     try:
         return Parameter(name, shape, value.dtype.name, known.axes, known.kind, owner, default, tied, needs=needs)

@@ -146,7 +146,7 @@ KERAS: dict[type, Callable[[Any], Meanings]] = {
         "vector_u": Meaning(None, "buffer", truncated_normal(std=0.02))  # an estimate, which a step makes better
     },
     layers.Normalization: lambda layer: dict.fromkeys(("mean", "variance", "count"), STATE),
-    layers.PReLU: lambda layer: {"alpha": UNKNOWN},
+    layers.PReLU: lambda layer: {"alpha": SCALE},  # of what is negative
     layers.STFTSpectrogram: _spectrogram,
 }
 

@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from initlib import Parameter, PlanError, constant, keep, zeros
 from initlib.models.built import constant_of
+from initlib.models.describe import described
 from initlib.models.fillings import Fill
 
 from .internals import held, is_weight, sublayers, to_snake_case
@@ -21,7 +22,7 @@ UNBUILT = "{owner} is not built, and has no weights yet; call model.build(input_
 FROZEN = "it is frozen (trainable=False): a rule must say keep, or what fills it"
 QUANTIZED = "it is quantized, and nothing draws that: keep it, or initialize the model before it is quantized"
 UNSAID = "what {owner} starts it with, it does not say (by an attribute such as kernel_initializer)"
-OWN_START = "it starts with {start!r}, whatever the default is; a rule must say so"
+OWN_START = "it starts with {start}, whatever the default is; a rule must say so"
 
 BUILT = "_initlib_built"  # of a variable: the value that all its weights had before they were first filled
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -151,7 +152,7 @@ def _parameter(weight: Weight, own: bool) -> Parameter:
     elif kind in ("kernel", "recurrent", "table") and not own:
         default = zeros if default == zeros else None
     elif name in FIXED and not own:
-        needs = OWN_START.format(start=default)
+        needs = OWN_START.format(start=described(default))
     return Parameter(
         weight.names[0], shape, dtype, meaning.axes, kind, weight.owner, default, tuple(weight.names[1:]), needs=needs
     )
