@@ -22,7 +22,10 @@ from .trees import Leaf, children, leaves, rebuilt
 __all__ = ["initialize", "plan"]
 
 SHAPE_ONLY = "a shape holds no values to keep; a rule must say what fills it, or the tree must hold the array"
-RANDOM_KEY = "it is a random key, which nothing draws; give the parameters alone: nnx.split(model, nnx.Param, ...)"
+RANDOM_KEY = (
+    "it is a random key without a value, which nothing draws; nnx.reseed(model, default=0) gives it one, "
+    "or give the parameters alone: nnx.split(model, nnx.Param, ...)"
+)
 UNSAID = "nobody says what a vector starts with whose values differ, or are not there"
 OWN_START = "it starts with zeros, whatever the default is; a rule must say so"
 

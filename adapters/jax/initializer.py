@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import custom_vmap
 
 import initlib
 from initlib import Key
@@ -36,6 +37,11 @@ class JaxInitializer:
     `Key`) the key of a call is not looked at; with a `name` the stream is the one of that name inside the key: so each
     parameter of a model has weights of its own, the same as in every other framework. Equal ones are equal and hash
     alike, so that a model that holds one is compiled once.
+
+    A seed in a layer that a transform repeats (`nn.scan`, `nnx.vmap`, `jax.vmap`) would make all layers equal. Under
+    `vmap`, where the keys of the layers are seen, that is a ValueError; under `scan` and in a jitted function, where one
+    layer looks like one alone, nothing can tell: leave the seed out there, or fill the model by `initialize` with
+    `stack=`, which gives each layer the stream of its own name.
     """
 
     core: initlib.Initializer
@@ -53,6 +59,8 @@ class JaxInitializer:
         if self.seed is None:
             words = words_of(key, self.name, self.core.factory)
         else:
+            if isinstance(key, jax.core.Tracer):
+                _one_layer(key)
             words = np.array(as_key(self.seed, self.name).words, np.uint32)
         drawn = wanted if wanted in DTYPES else "float32"
         weight = draw(self.core, words, sizes, drawn, axes, out_sharding)
@@ -60,6 +68,20 @@ class JaxInitializer:
             weight = weight * jnp.asarray(self.factor, drawn)
         result: jax.Array = weight if drawn == wanted else weight.astype(wanted)
         return result
+
+
+@custom_vmap
+def _one_layer(key: Any) -> Any:
+    """The key, which must not be one of many."""
+    return key
+
+
+@_one_layer.def_vmap  # type: ignore[untyped-decorator]
+def _many_layers(size: int, batched: list[bool], key: Any) -> Any:
+    raise ValueError(
+        f"an initializer with a seed would make the {size} layers of this vmap equal; leave seed= out, as their keys "
+        "differ, or fill the model by initialize(..., stack=...)"
+    )
 
 
 def _dtype_name(dtype: Any, caller: str) -> str:
