@@ -16,6 +16,7 @@ from rich.table import Table
 import initlib
 
 from . import plots, report, sections, targets
+from .disk import disk
 from .instructions import instructions
 
 HERE = Path(__file__).parent
@@ -26,7 +27,7 @@ ENVIRON = {
     "CUDA_VISIBLE_DEVICES": "",
     "JAX_PLATFORMS": "cpu",
 }
-MEASURED = {section.__name__: section for section in (*sections.SECTIONS, instructions)}
+MEASURED = {section.__name__: section for section in (*sections.SECTIONS, disk, instructions)}
 
 
 def machine() -> dict[str, Any]:

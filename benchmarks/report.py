@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import peers
+from . import disk, peers
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
@@ -92,6 +92,10 @@ def page(data: dict[str, Any]) -> str:
         say("## Peak memory\n\nOf a draw of 2**26 float32 weights, in units of the weight's own size.\n")
         rows = [[name, f"{share:.2f}"] for of in results["memory"].values() for name, share in of.items()]
         say(table(["", "peak"], rows))
+    if "disk" in results:
+        say("## A checkpoint on disk\n\nWritten and synced by `Plan.write`; dd writes as many zeros.\n")
+        say(against_ours({disk.CASE: results["disk"][disk.CASE]}))
+        say(f"Peak of memory, mapped files included: {results['disk'][disk.PEAK][peers.OURS]:.0f} MB.\n")
     if "imports" in results:
         say("## Import\n")
         rows = [[name, duration(seconds)] for name, seconds in results["imports"]["import"].items()]

@@ -1,5 +1,6 @@
 """One library draws the initial weights of a network, for every framework."""
 
+from . import recipes
 from .axes import Fans, fans
 from .config import get_num_threads, set_num_threads, show_config
 from .key import Key
@@ -7,8 +8,11 @@ from .models.errors import PlanError
 from .models.fillings import keep, values
 from .models.parameter import Parameter
 from .models.parts import parts
-from .models.plan import Plan, plan
+from .models.plan import Plan
+from .models.planning import plan
 from .public import publish
+from .reports.audit import audit
+from .reports.signals import SignalReport
 from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
 from .schemes.initializer import Initializer
@@ -35,6 +39,7 @@ from .schemes.variance import (
     xavier_normal,
     xavier_uniform,
 )
+from .theory import propagation
 from .theory.gains import gain
 
 __version__ = "0.1.0"
@@ -46,6 +51,8 @@ __all__ = [
     "Parameter",
     "Plan",
     "PlanError",
+    "SignalReport",
+    "audit",
     "constant",
     "delta_orthogonal",
     "dirac",
@@ -70,6 +77,8 @@ __all__ = [
     "orthogonal",
     "parts",
     "plan",
+    "propagation",
+    "recipes",
     "scaled",
     "set_num_threads",
     "show_config",

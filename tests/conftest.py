@@ -2,11 +2,16 @@
 
 import importlib.util
 import os
+from contextlib import suppress
+
+with suppress(ImportError):
+    import triton  # noqa: F401 - it aborts the process where TensorFlow, whose LLVM is another, was loaded before it
 
 import pytest
 from hypothesis import settings
 
 from initlib import config
+from initlib.__main__ import main
 
 settings.register_profile("initlib", derandomize=True, deadline=None, max_examples=60, print_blob=False)
 settings.load_profile("initlib")
@@ -24,3 +29,15 @@ def pytest_configure():
 def reference(monkeypatch):
     """Draw by the reference, whatever was compiled."""
     monkeypatch.setattr(config, "kernel", None)
+
+
+@pytest.fixture
+def command(capsys):
+    """Run the command line: the exit code, and the lines of stdout and of stderr."""
+
+    def run(*arguments):
+        code = main(arguments)
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err.splitlines()
+
+    return run

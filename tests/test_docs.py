@@ -16,7 +16,7 @@ import initlib
 
 ROOT = Path(__file__).parent.parent
 FRAMEWORKS = ("torch", "jax", "keras")
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "EXPERIMENTS.md"]
 MODULES = sorted(
     module.name
     for package in (initlib, initlib.adapters)
@@ -48,7 +48,7 @@ def test_public_names_are_in_public_places():
     assert pickle.dumps(initlib.normal(), protocol=0).startswith(b"ccopy_reg\n_reconstructor\np0\n(cinitlib\nnormal")
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents(path):
     """The ```python blocks of a document, in one session each: `>>>` lines are compared, the rest runs."""
     blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)

@@ -236,6 +236,74 @@ def test_from_a_skeleton(made):
     assert {name for name, _ in late.named_parameters()} == {name for name, _ in model.named_parameters()}
 
 
+def start(model):
+    """The model's own initialization."""
+    if hasattr(model, "init_weights"):
+        model.init_weights()
+    else:
+        for part in model.modules():
+            getattr(part, "reset_parameters", lambda: None)()
+
+
+def state(model):
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def test_its_own_code_draws_by_name(made):
+    """Every draw follows from the seed and the name, and has the std that it has without us."""
+    record, _, _ = made
+    models = []
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        models.append(record.build())
+    states = []
+    for model, seed in ((models[0], 1), (models[0], 0), (models[1], 0)):
+        with init.named(model, seed):
+            start(model)
+        states.append(state(model))
+    other, first, second = states
+    drawn = [name for name in first if not torch.equal(first[name], other[name])]
+    assert len(drawn) >= sum(tensor.ndim > 1 for tensor in first.values()) / 2
+    start(models[2])
+    usual = state(models[2])
+    for name in drawn:
+        assert torch.equal(first[name], second[name]), name
+        weights, count = usual[name][usual[name].abs() != 2], first[name].numel()
+        if count >= 64:
+            assert first[name].std().item() == pytest.approx(weights.std().item(), rel=6 / math.sqrt(count)), name
+
+
+def test_what_was_loaded_stays(tmp_path):
+    """The head that a checkpoint lacks is drawn by its name, by transformers' own code or by a rule."""
+    package = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    RECORDS["llama"].build().save_pretrained(tmp_path)
+    models = []
+    for _ in range(2):
+        model = package.LlamaForSequenceClassification.from_pretrained(tmp_path)
+        loaded = state(model)
+        with init.named(model, seed=0):
+            model.init_weights()
+        models.append(state(model))
+    init.initialize(model, SMALL, seed=0, only="score.*")
+    assert torch.equal(model.score.weight, models[0]["score.weight"])
+    assert not torch.equal(model.score.weight, loaded["score.weight"])
+    for name in loaded:
+        if name != "score.weight":
+            assert torch.equal(models[1][name], loaded[name]), name
+    model.init_weights()  # and then nobody draws over it
+    assert torch.equal(model.score.weight, models[0]["score.weight"])
+
+
+def test_the_base_model_of_a_head():
+    record = RECORDS["llama"]
+    whole, alone = record.build(), record.build().model
+    initialized(record, whole)
+    init.initialize(alone, record.default, 0, prefix="model")
+    assert alone.state_dict().keys() == whole.model.state_dict().keys()
+    assert all(torch.equal(alone.state_dict()[name], tensor) for name, tensor in whole.model.state_dict().items())
+
+
 def test_it_trains(made):
     record, model, _ = made
     torch.manual_seed(0)

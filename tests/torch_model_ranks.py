@@ -6,8 +6,10 @@ import tempfile
 from pathlib import Path
 
 import initlib.adapters.torch as init
+import pytest
 import torch
 import torch.distributed as dist
+import torch.distributed.checkpoint as checkpoint
 import torch.multiprocessing as multiprocessing
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -152,6 +154,57 @@ def train(model, expected):
     assert torch.allclose(first, second, atol=1e-5), (first, second)
 
 
+def own_code(model):
+    """A model's own initialization, which knows nothing of shards."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, a=5**0.5)
+            if module.bias is not None:
+                nn.init.uniform_(module.bias, -0.1, 0.1)
+        elif isinstance(module, nn.Embedding):
+            module.reset_parameters()
+        elif isinstance(module, Block):
+            nn.init.trunc_normal_(module.gamma, std=0.5, a=-0.5, b=0.5)
+            module.out.weight.data.normal_(std=0.02)
+
+
+def check_own_code(world):
+    """It draws by name, also where it draws anew what fell outside of a window."""
+    expected = Model()
+    with init.named(expected, seed=5):
+        own_code(expected)
+    assert expected.layers[0].gamma.abs().max() <= 0.5
+    for name, cls, lay_out in layouts(world):
+        if cls is Model:
+            model = cls()
+            lay_out(model)
+            with init.named(model, seed=5):
+                own_code(model)
+            drawn = {name: tensor for name, tensor in model.state_dict().items() if "norm" not in name}
+            assert digest(drawn) == digest({name: expected.state_dict()[name] for name in drawn}), name
+            refused = "is no box of it, or is one of a shard|may be a copy of a part of one"
+            with init.named(model, seed=5), torch.no_grad(), pytest.raises(RuntimeError, match=refused):
+                model.layers[0].mix.weight[2:7].normal_()
+
+
+def check_checkpoint(world, folder):
+    """Saved under one layout and loaded under another, it is the same state."""
+    expected = alone(Model)
+    _, _, first = next(each for each in layouts(world) if each[1] is Model)
+    _, _, second = [each for each in layouts(world) if each[1] is Model][-1]
+    with init.skeleton():
+        saved = Model()
+    first(saved)
+    initialize(saved, device="cpu")
+    checkpoint.save({"model": saved.state_dict()}, checkpoint_id=folder)
+    loaded = Model()
+    second(loaded)
+    state = {"model": loaded.state_dict()}
+    checkpoint.load(state, checkpoint_id=folder)
+    loaded.load_state_dict(state["model"])
+    assert digest(loaded.state_dict()) == digest(expected.state_dict())
+
+
 def check_stages(world):
     """Two pipeline stages: each holds some of the names, and its own."""
     rank = dist.get_rank()
@@ -188,6 +241,8 @@ def main(rank, world, store):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.FileStore(store, world), rank=rank, world_size=world)
     check_layouts(world)
+    check_own_code(world)
+    check_checkpoint(world, str(Path(store).with_name("checkpoint")))
     if world > 1:
         check_stages(world)
     check_own_init_differs(world)

@@ -20,7 +20,7 @@ Equinox: `eqx.tree_at(lambda m: m.weight, linear, he_normal(axes="OI")(key, line
 from initlib.public import publish
 
 from .conventions import declare
-from .initialize import initialize, plan
+from .initialization import initialize, plan
 from .nn_initializers import (
     Initializer,
     JaxInitializer,

@@ -20,7 +20,7 @@ from .axes import Delta, Kernel, Matrix
 from .drawing import draw
 from .keys import words_of
 
-__all__ = ["JaxInitializer", "made"]
+__all__ = ["JaxInitializer", "jax_initializer"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _dtype_name(dtype: Any, caller: str) -> str:
     return name
 
 
-def made(
+def jax_initializer(
     core: initlib.Initializer,
     roles: Kernel | Matrix | Delta | None,
     axes: str | None,

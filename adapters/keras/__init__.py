@@ -29,7 +29,7 @@ shard. In a TensorFlow graph a weight is a constant, or, under a `SeedGenerator`
 
 from initlib.public import publish
 
-from .initialize import initialize, plan
+from .initialization import initialize, plan
 from .initializers import (
     STFT,
     Constant,

@@ -9,10 +9,12 @@ True
 
 from initlib.public import publish
 
+from .auditing import audit
 from .gains import calculate_gain
-from .initialize import initialize, plan
+from .initialization import initialize, plan
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
 from .modules import declare
+from .naming import named
 from .nn_init import (
     constant,
     constant_,
@@ -52,7 +54,8 @@ from .ours import (
     truncated_normal_,
     variance_scaling_,
 )
-from .skeleton import skeleton
+from .signal_report import signals
+from .skeletons import skeleton
 
 # Names that are private in `torch.nn.init`, and that code bases import all the same.
 _calculate_correct_fan, _calculate_fan_in_and_fan_out = calculate_correct_fan, calculate_fan_in_and_fan_out
@@ -60,6 +63,7 @@ _no_grad_fill_, _no_grad_zero_ = no_grad_fill_, no_grad_zero_
 _no_grad_normal_, _no_grad_trunc_normal_, _no_grad_uniform_ = normal_, trunc_normal_, uniform_
 
 __all__ = [
+    "audit",
     "calculate_gain",
     "constant",
     "constant_",
@@ -81,12 +85,14 @@ __all__ = [
     "kaiming_uniform_",
     "lecun_normal_",
     "lecun_uniform_",
+    "named",
     "normal",
     "normal_",
     "ones_",
     "orthogonal",
     "orthogonal_",
     "plan",
+    "signals",
     "skeleton",
     "sparse",
     "sparse_",

@@ -18,7 +18,7 @@ from . import memory
 from .internals import is_dtensor
 from .parameters import Weight
 
-__all__ = ["check", "fill", "fill_tensor"]
+__all__ = ["check", "fill", "fill_box", "fill_tensor"]
 
 
 def check(tensor: Tensor) -> None:
@@ -29,7 +29,7 @@ def check(tensor: Tensor) -> None:
 
 
 def fill(weight: Weight, entry: Entry, key: Key) -> None:
-    """Fill a tensor of the model, under the key of the whole model."""
+    """Fill a weight of the model, under the key of the whole model."""
     if entry.kept or memory.untouchable(weight.tensor):
         return
     fill_tensor(weight.tensor, entry, key)
@@ -38,12 +38,17 @@ def fill(weight: Weight, entry: Entry, key: Key) -> None:
 
 
 def fill_tensor(tensor: Tensor, entry: Entry, key: Key) -> None:
-    """Fill the memory of a tensor, whole or the shards of it that are here, under the key of the whole model."""
+    """Fill what this rank holds of a stored tensor."""
     for view, index in _memories(tensor):
-        for piece, boxes in groupby(entry.boxes(index), key=lambda box: box[0]):
-            _put(view, piece, [(outer, inner) for _, outer, inner in boxes], key)
+        fill_box(view, entry, index, key)
     if is_dtensor(tensor):
         torch.autograd.graph.increment_version(tensor)
+
+
+def fill_box(view: Tensor, entry: Entry, index: Any, key: Key) -> None:
+    """Fill memory that holds what the index takes of a stored tensor."""
+    for piece, boxes in groupby(entry.boxes(index), key=lambda box: box[0]):
+        _put(view, piece, [(outer, inner) for _, outer, inner in boxes], key)
 
 
 def _memories(tensor: Tensor) -> Iterator[tuple[Tensor, Any]]:

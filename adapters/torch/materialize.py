@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from .internals import replace_tensors
 from .parameters import Weight
 
 __all__ = ["materialize", "tie"]
@@ -15,7 +16,7 @@ def materialize(module: nn.Module, found: list[Weight], device: torch.device) ->
     def made(tensor: Tensor) -> Tensor:
         return torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
 
-    module._apply(made)  # type: ignore[no-untyped-call]  # as `to_empty` does: FSDP follows
+    replace_tensors(module, made)
     for place, kept in attributes.items():
         vars(place.tensor).update(kept)
 

@@ -13,8 +13,8 @@ from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
 from initlib.key import Key
 
-from .engine import engine_of
-from .internals import in_transform, is_dtensor, is_fake, is_traced, seen_by_modes
+from .devices import engine_of
+from .internals import is_dtensor, is_fake, is_observed, is_traced
 
 __all__ = ["check", "is_weight", "place", "untouchable", "write"]
 
@@ -85,6 +85,7 @@ def place(tensor: Tensor, initializer: Initializer, weight: Weight) -> None:
     elif plain:
         with torch.no_grad():
             initializer.fill(tensor, weight, engine_of(tensor.device))
+        _increment_version(tensor)
     else:
         drawn = np.empty(weight.kept, numpy_dtype(weight.dtype))
         initializer.fill(drawn, weight, NUMPY)
@@ -98,8 +99,7 @@ def _is_plain(tensor: Tensor) -> bool:
         type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
         and not tensor.is_neg()
         and not tensor.is_conj()
-        and not seen_by_modes()
-        and not in_transform()
+        and not is_observed()
     )
 
 
@@ -107,14 +107,22 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The tensor's own memory, as NumPy sees it."""
     if not tensor.data_ptr():
         raise ValueError(f"tensor of shape {tuple(tensor.shape)} has no memory: its storage was freed")
-    tensor = tensor.detach()
-    if tensor.dtype is not torch.bfloat16:
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    dtype = numpy_dtype(DTYPES[tensor.dtype])
+    if dtype.isbuiltin == 1:  # 2 says that an extension registered it
         return tensor.numpy()
-    return tensor.view(torch.uint16).numpy().view(numpy_dtype("bfloat16"))
+    return tensor.view(_bits(dtype)).numpy().view(dtype)
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
     """The same memory, as PyTorch sees it: a tensor that no transform wraps."""
-    if array.dtype.name != "bfloat16":
+    if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)
-    return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array.view(f"u{array.itemsize}")).view(getattr(torch, array.dtype.name))
+
+
+def _bits(dtype: np.dtype[Any]) -> torch.dtype:
+    """The integers of the size of a dtype that only extensions of NumPy have: what both libraries can exchange."""
+    bits: torch.dtype = getattr(torch, f"uint{8 * dtype.itemsize}")
+    return bits

@@ -5,13 +5,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvTransposeNd
 
 from initlib import constant, ones, zeros
 from initlib.models.meaning import Declarations, Meaning
 
-__all__ = ["BIAS", "UNKNOWN", "Meaning", "declare", "is_torch", "meanings", "own_class"]
+__all__ = ["BIAS", "UNKNOWN", "WITH_STATISTICS", "Meaning", "declare", "is_torch", "meanings", "own_class"]
 
 # What wrappers put before the name of the class that they derive, while the program runs, from the module's own.
 PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
@@ -33,7 +31,7 @@ def _linear(module: Any) -> Meanings:
 
 def _convolution(module: Any) -> Meanings:
     """A kernel a group: the groups are packed into the first stored axis, outputs or, transposed, inputs."""
-    first, second = "IO" if isinstance(module, _ConvTransposeNd) else "OI"
+    first, second = "IO" if module.transposed else "OI"
     if module.groups > 1:
         first = f"({module.groups} {first})"
     return {"weight": Meaning(first + second + "DHW"[-len(module.kernel_size) :], "kernel"), "bias": BIAS}
@@ -46,7 +44,7 @@ def _recurrent(module: Any) -> Meanings:
     count = 3 if mode == "GRU" or isinstance(module, nn.GRUCell) else count
     axes = "OI" if count == 1 else f"({count} O)I"
     meanings = {"weight_ih": Meaning(axes, "kernel"), "weight_hh": Meaning(axes, "recurrent"), "weight_hr": KERNEL}
-    return {name: meanings.get(name[:9], BIAS) for name in module._parameters}
+    return {name: meanings.get(name[:9], BIAS) for name, _ in module.named_parameters(recurse=False)}
 
 
 def _attention(module: Any) -> Meanings:
@@ -66,16 +64,21 @@ def _norm(module: Any) -> Meanings:
     return {"weight": SCALE, "bias": BIAS}
 
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+WITH_STATISTICS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+)
 TORCH: dict[type[nn.Module], Callable[[Any], Meanings]] = {
     nn.Linear: _linear,
     nn.Bilinear: lambda module: {"weight": Meaning("OII", "kernel"), "bias": BIAS},
-    nn.modules.conv._ConvNd: _convolution,
+    **dict.fromkeys(CONVOLUTIONS, _convolution),
     nn.Embedding: lambda module: {"weight": TABLE},
     nn.EmbeddingBag: lambda module: {"weight": TABLE},
     nn.RNNBase: _recurrent,
     nn.RNNCellBase: _recurrent,
     nn.MultiheadAttention: _attention,
-    _NormBase: _norm,
+    **dict.fromkeys(WITH_STATISTICS, _norm),
     nn.LayerNorm: _norm,
     nn.GroupNorm: _norm,
     nn.RMSNorm: _norm,
@@ -138,4 +141,5 @@ def meanings(module: nn.Module) -> Meanings:
             if pattern.fullmatch(cls.__name__):
                 known = named
                 break
-    return _declared.meanings(cls, module, known, lambda name: hasattr(module, name), module._parameters)
+    there = [name for name, _ in module.named_parameters(recurse=False)]
+    return _declared.meanings(cls, module, known, lambda name: hasattr(module, name), there)

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from initlib import Parameter, PlanError, constant, keep
 
-from . import built
+from . import built, internals
 from .modules import BIAS, UNKNOWN, Meaning, meanings, own_class
 
 __all__ = ["Magnitude", "Place", "Weight", "parameters", "walk", "weights"]
@@ -74,12 +73,17 @@ class Weight:
 
 
 def walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Every module of the model with what its parameters' names begin with, wherever it appears."""
-    yield prefix, module
-    for name, child in module._modules.items():
-        if child is not None:
-            parallel = name == "module" and type(module).__name__ in PARALLEL
-            yield from walk(child, prefix if name in WRAPPED or parallel else f"{prefix}{name}.")
+    """Every module of the model with what its parameters' names begin with, wherever it appears.
+
+    `prefix` is the name that the model itself has in a bigger one.
+    """
+    above = {"": (f"{prefix.removesuffix('.')}." if prefix else "", module)}  # by the path that PyTorch knows
+    for path, part in module.named_modules(remove_duplicate=False):
+        parent, _, name = path.rpartition(".")
+        before, holder = above[parent]
+        parallel = name == "module" and type(holder).__name__ in PARALLEL
+        above[path] = before if path == "" or name in WRAPPED or parallel else f"{before}{name}.", part
+        yield above[path]
 
 
 def _held(module: nn.Module) -> Iterator[Weight]:
@@ -94,7 +98,7 @@ def _held(module: nn.Module) -> Iterator[Weight]:
         return Weight(module, meaning, [name], [place], padding=padding, **more)
 
     stored: set[str] = set()
-    for hook in module._forward_pre_hooks.values():
+    for hook in internals.calls_before_forward(module):
         if isinstance(hook, WeightNorm):
             magnitude = Magnitude(Place(module, f"{hook.name}_g"), hook.dim, hook)
             yield held(hook.name, Place(module, f"{hook.name}_v"), magnitude=magnitude)
@@ -103,33 +107,32 @@ def _held(module: nn.Module) -> Iterator[Weight]:
             name = f"{hook.name}_orig"
             yield held(name, Place(module, name), known.get(hook.name), needs=REMADE.format(steps="SpectralNorm"))
             stored.add(name)
-    for name, tensor in module._parameters.items():
-        if tensor is not None and name not in stored:
+    for name, _ in module.named_parameters(recurse=False, remove_duplicate=False):
+        if name not in stored:
             yield held(name, Place(module, name))
     for name, chain in getattr(module, "parametrizations", {}).items():
-        if len(chain) == 1 and isinstance(chain[0], _WeightNorm):
+        if len(chain) == 1 and isinstance(chain[0], internals.WeightNorm):
             magnitude = Magnitude(Place(chain, "original0"), chain[0].dim)
             yield held(name, Place(chain, "original1"), magnitude=magnitude)
             continue
         needs = REMADE.format(steps=", then ".join(type(step).__name__ for step in chain))
-        for attribute, tensor in chain._parameters.items():
-            if tensor is not None:
-                meaning = known.get(name) if attribute == "original" else UNKNOWN
-                yield held(f"parametrizations.{name}.{attribute}", Place(chain, attribute), meaning, needs=needs)
+        for attribute, _ in chain.named_parameters(recurse=False):
+            meaning = known.get(name) if attribute == "original" else UNKNOWN
+            yield held(f"parametrizations.{name}.{attribute}", Place(chain, attribute), meaning, needs=needs)
 
 
-def weights(module: nn.Module) -> list[Weight]:
+def weights(module: nn.Module, prefix: str = "") -> list[Weight]:
     """The tensors of the model, each once. Raises PlanError where some are none that can be told apart or filled."""
     found: dict[int, Weight] = {}
     problems = []
-    for prefix, part in walk(module):
+    for before, part in walk(module, prefix):
         try:
             held = list(_held(part))
         except ValueError as error:  # wrong axes, declared for its class
             problems.append(str(error))
             continue
         for weight in held:
-            weight.names = [prefix + weight.names[0]]
+            weight.names = [before + weight.names[0]]
             tensor, owner = weight.tensor, own_class(part).__name__
             if is_lazy(tensor):
                 problems.append(f"{weight.names[0]}: {LAZY.format(owner=owner)}")
@@ -139,7 +142,7 @@ def weights(module: nn.Module) -> list[Weight]:
                 _join(found[id(tensor)], weight)
             else:
                 found[id(tensor)] = weight
-    tied = _tied(module, list(found.values()))
+    tied = _tied(walk(module, prefix), list(found.values()))
     names = [name for weight in tied for name in weight.names]
     problems += [f"{name}: {TWICE}" for name, count in Counter(names).items() if count > 1]
     if problems:
@@ -154,7 +157,7 @@ def _join(first: Weight, other: Weight) -> None:
     first.padding = other.padding if first.padding is None else first.padding
 
 
-def _tied(module: nn.Module, found: list[Weight]) -> list[Weight]:
+def _tied(modules: Iterator[tuple[str, nn.Module]], found: list[Weight]) -> list[Weight]:
     """The same tensors, those taken together that were one before `to_empty()`."""
     pairs = []
     groups: dict[Any, Weight] = {}
@@ -164,7 +167,7 @@ def _tied(module: nn.Module, found: list[Weight]) -> list[Weight]:
             if group is not None:
                 pairs.append((groups.setdefault(group, weight), weight))
     named = {name: weight for weight in found for name in weight.names}
-    for prefix, part in walk(module):
+    for prefix, part in modules:
         # transformers knows them by name: {target: source}.
         for target, source in getattr(part, "all_tied_weights_keys", {}).items():
             if prefix + target in named and prefix + source in named:
@@ -183,9 +186,13 @@ def _tied(module: nn.Module, found: list[Weight]) -> list[Weight]:
     return [weight for weight in found if id(weight) not in joined]
 
 
-def parameters(found: list[Weight]) -> list[Parameter]:
-    """What a plan is made of. Raises PlanError where axes do not fit their tensors."""
-    readable = built.as_built((weight.owner, weight.tensor) for weight in found)
+def parameters(found: list[Weight], witnesses: list[Weight] | None = None) -> list[Parameter]:
+    """What a plan is made of. Raises PlanError where axes do not fit their tensors.
+
+    The witnesses are the tensors that show whether memory holds what the model was built with: else all.
+    """
+    seen = found if witnesses is None else witnesses
+    readable = built.as_built((weight.owner, weight.tensor) for weight in seen)
     made, problems = [], []
     for weight in found:
         try:

@@ -1,1 +1,1 @@
-"""The commands of the command line."""
+"""The command line's commands, one file each: what a command does, its arguments, and `run`."""

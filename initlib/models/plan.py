@@ -1,26 +1,24 @@
 """Plan: what fills every stored tensor of a model."""
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from ..key import as_key
-from ..schemes.initializer import Initializer
-from .checks import Problem, check
+from .checks import check
 from .entry import Entry
 from .errors import PlanError
-from .folding import fold as fold_names
-from .hints import nearest, useless
-from .parameter import Parameter, as_axes
-from .patterns import Ordered, Rename, as_rename
-from .rules import NoRuleError, Rules
+from .hints import nearest
 
-__all__ = ["Plan", "plan"]
+if TYPE_CHECKING:
+    from ..checkpoints.verify import Difference
+
+__all__ = ["Plan"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +47,7 @@ class Plan:
         object.__setattr__(self, "entries", tuple(self.entries))
         problems = check(self.entries)
         if problems:
-            raise PlanError(_gathered(problems))
+            raise PlanError.of(problems)
 
     @cached_property
     def _by_name(self) -> dict[str, Entry]:
@@ -132,9 +130,12 @@ class Plan:
         return cls(tuple(decode(text)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan to a file, as JSON text. Raises as `to_json` does, before anything is written."""
+        """Write the plan to a file, as JSON text: whole, or not at all. Raises OSError, and as `to_json` does."""
+        from ..checkpoints.files import whole
+
         text = self.to_json()
-        Path(path).write_text(text, encoding="utf-8")
+        with whole(path) as file:
+            file.write(text.encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Plan":
@@ -143,121 +144,74 @@ class Plan:
 
         return cls.from_json(read(path))
 
+    def write(
+        self,
+        folder: str | os.PathLike[str],
+        seed: Any,
+        *,
+        max_shard_size: int | str = "5GB",
+        overwrite: bool = False,
+        only: slice | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[Path, ...]:
+        """Write the checkpoint that the plan and a seed are: safetensors files that frameworks load.
+
+        >>> import tempfile
+        >>> from initlib import Parameter, normal, plan
+        >>> folder = tempfile.mkdtemp()
+        >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
+        >>> [path.name for path in made.write(folder, seed=0)]
+        ['model.safetensors']
+        >>> made.write(folder, seed=0), made.verify(folder, seed=0)
+        ((), ())
+
+        Returns the files that it wrote. A model that is larger than `max_shard_size` takes several, and an index,
+        named as Hugging Face's libraries name them; tied tensors are stored once, under their first name, and what
+        the plan keeps is left out, with a warning. Each file is there whole or not at all: called again after it was
+        interrupted, it goes on with those that are missing. `only` is the slice of the files, in order, that this
+        call writes: `slice(3, None, 64)` in the fourth of 64 processes. `progress` is called with the bytes that are
+        done and all of them. The memory that it takes does not grow with the model.
+        Raises FileExistsError where the folder holds another checkpoint's files, `overwrite` or not; or other files
+        of the same names, unless `overwrite`; OSError where the disk has no room; ValueError for what no file can
+        hold.
+        """
+        from ..checkpoints.writer import write
+
+        return write(
+            self.entries, folder, seed, max_shard_size=max_shard_size, overwrite=overwrite, only=only, progress=progress
+        )
+
+    def verify(
+        self,
+        path: str | os.PathLike[str],
+        seed: Any,
+        *,
+        whole: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "tuple[Difference, ...]":
+        """Compare a checkpoint with what the plan and a seed are; nothing differs where the result is empty.
+
+        >>> import tempfile
+        >>> from initlib import Parameter, normal, plan
+        >>> folder = tempfile.mkdtemp()
+        >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
+        >>> _ = made.write(folder, seed=0)
+        >>> for difference in made.verify(folder, seed=1):
+        ...     print(difference)
+        'table' differs from weight (0, 0) on
+
+        The path is a safetensors file, an index, or a folder with one of them under its usual name. Every tensor's
+        name, shape and dtype is compared, and of its weights samples, or the `whole`; what the plan keeps is not. Each
+        difference has a `name`, `what` differs, and the `index` of the first weight that does. Raises OSError, or
+        ValueError where the path is no checkpoint.
+        """
+        from ..checkpoints.verify import verify
+
+        return verify(self.entries, path, seed, whole=whole, progress=progress)
+
     def __str__(self) -> str:
         return self.table()
 
     def __repr__(self) -> str:
         weights = sum(entry.parameter.size for entry in self.entries)
         return f"Plan({len(self.entries):,} parameters, {weights:,} weights)"
-
-
-def plan(
-    parameters: Iterable[Parameter],
-    rules: Any = None,
-    *,
-    default: Any = None,
-    rename: Any = None,
-    axes: Mapping[Any, str] | None = None,
-) -> Plan:
-    """Make the plan of a model: what the rules say of each of its parameters.
-
-    >>> from initlib import Parameter, he_normal, keep, normal
-    >>> model = [
-    ...     Parameter("embed.weight", (100, 8), kind="table", owner="Embedding", tied=("head",)),
-    ...     *(Parameter(f"h.{i}.up.weight", (8, 8), axes="OI", kind="kernel", owner="Linear") for i in range(4)),
-    ...     *(Parameter(f"h.{i}.norm.weight", (8,), kind="scale", owner="LayerNorm") for i in range(4)),
-    ...     Parameter("mask", (8, 8), kind="buffer"),
-    ... ]
-    >>> rules = {
-    ...     "h.0.up.weight": keep,
-    ...     "*.up.weight": lambda parameter: normal(std=0.1) * (1 + parameter.indices[0]) ** -1,
-    ... }
-    >>> print(plan(model, rules, default=he_normal))
-    name                  shape  dtype    axes  fan_in  fan_out  initializer                     std  bytes  notes
-    embed.weight          100x8  float32                         normal(std=0.02)               0.02  3,200  tied: head
-    h.0.up.weight         8x8    float32  OI                     keep                                   256
-    h.1.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.5          0.05    256
-    h.2.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.333333  0.03333    256
-    h.3.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.25        0.025    256
-    h.{0..3}.norm.weight  8      float32                         ones                              0     32
-    mask                  8x8    float32                         keep                                   256
-    10 parameters, 1,152 weights, 4,608 bytes
-
-    `rules` is a mapping (or pairs) from patterns to what fills the parameters that match; the first pattern that
-    matches counts. A pattern is a glob on the whole dotted name, whose `*` crosses dots, then optionally `:kind` or
-    `:Owner` (`*:LayerNorm`); or a compiled regular expression of the whole name. What fills a parameter is an
-    initializer, `keep`, `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these.
-
-    Where no rule matches, a parameter has what its module would have: biases and other parameters of fewer than two
-    axes the constant that they were built with, else biases 0 and scales 1; buffers are kept. What is left has
-    `default`; one that goes by fans or as a matrix (he_normal, orthogonal()) is for kernels, and leaves tables
-    normal(std=0.02) and recurrent kernels orthogonal(), a matrix for each gate. Weights of two axes or more that are
-    all zeros as built have the default too, with a note. `rules` may be an initializer, which is then the default.
-
-    `rename` gives parameters the names of their streams: a mapping by pattern, whose `*` are filled in order, or a
-    function of the name. Patterns and functions see the new names. `axes` is a mapping from patterns to what the axes
-    mean, where the parameters do not say it. Raises PlanError, which lists all that is wrong: parameters without a
-    rule, patterns of no use, axes that nobody knows, parts that do not fit, streams that would be shared.
-    """
-    if isinstance(rules, Initializer):
-        if default is not None:
-            raise TypeError(f"rules is an initializer, {rules!r}, which is a default; got default={default!r} too")
-        rules, default = None, rules
-    known, told, new_name = Rules(rules, default), Ordered(axes, "axes", as_axes), as_rename(rename)
-    problems: list[Problem] = []
-    entries: list[Entry] = []
-    seen: list[Parameter] = []  # under their new names, as the patterns see them
-    for parameter in parameters:
-        if not isinstance(parameter, Parameter):
-            raise TypeError(f"parameters must be made of initlib.Parameter, got {parameter!r}")
-        try:
-            renamed = [_renamed(parameter, new_name(name)) for name in parameter.names]
-            seen += renamed
-            entries.append(_entry(parameter, renamed, known, told))
-        except NoRuleError as error:
-            hint = nearest(renamed[0].name, [pattern.text for pattern in known.rules.patterns], "patterns")
-            problems.append((parameter.name, f"{error}{hint}"))
-        except (TypeError, ValueError) as error:
-            problems.append((parameter.name, str(error)))
-    for said, what in ((known.rules, "rule"), (told, "axes")):
-        for pattern, before in said.unused():
-            problems.append(("", f"{what} {pattern.text!r} {useless(pattern, before, seen)}"))
-    if isinstance(new_name, Rename):
-        problems += [("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
-    if problems:
-        raise PlanError(_gathered(problems + check(entries)))
-    return Plan(tuple(entries))
-
-
-def _renamed(parameter: Parameter, name: str) -> Parameter:
-    return parameter if name == parameter.name else replace(parameter, name=name)
-
-
-def _entry(parameter: Parameter, renamed: list[Parameter], rules: Rules, told: Ordered) -> Entry:
-    """The entry of a parameter; `renamed` is the parameter under the new name of each of its names."""
-    axes = told.first(renamed[0])
-    if axes is not None:
-        renamed = [replace(each, axes=axes) for each in renamed]
-    first, *ties = renamed
-    fill, notes = rules.fill(first)
-    for tie in ties:
-        said = rules.rules.first(tie)
-        if said is not None and rules.made(said, tie) != fill:
-            raise ValueError(f"it gets {fill!r}, but {tie.name}, which it is tied to, {said!r}: give both the same")
-    if parameter.tied:
-        notes = (*notes, f"tied: {', '.join(parameter.tied)}")
-    if parameter.padding is not None and isinstance(fill, Initializer):
-        notes = (*notes, f"row {parameter.padding} zero")
-    return Entry(replace(first, name=parameter.name, default=None, needs=None), first.name, fill, notes)
-
-
-def _gathered(problems: Iterable[Problem]) -> list[str]:
-    """The problems as lines: the names that have the same one are folded."""
-    names: dict[str, list[str]] = {}
-    for name, text in problems:
-        names.setdefault(text, []).append(name)
-    return [
-        f"{folded}: {text}" if folded else text
-        for text, alike in names.items()
-        for folded, _ in fold_names((name, None) for name in alike)
-    ]

@@ -53,6 +53,14 @@ def _law(initializer: Independent, shape: tuple[int, ...], axes: str | None, dty
 class Composed(Initializer):
     """An initializer whose weights depend on one another: the whole is made at once, and a box costs as much."""
 
+    @property
+    def needs_axes(self) -> bool:
+        return True  # its weights are matrices of inputs and outputs
+
+    @property
+    def made_whole(self) -> bool:
+        return True
+
     @abstractmethod
     def compose(self, weight: Weight, engine: Engine) -> Any:
         """The whole weight, whatever its box, in the weight's wide dtype or a wider one."""
@@ -66,6 +74,10 @@ class Composed(Initializer):
 
 class Indexed(Initializer):
     """An initializer whose weights follow from their indices alone: nothing is drawn, and a box costs a box."""
+
+    @property
+    def needs_axes(self) -> bool:
+        return True  # its indices are inputs and outputs
 
     @abstractmethod
     def at(self, weight: Weight, indices: Sequence[Any], engine: Engine) -> Any:
@@ -84,6 +96,18 @@ class Indexed(Initializer):
 
 class Elementwise(Initializer):
     """An initializer each of whose weights is a function of one weight that another initializer draws."""
+
+    @property
+    def uses_fans(self) -> bool:
+        return self.drawn.uses_fans
+
+    @property
+    def needs_axes(self) -> bool:
+        return self.drawn.needs_axes
+
+    @property
+    def made_whole(self) -> bool:
+        return self.drawn.made_whole
 
     @property
     @abstractmethod

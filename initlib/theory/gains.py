@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ..arguments import choice, real
 from .quadrature import root_mean_square
 
-__all__ = ["gain"]
+__all__ = ["activation_function", "gain"]
 
 Array = Any  # float64 arrays of NumPy
 
@@ -161,17 +161,30 @@ def gain(activation: str | Callable[[Array], Any], *, backward: bool = False, **
     He, Zhang, Ren, Sun 2015, arXiv 1502.01852.
     """
     if isinstance(activation, str):
-        name = activation.lower()
-        if name not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be a function or one of {', '.join(sorted(ACTIVATIONS))}, got {activation!r}"
-            )
-        return _named(name, bool(backward), tuple(sorted(_checked(name, parameters).items())))
+        name, checked = _known(activation, parameters)
+        return _named(name, bool(backward), tuple(sorted(checked.items())))
+    return _gain(activation_function(activation, parameters), bool(backward))
+
+
+def activation_function(activation: str | Callable[[Array], Any], parameters: dict[str, Any]) -> Callable[[Array], Any]:
+    """The function of NumPy arrays that an activation and its parameters stand for, checked as `gain` checks them."""
+    if isinstance(activation, str):
+        name, checked = _known(activation, parameters)
+        return partial(ACTIVATIONS[name], **checked)
     if not callable(activation):
         raise TypeError(f"activation must be a name or a function of NumPy arrays, got {activation!r}")
     if parameters:
         raise TypeError(f"parameters {', '.join(parameters)} belong to a named activation, got a function")
-    return _gain(activation, bool(backward))
+    return activation
+
+
+def _known(activation: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    name = activation.lower()
+    if name not in ACTIVATIONS:
+        raise ValueError(
+            f"activation must be a function or one of {', '.join(sorted(ACTIVATIONS))}, got {activation!r}"
+        )
+    return name, _checked(name, parameters)
 
 
 def _checked(name: str, parameters: dict[str, Any]) -> dict[str, Any]:

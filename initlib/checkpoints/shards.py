@@ -1,0 +1,101 @@
+"""Shards: the files that a plan and a seed are on disk, to the byte, before any weight is drawn."""
+
+import json
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+from ..key import Key
+from ..models.encoding import encode
+from ..models.entry import Entry
+from .header import Header
+
+__all__ = ["INDEX", "SINGLE", "Shard", "index", "parse_size", "shards"]
+
+STREAM = 1  # the version of docs/stream.md
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+class Shard(NamedTuple):
+    """One file: its name, how it begins, and what fills each of its tensors."""
+
+    name: str
+    header: Header
+    entries: dict[str, Entry]
+
+
+def shards(entries: Sequence[Entry], key: Key, max_shard_size: int | str) -> tuple[Shard, ...]:
+    """The files of a plan's entries, with the names and the sizes that Hugging Face's libraries give them.
+
+    Tensors come in the plan's order, each file as full as `max_shard_size` allows; one that is larger has a file of its
+    own. What the plan keeps is in no file. Raises ValueError for what no file can hold.
+    """
+    most = parse_size(max_shard_size)
+    groups: list[list[Entry]] = []
+    current: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if entry.kept:
+            continue
+        if not entry.filled:
+            raise ValueError(f"{entry.parameter.name} is kept in part, and the plan does not have that part's values")
+        if entry.parameter.bytes > most:
+            groups.append([entry])
+            continue
+        if size + entry.parameter.bytes > most:
+            groups.append(current)
+            current, size = [], 0
+        current.append(entry)
+        size += entry.parameter.bytes
+    if current:
+        groups.append(current)
+    if not groups:
+        raise ValueError("the plan keeps all its tensors: there is nothing to write")
+    metadata = provenance(entries, key)
+    return tuple(_shard(number, len(groups), group, metadata) for number, group in enumerate(groups))
+
+
+def _shard(number: int, count: int, entries: list[Entry], metadata: dict[str, str]) -> Shard:
+    name = SINGLE if count == 1 else f"model-{number + 1:05d}-of-{count:05d}.safetensors"
+    by_name = {entry.parameter.name: entry for entry in entries}
+    tensors = {name: (entry.parameter.dtype, entry.parameter.shape) for name, entry in by_name.items()}
+    return Shard(name, Header.of(tensors, metadata), by_name)
+
+
+def provenance(entries: Sequence[Entry], key: Key) -> dict[str, str]:
+    """What a file says of itself: what made it, and that frameworks may load it ("format": "pt")."""
+    from initlib import __version__
+
+    return {
+        "format": "pt",
+        "initlib": __version__,
+        "initlib.plan": sha256(encode(entries).encode()).hexdigest(),
+        "initlib.seed": str(key.seed),
+        "initlib.stream": str(STREAM),
+    }
+
+
+def index(files: tuple[Shard, ...]) -> bytes | None:
+    """The text that says which file holds which tensor; None for a single file, which needs none."""
+    if len(files) == 1:
+        return None
+    total = sum(shard.header.size - shard.header.data for shard in files)
+    weight_map = {name: shard.name for shard in files for name in shard.entries}
+    text = json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2, sort_keys=True)
+    return f"{text}\n".encode()
+
+
+def parse_size(size: int | str) -> int:
+    """A number of bytes, or one with a unit: KB, MB, GB or TB, which are decimal.
+
+    >>> parse_size("5GB"), parse_size("1.5 MB"), parse_size(4096)
+    (5000000000, 1500000, 4096)
+    """
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([KMGT]B)?", str(size), re.IGNORECASE)
+    found = int(float(match[1]) * UNITS[(match[2] or "").upper()]) if match else 0
+    if found < 1 or isinstance(size, bool):
+        raise ValueError(f"max_shard_size must be a number of bytes, or one such as '5GB' or '500MB', got {size!r}")
+    return found

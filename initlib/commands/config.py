@@ -1,0 +1,16 @@
+"""Print the versions, what draws (the kernel or the reference) and the number of threads."""
+
+import argparse
+
+import initlib
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes none."""
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print them."""
+    initlib.show_config()

@@ -1,0 +1,97 @@
+"""What an activation, a gradient or a weight is measured by, whatever framework it comes from."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Moments", "channels", "moments", "top_singular_value"]
+
+Array = NDArray[Any]
+
+EXACT = 256  # rows or columns up to which all singular values are computed
+STEPS = 80  # of Lanczos at most
+SETTLED = 1e-10  # what ten of them may still change the square by
+
+
+class Moments(NamedTuple):
+    """The mean, the standard deviation and the mean square of all numbers of an array."""
+
+    mean: float
+    std: float
+    mean_square: float
+
+
+class Channels(NamedTuple):
+    """What tells the units of an activation apart: the last axis, or the one after the batch."""
+
+    width: int  # how many there are
+    dead: float  # the share of those that give one number for every input and position
+    mean_square: float  # the mean over units of the square of their mean, and that of their variance
+    variance: float
+
+
+def moments(values: Array) -> Moments:
+    """The moments of an array, in float64; what overflows is infinite."""
+    x = np.asarray(values, np.float64)
+    if not x.size:
+        return Moments(math.nan, math.nan, math.nan)
+    with np.errstate(all="ignore"):
+        return Moments(float(x.mean()), float(x.std()), float((x * x).mean()))
+
+
+def channels(values: Array, axis: int = -1) -> Channels:
+    """What the units along an axis of an activation do. Of a single observation, units that are 0 count as dead."""
+    x = np.asarray(values, np.float64)
+    x = x.reshape(1, 1) if x.ndim == 0 else x
+    units = np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
+    if not units.size:
+        return Channels(x.shape[axis], math.nan, math.nan, math.nan)
+    with np.errstate(all="ignore"):
+        still = (units == units[0]).all(axis=0) if len(units) > 1 else units[0] == 0
+        return Channels(
+            units.shape[1],
+            float(still.mean()),
+            float((units.mean(axis=0) ** 2).mean()),
+            float(units.var(axis=0).mean()),
+        )
+
+
+def top_singular_value(matrix: Array) -> float:
+    """The largest singular value of a matrix, by Lanczos where the matrix is large.
+
+    >>> round(top_singular_value(np.diag([3.0, -5.0])), 9)
+    5.0
+    """
+    a = np.asarray(matrix, np.float64)
+    if not a.size:
+        return 0.0
+    if not np.isfinite(a).all():
+        return math.nan
+    if a.shape[0] < a.shape[1]:
+        a = a.T
+    scale = float(np.abs(a).max()) or 1.0  # squares neither overflow nor vanish
+    a = a / scale
+    if a.shape[1] <= EXACT:
+        return scale * math.sqrt(max(float(np.linalg.eigvalsh(a.T @ a)[-1]), 0.0))
+    # Lanczos on a'a with every new direction made orthogonal to all before, started where nothing is symmetric.
+    basis = np.zeros((STEPS, a.shape[1]))
+    projected = np.zeros((STEPS, STEPS))
+    start = np.cos(np.arange(a.shape[1]) ** 2 * 0.7) + 0.1
+    basis[0] = start / np.linalg.norm(start)
+    largest = 0.0
+    for k in range(STEPS):
+        mapped = a.T @ (a @ basis[k])
+        projected[: k + 1, k] = projected[k, : k + 1] = basis[: k + 1] @ mapped
+        v = mapped
+        for _ in range(2):
+            v = v - basis[: k + 1].T @ (basis[: k + 1] @ v)
+        norm = float(np.linalg.norm(v))
+        done = k + 1 == STEPS or norm <= SETTLED * float(np.linalg.norm(mapped))  # nothing new
+        if done or k % 10 == 9:
+            before, largest = largest, float(np.linalg.eigvalsh(projected[: k + 1, : k + 1])[-1])
+            if done or largest - before <= SETTLED * largest:
+                break
+        basis[k + 1] = v / norm
+    return scale * math.sqrt(max(largest, 0.0))

@@ -1,0 +1,172 @@
+"""`initlib plan`, `initlib write` and `initlib verify`."""
+
+import pytest
+from checkpoints import LLAMA_RULES, everything, llama
+
+import initlib
+from initlib import normal, ones, plan, recipes
+from initlib.__main__ import main
+from initlib.commands import syntax
+
+SIZE = ("--max-shard-size", "8KB")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "plan.json"
+    everything().save(path)
+    return str(path)
+
+
+def test_a_plan_is_printed(command, saved):
+    assert command("plan", saved) == (0, str(everything()).splitlines(), [])
+    assert command("plan", saved, "--all")[1] == everything().table(fold=False).splitlines()
+
+
+def test_from_a_checkpoint_to_a_plan_to_a_checkpoint(command, saved, tmp_path):
+    out, again, new = (str(tmp_path / name) for name in ("out", "again", "new.json"))
+    code, lines, _ = command("write", saved, "--seed", "3", "-o", out, *SIZE)
+    assert code == 0
+    assert lines[0].startswith("wrote 3 files, 18.")
+    assert command("write", saved, "--seed", "3", "-o", out, *SIZE) == (
+        0,
+        [f"nothing to write: nothing is missing in {out}"],
+        [],
+    )
+    assert command("verify", saved, out, "--seed", "3") == (
+        0,
+        [f"{out} is {saved} with seed 3: 9 tensors, samples of every tensor compared"],
+        [],
+    )
+    assert command("verify", saved, out, "--seed", "3", "--all")[1][-1].endswith("every weight compared")
+    rules = ("--rule", "*norm*=ones", "--rule", "*=normal:std=0.02")
+    code, lines, _ = command("plan", "--like", out, *rules, "--dtype", "bfloat16", "-o", new)
+    assert (code, lines) == (0, [f"wrote {new}: 9 tensors, 15.7 kB"])
+    made = initlib.Plan.load(new)
+    assert made["layers.0.norm.weight"].filling == ones
+    assert made["embed.weight"].filling == normal(std=0.02)
+    assert command("write", new, "--seed", "0", "-o", again)[0] == 0
+    assert made.verify(again, 0) == ()
+    assert sorted(command("plan", "--like", again, *rules)[1]) == sorted(str(made).splitlines())
+
+
+def test_a_difference_is_exit_status_one(command, saved, tmp_path):
+    out = str(tmp_path / "out")
+    command("write", saved, "--seed", "3", "-o", out)
+    code, lines, err = command("verify", saved, out, "--seed", "4")
+    assert (code, len(lines), err) == (1, 7, [])
+    assert lines[0] == "'embed.weight' differs from weight (0, 0) on"
+    assert lines[-1] == f"{out} is not {saved} with seed 4: 6 differences"
+
+
+def test_the_files_of_one_process(command, saved, tmp_path):
+    out = tmp_path / "out"
+    for files in ("1::2", "::2"):
+        assert command("write", saved, "--seed", "3", "-o", str(out), *SIZE, "--only", files)[0] == 0
+    assert everything().verify(out, 3, whole=True) == ()
+
+
+def test_what_may_be_replaced(command, saved, tmp_path):
+    out = str(tmp_path / "out")
+    command("write", saved, "--seed", "3", "-o", out)
+    code, lines, err = command("write", saved, "--seed", "4", "-o", out)
+    assert (code, lines, len(err)) == (2, [], 1)
+    assert "overwrite" in err[0]
+    assert command("write", saved, "--seed", "4", "-o", out, "--overwrite")[0] == 0
+    assert everything().verify(out, 4) == ()
+
+
+def test_what_fills_a_tensor():
+    assert syntax.filling("keep") is initlib.keep
+    assert syntax.filling("normal:std=2") == normal(std=2)
+
+
+def test_defaults_and_axes(command, saved, tmp_path):
+    out, new = str(tmp_path / "out"), str(tmp_path / "new.json")
+    command("write", saved, "--seed", "3", "-o", out)
+    given = ("--rule", "*.none=keep", "--default", "glorot_uniform", "--axes", "*.conv.weight=OIHW")
+    code, _, err = command("plan", "--like", out, *given, "--axes", "*=...", "-o", new)
+    assert (code, err) == (0, [])
+    made = initlib.Plan.load(new)
+    assert made["layers.0.conv.weight"].parameter.axes == "OIHW"
+    assert made["layers.0.none"].kept
+
+
+def test_recipes(command, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    plan(llama(layers=2, vocabulary=64, hidden=16, inner=32, keys=8), LLAMA_RULES).write(out, 0)
+    kinds = ("--kind", "*norm*=scale", "--kind", "*embed*=table", "--kind", "*=kernel")
+    code, lines, err = command("plan", "--like", str(out), *kinds, "--recipe", "llama_depth:width=16,std=0.5", "--all")
+    assert (code, err) == (0, [])
+    shown = {line.split()[0]: line for line in lines}
+    for layer in (0, 1):
+        std = 0.5 * (2 * (layer + 1)) ** -0.5
+        assert f"truncated_normal(std={std:.6g}," in shown[f"model.layers.{layer}.mlp.down_proj.weight"]
+    assert "ones" in shown["model.norm.weight"]
+    first = ("--rule", "model.norm.weight=zeros", "--recipe", "llama_depth:width=16", "--all")
+    lines = command("plan", "--like", str(out), *kinds, *first)[1]
+    assert "zeros" in next(line for line in lines if line.startswith("model.norm.weight"))
+    code, _, err = command("plan", "--like", str(out), "--recipe", "gpt")
+    assert (code, len(err)) == (2, 1)
+    assert "recipe must be one of bert, " in err[0]
+    # Some recipes return a function of all parameters.
+    monkeypatch.setattr(recipes, "vit", lambda: lambda parameters: {f"*.{len(parameters) - 20}.*": ones, "*": normal()})
+    lines = command("plan", "--like", str(out), "--recipe", "vit", "--all")[1]
+    assert next(line.split()[0] for line in lines if "ones" in line).startswith("model.layers.1.")
+    assert "'width'" in command("plan", "--like", str(out), "--recipe", "llama_depth")[2][0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan"], "plan takes one of PLAN.json"),
+        (["plan", "p.json", "--like", "x"], "plan takes one of PLAN.json"),
+        (["plan", "p.json", "--rule", "*=ones", "--dtype", "float16"], "--rule, --dtype make a plan of --like"),
+        (["plan", "--like", "nowhere"], "No such file or directory: 'nowhere'"),
+        (["plan", "--like", ".", "--rule", "*=oens"], "initializer must be one of"),
+        (["plan", "nowhere.json"], "No such file or directory: 'nowhere.json'"),
+        (["write", "nowhere.json", "--seed", "0", "-o", "out"], "No such file or directory: 'nowhere.json'"),
+        (["verify", "nowhere.json", "out", "--seed", "0"], "No such file or directory: 'nowhere.json'"),
+    ],
+)
+def test_mistakes_are_one_line(command, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command(*arguments)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert words in err[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_problems_of_a_plan_are_a_line_each(command, saved, tmp_path):
+    out = str(tmp_path / "out")
+    command("write", saved, "--seed", "3", "-o", out)
+    code, lines, err = command("plan", "--like", out)
+    assert (code, lines, err[0]) == (2, [], "initlib: the plan has 9 problems:")
+    assert len(err) == 10
+    assert any(line.startswith("  - positions: no rule matches it") for line in err)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["write", "p.json", "-o", "x"], ["write", "p.json", "--seed", "0"], ["verify", "p"]]
+)
+def test_what_must_be_given(capsys, arguments):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "required" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["3", "a:b", "::0", "-1::2", "1:2:3:4", ""])
+def test_a_slice_that_is_none(capsys, text):
+    with pytest.raises(SystemExit, match="2"):
+        main(["write", "p.json", "--seed", "0", "-o", "x", f"--only={text}"])
+    assert f"must be a slice START:STOP:STEP, such as 3::64, got {text!r}" in capsys.readouterr().err
+
+
+def test_slices():
+    assert [syntax.files(text) for text in ("3::64", ":2", "1:", ":", "1:5:2")] == [
+        slice(3, None, 64),
+        slice(None, 2, None),
+        slice(1, None, None),
+        slice(None, None, None),
+        slice(1, 5, 2),
+    ]

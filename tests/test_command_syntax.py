@@ -1,0 +1,75 @@
+"""How the command line writes shapes, initializers and rules."""
+
+import argparse
+
+import pytest
+
+import initlib
+from initlib.__main__ import main
+from initlib.commands import syntax
+
+
+@pytest.mark.parametrize(
+    ("text", "initializer"),
+    [
+        ("he_normal", initlib.he_normal),
+        ("kaiming_uniform", initlib.he_uniform),
+        ("zeros", initlib.zeros),
+        ("normal", initlib.normal()),
+        ("normal:", initlib.normal()),
+        ("normal:std=0.02", initlib.normal(std=0.02)),
+        ("normal:1,std=2e-2", initlib.normal(1, 0.02)),
+        ("truncated_normal:low=-1", initlib.truncated_normal(low=-1)),
+        ("constant:0.5", initlib.constant(0.5)),
+        ("uniform:-0.05,0.05", initlib.uniform(-0.05, 0.05)),
+        ("scaled:he_normal,0.5", initlib.scaled(initlib.he_normal, 0.5)),
+        ("siren:first=True", initlib.siren(first=True)),
+        ("variance_scaling:2,FAN_OUT,distribution=uniform", initlib.variance_scaling(2, "fan_out", "uniform")),
+    ],
+)
+def test_initializers_are_read(text, initializer):
+    assert syntax.initializer(text) == initializer
+
+
+def test_every_initializer_of_the_package_is_offered(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["draw", "--help"])
+    shown = capsys.readouterr().out
+    offered = {*syntax.presets(), *syntax.factories()}
+    assert {"glorot_normal", "ones", "normal", "uniform", "variance_scaling"} <= offered
+    assert offered.isdisjoint({"Initializer", "Key", "Fans", "fans", "get_num_threads"})
+    assert all(name in shown for name in offered)
+
+
+@pytest.mark.parametrize("shape", ["", "3xx4", "3,4", "-3x4", "1.5", "²"])
+def test_a_shape_that_is_none(capsys, shape):
+    with pytest.raises(SystemExit, match="2"):
+        main(["fans", "--", shape])
+    assert f"sizes joined by x, such as 64x32x3x3, got {shape!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("1", 1),
+        ("-2", -2),
+        ("1e3", 1000.0),
+        ("inf", float("inf")),
+        ("True", True),
+        ("None", None),
+        ("ones", initlib.ones),
+        ("fan_out", "fan_out"),
+        ("9" * 30, 1e30),
+        ("9" * 5000, float("inf")),
+    ],
+)
+def test_values(written, value):
+    read = syntax._value(written)
+    assert (read, type(read)) == (value, type(value))
+
+
+def test_pairs():
+    assert syntax.pair("*norm*=constant:value=1") == ("*norm*", "constant:value=1")
+    for wrong in ("", "=", "a=", "=a", "no equals sign", "\udcff=ones"):
+        with pytest.raises(argparse.ArgumentTypeError, match="must be"):
+            syntax.pair(wrong)

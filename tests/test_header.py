@@ -1,0 +1,282 @@
+"""The header of a safetensors file: written as the library writes it, and read as if an enemy had."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from initlib.checkpoints import header as module
+from initlib.checkpoints.header import BITS, CODE_OF, CODES, MOST, Header, Stored, read_object, strings
+from initlib.dtypes import DTYPES, numpy_dtype
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+SHAPES = st.lists(st.integers(0, 5), max_size=4).map(tuple)
+DRAWN = sorted(DTYPES.keys() & CODE_OF.keys())
+TENSORS = st.dictionaries(TEXT.filter(lambda name: name != "__metadata__"), st.tuples(st.sampled_from(DRAWN), SHAPES))
+
+
+def file_of(path, header, data=0):
+    """A file of this header: bytes, or what JSON makes of it."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(data))
+    return path
+
+
+def tensor(dtype="F32", shape=(2, 3), offsets=(0, 24)):
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+
+@given(TENSORS, st.dictionaries(st.just("format"), TEXT))
+def test_the_bytes_are_those_of_the_library(tmp_path_factory, tensors, metadata):
+    library = pytest.importorskip("safetensors.numpy")
+    pytest.importorskip("ml_dtypes")
+    arrays = {name: np.zeros(shape, numpy_dtype(dtype)) for name, (dtype, shape) in tensors.items()}
+    header = Header.of(tensors, metadata)
+    whole = library.save(arrays, metadata or None)
+    assert whole[: header.data] == header.to_bytes()
+    assert len(whole) == header.size
+    path = tmp_path_factory.mktemp("read") / "w.safetensors"
+    path.write_bytes(whole)
+    assert Header.read(path) == header
+
+
+def test_every_dtype_of_the_library():
+    safetensors = pytest.importorskip("safetensors")
+    for code, bits in BITS.items():
+        text = json.dumps({"a": tensor(code, (4,), (0, bits // 2))}).encode()
+        ((_, read),) = safetensors.deserialize(len(text).to_bytes(8, "little") + text + bytes(bits // 2))
+        assert read["dtype"] in (code, CODES[code])
+    for name, code in CODE_OF.items():
+        assert numpy_dtype(name).itemsize * 8 == BITS[code] if name in DTYPES else name
+
+
+def test_dtypes_are_sorted_as_in_the_library():
+    library = pytest.importorskip("safetensors.numpy")
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    known = [name for name in CODE_OF if hasattr(np, name) or hasattr(ml_dtypes, name)]
+    arrays = {}
+    for k, name in enumerate(known):
+        try:
+            arrays[f"{k:02}"] = np.zeros(3, np.dtype(getattr(ml_dtypes, name, name)))
+            library.save({"a": arrays[f"{k:02}"]})
+        except (KeyError, ValueError):  # older versions know fewer
+            del arrays[f"{k:02}"]
+    assert len(arrays) >= 14
+    header = Header.of({name: (array.dtype.name, array.shape) for name, array in arrays.items()}, {})
+    assert library.save(arrays).startswith(header.to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"__metadata__": ("float32", (2,))}, "name must not be '__metadata__'"),
+        ({"\ud800": ("float32", (2,))}, r"name must be text that UTF-8 can write, got '\\ud800'"),
+        ({"a": ("complex128", (2,))}, "dtype of 'a' must be one of bool, .*got 'complex128'"),
+    ],
+)
+def test_what_the_format_does_not_have(tensors, words):
+    with pytest.raises(ValueError, match=words):
+        Header.of(tensors, {})
+
+
+def test_more_than_the_format_allows(monkeypatch):
+    monkeypatch.setattr(module, "MOST", 1000)
+    assert Header.of({"a" * 900: ("float32", (2,))}, {}).data <= 1008
+    with pytest.raises(ValueError, match="the header of 1 tensors has 1056 bytes, the format allows 1000"):
+        Header.of({"a" * 1000: ("float32", (2,))}, {})
+
+
+def test_any_order_of_keys_and_tensors(tmp_path):
+    first, second = b'{"shape":[3], "data_offsets":[24,27],\n"dtype":"U8"}', json.dumps(tensor()).encode()
+    text = b'{ "b" :' + first + b',"a":' + second + b"}  "
+    header = Header.read(file_of(tmp_path / "w", text, 27))
+    assert list(header.tensors.items()) == [("a", Stored("F32", (2, 3), 0, 24)), ("b", Stored("U8", (3,), 24, 27))]
+    assert (header.metadata, header.data, header.size) == ({}, 8 + len(text), 8 + len(text) + 27)
+
+
+def test_none_and_empty_tensors(tmp_path):
+    assert Header.read(file_of(tmp_path / "none", b"{}")).tensors == {}
+    empty = {"a": tensor("U8", (0,), (0, 0)), "b": tensor("U8", (1,), (0, 1)), "c": tensor("F64", (5, 0), (1, 1))}
+    assert list(Header.read(file_of(tmp_path / "empty", empty, 1)).tensors) == ["a", "b", "c"]
+
+
+ATTACKS = {
+    "nothing": (b"", None, "ends before its header does"),
+    "half a length": (b"\1\0\0", None, "ends before its header does"),
+    "a header past the end": ((2**60).to_bytes(8, "little") + b"{}", None, "ends before its header does"),
+    "a header of all there is": (b"\xff" * 100, None, "ends before its header does"),
+    "no JSON": (b"no JSON", 0, "does not begin with {"),
+    "a space first": (b' {"a": 1}', 0, "does not begin with {"),
+    "not closed": (b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}', 24, "is no name and value"),
+    "a comma too many": (b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},}', 24, "is no name and value"),
+    "a second object": (b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}{}', 24, "something follows"),
+    "no object": ({"a": 1}, 0, "is no name and value"),
+    "no UTF-8": (b'{"\xff":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}', 0, "can't decode byte"),
+    "half a surrogate": (
+        b'{"\\ud800":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}',
+        0,
+        "text that UTF-8 can write",
+    ),
+    "a control character": (b'{"\x1b":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}', 0, "control character"),
+    "a name twice": (
+        b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}',
+        0,
+        "it has 'a' twice",
+    ),
+    "the same name, spelt another way": (
+        b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"\\u0061":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}',
+        0,
+        "it has 'a' twice",
+    ),
+    "a key twice": (
+        b'{"a":{"dtype":"U8","shape":[0],"shape":[0],"data_offsets":[0,0]}}',
+        0,
+        "must have dtype, shape and data_offsets",
+    ),
+    "a key too many": ({"a": tensor() | {"more": 1}}, 24, "must have dtype, shape and data_offsets"),
+    "a key too few": ({"a": {"dtype": "F32", "shape": [2]}}, 8, "must have dtype, shape and data_offsets"),
+    "another dtype": ({"a": tensor("F31")}, 24, "the dtype 'F31', the format has BOOL"),
+    "a dtype that is none": ({"a": tensor(["F32"])}, 24, r"the dtype \['F32'\]"),
+    "a negative size": ({"a": tensor(shape=(-2, -3))}, 24, "a shape that is no list of numbers"),
+    "a size that is no number": ({"a": tensor(shape=(True, 6))}, 24, "a shape that is no list of numbers"),
+    "a size that is no integer": ({"a": tensor(shape=(2.0, 3))}, 24, "a shape that is no list of numbers"),
+    "a shape that is none": ({"a": tensor(shape="23")}, 24, "a shape that is no list of numbers"),
+    "sizes whose product overflows": ({"a": tensor(shape=(2**33, 2**33, 0), offsets=(0, 24))}, 24, "does not fill"),
+    "sizes that wrap to what is there": ({"a": tensor(shape=(2**62 + 2, 4), offsets=(0, 32))}, 32, "does not fill"),
+    "a number of 4000 digits": (
+        b'{"a":{"dtype":"U8","shape":[1' + b"0" * 4000 + b'],"data_offsets":[0,1]}}',
+        1,
+        "a shape that is no list of numbers",
+    ),
+    "offsets back to front": ({"a": tensor(offsets=(24, 0))}, 24, "does not fill"),
+    "three offsets": ({"a": tensor(offsets=(0, 24, 48))}, 24, "does not fill"),
+    "more than the offsets hold": ({"a": tensor(shape=(2, 4))}, 24, "does not fill"),
+    "offsets past the end": ({"a": tensor()}, 23, "its tensors have 24 bytes, and 23 follow"),
+    "bytes of no tensor": ({"a": tensor()}, 25, "its tensors have 24 bytes, and 25 follow"),
+    "a hole": ({"a": tensor(), "b": tensor(offsets=(32, 56))}, 56, "'b' begins at byte 32 and leaves a hole"),
+    "a hole at the start": ({"a": tensor(offsets=(8, 32))}, 32, "'a' begins at byte 8 and leaves a hole"),
+    "an overlap": ({"a": tensor(), "b": tensor(offsets=(16, 40))}, 40, "'b' begins at byte 16 and overlaps"),
+    "the same bytes twice": ({"a": tensor(), "b": tensor()}, 24, "'b' begins at byte 0 and overlaps"),
+    "metadata of numbers": ({"__metadata__": {"a": 1}}, 0, "is no name and value"),
+    "metadata of lists": ({"__metadata__": {"a": [["b"]]}}, 0, "is no name and value"),
+    "metadata twice": (b'{"__metadata__":{"a":"b"},"__metadata__":{"a":"b"}}', 0, "it has '__metadata__' twice"),
+    "metadata with a name twice": (b'{"__metadata__":{"a":"b","a":"c"}}', 0, "it has 'a' twice"),
+    "objects in objects": (b'{"a":' * 10**5 + b"}" * 10**5, 0, "is no name and value"),
+    "lists in lists": (b'{"a":{"dtype":' + b"[" * 4000 + b"]" * 40 + b"}}", 0, "lists of lists|delimiter|value"),
+    "long lists in lists": (b'{"a":{"dtype":' + b"[" * 10**6 + b"]" * 10**6 + b"}}", 0, "more than 4096"),
+    "a string without an end": (b'{"a' + b"\\" * 10**6, 0, "is no name and value"),
+    "a name of a megabyte": (b'{"' + b"a" * 10**6 + b'":{"dtype":0}}', 0, "tensor 'aaa.*…' must have"),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks(tmp_path, attack):
+    header, data, words = ATTACKS[attack]
+    path = tmp_path / "w.safetensors"
+    if data is None:
+        path.write_bytes(header)
+    else:
+        file_of(path, header, data)
+    with pytest.raises(ValueError, match=words) as caught:
+        Header.read(path)
+    assert str(caught.value).startswith(f"{path} is not a safetensors file: ")
+    assert len(str(caught.value)) < 1000
+    assert str(caught.value).isprintable()
+
+
+def attack_of_size(kind, size):
+    """Headers of so many bytes whose parts, if all were read at once, would take many times that."""
+    each = {
+        "lists": b"[],",
+        "strings": b'"",',
+        "members": b'"a":1,',
+        "the same tensor": b'"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},',
+        "objects": b'"a":{},',
+        "digits": b"1",
+        "spaces": b" ",
+    }[kind]
+    return b"{" + each * (size // len(each)) + b"}"
+
+
+@pytest.mark.parametrize("kind", ["lists", "strings", "members", "the same tensor", "objects", "digits", "spaces"])
+@pytest.mark.parametrize("where", ["header", "tensor", "metadata"])
+def test_large_headers_take_little_more_than_their_bytes(tmp_path, kind, where):
+    size = 4_000_000
+    text = attack_of_size(kind, size)
+    if where != "header":
+        text = b'{"' + {"tensor": b"a", "metadata": b"__metadata__"}[where] + b'":' + text + b"}"
+    if (kind, where) == ("spaces", "header"):
+        text = text[1:-1]
+    path = file_of(tmp_path / "w", text)
+    del text
+    tracemalloc.start()
+    try:
+        if (kind, where) == ("spaces", "metadata"):
+            assert Header.read(path).metadata == {}
+        else:
+            with pytest.raises(ValueError, match="w is not a safetensors file"):
+                Header.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 2.5 * size
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_header_beyond_the_format_is_not_read(tmp_path):
+    path = tmp_path / "w"
+    with path.open("wb") as file:
+        file.write((MOST + 1).to_bytes(8, "little"))
+        file.truncate(MOST + 9)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="the header has 100000001 bytes, the format allows 100000000"):
+            Header.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.binary(max_size=40))
+def test_noise_is_refused_or_read(tmp_path_factory, noise):
+    path = file_of(tmp_path_factory.mktemp("noise") / "w", noise)
+    try:
+        header = Header.read(path)
+    except ValueError:
+        return
+    assert (header.tensors, noise[:1]) == ({}, b"{")
+
+
+@given(st.data())
+def test_one_changed_byte_is_refused_or_reads_as_the_library_reads_it(tmp_path_factory, data):
+    safetensors = pytest.importorskip("safetensors")
+    header = Header.of({"a": ("float32", (2, 3)), "é": ("float16", ())}, {"format": "pt"})
+    whole = bytearray(header.to_bytes() + bytes(26))
+    at = data.draw(st.integers(0, header.data - 1))
+    whole[at] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("changed") / "w"
+    path.write_bytes(whole)
+    try:
+        read = Header.read(path)
+    except ValueError:
+        return
+    theirs = dict(safetensors.deserialize(bytes(whole)))
+    assert {name: list(stored.shape) for name, stored in read.tensors.items()} == {
+        name: tensor["shape"] for name, tensor in theirs.items()
+    }
+
+
+def test_what_is_no_file(tmp_path):
+    with pytest.raises(ValueError, match="is not a file"):
+        Header.read(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        Header.read(tmp_path / "w")
+
+
+def test_objects_and_strings():
+    assert strings(b'{ "a" : "\\u00e9\\"}" , "b":"" }') == {"a": 'é"}', "b": ""}
+    assert read_object(b'{"a": {"b": "}"} }\n', lambda name, value: value) == {"a": b'{"b": "}"}'}
+    for wrong in (b"", b"{", b"[]", b'{"a":"b"', b'{"a" "b"}', b'{"a":"b"}x', b'{,"a":"b"}'):
+        with pytest.raises(ValueError, match=r"begin|name and value|follows"):
+            strings(wrong)

@@ -1,0 +1,285 @@
+"""Readers: tensors of files of every kind, and files that nobody vouches for."""
+
+import io
+import pickle
+import struct
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from initlib.checkpoints.readers import hdf5_file
+from initlib.checkpoints.readers.opening import open_tensors
+from initlib.checkpoints.readers.stored import StoredTensor, UnmeasuredError
+
+ARRAYS = {
+    "a.weight": np.arange(600, dtype=np.float32).reshape(20, 30),
+    "b": np.array(2.5),
+    "c": np.zeros((0, 3), np.float16),
+    "d": np.arange(24, dtype=np.int64).reshape(2, 3, 4),
+}
+
+
+def whole(tensor, most=64):
+    pieces = list(tensor.pieces(most))
+    return np.concatenate(pieces).reshape(tensor.shape) if pieces else np.empty(tensor.shape)
+
+
+def check(path, kind, arrays=ARRAYS):
+    found, tensors = open_tensors(path)
+    assert found == kind
+    read = {tensor.name: (tensor.shape, tensor.dtype, whole(tensor)) for tensor in tensors}
+    assert read.keys() == arrays.keys()
+    for name, array in arrays.items():
+        shape, dtype, values = read[name]
+        assert (shape, dtype) == (array.shape, array.dtype.name)
+        assert np.array_equal(values, array)
+
+
+def read_all(path):
+    return [list(tensor.pieces()) for tensor in open_tensors(path)[1]]
+
+
+def errors(path, match=None):
+    """Whoever reads such a file gets one ValueError."""
+    with pytest.raises(ValueError, match=match):
+        read_all(path)
+
+
+def test_pieces():
+    tensor = StoredTensor.of("w", np.arange(35.0).reshape(7, 5))
+    assert [len(piece) for piece in tensor.pieces(10)] == [2, 2, 2, 1]
+    assert [len(piece) for piece in tensor.pieces(1)] == 7 * [1]
+    assert np.array_equal(whole(tensor), np.arange(35.0).reshape(7, 5))
+    assert np.array_equal(whole(StoredTensor.of("s", np.array(3.0))), 3.0)
+    swapped = StoredTensor.of("w", np.arange(3, dtype=">f4"))
+    assert whole(swapped).dtype.isnative
+    long = StoredTensor("w", (1, 2**40), "float32", lambda rows: iter(()))
+    with pytest.raises(UnmeasuredError, match="too long to be read, 1099511627776 numbers"):
+        long.pieces()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_npz(tmp_path, compressed):
+    path = tmp_path / "any_name"
+    with path.open("wb") as file:
+        (np.savez_compressed if compressed else np.savez)(file, **ARRAYS)
+    check(path, "numpy")
+
+
+def test_npy(tmp_path):
+    for order in "CF":
+        np.save(tmp_path / "w.npy", np.asarray(ARRAYS["d"], order=order))
+        check(tmp_path / "w.npy", "numpy", {"w": ARRAYS["d"]})
+
+
+def test_safetensors(tmp_path):
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    save_file(ARRAYS, tmp_path / "model.safetensors")
+    check(tmp_path / "model.safetensors", "safetensors")
+    check(tmp_path, "safetensors")
+
+
+def test_narrow_floats_of_safetensors(tmp_path):
+    torch = pytest.importorskip("torch")
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    from safetensors.torch import save_file
+
+    values = torch.tensor([[1.5, -2.0], [0.25, 3.0]])
+    save_file({"b": values.bfloat16(), "f": values.to(torch.float8_e4m3fn)}, tmp_path / "w.safetensors")
+    read = {tensor.name: (tensor.dtype, whole(tensor)) for tensor in open_tensors(tmp_path / "w.safetensors")[1]}
+    assert {name: dtype for name, (dtype, _) in read.items()} == {"b": "bfloat16", "f": "float8_e4m3fn"}
+    assert all(np.array_equal(array, values.numpy()) for _, array in read.values())
+    assert ml_dtypes
+
+
+def test_torch(tmp_path):
+    torch = pytest.importorskip("torch")
+    state = {name: torch.from_numpy(np.array(array)) for name, array in ARRAYS.items()}
+    torch.save(state, tmp_path / "w.pt")
+    check(tmp_path / "w.pt", "torch")
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    check(tmp_path / "old.pt", "torch")
+    tied = torch.randn(4, 4)
+    nested = {"model": {"a": tied, "b": tied}, "steps": [torch.ones(2, 3).bfloat16(), 7], "epoch": 3}
+    torch.save(nested, tmp_path / "nested.pt")
+    read = {tensor.name: tensor for tensor in open_tensors(tmp_path / "nested.pt")[1]}
+    assert list(read) == ["model.a", "model.b", "steps.0"]
+    assert read["model.a"].memory == read["model.b"].memory
+    assert (read["steps.0"].dtype, whole(read["steps.0"]).dtype) == ("bfloat16", np.float32)
+
+
+def test_torch_tensors_that_are_not_measured(tmp_path):
+    torch = pytest.importorskip("torch")
+    huge = torch.zeros(1).expand(10**6, 10**6)
+    torch.save({"expanded": huge, "sparse": torch.eye(3).to_sparse()}, tmp_path / "w.pt")
+    for tensor, reason in zip(open_tensors(tmp_path / "w.pt")[1], ("repeats its memory", "sparse"), strict=True):
+        with pytest.raises(UnmeasuredError, match=reason):
+            list(tensor.pieces())
+
+
+@pytest.fixture
+def hdf5(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("layers/dense")
+        group["kernel"] = ARRAYS["a.weight"]
+        group.create_dataset("packed", data=np.tile(ARRAYS["a.weight"], (9, 1)), compression="gzip", chunks=(20, 30))
+        file["scalar"] = 2.5
+    return path
+
+
+def test_hdf5(hdf5):
+    arrays = {
+        "layers.dense.kernel": ARRAYS["a.weight"],
+        "layers.dense.packed": np.tile(ARRAYS["a.weight"], (9, 1)),
+        "scalar": np.float64(2.5),
+    }
+    check(hdf5, "hdf5", arrays)
+    keras = hdf5.with_suffix(".keras")
+    with zipfile.ZipFile(keras, "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.write(hdf5, "model.weights.h5")
+    check(keras, "keras", arrays)
+
+
+def test_hdf5_that_leads_elsewhere(hdf5, tmp_path, monkeypatch):
+    import h5py
+
+    with h5py.File(tmp_path / "hostile.h5", "w") as file:
+        file["linked"] = h5py.ExternalLink(str(hdf5), "/scalar")
+        file["soft"] = h5py.SoftLink("/nowhere")
+        file.create_dataset("external", (4,), "f4", external=[(str(hdf5), 0, 16)])
+        layout = h5py.VirtualLayout((20, 30), "f4")
+        layout[:] = h5py.VirtualSource(str(hdf5), "layers/dense/kernel", (20, 30))
+        file.create_virtual_dataset("virtual", layout)
+        file.create_dataset("never_written", (10**6, 10**6), "f4", chunks=(1000, 1000))
+        file["empty"] = h5py.Empty("f4")
+        file.create_dataset("large_chunk", data=np.ones((300, 300)), chunks=(300, 300))
+        file["text"] = "words"
+    monkeypatch.setattr(hdf5_file, "LARGEST", 10**5)
+    reasons = {}
+    for tensor in open_tensors(tmp_path / "hostile.h5")[1]:
+        with pytest.raises(UnmeasuredError) as error:
+            list(tensor.pieces())
+        reasons[tensor.name] = str(error.value)
+    assert reasons["external"] == reasons["virtual"] == "it is in other files, which are not read"
+    assert "most were never written" in reasons["never_written"]
+    assert reasons["large_chunk"] == "it is stored in chunks of (300, 300), too large to be read"
+    assert reasons["text"] == reasons["empty"] == "it holds no numbers"
+    assert "linked" not in reasons
+
+
+class Bomb:
+    """What runs when it is unpickled."""
+
+    def __reduce__(self):
+        return (sys.exit, (17,))
+
+
+def test_nothing_is_executed(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": Bomb()}, tmp_path / "bomb.pt")
+    errors(tmp_path / "bomb.pt", "cannot be read without running code from it, or is broken")
+    (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb()))
+    errors(tmp_path / "bomb.pkl", "cannot be read without running code")
+    np.save(tmp_path / "bomb.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    errors(tmp_path / "bomb.npy", "it holds no numbers; what is pickled could run code")
+    np.savez(tmp_path / "bomb.npz", w=np.array([Bomb()], dtype=object), allow_pickle=True)
+    errors(tmp_path / "bomb.npz", "it holds no numbers")
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy", "pt", "h5", "keras", "safetensors"])
+def test_truncated_files(tmp_path, kind, request):
+    path = tmp_path / f"w.{kind}"
+    array = np.random.default_rng(0).normal(size=(64, 64))
+    if kind == "npz":
+        np.savez(path, w=array)
+    elif kind == "npy":
+        np.save(path, array)
+    elif kind == "pt":
+        torch = pytest.importorskip("torch")
+        torch.save({"w": torch.from_numpy(array)}, path)
+    elif kind == "safetensors":
+        pytest.importorskip("safetensors.numpy").save_file({"w": array}, path)
+    else:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(tmp_path / "inside", "w") as file:
+            file["w"] = array
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(tmp_path / "inside", "model.weights.h5")
+        if kind == "h5":
+            path = (tmp_path / "inside").rename(path)
+    content = path.read_bytes()
+    for length in (0, 4, 9, 40, len(content) // 3, len(content) - 200):
+        path.write_bytes(content[:length])
+        errors(path)
+
+
+def test_bytes_that_were_changed(tmp_path):
+    """Whatever is changed: a clear error, or other numbers."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, w=np.random.default_rng(0).normal(size=(16, 16)))
+    content = bytearray(buffer.getvalue())
+    rng = np.random.default_rng(1)
+    failed = 0
+    for _ in range(200):
+        changed = bytearray(content)
+        changed[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        (tmp_path / "w.npz").write_bytes(changed)
+        try:
+            read_all(tmp_path / "w.npz")
+        except ValueError:
+            failed += 1
+    assert failed > 100
+
+
+def test_headers_that_lie(tmp_path):
+    path = tmp_path / "w.npy"
+    for header in (
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-3,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999, 9999999999999), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': __import__('os').abort(), }",
+        "{'descr': '<f4', 'fortran_order': True, 'shape': (100000, 100000), }",
+        "[" * 5000,
+    ):
+        text = header.encode().ljust(118) + b"\n"
+        path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(64))
+        errors(path)
+    path.write_bytes(b"\x93NUMPY\x09\x00" + bytes(64))
+    errors(path, r"version \(9, 0\)")
+    (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{" + bytes(64))
+    errors(tmp_path / "w.safetensors", "ends before its header")
+
+
+def test_archives_that_lie(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "w.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w/data.pkl", bytes(10**7))
+    errors(path, "has the compressed member 'w/data.pkl'")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("w/data.pkl", bytes(10**8 + 1))
+    errors(path, "names its tensors in 100000001 bytes")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.weights.h5", bytes(10**6))
+    errors(path, "compressed, which Keras does not do")
+    assert torch
+
+
+def test_other_files(tmp_path):
+    (tmp_path / "text").write_text("some words, no tensors at all")
+    errors(tmp_path / "text", "is no safetensors, .npy, .npz, checkpoint of PyTorch, .keras or HDF5 file")
+    with pytest.raises(FileNotFoundError):
+        open_tensors(tmp_path / "missing.pt")
+
+
+@pytest.mark.parametrize(("package", "magic"), [("torch", b"\x80\x02"), ("h5py", b"\x89HDF\r\n\x1a\n")])
+def test_a_package_that_is_missing(tmp_path, monkeypatch, package, magic):
+    monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / "w").write_bytes(magic + bytes(20))
+    with pytest.raises(ImportError, match=f"pip install {package}"):
+        list(open_tensors(tmp_path / "w")[1])

@@ -1,0 +1,90 @@
+"""Which tensor lies in which file, and what a file says of itself."""
+
+import json
+
+import pytest
+from checkpoints import LLAMA_RULES, everything, llama
+from hypothesis import given
+from hypothesis import strategies as st
+
+import initlib
+from initlib import Key, Parameter, constant, keep, normal, parts, plan
+from initlib.checkpoints.shards import index, parse_size, shards
+
+KEY = Key(7)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=20), st.integers(1, 50))
+def test_files_are_those_of_hugging_face(sizes, most):
+    serialization = pytest.importorskip("huggingface_hub.serialization")
+    made = plan([Parameter(f"w{k}", (size,)) for k, size in enumerate(sizes)], normal())
+    files = shards(made.entries, KEY, 4 * most)
+    state = {f"w{k}": 4 * size for k, size in enumerate(sizes)}
+    theirs = serialization.split_state_dict_into_shards_factory(
+        state,
+        get_storage_size=int,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=4 * most,
+    )
+    assert {shard.name: list(shard.entries) for shard in files} == theirs.filename_to_tensors
+    if theirs.is_sharded:
+        assert json.loads(index(files)) == {"metadata": theirs.metadata, "weight_map": theirs.tensor_to_filename}
+
+
+def test_one_file_has_no_index():
+    (file,) = shards(everything().entries, KEY, "5GB")
+    assert (file.name, index((file,))) == ("model.safetensors", None)
+    assert set(file.header.tensors) == {entry.parameter.name for entry in everything().entries}
+
+
+def test_provenance():
+    def said(made, key=KEY):
+        return shards(made.entries, key, "5GB")[0].header.metadata
+
+    one, same, other = everything(), initlib.Plan.from_json(everything().to_json()), plan([], {})
+    other = plan([Parameter("w", (3,))], normal())
+    assert said(one) == said(same)
+    assert said(one)["initlib.plan"] != said(other)["initlib.plan"]
+    digest = said(one).pop("initlib.plan")
+    assert len(digest) == 64
+    rest = {key: value for key, value in said(one).items() if key != "initlib.plan"}
+    assert rest == {"format": "pt", "initlib": initlib.__version__, "initlib.seed": "7", "initlib.stream": "1"}
+
+
+def test_what_cannot_be_written():
+    with pytest.raises(ValueError, match="keeps all its tensors"):
+        shards(plan([Parameter("w", (3,))], {"*": keep}).entries, KEY, "5GB")
+    half = parts({"a": (1, keep), "b": (1, normal())})
+    with pytest.raises(ValueError, match="qk is kept in part"):
+        shards(plan([Parameter("qk", (4, 2))], {"*": half}).entries, KEY, "5GB")
+    with pytest.raises(ValueError, match="__metadata__"):
+        shards(plan([Parameter("__metadata__", (3,))], normal()).entries, KEY, "5GB")
+
+
+def test_what_is_kept_is_in_no_file():
+    made = plan([Parameter("a", (3,)), Parameter("b", (3,))], {"a": keep, "b": constant(1.0)})
+    assert list(shards(made.entries, KEY, "5GB")[0].header.tensors) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [("5GB", 5 * 10**9), ("1.5 MB", 1_500_000), ("3kb", 3000), ("2TB", 2 * 10**12), (1, 1), ("7", 7)]
+)
+def test_sizes(size, count):
+    assert parse_size(size) == count
+
+
+@pytest.mark.parametrize("size", ["", "GB", "-1GB", "5GiB", "5 G", "0", 0, -3, 1.5e400, "1e9", True, None, "٣GB"])
+def test_sizes_that_are_none(size):
+    with pytest.raises(ValueError, match="max_shard_size must be a number of bytes, or one such as '5GB'"):
+        parse_size(size)
+
+
+def test_a_model_of_eight_billion_weights():
+    made = initlib.Plan.from_json(plan(llama(), LLAMA_RULES).to_json())
+    files = shards(made.entries, KEY, "5GB")
+    assert [shard.name for shard in files] == [f"model-0000{k}-of-00004.safetensors" for k in (1, 2, 3, 4)]
+    assert sum(len(shard.header.tensors) for shard in files) == 291
+    total = sum(shard.header.size - shard.header.data for shard in files)
+    assert json.loads(index(files))["metadata"] == {"total_size": total}
+    assert total == 2 * 8_030_261_248
+    assert "8,030,261,248 weights" in str(made)

@@ -1,0 +1,204 @@
+"""SignalReport: verdicts of made-up activations, the table, the picture."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from initlib import SignalReport
+from initlib.reports.signals import activation, input_std, parameter
+from initlib.reports.statistics import channels, moments, top_singular_value
+
+RNG = np.random.default_rng(0)
+
+
+def layer(name, std, gradient=None, width=1000, owner="Linear"):
+    noise = np.random.default_rng(0).normal(size=(16, width))
+    return activation(name, owner, std * noise, gradient=None if gradient is None else gradient * noise)
+
+
+def verdicts(rows, **more):
+    return [row.verdict for row in SignalReport(rows, **more).activations]
+
+
+def test_moments_and_channels():
+    x = RNG.normal(size=(4, 3, 5))
+    assert moments(x) == pytest.approx((x.mean(), x.std(), (x**2).mean()))
+    found = channels(x, axis=1)
+    means, variances = x.mean(axis=(0, 2)), x.var(axis=(0, 2))
+    assert found == pytest.approx((3, 0, (means**2).mean(), variances.mean()))
+    assert channels(np.array([[0.0, 2.0, 5.0], [0.0, 2.0, 6.0]])).dead == pytest.approx(2 / 3)
+    assert channels(np.array([[0.0, 2.0]])).dead == 0.5  # of one observation
+    assert channels(np.float64(3.0)).width == 1
+    assert all(map(math.isnan, (*moments(np.empty(0)), channels(np.empty((0, 3))).dead)))
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (300, 270), (270, 700), (1, 5)])
+def test_top_singular_value(shape):
+    a = RNG.normal(size=shape) * 1e-200
+    assert top_singular_value(a) == pytest.approx(np.linalg.norm(a * 1e200, 2) * 1e-200, rel=1e-7)
+    ones = np.ones(shape)
+    assert top_singular_value(ones) == pytest.approx(math.sqrt(ones.size), rel=1e-9)
+    assert top_singular_value(np.zeros(shape)) == 0
+    assert math.isnan(top_singular_value(np.full(shape, np.inf)))
+
+
+def test_healthy():
+    report = SignalReport([layer(str(k), 0.9**k, 1e-4 * 1.1**k) for k in range(12)], input_std=1.0)
+    assert report.healthy
+    assert report.ill == []
+    assert report.assert_healthy() is None
+    assert verdicts([]) == []
+
+
+def test_vanishing_and_exploding():
+    assert verdicts([layer(str(k), 0.1**k) for k in range(5)]) == ["healthy", "healthy"] + 3 * ["vanishing"]
+    assert verdicts([layer(str(k), 10.0**k) for k in range(5)]) == ["healthy", "healthy"] + 3 * ["exploding"]
+    backward = [layer(str(k), 1.0, 0.1 ** (4 - k)) for k in range(5)]
+    assert verdicts(backward) == 3 * ["vanishing"] + ["healthy", "healthy"]
+    assert verdicts(backward[::-1]) == 3 * ["exploding"] + ["healthy", "healthy"]
+    assert verdicts([layer("a", math.inf), layer("b", math.nan)]) == ["exploding", "exploding"]
+    report = SignalReport([layer(str(k), 0.1**k) for k in range(5)])
+    assert " is 0.001 of the input's; healthy from 0.02" in report.activations[3].reason
+
+
+def test_what_is_small_but_comes_back_is_healthy():
+    branch = [layer("stem", 1.0, 1e-3), layer("branch", 1e-6, 1e-3), layer("sum", 1.0, 1e-3)]
+    assert verdicts(branch) == 3 * ["healthy"]
+    gamma = [layer("stem", 1.0, 1e-3), layer("branch", 1.0, 1e-9), layer("sum", 1.0, 1e-3)]
+    assert verdicts(gamma) == 3 * ["healthy"]
+    assert verdicts([layer("hidden", 1.0), layer("head", 1e-6)]) == 2 * ["healthy"]
+
+
+def test_input_of_another_scale():
+    assert verdicts([layer(str(k), 100.0) for k in range(3)], input_std=128.0) == 3 * ["healthy"]
+    assert verdicts([layer(str(k), 0.9) for k in range(3)], input_std=0.02) == 3 * ["healthy"]
+    assert verdicts([layer(str(k), 0.9) for k in range(3)], input_std=1e-9) == 3 * ["healthy"]
+
+
+def test_thresholds_widen_with_depth_and_narrowness():
+    deep = [layer(str(k), 0.93**k, width=32) for k in range(80)]
+    assert deep[-1].std < 1 / 200
+    assert verdicts(deep) == 80 * ["healthy"]
+    assert "vanishing" in verdicts([layer(str(k), 0.93**k, width=4096) for k in range(80)])
+
+
+def test_dead():
+    zeros = [activation(str(k), "ReLU", np.zeros((8, 64)), gradient=np.zeros((8, 64))) for k in range(3)]
+    assert verdicts([layer("alive", 1.0), *zeros]) == ["healthy", "dead", "dead", "dead"]
+    constant = activation("bias", "Linear", np.tile(RNG.normal(size=64), (8, 1)))
+    assert verdicts([layer("alive", 1.0), zeros[0], constant]) == ["healthy", "dead", "dead"]
+    mostly = np.where(np.arange(100) < 90, 0.0, RNG.normal(size=(8, 100)))
+    report = SignalReport([activation("relu", "ReLU", mostly), layer("next", 1.0)])
+    assert report.activations[0].verdict == "dead"
+    assert report.activations[0].reason == "90% of 100 units give the same for every input"
+    half = np.where(np.arange(100) < 50, 0.0, RNG.normal(size=(8, 100)))
+    assert verdicts([activation("relu", "ReLU", half), layer("next", 1.0)]) == 2 * ["healthy"]
+
+
+def test_silent():
+    zero = activation("bn3", "BatchNorm", np.zeros((8, 64)), gradient=RNG.normal(size=(8, 64)))
+    report = SignalReport([layer("a", 1.0, 1.0), zero, layer("sum", 1.0, 1.0)])
+    assert [row.verdict for row in report.activations] == ["healthy", "silent", "healthy"]
+    assert report.activations[1].reason.endswith("and what follows does not")
+    head = activation("head", "Linear", np.zeros((8, 10)), gradient=np.ones((8, 10)))
+    report = SignalReport([layer("a", 1.0, 0.0), layer("b", 1.0, 0.0), head])
+    assert [row.verdict for row in report.activations] == 3 * ["silent"]
+    assert report.healthy
+    underflow = [layer("a", 1.0, 0.0), layer("b", 1.0, 1e-30), layer("c", 1.0, 1e-15), layer("d", 1.0, 1.0)]
+    assert verdicts(underflow) == 3 * ["vanishing"] + ["healthy"]
+
+
+def test_softmax_is_not_judged():
+    softmax = [layer("p", 1e-6, owner="Softmax"), layer("q", 1e-6, owner="log_softmax")]
+    assert verdicts([layer("a", 1.0), *softmax]) == 3 * ["healthy"]
+
+
+def test_the_mean_square_of_what_is_normalized():
+    rows = [
+        layer("a", 1.0, 1e-9),
+        layer("b", 1.0, 1e-9),
+        layer("c", 1.0, 1e-9),
+        layer("ln", 1.0, 1.0, owner="LayerNorm"),
+    ]
+    assert verdicts(rows, mean_square_loss=True) == 4 * ["healthy"]
+    assert verdicts(rows) == 3 * ["vanishing"] + ["healthy"]
+
+
+def test_parameters():
+    kernel, gradient = RNG.normal(size=(64, 32)), RNG.normal(size=(64, 32)) / 100
+    row = parameter("kernel", kernel, gradient, learning_rate=0.5)
+    assert row.gradient_ratio == pytest.approx(gradient.std() / kernel.std())
+    assert row.update_ratio == pytest.approx(row.gradient_ratio / 2)
+    assert row.top_singular_value == pytest.approx(np.linalg.norm(kernel, 2))
+    assert parameter("conv", RNG.normal(size=(8, 4, 3, 3)), units=0).top_singular_value > 0
+    bias = parameter("bias", np.zeros(3), np.ones(3))
+    assert (bias.gradient_ratio, bias.top_singular_value) == (None, None)
+    rows = [
+        row,
+        bias,
+        parameter("frozen", kernel),
+        parameter("waits", kernel, 0 * kernel),
+        parameter("inf", kernel * math.inf, gradient),
+        parameter("nan", kernel, gradient * math.nan),
+    ]
+    found = SignalReport([layer("a", 1.0)], rows).parameters
+    assert [p.verdict for p in found] == ["healthy", "healthy", "silent", "silent", "exploding", "exploding"]
+    dead = [activation(str(k), "ReLU", np.zeros((8, 64))) for k in range(2)]
+    assert SignalReport(dead, rows).parameters[3].verdict == "dead"
+
+
+def test_the_table_and_the_dictionaries():
+    rows = [parameter("kernel", RNG.normal(size=(64, 32)), RNG.normal(size=(64, 32)))]
+    report = SignalReport([layer(str(k), 0.1**k) for k in range(4)], rows, loss=2.5)
+    lines = str(report).split("\n")
+    assert lines[0].split() == "activation owner shape mean std dead gradient std verdict".split()  # noqa: SIM905
+    assert all(line.startswith(("0", "1", "2", "3")) and "Linear  16x1000" in line for line in lines[1:5])
+    assert "vanishing: std 0.000997 is 0.001 of the input's" in lines[4]
+    assert lines[6].startswith("parameter  shape  std")
+    dicts = json.loads(json.dumps(report.to_dicts()))
+    assert [row["kind"] for row in dicts] == 4 * ["activation"] + ["parameter"]
+    assert dicts[0]["std"] == report.activations[0].std
+    assert report.loss == 2.5
+    with pytest.raises(
+        AssertionError, match=r"signals of 2 layers or parameters are ill:\n  2: vanishing: std 0\.00997"
+    ):
+        report.assert_healthy()
+
+
+def test_input_std():
+    x = RNG.normal(size=(8, 5))
+    assert input_std([x, 2 * x]) == x.std()
+    assert input_std([]) is None
+    with pytest.raises(ValueError, match="batch holds the same input 8 times"):
+        input_std([np.ones((8, 5))])
+
+
+def test_pictures():
+    pytest.importorskip("matplotlib")
+    alive = SignalReport([layer(f"layer{k}", 0.5**k, 0.1) for k in range(5)])
+    bad = SignalReport([layer(f"layer{k}", v, math.nan) for k, v in enumerate([1.0, 1e9, math.inf, math.nan, 0.0])])
+    figure = alive.plot({"bad": bad}, label="half", predicted={"half": [0.5**k for k in range(5)]})
+    forward, backward = figure.axes
+    assert forward.get_yscale() == backward.get_yscale() == "log"
+    assert forward.get_ylabel() == "std of the activations"
+    assert backward.get_xlabel() == "layer, in the order of execution"
+    assert [tick.get_text() for tick in backward.get_xticklabels()] == [f"layer{k}" for k in range(5)]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["half", "bad", "predicted, half"]
+    assert forward.get_title(loc="right") == "at the lower edge: 0; at the upper edge: not finite"
+    assert np.allclose(forward.lines[0].get_ydata(), [row.std for row in alive.activations])
+    assert np.isfinite(forward.lines[1].get_ydata()).all()
+    low, high = forward.get_ylim()
+    assert all(low < y < high for line in forward.lines for y in line.get_ydata())
+    SignalReport([layer("only", 0.0)]).plot().canvas.draw()
+    with pytest.raises(ValueError, match="owner must be one of Linear, got 'Conv2d'"):
+        alive.plot(owner="Conv2d")
+    with pytest.raises(ValueError, match="predicted 'half' has 2 stds, the picture 5 activations"):
+        alive.plot(predicted={"half": [1.0, 2.0]})
+
+
+def test_a_picture_without_matplotlib_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match="pip install matplotlib"):
+        SignalReport([layer("only", 1.0)]).plot()

@@ -1,0 +1,99 @@
+"""Tally: what is counted in pieces is what all numbers together have."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from initlib.checkpoints.readers.stored import StoredTensor, UnmeasuredError
+from initlib.reports.tally import EXTREMES, SAMPLE, Tally, _stride
+
+RNG = np.random.default_rng(0)
+
+
+def tally(array, most=97):
+    tensor = StoredTensor.of("w", np.asarray(array))
+    return Tally(tensor.shape, tensor.pieces(most))
+
+
+@given(st.sampled_from([(), (5,), (1, 7), (40, 30), (3, 3, 8, 5), (600, 2)]), st.integers(1, 2000), st.floats(-9, 9))
+def test_figures(shape, most, mean):
+    array = np.asarray(RNG.normal(mean, 1, size=shape))
+    found = tally(array, most)
+    assert found.count == array.size
+    assert found.mean == pytest.approx(array.mean())
+    assert found.std == pytest.approx(array.std(), abs=1e-12)
+    assert (found.least, found.greatest) == (array.min(), array.max())
+    assert np.array_equal(found.sample, array.reshape(-1))
+    assert found.digest == tally(array, 10).digest
+    flat = np.sort(array.reshape(-1))
+    assert np.array_equal(found.lowest, flat[:EXTREMES])
+    assert np.array_equal(found.highest, flat[-EXTREMES:])
+    if len(shape) > 1:
+        rows, columns = array.reshape(shape[0], -1), array.reshape(-1, shape[-1]).T
+        for lines, matrix in ((found.rows, rows), (found.columns, columns)):
+            assert lines.length == matrix.shape[1]
+            assert np.allclose(lines.sums, matrix.sum(axis=1))
+            assert np.allclose(lines.squares, (matrix**2).sum(axis=1))
+
+
+def test_what_is_not_finite():
+    found = tally([1.0, np.nan, np.inf, -np.inf, 0.0, 2.0])
+    assert (found.count, found.nans, found.infinities, found.zeros) == (3, 1, 2, 1)
+    assert (found.mean, found.least, found.greatest) == (1.0, 0.0, 2.0)
+    nothing = tally([np.nan])
+    assert (nothing.count, nothing.constant) == (0, False)
+    assert np.isnan([nothing.std, nothing.least, nothing.greatest]).all()
+    assert tally(np.empty((0, 3))).count == 0
+
+
+def test_constant():
+    assert tally(np.full((3, 4), 0.1)).constant
+    assert tally(np.full((3, 4), 0.1)).std == 0
+    assert not tally([1.0, 1.0, np.nan]).constant
+
+
+def test_hashes_of_equal_lines():
+    array = RNG.normal(size=(50, 40)).astype(np.float32)
+    array[7] = array[31]
+    array[:, 3] = array[:, 20]
+    array[11] = 0
+    found = tally(array)
+    assert len(np.unique(found.rows.hashes)) == 49
+    assert found.rows.hashes[7] == found.rows.hashes[31]
+    assert found.columns.hashes[3] == found.columns.hashes[20]
+    assert len(np.unique(found.columns.hashes)) == 39
+    assert found.rows.hashes[11] == 0
+    assert found.rows.zeros[11] == 40
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8, np.bool_, np.uint32])
+def test_other_dtypes(dtype):
+    array = RNG.integers(0, 2, size=(20, 30)).astype(dtype)
+    found = tally(array)
+    assert found.floats == (array.dtype.kind == "f")
+    assert found.zeros == (array == 0).sum()
+    with pytest.raises(UnmeasuredError, match="complex"):
+        tally(array.astype(complex))
+
+
+@pytest.mark.parametrize("last", [1, 3, 64, 1000, 4096])
+def test_the_sample_is_of_all_columns(last):
+    size = 40 * SAMPLE // last * last
+    stride = _stride(size, last)
+    assert SAMPLE / 2 < size / stride < 2 * SAMPLE
+    assert len(np.unique(np.arange(0, size, stride) % last)) == last
+    assert tally(np.arange(float(2**18)).reshape(-1, 64), 2**14).sample.size <= SAMPLE
+
+
+def test_rows_of_zeros():
+    array = RNG.normal(size=(50, 40))
+    assert tally(array).without_empty_rows()[1] == 0
+    array[[3, 9]] = 0
+    kept, empty = tally(array).without_empty_rows()
+    others = np.delete(array, [3, 9], axis=0)
+    assert empty == 2
+    assert (kept.size, kept.zeros, kept.rows.sums.size, kept.columns.length) == (48 * 40, 0, 48, 48)
+    assert (kept.mean, kept.std) == (pytest.approx(others.mean()), pytest.approx(others.std()))
+    array[0, 0] = 0
+    assert tally(array).without_empty_rows()[1] == 0

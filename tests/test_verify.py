@@ -1,0 +1,198 @@
+"""Whether a checkpoint is what a plan and a seed are."""
+
+import json
+import shutil
+import struct
+
+import numpy as np
+import pytest
+from checkpoints import everything
+
+from initlib import Parameter, keep, normal, orthogonal, parts, plan, zeros
+from initlib.checkpoints import verify as module
+from initlib.checkpoints.header import Header
+from initlib.checkpoints.verify import Difference
+
+SIZE = "8KB"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A checkpoint of three files."""
+    everything().write(tmp_path, 5, max_shard_size=SIZE)
+    return tmp_path
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_was_written_is_what_was_asked_for(folder, whole):
+    for path in (folder, str(folder), folder / "model.safetensors.index.json"):
+        assert everything().verify(path, 5, whole=whole) == ()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_another_seed(folder, whole):
+    found = everything().verify(folder, 6, whole=whole)
+    fixed = {"positions", "layers.0.norm.weight", "layers.0.none"}
+    assert {difference.name for difference in found} == {
+        entry.parameter.name for entry in everything().entries if entry.parameter.name not in fixed
+    }
+    assert {difference.what for difference in found} == {"differs from weight"}
+    scalar = next(difference for difference in found if difference.name == "layers.0.scale")
+    assert scalar.index == ()
+
+
+def change(path, name, at, value):
+    """Write a byte into a tensor."""
+    header = Header.read(path)
+    with path.open("r+b") as file:
+        file.seek(header.data + header.tensors[name].start + at)
+        file.write(bytes([value]))
+
+
+@pytest.mark.parametrize("index", [(0, 0), (37, 11), (4095, 63)])
+def test_the_first_weight_that_differs(tmp_path, index):
+    made = plan([Parameter("w", (4096, 64), "float16")], normal())
+    (path,) = made.write(tmp_path, 0)
+    for later in (4095 * 64 + 63, 64 * index[0] + index[1]):
+        change(path, "w", 2 * later, 0xA5)
+    assert made.verify(tmp_path, 0, whole=True) == (Difference("w", "differs from weight", index),)
+
+
+def test_samples_find_a_tail_that_was_lost_and_where_it_begins(tmp_path):
+    made = plan([Parameter("w", (2048, 64)), Parameter("v", (10,))], normal())
+    (path,) = made.write(tmp_path, 0)
+    header = Header.read(path)
+    with path.open("r+b") as file:
+        file.truncate(header.data + header.tensors["w"].start + 4 * (1900 * 64 + 5))
+        file.truncate(header.size)  # a hole, which reads as zeros
+    assert made.verify(tmp_path, 0) == (Difference("w", "differs from weight", (1900, 5)),)
+    assert str(made.verify(tmp_path, 0)[0]) == "'w' differs from weight (1900, 5) on"
+
+
+def test_weights_between_the_samples_are_seen_in_the_whole_alone(tmp_path):
+    made = plan([Parameter("w", (4096, 64))], normal())
+    (path,) = made.write(tmp_path, 0)
+    change(path, "w", 4 * 64 * 100, 0xA5)
+    assert made.verify(tmp_path, 0) == ()
+    assert [difference.index for difference in made.verify(tmp_path, 0, whole=True)] == [(100, 0)]
+
+
+def test_bits_count(tmp_path):
+    made = plan([Parameter("w", (3,))], {"*": zeros})
+    (path,) = made.write(tmp_path, 0)
+    assert made.verify(path, 0) == ()
+    change(path, "w", 7, 0x80)  # -0
+    assert [difference.index for difference in made.verify(path, 0)] == [(1,)]
+
+
+def test_what_costs_a_whole_is_drawn_once(tmp_path, monkeypatch):
+    made = plan([Parameter("w", (64, 64), axes="OI")], {"*": orthogonal()})
+    (path,) = made.write(tmp_path, 0)
+    calls = []
+    monkeypatch.setattr(
+        module.Entry, "draw", lambda *arguments, draw=module.Entry.draw: calls.append(1) or draw(*arguments)
+    )
+    assert made.verify(path, 0) == ()
+    assert len(calls) == 1
+
+
+def test_names_shapes_and_dtypes(tmp_path):
+    written = plan([Parameter("a", (3,)), Parameter("b", (4, 2)), Parameter("c", (5,), "float16")], normal())
+    written.write(tmp_path, 0)
+    asked = plan([Parameter("a", (3,), "bfloat16"), Parameter("b", (8,)), Parameter("d", (1,))], normal())
+    assert [str(difference) for difference in asked.verify(tmp_path, 0)] == [
+        "'c' is not in the plan",
+        "'a' has dtype float32, the plan has bfloat16",
+        "'b' has shape (4, 2), the plan has (8,)",
+        "'d' is not there",
+    ]
+
+
+def test_what_is_kept_may_be_there_and_is_not_compared(tmp_path):
+    plan([Parameter("a", (3,)), Parameter("b", (4,))], normal()).write(tmp_path, 0)
+    parameters = [Parameter("a", (3,)), Parameter("b", (4,)), Parameter("gone", (5,), "int64")]
+    assert plan(parameters, {"a": normal(), "*": keep}).verify(tmp_path, 1)[0].name == "a"
+    assert plan(parameters, {"a": normal(), "*": keep}).verify(tmp_path, 0) == ()
+    parameters[1] = Parameter("b", (5,))
+    assert [difference.name for difference in plan(parameters, {"a": normal(), "*": keep}).verify(tmp_path, 0)] == ["b"]
+
+
+def test_of_what_is_kept_in_part_the_rest_is_compared(tmp_path):
+    qk = Parameter("qk", (4, 2))
+    plan([qk], normal()).write(tmp_path, 0)
+    half = plan([qk], {"*": parts({"q": (1, keep), "k": (1, normal())})})
+    assert half.verify(tmp_path, 0) == (Difference("qk", "differs from weight", (2, 0)),)
+    path = tmp_path / "model.safetensors"
+    for byte, value in enumerate(half.draw_one("qk", 0, slice(2, 4), np.empty((2, 2), "f4")).tobytes()):
+        change(path, "qk", 16 + byte, value)
+    assert half.verify(tmp_path, 0) == ()
+
+
+def test_tied_tensors_count_under_any_of_their_names(tmp_path):
+    tensor = Parameter("embed", (6, 4))
+    tied = plan([Parameter("embed", (6, 4), tied=("head",))], normal())
+    drawn = tied.draw_one("embed", 0)
+    for names in (("embed",), ("head",), ("embed", "head")):
+        header = Header.of(dict.fromkeys(names, ("float32", (6, 4))), {})
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(header.to_bytes() + drawn.tobytes() * len(names))
+        assert tied.verify(path, 0) == ()
+    path.write_bytes(header.to_bytes() + drawn.tobytes() + bytes(drawn.nbytes))
+    assert [difference.name for difference in tied.verify(path, 0)] == ["head"]
+    assert [str(difference) for difference in plan([tensor], normal()).verify(path, 0)] == ["'head' is not in the plan"]
+
+
+def test_files_that_are_gone_or_broken_are_named_and_the_rest_is_compared(folder):
+    first, second, third = sorted(folder.glob("*.safetensors"))
+    first.unlink()
+    second.write_bytes(struct.pack("<Q", 2**63))
+    texts = [str(difference) for difference in everything().verify(folder, 5)]
+    assert texts[0] == f"{first.name!r} is not there"
+    assert texts[1].startswith(f"{second.name!r} cannot be read: {second} is not a safetensors file: ")
+    assert len(texts) == 2  # what the index says is in them is not said once more
+    change(third, min(Header.read(third).tensors), 0, 0xA5)
+    assert len(everything().verify(folder, 5)) == 3
+    third.write_bytes(b"")
+    assert len(everything().verify(third, 5)) == 1
+
+
+def test_an_index_that_says_something_else(folder):
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    first, second = sorted(set(index["weight_map"].values()))[:2]
+    name = next(name for name, file in index["weight_map"].items() if file == first)
+    index["weight_map"][name] = second
+    path.write_text(json.dumps(index))
+    assert {str(difference) for difference in everything().verify(folder, 5)} == {
+        f"{name!r} is not where the index says: {first} holds it",
+        f"{name!r} is not where the index says: {second} does not hold it",
+    }
+
+
+def test_the_same_tensor_in_two_files(folder):
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    first = min(index["weight_map"].values())
+    shutil.copy(folder / first, folder / "copy.safetensors")
+    index["weight_map"]["other"] = "copy.safetensors"
+    path.write_text(json.dumps(index))
+    texts = [str(difference) for difference in everything().verify(folder, 5)]
+    assert f"'embed.weight' is in {first} and in copy.safetensors" in texts
+
+
+def test_progress(folder):
+    seen = []
+    everything().verify(folder, 5, progress=lambda *both: seen.append(both))
+    total = sum(entry.parameter.bytes for entry in everything().entries)
+    assert seen[-1] == (total, total)
+    assert np.all(np.diff([done for done, _ in seen]) >= 0)
+
+
+def test_what_is_no_checkpoint(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"has neither model.safetensors nor model.safetensors.index.json"):
+        everything().verify(tmp_path, 5)
+    with pytest.raises(FileNotFoundError):
+        everything().verify(tmp_path / "model.safetensors.index.json", 5)
+    assert [str(each) for each in plan([], {}).verify(tmp_path / "w.safetensors", 5)] == [
+        "'w.safetensors' is not there"
+    ]
