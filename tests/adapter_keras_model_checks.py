@@ -476,6 +476,19 @@ def test_kept_weights_and_parts_stay():
     assert np.array_equal(after[2][:, 2:], he_normal((4, 2), seed=0, name="other.kernel"))
 
 
+def test_only_some_weights_and_a_prefix():
+    model = sequential(layers.Dense(4, name="old"), layers.Dense(4, name="new"))
+    model.layers[0].trainable = False  # what is not meant may be frozen
+    before = weights_of(model)
+    plan = adapter.initialize(model, he_normal, 0, only="*.new.*", prefix="decoder")
+    after = weights_of(model)
+    assert np.array_equal(before[0], after[0])
+    assert np.array_equal(after[2], he_normal((4, 4), seed=0, name="decoder.new.kernel"))
+    assert plan["decoder.old.kernel"].notes == ("not meant by only",)
+    with pytest.raises(ValueError, match=r"only has 'new\.kernl', which the model has not; nearest names: new\.kernel"):
+        adapter.plan(model, he_normal, only=["new.kernl"])
+
+
 def test_training_state_is_left_alone():
     model = sequential(layers.Dense(4), layers.Dropout(0.5, seed=3), layers.BatchNormalization(), layers.Dense(1))
     model.compile("adam", "mse", metrics=["mae"])

@@ -39,9 +39,8 @@ class JaxInitializer:
     alike, so that a model that holds one is compiled once.
 
     A seed in a layer that a transform repeats (`nn.scan`, `nnx.vmap`, `jax.vmap`) would make all layers equal. Under
-    `vmap`, where the keys of the layers are seen, that is a ValueError; under `scan` and in a jitted function, where one
-    layer looks like one alone, nothing can tell: leave the seed out there, or fill the model by `initialize` with
-    `stack=`, which gives each layer the stream of its own name.
+    `vmap`, where it can be seen, that is a ValueError; under `scan`, where a layer looks like one alone, it is not.
+    Leave the seed out there, or fill the model by `initialize` with `stack=`: each layer has the stream of its own name.
     """
 
     core: initlib.Initializer

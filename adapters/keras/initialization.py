@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from initlib import Initializer, Parameter, Plan, PlanError
-from initlib import plan as plan_of
 from initlib.key import Key, as_key
 from initlib.models.entry import Entry
 from initlib.models.fillings import Fill
+from initlib.models.selection import Only, plan_selected, selected
 
-from .draw import BACKEND, _tensor
+from .draw import BACKEND, as_tensor
 from .variables import Weight, parameters, remember, weights
 
 if BACKEND == "jax":
@@ -23,7 +23,16 @@ __all__ = ["initialize", "plan"]
 STATISTIC = "it is a statistic of data, which is never drawn; say '*:buffer': keep before the rule, or another pattern"
 
 
-def plan(model: Any, rules: Any = None, *, default: Any = None, rename: Any = None, axes: Any = None) -> Plan:
+def plan(
+    model: Any,
+    rules: Any = None,
+    *,
+    default: Any = None,
+    rename: Any = None,
+    axes: Any = None,
+    only: Only = None,
+    prefix: str = "",
+) -> Plan:
     """Make the plan of a built model: what fills each of its variables. Nothing is written.
 
     >>> import keras
@@ -36,22 +45,25 @@ def plan(model: Any, rules: Any = None, *, default: Any = None, rename: Any = No
     dense_1.bias    10       float32                         zeros                 0       40
     4 parameters, 101,770 weights, 407,080 bytes
 
-    The arguments are those of `initlib.plan`. The names are the variables' paths, with dots: the names of the layers
-    from the model on, which is not in them itself. Automatic names, such as dense_7, are counted by Keras in the whole
-    process: here they are counted in the layer or model around them, so that dense_7 may be dense_1. What is held in
-    more than one place is tied.
+    The arguments are those of `initlib.plan`, and `only` and `prefix` as for `initialize`. The names are the variables'
+    paths, with dots: the names of the layers from the model on, which is not in them itself. Automatic names, such as
+    dense_7, are counted by Keras in the whole process: here they are counted in the layer or model around them, so that
+    dense_7 may be dense_1. What is held in more than one place is tied.
 
     Keras's layers say themselves what their weights' axes mean; `declare` says it of others. Without `default`, what no
     rule matches has the law of its own layer's initializer, with the fans that the axes mean and a matrix a gate.
     Raises `PlanError`, with all problems that there are: layers that are not built, frozen and quantized weights of
     which no rule says something, statistics that a rule would draw.
     """
-    return _plan(weights(model), rules, default, rename, axes)
+    return _plan(weights(model, prefix), (rules, default, rename, axes), only)
 
 
-def _plan(found: list[Weight], rules: Any, default: Any, rename: Any, axes: Any) -> Plan:
+def _plan(found: list[Weight], said: Any, only: Only) -> Plan:
+    rules, default, rename, axes = said
     own = default is None and not isinstance(rules, Initializer)
-    made = plan_of(parameters(found, own), rules, default=_own_start if own else default, rename=rename, axes=axes)
+    told = parameters(found, own)
+    meant, _ = selected(only, told, ())
+    made = plan_selected(told, meant, rules, default=_own_start if own else default, rename=rename, axes=axes)
     drawn = [entry.parameter.name for entry in made.entries if _is_statistic(entry) and not _is_constant(entry)]
     if drawn:
         raise PlanError([f"{name}: {STATISTIC}" for name in drawn])
@@ -74,7 +86,15 @@ def _is_constant(entry: Entry) -> bool:
 
 
 def initialize(
-    model: Any, rules: Any = None, seed: Any = None, *, default: Any = None, rename: Any = None, axes: Any = None
+    model: Any,
+    rules: Any = None,
+    seed: Any = None,
+    *,
+    default: Any = None,
+    rename: Any = None,
+    axes: Any = None,
+    only: Only = None,
+    prefix: str = "",
 ) -> Plan:
     """Fill every weight of a built model by rules and by its name, and return the plan, which prints as a report.
 
@@ -93,10 +113,11 @@ def initialize(
     are kept); optimizers, metrics and seed generators are left alone. On JAX each device draws its own part of a
     variable of `keras.distribution`.
 
-    Raises `PlanError` as `plan` does, before anything is written.
+    `only`, a pattern or names, leaves everything else as it is. `prefix` is the name of the model in a bigger one,
+    whose names its variables then have. Raises `PlanError` as `plan` does, before anything is written.
     """
-    found = weights(model)
-    made = _plan(found, rules, default, rename, axes)
+    found = weights(model, prefix)
+    made = _plan(found, (rules, default, rename, axes), only)
     key = as_key(seed)
     for weight, entry in zip(found, made.entries, strict=True):
         if not entry.kept:
@@ -113,6 +134,6 @@ def _write(variable: Any, entry: Entry, key: Key) -> None:
     elif BACKEND == "torch":
         fill_tensor(variable.value.detach(), entry, key)
     elif entry.filled:
-        variable.assign(_tensor(entry.draw(key), entry.parameter.dtype))
+        variable.assign(as_tensor(entry.draw(key), entry.parameter.dtype))
     else:
         variable.assign(entry.draw(key, out=np.array(variable.value)))

@@ -84,22 +84,22 @@ def numbered(stems: list[str]) -> list[str]:
     return names
 
 
-def weights(model: Any) -> list[Weight]:
-    """The variables of the model, each once. Raises PlanError where layers have none yet."""
+def weights(model: Any, prefix: str = "") -> list[Weight]:
+    """The variables of the model, each once, by names with a prefix. Raises PlanError where layers have none yet."""
     if not isinstance(model, layers.Layer):
         raise TypeError(f"model must be a keras.Model or another keras.Layer, got {model!r}")
     if not model.built:
         raise PlanError([UNBUILT.format(owner="the model")])
     found: dict[int, Weight] = {}
     problems = []
-    for prefix, layer, frozen in walk(model):
+    for start, layer, frozen in walk(model, f"{prefix}." if prefix else ""):
         if not layer.built and type(layer).build is not layers.Layer.build:
-            problems.append(f"{prefix[:-1]}: {UNBUILT.format(owner=type(layer).__name__)}")
+            problems.append(f"{start[:-1]}: {UNBUILT.format(owner=type(layer).__name__)}")
         variables = held(layer)
         stems = [_stem(variable.name, type(variable)) for variable in variables]
         for name, variable in zip(numbered(stems), variables, strict=True):
             still = frozen or (is_weight(layer, variable) and not variable.trainable)
-            weight = Weight(variable, layer, [prefix + name], still)
+            weight = Weight(variable, layer, [start + name], still)
             first = found.setdefault(id(variable), weight)
             if first is not weight:
                 _join(first, weight)
