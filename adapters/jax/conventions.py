@@ -18,6 +18,7 @@ BUFFER = Meaning(None, "buffer")
 NAMED = {"bias": Meaning(None, "bias"), "scale": Meaning(None, "scale"), "embedding": Meaning("IO", "table")}
 STATISTICS = {"mean": zeros, "var": ones}
 ATTENTION = {"query", "key", "value", "out"}
+GATED = {"dense_i", "dense_h"}
 FIELD = "DHW"
 
 _declared = Declarations()
@@ -50,23 +51,29 @@ def meaning(leaf: Leaf, ndim: int, beside: set[str]) -> Meaning:
     """
     found = _owned(leaf) or _named(leaf, ndim, beside)
     module = leaf.components[-2] if len(leaf.components) > 1 else ""
-    if found.kind == "kernel" and module.startswith("h") and f"i{module[1:]}" in beside:
-        return found._replace(kind="recurrent")  # a cell's hi beside its ii
+    if found.kind == "kernel" and _is_recurrent(module, beside):
+        return found._replace(kind="recurrent")
     return found
+
+
+def _is_recurrent(module: str, beside: set[str]) -> bool:
+    """Whether it is what a cell applies to its state: hi beside ii, dense_h beside dense_i."""
+    if module == "dense_h":
+        return "dense_i" in beside
+    return module.startswith("h") and f"i{module[1:]}" in beside
 
 
 def _owned(leaf: Leaf) -> Meaning | None:
     """What the class of the module says that holds it as an attribute."""
     if leaf.owner is None:
         return None
-    cls, name = type(leaf.owner), leaf.components[-1]
+    cls, held = type(leaf.owner), getattr(leaf.owner, "__dict__", {})
     known: dict[str, Meaning] = {}
     if "flax" in sys.modules:
-        from .flax_modules import FLAX
+        from .flax_modules import flax_meanings
 
-        known = next((FLAX[base](leaf.owner) for base in cls.__mro__ if base in FLAX), {})
-    held = getattr(leaf.owner, "__dict__", {})
-    return _declared.meanings(cls, leaf.owner, known, held.__contains__, held).get(name)
+        known = flax_meanings(leaf.owner, leaf.around)
+    return _declared.meanings(cls, leaf.owner, known, held.__contains__, held).get(leaf.components[-1])
 
 
 def _named(leaf: Leaf, ndim: int, beside: set[str]) -> Meaning:
@@ -85,6 +92,8 @@ def _named(leaf: Leaf, ndim: int, beside: set[str]) -> Meaning:
 
 def _kernel(module: str, ndim: int, beside: set[str]) -> str | None:
     """The axes of a kernel: of a dense layer, of an attention, of a layer whose name says that it is a convolution."""
+    if module in GATED <= beside:
+        return None  # it may hold a matrix for each gate
     if ndim == 2:
         return "IO"
     if ndim == 3 and module in ATTENTION <= beside:

@@ -21,6 +21,8 @@ from .engine import enciphered
 
 __all__ = ["filled"]
 
+HOST = "cpu"  # the platform whose memory the kernel fills
+
 
 def filled(entry: Entry, key: Any, sharding: Any, current: Any = None) -> jax.Array:
     """The tensor of an entry under the key of the whole model: a `Key`, or, traced, its two words.
@@ -30,7 +32,7 @@ def filled(entry: Entry, key: Any, sharding: Any, current: Any = None) -> jax.Ar
     """
     if isinstance(key, Key):
         devices = jax.devices()[:1] if sharding is None else sharding.device_set
-        if all(device.platform == "cpu" for device in devices):
+        if all(device.platform == HOST for device in devices):
             return _by_kernel(entry, key, sharding, current)
         words = np.array([key.fold_in(piece.stream).words for piece in entry.pieces], np.uint32)
     else:

@@ -10,7 +10,7 @@ from initlib import he_uniform, ones, zeros
 from initlib.models.einsum import einsum_axes
 from initlib.models.meaning import Meaning
 
-__all__ = ["BOXES", "FLAX", "Meanings"]
+__all__ = ["BOXES", "flax_meanings"]
 
 # What holds an array together with what is said of it.
 BOXES = (nnx.Variable, AxisMetadata)
@@ -59,3 +59,12 @@ FLAX: dict[type, Callable[[Any], Meanings]] = {
     **dict.fromkeys((nnx.LayerNorm, nnx.RMSNorm, nnx.GroupNorm, nnx.InstanceNorm), _norm),
     nnx.LoRA: lambda module: {"lora_a": Meaning("IO", "kernel", he_uniform), "lora_b": Meaning("IO", "other", zeros)},
 }
+
+GATES: dict[type, int] = {nnx.GRUCell: 3, nnx.OptimizedLSTMCell: 4}
+
+
+def flax_meanings(module: Any, around: Any) -> Meanings:
+    """What is known of a module's variables, by name; a cell around it packs a matrix a gate into its kernels."""
+    known = next((FLAX[base](module) for base in type(module).__mro__ if base in FLAX), {})
+    gates = next((GATES[base] for base in type(around).__mro__ if base in GATES), None)
+    return {**known, "kernel": Meaning(f"I({gates} O)", "kernel")} if gates and "kernel" in known else known

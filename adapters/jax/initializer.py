@@ -40,7 +40,7 @@ class JaxInitializer:
 
     A seed in a layer that a transform repeats (`nn.scan`, `nnx.vmap`, `jax.vmap`) would make all layers equal. Under
     `vmap`, where it can be seen, that is a ValueError; under `scan`, where a layer looks like one alone, it is not.
-    Leave the seed out there, or fill the model by `initialize` with `stack=`: each layer has the stream of its own name.
+    Leave the seed out there, or fill the model by `initialize` with `stack=`: each layer has its own stream, by name.
     """
 
     core: initlib.Initializer

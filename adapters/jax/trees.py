@@ -11,7 +11,7 @@ from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 
 __all__ = ["Leaf", "children", "leaves", "named", "rebuilt"]
 
-UNNAMED = "shapes must be a pytree whose leaves have names, such as {'kernel': ...}, got a bare {kind}"
+UNNAMED = "shapes must be a pytree whose leaves have names, such as {{'kernel': ...}}, got a bare {kind}"
 
 
 @dataclass(eq=False)
@@ -24,6 +24,7 @@ class Leaf:
     value: Any
     box: Any  # a variable of Flax with what is said of it; the value itself where there is none
     owner: Any  # the module that has it as an attribute, where one has
+    around: Any  # and what has that
     in_collection: bool = False  # whether it is in a collection of linen's other than params
 
     @property
@@ -60,8 +61,10 @@ def leaves(tree: Any) -> tuple[list[Leaf], list[Any], Any]:
             found[id(box)].places.append(place)
             continue
         owner = _at(tree, path[:-1]) if isinstance(path[-1], GetAttrKey) else None
+        around = _at(tree, path[:-2])
         aside = collections and components[0] != "params"
-        found[id(box) if _is_box(box) else -1 - place] = Leaf([name], [place], components, value, box, owner, aside)
+        leaf = Leaf([name], [place], components, value, box, owner, around, aside)
+        found[id(box) if _is_box(box) else -1 - place] = leaf
     return list(found.values()), [box for _, box in flat], structure
 
 
