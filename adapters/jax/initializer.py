@@ -103,7 +103,7 @@ def _one_layer(key: Any) -> Any:
     return key
 
 
-@_one_layer.def_vmap  # type: ignore[untyped-decorator]
+@_one_layer.def_vmap
 def _many_layers(size: int, batched: list[bool], key: Any) -> Any:
     raise ValueError(
         f"an initializer with a seed would make the {size} layers of this vmap equal; leave seed= out, as their keys "

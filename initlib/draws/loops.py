@@ -79,7 +79,7 @@ def _split(part: Part, factors: tuple[Factor, ...], memory: int) -> list[Nest]:
         periods = (count - done) // period if enters else 0
         if periods > 1:
             taken = periods * period
-            lead = (Loop(periods, kernels * outer.stride, period * memory),)
+            lead: tuple[Loop, ...] = (Loop(periods, kernels * outer.stride, period * memory),)
             inner = _split(Part(start + done * step, step, period), factors, memory)
         else:
             left = (size - 1 - inside) // step if step > 0 else inside // -step
