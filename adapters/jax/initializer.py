@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import custom_vmap
 from jax.nn.initializers import Initializer
 
 import initlib
@@ -39,6 +40,10 @@ class JaxInitializer:
     parameter of a model has weights of its own, the same as in every other framework. Equal ones are equal and hash
     alike, so that a model that holds one is compiled once; one with a traced number or an array in it is equal to
     itself alone. Shapes are ints: a symbolic shape of `jax.export` is refused, since no position of it has a number.
+
+    A seed in a layer that a transform repeats (`nn.scan`, `nnx.vmap`, `jax.vmap`) would make all layers equal. Under
+    `vmap`, where it can be seen, that is a ValueError; under `scan`, where a layer looks like one alone, it is not.
+    Leave the seed out there, or fill the model by `initialize` with `stack=`: each layer has its own stream, by name.
     """
 
     core: initlib.Initializer
@@ -79,6 +84,8 @@ class JaxInitializer:
         if self.seed is None:
             words = words_of(key, self.name, self.core.factory)
         else:
+            if isinstance(key, jax.core.Tracer):
+                _one_layer(key)
             words = np.array(as_key(self.seed, self.name).words, np.uint32)
         if self.theirs is not None:
             return self.theirs(jax.random.wrap_key_data(words, impl="threefry2x32"), sizes, wanted, out_sharding)
@@ -88,6 +95,20 @@ class JaxInitializer:
             weight = weight * jnp.asarray(self.factor, drawn)
         result: jax.Array = weight if drawn == wanted else weight.astype(wanted)
         return result
+
+
+@custom_vmap
+def _one_layer(key: Any) -> Any:
+    """The key, which must not be one of many."""
+    return key
+
+
+@_one_layer.def_vmap  # type: ignore[untyped-decorator]
+def _many_layers(size: int, batched: list[bool], key: Any) -> Any:
+    raise ValueError(
+        f"an initializer with a seed would make the {size} layers of this vmap equal; leave seed= out, as their keys "
+        "differ, or fill the model by initialize(..., stack=...)"
+    )
 
 
 def _dtype_name(dtype: Any, caller: str) -> str:

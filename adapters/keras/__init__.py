@@ -29,6 +29,7 @@ shard. In a TensorFlow graph a weight is a constant, or, under a `SeedGenerator`
 
 from initlib.public import publish
 
+from .initialization import initialize, plan
 from .initializers import (
     STFT,
     Constant,
@@ -71,6 +72,7 @@ from .initializers import (
     variance_scaling,
     zeros,
 )
+from .layers import declare
 
 __all__ = [
     "STFT",
@@ -95,6 +97,7 @@ __all__ = [
     "VarianceScaling",
     "Zeros",
     "constant",
+    "declare",
     "deserialize",
     "get",
     "glorot_normal",
@@ -102,10 +105,12 @@ __all__ = [
     "he_normal",
     "he_uniform",
     "identity",
+    "initialize",
     "lecun_normal",
     "lecun_uniform",
     "ones",
     "orthogonal",
+    "plan",
     "random_normal",
     "random_uniform",
     "serialize",

@@ -31,7 +31,7 @@ elif BACKEND == "torch":
 
     from ..torch.draw import outside
 
-__all__ = ["Drawn"]
+__all__ = ["BACKEND", "Drawn", "as_tensor"]
 
 
 class Drawn(keras.initializers.Initializer):
@@ -109,13 +109,13 @@ def drawn_tensor(
         return core(shape, dtype, axes=axes, seed=key)
 
     if isinstance(seed, int):
-        return _tensor(weight(_key(seed, name)), dtype)
+        return as_tensor(weight(_key(seed, name)), dtype)
     state = seed.next()
     if BACKEND == "tensorflow" and not tf.executing_eagerly():
         # The state is known when the graph runs: the weight is drawn then, and each time.
         drawn = tf.numpy_function(lambda state: weight(_key_of_state(state, name)), [state], dtype)
         return tf.ensure_shape(drawn, shape)
-    return _tensor(weight(_key_of_state(state, name)), dtype)
+    return as_tensor(weight(_key_of_state(state, name)), dtype)
 
 
 def _key(seed: int, name: str | None) -> Key:
@@ -142,7 +142,7 @@ def _words(seed: Any, name: str | None) -> Any:
     return words if name is None else JAX.fold_in(words, name)
 
 
-def _tensor(array: Any, dtype: str) -> Any:
+def as_tensor(array: Any, dtype: str) -> Any:
     """The backend's tensor of an array that nobody else holds."""
     if BACKEND == "torch":  # which knows no bfloat16 of NumPy, and can take the memory itself
         bits = array.view(np.uint16) if dtype == "bfloat16" else array

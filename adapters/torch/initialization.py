@@ -1,14 +1,12 @@
 """Initialize: a plan for a model, and its weights put where the model keeps them."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from initlib import Plan, PlanError, keep
-from initlib import plan as plan_of
-from initlib.models.entry import Entry
+from initlib import Plan, PlanError
+from initlib.models.selection import Only, plan_selected, selected
 
 from . import built
 from .buffers import buffer_names, lost_buffers, reset_buffers
@@ -18,7 +16,6 @@ from .guards import mark
 from .materialize import materialize, tie
 from .parameters import parameters
 from .progress import Progress
-from .selection import Only, selected
 from .weights import Weight, walk, weights
 
 __all__ = ["initialize", "plan"]
@@ -114,13 +111,7 @@ def _plan(module: nn.Module, found: list[Weight], said: Any, only: Only, prefix:
     if not all(meant):
         # What was loaded into the others shows nothing of the memory of these.
         told = parameters(found, [weight for weight, each in zip(found, meant, strict=True) if each])
-        told = [p if each else replace(p, default=keep, needs=None) for p, each in zip(told, meant, strict=True)]
-    made = plan_of(told, rules, default=default, rename=rename, axes=axes)
-    entries = (
-        entry if each else Entry(entry.parameter, entry.stream, keep, ("not meant by only",))
-        for entry, each in zip(made.entries, meant, strict=True)
-    )
-    return made if all(meant) else Plan(tuple(entries)), buffers
+    return plan_selected(told, meant, rules, default=default, rename=rename, axes=axes), buffers
 
 
 def _without_memory(module: nn.Module, found: list[Weight], device: torch.device | str | None) -> list[str]:

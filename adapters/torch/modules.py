@@ -2,25 +2,17 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
-from initlib import Initializer, constant, ones, zeros
-from initlib.axes import check, parse
+from initlib import constant, ones, zeros
+from initlib.models.meaning import Declarations, Meaning
 
 __all__ = ["BIAS", "UNKNOWN", "WITH_STATISTICS", "Meaning", "declare", "is_torch", "meanings", "own_class"]
 
 # What wrappers put before the name of the class that they derive, while the program runs, from the module's own.
 PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
-
-
-class Meaning(NamedTuple):
-    """What a parameter is to its module."""
-
-    axes: str | None
-    kind: str
-    default: Initializer | None = None
 
 
 UNKNOWN = Meaning(None, "other")
@@ -102,7 +94,7 @@ NAMED: tuple[tuple[re.Pattern[str], Meanings], ...] = (
     (re.compile(r".*Norm(\dd)?"), {name: Meaning(None, "scale") for name in ("weight", "scale", "gamma")}),
 )
 
-_declared: dict[type, dict[str, str]] = {}
+_declared = Declarations()
 
 
 def declare(cls: Module, /, **axes: str) -> Module:
@@ -121,17 +113,8 @@ def declare(cls: Module, /, **axes: str) -> Module:
     """
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise TypeError(f"cls must be a class of torch.nn.Module, got {cls!r}")
-    for name, value in axes.items():
-        _check(cls, name, value)
-    _declared[cls] = {**_declared.get(cls, {}), **axes}
+    _declared.add(cls, axes)
     return cls
-
-
-def _check(cls: type, name: str, axes: str) -> None:
-    try:
-        check(axes)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{cls.__name__}.{name}: {error}") from None
 
 
 def own_class(module: nn.Module) -> type:
@@ -160,17 +143,5 @@ def meanings(module: nn.Module) -> Meanings:
             if pattern.fullmatch(cls.__name__):
                 known = named
                 break
-    said: dict[str, str] = dict(getattr(module, "initlib_axes", {}))
-    for base in reversed(cls.__mro__):
-        said.update(_declared.get(base, {}))
-    for name, axes in said.items():
-        _check(cls, name, axes)
-        if not hasattr(module, name):
-            there = ", ".join(there for there, _ in module.named_parameters(recurse=False)) or "none"
-            raise ValueError(
-                f"axes are declared for {cls.__name__}.{name}, which is no parameter of it; it has {there}"
-            )
-        letters = {token.letter for token in parse(axes)}
-        kind = known[name].kind if name in known else "kernel" if {"I", "O"} <= letters else "other"
-        known = {**known, name: Meaning(axes, kind, known[name].default if name in known else None)}
-    return known
+    there = [name for name, _ in module.named_parameters(recurse=False)]
+    return _declared.meanings(cls, module, known, lambda name: hasattr(module, name), there)

@@ -3,12 +3,17 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
-from initlib import Parameter
-from initlib.models.hints import nearest
-from initlib.models.patterns import as_pattern
+from .entry import Entry
+from .fillings import keep
+from .hints import nearest
+from .parameter import Parameter
+from .patterns import as_pattern
+from .plan import Plan
+from .planning import plan
 
-__all__ = ["Only", "selected"]
+__all__ = ["Only", "plan_selected", "selected"]
 
 Only = str | re.Pattern[str] | Iterable[str] | None
 
@@ -37,3 +42,20 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
     for name in sorted(names - known):
         raise ValueError(f"only has {name!r}, which the model has not{nearest(name, known, 'names')}")
     return [names.issuperset(each.names) for each in parameters], names & kept
+
+
+def plan_selected(
+    parameters: Sequence[Parameter], meant: Sequence[bool], rules: Any, *, default: Any, rename: Any, axes: Any
+) -> Plan:
+    """The plan of a model of which only some parameters are meant: the others are kept."""
+    told = [each if of else replace(each, default=keep, needs=None) for each, of in zip(parameters, meant, strict=True)]
+    made = plan(told, rules, default=default, rename=rename, axes=axes)
+    if all(meant):
+        return made
+    kept = ("not meant by only",)
+    return Plan(
+        tuple(
+            entry if of else Entry(entry.parameter, entry.stream, keep, kept)
+            for entry, of in zip(made.entries, meant, strict=True)
+        )
+    )
