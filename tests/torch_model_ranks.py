@@ -20,6 +20,7 @@ from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
 
 from initlib import constant, normal, orthogonal, parts, zeros
 
@@ -249,6 +250,17 @@ def check_parts_of_shards(world):
         init.fill_(weight, normal(), seed=0, shape=(16, 6), index=slice(8))
 
 
+def check_replicas(world):
+    """Data parallelism, which keeps a whole model on each rank: it need not broadcast the first one's."""
+    model = Model()
+    parallel = DistributedDataParallel(model, init_sync=False)
+    made = initialize(parallel)
+    assert made == initialize(Model())
+    states = [None] * world
+    dist.all_gather_object(states, digest(model.state_dict()))
+    assert set(states) == {digest(alone(Model).state_dict())}
+
+
 def check_stages(world):
     """Two pipeline stages: each holds some of the names, and its own."""
     rank = dist.get_rank()
@@ -288,6 +300,7 @@ def main(rank, world, store):
     check_own_code(world)
     check_flat(world)
     check_parts_of_shards(world)
+    check_replicas(world)
     check_checkpoint(world, str(Path(store).with_name("checkpoint")))
     if world > 1:
         check_stages(world)
