@@ -25,6 +25,9 @@ MODULES = sorted(
 )
 
 
+@pytest.mark.filterwarnings(  # of Keras's own conversions, with NumPy 2.5
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
 @pytest.mark.parametrize("name", ["initlib", *MODULES])
 def test_docstrings(name):
     try:
