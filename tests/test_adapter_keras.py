@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-CHECKS = Path(__file__).parent / "adapter_keras_checks.py"
+FOLDER = Path(__file__).parent
 
 
+@pytest.mark.parametrize("checks", ["adapter_keras_checks.py", "adapter_keras_signals_checks.py"])
 @pytest.mark.parametrize("backend", ["jax", "tensorflow", "torch"])
-def test_on(backend):
+def test_on(backend, checks):
     for framework in ("keras", backend):
         if importlib.util.find_spec(framework) is None:
             pytest.skip(f"{framework} is not installed")
@@ -24,6 +25,6 @@ def test_on(backend):
         "JAX_PLATFORMS": "cpu",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(CHECKS)]
-    done = subprocess.run(command, env=environment, cwd=CHECKS.parent.parent, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(FOLDER / checks)]
+    done = subprocess.run(command, env=environment, cwd=FOLDER.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -44,10 +44,12 @@ from .nn_initializers import (
     xavier_uniform,
     zeros,
 )
+from .signal_report import audit, signals
 
 __all__ = [
     "Initializer",
     "JaxInitializer",
+    "audit",
     "constant",
     "delta_orthogonal",
     "draw",
@@ -63,6 +65,7 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "signals",
     "truncated_normal",
     "uniform",
     "variance_scaling",

@@ -71,6 +71,7 @@ from .initializers import (
     variance_scaling,
     zeros,
 )
+from .signal_report import audit, signals
 
 __all__ = [
     "STFT",
@@ -94,6 +95,7 @@ __all__ = [
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
+    "audit",
     "constant",
     "deserialize",
     "get",
@@ -109,6 +111,7 @@ __all__ = [
     "random_normal",
     "random_uniform",
     "serialize",
+    "signals",
     "stft",
     "truncated_normal",
     "variance_scaling",
