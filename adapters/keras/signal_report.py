@@ -113,7 +113,7 @@ def _variable_names(model: Any) -> dict[int, str]:
 
 def _array(x: Any) -> Any:
     """The numbers of a tensor or variable, for NumPy."""
-    array = np.asarray(keras.ops.convert_to_numpy(x.value if isinstance(x, keras.Variable) else x))
+    array = np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(x)))
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
 
