@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import SupportsIndex
 
@@ -10,6 +11,8 @@ import numpy as np
 from .arguments import integer
 
 __all__ = ["get_num_threads", "set_num_threads", "show_config"]
+
+added: list[Callable[[], Iterable[str]]] = []  # what an adapter that has devices adds to `show_config`, when imported
 
 _compiled: ModuleType | None
 try:
@@ -75,6 +78,8 @@ def show_config() -> None:
 
     >>> show_config()  # doctest: +ELLIPSIS
     initlib ...
+
+    Where `initlib.adapters.torch` was imported and there is a GPU, it says what draws on the current one.
     """
     from . import __version__
 
@@ -87,3 +92,6 @@ def show_config() -> None:
     print(f"initlib {__version__}, NumPy {np.__version__}, Python {platform.python_version()}, {platform.machine()}")
     print(f"draws: {drawn_by}")
     print(f"threads: {_threads}")
+    for lines in added:
+        for line in lines():
+            print(line)

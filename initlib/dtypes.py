@@ -32,14 +32,14 @@ COMPLEX = tuple(name for name, dtype in DTYPES.items() if dtype.part is not None
 
 @lru_cache(maxsize=64)
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The NumPy dtype of that name; bfloat16 is the one of ml_dtypes."""
-    if name != "bfloat16":
+    """The NumPy dtype of that name; bfloat16, which NumPy has not, is the one of ml_dtypes."""
+    if hasattr(np, name):
         return np.dtype(name)
     try:
         import ml_dtypes
     except ImportError:
-        raise ImportError("dtype 'bfloat16' of NumPy needs the package ml_dtypes: pip install ml_dtypes") from None
-    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        raise ImportError(f"dtype {name!r} of NumPy needs the package ml_dtypes: pip install ml_dtypes") from None
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
     return dtype
 
 

@@ -2,6 +2,10 @@
 
 import importlib.util
 import os
+from contextlib import suppress
+
+with suppress(ImportError):
+    import triton  # noqa: F401 - it aborts the process where TensorFlow, whose LLVM is another, was loaded before it
 
 import pytest
 from hypothesis import settings

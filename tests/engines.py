@@ -39,12 +39,26 @@ def jax(initializer, shape, dtype, axes, seed):
 
 def torch(initializer, shape, dtype, axes, seed):
     torch = pytest.importorskip("torch")
-    from initlib.adapters.torch.engine import engine_of
+    from initlib.adapters.torch.devices import engine_of
 
-    weight = initializer.weights(Weight(shape, axes, dtype, Key(seed)), engine_of(torch.device("cpu")))
-    if dtype == "bfloat16":
-        return weight.view(torch.uint16).numpy().view(numpy_dtype(dtype))
-    return weight.numpy()
+    return array(initializer.weights(Weight(shape, axes, dtype, Key(seed)), engine_of(torch.device("cpu"))))
 
 
-ENGINES = (kernel, reference, whole_reference, jax, torch)
+def triton(initializer, shape, dtype, axes, seed):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("triton")
+    from triton_interpreter import fill
+
+    return array(fill(torch.empty(shape, dtype=getattr(torch, dtype)), initializer, shape, axes, seed))
+
+
+def array(tensor):
+    """NumPy's array of a PyTorch tensor."""
+    import torch
+
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.uint16).numpy().view(numpy_dtype("bfloat16"))
+    return tensor.numpy()
+
+
+ENGINES = (kernel, reference, whole_reference, jax, torch, triton)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent
+NAMES = ("adapter_keras_checks.py", "adapter_keras_model_checks.py", "adapter_keras_signals_checks.py")
+CHECKS = [Path(__file__).parent / name for name in NAMES]
 
 
-@pytest.mark.parametrize("checks", ["adapter_keras_checks.py", "adapter_keras_signals_checks.py"])
+@pytest.mark.parametrize("checks", CHECKS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("backend", ["jax", "tensorflow", "torch"])
 def test_on(backend, checks):
     for framework in ("keras", backend):
@@ -25,6 +26,6 @@ def test_on(backend, checks):
         "JAX_PLATFORMS": "cpu",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(FOLDER / checks)]
-    done = subprocess.run(command, env=environment, cwd=FOLDER.parent, capture_output=True, text=True)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(checks)]
+    done = subprocess.run(command, env=environment, cwd=checks.parent.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

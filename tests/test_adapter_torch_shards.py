@@ -45,6 +45,14 @@ def test_sums_over_ranks_are_refused():
         shards._held(tensor, [0])
 
 
+def test_several_ranks_at_once_are_refused():
+    """As in PyTorch's LocalTensorMode, where a place on the mesh is a number for each rank."""
+    mesh = SimpleNamespace(shape=(2,), ndim=1, get_coordinate=lambda: [torch.tensor([0, 1])])
+    tensor = SimpleNamespace(shape=(4,), placements=[Shard(0)], device_mesh=mesh, _local_tensor=torch.empty(2))
+    with pytest.raises(TypeError, match="tensor is a DTensor of several ranks at once"):
+        next(shards.shards(tensor))
+
+
 def test_every_shard_on_two_and_four_ranks():
     program = Path(__file__).with_name("torch_ranks.py")
     run = subprocess.run([sys.executable, str(program), "2", "4"], capture_output=True, text=True, timeout=240)

@@ -82,6 +82,15 @@ def test_safetensors_in_bfloat16(command, tmp_path):
     assert content.endswith(initlib.he_normal((6, 4), "bfloat16", seed=1).tobytes())
 
 
+def test_complex_weights(command, tmp_path):
+    path = tmp_path / "w.npy"
+    code, out, err = command("draw", "he_normal", "64x32", "--seed", "0", "--dtype", "complex64", "-o", str(path))
+    weight = np.load(path)
+    assert (code, err, len(out)) == (0, [], 6)
+    expected = initlib.he_normal.std((64, 32))
+    assert [float(word) for word in out[4].split()[1:]] == pytest.approx([expected, weight.std()], rel=1e-5)
+
+
 def test_no_weights_is_a_warning(command):
     code, out, err = command("draw", "he_normal", "0x3", "--seed", "0")
     assert (code, len(out)) == (0, 3)

@@ -1,13 +1,10 @@
 """`initlib plan`, `initlib write` and `initlib verify`."""
 
-import sys
-import types
-
 import pytest
-from checkpoints import everything
+from checkpoints import LLAMA_RULES, everything, llama
 
 import initlib
-from initlib import normal, ones
+from initlib import normal, ones, plan, recipes
 from initlib.__main__ import main
 from initlib.commands import syntax
 
@@ -95,18 +92,28 @@ def test_defaults_and_axes(command, saved, tmp_path):
     assert made["layers.0.none"].kept
 
 
-def test_recipes(command, saved, tmp_path, monkeypatch):
-    out = str(tmp_path / "out")
-    command("write", saved, "--seed", "3", "-o", out)
-    given = ("plan", "--like", out, "--rule", "*norm*=ones", "--recipe")
-    monkeypatch.setitem(sys.modules, "initlib.recipes", None)
-    assert command(*given, "llama")[2] == ["initlib: this initlib has no recipes, got 'llama'"]
-    recipes = types.ModuleType("initlib.recipes")
-    recipes.__all__ = ["llama"]
-    recipes.llama = lambda std=0.02: {"*": normal(std=std)}
-    monkeypatch.setitem(sys.modules, "initlib.recipes", recipes)
-    assert command(*given, "gpt")[2] == ["initlib: recipe must be one of llama, got 'gpt'"]
-    assert "normal(std=0.5)" in command(*given, "llama:std=0.5")[1][1]
+def test_recipes(command, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    plan(llama(layers=2, vocabulary=64, hidden=16, inner=32, keys=8), LLAMA_RULES).write(out, 0)
+    kinds = ("--kind", "*norm*=scale", "--kind", "*embed*=table", "--kind", "*=kernel")
+    code, lines, err = command("plan", "--like", str(out), *kinds, "--recipe", "llama_depth:width=16,std=0.5", "--all")
+    assert (code, err) == (0, [])
+    shown = {line.split()[0]: line for line in lines}
+    for layer in (0, 1):
+        std = 0.5 * (2 * (layer + 1)) ** -0.5
+        assert f"truncated_normal(std={std:.6g}," in shown[f"model.layers.{layer}.mlp.down_proj.weight"]
+    assert "ones" in shown["model.norm.weight"]
+    first = ("--rule", "model.norm.weight=zeros", "--recipe", "llama_depth:width=16", "--all")
+    lines = command("plan", "--like", str(out), *kinds, *first)[1]
+    assert "zeros" in next(line for line in lines if line.startswith("model.norm.weight"))
+    code, _, err = command("plan", "--like", str(out), "--recipe", "gpt")
+    assert (code, len(err)) == (2, 1)
+    assert "recipe must be one of bert, " in err[0]
+    # Some recipes return a function of all parameters.
+    monkeypatch.setattr(recipes, "vit", lambda: lambda parameters: {f"*.{len(parameters) - 20}.*": ones, "*": normal()})
+    lines = command("plan", "--like", str(out), "--recipe", "vit", "--all")[1]
+    assert next(line.split()[0] for line in lines if "ones" in line).startswith("model.layers.1.")
+    assert "'width'" in command("plan", "--like", str(out), "--recipe", "llama_depth")[2][0]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import initlib
 
 ROOT = Path(__file__).parent.parent
 FRAMEWORKS = ("torch", "jax", "keras")
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "EXPERIMENTS.md"]
 MODULES = sorted(
     module.name
     for package in (initlib, initlib.adapters)
@@ -34,6 +34,7 @@ def test_docstrings(name):
             pytest.skip(f"{name} needs {error.name}")
         raise
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    assert all(hasattr(initlib, public) for public in initlib.__all__)  # some are loaded, and so public, when asked for
     # What is public says that it is of its package, where the framework's own name may not be known.
     known = {"initlib": initlib} | {key: sys.modules[key] for key in FRAMEWORKS if name == f"initlib.adapters.{key}"}
     assert doctest.testmod(module, optionflags=flags, extraglobs=known).failed == 0
@@ -48,7 +49,7 @@ def test_public_names_are_in_public_places():
     assert pickle.dumps(initlib.normal(), protocol=0).startswith(b"ccopy_reg\n_reconstructor\np0\n(cinitlib\nnormal")
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents(path):
     """The ```python blocks of a document, in one session each: `>>>` lines are compared, the rest runs."""
     blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)

@@ -15,15 +15,23 @@ from hypothesis import strategies as st
 
 from initlib import (
     config,
+    delta_orthogonal,
+    dirac,
     get_num_threads,
     glorot_uniform,
     he_normal,
+    icnr,
+    identity,
     normal,
     ones,
+    orthogonal,
     set_num_threads,
+    sparse,
     uniform,
+    zero_hadamard,
 )
 from initlib.draws import kernel, runs, threads
+from initlib.draws.boxes import box_shape, flat_boxes
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
@@ -227,6 +235,57 @@ def test_threads_that_do_not_do(threads):
     assert get_num_threads() == before
 
 
+@given(weights(), st.data())
+def test_a_flat_range_is_that_of_the_whole(weight, data):
+    shape, axes, _ = weight
+    whole = normal()(shape, axes=axes, seed=3).reshape(-1)
+    start = data.draw(st.integers(0, whole.size))
+    stop = data.draw(st.integers(start, whole.size))
+    for scheme in (normal(), orthogonal()) if len(shape) > 1 else (normal(),):
+        whole = scheme(shape, axes=axes, seed=3).reshape(-1)
+        assert np.array_equal(scheme(shape, axes=axes, seed=3, flat=slice(start, stop)), whole[start:stop])
+    every_other = np.full(2 * (stop - start), 7, np.float32)[::2]
+    assert np.array_equal(
+        normal()(shape, axes=axes, seed=3, flat=slice(start, stop), out=every_other),
+        normal()(shape, axes=axes, seed=3).reshape(-1)[start:stop],
+    )
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 6), (4, 3, 5), (2, 3, 4, 5)])
+def test_a_flat_range_is_a_few_boxes(shape):
+    size = math.prod(shape)
+    for start in range(size):
+        for stop in range(start + 1, size + 1):
+            boxes = list(flat_boxes(start, stop, shape))
+            assert sum(math.prod(box_shape(box)) for _, box in boxes) == stop - start  # it costs what it holds
+            assert len(boxes) <= 2 * len(shape) - 1
+
+
+def test_a_flat_range_of_a_weight_that_fits_no_memory():
+    shape, middle = (2**30, 2**20), 2**29
+    before = he_normal(shape, seed=0, index=(middle - 1, slice(-2, None)))
+    after = he_normal(shape, seed=0, index=(middle, slice(0, 2)))
+    across = he_normal(shape, seed=0, flat=slice(middle * 2**20 - 2, middle * 2**20 + 2))
+    assert np.array_equal(across, np.append(before, after))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"flat": slice(0, 4, 2)}, ValueError, "flat must have the step 1"),
+        ({"flat": 3}, TypeError, "flat must be a slice such as"),
+        ({"flat": slice("a", 3)}, TypeError, "flat must be a slice of ints"),
+        ({"flat": slice(0, 3), "index": 0}, ValueError, "index and flat both say what is drawn"),
+        ({"flat": slice(0, 3), "out": np.zeros((3, 1), np.float32)}, ValueError, "out has shape"),
+    ],
+)
+def test_flat_ranges_that_make_no_sense(arguments, error, message):
+    with pytest.raises(error, match=message):
+        he_normal((4, 6), seed=0, **arguments)
+    assert he_normal((4, 6), seed=0, flat=slice(3, 3)).shape == (0,)
+    assert he_normal((4, 6), seed=0, flat=slice(-3, None)).shape == (3,)
+
+
 def test_the_kernel_refuses_runs_outside_the_memory():
     if config.kernel is None:
         pytest.skip("the kernel was not compiled")
@@ -347,3 +406,33 @@ except KeyboardInterrupt:
     out, _ = process.communicate(timeout=60)
     assert out.splitlines()[-1] == "stopped True"
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("scheme", "shape"),
+    [
+        (sparse(0.5), (3,)),
+        (orthogonal(), (3,)),
+        (dirac(), (3,)),
+        (identity(), (3, 3, 3)),
+        (icnr(he_normal, 2), (3, 3, 3)),
+        (delta_orthogonal(), (3, 4, 2)),
+    ],
+    ids=str,
+)
+def test_a_box_of_nothing_needs_a_shape_all_the_same(scheme, shape):
+    nothing = slice(0, 0)
+    for index in (nothing, 0):
+        with pytest.raises(ValueError, match=r"axes|shape"):
+            scheme(shape, seed=0, index=index)
+
+
+@pytest.mark.parametrize("drawn_by", ["the kernel", "the reference"])
+def test_axes_of_nearly_2_64(drawn_by, request):
+    if drawn_by == "the reference":
+        request.getfixturevalue("reference")
+    last = 2**64 - 2
+    assert normal()((last + 1,), seed=0, index=last) == normal()((last + 1,), seed=0, index=slice(-1, None))
+    assert dirac()((2**63, 1), index=(slice(None, None, 2**62), 0)).tolist() == [1, 0]
+    assert zero_hadamard()((1, 2**63), index=(0, 5)) == np.float32(2**-31.5)
+    assert dirac()((4, 4), index=(slice(None, None, 10**20), slice(0, 2, -(10**20)))).shape == (1, 0)

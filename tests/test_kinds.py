@@ -44,7 +44,7 @@ def jax_weight(scheme, shape, axes, dtype="float32"):
 
 def torch_weight(scheme, shape, axes, dtype="float32"):
     torch = pytest.importorskip("torch")
-    from initlib.adapters.torch.engine import engine_of
+    from initlib.adapters.torch.devices import engine_of
 
     out = torch.empty(shape, dtype=getattr(torch, dtype))
     scheme.fill(out, Weight(shape, axes, dtype, Key(3)), engine_of(out.device))

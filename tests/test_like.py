@@ -38,6 +38,17 @@ def test_rules_axes_and_dtype(folder):
         like(folder, rules, dtype="int8")
 
 
+def test_kinds(folder):
+    made = like(folder, {"*:scale": ones, "*": normal()}, kinds={"*norm*": "scale", "*.qkv.*": "Kernel"})
+    kinds = {entry.parameter.name: entry.parameter.kind for entry in made.entries}
+    assert (kinds.pop("layers.0.norm.weight"), kinds.pop("layers.0.qkv.weight")) == ("scale", "kernel")
+    assert set(kinds.values()) == {"other"}
+    with pytest.raises(ValueError, match="must be one of kernel, recurrent"):
+        like(folder, normal(), kinds={"*": "weight"})
+    with pytest.raises(ValueError, match=r"'none.*' is the first pattern to match no tensor"):
+        like(folder, normal(), kinds={"none.*": "scale"})
+
+
 def test_what_is_no_float_is_kept(tmp_path):
     path = tmp_path / "model.safetensors"
     codes = [code for code in CODES if BITS[code] >= 8]

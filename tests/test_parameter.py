@@ -54,7 +54,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "error", "message"), WRONG, ids=str)
+@pytest.mark.parametrize(("fields", "error", "message"), WRONG)
 def test_errors_name_the_field(fields, error, message):
     with pytest.raises(error) as caught:
         Parameter(**{"name": "a", "shape": (4, 3), **fields})

@@ -79,7 +79,7 @@ PRECEDENCE = [
 ]
 
 
-@pytest.mark.parametrize(("parameter", "rules", "default", "expected"), PRECEDENCE, ids=str)
+@pytest.mark.parametrize(("parameter", "rules", "default", "expected"), PRECEDENCE)
 def test_precedence(parameter, rules, default, expected):
     if expected == "unused":
         assert len(problems([parameter], rules, default=default)) == 2
@@ -109,6 +109,19 @@ def test_a_function_sees_the_parameter_under_its_new_name_and_axes():
     parameter = Parameter("h.7.w", (2, 3), kind="kernel", owner="Conv1D")
     assert fill(parameter, {"layers.*": function}, rename={"h.*": "layers.*"}, axes={"layers.*": "IO"}) == constant(7)
     assert seen == [Parameter("layers.7.w", (2, 3), axes="IO", kind="kernel", owner="Conv1D")]
+
+
+def test_rules_may_be_a_function_of_all_parameters():
+    seen = []
+
+    def rules(parameters):
+        seen.extend(parameters)
+        return {parameter.name: constant(parameter.shape[0]) for parameter in parameters}
+
+    parameters = [Parameter("h.a", (3, 2)), Parameter("h.b", (4, 2), tied=("h.c",))]
+    table = plan(parameters, rules, rename={"h.*": "layers.*"}, axes={"layers.b": "OI"})
+    assert [entry.filling for entry in table.entries] == [constant(3), constant(4)]
+    assert seen == [Parameter("layers.a", (3, 2)), Parameter("layers.b", (4, 2), axes="OI", tied=("layers.c",))]
 
 
 def test_rules_are_pairs_too():
@@ -348,6 +361,8 @@ def test_one_rule_may_say_the_same_of_tied_names():
         ({"parameters": ["kernel"]}, TypeError, "parameters must be made of initlib.Parameter, got 'kernel'"),
         ({"rules": {"*": 3}}, TypeError, "rules of '*' must be an initializer, keep, values(...) or parts(...), got 3"),
         ({"rules": {3: ones}}, TypeError, "rules must be by globs or compiled regular expressions, got 3"),
+        ({"rules": 3}, TypeError, "rules must be a mapping by pattern, or pairs, got 3"),
+        ({"rules": lambda parameters: ones}, TypeError, "rules must be a mapping by pattern, or pairs, got constant"),
         ({"rules": ["*"]}, TypeError, "rules must be a mapping by pattern, or pairs, got '*'"),
         ({"default": "he"}, TypeError, "default must be an initializer"),
         ({"axes": {"*": "OX!"}}, ValueError, "axes 'OX!' has '!'"),
@@ -356,7 +371,6 @@ def test_one_rule_may_say_the_same_of_tied_names():
         ({"rename": 3}, TypeError, "rename must be a mapping by pattern or a function of the name, got 3"),
         ({"rename": lambda name: None}, PlanError, "kernel: name must be a string, got None"),
     ],
-    ids=str,
 )
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error) as caught:

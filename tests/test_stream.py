@@ -85,7 +85,7 @@ def test_engines_give_equal_bits_for_any_weight(engine):
     check()
 
 
-@pytest.mark.parametrize("engine", [*ENGINES[1:3], ENGINES[4]], ids=lambda engine: engine.__name__)
+@pytest.mark.parametrize("engine", [*ENGINES[1:3], *ENGINES[4:]], ids=lambda engine: engine.__name__)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_engines_add_the_mean_alike(engine, dtype):
     """Where no compiler may fuse the product with the sum."""

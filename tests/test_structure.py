@@ -4,6 +4,7 @@ import ast
 import pkgutil
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_the_test_above_can_fail():
 def test_no_module_has_the_name_of_a_function():
     names = {module.name for module in pkgutil.iter_modules(initlib.__path__)}
     assert "axes" in names
-    assert not names & set(initlib.__all__)
+    assert not names & {name for name in initlib.__all__ if not isinstance(getattr(initlib, name), ModuleType)}
 
 
 @pytest.mark.parametrize(("name", "path"), list(modules()), ids=lambda value: str(value).rpartition("/")[2])

@@ -44,7 +44,7 @@ def test_engines_agree(engine):
         drawn = initializer(inverse_softplus(log_uniform(1e-3, 0.1)))
         weights = library.jit(lambda key: drawn(key, (64,)))(library.random.key(0))
     else:
-        from initlib.adapters.torch.engine import engine_of
+        from initlib.adapters.torch.devices import engine_of
 
         from initlib import Key
         from initlib.draws.engine import Weight

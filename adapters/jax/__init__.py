@@ -19,6 +19,8 @@ Equinox: `eqx.tree_at(lambda m: m.weight, linear, he_normal(axes="OI")(key, line
 
 from initlib.public import publish
 
+from .conventions import declare
+from .initialization import initialize, plan
 from .nn_initializers import (
     Initializer,
     JaxInitializer,
@@ -51,12 +53,14 @@ __all__ = [
     "JaxInitializer",
     "audit",
     "constant",
+    "declare",
     "delta_orthogonal",
     "draw",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "initialize",
     "initializer",
     "kaiming_normal",
     "kaiming_uniform",
@@ -65,6 +69,7 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "plan",
     "signals",
     "truncated_normal",
     "uniform",

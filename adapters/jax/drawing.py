@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from functools import lru_cache, partial
 from types import NoneType
 from typing import Any
@@ -19,7 +20,7 @@ from initlib.dtypes import DTYPES, numpy_dtype
 
 from .engine import JAX
 
-__all__ = ["draw"]
+__all__ = ["compiled", "draw", "memory", "placed", "traced"]
 
 ALIGNMENT = 64  # bytes: memory of NumPy's that is aligned so becomes JAX's without a copy
 
@@ -43,6 +44,7 @@ def draw(
         dtype = jax.dtypes.canonicalize_dtype(dtype).name
     if not isinstance(out_sharding, (Sharding, PartitionSpec, NoneType)):
         raise TypeError(f"out_sharding must be a sharding, a PartitionSpec or None, got {out_sharding!r}")
+    out_sharding = _of_all_axes(out_sharding, len(shape))
     mesh = jax.sharding.get_abstract_mesh()
     if isinstance(out_sharding, PartitionSpec) and mesh.empty:
         raise ValueError(f"out_sharding {out_sharding} needs a mesh: enter jax.set_mesh, or give a NamedSharding")
@@ -59,17 +61,31 @@ def draw(
     return compiled(out_sharding)(words, initializer, shape, dtype, axes, out_sharding)
 
 
+def _of_all_axes(sharding: Any, ndim: int) -> Any:
+    """The sharding with an entry for each axis, as JAX's own functions have it: P("x") of two is P("x", None)."""
+    if isinstance(sharding, PartitionSpec):
+        return PartitionSpec(*sharding, *[None] * (ndim - len(sharding)))  # type: ignore[no-untyped-call]
+    if isinstance(sharding, NamedSharding):
+        return NamedSharding(sharding.mesh, _of_all_axes(sharding.spec, ndim), memory_kind=sharding.memory_kind)
+    return sharding
+
+
 def by_kernel(
     words: Any, initializer: Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, device: Any
 ) -> Any:
     """The weight as the core draws it, in memory that JAX takes over."""
     high, low = np.asarray(words).tolist()
-    seed = Key(high << 32 | low)
+    out = memory(shape, dtype)
+    initializer(shape, dtype, axes=axes, seed=Key(high << 32 | low), out=out)
+    return jax.device_put(out, device)
+
+
+def memory(shape: tuple[int, ...], dtype: str) -> Any:
+    """Memory of NumPy's, not filled, that JAX can take over."""
     size = math.prod(shape) * numpy_dtype(dtype).itemsize
     block = np.empty(size + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
-    out = block[start : start + size].view(numpy_dtype(dtype)).reshape(shape)
-    return jax.device_put(initializer(shape, dtype, axes=axes, seed=seed, out=out), device)
+    return block[start : start + size].view(numpy_dtype(dtype)).reshape(shape)
 
 
 @lru_cache(maxsize=256)
@@ -94,11 +110,16 @@ def constrained(
 ) -> Any:
     """The traced weight, of that sharding."""
     make = partial(traced, initializer=initializer, shape=shape, dtype=dtype, axes=axes)
+    return placed(make, out_sharding, words)
+
+
+def placed(make: Callable[..., Any], out_sharding: Any, *operands: Any) -> Any:
+    """What a traced function makes of its operands, of that sharding."""
     if out_sharding is None:
-        return make(words)
+        return make(*operands)
     if isinstance(out_sharding, PartitionSpec):
         out_sharding = NamedSharding(jax.sharding.get_abstract_mesh(), out_sharding)
     explicit = out_sharding.mesh.explicit_axes if isinstance(out_sharding, NamedSharding) else ()
     if explicit:
-        return jax.sharding.auto_axes(make, axes=explicit, out_sharding=out_sharding)(words)
-    return lax.with_sharding_constraint(make(words), out_sharding)  # type: ignore[no-untyped-call]
+        return jax.sharding.auto_axes(make, axes=explicit, out_sharding=out_sharding)(*operands)
+    return lax.with_sharding_constraint(make(*operands), out_sharding)  # type: ignore[no-untyped-call]

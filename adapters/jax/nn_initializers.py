@@ -15,7 +15,7 @@ from initlib.schemes.variance import DISTRIBUTIONS, MODES
 
 from .axes import Delta, Kernel, Matrix, ints
 from .drawing import draw
-from .initializer import JaxInitializer, made
+from .initializer import JaxInitializer, jax_initializer
 
 __all__ = [
     "Initializer",
@@ -57,7 +57,12 @@ def initializer(
     """
     if not isinstance(core, initlib.Initializer):
         raise TypeError(f"core must be an initlib initializer, such as initlib.orthogonal(), got {core!r}")
-    return made(core, None, axes, dtype, seed, name)
+    return jax_initializer(core, None, axes, dtype, seed, name)
+
+
+def _is_open(number: Any) -> bool:
+    """Whether no law can be made of a number: it is traced, or an array of several."""
+    return isinstance(number, jax.core.Tracer) or np.ndim(number) > 0
 
 
 def _split(scale: Any, argument: str, *, above: bool = True) -> tuple[float, Any]:
@@ -65,7 +70,7 @@ def _split(scale: Any, argument: str, *, above: bool = True) -> tuple[float, Any
 
     So is a number that is not above 0 where the core takes none.
     """
-    if isinstance(scale, jax.core.Tracer) or np.ndim(scale):
+    if _is_open(scale):
         return 1.0, scale
     number = real(scale, argument)
     return (1.0, number) if above and number <= 0 else (number, None)
@@ -81,7 +86,7 @@ def uniform(
     True
     """
     high, factor = _split(scale, "scale")
-    return made(HalfOpen(0.0, high), None, axes, dtype, seed, name, factor)
+    return jax_initializer(HalfOpen(0.0, high), None, axes, dtype, seed, name, factor)
 
 
 def normal(
@@ -94,7 +99,7 @@ def normal(
     (2, 3)
     """
     std, factor = _split(stddev, "stddev")
-    return made(initlib.normal(0.0, std), None, axes, dtype, seed, name, factor)
+    return jax_initializer(initlib.normal(0.0, std), None, axes, dtype, seed, name, factor)
 
 
 def truncated_normal(
@@ -113,11 +118,17 @@ def truncated_normal(
     >>> bool((abs(truncated_normal(0.02)(jax.random.key(0), (2, 3))) <= 0.04).all())
     True
 
-    `stddev` is the one before truncation. The bounds may be infinite, and far out.
+    `stddev` is the one before truncation. The bounds may be infinite, and far out. Where they are traced, or arrays,
+    JAX's own initializer draws with the key: other weights, and no others are promised.
     """
+    if _is_open(lower) or _is_open(upper):
+        theirs = jax.nn.initializers.truncated_normal(stddev, lower=lower, upper=upper)
+        return jax_initializer(initlib.truncated_normal(), None, axes, dtype, seed, name, theirs=theirs)
     std, factor = _split(stddev, "stddev")
     low, high = (real(bound, argument, or_infinite=True) for bound, argument in ((lower, "lower"), (upper, "upper")))
-    return made(initlib.truncated_normal(0.0, std, low * std, high * std), None, axes, dtype, seed, name, factor)
+    return jax_initializer(
+        initlib.truncated_normal(0.0, std, low * std, high * std), None, axes, dtype, seed, name, factor
+    )
 
 
 def variance_scaling(
@@ -156,7 +167,7 @@ def variance_scaling(
     factor, rest = _split(scale, "scale", above=False)
     roles = Kernel(ints(in_axis, "in_axis"), ints(out_axis, "out_axis"), ints(batch_axis, "batch_axis"))
     root = None if rest is None else jnp.sqrt(jnp.asarray(rest, float))
-    return made(
+    return jax_initializer(
         initlib.variance_scaling(positive(factor, "scale", or_zero=True), mode, distribution),
         roles,
         axes,
@@ -215,7 +226,7 @@ def orthogonal(
     """
     gain, factor = _split(scale, "scale", above=False)
     roles = Matrix(ints(column_axis, "column_axis"))
-    return made(initlib.orthogonal(gain), roles, axes, dtype, seed, name, factor)
+    return jax_initializer(initlib.orthogonal(gain), roles, axes, dtype, seed, name, factor)
 
 
 def delta_orthogonal(
@@ -239,4 +250,4 @@ def delta_orthogonal(
     gain, factor = _split(scale, "scale", above=False)
     if ints(column_axis, "column_axis") not in (-2, -1, 0, 1):
         raise ValueError(f"column_axis must be one of the two axes of the matrix, got {column_axis!r}")
-    return made(initlib.delta_orthogonal(gain), Delta(), axes, dtype, seed, name, factor)
+    return jax_initializer(initlib.delta_orthogonal(gain), Delta(), axes, dtype, seed, name, factor)

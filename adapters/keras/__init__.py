@@ -29,6 +29,7 @@ shard. In a TensorFlow graph a weight is a constant, or, under a `SeedGenerator`
 
 from initlib.public import publish
 
+from .initialization import initialize, plan
 from .initializers import (
     STFT,
     Constant,
@@ -71,6 +72,7 @@ from .initializers import (
     variance_scaling,
     zeros,
 )
+from .layers import declare
 from .signal_report import audit, signals
 
 __all__ = [
@@ -97,6 +99,7 @@ __all__ = [
     "Zeros",
     "audit",
     "constant",
+    "declare",
     "deserialize",
     "get",
     "glorot_normal",
@@ -104,10 +107,12 @@ __all__ = [
     "he_normal",
     "he_uniform",
     "identity",
+    "initialize",
     "lecun_normal",
     "lecun_uniform",
     "ones",
     "orthogonal",
+    "plan",
     "random_normal",
     "random_uniform",
     "serialize",

@@ -29,7 +29,9 @@ elif BACKEND == "tensorflow":
 elif BACKEND == "torch":
     import torch
 
-__all__ = ["Drawn"]
+    from ..torch.draw import outside
+
+__all__ = ["BACKEND", "Drawn", "as_tensor"]
 
 
 class Drawn(keras.initializers.Initializer):
@@ -51,7 +53,7 @@ class Drawn(keras.initializers.Initializer):
         self.axes, self.name = axes, name
         # What can be wrong is said now, not at the first draw.
         check(axes)
-        as_key(self.seed if isinstance(self.seed, int) else 0, name)
+        _key(self.seed if isinstance(self.seed, int) else 0, name)
         _ = self.core
 
     @property
@@ -62,7 +64,7 @@ class Drawn(keras.initializers.Initializer):
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
         """Draw a weight: a tensor of Keras's backend, of `keras.config.floatx()` where `dtype` is None."""
         shape, dtype = checked_shape(shape), keras.backend.standardize_dtype(dtype)
-        return draw(self.core, shape, dtype, self._axes(len(shape)), self.seed, self.name)
+        return drawn_tensor(self.core, shape, dtype, self._axes(len(shape)), self.seed, self.name)
 
     def _axes(self, ndim: int) -> str | None:
         """The axes of a weight: ours, or Keras's lists of input and output axes in our letters."""
@@ -80,53 +82,67 @@ class Drawn(keras.initializers.Initializer):
         return "".join(letters.get(marks) or next(in_both) for marks in zip(is_input, is_output, strict=True))
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make it, fit for JSON."""
-        return {**super().get_config(), "axes": self.axes, "name": self.name}
+        """The arguments that make it, fit for JSON: those of Keras's class alone, where ours are not given.
+
+        A model saved with such ones can be loaded without this library, and has Keras's initializers then.
+        """
+        return {**super().get_config(), **self._given()}
+
+    def _given(self) -> dict[str, Any]:
+        """Those of our arguments that were given."""
+        return {key: value for key, value in (("axes", self.axes), ("name", self.name)) if value is not None}
 
 
-def draw(
+def drawn_tensor(
     core: initlib.Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, seed: Any, name: str | None
 ) -> Any:
     """The weight under a seed of Keras (an int, or a `SeedGenerator`, which moves on), as a tensor of the backend."""
+    if BACKEND == "torch" and torch.compiler.is_compiling():
+        return outside(drawn_tensor, core, shape, dtype, axes, seed, name)
     if not isinstance(seed, int):  # what is wrong is said before the generator moves on
         match(shape, axes)
         dtype_name(dtype)
     if BACKEND == "jax":
         return draw_in_jax(core, _words(seed, name), shape, dtype, axes)
 
-    def weight(seed: Any) -> Any:
-        return core(shape, dtype, axes=axes, seed=seed, name=name)
+    def weight(key: Key) -> Any:
+        return core(shape, dtype, axes=axes, seed=key)
 
     if isinstance(seed, int):
-        return _tensor(weight(seed), dtype)
+        return as_tensor(weight(_key(seed, name)), dtype)
     state = seed.next()
     if BACKEND == "tensorflow" and not tf.executing_eagerly():
         # The state is known when the graph runs: the weight is drawn then, and each time.
-        drawn = tf.numpy_function(lambda state: weight(_key(state)), [state], dtype)
+        drawn = tf.numpy_function(lambda state: weight(_key_of_state(state, name)), [state], dtype)
         return tf.ensure_shape(drawn, shape)
-    return _tensor(weight(_key(state)), dtype)
+    return as_tensor(weight(_key_of_state(state, name)), dtype)
 
 
-def _key(state: Any) -> Key:
+def _key(seed: int, name: str | None) -> Key:
+    """The key of a seed, which in Keras may be any int, such as a hash: it counts modulo 2**64."""
+    return as_key(seed % 2**64, name)
+
+
+def _key_of_state(state: Any, name: str | None) -> Key:
     """The key of a `SeedGenerator`'s state, its seed and how often it was asked, in any backend's dtype."""
     seed, count = (int(number) % 2**64 for number in state)
-    return Key(seed).fold_in(count)
+    return as_key(Key(seed).fold_in(count), name)
 
 
 def _words(seed: Any, name: str | None) -> Any:
     """The two words of the key, for JAX: traced if the state of a `SeedGenerator` is."""
     if isinstance(seed, int):
-        return np.array(as_key(seed, name).words, np.uint32)
+        return np.array(_key(seed, name).words, np.uint32)
     with jax.ensure_compile_time_eval():  # a state that is known stays so while another function is traced
         state = seed.next()
     if not isinstance(state, jax.core.Tracer):
-        return np.array(as_key(_key(np.asarray(state)), name).words, np.uint32)
+        return np.array(_key_of_state(np.asarray(state), name).words, np.uint32)
     seed_words, count_words = jnp.stack([jnp.zeros_like(state), state], axis=1)
     words = enciphered(seed_words, count_words)
     return words if name is None else JAX.fold_in(words, name)
 
 
-def _tensor(array: Any, dtype: str) -> Any:
+def as_tensor(array: Any, dtype: str) -> Any:
     """The backend's tensor of an array that nobody else holds."""
     if BACKEND == "torch":  # which knows no bfloat16 of NumPy, and can take the memory itself
         bits = array.view(np.uint16) if dtype == "bfloat16" else array

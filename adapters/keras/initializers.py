@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 from keras.initializers import STFT, Constant, Identity, Initializer, Ones, Zeros, serialize
+from keras.initializers import get as their_get
 
 import initlib
 from initlib.schemes import FACTORIES
@@ -199,8 +200,7 @@ class CoreInitializer(Drawn, keras.initializers.VarianceScaling):
             "seed": super().get_config()["seed"],
             "input_axes": self.input_axes,
             "output_axes": self.output_axes,
-            "axes": self.axes,
-            "name": self.name,
+            **self._given(),
         }
 
 
@@ -255,4 +255,4 @@ def get(identifier: Any) -> Any:
         known = deserialize({"class_name": identifier, "config": {}})
     else:
         known = deserialize(identifier) if isinstance(identifier, dict) else identifier
-    return keras.initializers.get(known)
+    return their_get(known)

@@ -11,7 +11,10 @@ from initlib.public import publish
 
 from .auditing import audit
 from .gains import calculate_gain
+from .initialization import initialize, plan
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
+from .modules import declare
+from .naming import named
 from .nn_init import (
     constant,
     constant_,
@@ -52,6 +55,7 @@ from .ours import (
     variance_scaling_,
 )
 from .signal_report import signals
+from .skeletons import skeleton
 
 # Names that are private in `torch.nn.init`, and that code bases import all the same.
 _calculate_correct_fan, _calculate_fan_in_and_fan_out = calculate_correct_fan, calculate_fan_in_and_fan_out
@@ -63,6 +67,7 @@ __all__ = [
     "calculate_gain",
     "constant",
     "constant_",
+    "declare",
     "delta_orthogonal_",
     "dirac",
     "dirac_",
@@ -73,18 +78,22 @@ __all__ = [
     "glorot_uniform_",
     "he_normal_",
     "he_uniform_",
+    "initialize",
     "kaiming_normal",
     "kaiming_normal_",
     "kaiming_uniform",
     "kaiming_uniform_",
     "lecun_normal_",
     "lecun_uniform_",
+    "named",
     "normal",
     "normal_",
     "ones_",
     "orthogonal",
     "orthogonal_",
+    "plan",
     "signals",
+    "skeleton",
     "sparse",
     "sparse_",
     "trunc_normal_",

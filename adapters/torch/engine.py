@@ -1,6 +1,5 @@
 """PyTorch's engine: the reference stream in its operations, on the device where the tensor lies."""
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from initlib.draws.boxes import Part
 from initlib.draws.engine import Engine
 from initlib.key import Key
 
-__all__ = ["TorchEngine", "engine_of"]
+__all__ = ["TorchEngine"]
 
 
 class _Functions:
@@ -90,9 +89,3 @@ class TorchEngine(Engine):
         if dtype == "float16" and values.dtype is not torch.float16 and bool((values.abs() >= 65520).any()):
             raise ValueError(f"weights as large as {float(values.abs().max()):.3g} overflow float16")
         out.copy_(values)
-
-
-@lru_cache(maxsize=16)
-def engine_of(device: torch.device) -> TorchEngine:
-    """The engine of a device."""
-    return TorchEngine(device)

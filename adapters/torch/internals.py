@@ -5,31 +5,47 @@ is, by an error that names it when it is needed.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import init
 
 __all__ = [
+    "FLAT",
     "VANISHED",
+    "FlatShard",
+    "SpectralNorm",
+    "WeightNorm",
     "calculate_correct_fan",
     "calculate_fan_in_and_fan_out",
+    "calls_before_forward",
+    "flat_shards",
+    "in_jit_trace",
     "in_transform",
     "is_dtensor",
     "is_fake",
+    "is_lost",
+    "is_observed",
+    "is_traced",
+    "iterate",
     "local_tensor",
     "make_deprecate",
     "no_grad_fill_",
     "no_grad_zero_",
     "outside_of_graphs",
+    "replace_tensors",
     "seen_by_modes",
+    "singular_vectors",
     "strided_shard",
+    "unbatched",
     "version",
+    "vmaps",
     "without_modes",
+    "without_transforms",
 ]
 
 VANISHED: list[str] = []  # the names that this PyTorch does not have
@@ -55,21 +71,38 @@ no_grad_fill_ = find("nn.init._no_grad_fill_", init.constant_)
 no_grad_zero_ = find("nn.init._no_grad_zero_", init.zeros_)
 make_deprecate = find("nn.init._make_deprecate", lambda function: function)
 
-# How many modes see what is done to tensors. Where that is not known, as if there were one: nothing is then written
-# behind its back.
+# Whether modes see what is done to tensors. Where that is not known, as if they did: nothing is then written behind
+# their back.
 _dispatch_modes = find("_C._len_torch_dispatch_stack", lambda: 1)
-_modes_before_dispatch = find("_ops._len_torch_dispatch_stack_pre_dispatch", lambda: 1)
+_key_included = find("_C._dispatch_tls_is_dispatch_key_included", lambda key: True)
+_before_dispatch = find("_C.DispatchKey.PreDispatch", "PreDispatch")
 _innermost_transform = find("_C._functorch.peek_interpreter_stack", lambda: NotImplemented)
+in_jit_trace = find("jit.is_tracing", lambda: True)  # whether `torch.jit.trace` is running
+without_transforms = find("_C._DisableFuncTorch", nullcontext)  # a context in which no transform sees what is done
+# What a tensor is outside of the vmap of a level, and along which axis its members lie.
+unbatched = find("_C._functorch._unwrap_batched")
 
 
 def seen_by_modes() -> bool:
     """Whether dispatch modes, which trace or fake, follow what is done to tensors."""
-    return bool(_dispatch_modes() or _modes_before_dispatch())
+    return bool(_dispatch_modes() or _key_included(_before_dispatch))
 
 
 def in_transform() -> bool:
     """Whether a transform of `torch.func`, such as vmap or grad, is running."""
     return _innermost_transform() is not None
+
+
+def vmaps() -> list[tuple[int, str]]:
+    """The vmaps that are running, innermost first: the level of each, and its `randomness`."""
+    from torch._C import _functorch as functorch
+
+    transforms = functorch.get_interpreter_stack() or []
+    return [
+        (transform.level(), functorch.CVmapInterpreterPtr(transform).randomness().name.lower())
+        for transform in reversed(transforms)
+        if transform.key() == functorch.TransformType.Vmap
+    ]
 
 
 def without_modes() -> Any:
@@ -93,10 +126,16 @@ def is_fake(tensor: Tensor) -> bool:
     return fakes is not None and isinstance(tensor, fakes.FakeTensor)
 
 
+def is_observed() -> bool:
+    """Whether modes or transforms follow what is done to tensors."""
+    # Every draw asks this, so it calls no other function of ours.
+    return bool(_dispatch_modes() or _key_included(_before_dispatch) or _innermost_transform() is not None)
+
+
 def is_traced() -> bool:
-    """Whether a function is being traced to a graph, as by `make_fx` or `torch.jit.trace`."""
+    """Whether a function is being traced to a graph, as by `make_fx`."""
     proxies = sys.modules.get("torch.fx.experimental.proxy_tensor")
-    return (proxies is not None and proxies.get_proxy_mode() is not None) or torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    return proxies is not None and proxies.get_proxy_mode() is not None
 
 
 def local_tensor(tensor: Any) -> Tensor:
@@ -110,11 +149,79 @@ def version(tensor: Tensor) -> int:
     return tensor._version
 
 
-def strided_shard() -> type | tuple[()]:
+def is_lost(tensor: Any) -> bool:
+    """Whether it is a DTensor that stands for a part of another and is a copy: what is written to it is lost.
+
+    To index an axis that is sharded gathers it; autograd takes the result for a view all the same.
+    """
+    if not is_dtensor(tensor) or not tensor._is_view():
+        return False
+    whole = tensor._base
+    mine, its = (local_tensor(each).untyped_storage().data_ptr() for each in (tensor, whole))
+    return mine != its
+
+
+def strided_shard() -> Any:
     """The placement of FSDP over tensor parallelism, for `isinstance`: PyTorch means to do without it."""
     from torch.distributed.tensor import placement_types
 
     return getattr(placement_types, "_StridedShard", ())
+
+
+class _Vanished:
+    """Takes the place of a class that has vanished: nothing is one."""
+
+
+# What `torch.nn.utils.parametrizations.weight_norm` and `.spectral_norm` register.
+WeightNorm = find("nn.utils.parametrizations._WeightNorm", _Vanished)
+SpectralNorm = find("nn.utils.parametrizations._SpectralNorm", _Vanished)
+
+
+def singular_vectors(parametrization: Any) -> tuple[Tensor, Tensor]:
+    """The estimates that a spectral norm keeps of the first left and right singular vector."""
+    return parametrization._u, parametrization._v
+
+
+def iterate(parametrization: Any, weight: Tensor, count: int) -> None:
+    """Improve these estimates for a weight, by so many steps of the power method."""
+    parametrization._power_method(parametrization._reshape_weight_to_matrix(weight), count)
+
+
+def calls_before_forward(module: Any) -> list[Any]:
+    """The hooks that a module calls before its `forward`."""
+    return list(module._forward_pre_hooks.values())
+
+
+def replace_tensors(module: Any, function: Callable[[Tensor], Tensor]) -> None:
+    """Replace every parameter and buffer of a module, as `to_empty` does: what shards the model follows."""
+    module._apply(function)
+
+
+FLAT = "_flat_param"  # under which FullyShardedDataParallel keeps what it has made of several parameters
+
+
+class FlatShard(NamedTuple):
+    """A parameter of which a rank holds a row-major range, as FullyShardedDataParallel shards it."""
+
+    shape: tuple[int, ...]
+    memory: Tensor  # one axis: the range
+    start: int  # where it begins
+
+
+def flat_shards(module: Any) -> Iterator[tuple[FlatShard, Any, str]]:
+    """The parameters that such a wrapper has made flat, each with the module and the name that it has there."""
+    flat = getattr(getattr(module, "_handle", None), "flat_param", None)
+    if flat is None or not hasattr(flat, "_shard_param_infos"):
+        return
+    memory = getattr(flat, "_local_shard", flat).detach()
+    places: dict[tuple[int, str], FlatShard] = {}
+    for info, shape, part in zip(flat._param_infos, flat._shapes, flat._shard_param_infos, strict=True):
+        offset, size = (part.offset_in_shard, part.numel_in_shard) if part.in_shard else (0, 0)
+        shard = FlatShard(tuple(shape), memory[offset : offset + size], part.intra_param_start_idx or 0)
+        places[id(info.module), info.param_name] = shard
+        yield shard, info.module, info.param_name
+    for info in flat._shared_param_infos:
+        yield places[id(info.prim_module), info.prim_param_name], info.module, info.param_name
 
 
 def outside_of_graphs(reason: str) -> Callable[[Any], Any]:

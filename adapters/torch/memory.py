@@ -13,10 +13,11 @@ from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
 from initlib.key import Key
 
-from .engine import engine_of
-from .internals import in_transform, is_dtensor, is_fake, is_traced, seen_by_modes
+from .devices import engine_of
+from .held import Held
+from .internals import is_dtensor, is_fake, is_lost, is_observed, is_traced
 
-__all__ = ["check", "is_weight", "place", "untouchable", "write"]
+__all__ = ["check", "check_reach", "is_weight", "place", "untouchable", "write"]
 
 DTYPES: dict[torch.dtype, str] = {getattr(torch, name): name for name in NAMES}
 
@@ -24,6 +25,15 @@ DTYPES: dict[torch.dtype, str] = {getattr(torch, name): name for name in NAMES}
 def is_weight(tensor: Tensor) -> bool:
     """Whether it is ours to fill where nothing is drawn: PyTorch fills other dtypes itself, on one device."""
     return tensor.dtype in DTYPES or is_dtensor(tensor)
+
+
+def check_reach(tensor: Tensor) -> None:
+    """Raise ValueError where nothing that is written to the tensor reaches the one that it is a part of."""
+    if is_lost(tensor):
+        raise ValueError(
+            f"tensor of shape {tuple(tensor.shape)} is a copy of a part of a DTensor, and what is written to it is "
+            f"lost; fill the whole DTensor"
+        )
 
 
 def check(tensor: Tensor) -> None:
@@ -42,6 +52,7 @@ def check(tensor: Tensor) -> None:
                     f"tensor of shape {tuple(tensor.shape)} and strides {tensor.stride()} overlaps itself; clone it"
                 )
             span += stride * (size - 1)
+    check_reach(tensor)
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
         raise RuntimeError("tensor was made under torch.inference_mode and can be filled only there; clone it first")
 
@@ -57,17 +68,20 @@ def untouchable(tensor: Tensor) -> bool:
     return False
 
 
-def write(tensor: Tensor, initializer: Initializer, axes: str | None, key: Key) -> None:
-    """Fill a tensor that has been checked."""
-    weight = Weight(tuple(tensor.shape), axes, DTYPES[tensor.dtype], key)
+def write(tensor: Tensor, initializer: Initializer, axes: str | None, key: Key, part: Held | None = None) -> None:
+    """Fill a tensor that has been checked, the whole of a weight or a part."""
+    weight = Weight(tuple(tensor.shape) if part is None else part.shape, axes, DTYPES[tensor.dtype], key)
     if is_dtensor(tensor):
         from .shards import shards
 
         for local, box in shards(tensor):
             place(local, initializer, weight._replace(box=box))
         _increment_version(tensor)
-    else:
+    elif part is None:
         place(tensor, initializer, weight)
+    else:
+        for view, box in part.boxes(tensor):
+            place(view, initializer, weight._replace(box=box))
 
 
 def _increment_version(tensor: Tensor) -> None:
@@ -85,6 +99,7 @@ def place(tensor: Tensor, initializer: Initializer, weight: Weight) -> None:
     elif plain:
         with torch.no_grad():
             initializer.fill(tensor, weight, engine_of(tensor.device))
+        _increment_version(tensor)
     else:
         drawn = np.empty(weight.kept, numpy_dtype(weight.dtype))
         initializer.fill(drawn, weight, NUMPY)
@@ -98,8 +113,7 @@ def _is_plain(tensor: Tensor) -> bool:
         type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
         and not tensor.is_neg()
         and not tensor.is_conj()
-        and not seen_by_modes()
-        and not in_transform()
+        and not is_observed()
     )
 
 
@@ -107,14 +121,22 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The tensor's own memory, as NumPy sees it."""
     if not tensor.data_ptr():
         raise ValueError(f"tensor of shape {tuple(tensor.shape)} has no memory: its storage was freed")
-    tensor = tensor.detach()
-    if tensor.dtype is not torch.bfloat16:
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    dtype = numpy_dtype(DTYPES[tensor.dtype])
+    if dtype.isbuiltin == 1:  # 2 says that an extension registered it
         return tensor.numpy()
-    return tensor.view(torch.uint16).numpy().view(numpy_dtype("bfloat16"))
+    return tensor.view(_bits(dtype)).numpy().view(dtype)
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
     """The same memory, as PyTorch sees it: a tensor that no transform wraps."""
-    if array.dtype.name != "bfloat16":
+    if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)
-    return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array.view(f"u{array.itemsize}")).view(getattr(torch, array.dtype.name))
+
+
+def _bits(dtype: np.dtype[Any]) -> torch.dtype:
+    """The integers of the size of a dtype that only extensions of NumPy have: what both libraries can exchange."""
+    bits: torch.dtype = getattr(torch, f"uint{8 * dtype.itemsize}")
+    return bits

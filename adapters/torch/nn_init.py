@@ -6,15 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.init import constant, constant_, ones_, zeros_
-from torch.nn.init import dirac_ as their_dirac
-from torch.nn.init import eye_ as their_eye
+from torch.nn import init as theirs
+from torch.nn.init import constant
 
 import initlib
 from initlib.arguments import positive, real
 from initlib.schemes.complexes import TwoParts
 
-from .draw import Name, Seed, check_bounds, draw, overridable
+from .draw import Name, Seed, check_bounds, draw, overridable, unless_loaded
 from .gains import calculate_gain
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, make_deprecate
 from .memory import is_weight
@@ -47,7 +46,15 @@ __all__ = [
     "zeros_",
 ]
 
-_scaling = lru_cache(initlib.variance_scaling)
+constant_ = unless_loaded(theirs.constant_)
+ones_ = unless_loaded(theirs.ones_)
+zeros_ = unless_loaded(theirs.zeros_)
+
+# Making an initializer checks its arguments, which takes as long as drawing a small weight.
+_uniform, _normal, _truncated, _scaling, _two_parts = map(
+    lru_cache(maxsize=256),
+    (initlib.uniform, initlib.normal, initlib.truncated_normal, initlib.variance_scaling, TwoParts),
+)
 
 
 @overridable
@@ -66,8 +73,9 @@ def uniform_(
     >>> uniform_(torch.empty(3, 5), -1.0, 1.0).shape
     torch.Size([3, 5])
     """
-    check_bounds(real(a, "a"), real(b, "b"))
-    return draw(tensor, initlib.uniform(a, b), generator, axes, seed, name)
+    a, b = real(a, "a"), real(b, "b")
+    check_bounds(a, b)
+    return draw(tensor, _uniform(a, b), generator, axes, seed, name)
 
 
 @overridable
@@ -86,9 +94,10 @@ def normal_(
     >>> normal_(torch.empty(3, 5), std=0.02).shape
     torch.Size([3, 5])
     """
-    if real(std, "std") < 0:  # PyTorch's own error
+    mean, std = real(mean, "mean"), real(std, "std")
+    if std < 0:  # PyTorch's own error
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return draw(tensor, initlib.normal(mean, std), generator, axes, seed, name)
+    return draw(tensor, _normal(mean, std), generator, axes, seed, name)
 
 
 @overridable
@@ -140,7 +149,7 @@ def _xavier(tensor: Tensor, gain: float, distribution: str, *stream: Any) -> Ten
 def _scale(tensor: Tensor, factor: float, mode: str, distribution: str, *stream: Any) -> Tensor:
     """Fill by variance scaling; of a complex weight PyTorch draws both parts uniformly, of that std each."""
     drawn: initlib.Initializer = _scaling(factor, mode, distribution)
-    return draw(tensor, TwoParts(drawn) if distribution == "uniform" else drawn, *stream)
+    return draw(tensor, _two_parts(drawn) if distribution == "uniform" else drawn, *stream)
 
 
 @overridable
@@ -228,7 +237,7 @@ def trunc_normal_(
             stacklevel=3,
         )
     check_bounds(a, b)
-    return draw(tensor, initlib.truncated_normal(mean, std, a, b), generator, axes, seed, name)
+    return draw(tensor, _truncated(mean, std, a, b), generator, axes, seed, name)
 
 
 @overridable
@@ -242,7 +251,7 @@ def eye_(tensor: Tensor) -> Tensor:
     if tensor.ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     if not is_weight(tensor):
-        return their_eye(tensor)
+        return theirs.eye_(tensor)
     return draw(tensor, initlib.identity(), None, None, 0, None)
 
 
@@ -260,7 +269,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     if groups < 1 or tensor.size(0) % groups != 0:
         raise ValueError("dim 0 must be divisible by groups")
     if not is_weight(tensor):
-        return their_dirac(tensor, groups)
+        return theirs.dirac_(tensor, groups)
     return draw(tensor, initlib.dirac(), None, f"({int(groups)} O)I...", 0, None)
 
 

@@ -52,6 +52,11 @@ def shards(tensor: Any) -> Iterator[tuple[Any, Box]]:
     """The views of this rank's memory, each with the box of the weight that belongs there."""
     coordinate = tensor.device_mesh.get_coordinate()
     local = local_tensor(tensor)
+    if not all(isinstance(place, int) for place in coordinate or ()):
+        raise TypeError(
+            "tensor is a DTensor of several ranks at once, as in PyTorch's LocalTensorMode: its shards have no one "
+            "place to be drawn for; fill it before that mode, or on real ranks"
+        )
     held = _held(tensor, coordinate or [0] * tensor.device_mesh.ndim)
     if coordinate is None or local.numel() == 0:
         return

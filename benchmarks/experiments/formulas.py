@@ -1,4 +1,4 @@
-"""The formulas: six named schemes and contrib's table, beside what the peers ask of their generators."""
+"""The formulas written out: six schemes and contrib's table, drawn, and beside what the peers ask for."""
 
 import math
 from collections.abc import Callable
@@ -10,14 +10,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import initlib
-from initlib import variance_scaling
+from initlib import truncated_normal, variance_scaling
 
-from .common import STYLES, Lab, new_figure
+from .lab import Lab
+from .pictures import STYLES, new_figure
 
 FAN_IN, FAN_OUT = 300, 100
 SHAPE = (FAN_IN, FAN_OUT)
 NAMES = ("glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform")
 VARIANCE = {"glorot": 2 / (FAN_IN + FAN_OUT), "he": 2 / FAN_IN, "lecun": 1 / FAN_IN}
+WRITTEN = {"glorot": "2 / (in + out)", "he": "2 / in", "lecun": "1 / in"}
+LIMIT = {"glorot": "√(6 / (in + out))", "he": "√(6 / in)", "lecun": "√(3 / in)"}
 TRUNCATED_STD = 0.87962566103423978  # of a standard normal kept to ±2
 # tf.contrib's factor, mode and uniform, and what each row was named after; the last two were xavier_initializer.
 CONTRIB = (
@@ -26,6 +29,7 @@ CONTRIB = (
     (1.0, "FAN_AVG", True, "Glorot and Bengio"),
     (1.0, "FAN_AVG", True, "xavier, uniform=True"),
     (1.0, "FAN_AVG", False, "xavier, uniform=False"),
+    (2.0, "FAN_OUT", False, "the third mode"),
 )
 # Relative errors of a std that are wrong with probability 1e-12, for 2**20 weights: by kurtosis.
 TOLERANCE = {"truncated_normal": 0.00407, "uniform": 0.00311}
@@ -99,41 +103,42 @@ def expected(name: str) -> tuple[float, float]:
 
 def contrib_std(factor: float, mode: str, uniform: bool) -> float:
     """The std of tf.contrib's variance_scaling_initializer, from its source: 1.3 stands for 1 / 0.8796**2."""
-    n = FAN_IN if mode == "FAN_IN" else (FAN_IN + FAN_OUT) / 2
+    n = {"FAN_IN": FAN_IN, "FAN_OUT": FAN_OUT, "FAN_AVG": (FAN_IN + FAN_OUT) / 2}[mode]
     return math.sqrt(factor / n) if uniform else math.sqrt(1.3 * factor / n) * TRUNCATED_STD
+
+
+def drawn(initializer: initlib.Initializer, count: int, name: str) -> np.ndarray:
+    """At least so many weights: a stack of kernels of SHAPE."""
+    return initializer((-(-count // math.prod(SHAPE)), *SHAPE), seed=0, name=name, axes="BIO")
+
+
+def measured_std(weights: np.ndarray) -> float:
+    """In float64; the means are 0."""
+    return math.sqrt(np.square(weights, dtype=np.float64).mean())
 
 
 def run(lab: Lab) -> None:
     """Compare the formulas with the initializers, with large draws of them, and with the peers."""
-    rows_of_weights = 2**20 if lab.quick else 2**22
-    shape = (-(-rows_of_weights // (FAN_IN * FAN_OUT)), *SHAPE)
-    count = math.prod(shape)
-    lab.say(
-        f"fan_in {FAN_IN}, fan_out {FAN_OUT}: variance 2 / (fan_in + fan_out) for Glorot, 2 / fan_in for He, "
-        f"1 / fan_in for LeCun; measured on {count} weights each. For the normals, the limit is 2 "
-        "standard deviations of the normal before it is cut; a peer's column is what it asks its generator for: the "
-        "limit of a uniform, the std of a normal (Keras and JAX: before the cut; PyTorch does not cut)."
-    )
+    count = 2**20 if lab.quick else 2**22
+    lab.quote(fan_in=FAN_IN, fan_out=FAN_OUT, weights=f"{count:,}".replace(",", " "))
     peers = {peer: value for peer, (package, value) in PEERS.items() if find_spec(package)}
-    rows, weights = [], {}
+    rows, written, weights = [], [], {}
     errors: list[float] = []  # of our formulas
     deviations: dict[str, float] = {}  # of the measured std, relative to what is tolerated
+    reaches: dict[str, float] = {}  # the greatest weight, relative to the limit
     differences: dict[str, list[float]] = {peer: [] for peer in peers}
     for name in NAMES:
         initializer = getattr(initlib, name)
         std, limit = expected(name)
-        distribution = name.split("_")[1]
+        scheme, distribution = name.split("_")
         errors += [initializer.std(SHAPE) / std - 1, initializer.bounds(SHAPE)[1] / limit - 1]
-        weights[name] = initializer(shape, seed=0, name=name, axes="BIO")
-        measured = float(weights[name].std(dtype=np.float64))
+        weights[name] = drawn(initializer, count, name)
+        measured = measured_std(weights[name])
         deviations[name] = (measured / std - 1) / (TOLERANCE[initializer.distribution] * math.sqrt(2**20 / count))
-        greatest = float(np.abs(weights[name]).max())
-        lab.claim(
-            f"{name}: its greatest weight comes within 0.1% of the limit, and none passes it",
-            f"{greatest:.8g} of {limit:.8g}",
-            0.999 * limit < greatest <= np.float32(limit),
-        )
-        row = [name, f"{std:.7f}", f"{measured:.5f}", f"{limit:.7f}"]
+        reaches[name] = float(np.abs(weights[name]).max()) / float(np.float32(limit))
+        formula = LIMIT[scheme] if distribution == "uniform" else f"2 √({WRITTEN[scheme]}) / 0.8796"
+        written.append([name, WRITTEN[scheme], formula, f"{std:.5f}", f"{measured:.5f}", f"{limit:.5f}"])
+        row = [name]
         for peer, value in peers.items():
             asked = value(name)
             row.append("-" if asked is None else f"{asked:.7f}")
@@ -141,7 +146,8 @@ def run(lab: Lab) -> None:
                 ours = limit if distribution == "uniform" else std if peer == "PyTorch" else limit / 2
                 differences[peer].append(asked / ours - 1)
         rows.append(row)
-    lab.table(["scheme", "std", "measured", "limit", *peers], rows)
+    lab.table("six", ["scheme", "variance", "limit", "std here", "measured", "limit here"], written)
+    lab.table("peers", ["asks its generator for", *peers], rows)
     worst = max(map(abs, errors))
     lab.claim("the six: std and limit are the formulas' to 1e-9", f"{worst:.1e}", worst < 1e-9)
     name = max(deviations, key=lambda name: abs(deviations[name]))
@@ -150,11 +156,42 @@ def run(lab: Lab) -> None:
         f"at most {7.13 * abs(deviations[name]):.2f}, {name}",
         abs(deviations[name]) < 1,
     )
+    lab.claim(
+        "the six: the greatest weight comes within 0.1% of the limit, and none passes it",
+        f"{min(reaches.values()):.6f} to {max(reaches.values()):.6f} of it",
+        min(reaches.values()) > 0.999 and max(reaches.values()) <= 1,
+    )
     for peer, values in differences.items():
         worst = max(map(abs, values))
         lab.claim(f"{peer} asks for the same to 1e-9", f"{worst:.1e} over {len(values)} schemes", worst < 1e-9)
+    _printed(lab, count)
     _contrib(lab)
-    lab.picture(_picture(weights), "Histograms of the six schemes, with their limits")
+    lab.picture(_picture(weights, drawn(truncated_normal(std=math.sqrt(2 / FAN_IN)), count, "printed")))
+
+
+def _printed(lab: Lab, count: int) -> None:
+    """The source's lines as it prints them: the truncated normal, and the two with randn(out, in)."""
+    tolerance = math.sqrt(2**20 / count)
+    narrow = measured_std(drawn(truncated_normal(std=math.sqrt(2 / FAN_IN)), count, "printed")) / math.sqrt(2 / FAN_IN)
+    lab.quote(narrow=f"{narrow:.4f}", narrower=f"{100 * (1 - narrow):.0f}")
+    lab.claim(
+        "truncated_normal(0, √(factor / n)), as printed, has 0.8796 of the std that it is meant to have",
+        f"{narrow:.5f}",
+        abs(narrow / TRUNCATED_STD - 1) < TOLERANCE["truncated_normal"] * tolerance,
+    )
+    transposed = (FAN_OUT, FAN_IN)
+    off, wrong = 0.0, 0.0
+    for factor, mode, std in ((1.0, "fan_in", math.sqrt(1 / FAN_IN)), (1.0, "fan_avg", math.sqrt(2 / sum(SHAPE)))):
+        initializer = variance_scaling(factor, mode, "normal")
+        weights = initializer((count // math.prod(SHAPE) + 1, *transposed), seed=0, name=mode, axes="BOI")
+        off = max(off, abs(measured_std(weights) / std - 1))
+        wrong = max(wrong, initializer.std(transposed) / std)  # with the default axes, "...IO"
+    lab.quote(wrong=f"{wrong:.2f}")
+    lab.claim(
+        'randn(out, in) √(1 / in) and randn(out, in) √(2 / (in + out)): variance_scaling with axes="OI" draws that std',
+        f"off by {off:.1e}; without the axes by a factor of {wrong:.2f}",
+        off < 0.00492 * tolerance,
+    )
 
 
 def _contrib(lab: Lab) -> None:
@@ -168,16 +205,24 @@ def _contrib(lab: Lab) -> None:
             [what, f"{factor:g}, {mode}, {uniform}", f"{ours:.8f}", f"{theirs:.8f}", f"{theirs / ours - 1:.3%}"]
         )
         errors.append(abs(theirs / ours - 1 - high[uniform]))
-    lab.table(["contrib", "factor, mode, uniform", "std", "contrib's std", "too large"], rows)
+    lab.table("contrib", ["contrib", "factor, mode, uniform", "std", "contrib's std", "too large"], rows)
     lab.claim(
-        "contrib's arguments give contrib's std to 1e-9 where it is uniform; where it is normal its std is 0.29% too "
-        "large, because it has 1.3 for 1 / 0.8796²",
-        f"{high[False]:.4%}, 1 / 0.8796² = {1 / TRUNCATED_STD**2:.8f}",
-        max(errors) < 1e-9 and 0.0029 < high[False] < 0.0030,
+        "contrib's arguments give contrib's std to 1e-9 where it is uniform, and 1 / 1.0029 of it where it is normal",
+        f"{max(errors):.1e}",
+        max(errors) < 1e-9,
+    )
+    count = 2**23 if lab.quick else 2**26  # it takes some 7 million weights to tell 0.29% from nothing
+    hidden = drawn(truncated_normal(std=math.sqrt(1.3 * 2 / FAN_IN)), count, "contrib")
+    excess = measured_std(hidden) / measured_std(drawn(initlib.he_normal, count, "ours")) - 1
+    lab.quote(excess=f"{100 * excess:.2f}")
+    lab.claim(
+        "contrib's hidden 1.3, drawn: its std is 0.29% larger than ours, within 7.13 standard errors",
+        f"{100 * excess:.3f}%",
+        abs(excess - high[False]) < math.sqrt(2) * TOLERANCE["truncated_normal"] * math.sqrt(2**20 / count),
     )
 
 
-def _picture(weights: dict[str, np.ndarray]) -> Figure:
+def _picture(weights: dict[str, np.ndarray], printed: np.ndarray) -> Figure:
     figure = new_figure(f"The six schemes at fan_in {FAN_IN}, fan_out {FAN_OUT}", 9, 5)
     edges = np.linspace(-0.2, 0.2, 161)
     colours = {"glorot": STYLES["Glorot"]["color"], "he": STYLES["He"]["color"], "lecun": STYLES["large"]["color"]}
@@ -188,6 +233,10 @@ def _picture(weights: dict[str, np.ndarray]) -> Figure:
         for side in (-limit, limit):
             axes.axvline(side, color="black", linestyle="--", linewidth=1, label="limit" if side > 0 else None)
         axes.set_title(f"{name}: std {std:.4f}")
+    grid[0, 1].hist(
+        printed.ravel(), bins=edges, density=True, histtype="step", color="black", label="as printed: 12% less"
+    )
+    grid[0, 1].legend(loc="upper right", fontsize=8)
     for axes in grid[-1]:
         axes.set_xlabel("weight")
     for axes in grid[:, 0]:

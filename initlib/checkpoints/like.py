@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from ..arguments import choice
 from ..dtypes import DTYPES, dtype_name
 from ..models.fillings import keep
-from ..models.parameter import Parameter
-from ..models.plan import Plan, plan
+from ..models.parameter import KINDS, Parameter
+from ..models.patterns import Ordered
+from ..models.plan import Plan
+from ..models.planning import plan
 from .folder import checkpoint_files
 from .header import Header
 
@@ -21,12 +25,13 @@ def like(
     default: Any = None,
     rename: Any = None,
     axes: Mapping[Any, str] | None = None,
+    kinds: Mapping[Any, str] | None = None,
     dtype: Any = None,
 ) -> Plan:
     """Make the plan of a checkpoint's tensors: their names, shapes and dtypes, which its headers say.
 
     >>> import tempfile
-    >>> from initlib import normal, ones
+    >>> from initlib import Parameter, normal, ones, plan
     >>> folder = tempfile.mkdtemp()
     >>> made = plan([Parameter("norm.weight", (8,)), Parameter("up.weight", (32, 8))], {"norm.*": ones, "*": normal()})
     >>> _ = made.write(folder, seed=0)
@@ -34,10 +39,11 @@ def like(
     True
 
     The path is a safetensors file, an index, or a folder with one of them under its usual name; the weights are not
-    read. `rules`, `default`, `rename` and `axes` are those of `plan`; `dtype` is what all tensors of floats become.
-    Tensors of other dtypes are kept. Raises what `plan` does, OSError, and ValueError for a file that is malformed.
+    read. `rules`, `default`, `rename` and `axes` are those of `plan`. `kinds` says of what kind parameters are, by
+    pattern, which no file does: recipes ask for it. `dtype` is what all tensors of floats become; those of other
+    dtypes are kept. Raises what `plan` does, OSError, and ValueError for a file that is malformed.
     """
-    return plan(parameters(path, dtype), rules, default=default, rename=rename, axes=axes)
+    return plan(_of_kinds(parameters(path, dtype), kinds), rules, default=default, rename=rename, axes=axes)
 
 
 def parameters(path: str | os.PathLike[str], dtype: Any = None) -> list[Parameter]:
@@ -52,3 +58,12 @@ def parameters(path: str | os.PathLike[str], dtype: Any = None) -> list[Paramete
             else:
                 found.append(Parameter(name, stored.shape, has, default=keep))
     return found
+
+
+def _of_kinds(found: list[Parameter], kinds: Any) -> list[Parameter]:
+    """The parameters, each of the kind that the first pattern which matches it says."""
+    said = Ordered(kinds, "kinds", lambda kind, argument: choice(kind, argument, KINDS))
+    known = [replace(parameter, kind=said.first(parameter) or parameter.kind) for parameter in found]
+    for pattern, _ in said.unused():
+        raise ValueError(f"kinds {pattern.text!r} is the first pattern to match no tensor")
+    return known

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..models.entry import Entry
-from ..models.pieces import is_made_whole
+from ..schemes.initializer import Initializer
 
 __all__ = ["Span", "Spans", "costs_a_whole", "spans"]
 
@@ -74,7 +74,8 @@ class Spans:
 
 def costs_a_whole(entry: Entry) -> bool:
     """Whether a box of the tensor costs as much as all of it: where weights depend on one another, as orthogonal do."""
-    return any(is_made_whole(piece.initializer) for piece in entry.pieces)
+    made = (piece.initializer for piece in entry.pieces)
+    return any(isinstance(init, Initializer) and init.made_whole for init in made)
 
 
 def spans(entry: Entry, most: int) -> Spans:

@@ -23,6 +23,7 @@ Progress = Callable[[int, int], None]  # called with the bytes that are done, an
 LARGE = 2**21  # weights that are drawn and read at a time
 SMALL = 1024  # weights of one sample
 SAMPLES = 16  # of each tensor
+ANY = ""  # of a file without an index that can't be read, anything may have been in it
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,14 @@ def verify(
 ) -> tuple[Difference, ...]:
     """Compare a checkpoint with what a plan's entries and a seed are: see `Plan.verify`."""
     key = as_key(seed)
-    stored, found = _read(path)
+    stored, unread, found = _read(path)
     known = {name for entry in entries for name in entry.parameter.names}
     found += [Difference(name, "is not in the plan") for name in stored if name not in known]
     total = sum(entry.parameter.bytes for entry in entries)
     done = 0
     for entry in entries:
         names = [name for name in entry.parameter.names if name in stored]
-        if not names and not entry.kept:
+        if not names and not entry.kept and unread.isdisjoint((*entry.parameter.names, ANY)):
             found.append(Difference(entry.parameter.name, "is not there"))
         for name in names:
             file, header = stored[name]
@@ -65,18 +66,20 @@ def verify(
     return tuple(found)
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, tuple[Path, Header]], list[Difference]]:
-    """Which file has each tensor, and what is wrong with the files themselves."""
+def _read(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, tuple[Path, Header]], set[str], list[Difference]]:
+    """Which file has each tensor; which ones are in files that cannot be read; what is wrong with the files."""
     stored: dict[str, tuple[Path, Header]] = {}
+    unread: set[str] = set()
     found: list[Difference] = []
     for file, names in checkpoint_files(path).items():
         try:
             header = Header.read(file)
-        except FileNotFoundError:
-            found.append(Difference(file.name, "is not there"))
-            continue
-        except ValueError as error:
-            found.append(Difference(file.name, f"cannot be read: {error}"))
+        except (FileNotFoundError, ValueError) as error:
+            missing = isinstance(error, FileNotFoundError)
+            found.append(Difference(file.name, "is not there" if missing else f"cannot be read: {error}"))
+            unread.update([ANY] if names is None else names)
             continue
         for name in sorted(header.tensors.keys() ^ (header.tensors.keys() if names is None else names)):
             holds = "holds it" if name in header.tensors else "does not hold it"
@@ -85,7 +88,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, tuple[Path, Header]],
             if name in stored:
                 found.append(Difference(name, f"is in {stored[name][0].name} and in {file.name}"))
             stored[name] = (file, header)
-    return stored, found
+    return stored, unread, found
 
 
 def _compare(entry: Entry, name: str, path: Path, header: Header, key: Key, whole: bool) -> Iterator[Difference]:

@@ -15,8 +15,10 @@ from rich.table import Table
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
 from ..key import Key
+from ..schemes.constants import zeros
 from ..schemes.initializer import Initializer
-from ..schemes.variance import glorot_uniform, he_normal, normal, zeros
+from ..schemes.normal import normal
+from ..schemes.variance import glorot_uniform, he_normal
 
 __all__ = ["Result", "run"]
 

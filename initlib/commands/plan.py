@@ -1,13 +1,15 @@
 """Make a plan of the tensors that a checkpoint has, or print one."""
 
 import argparse
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import initlib
 
+from .. import recipes
 from ..checkpoints.like import like
+from ..models.parameter import Parameter
 from . import syntax
 
 __all__ = ["add_arguments", "amount", "run"]
@@ -30,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN=INITIALIZER",
         help="what fills the tensors whose names match, such as '*norm*=ones', or keep; the first that matches counts",
     )
-    parser.add_argument("--recipe", metavar="NAME", help="the rules of initlib.recipes, after those of --rule")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        type=syntax.text,
+        help="rules of initlib.recipes, after those of --rule, such as torch_default or llama_depth:width=4096",
+    )
     parser.add_argument("--default", metavar="INITIALIZER", help="what fills the tensors that no rule matches")
     parser.add_argument(
         "--axes",
@@ -39,6 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=syntax.pair,
         metavar="PATTERN=AXES",
         help="what the axes of tensors mean, such as '*.weight=OI': initializers that scale by fans ask for it",
+    )
+    parser.add_argument(
+        "--kind",
+        action="append",
+        default=[],
+        type=syntax.pair,
+        metavar="PATTERN=KIND",
+        help="what tensors are, such as '*embed*=table' or '*_proj.weight=kernel': recipes ask for it",
     )
     parser.add_argument("--dtype", type=syntax.text, help="the dtype to plan for (default: the checkpoint's own)")
     parser.add_argument("--all", action="store_true", help="print a line for every tensor: none is folded")
@@ -49,18 +64,17 @@ def run(options: argparse.Namespace) -> None:
     """Make the plan or read it; save it or print it."""
     if (options.plan is None) == (options.like is None):
         raise ValueError("plan takes one of PLAN.json, a plan to print, and --like PATH, a checkpoint to plan for")
-    making = {"--rule": options.rule, "--recipe": options.recipe, "--default": options.default, "--axes": options.axes}
-    given = [name for name, value in {**making, "--dtype": options.dtype}.items() if value]
+    making = ("rule", "recipe", "default", "axes", "kind", "dtype")
+    given = [f"--{name}" for name in making if getattr(options, name)]
     if options.plan is not None and given:
         raise ValueError(f"{', '.join(given)} make a plan of --like PATH; a plan that is there is as it is")
     if options.plan is not None:
         plan = initlib.Plan.load(options.plan)
     else:
-        rules: list[tuple[Any, Any]] = [(pattern, syntax.filling(value)) for pattern, value in options.rule]
-        if options.recipe is not None:
-            rules += _recipe(options.recipe)
         default = None if options.default is None else syntax.filling(options.default)
-        plan = like(options.like, rules, default=default, axes=options.axes, dtype=options.dtype)
+        plan = like(
+            options.like, _rules(options), default=default, axes=options.axes, kinds=options.kind, dtype=options.dtype
+        )
     if options.output is None:
         print(plan.table(fold=not options.all))
     else:
@@ -69,16 +83,24 @@ def run(options: argparse.Namespace) -> None:
         print(f"wrote {options.output}: {len(plan.entries):,} tensors, {amount(size)}")
 
 
-def _recipe(argument: str) -> list[tuple[Any, Any]]:
-    """The rules of a recipe, by its name and its arguments: llama_depth, or llama_depth:std=0.02."""
-    try:
-        recipes = importlib.import_module("initlib.recipes")
-    except ModuleNotFoundError:
-        raise ValueError(f"this initlib has no recipes, got {argument!r}") from None
+def _rules(options: argparse.Namespace) -> Callable[[tuple[Parameter, ...]], list[tuple[Any, Any]]]:
+    """The rules that the options say, then those of the recipe: a function of all parameters, as some recipes are."""
+    said = [(pattern, syntax.filling(value)) for pattern, value in options.rule]
+    recipe = None if options.recipe is None else _recipe(options.recipe)
+
+    def rules(parameters: tuple[Parameter, ...]) -> list[tuple[Any, Any]]:
+        made = recipe(parameters) if callable(recipe) else recipe
+        return [*said, *(made or {}).items()]
+
+    return rules
+
+
+def _recipe(argument: str) -> Any:
+    """What a recipe makes of its arguments: torch_default, or llama_depth:width=4096."""
     name = argument.partition(":")[0]
     if name not in recipes.__all__:
         raise ValueError(f"recipe must be one of {', '.join(recipes.__all__)}, got {argument!r}")
-    return list(dict(syntax.call(getattr(recipes, name), argument)).items())
+    return syntax.call(getattr(recipes, name), argument)
 
 
 def amount(size: float) -> str:

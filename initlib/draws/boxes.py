@@ -8,7 +8,17 @@ from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
-__all__ = ["Box", "Part", "box_index", "box_shape", "normalize_index", "pieces", "whole_box"]
+__all__ = [
+    "Box",
+    "Part",
+    "box_index",
+    "box_shape",
+    "flat_boxes",
+    "normalize_index",
+    "normalize_range",
+    "pieces",
+    "whole_box",
+]
 
 
 class Part(NamedTuple):
@@ -98,3 +108,42 @@ def pieces(box: Box, most: int) -> Iterator[tuple[tuple[slice, ...], Box]]:
                     for part, taken in zip(box, place, strict=True)
                 ),
             )
+
+
+def normalize_range(flat: Any, shape: tuple[int, ...]) -> tuple[int, int]:
+    """The start and the stop of a range of the stored weights, numbered row-major."""
+    if not isinstance(flat, slice):
+        raise TypeError(f"flat must be a slice such as slice(0, 100), got {flat!r}")
+    try:
+        start, stop, step = flat.indices(math.prod(shape))
+    except TypeError:
+        raise TypeError(f"flat must be a slice of ints, got {flat!r}") from None
+    if step != 1:
+        raise ValueError(f"flat must have the step 1, got {flat!r}")
+    return start, max(start, stop)
+
+
+def flat_boxes(start: int, stop: int, shape: tuple[int, ...]) -> Iterator[tuple[slice, Box]]:
+    """The boxes that a row-major range of a weight is made of, each with its place in the range.
+
+    At most two for each axis but the first: the rest of a row that is cut, whole rows, the begin of another row.
+
+    >>> for place, box in flat_boxes(2, 9, (3, 4)):
+    ...     print(place, box_index(box))
+    slice(0, 2, None) (slice(0, 1, 1), slice(2, 4, 1))
+    slice(2, 6, None) (slice(1, 2, 1), slice(0, 4, 1))
+    slice(6, 7, None) (slice(2, 3, 1), slice(0, 1, 1))
+    """
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    at = start
+    while at < stop:
+        # The outermost axis whose whole rows begin here, and of which at least one ends before the stop.
+        axis = next((k for k, stride in enumerate(strides) if at % stride == 0 and at + stride <= stop), len(shape) - 1)
+        index = [at // stride % size for stride, size in zip(strides, shape, strict=True)]
+        count = min((stop - at) // strides[axis], shape[axis] - index[axis]) if shape else 1
+        parts = [Part(place, 1, 1) for place in index[:axis]]
+        if shape:
+            parts += [Part(index[axis], 1, count), *whole_box(shape[axis + 1 :])]
+        taken = count * (strides[axis] if shape else 1)
+        yield slice(at - start, at - start + taken), tuple(parts)
+        at += taken

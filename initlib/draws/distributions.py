@@ -57,7 +57,8 @@ def _check_scale(std: float, scale: float, dtype: str) -> None:
 
 @lru_cache(maxsize=8)
 def _smallest_step(dtype: str) -> float:
-    bits = {2: np.uint16, 4: np.uint32}[numpy_dtype(dtype).itemsize]
+    """The least number above 0 of a dtype: the one whose bits are those of the integer 1."""
+    bits = np.dtype(f"u{numpy_dtype(dtype).itemsize}")
     return float(np.ones(1, bits).view(numpy_dtype(dtype))[0])
 
 
@@ -94,9 +95,11 @@ def clamped_law(window: tuple[int, int] | None, scale: float, mean: float, low: 
             most = near[0] + bisect_right(near, high, key=weight) - 1
         if least > most:
             least, most = -MAX_NOISE, MAX_NOISE
-        # What the bounds allow, before the dtype's own end, where they lie beyond it, has its say.
+        # What the noise reaches and the bounds allow, before the dtype cuts it off, has its say.
+        reach = int(stream.COLUMNS[0][0]) if window else MAX_NOISE
         ends = [(bound - mean) / scale if scale and math.isfinite(bound) else 0 for bound in (low, high)]
-        for end in (least, most, *(round(min(max(end, -MAX_NOISE), MAX_NOISE)) for end in ends)):
+        for end in (least, most, *ends):
+            end = round(min(max(end, -reach), reach))
             if not math.isfinite(weight(end)):
                 raise ValueError(f"weights as large as {abs(scale * end + mean):.3g} overflow {dtype}")
     return Law(window, least, most, law.scale, law.mean, dtype)

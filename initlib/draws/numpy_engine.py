@@ -25,16 +25,19 @@ class NumPyEngine(Engine):
     piece = 2**15  # some 30 arrays of a piece's size stay in the second-level cache
 
     def cast(self, x: Array, dtype: str) -> Array:
-        return x.astype(numpy_dtype(dtype), copy=False)
+        narrow: Array = x.astype(numpy_dtype(dtype), copy=False)
+        return narrow
 
     def bits(self, x: Array) -> Array:
         return x.view(np.int32)
 
     def shift_right(self, x: Array, count: int) -> Array:
-        return (x.view(np.uint32) >> np.uint32(count)).view(np.int32)
+        shifted: Array = (x.view(np.uint32) >> np.uint32(count)).view(np.int32)
+        return shifted
 
     def take(self, column: int, rows: Array) -> Array:
-        return stream.COLUMNS[column].take(rows)
+        taken: Array = stream.COLUMNS[column].take(rows)
+        return taken
 
     def complex(self, real: Array, imaginary: Array) -> Array:
         return real + 1j * imaginary
@@ -70,7 +73,7 @@ class NumPyEngine(Engine):
     def fill(self, out: Array, law: Law, weight: Weight) -> None:
         if out.size == 0:
             return
-        if config.kernel is None:
+        if config.kernel is None or kernel.CODES[law.dtype] is None:
             super().fill(out, law, weight)
         else:
             kernel.fill(out, law, weight.key.seed, weight.shape, weight.axes, weight.box)

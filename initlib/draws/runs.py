@@ -1,29 +1,21 @@
 """Runs: which position goes where in memory, for any box of a weight in any storage."""
 
-import itertools
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..axes import Factor, canonical
-from .boxes import Box, Part, box_shape, whole_box
+from .boxes import Box
+from .loops import Loop, Nest, nests
 
 __all__ = ["Runs", "runs"]
 
 ROW = 1024  # a row takes in axes, innermost first, until it holds this many weights
 PATTERN = 8192  # how many weights a pattern spans at most: it stays in the first-level cache
 PLAIN = 32768  # the same where positions and memory both run on by one, and no pattern is needed
-
-
-class Loop(NamedTuple):
-    """A loop that moves the position and the memory offset (in items), each by a constant."""
-
-    size: int
-    position: int
-    memory: int
 
 
 class Runs(NamedTuple):
@@ -46,46 +38,7 @@ class Runs(NamedTuple):
         return len(self.bases) * -(-self.row // self.block)
 
 
-def _split(part: Part, factors: tuple[Factor, ...], memory: int) -> list[tuple[int, int, list[Loop]]]:
-    """The affine pieces of one axis of a box: each a position, a memory offset and loops.
-
-    An axis that packs kernels is affine inside each kernel; whole kernels in a row make one piece of two loops.
-    """
-    start, step, count = part.start, part.step, part.size
-    outer, rest = factors[0], factors[1:]
-    if not rest:
-        return [(start * outer.stride, 0, [Loop(count, step * outer.stride, memory)])]
-    size = outer.step  # of one packed kernel
-    pieces = []
-    done = 0
-    while done < count:
-        kernel, inside = divmod(start + done * step, size)
-        whole = (count - done) // size if step == 1 and inside == 0 else 0
-        if whole > 1:
-            taken, lead = whole * size, [Loop(whole, outer.stride, size * memory)]
-            inner = Part(0, 1, size)
-        else:
-            left = (size - 1 - inside) // step if step > 0 else inside // -step
-            taken, lead = min(left + 1, count - done), []
-            inner = Part(inside, step, taken)
-        for position, offset, loops in _split(inner, rest, memory):
-            pieces.append((kernel * outer.stride + position, done * memory + offset, lead + loops))
-        done += taken
-    return pieces
-
-
-def _coalesce(loops: list[Loop]) -> list[Loop]:
-    """Sorted by memory, outermost first, with neighbours merged that run on as one."""
-    merged: list[Loop] = []
-    for loop in sorted((loop for loop in loops if loop.size > 1), key=lambda loop: -abs(loop.memory)):
-        if merged and merged[-1][1:] == (loop.position * loop.size, loop.memory * loop.size):
-            merged[-1] = Loop(merged[-1].size * loop.size, loop.position, loop.memory)
-        else:
-            merged.append(loop)
-    return merged or [Loop(1, 1, 1)]
-
-
-def _offsets(loops: list[Loop], field: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
+def _offsets(loops: Sequence[Loop], field: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
     """The sum of index * stride over nested loops, flat, row-major."""
     total = np.zeros(1, dtype)
     modulo = 2**64 if dtype is np.uint64 else 2**65
@@ -95,14 +48,14 @@ def _offsets(loops: list[Loop], field: int, dtype: type[np.integer[Any]]) -> NDA
     return total
 
 
-def _spread(loops: list[Loop]) -> int:
+def _spread(loops: Sequence[Loop]) -> int:
     """How far apart the positions of the loops lie."""
     return sum((loop.size - 1) * abs(loop.position) for loop in loops)
 
 
-def _runs(position: int, offset: int, loops: list[Loop]) -> Runs:
-    """The runs of one affine nest of loops."""
-    loops = _coalesce(loops)
+def _runs(nest: Nest) -> Runs:
+    """The runs of one nest."""
+    position, offset, loops = nest
     inner = len(loops) - 1
     while inner > 0 and math.prod(loop.size for loop in loops[inner:]) < ROW and _spread(loops[inner:]) < 2**32:
         inner -= 1
@@ -137,28 +90,15 @@ def _runs(position: int, offset: int, loops: list[Loop]) -> Runs:
 
 @lru_cache(maxsize=64)
 def runs(shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tuple[int, ...] | None) -> tuple[Runs, ...]:
-    """The runs that fill a box of a weight (None: all of it) into memory of these strides, in items (None: dense).
+    """The runs that fill a box of a weight into memory; the arguments are those of `nests`.
 
-    `memory` has one stride for each axis that the box keeps; offsets count from the lowest item.
+    Columns 1, 3 and 5 of a PyTorch linear weight (2, 6): position = 2 * input + output. All six weights make one block:
+    from position 2 on, a row of memory steps by 4, and the next row starts 1 later.
+
+    >>> from initlib.draws.boxes import Part
+    >>> columns = (Part(0, 1, 2), Part(1, 2, 3))
+    >>> (piece,) = runs((2, 6), "OI", columns, None)
+    >>> piece.bases.tolist(), piece.pattern.tolist(), piece.offsets.tolist(), piece.scatter
+    ([2], [0, 4, 8, 1, 5, 9], [0], None)
     """
-    if box is None:
-        box = whole_box(shape)
-    kept = box_shape(box)
-    if 0 in kept:
-        return ()
-    if memory is None:
-        memory = tuple(math.prod(kept[axis + 1 :]) for axis in range(len(kept)))
-    lowest = sum((count - 1) * min(stride, 0) for count, stride in zip(kept, memory, strict=True))
-    strides = iter(memory)
-    axis_pieces = [
-        _split(part, factors, 0 if part.drop else next(strides))
-        for part, factors in zip(box, canonical(shape, axes).factors, strict=True)
-    ]
-    return tuple(
-        _runs(
-            sum(position for position, _, _ in pieces),
-            sum(offset for _, offset, _ in pieces) - lowest,
-            [loop for _, _, loops in pieces for loop in loops],
-        )
-        for pieces in itertools.product(*axis_pieces)
-    )
+    return tuple(map(_runs, nests(shape, axes, box, memory)))

@@ -9,14 +9,10 @@ import numpy as np
 from ..dtypes import DTYPES, rounded
 from ..schemes.initializer import Initializer
 from .entry import Entry
+from .errors import Problem
 from .pieces import Piece, is_made_whole
 
-__all__ = ["Problem", "check", "who_asks"]
-
-Problem = tuple[str, str]  # the name of a parameter, and what is wrong with it
-
-# The initializers that ask what the axes mean though they use no fans: they make matrices of inputs and outputs.
-_OF_MATRICES = {"delta_orthogonal", "dirac", "icnr", "identity", "orthogonal", "sparse", "zero_hadamard"}
+__all__ = ["check", "who_asks"]
 
 
 @lru_cache(maxsize=1024)
@@ -29,9 +25,7 @@ def who_asks(initializer: Initializer) -> str | None:
     """
     inner = [value for value in initializer.get_config().values() if isinstance(value, Initializer)]
     asking = next(filter(None, map(who_asks, inner)), None)
-    if asking is None and (initializer.uses_fans or initializer.factory in _OF_MATRICES):
-        return initializer.factory
-    return asking
+    return initializer.factory if asking is None and initializer.needs_axes else asking
 
 
 def check(entries: Iterable[Entry]) -> list[Problem]:

@@ -71,11 +71,13 @@ class Entry:
 
     def draw(self, key: Key, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Draw the tensor, or a box of it, under the key of the whole model; what is kept stays as `out` has it."""
+        if out is None and not self.filled:
+            raise ValueError(f"{self.parameter.name} is kept, at least in part: it can be drawn into out= alone")
+        if self.kept:
+            return out  # type: ignore[return-value]  # there is one
         shape, dtype = self.parameter.shape, numpy_dtype(self.parameter.dtype)
         kept = shape if index is None else box_shape(normalize_index(index, shape))
         if out is None:
-            if not self.filled:
-                raise ValueError(f"{self.parameter.name} is kept, at least in part: it can be drawn into out= alone")
             out = np.empty(kept, dtype)
         elif not isinstance(out, np.ndarray):
             raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")

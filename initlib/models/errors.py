@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable
 
-__all__ = ["PlanError"]
+from .folding import fold
+
+__all__ = ["PlanError", "Problem"]
 
 SHOWN = 50
+
+Problem = tuple[str, str]  # the name of a parameter, or "", and what is wrong
 
 
 class PlanError(ValueError):
     """A plan that cannot be made: `problems` says why, one string each, and nothing was written.
 
-    >>> raise PlanError(["a: no rule", "b: no rule"])
-    Traceback (most recent call last):
-    initlib.models.errors.PlanError: the plan has 2 problems:
+    >>> print(PlanError(["a: no rule", "b: no rule"]))
+    the plan has 2 problems:
       - a: no rule
       - b: no rule
     """
@@ -24,6 +27,18 @@ class PlanError(ValueError):
         if count > SHOWN:
             lines.append(f"  and {count - SHOWN} more (in the error's `problems`)")
         super().__init__("\n".join([f"the plan has {count} problem{'s' * (count != 1)}:", *lines]))
+
+    @classmethod
+    def of(cls, problems: Iterable[Problem]) -> "PlanError":
+        """The error of problems with parameters: the names that have the same one are folded."""
+        names: dict[str, list[str]] = {}
+        for name, text in problems:
+            names.setdefault(text, []).append(name)
+        return cls(
+            f"{name}: {text}" if name else text
+            for text, alike in names.items()
+            for name, _ in fold((each, None) for each in alike)
+        )
 
     def __reduce__(self) -> tuple[type["PlanError"], tuple[tuple[str, ...]]]:
         return PlanError, (self.problems,)  # what is pickled is the problems, not their text

@@ -1,15 +1,13 @@
 """Fillings: what a rule may say of a tensor beside an initializer; here, to keep it, and values of its own."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..schemes.initializer import Initializer
-
-if TYPE_CHECKING:
-    from .parameter import Parameter
+from ..schemes.scaling import scaled
 
 __all__ = ["LIMIT", "Fill", "Filling", "Keep", "Rule", "Values", "as_fill", "as_rule", "keep", "values"]
 
@@ -21,7 +19,7 @@ class Filling:
 
 
 Fill = Initializer | Filling
-Rule = Fill | Callable[["Parameter"], Fill]
+Rule = Fill | Callable[[Any], Fill]
 
 
 class Keep(Filling):
@@ -89,7 +87,7 @@ def as_fill(value: Any, argument: str) -> Fill:
     elif isinstance(value, (int, float)):
         hint = f"; write constant({value!r})"
     elif _makes_initializers(value):
-        hint = f"; call it: {value.__name__.lower()}(...)"
+        hint = f"; call it: {getattr(value, 'factory', value.__name__)}(...)"
     raise TypeError(f"{argument} must be an initializer, keep, values(...) or parts(...), got {value!r}{hint}")
 
 
@@ -102,4 +100,4 @@ def as_rule(value: Any, argument: str) -> Rule:
 
 def _makes_initializers(value: Any) -> bool:
     """Whether it is a factory that somebody forgot to call, which would take a `Parameter` for its first argument."""
-    return callable(value) and (getattr(value, "__module__", None) or "").startswith("initlib.schemes.")
+    return value is scaled or (isinstance(value, type) and issubclass(value, Initializer))

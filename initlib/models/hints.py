@@ -1,6 +1,8 @@
 """Hints: what is near to what somebody wrote, and why a pattern is of no use."""
 
+import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from .folding import fold
 from .parameter import KINDS, Parameter
@@ -8,17 +10,34 @@ from .patterns import Pattern
 
 __all__ = ["nearest", "useless"]
 
+ALIKE = 0.75
+_NUMBER = re.compile(r"[0-9]+")
+
 
 def nearest(wanted: str, known: Iterable[str], what: str) -> str:
-    """The known names nearest to one, as the end of a sentence; empty where none is near.
+    """The known names nearest to one, as the end of a sentence; empty where none is near. Either may be patterns.
 
-    >>> nearest("wieght", ["weight", "bias"], "names")
-    '; nearest names: weight'
+    >>> nearest("*.c_prj.weight", ["h.0.c_proj.weight", "h.0.c_proj.bias", "wte.weight"], "names")
+    '; nearest names: h.0.c_proj.weight'
     """
-    from difflib import get_close_matches
+    alike = [(_likeness(_NUMBER.sub("0", wanted), _NUMBER.sub("0", name)), name) for name in dict.fromkeys(known)]
+    found = [name for likeness, name in sorted(alike, key=lambda pair: -pair[0]) if likeness >= ALIKE]
+    return f"; nearest {what}: {', '.join(found[:3])}" if found else ""
 
-    found = get_close_matches(wanted, list(dict.fromkeys(known)), n=3, cutoff=0.5)
-    return f"; nearest {what}: {', '.join(found)}" if found else ""
+
+@lru_cache(maxsize=4096)  # the same for every layer
+def _likeness(first: str, second: str) -> float:
+    """How alike two names are, from 0 to 1: of a pattern that starts with `*` the end counts, and so on."""
+    from difflib import SequenceMatcher
+
+    pattern, name = (second, first) if "*" in second else (first, second)
+    pattern = pattern.partition(":")[0]
+    text = pattern.strip("*")
+    if pattern.startswith("*"):
+        name = name[-len(text) :]
+    elif pattern.endswith("*"):
+        name = name[: len(text)]
+    return SequenceMatcher(None, text, name).ratio()
 
 
 def useless(pattern: Pattern, before: Sequence[Pattern], parameters: Sequence[Parameter]) -> str:

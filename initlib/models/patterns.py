@@ -1,7 +1,7 @@
 """Patterns: which parameters are meant, by name, kind and owner."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -72,6 +72,8 @@ class Ordered:
     """What is said of parameters by pattern, in order: the first pattern that matches counts."""
 
     def __init__(self, said: Any, argument: str, check: Callable[[Any, str], Any]) -> None:
+        if said is not None and not isinstance(said, Iterable):
+            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {said!r}")
         pairs = list(said.items() if isinstance(said, Mapping) else said or ())
         for pair in pairs:
             if not isinstance(pair, tuple) or len(pair) != 2:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ..dtypes import rounded
 from ..key import Key
 from ..schemes.initializer import Initializer
-from ..schemes.kinds import Composed
 from .fillings import Fill, Keep, Values
 from .overlaps import Index, Overlap, join, whole
 from .part_axes import ROW_MAJOR, unpacked, without
@@ -46,7 +45,7 @@ def is_made_whole(initializer: Any) -> bool:
     """Whether a box of its weights costs as much as all of them: they, or those of one in it, depend on one another."""
     if not isinstance(initializer, Initializer):
         return False
-    return isinstance(initializer, Composed) or any(map(is_made_whole, initializer.get_config().values()))
+    return initializer.made_whole
 
 
 class Member(NamedTuple):
@@ -125,16 +124,43 @@ def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -
         return []
     if not isinstance(filling, Parts):
         raise TypeError(f"a plan is of what functions and rules have said, got {filling!r} for {name}")
-    found: list[Piece] = []
-    count = 0
-    for member in members(filling, name, shape, axes):
-        for piece in pieces(member.filling, member.name, member.shape, member.axes):
-            boxes = member.boxes
-            if isinstance(member.filling, Parts):
-                _check_count(len(member.boxes) * len(piece.boxes))
-                joined = (join(first, second) for first, second in product(member.boxes, piece.boxes))
-                boxes = tuple(box for box in joined if box is not None)
-            count += len(boxes)
-            _check_count(count)
-            found.append(piece._replace(boxes=boxes))
+    if isinstance(filling, Stack) and len(filling.fillings) == 1:
+        found = _repeated(filling, name, shape, axes)
+    else:
+        found = [piece for member in members(filling, name, shape, axes) for piece in _inside(member)]
+    _check_count(sum(len(piece.boxes) for piece in found))
     return found
+
+
+def _inside(member: Member) -> list[Piece]:
+    """The pieces of a part, as they lie in the whole."""
+    found = pieces(member.filling, member.name, member.shape, member.axes)
+    if not isinstance(member.filling, Parts):
+        return [piece._replace(boxes=member.boxes) for piece in found]
+    _check_count(sum(len(member.boxes) * len(piece.boxes) for piece in found))
+    joined = [[join(*pair) for pair in product(member.boxes, piece.boxes)] for piece in found]
+    return [
+        piece._replace(boxes=tuple(box for box in boxes if box is not None))
+        for piece, boxes in zip(found, joined, strict=True)
+    ]
+
+
+def _repeated(filling: Stack, name: str, shape: tuple[int, ...], axes: str | None) -> list[Piece]:
+    """The pieces of weights at each index of an axis that are filled alike: those of the first, moved along."""
+    first = next(members(filling, name, shape, axes), None)
+    if first is None:
+        return []
+    axis = filling.axis % len(shape)
+    # Until it is known, the index stands in the name as a character that no name has.
+    mark = next(chr(code) for code in range(32) if chr(code) not in name)
+    named = _part_name(name, filling.template, filling.replaces).replace("{i}", mark)
+    return [
+        Piece(
+            piece.stream.replace(mark, str(i)),
+            piece.initializer,
+            piece.shape,
+            piece.axes,
+            tuple(Overlap((*outer[:axis], i, *outer[axis + 1 :]), inner) for outer, inner in piece.boxes),
+        )
+        for i, piece in product(range(shape[axis]), _inside(first._replace(name=named)))
+    ]

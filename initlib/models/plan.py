@@ -1,8 +1,8 @@
 """Plan: what fills every stored tensor of a model."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,20 +10,15 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ..key import as_key
-from ..schemes.initializer import Initializer
-from .checks import Problem, check
+from .checks import check
 from .entry import Entry
 from .errors import PlanError
-from .folding import fold as fold_names
-from .hints import nearest, useless
-from .parameter import Parameter, as_axes
-from .patterns import Ordered, Rename, as_rename
-from .rules import NoRuleError, Rules
+from .hints import nearest
 
 if TYPE_CHECKING:
     from ..checkpoints.verify import Difference
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,7 +47,7 @@ class Plan:
         object.__setattr__(self, "entries", tuple(self.entries))
         problems = check(self.entries)
         if problems:
-            raise PlanError(_gathered(problems))
+            raise PlanError.of(problems)
 
     @cached_property
     def _by_name(self) -> dict[str, Entry]:
@@ -220,115 +215,3 @@ class Plan:
     def __repr__(self) -> str:
         weights = sum(entry.parameter.size for entry in self.entries)
         return f"Plan({len(self.entries):,} parameters, {weights:,} weights)"
-
-
-def plan(
-    parameters: Iterable[Parameter],
-    rules: Any = None,
-    *,
-    default: Any = None,
-    rename: Any = None,
-    axes: Mapping[Any, str] | None = None,
-) -> Plan:
-    """Make the plan of a model: what the rules say of each of its parameters.
-
-    >>> from initlib import Parameter, he_normal, keep, normal
-    >>> model = [
-    ...     Parameter("embed.weight", (100, 8), kind="table", owner="Embedding", tied=("head",)),
-    ...     *(Parameter(f"h.{i}.up.weight", (8, 8), axes="OI", kind="kernel", owner="Linear") for i in range(4)),
-    ...     *(Parameter(f"h.{i}.norm.weight", (8,), kind="scale", owner="LayerNorm") for i in range(4)),
-    ...     Parameter("mask", (8, 8), kind="buffer"),
-    ... ]
-    >>> rules = {
-    ...     "h.0.up.weight": keep,
-    ...     "*.up.weight": lambda parameter: normal(std=0.1) * (1 + parameter.indices[0]) ** -1,
-    ... }
-    >>> print(plan(model, rules, default=he_normal))
-    name                  shape  dtype    axes  fan_in  fan_out  initializer                     std  bytes  notes
-    embed.weight          100x8  float32                         normal(std=0.02)               0.02  3,200  tied: head
-    h.0.up.weight         8x8    float32  OI                     keep                                   256
-    h.1.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.5          0.05    256
-    h.2.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.333333  0.03333    256
-    h.3.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.25        0.025    256
-    h.{0..3}.norm.weight  8      float32                         ones                              0     32
-    mask                  8x8    float32                         keep                                   256
-    10 parameters, 1,152 weights, 4,608 bytes
-
-    `rules` is a mapping (or pairs) from patterns to what fills the parameters that match; the first pattern that
-    matches counts. A pattern is a glob on the whole dotted name, whose `*` crosses dots, then optionally `:kind` or
-    `:Owner` (`*:LayerNorm`); or a compiled regular expression of the whole name. What fills a parameter is an
-    initializer, `keep`, `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these.
-
-    Where no rule matches, a parameter has what its module would have: biases and other parameters of fewer than two
-    axes the constant that they were built with, else biases 0 and scales 1; buffers are kept. What is left has
-    `default`; one that goes by fans or as a matrix (he_normal, orthogonal()) is for kernels, and leaves tables
-    normal(std=0.02) and recurrent kernels orthogonal(), a matrix for each gate. Weights of two axes or more that are
-    all zeros as built have the default too, with a note. `rules` may be an initializer, which is then the default.
-
-    `rename` gives parameters the names of their streams: a mapping by pattern, whose `*` are filled in order, or a
-    function of the name. Patterns and functions see the new names. `axes` is a mapping from patterns to what the axes
-    mean, where the parameters do not say it. Raises PlanError, which lists all that is wrong: parameters without a
-    rule, patterns of no use, axes that nobody knows, parts that do not fit, streams that would be shared.
-    """
-    if isinstance(rules, Initializer):
-        if default is not None:
-            raise TypeError(f"rules is an initializer, {rules!r}, which is a default; got default={default!r} too")
-        rules, default = None, rules
-    known, told, new_name = Rules(rules, default), Ordered(axes, "axes", as_axes), as_rename(rename)
-    problems: list[Problem] = []
-    entries: list[Entry] = []
-    seen: list[Parameter] = []  # under their new names, as the patterns see them
-    for parameter in parameters:
-        if not isinstance(parameter, Parameter):
-            raise TypeError(f"parameters must be made of initlib.Parameter, got {parameter!r}")
-        try:
-            renamed = [_renamed(parameter, new_name(name)) for name in parameter.names]
-            seen += renamed
-            entries.append(_entry(parameter, renamed, known, told))
-        except NoRuleError as error:
-            hint = nearest(renamed[0].name, [pattern.text for pattern in known.rules.patterns], "patterns")
-            problems.append((parameter.name, f"{error}{hint}"))
-        except (TypeError, ValueError) as error:
-            problems.append((parameter.name, str(error)))
-    for said, what in ((known.rules, "rule"), (told, "axes")):
-        for pattern, before in said.unused():
-            problems.append(("", f"{what} {pattern.text!r} {useless(pattern, before, seen)}"))
-    if isinstance(new_name, Rename):
-        problems += [("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
-    if problems:
-        raise PlanError(_gathered(problems + check(entries)))
-    return Plan(tuple(entries))
-
-
-def _renamed(parameter: Parameter, name: str) -> Parameter:
-    return parameter if name == parameter.name else replace(parameter, name=name)
-
-
-def _entry(parameter: Parameter, renamed: list[Parameter], rules: Rules, told: Ordered) -> Entry:
-    """The entry of a parameter; `renamed` is the parameter under the new name of each of its names."""
-    axes = told.first(renamed[0])
-    if axes is not None:
-        renamed = [replace(each, axes=axes) for each in renamed]
-    first, *ties = renamed
-    fill, notes = rules.fill(first)
-    for tie in ties:
-        said = rules.rules.first(tie)
-        if said is not None and rules.made(said, tie) != fill:
-            raise ValueError(f"it gets {fill!r}, but {tie.name}, which it is tied to, {said!r}: give both the same")
-    if parameter.tied:
-        notes = (*notes, f"tied: {', '.join(parameter.tied)}")
-    if parameter.padding is not None and isinstance(fill, Initializer):
-        notes = (*notes, f"row {parameter.padding} zero")
-    return Entry(replace(first, name=parameter.name, default=None, needs=None), first.name, fill, notes)
-
-
-def _gathered(problems: Iterable[Problem]) -> list[str]:
-    """The problems as lines: the names that have the same one are folded."""
-    names: dict[str, list[str]] = {}
-    for name, text in problems:
-        names.setdefault(text, []).append(name)
-    return [
-        f"{folded}: {text}" if folded else text
-        for text, alike in names.items()
-        for folded, _ in fold_names((name, None) for name in alike)
-    ]

@@ -10,21 +10,18 @@ from ..schemes.normal import normal
 from ..schemes.orthogonality import orthogonal
 from .checks import who_asks
 from .fillings import Fill, Rule, Values, as_fill, as_rule, keep
+from .hints import nearest
 from .parameter import Parameter
 from .parts import NESTED, Parts, Stack
 from .patterns import Ordered
 from .pieces import members
 
-__all__ = ["NoRuleError", "Rules"]
+__all__ = ["Rules"]
 
 # What modules have by default that do not say it. These kinds keep it whatever their number of axes.
 _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
 # What others get where the default goes by fans or matrices, which are those of kernels.
 _INSTEAD: dict[str, Fill] = {"table": normal(std=0.02), "recurrent": orthogonal()}
-
-
-class NoRuleError(Exception):
-    """Nothing says what fills a parameter."""
 
 
 class Rules:
@@ -35,12 +32,12 @@ class Rules:
         self.default: Rule | None = None if default is None else as_rule(default, "default")
 
     def fill(self, parameter: Parameter, depth: int = 0) -> tuple[Fill, tuple[str, ...]]:
-        """What fills the parameter, and notes on it. Raises NoRuleError, ValueError or TypeError."""
+        """What fills the parameter, and notes on it. Raises ValueError or TypeError."""
         said = self.rules.first(parameter)
         if said is not None:
             return self.made(said, parameter, depth), ()
         if parameter.needs is not None:
-            raise NoRuleError(f"no rule matches it, and {parameter.needs}")
+            raise self._no_rule(parameter, parameter.needs)
         own = _OWN.get(parameter.kind) if parameter.default is None else parameter.default
         if own is None:
             return self._default(parameter, depth), ()
@@ -51,13 +48,17 @@ class Rules:
 
     def _default(self, parameter: Parameter, depth: int) -> Fill:
         if self.default is None:
-            raise NoRuleError("no rule matches it, and there is no default")
+            raise self._no_rule(parameter, "there is no default")
         if isinstance(self.default, Initializer) and who_asks(self.default):
             if parameter.kind in _INSTEAD:
                 return _INSTEAD[parameter.kind]
             if len(parameter.shape) < 2 and parameter.axes is None:
-                raise NoRuleError(f"no rule matches it, and the default, {who_asks(self.default)}, is for kernels")
+                raise self._no_rule(parameter, f"the default, {who_asks(self.default)}, is for kernels")
         return self.made(self.default, parameter, depth)
+
+    def _no_rule(self, parameter: Parameter, why: str) -> ValueError:
+        near = nearest(parameter.name, [pattern.text for pattern in self.rules.patterns], "patterns")
+        return ValueError(f"no rule matches it, and {why}{near}")
 
     def made(self, value: Rule, parameter: Parameter, depth: int = 0) -> Fill:
         """What a rule's value is for the parameter: functions are called, its own and those of parts."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,21 +51,26 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def _weight(piece: Piece) -> dict[str, Any]:
     """The row of one weight, as it would be alone."""
-    init = piece.initializer
-    fan_in, fan_out = (None, None) if piece.axes == ROW_MAJOR else fans(piece.shape, piece.axes)
-    if isinstance(init, Initializer):
-        std = math.nan if 0 in piece.shape else init.std(piece.shape, piece.axes)
+    if isinstance(piece.initializer, Initializer):
+        initializer, std = _drawn(piece.initializer, piece.shape, piece.axes)
     else:
-        std = float(np.std(init)) if init.size else math.nan
+        initializer, std = "values", float(np.std(piece.initializer)) if piece.initializer.size else math.nan
+    fan_in, fan_out = (None, None) if piece.axes == ROW_MAJOR else fans(piece.shape, piece.axes)
     return {
         "name": piece.stream,
         "shape": piece.shape,
         "axes": None if piece.axes == ROW_MAJOR else piece.axes,
         "fan_in": fan_in,
         "fan_out": fan_out,
-        "initializer": described(init) if isinstance(init, Initializer) else "values",
+        "initializer": initializer,
         "std": None if math.isnan(std) else std,
     }
+
+
+@lru_cache(maxsize=4096)
+def _drawn(initializer: Initializer, shape: tuple[int, ...], axes: str) -> tuple[str, float]:
+    """The initializer in words, and the std of its weights; nan where there is none."""
+    return described(initializer), math.nan if 0 in shape else initializer.std(shape, axes)
 
 
 def table(entries: Iterable[Entry], fold: bool) -> str:

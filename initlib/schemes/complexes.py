@@ -23,8 +23,16 @@ class TwoParts(Initializer):
     factory: ClassVar[str] = "two_parts"
 
     @property
-    def uses_fans(self) -> bool:  # type: ignore[override]
+    def uses_fans(self) -> bool:
         return self.each.uses_fans
+
+    @property
+    def needs_axes(self) -> bool:
+        return self.each.needs_axes
+
+    @property
+    def made_whole(self) -> bool:
+        return self.each.made_whole
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return self.each.std(shape, axes) * math.sqrt(2)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..arguments import Shape, checked_shape, positive
 from ..axes import match
 from ..draws import kernel
-from ..draws.boxes import box_shape, normalize_index
+from ..draws.boxes import box_shape, flat_boxes, normalize_index, normalize_range
 from ..draws.engine import Engine, Weight
 from ..draws.numpy_engine import NUMPY
 from ..dtypes import dtype_name, numpy_dtype
@@ -32,7 +32,6 @@ class Initializer(ABC):
 
     factory: ClassVar[str]  # the public name that makes it, for the repr
     proportional_to: ClassVar[str | None] = None  # the argument that every weight is a multiple of, if there is one
-    uses_fans: bool = False  # whether the weights depend on fan_in or fan_out, which a bias has not
     __array_ufunc__: ClassVar[None] = None  # NumPy's numbers leave `number * initializer` to us
 
     def __call__(
@@ -44,6 +43,7 @@ class Initializer(ABC):
         seed: Any = None,
         name: str | None = None,
         index: Any = None,
+        flat: slice | None = None,
         out: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
         """Draw the weight of that shape, or one box of it.
@@ -59,23 +59,39 @@ class Initializer(ABC):
         `axes` says what the axes mean (default "...IO"). `seed` is an int, a `Key`, a `numpy.random.Generator` or None
         for fresh entropy; `name` gives the parameter a stream of its own. Under one seed and one name, weights of
         different shapes share their first numbers: name every parameter.
-        `index` (ints and slices, as for an array) draws a box alone, at the cost of the box.
+        `index` (ints and slices, as for an array) draws a box alone, at the cost of the box. So does `flat`, a slice
+        of the weights as they lie in storage, row-major: `flat=slice(a, b)` is `.reshape(-1)[a:b]` of the whole.
         `out` is filled in place and returned; it has the dtype and the shape of what is drawn.
         Raises TypeError or ValueError, naming the argument; `out` is then untouched.
         """
         sizes = checked_shape(shape)
         dtype = dtype_name(dtype)
         match(sizes, axes)
+        if flat is not None and index is not None:
+            raise ValueError(f"index and flat both say what is drawn; give one, got index {index!r} and flat {flat!r}")
         box = None if index is None else normalize_index(index, sizes)
         kept = sizes if box is None else box_shape(box)
+        if flat is not None:
+            start, stop = normalize_range(flat, sizes)
+            kept = (stop - start,)
         if out is not None:
             _check_out(out, kept, dtype)
         key = as_key(seed, name)
         if self.uses_fans and 0 in sizes:
             warnings.warn(f"shape {sizes} holds no weights: nothing is drawn", UserWarning, stacklevel=2)
         target = np.empty(kept, numpy_dtype(dtype)) if out is None else out
-        if target.size:
-            self.fill(target, Weight(sizes, axes, dtype, key, box), NUMPY)
+        if not target.size:
+            if 0 not in sizes:
+                self.std(sizes, axes)  # raises where no weight of that shape could be drawn
+            return target
+        weight = Weight(sizes, axes, dtype, key, box)
+        if flat is None:
+            self.fill(target, weight, NUMPY)
+        elif self.made_whole:
+            target[...] = self(sizes, dtype, axes=axes, seed=key).reshape(-1)[start:stop]
+        else:
+            for place, box in flat_boxes(start, stop, sizes):
+                self.fill(target[place].reshape(box_shape(box)), weight._replace(box=box), NUMPY)
         return target
 
     @abstractmethod
@@ -95,6 +111,36 @@ class Initializer(ABC):
         >>> glorot_uniform.bounds((64, 32, 3, 3), axes="OIHW")
         (-0.08333333333333333, 0.08333333333333333)
         """
+
+    @property
+    def uses_fans(self) -> bool:
+        """Whether the weights depend on fan_in or fan_out, which a bias has not.
+
+        >>> from initlib import he_normal, normal
+        >>> he_normal.uses_fans, normal().uses_fans
+        (True, False)
+        """
+        return False
+
+    @property
+    def needs_axes(self) -> bool:
+        """Whether the weights of two axes or more depend on what their axes mean: on fans, or on matrices.
+
+        >>> from initlib import dirac, he_normal, normal
+        >>> he_normal.needs_axes, dirac().needs_axes, normal().needs_axes
+        (True, True, False)
+        """
+        return self.uses_fans
+
+    @property
+    def made_whole(self) -> bool:
+        """Whether the weights depend on one another, so that a box costs as much as the whole.
+
+        >>> from initlib import he_normal, orthogonal
+        >>> he_normal.made_whole, orthogonal().made_whole
+        (False, True)
+        """
+        return False
 
     @abstractmethod
     def weights(self, weight: Weight, engine: Engine) -> Any:
@@ -189,8 +235,16 @@ class Scaled(Initializer):
         set_fields(self, factor=positive(self.factor, "factor", or_zero=True))
 
     @property
-    def uses_fans(self) -> bool:  # type: ignore[override]
+    def uses_fans(self) -> bool:
         return self.initializer.uses_fans
+
+    @property
+    def needs_axes(self) -> bool:
+        return self.initializer.needs_axes
+
+    @property
+    def made_whole(self) -> bool:
+        return self.initializer.made_whole
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return float(self.initializer.std(shape, axes) * self.factor)

@@ -26,7 +26,7 @@ class Independent(Initializer):
 
     def complex_weights(self, weight: Weight, engine: Engine) -> Any:
         """The box of a complex weight, where the scheme has a distribution on the plane."""
-        raise ValueError(f"dtype of {self.factory} must be real, got {weight.dtype}")
+        raise not_real(self, weight)
 
     def weights(self, weight: Weight, engine: Engine) -> Any:
         if DTYPES[weight.dtype].part:
@@ -53,6 +53,14 @@ def _law(initializer: Independent, shape: tuple[int, ...], axes: str | None, dty
 class Composed(Initializer):
     """An initializer whose weights depend on one another: the whole is made at once, and a box costs as much."""
 
+    @property
+    def needs_axes(self) -> bool:
+        return True  # its weights are matrices of inputs and outputs
+
+    @property
+    def made_whole(self) -> bool:
+        return True
+
     @abstractmethod
     def compose(self, weight: Weight, engine: Engine) -> Any:
         """The whole weight, whatever its box, in the weight's wide dtype or a wider one."""
@@ -66,6 +74,10 @@ class Composed(Initializer):
 
 class Indexed(Initializer):
     """An initializer whose weights follow from their indices alone: nothing is drawn, and a box costs a box."""
+
+    @property
+    def needs_axes(self) -> bool:
+        return True  # its indices are inputs and outputs
 
     @abstractmethod
     def at(self, weight: Weight, indices: Sequence[Any], engine: Engine) -> Any:
@@ -86,6 +98,18 @@ class Elementwise(Initializer):
     """An initializer each of whose weights is a function of one weight that another initializer draws."""
 
     @property
+    def uses_fans(self) -> bool:
+        return self.drawn.uses_fans
+
+    @property
+    def needs_axes(self) -> bool:
+        return self.drawn.needs_axes
+
+    @property
+    def made_whole(self) -> bool:
+        return self.drawn.made_whole
+
+    @property
     @abstractmethod
     def drawn(self) -> Initializer:
         """What is drawn."""
@@ -95,11 +119,18 @@ class Elementwise(Initializer):
         """What becomes of it, in the engine's widest dtype."""
 
     def weights(self, weight: Weight, engine: Engine) -> Any:
+        if DTYPES[weight.dtype].part:
+            raise not_real(self, weight)
         wide = weight._replace(dtype=engine.widest(weight.dtype), times=1.0)
         return self.apply(self.drawn.weights(wide, engine), weight, engine) * weight.times
 
     def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
         engine.fill_in_pieces(out, weight, partial(self.weights, engine=engine))
+
+
+def not_real(initializer: Initializer, weight: Weight) -> ValueError:
+    """The error of a scheme that has no complex weights."""
+    return ValueError(f"dtype of {initializer.factory} must be real, got {weight.dtype}")
 
 
 def matrices(initializer: Initializer, shape: Shape, axes: str | None) -> Canonical:

@@ -30,12 +30,15 @@ class Siren(Independent):
     w0: float = 30.0
     first: bool = False
     factory: ClassVar[str] = "siren"
-    uses_fans: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         set_fields(self, w0=positive(self.w0, "w0"))
         if not isinstance(self.first, bool):
             raise TypeError(f"first must be True or False, got {self.first!r}")
+
+    @property
+    def uses_fans(self) -> bool:
+        return True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return self.bounds(shape, axes)[1] / math.sqrt(3)

@@ -31,11 +31,14 @@ class Spectral(Independent):
 
     gain: float = 1.0
     factory: ClassVar[str] = "spectral"
-    uses_fans: ClassVar[bool] = True
     proportional_to: ClassVar[str | None] = "gain"
 
     def __post_init__(self) -> None:
         set_fields(self, gain=positive(self.gain, "gain", or_zero=True))
+
+    @property
+    def uses_fans(self) -> bool:
+        return True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         _, rows, columns = matrices(self, shape, axes).matrices

@@ -80,10 +80,6 @@ class InverseSoftplus(Elementwise):
         set_fields(self, floor=positive(self.floor, "floor"))
 
     @property
-    def uses_fans(self) -> bool:  # type: ignore[override]
-        return self.initializer.uses_fans
-
-    @property
     def drawn(self) -> Initializer:
         return self.initializer
 

@@ -43,7 +43,7 @@ class Icnr(Composed):
         set_fields(self, upscale=upscale, shuffle=choice(self.shuffle, "shuffle", SHUFFLES))
 
     @property
-    def uses_fans(self) -> bool:  # type: ignore[override]
+    def uses_fans(self) -> bool:
         return self.initializer.uses_fans
 
     def _small(self, shape: Shape, axes: str | None) -> tuple[tuple[int, ...], int, int]:

@@ -57,7 +57,6 @@ class VarianceScaling(Independent):
     mode: str
     distribution: str
     factory: ClassVar[str] = "variance_scaling"
-    uses_fans: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -76,6 +75,10 @@ class VarianceScaling(Independent):
             mode=choice(mode, "mode", MODES),
             distribution=choice(distribution, "distribution", DISTRIBUTIONS),
         )
+
+    @property
+    def uses_fans(self) -> bool:
+        return True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         fan_in, fan_out = fans(shape, axes)

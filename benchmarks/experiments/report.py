@@ -1,0 +1,39 @@
+"""The report: the pages of the experiments with the figures that a run found."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+PAGES = Path(__file__).parent / "pages"
+PLACE = re.compile(r"\{\{ (\w+) \}\}")
+
+
+def page(run: dict[str, Any]) -> str:
+    """EXPERIMENTS.md of a run, as `experiments.json` keeps it."""
+    found = run["experiments"]
+    claims = [claim for experiment in found.values() for claim in experiment["claims"]]
+    held = sum(claim["holds"] for claim in claims)
+    facts = {
+        "command": run["command"],
+        "machine": run["machine"],
+        "seconds": f"{run['seconds']:.0f}",
+        "held": str(held),
+        "claims": str(len(claims)),
+    }
+    sections = [section(name, experiment) for name, experiment in found.items()]
+    return "\n".join([filled("head", facts), *sections])
+
+
+def section(name: str, experiment: dict[str, Any]) -> str:
+    """The page of one experiment."""
+    rows = [
+        f"| {claim['statement']} | {claim['measured']} | {'yes' if claim['holds'] else '**no**'} |"
+        for claim in experiment["claims"]
+    ]
+    claims = "\n".join(["| claim | measured | holds |", "| --- | --- | --- |", *rows])
+    return filled(name, {**experiment["quoted"], "claims": claims})
+
+
+def filled(name: str, quoted: dict[str, str]) -> str:
+    """A page with what it quotes put in; KeyError for a figure that nobody recorded."""
+    return PLACE.sub(lambda place: quoted[place[1]], (PAGES / f"{name}.md").read_text(encoding="utf-8"))

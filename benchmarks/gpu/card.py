@@ -1,0 +1,58 @@
+"""What draws take on the card of this machine, beside `torch.nn.init`'s: measured by the card's own events."""
+
+import statistics
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import initlib.adapters.torch as init
+import torch
+
+SHAPE = (4096, 8192)
+DTYPES = (torch.float32, torch.bfloat16)
+ROUNDS = 50
+QUEUED = 4_000_000  # cycles that the card waits, while the processor queues what is measured
+
+
+class Pair(NamedTuple):
+    """A draw of ours, and PyTorch's that it is compared to."""
+
+    ours: Callable[[torch.Tensor], object]
+    theirs: Callable[[torch.Tensor], object]
+    most: float | None  # of PyTorch's time that ours may take
+
+
+PAIRS = {
+    "he_normal_ against trunc_normal_": Pair(lambda w: init.he_normal_(w, seed=0), torch.nn.init.trunc_normal_, 1.0),
+    "he_normal_ against normal_": Pair(lambda w: init.he_normal_(w, seed=0), torch.nn.init.normal_, 8.0),
+    "normal_ against normal_": Pair(lambda w: init.normal_(w, seed=0), torch.nn.init.normal_, None),
+    "kaiming_uniform_ against kaiming_uniform_": Pair(
+        lambda w: init.kaiming_uniform_(w, seed=0), torch.nn.init.kaiming_uniform_, None
+    ),
+}
+
+
+def milliseconds(tasks: tuple[Callable[[], object], ...]) -> list[float]:
+    """The median time of each on the card, in turn, after a few rounds that are not counted."""
+    samples: list[list[float]] = [[] for _ in tasks]
+    for _ in range(ROUNDS + 5):
+        for task, times in zip(tasks, samples, strict=True):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda._sleep(QUEUED)
+            start.record()
+            task()
+            end.record()
+            end.synchronize()
+            times.append(start.elapsed_time(end))
+    return [statistics.median(times[5:]) for times in samples]
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    """A table: the draw, the dtype, our time, theirs, the ratio, and what it may be."""
+    for dtype in DTYPES:
+        weight = torch.empty(SHAPE, dtype=dtype, device="cuda")
+        for name, (ours, theirs, most) in PAIRS.items():
+            our_time, their_time = milliseconds((lambda: ours(weight), lambda: theirs(weight)))  # noqa: B023 - called here
+            ratio = our_time / their_time
+            verdict = "" if most is None else f"at most {most:g}: {'yes' if ratio <= most else '**no**'}"
+            kind = str(dtype).removeprefix("torch.")
+            yield name, kind, f"{our_time:.3f}", f"{their_time:.3f}", f"{ratio:.2f}", verdict

@@ -1,0 +1,58 @@
+"""Recipes for any network: by depth, by width, and of sines."""
+
+from typing import Any
+
+from ..arguments import integer
+from ..schemes.constants import zeros
+from ..schemes.normal import normal
+from ..schemes.sines import siren as siren_of
+from ..schemes.variance import variance_scaling
+from .rules import Rules, named
+
+__all__ = ["deepnorm", "mup", "siren"]
+
+
+_FEED_FORWARD_AND_VALUES = named("fc1", "fc2", "v_proj", "out_proj")
+
+
+def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
+    """DeepNorm: Glorot; feed-forward weights, values and attention outputs times (8 layers)**-0.25.
+
+    >>> next(iter(deepnorm(2).values()))
+    scaled(initializer=variance_scaling(factor=1.0, mode='fan_avg', distribution='normal'), factor=0.5)
+
+    Of an encoder or a decoder alone; residuals are to be multiplied by (2 layers)**0.25 in the network. `smaller` is
+    the pattern of these weights, by default as in the authors' torchscale.
+    Wang, Ma, Dong, Huang, Zhang, Wei 2022, arXiv 2203.00555.
+    """
+    glorot = variance_scaling(1.0, "fan_avg", "normal")
+    return {smaller: glorot * (8 * integer(layers, "layers", least=1)) ** -0.25, "*:kernel": glorot}
+
+
+def mup(width: int, base: int, head: Any, std: float = 0.02, *, zero_head: bool = False) -> Rules:
+    """muP for Adam, of a model `width` / `base` times as wide as one whose weights have that std.
+
+    >>> rules = mup(1024, 256, "lm_head.weight")
+    >>> [rule.std((1024, 1024)) for rule in rules.values()]
+    [0.005, 0.01, 0.02]
+
+    Hidden kernels are divided by the square root of that ratio, the head (a pattern) by the ratio, or it is zeros;
+    tables, biases and scales stay. The learning rates and the attention's scale are the training's business.
+    Yang et al. 2022, arXiv 2203.03466, table 3.
+    """
+    ratio = integer(base, "base", least=1) / integer(width, "width", least=1)
+    every = normal(std=std)
+    return {head: zeros if zero_head else every * ratio, "*:kernel": every * ratio**0.5, "*:table": every}
+
+
+def siren(first: Any, w0: float = 30.0) -> Rules:
+    """SIREN, of layers sin(w0 (W x + b)): the first uniform within 1 / fan_in, the others sqrt(6 / fan_in) / w0.
+
+    >>> siren("net.0.weight")
+    {'net.0.weight': siren(w0=30.0, first=True), '*:kernel': siren(w0=30.0, first=False)}
+
+    `first` is the pattern of the first layer's weight. Biases, which the authors' code leaves to PyTorch, are the
+    modules' own.
+    Sitzmann, Martel, Bergman, Lindell, Wetzstein 2020, arXiv 2006.09661.
+    """
+    return {first: siren_of(w0, first=True), "*:kernel": siren_of(w0)}

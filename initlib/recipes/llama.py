@@ -1,0 +1,84 @@
+"""Recipes of LLaMA and its kin, trained from scratch: the four that OLMo-core names."""
+
+from ..arguments import integer
+from ..models.fillings import Rule
+from ..models.parameter import Parameter
+from ..schemes.initializer import Initializer
+from ..schemes.normal import normal as normal_of
+from ..schemes.normal import truncated_normal
+from .rules import Rules, named
+
+__all__ = ["llama", "llama_depth", "normal", "normalized"]
+
+# In torchtitan, OLMo-core and transformers.
+_ATTENTION = ("attention.wo", "attention.w_out", "self_attn.o_proj")
+_UP = ("feed_forward.w3", "mlp.up_proj")
+_DOWN = ("feed_forward.w2", "mlp.down_proj")
+_HEAD = ("output", "lm_head", "lm_head.w_out")
+
+
+def _cut(std: float) -> Initializer:
+    """Normal, cut at 3 sigmas."""
+    return truncated_normal(std=std, low=-3 * std, high=3 * std)
+
+
+def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
+    """LLaMA: attention outputs, up and down projections divided by sqrt(2 layers); tables of std 1.
+
+    >>> residual, head, table, kernel = llama(32, 4096).values()
+    >>> residual, table
+    (truncated_normal(mean=0.0, std=0.0025, low=-0.0075, high=0.0075), normal(mean=0.0, std=1.0))
+
+    The head has width**-0.5, and so have both where the head is the table (`tied`). All but tables are cut at 3 sigmas.
+    Names of torchtitan, OLMo-core and transformers. As OLMo-core's `InitMethod.llama`; torchtitan's llama3 (with
+    depth_init off) cuts the head alone.
+    """
+    residual = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
+    return _llama(residual, width, std, tied)
+
+
+def llama_depth(width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
+    """LLaMA by depth: as `llama`, but those of layer i are divided by sqrt(2 (i + 1)).
+
+    >>> residual = next(iter(llama_depth(4096).values()))
+    >>> residual(Parameter("layers.7.attention.wo.weight", (4096, 4096)))
+    truncated_normal(mean=0.0, std=0.005, low=-0.015, high=0.015)
+
+    i is the first integer in the name. As OLMo-core's `InitMethod.llama_depth` and torchtitan's llama3.
+    """
+
+    def residual(parameter: Parameter) -> Initializer:
+        return _cut(std * (2 * (parameter.indices[0] + 1)) ** -0.5)
+
+    return _llama(residual, width, std, tied)
+
+
+def _llama(residual: Rule, width: int, std: float, tied: bool) -> Rules:
+    head = _cut(integer(width, "width", least=1) ** -0.5)
+    rules: Rules = {named(*_ATTENTION, *_UP, *_DOWN): residual}
+    if tied:
+        return {**rules, "*:table": head, "*:kernel": _cut(std)}
+    return {**rules, named(*_HEAD): head, "*:table": normal_of(), "*:kernel": _cut(std)}
+
+
+def normal(std: float = 0.02) -> Rules:
+    """Normal everywhere, cut at 3 sigmas: OLMo-core's `InitMethod.normal`.
+
+    >>> normal()["*:kernel"]
+    truncated_normal(mean=0.0, std=0.02, low=-0.06, high=0.06)
+    """
+    return {"*:kernel": _cut(std), "*:table": _cut(std)}
+
+
+def normalized(layers: int, width: int) -> Rules:
+    """nGPT: std width**-0.5 everywhere, residual outputs divided by sqrt(2 layers); all but tables cut at 3 sigmas.
+
+    >>> normalized(8, 1024)["*:table"]
+    normal(mean=0.0, std=0.03125)
+
+    Names as for `llama`. As OLMo-core's `InitMethod.normalized`. Loshchilov, Hsieh, Sun, Ginsburg 2024,
+    arXiv 2410.01131.
+    """
+    std = integer(width, "width", least=1) ** -0.5
+    residual = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
+    return {named(*_ATTENTION, *_DOWN): residual, "*:table": normal_of(std=std), "*:kernel": _cut(std)}

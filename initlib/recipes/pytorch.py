@@ -1,0 +1,106 @@
+"""PyTorch's own defaults, as its modules' `reset_parameters` has them."""
+
+import math
+import re
+from collections.abc import Callable, Iterable
+
+from ..models.parameter import Parameter
+from ..schemes.constants import zeros
+from ..schemes.initializer import Initializer
+from ..schemes.normal import normal
+from ..schemes.uniform import uniform
+from .rules import Rules
+
+__all__ = ["torch_default"]
+
+Shapes = dict[str, tuple[int, ...]]  # of a module's parameters, by attribute
+
+
+def torch_default(parameters: Iterable[Parameter]) -> Rules:
+    """PyTorch's own defaults: a rule for each parameter of the modules of `torch.nn` that draw theirs.
+
+    >>> linear = [
+    ...     Parameter("fc.weight", (10, 64), axes="OI", kind="kernel", owner="Linear"),
+    ...     Parameter("fc.bias", (10,), kind="bias", owner="Linear"),
+    ... ]
+    >>> [rule.bounds((10, 64)) for rule in torch_default(linear).values()]  # both within 1 / sqrt(fan_in)
+    [(-0.125, 0.125), (-0.125, 0.125)]
+
+    For `rules=` itself, which may be a function of the parameters: `plan(parameters, torch_default)`. It counts as
+    PyTorch does: the fans of packed queries, keys and values, and of transposed convolutions, are not their own.
+    """
+    modules: dict[str, list[tuple[Parameter, str, str]]] = {}
+    for parameter in parameters:
+        for name in parameter.names:
+            module, _, attribute = name.rpartition(".")
+            modules.setdefault(module, []).append((parameter, name, attribute))
+    rules: Rules = {}
+    for held in modules.values():
+        shapes = {attribute: parameter.shape for parameter, _, attribute in held}
+        for parameter, name, attribute in held:
+            make = _OWNERS.get(parameter.owner or "")
+            initializer = None if make is None else make(attribute, shapes)
+            if initializer is not None:
+                rules[re.compile(re.escape(name))] = initializer
+    return rules
+
+
+Default = Callable[[str, Shapes], Initializer | None]  # of one attribute of a module
+
+
+def _within(bound: float) -> Initializer:
+    return uniform(-bound, bound)
+
+
+def _fan_in(shape: tuple[int, ...]) -> int:
+    """The fan_in that PyTorch counts."""
+    return math.prod(shape[1:])
+
+
+def _linear(attribute: str, shapes: Shapes) -> Initializer | None:
+    fan_in = _fan_in(shapes.get("weight", (0, 0)))
+    return _within(fan_in**-0.5) if fan_in and attribute in ("weight", "bias") else None
+
+
+def _packed_output(attribute: str, shapes: Shapes) -> Initializer | None:
+    """The last projection of an attention, whose bias the attention sets."""
+    return zeros if attribute == "bias" else _linear(attribute, shapes)
+
+
+def _bilinear(attribute: str, shapes: Shapes) -> Initializer | None:
+    return _within(shapes["weight"][1] ** -0.5)
+
+
+def _embedding(attribute: str, shapes: Shapes) -> Initializer | None:
+    return normal() if attribute == "weight" else None
+
+
+def _recurrent(gates: int) -> Default:
+    def default(attribute: str, shapes: Shapes) -> Initializer | None:
+        first = next(shape for name, shape in shapes.items() if name.startswith("weight_ih"))
+        return _within((first[0] // gates) ** -0.5)
+
+    return default
+
+
+def _attention(attribute: str, shapes: Shapes) -> Initializer | None:
+    shape = shapes[attribute]
+    if attribute.endswith("proj_weight"):
+        return _within(math.sqrt(6 / (shape[0] + shape[1])))
+    if attribute in ("bias_k", "bias_v"):
+        return normal(std=shape[-1] ** -0.5)
+    return zeros if attribute == "in_proj_bias" else None
+
+
+_OWNERS: dict[str, Default] = {
+    **dict.fromkeys(["Linear", *(f"Conv{t}{d}d" for t in ("", "Transpose") for d in (1, 2, 3))], _linear),
+    **dict.fromkeys(["Embedding", "EmbeddingBag"], _embedding),
+    **{
+        f"{name}{cell}": _recurrent(gates)
+        for name, gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4))
+        for cell in ("", "Cell")
+    },
+    "Bilinear": _bilinear,
+    "MultiheadAttention": _attention,
+    "NonDynamicallyQuantizableLinear": _packed_output,
+}

@@ -1,0 +1,27 @@
+"""Recipes of recurrent networks."""
+
+from typing import Any
+
+from ..models.parts import parts
+from ..schemes.constants import constant, zeros
+from ..schemes.orthogonality import orthogonal
+from ..schemes.variance import glorot_uniform
+from .rules import Rules
+
+__all__ = ["lstm"]
+
+
+def lstm(bias: Any = "*bias_ih*", forget: float = 1.0) -> Rules:
+    """LSTM: orthogonal recurrent kernels and Glorot input kernels, a matrix a gate, and a forget gate that starts open.
+
+    >>> rules = lstm()
+    >>> rules["*:recurrent"]
+    orthogonal(gain=1.0)
+
+    `bias` is the pattern of the biases that hold the forget gate's, which is `forget`, second of the four gates: as in
+    PyTorch, whose other bias stays 0, and in Keras (`*bias`). The whole is Keras's default, but for fans that are a
+    gate's own. Jozefowicz, Zaremba, Sutskever 2015, An empirical exploration of recurrent network architectures;
+    Saxe, McClelland, Ganguli 2013, arXiv 1312.6120.
+    """
+    gates = {"input": 1, "forget": (1, constant(forget)), "cell": 1, "output": 1}
+    return {bias: parts(gates, zeros), "*:recurrent": orthogonal(), "*:kernel": glorot_uniform}

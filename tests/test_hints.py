@@ -1,0 +1,50 @@
+import pytest
+
+from initlib import Parameter
+from initlib.models.hints import nearest, useless
+from initlib.models.patterns import as_pattern
+
+LAYERS = [
+    Parameter(f"h.{i}.{name}", (4, 4), kind=kind, owner="Linear")
+    for i in range(3)
+    for name, kind in (("c_proj.weight", "kernel"), ("c_proj.bias", "bias"))
+]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "found"),
+    [
+        ("wieght", ["weight", "bias"], "; nearest names: weight"),
+        ("h.3.c_proj.wieght", ["*.c_proj.weight", "*.bias"], "; nearest names: *.c_proj.weight"),
+        ("*.c_prj.weight:kernel", ["h.0.c_proj.weight", "wte.weight"], "; nearest names: h.0.c_proj.weight"),
+        ("transformr.*", ["transformer.h.0.w", "lm_head"], "; nearest names: transformer.h.0.w"),
+        ("x", ["weight", "bias"], ""),
+        ("*", ["weight"], ""),
+        ("weight", [], ""),
+    ],
+)
+def test_nearest(wanted, known, found):
+    assert nearest(wanted, known, "names") == found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "before", "why"),
+    [
+        (
+            "*:kernal",
+            [],
+            "has no kind or owner 'kernal': the kinds are kernel, recurrent, bias, scale, table, buffer, other;",
+        ),
+        ("*.weight:bias", [], "matches nothing: what has such a name is Linear, kernel"),
+        (
+            "*:Linear",
+            ["h.0.*", "*.bias", "*"],
+            "is never used: what it matches, 'h.0.*' or '*.bias' or '*' before it does",
+        ),
+        ("*.c_prj.weight", [], "matches nothing; nearest names: h.{0..2}.c_proj.weight"),
+        ("nothing.like.it", [], "matches nothing"),
+    ],
+)
+def test_useless(pattern, before, why):
+    others = [as_pattern(each, "rules") for each in before]
+    assert useless(as_pattern(pattern, "rules"), others, LAYERS).startswith(why)

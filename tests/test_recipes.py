@@ -1,0 +1,374 @@
+"""Recipes against the initialization that each names, where its package is installed; else against its formula."""
+
+import math
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from initlib import Parameter, constant, plan, recipes, zeros
+
+LAYERS = 4
+
+
+def parameters_of(model):
+    """The parameters of a PyTorch model, with what its modules say of them."""
+    nn = pytest.importorskip("torch").nn
+    found = {}
+    for prefix, module in model.named_modules():
+        kind = type(module).__name__
+        for attribute, tensor in module.named_parameters(recurse=False):
+            name = f"{prefix}.{attribute}".lstrip(".")
+            axes, role = None, "other"
+            if "bias" in attribute and tensor.ndim == 1:
+                role = "bias"
+            elif kind == "Conv1D":
+                axes, role = "IO", "kernel"
+            elif isinstance(module, (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)):
+                groups = getattr(module, "groups", 1)
+                first, second = "IO" if "Transpose" in kind else "OI"
+                first = f"({groups} {first})" if groups > 1 else first
+                axes = "OII" if kind == "Bilinear" else first + second + "DHW"[5 - tensor.ndim :] * (tensor.ndim > 2)
+                role = "kernel"
+            elif isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+                axes, role = "IO", "table"
+            elif isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+                gates = {"LSTM": 4, "GRU": 3}.get(re.sub("Cell", "", kind), 1)
+                axes, role = f"({gates} O)I", "recurrent" if "hh" in attribute else "kernel"
+            elif "proj_weight" in attribute:
+                axes, role = "(3 O)I" if attribute.startswith("in") else "OI", "kernel"
+            elif tensor.ndim == 1:
+                role = "scale"
+            padding = getattr(module, "padding_idx", None) if role == "table" else None
+            if id(tensor) in found:
+                first = found[id(tensor)]
+                found[id(tensor)] = first | {"tied": (*first.get("tied", ()), name)}
+            else:
+                found[id(tensor)] = {
+                    "name": name,
+                    "shape": tuple(tensor.shape),
+                    "axes": axes,
+                    "kind": role,
+                    "owner": kind,
+                    "padding": padding,
+                }
+    return [Parameter(**fields) for fields in found.values()]
+
+
+def assert_like_its_own(model, rules, **options):
+    """Every weight has the mean and std that the model has of its own initialization, and the same constants."""
+    parameters = parameters_of(model)
+    own = {name: tensor.detach().double().numpy() for name, tensor in model.named_parameters()}
+    drawn = plan(parameters, rules, **options).draw(seed=0)
+    assert len(parameters) == len(own)
+    groups = {}  # repeated layers as one, which have more weights
+    for name, ours in drawn.items():
+        groups.setdefault((re.sub(r"\d+", "0", name), ours.shape), []).append(
+            (own[name].ravel(), ours.astype(float).ravel())
+        )
+    for (name, _), pairs in groups.items():
+        theirs, ours = (np.concatenate(each) for each in zip(*pairs, strict=True))
+        if len(np.unique(theirs[: 1 << 12])) <= 2 or len(np.unique(ours[: 1 << 12])) <= 2 or theirs.size < 8:
+            assert np.allclose(theirs, ours, atol=1e-5), name
+            continue
+        # Of two normal samples; a uniform one varies less. Seven sigmas.
+        error = 7 * math.sqrt(2 / theirs.size)
+        assert abs(theirs.mean() - ours.mean()) < error * theirs.std(), name
+        assert abs(theirs.std() / ours.std() - 1) < error / math.sqrt(2), name
+
+
+@pytest.fixture(scope="module")
+def torch():
+    """PyTorch, seeded. A torchvision without its compiled operators, which others import, is given their names."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    if "tensorflow" in sys.modules:
+        sys.modules.setdefault("triton", None)  # two LLVMs in one process end it
+    library = None
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        pass
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    yield torch
+    del library
+
+
+@pytest.fixture(scope="module")
+def transformers(torch):
+    return pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def timm(torch):
+    return pytest.importorskip("timm")
+
+
+def test_gpt2(transformers):
+    config = transformers.GPT2Config(vocab_size=500, n_positions=64, n_embd=64, n_layer=LAYERS, n_head=4)
+    assert_like_its_own(transformers.GPT2LMHeadModel(config), recipes.gpt2(LAYERS))
+
+
+def test_bert(transformers):
+    config = transformers.BertConfig(
+        vocab_size=500, hidden_size=64, num_hidden_layers=LAYERS, num_attention_heads=4, intermediate_size=128
+    )
+    assert_like_its_own(transformers.BertForMaskedLM(config), recipes.bert())
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_t5(transformers, gated):
+    config = transformers.T5Config(
+        vocab_size=500,
+        d_model=64,
+        d_kv=16,
+        d_ff=128,
+        num_layers=LAYERS,
+        num_heads=8,
+        feed_forward_proj="gated-gelu" if gated else "relu",
+    )
+    assert_like_its_own(transformers.T5ForConditionalGeneration(config), recipes.t5(64, 16))
+
+
+@pytest.mark.parametrize("layers", [None, LAYERS])
+def test_mamba(transformers, layers):
+    config = transformers.MambaConfig(
+        vocab_size=500,
+        hidden_size=64,
+        state_size=8,
+        num_hidden_layers=LAYERS,
+        rescale_prenorm_residual=layers is not None,
+    )
+    assert_like_its_own(transformers.MambaForCausalLM(config), recipes.mamba(layers))
+
+
+def test_vit(timm):
+    model = timm.create_model("vit_tiny_patch16_224", depth=LAYERS, num_classes=10)
+    assert_like_its_own(model, recipes.vit())
+
+
+def test_vit_jax(timm):
+    model = timm.create_model("vit_tiny_patch16_224", depth=LAYERS, num_classes=10, weight_init="jax")
+    assert_like_its_own(model, recipes.vit_jax())
+
+
+def test_resnet(timm):
+    model = timm.create_model("resnet18", num_classes=10)
+    parameters = parameters_of(model)
+    assert plan(parameters, recipes.resnet(512, "*.bn2.weight"))["layer4.1.bn2.weight"].filling == zeros
+    assert_like_its_own(model, recipes.resnet(512, "*.bn2.weight"))
+
+
+# What is stated by its formula: names of the libraries, shapes of our own.
+
+WIDTH, HIDDEN = 64, 128
+NAMES = {
+    "torchtitan": ("layers.{}.attention.{}", ("wq", "wo"), "layers.{}.feed_forward.{}", ("w1", "w2", "w3"), "output"),
+    "OLMo-core": (
+        "blocks.{}.attention.{}",
+        ("w_q", "w_out"),
+        "blocks.{}.feed_forward.{}",
+        ("w1", "w2", "w3"),
+        "lm_head.w_out",
+    ),
+    "transformers": (
+        "model.layers.{}.self_attn.{}",
+        ("q_proj", "o_proj"),
+        "model.layers.{}.mlp.{}",
+        ("gate_proj", "down_proj", "up_proj"),
+        "lm_head",
+    ),
+}
+
+
+def llama_of(library, tied=False):
+    """The parameters of a small LLaMA: for each layer query, output, gate, down, up; then the head and the table."""
+    attention, (query, output), feed_forward, (gate, down, up), head = NAMES[library]
+    shapes = []
+    for i in range(LAYERS):
+        shapes += [(attention.format(i, name), (WIDTH, WIDTH)) for name in (query, output)]
+        shapes += [(feed_forward.format(i, name), (HIDDEN, WIDTH)) for name in (gate, up)]
+        shapes += [(feed_forward.format(i, down), (WIDTH, HIDDEN))]
+    if not tied:
+        shapes.append((head, (500, WIDTH)))
+    kernels = [Parameter(f"{name}.weight", shape, axes="OI", kind="kernel") for name, shape in shapes]
+    tie = (f"{head}.weight",) if tied else ()
+    norms = [Parameter(f"norms.{i}.weight", (WIDTH,), kind="scale") for i in range(LAYERS)]
+    return [*kernels, *norms, Parameter("embeddings.weight", (500, WIDTH), kind="table", tied=tie)]
+
+
+def stds(parameters, rules):
+    """The std before truncation, by the last components of the name and the layer."""
+    found = {}
+    for entry in plan(parameters, rules).entries:
+        if len(entry.parameter.shape) > 1:
+            found[entry.stream] = getattr(entry.filling, "sigma", None)
+    return found
+
+
+@pytest.mark.parametrize("library", NAMES)
+@pytest.mark.parametrize("depth", [False, True])
+def test_llama(library, depth):
+    attention, (query, output), feed_forward, (gate, down, up), head = NAMES[library]
+    rules = recipes.llama_depth(WIDTH) if depth else recipes.llama(LAYERS, WIDTH)
+    found = stds(llama_of(library), rules)
+    for i in range(LAYERS):
+        residual = 0.02 / math.sqrt(2 * (i + 1 if depth else LAYERS))
+        assert found[f"{attention.format(i, query)}.weight"] == 0.02
+        assert found[f"{feed_forward.format(i, gate)}.weight"] == 0.02
+        for name in (attention.format(i, output), feed_forward.format(i, down), feed_forward.format(i, up)):
+            assert found[f"{name}.weight"] == pytest.approx(residual)
+    assert found[f"{head}.weight"] == WIDTH**-0.5
+    assert found["embeddings.weight"] == 1
+
+
+@pytest.mark.parametrize("library", NAMES)
+def test_a_head_that_is_the_table(library):
+    found = stds(llama_of(library, tied=True), recipes.llama(LAYERS, WIDTH, tied=True))
+    assert found["embeddings.weight"] == WIDTH**-0.5
+    with pytest.raises(ValueError, match="which it is tied to"):
+        plan(llama_of(library, tied=True), recipes.llama(LAYERS, WIDTH))
+
+
+def test_normal_and_normalized():
+    attention, (_, output), feed_forward, (_, down, _), _ = NAMES["OLMo-core"]
+    assert set(stds(llama_of("OLMo-core"), recipes.normal()).values()) == {0.02}
+    found = stds(llama_of("OLMo-core"), recipes.normalized(LAYERS, WIDTH))
+    residual = {f"{attention.format(i, output)}.weight" for i in range(LAYERS)}
+    residual |= {f"{feed_forward.format(i, down)}.weight" for i in range(LAYERS)}
+    for name, std in found.items():
+        expected = WIDTH**-0.5 / (math.sqrt(2 * LAYERS) if name in residual else 1)
+        assert std == pytest.approx(expected), name
+
+
+def kernels(**shapes):
+    return [Parameter(name.replace("_", "."), shape, axes="OI", kind="kernel") for name, shape in shapes.items()]
+
+
+def drawn_std(parameters, rules):
+    return {row["name"]: row["std"] for row in plan(parameters, rules).to_dicts()}
+
+
+def test_switch():
+    experts = Parameter("mlp.experts.up", (8, 64, 256), axes="BIO", kind="kernel")
+    found = drawn_std([experts, *kernels(router_weight=(8, 64))], recipes.switch())
+    assert found == {"mlp.experts.up": math.sqrt(0.1 / 64), "router.weight": math.sqrt(0.1 / 64)}
+
+
+def test_deepnorm():
+    shapes = {"q_proj": (64, 64), "v_proj": (64, 64), "out_proj": (64, 64), "fc1": (256, 64), "fc2": (64, 256)}
+    parameters = [Parameter(f"{name}.weight", shape, axes="OI", kind="kernel") for name, shape in shapes.items()]
+    found = drawn_std(parameters, recipes.deepnorm(18))
+    beta = (8 * 18) ** -0.25
+    assert found["q_proj.weight"] == pytest.approx(math.sqrt(2 / 128))
+    assert found["v_proj.weight"] == found["out_proj.weight"] == pytest.approx(beta * math.sqrt(2 / 128))
+    assert found["fc1.weight"] == found["fc2.weight"] == pytest.approx(beta * math.sqrt(2 / 320))
+
+
+@pytest.mark.parametrize("convolutions", [2, 3])
+def test_fixup(convolutions):
+    names = [f"layer1.{i}.conv{k + 1}.weight" for i in range(8) for k in range(convolutions)]
+    parameters = [Parameter(name, (16, 16, 3, 3), axes="OIHW", kind="kernel") for name in ["conv1.weight", *names]]
+    parameters += [Parameter("fc.weight", (10, 16), axes="OI", kind="kernel"), Parameter("fc.bias", (10,), kind="bias")]
+    inner = re.compile(rf"layer.*\.conv[1-{convolutions - 1}]\.weight")
+    rules = recipes.fixup(8, convolutions, inner=inner, last=f"layer*.conv{convolutions}.weight")
+    found = drawn_std(parameters, rules)
+    he = math.sqrt(2 / (16 * 9))
+    assert found["conv1.weight"] == pytest.approx(he)
+    assert found["layer1.3.conv1.weight"] == pytest.approx(he * 8 ** (-1 / (2 * convolutions - 2)))
+    assert found[f"layer1.3.conv{convolutions}.weight"] == found["fc.weight"] == 0
+
+
+def test_mup():
+    parameters = [*kernels(fc_weight=(256, 256), head_weight=(10, 256)), Parameter("embed", (10, 256), kind="table")]
+    found = drawn_std(parameters, recipes.mup(256, 64, "head.weight"))
+    assert found == {"fc.weight": 0.01, "head.weight": 0.005, "embed": 0.02}
+    assert drawn_std(parameters, recipes.mup(256, 64, "head.weight", zero_head=True))["head.weight"] == 0
+
+
+def test_siren():
+    table = plan(kernels(net_0_weight=(256, 2), net_2_weight=(256, 256)), recipes.siren("net.0.weight"))
+    drawn = table.draw(0)
+    assert 0.499 < np.abs(drawn["net.0.weight"]).max() <= 0.5
+    limit = math.sqrt(6 / 256) / 30
+    assert 0.999 * limit < np.abs(drawn["net.2.weight"]).max() <= limit
+
+
+def test_lstm(torch):
+    model = torch.nn.LSTM(8, 16, num_layers=2)
+    drawn = plan(parameters_of(model), recipes.lstm()).draw(0)
+    for gate in drawn["weight_hh_l1"].reshape(4, 16, 16):
+        assert np.allclose(gate @ gate.T, np.eye(16), atol=1e-5)
+    assert drawn["bias_ih_l0"].reshape(4, 16).T.tolist() == [[0, 1, 0, 0]] * 16
+    assert not drawn["bias_hh_l0"].any()
+    assert np.abs(drawn["weight_ih_l0"]).max() <= math.sqrt(6 / (8 + 16))
+
+
+def modules(torch):
+    nn = torch.nn
+    return {
+        "Linear": nn.Linear(64, 512),
+        "Conv1d": nn.Conv1d(16, 128, 5),
+        "Conv2d": nn.Conv2d(32, 128, 3, groups=4),
+        "Conv3d": nn.Conv3d(8, 64, 3),
+        "ConvTranspose2d": nn.ConvTranspose2d(32, 64, 3, groups=2),
+        "Bilinear": nn.Bilinear(24, 16, 32),
+        "Embedding": nn.Embedding(100, 64, padding_idx=3),
+        "EmbeddingBag": nn.EmbeddingBag(100, 64),
+        "RNN": nn.RNN(32, 96, bidirectional=True),
+        "GRU": nn.GRU(32, 96),
+        "LSTM": nn.LSTM(32, 96, num_layers=2, proj_size=48),
+        "RNNCell": nn.RNNCell(32, 96),
+        "GRUCell": nn.GRUCell(32, 96),
+        "LSTMCell": nn.LSTMCell(32, 96),
+        "MultiheadAttention": nn.MultiheadAttention(96, 4, add_bias_kv=True),
+        "Transformer": nn.TransformerEncoderLayer(96, 4, 128),
+        "separate": nn.MultiheadAttention(96, 4, kdim=64, vdim=32),
+        "BatchNorm2d": nn.Sequential(nn.Conv2d(3, 64, 3), nn.BatchNorm2d(64)),
+    }
+
+
+def test_torch_default(torch):
+    for name, module in modules(torch).items():
+        try:
+            assert_like_its_own(module, recipes.torch_default)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
+
+
+def test_torch_default_of_a_part_of_a_model(torch):
+    model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Linear(4, 2))
+    parameters = parameters_of(model)
+    table = plan(parameters, {"0.*": constant(2), **recipes.torch_default(parameters[2:])})
+    assert table["0.bias"].filling == constant(2)
+    assert table["1.bias"].filling.bounds(2) == (-0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arguments"),
+    [
+        (recipes.gpt2, (0,)),
+        (recipes.llama, (0, 64)),
+        (recipes.llama_depth, (0,)),
+        (recipes.normalized, (4, 0)),
+        (recipes.t5, (64, 0)),
+        (recipes.mamba, (0,)),
+        (recipes.resnet, (0,)),
+        (recipes.fixup, (8, 1)),
+        (recipes.vit, (0,)),
+        (recipes.deepnorm, (0,)),
+        (recipes.mup, (64, 0, "head")),
+    ],
+)
+def test_sizes_are_checked(recipe, arguments):
+    with pytest.raises(ValueError, match="must be at least"):
+        recipe(*arguments)
+
+
+def test_all_are_documented_by_a_source():
+    for name in recipes.__all__:
+        assert re.search(r"arXiv|as in|As in|OLMo|PyTorch", getattr(recipes, name).__doc__), name
