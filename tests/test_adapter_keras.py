@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-CHECKS = [Path(__file__).parent / name for name in ("adapter_keras_checks.py", "adapter_keras_model_checks.py")]
+NAMES = ("adapter_keras_checks.py", "adapter_keras_model_checks.py", "adapter_keras_signals_checks.py")
+CHECKS = [Path(__file__).parent / name for name in NAMES]
 
 
 @pytest.mark.parametrize("checks", CHECKS, ids=lambda path: path.stem)

@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+from reference_network import BATCH, BIASES, TARGET, WEIGHTS, compare
 
 import initlib
 from initlib import propagation
@@ -117,6 +118,19 @@ def test_what_is_measured():
     assert row.gradient_ratio == pytest.approx((weight.grad.std() / weight.std()).item(), rel=1e-5)
     assert row.update_ratio == pytest.approx(0.1 * row.gradient_ratio)
     assert row.top_singular_value == pytest.approx(torch.linalg.matrix_norm(weight, 2).item(), rel=1e-5)
+
+
+def test_the_numbers():
+    layers = [nn.Linear(*weight.shape) for weight in WEIGHTS]
+    with torch.no_grad():
+        for layer, weight, bias in zip(layers, WEIGHTS, BIASES, strict=True):
+            layer.weight.copy_(torch.from_numpy(weight.T.copy()))
+            layer.bias.copy_(torch.from_numpy(bias))
+    model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.Tanh(), layers[2])
+    target = torch.from_numpy(TARGET)
+    batch = torch.from_numpy(BATCH.copy())
+    compare(init.signals(model, batch, lambda y: F.mse_loss(y, target), learning_rate=0.1), True)
+    compare(init.signals(model, (16, 20), learning_rate=0.1), False)
 
 
 def test_the_singular_values_of_convolutions():

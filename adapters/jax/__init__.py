@@ -46,10 +46,12 @@ from .nn_initializers import (
     xavier_uniform,
     zeros,
 )
+from .signal_report import audit, signals
 
 __all__ = [
     "Initializer",
     "JaxInitializer",
+    "audit",
     "constant",
     "declare",
     "delta_orthogonal",
@@ -68,6 +70,7 @@ __all__ = [
     "ones",
     "orthogonal",
     "plan",
+    "signals",
     "truncated_normal",
     "uniform",
     "variance_scaling",

@@ -73,6 +73,7 @@ from .initializers import (
     zeros,
 )
 from .layers import declare
+from .signal_report import audit, signals
 
 __all__ = [
     "STFT",
@@ -96,6 +97,7 @@ __all__ = [
     "TruncatedNormal",
     "VarianceScaling",
     "Zeros",
+    "audit",
     "constant",
     "declare",
     "deserialize",
@@ -114,6 +116,7 @@ __all__ = [
     "random_normal",
     "random_uniform",
     "serialize",
+    "signals",
     "stft",
     "truncated_normal",
     "variance_scaling",

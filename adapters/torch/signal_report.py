@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 import initlib
 from initlib.arguments import positive
-from initlib.reports.signals import Activation, SignalReport, activation, gradient_of, input_std, parameter
+from initlib.reports.signals import Activation, SignalReport, activation, gradient_of, input_std, numbered, parameter
 
 from .internals import version
 
@@ -266,11 +266,9 @@ class _Recorder(TorchFunctionMode):
 
     def rows(self) -> list[Activation]:
         """The activations, in the order of execution, with the names of those that ran again numbered."""
-        calls: dict[str, int] = {}
-        found = []
-        for known in self.found:
-            name = known["name"]
-            calls[name] = calls.get(name, 0) + 1
-            label = name if calls[name] == 1 else f"{name}#{calls[name]}"
-            found.append(replace(known["row"], name=label, owner=known["owner"], **known.get("gradient", {})))
-        return found
+        return numbered(
+            [
+                replace(known["row"], name=known["name"], owner=known["owner"], **known.get("gradient", {}))
+                for known in self.found
+            ]
+        )

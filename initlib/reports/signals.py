@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .statistics import channels, moments, top_singular_value
 from .table import number, size, table
 
-__all__ = ["Activation", "Parameter", "SignalReport", "activation", "input_std", "parameter"]
+__all__ = ["Activation", "Parameter", "SignalReport", "activation", "input_std", "numbered", "parameter"]
 
 FACTOR = 30.0  # what a healthy signal of the widest layers may have grown or shrunk by
 SIGMAS = 3.0  # how far chance may take narrow ones beyond that
@@ -89,6 +89,16 @@ def input_std(inputs: Sequence[NDArray[Any]]) -> float | None:
         if x.ndim and len(x) > 1 and (x == x[:1]).all():
             raise ValueError(f"batch holds the same input {len(x)} times: give inputs that differ")
     return moments(inputs[0]).std if len(inputs) else None
+
+
+def numbered(rows: Sequence[Activation]) -> list[Activation]:
+    """The activations, those of a name that comes again as "name#2", "name#3"."""
+    calls: dict[str, int] = {}
+    found = []
+    for row in rows:
+        calls[row.name] = calls.get(row.name, 0) + 1
+        found.append(row if calls[row.name] == 1 else replace(row, name=f"{row.name}#{calls[row.name]}"))
+    return found
 
 
 def parameter(
