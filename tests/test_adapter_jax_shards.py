@@ -6,18 +6,25 @@ import pytest
 
 pytest.importorskip("jax")
 
-CHECKS = Path(__file__).with_name("adapter_jax_checks.py")
+WEIGHTS, MODELS = (Path(__file__).with_name(f"adapter_jax_{name}checks.py") for name in ("", "model_"))
 
 
-def run(check):
-    return subprocess.run([sys.executable, CHECKS, check], capture_output=True, text=True, timeout=300)
+def run(checks, check):
+    return subprocess.run([sys.executable, checks, check], capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("check", ["matrix", "kernel", "explicit", "calls", "shard_map", "large"])
 def test_on_eight_devices(check):
-    done = run(check)
+    done = run(WEIGHTS, check)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("check", ["shards", "jitted", "explicit", "memory", "placement", "composed", "flax"])
+def test_models_on_eight_devices(check):
+    pytest.importorskip("flax")
+    done = run(MODELS, check)
     assert done.returncode == 0, done.stderr
 
 
 def test_a_check_can_fail():
-    assert "KeyError" in run("nothing").stderr
+    assert "KeyError" in run(WEIGHTS, "nothing").stderr

@@ -26,12 +26,21 @@ def placements(
     placed = []
     for parameter, each in zip(parameters, said, strict=True):
         try:
-            placed.append(_resolved(each, tracing))
-            if isinstance(placed[-1], Sharding):
-                placed[-1].shard_shape(parameter.shape)
+            sharding = _resolved(each, tracing)
+            _check(sharding, parameter.shape)
+            placed.append(sharding)
         except ValueError as error:
             problems.append(f"{parameter.name}: {error}")
     return placed, problems
+
+
+def _check(sharding: Any, shape: tuple[int, ...]) -> None:
+    """Raise ValueError where it does not divide the shape."""
+    named = len(sharding.spec) if isinstance(sharding, NamedSharding) else 0
+    if named > len(shape):
+        raise ValueError(f"sharding {sharding.spec} names {named} axes, shape {shape} has {len(shape)}")
+    if sharding is not None:
+        sharding.shard_shape(shape)
 
 
 def _is_placement(node: Any) -> bool:
