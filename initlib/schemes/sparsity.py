@@ -27,7 +27,8 @@ class Sparse(Composed):
 
     The inputs are each position of the receptive field and each input channel; `std` is that of the other weights.
     Which weights are 0 follows from the key too. A box (`index=`) costs the whole, which takes twice the weight's
-    memory on the way, in float32 at least. Raises ValueError unless 0 <= sparsity <= 1 and std >= 0, or for fewer than 2 axes.
+    memory on the way, in float32 at least. Raises ValueError unless 0 <= sparsity <= 1 and std >= 0, or for fewer than
+    2 axes.
     Martens 2010, Deep learning via Hessian-free optimization.
     """
 
