@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -224,3 +225,15 @@ def test_errors():
 def test_nothing_to_draw():
     assert orthogonal()((0, 5), seed=0).shape == (0, 5)
     assert delta_orthogonal()((3, 0, 0, 5), seed=0).shape == (3, 0, 0, 5)
+
+
+@pytest.mark.parametrize("shape", [(512, 512), (256, 2048), (8, 128, 128)])
+def test_three_matrices_are_held_on_the_way(shape):
+    orthogonal()((2, 2), seed=0)
+    out = np.empty(shape)
+    tracemalloc.start()
+    try:
+        orthogonal()(shape, "float64", axes="BIO" if len(shape) == 3 else "IO", seed=0, out=out)
+        assert tracemalloc.get_traced_memory()[1] < 3.4 * out.nbytes
+    finally:
+        tracemalloc.stop()

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_equal_ranks_go_to_the_lower_index():
             return drawn[name]
 
     weight = sparse(0.5).compose(Weight((200, 9), None, "float32", Key(0)), Tied())
-    first = np.argsort(drawn["mask"][0], axis=1, kind="stable")[:, :5]
+    first = np.argsort(drawn["mask"], axis=1, kind="stable")[:, :5]
     assert (np.sort(first, axis=1) == np.nonzero(weight == 0)[1].reshape(200, 5)).all()
 
 
@@ -97,3 +98,15 @@ def test_errors():
         sparse(0.5)(10, seed=0)
     assert repr(sparse(0.5)) == "sparse(sparsity=0.5, std=0.01)"
     assert np.array_equal(sparse(0.5)((0, 4), seed=0), np.empty((0, 4)))
+
+
+@pytest.mark.parametrize("shape", [(1024, 1024), (16, 2**16), (4, 3, 2**10, 64)])
+def test_twice_the_weight_is_held_on_the_way(shape):
+    sparse(0.5)((2, 2), seed=0)
+    out = np.empty(shape, np.float32)
+    tracemalloc.start()
+    try:
+        sparse(0.5)(shape, seed=0, out=out)
+        assert tracemalloc.get_traced_memory()[1] < 2.6 * out.nbytes + 2**20
+    finally:
+        tracemalloc.stop()

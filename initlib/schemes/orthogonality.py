@@ -22,10 +22,14 @@ def haar(stacks: int, rows: int, columns: int, gain: float, weight: Weight, engi
     """Matrices with orthonormal columns, or rows where these are fewer, uniform over all such, times the gain."""
     xp, dtype = engine.xp, engine.widest(weight.dtype)
     tall = (stacks, max(rows, columns), min(rows, columns))
-    noise = _NOISE.weights(Weight(tall, None, dtype, weight.key), engine)
+    noise = Weight(tall, None, dtype, weight.key)
     # A piece at a time: what many matrices take on the way is no more than what a few take.
     count = max(1, min(stacks, engine.piece // max(1, rows * columns)))
-    q = xp.concatenate([reflected(noise[k : k + count], dtype, engine) for k in range(0, stacks, count)]) * gain
+    whole = [Part(0, 1, size) for size in tall[1:]]
+    pieces = [noise._replace(box=(Part(k, 1, min(count, stacks - k)), *whole)) for k in range(0, stacks, count)]
+    matrices = [reflected(_NOISE.weights(piece, engine), dtype, engine) for piece in pieces]
+    q = matrices[0] if len(matrices) == 1 else xp.concatenate(matrices)
+    q *= gain
     return q if rows >= columns else xp.swapaxes(q, 1, 2)
 
 
@@ -40,12 +44,18 @@ def reflected(noise: Any, dtype: str, engine: Engine, size: int = BLOCK) -> Any:
     stacks, rows, columns = noise.shape
     head = xp.diagonal(noise, 0, 1, 2)
     sign = xp.where(head == 0, 1, xp.sign(head))  # of complex noise, the phase
+    size_of_head = abs(head)
+    del head  # a view, which would keep the noise as it was
     noise = xp.tril(noise)  # reflection k leaves the first k axes alone
     norm = xp.sqrt((abs(noise) ** 2).sum(axis=1))
-    square = norm * (norm + abs(head))  # half of that of v, below
+    square = norm * (norm + size_of_head)  # half of that of v, below
     square = engine.cast(xp.where(square == 0, 1, square), dtype)
     eye = _eye(rows, columns, dtype, engine)
-    v = noise + eye * (sign * engine.cast(norm, dtype))[:, None, :]
+    # Where arrays can be changed, this changes them: at most three of the matrix's size exist at a time.
+    v = noise
+    v += eye * (sign * engine.cast(norm, dtype))[:, None, :]
+    q = eye if stacks == 1 else xp.concatenate([eye] * stacks)
+    del noise, eye
 
     def apply(v: Any, square: Any, q: Any) -> Any:
         # A block of reflections is 1 - V T V', with T's inverse the upper triangle of V'V, its diagonal halved
@@ -55,8 +65,9 @@ def reflected(noise: Any, dtype: str, engine: Engine, size: int = BLOCK) -> Any:
         t = engine.inverse(xp.triu(adjoint @ v, 1) + diagonal)
         return v @ (t @ (adjoint @ q))
 
-    q = engine.reflect(xp.concatenate([eye] * stacks), v, square, size, apply)
-    return q * -sign[:, None, :]
+    q = engine.reflect(q, v, square, size, apply)
+    q *= -sign[:, None, :]
+    return q
 
 
 def _eye(rows: int, columns: int, dtype: str, engine: Engine) -> Any:
@@ -78,7 +89,8 @@ class Orthogonal(Composed):
     (64, 32, 3, 3)
 
     The matrix is uniformly distributed (Haar): the Q of the QR of a normal matrix, with the signs of R's diagonal moved
-    into it. Each stack (`B`, and n in `(n O)`) is a matrix of its own. It is made in float64, whatever the dtype. A box
+    into it. Each stack (`B`, and n in `(n O)`) is a matrix of its own. It is made in float64, whatever the dtype, which
+    takes three matrices of float64 on the way: of a float32 weight 6 times its memory, of a 16-bit one 12 times. A box
     of it (`index=`) costs the whole. Raises ValueError for fewer than 2 axes.
     Saxe, McClelland, Ganguli 2013, arXiv 1312.6120.
     """
