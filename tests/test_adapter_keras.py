@@ -29,3 +29,23 @@ def test_on(backend, checks):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(checks)]
     done = subprocess.run(command, env=environment, cwd=checks.parent.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_only_the_schemes_of_the_library_are_registered():
+    """A scheme of somebody's own is theirs to register, whenever they made it."""
+    program = """
+import initlib
+import keras
+
+class Mine(initlib.normal):
+    pass
+
+import initlib.adapters.keras
+print(keras.saving.get_registered_name(Mine), keras.saving.get_registered_name(initlib.normal))
+"""
+    for framework in ("keras", "jax"):
+        if importlib.util.find_spec(framework) is None:
+            pytest.skip(f"{framework} is not installed")
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["Mine", "initlib>core.Normal"], done.stderr

@@ -1,9 +1,11 @@
 """What an install gives, and that it needs no compiler."""
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -68,3 +70,17 @@ def test_the_versions_of_the_tools_are_pinned_once():
     for tool in ("ruff", "mypy"):
         (pinned,) = [entry for entry in project["optional-dependencies"]["test"] if entry.startswith(f"{tool}==")]
         assert f'"{pinned}"' in hooks
+
+
+@pytest.mark.parametrize("free_threaded", [False, True])
+def test_the_stable_abi_is_asked_for_only_where_there_is_one(free_threaded, monkeypatch):
+    """setuptools refuses it for a free-threaded Python, which could then not install the package."""
+    given, asked = {}, sysconfig.get_config_var
+    monkeypatch.setattr("setuptools.setup", lambda **arguments: given.update(arguments))
+    monkeypatch.setattr(
+        sysconfig, "get_config_var", lambda name: int(free_threaded) if name == "Py_GIL_DISABLED" else asked(name)
+    )
+    runpy.run_path(str(ROOT / "setup.py"))
+    (kernel,) = given["ext_modules"]
+    stable = [kernel.py_limited_api, bool(kernel.define_macros), bool(given["options"])]
+    assert stable == [not free_threaded] * 3
