@@ -30,7 +30,7 @@ from .internals import (
 from .members import members, members_differ
 from .memory import check, check_reach, untouchable, write
 
-__all__ = ["Name", "Seed", "check_bounds", "draw", "key_of", "outside", "overridable", "unless_loaded"]
+__all__ = ["Name", "Seed", "check_bounds", "draw_into", "key_of", "outside", "overridable", "unless_loaded"]
 
 Seed = int | Key | np.random.Generator | None
 Name = str | None
@@ -156,7 +156,7 @@ def key_of(seed: Seed, name: Name = None, generator: Generator | None = None) ->
     return as_key(_entropy(generator) if seed is None else seed, name)
 
 
-def draw(
+def draw_into(
     tensor: Tensor,
     initializer: Initializer,
     generator: Generator | None,

@@ -13,7 +13,7 @@ import initlib
 from initlib.arguments import positive, real
 from initlib.schemes.complexes import TwoParts
 
-from .draw import Name, Seed, check_bounds, draw, overridable, unless_loaded
+from .draw import Name, Seed, check_bounds, draw_into, overridable, unless_loaded
 from .gains import calculate_gain
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, make_deprecate
 from .memory import is_weight
@@ -75,7 +75,7 @@ def uniform_(
     """
     a, b = real(a, "a"), real(b, "b")
     check_bounds(a, b)
-    return draw(tensor, _uniform(a, b), generator, axes, seed, name)
+    return draw_into(tensor, _uniform(a, b), generator, axes, seed, name)
 
 
 @overridable
@@ -97,7 +97,7 @@ def normal_(
     mean, std = real(mean, "mean"), real(std, "std")
     if std < 0:  # PyTorch's own error
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return draw(tensor, _normal(mean, std), generator, axes, seed, name)
+    return draw_into(tensor, _normal(mean, std), generator, axes, seed, name)
 
 
 @overridable
@@ -149,7 +149,7 @@ def _xavier(tensor: Tensor, gain: float, distribution: str, *stream: Any) -> Ten
 def _scale(tensor: Tensor, factor: float, mode: str, distribution: str, *stream: Any) -> Tensor:
     """Fill by variance scaling; of a complex weight PyTorch draws both parts uniformly, of that std each."""
     drawn: initlib.Initializer = _scaling(factor, mode, distribution)
-    return draw(tensor, _two_parts(drawn) if distribution == "uniform" else drawn, *stream)
+    return draw_into(tensor, _two_parts(drawn) if distribution == "uniform" else drawn, *stream)
 
 
 @overridable
@@ -237,7 +237,7 @@ def trunc_normal_(
             stacklevel=3,
         )
     check_bounds(a, b)
-    return draw(tensor, _truncated(mean, std, a, b), generator, axes, seed, name)
+    return draw_into(tensor, _truncated(mean, std, a, b), generator, axes, seed, name)
 
 
 @overridable
@@ -252,7 +252,7 @@ def eye_(tensor: Tensor) -> Tensor:
         raise ValueError("Only tensors with 2 dimensions are supported")
     if not is_weight(tensor):
         return theirs.eye_(tensor)
-    return draw(tensor, initlib.identity(), None, None, 0, None)
+    return draw_into(tensor, initlib.identity(), None, None, 0, None)
 
 
 @overridable
@@ -270,7 +270,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         raise ValueError("dim 0 must be divisible by groups")
     if not is_weight(tensor):
         return theirs.dirac_(tensor, groups)
-    return draw(tensor, initlib.dirac(), None, f"({int(groups)} O)I...", 0, None)
+    return draw_into(tensor, initlib.dirac(), None, f"({int(groups)} O)I...", 0, None)
 
 
 @overridable
@@ -293,7 +293,7 @@ def orthogonal_(
     """
     if tensor.ndimension() < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
-    return draw(tensor, initlib.orthogonal(gain), generator, axes, seed, name)
+    return draw_into(tensor, initlib.orthogonal(gain), generator, axes, seed, name)
 
 
 @overridable
@@ -317,7 +317,7 @@ def sparse_(
     """
     if tensor.ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    return draw(tensor, initlib.sparse(sparsity, std), generator, axes, seed, name)
+    return draw_into(tensor, initlib.sparse(sparsity, std), generator, axes, seed, name)
 
 
 uniform = make_deprecate(uniform_)

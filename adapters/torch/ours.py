@@ -8,7 +8,7 @@ from torch import Tensor
 import initlib
 from initlib.arguments import Shape
 
-from .draw import Name, Seed, draw, overridable
+from .draw import Name, Seed, draw_into, overridable
 from .held import held
 
 __all__ = [
@@ -52,7 +52,7 @@ def fill_(
     """
     if not isinstance(initializer, initlib.Initializer):
         raise TypeError(f"initializer must be an initlib.Initializer, got {initializer!r}")
-    return draw(tensor, initializer, generator, axes, seed, name, held(tensor, shape, index, flat))
+    return draw_into(tensor, initializer, generator, axes, seed, name, held(tensor, shape, index, flat))
 
 
 @overridable
@@ -72,7 +72,7 @@ def variance_scaling_(
     >>> variance_scaling_(torch.empty(3, 5), 2.0, "fan_avg", "uniform").shape
     torch.Size([3, 5])
     """
-    return draw(tensor, initlib.variance_scaling(factor, mode, distribution), generator, axes, seed, name)
+    return draw_into(tensor, initlib.variance_scaling(factor, mode, distribution), generator, axes, seed, name)
 
 
 @overridable
@@ -93,7 +93,7 @@ def delta_orthogonal_(
     The centre of k positions is (k - 1) // 2. Raises ValueError for more inputs than outputs.
     Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington 2018, arXiv 1806.05393.
     """
-    return draw(tensor, initlib.delta_orthogonal(gain), generator, axes, seed, name)
+    return draw_into(tensor, initlib.delta_orthogonal(gain), generator, axes, seed, name)
 
 
 @overridable
@@ -114,7 +114,7 @@ def truncated_normal_(
     >>> float(truncated_normal_(torch.empty(100), std=0.02).abs().max()) <= 0.04
     True
     """
-    return draw(tensor, initlib.truncated_normal(mean, std, low, high), generator, axes, seed, name)
+    return draw_into(tensor, initlib.truncated_normal(mean, std, low, high), generator, axes, seed, name)
 
 
 class Preset(Protocol):
@@ -146,7 +146,7 @@ def _preset(name_: str) -> Preset:
         seed: Seed = None,
         name: Name = None,
     ) -> Tensor:
-        return draw(tensor, initializer, generator, axes, seed, name)
+        return draw_into(tensor, initializer, generator, axes, seed, name)
 
     fill.__name__ = fill.__qualname__ = f"{name_}_"
     fill.__doc__ = f"""Fill the tensor with the weights of `initlib.{name_}`, {initializer!r}, and return it.

@@ -33,12 +33,12 @@ def fill(out: NDArray[Any], law: Law, key: int, shape: tuple[int, ...], axes: st
         flat = as_strided(lowest, (span,), (out.itemsize,))
     lo, width = law.window or (0, 0)
     numbers = (law.window is not None, lo, width, law.low, law.high, law.scale, law.mean)
-    for part in runs(shape, axes, box, memory):
+    for run in runs(shape, axes, box, memory):
 
-        def work(first: int, last: int, part: Any = part) -> None:
-            kernel.fill(path, flat, code, key, numbers, _TABLE, part, first, last)
+        def work(first: int, last: int, run: Any = run) -> None:
+            kernel.fill(path, flat, code, key, numbers, _TABLE, run, first, last)
 
-        share(work, part.blocks, min(part.block, part.row), part.row * len(part.bases))
+        share(work, run.blocks, min(run.block, run.row), run.row * len(run.bases))
 
 
 def in_order(out: NDArray[Any]) -> bool:

@@ -43,17 +43,19 @@ class TwoParts(Initializer):
     def weights(self, weight: Weight, engine: Engine) -> Any:
         if DTYPES[weight.dtype].part is None:
             return self.each.weights(weight, engine)
-        return engine.complex(*(self.each.weights(part(weight, name, engine), engine) for name in (REAL, IMAGINARY)))
+        return engine.complex(
+            *(self.each.weights(one_stream(weight, name, engine), engine) for name in (REAL, IMAGINARY))
+        )
 
     def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
         if DTYPES[weight.dtype].part is None:
             self.each.fill(out, weight, engine)
         else:
-            self.each.fill(out.real, part(weight, REAL, engine), engine)
-            self.each.fill(out.imag, part(weight, IMAGINARY, engine), engine)
+            self.each.fill(out.real, one_stream(weight, REAL, engine), engine)
+            self.each.fill(out.imag, one_stream(weight, IMAGINARY, engine), engine)
 
 
-def part(weight: Weight, name: str, engine: Engine) -> Weight:
+def one_stream(weight: Weight, name: str, engine: Engine) -> Weight:
     """The real weight of one of a complex weight's streams."""
     real = DTYPES[weight.dtype].part
     assert real is not None
@@ -66,7 +68,7 @@ def on_the_plane(square: Any, signed_unit: Initializer, std: float, weight: Weig
     `signed_unit` draws uniform numbers in (-1, 1): of mean 0, their bits are promised.
     """
     xp, plain = engine.xp, weight._replace(times=1.0)
-    share = (signed_unit.weights(part(plain, MODULUS, engine), engine) + 1) / 2
+    share = (signed_unit.weights(one_stream(plain, MODULUS, engine), engine) + 1) / 2
     modulus = xp.sqrt(square(share)) * (std * weight.times)
-    angle = signed_unit.weights(part(plain, ANGLE, engine), engine) * math.pi
+    angle = signed_unit.weights(one_stream(plain, ANGLE, engine), engine) * math.pi
     return engine.complex(modulus * xp.cos(angle), modulus * xp.sin(angle))
