@@ -23,7 +23,7 @@ KERAS = "keras on TensorFlow"
 JAX_JIT = "jax, jitted"
 JAX = "jax"
 NUMPY = "numpy Generator"
-FLOOR = "np.full, or fill"
+FLOOR = "np.full"  # in place, `fill` of an array
 IN = {framework: f"initlib in {framework.removesuffix('.nn.init')}" for framework in (TORCH, KERAS, JAX_JIT, JAX)}
 
 Shape = tuple[int, ...]

@@ -57,7 +57,7 @@ def page(data: dict[str, Any]) -> str:
         say(table(["draw", "against", "target", "measured", "holds"], rows))
         say("What limits the rows that do not hold, and what was tried: [LIMITS.md](LIMITS.md).\n")
     if "in_place" in results:
-        say("## One weight in place, all threads\n\nInto memory that was written before: `out=`, a torch tensor.\n")
+        say("## One weight in place, all threads\n\nInto memory that was written before; of np.full, `fill`.\n")
         say("![ratios](pictures/in_place.svg)\n")
         say(against_ours(results["in_place"]))
     if "fresh" in results:
