@@ -81,7 +81,7 @@ def page(data: dict[str, Any]) -> str:
         say(against_ours(results["models"]))
     if "networks" in results:
         say(
-            "## Whole networks\n\nBy `initialize`, in the memory that the network has, against what its own package does.\n"
+            "## Whole networks\n\nBy `initialize`, and by what the network's own package has; PyTorch's are in place.\n"
         )
         times = {
             case: {name: of[name] for name in of if name in networks.WAYS} for case, of in results["networks"].items()
