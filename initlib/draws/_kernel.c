@@ -6,9 +6,18 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <float.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Without a kernel, `initlib` draws by its reference, which sees for itself how numbers are rounded. */
+#if FLT_EVAL_METHOD != 0
+#error "float arithmetic must round to float, and only once: compile with SSE2 (-msse2 -mfpmath=sse)"
+#endif
+#ifdef __FAST_MATH__
+#error "float arithmetic must be IEEE 754's: compile without -ffast-math"
+#endif
 
 #if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
@@ -523,6 +532,13 @@ static int inside(const Runs *runs, int64_t first, int64_t last, int64_t items)
     return 1;
 }
 
+/* What `initlib/rounding.py` asks. The numbers are volatile so that they are added here, and not by the compiler. */
+static int rounds_to_nearest(void)
+{
+    volatile double one = 1, under = 0x1.fffffffffffffp-54, over = 0x1.0000000000001p-53;
+    return one + under < one + over;
+}
+
 static PyObject *py_fill(PyObject *module, PyObject *args)
 {
     Law law;
@@ -538,6 +554,8 @@ static PyObject *py_fill(PyObject *module, PyObject *args)
                           &object[OFFSETS], &row, &block, &step, &stride, &object[PATTERN], &object[SCATTER], &first,
                           &last))
         return NULL;
+    if (!rounds_to_nearest())
+        return PyErr_Format(PyExc_FloatingPointError, "this thread does not round numbers to the nearest");
     if (path_index < 0 || path_index >= path_count)
         return PyErr_Format(PyExc_ValueError, "path %d is not one of %d", path_index, path_count);
     if (law.dtype < WORDS || law.dtype > BFLOAT16)
