@@ -111,6 +111,7 @@ SEEDED = {
 
 
 OURS = __name__.rpartition(".")[0]
+SUMMON = "draw in `summon_full_params` of FullyShardedDataParallel"
 
 
 def _says_stream(kwargs: dict[str, Any]) -> bool:
@@ -161,10 +162,11 @@ class Naming(TorchFunctionMode):
             return False
         found = self.tensors.find(tensor)
         if found is None:
-            key = self._unnamed(func, tensor)
-            if key is not None:
-                fill_(tensor, initializer, axes="...", seed=key)
-            return key is not None
+            name = self._subject(func, tensor)
+            if name is None:
+                return False
+            fill_(tensor, initializer, axes="...", seed=self._next(name), **self._range(name, tensor))
+            return True
         known, view = found
         entry = Entry(known.parameter, known.stream, initializer)
         if view is None:
@@ -183,8 +185,11 @@ class Naming(TorchFunctionMode):
         """The stream of a draw into a tensor, or into none that is given."""
         found = None if tensor is None or untouchable(tensor) else self.tensors.find(tensor)
         if found is None:
-            return self._unnamed(func, tensor)
+            name = self._subject(func, tensor)
+            return None if name is None else self._next(name)
         known, view = found
+        if known.flat is not None:
+            raise RuntimeError(f"{func.__name__} cannot draw a range of {known.parameter.name}: {SUMMON}")
         key = self.key.fold_in(known.stream)
         return key if view is None else key.fold_in(repr(view.index))
 
@@ -201,19 +206,21 @@ class Naming(TorchFunctionMode):
             return {}
         return {"generator": torch.Generator(device).manual_seed(key.seed % 2**63)}
 
-    def _unnamed(self, func: Any, tensor: Tensor | None = None) -> Key | None:
-        """The stream of a draw that goes to no parameter; None if a mode around this one is to say it."""
+    def _subject(self, func: Any, tensor: Tensor | None) -> str | None:
+        """The parameter or module that a draw is for which goes to no parameter; None if a mode around this one knows.
+
+        Raises RuntimeError where only a part of that parameter is here, so that what is drawn would be another part.
+        """
         name = subject(self.tensors.streams, self.tensors.modules)
-        if (
-            tensor is not None
-            and is_dtensor(tensor)
-            and (name is None or tensor.shape != self.tensors.shapes.get(name))
-        ):
+        known = self.tensors.by_stream.get(name or "")
+        if tensor is not None and is_dtensor(tensor) and (known is None or tensor.shape != known.weight.shape):
             # Not help for a parameter of that shape, but a slice of one: of several ranks that is a copy.
             raise RuntimeError(
                 f"{func.__name__} would draw into a DTensor of shape {tuple(tensor.shape)} that is no parameter, "
                 f"but may be a copy of a part of one: draw the whole parameter"
             )
+        if name is not None and self._is_in_ranges(name) and not self._range(name, tensor):
+            raise RuntimeError(f"{func.__name__} draws for {name}, of which this rank holds a range: {SUMMON}")
         if name is None and _thread.depth > 1:
             return None
         if name is None:
@@ -223,5 +230,24 @@ class Naming(TorchFunctionMode):
                 f"many such draws were before",
                 stacklevel=4,
             )
+        return name
+
+    def _is_in_ranges(self, name: str) -> bool:
+        """Whether of that parameter, or of some of that module's, only ranges are here."""
+        return any(
+            known.flat is not None and (stream == name or stream.startswith(f"{name}." if name else ""))
+            for stream, known in self.tensors.by_stream.items()
+        )
+
+    def _range(self, name: str, tensor: Tensor | None) -> dict[str, Any]:
+        """What says of help for the range of a parameter that it is that range."""
+        known = self.tensors.by_stream.get(name)
+        flat = None if known is None else known.flat
+        if flat is None or tensor is None or tensor.shape != flat.memory.shape:
+            return {}
+        return {"shape": flat.shape, "flat": slice(flat.start, flat.start + flat.memory.numel())}
+
+    def _next(self, name: str) -> Key:
+        """The stream of the next draw that is for a name and goes to no parameter."""
         self.counts[name] += 1
         return self.key.fold_in(name).fold_in(self.counts[name] - 1)
