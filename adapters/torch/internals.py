@@ -36,6 +36,7 @@ __all__ = [
     "local_tensor",
     "make_deprecate",
     "no_grad_fill_",
+    "no_grad_trunc_normal_",
     "no_grad_zero_",
     "outside_of_graphs",
     "replace_tensors",
@@ -70,6 +71,7 @@ calculate_fan_in_and_fan_out = find("nn.init._calculate_fan_in_and_fan_out")
 calculate_correct_fan = find("nn.init._calculate_correct_fan")
 no_grad_fill_ = find("nn.init._no_grad_fill_", init.constant_)
 no_grad_zero_ = find("nn.init._no_grad_zero_", init.zeros_)
+no_grad_trunc_normal_ = find("nn.init._no_grad_trunc_normal_", init.trunc_normal_)
 make_deprecate = find("nn.init._make_deprecate", lambda function: function)
 
 # Whether modes see what is done to tensors. Where that is not known, as if they did: nothing is then written behind

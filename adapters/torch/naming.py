@@ -1,6 +1,7 @@
 """Named: a model's own initialization code, with draws by the names of its parameters."""
 
 import math
+import sys
 import threading
 import warnings
 from collections import Counter
@@ -18,7 +19,7 @@ from initlib import Initializer, Key, normal, uniform
 from initlib.models.entry import Entry
 from initlib.models.patterns import as_rename
 
-from .callers import subject
+from .callers import rejected, subject
 from .draw import Seed, key_of
 from .filling import fill_box, fill_stored
 from .guards import lifted
@@ -114,6 +115,16 @@ OURS = __name__.rpartition(".")[0]
 SUMMON = "draw in `summon_full_params` of FullyShardedDataParallel"
 
 
+# Most of what a mode sees does not draw: functions written in C that are not among these.
+BUILTIN = {type(Tensor.normal_), type(torch.rand), type(Tensor.is_meta.__get__)}  # type: ignore[attr-defined]
+DRAWING = {*FILLING, *MAKING, *SEEDED}
+
+
+def _is_drawn(tensor: Tensor) -> bool:
+    """Whether it holds weights, of a dtype that is drawn here."""
+    return tensor.dtype in DTYPES and not untouchable(tensor)
+
+
 def _says_stream(kwargs: dict[str, Any]) -> bool:
     """Whether the arguments name a stream."""
     return kwargs.get("generator") is not None or kwargs.get("seed") is not None
@@ -141,6 +152,8 @@ class Naming(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if type(func) in BUILTIN and func not in DRAWING:
+            return func(*args, **kwargs)
         if any(isinstance(each, torch.Generator) for each in args) or _says_stream(kwargs):
             return func(*args, **kwargs)
         ours = getattr(func, "ours", func)  # some show themselves as the function of PyTorch that they replace
@@ -150,29 +163,34 @@ class Naming(TorchFunctionMode):
         law = FILLING.get(func) or (INIT.get(func.__name__) if isinstance(func, FunctionType) else None)
         if law is not None:
             tensor, initializer = law(*args, **kwargs)
+            initializer = rejected(sys._getframe(1), tensor) or initializer
             return tensor if self._fill(tensor, initializer, func) else func(*args, **kwargs)
         made = func(*args, **(kwargs | self._generator(func, args, kwargs)))
-        if func in MAKING:
-            self._fill(made, MAKING[func], func)
+        if func in MAKING and _is_drawn(made):
+            self._fill_unknown(made, MAKING[func], func)
         return made
 
     def _fill(self, tensor: Tensor, initializer: Initializer, func: Any) -> bool:
         """Draw into a tensor; say whether that could be done here."""
-        if tensor.dtype not in DTYPES or untouchable(tensor):
+        if not _is_drawn(tensor):
             return False
         found = self.tensors.find(tensor)
         if found is None:
-            name = self._subject(func, tensor)
-            if name is None:
-                return False
-            fill_(tensor, initializer, axes="...", seed=self._next(name), **self._range(name, tensor))
-            return True
+            return self._fill_unknown(tensor, initializer, func)
         known, view = found
         entry = Entry(known.parameter, known.stream, initializer)
         if view is None:
             fill_stored(known.weight, entry, self.key)
         else:
             fill_box(view.memory, entry, view.index, self.key)
+        return True
+
+    def _fill_unknown(self, tensor: Tensor, initializer: Initializer, func: Any) -> bool:
+        """Draw into a tensor that is no parameter; say whether that could be done here."""
+        name = self._subject(func, tensor)
+        if name is None:
+            return False
+        fill_(tensor, initializer, axes="...", seed=self._next(name), **self._range(name, tensor))
         return True
 
     def _stream(self, func: FunctionType, args: Any, kwargs: Any) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Tensors:
         self._known: dict[int, tuple[Tensor, Known]] = {}
         self._stored: dict[int, list[Known]] = {}
         self.by_stream: dict[str, Known] = {}
-        for weight, parameter in zip(found, parameters(found), strict=True):
+        for weight, parameter in zip(found, parameters(found, []), strict=True):
             known = Known(weight, parameter, self.new_name(parameter.name))
             self.by_stream[known.stream] = known
             for place in weight.places:
