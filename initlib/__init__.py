@@ -1,18 +1,12 @@
 """One library draws the initial weights of a network, for every framework."""
 
-from . import recipes
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .axes import Fans, fans
 from .config import get_num_threads, set_num_threads, show_config
 from .key import Key
-from .models.errors import PlanError
-from .models.fillings import keep, values
-from .models.parameter import Parameter
-from .models.parts import parts
-from .models.plan import Plan
-from .models.planning import plan
 from .public import publish
-from .reports.audit import audit
-from .reports.signals import SignalReport
 from .schemes.constants import constant, ones, zeros
 from .schemes.hadamard import zero_hadamard
 from .schemes.initializer import Initializer
@@ -39,8 +33,19 @@ from .schemes.variance import (
     xavier_normal,
     xavier_uniform,
 )
-from .theory import propagation
 from .theory.gains import gain
+
+if TYPE_CHECKING:
+    from . import recipes
+    from .models.errors import PlanError
+    from .models.fillings import keep, values
+    from .models.parameter import Parameter
+    from .models.parts import parts
+    from .models.plan import Plan
+    from .models.planning import plan
+    from .reports.audit import audit
+    from .reports.signals import SignalReport
+    from .theory import propagation
 
 __version__ = "0.1.0"
 
@@ -96,3 +101,31 @@ __all__ = [
 ]
 
 publish(__name__, globals())
+
+# What whole models and reports need is loaded when it is first asked for: most programs draw weights alone.
+_LATER = {
+    "Parameter": "models.parameter",
+    "Plan": "models.plan",
+    "PlanError": "models.errors",
+    "SignalReport": "reports.signals",
+    "audit": "reports.audit",
+    "keep": "models.fillings",
+    "parts": "models.parts",
+    "plan": "models.planning",
+    "propagation": "theory.propagation",
+    "recipes": "recipes",
+    "values": "models.fillings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'initlib' has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_LATER[name]}")
+    globals()[name] = getattr(module, name, module)  # a member of it, or the module itself
+    publish(__name__, globals())
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

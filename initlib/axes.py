@@ -13,6 +13,7 @@ __all__ = ["Fans", "fans"]
 
 ALLOWED = "I (input), O (output), B (stack), another capital letter (receptive field), (n X), and one ..."
 ELLIPSIS = "..."
+MOST_CHARACTERS = 250  # an array has 64 axes at most, and so many characters do not name more than 64 parts of them
 _TOKEN = re.compile(r"\s*(?:(?P<word>[A-Z]|\.\.\.|\)|\(\s*(?P<count>\d+))|(?P<end>$)|(?P<bad>.))")
 
 # The canonical order of the positions: stacks, then receptive field, inputs, outputs; row-major.
@@ -45,6 +46,8 @@ class Token(NamedTuple):
 @lru_cache(maxsize=1024)
 def parse(axes: str) -> tuple[Token, ...]:
     """The tokens of an axes string."""
+    if len(axes) > MOST_CHARACTERS:
+        raise ValueError(f"axes of {len(axes)} characters are too long, at most {MOST_CHARACTERS}: {axes[:32]!r}…")
     tokens: list[Token] = []
     packed: list[int] = []  # the open parentheses
     filled = 0  # how many of them already hold their token: they only wait to be closed

@@ -20,7 +20,11 @@ def fold_number(data: str | SupportsIndex) -> int:
     if isinstance(data, str):
         import hashlib  # it loads OpenSSL: only where a name is given
 
-        return int.from_bytes(hashlib.sha256(data.encode()).digest()[:8], "big")
+        try:
+            text = data.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"name {data!r} is no text: it has half of a surrogate pair") from None
+        return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
     return integer(data, "data", least=0, below=2**64)
 
 

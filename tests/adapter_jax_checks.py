@@ -78,6 +78,8 @@ def calls():
             assert replicated.devices() == set(jax.devices())
             bfloat = init(KEY, (64, 32), "bfloat16", out_sharding=spec)
             composed = ours.orthogonal()(KEY, (64, 32), out_sharding=spec)
+            rows = init(KEY, (64, 32), out_sharding=PartitionSpec("a"))
+            assert rows.sharding.spec == PartitionSpec("a", None)  # as JAX's own functions spell it
         for weight in weights:
             assert weight.sharding.is_equivalent_to(sharding, 2)
             assert np.array_equal(weight, whole)

@@ -197,7 +197,7 @@ def test_subclasses_show_their_own_arguments():
     "name", [*sorted(n for n in adapter.__all__ if n[0].islower()), "normal", "one", "uniform", "zero"]
 )
 def test_get_by_name(name):
-    if name in ("get", "serialize", "deserialize", "constant"):  # Keras asks for the config of a constant
+    if name in ("get", "serialize", "deserialize", "declare", "initialize", "plan", "constant"):  # it asks for a value
         return
     theirs = keras.initializers.get(name)
     ours = adapter.get(name)
@@ -515,7 +515,8 @@ def test_dtypes_and_shapes_of_the_backend(given):
 
 
 def test_the_documentation_runs():
-    done = doctest.testmod(adapter, extraglobs={"keras": keras, "initlib": initlib})
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    done = doctest.testmod(adapter, optionflags=flags, extraglobs={"keras": keras, "initlib": initlib})
     assert done.failed == 0
     assert done.attempted > 10
 

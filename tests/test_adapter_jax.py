@@ -305,3 +305,106 @@ def test_errors(make, error, match):
 @pytest.mark.parametrize("shape", [(2**31 + 1,), (2**32,), (2**32, 3)])
 def test_shapes_of_axes_past_2_to_the_31(shape):
     assert jax.eval_shape(lambda: ours.normal()(KEY, shape)).shape == shape
+
+
+CORES = [
+    initlib.orthogonal(),
+    initlib.sparse(0.5),
+    initlib.dirac(),
+    initlib.zero_hadamard(),
+    initlib.log_uniform(1, 2),
+    initlib.inverse_softplus(initlib.uniform(1, 2)),
+    initlib.truncated_normal(low=5, high=6),
+    initlib.orthogonal() * 0.5,
+]
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [lambda: jax.numpy_dtype_promotion("strict"), lambda: jax.numpy_rank_promotion("raise")],
+    ids=["dtype", "rank"],
+)
+@pytest.mark.parametrize("dtype", ["bfloat16", "complex64"])
+@pytest.mark.parametrize("initializer", [*DISTINCT, *CORES], ids=str)
+def test_draws_where_nothing_may_be_promoted(initializer, dtype, mode):
+    init = make(ours, initializer) if isinstance(initializer, str) else ours.initializer(initializer)
+    if dtype == "complex64" and (initializer in ("uniform", "truncated_normal") or initializer in CORES[4:7]):
+        pytest.skip("it has no complex weights")
+    with mode():
+        known, traced = init(KEY, (3, 4, 4), dtype), jax.jit(lambda key: init(key, (3, 4, 4), dtype))(KEY)
+    assert known.dtype == traced.dtype == dtype
+    assert jnp.allclose(known, traced, rtol=1e-2 if dtype == "bfloat16" else 1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("core", [*CORES[4:7], initlib.siren()], ids=repr)
+def test_real_schemes_say_so(core):
+    with pytest.raises(ValueError, match=f"dtype of {core.factory} must be real, got complex64"):
+        core((4, 4), "complex64", seed=0)
+    with pytest.raises(ValueError, match=f"dtype of {core.factory} must be real, got complex64"):
+        ours.initializer(core)(KEY, (4, 4), "complex64")
+
+
+def test_a_number_has_axes_too():
+    for shape in ((), (3,)):
+        weight = ours.variance_scaling(1.0, "fan_in", "normal", in_axis=[], out_axis=[])(KEY, shape)
+        assert jnp.array_equal(weight, initlib.variance_scaling(1.0, "fan_in", "normal")(shape, axes="...", seed=5))
+
+
+def test_an_initializer_with_an_array_in_it_equals_itself_alone():
+    for init, again in [
+        (ours.normal(jnp.arange(3.0)), ours.normal(jnp.arange(3.0))),
+        (ours.truncated_normal(lower=jnp.arange(3.0)), ours.truncated_normal(lower=jnp.arange(3.0))),
+    ]:
+        assert init == init
+        assert init != again
+        assert len({init, again}) == 2
+    assert ours.normal(jnp.float32(2)) == ours.normal(2.0)
+    assert hash(ours.normal(jnp.float32(2))) == hash(ours.normal(2.0))
+    assert ours.normal(-1.0) == ours.normal(-1.0) != ours.normal(-2.0)
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+def test_initializers_have_names_as_functions_have(name):
+    assert make(ours, name).__name__ == make(ours, name).core.factory
+    assert getattr(ours, name).__name__ == name
+
+
+def test_symbolic_shapes_are_refused():
+    from jax import export
+
+    shape = export.symbolic_shape("a, 4")
+    with pytest.raises(TypeError, match=r"shape must be an int or a sequence of ints, got \(a, 4\)"):
+        jax.eval_shape(lambda x: ours.normal()(KEY, x.shape), jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+BOUNDS = [(jnp.arange(4.0), jnp.arange(4.0) + 1), (np.array([-1.0]), 1.0), (0.5, np.linspace(1, 2, 4))]
+
+
+@pytest.mark.parametrize(("lower", "upper"), BOUNDS, ids=["JAX's", "NumPy's", "one"])
+def test_bounds_may_be_arrays(lower, upper):
+    weight = ours.truncated_normal(2.0, lower=lower, upper=upper)(KEY, (3, 4))
+    assert jnp.array_equal(weight, theirs.truncated_normal(2.0, lower=lower, upper=upper)(KEY, (3, 4)))
+    assert ((weight >= 2.0 * jnp.asarray(lower)) & (weight <= 2.0 * jnp.asarray(upper))).all()
+
+
+def test_bounds_may_be_traced():
+    def draw(lower, upper):
+        return ours.truncated_normal(2.0, "bfloat16", lower, upper, seed=3)(KEY, (3, 4))
+
+    weight = jax.jit(draw)(-1.0, 1.0)
+    assert weight.dtype == "bfloat16"
+    assert jnp.array_equal(weight, jax.jit(draw)(-1.0, 1.0))
+    assert (abs(weight) <= 2).all()
+
+
+def test_shapes_of_what_no_machine_could_hold():
+    for init, shape in ((ours.normal(), (2**32, 2)), (ours.orthogonal(), (100_000, 100_000))):
+        assert jax.eval_shape(lambda key: init(key, shape), KEY).shape == shape  # noqa: B023
+
+
+def test_a_compiled_orthogonal_matrix_is_one_loop():
+    small, large = (
+        jax.make_jaxpr(lambda key: ours.orthogonal()(key, (size, size)))(KEY).pretty_print().count("\n")  # noqa: B023
+        for size in (256, 4096)
+    )
+    assert large < 1.1 * small

@@ -345,7 +345,7 @@ def test_fresh_memory_among_what_was_loaded():
     missing = model.load_state_dict(
         nn.Sequential(nn.Linear(3, 3), nn.Identity()).state_dict(), strict=False
     ).missing_keys
-    with pytest.raises(PlanError, match=r"1.gamma: no rule matches it, and what Model starts it with cannot be read"):
+    with pytest.raises(PlanError, match=r"1.gamma: no rule matches it, and what Model builds it with cannot be told"):
         initialize(model, he_normal, seed=0, only=missing)
     made = initialize(model, {"*.gamma": constant(0.25)}, seed=0, default=he_normal, only=missing)
     assert made["0.weight"].notes == ("not meant by only",)

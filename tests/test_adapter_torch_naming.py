@@ -168,6 +168,29 @@ def test_draws_that_pytorch_makes_itself():
     assert torch.allclose(module.weight.T @ module.weight, torch.eye(30), atol=1e-5)
 
 
+def test_our_own_functions():
+    """They draw by name too, unless a seed or a generator says otherwise."""
+    module = nn.ModuleDict({"a": nn.Linear(4, 8)})
+    weight, empty = module["a"].weight, torch.empty(8, 4)
+    with named(module, seed=0), named(nn.Linear(2, 2), seed=1):
+        for ours in (
+            init.he_normal_,
+            init.normal_,
+            init.xavier_uniform_,
+            lambda t, **how: init.fill_(t, normal(), **how),
+        ):
+            ours(weight)
+            assert torch.equal(weight, ours(empty, seed=0, name="a.weight"))
+        nn.init.normal_(weight)
+        assert torch.equal(weight, init.normal_(empty, seed=0, name="a.weight"))
+        init.eye_(weight)
+        assert weight.sum() == 4
+        init.he_normal_(weight, seed=5)
+        assert torch.equal(weight, init.he_normal_(empty, seed=5))
+        drawn = init.he_normal_(weight, torch.Generator().manual_seed(3)).detach().clone()
+    assert torch.equal(drawn, init.he_normal_(empty, torch.Generator().manual_seed(3)))
+
+
 def test_what_nobody_can_tell_is_warned_of():
     module = nn.Linear(3, 3)
     with named(module, seed=0), pytest.warns(UserWarning, match="which parameter or module rand draws for"):

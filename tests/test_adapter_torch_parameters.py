@@ -8,7 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from initlib.adapters.torch.parameters import parameters, weights  # noqa: E402
+from initlib.adapters.torch.parameters import parameters  # noqa: E402
+from initlib.adapters.torch.weights import weights  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper  # noqa: E402
 from torch.nn.utils import parametrizations, parametrize  # noqa: E402
@@ -88,7 +89,7 @@ def test_fresh_memory_is_not_believed():
     assert found["head.bias"].default == zeros
     for name in ("gamma", "logit", "mixed"):
         assert found[name].default is None
-        assert "what Block starts it with cannot be read from memory any more" in found[name].needs
+        assert "what Block builds it with cannot be told from memory" in found[name].needs
 
 
 class RMSNorm(nn.Module):
@@ -105,7 +106,7 @@ def test_foreign_norms(value):
     assert by_name(model)["1.weight"].default == constant(value)
     lost = by_name(emptied(model))["1.weight"]
     assert (lost.kind, lost.default) == ("scale", None)
-    assert lost.needs.startswith("what RMSNorm starts it with")
+    assert lost.needs.startswith("what RMSNorm builds it with")
 
 
 def test_a_trained_foreign_norm_is_not_guessed():

@@ -136,7 +136,7 @@ def test_nothing_is_left_behind():
 def test_what_is_built_on_meta_has_nothing_to_remember():
     with skeleton(), torch.device("meta"):
         model = Model()
-    with pytest.raises(PlanError, match="gamma: no rule matches it, and what Model starts it with cannot be read"):
+    with pytest.raises(PlanError, match="gamma: no rule matches it, and what Model builds it with cannot be told"):
         plan(model, RULES, default=he_normal)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initlib import Fans, fans, he_normal
+from initlib import Fans, fans, he_normal, orthogonal
 from initlib.axes import canonical
 
 # What the weight is, its shape, its axes, and its fans worked out by hand.
@@ -162,3 +162,14 @@ def test_coordinates_count_inside_each_part():
 @given(st.lists(st.integers(0, 4), max_size=5))
 def test_default_axes_number_in_stored_order(shape):
     assert (positions(tuple(shape), None).ravel() == np.arange(math.prod(shape))).all()
+
+
+@pytest.mark.parametrize("axes", ["(1 " * 1000 + "O" + ")" * 1000, "(" * 10**5, f"({'9' * 5000} O)I", "." * 300])
+def test_axes_of_any_length_are_an_error_at_once(axes):
+    with pytest.raises(ValueError, match=f"axes of {len(axes)} characters are too long, at most 250: '"):
+        fans((4, 4), axes)
+
+
+def test_axes_as_deep_as_they_may_be():
+    deep = "(1 " * 60 + "O" + ")" * 60 + "I"
+    assert orthogonal()((4, 4), axes=deep, seed=0).tolist() == orthogonal()((4, 4), axes="OI", seed=0).tolist()

@@ -25,6 +25,9 @@ MODULES = sorted(
 )
 
 
+@pytest.mark.filterwarnings(  # of Keras's own conversions, with NumPy 2.5
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
 @pytest.mark.parametrize("name", ["initlib", *MODULES])
 def test_docstrings(name):
     try:
@@ -34,6 +37,7 @@ def test_docstrings(name):
             pytest.skip(f"{name} needs {error.name}")
         raise
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    assert all(hasattr(initlib, public) for public in initlib.__all__)  # some are loaded, and so public, when asked for
     # What is public says that it is of its package, where the framework's own name may not be known.
     known = {"initlib": initlib} | {key: sys.modules[key] for key in FRAMEWORKS if name == f"initlib.adapters.{key}"}
     assert doctest.testmod(module, optionflags=flags, extraglobs=known).failed == 0

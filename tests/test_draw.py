@@ -15,14 +15,20 @@ from hypothesis import strategies as st
 
 from initlib import (
     config,
+    delta_orthogonal,
+    dirac,
     get_num_threads,
     glorot_uniform,
     he_normal,
+    icnr,
+    identity,
     normal,
     ones,
     orthogonal,
     set_num_threads,
+    sparse,
     uniform,
+    zero_hadamard,
 )
 from initlib.draws import kernel, runs, threads
 from initlib.draws.boxes import box_shape, flat_boxes
@@ -400,3 +406,33 @@ except KeyboardInterrupt:
     out, _ = process.communicate(timeout=60)
     assert out.splitlines()[-1] == "stopped True"
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("scheme", "shape"),
+    [
+        (sparse(0.5), (3,)),
+        (orthogonal(), (3,)),
+        (dirac(), (3,)),
+        (identity(), (3, 3, 3)),
+        (icnr(he_normal, 2), (3, 3, 3)),
+        (delta_orthogonal(), (3, 4, 2)),
+    ],
+    ids=str,
+)
+def test_a_box_of_nothing_needs_a_shape_all_the_same(scheme, shape):
+    nothing = slice(0, 0)
+    for index in (nothing, 0):
+        with pytest.raises(ValueError, match=r"axes|shape"):
+            scheme(shape, seed=0, index=index)
+
+
+@pytest.mark.parametrize("drawn_by", ["the kernel", "the reference"])
+def test_axes_of_nearly_2_64(drawn_by, request):
+    if drawn_by == "the reference":
+        request.getfixturevalue("reference")
+    last = 2**64 - 2
+    assert normal()((last + 1,), seed=0, index=last) == normal()((last + 1,), seed=0, index=slice(-1, None))
+    assert dirac()((2**63, 1), index=(slice(None, None, 2**62), 0)).tolist() == [1, 0]
+    assert zero_hadamard()((1, 2**63), index=(0, 5)) == np.float32(2**-31.5)
+    assert dirac()((4, 4), index=(slice(None, None, 10**20), slice(0, 2, -(10**20)))).shape == (1, 0)

@@ -30,6 +30,16 @@ def test_drawing_loads_nothing_heavy():
     assert heavy_after("import initlib; initlib.he_normal((3, 4), 'float16', seed=0, name='a')") == []
 
 
+def test_plans_and_reports_are_loaded_when_they_are_asked_for():
+    program = "import initlib, sys; print(sorted(name for name in sys.modules if name.startswith('initlib.models')))"
+    for before, loaded in (("", False), ("import initlib; initlib.plan; ", True)):
+        run = subprocess.run([sys.executable, "-c", before + program], capture_output=True, text=True, check=True)
+        assert (run.stdout.strip() != "[]") == loaded
+    assert set(initlib.__all__) <= set(dir(initlib))
+    with pytest.raises(AttributeError, match="module 'initlib' has no attribute 'plans'"):
+        initlib.plans  # noqa: B018
+
+
 def test_the_test_above_can_fail():
     pytest.importorskip("scipy")
     assert "scipy" in heavy_after("import initlib, scipy")

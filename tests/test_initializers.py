@@ -226,6 +226,8 @@ def test_dtypes_that_are_refused(dtype):
         (lambda: variance_scaling(math.inf), ValueError, "factor must be finite, got inf"),
         (lambda: variance_scaling("2"), TypeError, "factor must be a real number, got '2'"),
         (lambda: variance_scaling(2j), TypeError, "factor must be a real number"),
+        (lambda: variance_scaling(uniform=True), TypeError, 'write distribution="uniform"'),
+        (lambda: variance_scaling(uniform=False), TypeError, 'write distribution="truncated_normal"'),
         (
             lambda: variance_scaling(1.0, "fan"),
             ValueError,

@@ -98,3 +98,9 @@ def test_data_and_names_of_a_wrong_type():
         Key(0).fold_in(-1)
     with pytest.raises(TypeError, match="name must be a string, got 3"):
         he_normal((2, 3), name=3)
+
+
+def test_half_of_a_surrogate_pair_is_no_name():
+    for call in (lambda: Key(0).fold_in("a\ud800"), lambda: as_key(0, "a\ud800")):
+        with pytest.raises(ValueError, match=r"name 'a\\ud800' is no text"):
+            call()

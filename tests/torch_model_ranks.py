@@ -1,6 +1,7 @@
 """A program: initializes one model under every layout on real processes over gloo; the gathered state is the same."""
 
 import hashlib
+import itertools
 import sys
 import tempfile
 from pathlib import Path
@@ -13,11 +14,13 @@ import torch.distributed.checkpoint as checkpoint
 import torch.multiprocessing as multiprocessing
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import CPUOffloadPolicy, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.fsdp import CPUOffloadPolicy, FullyShardedDataParallel, fully_shard
+from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
 
 from initlib import constant, normal, orthogonal, parts, zeros
 
@@ -72,6 +75,8 @@ RULES = {
     "layers.*.mix.weight": parts({"up.weight": 1, "gate.weight": (2, orthogonal(0.5))}, normal(std=0.3)),
     "layers.1.out.weight": orthogonal(),
 }
+# What the constructors do, for memory that nobody can read it from.
+BUILT = {"*.norm.weight:RMSNorm": zeros, "*.gamma": constant(0.1)}
 
 
 def initialize(model, **more):
@@ -136,8 +141,7 @@ def check_layouts(world):
         for model, device in ((late, "cpu"), (early, None)):
             lay_out(model)
             if device is None:  # a module's own memory, which no skeleton remembers
-                rules = RULES | {"*.norm.weight:RMSNorm": zeros, "*.gamma": constant(0.1)}
-                init.initialize(model, rules, seed=5, default=normal(std=0.02))
+                init.initialize(model, RULES | BUILT, seed=5, default=normal(std=0.02))
             else:
                 with CommDebugMode() as communication:
                     initialize(model, device=device)
@@ -205,6 +209,58 @@ def check_checkpoint(world, folder):
     assert digest(loaded.state_dict()) == digest(expected.state_dict())
 
 
+def check_flat(world):
+    """Flat shards: ranges of the weights, wherever they begin and end."""
+    for cls, original in itertools.product((Model, Tied), (True, False)):
+        model = FullyShardedDataParallel(
+            cls(),
+            auto_wrap_policy=ModuleWrapPolicy({Block}),
+            use_orig_params=original,
+            device_id=torch.device("cpu"),
+        )
+        made = init.initialize(model, RULES | BUILT, seed=5, default=normal(std=0.02))
+        expected = alone(cls)
+        assert {name for entry in made.entries for name in entry.parameter.names} == set(expected.state_dict())
+        assert made["layers.1.mix.weight"].parameter.shape == (2 * WIDTH, WIDTH)
+        with FullyShardedDataParallel.summon_full_params(model):
+            state = {
+                name.replace("_fsdp_wrapped_module.", ""): tensor.detach().clone()
+                for name, tensor in model.named_parameters(remove_duplicate=False)
+            }
+        assert digest(state) == digest(expected.state_dict()), (cls, original)
+        train(model, expected)
+
+
+def check_parts_of_shards(world):
+    """What is written to a part of a shard reaches it, or is refused: on several ranks it would be lost."""
+    mesh = init_device_mesh("cpu", (world,))
+    weight = nn.Parameter(distribute_tensor(torch.full((8, 6), 9.0), mesh, [Shard(0)]))
+    fills = (init.zeros_, init.ones_, lambda t: init.constant_(t, 0.0), lambda t: init.normal_(t, seed=0))
+    for fill, part in itertools.product(fills, (lambda: weight[3], lambda: weight.data[2:5])):
+        if world > 1:
+            with pytest.raises(ValueError, match="is a copy of a part of a DTensor, and what is written to it is lost"):
+                fill(part())
+            assert whole(weight).eq(9).all()
+        else:
+            fill(part())
+            assert not whole(weight)[3].eq(9).any()
+    init.zeros_(weight[:, 1])
+    assert whole(weight)[:, 1].eq(0).all()
+    with pytest.raises(ValueError, match="tensor is a DTensor, which knows its part"):
+        init.fill_(weight, normal(), seed=0, shape=(16, 6), index=slice(8))
+
+
+def check_replicas(world):
+    """Data parallelism, which keeps a whole model on each rank: it need not broadcast the first one's."""
+    model = Model()
+    parallel = DistributedDataParallel(model, init_sync=False)
+    made = initialize(parallel)
+    assert made == initialize(Model())
+    states = [None] * world
+    dist.all_gather_object(states, digest(model.state_dict()))
+    assert set(states) == {digest(alone(Model).state_dict())}
+
+
 def check_stages(world):
     """Two pipeline stages: each holds some of the names, and its own."""
     rank = dist.get_rank()
@@ -242,6 +298,9 @@ def main(rank, world, store):
     dist.init_process_group("gloo", store=dist.FileStore(store, world), rank=rank, world_size=world)
     check_layouts(world)
     check_own_code(world)
+    check_flat(world)
+    check_parts_of_shards(world)
+    check_replicas(world)
     check_checkpoint(world, str(Path(store).with_name("checkpoint")))
     if world > 1:
         check_stages(world)

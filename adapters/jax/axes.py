@@ -75,4 +75,8 @@ def _letters(kernel: Kernel, ndim: int) -> str:
                 )
             roles[axis].add(role)
     field = iter(RECEPTIVE_FIELD)
-    return "".join("B" if len(role) == 2 else next(iter(role)) if role else next(field) for role in roles)
+    return (
+        "..."
+        if ndim == 0
+        else "".join("B" if len(role) == 2 else next(iter(role)) if role else next(field) for role in roles)
+    )

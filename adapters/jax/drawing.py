@@ -44,6 +44,7 @@ def draw(
         dtype = jax.dtypes.canonicalize_dtype(dtype).name
     if not isinstance(out_sharding, (Sharding, PartitionSpec, NoneType)):
         raise TypeError(f"out_sharding must be a sharding, a PartitionSpec or None, got {out_sharding!r}")
+    out_sharding = _of_all_axes(out_sharding, len(shape))
     mesh = jax.sharding.get_abstract_mesh()
     if isinstance(out_sharding, PartitionSpec) and mesh.empty:
         raise ValueError(f"out_sharding {out_sharding} needs a mesh: enter jax.set_mesh, or give a NamedSharding")
@@ -58,6 +59,15 @@ def draw(
     elif out_sharding is not None:
         words = np.asarray(words)  # free of the device that it was on
     return compiled(out_sharding)(words, initializer, shape, dtype, axes, out_sharding)
+
+
+def _of_all_axes(sharding: Any, ndim: int) -> Any:
+    """The sharding with an entry for each axis, as JAX's own functions have it: P("x") of two is P("x", None)."""
+    if isinstance(sharding, PartitionSpec):
+        return PartitionSpec(*sharding, *[None] * (ndim - len(sharding)))  # type: ignore[no-untyped-call]
+    if isinstance(sharding, NamedSharding):
+        return NamedSharding(sharding.mesh, _of_all_axes(sharding.spec, ndim), memory_kind=sharding.memory_kind)
+    return sharding
 
 
 def by_kernel(

@@ -56,6 +56,11 @@ class JaxEngine(Engine):
     def fold_in(self, key: Any, data: str | int) -> Any:
         return enciphered(key, np.array(Key(fold_number(data)).words, np.uint32))
 
+    def inverse(self, upper: Any) -> Any:
+        # A third of the time to compile that a general inverse takes.
+        eye = jnp.broadcast_to(jnp.eye(upper.shape[-1], dtype=upper.dtype), upper.shape)
+        return lax.linalg.triangular_solve(upper, eye, left_side=True, lower=False)
+
     def reflect(self, q: Any, v: Any, square: Any, size: int, apply: Callable[[Any, Any, Any], Any]) -> Any:
         # One loop that the compiler sees once, over blocks of one size: columns of zeros reflect nothing.
         blocks = -(-v.shape[2] // size)

@@ -57,7 +57,8 @@ def _by_kernel(entry: Entry, key: Key, sharding: Any, current: Any) -> jax.Array
         return entry.draw(key, index, out)
 
     if sharding is None or isinstance(sharding, SingleDeviceSharding):
-        return jax.device_put(part(...), sharding)
+        placed: jax.Array = jax.device_put(part(...), sharding)
+        return placed
     if any(is_made_whole(piece.initializer) for piece in entry.pieces):
         made = part(...)  # each box alone would cost as much
         return jax.make_array_from_callback(shape, sharding, lambda index: made[index])

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
+from jax.nn.initializers import Initializer
 
 import initlib
 from initlib import Key
@@ -23,7 +25,7 @@ from .keys import words_of
 __all__ = ["JaxInitializer", "jax_initializer"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class JaxInitializer:
     """A core initializer as JAX calls one, with a key: what the functions of this module make.
 
@@ -36,7 +38,8 @@ class JaxInitializer:
     `axes` says what the axes mean; `dtype` is the dtype where a call gives none. With a `seed` (an int or a
     `Key`) the key of a call is not looked at; with a `name` the stream is the one of that name inside the key: so each
     parameter of a model has weights of its own, the same as in every other framework. Equal ones are equal and hash
-    alike, so that a model that holds one is compiled once.
+    alike, so that a model that holds one is compiled once; one with a traced number or an array in it is equal to
+    itself alone. Shapes are ints: a symbolic shape of `jax.export` is refused, since no position of it has a number.
 
     A seed in a layer that a transform repeats (`nn.scan`, `nnx.vmap`, `jax.vmap`) would make all layers equal. Under
     `vmap`, where it can be seen, that is a ValueError; under `scan`, where a layer looks like one alone, it is not.
@@ -49,6 +52,29 @@ class JaxInitializer:
     seed: Key | None = None
     name: str | None = None
     factor: Any = None  # what multiplies the weights where no number known beforehand does
+    theirs: Initializer | None = None  # what draws with the key where no law can be made beforehand: JAX's own
+
+    @property
+    def __name__(self) -> str:
+        """The public name of what draws, as a function has one."""
+        return self.core.factory
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, JaxInitializer) or self._is_alone or other._is_alone:
+            return self is other
+        return self._values == other._values
+
+    def __hash__(self) -> int:
+        return id(self) if self._is_alone else hash(self._values)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether it holds what cannot be compared, or not before it is traced."""
+        return self.theirs is not None or not isinstance(self.factor, (float, NoneType))
+
+    @property
+    def _values(self) -> tuple[Any, ...]:
+        return self.core, self.axes, self.dtype, self.seed, self.name, self.factor
 
     def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> jax.Array:
         """Draw the weight of that shape under a key, on the devices of `out_sharding` where that is given."""
@@ -61,6 +87,8 @@ class JaxInitializer:
             if isinstance(key, jax.core.Tracer):
                 _one_layer(key)
             words = np.array(as_key(self.seed, self.name).words, np.uint32)
+        if self.theirs is not None:
+            return self.theirs(jax.random.wrap_key_data(words, impl="threefry2x32"), sizes, wanted, out_sharding)
         drawn = wanted if wanted in DTYPES else "float32"
         weight = draw(self.core, words, sizes, drawn, axes, out_sharding)
         if self.factor is not None:
@@ -75,7 +103,7 @@ def _one_layer(key: Any) -> Any:
     return key
 
 
-@_one_layer.def_vmap  # type: ignore[untyped-decorator]
+@_one_layer.def_vmap
 def _many_layers(size: int, batched: list[bool], key: Any) -> Any:
     raise ValueError(
         f"an initializer with a seed would make the {size} layers of this vmap equal; leave seed= out, as their keys "
@@ -103,6 +131,7 @@ def jax_initializer(
     seed: Any,
     name: str | None,
     factor: Any = None,
+    theirs: Initializer | None = None,
 ) -> JaxInitializer:
     """The initializer of checked arguments; a `seed` is what `Key` or an int can be."""
     if axes is not None:
@@ -112,4 +141,4 @@ def jax_initializer(
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")
     key = None if seed is None else as_key(seed)
-    return JaxInitializer(core, roles if axes is None else axes, dtype, key, name, factor)
+    return JaxInitializer(core, roles if axes is None else axes, dtype, key, name, factor, theirs)

@@ -60,12 +60,17 @@ def initializer(
     return jax_initializer(core, None, axes, dtype, seed, name)
 
 
+def _is_open(number: Any) -> bool:
+    """Whether no law can be made of a number: it is traced, or an array of several."""
+    return isinstance(number, jax.core.Tracer) or np.ndim(number) > 0
+
+
 def _split(scale: Any, argument: str, *, above: bool = True) -> tuple[float, Any]:
     """A scale as what the core draws with and what multiplies that: traced or an array, it is left to JAX.
 
     So is a number that is not above 0 where the core takes none.
     """
-    if isinstance(scale, jax.core.Tracer) or np.ndim(scale):
+    if _is_open(scale):
         return 1.0, scale
     number = real(scale, argument)
     return (1.0, number) if above and number <= 0 else (number, None)
@@ -113,8 +118,12 @@ def truncated_normal(
     >>> bool((abs(truncated_normal(0.02)(jax.random.key(0), (2, 3))) <= 0.04).all())
     True
 
-    `stddev` is the one before truncation. The bounds may be infinite, and far out.
+    `stddev` is the one before truncation. The bounds may be infinite, and far out. Where they are traced, or arrays,
+    JAX's own initializer draws with the key: other weights, and no others are promised.
     """
+    if _is_open(lower) or _is_open(upper):
+        theirs = jax.nn.initializers.truncated_normal(stddev, lower=lower, upper=upper)
+        return jax_initializer(initlib.truncated_normal(), None, axes, dtype, seed, name, theirs=theirs)
     std, factor = _split(stddev, "stddev")
     low, high = (real(bound, argument, or_infinite=True) for bound, argument in ((lower, "lower"), (upper, "upper")))
     return jax_initializer(

@@ -82,7 +82,7 @@ def _resolved(sharding: Any, tracing: bool) -> Any:
         raise TypeError(f"shardings must be made of jax shardings, PartitionSpecs and None, got {sharding!r}")
     mesh = jax.sharding.get_abstract_mesh()
     if sharding is None and not mesh.empty and not tracing:
-        sharding = PartitionSpec()
+        sharding = PartitionSpec()  # type: ignore[no-untyped-call]
     if not isinstance(sharding, PartitionSpec):
         return sharding
     if mesh.empty:

@@ -35,7 +35,7 @@ class Leaf:
     @property
     def is_key(self) -> bool:
         """Whether it is a random key."""
-        return bool(jax.dtypes.issubdtype(self.value.dtype, jax.dtypes.prng_key))
+        return bool(jax.numpy.issubdtype(self.value.dtype, jax.dtypes.prng_key))
 
     @property
     def has_values(self) -> bool:
@@ -106,7 +106,7 @@ def _is_box(node: Any) -> bool:
 
 def _component(key: Any) -> str:
     if isinstance(key, GetAttrKey):
-        return key.name
+        return str(key.name)
     if isinstance(key, SequenceKey):
         return str(key.idx)
     if isinstance(key, (DictKey, FlattenedIndexKey)):

@@ -16,7 +16,7 @@ from .variables import Weight, parameters, remember, weights
 if BACKEND == "jax":
     from ..jax.filling import filled
 elif BACKEND == "torch":
-    from ..torch.filling import fill_tensor
+    from ..torch.filling import fill_box
 
 __all__ = ["initialize", "plan"]
 
@@ -132,7 +132,7 @@ def _write(variable: Any, entry: Entry, key: Key) -> None:
         value = variable.value
         variable.assign(filled(entry, key, value.sharding if value.committed else None, value))
     elif BACKEND == "torch":
-        fill_tensor(variable.value.detach(), entry, key)
+        fill_box(variable.value.detach(), entry, ..., key)
     elif entry.filled:
         variable.assign(as_tensor(entry.draw(key), entry.parameter.dtype))
     else:

@@ -1,5 +1,8 @@
 """Variables: the weights of a model, by names that do not depend on what the process made before."""
 
+# mypy: disable-error-code="import-untyped, misc"
+# Keras comes without types, so its classes are Any.
+
 import re
 from collections import Counter
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ from initlib.key import Key
 from . import internals
 from .modules import WITH_STATISTICS
 from .ours import fill_
-from .parameters import walk
+from .weights import walk
 
 __all__ = ["buffer_names", "lost_buffers", "reset_buffers"]
 

@@ -85,7 +85,8 @@ def as_built(parameters: Iterable[tuple[nn.Module, Tensor]]) -> bool:
     their weights, in place, which a tensor's version counts; in fresh memory it is 0. So it is in a copy of a model:
     there every weight has to look drawn.
     """
-    own = [t for module, t in parameters if is_torch(module) and t.ndim >= 2 and t.numel() and has_values(t)]
+    matrices = [(module, t) for module, t in parameters if t.ndim >= 2 and t.numel() and has_values(t)]
+    own = [t for module, t in matrices if is_torch(module)] or [t for _, t in matrices]
     looks = [_looks_drawn(tensor) for tensor in own]
     drawn = [look or tensor.is_inference() or tensor._version > 0 for look, tensor in zip(looks, own, strict=True)]
     return all(drawn) and sum(looks) > len(looks) / 2

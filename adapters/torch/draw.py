@@ -17,6 +17,7 @@ from initlib.axes import match
 from initlib.key import Key, as_key
 from initlib.schemes.initializer import Initializer
 
+from .held import Held
 from .internals import (
     calculate_fan_in_and_fan_out,
     in_jit_trace,
@@ -27,7 +28,7 @@ from .internals import (
     without_transforms,
 )
 from .members import members, members_differ
-from .memory import check, untouchable, write
+from .memory import check, check_reach, untouchable, write
 
 __all__ = ["Name", "Seed", "check_bounds", "draw", "key_of", "outside", "overridable", "unless_loaded"]
 
@@ -101,12 +102,13 @@ def _is_loading() -> bool:
 
 
 def unless_loaded(function: Function) -> Function:
-    """PyTorch's function, for all tensors but those that transformers has just loaded."""
+    """PyTorch's function, but not for tensors that transformers has just loaded, nor for copies that nobody keeps."""
 
     @functools.wraps(function)
     def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if getattr(tensor, "_is_hf_initialized", False) and _is_loading():
             return tensor
+        check_reach(tensor)
         return function(tensor, *args, **kwargs)
 
     return cast(Function, call)
@@ -161,16 +163,17 @@ def draw(
     axes: str | None,
     seed: Seed,
     name: Name,
+    part: Held | None = None,
 ) -> Tensor:
-    """Fill the tensor: where all functions that draw end."""
+    """Fill the tensor, which may be a part of a weight: where all functions that draw end."""
     if seed is not None and generator is not None:
         raise ValueError(f"seed and generator both name a stream; give one, got seed {seed!r} and {generator!r}")
     check(tensor)
-    shape = tuple(tensor.shape)
+    shape = tuple(tensor.shape) if part is None else part.shape
     if axes is None and len(shape) >= 2:
         axes = "OI..."
     elif axes is None and initializer.uses_fans:
-        calculate_fan_in_and_fan_out(tensor)  # raises: a bias has no fans, unless axes say so
+        calculate_fan_in_and_fan_out(torch.empty(shape, device="meta"))  # raises: a bias has none, unless axes say so
     match(shape, axes)
     if untouchable(tensor):
         return tensor
@@ -185,5 +188,5 @@ def draw(
         for member, own_key in members(tensor, key):
             write(member, initializer, axes, own_key)
     else:
-        write(tensor, initializer, axes, key)
+        write(tensor, initializer, axes, key, part)
     return tensor

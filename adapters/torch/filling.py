@@ -9,22 +9,22 @@ import torch
 from torch import Tensor
 
 from initlib import Key
-from initlib.draws.boxes import box_index, normalize_index
+from initlib.draws.boxes import box_index, box_shape, flat_boxes, normalize_index
 from initlib.draws.engine import Weight as Drawn
 from initlib.models.entry import Entry
 from initlib.models.pieces import Piece, is_made_whole
 
 from . import memory
 from .internals import is_dtensor
-from .parameters import Weight
+from .weights import Weight
 
-__all__ = ["check", "fill", "fill_box", "fill_tensor"]
+__all__ = ["check", "fill", "fill_box", "fill_stored"]
 
 
-def check(tensor: Tensor) -> None:
-    """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
-    memory.check(tensor)
-    for _ in _memories(tensor):  # which raises for sums over ranks
+def check(weight: Weight) -> None:
+    """Raise TypeError, ValueError or RuntimeError unless the memory of the weight can be filled."""
+    memory.check(weight.tensor)
+    for _ in _memories(weight):  # which raises for sums over ranks
         pass
 
 
@@ -32,17 +32,17 @@ def fill(weight: Weight, entry: Entry, key: Key) -> None:
     """Fill a weight of the model, under the key of the whole model."""
     if entry.kept or memory.untouchable(weight.tensor):
         return
-    fill_tensor(weight.tensor, entry, key)
+    fill_stored(weight, entry, key)
     if weight.magnitude is not None:
         _normalize(weight)
 
 
-def fill_tensor(tensor: Tensor, entry: Entry, key: Key) -> None:
-    """Fill what this rank holds of a stored tensor."""
-    for view, index in _memories(tensor):
+def fill_stored(weight: Weight, entry: Entry, key: Key) -> None:
+    """Fill what this rank holds of the stored tensor."""
+    for view, index in _memories(weight):
         fill_box(view, entry, index, key)
-    if is_dtensor(tensor):
-        torch.autograd.graph.increment_version(tensor)
+    if is_dtensor(weight.tensor):
+        torch.autograd.graph.increment_version(weight.tensor)
 
 
 def fill_box(view: Tensor, entry: Entry, index: Any, key: Key) -> None:
@@ -51,15 +51,19 @@ def fill_box(view: Tensor, entry: Entry, index: Any, key: Key) -> None:
         _put(view, piece, [(outer, inner) for _, outer, inner in boxes], key)
 
 
-def _memories(tensor: Tensor) -> Iterator[tuple[Tensor, Any]]:
-    """The views of the memory that is here, each with the index of the tensor that it holds."""
-    if not is_dtensor(tensor):
-        yield tensor, ...
-        return
-    from .shards import shards
+def _memories(weight: Weight) -> Iterator[tuple[Tensor, Any]]:
+    """The views of the memory that is here, each with the index of the weight that it holds."""
+    tensor, flat = weight.tensor, weight.flat
+    if flat is not None:
+        for place, box in flat_boxes(flat.start, flat.start + tensor.numel(), flat.shape):
+            yield tensor[place].view(box_shape(box)), box_index(box)
+    elif is_dtensor(tensor):
+        from .shards import shards
 
-    for view, box in shards(tensor):
-        yield view, box_index(box)
+        for view, box in shards(tensor):
+            yield view, box_index(box)
+    else:
+        yield tensor, ...
 
 
 def _put(view: Tensor, piece: Piece, boxes: list[tuple[Any, Any]], key: Key) -> None:

@@ -14,8 +14,9 @@ from .draw import Seed, key_of
 from .filling import check, fill
 from .guards import mark
 from .materialize import materialize, tie
-from .parameters import Weight, parameters, walk, weights
+from .parameters import parameters
 from .progress import Progress
+from .weights import Weight, walk, weights
 
 __all__ = ["initialize", "plan"]
 
@@ -134,7 +135,7 @@ def _not_writable(found: list[Weight], made: Plan) -> list[str]:
             problems.append(f"{weight.names[0]}: it is kept, at least in part, and on the meta device it has no values")
         try:
             if not entry.kept:
-                check(weight.tensor)
+                check(weight)
         except (TypeError, ValueError, RuntimeError) as error:
             problems.append(f"{weight.names[0]}: {error}")
     return problems

@@ -5,26 +5,30 @@ is, by an error that names it when it is needed.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import init
 
 __all__ = [
+    "FLAT",
     "VANISHED",
+    "FlatShard",
     "SpectralNorm",
     "WeightNorm",
     "calculate_correct_fan",
     "calculate_fan_in_and_fan_out",
     "calls_before_forward",
+    "flat_shards",
     "in_jit_trace",
     "in_transform",
     "is_dtensor",
     "is_fake",
+    "is_lost",
     "is_observed",
     "is_traced",
     "iterate",
@@ -145,6 +149,18 @@ def version(tensor: Tensor) -> int:
     return tensor._version
 
 
+def is_lost(tensor: Any) -> bool:
+    """Whether it is a DTensor that stands for a part of another and is a copy: what is written to it is lost.
+
+    To index an axis that is sharded gathers it; autograd takes the result for a view all the same.
+    """
+    if not is_dtensor(tensor) or not tensor._is_view():
+        return False
+    whole = tensor._base
+    mine, its = (local_tensor(each).untyped_storage().data_ptr() for each in (tensor, whole))
+    return mine != its
+
+
 def strided_shard() -> Any:
     """The placement of FSDP over tensor parallelism, for `isinstance`: PyTorch means to do without it."""
     from torch.distributed.tensor import placement_types
@@ -179,6 +195,33 @@ def calls_before_forward(module: Any) -> list[Any]:
 def replace_tensors(module: Any, function: Callable[[Tensor], Tensor]) -> None:
     """Replace every parameter and buffer of a module, as `to_empty` does: what shards the model follows."""
     module._apply(function)
+
+
+FLAT = "_flat_param"  # under which FullyShardedDataParallel keeps what it has made of several parameters
+
+
+class FlatShard(NamedTuple):
+    """A parameter of which a rank holds a row-major range, as FullyShardedDataParallel shards it."""
+
+    shape: tuple[int, ...]
+    memory: Tensor  # one axis: the range
+    start: int  # where it begins
+
+
+def flat_shards(module: Any) -> Iterator[tuple[FlatShard, Any, str]]:
+    """The parameters that such a wrapper has made flat, each with the module and the name that it has there."""
+    flat = getattr(getattr(module, "_handle", None), "flat_param", None)
+    if flat is None or not hasattr(flat, "_shard_param_infos"):
+        return
+    memory = getattr(flat, "_local_shard", flat).detach()
+    places: dict[tuple[int, str], FlatShard] = {}
+    for info, shape, part in zip(flat._param_infos, flat._shapes, flat._shard_param_infos, strict=True):
+        offset, size = (part.offset_in_shard, part.numel_in_shard) if part.in_shard else (0, 0)
+        shard = FlatShard(tuple(shape), memory[offset : offset + size], part.intra_param_start_idx or 0)
+        places[id(info.module), info.param_name] = shard
+        yield shard, info.module, info.param_name
+    for info in flat._shared_param_infos:
+        yield places[id(info.prim_module), info.prim_param_name], info.module, info.param_name
 
 
 def outside_of_graphs(reason: str) -> Callable[[Any], Any]:

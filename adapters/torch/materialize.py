@@ -4,14 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from .internals import replace_tensors
-from .parameters import Weight
+from .weights import Weight
 
 __all__ = ["materialize", "tie"]
 
 
 def materialize(module: nn.Module, found: list[Weight], device: torch.device) -> None:
     """Give what is on the meta device memory, not filled, and move everything else to the device."""
-    attributes = {place: vars(place.tensor) for weight in found for place in weight.places}
+    attributes = {place: vars(place.tensor) for weight in found for place in weight.places if weight.flat is None}
 
     def made(tensor: Tensor) -> Tensor:
         return torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
@@ -26,5 +26,5 @@ def tie(found: list[Weight]) -> None:
     for weight in found:
         first, *others = weight.places
         for place in others:
-            if place.tensor is not first.tensor:
+            if weight.flat is None and place.tensor is not first.tensor:
                 setattr(place.module, place.attribute, first.tensor)

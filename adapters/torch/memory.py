@@ -14,9 +14,10 @@ from initlib.dtypes import numpy_dtype
 from initlib.key import Key
 
 from .devices import engine_of
-from .internals import is_dtensor, is_fake, is_observed, is_traced
+from .held import Held
+from .internals import is_dtensor, is_fake, is_lost, is_observed, is_traced
 
-__all__ = ["check", "is_weight", "place", "untouchable", "write"]
+__all__ = ["check", "check_reach", "is_weight", "place", "untouchable", "write"]
 
 DTYPES: dict[torch.dtype, str] = {getattr(torch, name): name for name in NAMES}
 
@@ -24,6 +25,15 @@ DTYPES: dict[torch.dtype, str] = {getattr(torch, name): name for name in NAMES}
 def is_weight(tensor: Tensor) -> bool:
     """Whether it is ours to fill where nothing is drawn: PyTorch fills other dtypes itself, on one device."""
     return tensor.dtype in DTYPES or is_dtensor(tensor)
+
+
+def check_reach(tensor: Tensor) -> None:
+    """Raise ValueError where nothing that is written to the tensor reaches the one that it is a part of."""
+    if is_lost(tensor):
+        raise ValueError(
+            f"tensor of shape {tuple(tensor.shape)} is a copy of a part of a DTensor, and what is written to it is "
+            f"lost; fill the whole DTensor"
+        )
 
 
 def check(tensor: Tensor) -> None:
@@ -42,6 +52,7 @@ def check(tensor: Tensor) -> None:
                     f"tensor of shape {tuple(tensor.shape)} and strides {tensor.stride()} overlaps itself; clone it"
                 )
             span += stride * (size - 1)
+    check_reach(tensor)
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
         raise RuntimeError("tensor was made under torch.inference_mode and can be filled only there; clone it first")
 
@@ -57,17 +68,20 @@ def untouchable(tensor: Tensor) -> bool:
     return False
 
 
-def write(tensor: Tensor, initializer: Initializer, axes: str | None, key: Key) -> None:
-    """Fill a tensor that has been checked."""
-    weight = Weight(tuple(tensor.shape), axes, DTYPES[tensor.dtype], key)
+def write(tensor: Tensor, initializer: Initializer, axes: str | None, key: Key, part: Held | None = None) -> None:
+    """Fill a tensor that has been checked, the whole of a weight or a part."""
+    weight = Weight(tuple(tensor.shape) if part is None else part.shape, axes, DTYPES[tensor.dtype], key)
     if is_dtensor(tensor):
         from .shards import shards
 
         for local, box in shards(tensor):
             place(local, initializer, weight._replace(box=box))
         _increment_version(tensor)
-    else:
+    elif part is None:
         place(tensor, initializer, weight)
+    else:
+        for view, box in part.boxes(tensor):
+            place(view, initializer, weight._replace(box=box))
 
 
 def _increment_version(tensor: Tensor) -> None:

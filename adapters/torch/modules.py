@@ -44,7 +44,9 @@ def _recurrent(module: Any) -> Meanings:
     count = 3 if mode == "GRU" or isinstance(module, nn.GRUCell) else count
     axes = "OI" if count == 1 else f"({count} O)I"
     meanings = {"weight_ih": Meaning(axes, "kernel"), "weight_hh": Meaning(axes, "recurrent"), "weight_hr": KERNEL}
-    return {name: meanings.get(name[:9], BIAS) for name, _ in module.named_parameters(recurse=False)}
+    meanings |= {"bias_ih": BIAS, "bias_hh": BIAS}
+    ends = [f"_l{layer}{way}" for layer in range(getattr(module, "num_layers", 0)) for way in ("", "_reverse")] or [""]
+    return {f"{name}{end}": meaning for name, meaning in meanings.items() for end in ends}
 
 
 def _attention(module: Any) -> Meanings:

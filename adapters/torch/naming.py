@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from types import FunctionType
 from typing import Any
 
@@ -19,7 +20,7 @@ from initlib.models.patterns import as_rename
 
 from .callers import subject
 from .draw import Seed, key_of
-from .filling import fill_box, fill_tensor
+from .filling import fill_box, fill_stored
 from .guards import lifted
 from .internals import calculate_correct_fan, is_dtensor
 from .memory import DTYPES, untouchable
@@ -57,7 +58,8 @@ def named(module: nn.Module, seed: Seed = None, *, rename: Any = None, prefix: s
     transformers initialize themselves anew, and leave alone what was loaded from a checkpoint. Nothing is patched:
     other threads draw as ever. Raises RuntimeError for a draw into a part of a parameter that is no box of it.
     """
-    with lifted(module), Naming(module, key_of(seed), as_rename(rename), prefix):
+    mode = Naming(module, key_of(seed), as_rename(rename), prefix)
+    with lifted(module), mode:
         yield
 
 
@@ -70,7 +72,8 @@ def _normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0, **more: Any) ->
 
 
 def _kaiming_std(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: Any = "leaky_relu") -> float:
-    return nn.init.calculate_gain(nonlinearity, a) / math.sqrt(calculate_correct_fan(tensor, mode))
+    fan = calculate_correct_fan(tensor, mode)
+    return nn.init.calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan))  # 0 where there are no weights
 
 
 def _kaiming_uniform(tensor: Tensor, *how: Any, generator: None = None, **more: Any) -> tuple[Tensor, Initializer]:
@@ -107,6 +110,14 @@ SEEDED = {
 }
 
 
+OURS = __name__.rpartition(".")[0]
+
+
+def _says_stream(kwargs: dict[str, Any]) -> bool:
+    """Whether the arguments name a stream."""
+    return kwargs.get("generator") is not None or kwargs.get("seed") is not None
+
+
 _thread = threading.local()  # .depth: how many of these modes are active
 
 
@@ -129,8 +140,12 @@ class Naming(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if kwargs.get("generator") is not None:
+        if any(isinstance(each, torch.Generator) for each in args) or _says_stream(kwargs):
             return func(*args, **kwargs)
+        ours = getattr(func, "ours", func)  # some show themselves as the function of PyTorch that they replace
+        if isinstance(ours, FunctionType) and ours.__module__.startswith(OURS):
+            said = {name: value for name, value in kwargs.items() if value is not None}
+            return ours(*args, **(self._stream(ours, args, kwargs) | said))
         law = FILLING.get(func) or (INIT.get(func.__name__) if isinstance(func, FunctionType) else None)
         if law is not None:
             tensor, initializer = law(*args, **kwargs)
@@ -153,10 +168,25 @@ class Naming(TorchFunctionMode):
         known, view = found
         entry = Entry(known.parameter, known.stream, initializer)
         if view is None:
-            fill_tensor(known.tensor, entry, self.key)
+            fill_stored(known.weight, entry, self.key)
         else:
             fill_box(view.memory, entry, view.index, self.key)
         return True
+
+    def _stream(self, func: FunctionType, args: Any, kwargs: Any) -> dict[str, Any]:
+        """The argument that names the stream, for a function of this adapter."""
+        if "seed" not in signature(func).parameters:
+            return {}
+        return {"seed": self._key_of(func, args[0] if args else kwargs["tensor"])}
+
+    def _key_of(self, func: Any, tensor: Tensor | None) -> Key | None:
+        """The stream of a draw into a tensor, or into none that is given."""
+        found = None if tensor is None or untouchable(tensor) else self.tensors.find(tensor)
+        if found is None:
+            return self._unnamed(func, tensor)
+        known, view = found
+        key = self.key.fold_in(known.stream)
+        return key if view is None else key.fold_in(repr(view.index))
 
     def _generator(self, func: Any, args: Any, kwargs: Any) -> dict[str, torch.Generator]:
         """The generator for a function that draws by one, as its argument."""
@@ -165,13 +195,7 @@ class Naming(TorchFunctionMode):
         tensor = next((each for each in args if isinstance(each, Tensor)), None)
         if tensor is not None and is_dtensor(tensor):
             raise RuntimeError(f"{func.__name__} cannot draw shards by their names; normal_ and uniform_ can")
-        found = None if tensor is None or untouchable(tensor) else self.tensors.find(tensor)
-        if found is None:
-            key = self._unnamed(func)
-        else:
-            known, view = found
-            key = self.key.fold_in(known.stream)
-            key = key if view is None else key.fold_in(repr(view.index))
+        key = self._key_of(func, tensor)
         device = torch.device(kwargs.get("device") or torch.get_default_device()) if tensor is None else tensor.device
         if key is None or device.type == "meta":
             return {}

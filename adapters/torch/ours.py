@@ -1,13 +1,15 @@
 """What `torch.nn.init` does not have: the exact schemes of the core, by their own names, and any initializer."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 import initlib
+from initlib.arguments import Shape
 
 from .draw import Name, Seed, draw, overridable
+from .held import held
 
 __all__ = [
     "delta_orthogonal_",
@@ -32,16 +34,25 @@ def fill_(
     seed: Seed = None,
     name: Name = None,
     generator: torch.Generator | None = None,
+    shape: Shape | None = None,
+    index: Any = None,
+    flat: slice | None = None,
 ) -> Tensor:
     """Fill the tensor with the weights of any initializer, and return it.
 
     >>> weight = fill_(torch.empty(128, 784), initlib.he_normal, seed=0)
     >>> bool((weight.T.numpy() == initlib.he_normal((784, 128), seed=0)).all())
     True
+    >>> half = fill_(torch.empty(64, 784), initlib.he_normal, seed=0, shape=(128, 784), index=slice(64, 128))
+    >>> bool((half == weight[64:]).all())
+    True
+
+    A plain tensor may be a part of a weight of that `shape`, as a rank holds it that no DTensor tells: the box that
+    `index` takes (ints and slices), or, in one axis, the row-major range that `flat` takes. A DTensor knows its part.
     """
     if not isinstance(initializer, initlib.Initializer):
         raise TypeError(f"initializer must be an initlib.Initializer, got {initializer!r}")
-    return draw(tensor, initializer, generator, axes, seed, name)
+    return draw(tensor, initializer, generator, axes, seed, name, held(tensor, shape, index, flat))
 
 
 @overridable

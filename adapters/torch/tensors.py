@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from initlib import Parameter
 
 from .internals import is_dtensor, local_tensor
-from .parameters import Weight, parameters, walk, weights
+from .parameters import parameters
 from .views import View, box_of, overlap, same_memory
+from .weights import Weight, walk, weights
 
 __all__ = ["Known", "Tensors"]
 
@@ -43,7 +44,7 @@ class Tensors:
             self._known[id(known.tensor)] = known
             self._stored.setdefault(_storage(_memory(known.tensor)), []).append(known)
         self.streams = {identity: known.stream for identity, known in self._known.items()}
-        self.shapes = {known.stream: known.tensor.shape for known in self._known.values()}
+        self.shapes = {known.stream: known.weight.shape for known in self._known.values()}
         self.modules = {id(part): self.new_name(prefix[:-1]) for prefix, part in walk(self.module, self.prefix)}
 
     def _identities(self) -> list[int]:

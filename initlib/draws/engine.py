@@ -124,6 +124,10 @@ class Engine(stream.Ops):
         """Write values, rounded to the dtype, into memory."""
         out[...] = self.cast(values, dtype)
 
+    def inverse(self, upper: Array) -> Array:
+        """The inverses of upper triangular matrices."""
+        return self.xp.linalg.inv(upper)
+
     def reflect(
         self, q: Array, v: Array, square: Array, size: int, apply: Callable[[Array, Array, Array], Array]
     ) -> Array:

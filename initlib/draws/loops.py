@@ -60,28 +60,34 @@ def nests(
 def _split(part: Part, factors: tuple[Factor, ...], memory: int) -> list[Nest]:
     """The affine pieces of one axis of a box.
 
-    An axis that packs kernels is affine inside each kernel; whole kernels in a row make one piece of two loops.
+    An axis that packs kernels is affine inside each kernel. After a period of indices the place inside a kernel comes
+    again, some kernels further on: what one period takes is a few pieces, and all periods are a loop over them. With a
+    step of 1 a period is one kernel.
     """
     start, step, count = part.start, part.step, part.size
     outer, rest = factors[0], factors[1:]
     if not rest:
         return [Nest(start * outer.stride, 0, (Loop(count, step * outer.stride, memory),))]
     size = outer.step  # of one packed kernel
+    common = math.gcd(size, step)
+    period, kernels = size // common, step // common
     pieces = []
     done = 0
     while done < count:
         kernel, inside = divmod(start + done * step, size)
-        whole = (count - done) // size if step == 1 and inside == 0 else 0
-        lead: tuple[Loop, ...] = ()
-        if whole > 1:
-            taken, lead = whole * size, (Loop(whole, outer.stride, size * memory),)
-            inner = Part(0, 1, size)
+        enters = not 0 <= inside - step < size  # the index before is of another kernel, or would be
+        periods = (count - done) // period if enters else 0
+        if periods > 1:
+            taken = periods * period
+            lead: tuple[Loop, ...] = (Loop(periods, kernels * outer.stride, period * memory),)
+            inner = _split(Part(start + done * step, step, period), factors, memory)
         else:
             left = (size - 1 - inside) // step if step > 0 else inside // -step
-            taken = min(left + 1, count - done)
-            inner = Part(inside, step, taken)
-        for position, offset, loops in _split(inner, rest, memory):
-            pieces.append(Nest(kernel * outer.stride + position, done * memory + offset, lead + loops))
+            taken, lead = min(left + 1, count - done), ()
+            inner = _split(Part(inside, step, taken), rest, memory)
+            inner = [nest._replace(position=kernel * outer.stride + nest.position) for nest in inner]
+        for position, offset, loops in inner:
+            pieces.append(Nest(position, done * memory + offset, lead + loops))
         done += taken
     return pieces
 

@@ -43,9 +43,17 @@ def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) ->
             errors.append(error)
 
     def wait() -> None:
-        for busy in helpers:
-            with busy:
-                pass
+        # Whatever ends a wait, a second Ctrl-C or a third, does not end the work of the others: it is kept for later,
+        # and the wait begins again.
+        waiting = True
+        while waiting:
+            try:
+                for busy in helpers:
+                    with busy:
+                        pass
+                waiting = False
+            except BaseException as error:
+                errors.append(error)
 
     helpers = [_thread.allocate_lock() for _ in range(threads - 1)]
     try:

@@ -81,6 +81,8 @@ class Initializer(ABC):
             warnings.warn(f"shape {sizes} holds no weights: nothing is drawn", UserWarning, stacklevel=2)
         target = np.empty(kept, numpy_dtype(dtype)) if out is None else out
         if not target.size:
+            if 0 not in sizes:
+                self.std(sizes, axes)  # raises where no weight of that shape could be drawn
             return target
         weight = Weight(sizes, axes, dtype, key, box)
         if flat is None:

@@ -26,7 +26,7 @@ class Independent(Initializer):
 
     def complex_weights(self, weight: Weight, engine: Engine) -> Any:
         """The box of a complex weight, where the scheme has a distribution on the plane."""
-        raise ValueError(f"dtype of {self.factory} must be real, got {weight.dtype}")
+        raise not_real(self, weight)
 
     def weights(self, weight: Weight, engine: Engine) -> Any:
         if DTYPES[weight.dtype].part:
@@ -119,11 +119,18 @@ class Elementwise(Initializer):
         """What becomes of it, in the engine's widest dtype."""
 
     def weights(self, weight: Weight, engine: Engine) -> Any:
+        if DTYPES[weight.dtype].part:
+            raise not_real(self, weight)
         wide = weight._replace(dtype=engine.widest(weight.dtype), times=1.0)
         return self.apply(self.drawn.weights(wide, engine), weight, engine) * weight.times
 
     def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
         engine.fill_in_pieces(out, weight, partial(self.weights, engine=engine))
+
+
+def not_real(initializer: Initializer, weight: Weight) -> ValueError:
+    """The error of a scheme that has no complex weights."""
+    return ValueError(f"dtype of {initializer.factory} must be real, got {weight.dtype}")
 
 
 def matrices(initializer: Initializer, shape: Shape, axes: str | None) -> Canonical:

@@ -52,7 +52,7 @@ def reflected(noise: Any, dtype: str, engine: Engine, size: int = BLOCK) -> Any:
         # (Puglisi 1992).
         adjoint = xp.swapaxes(v, 1, 2).conj()
         diagonal = _eye(v.shape[2], v.shape[2], dtype, engine) * square[:, None, :]
-        t = xp.linalg.inv(xp.triu(adjoint @ v, 1) + diagonal)
+        t = engine.inverse(xp.triu(adjoint @ v, 1) + diagonal)
         return v @ (t @ (adjoint @ q))
 
     q = engine.reflect(xp.concatenate([eye] * stacks), v, square, size, apply)

@@ -1,0 +1,124 @@
+"""A model that no rank ever holds whole: built on meta, sharded, initialized, trained, saved, and loaded elsewhere.
+
+    python examples/large_model.py 2
+
+Each rank draws what it holds. The digest of the initial network is printed for one process, for fully sharded data
+parallelism and for tensor parallelism: it is the same. Then a step of training, a checkpoint of one layout, and its
+state in the other. It takes CPUs and gloo; on GPUs only the device and the backend change.
+"""
+
+import hashlib
+import sys
+import tempfile
+from pathlib import Path
+
+import initlib.adapters.torch as init
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as checkpoint
+import torch.multiprocessing as multiprocessing
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.nn.functional import cross_entropy, relu
+
+from initlib import normal
+
+WIDTH, VOCABULARY, DEPTH = 32, 100, 2
+
+
+class Block(nn.Module):
+    """A residual branch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(WIDTH)
+        self.up = nn.Linear(WIDTH, 4 * WIDTH)
+        self.down = nn.Linear(4 * WIDTH, WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Add the branch."""
+        return x + self.down(relu(self.up(self.norm(x))))
+
+
+class Model(nn.Module):
+    """A stack of them, between a table and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(VOCABULARY, WIDTH)
+        self.blocks = nn.ModuleList(Block() for _ in range(DEPTH))
+        self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The next token's logits."""
+        x = self.table(tokens)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+def fully_sharded(model: nn.Module, world: int) -> None:
+    """Every parameter over all ranks."""
+    mesh = init_device_mesh("cpu", (world,))
+    for block in model.blocks:
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def tensor_parallel(model: nn.Module, world: int) -> None:
+    """The hidden units over all ranks."""
+    layers = {f"blocks.{i}.up": ColwiseParallel() for i in range(DEPTH)}
+    layers |= {f"blocks.{i}.down": RowwiseParallel() for i in range(DEPTH)}
+    parallelize_module(model, init_device_mesh("cpu", (world,)), layers)
+
+
+def made(lay_out=None, world: int = 1) -> nn.Module:
+    """The model with its initial weights, under a layout."""
+    with init.skeleton():
+        model = Model()
+    if lay_out is not None:
+        lay_out(model, world)
+    rules = {"*.down.weight": normal(std=0.02) * (2 * DEPTH) ** -0.5}
+    init.initialize(model, rules, seed=0, default=normal(std=0.02), device="cpu")
+    return model
+
+
+def digest(model: nn.Module) -> str:
+    """Eight characters that depend on every bit of the state, gathered."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        found.update(name.encode() + whole.numpy().tobytes())
+    return found.hexdigest()[:8]
+
+
+def main(rank: int, world: int, folder: str) -> None:
+    """What each process does."""
+    torch.set_num_threads(1)
+    store = dist.FileStore(str(Path(folder) / "store"), world)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
+    model = made(fully_sharded, world)
+    lines = [f"fully sharded on {world}: {digest(model)}"]
+    tokens = torch.arange(64).view(4, 16) % VOCABULARY
+    cross_entropy(model(tokens).flatten(0, 1), tokens.flatten()).backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    checkpoint.save({"model": model.state_dict()}, checkpoint_id=f"{folder}/saved")
+    other = made(tensor_parallel, world)
+    lines.append(f"tensor parallel on {world}: {digest(other)}")
+    state = {"model": other.state_dict()}
+    checkpoint.load(state, checkpoint_id=f"{folder}/saved")
+    other.load_state_dict(state["model"])
+    lines.append(f"after a step, saved and loaded: {digest(model)}, {digest(other)}")
+    if rank == 0:
+        print("\n".join(lines))
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    print(f"one process: {digest(made())}")
+    world = int(sys.argv[1]) if len(sys.argv) > 1 else 2
+    with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.start_processes(main, (world, folder), world, start_method="fork")
