@@ -74,6 +74,9 @@ def page(data: dict[str, Any]) -> str:
     if "models" in results:
         say("## The weight matrices of whole models\n\n![ratios](pictures/models.svg)\n")
         say(against_ours(results["models"]))
+    if results.get("networks"):
+        say("## Whole networks, in their frameworks\n\nWhat JAX has compiled is forgotten before each.\n")
+        say(against_ours(results["networks"]))
     if "growth" in results:
         say("## Growth with size\n\n![growth](pictures/growth.svg)\n")
         say(against_ours(results["growth"]))

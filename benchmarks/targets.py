@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from . import disk, peers
+from . import disk, networks, peers
 from .sections import LARGE, MEDIUM, TINY, Results, name_of
 
 WHOLE, CONV = "4096x8192", "512x512x3x3"
@@ -44,6 +44,8 @@ TARGETS = [
         for shape in (LARGE, MEDIUM, TINY)
     ),
     Target("adapters", name_of("he_normal", TINY), peers.IN[peers.TORCH], peers.TORCH, least=1),
+    Target("networks", networks.RESNET, peers.OURS, networks.BUILT, least=1),
+    Target("networks", networks.GPT2, peers.OURS, networks.JITTED, least=1),
     Target("disk", disk.CASE, peers.OURS, disk.DD, least=0.8),
     Target("reference", name_of("he_normal", (1024, 1024)), peers.REFERENCE, peers.TORCH, least=1),
 ]
