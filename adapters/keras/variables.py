@@ -145,11 +145,11 @@ def _parameter(weight: Weight, own: bool) -> Parameter:
     variable, name = weight.variable, weight.variable.name
     shape, dtype = tuple(variable.shape), variable.dtype
     meaning = meanings(weight.layer).get(name, UNKNOWN)
-    default, needs, kind = meaning.default, None, meaning.kind
+    default, needs, kind, axes = meaning.default, None, meaning.kind, meaning.axes
     if not is_weight(weight.layer, variable) and kind == "other":
         kind = "buffer"  # its layer made it to be none that is trained
     if weight.is_quantized:
-        needs = QUANTIZED
+        needs, axes = QUANTIZED, None  # its shape may be that of a packed matrix
     elif weight.frozen:
         needs = FROZEN
     elif dtype not in FLOATS or (kind == "buffer" and default is None):
@@ -161,7 +161,7 @@ def _parameter(weight: Weight, own: bool) -> Parameter:
     elif name in FIXED and not own:
         needs = OWN_START.format(start=described(default))
     return Parameter(
-        weight.names[0], shape, dtype, meaning.axes, kind, weight.owner, default, tuple(weight.names[1:]), needs=needs
+        weight.names[0], shape, dtype, axes, kind, weight.owner, default, tuple(weight.names[1:]), needs=needs
     )
 
 
