@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..axes import canonical
 from .statistics import channels, moments, top_singular_value
 from .table import number, size, table
 
@@ -58,7 +59,7 @@ class Parameter:
     gradient_norm: float | None = None
     gradient_ratio: float | None = None  # std of the gradient to std of the weights
     update_ratio: float | None = None  # the same of a step of gradient descent, learning rate * gradient
-    top_singular_value: float | None = None  # of two or more axes: as a matrix of everything else to the units
+    top_singular_value: float | None = None  # of a matrix of inputs and field to outputs; of a stack, the largest
     verdict: str = ""
     reason: str = ""
 
@@ -106,10 +107,10 @@ def parameter(
     values: NDArray[Any],
     gradient: NDArray[Any] | None = None,
     *,
-    units: int = -1,
+    axes: str | None = None,
     learning_rate: float | None = None,
 ) -> Parameter:
-    """Measure a parameter, whose `units` are an axis of it; and its gradient, where there is one.
+    """Measure a parameter, whose axes mean what `axes` says; and its gradient, where there is one.
 
     >>> parameter("kernel", np.eye(2), np.eye(2) / 100).gradient_ratio
     0.01
@@ -118,7 +119,8 @@ def parameter(
     measured = moments(values)
     top = None
     if values.ndim >= 2 and values.size:
-        top = top_singular_value(np.moveaxis(values, units, -1).reshape(-1, values.shape[units]))
+        form = canonical(shape, axes)
+        top = max(map(top_singular_value, form.arrange(values).reshape(form.matrices)))
     found = Parameter(name, shape, *measured, top_singular_value=top)
     if gradient is None:
         return found
