@@ -280,6 +280,8 @@ def check_reports(world):
     shard(model, line)
     with pytest.raises(ValueError, match="model is sharded by FSDP"):
         init.signals(model, tokens)
+    with pytest.raises(ValueError, match="model is sharded: each rank would scale by a batch of its own"):
+        init.lsuv_(model, tokens)
     assert len(init.audit(model).tensors) == len(audited)
     if world == 1:
         return  # FSDP shards nothing

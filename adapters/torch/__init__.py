@@ -13,6 +13,7 @@ from .auditing import audit
 from .gains import calculate_gain
 from .initialization import initialize, plan
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
+from .lsuv import lsuv_
 from .modules import declare
 from .naming import named
 from .nn_init import (
@@ -85,6 +86,7 @@ __all__ = [
     "kaiming_uniform_",
     "lecun_normal_",
     "lecun_uniform_",
+    "lsuv_",
     "named",
     "normal",
     "normal_",
