@@ -10,6 +10,7 @@ True
 from initlib.public import publish
 
 from .auditing import audit
+from .coordinates import coordinate_check
 from .gains import calculate_gain
 from .initialization import initialize, plan
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
@@ -68,6 +69,7 @@ __all__ = [
     "calculate_gain",
     "constant",
     "constant_",
+    "coordinate_check",
     "declare",
     "delta_orthogonal_",
     "dirac",

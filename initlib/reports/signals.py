@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..axes import canonical
-from .statistics import channels, moments, top_singular_value
+from .statistics import channels, mean_absolute, moments, top_singular_value
 from .table import number, size, table
 
 __all__ = ["Activation", "Parameter", "SignalReport", "activation", "input_std", "numbered", "parameter"]
@@ -40,6 +40,7 @@ class Activation:
     dead: float  # the share of units that give the same number for every input
     channel_mean_square: float
     channel_variance: float
+    mean_absolute: float
     gradient_std: float | None = None
     gradient_norm: float | None = None  # over the whole batch
     verdict: str = ""
@@ -73,8 +74,8 @@ def activation(
     0.5
     """
     shape = tuple(int(size) for size in values.shape)
-    width, dead, channel_mean_square, channel_variance = channels(values, axis)
-    found = Activation(name, owner, shape, width, *moments(values), dead, channel_mean_square, channel_variance)
+    width, *of_channels = channels(values, axis)
+    found = Activation(name, owner, shape, width, *moments(values), *of_channels, mean_absolute(values))
     return found if gradient is None else replace(found, **gradient_of(gradient))
 
 
