@@ -131,7 +131,7 @@ def test_the_report():
 
 @pytest.fixture
 def files(tmp_path):
-    np.savez(tmp_path / "a.npz", w=HE, z=np.zeros((4, 4)), o=np.array([{}], object), allow_pickle=True)
+    np.savez(tmp_path / "a.npz", w=HE, z=np.zeros((4, 4)), o=np.array([{}], object))
     np.savez(tmp_path / "b.npz", w=HE)
     return [str(tmp_path / "a.npz"), str(tmp_path / "b.npz")]
 
