@@ -48,7 +48,7 @@ def overridable(function: Function) -> Function:
 
     @functools.wraps(function)
     def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if getattr(tensor, "_is_hf_initialized", False) and _is_loading():
+        if getattr(tensor, "_is_hf_initialized", False) is True and _is_loading():
             return tensor
         if has_torch_function_variadic(tensor):
             given = inspect.signature(function).bind(tensor, *args, **kwargs)
@@ -108,7 +108,7 @@ def unless_loaded(function: Function) -> Function:
 
     @functools.wraps(function)
     def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if getattr(tensor, "_is_hf_initialized", False) and _is_loading():
+        if getattr(tensor, "_is_hf_initialized", False) is True and _is_loading():
             return tensor
         check_reach(tensor)
         return function(tensor, *args, **kwargs)

@@ -64,6 +64,8 @@ def untouchable(tensor: Tensor) -> bool:
         if is_traced():
             raise RuntimeError("initlib draws outside of the graph: fill the tensor before the function is traced")
         return True
+    if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError("initlib draws outside of the graph: fill the tensor before torch.cuda.graph captures")
     return False
 
 
