@@ -113,5 +113,5 @@ def test_runs_that_no_memory_holds_are_an_error(extreme):
     runs = (bases, offsets, given["row"], given["block"], 0, given["stride"], None, scatter)
     law = (True, 0, 2**32, -(2**24), 2**24, 1.0, 0.0)
     with pytest.raises(ValueError, match="the runs do not fit the memory"):
-        config.kernel.fill(0, out, 1, 0, law, kernel._TABLE, runs, given["first"], given["last"])
+        config.kernel.fill(0, out, 1, 0, *law, kernel._TABLE, *runs, given["first"], given["last"])
     assert (out == 0).all()

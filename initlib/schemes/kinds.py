@@ -33,13 +33,13 @@ class Independent(Initializer):
     def weights(self, weight: Weight, engine: Engine) -> Any:
         if DTYPES[weight.dtype].part:
             return self.complex_weights(weight, engine)
-        return engine.draw(_law(self, *weight[:3], weight.times), weight)
+        return engine.draw(_law(self, weight.shape, weight.axes, weight.dtype, weight.times), weight)
 
     def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
         if DTYPES[weight.dtype].part:
             engine.fill_in_pieces(out, weight, partial(self.complex_weights, engine=engine))
         else:
-            engine.fill(out, _law(self, *weight[:3], weight.times), weight)
+            engine.fill(out, _law(self, weight.shape, weight.axes, weight.dtype, weight.times), weight)
 
 
 @lru_cache(maxsize=4096)
