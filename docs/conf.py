@@ -12,7 +12,6 @@ nitpicky = False
 default_role = "literal"  # docstrings write `name` for code
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 smartquotes = False  # "...IO" is code, whoever quotes it

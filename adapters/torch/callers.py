@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from initlib import Initializer, constant, truncated_normal
+from initlib import Initializer, truncated_normal, zeros
 
 from .internals import no_grad_trunc_normal_
 
@@ -61,4 +61,4 @@ def rejected(frame: FrameType, tensor: Tensor) -> Initializer | None:
     said = frame.f_locals
     if tensor is said.get("tensor"):
         return truncated_normal(said["mean"], said["std"], said["a"], said["b"])
-    return constant(0.0) if tensor is said.get("accept_buf") else None
+    return zeros if tensor is said.get("accept_buf") else None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from initlib import Initializer, Key, normal, uniform
+from initlib import Initializer, Key, normal, uniform, zeros
 from initlib.models.entry import Entry
 from initlib.models.patterns import as_rename
 
@@ -164,6 +164,8 @@ class Naming(TorchFunctionMode):
         if law is not None:
             tensor, initializer = law(*args, **kwargs)
             initializer = rejected(sys._getframe(1), tensor) or initializer
+            if initializer is zeros:
+                return tensor.zero_()
             return tensor if self._fill(tensor, initializer, func) else func(*args, **kwargs)
         made = func(*args, **(kwargs | self._generator(func, args, kwargs)))
         if func in MAKING and _is_drawn(made):
