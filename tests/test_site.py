@@ -86,9 +86,10 @@ def test_the_reference_has_every_public_name(site):
     described = set(re.findall(r'id="(?:module-)?(initlib[\w.]+)"', html))
     presets = set(re.findall(r'<span class="pre">(\w+)</span>', html))
     for module in ("initlib", "initlib.adapters.torch", "initlib.adapters.keras", "initlib.adapters.jax"):
-        # The classes of Keras are Keras's, under its names and arguments.
-        theirs = set(public("keras.initializers")) if module.endswith("keras") else set()
-        names = set(importlib.import_module(module).__all__) - theirs
+        names = set(importlib.import_module(module).__all__)
+        if module.endswith("keras"):
+            names -= set(public("keras.initializers"))  # Keras's own classes, under its names and arguments
+        names = {name for name in names if f"{name}_" not in names}  # PyTorch's deprecated names
         assert {name for name in names if f"{module}.{name}" not in described} - presets == set(), module
     assert "<p>alias of" not in html  # in place of what it is
 
