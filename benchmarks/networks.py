@@ -19,6 +19,7 @@ from .measure import Task, interleaved
 from .peers import OURS
 
 OWN, BUILT, JITTED, ANYINIT = "its own init_weights", "built by Keras", "its own init, jitted", "AnyInit"
+WAYS = (OURS, OWN, BUILT, JITTED, ANYINIT)
 PLAN = "planning, cold, a parameter"
 
 GPT2, LLAMA = "GPT-2 124M, transformers", "LLaMA 1.2B in bfloat16, transformers"
@@ -163,7 +164,7 @@ def _flax_gpt2() -> dict[str, float]:
     return interleaved({OURS: ours, JITTED: own}, rounds=3)
 
 
-INSERTED = "share of the later layers that an inserted layer changes: {}"
+INSERTED = "later layers that an inserted layer changes, {}"
 
 
 def _anyinit(make: Callable[[bool], Any]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import disk, peers
+from . import disk, networks, peers
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
@@ -79,6 +79,21 @@ def page(data: dict[str, Any]) -> str:
     if "models" in results:
         say("## The weight matrices of whole models\n\n![ratios](pictures/models.svg)\n")
         say(against_ours(results["models"]))
+    if "networks" in results:
+        say(
+            "## Whole networks\n\nBy `initialize`, and by what the network's own package has; PyTorch's are in place.\n"
+        )
+        times = {
+            case: {name: of[name] for name in of if name in networks.WAYS} for case, of in results["networks"].items()
+        }
+        say(against_ours(times))
+        rows = [
+            [case, name, f"{of[name]:.0%}" if of[name] in (0, 1) else duration(of[name])]
+            for case, of in results["networks"].items()
+            for name in of
+            if name not in networks.WAYS
+        ]
+        say(table(["network", "what", "measured"], rows))
     if "growth" in results:
         say("## Growth with size\n\n![growth](pictures/growth.svg)\n")
         say(against_ours(results["growth"]))

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from . import disk, peers
+from . import disk, networks, peers
 from .sections import LARGE, MEDIUM, TINY, Results, name_of
 
 WHOLE, CONV = "4096x8192", "512x512x3x3"
@@ -47,6 +47,12 @@ TARGETS = [
         for shape in (LARGE, MEDIUM, TINY)
     ),
     Target("adapters", name_of("he_normal", TINY), peers.IN[peers.TORCH], peers.TORCH, least=1),
+    Target("networks", networks.GPT2, peers.OURS, networks.OWN, least=5),
+    Target("networks", networks.VIT, peers.OURS, networks.OWN, least=25),
+    Target("networks", networks.LLAMA, peers.OURS, networks.OWN, least=4),
+    Target("networks", networks.RESNET, peers.OURS, networks.OWN, least=3),
+    Target("networks", networks.KERAS_RESNET, peers.OURS, networks.BUILT, least=1),
+    Target("networks", networks.FLAX_GPT2, peers.OURS, networks.JITTED, least=1),
     Target("disk", disk.CASE, peers.OURS, disk.DD, least=0.8),
     Target("reference", name_of("he_normal", (1024, 1024)), peers.REFERENCE, peers.TORCH, least=1),
 ]

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import resource
 import sys
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
@@ -25,6 +26,7 @@ MESHES = {
 }
 MESH = MESHES[AxisType.Auto]
 SLACK = 2**21  # bytes: indices along an axis, keys
+UNIT = 1 if sys.platform == "darwin" else 1024  # bytes: what the system counts a peak in
 
 SHAPES = {
     "dense": {"kernel": jax.ShapeDtypeStruct((64, 32), "float32"), "bias": jax.ShapeDtypeStruct((32,), "float32")},
@@ -130,6 +132,26 @@ def memory():
     assert not re.search(r"all-|collective|reduce-scatter", program.as_text())
     assert program.memory_analysis().output_size_in_bytes - 2**40 < SLACK
     assert program.memory_analysis().temp_size_in_bytes < SLACK
+
+
+def peak():
+    """No memory but that of the shards is taken, nor where each is of several layers: the peak of this process."""
+    placed = NamedSharding(MESH, PartitionSpec(None, "a", "b"))
+
+    def grown(size):
+        shapes = {"layers": {"kernel": jax.ShapeDtypeStruct((4, size, size), "float32")}}
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        weights = init.initialize(shapes, he_normal, 5, stack=OPTIONS["stack"], shardings=placed)["layers"]["kernel"]
+        jax.block_until_ready(weights)
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * UNIT / weights.nbytes, weights
+
+    grown(64)
+    growth, weights = grown(2**12)
+    assert growth < 1.2, growth
+    assert {shard.data.shape for shard in weights.addressable_shards} == {(4, 2**11, 2**10)}
+    assert np.array_equal(
+        weights[2, :8, :8], he_normal((2**12,) * 2, seed=5, name="layers.2.kernel", index=np.s_[:8, :8])
+    )
 
 
 def placement():

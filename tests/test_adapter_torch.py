@@ -80,7 +80,7 @@ def test_signatures_begin_as_theirs(name):
         assert ours[argument].default == other[argument].default
         assert ours[argument].kind == other[argument].kind
     added = set(ours) - set(other)
-    assert added <= {"axes", "seed", "name"}
+    assert added <= {"axes", "seed", "name", "shape", "index", "flat"}
     assert all(ours[argument].kind is inspect.Parameter.KEYWORD_ONLY for argument in added)
 
 

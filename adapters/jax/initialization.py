@@ -53,9 +53,9 @@ def plan(
     What axes mean and which kind it is comes from the class of the module that has the array as an attribute (`nnx`'s,
     and those of `declare`), else from Flax's names: kernel, bias, scale, embedding, an attention's query, key, value
     and out; a kernel of three axes or more is a convolution's where its module's name has "conv" in it. A vector has
-    the value that all its weights have, of an array, else zeros as a bias and ones as a scale. What is no float, and
-    collections other than params, are kept; statistics of batches start at 0 and 1. Raises `PlanError`, with all
-    problems that there are.
+    the value that all its weights have, of an array, else zeros as a bias and ones as a scale. What is no float,
+    collections other than params and an optimizer's `opt_state` are kept; statistics of batches start at 0 and 1.
+    Raises `PlanError`, with all problems that there are.
     """
     return _Model(shapes, stack).plan(rules, default, rename, axes)
 

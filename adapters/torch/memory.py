@@ -1,5 +1,6 @@
 """Memory: the weights of an initializer, put where a tensor keeps them, on any device and any shard."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -117,16 +118,43 @@ def _is_plain(tensor: Tensor) -> bool:
     )
 
 
+class _Memory:
+    """A tensor's memory, told by the protocol that NumPy reads.
+
+    After `Tensor.numpy` PyTorch would never resize the memory again, which is how FSDP frees it.
+    """
+
+    __slots__ = ("__array_interface__", "tensor")
+
+    def __init__(self, tensor: Tensor, typestr: str) -> None:
+        self.tensor = tensor  # which keeps it
+        strides = None
+        if not tensor.is_contiguous():
+            strides = tuple(stride * tensor.itemsize for stride in tensor.stride())
+        data = tensor.data_ptr(), False
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": tuple(tensor.shape),
+            "typestr": typestr,
+            "data": data,
+            "strides": strides,
+        }
+
+
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The tensor's own memory, as NumPy sees it."""
     if not tensor.data_ptr():
         raise ValueError(f"tensor of shape {tuple(tensor.shape)} has no memory: its storage was freed")
-    if tensor.requires_grad:
-        tensor = tensor.detach()
-    dtype = numpy_dtype(DTYPES[tensor.dtype])
-    if dtype.isbuiltin == 1:  # 2 says that an extension registered it
-        return tensor.numpy()
-    return tensor.view(_bits(dtype)).numpy().view(dtype)
+    typestr, dtype = _types(tensor.dtype)
+    array = np.asarray(_Memory(tensor, typestr))
+    return array if dtype is None else array.view(dtype)
+
+
+@cache
+def _types(dtype: torch.dtype) -> tuple[str, np.dtype[Any] | None]:
+    """The protocol's word for a dtype; for one that is an extension's, that of its bits, and the dtype."""
+    found = numpy_dtype(DTYPES[dtype])
+    return (found.str, None) if found.isbuiltin == 1 else (f"=u{found.itemsize}", found)
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
@@ -134,9 +162,3 @@ def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
     if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)
     return torch.from_numpy(array.view(f"u{array.itemsize}")).view(getattr(torch, array.dtype.name))
-
-
-def _bits(dtype: np.dtype[Any]) -> torch.dtype:
-    """The integers of the size of a dtype that only extensions of NumPy have: what both libraries can exchange."""
-    bits: torch.dtype = getattr(torch, f"uint{8 * dtype.itemsize}")
-    return bits
