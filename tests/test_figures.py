@@ -67,8 +67,6 @@ def test_a_wrong_figure_is_found():
     results = {"in_place": {"he_normal": {"initlib": 0.0394, "torch": 2.69}}}
     ratio = "in_place > he_normal > torch vs initlib"
     text = f"# Speed\n39 ms<!-- in_place > he_normal > initlib -->, {{}} times<!-- {ratio} -->"
-        "# Speed\n39 ms<!-- in_place > he_normal > initlib --> {} times<!-- in_place > he_normal > torch vs initlib -->"
-    )
     assert wrong_quotes(text.format(68), results) == wrong_quotes(text.format("68.3"), results) == []
     assert wrong_quotes(text.format(69), results) == ["69 times, but in_place > he_normal > torch vs initlib is 68.27"]
     assert unquoted(text.format(68)) == []
