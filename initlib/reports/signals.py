@@ -74,8 +74,8 @@ def activation(
     0.5
     """
     shape = tuple(int(size) for size in values.shape)
-    width, *of_channels = channels(values, axis)
-    found = Activation(name, owner, shape, width, *moments(values), *of_channels, mean_absolute(values))
+    width, dead, square, variance = channels(values, axis)
+    found = Activation(name, owner, shape, width, *moments(values), dead, square, variance, mean_absolute(values))
     return found if gradient is None else replace(found, **gradient_of(gradient))
 
 
