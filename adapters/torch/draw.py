@@ -221,7 +221,7 @@ def draw_into(
             "tensor before the function is traced"
         )
     key = as_key(_entropy(generator, observed) if seed is None else seed, name)
-    weight = Weight(shape, axes, DTYPES[tensor.dtype], key)
+    weight = Weight(sizes, axes, DTYPES[tensor.dtype], key)
     if observed and seed is None and members_differ():
         for member, own_key in members(tensor, key):
             write(member, initializer, weight._replace(shape=tuple(member.shape), key=own_key), observed=True)
