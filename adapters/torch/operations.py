@@ -40,9 +40,9 @@ ALONE = (
     | set(SUMS)
     | set(  # of each number alone
         """abs absolute celu clamp clampmax clampmin clip cos div elu erf exp expm1 gelu hardshrink hardsigmoid
-    hardswish hardtanh idiv ipow itruediv leakyrelu log log1p logsigmoid maximum minimum mish neg negative pow prelu reciprocal
-    relu relu6 rpow rrelu rsqrt rsub rtruediv selu sigmoid sign silu sin sinc softplus softshrink softsign sqrt square
-    tanh tanhshrink threshold truediv truedivide""".split()  # noqa: SIM905
+    hardswish hardtanh idiv ipow itruediv leakyrelu log log1p logsigmoid maximum minimum mish neg negative pow prelu
+    reciprocal relu relu6 rpow rrelu rsqrt rsub rtruediv selu sigmoid sign silu sin sinc softplus softshrink softsign
+    sqrt square tanh tanhshrink threshold truediv truedivide""".split()  # noqa: SIM905
     )
 )
 CONSTANT = {"zeroslike", "oneslike", "fulllike", "emptylike", "randlike", "randnlike", "newzeros", "newones", "newfull"}
