@@ -41,12 +41,12 @@ def coordinate_check(
     >>> check = init.coordinate_check(
     ...     standard, [64, 128, 256], (16, 8), optimizer=lambda model, width: torch.optim.Adam(model.parameters(), 0.02)
     ... )
-    >>> check.passed, check.growing[-1].name  # with one learning rate for all widths, what it gives grows with them
-    (False, '4')
+    >>> check.passed  # with one learning rate for all widths, what a layer gives after some steps grows with them
+    False
 
     `make_model(width, seed)` makes and initializes a model, for each of the seeds 0, 1, ...; `optimizer(model, width)`
     makes what trains it, since in muP learning rates depend on the width too. `batch` and `loss` are as for `signals`;
-    every step is on that batch. Before the first step and after each, the mean |x| of every activation of `signals` is
+    every step is on that batch. Before the first step and after each, the mean `|x|` of every activation of `signals` is
     taken, its mean over seeds, and the slope of its logarithm by that of the width: about 0 where the model is
     parametrized so that wide models train as narrow ones do, and it fails above the `tolerance`. See `recipes.mup`.
 
