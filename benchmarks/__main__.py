@@ -105,7 +105,11 @@ def draw_pictures(results: dict[str, Any], folder: Path, suffix: str = ".svg") -
     folder.mkdir(exist_ok=True)
     if "growth" in results:
         plots.growth(results["growth"], folder / f"growth{suffix}")
-    for name, title in (("draws", "One weight"), ("models", "The weight matrices of whole models")):
+    for name, title in (
+        ("in_place", "One weight, in place"),
+        ("fresh", "One weight, in fresh memory"),
+        ("models", "The weight matrices of whole models"),
+    ):
         if name in results:
             plots.ratios(results[name], folder / f"{name}{suffix}", title)
 

@@ -2,6 +2,11 @@
 
 import initlib
 
+# What is called as a function is a class of another name, which autodoc would show as an alias without its docstring.
+for name in initlib.__all__:
+    if isinstance(getattr(initlib, name), type):
+        getattr(initlib, name).__name__ = name
+
 project = "initlib"
 project_copyright = "the authors of initlib, Apache-2.0"
 version = release = initlib.__version__
@@ -12,7 +17,6 @@ nitpicky = False
 default_role = "literal"  # docstrings write `name` for code
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 smartquotes = False  # "...IO" is code, whoever quotes it

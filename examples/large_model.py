@@ -3,8 +3,8 @@
     python examples/large_model.py 2
 
 Each rank draws what it holds. The digest of the initial network is printed for one process, for fully sharded data
-parallelism and for tensor parallelism: it is the same. Then a step of training, a checkpoint of one layout, and its
-state in the other. It takes CPUs and gloo; on GPUs only the device and the backend change.
+parallelism, for tensor parallelism and for flat shards: it is the same. Then a step of training, a checkpoint of one
+layout, and its state in the others. It takes CPUs and gloo; on GPUs only the device and the backend change.
 """
 
 import hashlib
@@ -18,9 +18,10 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as checkpoint
 import torch.multiprocessing as multiprocessing
 from torch import nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.functional import cross_entropy, relu
 
@@ -60,19 +61,36 @@ class Model(nn.Module):
         return self.head(x)
 
 
-def fully_sharded(model: nn.Module, world: int) -> None:
-    """Every parameter over all ranks."""
+def fully_sharded(model: nn.Module, world: int) -> nn.Module:
+    """FSDP2: every parameter over all ranks."""
     mesh = init_device_mesh("cpu", (world,))
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
 
 
-def tensor_parallel(model: nn.Module, world: int) -> None:
+def tensor_parallel(model: nn.Module, world: int) -> nn.Module:
     """The hidden units over all ranks."""
     layers = {f"blocks.{i}.up": ColwiseParallel() for i in range(DEPTH)}
     layers |= {f"blocks.{i}.down": RowwiseParallel() for i in range(DEPTH)}
-    parallelize_module(model, init_device_mesh("cpu", (world,)), layers)
+    return parallelize_module(model, init_device_mesh("cpu", (world,)), layers)
+
+
+def flat_shards(model: nn.Module, world: int) -> nn.Module:
+    """FSDP1: the parameters of each block are one vector, cut over all ranks; one block at a time is whole."""
+
+    def make_memory(module: nn.Module) -> None:
+        for name, parameter in module.named_parameters(recurse=False):
+            setattr(module, name, nn.Parameter(torch.empty_like(parameter, device="cpu")))
+
+    return FullyShardedDataParallel(
+        model,
+        device_mesh=init_device_mesh("cpu", (world,)),
+        auto_wrap_policy=ModuleWrapPolicy({Block}),
+        param_init_fn=make_memory,
+        device_id=torch.device("cpu"),
+        use_orig_params=True,
+    )
 
 
 def made(lay_out=None, world: int = 1) -> nn.Module:
@@ -80,7 +98,7 @@ def made(lay_out=None, world: int = 1) -> nn.Module:
     with init.skeleton():
         model = Model()
     if lay_out is not None:
-        lay_out(model, world)
+        model = lay_out(model, world)
     rules = {"*.down.weight": normal(std=0.02) * (2 * DEPTH) ** -0.5}
     init.initialize(model, rules, seed=0, default=normal(std=0.02), device="cpu")
     return model
@@ -89,9 +107,8 @@ def made(lay_out=None, world: int = 1) -> nn.Module:
 def digest(model: nn.Module) -> str:
     """Eight characters that depend on every bit of the state, gathered."""
     found = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-        found.update(name.encode() + whole.numpy().tobytes())
+    for name, tensor in sorted(get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)).items()):
+        found.update(name.encode() + tensor.numpy().tobytes())
     return found.hexdigest()[:8]
 
 
@@ -105,13 +122,16 @@ def main(rank: int, world: int, folder: str) -> None:
     tokens = torch.arange(64).view(4, 16) % VOCABULARY
     cross_entropy(model(tokens).flatten(0, 1), tokens.flatten()).backward()
     torch.optim.SGD(model.parameters(), lr=0.1).step()
-    checkpoint.save({"model": model.state_dict()}, checkpoint_id=f"{folder}/saved")
-    other = made(tensor_parallel, world)
-    lines.append(f"tensor parallel on {world}: {digest(other)}")
-    state = {"model": other.state_dict()}
-    checkpoint.load(state, checkpoint_id=f"{folder}/saved")
-    other.load_state_dict(state["model"])
-    lines.append(f"after a step, saved and loaded: {digest(model)}, {digest(other)}")
+    checkpoint.save({"model": get_model_state_dict(model)}, checkpoint_id=f"{folder}/saved")
+    after = [digest(model)]
+    for name, lay_out in (("tensor parallel", tensor_parallel), ("flat shards", flat_shards)):
+        other = made(lay_out, world)
+        lines.append(f"{name} on {world}: {digest(other)}")
+        state = {"model": get_model_state_dict(other)}
+        checkpoint.load(state, checkpoint_id=f"{folder}/saved")
+        set_model_state_dict(other, state["model"])
+        after.append(digest(other))
+    lines.append(f"after a step, saved and loaded: {', '.join(after)}")
     if rank == 0:
         print("\n".join(lines))
     dist.destroy_process_group()

@@ -4,11 +4,22 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import initlib.adapters.torch as init  # noqa: E402
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from initlib.adapters.torch import fill_  # noqa: E402
 
 from initlib import glorot_uniform, he_normal, orthogonal  # noqa: E402
+
+FUNCTIONS = {
+    **dict.fromkeys(["he_normal_", "he_uniform_", "glorot_normal_", "glorot_uniform_"], ()),
+    **dict.fromkeys(["lecun_normal_", "lecun_uniform_", "truncated_normal_", "uniform_", "normal_"], ()),
+    **dict.fromkeys(["xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "orthogonal_"], ()),
+    "kaiming_normal_": (0, "fan_out", "relu"),
+    "trunc_normal_": (0.0, 0.5, -1.0, 0.5),
+    "sparse_": (0.3,),
+    "variance_scaling_": (2.0, "fan_avg", "uniform"),
+}
 
 SHAPES = [((7, 5), None), ((7, 5), "IO"), ((6, 4, 3), "(2 O)IK"), ((3, 4, 5), "BOI")]
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
@@ -32,6 +43,36 @@ def test_a_part_is_that_of_the_whole(record, dtype, initializer, data):
     memory = torch.full((2 * (stop - start),), 9.0, dtype=dtype)[::2]
     ranged = fill_(memory, initializer, **how, shape=shape, flat=slice(start, stop))
     assert torch.equal(ranged, whole.flatten()[start:stop])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("axes", [None, "IO"])
+def test_every_function_fills_parts(name, axes):
+    """By the fans and the axes of the whole, also where the part has fewer axes than the function asks for, or none."""
+    fill, how = getattr(init, name), {"axes": axes, "seed": 3, "name": "w"}
+    whole = fill(torch.empty(12, 7), *FUNCTIONS[name], **how)
+    assert len(whole.unique()) > 12
+    for index in (slice(3, 9), (slice(None), slice(2, 5)), 4, (slice(0, 12, 5), 6), slice(5, 5)):
+        part = torch.full(whole[index].shape, 9.0)
+        assert fill(part, *FUNCTIONS[name], **how, shape=(12, 7), index=index) is part
+        assert torch.equal(part, whole[index])
+    part = fill(torch.empty(20), *FUNCTIONS[name], **how, shape=(12, 7), flat=slice(11, 31))
+    assert torch.equal(part, whole.flatten()[11:31])
+
+
+def test_a_convolution_cut_by_its_channels():
+    whole = init.delta_orthogonal_(torch.empty(16, 4, 3, 3), seed=0)
+    part = init.delta_orthogonal_(torch.empty(8, 4, 3, 3), seed=0, shape=(16, 4, 3, 3), index=slice(8, 16))
+    assert torch.equal(part, whole[8:])
+
+
+def test_what_a_function_refuses_of_the_whole():
+    with pytest.raises(ValueError, match="Fan in and fan out can not be computed"):
+        init.kaiming_normal_(torch.empty(4, 3), shape=(12,), index=slice(12))
+    with pytest.raises(ValueError, match="2 or more dimensions"):
+        init.orthogonal_(torch.empty(4), shape=(12,), index=slice(4))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'shapes'"):
+        init.normal_(torch.empty(4), shapes=(12,))
 
 
 def test_the_default_axes_are_those_of_the_whole():

@@ -358,3 +358,12 @@ def test_windows_of_next_to_no_mass(a, b):
     assert drawn.min() >= a
     assert drawn.max() <= b
     assert stats.kstest(drawn, stats.truncnorm(a, b).cdf).statistic < 0.0147  # DKW at 1e-12, n = 2**16
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_memory_that_was_drawn_into_can_be_freed(dtype):
+    """As FSDP frees what it has gathered. `Tensor.numpy` would forbid it for ever."""
+    weight = torch.nn.Parameter(torch.empty(6, 4, dtype=dtype))
+    init.he_normal_(weight.detach().t()[::2], seed=0)
+    assert weight.untyped_storage().resizable()
+    weight.untyped_storage().resize_(0)

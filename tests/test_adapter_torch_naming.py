@@ -12,7 +12,7 @@ import initlib.adapters.torch as init  # noqa: E402
 from initlib.adapters.torch import named  # noqa: E402
 from torch import nn  # noqa: E402
 
-from initlib import Key, normal, uniform  # noqa: E402
+from initlib import Key, normal, truncated_normal, uniform  # noqa: E402
 
 
 class Odd(nn.Module):
@@ -92,7 +92,7 @@ def test_it_is_the_same_recipe():
         "conv.weight": normal(std=math.sqrt(2 / (8 * 9))),
         "lstm.weight_hh_l1": uniform(-(5**-0.5), 5**-0.5),
         "table.weight": normal(),
-        "odd.shift": normal(std=0.5),
+        "odd.shift": truncated_normal(0, 0.5, -2, 2),
     }
     with torch.no_grad():
         for parameter in module.parameters():
@@ -118,6 +118,20 @@ def test_windows_of_truncated_draws():
     with named(weight, seed=0):
         nn.init.trunc_normal_(weight.weight, a=-0.5, b=1.0)
     assert torch.equal(weight.weight, narrow)
+
+
+@pytest.mark.parametrize("window", [(0.0, 1.0, -2.0, 2.0), (0.0, 1.0, 1.5, 3.0), (0.3, 0.5, -9.0, -0.5)])
+@pytest.mark.filterwarnings("ignore:mean is more than 2 std from")
+def test_truncated_draws_are_those_of_the_core(window):
+    """PyTorch draws some anew until they are inside; here the first are, and of the same law."""
+    layer, expected = nn.Linear(60, 50), torch.empty(50, 60)
+    init.fill_(expected, truncated_normal(*window), seed=0, name="weight")
+    for around in (warnings.catch_warnings(), named(nn.Linear(2, 2), seed=1), torch.device("cpu")):
+        with named(layer, seed=0), around:
+            nn.init.trunc_normal_(layer.weight, *window)
+        assert torch.equal(layer.weight, expected)
+    nn.init.trunc_normal_(layer.weight, *window)
+    assert layer.weight.std().item() == pytest.approx(expected.std().item(), rel=0.1)
 
 
 def test_a_uniform_draw_has_no_weight_at_its_end():

@@ -209,26 +209,107 @@ def check_checkpoint(world, folder):
     assert digest(loaded.state_dict()) == digest(expected.state_dict())
 
 
+def wrapped(cls, original):
+    return FullyShardedDataParallel(
+        cls(), auto_wrap_policy=ModuleWrapPolicy({Block}), use_orig_params=original, device_id=torch.device("cpu")
+    )
+
+
+def gathered(model):
+    """The parameters of a model that such a wrapper has made flat, whole."""
+    with FullyShardedDataParallel.summon_full_params(model):
+        return {
+            name.replace("_fsdp_wrapped_module.", ""): tensor.detach().clone()
+            for name, tensor in model.named_parameters(remove_duplicate=False)
+        }
+
+
 def check_flat(world):
     """Flat shards: ranges of the weights, wherever they begin and end."""
     for cls, original in itertools.product((Model, Tied), (True, False)):
-        model = FullyShardedDataParallel(
-            cls(),
-            auto_wrap_policy=ModuleWrapPolicy({Block}),
-            use_orig_params=original,
-            device_id=torch.device("cpu"),
-        )
+        model = wrapped(cls, original)
         made = init.initialize(model, RULES | BUILT, seed=5, default=normal(std=0.02))
         expected = alone(cls)
         assert {name for entry in made.entries for name in entry.parameter.names} == set(expected.state_dict())
         assert made["layers.1.mix.weight"].parameter.shape == (2 * WIDTH, WIDTH)
-        with FullyShardedDataParallel.summon_full_params(model):
-            state = {
-                name.replace("_fsdp_wrapped_module.", ""): tensor.detach().clone()
-                for name, tensor in model.named_parameters(remove_duplicate=False)
-            }
-        assert digest(state) == digest(expected.state_dict()), (cls, original)
+        assert digest(gathered(model)) == digest(expected.state_dict()), (cls, original)
         train(model, expected)
+
+
+def own_code_without_fans(model):
+    """What can be drawn into a range: PyTorch's functions that ask for fans refuse it."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.3)
+            if module.bias is not None:
+                module.bias.data.uniform_(-0.1, 0.1)
+        elif isinstance(module, nn.Embedding):
+            module.weight.data.uniform_(-1, 1)
+        elif isinstance(module, Block):
+            nn.init.trunc_normal_(module.gamma, std=0.5, a=-0.5, b=0.5)
+            nn.init.trunc_normal_(module.out.weight, a=0.5, b=3.0)
+
+
+def check_own_code_of_flat_shards(world):
+    """Drawn by name and range, or refused: never something that depends on the ranks."""
+    expected = {}
+    for code in (own_code, own_code_without_fans):
+        model = Model()
+        with init.named(model, seed=5):
+            code(model)
+        expected[code] = {name: tensor for name, tensor in model.state_dict().items() if "norm" not in name}
+
+    def agrees(model, code):
+        state = gathered(model)
+        assert digest({name: state[name] for name in expected[code]}) == digest(expected[code])
+
+    for original in (True, False):
+        model = wrapped(Model, original)
+        with init.named(model, seed=5), FullyShardedDataParallel.summon_full_params(model):
+            own_code(model)
+        agrees(model, own_code)
+        with FullyShardedDataParallel.summon_full_params(model):
+            init.initialize(model, RULES | BUILT, seed=5, default=normal(std=0.02))  # what is whole for a while
+        assert digest(gathered(model)) == digest(alone(Model).state_dict())
+        if original or world == 1:
+            with init.named(model, seed=5):
+                own_code_without_fans(model)
+            agrees(model, own_code_without_fans)
+        else:
+            with init.named(model, seed=5), pytest.raises(RuntimeError, match="whose memory was freed"):
+                own_code_without_fans(model)
+
+
+def check_parts_of_ranges(world):
+    """A rank that holds a range of a weight draws that, a part of it, or help for it; and no help of another size."""
+    model, alone = wrapped(Model, original=True), Model()
+    with init.named(alone, seed=5):
+        expected = noise(alone.table.weight).flatten()
+    with init.named(model, seed=5):
+        model.table.weight.data.normal_()
+    weight, whole = model.table.weight, gathered(model)["table.weight"].flatten()
+    sizes = [None] * world
+    dist.all_gather_object(sizes, weight.numel())
+    start = sum(sizes[: dist.get_rank()])
+    assert torch.equal(weight.flatten(), whole[start : start + weight.numel()])
+    with init.named(model, seed=5):
+        assert torch.equal(noise(weight).flatten(), expected[start : start + weight.numel()])
+    if 0 < weight.numel() < whole.numel():
+        weight.data.zero_()
+        with init.named(model, seed=5):
+            weight.data[2:7].normal_()
+            assert torch.equal(weight[2:7], whole[start + 2 : start + 7])
+            assert weight[7:].eq(0).all()
+            with pytest.raises(RuntimeError, match=r"a part of table.weight that is no box of it"):
+                weight.data[::2].normal_()
+            for draw in (weight.data.exponential_, lambda: weight.data.copy_(torch.rand(1))):
+                with pytest.raises(RuntimeError, match=r"of table.weight|for table.weight.*: draw in `summon_full"):
+                    draw()
+        assert torch.equal(weight[2:7], whole[start + 2 : start + 7])
+
+
+def noise(weight):
+    return torch.randn_like(weight)
 
 
 def check_parts_of_shards(world):
@@ -259,6 +340,39 @@ def check_replicas(world):
     states = [None] * world
     dist.all_gather_object(states, digest(model.state_dict()))
     assert set(states) == {digest(alone(Model).state_dict())}
+
+
+def check_reports(world):
+    """A report of a model in parallel is that of the model; one of shards that FSDP keeps is refused."""
+    line = init_device_mesh("cpu", (world,))
+    tokens = torch.arange(2 * WIDTH).reshape(2, WIDTH) % TOKENS
+    expected = init.signals(alone(Model), tokens)
+    model = Model()
+    parallelize(model, line)
+    initialize(model)
+    report = init.signals(model, tokens)
+    assert [row.name for row in report.parameters] == [row.name for row in expected.parameters]
+    for row, wanted in zip(report.parameters, expected.parameters, strict=True):
+        both = [[each.std, each.gradient_std, each.top_singular_value or 0.0] for each in (row, wanted)]
+        assert both[0] == pytest.approx(both[1], rel=1e-4)
+    audited = [(row.name, row.std) for row in init.audit(model).tensors]
+    assert audited == [(row.name, row.std) for row in init.audit(alone(Model)).tensors]
+    model = Model()
+    shard(model, line)
+    with pytest.raises(ValueError, match="model is sharded by FSDP"):
+        init.signals(model, tokens)
+    with pytest.raises(ValueError, match="model is sharded: each rank would scale by a batch of its own"):
+        init.lsuv_(model, tokens)
+    assert len(init.audit(model).tensors) == len(audited)
+    if world == 1:
+        return  # FSDP shards nothing
+    flat = FullyShardedDataParallel(Model(), device_id=torch.device("cpu"), use_orig_params=True)
+    tests = [row.test for row in init.audit(flat).tensors if row.name == "head.weight"]
+    assert tests == [
+        "not measured: this rank holds a range of it: audit the model before it is sharded, or its checkpoint"
+    ]
+    with pytest.raises(ValueError, match="model is sharded by FSDP"):
+        init.signals(flat, tokens)
 
 
 def check_stages(world):
@@ -299,8 +413,11 @@ def main(rank, world, store):
     check_layouts(world)
     check_own_code(world)
     check_flat(world)
+    check_own_code_of_flat_shards(world)
+    check_parts_of_ranges(world)
     check_parts_of_shards(world)
     check_replicas(world)
+    check_reports(world)
     check_checkpoint(world, str(Path(store).with_name("checkpoint")))
     if world > 1:
         check_stages(world)

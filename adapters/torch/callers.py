@@ -1,13 +1,17 @@
-"""Callers: what the function that is running is about, told by its variables."""
+"""Callers: what the function that is running is about, and what it means to draw, told by its variables."""
 
 import sys
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["subject"]
+from initlib import Initializer, truncated_normal, zeros
+
+from .internals import no_grad_trunc_normal_
+
+__all__ = ["rejected", "subject"]
 
 
 def subject(tensors: Mapping[int, str], modules: Mapping[int, str]) -> str | None:
@@ -42,3 +46,19 @@ def _is_method_of(part: Any, frame: FrameType, variables: Mapping[str, Any]) -> 
     """Whether the function's first argument is that module."""
     code = frame.f_code
     return code.co_argcount > 0 and variables.get(code.co_varnames[0]) is part
+
+
+def rejected(frame: FrameType, tensor: Tensor) -> Initializer | None:
+    """What PyTorch's `trunc_normal_` means where it is the caller, and draws a tensor to reject a part of it.
+
+    That is the window's own law, of which it then rejects nothing. Of a far window it draws uniformly, and rejects
+    what comes out greater, in logarithms, than the density there: nothing, if that draw is of zeros.
+    """
+    while frame.f_back is not None and frame.f_code.co_name == "__torch_function__":  # modes within ours
+        frame = frame.f_back
+    if frame.f_code is not no_grad_trunc_normal_.__code__:
+        return None
+    said = frame.f_locals
+    if tensor is said.get("tensor"):
+        return truncated_normal(said["mean"], said["std"], said["a"], said["b"])
+    return zeros if tensor is said.get("accept_buf") else None

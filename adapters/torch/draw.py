@@ -5,19 +5,22 @@ import inspect
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, TypeVar, cast
+from typing import Any, TypedDict, TypeVar, cast
 
 import numpy as np
 import torch
 import torch.nn.init as theirs
 from torch import Generator, Tensor
+from torch.compiler import is_compiling
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
+from initlib.arguments import Shape
 from initlib.axes import match
+from initlib.draws.engine import Weight
 from initlib.key import Key, as_key
 from initlib.schemes.initializer import Initializer
 
-from .held import Held
+from .held import held
 from .internals import (
     calculate_fan_in_and_fan_out,
     in_jit_trace,
@@ -28,43 +31,71 @@ from .internals import (
     without_transforms,
 )
 from .members import members, members_differ
-from .memory import check, check_reach, untouchable, write
+from .memory import DTYPES, check, check_reach, untouchable, write
 
-__all__ = ["Name", "Seed", "check_bounds", "draw_into", "key_of", "outside", "overridable", "unless_loaded"]
+__all__ = ["How", "Name", "Seed", "check_bounds", "draw_into", "key_of", "outside", "overridable", "unless_loaded"]
 
 Seed = int | Key | np.random.Generator | None
 Name = str | None
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])
 
-OURS = ("axes", "seed", "name")  # the arguments that PyTorch's functions have not
+
+class How(TypedDict, total=False):
+    """The arguments, by name alone, that PyTorch's functions have not, and all that draw here have; None if not said.
+
+    A plain tensor may be a part of a weight of that `shape`, as a rank holds it that no DTensor tells: the box that
+    `index` takes (ints and slices), or, in one axis, the row-major range that `flat` takes.
+    """
+
+    axes: str | None
+    seed: Seed
+    name: Name
+    shape: Shape | None
+    index: Any
+    flat: slice | None
 
 
 def overridable(function: Function) -> Function:
     """Leave alone what was loaded, and hand the call to a subclass or a mode that overrides PyTorch's functions."""
     known = _Known(getattr(theirs, function.__name__, None))
+    signature = _spelled_out(inspect.signature(function))
 
     @functools.wraps(function)
     def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if getattr(tensor, "_is_hf_initialized", False) and _is_loading():
+        if getattr(tensor, "_is_hf_initialized", False) is True and _is_loading():
             return tensor
         if has_torch_function_variadic(tensor):
-            given = inspect.signature(function).bind(tensor, *args, **kwargs)
+            given = signature.bind(tensor, *args, **kwargs)
             given.apply_defaults()
-            if known.theirs is None or any(given.arguments.get(argument) is not None for argument in OURS):
+            if known.theirs is None or any(
+                given.arguments.get(argument) is not None for argument in How.__annotations__
+            ):
                 return handle_torch_function(call, (tensor,), tensor, *args, **kwargs)
-            arguments = {name: value for name, value in given.arguments.items() if name not in OURS}
+            arguments = {name: value for name, value in given.arguments.items() if name not in How.__annotations__}
             return handle_torch_function(known, (tensor,), **arguments)
         if not isinstance(tensor, Tensor):
             raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return outside(function, tensor, *args, **kwargs)
         if in_jit_trace():
             raise RuntimeError("initlib draws outside of the graph: fill the tensor before torch.jit.trace")
         return function(tensor, *args, **kwargs)
 
     known.ours = call
+    call.__signature__ = signature  # type: ignore[attr-defined]
     return cast(Function, call)
+
+
+def _spelled_out(signature: inspect.Signature) -> inspect.Signature:
+    """A signature whose `**how` is the arguments that it stands for, for readers and for `bind`."""
+    parameters = dict(signature.parameters)
+    if parameters.pop("how", None) is not None:
+        for name, annotation in How.__annotations__.items():
+            parameters[name] = inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+            )
+    return signature.replace(parameters=list(parameters.values()))
 
 
 class _Known:
@@ -106,7 +137,7 @@ def unless_loaded(function: Function) -> Function:
 
     @functools.wraps(function)
     def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if getattr(tensor, "_is_hf_initialized", False) and _is_loading():
+        if getattr(tensor, "_is_hf_initialized", False) is True and _is_loading():
             return tensor
         check_reach(tensor)
         return function(tensor, *args, **kwargs)
@@ -138,43 +169,49 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
-def _entropy(generator: Generator | None) -> int:
+def _entropy(generator: Generator | None, observed: bool) -> int:
     """64 bits of a generator; of PyTorch's default one, which `torch.manual_seed` governs."""
     if generator is not None and not isinstance(generator, Generator):
         raise TypeError(f"generator must be a torch.Generator or None, got {generator!r}")
-    if is_observed():
+    if observed:
         # A mode that traces or fakes would have no number for us, and vmap none that all members share.
         with without_modes(), without_transforms() if members_differ() else nullcontext():
             word = torch.empty((), dtype=torch.int64, device=generator.device if generator else "cpu")
             return int(word.random_(-(2**63), None, generator=generator).item()) % 2**64
-    word = _scratch.word if generator is None else torch.empty((), dtype=torch.int64, device=generator.device)
+    if generator is None:
+        return int(_scratch.word.random_(-(2**63), None).item()) % 2**64
+    word = torch.empty((), dtype=torch.int64, device=generator.device)
     return int(word.random_(-(2**63), None, generator=generator).item()) % 2**64
 
 
-def key_of(seed: Seed, name: Name = None, generator: Generator | None = None) -> Key:
-    """The key that the arguments stand for."""
-    return as_key(_entropy(generator) if seed is None else seed, name)
+def key_of(seed: Seed) -> Key:
+    """The key that a seed stands for."""
+    return as_key(_entropy(None, is_observed()) if seed is None else seed)
 
 
 def draw_into(
     tensor: Tensor,
     initializer: Initializer,
     generator: Generator | None,
-    axes: str | None,
-    seed: Seed,
-    name: Name,
-    part: Held | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: Name = None,
+    shape: Shape | None = None,
+    index: Any = None,
+    flat: slice | None = None,
 ) -> Tensor:
     """Fill the tensor, which may be a part of a weight: where all functions that draw end."""
     if seed is not None and generator is not None:
         raise ValueError(f"seed and generator both name a stream; give one, got seed {seed!r} and {generator!r}")
     check(tensor)
-    shape = tuple(tensor.shape) if part is None else part.shape
-    if axes is None and len(shape) >= 2:
+    part = held(tensor, shape, index, flat)
+    sizes = tuple(tensor.shape) if part is None else part.shape
+    if axes is None and len(sizes) >= 2:
         axes = "OI..."
     elif axes is None and initializer.uses_fans:
-        calculate_fan_in_and_fan_out(torch.empty(shape, device="meta"))  # raises: a bias has none, unless axes say so
-    match(shape, axes)
+        calculate_fan_in_and_fan_out(torch.empty(sizes, device="meta"))  # raises: a bias has none, unless axes say so
+    match(sizes, axes)
     if untouchable(tensor):
         return tensor
     observed = is_observed()
@@ -183,10 +220,11 @@ def draw_into(
             "initlib draws outside of the graph, which would keep these weights for ever: give a seed, or fill the "
             "tensor before the function is traced"
         )
-    key = key_of(seed, name, generator)
+    key = as_key(_entropy(generator, observed) if seed is None else seed, name)
+    weight = Weight(sizes, axes, DTYPES[tensor.dtype], key)
     if observed and seed is None and members_differ():
         for member, own_key in members(tensor, key):
-            write(member, initializer, axes, own_key)
+            write(member, initializer, weight._replace(shape=tuple(member.shape), key=own_key), observed=True)
     else:
-        write(tensor, initializer, axes, key, part)
+        write(tensor, initializer, weight, part, observed=observed)
     return tensor

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from initlib.arguments import Shape, checked_shape
@@ -10,7 +11,7 @@ from initlib.draws.boxes import Box, box_shape, flat_boxes, normalize_index, nor
 
 from .internals import is_dtensor
 
-__all__ = ["Held", "held"]
+__all__ = ["Held", "held", "whole"]
 
 
 class Held(NamedTuple):
@@ -58,3 +59,8 @@ def held(tensor: Tensor, shape: Shape | None, index: Any, flat: Any) -> Held | N
             f"tensor has shape {tuple(tensor.shape)}, and the part of shape {sizes} that it is has {taken}"
         )
     return found
+
+
+def whole(tensor: Tensor, shape: Shape | None) -> Tensor:
+    """The weight that a tensor is or, without memory, the one of that shape that it is a part of."""
+    return tensor if shape is None else torch.empty(checked_shape(shape), device="meta")

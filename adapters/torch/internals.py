@@ -4,6 +4,7 @@ PyTorch promises none of these names. One that has vanished is replaced by what 
 is, by an error that names it when it is needed.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -35,6 +36,7 @@ __all__ = [
     "local_tensor",
     "make_deprecate",
     "no_grad_fill_",
+    "no_grad_trunc_normal_",
     "no_grad_zero_",
     "outside_of_graphs",
     "replace_tensors",
@@ -69,6 +71,7 @@ calculate_fan_in_and_fan_out = find("nn.init._calculate_fan_in_and_fan_out")
 calculate_correct_fan = find("nn.init._calculate_correct_fan")
 no_grad_fill_ = find("nn.init._no_grad_fill_", init.constant_)
 no_grad_zero_ = find("nn.init._no_grad_zero_", init.zeros_)
+no_grad_trunc_normal_ = find("nn.init._no_grad_trunc_normal_", init.trunc_normal_)
 make_deprecate = find("nn.init._make_deprecate", lambda function: function)
 
 # Whether modes see what is done to tensors. Where that is not known, as if they did: nothing is then written behind
@@ -77,7 +80,7 @@ _dispatch_modes = find("_C._len_torch_dispatch_stack", lambda: 1)
 _key_included = find("_C._dispatch_tls_is_dispatch_key_included", lambda key: True)
 _before_dispatch = find("_C.DispatchKey.PreDispatch", "PreDispatch")
 _innermost_transform = find("_C._functorch.peek_interpreter_stack", lambda: NotImplemented)
-in_jit_trace = find("jit.is_tracing", lambda: True)  # whether `torch.jit.trace` is running
+in_jit_trace = find("_C._is_tracing", find("jit.is_tracing", lambda: True))  # whether `torch.jit.trace` is running
 without_transforms = find("_C._DisableFuncTorch", nullcontext)  # a context in which no transform sees what is done
 # What a tensor is outside of the vmap of a level, and along which axis its members lie.
 unbatched = find("_C._functorch._unwrap_batched")
@@ -207,6 +210,11 @@ class FlatShard(NamedTuple):
     memory: Tensor  # one axis: the range
     start: int  # where it begins
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the range is all of it."""
+        return self.memory.numel() == math.prod(self.shape)
+
 
 def flat_shards(module: Any) -> Iterator[tuple[FlatShard, Any, str]]:
     """The parameters that such a wrapper has made flat, each with the module and the name that it has there."""
@@ -214,10 +222,13 @@ def flat_shards(module: Any) -> Iterator[tuple[FlatShard, Any, str]]:
     if flat is None or not hasattr(flat, "_shard_param_infos"):
         return
     memory = getattr(flat, "_local_shard", flat).detach()
+    summoned = flat.data_ptr() != memory.data_ptr()  # as by `summon_full_params`, which then writes the shards itself
     places: dict[tuple[int, str], FlatShard] = {}
     for info, shape, part in zip(flat._param_infos, flat._shapes, flat._shard_param_infos, strict=True):
         offset, size = (part.offset_in_shard, part.numel_in_shard) if part.in_shard else (0, 0)
         shard = FlatShard(tuple(shape), memory[offset : offset + size], part.intra_param_start_idx or 0)
+        if summoned:
+            shard = FlatShard(tuple(shape), getattr(info.module, info.param_name).detach().view(-1), 0)
         places[id(info.module), info.param_name] = shard
         yield shard, info.module, info.param_name
     for info in flat._shared_param_infos:

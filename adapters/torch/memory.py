@@ -1,5 +1,6 @@
 """Memory: the weights of an initializer, put where a tensor keeps them, on any device and any shard."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,12 @@ from initlib.draws.engine import Weight
 from initlib.draws.numpy_engine import NUMPY
 from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
-from initlib.key import Key
 
 from .devices import engine_of
 from .held import Held
-from .internals import is_dtensor, is_fake, is_lost, is_observed, is_traced
+from .internals import is_dtensor, is_fake, is_lost, is_traced
 
-__all__ = ["check", "check_reach", "is_weight", "place", "untouchable", "write"]
+__all__ = ["DTYPES", "check", "check_reach", "is_weight", "place", "untouchable", "write"]
 
 DTYPES: dict[torch.dtype, str] = {getattr(torch, name): name for name in NAMES}
 
@@ -65,23 +65,26 @@ def untouchable(tensor: Tensor) -> bool:
         if is_traced():
             raise RuntimeError("initlib draws outside of the graph: fill the tensor before the function is traced")
         return True
+    if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError("initlib draws outside of the graph: fill the tensor before torch.cuda.graph captures")
     return False
 
 
-def write(tensor: Tensor, initializer: Initializer, axes: str | None, key: Key, part: Held | None = None) -> None:
+def write(
+    tensor: Tensor, initializer: Initializer, weight: Weight, part: Held | None = None, *, observed: bool
+) -> None:
     """Fill a tensor that has been checked, the whole of a weight or a part."""
-    weight = Weight(tuple(tensor.shape) if part is None else part.shape, axes, DTYPES[tensor.dtype], key)
     if is_dtensor(tensor):
         from .shards import shards
 
         for local, box in shards(tensor):
-            place(local, initializer, weight._replace(box=box))
+            place(local, initializer, weight._replace(box=box), observed=observed)
         _increment_version(tensor)
     elif part is None:
-        place(tensor, initializer, weight)
+        place(tensor, initializer, weight, observed=observed)
     else:
         for view, box in part.boxes(tensor):
-            place(view, initializer, weight._replace(box=box))
+            place(view, initializer, weight._replace(box=box), observed=observed)
 
 
 def _increment_version(tensor: Tensor) -> None:
@@ -90,9 +93,9 @@ def _increment_version(tensor: Tensor) -> None:
         torch.autograd.graph.increment_version(tensor)
 
 
-def place(tensor: Tensor, initializer: Initializer, weight: Weight) -> None:
-    """Fill a tensor that is memory of this process with a box of a weight."""
-    plain = _is_plain(tensor)
+def place(tensor: Tensor, initializer: Initializer, weight: Weight, *, observed: bool) -> None:
+    """Fill a tensor that is memory of this process with a box of a weight; `observed` is what `is_observed` says."""
+    plain = not observed and _is_plain(tensor)
     if plain and tensor.is_cpu:
         initializer.fill(_array(tensor), weight, NUMPY)
         _increment_version(tensor)
@@ -108,25 +111,47 @@ def place(tensor: Tensor, initializer: Initializer, weight: Weight) -> None:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether the tensor is just its memory: no subclass, no transform of it and no mode that must see what is done."""
-    return (
-        type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
-        and not tensor.is_neg()
-        and not tensor.is_conj()
-        and not is_observed()
-    )
+    """Whether the tensor is just its memory: no subclass that must see what is done, nor to be negated when read."""
+    return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__ and not tensor.is_neg() and not tensor.is_conj()
+
+
+class _Memory:
+    """A tensor's memory, told by the protocol that NumPy reads.
+
+    After `Tensor.numpy` PyTorch would never resize the memory again, which is how FSDP frees it.
+    """
+
+    __slots__ = ("__array_interface__", "tensor")
+
+    def __init__(self, tensor: Tensor, typestr: str) -> None:
+        self.tensor = tensor  # which keeps it
+        strides = None
+        if not tensor.is_contiguous():
+            strides = tuple(stride * tensor.itemsize for stride in tensor.stride())
+        data = tensor.data_ptr(), False
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": tuple(tensor.shape),
+            "typestr": typestr,
+            "data": data,
+            "strides": strides,
+        }
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The tensor's own memory, as NumPy sees it."""
     if not tensor.data_ptr():
         raise ValueError(f"tensor of shape {tuple(tensor.shape)} has no memory: its storage was freed")
-    if tensor.requires_grad:
-        tensor = tensor.detach()
-    dtype = numpy_dtype(DTYPES[tensor.dtype])
-    if dtype.isbuiltin == 1:  # 2 says that an extension registered it
-        return tensor.numpy()
-    return tensor.view(_bits(dtype)).numpy().view(dtype)
+    typestr, dtype = _types(tensor.dtype)
+    array = np.asarray(_Memory(tensor, typestr))
+    return array if dtype is None else array.view(dtype)
+
+
+@cache
+def _types(dtype: torch.dtype) -> tuple[str, np.dtype[Any] | None]:
+    """The protocol's word for a dtype; for one that is an extension's, that of its bits, and the dtype."""
+    found = numpy_dtype(DTYPES[dtype])
+    return (found.str, None) if found.isbuiltin == 1 else (f"=u{found.itemsize}", found)
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
@@ -134,9 +159,3 @@ def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
     if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)
     return torch.from_numpy(array.view(f"u{array.itemsize}")).view(getattr(torch, array.dtype.name))
-
-
-def _bits(dtype: np.dtype[Any]) -> torch.dtype:
-    """The integers of the size of a dtype that only extensions of NumPy have: what both libraries can exchange."""
-    bits: torch.dtype = getattr(torch, f"uint{8 * dtype.itemsize}")
-    return bits

@@ -1,6 +1,7 @@
 """Named: a model's own initialization code, with draws by the names of its parameters."""
 
 import math
+import sys
 import threading
 import warnings
 from collections import Counter
@@ -14,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from initlib import Initializer, Key, normal, uniform
+from initlib import Initializer, Key, normal, uniform, zeros
+from initlib.draws.boxes import box_index
 from initlib.models.entry import Entry
 from initlib.models.patterns import as_rename
 
-from .callers import subject
+from .callers import rejected, subject
 from .draw import Seed, key_of
 from .filling import fill_box, fill_stored
 from .guards import lifted
@@ -111,6 +113,29 @@ SEEDED = {
 
 
 OURS = __name__.rpartition(".")[0]
+SUMMON = "draw in `summon_full_params` of FullyShardedDataParallel"
+
+
+# Most of what a mode sees does not draw: functions written in C that are not among these.
+BUILTIN = {type(Tensor.normal_), type(torch.rand), type(Tensor.is_meta.__get__)}  # type: ignore[attr-defined]
+DRAWING = {*FILLING, *MAKING, *SEEDED}
+
+
+def _copy_shards(tensor: Any, whole: Tensor, non_blocking: bool = False) -> Tensor:
+    """Copy what a formula made, the same on every rank, to a DTensor: PyTorch refuses it."""
+    from .shards import shards
+
+    whole = whole.broadcast_to(tensor.shape)
+    for view, box in shards(tensor):
+        view.copy_(whole[box_index(box)], non_blocking)
+    torch.autograd.graph.increment_version(tensor)
+    result: Tensor = tensor
+    return result
+
+
+def _is_drawn(tensor: Tensor) -> bool:
+    """Whether it holds weights, of a dtype that is drawn here."""
+    return tensor.dtype in DTYPES and not untouchable(tensor)
 
 
 def _says_stream(kwargs: dict[str, Any]) -> bool:
@@ -140,6 +165,10 @@ class Naming(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is Tensor.copy_ and is_dtensor(args[0]) and not is_dtensor(args[1]):
+            return _copy_shards(*args)
+        if type(func) in BUILTIN and func not in DRAWING:
+            return func(*args, **kwargs)
         if any(isinstance(each, torch.Generator) for each in args) or _says_stream(kwargs):
             return func(*args, **kwargs)
         ours = getattr(func, "ours", func)  # some show themselves as the function of PyTorch that they replace
@@ -149,28 +178,36 @@ class Naming(TorchFunctionMode):
         law = FILLING.get(func) or (INIT.get(func.__name__) if isinstance(func, FunctionType) else None)
         if law is not None:
             tensor, initializer = law(*args, **kwargs)
+            initializer = rejected(sys._getframe(1), tensor) or initializer
+            if initializer is zeros:
+                return tensor.zero_()
             return tensor if self._fill(tensor, initializer, func) else func(*args, **kwargs)
         made = func(*args, **(kwargs | self._generator(func, args, kwargs)))
-        if func in MAKING:
-            self._fill(made, MAKING[func], func)
+        if func in MAKING and _is_drawn(made):
+            self._fill_unknown(made, MAKING[func], func)
         return made
 
     def _fill(self, tensor: Tensor, initializer: Initializer, func: Any) -> bool:
         """Draw into a tensor; say whether that could be done here."""
-        if tensor.dtype not in DTYPES or untouchable(tensor):
+        if not _is_drawn(tensor):
             return False
         found = self.tensors.find(tensor)
         if found is None:
-            key = self._unnamed(func, tensor)
-            if key is not None:
-                fill_(tensor, initializer, axes="...", seed=key)
-            return key is not None
+            return self._fill_unknown(tensor, initializer, func)
         known, view = found
         entry = Entry(known.parameter, known.stream, initializer)
         if view is None:
             fill_stored(known.weight, entry, self.key)
         else:
             fill_box(view.memory, entry, view.index, self.key)
+        return True
+
+    def _fill_unknown(self, tensor: Tensor, initializer: Initializer, func: Any) -> bool:
+        """Draw into a tensor that is no parameter; say whether that could be done here."""
+        name = self._subject(func, tensor)
+        if name is None:
+            return False
+        fill_(tensor, initializer, axes="...", seed=self._next(name), **self._range(name, tensor))
         return True
 
     def _stream(self, func: FunctionType, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -183,8 +220,11 @@ class Naming(TorchFunctionMode):
         """The stream of a draw into a tensor, or into none that is given."""
         found = None if tensor is None or untouchable(tensor) else self.tensors.find(tensor)
         if found is None:
-            return self._unnamed(func, tensor)
+            name = self._subject(func, tensor)
+            return None if name is None else self._next(name)
         known, view = found
+        if known.flat is not None:
+            raise RuntimeError(f"{func.__name__} cannot draw a range of {known.parameter.name}: {SUMMON}")
         key = self.key.fold_in(known.stream)
         return key if view is None else key.fold_in(repr(view.index))
 
@@ -201,19 +241,21 @@ class Naming(TorchFunctionMode):
             return {}
         return {"generator": torch.Generator(device).manual_seed(key.seed % 2**63)}
 
-    def _unnamed(self, func: Any, tensor: Tensor | None = None) -> Key | None:
-        """The stream of a draw that goes to no parameter; None if a mode around this one is to say it."""
+    def _subject(self, func: Any, tensor: Tensor | None) -> str | None:
+        """The parameter or module that a draw is for which goes to no parameter; None if a mode around this one knows.
+
+        Raises RuntimeError where only a part of that parameter is here, so that what is drawn would be another part.
+        """
         name = subject(self.tensors.streams, self.tensors.modules)
-        if (
-            tensor is not None
-            and is_dtensor(tensor)
-            and (name is None or tensor.shape != self.tensors.shapes.get(name))
-        ):
+        known = self.tensors.by_stream.get(name or "")
+        if tensor is not None and is_dtensor(tensor) and (known is None or tensor.shape != known.weight.shape):
             # Not help for a parameter of that shape, but a slice of one: of several ranks that is a copy.
             raise RuntimeError(
                 f"{func.__name__} would draw into a DTensor of shape {tuple(tensor.shape)} that is no parameter, "
                 f"but may be a copy of a part of one: draw the whole parameter"
             )
+        if name is not None and self._is_in_ranges(name) and not self._range(name, tensor):
+            raise RuntimeError(f"{func.__name__} draws for {name}, of which this rank holds a range: {SUMMON}")
         if name is None and _thread.depth > 1:
             return None
         if name is None:
@@ -223,5 +265,24 @@ class Naming(TorchFunctionMode):
                 f"many such draws were before",
                 stacklevel=4,
             )
+        return name
+
+    def _is_in_ranges(self, name: str) -> bool:
+        """Whether of that parameter, or of some of that module's, only ranges are here."""
+        return any(
+            known.flat is not None and (stream == name or stream.startswith(f"{name}." if name else ""))
+            for stream, known in self.tensors.by_stream.items()
+        )
+
+    def _range(self, name: str, tensor: Tensor | None) -> dict[str, Any]:
+        """What says of help for the range of a parameter that it is that range."""
+        known = self.tensors.by_stream.get(name)
+        flat = None if known is None else known.flat
+        if flat is None or tensor is None or tensor.shape != flat.memory.shape:
+            return {}
+        return {"shape": flat.shape, "flat": slice(flat.start, flat.start + flat.memory.numel())}
+
+    def _next(self, name: str) -> Key:
+        """The stream of the next draw that is for a name and goes to no parameter."""
         self.counts[name] += 1
         return self.key.fold_in(name).fold_in(self.counts[name] - 1)

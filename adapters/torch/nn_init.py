@@ -2,7 +2,7 @@
 
 import warnings
 from functools import lru_cache
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ import initlib
 from initlib.arguments import positive, real
 from initlib.schemes.complexes import TwoParts
 
-from .draw import Name, Seed, check_bounds, draw_into, overridable, unless_loaded
+from .draw import How, check_bounds, draw_into, overridable, unless_loaded
 from .gains import calculate_gain
+from .held import whole
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, make_deprecate
 from .memory import is_weight
 
@@ -51,10 +52,14 @@ ones_ = unless_loaded(theirs.ones_)
 zeros_ = unless_loaded(theirs.zeros_)
 
 # Making an initializer checks its arguments, which takes as long as drawing a small weight.
-_uniform, _normal, _truncated, _scaling, _two_parts = map(
-    lru_cache(maxsize=256),
-    (initlib.uniform, initlib.normal, initlib.truncated_normal, initlib.variance_scaling, TwoParts),
-)
+_uniform, _normal, _truncated = map(lru_cache(maxsize=256), (initlib.uniform, initlib.normal, initlib.truncated_normal))
+
+
+@lru_cache(maxsize=256)
+def _scaling(factor: float, mode: str, distribution: str) -> initlib.Initializer:
+    """Variance scaling; of a complex weight PyTorch draws both parts uniformly, of that std each."""
+    scheme = initlib.variance_scaling(factor, mode, distribution)
+    return TwoParts(scheme) if distribution == "uniform" else scheme
 
 
 @overridable
@@ -63,10 +68,7 @@ def uniform_(
     a: float = 0.0,
     b: float = 1.0,
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor with the uniform distribution on [a, b].
 
@@ -75,7 +77,7 @@ def uniform_(
     """
     a, b = real(a, "a"), real(b, "b")
     check_bounds(a, b)
-    return draw_into(tensor, _uniform(a, b), generator, axes, seed, name)
+    return draw_into(tensor, _uniform(a, b), generator, **how)
 
 
 @overridable
@@ -84,10 +86,7 @@ def normal_(
     mean: float = 0.0,
     std: float = 1.0,
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor with the normal distribution of that mean and standard deviation.
 
@@ -97,7 +96,7 @@ def normal_(
     mean, std = real(mean, "mean"), real(std, "std")
     if std < 0:  # PyTorch's own error
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return draw_into(tensor, _normal(mean, std), generator, axes, seed, name)
+    return draw_into(tensor, _normal(mean, std), generator, **how)
 
 
 @overridable
@@ -105,10 +104,7 @@ def xavier_uniform_(
     tensor: Tensor,
     gain: float = 1.0,
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor with the uniform distribution of std gain * sqrt(2 / (fan_in + fan_out)).
 
@@ -117,7 +113,7 @@ def xavier_uniform_(
 
     Glorot, Bengio 2010 (AISTATS).
     """
-    return _xavier(tensor, gain, "uniform", generator, axes, seed, name)
+    return _xavier(tensor, gain, "uniform", generator, **how)
 
 
 @overridable
@@ -125,10 +121,7 @@ def xavier_normal_(
     tensor: Tensor,
     gain: float = 1.0,
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor with the normal distribution of std gain * sqrt(2 / (fan_in + fan_out)), not truncated.
 
@@ -137,19 +130,15 @@ def xavier_normal_(
 
     Glorot, Bengio 2010 (AISTATS). `glorot_normal_` is truncated.
     """
-    return _xavier(tensor, gain, "normal", generator, axes, seed, name)
+    return _xavier(tensor, gain, "normal", generator, **how)
 
 
-def _xavier(tensor: Tensor, gain: float, distribution: str, *stream: Any) -> Tensor:
-    if stream[1] is None:
-        calculate_fan_in_and_fan_out(tensor)  # PyTorch's own errors
-    return _scale(tensor, positive(gain, "gain", or_zero=True) ** 2, "fan_avg", distribution, *stream)
-
-
-def _scale(tensor: Tensor, factor: float, mode: str, distribution: str, *stream: Any) -> Tensor:
-    """Fill by variance scaling; of a complex weight PyTorch draws both parts uniformly, of that std each."""
-    drawn: initlib.Initializer = _scaling(factor, mode, distribution)
-    return draw_into(tensor, _two_parts(drawn) if distribution == "uniform" else drawn, *stream)
+def _xavier(tensor: Tensor, gain: float, distribution: str, generator: Any, **how: Unpack[How]) -> Tensor:
+    weight = whole(tensor, how.get("shape"))
+    if how.get("axes") is None and weight.dim() < 2:
+        calculate_fan_in_and_fan_out(weight)  # PyTorch's own error
+    scheme = _scaling(positive(gain, "gain", or_zero=True) ** 2, "fan_avg", distribution)
+    return draw_into(tensor, scheme, generator, **how)
 
 
 @overridable
@@ -159,10 +148,7 @@ def kaiming_uniform_(
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor with the uniform distribution of std gain / sqrt(fan).
 
@@ -171,7 +157,7 @@ def kaiming_uniform_(
 
     `a` is the negative slope of a leaky_relu. He, Zhang, Ren, Sun 2015, arXiv 1502.01852.
     """
-    return _kaiming(tensor, a, mode, nonlinearity, "uniform", generator, axes, seed, name)
+    return _kaiming(tensor, a, mode, nonlinearity, "uniform", generator, **how)
 
 
 @overridable
@@ -181,10 +167,7 @@ def kaiming_normal_(
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor with the normal distribution of std gain / sqrt(fan), not truncated.
 
@@ -193,19 +176,32 @@ def kaiming_normal_(
 
     `a` is the negative slope of a leaky_relu. He, Zhang, Ren, Sun 2015, arXiv 1502.01852. `he_normal_` is truncated.
     """
-    return _kaiming(tensor, a, mode, nonlinearity, "normal", generator, axes, seed, name)
+    return _kaiming(tensor, a, mode, nonlinearity, "normal", generator, **how)
 
 
-def _kaiming(tensor: Tensor, a: float, mode: str, nonlinearity: str, distribution: str, *stream: Any) -> Tensor:
-    if 0 in tensor.shape:
+def _kaiming(
+    tensor: Tensor, a: Any, mode: str, nonlinearity: Any, distribution: str, generator: Any, **how: Unpack[How]
+) -> Tensor:
+    weight = whole(tensor, how.get("shape"))
+    if weight.numel() == 0:
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=4)
         return tensor
-    if stream[1] is None:
-        calculate_correct_fan(tensor, mode)  # PyTorch's own errors
-    gain = calculate_gain(nonlinearity, a if nonlinearity == "leaky_relu" else None)
-    exact = {"relu": 2.0, "leaky_relu": 2 / (1 + a**2)}  # the square of a rounded root is not: he_* has the same bits
-    factor = exact.get(nonlinearity, gain * gain)
-    return _scale(tensor, factor, mode, distribution, *stream)
+    if how.get("axes") is None and (weight.dim() < 2 or mode not in ("fan_in", "fan_out")):
+        calculate_correct_fan(weight, mode)  # PyTorch's own errors
+    slope = a if nonlinearity == "leaky_relu" else None
+    known = isinstance(nonlinearity, str) and (slope is None or isinstance(slope, (int, float)))
+    scheme = _kaiming_scheme if known else _kaiming_scheme.__wrapped__
+    return draw_into(tensor, scheme(slope, mode, nonlinearity, distribution), generator, **how)
+
+
+@lru_cache(maxsize=256, typed=True)  # for names and numbers: what else could be one may change
+def _kaiming_scheme(slope: float | None, mode: str, nonlinearity: Any, distribution: str) -> initlib.Initializer:
+    gain = calculate_gain(nonlinearity, slope)
+    if nonlinearity == "relu" or (nonlinearity == "leaky_relu" and slope is not None):
+        squared = 2 / (1 + (slope or 0) ** 2)  # the square of a rounded root is not: he_* has the same bits
+    else:
+        squared = gain * gain
+    return _scaling(squared, mode, distribution)
 
 
 @overridable
@@ -216,10 +212,7 @@ def trunc_normal_(
     a: float = -2.0,
     b: float = 2.0,
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor with the normal distribution of that mean and std, kept to the values [a, b].
 
@@ -237,7 +230,7 @@ def trunc_normal_(
             stacklevel=3,
         )
     check_bounds(a, b)
-    return draw_into(tensor, _truncated(mean, std, a, b), generator, axes, seed, name)
+    return draw_into(tensor, _truncated(mean, std, a, b), generator, **how)
 
 
 @overridable
@@ -252,7 +245,7 @@ def eye_(tensor: Tensor) -> Tensor:
         raise ValueError("Only tensors with 2 dimensions are supported")
     if not is_weight(tensor):
         return theirs.eye_(tensor)
-    return draw_into(tensor, initlib.identity(), None, None, 0, None)
+    return draw_into(tensor, initlib.identity(), None, seed=0)
 
 
 @overridable
@@ -270,7 +263,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         raise ValueError("dim 0 must be divisible by groups")
     if not is_weight(tensor):
         return theirs.dirac_(tensor, groups)
-    return draw_into(tensor, initlib.dirac(), None, f"({int(groups)} O)I...", 0, None)
+    return draw_into(tensor, initlib.dirac(), None, axes=f"({int(groups)} O)I...", seed=0)
 
 
 @overridable
@@ -278,10 +271,7 @@ def orthogonal_(
     tensor: Tensor,
     gain: float = 1,
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor so that as a matrix of outputs to all else it is orthogonal, times the gain.
 
@@ -291,9 +281,9 @@ def orthogonal_(
 
     It is computed in float64, whatever the dtype. Saxe, McClelland, Ganguli 2013, arXiv 1312.6120.
     """
-    if tensor.ndimension() < 2:
+    if whole(tensor, how.get("shape")).ndimension() < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
-    return draw_into(tensor, initlib.orthogonal(gain), generator, axes, seed, name)
+    return draw_into(tensor, initlib.orthogonal(gain), generator, **how)
 
 
 @overridable
@@ -302,10 +292,7 @@ def sparse_(
     sparsity: float,
     std: float = 0.01,
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the 2-dimensional tensor with normal weights, ceil(sparsity * rows) of each column 0.
 
@@ -315,9 +302,9 @@ def sparse_(
     Which weights are 0 follows from the seed or generator too. Martens 2010, Deep learning via Hessian-free
     optimization.
     """
-    if tensor.ndimension() != 2:
+    if whole(tensor, how.get("shape")).ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    return draw_into(tensor, initlib.sparse(sparsity, std), generator, axes, seed, name)
+    return draw_into(tensor, initlib.sparse(sparsity, std), generator, **how)
 
 
 uniform = make_deprecate(uniform_)

@@ -1,15 +1,13 @@
 """What `torch.nn.init` does not have: the exact schemes of the core, by their own names, and any initializer."""
 
-from typing import Any, Protocol
+from typing import Protocol, Unpack
 
 import torch
 from torch import Tensor
 
 import initlib
-from initlib.arguments import Shape
 
-from .draw import Name, Seed, draw_into, overridable
-from .held import held
+from .draw import How, draw_into, overridable
 
 __all__ = [
     "delta_orthogonal_",
@@ -30,13 +28,8 @@ def fill_(
     tensor: Tensor,
     initializer: initlib.Initializer,
     *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
     generator: torch.Generator | None = None,
-    shape: Shape | None = None,
-    index: Any = None,
-    flat: slice | None = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor with the weights of any initializer, and return it.
 
@@ -52,7 +45,7 @@ def fill_(
     """
     if not isinstance(initializer, initlib.Initializer):
         raise TypeError(f"initializer must be an initlib.Initializer, got {initializer!r}")
-    return draw_into(tensor, initializer, generator, axes, seed, name, held(tensor, shape, index, flat))
+    return draw_into(tensor, initializer, generator, **how)
 
 
 @overridable
@@ -62,17 +55,14 @@ def variance_scaling_(
     mode: str = "fan_in",
     distribution: str = "truncated_normal",
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor with weights of mean 0 and variance factor / fan: see `initlib.variance_scaling`.
 
     >>> variance_scaling_(torch.empty(3, 5), 2.0, "fan_avg", "uniform").shape
     torch.Size([3, 5])
     """
-    return draw_into(tensor, initlib.variance_scaling(factor, mode, distribution), generator, axes, seed, name)
+    return draw_into(tensor, initlib.variance_scaling(factor, mode, distribution), generator, **how)
 
 
 @overridable
@@ -80,10 +70,7 @@ def delta_orthogonal_(
     tensor: Tensor,
     gain: float = 1,
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor with an orthogonal matrix at the centre of its receptive field, and 0 elsewhere.
 
@@ -93,7 +80,7 @@ def delta_orthogonal_(
     The centre of k positions is (k - 1) // 2. Raises ValueError for more inputs than outputs.
     Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington 2018, arXiv 1806.05393.
     """
-    return draw_into(tensor, initlib.delta_orthogonal(gain), generator, axes, seed, name)
+    return draw_into(tensor, initlib.delta_orthogonal(gain), generator, **how)
 
 
 @overridable
@@ -104,17 +91,14 @@ def truncated_normal_(
     low: float | None = None,
     high: float | None = None,
     generator: torch.Generator | None = None,
-    *,
-    axes: str | None = None,
-    seed: Seed = None,
-    name: Name = None,
+    **how: Unpack[How],
 ) -> Tensor:
     """Fill the tensor with the normal distribution kept to [low, high], by default mean - 2 std to mean + 2 std.
 
     >>> float(truncated_normal_(torch.empty(100), std=0.02).abs().max()) <= 0.04
     True
     """
-    return draw_into(tensor, initlib.truncated_normal(mean, std, low, high), generator, axes, seed, name)
+    return draw_into(tensor, initlib.truncated_normal(mean, std, low, high), generator, **how)
 
 
 class Preset(Protocol):
@@ -126,10 +110,7 @@ class Preset(Protocol):
         self,
         tensor: Tensor,
         generator: torch.Generator | None = None,
-        *,
-        axes: str | None = None,
-        seed: Seed = None,
-        name: Name = None,
+        **how: Unpack[How],
     ) -> Tensor:
         """Fill the tensor, and return it."""
 
@@ -141,12 +122,9 @@ def _preset(name_: str) -> Preset:
     def fill(
         tensor: Tensor,
         generator: torch.Generator | None = None,
-        *,
-        axes: str | None = None,
-        seed: Seed = None,
-        name: Name = None,
+        **how: Unpack[How],
     ) -> Tensor:
-        return draw_into(tensor, initializer, generator, axes, seed, name)
+        return draw_into(tensor, initializer, generator, **how)
 
     fill.__name__ = fill.__qualname__ = f"{name_}_"
     fill.__doc__ = f"""Fill the tensor with the weights of `initlib.{name_}`, {initializer!r}, and return it.

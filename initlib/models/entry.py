@@ -66,7 +66,7 @@ class Entry:
     def boxes(self, index: Any) -> Iterator[tuple[Piece, Index, Index]]:
         """What an index takes of each piece: (piece, index into what is taken, index into the piece)."""
         for piece in self.pieces:
-            for outer, inner in cut(piece.boxes, index, self.parameter.shape):
+            for outer, inner in piece.boxes if index is ... else cut(piece.boxes, index, self.parameter.shape):
                 yield piece, outer, inner
 
     def draw(self, key: Key, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
