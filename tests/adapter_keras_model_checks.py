@@ -553,7 +553,7 @@ def test_statistics_are_never_drawn():
     adapter.initialize(model, normal(), seed=0)
     assert np.array_equal(values(known.mean), mean)
     assert mean.any()
-    with pytest.raises(PlanError, match="it is a statistic of data, which is never drawn") as error:
+    with pytest.raises(PlanError, match="it is a statistic, or the state of an optimizer, and is never drawn") as error:
         adapter.initialize(model, {"*.count": keep, "*": normal()}, seed=0)
     assert [problem.split(":")[0] for problem in error.value.problems] == [
         "normalization.mean",

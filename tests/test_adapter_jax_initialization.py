@@ -1,5 +1,7 @@
 import dataclasses
+import inspect
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ flax = pytest.importorskip("flax")
 import initlib.adapters.jax as init  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from flax import linen, nnx  # noqa: E402
+from initlib.adapters.jax.trees import leaves  # noqa: E402
 
 IMAGE = jnp.ones((2, 8, 8, 3))
 
@@ -129,6 +132,82 @@ def test_fans_of_nnx_layers(make, axes, fans):
     parameter = plan["kernel"].parameter
     assert parameter.axes == axes
     assert initlib.fans(parameter.shape, axes) == fans
+
+
+def rnn(rngs):
+    return nnx.RNN(nnx.SimpleCell(3, 4, rngs=rngs), rngs=rngs)
+
+
+MODULES = {
+    "BatchNorm": lambda rngs: nnx.BatchNorm(4, rngs=rngs),
+    "Bidirectional": lambda rngs: nnx.Bidirectional(rnn(rngs), rnn(rngs), rngs=rngs),
+    "Conv": lambda rngs: nnx.Conv(3, 4, (3, 3), rngs=rngs),
+    "ConvTranspose": lambda rngs: nnx.ConvTranspose(3, 4, (3, 3), rngs=rngs),
+    "Einsum": lambda rngs: nnx.Einsum("ab,bc->ac", (3, 4), (4,), rngs=rngs),
+    "Embed": lambda rngs: nnx.Embed(5, 4, rngs=rngs),
+    "GRUCell": lambda rngs: nnx.GRUCell(3, 4, rngs=rngs),
+    "GroupNorm": lambda rngs: nnx.GroupNorm(4, 2, rngs=rngs),
+    "InstanceNorm": lambda rngs: nnx.InstanceNorm(4, rngs=rngs),
+    "LSTMCell": lambda rngs: nnx.LSTMCell(3, 4, rngs=rngs),
+    "LayerNorm": lambda rngs: nnx.LayerNorm(4, rngs=rngs),
+    "Linear": lambda rngs: nnx.Linear(3, 4, rngs=rngs),
+    "LinearGeneral": lambda rngs: nnx.LinearGeneral(3, (2, 4), rngs=rngs),
+    "LoRA": lambda rngs: nnx.LoRA(3, 2, 4, rngs=rngs),
+    "LoRALinear": lambda rngs: nnx.LoRALinear(3, 4, lora_rank=2, rngs=rngs),
+    "MultiHeadAttention": lambda rngs: nnx.MultiHeadAttention(2, 8, normalize_qk=True, rngs=rngs, decode=False),
+    "OptimizedLSTMCell": lambda rngs: nnx.OptimizedLSTMCell(3, 4, rngs=rngs),
+    "PReLU": lambda rngs: nnx.PReLU(),
+    "RMSNorm": lambda rngs: nnx.RMSNorm(4, rngs=rngs),
+    "RNN": rnn,
+    "SimpleCell": lambda rngs: nnx.SimpleCell(3, 4, rngs=rngs),
+    "SpectralNorm": lambda rngs: nnx.SpectralNorm(nnx.Linear(3, 4, rngs=rngs), rngs=rngs),
+    "WeightNorm": lambda rngs: nnx.WeightNorm(nnx.Linear(3, 4, rngs=rngs), rngs=rngs),
+}
+HOLDERS = {"Dict", "Dropout", "List", "Module", "RNNCellBase", "Sequential"}  # which have no parameters themselves
+
+
+def test_every_module_of_nnx_is_known():
+    classes = {name for name, cls in vars(nnx).items() if inspect.isclass(cls) and issubclass(cls, nnx.Module)}
+    assert classes <= set(MODULES) | HOLDERS, "new modules of nnx"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules(name):
+    """Kernels and tables are drawn, with axes that are known; all else starts as the module starts it, or stays."""
+    fixed = {"*lora_b": zeros} if "LoRA" in name else {}
+    drawn = {"kernel": he_normal, "recurrent": orthogonal(), "table": normal(std=0.02)}
+    model = MODULES[name](nnx.Rngs(3))
+    plan = init.plan(model, fixed, default=he_normal)
+    made = init.initialize(model, fixed, 0, default=he_normal)
+    before, after = ({leaf.names[0]: leaf for leaf in leaves(each)[0]} for each in (model, made))
+    assert before.keys() == after.keys()
+    for path, leaf in after.items():
+        *around, own = path.split(".")
+        if own in ("kernel", "embedding"):
+            parameter = plan[path].parameter
+            is_recurrent = around[-1:] != [] and (around[-1] == "dense_h" or bool(re.fullmatch("h[a-z]", around[-1])))
+            assert (parameter.kind == "recurrent") == is_recurrent
+            assert plan[path].filling == drawn[parameter.kind]
+            assert parameter.axes is not None
+        assert bool(jnp.array_equal(leaf.value, before[path].value)) == (own not in ("kernel", "embedding", "lora_a"))
+
+
+def test_statistics_are_never_drawn():
+    shapes = jax.eval_shape(Image().init, jax.random.key(0), IMAGE)
+    model = nnx.Sequential(nnx.BatchNorm(4, rngs=nnx.Rngs(0)), MODULES["SpectralNorm"](nnx.Rngs(0)))
+    for tree, names in (
+        (shapes, ["batch_stats.BatchNorm_0.mean", "batch_stats.BatchNorm_0.var"]),
+        (model, ["layers.0.mean", "layers.0.var", "layers.1.batch_stats.('kernel', 'sigma')"]),
+        (nnx.state(model), ["layers.0.mean", "layers.0.var", "layers.1.batch_stats.('kernel', 'sigma')"]),
+        ({"opt_state": {"mu": {"kernel": shape(3, 4)}}}, ["opt_state.mu.kernel"]),
+    ):
+        with pytest.raises(
+            PlanError, match="it is a statistic, or the state of an optimizer, and is never drawn"
+        ) as error:
+            init.plan(tree, {"*": normal()})
+        assert [problem.split(": it is")[0] for problem in error.value.problems] == names
+    made = init.initialize(shapes, {"*.var": initlib.constant(2), "*:buffer": zeros, "*": normal()}, 0)
+    assert set(made["batch_stats"]["BatchNorm_0"]["var"].tolist()) == {2}
 
 
 def test_recurrent_cells():

@@ -9,7 +9,7 @@ from initlib.models.meaning import Declarations, Meaning
 
 from .trees import Leaf
 
-__all__ = ["declare", "meaning"]
+__all__ = ["declare", "is_statistic", "meaning"]
 
 Class = TypeVar("Class", bound=type)
 
@@ -19,7 +19,9 @@ NAMED = {"bias": Meaning(None, "bias"), "scale": Meaning(None, "scale"), "embedd
 STATISTICS = {"mean": zeros, "var": ones}
 ATTENTION = {"query", "key", "value", "out"}
 GATED = {"dense_i", "dense_h"}
+BATCHES = "batch_stats"  # linen's collection of statistics, also in a TrainState of one's own
 OPTIMIZER = "opt_state"  # where Flax's TrainState and nnx.Optimizer keep what follows the weights
+DIRECTIONS = ("/u", "'u')")  # how the names of SpectralNorm's estimates end, in linen and nnx: a rule may draw them
 FIELD = "DHW"
 
 _declared = Declarations()
@@ -59,11 +61,18 @@ def meaning(leaf: Leaf, ndim: int, beside: set[str]) -> Meaning:
     return found
 
 
+def is_statistic(leaf: Leaf) -> bool:
+    """Whether it is of the data or the training: what no rule may draw."""
+    of_batches = leaf.kind == "BatchStat" or BATCHES in leaf.components
+    return OPTIMIZER in leaf.components or (of_batches and not leaf.components[-1].endswith(DIRECTIONS))
+
+
 def _is_recurrent(module: str, beside: set[str]) -> bool:
     """Whether it is what a cell applies to its state: hi beside ii, dense_h beside dense_i."""
     if module == "dense_h":
         return "dense_i" in beside
-    return module.startswith("h") and f"i{module[1:]}" in beside
+    gate = f"i{module[1:]}"
+    return module.startswith("h") and bool({gate, f"{gate}_"} & beside)  # `if_`: an attribute cannot be called `if`
 
 
 def _owned(leaf: Leaf) -> Meaning | None:
@@ -83,9 +92,9 @@ def _named(leaf: Leaf, ndim: int, beside: set[str]) -> Meaning:
     """What the names say: Flax's own, of linen's variables and of an nnx state."""
     *around, name = leaf.components
     module = around[-1] if around else ""
-    if name in STATISTICS and ("batch_stats" in around or leaf.kind == "BatchStat"):
+    if name in STATISTICS and (BATCHES in around or leaf.kind == "BatchStat"):
         return Meaning(None, "buffer", STATISTICS[name])
-    if leaf.in_collection:
+    if leaf.is_state or BATCHES in around:
         return BUFFER
     if name == "kernel":
         return Meaning(_kernel(module, ndim, beside), "kernel")

@@ -10,7 +10,7 @@ from initlib import he_uniform, ones, zeros
 from initlib.models.einsum import einsum_axes
 from initlib.models.meaning import Meaning
 
-__all__ = ["BOXES", "flax_meanings"]
+__all__ = ["BOXES", "flax_meanings", "is_state"]
 
 # What holds an array together with what is said of it.
 BOXES = (nnx.Variable, AxisMetadata)
@@ -61,6 +61,11 @@ FLAX: dict[type, Callable[[Any], Meanings]] = {
 }
 
 GATES: dict[type, int] = {nnx.GRUCell: 3, nnx.OptimizedLSTMCell: 4}
+
+
+def is_state(box: Any) -> bool:
+    """Whether it is a variable of nnx that is no parameter: a statistic, a cache, a state of an optimizer."""
+    return isinstance(box, nnx.Variable) and not isinstance(box, nnx.Param)
 
 
 def flax_meanings(module: Any, around: Any) -> Meanings:

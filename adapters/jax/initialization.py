@@ -11,8 +11,9 @@ from initlib import plan as plan_of
 from initlib.key import as_key
 from initlib.models.built import constant_of
 from initlib.models.entry import Entry
+from initlib.models.statistics import refuse_drawn
 
-from .conventions import meaning
+from .conventions import is_statistic, meaning
 from .filling import filled
 from .keys import words_of
 from .placement import placements
@@ -54,8 +55,9 @@ def plan(
     and those of `declare`), else from Flax's names: kernel, bias, scale, embedding, an attention's query, key, value
     and out; a kernel of three axes or more is a convolution's where its module's name has "conv" in it. A vector has
     the value that all its weights have, of an array, else zeros as a bias and ones as a scale. What is no float,
-    collections other than params and an optimizer's `opt_state` are kept; statistics of batches start at 0 and 1.
-    Raises `PlanError`, with all problems that there are.
+    collections of linen other than params, variables of nnx other than `Param` and an optimizer's `opt_state` are kept;
+    statistics of batches start at 0 and 1. Raises `PlanError`, with all problems that there are, among them rules that
+    would draw a statistic or the state of an optimizer.
     """
     return _Model(shapes, stack).plan(rules, default, rename, axes)
 
@@ -148,7 +150,9 @@ class _Model:
         problems += self.stacks.problems()
         if problems:
             raise PlanError(problems)
-        return plan_of(parameters, rules, default=default, rename=rename, axes=axes)
+        made = plan_of(parameters, rules, default=default, rename=rename, axes=axes)
+        refuse_drawn(entry for leaf, entry in zip(self.found, self.entries(made), strict=True) if is_statistic(leaf))
+        return made
 
     def entries(self, made: Plan) -> list[Entry]:
         """What fills each array."""

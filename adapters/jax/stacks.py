@@ -14,9 +14,8 @@ from initlib.models.pieces import Piece
 
 __all__ = ["At", "Layers", "Stacks", "Unrolled"]
 
-At = tuple[
-    int | slice, ...
-]  # where a layer's weight lies: an int along an axis of layers, slice(None) on others before
+# Where a layer's weight lies: an int along each axis of layers, slice(None) along every other axis before the last int.
+At = tuple[int | slice, ...]
 
 
 class Unrolled(NamedTuple):

@@ -25,7 +25,7 @@ class Leaf:
     box: Any  # a variable of Flax with what is said of it; the value itself where there is none
     owner: Any  # the module that has it as an attribute, where one has
     around: Any  # and what has that
-    in_collection: bool = False  # whether it is in a collection of linen's other than params
+    is_state: bool = False  # whether it is in a collection of linen's other than params, or no Param of nnx
 
     @property
     def kind(self) -> str:
@@ -62,8 +62,8 @@ def leaves(tree: Any) -> tuple[list[Leaf], list[Any], Any]:
             continue
         owner = _at(tree, path[:-1]) if isinstance(path[-1], GetAttrKey) else None
         around = _at(tree, path[:-2])
-        aside = collections and components[0] != "params"
-        leaf = Leaf([name], [place], components, value, box, owner, around, aside)
+        state = (collections and components[0] != "params") or _is_state(box)
+        leaf = Leaf([name], [place], components, value, box, owner, around, state)
         found[id(box) if _is_box(box) else -1 - place] = leaf
     return list(found.values()), [box for _, box in flat], structure
 
@@ -102,6 +102,14 @@ def _is_box(node: Any) -> bool:
     from .flax_modules import BOXES
 
     return isinstance(node, BOXES) and len(jax.tree.leaves(node)) == 1
+
+
+def _is_state(node: Any) -> bool:
+    if "flax" not in sys.modules:
+        return False
+    from .flax_modules import is_state
+
+    return is_state(node)
 
 
 def _component(key: Any) -> str:

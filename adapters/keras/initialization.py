@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from initlib import Initializer, Parameter, Plan, PlanError
+from initlib import Initializer, Parameter, Plan
 from initlib.key import Key, as_key
 from initlib.models.entry import Entry
 from initlib.models.fillings import Fill
 from initlib.models.selection import Only, plan_selected, selected
+from initlib.models.statistics import refuse_drawn
 
 from .draw import BACKEND, as_tensor
 from .variables import Weight, parameters, remember, weights
@@ -19,8 +20,6 @@ elif BACKEND == "torch":
     from ..torch.filling import fill_box
 
 __all__ = ["initialize", "plan"]
-
-STATISTIC = "it is a statistic of data, which is never drawn; say '*:buffer': keep before the rule, or another pattern"
 
 
 def plan(
@@ -65,9 +64,7 @@ def _plan(found: list[Weight], said: Any, only: Only) -> Plan:
     told = parameters(found, own)
     meant, _ = selected(only, told, ())
     made = plan_selected(told, meant, rules, default=_own_start if own else default, rename=rename, axes=axes)
-    drawn = [entry.parameter.name for entry in made.entries if _is_statistic(entry) and not _is_constant(entry)]
-    if drawn:
-        raise PlanError([f"{name}: {STATISTIC}" for name in drawn])
+    refuse_drawn(filter(_is_statistic, made.entries))
     return made
 
 
@@ -80,10 +77,6 @@ def _own_start(parameter: Parameter) -> Fill:
 
 def _is_statistic(entry: Entry) -> bool:
     return entry.parameter.kind == "buffer" and entry.parameter.owner != "SpectralNormalization"
-
-
-def _is_constant(entry: Entry) -> bool:
-    return all(getattr(piece.initializer, "factory", "constant") == "constant" for piece in entry.pieces)
 
 
 def initialize(
