@@ -18,6 +18,7 @@ import initlib
 from . import plots, report, sections, targets
 from .disk import disk
 from .instructions import instructions
+from .networks import networks
 
 HERE = Path(__file__).parent
 # For the peers, which are imported when they first draw, and for the processes that are started.
@@ -27,7 +28,7 @@ ENVIRON = {
     "CUDA_VISIBLE_DEVICES": "",
     "JAX_PLATFORMS": "cpu",
 }
-MEASURED = {section.__name__: section for section in (*sections.SECTIONS, disk, instructions)}
+MEASURED = {section.__name__: section for section in (*sections.SECTIONS, networks, disk, instructions)}
 
 
 def machine() -> dict[str, Any]:
@@ -104,7 +105,11 @@ def draw_pictures(results: dict[str, Any], folder: Path, suffix: str = ".svg") -
     folder.mkdir(exist_ok=True)
     if "growth" in results:
         plots.growth(results["growth"], folder / f"growth{suffix}")
-    for name, title in (("draws", "One weight"), ("models", "The weight matrices of whole models")):
+    for name, title in (
+        ("in_place", "One weight, in place"),
+        ("fresh", "One weight, in fresh memory"),
+        ("models", "The weight matrices of whole models"),
+    ):
         if name in results:
             plots.ratios(results[name], folder / f"{name}{suffix}", title)
 

@@ -53,7 +53,7 @@ def disk(full: bool) -> dict[str, dict[str, float]]:
             command = ["dd", "if=/dev/zero", f"of={path / 'zeros'}", f"bs={BLOCK}", f"count={count}", "conv=fsync"]
             subprocess.run(command, check=True, capture_output=True)
 
-        seconds = interleaved({OURS: write, DD: zeros}, rounds=5, budget=60)
+        seconds = interleaved({OURS: write, DD: zeros}, rounds=9, budget=90)
         shutil.rmtree(path)
         ran = subprocess.run([sys.executable, "-c", MEMORY, str(path)], check=True, capture_output=True, text=True)
     return {CASE: seconds, PEAK: {OURS: float(ran.stdout)}}

@@ -1,4 +1,8 @@
-"""The same draw by every peer that is installed. Each makes, for a scheme, a shape and a dtype, a task."""
+"""The same draw by every peer that is installed. Each makes, for a scheme, a shape and a dtype, a task.
+
+A task draws into fresh memory, which the system clears page by page, or into memory of its own that was written before:
+the two are told apart in every comparison, for fresh memory may cost more than the draw.
+"""
 
 import importlib
 import importlib.util
@@ -8,6 +12,7 @@ from functools import partial
 import numpy as np
 
 import initlib
+from initlib.dtypes import numpy_dtype
 
 from .measure import Task
 
@@ -18,7 +23,7 @@ KERAS = "keras on TensorFlow"
 JAX_JIT = "jax, jitted"
 JAX = "jax"
 NUMPY = "numpy Generator"
-FLOOR = "np.full"
+FLOOR = "np.full"  # in place, `fill` of an array
 IN = {framework: f"initlib in {framework.removesuffix('.nn.init')}" for framework in (TORCH, KERAS, JAX_JIT, JAX)}
 
 Shape = tuple[int, ...]
@@ -32,13 +37,13 @@ SCHEMES = {
 }
 
 
-def _ours(scheme: str, shape: Shape, dtype: str) -> Task:
-    initializer = SCHEMES[scheme]
-    return lambda: initializer(shape, dtype, seed=0)
+def _ours(scheme: str, shape: Shape, dtype: str, fresh: bool) -> Task:
+    initializer, out = SCHEMES[scheme], None if fresh else np.zeros(shape, numpy_dtype(dtype))
+    return lambda: initializer(shape, dtype, seed=0, out=out)
 
 
-def _reference(scheme: str, shape: Shape, dtype: str) -> Task:
-    draw = _ours(scheme, shape, dtype)
+def _reference(scheme: str, shape: Shape, dtype: str, fresh: bool) -> Task:
+    draw = _ours(scheme, shape, dtype, fresh)
 
     def task() -> None:
         kernel, initlib.config.kernel = initlib.config.kernel, None
@@ -53,7 +58,7 @@ def _reference(scheme: str, shape: Shape, dtype: str) -> Task:
 # Each framework's own, and ours for it: modules of the same names.
 
 
-def _torch(scheme: str, shape: Shape, dtype: str, module: str = "torch.nn.init") -> Task:
+def _torch(scheme: str, shape: Shape, dtype: str, fresh: bool, module: str = "torch.nn.init") -> Task:
     import torch
 
     init, kind = importlib.import_module(module), getattr(torch, dtype)
@@ -64,10 +69,15 @@ def _torch(scheme: str, shape: Shape, dtype: str, module: str = "torch.nn.init")
         "trunc_normal .02": lambda t: init.trunc_normal_(t, std=0.02, a=-0.04, b=0.04),
         "normal .02": lambda t: init.normal_(t, std=0.02),
     }[scheme]
-    return lambda: fill(torch.empty(shape, dtype=kind))
+    if fresh:
+        return lambda: fill(torch.empty(shape, dtype=kind))
+    tensor = torch.zeros(shape, dtype=kind)
+    return lambda: fill(tensor)
 
 
-def _keras(scheme: str, shape: Shape, dtype: str, module: str = "keras.initializers") -> Task:
+def _keras(scheme: str, shape: Shape, dtype: str, fresh: bool, module: str = "keras.initializers") -> Task | None:
+    if not fresh:
+        return None  # it makes arrays, as JAX does
     import keras
 
     make = importlib.import_module(module)
@@ -82,7 +92,11 @@ def _keras(scheme: str, shape: Shape, dtype: str, module: str = "keras.initializ
     return lambda: initializer(shape, dtype)
 
 
-def _jax(scheme: str, shape: Shape, dtype: str, module: str = "jax.nn.initializers", jit: bool = False) -> Task:
+def _jax(
+    scheme: str, shape: Shape, dtype: str, fresh: bool, module: str = "jax.nn.initializers", jit: bool = False
+) -> Task | None:
+    if not fresh:
+        return None
     import jax
 
     make = importlib.import_module(module)
@@ -102,21 +116,24 @@ def _jax(scheme: str, shape: Shape, dtype: str, module: str = "jax.nn.initialize
     return lambda: run(key).block_until_ready()
 
 
-def _numpy(scheme: str, shape: Shape, dtype: str) -> Task | None:
+def _numpy(scheme: str, shape: Shape, dtype: str, fresh: bool) -> Task | None:
     if dtype != "float32":
         return None  # the Generator draws no 16-bit floats
     generator = np.random.default_rng(0)
-    if scheme == "glorot_uniform":
-        return lambda: generator.random(shape, np.float32)
-    return lambda: generator.standard_normal(shape, np.float32)
+    draw = generator.random if scheme == "glorot_uniform" else generator.standard_normal
+    out = None if fresh else np.zeros(shape, np.float32)
+    return lambda: draw(shape, np.float32, out)
 
 
-def _floor(scheme: str, shape: Shape, dtype: str) -> Task:
+def _floor(scheme: str, shape: Shape, dtype: str, fresh: bool) -> Task:
     kind = np.uint16 if dtype == "bfloat16" else dtype
-    return lambda: np.full(shape, 1, kind)
+    if fresh:
+        return lambda: np.full(shape, 1, kind)
+    out = np.zeros(shape, kind)
+    return lambda: out.fill(1)
 
 
-MAKERS: dict[str, tuple[str, Callable[[str, Shape, str], Task | None]]] = {
+MAKERS: dict[str, tuple[str, Callable[[str, Shape, str, bool], Task | None]]] = {
     OURS: ("initlib", _ours),
     REFERENCE: ("initlib", _reference),
     TORCH: ("torch", _torch),
@@ -134,7 +151,9 @@ INSTALLED = [name for name, (module, _) in MAKERS.items() if importlib.util.find
 COMPARED = [name for name in INSTALLED if name not in (REFERENCE, *IN.values())]
 
 
-def tasks(scheme: str, shape: Shape, dtype: str = "float32", names: list[str] | None = None) -> dict[str, Task]:
-    """What each installed peer does to draw that weight."""
-    made = {name: MAKERS[name][1](scheme, shape, dtype) for name in names or COMPARED if name in INSTALLED}
+def tasks(
+    scheme: str, shape: Shape, dtype: str = "float32", names: list[str] | None = None, *, fresh: bool = True
+) -> dict[str, Task]:
+    """What each installed peer that can does to draw that weight: into fresh memory, or into memory that it has."""
+    made = {name: MAKERS[name][1](scheme, shape, dtype, fresh) for name in names or COMPARED if name in INSTALLED}
     return {name: task for name, task in made.items() if task is not None}

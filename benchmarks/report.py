@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import disk, peers
+from . import disk, networks, peers
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
@@ -43,9 +43,9 @@ def page(data: dict[str, Any]) -> str:
     say(
         "Made by `python -m benchmarks`: every contender draws in turn, in one process, round after round, each time\n"
         "after a call that is not timed; from 2**28 weights on, and for the peaks of memory, in a process of its own.\n"
-        "Figures are medians of wall time, each draw into memory of its own; in parentheses how many times as long as\n"
-        "initlib it takes. Compare figures of one table: tables may be of different runs, and machines, and moods of\n"
-        "one machine, differ.\n"
+        "Figures are medians of wall time, each draw into fresh memory where nothing else is said; in parentheses how\n"
+        "many times as long as initlib it takes. Compare figures of one table: tables may be of different runs, and\n"
+        "machines, and moods of one machine, differ.\n"
     )
     say(table(["", ""], [[key, str(value)] for key, value in data["machine"].items()]))
     if "targets" in data:
@@ -56,9 +56,14 @@ def page(data: dict[str, Any]) -> str:
         ]
         say(table(["draw", "against", "target", "measured", "holds"], rows))
         say("What limits the rows that do not hold, and what was tried: [LIMITS.md](LIMITS.md).\n")
-    if "draws" in results:
-        say("## One weight, all threads\n\n![ratios](pictures/draws.svg)\n")
-        say(against_ours(results["draws"]))
+    if "in_place" in results:
+        say("## One weight in place, all threads\n\nInto memory that was written before; of np.full, `fill`.\n")
+        say("![ratios](pictures/in_place.svg)\n")
+        say(against_ours(results["in_place"]))
+    if "fresh" in results:
+        say("## One weight in fresh memory, all threads\n\nThe system clears it page by page, meanwhile.\n")
+        say("![ratios](pictures/fresh.svg)\n")
+        say(against_ours(results["fresh"]))
     if "adapters" in results:
         say("## Inside each framework\n\nIts own initializer, and ours for it; both make the framework's own arrays.\n")
         rows = [
@@ -69,11 +74,26 @@ def page(data: dict[str, Any]) -> str:
         ]
         say(table(["weight", "framework", "its own", "ours", "faster"], rows))
     if results.get("one_thread"):
-        say("## One weight, one thread\n")
+        say("## One weight in place, one thread\n")
         say(against_ours(results["one_thread"]))
     if "models" in results:
         say("## The weight matrices of whole models\n\n![ratios](pictures/models.svg)\n")
         say(against_ours(results["models"]))
+    if "networks" in results:
+        say(
+            "## Whole networks\n\nBy `initialize`, and by what the network's own package has; PyTorch's are in place.\n"
+        )
+        times = {
+            case: {name: of[name] for name in of if name in networks.WAYS} for case, of in results["networks"].items()
+        }
+        say(against_ours(times))
+        rows = [
+            [case, name, f"{of[name]:.0%}" if of[name] in (0, 1) else duration(of[name])]
+            for case, of in results["networks"].items()
+            for name in of
+            if name not in networks.WAYS
+        ]
+        say(table(["network", "what", "measured"], rows))
     if "growth" in results:
         say("## Growth with size\n\n![growth](pictures/growth.svg)\n")
         say(against_ours(results["growth"]))

@@ -33,11 +33,18 @@ def name_of(scheme: str, shape: tuple[int, ...], dtype: str = "float32") -> str:
     return f"{scheme} {dtype} {'x'.join(map(str, shape))}"
 
 
-def draws(full: bool) -> Results:
-    """One weight: large, medium, tiny."""
-    cases = [(scheme, LARGE, dtype) for dtype in ("float32", "bfloat16") for scheme in list(peers.SCHEMES)[:3]]
-    cases += [("he_normal", MEDIUM, "float32"), ("he_normal", TINY, "float32")]
-    return {name_of(*case): interleaved(peers.tasks(*case)) for case in cases}
+CASES = [(scheme, LARGE, dtype) for dtype in ("float32", "bfloat16") for scheme in list(peers.SCHEMES)[:3]]
+CASES += [("he_normal", MEDIUM, "float32"), ("he_normal", TINY, "float32")]
+
+
+def in_place(full: bool) -> Results:
+    """One weight, large, medium, tiny, into memory that was written before."""
+    return {name_of(*case): interleaved(peers.tasks(*case, fresh=False)) for case in CASES}
+
+
+def fresh(full: bool) -> Results:
+    """The same weights into memory that the system hands out."""
+    return {name_of(*case): interleaved(peers.tasks(*case)) for case in CASES}
 
 
 def adapters(full: bool) -> Results:
@@ -153,7 +160,7 @@ def one_thread_here() -> Results:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     initlib.set_num_threads(1)
     cases = [(scheme, LARGE, "float32") for scheme in list(peers.SCHEMES)[:3]]
-    return {name_of(*case): interleaved(peers.tasks(*case), 3) for case in cases}
+    return {name_of(*case): interleaved(peers.tasks(*case, fresh=False), 3) for case in cases}
 
 
 def imports(full: bool) -> Results:
@@ -225,4 +232,4 @@ def processor_seconds() -> tuple[float, float]:
     return own, (sum(ticks) - idle) / os.sysconf("SC_CLK_TCK")
 
 
-SECTIONS = (draws, adapters, reference, storage, models, growth, one_thread, imports, memory)
+SECTIONS = (in_place, fresh, adapters, reference, storage, models, growth, one_thread, imports, memory)

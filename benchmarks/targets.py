@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from . import disk, peers
+from . import disk, networks, peers
 from .sections import LARGE, MEDIUM, TINY, Results, name_of
 
 WHOLE, CONV = "4096x8192", "512x512x3x3"
@@ -19,22 +19,25 @@ class Target(NamedTuple):
     most: float | None = None
 
 
-def _faster(case: str, **least: float) -> list[Target]:
+def _faster(section: str, case: str, **least: float) -> list[Target]:
     names = {"torch": peers.TORCH, "keras": peers.KERAS, "jax": peers.JAX_JIT, "numpy": peers.NUMPY}
-    return [Target("draws", case, peers.OURS, names[peer], least=value) for peer, value in least.items()]
+    return [Target(section, case, peers.OURS, names[peer], least=value) for peer, value in least.items()]
 
 
 TARGETS = [
-    *_faster(name_of("he_normal", LARGE), torch=60, keras=18, jax=11, numpy=14),
-    Target("draws", name_of("he_normal", LARGE), peers.OURS, peers.FLOOR, most=2.0),
+    *_faster("in_place", name_of("he_normal", LARGE), torch=60, numpy=10),
+    *_faster("in_place", name_of("he_normal", LARGE, "bfloat16"), torch=60),
+    *_faster("in_place", name_of("glorot_uniform", LARGE), torch=5),
+    *_faster("in_place", name_of("kaiming_normal", LARGE), torch=2.5),
+    *_faster("in_place", name_of("he_normal", MEDIUM), torch=15),
+    *_faster("in_place", name_of("he_normal", TINY), torch=3),
+    *_faster("fresh", name_of("he_normal", LARGE), jax=8),
+    Target("fresh", name_of("he_normal", LARGE), peers.OURS, peers.FLOOR, most=2.0),
+    *_faster("fresh", name_of("glorot_uniform", LARGE), jax=8),
+    *_faster("fresh", name_of("he_normal", MEDIUM), keras=15, jax=15),
     Target("storage", WHOLE, "OI", "plain", most=1.3),
     Target("storage", WHOLE, "(4 O)I", "plain", most=1.3),
     Target("storage", CONV, "OIHW", "plain", most=1.3),
-    *_faster(name_of("he_normal", LARGE, "bfloat16"), torch=60),
-    *_faster(name_of("glorot_uniform", LARGE), torch=6, keras=5, jax=14),
-    *_faster(name_of("kaiming_normal", LARGE), torch=2.5),
-    *_faster(name_of("he_normal", MEDIUM), torch=15, keras=15, jax=15),
-    *_faster(name_of("he_normal", TINY), torch=3),
     Target("storage", WHOLE, "1/8 of the rows", "plain", most=1 / 7),
     Target("storage", WHOLE, "1/8 of the columns", "plain", most=1 / 7),
     *(
@@ -44,6 +47,12 @@ TARGETS = [
         for shape in (LARGE, MEDIUM, TINY)
     ),
     Target("adapters", name_of("he_normal", TINY), peers.IN[peers.TORCH], peers.TORCH, least=1),
+    Target("networks", networks.GPT2, peers.OURS, networks.OWN, least=5),
+    Target("networks", networks.VIT, peers.OURS, networks.OWN, least=25),
+    Target("networks", networks.LLAMA, peers.OURS, networks.OWN, least=4),
+    Target("networks", networks.RESNET, peers.OURS, networks.OWN, least=3),
+    Target("networks", networks.KERAS_RESNET, peers.OURS, networks.BUILT, least=1),
+    Target("networks", networks.FLAX_GPT2, peers.OURS, networks.JITTED, least=1),
     Target("disk", disk.CASE, peers.OURS, disk.DD, least=0.8),
     Target("reference", name_of("he_normal", (1024, 1024)), peers.REFERENCE, peers.TORCH, least=1),
 ]
@@ -67,6 +76,7 @@ def check(results: dict[str, Results]) -> list[Row]:
             continue
         share = case[target.contender] / case[target.against]
         what = target.case if target.contender == peers.OURS else f"{target.case}: {target.contender}"
+        what += {"in_place": ", in place", "fresh": ", fresh memory"}.get(target.section, "")
         if target.least is not None:
             rows.append(
                 Row(what, target.against, f"{target.least:g} x faster", f"{1 / share:.1f} x", 1 / share >= target.least)

@@ -2,6 +2,11 @@
 
 import initlib
 
+# What is called as a function is a class of another name, which autodoc would show as an alias without its docstring.
+for name in initlib.__all__:
+    if isinstance(getattr(initlib, name), type):
+        getattr(initlib, name).__name__ = name
+
 project = "initlib"
 project_copyright = "the authors of initlib, Apache-2.0"
 version = release = initlib.__version__

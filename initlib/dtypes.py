@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .rounding import check_rounding
+
 __all__ = ["COMPLEX", "DTYPES", "REAL", "DType", "dtype_name", "numpy_dtype", "rounded", "rounded_once"]
 
 
@@ -63,6 +65,7 @@ def dtype_name(dtype: Any) -> str:
 
 def rounded(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     """The values in the dtype of that name. Raises ValueError where they overflow it."""
+    check_rounding()
     with np.errstate(over="ignore"):
         narrow = values.astype(numpy_dtype(dtype), copy=False)
     if narrow is not values and np.isinf(narrow).any() and np.isfinite(values[np.isinf(narrow)]).any():

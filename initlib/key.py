@@ -28,7 +28,7 @@ def fold_number(data: str | SupportsIndex) -> int:
     return integer(data, "data", least=0, below=2**64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Key:
     """A random stream's identity: 64 bits, read as the two words (seed >> 32, seed & 0xffffffff).
 
@@ -43,8 +43,8 @@ class Key:
 
     seed: int
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", integer(self.seed, "seed", least=0, below=2**64))
+    def __init__(self, seed: SupportsIndex) -> None:
+        object.__setattr__(self, "seed", integer(seed, "seed", least=0, below=2**64))
 
     @property
     def words(self) -> tuple[int, int]:
@@ -76,7 +76,9 @@ class Key:
 
 def as_key(seed: Any, name: str | None = None) -> Key:
     """The key that a `seed=` and a `name=` argument stand for."""
-    if seed is None:
+    if type(seed) is int:  # the usual one first
+        key = Key(seed)
+    elif seed is None:
         key = Key(int.from_bytes(os.urandom(8)))
     elif isinstance(seed, Key):
         key = seed

@@ -1,8 +1,10 @@
 """What must hold of plans and `initialize` on the Keras backend of this process; `test_adapter_keras.py` runs it."""
 
+import ast
 import inspect
 import os
 import re
+import textwrap
 import warnings
 
 import keras
@@ -155,23 +157,30 @@ ALIASES = {"GroupedQueryAttention": "GroupQueryAttention"} | {
     alias: alias.replace("Convolution", "Conv") for alias in dir(layers) if "Convolution" in alias
 }
 # Tables of words, which are no weights; and layers whose weights other frameworks have made.
-NONE = {"IntegerLookup", "StringLookup"}
+NONE = {"IntegerLookup", "StringLookup", "TextVectorization"}
 FOREIGN = {"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"}
 
 
-def makes_weights(cls):
-    """Whether the class, or what it is derived from but the plain layer, adds weights or layers that have some."""
+def calls(cls):
+    """The names of what the class, and what it is derived from but the plain layer, calls."""
     of_keras = [base for base in cls.__mro__ if issubclass(base, layers.Layer) and base is not layers.Layer]
-    source = "".join(inspect.getsource(base) for base in of_keras)
-    return bool(re.search(r"add_weight\(|Variable\(|_track_variable\(|EinsumDense\(|Cell\(", source))
+    trees = (ast.parse(textwrap.dedent(inspect.getsource(base))) for base in of_keras)
+    called = [node.func for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {getattr(function, "attr", getattr(function, "id", None)) for function in called}
 
 
 def test_every_layer_with_weights_is_known():
+    """A class makes weights if it adds some, or makes a layer of a class that does."""
     classes = {
         name: cls for name, cls in vars(layers).items() if inspect.isclass(cls) and issubclass(cls, layers.Layer)
     }
-    weighted = {ALIASES.get(name, name) for name, cls in classes.items() if makes_weights(cls)}
+    called = {name: calls(cls) for name, cls in classes.items()}
+    makers, weighted = {"add_weight", "Variable", "_track_variable"}, set()
+    while found := {name for name in called if name not in weighted and called[name] & (makers | weighted)}:
+        weighted |= found
+    weighted = {ALIASES.get(name, name) for name in weighted}
     assert len(weighted) > 40
+    assert {"Dense", "MultiHeadAttention", "ConvLSTM2D", "SpectralNormalization"} <= weighted
     assert weighted <= set(LAYERS) | NONE | FOREIGN, "new layers of Keras"
 
 
@@ -316,6 +325,34 @@ def test_automatic_names_are_numbered_by_their_place():
         assert plan["dense_1.kernel"].parameter.shape == (3, 2)
     for one, other in zip(weights_of(first), weights_of(second), strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (("block_0", "block_1", "block_2"), ("block_0", "block_1", "block_2")),  # no automatic name ends in _0
+        (("block_00", "block_01"), ("block_00", "block_01")),
+        (("block_1", "block_0"), ("block_1", "block_0")),
+        (("block_7", "block_8"), ("block", "block_1")),  # as the 8th and 9th of a process are called
+        (("block_1", "block"), ("block", "block_1")),
+        (("block_a_0", "block_3"), ("block_a_0", "block")),
+        (("dense_0", "block_3"), ("dense_0", "block")),  # of another class
+    ],
+)
+def test_names_with_numbers_of_one_s_own(given, names):
+    class Block(layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.inner = layers.Dense(6, name="inner")
+
+        def call(self, x):
+            return self.inner(x)
+
+    model = sequential(*(Block(name=name) for name in given))
+    adapter.initialize(model, he_normal, seed=0)
+    assert list(by_name(model))[::2] == [f"{name}.inner.kernel" for name in names]
+    for layer, name in zip(model.layers, names, strict=True):
+        assert np.array_equal(values(layer.inner.kernel), he_normal((6, 6), seed=0, name=f"{name}.inner.kernel"))
 
 
 def test_names_are_paths():
@@ -599,6 +636,30 @@ def test_quantized_weights_need_a_rule():
         adapter.initialize(model, {"*.kernel_scale": keep, "*.kernel": he_normal}, seed=0)
 
 
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: layers.Dense(8), LINE),
+        (lambda: layers.EinsumDense("btd,dnh->btnh", (None, 2, 4)), LINE),  # packed into a matrix
+        (lambda: layers.Embedding(10, 8), (8,)),
+        (lambda: layers.ReversibleEmbedding(10, 8, tie_weights=False), (8,)),
+    ],
+    ids=["Dense", "EinsumDense", "Embedding", "ReversibleEmbedding"],
+)
+def test_quantized_weights_of_every_layer(mode, layer, shape):
+    model = sequential(layer(), layers.Dense(2, name="head"), shape=shape)
+    model.quantize(mode, filters="^(?!head)")
+    before = {name: values(variable) for name, variable in by_name(model).items()}
+    with pytest.raises(PlanError) as error:
+        adapter.plan(model)
+    named = {problem.split(":")[0] for problem in error.value.problems}
+    assert named == {name for name in before if not name.endswith("bias") and not name.startswith("head.")}
+    adapter.initialize(model, he_normal, 0, only="head.*")
+    for name, variable in by_name(model).items():
+        assert np.array_equal(before[name], values(variable)) == (name != "head.kernel")
+
+
 def test_low_rank_weights():
     model = sequential(layers.Dense(4, name="dense"))
     model.layers[0].enable_lora(2)
@@ -715,6 +776,48 @@ def test_weights_that_tensorflow_has_made(tmp_path):
     loaded = keras.Sequential([keras.Input((6,)), layers.TFSMLayer(tmp_path / "saved", call_endpoint="serve")])
     with pytest.raises(PlanError, match="TFSMLayer"):
         adapter.initialize(loaded, seed=0)
+
+
+@only["tensorflow"]
+def test_tables_of_words_are_no_weights():
+    for table in (layers.StringLookup(vocabulary=["a", "b"]), layers.TextVectorization(vocabulary=["a", "b"])):
+        model = keras.Sequential([keras.Input((1,), dtype="string"), table, layers.Embedding(4, 3)])
+        assert list(by_name(model)) == ["embedding.embeddings"]
+        check(model, adapter.initialize(model, seed=0))
+    model = sequential(layers.IntegerLookup(vocabulary=[1, 2]), layers.Embedding(4, 3), shape=(1,))
+    assert list(by_name(model)) == ["embedding.embeddings"]
+
+
+@only["tensorflow"]
+def test_mirrored_variables():
+    import tensorflow as tf
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        model = sequential(layers.Dense(4), layers.BatchNormalization())
+    half = parts({"kept": (1, keep), "drawn": (1, he_normal)}, axis=1, replaces=2)
+    before = values(model.layers[0].kernel)
+    adapter.initialize(model, {"dense.kernel": half}, seed=0)
+    assert np.array_equal(values(model.layers[0].kernel)[:, :2], before[:, :2])
+    check(model, adapter.initialize(model, seed=0))
+
+
+@only["jax"]
+def test_replicas_of_data_parallel_training():
+    import jax
+
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+    try:
+        model = sequential(layers.Dense(16), layers.BatchNormalization())
+        plan = adapter.initialize(model, he_normal, seed=1)
+        kernel = model.layers[0].kernel.value
+        assert len(kernel.sharding.device_set) == len(jax.devices()) == 8
+        assert all(np.array_equal(shard.data, kernel) for shard in kernel.addressable_shards)
+        check(model, plan, 1)
+        model.compile("sgd", "mse")
+        model.fit(np.ones((8, 6), "float32"), np.ones((8, 16), "float32"), verbose=0)
+    finally:
+        keras.distribution.set_distribution(None)
 
 
 @only["jax"]

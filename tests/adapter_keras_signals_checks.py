@@ -176,3 +176,26 @@ def test_audit():
     tensors = init.audit(model).tensors
     assert [tensor.name for tensor in tensors] == ["d.kernel", "d.bias"]
     assert [tensor.scheme for tensor in tensors] == ["he_normal", "zeros"]
+
+
+def test_names_are_those_of_plans():
+    """Not those that Keras numbers in the whole process."""
+    layers.Dense(3), layers.Dense(3)
+    model = keras.Sequential(
+        [keras.Input((20,)), layers.Dense(8), layers.Dense(8), layers.BatchNormalization(), layers.Dense(4)]
+    )
+    names = [entry.parameter.name for entry in init.plan(model).entries]
+    report = init.signals(model, (16, 20))
+    assert [row.name for row in report.activations] == ["dense", "dense_1", "batch_normalization", "dense_2"]
+    assert [tensor.name for tensor in init.audit(model).tensors] == names
+    assert {row.name for row in report.parameters} < set(names)
+
+
+def test_axes_are_those_of_plans():
+    shape, kernels = (3, 3, 32, 48), init.HeNormal(seed=0, axes="HWOI")
+    model = keras.Sequential([keras.Input((8, 8, 48)), layers.Conv2DTranspose(32, 3, kernel_initializer=kernels)])
+    tensor = init.audit(model).tensors[0]
+    assert (tensor.shape, tensor.scheme, tensor.axes) == (shape, "he_normal", "HWOI")
+    row = init.signals(model, (2, 8, 8, 48)).parameters[0]
+    matrix = np.moveaxis(keras.ops.convert_to_numpy(model.weights[0]), 2, -1).reshape(-1, 32)
+    assert abs(row.top_singular_value / np.linalg.norm(matrix, 2) - 1) < 1e-4

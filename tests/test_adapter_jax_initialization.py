@@ -189,6 +189,38 @@ def test_any_pytree_with_modules():
     assert made[1] == {"a": 1.5, "b": None, "c": jnp.tanh}
 
 
+def test_equinox():
+    equinox = pytest.importorskip("equinox")
+    init.declare(equinox.nn.Linear, weight="OI")
+    key = jax.random.key(1)
+    shapes = equinox.filter_eval_shape(equinox.nn.MLP, 4, 2, 8, 2, key=key)
+    made = init.initialize(shapes, he_normal, 0)
+    assert np.array_equal(made.layers[1].weight, he_normal((8, 8), axes="OI", seed=0, name="layers.1.weight"))
+    assert not made.layers[2].bias.any()
+    assert made(jnp.ones(4)).shape == (2,)
+    arrays = init.initialize(equinox.nn.MLP(4, 2, 8, 2, key=key), {"*.bias": zeros}, 0, default=he_normal)
+    assert same(*(equinox.filter(model, equinox.is_array) for model in (made, arrays)))
+    conv = equinox.filter_eval_shape(equinox.nn.Conv2d, 3, 8, 3, key=key)
+    with pytest.raises(
+        PlanError, match=r"weight: variance_scaling asks what the axes of shape \(8, 3, 3, 3\) of Conv2d"
+    ):
+        init.plan(conv, he_normal)
+    stacked = equinox.filter_vmap(lambda key: equinox.nn.Linear(4, 4, key=key))(jax.random.split(key, 3))
+    layers = init.initialize({"layers": stacked}, he_normal, 0, axes={"*.weight": "OI"}, stack={"layers": "h.{i}"})
+    assert np.array_equal(layers["layers"].weight[1], he_normal((4, 4), axes="OI", seed=0, name="h.1.weight"))
+
+
+def test_haiku():
+    haiku = pytest.importorskip("haiku")
+    model = haiku.transform(lambda x: haiku.nets.MLP([8, 3], name="mlp")(x))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((2, 4)))
+    with pytest.raises(PlanError, match=r"mlp/~/linear_0\.w: variance_scaling asks what the axes"):
+        init.plan(shapes, {"*.b": zeros}, default=he_normal)
+    made = init.initialize(shapes, {"*.b": zeros}, 0, default=he_normal, axes={"*.w": "IO"}, rename={"mlp/~/*": "*"})
+    assert np.array_equal(made["mlp/~/linear_1"]["w"], he_normal((8, 3), seed=0, name="linear_1.w"))
+    assert model.apply(made, None, jnp.ones((2, 4))).shape == (2, 3)
+
+
 def test_vectors():
     arrays = {"a": {"bias": jnp.full(3, 0.5), "scale": jnp.zeros(3), "odd": jnp.arange(3.0), "one": jnp.float32(2.5)}}
     with pytest.raises(PlanError, match=r"a\.odd: no rule matches it, and nobody says what a vector starts with"):
@@ -234,6 +266,23 @@ def test_random_keys_are_left_alone():
         init.initialize(shapes, he_normal, 0)
     nnx.reseed(shapes, default=0)
     assert np.array_equal(init.initialize(shapes, he_normal, 0).linear.kernel[...], made.linear.kernel[...])
+
+
+def test_the_state_of_an_optimizer_is_left_alone():
+    optax = pytest.importorskip("optax")
+    from flax.training.train_state import TrainState
+
+    linear = nnx.Linear(3, 4, rngs=nnx.Rngs(0))
+    weights = {"dense": {"kernel": jnp.ones((3, 4)), "bias": jnp.zeros(4)}}
+    made = TrainState.create(apply_fn=None, params=weights, tx=optax.adam(1.0))
+    moments = jax.tree.map(lambda array: jnp.full_like(array, 2), made.opt_state)
+    state = init.initialize(made.replace(opt_state=moments), he_normal, 0)
+    assert same(state.opt_state, moments)
+    assert np.array_equal(state.params["dense"]["kernel"], he_normal((3, 4), seed=0, name="params.dense.kernel"))
+    optimizer = nnx.Optimizer(linear, optax.adam(1.0), wrt=nnx.Param)
+    assert same(nnx.state(init.initialize(optimizer, he_normal, 0)), nnx.state(optimizer))
+    with pytest.raises(PlanError, match=r"opt_state\.0\.mu\.dense\.kernel: a shape holds no values to keep"):
+        init.initialize(jax.eval_shape(lambda: made), he_normal, 0)
 
 
 def test_low_rank_matrices():

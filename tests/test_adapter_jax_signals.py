@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from reference_network import BATCH, BIASES, TARGET, WEIGHTS, compare
 
+from initlib import he_normal
+
 jax = pytest.importorskip("jax")
 import initlib.adapters.jax as init  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -93,6 +95,26 @@ def test_flax():
     report = init.signals(model.apply, variables, BATCH)
     assert [row.name for row in report.activations] == ["block.Dense_0", "block.add()", "head"]
     assert "params.block.Dense_0.kernel" in [row.name for row in report.parameters]
+
+
+def test_names_are_those_of_plans():
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.first = nnx.Linear(20, 8, rngs=rngs)
+            self.drop = nnx.Dropout(0.0, rngs=rngs)
+            self.second = nnx.Linear(8, 8, rngs=rngs)
+            self.again = self.first
+
+        def __call__(self, x):
+            return self.second(self.drop(self.first(x)))
+
+    graph, state = nnx.split(Model(nnx.Rngs(0)))
+    names = [entry.parameter.name for entry in init.plan(state, he_normal).entries]
+    report = init.signals(lambda state, x: nnx.merge(graph, state)(x), state, BATCH)
+    assert [row.name for row in report.parameters] == names
+    assert [tensor.name for tensor in init.audit(state).tensors] == names
 
 
 def test_lists_of_arguments():

@@ -236,6 +236,7 @@ def test_fans_need_two_dimensions(name, shape):
         ("orthogonal_", (3,), (), ValueError, "Only tensors with 2 or more dimensions are supported"),
         ("kaiming_normal_", (3, 3), (0, "fan_both"), ValueError, "Mode fan_both not supported, please use one of"),
         ("kaiming_normal_", (3, 3), (True,), ValueError, "negative_slope True not a valid number"),
+        ("kaiming_normal_", (3, 3), ([1],), ValueError, r"negative_slope \[1\] not a valid number"),
         ("uniform_", (3, 3), (2.0, 1.0), RuntimeError, "uniform_ expects to return"),
         ("normal_", (3, 3), (0.0, -1.0), RuntimeError, "normal expects std >= 0.0, but found std -1"),
     ],
@@ -246,6 +247,21 @@ def test_errors_are_theirs(name, shape, arguments, error, message):
         with pytest.raises(error, match=message):
             getattr(module, name)(tensor, *arguments)
         assert (tensor == 9).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "std"),
+    [
+        ((None,), math.sqrt(2 / 1.0001 / 256)),  # PyTorch's own slope
+        ((None, "fan_in", "relu"), math.sqrt(2 / 256)),
+        ((0.5, "FAN_IN", "relu"), math.sqrt(2 / 256)),
+        ((0.5, "fan_in", lambda z: 2 * z), 1 / 2 / 16),
+    ],
+)
+def test_slopes_that_are_not_given_or_not_used(arguments, std):
+    for name in ("kaiming_uniform_", "kaiming_normal_"):
+        drawn = getattr(init, name)(torch.empty(256, 256), *arguments, seed=0)
+        assert float(drawn.std()) == pytest.approx(std, rel=0.02)
 
 
 def test_warnings_are_theirs():

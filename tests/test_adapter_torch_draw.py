@@ -1,6 +1,7 @@
 """A call in PyTorch: what it leaves alone, who may override it, and what a trace would keep."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 import initlib.adapters.torch as init  # noqa: E402
 import torch.nn.init as theirs  # noqa: E402
+from initlib.adapters.torch import memory  # noqa: E402
 from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 
@@ -168,6 +170,44 @@ def test_jit_traces_have_no_draws(options):
 def test_exported_programs_have_no_draws(strict):
     with pytest.raises((RuntimeError, torch._dynamo.exc.Unsupported), match="initlib draws outside of the graph"):
         torch.export.export(Noisy(), (torch.zeros(8),), strict=strict)
+
+
+@pytest.mark.parametrize("options", [{}, {"seed": 0}])
+def test_a_compiled_graph_breaks_at_a_draw(options):
+    graphs = []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    compiled = torch.compile(Noisy(**options), backend=count)
+    one, other = compiled(torch.zeros(8)), compiled(torch.zeros(8))
+    assert torch.equal(one, other) == bool(options)  # each call draws
+    assert len(graphs) == 2
+
+
+def scripted(x):
+    return init.normal_(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_scripts_have_no_draws():
+    with pytest.raises(torch.jit.frontend.NotSupportedError):
+        torch.jit.script(scripted)
+
+
+def test_captured_cuda_graphs_have_no_draws(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    on_a_card = SimpleNamespace(is_meta=False, numel=lambda: 8, is_cuda=True)
+    with pytest.raises(RuntimeError, match=r"fill the tensor before torch\.cuda\.graph captures"):
+        memory.untouchable(on_a_card)
+    assert not memory.untouchable(torch.empty(8))
+
+
+def test_a_symbolic_trace_calls_the_function_that_pytorch_knows():
+    graph = torch.fx.symbolic_trace(scripted).graph
+    assert [node.target for node in graph.nodes if node.op == "call_function"] == [theirs.normal_]
 
 
 def test_threads_do_not_share_the_numbers_of_the_generator():

@@ -140,6 +140,14 @@ def test_the_singular_values_of_convolutions():
         assert row.top_singular_value == pytest.approx(torch.linalg.matrix_norm(matrix, 2).item(), rel=1e-5)
 
 
+def test_the_singular_values_of_stacks():
+    """Packed and grouped kernels: the largest of one of them."""
+    attention = nn.MultiheadAttention(8, 2)
+    row = init.signals(attention, (torch.randn(5, 3, 8),) * 3).parameters[0]
+    parts = attention.in_proj_weight.detach().unflatten(0, (3, 8))
+    assert row.top_singular_value == pytest.approx(torch.linalg.matrix_norm(parts, 2).max().item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("fail", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 def test_nothing_is_left_behind(fail, training):
@@ -220,6 +228,27 @@ def test_gradients_pass_through_frozen_layers():
 def test_what_makes_a_weight_is_no_layer():
     model = nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))
     assert [row.name for row in init.signals(model, (8, 4)).activations] == ["model"]
+
+
+class DataParallelLike(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self._orig_mod = module
+
+    def forward(self, x):
+        return self._orig_mod(x)
+
+
+def test_names_are_those_of_plans():
+    inner = nn.Sequential(
+        nn.Linear(4, 6), nn.Sequential(nn.Tanh(), nn.utils.parametrizations.weight_norm(nn.Linear(6, 2)))
+    )
+    wrapped = nn.Sequential(DataParallelLike(inner), nn.Linear(2, 2))
+    report = init.signals(wrapped, (8, 4))
+    assert [row.name for row in report.activations] == ["0.0", "0.1.0", "0.1.1", "1"]
+    names = [entry.parameter.name for entry in init.plan(wrapped, initlib.normal()).entries]
+    assert [row.name for row in report.parameters] == names
+    assert [tensor.name for tensor in init.audit(wrapped).tensors] == names
 
 
 def test_half_precision():

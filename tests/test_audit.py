@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from initlib import audit, he_normal, normal, orthogonal, truncated_normal, uniform, zeros
+from initlib import audit, glorot_uniform, he_normal, normal, orthogonal, truncated_normal, uniform, zeros
 from initlib.__main__ import main
 from initlib.reports.audit import FINDINGS, Audit
 
@@ -131,7 +131,7 @@ def test_the_report():
 
 @pytest.fixture
 def files(tmp_path):
-    np.savez(tmp_path / "a.npz", w=HE, z=np.zeros((4, 4)), o=np.array([{}], object), allow_pickle=True)
+    np.savez(tmp_path / "a.npz", w=HE, z=np.zeros((4, 4)), o=np.array([{}], object))
     np.savez(tmp_path / "b.npz", w=HE)
     return [str(tmp_path / "a.npz"), str(tmp_path / "b.npz")]
 
@@ -201,3 +201,34 @@ def test_torch_models():
     assert [tensor.name for tensor in init.audit(model.state_dict()).found("duplicates")] == ["1.weight"]
     with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module or a dictionary of tensors, got int"):
         init.audit(3)
+
+
+def test_packed_and_grouped_kernels_by_their_own_fans():
+    pytest.importorskip("torch")
+    import initlib.adapters.torch as init
+    from torch import nn
+
+    model = nn.ModuleDict(
+        {
+            "attention": nn.MultiheadAttention(64, 4),
+            "lstm": nn.LSTM(48, 32),
+            "grouped": nn.Conv2d(128, 96, 3, groups=4),
+            "transposed": nn.ConvTranspose2d(48, 24, 3),
+        }
+    )
+    packed = {"attention.in_proj_weight": "(3 O)I", "lstm.weight_ih_l0": "(4 O)I", "grouped.weight": "(4 O)IHW"}
+    packed |= {"lstm.weight_hh_l0": "(4 O)I"}
+    for scheme in (he_normal, glorot_uniform):
+        init.initialize(model, {"*:recurrent": scheme}, seed=0, default=scheme)
+        found = {tensor.name: tensor for tensor in init.audit(model).tensors}
+        label = "he_normal" if scheme is he_normal else "glorot_uniform"
+        for name, axes in {**packed, "transposed.weight": "IOHW"}.items():
+            assert label in (found[name].scheme, *found[name].also)
+            assert found[name].axes == axes
+    init.initialize(model, orthogonal(2.0), seed=0)
+    found = {tensor.name: tensor for tensor in init.audit(model).tensors}
+    assert {found[name].scheme for name in packed} == {"orthogonal(gain=2)", "orthogonal"}  # recurrent kernels'
+    assert found["attention.in_proj_weight"].test.startswith("of 3 kernels, the first and the last: 64 rows are")
+    nn.init.xavier_uniform_(model["attention"].in_proj_weight)  # which takes them for one kernel
+    tensor = next(iter(init.audit(model).tensors))
+    assert (tensor.scheme, tensor.axes) == ("glorot_uniform", "OI...")

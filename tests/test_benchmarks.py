@@ -14,7 +14,8 @@ from benchmarks import measure, models, peers, report, targets
 def results(ours):
     case = {peers.OURS: ours, peers.TORCH: 1.0, peers.FLOOR: 0.01}
     return {
-        "draws": {targets.TARGETS[0].case: case},
+        "in_place": {targets.TARGETS[0].case: case},
+        "fresh": {targets.TARGETS[0].case: case},
         "storage": {"4096x8192": {"plain": 1.0, "OI": 1.2}},
         "imports": {"import": {"initlib beyond numpy": 0.03}},
     }

@@ -293,7 +293,7 @@ def test_the_kernel_refuses_runs_outside_the_memory():
     numbers = (0, 0, 0, 0, 0, 0.0, 0.0)
     zero = np.zeros(1, np.uint64), np.zeros(1, np.int64)
     fit = (*zero, 100, 50, 50, 50, None, None)
-    config.kernel.fill(0, out, 0, 0, numbers, kernel._TABLE, fit, 0, 2)
+    config.kernel.fill(0, out, 0, 0, *numbers, kernel._TABLE, *fit, 0, 2)
     assert out.any()
     low = np.array([-1], np.int64)
     for where, first, last in [
@@ -306,11 +306,11 @@ def test_the_kernel_refuses_runs_outside_the_memory():
         (fit, -1, 1),
     ]:
         with pytest.raises(ValueError, match="do not fit the memory"):
-            config.kernel.fill(0, out, 0, 0, numbers, kernel._TABLE, where, first, last)
+            config.kernel.fill(0, out, 0, 0, *numbers, kernel._TABLE, *where, first, last)
     with pytest.raises(ValueError, match="items of 8 bytes"):
-        config.kernel.fill(0, out.view(np.uint64), 0, 0, numbers, kernel._TABLE, fit, 0, 2)
+        config.kernel.fill(0, out.view(np.uint64), 0, 0, *numbers, kernel._TABLE, *fit, 0, 2)
     with pytest.raises((ValueError, BufferError)):
-        config.kernel.fill(0, out[::2], 0, 0, numbers, kernel._TABLE, fit, 0, 1)
+        config.kernel.fill(0, out[::2], 0, 0, *numbers, kernel._TABLE, *fit, 0, 1)
 
 
 def test_an_error_in_a_thread_reaches_the_caller():

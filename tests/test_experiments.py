@@ -188,18 +188,17 @@ def test_depth_is_predicted_where_it_is_known():
     assert glorot[1] == pytest.approx(glorot[0][::-1])
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_depth_predicts_what_the_library_does(activation):
-    """A sum over a grid here, adaptive quadrature there."""
-    he = depth.predict(depth.SCHEMES["He"], activation) ** 2
-    length = 2.0
-    for layer_ in range(2):
-        assert he[0, layer_ + 1] == pytest.approx(
-            initlib.propagation.length_map(activation, length, weight_variance=1.0), rel=1e-6
-        )
-        chi = initlib.propagation.chi(activation, weight_variance=2.0, length=length)
-        assert he[1, layer_] / he[1, layer_ + 1] == pytest.approx(chi, rel=1e-6)
-        length = 2 * he[0, layer_ + 1]
+@pytest.mark.parametrize("scheme", list(depth.SCHEMES))
+def test_depth_is_predicted_for_tanh(scheme):
+    """By the library's adaptive quadrature there, by a sum over a grid here."""
+    spread = depth.WIDTH * depth.SCHEMES[scheme].std((depth.WIDTH, depth.WIDTH)) ** 2
+    squares, gradients = depth.predict(depth.SCHEMES[scheme], "tanh") ** 2
+    z = np.linspace(-12, 12, 240_001)
+    density = np.exp(-z * z / 2) / np.sqrt(2 * np.pi) * 1e-4
+    for k in (0, 1, 49):
+        out = np.tanh(np.sqrt(spread * squares[k]) * z)
+        assert squares[k + 1] == pytest.approx(out**2 @ density, rel=1e-6)
+        assert gradients[k] / gradients[k + 1] == pytest.approx(spread * (1 - out**2) ** 2 @ density, rel=1e-6)
 
 
 def test_mean_square():

@@ -289,6 +289,9 @@ def test_bounds_that_no_number_of_the_dtype_lies_between_give_the_nearest():
         (normal(std=1e-8), "float16"),
         (normal(std=1e-305), "float64"),
         (normal(std=1e-20) * 1e-20, "float32"),
+        (uniform(0.0, 1e-38), "float32"),
+        (normal(1e-36, 1e-36), "bfloat16"),
+        (normal(std=1e-320), "float64"),  # its scale is 0
     ],
     ids=str,
 )

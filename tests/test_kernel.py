@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from initlib import Key, config, he_normal, normal, truncated_normal, uniform
+from initlib.draws import kernel
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 INITIALIZERS = {
@@ -87,3 +88,30 @@ def test_words():
         patch.setattr(config, "kernel", None)
         words = Key(9).bits((70, 30))
     assert (Key(9).bits((70, 30)) == words).all()
+
+
+FAR = [2**62, 2**63 - 1, -(2**62), -(2**63)]
+EXTREMES = [
+    {"row": 2**63 - 1, "block": 2**63 - 1},
+    {"row": 2**63 - 1, "last": 2**63 - 1, "block": 1, "stride": 1},
+    {"block": 2**63 - 1, "row": 2**62, "last": 1},
+    {"rows": 4, "row": 2**62, "block": 1, "last": 2**63 - 1},
+    *({"offset": far} for far in FAR),
+    *({"stride": far, "row": 24, "last": 3} for far in FAR),
+    *({"scatter": far} for far in FAR),
+    *({"scatter": far, "offset": -far - (far == -(2**63))} for far in FAR),
+]
+
+
+@pytest.mark.parametrize("extreme", EXTREMES, ids=str)
+def test_runs_that_no_memory_holds_are_an_error(extreme):
+    usual = {"rows": 1, "row": 8, "block": 8, "offset": 0, "stride": 0, "scatter": None, "first": 0, "last": 1}
+    given = usual | extreme
+    out, bases = np.zeros(64, np.float32), np.zeros(given["rows"], np.uint64)
+    offsets = np.full(given["rows"], given["offset"], np.int64)
+    scatter = None if given["scatter"] is None else np.full(8, given["scatter"], np.int64)
+    runs = (bases, offsets, given["row"], given["block"], 0, given["stride"], None, scatter)
+    law = (True, 0, 2**32, -(2**24), 2**24, 1.0, 0.0)
+    with pytest.raises(ValueError, match="the runs do not fit the memory"):
+        config.kernel.fill(0, out, 1, 0, *law, kernel._TABLE, *runs, given["first"], given["last"])
+    assert (out == 0).all()

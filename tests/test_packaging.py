@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FRAMEWORKS = ("torch", "keras", "jax")
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,15 @@ def test_the_versions_of_the_tools_are_pinned_once():
     for tool in ("ruff", "mypy"):
         (pinned,) = [entry for entry in project["optional-dependencies"]["test"] if entry.startswith(f"{tool}==")]
         assert f'"{pinned}"' in hooks
+
+
+def test_the_frameworks_are_tested_at_the_oldest_versions_promised():
+    """What else is promised, `.ci/floors` installs."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    pinned = dict(entry.split(";")[0].split("==") for entry in extras["test"] if "==" in entry)
+    for name, floor in (entry.split(">=") for extra in FRAMEWORKS for entry in extras[extra]):
+        if name != "ml_dtypes":
+            assert f"{pinned[name]}.".startswith(f"{floor}."), name
 
 
 @pytest.mark.parametrize("free_threaded", [False, True])

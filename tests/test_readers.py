@@ -187,7 +187,7 @@ def test_nothing_is_executed(tmp_path):
     errors(tmp_path / "bomb.pkl", "cannot be read without running code")
     np.save(tmp_path / "bomb.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
     errors(tmp_path / "bomb.npy", "it holds no numbers; what is pickled could run code")
-    np.savez(tmp_path / "bomb.npz", w=np.array([Bomb()], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "bomb.npz", w=np.array([Bomb()], dtype=object))
     errors(tmp_path / "bomb.npz", "it holds no numbers")
 
 

@@ -27,6 +27,14 @@ def test_it_draws_the_same_matrices_elsewhere():
     assert whole > 40 * kept
 
 
+@pytest.mark.filterwarnings("ignore:Specified to not (save|load) vera_A and vera_B:UserWarning")  # by its own generator
+def test_vera_of_peft_keeps_its_projections_as_a_seed(tmp_path):
+    pytest.importorskip("peft", exc_type=ImportError)
+    equal, stored, seeded = seeded_adapters.in_peft(tmp_path)
+    assert equal
+    assert stored - seeded >= 2 * seeded_adapters.RANK * seeded_adapters.WIDTH * 4
+
+
 def test_the_matrices_are_the_cores():
     layer = seeded_adapters.model()[0]
     shape = (seeded_adapters.RANK, seeded_adapters.WIDTH)

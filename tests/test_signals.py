@@ -132,7 +132,7 @@ def test_parameters():
     assert row.gradient_ratio == pytest.approx(gradient.std() / kernel.std())
     assert row.update_ratio == pytest.approx(row.gradient_ratio / 2)
     assert row.top_singular_value == pytest.approx(np.linalg.norm(kernel, 2))
-    assert parameter("conv", RNG.normal(size=(8, 4, 3, 3)), units=0).top_singular_value > 0
+    assert parameter("conv", RNG.normal(size=(8, 4, 3, 3)), axes="OIHW").top_singular_value > 0
     bias = parameter("bias", np.zeros(3), np.ones(3))
     assert (bias.gradient_ratio, bias.top_singular_value) == (None, None)
     rows = [

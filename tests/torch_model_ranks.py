@@ -342,6 +342,39 @@ def check_replicas(world):
     assert set(states) == {digest(alone(Model).state_dict())}
 
 
+def check_reports(world):
+    """A report of a model in parallel is that of the model; one of shards that FSDP keeps is refused."""
+    line = init_device_mesh("cpu", (world,))
+    tokens = torch.arange(2 * WIDTH).reshape(2, WIDTH) % TOKENS
+    expected = init.signals(alone(Model), tokens)
+    model = Model()
+    parallelize(model, line)
+    initialize(model)
+    report = init.signals(model, tokens)
+    assert [row.name for row in report.parameters] == [row.name for row in expected.parameters]
+    for row, wanted in zip(report.parameters, expected.parameters, strict=True):
+        both = [[each.std, each.gradient_std, each.top_singular_value or 0.0] for each in (row, wanted)]
+        assert both[0] == pytest.approx(both[1], rel=1e-4)
+    audited = [(row.name, row.std) for row in init.audit(model).tensors]
+    assert audited == [(row.name, row.std) for row in init.audit(alone(Model)).tensors]
+    model = Model()
+    shard(model, line)
+    with pytest.raises(ValueError, match="model is sharded by FSDP"):
+        init.signals(model, tokens)
+    with pytest.raises(ValueError, match="model is sharded: each rank would scale by a batch of its own"):
+        init.lsuv_(model, tokens)
+    assert len(init.audit(model).tensors) == len(audited)
+    if world == 1:
+        return  # FSDP shards nothing
+    flat = FullyShardedDataParallel(Model(), device_id=torch.device("cpu"), use_orig_params=True)
+    tests = [row.test for row in init.audit(flat).tensors if row.name == "head.weight"]
+    assert tests == [
+        "not measured: this rank holds a range of it: audit the model before it is sharded, or its checkpoint"
+    ]
+    with pytest.raises(ValueError, match="model is sharded by FSDP"):
+        init.signals(flat, tokens)
+
+
 def check_stages(world):
     """Two pipeline stages: each holds some of the names, and its own."""
     rank = dist.get_rank()
@@ -384,6 +417,7 @@ def main(rank, world, store):
     check_parts_of_ranges(world)
     check_parts_of_shards(world)
     check_replicas(world)
+    check_reports(world)
     check_checkpoint(world, str(Path(store).with_name("checkpoint")))
     if world > 1:
         check_stages(world)

@@ -19,6 +19,7 @@ NAMED = {"bias": Meaning(None, "bias"), "scale": Meaning(None, "scale"), "embedd
 STATISTICS = {"mean": zeros, "var": ones}
 ATTENTION = {"query", "key", "value", "out"}
 GATED = {"dense_i", "dense_h"}
+OPTIMIZER = "opt_state"  # where Flax's TrainState and nnx.Optimizer keep what follows the weights
 FIELD = "DHW"
 
 _declared = Declarations()
@@ -49,6 +50,8 @@ def meaning(leaf: Leaf, ndim: int, beside: set[str]) -> Meaning:
 
     `beside` are the names at the place of the module that owns it: query, key, value and out of an attention.
     """
+    if OPTIMIZER in leaf.components:
+        return BUFFER
     found = _owned(leaf) or _named(leaf, ndim, beside)
     module = leaf.components[-2] if len(leaf.components) > 1 else ""
     if found.kind == "kernel" and _is_recurrent(module, beside):

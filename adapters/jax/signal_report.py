@@ -22,7 +22,12 @@ from initlib.checkpoints.readers.stored import StoredTensor
 from initlib.reports.audit import Audit, audit_tensors
 from initlib.reports.signals import Activation, SignalReport, activation, gradient_of, input_std, numbered, parameter
 
+from .conventions import meaning
+from .trees import Leaf, children, leaves, rebuilt
+
 __all__ = ["audit", "signals"]
+
+BARE = "params"  # the name of params that are one array
 
 LAYERS = {"dot_general": "dot", "conv_general_dilated": "conv", "gather": "embedding"}
 MOVES = {"broadcast_in_dim", "reshape", "squeeze", "transpose"}  # what leaves numbers as they are, and moves axes
@@ -68,16 +73,13 @@ def signals(
         batch = initlib.normal()(batch, seed=0, name="batch")
     arguments = jax.tree.map(jnp.asarray, batch if isinstance(batch, list) else [batch])
     std = input_std([_array(x) for x in jax.tree.leaves(arguments) if _is_float(x)])
-    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
-    arrays = [k for k, (_, leaf) in enumerate(leaves) if hasattr(leaf, "dtype") and hasattr(leaf, "shape")]
+    found, every, tree = _arrays(params)
 
     def whole(values: Sequence[Any]) -> Any:
-        found = [leaf for _, leaf in leaves]
-        for k, value in zip(arrays, values, strict=True):
-            found[k] = value
-        return jax.tree.unflatten(tree, found)
+        built = rebuilt(every, tree, found, list(values))
+        return built[BARE] if _is_bare(params) else built
 
-    values = [jnp.asarray(leaves[k][1]) for k in arrays]
+    values = [jnp.asarray(leaf.value) for leaf in found]
     inputs, shape = jax.tree.flatten(arguments)
 
     def traced(values: Sequence[Any], inputs: Sequence[Any]) -> Any:
@@ -108,12 +110,13 @@ def signals(
     gradients = dict(zip(learnt, by_values, strict=True))
     parameters = [
         parameter(
-            _path(leaves[arrays[k]][0]),
+            leaf.names[0],
             _array(x),
             _array(gradients[k]) if k in gradients else None,
+            axes=axes,
             learning_rate=learning_rate,
         )
-        for k, x in enumerate(values)
+        for k, (x, leaf, axes) in enumerate(zip(values, found, _axes(found), strict=True))
     ]
     activations = [replace(row, **gradient_of(_array(by_rows[site]))) for site, row in rows.items()]
     return SignalReport(
@@ -129,15 +132,29 @@ def audit(params: Any, *, axes: str | None = None) -> Audit:
     >>> init.audit({"kernel": init.he_normal()(jax.random.key(0), (64, 128))}).tensors[0].scheme
     'he_normal'
     """
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    tensors = (StoredTensor.of(_path(path), _array(leaf)) for path, leaf in leaves if hasattr(leaf, "dtype"))
+    found, _, _ = _arrays(params)
+    tensors = (
+        StoredTensor.of(leaf.names[0], _array(leaf.value), axes=means)
+        for leaf, means in zip(found, _axes(found), strict=True)
+    )
     return audit_tensors([("", "...IO", tensors)], axes)
 
 
-def _path(path: Sequence[Any]) -> str:
-    """Where a leaf stands, with dots."""
-    parts = (getattr(key, "key", getattr(key, "name", getattr(key, "idx", key))) for key in path)
-    return ".".join(str(part) for part in parts)
+def _is_bare(params: Any) -> bool:
+    """Whether it is one array, which no tree names."""
+    return isinstance(params, (jax.Array, np.ndarray))
+
+
+def _arrays(params: Any) -> tuple[list[Leaf], list[Any], Any]:
+    """The arrays by the names of plans, but for random keys; all leaves; and the structure of the tree."""
+    found, every, tree = leaves({BARE: params} if _is_bare(params) else params)
+    return [leaf for leaf in found if not leaf.is_key], every, tree
+
+
+def _axes(found: list[Leaf]) -> list[str | None]:
+    """What the axes of arrays mean, where their modules or names say it."""
+    below = children(found)
+    return [meaning(leaf, leaf.value.ndim, below.get(leaf.components[:-2], set())).axes for leaf in found]
 
 
 def _array(x: Any) -> Any:

@@ -48,7 +48,8 @@ def plan(
     The arguments are those of `initlib.plan`, and `only` and `prefix` as for `initialize`. The names are the variables'
     paths, with dots: the names of the layers from the model on, which is not in them itself. Automatic names, such as
     dense_7, are counted by Keras in the whole process: here they are counted in the layer or model around them, so that
-    dense_7 may be dense_1. What is held in more than one place is tied.
+    dense_7 may be dense_1. Nobody can tell them from yours that look alike, a class and a number: begin at 0 (block_0),
+    which none of Keras's does, or use words, and your names stay. What is held in more than one place is tied.
 
     Keras's layers say themselves what their weights' axes mean; `declare` says it of others. Without `default`, what no
     rule matches has the law of its own layer's initializer, with the fans that the axes mean and a matrix a gate.

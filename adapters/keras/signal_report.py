@@ -18,6 +18,9 @@ from initlib.checkpoints.readers.stored import StoredTensor
 from initlib.reports.audit import Audit, audit_tensors
 from initlib.reports.signals import Activation, SignalReport, activation, gradient_of, input_std, numbered, parameter
 
+from .layers import UNKNOWN, meanings
+from .variables import Weight, walk, weights
+
 __all__ = ["audit", "signals"]
 
 
@@ -57,7 +60,8 @@ def signals(
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
     floats = [_array(x) for x in keras.tree.flatten(inputs) if _is_float(x)]
     std = input_std(floats)
-    values = [variable.value for variable in model.trainable_variables]
+    trained = model.trainable_variables
+    values = [variable.value for variable in trained]
     takes = inspect.signature(model.call).parameters
     keywords = {"training": training} if "training" in takes else {}
 
@@ -75,17 +79,14 @@ def signals(
         row if gradient is None else replace(row, **gradient_of(_array(gradient)))
         for row, gradient in zip(tap.rows, gradients[count:], strict=True)
     ]
-    names = _variable_names(model)
-    parameters = [
-        parameter(
-            names[id(variable)],
-            _array(variable),
-            None if gradient is None else _array(gradient),
-            units=-2 if names[id(variable)].endswith("transpose.kernel") else -1,
-            learning_rate=learning_rate,
-        )
-        for variable, gradient in zip(model.trainable_variables, gradients[:count], strict=True)
-    ]
+    by_variable = {id(variable): gradient for variable, gradient in zip(trained, gradients, strict=False)}
+    parameters = []
+    for weight in weights(model):
+        if id(weight.variable) in by_variable:
+            gradient = by_variable[id(weight.variable)]
+            measured = None if gradient is None else _array(gradient)
+            numbers, axes = _array(weight.variable), _axes(weight)
+            parameters.append(parameter(weight.names[0], numbers, measured, axes=axes, learning_rate=learning_rate))
     return SignalReport(
         numbered(rows), parameters, input_std=std, loss=float(_array(value)), mean_square_loss=loss is None
     )
@@ -101,14 +102,15 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
     >>> init.audit(layer).tensors[0].scheme
     'he_normal'
     """
-    names = _variable_names(model)
-    tensors = (StoredTensor.of(names[id(variable)], _array(variable)) for variable in model.weights)
+    tensors = (
+        StoredTensor.of(weight.names[0], _array(weight.variable), axes=_axes(weight)) for weight in weights(model)
+    )
     return audit_tensors([("", "...IO", tensors)], axes)
 
 
-def _variable_names(model: Any) -> dict[int, str]:
-    """The names of the weights, by identity: their paths in the model, with dots."""
-    return {id(variable): variable.path.removeprefix(f"{model.name}/").replace("/", ".") for variable in model.weights}
+def _axes(weight: Weight) -> str | None:
+    """What the axes of a variable mean, where its layer says it."""
+    return meanings(weight.layer).get(weight.variable.name, UNKNOWN).axes
 
 
 def _array(x: Any) -> Any:
@@ -247,6 +249,7 @@ def _tapped(model: Any, added: Sequence[Any] | None) -> Iterator[_Tap]:
 
 def _layers(model: Any) -> list[tuple[str, Any]]:
     """The layers and operations of a model, each once, by where they stand in it."""
+    names = {id(layer): prefix.removesuffix(".") for prefix, layer, _ in walk(model)}  # those of plans
     found: dict[int, tuple[str, Any]] = {id(model): (model.name, model)}
 
     def visit(layer: Any, path: str) -> None:
@@ -254,7 +257,7 @@ def _layers(model: Any) -> list[tuple[str, Any]]:
             return
         for child in (*getattr(layer, "operations", ()), *getattr(layer, "layers", ()), *getattr(layer, "_layers", ())):
             if id(child) not in found and not isinstance(child, keras.layers.InputLayer):
-                name = f"{path}{child.name}"
+                name = names.get(id(child), f"{path}{child.name}")
                 found[id(child)] = (name, child)
                 visit(child, f"{name}.")
 

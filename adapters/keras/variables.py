@@ -57,16 +57,21 @@ def walk(layer: Any, prefix: str = "", frozen: bool = False) -> Iterator[tuple[s
     frozen = frozen or not layer.trainable
     yield prefix, layer, frozen
     inner = sublayers(layer)
-    stems = [_stem(each.name, type(each), isinstance(layer, layers.Bidirectional)) for each in inner]
-    for name, each in zip(numbered(stems), inner, strict=True):
+    for name, each in zip(_names(inner, isinstance(layer, layers.Bidirectional)), inner, strict=True):
         yield from walk(each, f"{prefix}{name}.", frozen)
 
 
-def _stem(name: str, cls: type, in_pair: bool = False) -> str:
-    """The name without the number that Keras counts in the whole process, where the name is an automatic one."""
+def _names(beside: list[Any], in_pair: bool = False) -> list[str]:
+    """The names of layers or variables beside one another, the automatic ones numbered by their place.
+
+    An automatic name is that of the class, and from the second of a process on a number: dense, dense_1. A number 0,
+    or one that begins with 0, is somebody's own, and so are then all of its kind.
+    """
     side = "(?:forward_|backward_)?" if in_pair else ""
-    automatic = re.fullmatch(rf"({side}{to_snake_case(cls.__name__)})(_\d+)?", name)
-    return automatic[1] if automatic else name
+    split = [re.fullmatch(rf"({side}{to_snake_case(type(each).__name__)})(?:_(\d+))?", each.name) for each in beside]
+    own = {match[1] for match in split if match and (match[2] or "1").startswith("0")}
+    named = zip(split, beside, strict=True)
+    return numbered([match[1] if match and match[1] not in own else each.name for match, each in named])
 
 
 def numbered(stems: list[str]) -> list[str]:
@@ -99,8 +104,7 @@ def weights(model: Any, prefix: str = "") -> list[Weight]:
         if not layer.built and type(layer).build is not layers.Layer.build:
             problems.append(f"{start[:-1]}: {UNBUILT.format(owner=type(layer).__name__)}")
         variables = held(layer)
-        stems = [_stem(variable.name, type(variable)) for variable in variables]
-        for name, variable in zip(numbered(stems), variables, strict=True):
+        for name, variable in zip(_names(variables), variables, strict=True):
             still = frozen or (is_weight(layer, variable) and not variable.trainable)
             weight = Weight(variable, layer, [start + name], still)
             first = found.setdefault(id(variable), weight)
@@ -141,11 +145,11 @@ def _parameter(weight: Weight, own: bool) -> Parameter:
     variable, name = weight.variable, weight.variable.name
     shape, dtype = tuple(variable.shape), variable.dtype
     meaning = meanings(weight.layer).get(name, UNKNOWN)
-    default, needs, kind = meaning.default, None, meaning.kind
+    default, needs, kind, axes = meaning.default, None, meaning.kind, meaning.axes
     if not is_weight(weight.layer, variable) and kind == "other":
         kind = "buffer"  # its layer made it to be none that is trained
     if weight.is_quantized:
-        needs = QUANTIZED
+        needs, axes = QUANTIZED, None  # its shape may be that of a packed matrix
     elif weight.frozen:
         needs = FROZEN
     elif dtype not in FLOATS or (kind == "buffer" and default is None):
@@ -157,7 +161,7 @@ def _parameter(weight: Weight, own: bool) -> Parameter:
     elif name in FIXED and not own:
         needs = OWN_START.format(start=described(default))
     return Parameter(
-        weight.names[0], shape, dtype, meaning.axes, kind, weight.owner, default, tuple(weight.names[1:]), needs=needs
+        weight.names[0], shape, dtype, axes, kind, weight.owner, default, tuple(weight.names[1:]), needs=needs
     )
 
 

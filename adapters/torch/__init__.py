@@ -10,9 +10,11 @@ True
 from initlib.public import publish
 
 from .auditing import audit
+from .coordinates import coordinate_check
 from .gains import calculate_gain
 from .initialization import initialize, plan
 from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
+from .lsuv import lsuv_
 from .modules import declare
 from .naming import named
 from .nn_init import (
@@ -67,6 +69,7 @@ __all__ = [
     "calculate_gain",
     "constant",
     "constant_",
+    "coordinate_check",
     "declare",
     "delta_orthogonal_",
     "dirac",
@@ -85,6 +88,7 @@ __all__ = [
     "kaiming_uniform_",
     "lecun_normal_",
     "lecun_uniform_",
+    "lsuv_",
     "named",
     "normal",
     "normal_",

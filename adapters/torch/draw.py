@@ -11,10 +11,12 @@ import numpy as np
 import torch
 import torch.nn.init as theirs
 from torch import Generator, Tensor
+from torch.compiler import is_compiling
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from initlib.arguments import Shape
 from initlib.axes import match
+from initlib.draws.engine import Weight
 from initlib.key import Key, as_key
 from initlib.schemes.initializer import Initializer
 
@@ -29,7 +31,7 @@ from .internals import (
     without_transforms,
 )
 from .members import members, members_differ
-from .memory import check, check_reach, untouchable, write
+from .memory import DTYPES, check, check_reach, untouchable, write
 
 __all__ = ["How", "Name", "Seed", "check_bounds", "draw_into", "key_of", "outside", "overridable", "unless_loaded"]
 
@@ -61,7 +63,7 @@ def overridable(function: Function) -> Function:
 
     @functools.wraps(function)
     def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if getattr(tensor, "_is_hf_initialized", False) and _is_loading():
+        if getattr(tensor, "_is_hf_initialized", False) is True and _is_loading():
             return tensor
         if has_torch_function_variadic(tensor):
             given = signature.bind(tensor, *args, **kwargs)
@@ -74,7 +76,7 @@ def overridable(function: Function) -> Function:
             return handle_torch_function(known, (tensor,), **arguments)
         if not isinstance(tensor, Tensor):
             raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return outside(function, tensor, *args, **kwargs)
         if in_jit_trace():
             raise RuntimeError("initlib draws outside of the graph: fill the tensor before torch.jit.trace")
@@ -135,7 +137,7 @@ def unless_loaded(function: Function) -> Function:
 
     @functools.wraps(function)
     def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if getattr(tensor, "_is_hf_initialized", False) and _is_loading():
+        if getattr(tensor, "_is_hf_initialized", False) is True and _is_loading():
             return tensor
         check_reach(tensor)
         return function(tensor, *args, **kwargs)
@@ -167,22 +169,24 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
-def _entropy(generator: Generator | None) -> int:
+def _entropy(generator: Generator | None, observed: bool) -> int:
     """64 bits of a generator; of PyTorch's default one, which `torch.manual_seed` governs."""
     if generator is not None and not isinstance(generator, Generator):
         raise TypeError(f"generator must be a torch.Generator or None, got {generator!r}")
-    if is_observed():
+    if observed:
         # A mode that traces or fakes would have no number for us, and vmap none that all members share.
         with without_modes(), without_transforms() if members_differ() else nullcontext():
             word = torch.empty((), dtype=torch.int64, device=generator.device if generator else "cpu")
             return int(word.random_(-(2**63), None, generator=generator).item()) % 2**64
-    word = _scratch.word if generator is None else torch.empty((), dtype=torch.int64, device=generator.device)
+    if generator is None:
+        return int(_scratch.word.random_(-(2**63), None).item()) % 2**64
+    word = torch.empty((), dtype=torch.int64, device=generator.device)
     return int(word.random_(-(2**63), None, generator=generator).item()) % 2**64
 
 
-def key_of(seed: Seed, name: Name = None, generator: Generator | None = None) -> Key:
-    """The key that the arguments stand for."""
-    return as_key(_entropy(generator) if seed is None else seed, name)
+def key_of(seed: Seed) -> Key:
+    """The key that a seed stands for."""
+    return as_key(_entropy(None, is_observed()) if seed is None else seed)
 
 
 def draw_into(
@@ -216,10 +220,11 @@ def draw_into(
             "initlib draws outside of the graph, which would keep these weights for ever: give a seed, or fill the "
             "tensor before the function is traced"
         )
-    key = key_of(seed, name, generator)
+    key = as_key(_entropy(generator, observed) if seed is None else seed, name)
+    weight = Weight(sizes, axes, DTYPES[tensor.dtype], key)
     if observed and seed is None and members_differ():
         for member, own_key in members(tensor, key):
-            write(member, initializer, axes, own_key)
+            write(member, initializer, weight._replace(shape=tuple(member.shape), key=own_key), observed=True)
     else:
-        write(tensor, initializer, axes, key, part)
+        write(tensor, initializer, weight, part, observed=observed)
     return tensor

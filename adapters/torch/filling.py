@@ -15,7 +15,7 @@ from initlib.models.entry import Entry
 from initlib.models.pieces import Piece, is_made_whole
 
 from . import memory
-from .internals import is_dtensor
+from .internals import is_dtensor, is_observed
 from .weights import Weight
 
 __all__ = ["check", "fill", "fill_box", "fill_stored"]
@@ -78,7 +78,7 @@ def _put(view: Tensor, piece: Piece, boxes: list[tuple[Any, Any]], key: Key) -> 
     for outer, inner in boxes:
         box = normalize_index(inner, piece.shape)
         drawn = Drawn(piece.shape, piece.axes, dtype, key.fold_in(piece.stream), box)
-        memory.place(view[outer], initializer, drawn)
+        memory.place(view[outer], initializer, drawn, observed=is_observed())
 
 
 def _normalize(weight: Weight) -> None:

@@ -80,7 +80,7 @@ _dispatch_modes = find("_C._len_torch_dispatch_stack", lambda: 1)
 _key_included = find("_C._dispatch_tls_is_dispatch_key_included", lambda key: True)
 _before_dispatch = find("_C.DispatchKey.PreDispatch", "PreDispatch")
 _innermost_transform = find("_C._functorch.peek_interpreter_stack", lambda: NotImplemented)
-in_jit_trace = find("jit.is_tracing", lambda: True)  # whether `torch.jit.trace` is running
+in_jit_trace = find("_C._is_tracing", find("jit.is_tracing", lambda: True))  # whether `torch.jit.trace` is running
 without_transforms = find("_C._DisableFuncTorch", nullcontext)  # a context in which no transform sees what is done
 # What a tensor is outside of the vmap of a level, and along which axis its members lie.
 unbatched = find("_C._functorch._unwrap_batched")

@@ -12,13 +12,12 @@ from initlib.draws.engine import Weight
 from initlib.draws.numpy_engine import NUMPY
 from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
-from initlib.key import Key
 
 from .devices import engine_of
 from .held import Held
-from .internals import is_dtensor, is_fake, is_lost, is_observed, is_traced
+from .internals import is_dtensor, is_fake, is_lost, is_traced
 
-__all__ = ["check", "check_reach", "is_weight", "place", "untouchable", "write"]
+__all__ = ["DTYPES", "check", "check_reach", "is_weight", "place", "untouchable", "write"]
 
 DTYPES: dict[torch.dtype, str] = {getattr(torch, name): name for name in NAMES}
 
@@ -66,23 +65,26 @@ def untouchable(tensor: Tensor) -> bool:
         if is_traced():
             raise RuntimeError("initlib draws outside of the graph: fill the tensor before the function is traced")
         return True
+    if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError("initlib draws outside of the graph: fill the tensor before torch.cuda.graph captures")
     return False
 
 
-def write(tensor: Tensor, initializer: Initializer, axes: str | None, key: Key, part: Held | None = None) -> None:
+def write(
+    tensor: Tensor, initializer: Initializer, weight: Weight, part: Held | None = None, *, observed: bool
+) -> None:
     """Fill a tensor that has been checked, the whole of a weight or a part."""
-    weight = Weight(tuple(tensor.shape) if part is None else part.shape, axes, DTYPES[tensor.dtype], key)
     if is_dtensor(tensor):
         from .shards import shards
 
         for local, box in shards(tensor):
-            place(local, initializer, weight._replace(box=box))
+            place(local, initializer, weight._replace(box=box), observed=observed)
         _increment_version(tensor)
     elif part is None:
-        place(tensor, initializer, weight)
+        place(tensor, initializer, weight, observed=observed)
     else:
         for view, box in part.boxes(tensor):
-            place(view, initializer, weight._replace(box=box))
+            place(view, initializer, weight._replace(box=box), observed=observed)
 
 
 def _increment_version(tensor: Tensor) -> None:
@@ -91,9 +93,9 @@ def _increment_version(tensor: Tensor) -> None:
         torch.autograd.graph.increment_version(tensor)
 
 
-def place(tensor: Tensor, initializer: Initializer, weight: Weight) -> None:
-    """Fill a tensor that is memory of this process with a box of a weight."""
-    plain = _is_plain(tensor)
+def place(tensor: Tensor, initializer: Initializer, weight: Weight, *, observed: bool) -> None:
+    """Fill a tensor that is memory of this process with a box of a weight; `observed` is what `is_observed` says."""
+    plain = not observed and _is_plain(tensor)
     if plain and tensor.is_cpu:
         initializer.fill(_array(tensor), weight, NUMPY)
         _increment_version(tensor)
@@ -109,13 +111,8 @@ def place(tensor: Tensor, initializer: Initializer, weight: Weight) -> None:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether the tensor is just its memory: no subclass, no transform of it and no mode that must see what is done."""
-    return (
-        type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
-        and not tensor.is_neg()
-        and not tensor.is_conj()
-        and not is_observed()
-    )
+    """Whether the tensor is just its memory: no subclass that must see what is done, nor to be negated when read."""
+    return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__ and not tensor.is_neg() and not tensor.is_conj()
 
 
 class _Memory:

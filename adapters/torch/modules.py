@@ -9,7 +9,18 @@ from torch import nn
 from initlib import constant, ones, zeros
 from initlib.models.meaning import Declarations, Meaning
 
-__all__ = ["BIAS", "UNKNOWN", "WITH_STATISTICS", "Meaning", "declare", "is_torch", "may_draw", "meanings", "own_class"]
+__all__ = [
+    "BIAS",
+    "UNKNOWN",
+    "WITH_STATISTICS",
+    "Meaning",
+    "declare",
+    "is_fsdp",
+    "is_torch",
+    "may_draw",
+    "meanings",
+    "own_class",
+]
 
 # What wrappers put before the name of the class that they derive, while the program runs, from the module's own.
 PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
@@ -124,6 +135,11 @@ def own_class(module: nn.Module) -> type:
     while any(cls.__name__ == prefix + cls.__bases__[-1].__name__ for prefix in PREFIXES):
         cls = cls.__bases__[-1]
     return cls
+
+
+def is_fsdp(module: nn.Module) -> bool:
+    """Whether `fully_shard` has sharded the module, whose weights are whole only while it runs."""
+    return any(cls.__name__ == "FSDPModule" for cls in type(module).__mro__)
 
 
 def is_torch(module: nn.Module) -> bool:

@@ -52,10 +52,14 @@ ones_ = unless_loaded(theirs.ones_)
 zeros_ = unless_loaded(theirs.zeros_)
 
 # Making an initializer checks its arguments, which takes as long as drawing a small weight.
-_uniform, _normal, _truncated, _scaling, _two_parts = map(
-    lru_cache(maxsize=256),
-    (initlib.uniform, initlib.normal, initlib.truncated_normal, initlib.variance_scaling, TwoParts),
-)
+_uniform, _normal, _truncated = map(lru_cache(maxsize=256), (initlib.uniform, initlib.normal, initlib.truncated_normal))
+
+
+@lru_cache(maxsize=256)
+def _scaling(factor: float, mode: str, distribution: str) -> initlib.Initializer:
+    """Variance scaling; of a complex weight PyTorch draws both parts uniformly, of that std each."""
+    scheme = initlib.variance_scaling(factor, mode, distribution)
+    return TwoParts(scheme) if distribution == "uniform" else scheme
 
 
 @overridable
@@ -130,15 +134,11 @@ def xavier_normal_(
 
 
 def _xavier(tensor: Tensor, gain: float, distribution: str, generator: Any, **how: Unpack[How]) -> Tensor:
-    if how.get("axes") is None:
-        calculate_fan_in_and_fan_out(whole(tensor, how.get("shape")))  # PyTorch's own errors
-    return _scale(tensor, positive(gain, "gain", or_zero=True) ** 2, "fan_avg", distribution, generator, **how)
-
-
-def _scale(tensor: Tensor, factor: float, mode: str, distribution: str, generator: Any, **how: Unpack[How]) -> Tensor:
-    """Fill by variance scaling; of a complex weight PyTorch draws both parts uniformly, of that std each."""
-    drawn: initlib.Initializer = _scaling(factor, mode, distribution)
-    return draw_into(tensor, _two_parts(drawn) if distribution == "uniform" else drawn, generator, **how)
+    weight = whole(tensor, how.get("shape"))
+    if how.get("axes") is None and weight.dim() < 2:
+        calculate_fan_in_and_fan_out(weight)  # PyTorch's own error
+    scheme = _scaling(positive(gain, "gain", or_zero=True) ** 2, "fan_avg", distribution)
+    return draw_into(tensor, scheme, generator, **how)
 
 
 @overridable
@@ -180,18 +180,28 @@ def kaiming_normal_(
 
 
 def _kaiming(
-    tensor: Tensor, a: float, mode: str, nonlinearity: str, distribution: str, generator: Any, **how: Unpack[How]
+    tensor: Tensor, a: Any, mode: str, nonlinearity: Any, distribution: str, generator: Any, **how: Unpack[How]
 ) -> Tensor:
     weight = whole(tensor, how.get("shape"))
-    if 0 in weight.shape:
+    if weight.numel() == 0:
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=4)
         return tensor
-    if how.get("axes") is None:
+    if how.get("axes") is None and (weight.dim() < 2 or mode not in ("fan_in", "fan_out")):
         calculate_correct_fan(weight, mode)  # PyTorch's own errors
-    gain = calculate_gain(nonlinearity, a if nonlinearity == "leaky_relu" else None)
-    exact = {"relu": 2.0, "leaky_relu": 2 / (1 + a**2)}  # the square of a rounded root is not: he_* has the same bits
-    factor = exact.get(nonlinearity, gain * gain)
-    return _scale(tensor, factor, mode, distribution, generator, **how)
+    slope = a if nonlinearity == "leaky_relu" else None
+    known = isinstance(nonlinearity, str) and (slope is None or isinstance(slope, (int, float)))
+    scheme = _kaiming_scheme if known else _kaiming_scheme.__wrapped__
+    return draw_into(tensor, scheme(slope, mode, nonlinearity, distribution), generator, **how)
+
+
+@lru_cache(maxsize=256, typed=True)  # for names and numbers: what else could be one may change
+def _kaiming_scheme(slope: float | None, mode: str, nonlinearity: Any, distribution: str) -> initlib.Initializer:
+    gain = calculate_gain(nonlinearity, slope)
+    if nonlinearity == "relu" or (nonlinearity == "leaky_relu" and slope is not None):
+        squared = 2 / (1 + (slope or 0) ** 2)  # the square of a rounded root is not: he_* has the same bits
+    else:
+        squared = gain * gain
+    return _scaling(squared, mode, distribution)
 
 
 @overridable

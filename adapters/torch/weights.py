@@ -16,7 +16,7 @@ from initlib import PlanError
 from . import built, internals
 from .modules import BIAS, UNKNOWN, Meaning, meanings, own_class
 
-__all__ = ["Built", "Magnitude", "Place", "Weight", "walk", "weights"]
+__all__ = ["Built", "Magnitude", "Place", "Weight", "stored_axes", "walk", "weights"]
 
 # Wrappers keep the wrapped module under these names, or, those of the classes below, under `module`.
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
@@ -161,6 +161,11 @@ def weights(module: nn.Module, prefix: str = "") -> list[Weight]:
     if problems:
         raise PlanError(problems)
     return tied
+
+
+def stored_axes(weight: Weight) -> str | None:
+    """What the axes of a weight mean; of one that nobody knows, as PyTorch stores most. None for vectors."""
+    return weight.meaning.axes or ("OI..." if len(weight.shape) >= 2 else None)
 
 
 def _join(first: Weight, other: Weight) -> None:

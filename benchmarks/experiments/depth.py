@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.figure import Figure
 
-from initlib import Initializer, glorot_normal, he_normal, normal, variance_scaling
+from initlib import Initializer, glorot_normal, he_normal, normal, propagation, variance_scaling
 
 from .lab import Lab
 from .pictures import STYLES, new_figure
@@ -47,18 +47,11 @@ def measure(initializer: Initializer, activation: str, seed: int, dtype: str = "
 
 
 def predict(initializer: Initializer, activation: str) -> np.ndarray:
-    """The same for infinitely wide layers, whose z is normal: its variance q is n Var(w) times the last mean square."""
-    f, slope = ACTIVATIONS[activation]
+    """The same for infinitely wide layers, whose z is normal: its variance is n Var(w) times the last mean square."""
     spread = WIDTH * initializer.std((WIDTH, WIDTH)) ** 2
-    z = (np.arange(240_000) + 0.5) * 1e-4 - 12  # not at the kink of relu
-    density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi) * 1e-4
-    squares, factors = [1.0], []
-    for _ in range(LAYERS):
-        deviation = math.sqrt(spread * squares[-1])
-        squares.append(float(f(deviation * z) ** 2 @ density))
-        factors.append(spread * float(slope(deviation * z) ** 2 @ density))
-    gradients = np.cumprod([1.0, *reversed(factors)])[::-1]
-    return np.sqrt([squares, gradients])
+    variances = propagation.lengths(activation, LAYERS + 1, weight_variance=spread, start=spread)
+    factors = [propagation.chi(activation, weight_variance=spread, length=variance) for variance in variances[:-1]]
+    return np.sqrt([variances / spread, np.cumprod([1.0, *reversed(factors)])[::-1]])
 
 
 def _rms(values: np.ndarray) -> float:

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
+from ..checkpoints.files import whole
 from ..key import Key
 from ..schemes.constants import zeros
 from ..schemes.initializer import Initializer
@@ -79,7 +80,8 @@ def run(out: Path, seed: int = 0, epochs: int = EPOCHS) -> list[Result]:
             result.accuracy = float((network.forward(test_x)[-1].argmax(axis=1) == test_y).mean())
             results.append(result)
     console.print(_table(results, epochs))
-    _picture(results).savefig(out, dpi=150)
+    with whole(out) as file:
+        _picture(results).savefig(file, dpi=150, format=out.suffix.removeprefix("."))
     console.print(f"wrote {out}", soft_wrap=True, highlight=False)
     return results
 

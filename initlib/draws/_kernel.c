@@ -6,9 +6,18 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <float.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+/* Without a kernel, `initlib` draws by its reference, which sees for itself how numbers are rounded. */
+#if FLT_EVAL_METHOD != 0
+#error "float arithmetic must round to float, and only once: compile with SSE2 (-msse2 -mfpmath=sse)"
+#endif
+#ifdef __FAST_MATH__
+#error "float arithmetic must be IEEE 754's: compile without -ffast-math"
+#endif
 
 #if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
@@ -369,6 +378,11 @@ INLINE void draw(const Law *law, uint64_t base, const uint32_t *pattern, void *o
 
 /* ------------------------------------------------------------------------------------------------ the memory */
 
+static int64_t blocks_of_row(const Runs *runs)
+{
+    return runs->row / runs->block + (runs->row % runs->block != 0);
+}
+
 static const size_t ITEMSIZE[] = {4, 4, 8, 2, 2};
 INLINE void spread(const char *items, size_t itemsize, int64_t count, const int64_t *scatter, char *out)
 {
@@ -384,7 +398,7 @@ INLINE void spread(const char *items, size_t itemsize, int64_t count, const int6
 INLINE void fill(const Law *given, const Runs *runs, char *out, int64_t first, int64_t last, Normal *normal)
 {
     const Law copy = *given, *law = &copy; /* which no store to out can change: its numbers stay in registers */
-    const int64_t per_row = (runs->row + runs->block - 1) / runs->block;
+    const int64_t per_row = blocks_of_row(runs);
     const size_t item = ITEMSIZE[law->dtype];
     uint64_t buffer[LANES]; /* room for LANES items of any dtype */
     uint32_t part[LANES] = {0};
@@ -479,34 +493,50 @@ static int get_buffers(PyObject *const *object, Py_buffer *view, Py_ssize_t out_
     return 1;
 }
 
-/* Widen [least, most] by the items that `count` lanes of this block of row 0 lie at. In double: no sum overflows. */
-static void reach(const Runs *runs, int64_t block, int64_t count, double *least, double *most)
+/* Widen [least, most] by the items that `count` lanes of this block of row 0 lie at; 0 if one is so far that a sum with
+ * it could overflow. In double, which does not. */
+static int reach(const Runs *runs, int64_t block, int64_t count, double items, double *least, double *most)
 {
     const double start = (double)block * (double)runs->stride;
+    if (start < -items || start > items)
+        return 0;
     for (int64_t k = runs->scatter ? 0 : count - 1; k < count; k++) {
-        const double at = start + (double)(runs->scatter ? runs->scatter[k] : k);
+        const double step = (double)(runs->scatter ? runs->scatter[k] : k);
+        const double at = start + step;
+        if (step < -items || step > items)
+            return 0;
         *least = at < *least ? at : *least;
         *most = at > *most ? at : *most;
     }
     *least = !runs->scatter && start < *least ? start : *least;
+    return 1;
 }
 
 /* Whether every item that the blocks from first to before last write lies inside `items`. */
 static int inside(const Runs *runs, int64_t first, int64_t last, int64_t items)
 {
-    const int64_t per_row = (runs->row + runs->block - 1) / runs->block;
+    const int64_t per_row = blocks_of_row(runs);
     const int64_t full = runs->row / runs->block, rest = runs->row % runs->block;
+    const double all = (double)items;
     double least = (double)INT64_MAX, most = (double)INT64_MIN;
-    if (full) {
-        reach(runs, 0, runs->block, &least, &most);
-        reach(runs, full - 1, runs->block, &least, &most);
-    }
-    if (rest)
-        reach(runs, full, rest, &least, &most);
-    for (int64_t row = first / per_row; row * per_row < last; row++)
-        if ((double)runs->offsets[row] + least < 0 || (double)runs->offsets[row] + most >= (double)items)
+    if (full && !(reach(runs, 0, runs->block, all, &least, &most) &&
+                  reach(runs, full - 1, runs->block, all, &least, &most)))
+        return 0;
+    if (rest && !reach(runs, full, rest, all, &least, &most))
+        return 0;
+    for (int64_t row = first / per_row; row < runs->rows && row * per_row < last; row++) {
+        const double offset = (double)runs->offsets[row];
+        if (offset < -all || offset > all || offset + least < 0 || offset + most >= all)
             return 0;
+    }
     return 1;
+}
+
+/* What `initlib/rounding.py` asks. The numbers are volatile so that they are added here, and not by the compiler. */
+static int rounds_to_nearest(void)
+{
+    volatile double one = 1, under = 0x1.fffffffffffffp-54, over = 0x1.0000000000001p-53;
+    return one + under < one + over;
 }
 
 static PyObject *py_fill(PyObject *module, PyObject *args)
@@ -519,11 +549,14 @@ static PyObject *py_fill(PyObject *module, PyObject *args)
     int path_index;
     long long row, block, stride, first, last;
     (void)module;
-    if (!PyArg_ParseTuple(args, "iOiK(iIKiidd)O(OOLLKLOO)LL", &path_index, &object[OUT], &law.dtype, &key, &law.normal,
+    /* One tuple: Python takes tuples inside it apart more slowly than all that it passes on takes to draw 64 weights. */
+    if (!PyArg_ParseTuple(args, "iOiKiIKiiddOOOLLKLOOLL", &path_index, &object[OUT], &law.dtype, &key, &law.normal,
                           &lo, &width, &law.low, &law.high, &law.scale, &law.mean, &object[TABLE], &object[BASES],
                           &object[OFFSETS], &row, &block, &step, &stride, &object[PATTERN], &object[SCATTER], &first,
                           &last))
         return NULL;
+    if (!rounds_to_nearest())
+        return PyErr_Format(PyExc_FloatingPointError, "this thread does not round numbers to the nearest");
     if (path_index < 0 || path_index >= path_count)
         return PyErr_Format(PyExc_ValueError, "path %d is not one of %d", path_index, path_count);
     if (law.dtype < WORDS || law.dtype > BFLOAT16)
@@ -537,7 +570,8 @@ static PyObject *py_fill(PyObject *module, PyObject *args)
     if (view[TABLE].len != 3 * 4 * TABLE_ROWS || width > (1ull << 32) || lo + width > (1ull << 32) || runs.rows < 1 ||
         view[BASES].len != view[OFFSETS].len || row < 1 || block < 1 ||
         (runs.pattern && view[PATTERN].len / 4 < block) || (runs.scatter && view[SCATTER].len / 8 < block) ||
-        first < 0 || first > last || last > runs.rows * ((row + block - 1) / block) ||
+        runs.rows > INT64_MAX / blocks_of_row(&runs) || first < 0 || first > last ||
+        last > runs.rows * blocks_of_row(&runs) ||
         !inside(&runs, first, last, view[OUT].len / view[OUT].itemsize)) {
         PyErr_SetString(PyExc_ValueError, "the runs do not fit the memory");
         goto done;

@@ -9,7 +9,7 @@ import numpy as np
 from ..dtypes import numpy_dtype
 from ..theory.quadrature import gauss_legendre
 from . import stream
-from .law import MAX_NOISE, NORMAL_BITS, UNIFORM_BITS, WHOLE_LINE, Law
+from .law import MAX_NOISE, NORMAL_BITS, UNIFORM_BITS, WHOLE_LINE, Law, noise_bits
 from .numpy_engine import NUMPY
 
 __all__ = ["MIN_MASS", "clamped_law", "normal_law", "truncated_moments", "uniform_law", "window"]
@@ -46,13 +46,17 @@ def _rounded(scale: float, dtype: str) -> float:
         return scale if dtype == "float64" else float(np.float32(scale))
 
 
-def _check_scale(std: float, scale: float, dtype: str) -> None:
-    """Raise ValueError where rounding to the dtype would change the std: it underflows."""
+def _check_underflow(size: float, bits: int, mean: float, dtype: str) -> None:
+    """Raise ValueError where the std of weights would be another one, for what the scale or the dtype rounds away."""
     tiny = TINY["float64" if dtype == "float64" else "float32"]
-    step = 0.0 if dtype == "float64" else _smallest_step(dtype)
-    if 0 < std < LEAST_STEPS * step or 0 < scale < tiny:
-        least = max(LEAST_STEPS * step, tiny * std / scale)
-        raise ValueError(f"weights of std {std:.3g} underflow {dtype}: its weights need a std of at least {least:.2g}")
+    if abs(mean) >= math.ldexp(tiny, UNIFORM_BITS):
+        return  # its own steps are wider than what the scale's rounding comes to
+    std = 1.0 if bits == NORMAL_BITS else 1 / math.sqrt(3)  # of noise of size 1
+    least = max(math.ldexp(tiny, bits) * std, LEAST_STEPS * _smallest_step(dtype))
+    if 0 < size * std < least:
+        raise ValueError(
+            f"weights of std {size * std:.3g} underflow {dtype}: its weights need a std of at least {least:.2g}"
+        )
 
 
 @lru_cache(maxsize=8)
@@ -62,19 +66,19 @@ def _smallest_step(dtype: str) -> float:
     return float(np.ones(1, bits).view(numpy_dtype(dtype))[0])
 
 
-def clamped_law(window: tuple[int, int] | None, scale: float, mean: float, low: float, high: float, dtype: str) -> Law:
+def clamped_law(window: tuple[int, int] | None, size: float, mean: float, low: float, high: float, dtype: str) -> Law:
     """The law whose weights, rounded as the dtype rounds them, stay in [low, high].
 
-    Where no number of the dtype lies there, they are the nearest ones.
+    `size` is what multiplies noise of unit size: the sigma of normal weights, the greatest of uniform ones. Where no
+    number of the dtype lies between the bounds, weights are the nearest ones.
     """
+    bits = noise_bits(window)
+    _check_underflow(size, bits, mean, dtype)
+    scale = math.ldexp(size, -bits)
     law = Law(window, -MAX_NOISE, MAX_NOISE, _rounded(scale, dtype), _rounded(mean, dtype), dtype)
 
     def weight(noise: int) -> float:
         return float(stream.from_noise(law, np.array([noise], np.int32), NUMPY)[0])
-
-    if not mean:
-        unit = math.ldexp(scale, NORMAL_BITS) if window else math.ldexp(scale, UNIFORM_BITS) / math.sqrt(3)
-        _check_scale(unit, scale, dtype)
 
     def ends_near(bound: float) -> range:
         """The noises between which weights pass a bound: a few around it; all, where the dtype is coarse."""
@@ -109,7 +113,7 @@ def uniform_law(low: float, high: float, dtype: str, *, half_open: bool = False)
     """The law of the uniform distribution on [low, high], or [low, high)."""
     half = high / 2 - low / 2
     greatest = math.nextafter(high, low) if half_open else high
-    return clamped_law(None, math.ldexp(half, -UNIFORM_BITS), low / 2 + high / 2, low, greatest, dtype)
+    return clamped_law(None, half, low / 2 + high / 2, low, greatest, dtype)
 
 
 def window(low: float, high: float) -> tuple[int, int]:
@@ -122,4 +126,4 @@ def normal_law(mean: float, std: float, low: float, high: float, dtype: str) -> 
     """The law of the normal distribution of that mean and std, kept to [low, high]: a window of at least MIN_MASS."""
     whole = std == 0 or (math.isinf(low) and math.isinf(high))
     kept = WHOLE_LINE if whole else window((low - mean) / std, (high - mean) / std)
-    return clamped_law(kept, math.ldexp(std, -NORMAL_BITS), mean, low, high, dtype)
+    return clamped_law(kept, std, mean, low, high, dtype)

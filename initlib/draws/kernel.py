@@ -1,5 +1,6 @@
 """The compiled kernel's face: it fills memory of any strides with a box of a weight."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,24 +27,22 @@ def fill(out: NDArray[Any], law: Law, key: int, shape: tuple[int, ...], axes: st
     kernel, path, code = config.kernel, config.path, CODES[law.dtype]
     assert kernel is not None
     if in_order(out):
-        memory, flat = None, out.reshape(-1)
+        memory, flat = None, out
     else:
         memory, span = item_strides(out)
         lowest = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in memory)]
         flat = as_strided(lowest, (span,), (out.itemsize,))
-    lo, width = law.window or (0, 0)
-    numbers = (law.window is not None, lo, width, law.low, law.high, law.scale, law.mean)
+    window, *clamp_scale_mean, _ = law
+    drawn = (path, flat, code, key, window is not None, *(window or (0, 0)), *clamp_scale_mean, _TABLE)
     for run in runs(shape, axes, box, memory):
-
-        def work(first: int, last: int, run: Any = run) -> None:
-            kernel.fill(path, flat, code, key, numbers, _TABLE, run, first, last)
-
-        share(work, run.blocks, min(run.block, run.row), run.row * len(run.bases))
+        work = partial(kernel.fill, *drawn, *run)
+        share(work, run.blocks, run.block, run.row * len(run.bases))
 
 
 def in_order(out: NDArray[Any]) -> bool:
     """Whether the items of an array follow each other in memory."""
-    return out.flags.c_contiguous and out.flags.aligned
+    flags = out.flags
+    return flags.c_contiguous and flags.aligned
 
 
 def item_strides(out: NDArray[Any]) -> tuple[tuple[int, ...], int]:

@@ -2,12 +2,17 @@
 
 from typing import NamedTuple
 
-__all__ = ["MAX_NOISE", "NORMAL_BITS", "UNIFORM_BITS", "WHOLE_LINE", "WORDS", "Law"]
+__all__ = ["MAX_NOISE", "NORMAL_BITS", "UNIFORM_BITS", "WHOLE_LINE", "WORDS", "Law", "noise_bits"]
 
 UNIFORM_BITS = 24  # uniform noise is in units of 2**-24 of the limit
 NORMAL_BITS = 21  # normal noise is in units of 2**-21 sigma
 MAX_NOISE = 2**24 - 1  # noise has 24 bits and a sign
 WHOLE_LINE = (0, 2**32)  # the window of a normal that is not truncated
+
+
+def noise_bits(window: tuple[int, int] | None) -> int:
+    """The bits of noise of that window: it is in units of 2**-bits."""
+    return UNIFORM_BITS if window is None else NORMAL_BITS
 
 
 class Law(NamedTuple):

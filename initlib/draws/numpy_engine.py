@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from .. import config
 from ..dtypes import numpy_dtype, rounded
+from ..rounding import check_rounding
 from . import kernel, stream
 from .boxes import Part
 from .engine import Engine, Weight
@@ -60,6 +61,7 @@ class NumPyEngine(Engine):
         return "complex128" if dtype.startswith("complex") else "float64"
 
     def reference(self, law: Law, weight: Weight) -> Array:
+        check_rounding()
         # A scale that is too large for the dtype gives infinity, as in the kernel.
         with np.errstate(over="ignore"):
             drawn: Array = super().reference(law, weight)

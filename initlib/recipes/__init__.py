@@ -1,5 +1,6 @@
 """Recipes: published initializations of models, as rules for a plan. Nothing is guessed: one is asked for by name."""
 
+from .analytic import analytic
 from .general import deepnorm, mup, siren
 from .language import bert, gpt2, mamba, switch, t5
 from .llama import llama, llama_depth, normal, normalized
@@ -8,6 +9,7 @@ from .recurrent import lstm
 from .vision import fixup, resnet, vit, vit_jax
 
 __all__ = [
+    "analytic",
     "bert",
     "deepnorm",
     "fixup",

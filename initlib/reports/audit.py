@@ -145,7 +145,7 @@ def audit_tensors(sources: Iterable[tuple[str, str, Iterable[StoredTensor]]], ax
         for tensor in tensors:
             row = AuditedTensor(file, tensor.name, tuple(tensor.shape), tensor.dtype)
             try:
-                row, digest = _audited(row, tensor, axes or _order(tensor.name, order))
+                row, digest = _audited(row, tensor, _orders(tensor, axes, order))
             except UnmeasuredError as error:
                 row, digest = replace(row, test=f"not measured: {error}"), None
             same = seen.get((row.shape, row.dtype, digest)) if digest else None
@@ -157,15 +157,20 @@ def audit_tensors(sources: Iterable[tuple[str, str, Iterable[StoredTensor]]], ax
     return Audit(audited)
 
 
-def _order(name: str, order: str) -> str:
-    """How the axes of a weight lie, by its name."""
-    last = name.rpartition(".")[2].rpartition("/")[2]
+def _orders(tensor: StoredTensor, given: str | None, order: str) -> tuple[str, ...]:
+    """How the axes of a weight may lie, the likeliest first: as given, as its layer says, or by its name."""
+    last = tensor.name.rpartition(".")[2].rpartition("/")[2]
     if last.endswith("weight"):
-        return "OI..."
-    return "...IO" if last.endswith(("kernel", "embedding", "embeddings")) else order
+        order = "OI..."
+    elif last.endswith(("kernel", "embedding", "embeddings")):
+        order = "...IO"
+    order = given or order
+    # A scheme may have been told less than the layer knows: of packed kernels, that they are one.
+    told = (tensor.axes,) if tensor.axes and not given else ()
+    return (*told, order, OTHER_ORDER[order])
 
 
-def _audited(row: AuditedTensor, tensor: StoredTensor, order: str) -> tuple[AuditedTensor, bytes | None]:
+def _audited(row: AuditedTensor, tensor: StoredTensor, orders: Sequence[str]) -> tuple[AuditedTensor, bytes | None]:
     """The tensor measured; and its digest, where another that is equal would be a mistake."""
     tally = Tally(tensor.shape, tensor.pieces())
     row = replace(
@@ -180,7 +185,7 @@ def _audited(row: AuditedTensor, tensor: StoredTensor, order: str) -> tuple[Audi
     )
     if not tally.floats:
         return replace(row, test="not floats"), None
-    found: Match = match(tensor, tally, (order, OTHER_ORDER[order]))
+    found: Match = match(tensor, tally, orders)
     row = replace(row, **found._asdict(), findings=tuple(_findings(tally)))
     return row, tally.digest if _is_one_of_a_kind(tally) else None
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..axes import canonical
+from ..axes import match as factors
 from ..checkpoints.readers.stored import StoredTensor
 from ..schemes.hadamard import zero_hadamard
 from ..schemes.initializer import Initializer
@@ -33,6 +35,8 @@ CHANCE = 1e-4  # of the distance of Kolmogorov and Smirnov
 LOG_CHANCE = -10.0  # of the largest weight
 SIDE = 512  # of the corner whose singular values are looked at
 FEWEST_LINES = 8
+SAME_GAIN = 1e-3
+STACK = 0  # the role of an axis, of those that `factors` gives
 TOGETHER = 64  # rows or columns whose angles are measured
 
 EPS = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # what rounding moves a weight by, relatively
@@ -91,7 +95,7 @@ def match(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match:
         return _delta(tensor, tally, orders) or _sparse(tally) or Match(None, test=f"{tally.zeros} weights are 0")
     independent = _independent(tensor, tally, orders)
     if independent.scheme is None and len(tensor.shape) >= 2:
-        return _orthogonal(tensor, tally) or independent
+        return _orthogonal(tensor, orders) or independent
     return independent
 
 
@@ -160,15 +164,36 @@ def _right_angles(products: Array, dtype: str) -> tuple[float, str] | None:
     return math.sqrt(length), f"at right angles to {bend:.1g}, of one length to {spread:.1g}"
 
 
-def _orthogonal(tensor: StoredTensor, tally: Tally) -> Match | None:
-    for view in (0, 1) if len(tensor.shape) > 2 else (0,):
-        what, products, _ = _lines(tensor, view)
-        found = len(products) > 1 and _right_angles(products, tensor.dtype)
-        if found:
-            gain, test = found
-            label = "orthogonal" if abs(gain - 1) < 1e-3 else f"orthogonal(gain={gain:.4g})"
-            return Match(label, test=f"{len(products)} {what} are {test}")
+def _orthogonal(tensor: StoredTensor, orders: Sequence[str]) -> Match | None:
+    for count in dict.fromkeys(_stacked(tensor.shape, axes) for axes in orders):
+        ends = _ends(tensor, count)
+        for view in (0, 1) if len(ends[0].shape) > 2 else (0,):
+            lines = [_lines(kernel, view) for kernel in ends]
+            found = [len(products) > 1 and _right_angles(products, tensor.dtype) for _, products, _ in lines]
+            gains = [each[0] for each in found if each]
+            if len(gains) == len(ends) and abs(gains[0] / gains[-1] - 1) < SAME_GAIN:
+                test = f"{len(lines[0][1])} {lines[0][0]} are {found[0][1]}" if found[0] else ""
+                each = f"of {count} kernels, the first and the last: " if count > 1 else ""
+                return Match(_with_gain("orthogonal", gains[0]), test=each + test)
     return None
+
+
+def _with_gain(name: str, gain: float) -> str:
+    return name if abs(gain - 1) < SAME_GAIN else f"{name}(gain={gain:.4g})"
+
+
+def _stacked(shape: tuple[int, ...], axes: str) -> int:
+    """How many kernels lie one after the other along the first axis."""
+    return math.prod(size for role, size in factors(shape, axes)[0] if role == STACK)
+
+
+def _ends(tensor: StoredTensor, count: int) -> list[StoredTensor]:
+    """The first and the last of the kernels along the first axis; the only one."""
+    if count < 2:
+        return [tensor]
+    rows = tensor.shape[0] // count
+    ends = [tensor.part(start, start + rows) for start in (0, tensor.shape[0] - rows)]
+    return [end._replace(shape=end.shape[1:]) for end in ends] if rows == 1 and len(tensor.shape) > 2 else ends
 
 
 def _delta(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match | None:
@@ -177,18 +202,18 @@ def _delta(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match |
         return None
     whole = np.concatenate(list(tensor.pieces()))
     for axes in orders:
-        field = tensor.shape[2:] if axes == "OI..." else tensor.shape[:-2]
-        centre = tuple((size - 1) // 2 for size in field)
-        at: Any = (slice(None), slice(None), *centre) if axes == "OI..." else (*centre, slice(None), slice(None))
-        matrix = whole[at].astype(np.float64)
-        if np.count_nonzero(matrix) != tally.size - tally.zeros:
+        form = canonical(tensor.shape, axes)
+        stacks, _, columns = form.matrices
+        kernels = form.arrange(whole).reshape(stacks, *form.field, -1, columns)
+        matrices = kernels[:, *((size - 1) // 2 for size in form.field)].astype(np.float64)
+        if np.count_nonzero(matrices) != tally.size - tally.zeros:
             continue
-        short = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-        found = _right_angles(short @ short.T, tensor.dtype)
-        if found:
-            gain, test = found
-            label = "delta_orthogonal" if abs(gain - 1) < 1e-3 else f"delta_orthogonal(gain={gain:.4g})"
-            return Match(label, axes=axes, test=f"0 but at the centre, where {len(short)} lines are {test}")
+        short = matrices if matrices.shape[1] <= columns else matrices.swapaxes(1, 2)
+        found = [_right_angles(matrix @ matrix.T, tensor.dtype) for matrix in short]
+        gains = [each[0] for each in found if each]
+        if found[0] and len(gains) == stacks and max(abs(gain / gains[0] - 1) for gain in gains) < SAME_GAIN:
+            test = f"0 but at the centre, where {short.shape[1]} lines are {found[0][1]}"
+            return Match(_with_gain("delta_orthogonal", gains[0]), axes=axes, test=test)
     return None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["phases", "signals"]
+__all__ = ["coordinates", "phases", "signals"]
 
 Array = NDArray[np.float64]
 
@@ -22,6 +22,7 @@ STYLES = (
 )
 NAMED = 16  # layers up to which each has its name below the picture
 MARKS = 24  # markers on a line
+COLUMNS = 4  # panels beside one another
 
 
 def figure(width: float, height: float) -> Any:
@@ -85,6 +86,48 @@ def signals(reports: Mapping[str, Sequence[Any]], predicted: Mapping[str, Sequen
         backward.set_xticks(range(1, len(longest) + 1), [row.name for row in longest], rotation=45, ha="right")
     if len(reports) + len(predicted) > 1:
         picture.legend(*forward.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return picture
+
+
+def coordinates(
+    widths: Sequence[int], steps: Sequence[Mapping[str, Sequence[float]]], slopes: Mapping[str, str]
+) -> Any:
+    """Mean sizes over width, a panel for each step and a line for each activation; `slopes` are named beside them."""
+    rows = -(-len(steps) // COLUMNS)
+    columns = -(-len(steps) // rows)
+    picture = figure(3.2 * columns + 2.6, 3.2 * rows)
+    from matplotlib.ticker import FormatStrFormatter, LogLocator
+
+    panels = picture.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes in panels.flat[len(steps) :]:
+        axes.set_axis_off()
+    named = list(slopes)[: len(STYLES)]
+    for step, (axes, lines) in enumerate(zip(panels.flat, steps, strict=False)):
+        for name, line in lines.items():
+            sizes = np.array(line, np.float64)
+            sizes[~(np.isfinite(sizes) & (sizes > 0))] = np.nan
+            if name in named:
+                colour, marker, dashes = STYLES[named.index(name)]
+                axes.plot(widths, sizes, color=colour, marker=marker, linestyle=dashes, ms=5, label=slopes[name])
+            else:
+                axes.plot(widths, sizes, color="0.65", lw=0.8, zorder=1)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(widths, [str(width) for width in widths], rotation=45)
+        axes.tick_params(labelbottom=True)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.set_title("at initialization" if step == 0 else f"after {step} step{'s' * (step > 1)}", fontsize=10)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("mean |x|")
+    for axes in panels.flat[max(0, len(steps) - columns) : len(steps)]:
+        axes.set_xlabel("width")
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda k: list(slopes.values()).index(labels[k]))
+    title = "greatest slope of log mean |x|\nby log width" + ("; others grey" if len(slopes) > len(named) else "")
+    picture.legend([handles[k] for k in order], [labels[k] for k in order], loc="outside right upper", title=title)
     return picture
 
 

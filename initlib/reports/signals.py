@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .statistics import channels, moments, top_singular_value
+from ..axes import canonical
+from .statistics import channels, mean_absolute, moments, top_singular_value
 from .table import number, size, table
 
 __all__ = ["Activation", "Parameter", "SignalReport", "activation", "input_std", "numbered", "parameter"]
@@ -39,6 +40,7 @@ class Activation:
     dead: float  # the share of units that give the same number for every input
     channel_mean_square: float
     channel_variance: float
+    mean_absolute: float
     gradient_std: float | None = None
     gradient_norm: float | None = None  # over the whole batch
     verdict: str = ""
@@ -58,7 +60,7 @@ class Parameter:
     gradient_norm: float | None = None
     gradient_ratio: float | None = None  # std of the gradient to std of the weights
     update_ratio: float | None = None  # the same of a step of gradient descent, learning rate * gradient
-    top_singular_value: float | None = None  # of two or more axes: as a matrix of everything else to the units
+    top_singular_value: float | None = None  # of a matrix of inputs and field to outputs; of a stack, the largest
     verdict: str = ""
     reason: str = ""
 
@@ -72,8 +74,8 @@ def activation(
     0.5
     """
     shape = tuple(int(size) for size in values.shape)
-    width, dead, channel_mean_square, channel_variance = channels(values, axis)
-    found = Activation(name, owner, shape, width, *moments(values), dead, channel_mean_square, channel_variance)
+    width, dead, square, variance = channels(values, axis)
+    found = Activation(name, owner, shape, width, *moments(values), dead, square, variance, mean_absolute(values))
     return found if gradient is None else replace(found, **gradient_of(gradient))
 
 
@@ -106,10 +108,10 @@ def parameter(
     values: NDArray[Any],
     gradient: NDArray[Any] | None = None,
     *,
-    units: int = -1,
+    axes: str | None = None,
     learning_rate: float | None = None,
 ) -> Parameter:
-    """Measure a parameter, whose `units` are an axis of it; and its gradient, where there is one.
+    """Measure a parameter, whose axes mean what `axes` says; and its gradient, where there is one.
 
     >>> parameter("kernel", np.eye(2), np.eye(2) / 100).gradient_ratio
     0.01
@@ -118,7 +120,8 @@ def parameter(
     measured = moments(values)
     top = None
     if values.ndim >= 2 and values.size:
-        top = top_singular_value(np.moveaxis(values, units, -1).reshape(-1, values.shape[units]))
+        form = canonical(shape, axes)
+        top = max(map(top_singular_value, form.arrange(values).reshape(form.matrices)))
     found = Parameter(name, shape, *measured, top_singular_value=top)
     if gradient is None:
         return found

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Moments", "channels", "moments", "top_singular_value"]
+__all__ = ["Moments", "channels", "mean_absolute", "moments", "top_singular_value"]
 
 Array = NDArray[Any]
 
@@ -39,6 +39,11 @@ def moments(values: Array) -> Moments:
         return Moments(math.nan, math.nan, math.nan)
     with np.errstate(all="ignore"):
         return Moments(float(x.mean()), float(x.std()), float((x * x).mean()))
+
+
+def mean_absolute(values: Array) -> float:
+    """The mean of the absolute values of an array, in float64."""
+    return float(np.abs(np.asarray(values, np.float64)).mean()) if values.size else math.nan
 
 
 def channels(values: Array, axis: int = -1) -> Channels:

@@ -38,12 +38,14 @@ class Constant(Initializer):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.value, self.value
 
+    def _one(self, weight: Weight, engine: Engine) -> Any:
+        return engine.array(np.array(rounded_once(self.value * weight.times, weight.dtype)), weight.dtype)
+
     def weights(self, weight: Weight, engine: Engine) -> Any:
-        value = np.array(rounded_once(self.value * weight.times, weight.dtype))
-        return engine.xp.broadcast_to(engine.array(value, weight.dtype), weight.kept)
+        return engine.xp.broadcast_to(self._one(weight, engine), weight.kept)
 
     def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
-        engine.put(out, self.weights(weight._replace(shape=(), axes=None, box=None), engine), weight.dtype)
+        engine.put(out, self._one(weight, engine), weight.dtype)
 
 
 constant = Constant

@@ -176,7 +176,7 @@ class Initializer(ABC):
         return vars(other) == vars(self) if type(other) is type(self) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((type(self), *vars(self).values()))
+        return hash(tuple(self.__dict__.values()))  # every draw looks its law up by it
 
     def __repr__(self) -> str:
         return f"{self.factory}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"

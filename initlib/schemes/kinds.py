@@ -1,5 +1,6 @@
 """The kinds of initializers: what each does with an engine. A scheme is one of them and adds its formula."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache, partial
@@ -10,8 +11,9 @@ from ..axes import Canonical, canonical
 from ..draws.boxes import box_index
 from ..draws.distributions import clamped_law
 from ..draws.engine import Engine, Weight
-from ..draws.law import Law
+from ..draws.law import Law, noise_bits
 from ..dtypes import DTYPES, rounded_once
+from ..rounding import check_rounding
 from .initializer import Initializer, times
 
 __all__ = ["Composed", "Elementwise", "Independent", "Indexed", "matrices"]
@@ -31,23 +33,25 @@ class Independent(Initializer):
     def weights(self, weight: Weight, engine: Engine) -> Any:
         if DTYPES[weight.dtype].part:
             return self.complex_weights(weight, engine)
-        return engine.draw(_law(self, *weight[:3], weight.times), weight)
+        return engine.draw(_law(self, weight.shape, weight.axes, weight.dtype, weight.times), weight)
 
     def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
         if DTYPES[weight.dtype].part:
             engine.fill_in_pieces(out, weight, partial(self.complex_weights, engine=engine))
         else:
-            engine.fill(out, _law(self, *weight[:3], weight.times), weight)
+            engine.fill(out, _law(self, weight.shape, weight.axes, weight.dtype, weight.times), weight)
 
 
 @lru_cache(maxsize=4096)
 def _law(initializer: Independent, shape: tuple[int, ...], axes: str | None, dtype: str, factor: float) -> Law:
+    check_rounding()
     if factor == 1:
         return initializer.law(shape, axes, dtype)
     # Rounded once, as if the law had been made of that scale.
     exact = initializer.law(shape, axes, "float64")
     low, high = (times(bound, factor) for bound in initializer.bounds(shape, axes))
-    return clamped_law(exact.window, exact.scale * factor, exact.mean * factor, low, high, dtype)
+    size = math.ldexp(exact.scale, noise_bits(exact.window)) * factor
+    return clamped_law(exact.window, size, exact.mean * factor, low, high, dtype)
 
 
 class Composed(Initializer):

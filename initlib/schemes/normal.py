@@ -91,7 +91,7 @@ class TruncatedNormal(Independent):
             raise ValueError(f"low must not be above high, got low {low!r} and high {high!r}")
         set_fields(self, mean=mean, sigma=std, low=low, high=high)
 
-    @property
+    @lru_cache(maxsize=256)  # noqa: B019 - an initializer is immutable, and small
     def _other(self) -> Initializer | None:
         """What draws a window that the stream's quantile cannot resolve: a point, or one far out or narrow."""
         if self.sigma == 0 or self.low == self.high:
@@ -116,11 +116,11 @@ class TruncatedNormal(Independent):
         return normal_law(self.mean, self.sigma, self.low, self.high, dtype)
 
     def weights(self, weight: Weight, engine: Engine) -> Any:
-        other = self._other
+        other = self._other()
         return super().weights(weight, engine) if other is None else other.weights(weight, engine)
 
     def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
-        other = self._other
+        other = self._other()
         super().fill(out, weight, engine) if other is None else other.fill(out, weight, engine)
 
 

@@ -32,16 +32,17 @@ class StoredTensor(NamedTuple):
     dtype: str
     blocks: Blocks
     memory: Hashable = None  # tensors that say the same are one tensor under several names
+    axes: str | None = None  # what its axes mean, where somebody knows
 
     @classmethod
-    def of(cls, name: str, array: NDArray[Any], memory: Hashable = None) -> "StoredTensor":
+    def of(cls, name: str, array: NDArray[Any], memory: Hashable = None, axes: str | None = None) -> "StoredTensor":
         """A tensor that is in memory."""
 
         def blocks(rows: int) -> Iterator[NDArray[Any]]:
             whole = array.reshape(1) if array.ndim == 0 else array
             return (numbers(whole[start : start + rows]) for start in range(0, len(whole), rows))
 
-        return cls(name, tuple(array.shape), array.dtype.name, blocks, memory)
+        return cls(name, tuple(array.shape), array.dtype.name, blocks, memory, axes)
 
     @classmethod
     def without(cls, name: str, shape: tuple[int, ...], dtype: str, reason: str) -> "StoredTensor":
@@ -51,6 +52,21 @@ class StoredTensor(NamedTuple):
             raise UnmeasuredError(reason)
 
         return cls(name, shape, dtype, blocks)
+
+    def part(self, start: int, stop: int) -> "StoredTensor":
+        """Some of its rows, as a tensor."""
+
+        def blocks(rows: int) -> Iterator[NDArray[Any]]:
+            passed = 0
+            for piece in self.blocks(rows):
+                some = piece[max(start - passed, 0) : max(stop - passed, 0)]
+                passed += len(piece)
+                if len(some):
+                    yield some
+                if passed >= stop:
+                    break
+
+        return self._replace(shape=(stop - start, *self.shape[1:]), blocks=blocks, axes=None)
 
     @property
     def size(self) -> int:

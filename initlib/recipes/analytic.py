@@ -1,0 +1,58 @@
+"""Analytic: gains found in the model, by what its operations do to signals."""
+
+import re
+import warnings
+from importlib import import_module
+from typing import Any
+
+from ..schemes.normal import normal
+from ..schemes.variance import variance_scaling
+from ..theory.network import factors
+from .rules import Rules
+
+__all__ = ["analytic"]
+
+FRAMEWORKS = ("keras", "torch")  # a model of Keras is one of PyTorch too, on that backend
+DIGITS = 6  # of a factor: what follows is within the errors
+
+
+def analytic(model: Any, input_shape: Any, *, distribution: str = "truncated_normal") -> Rules:
+    """Find the variance of every kernel of a model from the activations, sums, pools and norms around it.
+
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(64, 128), nn.GELU(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, 10))
+    >>> for pattern, rule in analytic(model, (1, 64)).items():
+    ...     print(pattern, rule)
+    0.weight variance_scaling(factor=2.15506, mode='fan_in', distribution='truncated_normal')
+    2.weight variance_scaling(factor=1.0, mode='fan_in', distribution='truncated_normal')
+    4.weight variance_scaling(factor=2.53618, mode='fan_in', distribution='truncated_normal')
+
+    They are rules like any others, to read, to change and to give to `initialize`: nothing is drawn or written here. A
+    kernel gives the variance at which the activation that follows it, whatever function that is, has a mean square of
+    1; variance 1 before a bounded activation or none. What it gets is counted: means that relu leaves, dropout, pools,
+    concatenations, norms. Kernels that are added share that variance, and the last kernel of each of n residual
+    branches of a stream gives 1 / n, so that the stream grows to twice its variance and no further.
+
+    `input_shape` is that of an input, whose numbers are taken for standard normal, or, in PyTorch, a batch as for
+    `signals`; there the model runs once, without gradients, so that any control flow is followed. In Keras it is to be
+    a functional or sequential model. A UserWarning names operations that were not followed, and taken to keep what they
+    get. Raises TypeError for another model, and ValueError for one that has no such kernels or gives one only zeros.
+    """
+    for framework in FRAMEWORKS:
+        if any(cls.__module__.partition(".")[0] == framework for cls in type(model).__mro__):
+            break
+    else:
+        raise TypeError(f"model must be a torch.nn.Module or a keras.Model, got {type(model).__name__}")
+    operations, unfollowed = import_module(f"initlib.adapters.{framework}.operations").followed(model, input_shape)
+    if unfollowed:
+        names = ", ".join(dict.fromkeys(unfollowed))
+        warnings.warn(f"analytic could not follow {names}: taken to keep the mean square", stacklevel=2)
+    fan_ins = {operation.weight: operation.fan_in for operation in operations}
+    rules: Rules = {}
+    for name, factor in factors(operations).items():
+        rounded, fan_in = float(f"{factor:.{DIGITS}g}"), fan_ins[name]
+        rule = normal(std=(rounded / fan_in) ** 0.5) if fan_in else variance_scaling(rounded, "fan_in", distribution)
+        rules[re.compile(re.escape(name)) if set(name) & set("*?[:") else name] = rule
+    if not rules:
+        raise ValueError("model has no kernels that a signal passes through")
+    return rules

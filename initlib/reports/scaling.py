@@ -1,0 +1,58 @@
+"""ScalingReport: the layers whose weights were scaled by what they gave on a batch, and by how much."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .table import number, table
+
+__all__ = ["ScaledLayer", "ScalingReport"]
+
+
+@dataclass(frozen=True)
+class ScaledLayer:
+    """One weight: the variance of what its layer gave before and after, and what the weight was multiplied by."""
+
+    name: str
+    owner: str
+    before: float | None = None  # None: the layer was not measured
+    after: float | None = None
+    factor: float = 1.0
+    iterations: int = 0
+    note: str = ""
+
+
+class ScalingReport:
+    """The layers in the order of execution, then those that were not scaled, with the reason: a table to print.
+
+    >>> layers = [ScaledLayer("fc.weight", "Linear", 4.0, 1.0, 0.5, 1), ScaledLayer("rnn.weight", "RNN", note="no")]
+    >>> print(ScalingReport(layers, tolerance=0.1))
+    weight      layer   variance before  after  factor  iterations  note
+    fc.weight   Linear  4                1      0.5     1
+    rnn.weight  RNN     -                -      1       0           no
+    >>> ScalingReport(layers, tolerance=0.1).converged
+    True
+    """
+
+    def __init__(self, layers: Sequence[ScaledLayer], *, tolerance: float) -> None:
+        self.layers, self.tolerance = tuple(layers), tolerance
+
+    @property
+    def converged(self) -> bool:
+        """Whether the variance of every layer that was measured is 1 within the tolerance."""
+        return all(layer.after is None or abs(layer.after - 1) <= self.tolerance for layer in self.layers)
+
+    def __str__(self) -> str:
+        heads = ["weight", "layer", "variance before", "after", "factor", "iterations", "note"]
+        rows = [
+            [x.name, x.owner, *map(number, (x.before, x.after, x.factor)), str(x.iterations), x.note]
+            for x in self.layers
+        ]
+        return table(heads, rows)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))  # what IPython shows
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The layers as dictionaries, fit for JSON."""
+        return [asdict(layer) for layer in self.layers]
