@@ -1,5 +1,6 @@
 """Initialize: every parameter of a model is filled as its plan says, by its name, or nothing is."""
 
+import contextlib
 import copy
 import io
 import re
@@ -11,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from initlib.adapters.torch import initialize, plan, progress  # noqa: E402
+from initlib.adapters.torch import initialize, plan, progress, skeleton  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
@@ -264,12 +265,46 @@ def test_nothing_is_written_where_anything_is_wrong():
     assert "nothing.*" in text
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: nn.Linear(8, 1),
+        lambda: nn.Conv2d(3, 1, 3),
+        lambda: nn.ConvTranspose1d(2, 1, 3),
+        lambda: nn.Bilinear(2, 9, 1),
+        lambda: nn.RNNCell(3, 1),
+    ],
+)
+def test_a_bias_of_one_weight_that_its_constructor_drew(build):
+    """Alone it is equal to all the others, and yet no constant: the network follows from the seed."""
+    for context in (contextlib.nullcontext, skeleton):
+        for seed in range(3):
+            torch.manual_seed(seed)
+            with context():
+                layer = build()
+            initialize(layer, he_normal, seed=0, device="cpu")
+            assert all(parameter.eq(0).all() for name, parameter in layer.named_parameters() if "bias" in name)
+
+
+def test_one_weight_that_was_meant():
+    gate, norm, scale = nn.Linear(64, 1), nn.BatchNorm1d(1), nn.ParameterDict({"logit": torch.tensor([2.6592])})
+    nn.init.constant_(gate.bias, -2.0)
+    nn.init.constant_(norm.weight, 0.0)
+    model = nn.ModuleDict({"gate": gate, "norm": norm, "prelu": nn.PReLU(), "scale": scale})
+    initialize(model, he_normal, seed=0)
+    kept = gate.bias, norm.weight, model["prelu"].weight, scale["logit"]
+    assert [round(weight.item(), 4) for weight in kept] == [-2.0, 0.0, 0.25, 2.6592]
+
+
 def test_memory_that_cannot_be_filled():
     model = nn.ModuleDict({"a": nn.Linear(3, 3)})
     model["a"].weight = nn.Parameter(torch.ones(3).expand(3, 3))
     model["a"].bias.data = torch.zeros(3, dtype=torch.float8_e4m3fn)
     error = untouched(model["a"], lambda: initialize(model, {"*": ones}, seed=0))
     assert "a.bias: dtype float8_e4m3fn" in str(error)
+    model["a"].weight = nn.Parameter(torch.zeros(3, 3, dtype=torch.float8_e4m3fn))
+    assert "a.weight: dtype float8_e4m3fn" in str(untouched(model["a"], lambda: initialize(model, normal(), seed=0)))
+    model["a"].weight = nn.Parameter(torch.ones(3).expand(3, 3))
     model["a"].bias = None
     error = untouched(model["a"], lambda: initialize(model, {"*": ones}, seed=0))
     assert "a.weight: tensor of shape (3, 3) and strides (0, 1) overlaps itself" in str(error)

@@ -152,6 +152,7 @@ def test_slices_are_boxes_of_the_weight():
             lambda: module.weight.data[:, 1].normal_(),
             lambda: nn.init.normal_(module.weight.detach().view(2, 4, 6)[1]),
             lambda: module.weight.t()[::2, 3:].normal_(),
+            lambda: module.weight[1:7][2:5, ::2].normal_(),
         ):
             module.weight.fill_(9.0)
             draw()
@@ -203,6 +204,14 @@ def test_our_own_functions():
         assert torch.equal(weight, init.he_normal_(empty, seed=5))
         drawn = init.he_normal_(weight, torch.Generator().manual_seed(3)).detach().clone()
     assert torch.equal(drawn, init.he_normal_(empty, torch.Generator().manual_seed(3)))
+
+
+def test_our_own_functions_into_a_part():
+    """As a layer of Megatron calls them for the rows that it has."""
+    rows = nn.ModuleDict({"up": nn.Linear(6, 4, bias=False)})
+    with named(rows, seed=0):
+        init.he_normal_(rows["up"].weight, shape=(8, 6), index=slice(4, 8))
+    assert torch.equal(rows["up"].weight, init.he_normal_(torch.empty(8, 6), seed=0, name="up.weight")[4:])
 
 
 def test_what_nobody_can_tell_is_warned_of():

@@ -18,6 +18,7 @@ LAYERS = [
         ("h.3.c_proj.wieght", ["*.c_proj.weight", "*.bias"], "; nearest names: *.c_proj.weight"),
         ("*.c_prj.weight:kernel", ["h.0.c_proj.weight", "wte.weight"], "; nearest names: h.0.c_proj.weight"),
         ("transformr.*", ["transformer.h.0.w", "lm_head"], "; nearest names: transformer.h.0.w"),
+        ("0.wieght", ["{0..2}.weight"], "; nearest names: {0..2}.weight"),
         ("x", ["weight", "bias"], ""),
         ("*", ["weight"], ""),
         ("weight", [], ""),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .modules import is_torch
+from .modules import is_torch, may_draw
 
 __all__ = [
     "as_built",
@@ -66,8 +66,17 @@ def has_values(tensor: Tensor) -> bool:
     return not tensor.is_meta and type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
 
 
-def constant_of(tensor: Tensor) -> float | None:
-    """The value of a tensor whose weights are all equal; None for every other."""
+def constant_of(module: nn.Module, name: str) -> float | None:
+    """The value that all weights of a parameter were built with; None where they differ.
+
+    One weight alone is equal to all others also where it was drawn: then it is none that was meant.
+    """
+    value = _constant(getattr(module, name))
+    drawn = value is not None and getattr(module, name).numel() == 1 and may_draw(module, name, value)
+    return None if drawn else value
+
+
+def _constant(tensor: Tensor) -> float | None:
     if not has_values(tensor) or not tensor.numel() or not tensor.is_floating_point() or tensor.itemsize < 2:
         return None
     weights = tensor.detach().flatten()
@@ -85,7 +94,7 @@ def as_built(parameters: Iterable[tuple[nn.Module, Tensor]]) -> bool:
     their weights, in place, which a tensor's version counts; in fresh memory it is 0. So it is in a copy of a model:
     there every weight has to look drawn.
     """
-    matrices = [(module, t) for module, t in parameters if t.ndim >= 2 and t.numel() and has_values(t)]
+    matrices = [(m, t) for m, t in parameters if t.ndim >= 2 and t.numel() and t.itemsize > 1 and has_values(t)]
     own = [t for module, t in matrices if is_torch(module)] or [t for _, t in matrices]
     looks = [_looks_drawn(tensor) for tensor in own]
     drawn = [look or tensor.is_inference() or tensor._version > 0 for look, tensor in zip(looks, own, strict=True)]

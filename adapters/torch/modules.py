@@ -9,7 +9,18 @@ from torch import nn
 from initlib import constant, ones, zeros
 from initlib.models.meaning import Declarations, Meaning
 
-__all__ = ["BIAS", "UNKNOWN", "WITH_STATISTICS", "Meaning", "declare", "is_fsdp", "is_torch", "meanings", "own_class"]
+__all__ = [
+    "BIAS",
+    "UNKNOWN",
+    "WITH_STATISTICS",
+    "Meaning",
+    "declare",
+    "is_fsdp",
+    "is_torch",
+    "may_draw",
+    "meanings",
+    "own_class",
+]
 
 # What wrappers put before the name of the class that they derive, while the program runs, from the module's own.
 PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
@@ -67,6 +78,7 @@ def _norm(module: Any) -> Meanings:
 
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+DRAWING_BIASES = (nn.Linear, nn.Bilinear, *CONVOLUTIONS, nn.RNNBase, nn.RNNCellBase)
 WITH_STATISTICS = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
@@ -133,6 +145,14 @@ def is_fsdp(module: nn.Module) -> bool:
 def is_torch(module: nn.Module) -> bool:
     """Whether PyTorch itself knows how the module's parameters start, and starts them in place."""
     return isinstance(module, tuple(TORCH))
+
+
+def may_draw(module: nn.Module, name: str, value: float) -> bool:
+    """Whether the parameter is a bias for which PyTorch's constructor of the module may have drawn that value."""
+    if not isinstance(module, DRAWING_BIASES) or not name.startswith("bias"):
+        return False
+    weight = getattr(module, "weight", None)
+    return abs(value) <= (1.0 if weight is None else weight.shape[1] ** -0.5)  # of a convolution it draws even less
 
 
 def meanings(module: nn.Module) -> Meanings:

@@ -58,7 +58,8 @@ def named(module: nn.Module, seed: Seed = None, *, rename: Any = None, prefix: s
 
     `seed`, `rename` and `prefix` are those of `initialize`. A `generator=` in the code stays in charge. The modules of
     transformers initialize themselves anew, and leave alone what was loaded from a checkpoint. Nothing is patched:
-    other threads draw as ever. Raises RuntimeError for a draw into a part of a parameter that is no box of it.
+    other threads draw as ever. Raises RuntimeError for a draw into a part of a parameter that is no box of it, or that
+    this rank cannot draw alone.
     """
     mode = Naming(module, key_of(seed), as_rename(rename), prefix)
     with lifted(module), mode:

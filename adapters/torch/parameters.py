@@ -62,4 +62,4 @@ def _built(weight: Weight, readable: bool) -> Built | None:
     for place in weight.places:
         if built.is_recorded(*place):
             return Built(built.recorded_constant(*place))
-    return Built(built.constant_of(weight.tensor)) if readable and weight.flat is None else None
+    return Built(built.constant_of(*weight.places[0])) if readable and weight.flat is None else None

@@ -87,7 +87,7 @@ def _remember(seen: list[nn.Module]) -> None:
             for module, name in holders:
                 built.record_tie(module, name, group)
         if not parameter.is_meta and any(built.is_recorded(module, name) for module, name in holders):
-            value = built.constant_of(parameter)
+            value = built.constant_of(*holders[0])
             empty = _without_memory(parameter)
             for module, name in holders:
                 built.record_constant(module, name, value)

@@ -11,7 +11,7 @@ from .patterns import Pattern
 __all__ = ["nearest", "useless"]
 
 ALIKE = 0.75
-_NUMBER = re.compile(r"[0-9]+")
+_NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
 
 
 def nearest(wanted: str, known: Iterable[str], what: str) -> str:
