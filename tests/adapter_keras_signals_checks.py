@@ -8,6 +8,8 @@ import pytest
 from initlib.adapters import keras as init
 from reference_network import BATCH, BIASES, TARGET, WEIGHTS, compare
 
+from initlib import recipes
+
 BACKEND = keras.backend.backend()
 assert os.environ["KERAS_BACKEND"] == BACKEND
 pytestmark = pytest.mark.filterwarnings(  # of Keras's own conversions, with NumPy 2.5
@@ -199,3 +201,28 @@ def test_axes_are_those_of_plans():
     row = init.signals(model, (2, 8, 8, 48)).parameters[0]
     matrix = np.moveaxis(keras.ops.convert_to_numpy(model.weights[0]), 2, -1).reshape(-1, 32)
     assert abs(row.top_singular_value / np.linalg.norm(matrix, 2) - 1) < 1e-4
+
+
+def test_analytic_gains():
+    x = image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 3, activation="relu", padding="same", name="stem")(x)
+    for k in range(2):
+        y = layers.Conv2D(8, 3, activation="tanh", padding="same", name=f"a{k}")(x)
+        x = layers.Add(name=f"add{k}")([x, layers.Dropout(0.5)(layers.Conv2D(8, 1, name=f"b{k}")(y))])
+    inner = keras.Sequential(
+        [keras.Input((8,)), layers.Dense(8, name="first"), layers.LayerNormalization()], name="sub"
+    )
+    x = inner(layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(image, layers.Dense(3, name="out")(keras.ops.relu(x) * 2.0))
+    rules = recipes.analytic(model, (4, 8, 8, 3))
+    factors = {name: rule.factor for name, rule in rules.items()}
+    assert list(factors) == [f"{name}.kernel" for name in ("stem", "a0", "b0", "a1", "b1", "sub.first", "out")]
+    assert (factors["stem.kernel"], factors["a0.kernel"], factors["out.kernel"]) == (2.0, 1.0, 0.5)
+    assert abs(factors["b0.kernel"] / (0.5 / 0.394294) - 1) < 1e-5  # E tanh(z)**2
+    init.initialize(model, rules, seed=0)
+    with pytest.warns(UserWarning, match="could not follow"):
+        recipes.analytic(keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Lambda(lambda x: x[:, ::-1])]))
+    block = Block("a")
+    block(np.ones((2, 20), "float32"))
+    with pytest.raises(TypeError, match="model must be a functional or sequential model of Keras, got Block"):
+        recipes.analytic(block)

@@ -35,15 +35,13 @@ NORMS = {"batchnorm", "instancenorm", "layernorm", "groupnorm", "rmsnorm"}
 AVERAGES = {f"{kind}avgpool{d}d" for kind in ("", "adaptive") for d in (1, 2, 3)} | {"mean"}
 MAXIMA = {f"{kind}maxpool{d}d" for kind in ("", "adaptive") for d in (1, 2, 3)} | {"amax"}
 DROPS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alphadropout", "featurealphadropout"}
-ALONE = (
-    SCALES
-    | set(SUMS)
-    | set(  # of each number alone
-        """abs absolute celu clamp clampmax clampmin clip cos div elu erf exp expm1 gelu hardshrink hardsigmoid
-    hardswish hardtanh idiv ipow itruediv leakyrelu log log1p logsigmoid maximum minimum mish neg negative pow prelu
-    reciprocal relu relu6 rpow rrelu rsqrt rsub rtruediv selu sigmoid sign silu sin sinc softplus softshrink softsign
-    sqrt square tanh tanhshrink threshold truediv truedivide""".split()  # noqa: SIM905
-    )
+# Of each number alone; of several, with numbers that broadcast.
+ALONE = set(
+    """abs absolute add celu clamp clampmax clampmin clip cos div elu erf exp expm1 gelu hardshrink hardsigmoid
+    hardswish hardtanh iadd idiv imul ipow isub itruediv leakyrelu log log1p logsigmoid maximum minimum mish mul
+    multiply neg negative pow prelu radd reciprocal relu relu6 rmul rpow rrelu rsqrt rsub rtruediv selu sigmoid sign
+    silu sin sinc softplus softshrink softsign sqrt square sub tanh tanhshrink threshold truediv truedivide
+    """.split()  # noqa: SIM905
 )
 CONSTANT = {"zeroslike", "oneslike", "fulllike", "emptylike", "randlike", "randnlike", "newzeros", "newones", "newfull"}
 
@@ -160,7 +158,7 @@ class _Follower(TorchFunctionMode):
             self.add(result, kind, first, count=count)
         elif name in ALONE:
             self._function(result, name, function, args, kwargs, signals)
-        else:
+        elif result.ndim:  # a single number, such as one that a model decides by, is no signal
             self.unfollowed.append(getattr(function, "__name__", name))
             for each in results:
                 self.add(each, "same", first)

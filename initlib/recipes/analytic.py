@@ -16,7 +16,7 @@ FRAMEWORKS = ("keras", "torch")  # a model of Keras is one of PyTorch too, on th
 DIGITS = 6  # of a factor: what follows is within the errors
 
 
-def analytic(model: Any, input_shape: Any, *, distribution: str = "truncated_normal") -> Rules:
+def analytic(model: Any, input_shape: Any = None, *, distribution: str = "truncated_normal") -> Rules:
     """Find the variance of every kernel of a model from the activations, sums, pools and norms around it.
 
     >>> from torch import nn
@@ -43,6 +43,8 @@ def analytic(model: Any, input_shape: Any, *, distribution: str = "truncated_nor
             break
     else:
         raise TypeError(f"model must be a torch.nn.Module or a keras.Model, got {type(model).__name__}")
+    if input_shape is None and framework == "torch":
+        raise ValueError("input_shape must be the shape of an input, or a batch, since a model of PyTorch says neither")
     operations, unfollowed = import_module(f"initlib.adapters.{framework}.operations").followed(model, input_shape)
     if unfollowed:
         names = ", ".join(dict.fromkeys(unfollowed))

@@ -47,7 +47,7 @@ def phases(weights: Array, biases: Array, rates: Array, name: str) -> Any:
     norm = BoundaryNorm(levels, 256, extend="max")
     field = axes.contourf(weights, biases, shown, levels, cmap="cividis", norm=norm, extend="max")
     lines = axes.contour(weights, biases, shown, levels[1:], colors="black", linewidths=0.6)
-    for label in axes.clabel(lines, fmt="%g", fontsize=8):
+    for label in axes.clabel(lines, fmt="%g", fontsize=8, manual=_label_places(lines.allsegs, biases)):
         label.set_rotation(0)
         label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
     if (shown < 1).any() and (shown > 1).any():
@@ -67,6 +67,18 @@ def phases(weights: Array, biases: Array, rates: Array, name: str) -> Any:
     )
     picture.colorbar(field, label="chi", ticks=levels, format="%g")
     return picture
+
+
+def _label_places(segments: Sequence[Sequence[Array]], biases: Array) -> list[tuple[float, float]]:
+    """A place on each line for its label: away from the edges, and beside its neighbours' at another height."""
+    heights = biases.min() + np.ptp(biases) * np.array([0.85, 0.68])
+    places: list[tuple[float, float]] = []
+    for lines in segments:
+        points = np.concatenate([*lines, np.empty((0, 2))])
+        if len(points):
+            x, y = points[np.abs(points[:, 1] - heights[len(places) % 2]).argmin()]
+            places.append((float(x), float(y)))
+    return places
 
 
 def signals(reports: Mapping[str, Sequence[Any]], predicted: Mapping[str, Sequence[float]]) -> Any:

@@ -86,7 +86,7 @@ class _Signal:
         if self.function is None:
             return x
         with np.errstate(all="ignore"):
-            y = np.asarray(self.function(x), np.float64)
+            y = np.asarray(self.function(x))
         return np.where(np.isnan(y), 0.0, y)  # a root of what is normal only by approximation has no value below 0
 
     @property
