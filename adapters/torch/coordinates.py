@@ -46,9 +46,9 @@ def coordinate_check(
 
     `make_model(width, seed)` makes and initializes a model, for each of the seeds 0, 1, ...; `optimizer(model, width)`
     makes what trains it, since in muP learning rates depend on the width too. `batch` and `loss` are as for `signals`;
-    every step is on that batch. Before the first step and after each, the mean |x| of every activation of `signals` is
-    taken, its mean over seeds, and the slope of its logarithm by that of the width: about 0 where the model is
-    parametrized so that wide models train as narrow ones do, and it fails above the `tolerance`. See `recipes.mup`.
+    every step is on that batch. Before the first step and after each, the mean of `abs(x)` of every activation of
+    `signals` is taken, its mean over seeds, and the slope of its logarithm by that of the width: about 0 where the model
+    is parametrized so that wide models train as narrow ones do, and it fails above the `tolerance`. See `recipes.mup`.
 
     PyTorch's random states are those of the seed while a model is made and trained, then what they were before. Raises
     ValueError for fewer than two widths, and where the activations of two widths have different names.
@@ -100,7 +100,7 @@ def _run(
 
 
 def _sizes(model: nn.Module, batch: Any) -> dict[str, float]:
-    """The mean |x| of every activation."""
+    """The mean of `abs(x)` of every activation."""
     given = inputs(model, batch)
     with restored(model), torch.no_grad(), Recorder(model) as recorder:
         model(*given.positional, **given.named)
