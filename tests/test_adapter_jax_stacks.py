@@ -70,6 +70,38 @@ def test_a_plan_of_a_stack_is_that_of_its_layers():
     assert np.array_equal(made["attn"]["kernel"][2], glorot_uniform((4, 4), seed=0, name="layers.2.attn.kernel"))
 
 
+def test_layers_along_another_axis():
+    x = jnp.ones((2, 8))
+    shapes = [jax.eval_shape(scanned(axis).init, KEY, x)["params"] for axis in (0, 1)]
+    first = init.initialize({"layers": shapes[0]}, he_normal, 0, stack=LAYERS)["layers"]
+    second = {"layers": ("layers.{i}", 1)}
+    for made in (
+        init.initialize({"layers": shapes[1]}, he_normal, 0, stack=second),
+        jax.jit(lambda key: init.initialize({"layers": shapes[1]}, he_normal, key, stack=second))(KEY),
+    ):
+        assert made["layers"]["up"]["kernel"].shape == (8, 3, 16)
+        moved = jax.tree.map(lambda array: jnp.moveaxis(array, 1, 0), made["layers"])
+        assert jax.tree.all(jax.tree.map(np.array_equal, moved, first))
+        assert np.array_equal(
+            scanned(1).apply({"params": made["layers"]}, x)[0], scanned().apply({"params": first}, x)[0]
+        )
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(0, 0), (0, 1), (1, 0), (2, 1), (1, 2), (2, 2)])
+def test_stacks_in_stacks_along_any_axis(outer, inner):
+    stack = {"layers": ("h.{i}", outer), "h.*.experts": ("h.*.expert.{i}", inner)}
+    alone = np.empty((2, 3, 4, 5), np.float32)  # layers, experts
+    for i, j in np.ndindex(2, 3):
+        alone[i, j] = he_normal((4, 5), seed=0, name=f"h.{i}.expert.{j}.kernel")
+    stored = np.moveaxis(np.moveaxis(alone, 1, 1 + inner), 0, outer)
+    tree = {"layers": {"experts": {"kernel": shape(*stored.shape)}}}
+    for made in (
+        init.initialize(tree, he_normal, 0, stack=stack),
+        jax.jit(lambda key: init.initialize(tree, he_normal, key, stack=stack))(KEY),
+    ):
+        assert np.array_equal(made["layers"]["experts"]["kernel"], stored)
+
+
 def test_stacks_in_stacks():
     stack = {"layers": "h.{i}", "h.*.experts": "h.*.expert.{i}"}
     tree = {"layers": {"experts": {"kernel": shape(2, 3, 4, 5)}, "norm": {"scale": shape(2, 4)}}}
@@ -134,7 +166,12 @@ def test_an_empty_stack():
     [
         ({"layer": "layers.{i}"}, "stack 'layer' matches nothing"),
         ({"layers": "layers.{i}"}, r"stack 'layers' has layers of different numbers: 3 in layers\.a, 2 in layers\.b"),
-        ({"other": "other.{i}"}, r"other\.c: stack 'other' asks for a first axis of layers, and it has none"),
+        ({"layers": "layers.{i}"}, r"counted along axis 0, another is said by a pair: {'layers': \('layers.{i}', 1\)}"),
+        ({"other": "other.{i}"}, r"other\.c: stack 'other' asks for axis 0 of layers, and its shape is \(\)"),
+        (
+            {"layers": ("layers.{i}", 2)},
+            r"layers\.a: stack 'layers' asks for axis 2 of layers, .* is \(3, 4\)",
+        ),
     ],
 )
 def test_stacks_that_do_not_fit(stack, words):
@@ -143,7 +180,9 @@ def test_stacks_that_do_not_fit(stack, words):
         init.plan(tree, normal(), stack=stack)
 
 
-@pytest.mark.parametrize("name", ["layers", "layers.{i}.{i}", "layers.*.{i}", "", 3])
+@pytest.mark.parametrize(
+    "name", ["layers", "layers.{i}.{i}", "layers.*.{i}", "", 3, ("layers.{i}", -1), ("layers.{i}", "1"), ("{i}", 1, 2)]
+)
 def test_names_that_make_no_sense(name):
     with pytest.raises((TypeError, ValueError), match="stack of 'layers'"):
         Stacks({"layers": name})

@@ -24,6 +24,7 @@ def test_on(backend, checks):
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # most of the time goes into compiling; JAX's own tests have all of them
         "CUDA_VISIBLE_DEVICES": "",
     }
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(checks)]

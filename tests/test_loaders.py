@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,12 +51,9 @@ def test_memory_and_disk_are_the_same_bits(tmp_path, dtype):
 # In a process of its own: what transformers imports does not bear every library that other tests have imported.
 FROM_PRETRAINED = """
 import sys
+from pathlib import Path
 import torch
-# transformers imports torchvision, which may lack its operators.
-library = torch.library.Library("torchvision", "FRAGMENT")
-for operator in ("nms", "qnms"):
-    if not hasattr(torch.ops.torchvision, operator):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+import torchvision_names
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -82,7 +81,8 @@ def test_from_pretrained(tmp_path, size, count):
     made = plan(llama(layers=2, vocabulary=128, hidden=32, inner=80, keys=16), LLAMA_RULES)
     assert len(made.write(folder, 1, max_shard_size=size)) == count
     arguments = [sys.executable, "-c", FROM_PRETRAINED, str(folder), str(loaded)]
-    ran = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
+    ran = subprocess.run(arguments, capture_output=True, text=True, check=False, env=os.environ | paths)
     assert ran.returncode == 0, ran.stderr
     assert made.verify(loaded, 1, whole=True) == ()
 

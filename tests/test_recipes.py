@@ -80,22 +80,14 @@ def assert_like_its_own(model, rules, **options):
 
 @pytest.fixture(scope="module")
 def torch():
-    """PyTorch, seeded. A torchvision without its compiled operators, which others import, is given their names."""
+    """PyTorch, seeded."""
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     if "tensorflow" in sys.modules:
         sys.modules.setdefault("triton", None)  # two LLVMs in one process end it
-    library = None
-    try:
-        import torchvision  # noqa: F401
-    except ImportError:
-        pass
-    except RuntimeError:
-        library = torch.library.Library("torchvision", "DEF")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    yield torch
-    del library
+    import torchvision_names  # noqa: F401
+
+    return torch
 
 
 @pytest.fixture(scope="module")

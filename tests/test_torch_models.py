@@ -11,20 +11,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import initlib.adapters.torch as init  # noqa: E402
+import torchvision_names  # noqa: E402, F401
 
 import initlib  # noqa: E402
 from initlib import keep, normal, values, variance_scaling  # noqa: E402
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-try:
-    import torchvision as torchvision
-except ImportError:
-    pass
-except RuntimeError:  # its own operations are not for this PyTorch; the packages need no more than their names
-    OPERATIONS = torch.library.Library("torchvision", "FRAGMENT")
-    for operation in ("nms", "qnms"):
-        OPERATIONS.define(f"{operation}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 VOCABULARY = 211
 SMALL = normal(std=0.02)

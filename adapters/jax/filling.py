@@ -13,7 +13,7 @@ from initlib.draws.boxes import box_shape, normalize_index
 from initlib.dtypes import rounded
 from initlib.key import fold_number
 from initlib.models.entry import Entry
-from initlib.models.overlaps import whole
+from initlib.models.overlaps import Index, whole
 from initlib.models.pieces import Piece, is_made_whole
 
 from .drawing import memory, placed, traced
@@ -103,10 +103,11 @@ def _recipe(entry: Entry) -> Recipe:
 
 
 def _hashable(piece: Piece) -> Any:
-    return tuple(
-        tuple(tuple((at.start, at.stop, at.step) if isinstance(at, slice) else at for at in index) for index in box)
-        for box in piece.boxes
-    )
+    return tuple(tuple(_hashable_index(index) for index in box) for box in piece.boxes)
+
+
+def _hashable_index(index: Index) -> Any:
+    return tuple((at.start, at.stop, at.step) if isinstance(at, slice) else at for at in index)
 
 
 def _index(hashable: Any) -> Any:
@@ -129,9 +130,11 @@ def _assembled(recipe: Recipe, words: Any, arrays: Any, current: Any) -> Any:
     given = iter(arrays)
     tensor = current
     for group in groups:
-        drawn = _drawn(group, words, dtype, given)
-        if _lies_in_order(group, shape):
-            return drawn.reshape(shape)
+        axes, order = _stacking(group, shape)
+        drawn = _drawn(group, [group.numbers[n] for n in order or range(len(group.numbers))], words, dtype, given)
+        if order:
+            stacked = drawn.reshape(*(shape[axis] for axis in axes), *group.shape)
+            return jnp.moveaxis(stacked, range(len(axes)), axes)
         if tensor is None:
             tensor = jnp.zeros(shape, dtype)
         for weight, boxes in zip(drawn, group.boxes, strict=True):
@@ -140,21 +143,25 @@ def _assembled(recipe: Recipe, words: Any, arrays: Any, current: Any) -> Any:
     return tensor
 
 
-def _drawn(group: _Group, words: Any, dtype: str, given: Any) -> Any:
-    """The weights of a group, along a new first axis."""
+def _drawn(group: _Group, numbers: list[int], words: Any, dtype: str, given: Any) -> Any:
+    """The weights of a group, in that order along a new first axis."""
     if group.initializer is None:
         return next(given)[None]
     draw = partial(traced, initializer=group.initializer, shape=group.shape, dtype=dtype, axes=group.axes)
-    if len(group.numbers) == 1:
-        return draw(words[group.numbers[0]])[None]
-    return jax.vmap(draw)(words[np.array(group.numbers)])
+    if len(numbers) == 1:
+        return draw(words[numbers[0]])[None]
+    return jax.vmap(draw)(words[np.array(numbers)])
 
 
-def _lies_in_order(group: _Group, shape: tuple[int, ...]) -> bool:
-    """Whether the weights are the whole tensor, one after the other: one alone, or a stack along the first axes."""
-    every = whole(group.shape).outer
-    ahead = shape[: len(shape) - len(group.shape)]
-    if shape[len(ahead) :] != group.shape:
-        return False
-    order = [((*at, *every), every) for at in np.ndindex(*ahead)]
-    return [tuple(map(_index, box)) for boxes in group.boxes for box in boxes] == order
+def _stacking(group: _Group, shape: tuple[int, ...]) -> tuple[tuple[int, ...], list[int]]:
+    """The axes of the tensor that number its weights, none where one is all of it; and their order, if they fill it."""
+    axes = tuple(axis for axis, at in enumerate(group.boxes[0][0][0]) if isinstance(at, int))
+    every, inner = (_hashable_index(whole(each).outer) for each in (shape, group.shape))
+    numbers, order = {boxes: n for n, boxes in enumerate(group.boxes)}, []
+    for at in np.ndindex(*(shape[axis] for axis in axes)):
+        placed = dict(zip(axes, at, strict=True))
+        outer = tuple(placed.get(axis, part) for axis, part in enumerate(every))
+        if ((outer, inner),) not in numbers:
+            return axes, []
+        order.append(numbers[(outer, inner),])
+    return axes, order

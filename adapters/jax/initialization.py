@@ -16,7 +16,7 @@ from .conventions import meaning
 from .filling import filled
 from .keys import words_of
 from .placement import placements
-from .stacks import Layers, Stacks, Unrolled
+from .stacks import At, Layers, Stacks, Unrolled
 from .trees import Leaf, children, leaves, rebuilt
 
 __all__ = ["initialize", "plan"]
@@ -46,9 +46,9 @@ def plan(
 
     `shapes` holds arrays or `ShapeDtypeStruct`s: what `jax.eval_shape` of an `init` gives, an `nnx` module, its state.
     The names are the keys on the way to each, joined by dots. The other arguments are those of `initlib.plan`, and
-    `stack`: which places of the tree are stacks of layers, as `scan` and `vmap` make them along a first axis, and what
-    each layer would be called alone. Its weights are those of the model that is not stacked; rules, `rename` and
-    `axes` see these names.
+    `stack`: which places of the tree are stacks of layers, as `scan` and `vmap` make them, and what each layer would be
+    called alone; `("layers.{i}", 1)` where they lie along axis 1 in place of the first. A layer's weights are those of
+    the model that is not stacked; rules, `rename` and `axes` see these names.
 
     What axes mean and which kind it is comes from the class of the module that has the array as an attribute (`nnx`'s,
     and those of `declare`), else from Flax's names: kernel, bias, scale, embedding, an attention's query, key, value
@@ -128,7 +128,7 @@ class _Model:
         self.found = [leaf for leaf in every if not leaf.is_key]
         self.keys = [leaf.names[0] for leaf in every if leaf.is_key and not leaf.has_values]
         self.stacks = Stacks(stack)
-        self.layers: list[Unrolled] = []
+        self.layers: list[list[Unrolled]] = []
 
     def plan(self, rules: Any, default: Any, rename: Any, axes: Any) -> Plan:
         """The plan of all weights, those of stacks one by one."""
@@ -140,8 +140,8 @@ class _Model:
             try:
                 layers, *ties = [self.stacks.unrolled(name, shape) for name in leaf.names]
                 beside = below.get(leaf.components[:-2], set())
-                for (at, name), *tied in zip(layers, *ties, strict=True):
-                    parameters.append(_parameter(leaf, at, name, tuple(name for _, name in tied), beside))
+                for layer, *tied in zip(layers, *ties, strict=True):
+                    parameters.append(_parameter(leaf, layer, tuple(other.name for other in tied), beside))
                 self.layers.append(layers)
             except ValueError as error:
                 problems.append(f"{leaf.names[0]}: {error}")
@@ -154,13 +154,12 @@ class _Model:
         """What fills each array."""
         each = iter(made.entries)
         both = zip(self.found, self.layers, strict=True)
-        return [_entry(leaf, [(at, next(each)) for at, _ in layers]) for leaf, layers in both]
+        return [_entry(leaf, [(layer.at, next(each)) for layer in layers]) for leaf, layers in both]
 
 
-def _parameter(leaf: Leaf, at: tuple[int, ...], name: str, tied: tuple[str, ...], beside: set[str]) -> Parameter:
+def _parameter(leaf: Leaf, layer: Unrolled, tied: tuple[str, ...], beside: set[str]) -> Parameter:
     """What a plan is told of a weight."""
-    value = leaf.value
-    shape = tuple(value.shape)[len(at) :]
+    value, (at, name, shape) = leaf.value, layer
     known = meaning(leaf, len(shape), beside)
     default, needs = known.default, None
     if not jnp.issubdtype(value.dtype, jnp.inexact):
@@ -188,7 +187,7 @@ def _is_readable(value: Any) -> bool:
     return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer) and value.is_fully_addressable
 
 
-def _entry(leaf: Leaf, layers: list[tuple[tuple[int, ...], Entry]]) -> Entry:
+def _entry(leaf: Leaf, layers: list[tuple[At, Entry]]) -> Entry:
     """What fills an array: an entry of the plan, or those of its layers."""
     if len(layers) == 1 and layers[0][0] == ():
         return layers[0][1]

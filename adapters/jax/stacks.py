@@ -3,46 +3,62 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
+from initlib.arguments import integer
 from initlib.models.entry import Entry
-from initlib.models.overlaps import Overlap
+from initlib.models.overlaps import Index, Overlap
 from initlib.models.parameter import check_name
 from initlib.models.patterns import glob
 from initlib.models.pieces import Piece
 
-__all__ = ["Layers", "Stacks", "Unrolled"]
+__all__ = ["At", "Layers", "Stacks", "Unrolled"]
 
-Unrolled = list[tuple[tuple[int, ...], str]]  # where a layer's weight lies along the first axes, and its name
+At = tuple[
+    int | slice, ...
+]  # where a layer's weight lies: an int along an axis of layers, slice(None) on others before
+
+
+class Unrolled(NamedTuple):
+    """One layer's weight in an array: where it lies, what it is called, its shape."""
+
+    at: At
+    name: str
+    shape: tuple[int, ...]
 
 
 class Stacks:
-    """Which parts of a tree are stacks, and what their layers are called: what `stack=` says.
+    """Which parts of a tree are stacks, along which axis, and what their layers are called: what `stack=` says.
 
-    >>> Stacks({"layers": "layers.{i}"}).unrolled("layers.mlp.kernel", (2, 8, 8))
-    [((0,), 'layers.0.mlp.kernel'), ((1,), 'layers.1.mlp.kernel')]
+    >>> Stacks({"layers": "layers.{i}"}).unrolled("layers.mlp.kernel", (2, 8, 8))[1]
+    Unrolled(at=(1,), name='layers.1.mlp.kernel', shape=(8, 8))
+    >>> Stacks({"layers": ("layers.{i}", 1)}).unrolled("layers.mlp.kernel", (8, 2, 8))[1].at
+    (slice(None, None, None), 1)
     """
 
-    def __init__(self, stack: Mapping[str, str] | None) -> None:
+    def __init__(self, stack: Mapping[str, Any] | None) -> None:
         if stack is not None and not isinstance(stack, Mapping):
             raise TypeError(f"stack must be a mapping of places in the tree to names with {{i}}, got {stack!r}")
         self.names: dict[str, str] = {}
-        for pattern, name in (stack or {}).items():
+        self.axes: dict[str, int] = {}
+        for pattern, value in (stack or {}).items():
+            name, axis = value if isinstance(value, tuple) and len(value) == 2 else (value, 0)
             stars = glob(check_name(pattern, "stack's pattern")).groups
             if check_name(name, f"stack of {pattern!r}").count("{i}") != 1 or name.count("*") > stars:
                 raise ValueError(
                     f"stack of {pattern!r} must be a name with one {{i}}, the number of the layer, and no more * than "
-                    f"the pattern has, got {name!r}"
+                    f"the pattern has, or a pair of it and the axis of the layers, got {value!r}"
                 )
             self.names[pattern] = name
+            self.axes[pattern] = integer(axis, f"the axis in stack of {pattern!r}", least=0)
         self._sizes: dict[str, dict[int, str]] = {pattern: {} for pattern in self.names}
 
-    def unrolled(self, name: str, shape: tuple[int, ...]) -> Unrolled:
+    def unrolled(self, name: str, shape: tuple[int, ...]) -> list[Unrolled]:
         """The weights that an array holds. Raises ValueError for an array that has no axis for them."""
-        return list(self._unrolled(name, shape, (), tuple(self.names)))
+        return list(self._unrolled(Unrolled((), name, shape), tuple(self.names)))
 
-    def _unrolled(
-        self, name: str, shape: tuple[int, ...], at: tuple[int, ...], patterns: tuple[str, ...]
-    ) -> Iterator[tuple[tuple[int, ...], str]]:
+    def _unrolled(self, weight: Unrolled, patterns: tuple[str, ...]) -> Iterator[Unrolled]:
+        at, name, shape = weight
         components = name.split(".")
         for depth in range(1, len(components) + 1):
             place, rest = ".".join(components[:depth]), components[depth:]
@@ -50,15 +66,17 @@ class Stacks:
                 match = glob(pattern).fullmatch(place)
                 if match is None:
                     continue
-                if not shape:
-                    raise ValueError(f"stack {pattern!r} asks for a first axis of layers, and it has none")
-                self._sizes[pattern].setdefault(shape[0], name)
+                axis = self.axes[pattern]
+                if axis >= len(shape):
+                    raise ValueError(f"stack {pattern!r} asks for axis {axis} of layers, and its shape is {shape}")
+                self._sizes[pattern].setdefault(shape[axis], name)
                 others = tuple(each for each in patterns if each != pattern)
-                for i in range(shape[0]):
+                for i in range(shape[axis]):
                     layer = ".".join([_filled(self.names[pattern], match.groups(), i), *rest])
-                    yield from self._unrolled(layer, shape[1:], (*at, i), others)
+                    inner = Unrolled(_taken(at, axis, i), layer, shape[:axis] + shape[axis + 1 :])
+                    yield from self._unrolled(inner, others)
                 return
-        yield at, name
+        yield weight
 
     def problems(self) -> list[str]:
         """What is wrong with the stacks, once all arrays were asked for."""
@@ -68,8 +86,20 @@ class Stacks:
                 found.append(f"stack {pattern!r} matches nothing")
             elif len(sizes) > 1:
                 each = ", ".join(f"{size} in {name}" for size, name in sizes.items())
-                found.append(f"stack {pattern!r} has layers of different numbers: {each}")
+                found.append(
+                    f"stack {pattern!r} has layers of different numbers: {each}; they are counted along axis "
+                    f"{self.axes[pattern]}, another is said by a pair: {{{pattern!r}: ({self.names[pattern]!r}, 1)}}"
+                )
         return found
+
+
+def _taken(at: At, axis: int, i: int) -> At:
+    """The place of layer i of what lies there, along one of the axes that it has there."""
+    free = [n for n, each in enumerate(at) if isinstance(each, slice)]
+    ahead = [*at, *[slice(None)] * (axis + 1 - len(free))]
+    free = [n for n, each in enumerate(ahead) if isinstance(each, slice)]
+    ahead[free[axis]] = i
+    return tuple(ahead)
 
 
 def _filled(name: str, stars: tuple[str, ...], i: int) -> str:
@@ -79,16 +109,22 @@ def _filled(name: str, stars: tuple[str, ...], i: int) -> str:
     return name.replace("{i}", str(i))
 
 
+def _box(at: At, outer: Index) -> Index:
+    """A box of a layer's weight as one of the array that holds it."""
+    own = iter(outer)
+    return (*(next(own) if isinstance(each, slice) else each for each in at), *own)
+
+
 @dataclass(frozen=True)
 class Layers(Entry):
-    """What fills an array that is a stack: the entries of its layers, at their places along the first axes."""
+    """What fills an array that is a stack: the entries of its layers, where they lie in it."""
 
-    layers: tuple[tuple[tuple[int, ...], Entry], ...] = ()
+    layers: tuple[tuple[At, Entry], ...] = ()
 
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:
         return tuple(
-            piece._replace(boxes=tuple(Overlap((*at, *outer), inner) for outer, inner in piece.boxes))
+            piece._replace(boxes=tuple(Overlap(_box(at, outer), inner) for outer, inner in piece.boxes))
             for at, entry in self.layers
             for piece in entry.pieces
         )

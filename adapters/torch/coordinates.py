@@ -41,14 +41,14 @@ def coordinate_check(
     >>> check = init.coordinate_check(
     ...     standard, [64, 128, 256], (16, 8), optimizer=lambda model, width: torch.optim.Adam(model.parameters(), 0.02)
     ... )
-    >>> check.passed, check.growing[-1].name  # with one learning rate for all widths, what it gives grows with them
-    (False, '4')
+    >>> check.passed  # with one learning rate for all widths, what a layer gives after some steps grows with them
+    False
 
     `make_model(width, seed)` makes and initializes a model, for each of the seeds 0, 1, ...; `optimizer(model, width)`
     makes what trains it, since in muP learning rates depend on the width too. `batch` and `loss` are as for `signals`;
-    every step is on that batch. Before the first step and after each, the mean of `abs(x)` of every activation of
-    `signals` is taken, its mean over seeds, and the slope of its logarithm by that of the width: about 0 where the model
-    is parametrized so that wide models train as narrow ones do, and it fails above the `tolerance`. See `recipes.mup`.
+    every step is on that batch. Before the first step and after each, the mean `|x|` of every activation of `signals`
+    is taken, its mean over seeds, and the slope of its logarithm by that of the width: about 0 where the model is
+    parametrized so that wide models train as narrow ones do, and it fails above the `tolerance`. See `recipes.mup`.
 
     PyTorch's random states are those of the seed while a model is made and trained, then what they were before. Raises
     ValueError for fewer than two widths, and where the activations of two widths have different names.
@@ -100,7 +100,7 @@ def _run(
 
 
 def _sizes(model: nn.Module, batch: Any) -> dict[str, float]:
-    """The mean of `abs(x)` of every activation."""
+    """The mean |x| of every activation."""
     given = inputs(model, batch)
     with restored(model), torch.no_grad(), Recorder(model) as recorder:
         model(*given.positional, **given.named)

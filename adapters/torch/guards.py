@@ -5,10 +5,13 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from .modules import own_class
+
 __all__ = ["lifted", "mark"]
 
 # An attribute of modules, which their own initialization sets, and of tensors, which loading a checkpoint sets.
 FLAG = "_is_hf_initialized"
+CUSTOM = "is_custom_code"  # the method by which a model says that its class is not of transformers
 
 
 def mark(module: nn.Module, tensors: Iterable[Tensor]) -> None:
@@ -20,10 +23,19 @@ def mark(module: nn.Module, tensors: Iterable[Tensor]) -> None:
 
 @contextmanager
 def lifted(module: nn.Module) -> Iterator[None]:
-    """Let the modules initialize themselves again; the tensors that were loaded stay guarded."""
+    """Let the modules initialize themselves again; the tensors that were loaded stay guarded.
+
+    FSDP2 gives a model a class of its own, which transformers takes for a stranger's: it then leaves modules out that
+    have no weights themselves, such as those that scale the weights of their parts.
+    """
     parts = [part for part in module.modules() if vars(part).pop(FLAG, False)]
+    strange = [part for part in module.modules() if type(part) is not own_class(part) and hasattr(part, CUSTOM)]
+    for part in strange:
+        vars(part)[CUSTOM] = getattr(own_class(part), CUSTOM)
     try:
         yield
     finally:
+        for part in strange:
+            del vars(part)[CUSTOM]
         for part in parts:
             setattr(part, FLAG, True)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from initlib import Initializer, Key, normal, uniform, zeros
+from initlib.draws.boxes import box_index
 from initlib.models.entry import Entry
 from initlib.models.patterns import as_rename
 
@@ -120,6 +121,18 @@ BUILTIN = {type(Tensor.normal_), type(torch.rand), type(Tensor.is_meta.__get__)}
 DRAWING = {*FILLING, *MAKING, *SEEDED}
 
 
+def _copy_shards(tensor: Any, whole: Tensor, non_blocking: bool = False) -> Tensor:
+    """Copy what a formula made, the same on every rank, to a DTensor: PyTorch refuses it."""
+    from .shards import shards
+
+    whole = whole.broadcast_to(tensor.shape)
+    for view, box in shards(tensor):
+        view.copy_(whole[box_index(box)], non_blocking)
+    torch.autograd.graph.increment_version(tensor)
+    result: Tensor = tensor
+    return result
+
+
 def _is_drawn(tensor: Tensor) -> bool:
     """Whether it holds weights, of a dtype that is drawn here."""
     return tensor.dtype in DTYPES and not untouchable(tensor)
@@ -152,6 +165,8 @@ class Naming(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is Tensor.copy_ and is_dtensor(args[0]) and not is_dtensor(args[1]):
+            return _copy_shards(*args)
         if type(func) in BUILTIN and func not in DRAWING:
             return func(*args, **kwargs)
         if any(isinstance(each, torch.Generator) for each in args) or _says_stream(kwargs):

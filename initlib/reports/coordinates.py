@@ -15,7 +15,7 @@ __all__ = ["Coordinate", "CoordinateCheck"]
 
 @dataclass(frozen=True)
 class Coordinate:
-    """The mean of `abs(x)` of one activation after so many steps, at each width, and the slope of its logarithm."""
+    """The mean `|x|` of one activation after so many steps, at each width, and the slope of its logarithm."""
 
     name: str
     step: int
@@ -83,7 +83,7 @@ class CoordinateCheck:
         return [asdict(row) for row in self.rows]
 
     def plot(self) -> Any:
-        """Draw the mean of `abs(x)` over width on logarithmic axes, a panel for each step: lines that are flat pass.
+        """Draw mean `|x|` over width on logarithmic axes, a panel for each step: lines that are flat pass.
 
         Named are the activations of the greatest slopes. Gives a matplotlib `Figure`; raises ImportError without
         matplotlib.
