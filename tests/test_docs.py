@@ -27,6 +27,12 @@ MODULES = sorted(
 )
 
 
+def not_here(text, lines=r"(?:>>> )?"):
+    """The packages that examples import and that are not installed."""
+    imported = re.findall(rf"^{lines}(?:import|from) (?:initlib\.adapters\.)?(\w+)", text, re.MULTILINE)
+    return {name for name in OPTIONAL.intersection(imported) if importlib.util.find_spec(name) is None}
+
+
 @pytest.mark.filterwarnings(  # of Keras's own conversions, with NumPy 2.5
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 )
@@ -38,6 +44,8 @@ def test_docstrings(name):
         if name.startswith("initlib.adapters.") or error.name not in ("initlib", name):
             pytest.skip(f"{name} needs {error.name}")
         raise
+    if absent := not_here(inspect.getsource(module), " +>>> "):
+        pytest.skip(f"the examples need {', '.join(sorted(absent))}")
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     assert all(hasattr(initlib, public) for public in initlib.__all__)  # some are loaded, and so public, when asked for
     # What is public says that it is of its package, where the framework's own name may not be known.
@@ -62,9 +70,7 @@ def test_documents(path):
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     missing = set()
     for number, block in enumerate(blocks):
-        imported = re.findall(r"^(?:>>> )?(?:import|from) (?:initlib\.adapters\.)?(\w+)", block, re.MULTILINE)
-        absent = {name for name in OPTIONAL.intersection(imported) if importlib.util.find_spec(name) is None}
-        if absent:
+        if absent := not_here(block):
             missing |= absent
         elif ">>>" in block:
             test = doctest.DocTestParser().get_doctest(block, {}, f"{path.name}[{number}]", path.name, 0)

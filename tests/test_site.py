@@ -259,5 +259,6 @@ def test_the_slider_in_a_browser(runs):
 def test_the_citation_is_of_this_version():
     lines = dict(line.split(": ", 1) for line in (ROOT / "CITATION.cff").read_text().splitlines() if ": " in line)
     assert lines["version"] == initlib.__version__
+    assert f"\n## [{initlib.__version__}] - {lines['date-released']}\n" in (ROOT / "CHANGELOG.md").read_text()
     assert lines["license"] == "Apache-2.0"
     assert lines["cff-version"] == "1.2.0"
