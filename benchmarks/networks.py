@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -25,8 +26,9 @@ PLAN = "planning, cold, a parameter"
 GPT2, LLAMA = "GPT-2 124M, transformers", "LLaMA 1.2B in bfloat16, transformers"
 RESNET, VIT = "ResNet-50, timm", "ViT-B/16, timm"
 KERAS_RESNET, FLAX_GPT2 = "ResNet-50, keras.applications", "GPT-2 124M, Flax"
-KEPT: list[Any] = []
 MLP, CONVNET = "MLP of 8 layers of 1024", "convnet of 8 layers of 256"
+
+KEPT: list[Any] = []  # operators that torchvision finds as long as these are there
 
 
 def networks(full: bool) -> dict[str, dict[str, float]]:
@@ -75,7 +77,7 @@ def _define_vision_operators() -> None:
     for operator in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, operator):
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    KEPT.append(library)  # its operators go with it
+    KEPT.append(library)
 
 
 def _gpt2() -> dict[str, float]:
@@ -168,7 +170,7 @@ INSERTED = "later layers that an inserted layer changes, {}"
 
 
 def _anyinit(make: Callable[[bool], Any]) -> dict[str, float]:
-    """A plain network; and the same with a layer more at its start, its weights compared from the end on."""
+    """A plain network; and the same with a layer more after its first: which of the later ones have other weights?"""
     import anyinit
     import initlib.adapters.torch as init
 
@@ -192,8 +194,6 @@ def _anyinit(make: Callable[[bool], Any]) -> dict[str, float]:
 
 def _named(layers: list[Any], inserted: list[Any]) -> Any:
     """A sequence whose layers have names: an insertion renames none."""
-    from collections import OrderedDict
-
     from torch import nn
 
     named = [(f"layer{k}", layer) for k, layer in enumerate(layers)]
