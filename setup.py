@@ -13,8 +13,8 @@ STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")
 setup(
     ext_modules=[
         Extension(
-            "initlib.draws._kernel",
-            ["initlib/draws/_kernel.c"],
+            "initlib.stream._kernel",
+            ["initlib/stream/_kernel.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")] if STABLE else [],
             extra_compile_args=FLAGS,
             py_limited_api=STABLE,

@@ -35,13 +35,13 @@ def machine() -> dict[str, Any]:
     """What ran: the processor, the memory and the versions."""
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory = [int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
-    kernel = initlib.config.kernel
+    kernel = initlib.stream.config.kernel
     packages = ("numpy", "torch", "tensorflow", "keras", "jax")
     return {
         "processor": f"{os.cpu_count()} x {names[0] if names else platform.processor()}, {platform.machine()}",
         "memory": f"{memory[0] / 2**20:.0f} GiB" if memory else "",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "initlib": f"{initlib.__version__}, {kernel.paths()[initlib.config.path] if kernel else 'reference'}",
+        "initlib": f"{initlib.__version__}, {kernel.paths()[initlib.stream.config.path] if kernel else 'reference'}",
         "threads": initlib.get_num_threads(),
         "peers": ", ".join(f"{name} {_version(name)}" for name in packages if _version(name)),
     }

@@ -46,11 +46,11 @@ def _reference(scheme: str, shape: Shape, dtype: str, fresh: bool) -> Task:
     draw = _ours(scheme, shape, dtype, fresh)
 
     def task() -> None:
-        kernel, initlib.config.kernel = initlib.config.kernel, None
+        kernel, initlib.stream.config.kernel = initlib.stream.config.kernel, None
         try:
             draw()
         finally:
-            initlib.config.kernel = kernel
+            initlib.stream.config.kernel = kernel
 
     return task
 

@@ -3,24 +3,23 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._public import publish
 from .axes import Fans, fans
-from .config import get_num_threads, set_num_threads, show_config
+from .gains import gain
 from .key import Key
-from .public import publish
-from .schemes.constants import constant, ones, zeros
-from .schemes.hadamard import zero_hadamard
-from .schemes.initializer import Initializer
-from .schemes.normal import normal, truncated_normal
-from .schemes.orthogonality import delta_orthogonal, orthogonal
-from .schemes.passthrough import dirac, identity
-from .schemes.scaling import scaled
-from .schemes.sines import siren
-from .schemes.sparsity import sparse
-from .schemes.spectra import spectral
-from .schemes.transforms import inverse_softplus, log_uniform
-from .schemes.uniform import uniform
-from .schemes.upscaling import icnr
-from .schemes.variance import (
+from .schemes._constant import constant, ones, zeros
+from .schemes._hadamard import zero_hadamard
+from .schemes._icnr import icnr
+from .schemes._identity import dirac, identity
+from .schemes._normal import normal, truncated_normal
+from .schemes._orthogonal import delta_orthogonal, orthogonal
+from .schemes._scaled import scaled
+from .schemes._siren import siren
+from .schemes._sparse import sparse
+from .schemes._spectral import spectral
+from .schemes._transforms import inverse_softplus, log_uniform
+from .schemes._uniform import uniform
+from .schemes._variance import (
     glorot_normal,
     glorot_uniform,
     he_normal,
@@ -33,18 +32,19 @@ from .schemes.variance import (
     xavier_normal,
     xavier_uniform,
 )
-from .theory.gains import gain
+from .schemes.initializer import Initializer
+from .stream.config import get_num_threads, set_num_threads, show_config
 
 if TYPE_CHECKING:
     from . import recipes
-    from .models.errors import PlanError
-    from .models.fillings import keep, values
-    from .models.parameter import Parameter
-    from .models.parts import parts
-    from .models.plan import Plan
-    from .models.planning import plan
-    from .reports.audit import audit
-    from .reports.signals import SignalReport
+    from .diagnostics.audit.audit import audit
+    from .diagnostics.signals import SignalReport
+    from .plans.parameter import Parameter
+    from .plans.plan import Plan
+    from .plans.planning import plan
+    from .plans.rules.parts import parts
+    from .plans.rules.values import keep, values
+    from .plans.text.errors import PlanError
     from .theory import propagation
 
 __version__ = "0.1.0"
@@ -104,17 +104,17 @@ publish(__name__, globals())
 
 # What whole models and reports need is loaded when it is first asked for: most programs draw weights alone.
 _LATER = {
-    "Parameter": "models.parameter",
-    "Plan": "models.plan",
-    "PlanError": "models.errors",
-    "SignalReport": "reports.signals",
-    "audit": "reports.audit",
-    "keep": "models.fillings",
-    "parts": "models.parts",
-    "plan": "models.planning",
+    "Parameter": "plans.parameter",
+    "Plan": "plans.plan",
+    "PlanError": "plans.text.errors",
+    "SignalReport": "diagnostics.signals",
+    "audit": "diagnostics.audit.audit",
+    "keep": "plans.rules.values",
+    "parts": "plans.rules.parts",
+    "plan": "plans.planning",
     "propagation": "theory.propagation",
     "recipes": "recipes",
-    "values": "models.fillings",
+    "values": "plans.rules.values",
 }
 
 

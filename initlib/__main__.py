@@ -9,8 +9,8 @@ from pathlib import Path
 
 import initlib
 
-from .commands import audit, config, draw, fans, plan, verify, write
-from .models.errors import PlanError
+from .cli import audit, config, draw, fans, plan, verify, write
+from .plans.text.errors import PlanError
 
 COMMANDS = (fans, draw, plan, write, verify, audit, config)
 
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(options: argparse.Namespace) -> None:
     """It stands here, for its own file imports what it draws with."""
     try:
-        from .commands import demo
+        from .cli import demo
     except ModuleNotFoundError as error:
         raise ImportError(f'the demo needs {error.name}: pip install "initlib[demo]"') from None
     demo.run(options.out, seed=options.seed)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .arguments import Shape, checked_shape
+from ._arguments import Shape, checked_shape
 
 __all__ = ["Fans", "fans"]
 

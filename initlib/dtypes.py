@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .rounding import check_rounding
+from ._rounding import check_rounding
 
 __all__ = ["COMPLEX", "DTYPES", "REAL", "DType", "dtype_name", "numpy_dtype", "rounded", "rounded_once"]
 

@@ -7,10 +7,10 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import Shape, checked_shape, integer
-from .draws.engine import Weight
-from .draws.law import WORDS
-from .draws.numpy_engine import NUMPY, block
+from ._arguments import Shape, checked_shape, integer
+from .stream.engine import Weight
+from .stream.law import WORDS
+from .stream.numpy_engine import NUMPY, block
 
 __all__ = ["Key"]
 

@@ -10,7 +10,7 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 import initlib.adapters.jax as ours
 import jax
 import numpy as np
-from initlib.adapters.jax.drawing import compiled
+from initlib.adapters.jax.drawing.draw.draw import compiled
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import initlib

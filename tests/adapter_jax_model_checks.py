@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen, nnx
-from initlib.adapters.jax import filling
+from initlib.adapters.jax.models import fill as filling
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import initlib

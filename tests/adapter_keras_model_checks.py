@@ -37,7 +37,7 @@ def weights_of(model):
 
 def by_name(model):
     """The variables of a model, by the names of its plan."""
-    from initlib.adapters.keras.variables import weights
+    from initlib.adapters.keras.models.tensors import weights
 
     return {weight.names[0]: weight.variable for weight in weights(model)}
 

@@ -10,8 +10,8 @@ with suppress(ImportError):
 import pytest
 from hypothesis import settings
 
-from initlib import config
 from initlib.__main__ import main
+from initlib.stream import config
 
 settings.register_profile("initlib", derandomize=True, deadline=None, max_examples=60, print_blob=False)
 settings.load_profile("initlib")

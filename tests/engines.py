@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from initlib import Key, config
-from initlib.draws.engine import Weight
-from initlib.draws.numpy_engine import NUMPY
+from initlib import Key
 from initlib.dtypes import numpy_dtype
+from initlib.stream import config
+from initlib.stream.engine import Weight
+from initlib.stream.numpy_engine import NUMPY
 
 
 def kernel(initializer, shape, dtype, axes, seed):
@@ -28,7 +29,7 @@ def whole_reference(initializer, shape, dtype, axes, seed):
 
 def jax(initializer, shape, dtype, axes, seed):
     jax = pytest.importorskip("jax")
-    from initlib.adapters.jax.engine import JAX
+    from initlib.adapters.jax.drawing.draw.engine import JAX
 
     def draw(words):
         return initializer.weights(Weight(shape, axes, dtype, words), JAX)
@@ -39,7 +40,7 @@ def jax(initializer, shape, dtype, axes, seed):
 
 def torch(initializer, shape, dtype, axes, seed):
     torch = pytest.importorskip("torch")
-    from initlib.adapters.torch.devices import engine_of
+    from initlib.adapters.torch.drawing.devices import engine_of
 
     return array(initializer.weights(Weight(shape, axes, dtype, Key(seed)), engine_of(torch.device("cpu"))))
 

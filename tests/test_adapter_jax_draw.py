@@ -5,7 +5,7 @@ import initlib
 
 jax = pytest.importorskip("jax")
 import initlib.adapters.jax  # noqa: E402
-from initlib.adapters.jax.drawing import draw  # noqa: E402
+from initlib.adapters.jax.drawing.draw.draw import draw  # noqa: E402
 
 RECORDS = [
     (initlib.he_normal, (64, 32, 3, 3), "OIHW"),

@@ -14,7 +14,7 @@ flax = pytest.importorskip("flax")
 import initlib.adapters.jax as init  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from flax import linen, nnx  # noqa: E402
-from initlib.adapters.jax.trees import leaves  # noqa: E402
+from initlib.adapters.jax.models.tensors import leaves  # noqa: E402
 
 IMAGE = jnp.ones((2, 8, 8, 3))
 
@@ -411,7 +411,7 @@ def test_parts_keep_and_values():
 
 
 def test_nothing_is_drawn_when_anything_is_wrong(monkeypatch):
-    monkeypatch.setattr("initlib.adapters.jax.initialization.filled", None)
+    monkeypatch.setattr("initlib.adapters.jax.models.initialize.filled", None)
     for tree, options, error, words in [
         ({"kernel": shape(2, 3)}, {"rules": {"kernl": zeros}}, PlanError, "nearest names: kernel"),
         (
@@ -495,7 +495,7 @@ def test_nothing_is_compiled_on_a_cpu(caplog):
 
 
 def test_a_program_a_shape_on_other_devices(caplog, monkeypatch):
-    monkeypatch.setattr("initlib.adapters.jax.filling.HOST", "elsewhere")
+    monkeypatch.setattr("initlib.adapters.jax.models.fill.HOST", "elsewhere")
     tree = {f"layer_{i}": {"kernel": shape(13, 5), "other": {"kernel": shape(5, 11)}} for i in range(4)}
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         made = init.initialize(tree, he_normal, 0)

@@ -8,7 +8,7 @@ pytest.importorskip("flax")
 import initlib.adapters.jax as init  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 from flax import linen, nnx  # noqa: E402
-from initlib.adapters.jax.stacks import Stacks  # noqa: E402
+from initlib.adapters.jax.models.stacks import Stacks  # noqa: E402
 
 KEY = jax.random.key(0)
 LAYERS = {"layers": "layers.{i}"}

@@ -9,10 +9,10 @@ import initlib
 
 torch = pytest.importorskip("torch")
 
-from initlib.adapters.torch import devices  # noqa: E402
-from initlib.adapters.torch.devices import describe, engine_of  # noqa: E402
-from initlib.adapters.torch.engine import TorchEngine  # noqa: E402
-from initlib.adapters.torch.triton_engine import TritonEngine  # noqa: E402
+from initlib.adapters.torch.drawing import devices  # noqa: E402
+from initlib.adapters.torch.drawing.devices import describe, engine_of  # noqa: E402
+from initlib.adapters.torch.drawing.engine import TorchEngine  # noqa: E402
+from initlib.adapters.torch.drawing.triton_engine import TritonEngine  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

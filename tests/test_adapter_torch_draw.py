@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 import initlib.adapters.torch as init  # noqa: E402
 import torch.nn.init as theirs  # noqa: E402
-from initlib.adapters.torch import memory  # noqa: E402
+from initlib.adapters.torch.drawing import memory  # noqa: E402
 from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 

@@ -12,11 +12,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from initlib.adapters.torch import initialize, plan, progress, skeleton  # noqa: E402
+from initlib.adapters.common import progress  # noqa: E402
+from initlib.adapters.torch import initialize, plan, skeleton
 from torch import nn  # noqa: E402
 from torch.nn.utils import parametrizations  # noqa: E402
 
-from initlib import (  # noqa: E402
+from initlib import (
     Key,
     Plan,
     PlanError,

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 import initlib.adapters.torch as init  # noqa: E402
-from initlib.adapters.torch import internals  # noqa: E402
+from initlib.adapters.torch import _private as internals  # noqa: E402
 
 FOLDER = Path(internals.__file__).parent
 

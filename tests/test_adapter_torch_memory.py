@@ -11,16 +11,16 @@ torch = pytest.importorskip("torch")
 import initlib.adapters.torch as init  # noqa: E402
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from initlib.adapters.torch import memory  # noqa: E402
-from initlib.adapters.torch.devices import engine_of  # noqa: E402
-from initlib.adapters.torch.engine import TorchEngine  # noqa: E402
+from initlib.adapters.torch.drawing import memory  # noqa: E402
+from initlib.adapters.torch.drawing.devices import engine_of  # noqa: E402
+from initlib.adapters.torch.drawing.engine import TorchEngine  # noqa: E402
 from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 from torch.nn.utils import parametrizations, parametrize  # noqa: E402
 
 import initlib  # noqa: E402
 from initlib import Key  # noqa: E402
-from initlib.draws.boxes import box_shape, normalize_index  # noqa: E402
-from initlib.draws.engine import Weight  # noqa: E402
+from initlib.stream.boxes import box_shape, normalize_index  # noqa: E402
+from initlib.stream.engine import Weight  # noqa: E402
 
 DTYPES = ["float32", "float64", "float16", "bfloat16"]
 LAWS = [

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from initlib.adapters.torch.modules import declare, meanings, own_class  # noqa: E402
+from initlib.adapters.torch.models.layers import declare, meanings, own_class  # noqa: E402
 from torch import nn  # noqa: E402
 
 from initlib import constant, fans, ones, zeros  # noqa: E402

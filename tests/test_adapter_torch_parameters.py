@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from initlib.adapters.torch.parameters import parameters  # noqa: E402
-from initlib.adapters.torch.weights import weights  # noqa: E402
+from initlib.adapters.torch.models.parameters import parameters  # noqa: E402
+from initlib.adapters.torch.models.tensors import weights  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper  # noqa: E402
 from torch.nn.utils import parametrizations, parametrize  # noqa: E402

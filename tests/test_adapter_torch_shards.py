@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from initlib.adapters.torch import shards  # noqa: E402
+from initlib.adapters.torch.drawing import dtensor as shards  # noqa: E402
 from torch.distributed.tensor import Partial, Replicate, Shard  # noqa: E402
 from torch.distributed.tensor.placement_types import _StridedShard  # noqa: E402
 

@@ -14,12 +14,12 @@ triton = pytest.importorskip("triton")
 import initlib.adapters.torch as init  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from initlib.adapters.torch import memory, triton_engine, triton_kernel  # noqa: E402
-from initlib.adapters.torch.triton_engine import TritonEngine  # noqa: E402
+from initlib.adapters.torch.drawing import memory, triton_engine, triton_kernel  # noqa: E402
+from initlib.adapters.torch.drawing.triton_engine import TritonEngine  # noqa: E402
 from strategies import small_boxes  # noqa: E402
 from triton_interpreter import INTERPRETED, fill, interpreted  # noqa: E402
 
-from initlib import (  # noqa: E402
+from initlib import (
     Key,
     delta_orthogonal,
     dirac,
@@ -32,8 +32,8 @@ from initlib import (  # noqa: E402
     truncated_normal,
     uniform,
 )
-from initlib.draws.boxes import box_shape, normalize_index  # noqa: E402
-from initlib.draws.engine import Weight  # noqa: E402
+from initlib.stream.boxes import box_shape, normalize_index  # noqa: E402
+from initlib.stream.engine import Weight  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

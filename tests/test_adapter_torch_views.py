@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from initlib.adapters.torch.views import box_of, overlap, same_memory  # noqa: E402
+from initlib.adapters.torch.naming.mode.views import box_of, overlap, same_memory  # noqa: E402
 
 
 def some(size):

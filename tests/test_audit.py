@@ -8,7 +8,7 @@ import pytest
 
 from initlib import audit, glorot_uniform, he_normal, normal, orthogonal, truncated_normal, uniform, zeros
 from initlib.__main__ import main
-from initlib.reports.audit import FINDINGS, Audit
+from initlib.diagnostics.audit.audit import FINDINGS, Audit
 
 HE = he_normal((64, 48), seed=0)
 

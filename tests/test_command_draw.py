@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import initlib
-from initlib.checkpoints import files
-from initlib.commands import draw
+from initlib.cli import draw
+from initlib.files import atomic_write as files
 
 
 def test_draw_prints_what_was_expected_and_measured(command):

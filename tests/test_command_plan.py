@@ -6,7 +6,7 @@ from checkpoints import LLAMA_RULES, everything, llama
 import initlib
 from initlib import normal, ones, plan, recipes
 from initlib.__main__ import main
-from initlib.commands import syntax
+from initlib.cli import syntax
 
 SIZE = ("--max-shard-size", "8KB")
 

@@ -6,7 +6,7 @@ import pytest
 
 import initlib
 from initlib.__main__ import main
-from initlib.commands import syntax
+from initlib.cli import syntax
 
 
 @pytest.mark.parametrize(

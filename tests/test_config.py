@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import initlib
-from initlib import config
+from initlib.stream import config
 
 
 def run(program, **environ):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from initlib.reports.coordinates import CoordinateCheck
+from initlib.diagnostics.coordinates import CoordinateCheck
 
 WIDTHS = [64, 128, 256, 512]
 

@@ -9,7 +9,7 @@ from initlib import glorot_uniform
 from initlib.__main__ import main
 from initlib.key import Key
 
-demo = pytest.importorskip("initlib.commands.demo", exc_type=ImportError)
+demo = pytest.importorskip("initlib.cli.demo", exc_type=ImportError)
 
 
 @pytest.fixture(scope="module")

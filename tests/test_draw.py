@@ -14,7 +14,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from initlib import (
-    config,
     delta_orthogonal,
     dirac,
     get_num_threads,
@@ -30,8 +29,8 @@ from initlib import (
     uniform,
     zero_hadamard,
 )
-from initlib.draws import kernel, runs, threads
-from initlib.draws.boxes import box_shape, flat_boxes
+from initlib.stream import config, kernel, runs, threads
+from initlib.stream.boxes import box_shape, flat_boxes
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 
@@ -125,8 +124,8 @@ def test_no_number_of_threads_changes_any_weight(weight, seed, threads):
     assume(math.prod(shape) < 2**14)
     expected = normal()(shape, axes=axes, seed=seed, index=index)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("initlib.draws.threads.LEAST", 8)
-        patch.setattr("initlib.draws.threads.MOST", 64)
+        patch.setattr("initlib.stream.threads.LEAST", 8)
+        patch.setattr("initlib.stream.threads.MOST", 64)
         for name in ("ROW", "PATTERN", "PLAIN"):
             patch.setattr(runs, name, 16)
         patch.setattr(config, "_threads", threads)
@@ -367,9 +366,9 @@ import signal
 import time
 import numpy as np
 from initlib import config, he_normal
-from initlib.draws import engine, kernel
-from initlib.draws.boxes import Part
-from initlib.draws.runs import Runs
+from initlib.stream import engine, kernel
+from initlib.stream.boxes import Part
+from initlib.stream.runs import Runs
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a script that runs in the background ignores it
 out = np.zeros(2**20, np.float32)

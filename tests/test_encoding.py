@@ -289,7 +289,7 @@ def test_text_is_a_string():
 
 
 def test_a_text_may_be_too_long(monkeypatch, tmp_path):
-    monkeypatch.setattr(initlib.models.encoding, "LONGEST", 100)
+    monkeypatch.setattr(initlib.plans.text.json_text, "LONGEST", 100)
     path = tmp_path / "plan.json"
     example().save(path)
     with pytest.raises(ValueError, match="a plan has at most 100 characters, got more"):

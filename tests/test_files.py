@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from initlib.checkpoints import files
-from initlib.checkpoints.files import whole
+from initlib.files import atomic_write as files
+from initlib.files.atomic_write import whole
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 

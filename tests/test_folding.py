@@ -4,7 +4,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initlib.models.folding import fold
+from initlib.plans.text.folding import fold
 
 NAMES = [
     (["h.0.w", "h.1.w", "h.2.w"], ["h.{0..2}.w"]),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from initlib import gain, variance_scaling
-from initlib.theory.gains import ACTIVATIONS
+from initlib.gains import ACTIVATIONS
 
 # 1 / sqrt(E f(z)**2) and 1 / sqrt(E f'(z)**2), by mpmath with 30 digits.
 TABLE = [

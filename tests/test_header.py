@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initlib.checkpoints import header as module
-from initlib.checkpoints.header import BITS, CODE_OF, CODES, MOST, Header, Stored, read_object, strings
 from initlib.dtypes import DTYPES, numpy_dtype
+from initlib.files import header as module
+from initlib.files.header import BITS, CODE_OF, CODES, MOST, Header, Stored, read_object, strings
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SHAPES = st.lists(st.integers(0, 5), max_size=4).map(tuple)

@@ -1,8 +1,8 @@
 import pytest
 
 from initlib import Parameter
-from initlib.models.hints import nearest, useless
-from initlib.models.patterns import as_pattern
+from initlib.plans.rules.hints import nearest, useless
+from initlib.plans.rules.patterns import as_pattern
 
 LAYERS = [
     Parameter(f"h.{i}.{name}", (4, 4), kind=kind, owner="Linear")

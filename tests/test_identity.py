@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from initlib import dirac, identity, zero_hadamard
-from initlib.draws.numpy_engine import NUMPY
+from initlib.stream.numpy_engine import NUMPY
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])

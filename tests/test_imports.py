@@ -31,7 +31,7 @@ def test_drawing_loads_nothing_heavy():
 
 
 def test_plans_and_reports_are_loaded_when_they_are_asked_for():
-    program = "import initlib, sys; print(sorted(name for name in sys.modules if name.startswith('initlib.models')))"
+    program = "import initlib, sys; print(sorted(name for name in sys.modules if name.startswith('initlib.plans')))"
     for before, loaded in (("", False), ("import initlib; initlib.plan; ", True)):
         run = subprocess.run([sys.executable, "-c", before + program], capture_output=True, text=True, check=True)
         assert (run.stdout.strip() != "[]") == loaded

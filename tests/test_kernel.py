@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from initlib import Key, config, he_normal, normal, truncated_normal, uniform
-from initlib.draws import kernel
+from initlib import Key, he_normal, normal, truncated_normal, uniform
+from initlib.stream import config, kernel
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 INITIALIZERS = {

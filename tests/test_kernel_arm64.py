@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from initlib import config, he_normal, normal, uniform
-from initlib.draws import kernel
+from initlib import he_normal, normal, uniform
+from initlib.stream import config, kernel
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
 

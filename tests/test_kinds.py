@@ -18,7 +18,7 @@ from initlib import (
     sparse,
     zero_hadamard,
 )
-from initlib.draws.engine import Weight
+from initlib.stream.engine import Weight
 
 RECORDS = [
     (orthogonal(1.5), (20, 12), None),
@@ -36,7 +36,7 @@ RECORDS = [
 
 def jax_weight(scheme, shape, axes, dtype="float32"):
     jax = pytest.importorskip("jax")
-    from initlib.adapters.jax.engine import JAX
+    from initlib.adapters.jax.drawing.draw.engine import JAX
 
     words = np.array(Key(3).words, np.uint32)
     return np.asarray(jax.jit(lambda words: scheme.weights(Weight(shape, axes, dtype, words), JAX))(words))
@@ -44,7 +44,7 @@ def jax_weight(scheme, shape, axes, dtype="float32"):
 
 def torch_weight(scheme, shape, axes, dtype="float32"):
     torch = pytest.importorskip("torch")
-    from initlib.adapters.torch.devices import engine_of
+    from initlib.adapters.torch.drawing.devices import engine_of
 
     out = torch.empty(shape, dtype=getattr(torch, dtype))
     scheme.fill(out, Weight(shape, axes, dtype, Key(3)), engine_of(out.device))

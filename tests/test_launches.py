@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from strategies import small_boxes
 
 from initlib.axes import canonical
-from initlib.draws import launches as module
-from initlib.draws.boxes import box_shape, normalize_index
-from initlib.draws.launches import launches, reciprocal
+from initlib.stream import launches as module
+from initlib.stream.boxes import box_shape, normalize_index
+from initlib.stream.launches import launches, reciprocal
 
 
 def dense(shape):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from initlib.reports.laws import LAWS, kolmogorov, wilson_hilferty
+from initlib.diagnostics.audit.reference_distributions import LAWS, kolmogorov, wilson_hilferty
 
 stats = pytest.importorskip("scipy.stats")
 PEERS = [

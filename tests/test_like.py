@@ -7,9 +7,9 @@ import pytest
 from checkpoints import everything
 
 from initlib import PlanError, glorot_normal, keep, normal, ones, plan
-from initlib.checkpoints.folder import checkpoint_files
-from initlib.checkpoints.header import BITS, CODES, Header
 from initlib.checkpoints.like import like, parameters
+from initlib.files.folder import checkpoint_files
+from initlib.files.header import BITS, CODES, Header
 
 
 @pytest.fixture

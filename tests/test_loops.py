@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initlib import normal
-from initlib.draws.boxes import normalize_index
-from initlib.draws.loops import nests
+from initlib.stream.boxes import normalize_index
+from initlib.stream.loops import nests
 
 AXES = ["(2 O)I", "O(3 I)", "(2 (3 O))(2 I)", "(2 B)(3 I)", "(5 B)I"]
 

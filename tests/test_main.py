@@ -62,8 +62,8 @@ def test_mistakes_are_one_line_and_draw_nothing(command, tmp_path, monkeypatch, 
 def test_a_missing_package_is_named(command, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "rich.console", None)
-    monkeypatch.delitem(sys.modules, "initlib.commands.demo", raising=False)
-    monkeypatch.delattr("initlib.commands.demo", raising=False)
+    monkeypatch.delitem(sys.modules, "initlib.cli.demo", raising=False)
+    monkeypatch.delattr("initlib.cli.demo", raising=False)
     code, _, err = command("demo")
     assert code == 2
     assert len(err) == 1

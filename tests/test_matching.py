@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import initlib
-from initlib.checkpoints.readers.stored import StoredTensor
-from initlib.reports.matching import _roundest, match
-from initlib.reports.tally import Tally
+from initlib.diagnostics.audit.matching import _roundest, match
+from initlib.diagnostics.audit.tally import Tally
+from initlib.files.readers.stored_tensor import StoredTensor
 
 SHAPE = (64, 80)
 SEEDS = range(6)  # of 100 seeds of each at least 99 were named, but 97 of what is cut at 3 sigma

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from initlib import delta_orthogonal, normal, orthogonal
 from initlib.axes import canonical
-from initlib.draws.numpy_engine import NUMPY
-from initlib.schemes.orthogonality import reflected
+from initlib.schemes._orthogonal import reflected
+from initlib.stream.numpy_engine import NUMPY
 
 ORTHOGONALITY = {"float16": 5e-3, "bfloat16": 4e-2, "float32": 1e-5, "float64": 1e-12}
 # DKW with a chance of 1e-12 to fail wrongly.

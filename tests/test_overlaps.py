@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initlib.models.overlaps import Overlap, cut, join, whole
+from initlib.plans.packing.overlaps import Overlap, cut, join, whole
 
 
 @st.composite

@@ -22,8 +22,8 @@ from initlib import (
     values,
     zeros,
 )
-from initlib.models.part_axes import unpacked, without
-from initlib.models.parts import Parts
+from initlib.plans.packing.part_axes import unpacked, without
+from initlib.plans.rules.parts import Parts
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 SEED = 3

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initlib import Parameter
-from initlib.models.patterns import Ordered, as_pattern, as_rename, glob
+from initlib.plans.rules.patterns import Ordered, as_pattern, as_rename, glob
 
 GLOBS = [
     ("*", "a.b.c", True),

@@ -415,6 +415,6 @@ def test_an_empty_plan():
 
 
 def test_planning_draws_nothing_and_imports_no_framework(monkeypatch):
-    monkeypatch.setattr(initlib.models.entry.Entry, "draw", None)
+    monkeypatch.setattr(initlib.plans.entry.Entry, "draw", None)
     huge = [kernel(f"h.{i}.w", (2**20, 2**20)) for i in range(3)]
     assert "3,298,534,883,328 weights" in str(plan(huge, he_normal))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from initlib.commands.progress import progress
+from initlib.cli.progress import progress
 
 
 def test_nobody_looks():

@@ -92,7 +92,7 @@ def test_what_a_gain_keeps():
 @pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
 def test_simulated_wide_layers(name):
     """One layer of 100 000 units, of two inputs of correlation 0.6: six standard errors."""
-    from initlib.theory.gains import ACTIVATIONS
+    from initlib.gains import ACTIVATIONS
 
     rng, units, length, correlation = np.random.default_rng(0), 100_000, 1.3, 0.6
     x, other = rng.normal(size=(2, units)) * math.sqrt(length)
@@ -185,7 +185,7 @@ def test_a_fixed_point_is_one(weights, biases, name):
 @settings(max_examples=25)
 @given(st.floats(-0.999, 0.999), st.sampled_from(["relu", "gelu", "hardtanh", "relu6"]))
 def test_the_slope_of_the_series(c, name):
-    from initlib.theory.gains import ACTIVATIONS
+    from initlib.gains import ACTIVATIONS
 
     series, step = HermiteSeries(ACTIVATIONS[name]), 1e-5
     difference = float(series(c + step) - series(c - step)) / (2 * step)

@@ -9,9 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from initlib.checkpoints.readers import hdf5_file
-from initlib.checkpoints.readers.opening import open_tensors
-from initlib.checkpoints.readers.stored import StoredTensor, UnmeasuredError
+from initlib.files.readers import hdf5_file
+from initlib.files.readers.open_file import open_tensors
+from initlib.files.readers.stored_tensor import StoredTensor, UnmeasuredError
 
 ARRAYS = {
     "a.weight": np.arange(600, dtype=np.float32).reshape(20, 30),

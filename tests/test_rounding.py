@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from initlib import config, constant, dirac, glorot_uniform, he_normal, normal, orthogonal, truncated_normal, uniform
+from initlib import constant, dirac, glorot_uniform, he_normal, normal, orthogonal, truncated_normal, uniform
 from initlib.schemes import kinds
+from initlib.stream import config
 
 X86_LINUX = sys.platform == "linux" and platform.machine() == "x86_64"
 NEAREST, MODES = 0, {"down": 0x400, "up": 0x800, "to zero": 0xC00}  # of <fenv.h>, on x86

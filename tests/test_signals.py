@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from initlib import SignalReport
-from initlib.reports.signals import activation, input_std, parameter
-from initlib.reports.statistics import channels, moments, top_singular_value
+from initlib.diagnostics.signals import activation, input_std, parameter
+from initlib.diagnostics.statistics import channels, moments, top_singular_value
 
 RNG = np.random.default_rng(0)
 

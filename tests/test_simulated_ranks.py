@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import initlib.adapters.torch as init  # noqa: E402
-from initlib.adapters.torch.shards import _held  # noqa: E402
+from initlib.adapters.torch.drawing.dtensor import _held  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.distributed.tensor import Replicate, Shard  # noqa: E402
 from torch.distributed.tensor.placement_types import _StridedShard  # noqa: E402

@@ -6,8 +6,8 @@ import pytest
 
 from initlib import Key, normal, sparse
 from initlib.axes import canonical
-from initlib.draws.engine import Weight
-from initlib.draws.numpy_engine import NumPyEngine
+from initlib.stream.engine import Weight
+from initlib.stream.numpy_engine import NumPyEngine
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])

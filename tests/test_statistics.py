@@ -9,19 +9,10 @@ import math
 import numpy as np
 import pytest
 
-from initlib import (
-    Key,
-    glorot_uniform,
-    he_normal,
-    he_uniform,
-    normal,
-    truncated_normal,
-    uniform,
-    variance_scaling,
-)
-from initlib.draws.distributions import truncated_moments
-from initlib.draws.stream import COLUMNS
-from initlib.schemes.variance import TRUNCATED_STD
+from initlib import Key, glorot_uniform, he_normal, he_uniform, normal, truncated_normal, uniform, variance_scaling
+from initlib.schemes._variance import TRUNCATED_STD
+from initlib.stream.distributions import truncated_moments
+from initlib.stream.reference import COLUMNS
 
 special = pytest.importorskip("scipy.special")
 

@@ -10,20 +10,12 @@ from engines import ENGINES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from initlib import (
-    Key,
-    glorot_uniform,
-    he_normal,
-    normal,
-    truncated_normal,
-    uniform,
-    variance_scaling,
-)
-from initlib.draws import stream
-from initlib.draws.distributions import window
-from initlib.draws.law import WHOLE_LINE
-from initlib.draws.normal_table import ROWS
-from initlib.draws.numpy_engine import NUMPY
+from initlib import Key, glorot_uniform, he_normal, normal, truncated_normal, uniform, variance_scaling
+from initlib.stream import reference as stream
+from initlib.stream.distributions import window
+from initlib.stream.law import WHOLE_LINE
+from initlib.stream.normal_table import ROWS
+from initlib.stream.numpy_engine import NUMPY
 
 OPS = NUMPY
 DTYPES = ["float32", "float64", "float16", "bfloat16"]

@@ -1,7 +1,7 @@
 import pytest
 
 from initlib import Parameter, he_normal, icnr, keep, normal, orthogonal, parts, plan, truncated_normal, values, zeros
-from initlib.models.describe import described
+from initlib.plans.text.describe import described
 
 QKV = parts({"q.weight": 2, "k.weight": 1, "v.weight": (1, normal(std=0.02))}, he_normal)
 

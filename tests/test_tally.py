@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initlib.checkpoints.readers.stored import StoredTensor, UnmeasuredError
-from initlib.reports.tally import EXTREMES, SAMPLE, Tally, _stride
+from initlib.diagnostics.audit.tally import EXTREMES, SAMPLE, Tally, _stride
+from initlib.files.readers.stored_tensor import StoredTensor, UnmeasuredError
 
 RNG = np.random.default_rng(0)
 

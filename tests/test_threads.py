@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from initlib.draws import threads
+from initlib.stream import threads
 
 
 class Interrupted:

@@ -39,15 +39,15 @@ def test_boxes_and_factors():
 def test_engines_agree(engine):
     library = pytest.importorskip(engine)
     if engine == "jax":
-        from initlib.adapters.jax import initializer
+        from initlib.adapters.jax.drawing.draw import initializer
 
         drawn = initializer(inverse_softplus(log_uniform(1e-3, 0.1)))
         weights = library.jit(lambda key: drawn(key, (64,)))(library.random.key(0))
     else:
-        from initlib.adapters.torch.devices import engine_of
+        from initlib.adapters.torch.drawing.devices import engine_of
 
         from initlib import Key
-        from initlib.draws.engine import Weight
+        from initlib.stream.engine import Weight
 
         device = engine_of(library.device("cpu"))
         weights = inverse_softplus(log_uniform(1e-3, 0.1)).weights(Weight((64,), None, "float32", Key(0)), device)

@@ -10,8 +10,8 @@ from checkpoints import everything
 
 from initlib import Parameter, keep, normal, orthogonal, parts, plan, zeros
 from initlib.checkpoints import verify as module
-from initlib.checkpoints.header import Header
 from initlib.checkpoints.verify import Difference
+from initlib.files.header import Header
 
 SIZE = "8KB"
 

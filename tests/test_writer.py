@@ -15,9 +15,10 @@ from checkpoints import contents, everything, read
 
 import initlib
 from initlib import Parameter, keep, normal, plan
-from initlib.checkpoints import files, writer
-from initlib.checkpoints.header import Header
+from initlib.checkpoints import write as writer
 from initlib.dtypes import numpy_dtype
+from initlib.files import atomic_write as files
+from initlib.files.header import Header
 
 SIZE = "8KB"  # three files
 
@@ -98,7 +99,7 @@ KILLED = """
 import os, sys
 import checkpoints
 from initlib.checkpoints import writer
-from initlib.checkpoints.files import Path
+from initlib.files.atomic_write import Path
 
 moment, left, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 writer.LARGE = 4096

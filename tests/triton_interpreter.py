@@ -4,12 +4,12 @@ import importlib.util
 
 import initlib.adapters.torch
 import pytest
-from initlib.adapters.torch import triton_engine
-from initlib.adapters.torch.triton_engine import TritonEngine
+from initlib.adapters.torch.drawing import triton_engine
+from initlib.adapters.torch.drawing.triton_engine import TritonEngine
 
 from initlib import Key
-from initlib.draws.boxes import normalize_index
-from initlib.draws.engine import Weight
+from initlib.stream.boxes import normalize_index
+from initlib.stream.engine import Weight
 
 SOURCE = f"{initlib.adapters.torch.__path__[0]}/triton_kernel.py"
 

@@ -1,11 +1,11 @@
-"""Make `initlib/draws/normal_table.py`: the integer cubics of the normal quantile, fitted in high precision.
+"""Make `initlib/stream/normal_table.py`: the integer cubics of the normal quantile, fitted in high precision.
 
     python tools/normal_table.py          # prints the file
     python tools/normal_table.py --check  # compares it with the frozen one
 
 A row covers an eighth of an octave of the tail t (31 bits, in units of 2**-32): t = 2**e * (1 + (j + u) / 8) with
 0 <= u < 1. Row 8 e + j holds the cubic in u of the noise n = -quantile(t / 2**32) * 2**21, in the arithmetic of
-`initlib.draws.stream.normal`. Row 248 is the one value t = 2**31, which float32 rounding can reach.
+`initlib.stream.reference.normal`. Row 248 is the one value t = 2**31, which float32 rounding can reach.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def noise(t: mpf) -> mpf:
 
 
 def evaluate(row: tuple[int, int, int, int], u: int) -> int:
-    """The cubic as `initlib.draws.stream.normal` computes it, for a position u of 20 bits."""
+    """The cubic as `initlib.stream.reference.normal` computes it, for a position u of 20 bits."""
     c0, c1, c2, c3 = row
     v = u >> 5
     q = c2 + ((c3 * v) >> 15)

@@ -17,11 +17,10 @@ Haiku: `hk.Linear(128, w_init=lambda shape, dtype: he_normal()(hk.next_rng_key()
 Equinox: `eqx.tree_at(lambda m: m.weight, linear, he_normal(axes="OI")(key, linear.weight.shape))`.
 """
 
-from initlib.public import publish
+from initlib._public import publish
 
-from .conventions import declare
-from .initialization import initialize, plan
-from .nn_initializers import (
+from .diagnostics.signals import audit, signals
+from .init import (
     Initializer,
     JaxInitializer,
     constant,
@@ -46,7 +45,8 @@ from .nn_initializers import (
     xavier_uniform,
     zeros,
 )
-from .signal_report import audit, signals
+from .models.initialize import initialize, plan
+from .models.layers import declare
 
 __all__ = [
     "Initializer",

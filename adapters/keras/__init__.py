@@ -27,10 +27,10 @@ On JAX, what is drawn under `jit`, or for a large variable of `keras.distributio
 shard. In a TensorFlow graph a weight is a constant, or, under a `SeedGenerator`, drawn at each run (not by XLA).
 """
 
-from initlib.public import publish
+from initlib._public import publish
 
-from .initialization import initialize, plan
-from .initializers import (
+from .diagnostics.signals import audit, signals
+from .init import (
     STFT,
     Constant,
     CoreInitializer,
@@ -72,8 +72,8 @@ from .initializers import (
     variance_scaling,
     zeros,
 )
-from .layers import declare
-from .signal_report import audit, signals
+from .models.initialize import initialize, plan
+from .models.layers import declare
 
 __all__ = [
     "STFT",

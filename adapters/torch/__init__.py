@@ -7,17 +7,15 @@
 True
 """
 
-from initlib.public import publish
+from initlib._public import publish
 
-from .auditing import audit
-from .coordinates import coordinate_check
-from .gains import calculate_gain
-from .initialization import initialize, plan
-from .internals import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
-from .lsuv import lsuv_
-from .modules import declare
-from .naming import named
-from .nn_init import (
+from ._private import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
+from .diagnostics.audit import audit
+from .diagnostics.coordinates import coordinate_check
+from .diagnostics.lsuv import lsuv_
+from .diagnostics.signals import signals
+from .gains_ import calculate_gain
+from .init import (
     constant,
     constant_,
     dirac,
@@ -44,7 +42,10 @@ from .nn_init import (
     xavier_uniform_,
     zeros_,
 )
-from .ours import (
+from .models.initialize import initialize, plan
+from .models.layers import declare
+from .models.skeletons import skeleton
+from .more_init import (
     delta_orthogonal_,
     fill_,
     glorot_normal_,
@@ -56,8 +57,7 @@ from .ours import (
     truncated_normal_,
     variance_scaling_,
 )
-from .signal_report import signals
-from .skeletons import skeleton
+from .naming.mode import named
 
 # Names that are private in `torch.nn.init`, and that code bases import all the same.
 _calculate_correct_fan, _calculate_fan_in_and_fan_out = calculate_correct_fan, calculate_fan_in_and_fan_out

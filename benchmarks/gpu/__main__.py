@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 import triton
-from initlib.adapters.torch.devices import describe
+from initlib.adapters.torch.drawing.devices import describe
 
 from initlib import he_normal, he_uniform, normal
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 import triton
-from initlib.adapters.torch import triton_kernel
-from initlib.adapters.torch.triton_engine import TritonEngine
+from initlib.adapters.torch.drawing import triton_kernel
+from initlib.adapters.torch.drawing.triton_engine import TritonEngine
 from triton.backends.compiler import GPUTarget
 
 from initlib import Initializer, Key
-from initlib.draws.engine import Weight
+from initlib.stream.engine import Weight
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),

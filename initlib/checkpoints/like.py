@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..arguments import choice
+from .._arguments import choice
 from ..dtypes import DTYPES, dtype_name
-from ..models.fillings import keep
-from ..models.parameter import KINDS, Parameter
-from ..models.patterns import Ordered
-from ..models.plan import Plan
-from ..models.planning import plan
-from .folder import checkpoint_files
-from .header import Header
+from ..files.folder import checkpoint_files
+from ..files.header import Header
+from ..plans.parameter import KINDS, Parameter
+from ..plans.plan import Plan
+from ..plans.planning import plan
+from ..plans.rules.patterns import Ordered
+from ..plans.rules.values import keep
 
 __all__ = ["like", "parameters"]
 

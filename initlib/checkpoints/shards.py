@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from ..files.header import Header
 from ..key import Key
-from ..models.encoding import encode
-from ..models.entry import Entry
-from .header import Header
+from ..plans.entry import Entry
+from ..plans.text.json_text import encode
 
 __all__ = ["INDEX", "SINGLE", "Shard", "index", "parse_size", "shards"]
 

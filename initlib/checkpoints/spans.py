@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..models.entry import Entry
+from ..plans.entry import Entry
 from ..schemes.initializer import Initializer
 
 __all__ = ["Span", "Spans", "costs_a_whole", "spans"]

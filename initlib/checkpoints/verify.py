@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import numpy_dtype
+from ..files.folder import checkpoint_files
+from ..files.header import Header
 from ..key import Key, as_key
-from ..models.entry import Entry
-from .folder import checkpoint_files
-from .header import Header
+from ..plans.entry import Entry
 from .spans import spans
 
 __all__ = ["Difference", "Progress", "first_difference", "verify"]

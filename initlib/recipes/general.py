@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from ..arguments import integer
-from ..schemes.constants import zeros
-from ..schemes.normal import normal
-from ..schemes.sines import siren as siren_of
-from ..schemes.variance import variance_scaling
+from .._arguments import integer
+from ..schemes._constant import zeros
+from ..schemes._normal import normal
+from ..schemes._siren import siren as siren_of
+from ..schemes._variance import variance_scaling
 from .rules import Rules, named
 
 __all__ = ["deepnorm", "mup", "siren"]

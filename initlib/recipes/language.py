@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ..arguments import integer
-from ..models.fillings import Values, values
-from ..models.parameter import Parameter
-from ..schemes.constants import ones
-from ..schemes.normal import normal
-from ..schemes.transforms import inverse_softplus, log_uniform
-from ..schemes.variance import variance_scaling
+from .._arguments import integer
+from ..plans.parameter import Parameter
+from ..plans.rules.values import Values, values
+from ..schemes._constant import ones
+from ..schemes._normal import normal
+from ..schemes._transforms import inverse_softplus, log_uniform
+from ..schemes._variance import variance_scaling
 from .rules import Rules, named
 
 __all__ = ["bert", "gpt2", "mamba", "switch", "t5"]

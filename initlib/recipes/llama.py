@@ -1,11 +1,11 @@
 """Recipes of LLaMA and its kin, trained from scratch: the four that OLMo-core names."""
 
-from ..arguments import integer
-from ..models.fillings import Rule
-from ..models.parameter import Parameter
+from .._arguments import integer
+from ..plans.parameter import Parameter
+from ..plans.rules.values import Rule
+from ..schemes._normal import normal as normal_of
+from ..schemes._normal import truncated_normal
 from ..schemes.initializer import Initializer
-from ..schemes.normal import normal as normal_of
-from ..schemes.normal import truncated_normal
 from .rules import Rules, named
 
 __all__ = ["llama", "llama_depth", "normal", "normalized"]

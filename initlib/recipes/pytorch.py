@@ -4,11 +4,11 @@ import math
 import re
 from collections.abc import Callable, Iterable
 
-from ..models.parameter import Parameter
-from ..schemes.constants import zeros
+from ..plans.parameter import Parameter
+from ..schemes._constant import zeros
+from ..schemes._normal import normal
+from ..schemes._uniform import uniform
 from ..schemes.initializer import Initializer
-from ..schemes.normal import normal
-from ..schemes.uniform import uniform
 from .rules import Rules
 
 __all__ = ["torch_default"]

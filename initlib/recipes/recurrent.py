@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ..models.parts import parts
-from ..schemes.constants import constant, zeros
-from ..schemes.orthogonality import orthogonal
-from ..schemes.variance import glorot_uniform
+from ..plans.rules.parts import parts
+from ..schemes._constant import constant, zeros
+from ..schemes._orthogonal import orthogonal
+from ..schemes._variance import glorot_uniform
 from .rules import Rules
 
 __all__ = ["lstm"]

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from ..models.fillings import Rule
+from ..plans.rules.values import Rule
 
 __all__ = ["Rules", "named"]
 

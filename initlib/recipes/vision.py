@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from ..arguments import integer
-from ..schemes.constants import zeros
+from .._arguments import integer
+from ..schemes._constant import zeros
+from ..schemes._normal import normal
+from ..schemes._uniform import uniform
+from ..schemes._variance import glorot_uniform, lecun_normal, variance_scaling
 from ..schemes.initializer import Initializer
-from ..schemes.normal import normal
-from ..schemes.uniform import uniform
-from ..schemes.variance import glorot_uniform, lecun_normal, variance_scaling
 from .rules import Rules
 
 __all__ = ["fixup", "resnet", "vit", "vit_jax"]

@@ -1,19 +1,19 @@
 """The schemes: what an initializer is, the kinds there are, and one file for each family."""
 
-from .complexes import TwoParts
-from .constants import Constant
-from .hadamard import ZeroHadamard
+from ._complex import TwoParts
+from ._constant import Constant
+from ._hadamard import ZeroHadamard
+from ._icnr import Icnr
+from ._identity import Dirac, Identity
+from ._normal import Normal, TruncatedNormal
+from ._orthogonal import DeltaOrthogonal, Orthogonal
+from ._siren import Siren
+from ._sparse import Sparse
+from ._spectral import Spectral
+from ._transforms import InverseSoftplus, LogUniform
+from ._uniform import Uniform
+from ._variance import VarianceScaling
 from .initializer import Initializer, Scaled
-from .normal import Normal, TruncatedNormal
-from .orthogonality import DeltaOrthogonal, Orthogonal
-from .passthrough import Dirac, Identity
-from .sines import Siren
-from .sparsity import Sparse
-from .spectra import Spectral
-from .transforms import InverseSoftplus, LogUniform
-from .uniform import Uniform
-from .upscaling import Icnr
-from .variance import VarianceScaling
 
 __all__ = ["FACTORIES"]
 

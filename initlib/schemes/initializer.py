@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import Shape, checked_shape, positive
+from .._arguments import Shape, checked_shape, positive
 from ..axes import match
-from ..draws import kernel
-from ..draws.boxes import box_shape, flat_boxes, normalize_index, normalize_range
-from ..draws.engine import Engine, Weight
-from ..draws.numpy_engine import NUMPY
 from ..dtypes import dtype_name, numpy_dtype
 from ..key import as_key
+from ..stream import kernel
+from ..stream.boxes import box_shape, flat_boxes, normalize_index, normalize_range
+from ..stream.engine import Engine, Weight
+from ..stream.numpy_engine import NUMPY
 
 __all__ = ["Initializer", "Scaled", "set_fields", "times"]
 

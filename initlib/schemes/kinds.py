@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any
 
-from ..arguments import Shape, checked_shape
+from .._arguments import Shape, checked_shape
+from .._rounding import check_rounding
 from ..axes import Canonical, canonical
-from ..draws.boxes import box_index
-from ..draws.distributions import clamped_law
-from ..draws.engine import Engine, Weight
-from ..draws.law import Law, noise_bits
 from ..dtypes import DTYPES, rounded_once
-from ..rounding import check_rounding
+from ..stream.boxes import box_index
+from ..stream.distributions import clamped_law
+from ..stream.engine import Engine, Weight
+from ..stream.law import Law, noise_bits
 from .initializer import Initializer, times
 
 __all__ = ["Composed", "Elementwise", "Independent", "Indexed", "matrices"]

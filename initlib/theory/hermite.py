@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .quadrature import gauss_legendre
+from ..quadrature import gauss_legendre
 
 __all__ = ["HermiteSeries"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .quadrature import root_mean_square
+from ..quadrature import root_mean_square
 
 __all__ = ["Operation", "Times", "factors"]
 

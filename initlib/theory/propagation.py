@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import positive
-from .gains import activation_function
+from .._arguments import positive
+from ..gains import activation_function
+from ..quadrature import root_mean_square
 from .hermite import HermiteSeries
-from .quadrature import root_mean_square
 
 __all__ = [
     "chi",
@@ -397,7 +397,7 @@ def phase_diagram(
     The line of chi = 1 parts the ordered phase, where gradients vanish, from the chaotic one, where they explode.
     Raises ImportError without matplotlib, and ValueError for a range that is not two numbers, the lower first.
     """
-    from ..reports.pictures import phases  # the only thing here that needs matplotlib
+    from ..diagnostics.pictures import phases  # the only thing here that needs matplotlib
 
     layer = _Layer(activation, 1.0, 0.0, parameters)
     ranges = []

@@ -8,11 +8,11 @@ torch = pytest.importorskip("torch")
 import initlib.adapters.torch as init  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-from initlib.adapters.torch.devices import describe, engine_of  # noqa: E402
-from initlib.adapters.torch.engine import TorchEngine  # noqa: E402
+from initlib.adapters.torch.drawing.devices import describe, engine_of  # noqa: E402
+from initlib.adapters.torch.drawing.engine import TorchEngine  # noqa: E402
 from strategies import small_boxes  # noqa: E402
 
-from initlib import (  # noqa: E402
+from initlib import (
     Key,
     delta_orthogonal,
     dirac,
@@ -25,8 +25,8 @@ from initlib import (  # noqa: E402
     truncated_normal,
     uniform,
 )
-from initlib.draws.boxes import normalize_index  # noqa: E402
-from initlib.draws.engine import Weight  # noqa: E402
+from initlib.stream.boxes import normalize_index  # noqa: E402
+from initlib.stream.engine import Weight  # noqa: E402
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a card")]
 

@@ -1,0 +1,1 @@
+"""Code that several adapters share and no framework owns."""

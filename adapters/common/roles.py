@@ -1,0 +1,73 @@
+"""Meaning: what a tensor is to the module that owns it, as the framework's table or a declaration says."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from initlib.axes import check, parse
+from initlib.plans.rules.values import Fill
+
+__all__ = ["Declarations", "Meaning"]
+
+
+class Meaning(NamedTuple):
+    """What a tensor is to its module."""
+
+    axes: str | None
+    kind: str
+    default: Fill | None = None
+
+
+class Declarations:
+    """What the axes of tensors mean, said of the classes that own them: what a framework's `declare` adds to.
+
+    >>> declared = Declarations()
+    >>> class Experts:
+    ...     up = None
+    >>> declared.add(Experts, {"up": "BIO"})
+    >>> declared.meanings(Experts, Experts(), {}, lambda name: hasattr(Experts, name), ["up"])
+    {'up': Meaning(axes='BIO', kind='kernel', default=None)}
+    """
+
+    def __init__(self) -> None:
+        self._axes: dict[type, dict[str, str]] = {}
+
+    def add(self, cls: type, axes: Mapping[str, str]) -> None:
+        """Say it of a class. Raises TypeError or ValueError for axes that are none."""
+        for name, value in axes.items():
+            _check(cls, name, value)
+        self._axes[cls] = {**self._axes.get(cls, {}), **axes}
+
+    def meanings(
+        self,
+        cls: type,
+        owner: Any,
+        known: Mapping[str, Meaning],
+        has: Callable[[str], bool],
+        there: Iterable[str],
+    ) -> dict[str, Meaning]:
+        """What is known of the owner's tensors, with what its attribute `initlib_axes` and declarations say.
+
+        `has` tells whether it has a tensor of a name, and `there` are those that the error then lists.
+        """
+        said: dict[str, str] = dict(getattr(owner, "initlib_axes", {}))
+        for base in reversed(cls.__mro__):
+            said.update(self._axes.get(base, {}))
+        meanings = dict(known)
+        for name, axes in said.items():
+            _check(cls, name, axes)
+            if not has(name):
+                names = ", ".join(there) or "none"
+                raise ValueError(
+                    f"axes are declared for {cls.__name__}.{name}, which is no parameter of it; it has {names}"
+                )
+            letters = {token.letter for token in parse(axes)}
+            guess = Meaning(axes, "kernel" if {"I", "O"} <= letters else "other")
+            meanings[name] = known[name]._replace(axes=axes) if name in known else guess
+        return meanings
+
+
+def _check(cls: type, name: str, axes: str) -> None:
+    try:
+        check(axes)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{cls.__name__}.{name}: {error}") from None

@@ -1,0 +1,33 @@
+"""Statistics: what a model keeps of its data or its training, which is never drawn."""
+
+from collections.abc import Iterable
+
+from initlib.plans.entry import Entry
+from initlib.plans.text.errors import PlanError
+
+__all__ = ["refuse_drawn"]
+
+REFUSED = (
+    "it is a statistic, or the state of an optimizer, and is never drawn; say '*:buffer': keep before the rule, or "
+    "another pattern"
+)
+
+
+def refuse_drawn(statistics: Iterable[Entry]) -> None:
+    """Raise PlanError for those of these entries that would draw; they may be kept, or set to constants or values.
+
+    >>> from initlib import Parameter, normal, plan, zeros
+    >>> mean = Parameter("norm.mean", (8,), kind="buffer", default=zeros)
+    >>> refuse_drawn(plan([mean], normal()).entries)
+    >>> refuse_drawn(plan([mean], {"*": normal()}).entries)
+    Traceback (most recent call last):
+    initlib.PlanError: the plan has 1 problem:
+      - norm.mean: it is a statistic, or the state of an optimizer, and is never drawn; say '*:buffer': keep ...
+    """
+    drawn = [entry.parameter.name for entry in statistics if not _is_constant(entry)]
+    if drawn:
+        raise PlanError([f"{name}: {REFUSED}" for name in drawn])
+
+
+def _is_constant(entry: Entry) -> bool:
+    return all(getattr(piece.initializer, "factory", "constant") == "constant" for piece in entry.pieces)

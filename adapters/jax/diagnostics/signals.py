@@ -1,0 +1,329 @@
+"""Signals: what one batch does in a function of JAX, forward and backward.
+
+The function is traced, and its operations are run one by one. Layers are what has weights: products and convolutions,
+with the bias that is added next, and rows taken from a table. An activation is what enters a layer, however many
+operations it was computed by; a sum of a layer's output and what went around it is one too.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal
+
+import initlib
+from initlib._arguments import positive
+from initlib.diagnostics.audit.audit import Audit, audit_tensors
+from initlib.diagnostics.signals import (
+    Activation,
+    SignalReport,
+    activation,
+    gradient_of,
+    input_std,
+    numbered,
+    parameter,
+)
+from initlib.files.readers.stored_tensor import StoredTensor
+
+from ..models.layers import meaning
+from ..models.tensors import Leaf, children, leaves, rebuilt
+
+__all__ = ["audit", "signals"]
+
+BARE = "params"  # the name of params that are one array
+
+LAYERS = {"dot_general": "dot", "conv_general_dilated": "conv", "gather": "embedding"}
+MOVES = {"broadcast_in_dim", "reshape", "squeeze", "transpose"}  # what leaves numbers as they are, and moves axes
+RESHAPES = MOVES | {"convert_element_type", "copy"}
+CALLS = {"jit", "pjit", "closed_call", "checkpoint", "remat2"}  # what is looked into
+NAMES = {"add": "add", "logistic": "sigmoid", "max": "relu", "sin": "sin", "tanh": "tanh"}
+
+Site = tuple[int, ...]  # the places of an operation, and of the calls that it is inside of
+
+
+def signals(
+    function: Callable[..., Any],
+    params: Any,
+    batch: Any,
+    loss: Callable[[Any], Any] | None = None,
+    *,
+    learning_rate: float | None = None,
+) -> SignalReport:
+    """Measure every activation and parameter of `function(params, batch)`, forward and backward.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import initlib.adapters.jax as init
+    >>> def network(params, x):
+    ...     return jax.nn.relu(x @ params["hidden"]) @ params["out"]
+    >>> he = init.he_normal()
+    >>> params = {"hidden": he(jax.random.key(0), (8, 64)), "out": he(jax.random.key(1), (64, 1))}
+    >>> report = init.signals(network, params, (32, 8))  # standard normal inputs of that shape
+    >>> [row.name for row in report.activations], [row.name for row in report.parameters]
+    (['dot()', 'relu()', 'dot()#2'], ['hidden', 'out'])
+
+    In Flax it is `signals(model.apply, variables, batch)`. `params` is any pytree; what is no array in it stays as it
+    is. `batch` is an array, a list of arguments, or a shape: then it is standard normal, the same in every framework.
+    `loss` takes the function's output; without it the loss is the output's mean square. With a `learning_rate` the
+    report has the update:data ratio of a step of gradient descent.
+
+    Names are those of the modules (`jax.named_scope`, which Flax sets), then of what was run there, in the order of
+    execution; what comes again is "relu()#2". What runs inside of `scan`, `while_loop` and `cond` is not looked at.
+    Raises ValueError where the loss is no scalar.
+    """
+    if learning_rate is not None:
+        learning_rate = positive(learning_rate, "learning_rate")
+    if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
+        batch = initlib.normal()(batch, seed=0, name="batch")
+    arguments = jax.tree.map(jnp.asarray, batch if isinstance(batch, list) else [batch])
+    std = input_std([_array(x) for x in jax.tree.leaves(arguments) if _is_float(x)])
+    found, every, tree = _arrays(params)
+
+    def whole(values: Sequence[Any]) -> Any:
+        built = rebuilt(every, tree, found, list(values))
+        return built[BARE] if _is_bare(params) else built
+
+    values = [jnp.asarray(leaf.value) for leaf in found]
+    inputs, shape = jax.tree.flatten(arguments)
+
+    def traced(values: Sequence[Any], inputs: Sequence[Any]) -> Any:
+        return function(whole(values), *jax.tree.unflatten(shape, inputs))
+
+    jaxpr, result = jax.make_jaxpr(traced, return_shape=True)(values, inputs)
+    form = jax.tree.structure(result)
+
+    known = [_Known()] * len(values) + [_Known(batch=True)] * len(inputs)
+
+    def run(values: Sequence[Any], added: dict[Site, Any]) -> tuple[Any, _Walk]:
+        walk = _Walk(added)
+        outputs = walk.run(jaxpr, [*values, *inputs], known)
+        return _loss(jax.tree.unflatten(form, outputs), loss), walk
+
+    value, walk = run(values, {})
+    rows = walk.rows()
+    zeros = {site: jnp.zeros_like(walk.values[site]) for site in rows}
+    learnt = [k for k, x in enumerate(values) if jnp.issubdtype(x.dtype, jnp.floating)]
+
+    def of_floats(floats: Sequence[Any], added: dict[Site, Any]) -> Any:
+        given = list(values)
+        for k, x in zip(learnt, floats, strict=True):
+            given[k] = x
+        return run(given, added)[0]
+
+    by_values, by_rows = jax.grad(of_floats, argnums=(0, 1))([values[k] for k in learnt], zeros)
+    gradients = dict(zip(learnt, by_values, strict=True))
+    parameters = [
+        parameter(
+            leaf.names[0],
+            _array(x),
+            _array(gradients[k]) if k in gradients else None,
+            axes=axes,
+            learning_rate=learning_rate,
+        )
+        for k, (x, leaf, axes) in enumerate(zip(values, found, _axes(found), strict=True))
+    ]
+    activations = [replace(row, **gradient_of(_array(by_rows[site]))) for site, row in rows.items()]
+    return SignalReport(
+        numbered(activations), parameters, input_std=std, loss=float(value), mean_square_loss=loss is None
+    )
+
+
+def audit(params: Any, *, axes: str | None = None) -> Audit:
+    """Audit the arrays of a pytree: see `initlib.audit`.
+
+    >>> import jax
+    >>> import initlib.adapters.jax as init
+    >>> init.audit({"kernel": init.he_normal()(jax.random.key(0), (64, 128))}).tensors[0].scheme
+    'he_normal'
+    """
+    found, _, _ = _arrays(params)
+    tensors = (
+        StoredTensor.of(leaf.names[0], _array(leaf.value), axes=means)
+        for leaf, means in zip(found, _axes(found), strict=True)
+    )
+    return audit_tensors([("", "...IO", tensors)], axes)
+
+
+def _is_bare(params: Any) -> bool:
+    """Whether it is one array, which no tree names."""
+    return isinstance(params, (jax.Array, np.ndarray))
+
+
+def _arrays(params: Any) -> tuple[list[Leaf], list[Any], Any]:
+    """The arrays by the names of plans, but for random keys; all leaves; and the structure of the tree."""
+    found, every, tree = leaves({BARE: params} if _is_bare(params) else params)
+    return [leaf for leaf in found if not leaf.is_key], every, tree
+
+
+def _axes(found: list[Leaf]) -> list[str | None]:
+    """What the axes of arrays mean, where their modules or names say it."""
+    below = children(found)
+    return [meaning(leaf, leaf.value.ndim, below.get(leaf.components[:-2], set())).axes for leaf in found]
+
+
+def _array(x: Any) -> Any:
+    """The numbers of an array, for NumPy."""
+    array = np.asarray(x)
+    return array if array.dtype.kind != "V" and array.dtype.itemsize > 2 else array.astype(np.float32)
+
+
+def _is_float(x: Any) -> bool:
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
+    if loss is not None:
+        value = jnp.asarray(loss(output))
+    else:
+        floats = [x for x in jax.tree.leaves(output) if _is_float(x)]
+        if not floats:
+            raise ValueError(f"function gave {type(output).__name__}, which holds no floats: give loss=")
+        value = jnp.mean(jnp.square(floats[0].astype(jnp.float32)))
+    if value.size != 1:
+        raise ValueError(f"loss must give one number, got {value.shape}")
+    return value.reshape(())
+
+
+class _Known(NamedTuple):
+    """What is known of a value."""
+
+    batch: bool = False  # whether it depends on the batch
+    layers: int = 0  # on which layers, as bits
+    layer: int | None = None  # the layer whose output it is, reshaped perhaps
+    site: Site | None = None  # where it was computed, before it was reshaped
+    axis: int = -1  # along which its units lie
+
+
+class _Walk:
+    """One run of a traced function, operation by operation, with something added to what some of them give."""
+
+    def __init__(self, added: dict[Site, Any]) -> None:
+        self.added = added
+        self.values: dict[Site, Any] = {}
+        self.known: dict[Site, _Known] = {}
+        self.names: dict[Site, tuple[str, str]] = {}  # the scope, and what was run
+        self.order: dict[Site, int] = {}
+        self.layers: list[tuple[Site, tuple[str, str]]] = []  # where the output of each is, and its name
+        self.others: set[Site] = set()  # where what enters a layer, a sum, or the output was computed
+
+    def run(self, jaxpr: Any, inputs: Sequence[Any], known: Sequence[_Known]) -> list[Any]:
+        """The outputs of a function, of its inputs and what is known of them."""
+        outputs, found = self._run(jaxpr.jaxpr, jaxpr.consts, inputs, known, (), "")
+        for one in found:
+            self._enter(one)
+        return outputs
+
+    def rows(self) -> dict[Site, Activation]:
+        """What is to be reported, in the order of execution."""
+        names = {site: self.names[site] for site in self.others} | dict(self.layers)
+        # Of Flax: all is inside of the scope of the whole model, whose name says nothing.
+        roots = {scope.partition("/")[0] for scope, _ in names.values()}
+        root = roots.pop() if len(roots) == 1 else ""
+        found = {}
+        for site in sorted(names, key=self.order.__getitem__):
+            scope, what = names[site]
+            scope = scope.removeprefix(root).strip("/").replace("/", ".")
+            name = scope if what in LAYERS.values() and scope else f"{scope}.{what}()".lstrip(".")
+            found[site] = activation(name, what, _array(self.values[site]), self.known[site].axis)
+        return found
+
+    def _run(
+        self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], known: Sequence[_Known], path: Site, scope: str
+    ) -> tuple[list[Any], list[_Known]]:
+        values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+        values.update(zip(jaxpr.invars, inputs, strict=True))
+        facts: dict[Any, _Known] = dict(zip(jaxpr.invars, known, strict=True))
+
+        def value(atom: Any) -> Any:
+            return atom.val if isinstance(atom, Literal) else values[atom]
+
+        def fact(atom: Any) -> _Known:
+            return _Known() if isinstance(atom, Literal) else facts.get(atom, _Known())
+
+        for number, equation in enumerate(jaxpr.eqns):
+            site, stack = (*path, number), _scope(scope, equation)
+            given, of = [value(atom) for atom in equation.invars], [fact(atom) for atom in equation.invars]
+            inner = _inner(equation)
+            if inner is not None:
+                outputs, found = self._run(*inner, given, of, site, stack)
+            else:
+                outputs = _evaluated(equation, given)
+                self.order[site] = len(self.order)
+                found = [self._learn(equation, site, stack, of)] * len(outputs)
+                if site in self.added:
+                    outputs[0] = outputs[0] + self.added[site]
+                elif not self.added:
+                    self.values[site], self.known[site] = outputs[0], found[0]
+            values.update(zip(equation.outvars, outputs, strict=True))
+            facts.update(zip(equation.outvars, found, strict=True))
+        return [value(atom) for atom in jaxpr.outvars], [fact(atom) for atom in jaxpr.outvars]
+
+    def _learn(self, equation: Any, site: Site, scope: str, of: Sequence[_Known]) -> _Known:
+        """What is known of what an operation gives; layers and sums are noted."""
+        kind, data = equation.primitive.name, next((one for one in of if one.batch), None)
+        self.names[site] = scope, LAYERS.get(kind) or _name(equation)
+        if data is None:
+            return _Known()
+        ndim = equation.outvars[0].aval.ndim
+        alike = (
+            one.axis for one, atom in zip(of, equation.invars, strict=True) if one.batch and atom.aval.ndim == ndim
+        )
+        found = _Known(True, reduce(or_, (one.layers for one in of)), None, site, next(alike, -1))
+        if kind in RESHAPES:
+            return found._replace(layer=data.layer, site=data.site, axis=-1 if kind in MOVES else found.axis)
+        if kind in LAYERS and not (kind == "gather" and (of[0].batch or not of[1].batch)):
+            for one in of:
+                self._enter(one)
+            self.layers.append((site, self.names[site]))
+            axis = equation.params["dimension_numbers"].out_spec[1] if kind == "conv_general_dilated" else -1
+            layer = len(self.layers) - 1
+            return found._replace(layers=found.layers | 1 << layer, layer=layer, axis=axis)
+        if kind == "add":
+            one, other = of
+            for a, b in ((one, other), (other, one)):
+                if a.layer is not None and not b.batch:  # the bias belongs to its layer
+                    self.layers[a.layer] = site, self.layers[a.layer][1]
+                    return found._replace(layer=a.layer)
+                if a.layer is not None and not b.layers & 1 << a.layer:  # what went around the layer
+                    self.others.add(site)
+        return found
+
+    def _enter(self, one: _Known) -> None:
+        """Note an activation that enters a layer, or is the output, unless it is an input as it was given."""
+        if one.layers and one.layer is None and one.site is not None:
+            self.others.add(one.site)
+
+
+def _scope(outer: str, equation: Any) -> str:
+    """The scope of an operation; what transforms such as `vmap` put into it is left out."""
+    inner = str(equation.source_info.name_stack).split("/")
+    return "/".join(part for part in (outer, *inner) if part and "(" not in part)
+
+
+def _inner(equation: Any) -> tuple[Any, Sequence[Any]] | None:
+    """The function that an operation calls, where that has layers, and its constants."""
+    if equation.primitive.name not in CALLS:
+        return None
+    called = equation.params["jaxpr"]
+    jaxpr, consts = (called.jaxpr, called.consts) if hasattr(called, "jaxpr") else (called, ())
+    layers = any(inner.primitive.name in LAYERS or _inner(inner) is not None for inner in jaxpr.eqns)
+    return (jaxpr, consts) if layers else None
+
+
+def _evaluated(equation: Any, given: Sequence[Any]) -> list[Any]:
+    bound = equation.primitive.get_bind_params(equation.params)
+    subfunctions, parameters = bound if isinstance(bound, tuple) else ((), bound)  # before JAX 0.10, a pair
+    outputs = equation.primitive.bind(*subfunctions, *given, **parameters)
+    return list(outputs) if equation.primitive.multiple_results else [outputs]
+
+
+def _name(equation: Any) -> str:
+    """The name of the function that an operation is, as far as JAX keeps it."""
+    if equation.primitive.name == "custom_jvp_call":
+        inner = equation.params["call_jaxpr"].eqns
+        return _name(inner[0]) if len(inner) == 1 else "function"
+    return str(equation.params.get("name") or NAMES.get(equation.primitive.name, "function"))

@@ -1,0 +1,1 @@
+"""The initialization of a whole model."""

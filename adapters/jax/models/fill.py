@@ -1,0 +1,167 @@
+"""Filling: what a plan's entry says, as an array on the devices of a sharding, each of which draws its own part."""
+
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+
+from initlib import Initializer, Key
+from initlib.dtypes import rounded
+from initlib.key import fold_number
+from initlib.plans.entry import Entry
+from initlib.plans.packing.logical_weights import Piece, is_made_whole
+from initlib.plans.packing.overlaps import Index, whole
+from initlib.stream.boxes import box_shape, normalize_index
+
+from ..drawing.draw import memory, placed, traced
+from ..drawing.engine import enciphered
+
+__all__ = ["filled"]
+
+HOST = "cpu"  # the platform whose memory the kernel fills
+
+
+def filled(entry: Entry, key: Any, sharding: Any, current: Any = None) -> jax.Array:
+    """The tensor of an entry under the key of the whole model: a `Key`, or, traced, its two words.
+
+    `current` is the tensor that is there, of which parts may be kept. The kernel draws what goes to CPUs, and every
+    device gets the box that it holds; other devices draw by a program that is compiled once for a shape.
+    """
+    if isinstance(key, Key):
+        devices = jax.devices()[:1] if sharding is None else sharding.device_set
+        if all(device.platform == HOST for device in devices):
+            return _by_kernel(entry, key, sharding, current)
+        words = np.array([key.fold_in(piece.stream).words for piece in entry.pieces], np.uint32)
+    else:
+        numbers = [Key(fold_number(piece.stream)).words for piece in entry.pieces]
+        words = jax.vmap(enciphered, (None, 0))(key, np.array(numbers, np.uint32))
+    dtype, kept = entry.parameter.dtype, None if entry.filled else current
+    values = [piece.initializer for piece in entry.pieces if not isinstance(piece.initializer, Initializer)]
+    arrays = [rounded(np.asarray(each), dtype) for each in values]
+    program = _compiled(sharding if isinstance(key, Key) else None)
+    made: jax.Array = program(words, arrays, kept, _recipe(entry), sharding)
+    return made
+
+
+def _by_kernel(entry: Entry, key: Key, sharding: Any, current: Any) -> jax.Array:
+    """Boxes of it as the core draws them, in memory that JAX takes over."""
+    shape, dtype = entry.parameter.shape, entry.parameter.dtype
+
+    def part(index: Any) -> Any:
+        out = memory(box_shape(normalize_index(index, shape)), dtype)
+        if not entry.filled:
+            out[...] = np.asarray(current[index])
+        return entry.draw(key, index, out)
+
+    if sharding is None or isinstance(sharding, SingleDeviceSharding):
+        placed: jax.Array = jax.device_put(part(...), sharding)
+        return placed
+    if any(is_made_whole(piece.initializer) for piece in entry.pieces):
+        made = part(...)  # each box alone would cost as much
+        return jax.make_array_from_callback(shape, sharding, lambda index: made[index])
+    drawn: dict[Any, Any] = {}  # replicas are drawn once
+
+    def once(index: Any) -> Any:
+        name = tuple((taken.start, taken.stop) for taken in index)
+        if name not in drawn:
+            drawn[name] = part(index)
+        return drawn[name]
+
+    return jax.make_array_from_callback(shape, sharding, once)
+
+
+class _Group(NamedTuple):
+    """Weights that differ in their streams alone, hence are drawn together; or the one array of `values`."""
+
+    initializer: Initializer | None
+    shape: tuple[int, ...]
+    axes: str
+    numbers: tuple[int, ...]  # of the pieces
+    boxes: tuple[Any, ...]  # of each of them, with slices as tuples, which can be hashed
+
+
+Recipe = tuple[tuple[int, ...], str, tuple[_Group, ...]]
+
+
+def _recipe(entry: Entry) -> Recipe:
+    """How the tensor is made of its weights, without the names of their streams: alike for every layer of a model."""
+    groups: dict[Any, list[int]] = {}
+    for number, piece in enumerate(entry.pieces):
+        drawn = isinstance(piece.initializer, Initializer)
+        alike = (piece.initializer, piece.shape, piece.axes) if drawn else number
+        groups.setdefault(alike, []).append(number)
+    made = []
+    for numbers in groups.values():
+        first = entry.pieces[numbers[0]]
+        init = first.initializer if isinstance(first.initializer, Initializer) else None
+        boxes = tuple(_hashable(entry.pieces[number]) for number in numbers)
+        made.append(_Group(init, first.shape, first.axes, tuple(numbers), boxes))
+    return entry.parameter.shape, entry.parameter.dtype, tuple(made)
+
+
+def _hashable(piece: Piece) -> Any:
+    return tuple(tuple(_hashable_index(index) for index in box) for box in piece.boxes)
+
+
+def _hashable_index(index: Index) -> Any:
+    return tuple((at.start, at.stop, at.step) if isinstance(at, slice) else at for at in index)
+
+
+def _index(hashable: Any) -> Any:
+    return tuple(slice(*at) if isinstance(at, tuple) else at for at in hashable)
+
+
+@lru_cache(maxsize=256)
+def _compiled(sharding: Any) -> Any:
+    placement = {} if sharding is None else {"out_shardings": sharding}
+    return jax.jit(_constrained, static_argnums=(3, 4), inline=True, **placement)
+
+
+def _constrained(words: Any, arrays: Any, current: Any, recipe: Recipe, sharding: Any) -> Any:
+    return placed(partial(_assembled, recipe), sharding, words, arrays, current)
+
+
+def _assembled(recipe: Recipe, words: Any, arrays: Any, current: Any) -> Any:
+    """The tensor, traced: weights that are alike are drawn as one, and each is put where it lies."""
+    shape, dtype, groups = recipe
+    given = iter(arrays)
+    tensor = current
+    for group in groups:
+        axes, order = _stacking(group, shape)
+        drawn = _drawn(group, [group.numbers[n] for n in order or range(len(group.numbers))], words, dtype, given)
+        if order:
+            stacked = drawn.reshape(*(shape[axis] for axis in axes), *group.shape)
+            return jnp.moveaxis(stacked, range(len(axes)), axes)
+        if tensor is None:
+            tensor = jnp.zeros(shape, dtype)
+        for weight, boxes in zip(drawn, group.boxes, strict=True):
+            for outer, inner in boxes:
+                tensor = tensor.at[_index(outer)].set(weight[_index(inner)])
+    return tensor
+
+
+def _drawn(group: _Group, numbers: list[int], words: Any, dtype: str, given: Any) -> Any:
+    """The weights of a group, in that order along a new first axis."""
+    if group.initializer is None:
+        return next(given)[None]
+    draw = partial(traced, initializer=group.initializer, shape=group.shape, dtype=dtype, axes=group.axes)
+    if len(numbers) == 1:
+        return draw(words[numbers[0]])[None]
+    return jax.vmap(draw)(words[np.array(numbers)])
+
+
+def _stacking(group: _Group, shape: tuple[int, ...]) -> tuple[tuple[int, ...], list[int]]:
+    """The axes of the tensor that number its weights, none where one is all of it; and their order, if they fill it."""
+    axes = tuple(axis for axis, at in enumerate(group.boxes[0][0][0]) if isinstance(at, int))
+    every, inner = (_hashable_index(whole(each).outer) for each in (shape, group.shape))
+    numbers, order = {boxes: n for n, boxes in enumerate(group.boxes)}, []
+    for at in np.ndindex(*(shape[axis] for axis in axes)):
+        placed = dict(zip(axes, at, strict=True))
+        outer = tuple(placed.get(axis, part) for axis, part in enumerate(every))
+        if ((outer, inner),) not in numbers:
+            return axes, []
+        order.append(numbers[(outer, inner),])
+    return axes, order

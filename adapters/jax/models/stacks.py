@@ -1,0 +1,137 @@
+"""Stacks: arrays that hold the same weight of many layers, as `scan` and `vmap` keep them, layer by layer."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from initlib._arguments import integer
+from initlib.plans.entry import Entry
+from initlib.plans.packing.logical_weights import Piece
+from initlib.plans.packing.overlaps import Index, Overlap
+from initlib.plans.parameter import check_name
+from initlib.plans.rules.patterns import glob
+
+__all__ = ["At", "Layers", "Stacks", "Unrolled"]
+
+# Where a layer's weight lies: an int along each axis of layers, slice(None) along every other axis before the last int.
+At = tuple[int | slice, ...]
+
+
+class Unrolled(NamedTuple):
+    """One layer's weight in an array: where it lies, what it is called, its shape."""
+
+    at: At
+    name: str
+    shape: tuple[int, ...]
+
+
+class Stacks:
+    """Which parts of a tree are stacks, along which axis, and what their layers are called: what `stack=` says.
+
+    >>> Stacks({"layers": "layers.{i}"}).unrolled("layers.mlp.kernel", (2, 8, 8))[1]
+    Unrolled(at=(1,), name='layers.1.mlp.kernel', shape=(8, 8))
+    >>> Stacks({"layers": ("layers.{i}", 1)}).unrolled("layers.mlp.kernel", (8, 2, 8))[1].at
+    (slice(None, None, None), 1)
+    """
+
+    def __init__(self, stack: Mapping[str, Any] | None) -> None:
+        if stack is not None and not isinstance(stack, Mapping):
+            raise TypeError(f"stack must be a mapping of places in the tree to names with {{i}}, got {stack!r}")
+        self.names: dict[str, str] = {}
+        self.axes: dict[str, int] = {}
+        for pattern, value in (stack or {}).items():
+            name, axis = value if isinstance(value, tuple) and len(value) == 2 else (value, 0)
+            stars = glob(check_name(pattern, "stack's pattern")).groups
+            if check_name(name, f"stack of {pattern!r}").count("{i}") != 1 or name.count("*") > stars:
+                raise ValueError(
+                    f"stack of {pattern!r} must be a name with one {{i}}, the number of the layer, and no more * than "
+                    f"the pattern has, or a pair of it and the axis of the layers, got {value!r}"
+                )
+            self.names[pattern] = name
+            self.axes[pattern] = integer(axis, f"the axis in stack of {pattern!r}", least=0)
+        self._sizes: dict[str, dict[int, str]] = {pattern: {} for pattern in self.names}
+
+    def unrolled(self, name: str, shape: tuple[int, ...]) -> list[Unrolled]:
+        """The weights that an array holds. Raises ValueError for an array that has no axis for them."""
+        return list(self._unrolled(Unrolled((), name, shape), tuple(self.names)))
+
+    def _unrolled(self, weight: Unrolled, patterns: tuple[str, ...]) -> Iterator[Unrolled]:
+        at, name, shape = weight
+        components = name.split(".")
+        for depth in range(1, len(components) + 1):
+            place, rest = ".".join(components[:depth]), components[depth:]
+            for pattern in patterns:
+                match = glob(pattern).fullmatch(place)
+                if match is None:
+                    continue
+                axis = self.axes[pattern]
+                if axis >= len(shape):
+                    raise ValueError(f"stack {pattern!r} asks for axis {axis} of layers, and its shape is {shape}")
+                self._sizes[pattern].setdefault(shape[axis], name)
+                others = tuple(each for each in patterns if each != pattern)
+                for i in range(shape[axis]):
+                    layer = ".".join([_filled(self.names[pattern], match.groups(), i), *rest])
+                    inner = Unrolled(_taken(at, axis, i), layer, shape[:axis] + shape[axis + 1 :])
+                    yield from self._unrolled(inner, others)
+                return
+        yield weight
+
+    def problems(self) -> list[str]:
+        """What is wrong with the stacks, once all arrays were asked for."""
+        found = []
+        for pattern, sizes in self._sizes.items():
+            if not sizes:
+                found.append(f"stack {pattern!r} matches nothing")
+            elif len(sizes) > 1:
+                each = ", ".join(f"{size} in {name}" for size, name in sizes.items())
+                found.append(
+                    f"stack {pattern!r} has layers of different numbers: {each}; they are counted along axis "
+                    f"{self.axes[pattern]}, another is said by a pair: {{{pattern!r}: ({self.names[pattern]!r}, 1)}}"
+                )
+        return found
+
+
+def _taken(at: At, axis: int, i: int) -> At:
+    """The place of layer i of what lies there, along one of the axes that it has there."""
+    free = [n for n, each in enumerate(at) if isinstance(each, slice)]
+    ahead = [*at, *[slice(None)] * (axis + 1 - len(free))]
+    free = [n for n, each in enumerate(ahead) if isinstance(each, slice)]
+    ahead[free[axis]] = i
+    return tuple(ahead)
+
+
+def _filled(name: str, stars: tuple[str, ...], i: int) -> str:
+    """The name with a text in place of each `*`, and the number of the layer."""
+    for star in stars[: name.count("*")]:
+        name = name.replace("*", star, 1)
+    return name.replace("{i}", str(i))
+
+
+def _box(at: At, outer: Index) -> Index:
+    """A box of a layer's weight as one of the array that holds it."""
+    own = iter(outer)
+    return (*(next(own) if isinstance(each, slice) else each for each in at), *own)
+
+
+@dataclass(frozen=True)
+class Layers(Entry):
+    """What fills an array that is a stack: the entries of its layers, where they lie in it."""
+
+    layers: tuple[tuple[At, Entry], ...] = ()
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        return tuple(
+            piece._replace(boxes=tuple(Overlap(_box(at, outer), inner) for outer, inner in piece.boxes))
+            for at, entry in self.layers
+            for piece in entry.pieces
+        )
+
+    @property
+    def kept(self) -> bool:
+        return bool(self.layers) and all(entry.kept for _, entry in self.layers)
+
+    @cached_property
+    def filled(self) -> bool:
+        return all(entry.filled for _, entry in self.layers)

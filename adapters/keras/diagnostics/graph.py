@@ -1,0 +1,202 @@
+"""Operations: what a functional model of Keras does to a signal, for `initlib.recipes.analytic`."""
+
+# mypy: disable-error-code="import-untyped"
+# Keras comes without types.
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from initlib.theory.network import Operation, Times
+
+from .._private import Node, nodes
+from ..models.tensors import weights
+
+__all__ = ["followed"]
+
+# By class: layers, and the operations of `keras.ops`, some of which have the same names.
+SAME = set(
+    """Cropping1D Cropping2D Cropping3D Flatten Identity Masking Permute RepeatVector Reshape UpSampling1D UpSampling2D
+    UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D BroadcastTo Cast Copy ExpandDims Flip GetItem Moveaxis Pad
+    Ravel Repeat Resizing Roll Squeeze StopGradient Swapaxes Tile Transpose""".split()  # noqa: SIM905
+)
+PARTS = {"Split", "ArraySplit", "Unstack"}
+JOINS = {"Concatenate", "Stack"}
+NORMS = (layers.LayerNormalization, layers.GroupNormalization, layers.RMSNormalization, layers.UnitNormalization)
+DROPS = (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D)
+PROBE = np.array([-1.7, -0.6, 0.0, 0.4, 2.3], np.float32)
+
+
+def followed(model: Any, input_shape: Any = None) -> tuple[list[Operation], list[str]]:
+    """The operations of the model, and the names of those that were not followed; its inputs have their own shapes."""
+    if nodes(model) is None:
+        raise TypeError(f"model must be a functional or sequential model of Keras, got {type(model).__name__}")
+    follower = _Follower({id(weight.variable): weight.names[0] for weight in weights(model)})
+    for tensor in model.inputs:
+        follower.add(tensor, "input")
+    follower.follow(model)
+    return follower.operations, follower.unfollowed
+
+
+class _Follower:
+    """Notes what becomes of the inputs of a model."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        self.names = names  # of variables, by identity
+        self.operations: list[Operation] = []
+        self.unfollowed: list[str] = []
+        self.known: dict[int, int] = {}  # of a symbolic tensor: the operation that gave it
+
+    def add(self, tensor: Any, kind: str, *given: int, **more: Any) -> int:
+        """Note an operation, and the tensor that it gave."""
+        self.operations.append(Operation(kind, given, **more))
+        if tensor is not None:
+            self.known[id(tensor)] = len(self.operations) - 1
+        return len(self.operations) - 1
+
+    def follow(self, model: Any) -> None:
+        """Note all calls of a model whose inputs are known."""
+        for node in nodes(model) or ():
+            given = [self.known[id(tensor)] for tensor in node.given if id(tensor) in self.known]
+            if nodes(node.operation) is not None:
+                for inner, outer in zip(node.operation.inputs, given, strict=True):
+                    self.known[id(inner)] = outer
+                self.follow(node.operation)
+                for inner, outer in zip(node.operation.outputs, node.results, strict=True):
+                    self.known[id(outer)] = self.known[id(inner)]
+            elif given:
+                self._note(node, given)
+
+    def _note(self, node: Node, given: list[int]) -> None:
+        layer, result, first = node.operation, node.results[0], given[0]
+        name = type(layer).__name__
+        if isinstance(layer, layers.Embedding):
+            self.add(result, "table", weight=self.names[id(layer.embeddings)], fan_in=1)
+        elif isinstance(layer, layers.MultiHeadAttention):
+            self._attention(layer, result, given)
+        elif kernels := _kernels(layer):
+            at = first
+            for kernel in kernels:
+                at = self._kernel(at, kernel, _share(layer, node))
+            at = self._activated(at, getattr(layer, "activation", None))
+            self.add(result, "same", at)
+        elif isinstance(layer, layers.BatchNormalization):
+            self._scaled(result, self.add(None, "norm", first, count=0.0), layer)
+        elif isinstance(layer, NORMS):
+            self._scaled(result, self.add(None, "norm", first), layer)
+        elif isinstance(layer, DROPS):
+            self.add(result, "function", first, function=Times((1 - layer.rate) ** -0.5))
+        elif "Pool" in name or name in ("Mean", "Max"):
+            self._pool(name, layer, node, first)
+        elif name in ("Add", "Subtract", "Average") and len(given) > 1:
+            if name == "Subtract":
+                given = [first, self.add(None, "function", given[1], function=Times(-1.0))]
+            at = self.add(result, "sum", *given)
+            if name == "Average":
+                self.add(result, "function", at, function=Times(1 / len(given)))
+        elif name == "Multiply" and len(given) > 1:
+            self.add(result, "product", *given)
+        elif name in JOINS:
+            sizes = tuple(math.prod(size or 1 for size in tensor.shape) for tensor in node.given)
+            self.add(result, "concat", *given, sizes=sizes)
+        elif name in PARTS:
+            for each in node.results:
+                self.add(each, "part", first)
+        elif name in SAME:
+            self.add(result, "same", first)
+        elif len(given) == 1 and not getattr(layer, "weights", ()) and _is_alone(_Alone(node)):
+            self.add(result, "function", first, function=_Alone(node))
+        else:
+            self.unfollowed.append(layer.name)
+            for each in node.results:
+                self.add(each, "same", first)
+
+    def _kernel(self, source: int, kernel: Any, share: float = 1.0) -> int:
+        return self.add(None, "kernel", source, weight=self.names[id(kernel)], count=share)
+
+    def _activated(self, source: int, activation: Any) -> int:
+        if activation in (None, keras.activations.linear):
+            return source
+        return self.add(None, "function", source, function=_Activation(activation))
+
+    def _attention(self, layer: Any, result: Any, given: list[int]) -> None:
+        """Attention may look at one value or at many: it keeps what values have."""
+        query, value = given[0], given[min(1, len(given) - 1)]
+        key = given[2] if len(given) > 2 else value
+        self._kernel(query, layer.query_dense.kernel)
+        self._kernel(key, layer.key_dense.kernel)
+        at = self._kernel(value, layer.value_dense.kernel)
+        self.add(result, "same", self._kernel(at, layer.output_dense.kernel))
+
+    def _scaled(self, result: Any, at: int, layer: Any) -> None:
+        gamma = getattr(layer, "gamma", getattr(layer, "scale", None))
+        size = 1.0
+        if isinstance(gamma, keras.Variable):
+            size = float(np.sqrt(np.mean(np.square(keras.ops.convert_to_numpy(gamma.value), dtype=np.float64))))
+        self.add(result, "function", at, function=Times(size))
+
+    def _pool(self, name: str, layer: Any, node: Node, first: int) -> None:
+        sizes = [[size or 1 for size in tensor.shape] for tensor in (node.given[0], node.results[0])]
+        count = math.prod(sizes[0]) / math.prod(sizes[1])
+        if not name.startswith("Global") and hasattr(layer, "pool_size"):  # windows may overlap
+            count = math.prod(layer.pool_size)
+        kind = "maximum" if "Max" in name else "average"
+        if name == "Mean" and len(sizes[0]) < 4 and sizes[0][-1] != sizes[1][-1]:
+            kind = "average of units"
+        self.add(node.results[0], kind, first, count=float(count))
+
+
+def _kernels(layer: Any) -> list[Any]:
+    """The kernels that a layer applies one after the other."""
+    if isinstance(layer, layers.RNN):
+        return []
+    names = ("depthwise_kernel", "pointwise_kernel", "kernel", "_kernel")
+    found = {id(kernel): kernel for name in names if isinstance(kernel := getattr(layer, name, None), keras.Variable)}
+    return list(found.values())
+
+
+def _share(layer: Any, node: Node) -> float:
+    """The share of its fan_in that meets an output: less than 1 where a transposed convolution strides."""
+    return math.prod(1 / stride for stride in layer.strides) if "Transpose" in type(layer).__name__ else 1.0
+
+
+@dataclass(frozen=True)
+class _Activation:
+    """An activation of Keras as a function of NumPy arrays; equal ones are measured once."""
+
+    function: Any
+
+    def __call__(self, x: Any) -> Any:
+        return keras.ops.convert_to_numpy(self.function(keras.ops.convert_to_tensor(x.astype(np.float32))))
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A call of a layer or operation as a function of NumPy arrays."""
+
+    node: Node
+
+    def __call__(self, x: Any) -> Any:
+        tensor = keras.ops.convert_to_tensor(x.astype(np.float32))
+        args, kwargs = self.node.fill({id(self.node.given[0]): tensor})
+        operation = self.node.operation
+        call = operation.call if isinstance(operation, layers.Layer) else operation
+        return keras.ops.convert_to_numpy(call(*args, **kwargs))
+
+    def __hash__(self) -> int:
+        return id(self.node.operation)
+
+
+def _is_alone(call: _Alone) -> bool:
+    """Whether it makes of each number another, whatever the others are."""
+    try:
+        whole = call(PROBE)
+        return whole.shape == PROBE.shape and np.allclose(
+            whole, np.concatenate([call(PROBE[k : k + 1]) for k in range(5)])
+        )
+    except Exception:  # of shapes that it does not take
+        return False

@@ -1,0 +1,273 @@
+"""Signals: what one batch does in a model of Keras, forward and backward, on any backend. Nothing is left behind."""
+
+# mypy: disable-error-code="import-untyped"
+# Keras and TensorFlow come without types.
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+import initlib
+from initlib._arguments import positive
+from initlib.diagnostics.audit.audit import Audit, audit_tensors
+from initlib.diagnostics.signals import (
+    Activation,
+    SignalReport,
+    activation,
+    gradient_of,
+    input_std,
+    numbered,
+    parameter,
+)
+from initlib.files.readers.stored_tensor import StoredTensor
+
+from ..models.layers import UNKNOWN, meanings
+from ..models.tensors import Weight, walk, weights
+
+__all__ = ["audit", "signals"]
+
+
+def signals(
+    model: Any,
+    batch: Any,
+    loss: Callable[[Any], Any] | None = None,
+    *,
+    learning_rate: float | None = None,
+    training: bool = True,
+) -> SignalReport:
+    """Measure every activation and trainable variable of a model on a batch, forward and backward.
+
+    >>> import keras
+    >>> import initlib.adapters.keras as init
+    >>> layers = [keras.Input((8,)), keras.layers.Dense(64, "relu", name="hidden"), keras.layers.Dense(1, name="out")]
+    >>> report = init.signals(keras.Sequential(layers), (32, 8))  # standard normal inputs of that shape
+    >>> [row.name for row in report.activations], [row.name for row in report.parameters]
+    (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
+
+    `batch` is what the model takes, or a shape: then it is standard normal, the same in every framework. `loss` takes
+    the model's output; without it the loss is the output's mean square. With a `learning_rate` the report has the
+    update:data ratio of a step of gradient descent. `training` is handed to the model: batch normalization then uses
+    the statistics of the batch, as at the start of training.
+
+    An activation is what a layer, or an operation of a functional model, gives, in the order of execution; those that
+    run again are "relu#2", "relu#3". What runs step by step inside of an RNN or a wrapper is not looked at. Variables,
+    seeds and statistics are, after it and after any exception, what they were. Raises ValueError for a model that is
+    not built, and where the loss is no scalar.
+    """
+    if not model.built:
+        raise ValueError(f"model {model.name!r} has no variables yet: call it once, or build it")
+    if learning_rate is not None:
+        learning_rate = positive(learning_rate, "learning_rate")
+    if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
+        batch = initlib.normal()(batch, seed=0, name="batch")
+    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
+    floats = [_array(x) for x in keras.tree.flatten(inputs) if _is_float(x)]
+    std = input_std(floats)
+    trained = model.trainable_variables
+    values = [variable.value for variable in trained]
+    takes = inspect.signature(model.call).parameters
+    keywords = {"training": training} if "training" in takes else {}
+
+    def run(values: Sequence[Any], added: Sequence[Any] | None) -> tuple[Any, "_Tap"]:
+        fixed = [variable.value for variable in model.non_trainable_variables]
+        with _chance_restored(), _tapped(model, added) as tap:
+            output, _ = model.stateless_call(values, fixed, inputs, **keywords)
+            return _loss(output, loss), tap
+
+    value, tap = run(values, None)
+    zeros = [keras.ops.zeros(row.shape, dtype) for row, dtype in zip(tap.rows, tap.dtypes, strict=True)]
+    count = len(values)
+    gradients = _gradients(lambda given: run(given[:count], given[count:])[0], [*values, *zeros])
+    rows = [
+        row if gradient is None else replace(row, **gradient_of(_array(gradient)))
+        for row, gradient in zip(tap.rows, gradients[count:], strict=True)
+    ]
+    by_variable = {id(variable): gradient for variable, gradient in zip(trained, gradients, strict=False)}
+    parameters = []
+    for weight in weights(model):
+        if id(weight.variable) in by_variable:
+            gradient = by_variable[id(weight.variable)]
+            measured = None if gradient is None else _array(gradient)
+            numbers, axes = _array(weight.variable), _axes(weight)
+            parameters.append(parameter(weight.names[0], numbers, measured, axes=axes, learning_rate=learning_rate))
+    return SignalReport(
+        numbered(rows), parameters, input_std=std, loss=float(_array(value)), mean_square_loss=loss is None
+    )
+
+
+def audit(model: Any, *, axes: str | None = None) -> Audit:
+    """Audit the weights of a model or layer: see `initlib.audit`.
+
+    >>> import keras
+    >>> import initlib.adapters.keras as init
+    >>> layer = keras.layers.Dense(128, kernel_initializer=init.HeNormal(seed=0), use_bias=False)
+    >>> layer.build((None, 64))
+    >>> init.audit(layer).tensors[0].scheme
+    'he_normal'
+    """
+    tensors = (
+        StoredTensor.of(weight.names[0], _array(weight.variable), axes=_axes(weight)) for weight in weights(model)
+    )
+    return audit_tensors([("", "...IO", tensors)], axes)
+
+
+def _axes(weight: Weight) -> str | None:
+    """What the axes of a variable mean, where its layer says it."""
+    return meanings(weight.layer).get(weight.variable.name, UNKNOWN).axes
+
+
+def _array(x: Any) -> Any:
+    """The numbers of a tensor or variable, for NumPy."""
+    array = np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(x)))
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
+
+
+def _is_float(x: Any) -> bool:
+    return keras.ops.is_tensor(x) and "float" in keras.backend.standardize_dtype(x.dtype)
+
+
+def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
+    if loss is not None:
+        value = loss(output)
+    else:
+        floats = [x for x in keras.tree.flatten(output) if _is_float(x)]
+        if not floats:
+            raise ValueError(f"model gave {type(output).__name__}, which holds no floats: give loss=")
+        value = keras.ops.mean(keras.ops.square(keras.ops.cast(floats[0], "float32")))
+    shape = getattr(value, "shape", None)
+    if shape is None or np.prod(tuple(shape)) != 1:
+        raise ValueError(f"loss must give one number, got {type(value).__name__ if shape is None else tuple(shape)}")
+    return keras.ops.reshape(value, ())
+
+
+def _gradients(function: Callable[[list[Any]], Any], values: list[Any]) -> list[Any]:
+    """The gradients of a scalar function of a list of tensors; None for those that it does not depend on."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return list(jax.grad(function)(values))
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        values = [tf.convert_to_tensor(value) for value in values]
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            result = function(values)
+        return [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(result, values)]
+    import torch
+
+    leaves = [value.detach().clone().requires_grad_() for value in values]
+    with torch.enable_grad():
+        return list(torch.autograd.grad(function(leaves), leaves, allow_unused=True))
+
+
+@contextmanager
+def _chance_restored() -> Iterator[None]:
+    """Put the state of the backend's own random generator back: PyTorch's, which dropout uses there."""
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.random.fork_rng():
+        yield
+
+
+# What is added to every activation, zeros, has the gradient of that activation: one way for all backends.
+
+
+class _Tap:
+    """What the layers gave in one run, and what is to be added to it."""
+
+    def __init__(self, added: Sequence[Any] | None) -> None:
+        self.added = None if added is None else list(added)
+        self.rows: list[Activation] = []
+        self.dtypes: list[str] = []
+        self.known: set[int] = set()
+        self.kept: list[Any] = []  # as long as they live, nothing else has their ids
+        self.axis: dict[int, int] = {}  # where units lie, by the number of axes
+
+    def __call__(self, name: str, layer: Any, output: Any) -> Any:
+        flat = keras.tree.flatten(output)
+        place = next((k for k, x in enumerate(flat) if _is_float(x) and _is_known(x, self.added)), None)
+        if place is None or id(flat[place]) in self.known:
+            return output
+        x = flat[place]
+        if self.added is None:
+            axis = self._axis(layer, len(x.shape))
+            self.rows.append(activation(name, type(layer).__name__, _array(x), axis))
+            self.dtypes.append(keras.backend.standardize_dtype(x.dtype))
+        else:
+            x = x + self.added.pop(0)
+            flat[place] = x
+        self.known.add(id(x))
+        self.kept.append(x)
+        return keras.tree.pack_sequence_as(output, flat)
+
+    def _axis(self, layer: Any, ndim: int) -> int:
+        if ndim > 2 and getattr(layer, "data_format", None) == "channels_first":
+            self.axis[ndim] = 1
+        elif getattr(layer, "weights", None):
+            self.axis[ndim] = -1
+        return self.axis.get(ndim, -1)
+
+
+def _is_known(x: Any, added: Any) -> bool:
+    """Whether a tensor has numbers: inside of a loop or a map it has none, and nothing can be added to it there."""
+    if added is not None or keras.backend.backend() == "torch":
+        return True
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return not isinstance(x, jax.core.Tracer)
+    return hasattr(x, "numpy")
+
+
+@contextmanager
+def _tapped(model: Any, added: Sequence[Any] | None) -> Iterator[_Tap]:
+    """Let a tap have what every layer of the model gives, for as long as the context lasts."""
+    tap = _Tap(added)
+    tapped: list[tuple[Any, Any]] = []
+
+    def put(name: str, layer: Any) -> None:
+        call = layer.call
+
+        def tapping(*args: Any, **kwargs: Any) -> Any:
+            return tap(name, layer, call(*args, **kwargs))
+
+        tapped.append((layer, vars(layer).get("call")))
+        object.__setattr__(layer, "call", tapping)  # not as an attribute that Keras tracks
+
+    try:
+        for name, layer in _layers(model):
+            put(name, layer)
+        yield tap
+    finally:
+        for layer, own in reversed(tapped):
+            object.__delattr__(layer, "call")
+            if own is not None:
+                object.__setattr__(layer, "call", own)
+
+
+def _layers(model: Any) -> list[tuple[str, Any]]:
+    """The layers and operations of a model, each once, by where they stand in it."""
+    names = {id(layer): prefix.removesuffix(".") for prefix, layer, _ in walk(model)}  # those of plans
+    found: dict[int, tuple[str, Any]] = {id(model): (model.name, model)}
+
+    def visit(layer: Any, path: str) -> None:
+        if isinstance(layer, (keras.layers.RNN, keras.layers.Wrapper)):
+            return
+        for child in (*getattr(layer, "operations", ()), *getattr(layer, "layers", ()), *getattr(layer, "_layers", ())):
+            if id(child) not in found and not isinstance(child, keras.layers.InputLayer):
+                name = names.get(id(child), f"{path}{child.name}")
+                found[id(child)] = (name, child)
+                visit(child, f"{name}.")
+
+    visit(model, "")
+    return list(found.values())

@@ -1,0 +1,150 @@
+"""What Keras's initializers are given to draw as the core does, on every backend."""
+
+# mypy: disable-error-code="import-untyped, misc"
+# Keras and TensorFlow come without types, so their classes are Any.
+
+from inspect import Parameter, Signature, signature
+from string import ascii_uppercase
+from typing import Any
+
+import keras
+import numpy as np
+
+import initlib
+from initlib._arguments import checked_shape
+from initlib.axes import check, match
+from initlib.dtypes import dtype_name
+from initlib.key import Key, as_key
+
+BACKEND = keras.backend.backend()
+
+if BACKEND == "jax":
+    import jax
+    import jax.numpy as jnp
+
+    from ...jax.drawing.draw import draw as draw_in_jax
+    from ...jax.drawing.engine import JAX, enciphered
+elif BACKEND == "tensorflow":
+    import tensorflow as tf
+elif BACKEND == "torch":
+    import torch
+
+    from ...torch.drawing.dispatch import outside
+
+__all__ = ["BACKEND", "Drawn", "as_tensor"]
+
+
+class Drawn(keras.initializers.Initializer):
+    """What the classes below put before Keras's: two more arguments, and a call that draws as the core does."""
+
+    axes: str | None = None  # for objects pickled before there was such an argument
+    name: str | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        maker = next(base for base in cls.__mro__ if "__init__" in vars(base) and base is not Drawn)
+        _, *parameters = signature(maker.__init__).parameters.values()
+        if not issubclass(maker, Drawn):  # show Keras's own arguments, then ours
+            parameters += [Parameter(key, Parameter.KEYWORD_ONLY, default=None) for key in ("axes", "name")]
+        cls.__signature__ = Signature(parameters)
+
+    def __init__(self, *args: Any, axes: str | None = None, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.axes, self.name = axes, name
+        # What can be wrong is said now, not at the first draw.
+        check(axes)
+        _key(self.seed if isinstance(self.seed, int) else 0, name)
+        _ = self.core
+
+    @property
+    def core(self) -> initlib.Initializer:
+        """The core initializer that draws: `core.std(shape)` says what to expect."""
+        raise NotImplementedError
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        """Draw a weight: a tensor of Keras's backend, of `keras.config.floatx()` where `dtype` is None."""
+        shape, dtype = checked_shape(shape), keras.backend.standardize_dtype(dtype)
+        return drawn_tensor(self.core, shape, dtype, self._axes(len(shape)), self.seed, self.name)
+
+    def _axes(self, ndim: int) -> str | None:
+        """The axes of a weight: ours, or Keras's lists of input and output axes in our letters."""
+        inputs, outputs = getattr(self, "input_axes", None), getattr(self, "output_axes", None)
+        if self.axes is not None or inputs is None or outputs is None:
+            return self.axes
+        is_input, is_output = ([False] * ndim for _ in range(2))
+        for marks, axes, argument in ((is_input, inputs, "input_axes"), (is_output, outputs, "output_axes")):
+            for axis in axes:
+                if not -ndim <= axis < ndim:
+                    raise ValueError(f"{argument} {list(axes)} names axis {axis} of a weight of {ndim} axes")
+                marks[axis] = True
+        in_both = iter(sorted(set(ascii_uppercase) - set("IOB")))
+        letters = {(True, False): "I", (False, True): "O", (False, False): "B"}
+        return "".join(letters.get(marks) or next(in_both) for marks in zip(is_input, is_output, strict=True))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make it, fit for JSON: those of Keras's class alone, where ours are not given.
+
+        A model saved with such ones can be loaded without this library, and has Keras's initializers then.
+        """
+        return {**super().get_config(), **self._given()}
+
+    def _given(self) -> dict[str, Any]:
+        """Those of our arguments that were given."""
+        return {key: value for key, value in (("axes", self.axes), ("name", self.name)) if value is not None}
+
+
+def drawn_tensor(
+    core: initlib.Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, seed: Any, name: str | None
+) -> Any:
+    """The weight under a seed of Keras (an int, or a `SeedGenerator`, which moves on), as a tensor of the backend."""
+    if BACKEND == "torch" and torch.compiler.is_compiling():
+        return outside(drawn_tensor, core, shape, dtype, axes, seed, name)
+    if not isinstance(seed, int):  # what is wrong is said before the generator moves on
+        match(shape, axes)
+        dtype_name(dtype)
+    if BACKEND == "jax":
+        return draw_in_jax(core, _words(seed, name), shape, dtype, axes)
+
+    def weight(key: Key) -> Any:
+        return core(shape, dtype, axes=axes, seed=key)
+
+    if isinstance(seed, int):
+        return as_tensor(weight(_key(seed, name)), dtype)
+    state = seed.next()
+    if BACKEND == "tensorflow" and not tf.executing_eagerly():
+        # The state is known when the graph runs: the weight is drawn then, and each time.
+        drawn = tf.numpy_function(lambda state: weight(_key_of_state(state, name)), [state], dtype)
+        return tf.ensure_shape(drawn, shape)
+    return as_tensor(weight(_key_of_state(state, name)), dtype)
+
+
+def _key(seed: int, name: str | None) -> Key:
+    """The key of a seed, which in Keras may be any int, such as a hash: it counts modulo 2**64."""
+    return as_key(seed % 2**64, name)
+
+
+def _key_of_state(state: Any, name: str | None) -> Key:
+    """The key of a `SeedGenerator`'s state, its seed and how often it was asked, in any backend's dtype."""
+    seed, count = (int(number) % 2**64 for number in state)
+    return as_key(Key(seed).fold_in(count), name)
+
+
+def _words(seed: Any, name: str | None) -> Any:
+    """The two words of the key, for JAX: traced if the state of a `SeedGenerator` is."""
+    if isinstance(seed, int):
+        return np.array(_key(seed, name).words, np.uint32)
+    with jax.ensure_compile_time_eval():  # a state that is known stays so while another function is traced
+        state = seed.next()
+    if not isinstance(state, jax.core.Tracer):
+        return np.array(_key_of_state(np.asarray(state), name).words, np.uint32)
+    seed_words, count_words = jnp.stack([jnp.zeros_like(state), state], axis=1)
+    words = enciphered(seed_words, count_words)
+    return words if name is None else JAX.fold_in(words, name)
+
+
+def as_tensor(array: Any, dtype: str) -> Any:
+    """The backend's tensor of an array that nobody else holds."""
+    if BACKEND == "torch":  # which knows no bfloat16 of NumPy, and can take the memory itself
+        bits = array.view(np.uint16) if dtype == "bfloat16" else array
+        array = torch.from_numpy(bits).view(getattr(torch, dtype))
+    return keras.ops.convert_to_tensor(array, dtype)

@@ -1,0 +1,57 @@
+"""The audit of a model, or of anything that holds tensors."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from initlib.diagnostics.audit.audit import Audit, audit_tensors
+from initlib.files.readers.stored_tensor import StoredTensor
+from initlib.files.readers.torch_file import named_tensors
+
+from .._private import is_dtensor
+from ..models.tensors import stored_axes, walk, weights
+
+__all__ = ["audit"]
+
+FLAT = "this rank holds a range of it: audit the model before it is sharded, or its checkpoint"
+
+
+def audit(model: Any, *, axes: str | None = None) -> Audit:
+    """Audit the parameters and buffers of a module, or the tensors of a state dictionary: see `initlib.audit`.
+
+    >>> from torch import nn
+    >>> import initlib.adapters.torch as init
+    >>> layer = nn.Linear(64, 128, bias=False)
+    >>> _ = init.he_normal_(layer.weight, seed=0)
+    >>> init.audit(layer).tensors[0].scheme
+    'he_normal'
+
+    Of a module names are those of plans, and axes those that it says: of packed and grouped kernels each is measured
+    by its own fans. Tensors that share their memory are one tensor, and no duplicates. A DTensor is gathered, which all
+    ranks must do together; a flat shard of FSDP is not measured. Raises TypeError for another model.
+    """
+    if isinstance(model, nn.Module):
+        return audit_tensors([("", "OI...", _of_module(model))], axes)
+    if not isinstance(model, dict):
+        raise TypeError(f"model must be a torch.nn.Module or a dictionary of tensors, got {type(model).__name__}")
+    return audit_tensors([("", "OI...", named_tensors(model))], axes)
+
+
+def _of_module(module: nn.Module) -> Iterator[StoredTensor]:
+    """The weights by the names of plans, then the buffers."""
+    for weight in weights(module):
+        name = weight.names[0]
+        if weight.flat is not None:
+            dtype = str(weight.tensor.dtype).removeprefix("torch.")
+            yield StoredTensor.without(name, weight.shape, dtype, FLAT)
+            continue
+        tensor = weight.tensor.detach()
+        for stored in named_tensors(tensor.full_tensor() if is_dtensor(tensor) else tensor, name):
+            yield stored._replace(axes=stored_axes(weight))
+    first: dict[nn.Module, str] = {}
+    for prefix, part in walk(module):
+        first.setdefault(part, prefix)
+    for part, prefix in first.items():
+        for name, buffer in part.named_buffers(recurse=False):
+            yield from named_tensors(buffer, prefix + name)

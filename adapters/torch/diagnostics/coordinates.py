@@ -1,0 +1,107 @@
+"""The coordinate check: models of several widths, each trained for a few steps, and the sizes of their activations."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from initlib._arguments import integer, positive
+from initlib.diagnostics.coordinates import CoordinateCheck
+
+from .inputs import inputs, scalar_loss
+from .recorder import Recorder, restored
+
+__all__ = ["coordinate_check"]
+
+
+def coordinate_check(
+    make_model: Callable[[int, int], nn.Module],
+    widths: Sequence[int],
+    batch: Any,
+    loss: Callable[[Any], Tensor] | None = None,
+    *,
+    optimizer: Callable[[nn.Module, int], torch.optim.Optimizer],
+    steps: int = 3,
+    seeds: int = 3,
+    tolerance: float = 0.15,
+) -> CoordinateCheck:
+    """Train models of several widths for a few steps, and fit how the size of each activation depends on the width.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> import initlib.adapters.torch as init
+    >>> from initlib import lecun_normal
+    >>> def standard(width, seed):
+    ...     layers = [nn.Linear(8, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4)]
+    ...     model = nn.Sequential(*layers)
+    ...     init.initialize(model, lecun_normal, seed=seed)
+    ...     return model
+    >>> check = init.coordinate_check(
+    ...     standard, [64, 128, 256], (16, 8), optimizer=lambda model, width: torch.optim.Adam(model.parameters(), 0.02)
+    ... )
+    >>> check.passed  # with one learning rate for all widths, what a layer gives after some steps grows with them
+    False
+
+    `make_model(width, seed)` makes and initializes a model, for each of the seeds 0, 1, ...; `optimizer(model, width)`
+    makes what trains it, since in muP learning rates depend on the width too. `batch` and `loss` are as for `signals`;
+    every step is on that batch. Before the first step and after each, the mean `|x|` of every activation of `signals`
+    is taken, its mean over seeds, and the slope of its logarithm by that of the width: about 0 where the model is
+    parametrized so that wide models train as narrow ones do, and it fails above the `tolerance`. See `recipes.mup`.
+
+    PyTorch's random states are those of the seed while a model is made and trained, then what they were before. Raises
+    ValueError for fewer than two widths, and where the activations of two widths have different names.
+    Yang et al. 2022, arXiv 2203.03466, appendix D.1.
+    """
+    widths = sorted({integer(width, "widths", least=1) for width in widths})
+    if len(widths) < 2:
+        raise ValueError(f"widths must be two or more, to fit a slope, got {widths}")
+    steps, seeds = integer(steps, "steps", least=0), integer(seeds, "seeds", least=1)
+    tolerance = positive(tolerance, "tolerance")
+    found: list[list[list[dict[str, float]]]] = []  # by width, seed and step
+    for width in widths:
+        runs = [_run(make_model, width, seed, batch, loss, optimizer, steps) for seed in range(seeds)]
+        names = list(runs[0][0])
+        expected = list(found[0][0][0]) if found else names
+        if names != expected:
+            differ = next(name for name in [*names, *expected] if (name in names) != (name in expected))
+            raise ValueError(f"make_model({width}) and make_model({widths[0]}) differ in the activation {differ!r}")
+        found.append(runs)
+    sizes = [
+        {name: [float(np.mean([run[step][name] for run in runs])) for runs in found] for name in found[0][0][0]}
+        for step in range(steps + 1)
+    ]
+    return CoordinateCheck(widths, sizes, tolerance=tolerance)
+
+
+def _run(
+    make_model: Callable[[int, int], nn.Module],
+    width: int,
+    seed: int,
+    batch: Any,
+    loss: Callable[[Any], Tensor] | None,
+    optimizer: Callable[[nn.Module, int], torch.optim.Optimizer],
+    steps: int,
+) -> list[dict[str, float]]:
+    """The sizes of the activations of one model, before the first step and after each."""
+    with torch.random.fork_rng(), torch.enable_grad():
+        torch.manual_seed(seed)
+        model = make_model(width, seed)
+        training = optimizer(model, width)
+        found = [_sizes(model, batch)]
+        for _ in range(steps):
+            training.zero_grad()
+            given = inputs(model, batch)
+            scalar_loss(model(*given.positional, **given.named), loss).backward()  # type: ignore[no-untyped-call]
+            training.step()
+            found.append(_sizes(model, batch))
+    return found
+
+
+def _sizes(model: nn.Module, batch: Any) -> dict[str, float]:
+    """The mean |x| of every activation."""
+    given = inputs(model, batch)
+    with restored(model), torch.no_grad(), Recorder(model) as recorder:
+        model(*given.positional, **given.named)
+    return {row.name: row.mean_absolute for row in recorder.rows()}

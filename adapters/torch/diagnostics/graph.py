@@ -1,0 +1,288 @@
+"""Operations: what a model of PyTorch does to a signal, as it runs once, for `initlib.recipes.analytic`."""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from initlib.theory.network import Operation, Times
+
+from ..models.tensors import Weight, weights
+from .inputs import inputs, tensors
+from .recorder import restored
+
+__all__ = ["followed"]
+
+# The functions by what they do, called by the names that they have without underscores.
+CONVOLUTIONS = {f"conv{transposed}{d}d" for transposed in ("", "transpose") for d in (1, 2, 3)}
+PRODUCTS = {"linear", "matmul", "rmatmul", "mm", "bmm", "addmm", "baddbmm", "bilinear", "einsum"} | CONVOLUTIONS
+SAME = set(
+    """broadcastto clone contiguous cpu cuda detach double expand expandas flatten flip float get getitem half
+    indexselect interpolate maskedfill movedim narrow pad permute pixelshuffle pixelunshuffle repeat repeatinterleave
+    reshape roll select squeeze swapaxes swapdims t tile to transpose typeas unflatten unsqueeze upsample view viewas
+    weightnorm""".split()  # noqa: SIM905
+)
+PARTS = {"chunk", "split", "tensorsplit", "unbind", "splitwithsizes"}
+JOINS = {"cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack"}
+SUMS = {"add": 1.0, "radd": 1.0, "iadd": 1.0, "sub": -1.0, "isub": -1.0}
+SCALES = {"mul", "rmul", "imul", "multiply"}
+NORMS = {"batchnorm", "instancenorm", "layernorm", "groupnorm", "rmsnorm"}
+AVERAGES = {f"{kind}avgpool{d}d" for kind in ("", "adaptive") for d in (1, 2, 3)} | {"mean"}
+MAXIMA = {f"{kind}maxpool{d}d" for kind in ("", "adaptive") for d in (1, 2, 3)} | {"amax"}
+DROPS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alphadropout", "featurealphadropout"}
+# Of each number alone; of several, with numbers that broadcast.
+ALONE = set(
+    """abs absolute add celu clamp clampmax clampmin clip cos div elu erf exp expm1 gelu hardshrink hardsigmoid
+    hardswish hardtanh iadd idiv imul ipow isub itruediv leakyrelu log log1p logsigmoid maximum minimum mish mul
+    multiply neg negative pow prelu radd reciprocal relu relu6 rmul rpow rrelu rsqrt rsub rtruediv selu sigmoid sign
+    silu sin sinc softplus softshrink softsign sqrt square sub tanh tanhshrink threshold truediv truedivide
+    """.split()  # noqa: SIM905
+)
+CONSTANT = {"zeroslike", "oneslike", "fulllike", "emptylike", "randlike", "randnlike", "newzeros", "newones", "newfull"}
+
+
+def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
+    """The operations of a run of the model, and the names of those that were not followed."""
+    model = getattr(model, "_orig_mod", model)  # of a compiled one: what it was compiled from
+    found = weights(model)
+    with restored(model), torch.no_grad():
+        given = inputs(model, batch)
+        with _Follower(found) as follower:
+            for tensor in tensors([given.positional, given.named]):
+                if tensor.is_floating_point():
+                    follower.add(tensor, "input")
+            model(*given.positional, **given.named)
+    return follower.finished(), follower.unfollowed
+
+
+class _Follower(TorchFunctionMode):
+    """Notes what becomes of the inputs while it is entered."""
+
+    def __init__(self, found: list[Weight]) -> None:
+        super().__init__()
+        self.operations: list[Operation] = []
+        self.unfollowed: list[str] = []
+        self.known: dict[int, int] = {}  # of a tensor: the operation that gave it
+        self.weights = {id(each.tensor): each for each in found if each.meaning.kind not in ("bias", "scale")}
+        self.kept: list[Any] = []  # as long as they live, nothing else has their ids
+        self.scores: set[int] = set()  # the operations that give the weights of an average
+
+    def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        before = {id(tensor): tensor.shape for tensor in tensors([args, kwargs])}
+        output = function(*args, **kwargs)
+        name = getattr(function, "__name__", "").replace("_", "").lower()
+        results = [tensor for tensor in tensors(output) if tensor.is_floating_point()]
+        if results and name not in CONSTANT:
+            self._note(name, function, args, kwargs, results, before)
+        return output
+
+    def add(self, tensor: Tensor | None, kind: str, *given: int, **more: Any) -> int:
+        """Note an operation, and the tensor that it gave."""
+        self.operations.append(Operation(kind, given, **more))
+        if tensor is not None:
+            self.known[id(tensor)] = len(self.operations) - 1
+            self.kept.append(tensor)
+        return len(self.operations) - 1
+
+    def finished(self) -> list[Operation]:
+        """The operations, in which a table that is a kernel too has the variance of the kernel."""
+        kernels = {each.weight for each in self.operations if each.kind == "kernel"}
+        return [
+            Operation("constant", count=each.sizes[-1] ** -0.5)
+            if each.kind == "table" and each.weight in kernels
+            else each
+            for each in self.operations
+        ]
+
+    def _note(
+        self, name: str, function: Any, args: Sequence[Any], kwargs: Any, results: list[Tensor], before: Any
+    ) -> None:
+        given = list(tensors([args, kwargs]))
+        signals = [self.known[id(each)] for each in given if id(each) in self.known]
+        used = [each for each in given if id(each) in self.weights]
+        result, first = results[0], signals[0] if signals else -1
+        if name == "embedding":
+            self._table(result, self.weights.get(id(args[1])), args[1])
+        elif name == "multiheadattentionforward":
+            self._attention(result, _bound(function, args, kwargs))
+        elif not signals:
+            if len(used) == 1 and name in SAME:  # a weight in another form
+                self.weights[id(result)] = self.weights[id(used[0])]
+                self.kept.append(result)
+        elif name in PRODUCTS and len(used) == 1 and len(signals) == 1:
+            source = next(each for each in given if id(each) in self.known)
+            self._kernel(result, first, used[0], name, before[id(source)])
+        elif name in ("matmul", "bmm") and len(signals) == 2:
+            if first in self.scores:  # attention may look at one value or at many: it keeps what values have
+                self.add(result, "same", signals[1])
+            else:
+                self.add(result, "contraction", *signals, count=float(before[id(given[0])][-1]))
+        elif name == "scaleddotproductattention":
+            self.add(result, "same", signals[-1])
+        elif name in ("softmax", "logsoftmax"):
+            share = result.numel() and 1 / result.shape[-1]
+            self.scores.add(self.add(result, "function", first, function=lambda x: 0 * x + share))
+        elif name == "glu":
+            parts = [self.add(None, "part", first) for _ in range(2)]
+            gate = self.add(None, "function", parts[1], function=_Alone(torch.sigmoid, (_Slot(0),)))
+            self.add(result, "product", parts[0], gate)
+        elif name in PARTS:
+            for each in results:
+                self.add(each, "part", first)
+        elif name in SAME:
+            at = self.add(result, "same", first)
+            self.scores |= {at} if first in self.scores else set()
+        elif name in JOINS:
+            self._join(result, given)
+        elif name in DROPS:
+            bound = _bound(function, args, kwargs)
+            kept = 1 - bound["p"] if bound.get("training", True) else 1.0  # and divided by that: of the mean square
+            at = self.add(result, "function", first, function=Times(kept**-0.5 if kept else 0.0))
+            self.scores |= {at} if first in self.scores else set()
+        elif name in NORMS:
+            self._norm(result, name, first, _bound(function, args, kwargs))
+        elif name in AVERAGES or name in MAXIMA:
+            shape = before[id(given[0])]
+            count = math.prod(shape) / max(result.numel(), 1)
+            if name.startswith(("avgpool", "maxpool")):  # windows may overlap
+                count = float(math.prod(_sizes(args, kwargs, len(shape) - 2)))
+            kind = "maximum" if name in MAXIMA else "average"
+            if name in ("mean", "amax") and result.ndim and result.shape[-1:] != shape[-1:] and len(shape) < 4:
+                kind = "average of units" if name == "mean" else kind
+            self.add(result, kind, first, count=count)
+        elif name in ALONE:
+            self._function(result, name, function, args, kwargs, signals)
+        elif result.ndim:  # a single number, such as one that a model decides by, is no signal
+            self.unfollowed.append(getattr(function, "__name__", name))
+            for each in results:
+                self.add(each, "same", first)
+
+    def _table(self, result: Tensor, weight: Weight | None, values: Tensor) -> None:
+        if weight is not None:
+            self.add(result, "table", weight=weight.names[0], fan_in=1, sizes=tuple(values.shape))
+
+    def _kernel(self, result: Tensor | None, source: int, used: Tensor, name: str, shape: Sequence[int]) -> int:
+        weight = self.weights[id(used)]
+        fan_in = None if weight.meaning.axes else shape[-1]
+        if weight.meaning.axes is None and (name in CONVOLUTIONS or name == "einsum"):
+            self.unfollowed.append(f"{weight.names[0]}, whose axes nobody knows")
+            return self.add(result, "same", source)
+        share = 1.0
+        if "transpose" in name and result is not None:
+            share = math.prod(shape[2:]) / math.prod(result.shape[2:])
+        return self.add(result, "kernel", source, weight=weight.names[0], count=share, fan_in=fan_in)
+
+    def _attention(self, result: Tensor, bound: dict[str, Any]) -> None:
+        """The projections of queries, keys and values, and that of the values that were looked at."""
+        signals = [self.known.get(id(bound[name]), -1) for name in ("query", "key", "value")]
+        if -1 in signals:
+            return
+        apart = bound.get("use_separate_proj_weight", False)
+        for signal, name in zip(signals, ("q_proj_weight", "k_proj_weight", "v_proj_weight"), strict=True):
+            used = bound[name] if apart else bound["in_proj_weight"]
+            at = self._kernel(None, signal, used, "linear", used.shape)
+        self._kernel(result, at, bound["out_proj_weight"], "linear", bound["out_proj_weight"].shape)
+
+    def _join(self, result: Tensor, given: list[Tensor]) -> None:
+        joined, sizes = [], []
+        for each in given:
+            if each.is_floating_point() and each.numel():
+                joined.append(self._as_signal(each))
+                sizes.append(each.numel())
+        self.add(result, "concat", *joined, sizes=tuple(sizes))
+
+    def _as_signal(self, tensor: Tensor) -> int:
+        """The operation of a tensor; of a weight that is added or joined, a table's; else a constant."""
+        if id(tensor) in self.known:
+            return self.known[id(tensor)]
+        weight = self.weights.get(id(tensor))
+        if weight is not None and tensor.ndim >= 2:
+            return self.add(None, "table", weight=weight.names[0], fan_in=1)
+        return self.add(None, "constant", count=_root_mean_square(tensor))
+
+    def _norm(self, result: Tensor, name: str, first: int, bound: dict[str, Any]) -> None:
+        if name == "batchnorm" and not bound.get("training", False):
+            at = self.add(result, "same", first)  # by statistics that are 0 and 1 yet
+        else:
+            at = self.add(result, "norm", first, count=0.0 if name == "batchnorm" else 1.0)
+        scale = bound.get("weight")
+        size = 1.0 if scale is None else _root_mean_square(scale)
+        if size != 1:
+            self.add(result, "function", at, function=Times(size))
+
+    def _function(
+        self, result: Tensor, name: str, function: Any, args: Sequence[Any], kwargs: Any, signals: list[int]
+    ) -> None:
+        others = [each for each in tensors([args, kwargs]) if id(each) not in self.known and each.numel() > 1]
+        if name in SUMS and others:
+            places = [self._as_signal(each) for each in others if each.ndim >= 2 or each.numel() != result.shape[-1]]
+            self.add(result, "sum", *signals, *places) if places else self.add(result, "same", *signals)
+        elif name in SUMS and len(signals) == 2 and kwargs.get("alpha", 1) == 1:
+            if SUMS[name] < 0:
+                signals = [signals[0], self.add(None, "function", signals[1], function=Times(-1.0))]
+            self.add(result, "sum", *signals)
+        elif name in SCALES and len(signals) == 2:
+            self.add(result, "product", *signals)
+        else:
+            order: dict[int, int] = {}  # the places of signals among the arguments, by where they are
+
+            def frozen(value: Any) -> Any:
+                if isinstance(value, Tensor) and id(value) in self.known:
+                    return _Slot(order.setdefault(id(value), len(order)))
+                if isinstance(value, (tuple, list)):
+                    return tuple(map(frozen, value))
+                return _Constant(_root_mean_square(value)) if isinstance(value, Tensor) else value
+
+            arguments = frozen(args), tuple((key, frozen(value)) for key, value in kwargs.items())
+            self.add(result, "function", *(self.known[each] for each in order), function=_Alone(function, *arguments))
+
+
+class _Slot(int):
+    """Where an argument is a signal: its number among them."""
+
+
+class _Constant(float):
+    """An argument that is a tensor: what takes its place."""
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A function of PyTorch as one of NumPy arrays; equal ones are measured once."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: tuple[tuple[str, Any], ...] = ()
+
+    def __call__(self, *arrays: Any) -> Any:
+        def put(value: Any) -> Any:
+            if isinstance(value, _Constant):
+                return torch.full((1,), float(value), dtype=torch.float64)
+            return torch.tensor(arrays[value], dtype=torch.float64) if isinstance(value, _Slot) else value
+
+        with torch.no_grad():
+            return self.function(*map(put, self.args), **{key: put(value) for key, value in self.kwargs}).numpy()
+
+
+def _root_mean_square(tensor: Tensor) -> float:
+    if tensor.numel() == 1:
+        return float(tensor)
+    return float(tensor.detach().double().square().mean().sqrt())
+
+
+def _bound(function: Any, args: Sequence[Any], kwargs: Any) -> dict[str, Any]:
+    """The arguments of a function by name, those that were not given too."""
+    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def _sizes(args: Sequence[Any], kwargs: Any, ndim: int) -> tuple[int, ...]:
+    """The window of a pool, given second."""
+    size = args[1] if len(args) > 1 else kwargs["kernel_size"]
+    return (size,) * ndim if isinstance(size, int) else tuple(size)

@@ -1,0 +1,86 @@
+"""Batches: what a model is called with, the tensors in what it takes and gives, and their numbers."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import initlib
+
+from .._private import is_dtensor
+
+__all__ = ["Inputs", "array", "inputs", "scalar_loss", "tensors"]
+
+
+class Inputs(NamedTuple):
+    """What to call a model with, and the floats in it."""
+
+    positional: list[Any]
+    named: dict[str, Any]
+    floats: list[Tensor]
+
+
+def inputs(model: nn.Module, batch: Any) -> Inputs:
+    """A batch, or standard normal inputs of a shape, as the arguments of a model.
+
+    The floats ask for their gradients, so that gradients pass through layers that are frozen; the model gets copies,
+    which it may change.
+    """
+    if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
+        like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+        noise = torch.from_numpy(initlib.normal()(batch, seed=0, name="batch"))
+        batch = noise.to(like.device, like.dtype)
+    floats: list[Tensor] = []
+
+    def copied(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.is_floating_point():
+            floats.append(value.detach().clone().requires_grad_())
+            with torch.enable_grad():
+                return floats[-1].clone()
+        if isinstance(value, Mapping):
+            return {name: copied(of) for name, of in value.items()}
+        return type(value)(map(copied, value)) if type(value) in (tuple, list) else value
+
+    given = copied(batch)
+    if isinstance(given, dict):
+        return Inputs([], given, floats)
+    return Inputs(list(given) if isinstance(given, (tuple, list)) else [given], {}, floats)
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in what a model takes or gives."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from tensors(each)
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from tensors(each)
+
+
+def scalar_loss(output: Any, loss: Callable[[Any], Tensor] | None = None) -> Tensor:
+    """The loss of an output; without a loss, the mean square of the first floats in it."""
+    if loss is not None:
+        value = loss(output)
+    else:
+        floats = [x for x in tensors(output) if x.is_floating_point()]
+        if not floats:
+            raise ValueError(f"model gave {type(output).__name__}, which holds no floats: give loss=")
+        value = floats[0].float().square().mean()
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"loss must give one number, got {got}")
+    return value
+
+
+def array(tensor: Tensor | None) -> Any:
+    """The numbers of a tensor, for NumPy; of a DTensor all ranks must ask for them together."""
+    if tensor is None:
+        return None
+    tensor = tensor.detach()
+    if is_dtensor(tensor):
+        tensor = tensor.full_tensor()  # type: ignore[attr-defined]
+    tensor = tensor.to("cpu", torch.float64 if tensor.dtype == torch.float64 else torch.float32)
+    return tensor.numpy()

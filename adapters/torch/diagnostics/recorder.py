@@ -1,0 +1,148 @@
+"""Recording: what modules and activation functions give while a model runs, which is left as it was."""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from initlib.diagnostics.signals import Activation, activation, gradient_of, numbered
+
+from .._private import version
+from ..models.tensors import walk
+from .inputs import array, tensors
+
+__all__ = ["FUNCTIONS", "Recorder", "restored"]
+
+# The functions that are activations of their own where a model calls them instead of a module.
+FUNCTIONS = frozenset(
+    """celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid mish prelu relu relu6 rrelu
+    selu sigmoid silu sin softmax softplus softsign tanh tanhshrink""".split()  # noqa: SIM905
+)
+# The modules whose units lie after the batch; those of others lie along the last axis.
+CHANNELS_SECOND = ("Conv", "BatchNorm", "GroupNorm", "InstanceNorm", "LazyConv", "LazyBatchNorm")
+
+
+@contextmanager
+def restored(model: nn.Module) -> Iterator[None]:
+    """Put buffers and random states back as they were."""
+    modules = list(model.modules())
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in modules
+        for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False)
+    ]
+    states = random.getstate(), np.random.get_state()
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        with torch.no_grad():
+            for module in modules:
+                for name, _ in list(module.named_buffers(recurse=False, remove_duplicate=False)):
+                    setattr(module, name, None)  # those that were not there before stay so
+            for module, name, buffer, values in buffers:
+                setattr(module, name, buffer)
+                buffer.copy_(values)
+
+
+class Recorder(TorchFunctionMode):
+    """Measures what modules and activation functions give while it is entered."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.names: dict[nn.Module, str] = {}  # those of plans
+        for prefix, module in walk(model):
+            if "parametrizations." not in prefix:  # what computes a weight is no layer
+                self.names.setdefault(module, prefix.removesuffix("."))
+        self.running: list[str] = []  # the modules inside which we are, outermost first
+        self.found: list[dict[str, Any]] = []
+        self.known: dict[tuple[int, int], int] = {}  # of a tensor, at a version of its memory: which row it is
+        self.kept: list[Tensor] = []  # as long as they live, nothing else has their ids
+        self.handles: list[Any] = []
+
+    def __enter__(self) -> "Recorder":
+        for module in self.names:
+            self.handles.append(module.register_forward_pre_hook(self._enter))
+            self.handles.append(module.register_forward_hook(self._leave, always_call=True))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def stop(self) -> None:
+        """Record no more: what the loss computes is no layer."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles.clear()
+
+    def __exit__(self, *error: Any) -> None:
+        self.stop()
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
+    def _enter(self, module: nn.Module, arguments: Any) -> None:
+        self.running.append(self.names[module])
+
+    def _leave(self, module: nn.Module, arguments: Any, output: Any) -> None:
+        name = self.running.pop()
+        tensor = next(tensors(output), None)
+        if tensor is not None and tensor.is_floating_point():
+            self._record(tensor, name or "model", module, type(module).__name__)
+
+    def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+        output = function(*args, **(kwargs or {}))
+        name = getattr(function, "__name__", "").rstrip("_")
+        if self.handles and self.running and name in FUNCTIONS and isinstance(output, Tensor):
+            self._record(output, f"{self.running[-1]}.{name}()".lstrip("."), None, name)
+        return output
+
+    def _record(self, tensor: Tensor, name: str, module: nn.Module | None, owner: str) -> None:
+        at = id(tensor), version(tensor)
+        row = self.known.get(at)
+        if row is not None:
+            known = self.found[row]
+            # What a module gives on from a function is the module's; on from another module, it is that one's.
+            if module is not None and known["name"].startswith(name) and known["module"] is None:
+                self._name(known, name, module, owner)
+            return
+        self.known[at] = len(self.found)
+        self.kept.append(tensor)
+        known = {"axis": self._axis(tensor, module), "shape": tuple(tensor.shape)}
+        self._name(known, name, module, owner)
+        known["row"] = activation("", "", array(tensor), known["axis"])
+        self.found.append(known)
+        if tensor.requires_grad:
+
+            def measure(gradient: Tensor) -> None:
+                known["gradient"] = gradient_of(array(gradient))
+
+            tensor.register_hook(measure)  # type: ignore[no-untyped-call]
+
+    def _name(self, known: dict[str, Any], name: str, module: nn.Module | None, owner: str) -> None:
+        known.update(name=name, module=module, owner=owner)
+
+    def _axis(self, tensor: Tensor, module: nn.Module | None) -> int:
+        """Where the units lie: what a layer with weights says, else as in the row before, else as images do."""
+        if tensor.ndim < 3:
+            return -1
+        if module is not None and next(module.parameters(recurse=False), None) is not None:
+            return 1 if type(module).__name__.startswith(CHANNELS_SECOND) else -1
+        for row in reversed(self.found):
+            if len(row["shape"]) == tensor.ndim:
+                return int(row["axis"])
+        return 1 if tensor.ndim > 3 else -1
+
+    def rows(self) -> list[Activation]:
+        """The activations, in the order of execution, with the names of those that ran again numbered."""
+        return numbered(
+            [
+                replace(known["row"], name=known["name"], owner=known["owner"], **known.get("gradient", {}))
+                for known in self.found
+            ]
+        )

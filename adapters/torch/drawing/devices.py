@@ -1,0 +1,79 @@
+"""Devices: which engine draws on which of them."""
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Iterator
+from functools import cache
+
+import torch
+
+from initlib import truncated_normal
+from initlib.key import Key
+from initlib.stream import config
+from initlib.stream.engine import Weight
+
+from .engine import TorchEngine
+from .triton_engine import TritonEngine
+
+__all__ = ["describe", "engine_of"]
+
+
+@cache
+def engine_of(device: torch.device) -> TorchEngine:
+    """The engine of a device."""
+    return TritonEngine(device) if _obstacle(device) is None else TorchEngine(device)
+
+
+def describe(device: torch.device | str) -> str:
+    """What draws on a device: "Triton kernel", or "reference" and, where the kernel might, why it does not.
+
+    >>> describe("mps")
+    'reference'
+    """
+    obstacle = _obstacle(torch.device(device))
+    return "Triton kernel" if obstacle is None else f"reference ({obstacle})" if obstacle else "reference"
+
+
+def _current_card() -> Iterator[str]:
+    """A line on the card that PyTorch uses unless told otherwise; the others are left asleep."""
+    if torch.cuda.is_available():
+        device = torch.device("cuda", torch.cuda.current_device())
+        yield f"draws on {device}, {torch.cuda.get_device_name(device)}: {describe(device)}"
+
+
+config.added.append(_current_card)
+
+
+@cache
+def _obstacle(device: torch.device) -> str | None:
+    """Why Triton's kernel does not draw on a device, or nothing where nobody expects it to; None if it does."""
+    wish = os.environ.get("INITLIB_TRITON", "")
+    if wish not in ("", "0"):
+        raise ValueError(f"INITLIB_TRITON={wish!r} is not available here; allowed is 0, for the reference")
+    if device.type != "cuda":  # as PyTorch calls AMD's cards too
+        return ""
+    if wish == "0":
+        return "INITLIB_TRITON=0"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    try:
+        obstacle = _trial(device)
+    except Exception as error:  # no compiler for Triton's launcher, a card that it does not know …
+        obstacle = f"Triton failed: {type(error).__name__}: {error}".splitlines()[0]
+    if obstacle is not None:
+        warnings.warn(
+            f"weights on {device} are drawn by the reference, in many launches: {obstacle}; "
+            f"INITLIB_TRITON=0 asks for that",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return obstacle
+
+
+def _trial(device: torch.device) -> str | None:
+    """Draw a few weights, once in a process: what is wrong with them."""
+    weight = Weight((2048,), None, "float32", Key(0))
+    drawn = truncated_normal().weights(weight, TritonEngine(device))
+    right = drawn.cpu().numpy().tobytes() == truncated_normal()(weight.shape, seed=0).tobytes()
+    return None if right else "Triton's kernel gave other bits than the core"

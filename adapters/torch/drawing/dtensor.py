@@ -1,0 +1,73 @@
+"""Shards: which part of a DTensor's weight lies in the memory of this rank."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch.distributed.tensor import Shard
+
+from initlib.stream.boxes import Box, Part
+
+from .._private import local_tensor, strided_shard
+
+__all__ = ["shards"]
+
+
+def _take(held: list[range], start: int, stop: int) -> list[range]:
+    """The indices from `start` to `stop` of ranges that follow one another."""
+    taken = []
+    for piece in held:
+        part = piece[max(start, 0) : max(stop, 0)]
+        if part:
+            taken.append(part)
+        start, stop = start - len(piece), stop - len(piece)
+    return taken
+
+
+def _chunk(held: list[range], chunks: int, number: int) -> list[range]:
+    """One chunk of the indices, as `torch.chunk` cuts them: the last ones may be short, or empty."""
+    size = -(-sum(map(len, held)) // chunks)
+    return _take(held, number * size, (number + 1) * size)
+
+
+def _held(tensor: Any, coordinate: Sequence[int]) -> list[list[range]]:
+    """For every axis the ranges of indices that the rank at this coordinate of the mesh holds, in stored order."""
+    held, strided = [[range(size)] for size in tensor.shape], strided_shard()
+    for number, chunks, placement in zip(coordinate, tensor.device_mesh.shape, tensor.placements, strict=True):
+        if isinstance(placement, strided):
+            # The axis was first cut into `split_factor` shards along the mesh axes to the right, then here.
+            axis, whole, cuts = placement.dim, held[placement.dim], int(placement.split_factor)
+            held[axis] = [part for cut in range(cuts) for part in _chunk(_chunk(whole, cuts, cut), chunks, number)]
+        elif isinstance(placement, Shard):
+            held[placement.dim] = _chunk(held[placement.dim], chunks, number)
+        elif not placement.is_replicate():
+            raise ValueError(
+                f"tensor is a DTensor of placements {tensor.placements}; "
+                f"Shard and Replicate can be filled, a sum over ranks can not"
+            )
+    return held
+
+
+def shards(tensor: Any) -> Iterator[tuple[Any, Box]]:
+    """The views of this rank's memory, each with the box of the weight that belongs there."""
+    coordinate = tensor.device_mesh.get_coordinate()
+    local = local_tensor(tensor)
+    if not all(isinstance(place, int) for place in coordinate or ()):
+        raise TypeError(
+            "tensor is a DTensor of several ranks at once, as in PyTorch's LocalTensorMode: its shards have no one "
+            "place to be drawn for; fill it before that mode, or on real ranks"
+        )
+    held = _held(tensor, coordinate or [0] * tensor.device_mesh.ndim)
+    if coordinate is None or local.numel() == 0:
+        return
+    sizes = tuple(sum(map(len, pieces)) for pieces in held)
+    if sizes != tuple(local.shape):
+        raise ValueError(
+            f"tensor is a DTensor whose placements {tensor.placements} put the shape {sizes} on this rank; "
+            f"it holds {tuple(local.shape)}"
+        )
+    starts = [itertools.accumulate((len(piece) for piece in pieces[:-1]), initial=0) for pieces in held]
+    parts = (list(zip(start, pieces, strict=True)) for start, pieces in zip(starts, held, strict=True))
+    for places in itertools.product(*parts):
+        view = local[tuple(slice(start, start + len(part)) for start, part in places)]
+        yield view, tuple(Part(part.start, part.step, len(part)) for _, part in places)

@@ -1,0 +1,43 @@
+"""Members: what `torch.vmap` is to draw differently, each with a stream of its own."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+
+from initlib.key import Key
+
+from .._private import in_transform, unbatched, vmaps
+
+__all__ = ["members", "members_differ"]
+
+
+def members_differ() -> bool:
+    """Whether a vmap is running that asks for other random numbers in each of its members."""
+    if not in_transform():
+        return False
+    randomness = [randomness for _, randomness in vmaps()]
+    return "different" in randomness and "error" not in randomness
+
+
+def members(tensor: Tensor, key: Key) -> Iterator[tuple[Tensor, Key]]:
+    """The members of a tensor, and the key of each: its index folded in where a vmap's randomness is different."""
+    return _members(tensor, key, vmaps())
+
+
+def _members(tensor: Tensor, key: Key, transforms: Sequence[tuple[int, str]]) -> Iterator[tuple[Tensor, Key]]:
+    if not transforms:
+        yield tensor, key
+        return
+    (level, randomness), *outer = transforms
+    value, axis = unbatched(tensor, level)
+    if axis is None and randomness == "different":
+        raise RuntimeError(
+            "tensor is one for all members of a vmap with randomness='different', so that they cannot have weights of "
+            "their own: fill a tensor that each member has, such as torch.empty_like of an argument"
+        )
+    if axis is None:
+        yield from _members(tensor, key, outer)
+        return
+    for index in range(value.shape[axis]):
+        own = key.fold_in(index) if randomness == "different" else key
+        yield from _members(value.select(axis, index), own, outer)

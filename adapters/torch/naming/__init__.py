@@ -1,0 +1,1 @@
+"""A model's own initialization code, with draws by parameter name."""

@@ -1,0 +1,1 @@
+"""The audit: which initialization the tensors of a model or file match."""

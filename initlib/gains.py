@@ -1,0 +1,218 @@
+"""The gain of an activation: the factor that keeps the mean square of what passes through it."""
+
+import inspect
+import math
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+
+from ._arguments import choice, real
+from .quadrature import root_mean_square
+
+__all__ = ["activation_function", "gain"]
+
+Array = Any  # float64 arrays of NumPy
+
+
+def _sigmoid(z: Array) -> Array:
+    return np.exp(-np.logaddexp(0.0, -z))
+
+
+def _elu(z: Array, alpha: float = 1.0) -> Array:
+    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
+
+
+def _celu(z: Array, alpha: float = 1.0) -> Array:
+    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0) / alpha))
+
+
+def _selu(z: Array) -> Array:
+    # Klambauer, Unterthiner, Mayr, Hochreiter 2017, arXiv 1706.02515.
+    return 1.0507009873554804934193349852946 * _elu(z, 1.6732632423543772848170429916717)
+
+
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def _gelu(z: Array, approximate: str = "none") -> Array:
+    # Hendrycks, Gimpel 2016, arXiv 1606.08415.
+    if approximate == "tanh":
+        return z / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+    return z / 2 * _erfc(-z / math.sqrt(2))
+
+
+def _gelu_tanh(z: Array) -> Array:
+    return _gelu(z, "tanh")
+
+
+def _softplus(z: Array, beta: float = 1.0) -> Array:
+    return np.logaddexp(0.0, beta * z) / beta
+
+
+def _mish(z: Array) -> Array:
+    return z * np.tanh(np.logaddexp(0.0, z))
+
+
+def _silu(z: Array, beta: float = 1.0) -> Array:
+    return z * _sigmoid(beta * z)
+
+
+def _relu6(z: Array) -> Array:
+    return np.clip(z, 0, 6)
+
+
+def _hard_sigmoid(z: Array) -> Array:
+    return np.clip(z + 3, 0, 6) / 6
+
+
+def _hard_swish(z: Array) -> Array:
+    return z * _hard_sigmoid(z)
+
+
+def _hard_tanh(z: Array, low: float = -1.0, high: float = 1.0) -> Array:
+    return np.clip(z, low, high)
+
+
+def _relu_squared(z: Array) -> Array:
+    return np.maximum(z, 0) ** 2
+
+
+def _softsign(z: Array) -> Array:
+    return z / (1 + np.abs(z))
+
+
+def _log_sigmoid(z: Array) -> Array:
+    return -np.logaddexp(0.0, -z)
+
+
+def _sin(z: Array, w0: float = 1.0) -> Array:
+    return np.sin(w0 * z)
+
+
+def _identity(z: Array) -> Array:
+    return z
+
+
+def _relu(z: Array) -> Array:
+    return np.maximum(z, 0)
+
+
+def _leaky_relu(z: Array, slope: float = 0.01) -> Array:
+    return np.where(z > 0, z, slope * z)
+
+
+def _prelu(z: Array, slope: float = 0.25) -> Array:
+    return _leaky_relu(z, slope)
+
+
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
+    "celu": _celu,
+    "elu": _elu,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "hardsigmoid": _hard_sigmoid,
+    "hardswish": _hard_swish,
+    "hardtanh": _hard_tanh,
+    "identity": _identity,
+    "leaky_relu": _leaky_relu,
+    "linear": _identity,
+    "logsigmoid": _log_sigmoid,
+    "mish": _mish,
+    "prelu": _prelu,
+    "relu": _relu,
+    "relu2": _relu_squared,
+    "relu6": _relu6,
+    "relu_squared": _relu_squared,
+    "selu": _selu,
+    "sigmoid": _sigmoid,
+    "silu": _silu,
+    "sin": _sin,
+    "softplus": _softplus,
+    "softsign": _softsign,
+    "swish": _silu,
+    "tanh": np.tanh,
+}
+# Where f(z) is z above 0 and slope * z below: the mean squares of f and f' are (1 + slope**2) / 2 exactly.
+_SLOPES: dict[Callable[..., Array], float | None] = {_identity: 1.0, _relu: 0.0, _leaky_relu: None, _prelu: None}
+
+
+def gain(activation: str | Callable[[Array], Any], *, backward: bool = False, **parameters: Any) -> float:
+    """Compute 1 / sqrt(E f(z)**2), z ~ N(0, 1), of an activation f; backward, of its derivative.
+
+    >>> gain("relu") == 2**0.5
+    True
+    >>> round(gain("gelu"), 10), round(gain("leaky_relu", slope=0.2), 10)
+    (1.5335304412, 1.3867504906)
+    >>> import numpy as np
+    >>> round(gain(lambda z: z * np.tanh(z)), 6)  # any elementwise function of NumPy arrays, to 1e-9
+    1.148674
+    >>> from initlib import variance_scaling
+    >>> round(variance_scaling(gain("gelu") ** 2).std((784, 128)), 6)
+    0.054769
+
+    Weights of variance gain**2 / fan_in keep the activations' mean square from layer to layer; of backward gain**2 /
+    fan_out the gradients'. The names and their parameters: celu(alpha=1), elu(alpha=1), gelu(approximate="none" or
+    "tanh"), gelu_tanh, hardsigmoid, hardswish, hardtanh(low=-1, high=1), identity or linear, leaky_relu(slope=0.01),
+    logsigmoid, mish, prelu(slope=0.25), relu, relu2 or relu_squared, relu6, selu, sigmoid, silu or swish(beta=1),
+    sin(w0=1), softplus(beta=1), softsign, tanh. Raises ValueError for another name, a function that changes the shape,
+    and a mean square that is 0 or infinite, as a jump's is backward; TypeError for a parameter that f has not.
+    He, Zhang, Ren, Sun 2015, arXiv 1502.01852.
+    """
+    if isinstance(activation, str):
+        name, checked = _known(activation, parameters)
+        return _named(name, bool(backward), tuple(sorted(checked.items())))
+    return _gain(activation_function(activation, parameters), bool(backward))
+
+
+def activation_function(activation: str | Callable[[Array], Any], parameters: dict[str, Any]) -> Callable[[Array], Any]:
+    """The function of NumPy arrays that an activation and its parameters stand for, checked as `gain` checks them."""
+    if isinstance(activation, str):
+        name, checked = _known(activation, parameters)
+        return partial(ACTIVATIONS[name], **checked)
+    if not callable(activation):
+        raise TypeError(f"activation must be a name or a function of NumPy arrays, got {activation!r}")
+    if parameters:
+        raise TypeError(f"parameters {', '.join(parameters)} belong to a named activation, got a function")
+    return activation
+
+
+def _known(activation: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    name = activation.lower()
+    if name not in ACTIVATIONS:
+        raise ValueError(
+            f"activation must be a function or one of {', '.join(sorted(ACTIVATIONS))}, got {activation!r}"
+        )
+    return name, _checked(name, parameters)
+
+
+def _checked(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    function = ACTIVATIONS[name]
+    allowed = [] if isinstance(function, np.ufunc) else list(inspect.signature(function).parameters)[1:]
+    for parameter in parameters:
+        if parameter not in allowed:
+            raise TypeError(f"activation {name!r} takes {', '.join(allowed) or 'no parameters'}, got {parameter!r}")
+    return {
+        parameter: choice(value, parameter, ("none", "tanh")) if parameter == "approximate" else real(value, parameter)
+        for parameter, value in parameters.items()
+    }
+
+
+@lru_cache(maxsize=256)
+def _named(name: str, backward: bool, parameters: tuple[tuple[str, Any], ...]) -> float:
+    function = ACTIVATIONS[name]
+    if function in _SLOPES:
+        slope = _SLOPES[function]
+        if slope is None:
+            slope = dict(parameters).get("slope", inspect.signature(function).parameters["slope"].default)
+        return math.sqrt(2 / (1 + slope**2))
+    return _gain(lambda z: function(z, **dict(parameters)), backward)
+
+
+def _gain(function: Callable[[Array], Any], backward: bool) -> float:
+    rms = root_mean_square(function, derivative=backward)
+    if rms == 0 or math.isinf(rms):
+        what = "E f'(z)**2" if backward else "E f(z)**2"
+        raise ValueError(f"activation has no gain: its mean square {what} is {'0' if rms == 0 else 'infinite'}")
+    return 1 / rms

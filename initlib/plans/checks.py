@@ -1,0 +1,112 @@
+"""Checks: what would keep a plan from being drawn, all of it, before anything is."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from ..dtypes import DTYPES, rounded
+from ..schemes.initializer import Initializer
+from .entry import Entry
+from .packing.logical_weights import Piece, is_made_whole
+from .text.errors import Problem
+
+__all__ = ["check", "who_asks"]
+
+
+@lru_cache(maxsize=1024)
+def who_asks(initializer: Initializer) -> str | None:
+    """The factory of the initializer, or of one in it, that asks what the axes mean, if there is one.
+
+    >>> from initlib import he_normal, normal
+    >>> who_asks(he_normal * 0.5), who_asks(normal() * 0.5)
+    ('variance_scaling', None)
+    """
+    inner = [value for value in initializer.get_config().values() if isinstance(value, Initializer)]
+    asking = next(filter(None, map(who_asks, inner)), None)
+    return initializer.factory if asking is None and initializer.needs_axes else asking
+
+
+def check(entries: Iterable[Entry]) -> list[Problem]:
+    """What keeps the entries from being a plan."""
+    problems: list[Problem] = []
+    names: set[str] = set()
+    owners: dict[str, str] = {}  # of a stream: the parameter that it is drawn for
+    for entry in entries:
+        name = entry.parameter.name
+        taken = [each for each in entry.parameter.names if each in names]
+        names.update(entry.parameter.names)
+        if taken:
+            problems.append((name, f"another parameter is named {', '.join(taken)} too; tie them, or rename one"))
+            continue
+        try:
+            entry.pieces  # noqa: B018
+        except ValueError as error:
+            problems.append((name, str(error)))
+            continue
+        problems += [(name, text) for text in _misfits(entry)]
+        drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
+        if len(set(drawn)) < len(drawn):
+            twice = next(stream for stream, count in Counter(drawn).items() if count > 1)
+            problems.append((name, f"two of its parts would share the stream {twice}; name them apart"))
+        for stream in {entry.stream: None, **dict.fromkeys(drawn)}:
+            other = owners.setdefault(stream, name)
+            if other != name:
+                problems.append((name, f"it and {other} would share the stream {stream}; tie them, or rename one"))
+    return problems
+
+
+def _is_drawn(piece: Piece) -> bool:
+    return isinstance(piece.initializer, Initializer) and piece.initializer.factory != "constant"
+
+
+def _misfits(entry: Entry) -> Iterator[str]:
+    """Why pieces of an entry cannot be drawn."""
+    parameter = entry.parameter
+    if entry.pieces and parameter.dtype not in DTYPES:
+        yield f"dtype {parameter.dtype} cannot be drawn, {', '.join(DTYPES)} can; keep it"
+        return
+    weights = {
+        (piece.initializer, piece.shape, piece.axes): None
+        for piece in entry.pieces
+        if isinstance(piece.initializer, Initializer)
+    }
+    asking = [who_asks(init) for init, shape, _ in weights if len(shape) >= 2]
+    if parameter.axes is None and any(asking):
+        of = f" of {parameter.owner}" if parameter.owner else ""
+        yield (
+            f"{next(filter(None, asking))} asks what the axes of shape {parameter.shape}{of} mean, and nobody says it; "
+            "say it by axes={pattern: axes}, in the stored order: I is an input axis, O an output axis, B a stack"
+        )
+        return
+    for initializer, shape, axes in weights:
+        reason = _misfit(initializer, shape, axes, parameter.dtype)
+        if reason is not None:
+            yield f"{initializer!r} cannot fill shape {shape}: {reason}"
+    for piece in entry.pieces:
+        if not isinstance(piece.initializer, Initializer):
+            try:
+                rounded(piece.initializer, _of_range(parameter.dtype))
+            except ValueError as error:
+                yield str(error)
+
+
+@lru_cache(maxsize=4096)
+def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: str) -> str | None:
+    """Why that weight cannot be drawn, if it cannot: one weight is drawn, if that does not cost all."""
+    if 0 in shape:
+        return None
+    try:
+        initializer.std(shape, axes)
+        rounded(np.array(initializer.bounds(shape, axes)), _of_range(dtype))
+        if not is_made_whole(initializer):
+            initializer(shape, _of_range(dtype), axes=axes, seed=0, index=(0,) * len(shape))
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _of_range(dtype: str) -> str:
+    """A dtype of the same range that every NumPy has."""
+    return "float32" if dtype == "bfloat16" else DTYPES[dtype].part or dtype

@@ -1,0 +1,106 @@
+"""Entry: one stored tensor of a plan, what fills it, and how it is drawn."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dtypes import numpy_dtype
+from ..key import Key
+from ..schemes._constant import zeros
+from ..schemes.initializer import Initializer
+from ..stream.boxes import box_shape, normalize_index
+from .packing.logical_weights import Piece, is_made_whole, pieces
+from .packing.overlaps import Index, Overlap, cut, whole
+from .packing.part_axes import ROW_MAJOR
+from .parameter import Parameter
+from .rules.values import Fill, Keep
+
+__all__ = ["Entry"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What fills one stored tensor: the parameter, the name of its stream, what fills it, and notes.
+
+    >>> from initlib import Parameter, he_normal, plan
+    >>> kernel = Parameter("mlp.weight", (8, 4), axes="OI", kind="kernel")
+    >>> entry = plan([kernel], he_normal)["mlp.weight"]
+    >>> entry.stream, entry.kept, len(entry.pieces)
+    ('mlp.weight', False, 1)
+    >>> [(outer, inner) for piece, outer, inner in entry.boxes((slice(2, 4), 0))]
+    [((slice(0, 2, None),), (slice(2, 4, None), 0))]
+    """
+
+    parameter: Parameter
+    stream: str
+    filling: Fill
+    notes: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> bool:
+        """Whether the whole tensor stays as it is."""
+        return isinstance(self.filling, Keep)
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The weights that lie in the tensor; none where it is kept."""
+        found = pieces(self.filling, self.stream, self.parameter.shape, self.parameter.axes)
+        if self.parameter.padding is not None and isinstance(self.filling, Initializer):
+            return self._padded(found[0], self.parameter.padding)
+        return tuple(found)
+
+    def _padded(self, table: Piece, row: int) -> tuple[Piece, ...]:
+        """The table without a row, and that row, which is zero."""
+        shape = self.parameter.shape
+        rest = whole(shape[1:]).outer
+        around = [slice(0, row), slice(row + 1, shape[0])]
+        boxes = tuple(Overlap((rows, *rest), (rows, *rest)) for rows in around if rows.start < rows.stop)
+        padding = Overlap((slice(row, row + 1), *rest), (slice(0, 1), *rest))
+        return table._replace(boxes=boxes), Piece(self.stream, zeros, (1, *shape[1:]), ROW_MAJOR, (padding,))
+
+    def boxes(self, index: Any) -> Iterator[tuple[Piece, Index, Index]]:
+        """What an index takes of each piece: (piece, index into what is taken, index into the piece)."""
+        for piece in self.pieces:
+            for outer, inner in piece.boxes if index is ... else cut(piece.boxes, index, self.parameter.shape):
+                yield piece, outer, inner
+
+    def draw(self, key: Key, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Draw the tensor, or a box of it, under the key of the whole model; what is kept stays as `out` has it."""
+        if out is None and not self.filled:
+            raise ValueError(f"{self.parameter.name} is kept, at least in part: it can be drawn into out= alone")
+        if self.kept:
+            return out  # type: ignore[return-value]  # there is one
+        shape, dtype = self.parameter.shape, numpy_dtype(self.parameter.dtype)
+        kept = shape if index is None else box_shape(normalize_index(index, shape))
+        if out is None:
+            out = np.empty(kept, dtype)
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
+        elif out.shape != kept or out.dtype != dtype:
+            raise ValueError(f"out has shape {out.shape} and dtype {out.dtype}, the draw has {kept} and {dtype}")
+        for piece in self.pieces if out.size else ():
+            boxes = piece.boxes if index is None else cut(piece.boxes, index, shape)
+            self._fill(out, piece, list(boxes), key)
+        return out
+
+    def _fill(self, out: NDArray[Any], piece: Piece, boxes: list[Overlap], key: Key) -> None:
+        dtype = self.parameter.dtype
+        if len(boxes) > 1 and is_made_whole(piece.initializer):
+            weight = piece.draw(dtype, key)  # each box of it alone would cost as much
+            for outer, inner in boxes:
+                out[outer] = weight[inner]
+            return
+        for outer, inner in boxes:
+            piece.draw(dtype, key, inner, out[(*outer, ...)])
+
+    @cached_property
+    def filled(self) -> bool:
+        """Whether the pieces fill the whole tensor."""
+        boxes = (outer for piece in self.pieces for outer, _ in piece.boxes)
+        sizes = (math.prod(part.stop - part.start for part in outer if isinstance(part, slice)) for outer in boxes)
+        return sum(sizes) == self.parameter.size and not self.kept

@@ -1,0 +1,1 @@
+"""The place of each weight in a stored tensor."""

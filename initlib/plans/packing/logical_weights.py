@@ -1,0 +1,166 @@
+"""Pieces: the weights that lie in a stored tensor, each as it would be alone."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...dtypes import rounded
+from ...key import Key
+from ...schemes.initializer import Initializer
+from ..rules.parts import Parts, Split, Stack
+from ..rules.values import Fill, Keep, Values
+from .overlaps import Index, Overlap, join, whole
+from .part_axes import ROW_MAJOR, unpacked, without
+
+__all__ = ["Member", "Piece", "is_made_whole", "members", "pieces"]
+
+MOST = 2**16  # boxes in one stored tensor
+
+
+class Piece(NamedTuple):
+    """One weight of a stored tensor, as it would be alone, and the boxes of it that the tensor holds."""
+
+    stream: str
+    initializer: Initializer | NDArray[Any]  # an array: these values
+    shape: tuple[int, ...]
+    axes: str
+    boxes: tuple[Overlap, ...]  # (index into the stored tensor, index into the piece), of equal shapes
+
+    def draw(self, dtype: str, key: Key, index: Index | None = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Draw the weight, or a box of it, under the key of the whole model."""
+        init = self.initializer
+        if isinstance(init, Initializer):
+            return init(self.shape, dtype, axes=self.axes, seed=key, name=self.stream, index=index, out=out)
+        values = rounded(np.array(init[... if index is None else index]), dtype)
+        if out is None:
+            return values
+        out[...] = values
+        return out
+
+
+def is_made_whole(initializer: Any) -> bool:
+    """Whether a box of its weights costs as much as all of them: they, or those of one in it, depend on one another."""
+    if not isinstance(initializer, Initializer):
+        return False
+    return initializer.made_whole
+
+
+class Member(NamedTuple):
+    """One of the parts of a tensor: the tensor that it would be alone, where it lies, and what fills it."""
+
+    name: str
+    shape: tuple[int, ...]
+    axes: str | None
+    boxes: tuple[Overlap, ...]
+    filling: Any
+
+
+def members(filling: Parts, name: str, shape: tuple[int, ...], axes: str | None) -> Iterator[Member]:
+    """The parts of a tensor of that name, shape and axes. Raises ValueError where they do not fit it."""
+    axis = filling.axis + len(shape) if filling.axis < 0 else filling.axis
+    if not 0 <= axis < len(shape):
+        raise ValueError(f"parts lie along axis {filling.axis}, shape {shape} has {len(shape)} axes")
+    if isinstance(filling, Stack):
+        return _stacked(filling, name, shape, axes, axis)
+    assert isinstance(filling, Split)
+    return _side_by_side(filling, name, shape, axes, axis)
+
+
+def _stacked(filling: Stack, name: str, shape: tuple[int, ...], axes: str | None, axis: int) -> Iterator[Member]:
+    size, given = shape[axis], len(filling.fillings)
+    if given not in (1, size):
+        raise ValueError(f"parts have {given} fillings, one each, for an axis of size {size}")
+    _check_count(size)
+    named = _part_name(name, filling.template, filling.replaces)
+    own = shape[:axis] + shape[axis + 1 :]
+    own_axes = without(axes, len(shape), axis)
+    inner = whole(own).inner
+    for i in range(size):
+        box = Overlap((*inner[:axis], i, *inner[axis:]), inner)
+        yield Member(named.replace("{i}", str(i)), own, own_axes, (box,), filling.fillings[i % given])
+
+
+def _side_by_side(filling: Split, name: str, shape: tuple[int, ...], axes: str | None, axis: int) -> Iterator[Member]:
+    lengths, groups = filling.lengths(shape[axis]), filling.groups
+    _check_count(groups)
+    every, start = whole(shape).outer, 0
+    part_axes = unpacked(axes, shape, axis, lengths, groups)
+    for part, length, own_axes, each in zip(filling.names, lengths, part_axes, filling.fillings, strict=True):
+        boxes = []
+        for group in range(groups):
+            stored, alone = group * sum(lengths) + start, group * length
+            outer = (*every[:axis], slice(stored, stored + length), *every[axis + 1 :])
+            inner = (*every[:axis], slice(alone, alone + length), *every[axis + 1 :])
+            boxes.append(Overlap(outer, inner))
+        own = (*shape[:axis], length * groups, *shape[axis + 1 :])
+        yield Member(_part_name(name, part, filling.replaces), own, own_axes, tuple(boxes), each)
+        start += length
+
+
+def _part_name(stored: str, part: str, replaces: int | None) -> str:
+    """The name of a part: in place of the last components of the stored name."""
+    count = sum(component != "{i}" for component in part.split(".")) if replaces is None else replaces
+    components = stored.split(".")
+    return ".".join([*components[: max(0, len(components) - count)], part])
+
+
+def _check_count(boxes: int) -> None:
+    if boxes > MOST:
+        raise ValueError(f"parts may make at most {MOST} boxes of a tensor, got {boxes}")
+
+
+def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -> list[Piece]:
+    """The weights that a filling puts in a tensor; none where it keeps it. Raises ValueError where they do not fit."""
+    if isinstance(filling, Initializer):
+        return [Piece(name, filling, shape, axes or ROW_MAJOR, (whole(shape),))]
+    if isinstance(filling, Values):
+        if filling.array.shape != shape:
+            raise ValueError(f"values have shape {filling.array.shape}, {name} has {shape}")
+        return [Piece(name, filling.array, shape, axes or ROW_MAJOR, (whole(shape),))]
+    if isinstance(filling, Keep):
+        return []
+    if not isinstance(filling, Parts):
+        raise TypeError(f"a plan is of what functions and rules have said, got {filling!r} for {name}")
+    if isinstance(filling, Stack) and len(filling.fillings) == 1:
+        found = _repeated(filling, name, shape, axes)
+    else:
+        found = [piece for member in members(filling, name, shape, axes) for piece in _inside(member)]
+    _check_count(sum(len(piece.boxes) for piece in found))
+    return found
+
+
+def _inside(member: Member) -> list[Piece]:
+    """The pieces of a part, as they lie in the whole."""
+    found = pieces(member.filling, member.name, member.shape, member.axes)
+    if not isinstance(member.filling, Parts):
+        return [piece._replace(boxes=member.boxes) for piece in found]
+    _check_count(sum(len(member.boxes) * len(piece.boxes) for piece in found))
+    joined = [[join(*pair) for pair in product(member.boxes, piece.boxes)] for piece in found]
+    return [
+        piece._replace(boxes=tuple(box for box in boxes if box is not None))
+        for piece, boxes in zip(found, joined, strict=True)
+    ]
+
+
+def _repeated(filling: Stack, name: str, shape: tuple[int, ...], axes: str | None) -> list[Piece]:
+    """The pieces of weights at each index of an axis that are filled alike: those of the first, moved along."""
+    first = next(members(filling, name, shape, axes), None)
+    if first is None:
+        return []
+    axis = filling.axis % len(shape)
+    # Until it is known, the index stands in the name as a character that no name has.
+    mark = next(chr(code) for code in range(32) if chr(code) not in name)
+    named = _part_name(name, filling.template, filling.replaces).replace("{i}", mark)
+    return [
+        Piece(
+            piece.stream.replace(mark, str(i)),
+            piece.initializer,
+            piece.shape,
+            piece.axes,
+            tuple(Overlap((*outer[:axis], i, *outer[axis + 1 :]), inner) for outer, inner in piece.boxes),
+        )
+        for i, piece in product(range(shape[axis]), _inside(first._replace(name=named)))
+    ]

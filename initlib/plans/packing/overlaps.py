@@ -1,0 +1,97 @@
+"""Overlaps: which part of one tensor lies where in another."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from ...stream.boxes import normalize_index
+
+__all__ = ["Index", "Overlap", "cut", "join", "whole"]
+
+Index = tuple[int | slice, ...]  # one entry an axis
+
+
+class Overlap(NamedTuple):
+    """The weights at `outer` of one tensor are those at `inner` of another: slices that pair up in order, and ints."""
+
+    outer: Index
+    inner: Index
+
+
+def whole(shape: tuple[int, ...]) -> Overlap:
+    """A tensor in itself."""
+    index = tuple(slice(0, size) for size in shape)
+    return Overlap(index, index)
+
+
+def cut(overlaps: Iterable[Overlap], index: Any, shape: tuple[int, ...]) -> Iterator[Overlap]:
+    """The overlaps with a tensor of that shape, as overlaps with what an index takes of it.
+
+    >>> halves = [Overlap((slice(0, 4),), (slice(0, 4),)), Overlap((slice(4, 8),), (slice(0, 4),))]
+    >>> list(cut(halves, slice(3, 6), (8,)))
+    [Overlap(outer=(slice(0, 1, None),), inner=(slice(3, 4, None),)),
+     Overlap(outer=(slice(1, 3, None),), inner=(slice(0, 2, None),))]
+    """
+    taken = normalize_index(index, shape)
+    outer = tuple(slice(0, part.size) for part in taken if not part.drop)
+    inner = tuple(part.start if part.drop else _slice(part.start, part.step, part.size) for part in taken)
+    joined = (join(Overlap(outer, inner), overlap) for overlap in overlaps)
+    return (overlap for overlap in joined if overlap is not None)
+
+
+def join(first: Overlap, second: Overlap) -> Overlap | None:
+    """The overlap of A with C, of one of A with B and one of B with C; None where there is none.
+
+    The slices of `first.outer`, `second.outer` and `second.inner` have step 1; those of `first.inner` any.
+    """
+    outer: list[int | slice] = []
+    inner: list[int | slice] = []
+    ours, theirs = iter(first.outer), iter(second.inner)
+    for mine, its in zip(first.inner, second.outer, strict=True):
+        a = _next_slice(ours, outer) if isinstance(mine, slice) else None
+        c = _next_slice(theirs, inner) if isinstance(its, slice) else None
+        begin, end, start, step = _meet(mine, its)
+        if begin >= end:
+            return None
+        if a is not None:
+            outer.append(slice(a.start + begin, a.start + end) if c is not None else a.start + begin)
+        if c is not None:
+            inner.append(_slice(c.start + start, step, end - begin) if a is not None else c.start + start)
+    return Overlap((*outer, *ours), (*inner, *theirs))
+
+
+def _next_slice(entries: Iterator[int | slice], passed: list[int | slice]) -> slice:
+    """The next slice; the ints before it stay."""
+    for entry in entries:
+        if isinstance(entry, slice):
+            return entry
+        passed.append(entry)
+    raise ValueError("an overlap must have as many slices on both sides")
+
+
+def _meet(mine: int | slice, its: int | slice) -> tuple[int, int, int, int]:
+    """Where a run of any step lies in one of step 1: from which to before which of its items it does, how far from the
+    start of the other the first of them is, and the step.
+    """
+    start, step, count = _run(mine)
+    low, _, size = _run(its)
+    if step > 0:
+        begin, end = -((start - low) // step), -((start - low - size) // step)
+    else:
+        begin, end = -((low + size - 1 - start) // -step), (start - low) // -step + 1
+    begin, end = max(0, begin), min(count, end)
+    return begin, end, start + begin * step - low, step
+
+
+def _run(entry: int | slice) -> tuple[int, int, int]:
+    """The start, step and count of the indices that an entry takes."""
+    if not isinstance(entry, slice):
+        return entry, 1, 1
+    step = entry.step or 1
+    stop = -1 if entry.stop is None else entry.stop
+    return entry.start, step, max(0, -((entry.start - stop) // step))
+
+
+def _slice(start: int, step: int, count: int) -> slice:
+    """The slice of `count` indices from `start` on by `step`."""
+    stop = start + step * count
+    return slice(start, stop if stop >= 0 else None, None if step == 1 else step)

@@ -1,0 +1,124 @@
+"""Parameter: what a model says of one stored tensor."""
+
+import math
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from .._arguments import checked_shape, integer
+from ..axes import match, parse
+from .rules.values import Fill, as_fill
+
+__all__ = ["KINDS", "Parameter"]
+
+MOST_AXES = 64  # of a NumPy array
+LONGEST_AXES = 1024  # characters
+
+KINDS = ("kernel", "recurrent", "bias", "scale", "table", "buffer", "other")
+
+# The plain words for what NumPy has no dtype of: bfloat16, float8_e4m3fn, int4 and their like.
+_DTYPE = re.compile(r"[a-z]+(\d*)[a-z0-9_]*")
+
+
+def check_name(name: Any, argument: str) -> str:
+    """The argument as the name of a tensor, checked."""
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be a string, got {name!r}")
+    if not name or not name.isprintable():
+        raise ValueError(f"{argument} must be a printable string of at least one character, got {name!r}")
+    return name
+
+
+def as_axes(axes: Any, argument: str) -> str:
+    """The argument as an axes string, checked."""
+    if not isinstance(axes, str):
+        raise TypeError(f"{argument} must be a string such as 'OIHW' or '(3 O)I', got {axes!r}")
+    if len(axes) > LONGEST_AXES:
+        raise ValueError(f"{argument} must have at most {LONGEST_AXES} characters, got {len(axes)}")
+    parse(axes)
+    return axes
+
+
+def _dtype(dtype: Any) -> str:
+    if isinstance(dtype, str):
+        if _DTYPE.fullmatch(dtype):
+            return dtype
+        raise ValueError(f"dtype must be a name such as 'float32', got {dtype!r}")
+    try:
+        return str(np.dtype(dtype).name)
+    except TypeError:
+        raise TypeError(f"dtype must be a name or a NumPy dtype, got {dtype!r}") from None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One stored tensor of a model, and what its module says of it.
+
+    >>> query = Parameter("layers.7.attn.q.weight", (64, 512), axes="OI", kind="kernel", owner="Linear")
+    >>> query.indices, query.size, query.bytes
+    ((7,), 32768, 131072)
+
+    `axes` is None where nobody knows what the axes mean. `kind` is kernel, recurrent, bias, scale, table, buffer or
+    other; `owner` is the class name of the module. `default` is what the module itself would put there: an
+    initializer, `keep`, `values` or `parts`. `tied` are the other names of the same tensor. `padding` is the row of
+    a table that stays zero. `needs` says why nothing but a rule can tell what fills it, where that is so. Raises
+    TypeError or ValueError, naming the field.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    axes: str | None = None
+    kind: str = "other"
+    owner: str | None = None
+    default: Fill | None = None
+    tied: tuple[str, ...] = ()
+    padding: int | None = None
+    needs: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "name")
+        object.__setattr__(self, "shape", checked_shape(self.shape))
+        if len(self.shape) > MOST_AXES:
+            raise ValueError(f"shape must have at most {MOST_AXES} axes, got {len(self.shape)}")
+        object.__setattr__(self, "dtype", _dtype(self.dtype))
+        if self.axes is not None:
+            match(self.shape, as_axes(self.axes, "axes"))
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.owner is not None:
+            check_name(self.owner, "owner")
+        if self.default is not None:
+            as_fill(self.default, "default")
+        if isinstance(self.tied, str):
+            raise TypeError(f"tied must be a sequence of names, got {self.tied!r}")
+        object.__setattr__(self, "tied", tuple(check_name(name, "tied") for name in self.tied))
+        if self.padding is not None:
+            rows = self.shape[0] if self.shape else 0
+            object.__setattr__(self, "padding", integer(self.padding, "padding", least=0, below=rows))
+        if self.needs is not None:
+            check_name(self.needs, "needs")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name, then those it is tied to."""
+        return (self.name, *self.tied)
+
+    @cached_property
+    def indices(self) -> tuple[int, ...]:
+        """The integers in its name, for what depends on the depth: (3, 1) of "h.3.conv1.weight"."""
+        return tuple(int(digits) for digits in re.findall(r"[0-9]+", self.name))
+
+    @property
+    def size(self) -> int:
+        """How many weights it has."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """The memory that it takes."""
+        digits = _DTYPE.fullmatch(self.dtype)[1]  # type: ignore[index]  # checked when it was made
+        return self.size * int(digits or 8) // 8

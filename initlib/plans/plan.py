@@ -1,0 +1,217 @@
+"""Plan: what fills every stored tensor of a model."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from ..key import as_key
+from .checks import check
+from .entry import Entry
+from .rules.hints import nearest
+from .text.errors import PlanError
+
+if TYPE_CHECKING:
+    from ..checkpoints.verify import Difference
+
+__all__ = ["Plan"]
+
+
+@dataclass(frozen=True, repr=False)
+class Plan:
+    """What fills every stored tensor of a model: immutable, comparable, and with a seed its initial state.
+
+    >>> from initlib import Parameter, he_normal, plan
+    >>> mlp = [
+    ...     Parameter(f"layers.{i}.{name}", shape, axes=axes, kind=kind, owner="Linear")
+    ...     for i in range(3)
+    ...     for name, shape, axes, kind in (("weight", (64, 64), "OI", "kernel"), ("bias", (64,), None, "bias"))
+    ... ]
+    >>> print(plan(mlp, he_normal))
+    name                   shape  dtype    axes  fan_in  fan_out  initializer     std   bytes  notes
+    layers.{0..2}.weight   64x64  float32  OI        64       64  he_normal    0.1768  16,384
+    layers.{0..2}.bias     64     float32                         zeros             0     256
+    6 parameters, 12,480 weights, 49,920 bytes
+
+    `entries` has an `Entry` for each tensor, and `plan[name]` is the one of that name. `plan` makes it of parameters
+    and rules. Raises PlanError for entries that cannot be drawn.
+    """
+
+    entries: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entries", tuple(self.entries))
+        problems = check(self.entries)
+        if problems:
+            raise PlanError.of(problems)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Entry]:
+        return {name: entry for entry in self.entries for name in entry.parameter.names}
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry of a tensor, by any of its names."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            hint = nearest(str(name), self._by_name, "names")
+            raise ValueError(f"name must be that of a parameter of the plan, got {name!r}{hint}") from None
+
+    def draw(self, seed: Any) -> dict[str, NDArray[Any]]:
+        """Draw every tensor that is not kept: names and arrays.
+
+        >>> from initlib import Parameter, plan, zeros
+        >>> plan([Parameter("a", (2,)), Parameter("b", ())], zeros).draw(seed=0)
+        {'a': array([0., 0.], dtype=float32), 'b': array(0., dtype=float32)}
+
+        `seed` is an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy. Each weight is
+        `initializer(shape, dtype, axes=axes, seed=seed, name=stream)`. Raises ValueError for a tensor that is kept in
+        part.
+        """
+        key = as_key(seed)
+        return {entry.parameter.name: entry.draw(key) for entry in self.entries if not entry.kept}
+
+    def draw_one(self, name: str, seed: Any, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Draw one tensor, or a box of it, alone.
+
+        >>> from initlib import Parameter, normal, plan
+        >>> table = plan([Parameter("table", (1000, 8), kind="table")], normal(std=0.02))
+        >>> bool((table.draw_one("table", 0, index=slice(10, 20)) == table.draw(0)["table"][10:20]).all())
+        True
+
+        `index` is made of ints and slices, as for an array; `out` is filled and returned, and what is kept stays as it
+        is there. Raises ValueError for an unknown name, an `out` that does not fit, and what is kept without `out`.
+        """
+        return self[name].draw(as_key(seed), index, out)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A row for each tensor: name, shape, dtype, axes, fan_in, fan_out, initializer, std, bytes, notes and more.
+
+        >>> from initlib import Parameter, he_normal, plan
+        >>> (row,) = plan([Parameter("w", (8, 2), axes="OI", kind="kernel")], he_normal).to_dicts()
+        >>> row["fan_in"], row["initializer"], row["std"]
+        (2, 'he_normal', 1.0)
+
+        The rows under `parts` are those of the weights in a tensor that is several.
+        """
+        from .text.table import rows
+
+        return rows(self.entries)
+
+    def table(self, *, fold: bool = True) -> str:
+        """The plan as a table for people, which `print` prints; `fold=False` gives each tensor a line of its own."""
+        from .text.table import table
+
+        return table(self.entries, fold)
+
+    def to_json(self) -> str:
+        """The plan as JSON text. Raises ValueError for an initializer that is not initlib's own."""
+        from .text.json_text import encode
+
+        return encode(self.entries)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        """The plan of a JSON text, of which nothing is run.
+
+        >>> from initlib import Parameter, he_normal, plan
+        >>> kernel = plan([Parameter("w", (8, 2), axes="OI", kind="kernel")], he_normal)
+        >>> Plan.from_json(kernel.to_json()) == kernel
+        True
+
+        Raises ValueError for a text that this version of initlib does not write.
+        """
+        from .text.json_text import decode
+
+        return cls(tuple(decode(text)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan to a file, as JSON text: whole, or not at all. Raises OSError, and as `to_json` does."""
+        from ..files.atomic_write import whole
+
+        text = self.to_json()
+        with whole(path) as file:
+            file.write(text.encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Plan":
+        """Read the plan that `save` wrote. Raises as `from_json` does."""
+        from .text.json_text import read
+
+        return cls.from_json(read(path))
+
+    def write(
+        self,
+        folder: str | os.PathLike[str],
+        seed: Any,
+        *,
+        max_shard_size: int | str = "5GB",
+        overwrite: bool = False,
+        only: slice | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[Path, ...]:
+        """Write the checkpoint that the plan and a seed are: safetensors files that frameworks load.
+
+        >>> import tempfile
+        >>> from initlib import Parameter, normal, plan
+        >>> folder = tempfile.mkdtemp()
+        >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
+        >>> [path.name for path in made.write(folder, seed=0)]
+        ['model.safetensors']
+        >>> made.write(folder, seed=0), made.verify(folder, seed=0)
+        ((), ())
+
+        Returns the files that it wrote. A model that is larger than `max_shard_size` takes several, and an index,
+        named as Hugging Face's libraries name them; tied tensors are stored once, under their first name, and what
+        the plan keeps is left out, with a warning. Each file is there whole or not at all: called again after it was
+        interrupted, it goes on with those that are missing. `only` is the slice of the files, in order, that this
+        call writes: `slice(3, None, 64)` in the fourth of 64 processes. `progress` is called with the bytes that are
+        done and all of them. The memory that it takes does not grow with the model.
+        Raises FileExistsError where the folder holds another checkpoint's files, `overwrite` or not; or other files
+        of the same names, unless `overwrite`; OSError where the disk has no room; ValueError for what no file can
+        hold.
+        """
+        from ..checkpoints.write import write
+
+        return write(
+            self.entries, folder, seed, max_shard_size=max_shard_size, overwrite=overwrite, only=only, progress=progress
+        )
+
+    def verify(
+        self,
+        path: str | os.PathLike[str],
+        seed: Any,
+        *,
+        whole: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> "tuple[Difference, ...]":
+        """Compare a checkpoint with what the plan and a seed are; nothing differs where the result is empty.
+
+        >>> import tempfile
+        >>> from initlib import Parameter, normal, plan
+        >>> folder = tempfile.mkdtemp()
+        >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
+        >>> _ = made.write(folder, seed=0)
+        >>> for difference in made.verify(folder, seed=1):
+        ...     print(difference)
+        'table' differs from weight (0, 0) on
+
+        The path is a safetensors file, an index, or a folder with one of them under its usual name. Every tensor's
+        name, shape and dtype is compared, and of its weights samples, or the `whole`; what the plan keeps is not. Each
+        difference has a `name`, `what` differs, and the `index` of the first weight that does. Raises OSError, or
+        ValueError where the path is no checkpoint.
+        """
+        from ..checkpoints.verify import verify
+
+        return verify(self.entries, path, seed, whole=whole, progress=progress)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        weights = sum(entry.parameter.size for entry in self.entries)
+        return f"Plan({len(self.entries):,} parameters, {weights:,} weights)"

@@ -1,0 +1,1 @@
+"""Rules: the patterns that select parameters, and the values that fill them."""

@@ -1,0 +1,58 @@
+"""Hints: what is near to what somebody wrote, and why a pattern is of no use."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from ..parameter import KINDS, Parameter
+from ..text.folding import fold
+from .patterns import Pattern
+
+__all__ = ["nearest", "useless"]
+
+ALIKE = 0.75
+_NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
+
+
+def nearest(wanted: str, known: Iterable[str], what: str) -> str:
+    """The known names nearest to one, as the end of a sentence; empty where none is near. Either may be patterns.
+
+    >>> nearest("*.c_prj.weight", ["h.0.c_proj.weight", "h.0.c_proj.bias", "wte.weight"], "names")
+    '; nearest names: h.0.c_proj.weight'
+    """
+    alike = [(_likeness(_NUMBER.sub("0", wanted), _NUMBER.sub("0", name)), name) for name in dict.fromkeys(known)]
+    found = [name for likeness, name in sorted(alike, key=lambda pair: -pair[0]) if likeness >= ALIKE]
+    return f"; nearest {what}: {', '.join(found[:3])}" if found else ""
+
+
+@lru_cache(maxsize=4096)  # the same for every layer
+def _likeness(first: str, second: str) -> float:
+    """How alike two names are, from 0 to 1: of a pattern that starts with `*` the end counts, and so on."""
+    from difflib import SequenceMatcher
+
+    pattern, name = (second, first) if "*" in second else (first, second)
+    pattern = pattern.partition(":")[0]
+    text = pattern.strip("*")
+    if pattern.startswith("*"):
+        name = name[-len(text) :]
+    elif pattern.endswith("*"):
+        name = name[: len(text)]
+    return SequenceMatcher(None, text, name).ratio()
+
+
+def useless(pattern: Pattern, before: Sequence[Pattern], parameters: Sequence[Parameter]) -> str:
+    """Why a pattern comes first for none of the parameters."""
+    owners = sorted({parameter.owner for parameter in parameters if parameter.owner})
+    if pattern.of is not None and pattern.of not in (*KINDS, *owners):
+        known = f"the kinds are {', '.join(KINDS)}; the owners here {', '.join(owners) or 'none'}"
+        return f"has no kind or owner {pattern.of!r}: {known}"
+    meant = [parameter for parameter in parameters if pattern.matches(parameter)]
+    if meant:
+        first = [other.text for other in before if any(map(other.matches, meant))]
+        return f"is never used: what it matches, {' or '.join(map(repr, first))} before it does"
+    named = [parameter for parameter in parameters if pattern.name.fullmatch(parameter.name)]
+    if named:
+        kinds = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
+        return f"matches nothing: what has such a name is {', '.join(kinds)}"
+    names = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
+    return f"matches nothing{nearest(pattern.text, names, 'names')}"

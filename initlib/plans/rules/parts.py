@@ -1,0 +1,144 @@
+"""Parts: one stored tensor that is several named weights, side by side or one at each index."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..._arguments import integer
+from ..parameter import check_name
+from .values import Filling, Keep, as_rule
+
+__all__ = ["NESTED", "Parts", "Split", "Stack", "parts"]
+
+NESTED = 8  # how deep parts may lie in parts
+_USUAL = {"axis": 0, "groups": 1, "replaces": None}
+
+
+@dataclass(frozen=True)
+class Parts(Filling):
+    """Several weights along an axis of one tensor: what `parts` makes."""
+
+    fillings: tuple[Any, ...]  # a rule's values; None: what the rules say of the part's name
+    axis: int = 0
+    replaces: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", integer(self.axis, "axis"))
+        if self.replaces is not None:
+            object.__setattr__(self, "replaces", integer(self.replaces, "replaces", least=0))
+        for each in self.fillings:
+            if each is not None:
+                as_rule(each, "what fills a part")
+        if all(isinstance(each, Keep) for each in self.fillings):
+            raise ValueError("parts must not all be kept; keep the tensor")
+        if _depth(self) > NESTED:
+            raise ValueError(f"parts may lie at most {NESTED} deep in one another, got {_depth(self)}")
+
+
+@dataclass(frozen=True)
+class Split(Parts):
+    """Weights side by side along an axis: what `parts` makes of a mapping."""
+
+    names: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise ValueError("parts must name at least one part")
+        for name in self.names:
+            check_name(name, "a part's name")
+        sizes = zip(self.names, self.sizes, strict=True)
+        object.__setattr__(
+            self, "sizes", tuple(integer(size, f"the share of part {name!r}", least=1) for name, size in sizes)
+        )
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"parts must have different names, got {', '.join(self.names)}")
+        if len(self.fillings) != len(self.names):
+            raise ValueError(f"parts must have a filling each, got {len(self.fillings)} for {len(self.names)} names")
+        object.__setattr__(self, "groups", integer(self.groups, "groups", least=1))
+        super().__post_init__()
+
+    def lengths(self, size: int) -> list[int]:
+        """How long each part is, in each group of an axis of that size. Raises ValueError where they do not fit."""
+        common = math.gcd(*self.sizes)
+        shares = [part // common for part in self.sizes]
+        if size % (sum(shares) * self.groups):
+            named = ", ".join(f"{name} {part}" for name, part in zip(self.names, self.sizes, strict=True))
+            groups = f" in {self.groups} groups" if self.groups > 1 else ""
+            raise ValueError(f"parts {named}{groups} do not divide an axis of size {size}")
+        return [share * (size // self.groups // sum(shares)) for share in shares]
+
+    def __repr__(self) -> str:
+        sizes = zip(self.names, self.sizes, self.fillings, strict=True)
+        inner = ", ".join(f"{name!r}: {size if each is None else (size, each)!r}" for name, size, each in sizes)
+        return f"parts({{{inner}}}{_options(self)})"
+
+
+@dataclass(frozen=True)
+class Stack(Parts):
+    """A weight at each index of an axis: what `parts` makes of a name with `{i}`. It has one filling, or one each."""
+
+    template: str = ""
+
+    def __post_init__(self) -> None:
+        if "{i}" not in check_name(self.template, "a part's name"):
+            raise ValueError(f"a part's name must have {{i}}, the index along the axis, got {self.template!r}")
+        if not self.fillings:
+            raise ValueError("parts must have at least one filling")
+        super().__post_init__()
+
+    def __repr__(self) -> str:
+        inner = repr(self.fillings[0]) if len(self.fillings) == 1 else f"<{len(self.fillings)} fillings>"
+        return f"parts({self.template!r}, {inner}{_options(self)})"
+
+
+def parts(
+    names: str | Mapping[str, Any], filling: Any = None, *, axis: int = 0, groups: int = 1, replaces: int | None = None
+) -> Split | Stack:
+    """Make the filling of a stored tensor that is several named weights, each drawn as it would be alone.
+
+    >>> from initlib import Parameter, he_normal, normal, plan
+    >>> fused = Parameter("attn.qkv.weight", (40, 16), axes="OI", kind="kernel")
+    >>> qkv = parts({"q.weight": 3, "k.weight": 1, "v.weight": (1, normal(std=0.02))}, he_normal)
+    >>> weight = plan([fused], {"*.qkv.weight": qkv}).draw(seed=0)["attn.qkv.weight"]
+    >>> query = he_normal((24, 16), axes="OI", seed=0, name="attn.q.weight")
+    >>> bool((weight[:24] == query).all())
+    True
+    >>> scanned = Parameter("layers.kernel", (12, 16, 64), axes="BIO", kind="kernel")
+    >>> weight = plan([scanned], {"layers.kernel": parts("layers.{i}.kernel", he_normal)}).draw(seed=0)["layers.kernel"]
+    >>> bool((weight[7] == he_normal((16, 64), seed=0, name="layers.7.kernel")).all())
+    True
+
+    A mapping gives the parts in their order along the axis, and the share of each: the shares are scaled to the axis.
+    With `groups` the axis is that many groups in a row, each of which holds all the parts (grouped-query attention:
+    some rows of q, then of k, then of v, for each group). A string with `{i}` names the weight at each index of the
+    axis: stacked layers, experts.
+
+    `filling`, or the second of a pair (share, filling), is a rule's value: an initializer, `values`, `parts`, `keep`, a
+    function of the `Parameter` that the part would be; None is what the plan's rules say of that parameter.
+
+    A part's name replaces as many components at the end of the stored name as it has, `{i}` not counted; `replaces` is
+    another number of them. A part has its own name's stream, its own shape and fans, and the stored axes without what
+    packs the parts: a fused model has the bits of a split one, and a stacked model those of an unrolled one.
+    Raises TypeError or ValueError for parts that make no sense; the plan raises for a tensor that they do not fit.
+    """
+    if isinstance(names, str):
+        if groups != 1:
+            raise ValueError(f"groups must be 1 for parts at each index, got {groups!r}")
+        return Stack((filling,), axis, replaces, names)
+    if not isinstance(names, Mapping):
+        raise TypeError(f"parts must be a mapping of names to shares, or a name with {{i}}, got {names!r}")
+    each = [entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, filling) for entry in names.values()]
+    sizes, fillings = zip(*each, strict=True) if each else ((), ())
+    return Split(fillings, axis, replaces, tuple(names), sizes, groups)
+
+
+def _options(given: Parts) -> str:
+    said = {name: vars(given).get(name, usual) for name, usual in _USUAL.items()}
+    return "".join(f", {name}={value}" for name, value in said.items() if value != _USUAL[name])
+
+
+def _depth(filling: Any) -> int:
+    return 1 + max(map(_depth, filling.fillings)) if isinstance(filling, Parts) else 0

@@ -1,0 +1,103 @@
+"""Fillings: what a rule may say of a tensor beside an initializer; here, to keep it, and values of its own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...schemes._scaled import scaled
+from ...schemes.initializer import Initializer
+
+__all__ = ["LIMIT", "Fill", "Filling", "Keep", "Rule", "Values", "as_fill", "as_rule", "keep", "values"]
+
+LIMIT = 2**26  # bytes of `values`: what a plan may hold itself
+
+
+class Filling:
+    """What fills a tensor, and is no initializer."""
+
+
+Fill = Initializer | Filling
+Rule = Fill | Callable[[Any], Fill]
+
+
+class Keep(Filling):
+    """What leaves a tensor as it is: `keep`."""
+
+    def __repr__(self) -> str:
+        return "keep"
+
+    def __reduce__(self) -> str:
+        return "keep"  # there is one: who copies or unpickles it finds it by its name
+
+
+keep = Keep()
+
+
+class Values(Filling):
+    """A tensor's own values: what `values` makes. Immutable, comparable, hashable."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Values):
+            return NotImplemented
+        mine, its = self.array, other.array
+        return mine.dtype == its.dtype and mine.shape == its.shape and mine.tobytes() == its.tobytes()
+
+    def __hash__(self) -> int:
+        return hash((self.array.shape, self.array.tobytes()))
+
+    def __repr__(self) -> str:
+        return f"values({self.array.dtype.name}{list(self.array.shape)})"
+
+
+def values(array: ArrayLike) -> Values:
+    """Make the filling of exact values, of the tensor's own shape: sinusoids, log(1..n), a mask.
+
+    >>> import numpy as np
+    >>> values(np.log(np.arange(1, 17)))  # the state of one channel of Mamba's A_log
+    values(float64[16])
+
+    The array is copied: float16, float32 and float64 as they are, other real numbers as float64. They are rounded once,
+    to the tensor's dtype. Raises TypeError for what is no array of real numbers; ValueError for one that holds NaN, or
+    takes more than 64 MiB.
+    """
+    given = np.asarray(array)
+    if given.dtype.kind not in "fiub" and given.dtype.name != "bfloat16":
+        raise TypeError(f"values must be an array of real numbers, got dtype {given.dtype}")
+    kept = np.array(given, given.dtype.name if given.dtype.name in ("float16", "float32") else "float64", order="C")
+    if kept.nbytes > LIMIT:
+        raise ValueError(f"values of shape {kept.shape} take {kept.nbytes} bytes; a plan holds at most {LIMIT}")
+    if np.isnan(kept).any():
+        raise ValueError(f"values of shape {kept.shape} hold NaN")
+    kept.flags.writeable = False
+    return Values(kept)
+
+
+def as_fill(value: Any, argument: str) -> Fill:
+    """The argument as what fills a tensor, checked."""
+    if isinstance(value, (Initializer, Filling)):
+        return value
+    hint = ""
+    if isinstance(value, np.ndarray):
+        hint = "; write values(array)"
+    elif isinstance(value, (int, float)):
+        hint = f"; write constant({value!r})"
+    elif _makes_initializers(value):
+        hint = f"; call it: {getattr(value, 'factory', value.__name__)}(...)"
+    raise TypeError(f"{argument} must be an initializer, keep, values(...) or parts(...), got {value!r}{hint}")
+
+
+def as_rule(value: Any, argument: str) -> Rule:
+    """The argument as a rule's value, checked: what fills a tensor, or a function of the `Parameter`."""
+    if callable(value) and not isinstance(value, (Initializer, type)) and not _makes_initializers(value):
+        return value  # type: ignore[no-any-return]
+    return as_fill(value, argument)
+
+
+def _makes_initializers(value: Any) -> bool:
+    """Whether it is a factory that somebody forgot to call, which would take a `Parameter` for its first argument."""
+    return value is scaled or (isinstance(value, type) and issubclass(value, Initializer))

@@ -1,0 +1,1 @@
+"""The text of plans: printed tables, JSON, errors, and names folded over layers."""

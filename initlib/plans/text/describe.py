@@ -1,0 +1,45 @@
+"""Describe: initializers by their factory's name and its arguments, as a person writes them."""
+
+import inspect
+from functools import lru_cache
+from typing import Any
+
+import initlib
+
+from ...schemes import FACTORIES
+from ...schemes.initializer import Initializer
+
+__all__ = ["described"]
+
+
+@lru_cache(maxsize=1)
+def _presets() -> dict[Initializer, str]:
+    """The initializers that have a name; of two names the first in the alphabet."""
+    found: dict[Initializer, str] = {}
+    for name in initlib.__all__:
+        value = getattr(initlib, name)
+        if isinstance(value, Initializer):
+            found.setdefault(value, name)
+    return found
+
+
+def described(filling: Any) -> str:
+    """The filling in few words: he_normal, normal(std=0.02), normal(std=0.02) * 0.25."""
+    if not isinstance(filling, Initializer):
+        return repr(filling)
+    preset = _presets().get(filling)
+    if preset is not None:
+        return preset
+    given = filling.get_config()
+    if filling.factory == "scaled":
+        return f"{described(given['initializer'])} * {given['factor']:.6g}"
+    make = FACTORIES.get(filling.factory)
+    usual = {} if make is None else {n: p.default for n, p in inspect.signature(make).parameters.items()}
+    shown = (f"{name}={_short(value)}" for name, value in given.items() if value != usual.get(name, inspect._empty))
+    return f"{filling.factory}({', '.join(shown)})"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Initializer):
+        return described(value)
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)

@@ -1,0 +1,81 @@
+"""Zeros and ones alone: weights of identities and Hadamard matrices."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from .._arguments import Shape
+from ..axes import Canonical
+from ._identity import PassThrough, Scalar
+from .kinds import matrices
+
+__all__ = ["ZeroHadamard", "zero_hadamard"]
+
+
+def _bits(outputs: int) -> int:
+    """The binary logarithm of the Hadamard matrix's size: the least that holds the outputs."""
+    return (outputs - 1).bit_length()
+
+
+@lru_cache(maxsize=4096)
+def _sum(rows: int, columns: int) -> int:
+    """The sum of the upper left corner of a Hadamard matrix."""
+    rows, columns = max(rows, columns), min(rows, columns)
+    if columns == 0 or rows == 1 << _bits(rows):  # of whole columns, only the first has a sum
+        return rows if columns else 0
+    half = 1 << (_bits(rows) - 1)
+    left = min(columns, half)
+    return _sum(half, left) + _sum(half, columns - left) + _sum(rows - half, left) - _sum(rows - half, columns - left)
+
+
+@dataclass(repr=False, eq=False)
+class ZeroHadamard(PassThrough):
+    """The deterministic weights of ZerO: an identity, or a Hadamard matrix where there are more outputs than inputs.
+
+    >>> zero_hadamard()((2, 4))
+    array([[ 0.5,  0.5,  0.5,  0.5],
+           [ 0.5, -0.5,  0.5, -0.5]], dtype=float32)
+    >>> zero_hadamard()((3, 2))
+    array([[1., 0.],
+           [0., 1.],
+           [0., 0.]], dtype=float32)
+
+    At the centre of the receptive field (k // 2); elsewhere 0. The Hadamard matrix of 2**m >= outputs is multiplied by
+    2**(-m / 2), as in the authors' code, so that it is orthogonal where outputs = 2**m; then everything by the gain. A
+    box (`index=`) costs a box. Raises ValueError for fewer than 2 axes.
+    Zhao, Schäfer, Anandkumar 2021, arXiv 2110.12661.
+    """
+
+    factory: ClassVar[str] = "zero_hadamard"
+
+    def std(self, shape: Shape, axes: str | None = None) -> float:
+        weight = matrices(self, shape, axes)
+        inputs, outputs = math.prod(weight.inputs), math.prod(weight.outputs)
+        if outputs <= inputs:
+            return super().std(shape, axes)
+        field = max(1, math.prod(weight.field))
+        mean = _sum(inputs, outputs) / max(1, field * inputs * outputs)
+        return abs(self.gain) * math.sqrt((1 / field - mean**2) / 2 ** _bits(outputs))
+
+    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
+        weight = matrices(self, shape, axes)
+        outputs = math.prod(weight.outputs)
+        if outputs <= math.prod(weight.inputs):
+            return super().bounds(shape, axes)
+        limit = abs(self.gain) * math.sqrt(2.0 ** -_bits(outputs))
+        return -limit, limit
+
+    def channels(self, weight: Canonical, inputs: Any, outputs: Any, gain: Scalar, xp: Any) -> Any:
+        count = math.prod(weight.outputs)
+        if count <= math.prod(weight.inputs):
+            return super().channels(weight, inputs, outputs, gain, xp)
+        odd = inputs & outputs  # Sylvester's: the sign is the parity of the common bits
+        for shift in (32, 16, 8, 4, 2, 1):
+            if _bits(count) > shift:
+                odd = odd ^ (odd >> shift)
+        limit = gain(math.sqrt(2.0 ** -_bits(count)))
+        return xp.where((odd & 1) == 1, -limit, limit)
+
+
+zero_hadamard = ZeroHadamard

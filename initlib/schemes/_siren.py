@@ -1,0 +1,57 @@
+"""The initializer of networks of sines."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .._arguments import Shape, positive
+from ..axes import fans
+from ..stream.distributions import uniform_law
+from ..stream.law import Law
+from .initializer import set_fields
+from .kinds import Independent
+
+__all__ = ["Siren", "siren"]
+
+
+@dataclass(repr=False, eq=False)
+class Siren(Independent):
+    """Weights of a layer sin(w0 * (W x + b)): uniform within sqrt(6 / fan_in) / w0, or 1 / fan_in in the first layer.
+
+    >>> siren(first=True).bounds((2, 256))
+    (-0.5, 0.5)
+    >>> round(siren().bounds((256, 256))[1], 9)
+    0.005103104
+
+    Raises ValueError unless w0 is finite and above 0; TypeError unless first is a bool.
+    Sitzmann, Martel, Bergman, Lindell, Wetzstein 2020, arXiv 2006.09661.
+    """
+
+    w0: float = 30.0
+    first: bool = False
+    factory: ClassVar[str] = "siren"
+
+    def __post_init__(self) -> None:
+        set_fields(self, w0=positive(self.w0, "w0"))
+        if not isinstance(self.first, bool):
+            raise TypeError(f"first must be True or False, got {self.first!r}")
+
+    @property
+    def uses_fans(self) -> bool:
+        return True
+
+    def std(self, shape: Shape, axes: str | None = None) -> float:
+        return self.bounds(shape, axes)[1] / math.sqrt(3)
+
+    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
+        fan_in, _ = fans(shape, axes)
+        if fan_in == 0:
+            raise ValueError(f"fan_in of shape {shape} is 0, and the limit is divided by it")
+        limit = 1 / fan_in if self.first else math.sqrt(6 / fan_in) / self.w0
+        return -limit, limit
+
+    def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
+        return uniform_law(*self.bounds(shape, axes), dtype)
+
+
+siren = Siren

@@ -1,0 +1,56 @@
+"""The initializer that sets a matrix's spectral norm."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .._arguments import Shape, positive
+from ..stream.distributions import normal_law
+from ..stream.law import Law
+from .initializer import set_fields
+from .kinds import Independent, matrices
+
+__all__ = ["Spectral", "spectral"]
+
+
+@dataclass(repr=False, eq=False)
+class Spectral(Independent):
+    """Normal weights whose matrix, of n inputs x receptive field to m outputs, has spectral norm gain * sqrt(m / n).
+
+    >>> import numpy as np
+    >>> weight = spectral()((512, 2048), seed=0)
+    >>> round(float(np.linalg.norm(weight, 2)), 1)  # sqrt(2048 / 512)
+    2.0
+
+    With that norm features are learnt alike at every width. The weights are independent, of std
+    gain * sqrt(m / n) / (sqrt(n) + sqrt(m)): a normal matrix of std 1 has norm sqrt(n) + sqrt(m), to a few percent for
+    n and m above 100. The paper's gain / sqrt(n) * min(1, sqrt(m / n)) is the same up to a factor from 1/2 to 1.
+    Raises ValueError unless gain is finite and at least 0, or for fewer than 2 axes.
+    Yang, Simon, Bernstein 2023, arXiv 2310.17813.
+    """
+
+    gain: float = 1.0
+    factory: ClassVar[str] = "spectral"
+    proportional_to: ClassVar[str | None] = "gain"
+
+    def __post_init__(self) -> None:
+        set_fields(self, gain=positive(self.gain, "gain", or_zero=True))
+
+    @property
+    def uses_fans(self) -> bool:
+        return True
+
+    def std(self, shape: Shape, axes: str | None = None) -> float:
+        _, rows, columns = matrices(self, shape, axes).matrices
+        if rows == 0 or columns == 0:
+            raise ValueError(f"spectral needs inputs and outputs, got shape {shape}")
+        return self.gain * math.sqrt(columns / rows) / (math.sqrt(rows) + math.sqrt(columns))
+
+    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
+        return -math.inf, math.inf
+
+    def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
+        return normal_law(0.0, self.std(shape, axes), -math.inf, math.inf, dtype)
+
+
+spectral = Spectral

@@ -1,0 +1,641 @@
+/* The stream for CPU memory: initlib/stream.py says what is computed, and this computes the same bits, fast.
+ *
+ * out[offset] = weight(key, base + pattern[k]), for the blocks of `initlib/runs.py`. The loops run over small arrays
+ * of lanes, so that the compiler makes each step one vector instruction per register; no Python object is in them. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <float.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Without a kernel, `initlib` draws by its reference, which sees for itself how numbers are rounded. */
+#if FLT_EVAL_METHOD != 0
+#error "float arithmetic must round to float, and only once: compile with SSE2 (-msse2 -mfpmath=sse)"
+#endif
+#ifdef __FAST_MATH__
+#error "float arithmetic must be IEEE 754's: compile without -ffast-math"
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define INLINE static inline __attribute__((always_inline))
+#if defined(__x86_64__)
+#define X86_PATHS
+#define AVX2 __attribute__((target("avx2")))
+#ifdef __clang__
+#define AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl"), min_vector_width(512)))
+#else
+#define AVX512 __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")))
+#endif
+#include <immintrin.h>
+#endif
+#else
+#define INLINE static __inline
+#endif
+
+/* How many weights are drawn together: 64 keep enough chains of dependent steps in flight, and fit the registers. */
+#define LANES 64
+#define TABLE_ROWS 249
+
+static uint32_t iota[LANES]; /* 0, 1, 2 ... */
+
+/* What leaves the kernel; the values are known to initlib/draw.py. */
+enum { WORDS, FLOAT32, FLOAT64, FLOAT16, BFLOAT16 };
+
+typedef struct {
+    uint64_t key;
+    int normal;           /* 0: uniform noise */
+    uint32_t window_lo;   /* the window of the CDF, for normal noise */
+    uint64_t window_width;
+    int32_t low, high;    /* the clamp of the noise */
+    double scale, mean;
+    int dtype;
+    const int32_t *table; /* three columns of TABLE_ROWS: c0, c1, and c2 << 17 | (c3 & 0xFFFF) */
+    const struct Near *near; /* the rows of the table that the AVX-512 path holds in registers */
+} Law;
+
+typedef struct {
+    const uint64_t *bases;
+    const int64_t *offsets;
+    int64_t rows, row, block, stride;
+    uint64_t step;
+    const uint32_t *pattern; /* NULL: 0, 1, 2 ... */
+    const int64_t *scatter;  /* NULL: 0, 1, 2 ... */
+} Runs;
+
+/* ------------------------------------------------------------------------------------------------ the word */
+
+#define SKEIN_KS_PARITY 0x1BD11BDAu
+
+INLINE void inject(uint32_t *x0, uint32_t *x1, int lanes, uint32_t k0, uint32_t k1)
+{
+    for (int j = 0; j < lanes; j++) {
+        x0[j] += k0;
+        x1[j] += k1;
+    }
+}
+
+INLINE void mix(uint32_t *x0, uint32_t *x1, int lanes, int rotation)
+{
+    for (int j = 0; j < lanes; j++) {
+        x0[j] += x1[j];
+        x1[j] = ((x1[j] << rotation) | (x1[j] >> (32 - rotation))) ^ x0[j];
+    }
+}
+
+/* The counter comes with the key already in it. Every rotation is a constant, so that both arrays stay in registers
+ * from the first round to the last. */
+INLINE void threefry(uint32_t k0, uint32_t k1, uint32_t *x0, uint32_t *x1, int lanes)
+{
+    const uint32_t k2 = k0 ^ k1 ^ SKEIN_KS_PARITY;
+    mix(x0, x1, lanes, 13), mix(x0, x1, lanes, 15), mix(x0, x1, lanes, 26), mix(x0, x1, lanes, 6);
+    inject(x0, x1, lanes, k1, k2 + 1);
+    mix(x0, x1, lanes, 17), mix(x0, x1, lanes, 29), mix(x0, x1, lanes, 16), mix(x0, x1, lanes, 24);
+    inject(x0, x1, lanes, k2, k0 + 2);
+    mix(x0, x1, lanes, 13), mix(x0, x1, lanes, 15), mix(x0, x1, lanes, 26), mix(x0, x1, lanes, 6);
+    inject(x0, x1, lanes, k0, k1 + 3);
+    mix(x0, x1, lanes, 17), mix(x0, x1, lanes, 29), mix(x0, x1, lanes, 16), mix(x0, x1, lanes, 24);
+    inject(x0, x1, lanes, k1, k2 + 4);
+    mix(x0, x1, lanes, 13), mix(x0, x1, lanes, 15), mix(x0, x1, lanes, 26), mix(x0, x1, lanes, 6);
+    inject(x0, x1, lanes, k2, k0 + 5);
+}
+
+INLINE void words(const Law *law, uint64_t base, const uint32_t *pattern, uint32_t *word)
+{
+    uint32_t x0[LANES];
+    const uint32_t k0 = (uint32_t)(law->key >> 32), k1 = (uint32_t)law->key;
+    const uint32_t high = (uint32_t)(base >> 32), low = (uint32_t)base;
+    if (pattern == iota && low <= UINT32_MAX - LANES) /* no position carries: all have one high word */
+        for (int j = 0; j < LANES; j++) {
+            word[j] = (low + k1) + iota[j];
+            x0[j] = high + k0;
+        }
+    else
+        for (int j = 0; j < LANES; j++) {
+            word[j] = low + pattern[j];
+            x0[j] = high + k0 + (word[j] < low);
+            word[j] += k1;
+        }
+    threefry(k0, k1, x0, word, LANES);
+    for (int j = 0; j < LANES; j++)
+        word[j] ^= x0[j];
+}
+
+/* ----------------------------------------------------------------------------------------------- the noise */
+
+INLINE int32_t clamp(int32_t n, int32_t low, int32_t high)
+{
+    n = n < low ? low : n;
+    return n > high ? high : n;
+}
+
+INLINE void uniform(const Law *law, const uint32_t *word, float *noise)
+{
+    for (int j = 0; j < LANES; j++)
+        noise[j] = (float)clamp(((int32_t)word[j] >> 7) | 1, law->low, law->high);
+}
+
+/* What becomes of words, and the rows of the table; one of each for every instruction set below. */
+typedef void Normal(const Law *law, const uint32_t *word, float *noise);
+typedef void Lookup(const int32_t *column, const int32_t *row, int32_t *out);
+
+INLINE void normal(const Law *law, const uint32_t *word, float *noise, Lookup *lookup)
+{
+    const uint32_t width = (uint32_t)law->window_width;
+    int32_t p[LANES], bits[LANES], row[LANES], c0[LANES], c1[LANES], c23[LANES];
+    if (law->window_width >> 32) /* the whole line */
+        memcpy(p, word, sizeof p);
+    else
+        for (int j = 0; j < LANES; j++)
+            p[j] = (int32_t)(law->window_lo + (uint32_t)(((uint64_t)word[j] * width) >> 32));
+    for (int j = 0; j < LANES; j++) {
+        const float tail = (float)((p[j] ^ (p[j] >> 31)) | 1);
+        memcpy(&bits[j], &tail, sizeof tail);
+        row[j] = (bits[j] >> 20) - (127 << 3);
+    }
+    lookup(law->table, row, c0);
+    lookup(law->table + TABLE_ROWS, row, c1);
+    lookup(law->table + 2 * TABLE_ROWS, row, c23);
+    for (int j = 0; j < LANES; j++) {
+        const int32_t u = bits[j] & 0xFFFFF, v = u >> 5, lower = ~(p[j] >> 31);
+        int32_t q = (c23[j] >> 17) + (((int16_t)c23[j] * v) >> 15);
+        q = c1[j] + ((q * v) >> 15);
+        const int32_t n = c0[j] + ((q * (u >> 8) + ((q * (u & 255)) >> 8)) >> 12);
+        noise[j] = (float)clamp((n ^ lower) - lower, law->low, law->high);
+    }
+}
+
+INLINE void lookup_baseline(const int32_t *column, const int32_t *row, int32_t *out)
+{
+    for (int j = 0; j < LANES; j++)
+        out[j] = column[row[j]];
+}
+
+INLINE void normal_baseline(const Law *law, const uint32_t *word, float *noise)
+{
+    normal(law, word, noise, lookup_baseline);
+}
+
+#ifdef X86_PATHS
+AVX2 INLINE void lookup_avx2(const int32_t *column, const int32_t *row, int32_t *out)
+{
+    for (int j = 0; j < LANES; j += 8) {
+        const __m256i at = _mm256_loadu_si256((const __m256i *)(row + j));
+        _mm256_storeu_si256((__m256i *)(out + j), _mm256_i32gather_epi32(column, at, 4));
+    }
+}
+
+AVX2 INLINE void normal_avx2(const Law *law, const uint32_t *word, float *noise)
+{
+    normal(law, word, noise, lookup_avx2);
+}
+
+/* The high halves of the unsigned products. */
+AVX512 INLINE __m512i multiply_high(__m512i x, __m512i y)
+{
+    const __m512i even = _mm512_mul_epu32(x, y);
+    const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(y, 32));
+    return _mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xF5);
+}
+
+/* The last 64 rows of the table, 185 to 248, fit in registers: row r is at (r + 127 * 8) % 64, which the exponent and
+ * the top of the fraction of a float32 spell. All tails but one in 256 have those rows. */
+#define NEAR_ROWS 64
+#define NEAR_TAIL 9437184 /* the least tail of row 185: 2**23 * 9 / 8 */
+#define BIAS 0x1p23f      /* from here to 2**24 a float32 has no fraction: a sum rounded down is its floor */
+
+typedef struct Near {
+    float c0[NEAR_ROWS]; /* + BIAS */
+    int32_t c1[NEAR_ROWS], c23[NEAR_ROWS];
+} Near;
+
+AVX512 INLINE void near_rows(const int32_t *table, Near *near)
+{
+    for (int row = TABLE_ROWS - NEAR_ROWS; row < TABLE_ROWS; row++) {
+        const int at = (row + (127 << 3)) % NEAR_ROWS;
+        near->c0[at] = (float)table[row] + BIAS;
+        near->c1[at] = table[TABLE_ROWS + row];
+        near->c23[at] = table[2 * TABLE_ROWS + row];
+    }
+}
+
+/* Each step writes the lanes of its mask; in the others is the row's number still, or the value already. */
+AVX512 INLINE __m512i look_up(const void *column, __m512i at, __mmask16 last_half)
+{
+    const __m512i *c = column;
+    at = _mm512_mask2_permutex2var_epi32(_mm512_loadu_si512(c), at, _knot_mask16(last_half), _mm512_loadu_si512(c + 1));
+    return _mm512_mask2_permutex2var_epi32(_mm512_loadu_si512(c + 2), at, last_half, _mm512_loadu_si512(c + 3));
+}
+
+/* The rows of the other tails. Where c0 is past BIAS, a quarter of it keeps the sum below 2**24. */
+AVX512 INLINE void far_rows(const int32_t *table, __mmask16 far, __m512i at, __m512 *c0, __m512i *c1, __m512i *c23,
+                            __m512 *bias)
+{
+    const __m512i exponent = _mm512_and_si512(at, _mm512_set1_epi32(0x7FF));
+    const __m512i row = _mm512_sub_epi32(exponent, _mm512_set1_epi32(127 << 3));
+    const __m512 start = _mm512_cvtepi32_ps(_mm512_mask_i32gather_epi32(row, far, row, table, 4));
+    const __mmask16 past = _mm512_mask_cmp_ps_mask(far, start, *bias, _CMP_GE_OQ);
+    *bias = _mm512_mask_mov_ps(*bias, past, _mm512_set1_ps(BIAS / 4));
+    *c0 = _mm512_mask_add_ps(*c0, far, start, *bias);
+    *c1 = _mm512_mask_i32gather_epi32(*c1, far, row, table + TABLE_ROWS, 4);
+    *c23 = _mm512_mask_i32gather_epi32(*c23, far, row, table + 2 * TABLE_ROWS, 4);
+}
+
+#define VECTORS (LANES / 16)
+#define EACH for (int i = 0; i < VECTORS; i++)
+#define INT(n) _mm512_set1_epi32(n)
+#define FLOAT(x) _mm512_set1_ps(x)
+#define AND_OR 0xEA /* (x & y) | z */
+#define DOWN (_MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
+
+/* The bits that `normal` makes, with fewer steps: float32 keeps the sign apart, so p | 1 need not be made positive
+ * first; c2 and c3 take one multiply-add of 16-bit pairs; and the last product and sum are one of float32. Every step
+ * is taken for all vectors before the next: the processor looks only so far ahead for what does not wait. */
+AVX512 INLINE void normal_512(const Law *law, const uint32_t *word, float *noise, int whole_line, int all_near)
+{
+    __m512i p[VECTORS], bits[VECTORS], at[VECTORS], v[VECTORS], q[VECTORS], c1[VECTORS], c23[VECTORS];
+    __m512 u[VECTORS], n[VECTORS], c0[VECTORS], bias[VECTORS];
+    __mmask16 last_half[VECTORS];
+    const __m512i lo = INT((int32_t)law->window_lo), width = INT((int32_t)law->window_width);
+    EACH p[i] = _mm512_loadu_si512(word + 16 * i);
+    if (!whole_line)
+        EACH p[i] = _mm512_add_epi32(lo, multiply_high(p[i], width));
+    EACH bits[i] = _mm512_castps_si512(_mm512_cvtepi32_ps(_mm512_or_si512(p[i], INT(1))));
+    EACH at[i] = _mm512_srli_epi32(bits[i], 20);
+    EACH last_half[i] = _mm512_test_epi32_mask(bits[i], INT(32 << 20));
+    EACH c23[i] = look_up(law->near->c23, at[i], last_half[i]);
+    EACH c1[i] = look_up(law->near->c1, at[i], last_half[i]);
+    EACH c0[i] = _mm512_castsi512_ps(look_up(law->near->c0, at[i], last_half[i]));
+    EACH bias[i] = FLOAT(BIAS);
+    if (!all_near)
+        EACH {
+            const __m512i above = _mm512_add_epi32(p[i], INT(NEAR_TAIL)); /* below 2 * NEAR_TAIL if |p| is far */
+            const __mmask16 far = _mm512_cmplt_epu32_mask(above, INT(2 * NEAR_TAIL));
+            if (far)
+                far_rows(law->table, far, at[i], &c0[i], &c1[i], &c23[i], &bias[i]);
+        }
+    /* v, and in the upper half the 2**14 that meets c2; u / 2**20, from 8 + u / 2**20 */
+    EACH v[i] = _mm512_ternarylogic_epi32(_mm512_srli_epi32(bits[i], 5), INT(0x7FFF), INT(1 << 30), AND_OR);
+    EACH bits[i] = _mm512_ternarylogic_epi32(bits[i], INT(0xFFFFF), _mm512_castps_si512(FLOAT(8)), AND_OR);
+    EACH u[i] = _mm512_sub_ps(_mm512_castsi512_ps(bits[i]), FLOAT(8));
+    EACH q[i] = _mm512_srai_epi32(_mm512_madd_epi16(c23[i], v[i]), 15); /* 0 <= q < 2**15: no upper half */
+    EACH q[i] = _mm512_add_epi32(c1[i], _mm512_srai_epi32(_mm512_madd_epi16(q[i], v[i]), 15));
+    EACH n[i] = _mm512_fmadd_round_ps(_mm512_cvtepi32_ps(q[i]), u[i], c0[i], DOWN);
+    EACH {
+        const __mmask16 lower = _mm512_cmpge_epi32_mask(p[i], INT(0));
+        n[i] = _mm512_mask_sub_ps(_mm512_sub_ps(n[i], bias[i]), lower, bias[i], n[i]);
+    }
+    EACH n[i] = _mm512_max_ps(n[i], FLOAT((float)law->low));
+    EACH _mm512_storeu_ps(noise + 16 * i, _mm512_min_ps(n[i], FLOAT((float)law->high)));
+}
+
+/* Its conditions are constants in each call, so that none is left in the loop. */
+AVX512 INLINE void normal_avx512(const Law *law, const uint32_t *word, float *noise)
+{
+    if (law->window_width >> 32)
+        normal_512(law, word, noise, 1, 0);
+    else if (law->window_lo >= NEAR_TAIL && law->window_lo + law->window_width <= (1ull << 32) - NEAR_TAIL)
+        normal_512(law, word, noise, 0, 1);
+    else
+        normal_512(law, word, noise, 0, 0);
+}
+#endif
+
+/* ---------------------------------------------------------------------------------------------- the weight */
+
+INLINE uint32_t float_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* Round to nearest even. A weight is never NaN. */
+INLINE uint16_t bfloat16(float x)
+{
+    const uint32_t bits = float_bits(x);
+    return (uint16_t)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+}
+
+INLINE uint16_t float16(float x)
+{
+    const uint32_t bits = float_bits(x), sign = (bits >> 16) & 0x8000, size = bits & 0x7FFFFFFF;
+    const uint32_t rounded = ((size + 0xFFF + ((size >> 13) & 1)) >> 13) - (112 << 10);
+    /* Below 2**-14 the steps are 2**-24 wide, as float32's are between 1/2 and 1: adding 1/2 rounds to them. */
+    const uint32_t subnormal = float_bits((x < 0 ? -x : x) + 0.5f) - 0x3F000000;
+    const uint32_t half = size < 0x38800000 ? subnormal : rounded > 0x7C00 ? 0x7C00 : rounded;
+    return (uint16_t)(sign | half);
+}
+
+INLINE float weight(const Law *law, float noise)
+{
+    const float product = noise * (float)law->scale;
+    return law->mean != 0 ? product + (float)law->mean : product;
+}
+
+INLINE void store(const Law *law, const float *noise, void *out)
+{
+    switch (law->dtype) {
+    case FLOAT32:
+        for (int j = 0; j < LANES; j++)
+            ((float *)out)[j] = weight(law, noise[j]);
+        break;
+    case FLOAT64:
+        for (int j = 0; j < LANES; j++) {
+            const double product = (double)noise[j] * law->scale;
+            ((double *)out)[j] = law->mean != 0 ? product + law->mean : product;
+        }
+        break;
+    case FLOAT16:
+        for (int j = 0; j < LANES; j++)
+            ((uint16_t *)out)[j] = float16(weight(law, noise[j]));
+        break;
+    case BFLOAT16:
+        for (int j = 0; j < LANES; j++)
+            ((uint16_t *)out)[j] = bfloat16(weight(law, noise[j]));
+        break;
+    }
+}
+
+/* LANES weights at base + pattern[0..LANES). */
+INLINE void draw(const Law *law, uint64_t base, const uint32_t *pattern, void *out, Normal *normal)
+{
+    uint32_t word[LANES];
+    float noise[LANES];
+    words(law, base, pattern, word);
+    if (law->dtype == WORDS) {
+        memcpy(out, word, sizeof word);
+        return;
+    }
+    if (law->normal)
+        normal(law, word, noise);
+    else
+        uniform(law, word, noise);
+    store(law, noise, out);
+}
+
+/* ------------------------------------------------------------------------------------------------ the memory */
+
+static int64_t blocks_of_row(const Runs *runs)
+{
+    return runs->row / runs->block + (runs->row % runs->block != 0);
+}
+
+static const size_t ITEMSIZE[] = {4, 4, 8, 2, 2};
+INLINE void spread(const char *items, size_t itemsize, int64_t count, const int64_t *scatter, char *out)
+{
+    for (int64_t j = 0; j < count; j++) /* each size a constant: a copy is one move */
+        if (itemsize == 2)
+            memcpy(out + 2 * scatter[j], items + 2 * j, 2);
+        else if (itemsize == 4)
+            memcpy(out + 4 * scatter[j], items + 4 * j, 4);
+        else
+            memcpy(out + 8 * scatter[j], items + 8 * j, 8);
+}
+
+INLINE void fill(const Law *given, const Runs *runs, char *out, int64_t first, int64_t last, Normal *normal)
+{
+    const Law copy = *given, *law = &copy; /* which no store to out can change: its numbers stay in registers */
+    const int64_t per_row = blocks_of_row(runs);
+    const size_t item = ITEMSIZE[law->dtype];
+    uint64_t buffer[LANES]; /* room for LANES items of any dtype */
+    uint32_t part[LANES] = {0};
+    for (int64_t at = first; at < last; at++) {
+        const int64_t row = at / per_row, block = at % per_row;
+        const int64_t left = runs->row - block * runs->block;
+        const int64_t count = left < runs->block ? left : runs->block;
+        const uint64_t base = runs->bases[row] + (uint64_t)block * runs->step;
+        char *target = out + (runs->offsets[row] + block * runs->stride) * (int64_t)item;
+        for (int64_t k = 0; k < count; k += LANES) {
+            const int64_t lanes = count - k < LANES ? count - k : LANES;
+            const uint32_t *pattern = runs->pattern ? runs->pattern + k : iota;
+            const uint64_t start = runs->pattern ? base : base + (uint64_t)k;
+            char *to = target + k * (int64_t)item;
+            if (lanes < LANES) /* no lane reads past the pattern */
+                pattern = memcpy(part, pattern, (size_t)lanes * sizeof *part);
+            const int direct = lanes == LANES && !runs->scatter;
+            draw(law, start, pattern, direct ? (void *)to : buffer, normal);
+            if (runs->scatter)
+                spread((const char *)buffer, item, lanes, runs->scatter + k, target);
+            else if (!direct)
+                memcpy(to, buffer, (size_t)lanes * item);
+        }
+    }
+}
+
+/* The same code once for each instruction set. */
+typedef void Fill(const Law *, const Runs *, char *, int64_t, int64_t);
+
+static void fill_baseline(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last)
+{
+    fill(law, runs, out, first, last, normal_baseline);
+}
+
+#ifdef X86_PATHS
+AVX2 static void fill_avx2(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last)
+{
+    fill(law, runs, out, first, last, normal_avx2);
+}
+
+AVX512 static void fill_avx512(const Law *given, const Runs *runs, char *out, int64_t first, int64_t last)
+{
+    Near near __attribute__((aligned(64)));
+    Law law = *given;
+    near_rows(law.table, &near);
+    law.near = &near;
+    fill(&law, runs, out, first, last, normal_avx512);
+}
+#endif
+
+typedef struct {
+    const char *name;
+    Fill *fill;
+} Path;
+
+static Path path[3]; /* that this processor can take, best first */
+static int path_count;
+
+static void find_paths(void)
+{
+#ifdef X86_PATHS
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
+        path[path_count++] = (Path){"avx512", fill_avx512};
+    if (__builtin_cpu_supports("avx2"))
+        path[path_count++] = (Path){"avx2", fill_avx2};
+#endif
+    path[path_count++] = (Path){"baseline", fill_baseline};
+}
+
+/* -------------------------------------------------------------------------------------------- the Python face */
+
+/* The buffers that `fill` takes, in the order of its arguments. */
+enum { OUT, TABLE, BASES, OFFSETS, PATTERN, SCATTER, BUFFERS };
+
+/* Contiguous buffers of items of the right size; None is NULL for the last two. */
+static int get_buffers(PyObject *const *object, Py_buffer *view, Py_ssize_t out_itemsize)
+{
+    static const char *const names[BUFFERS] = {"out", "table", "bases", "offsets", "pattern", "scatter"};
+    const Py_ssize_t itemsizes[BUFFERS] = {out_itemsize, 4, 8, 8, 4, 8};
+    for (int i = 0; i < BUFFERS; i++) {
+        if (i >= PATTERN && object[i] == Py_None)
+            continue;
+        if (PyObject_GetBuffer(object[i], &view[i], PyBUF_C_CONTIGUOUS | (i == OUT ? PyBUF_WRITABLE : 0)) < 0)
+            return 0;
+        if (view[i].itemsize != itemsizes[i]) {
+            PyErr_Format(PyExc_ValueError, "%s has items of %zd bytes, not %zd", names[i], view[i].itemsize, itemsizes[i]);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* Widen [least, most] by the items that `count` lanes of this block of row 0 lie at; 0 if one is so far that a sum with
+ * it could overflow. In double, which does not. */
+static int reach(const Runs *runs, int64_t block, int64_t count, double items, double *least, double *most)
+{
+    const double start = (double)block * (double)runs->stride;
+    if (start < -items || start > items)
+        return 0;
+    for (int64_t k = runs->scatter ? 0 : count - 1; k < count; k++) {
+        const double step = (double)(runs->scatter ? runs->scatter[k] : k);
+        const double at = start + step;
+        if (step < -items || step > items)
+            return 0;
+        *least = at < *least ? at : *least;
+        *most = at > *most ? at : *most;
+    }
+    *least = !runs->scatter && start < *least ? start : *least;
+    return 1;
+}
+
+/* Whether every item that the blocks from first to before last write lies inside `items`. */
+static int inside(const Runs *runs, int64_t first, int64_t last, int64_t items)
+{
+    const int64_t per_row = blocks_of_row(runs);
+    const int64_t full = runs->row / runs->block, rest = runs->row % runs->block;
+    const double all = (double)items;
+    double least = (double)INT64_MAX, most = (double)INT64_MIN;
+    if (full && !(reach(runs, 0, runs->block, all, &least, &most) &&
+                  reach(runs, full - 1, runs->block, all, &least, &most)))
+        return 0;
+    if (rest && !reach(runs, full, rest, all, &least, &most))
+        return 0;
+    for (int64_t row = first / per_row; row < runs->rows && row * per_row < last; row++) {
+        const double offset = (double)runs->offsets[row];
+        if (offset < -all || offset > all || offset + least < 0 || offset + most >= all)
+            return 0;
+    }
+    return 1;
+}
+
+/* What `initlib/_rounding.py` asks. The numbers are volatile so that they are added here, and not by the compiler. */
+static int rounds_to_nearest(void)
+{
+    volatile double one = 1, under = 0x1.fffffffffffffp-54, over = 0x1.0000000000001p-53;
+    return one + under < one + over;
+}
+
+static PyObject *py_fill(PyObject *module, PyObject *args)
+{
+    Law law;
+    PyObject *object[BUFFERS], *result = NULL;
+    Py_buffer view[BUFFERS];
+    unsigned long long key, width, step;
+    unsigned int lo;
+    int path_index;
+    long long row, block, stride, first, last;
+    (void)module;
+    /* One tuple: Python takes tuples inside it apart more slowly than all that it passes on takes to draw 64 weights. */
+    if (!PyArg_ParseTuple(args, "iOiKiIKiiddOOOLLKLOOLL", &path_index, &object[OUT], &law.dtype, &key, &law.normal,
+                          &lo, &width, &law.low, &law.high, &law.scale, &law.mean, &object[TABLE], &object[BASES],
+                          &object[OFFSETS], &row, &block, &step, &stride, &object[PATTERN], &object[SCATTER], &first,
+                          &last))
+        return NULL;
+    if (!rounds_to_nearest())
+        return PyErr_Format(PyExc_FloatingPointError, "this thread does not round numbers to the nearest");
+    if (path_index < 0 || path_index >= path_count)
+        return PyErr_Format(PyExc_ValueError, "path %d is not one of %d", path_index, path_count);
+    if (law.dtype < WORDS || law.dtype > BFLOAT16)
+        return PyErr_Format(PyExc_ValueError, "dtype code %d is unknown", law.dtype);
+    memset(view, 0, sizeof view);
+    if (!get_buffers(object, view, (Py_ssize_t)ITEMSIZE[law.dtype]))
+        goto done;
+    law.key = key, law.window_lo = lo, law.window_width = width, law.table = view[TABLE].buf;
+    const Runs runs = {view[BASES].buf, view[OFFSETS].buf, view[BASES].len / 8, row, block, stride, step,
+                       view[PATTERN].buf, view[SCATTER].buf};
+    if (view[TABLE].len != 3 * 4 * TABLE_ROWS || width > (1ull << 32) || lo + width > (1ull << 32) || runs.rows < 1 ||
+        view[BASES].len != view[OFFSETS].len || row < 1 || block < 1 ||
+        (runs.pattern && view[PATTERN].len / 4 < block) || (runs.scatter && view[SCATTER].len / 8 < block) ||
+        runs.rows > INT64_MAX / blocks_of_row(&runs) || first < 0 || first > last ||
+        last > runs.rows * blocks_of_row(&runs) ||
+        !inside(&runs, first, last, view[OUT].len / view[OUT].itemsize)) {
+        PyErr_SetString(PyExc_ValueError, "the runs do not fit the memory");
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    path[path_index].fill(&law, &runs, view[OUT].buf, first, last);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    for (int i = 0; i < BUFFERS; i++)
+        PyBuffer_Release(&view[i]);
+    return result;
+}
+
+static PyObject *py_block(PyObject *module, PyObject *args)
+{
+    unsigned long long key, counter;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "KK", &key, &counter))
+        return NULL;
+    const uint32_t k0 = (uint32_t)(key >> 32), k1 = (uint32_t)key;
+    uint32_t x0 = (uint32_t)(counter >> 32) + k0, x1 = (uint32_t)counter + k1;
+    threefry(k0, k1, &x0, &x1, 1);
+    return PyLong_FromUnsignedLongLong((unsigned long long)x0 << 32 | x1);
+}
+
+static PyObject *py_paths(PyObject *module, PyObject *args)
+{
+    (void)module, (void)args;
+    PyObject *names = PyTuple_New(path_count);
+    for (int i = 0; names && i < path_count; i++)
+        PyTuple_SetItem(names, i, PyUnicode_FromString(path[i].name));
+    return names;
+}
+
+static PyMethodDef methods[] = {
+    {"fill", py_fill, METH_VARARGS, "Fill blocks of runs with the weights of a law."},
+    {"block", py_block, METH_VARARGS, "Threefry-2x32 of a 64-bit counter under a 64-bit key."},
+    {"paths", py_paths, METH_NOARGS, "The instruction sets that this processor can use, best first."},
+    {NULL, NULL, 0, NULL},
+};
+
+/* What is computed here is the same for every interpreter, and never changes after. */
+static int py_exec(PyObject *module)
+{
+    (void)module;
+    if (!path_count)
+        find_paths();
+    for (uint32_t j = 0; j < LANES; j++)
+        iota[j] = j;
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)py_exec},
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED}, /* a draw reads constants and writes memory that its caller owns */
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", NULL, 0, methods, slots, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    return PyModuleDef_Init(&definition);
+}

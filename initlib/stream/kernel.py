@@ -1,0 +1,59 @@
+"""The compiled kernel's face: it fills memory of any strides with a box of a weight."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from ..dtypes import DTYPES
+from . import config
+from . import reference as stream
+from .boxes import Box
+from .law import Law
+from .runs import runs
+from .threads import share
+
+__all__ = ["fill", "in_order", "item_strides"]
+
+CODES = {"uint32": 0} | {name: dtype.kernel for name, dtype in DTYPES.items()}
+_C0, _C1, _C2, _C3 = stream.COLUMNS
+_TABLE = np.stack([_C0, _C1, _C2 << 17 | _C3 & 0xFFFF])  # the kernel's: c2 and c3 fit 16 bits each
+
+
+def fill(out: NDArray[Any], law: Law, key: int, shape: tuple[int, ...], axes: str | None, box: Box | None) -> None:
+    """Fill `out`, of the law's dtype and the box's shape, with that box of the weight (None: all of it)."""
+    kernel, path, code = config.kernel, config.path, CODES[law.dtype]
+    assert kernel is not None
+    if in_order(out):
+        memory, flat = None, out
+    else:
+        memory, span = item_strides(out)
+        lowest = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in memory)]
+        flat = as_strided(lowest, (span,), (out.itemsize,))
+    window, *clamp_scale_mean, _ = law
+    drawn = (path, flat, code, key, window is not None, *(window or (0, 0)), *clamp_scale_mean, _TABLE)
+    for run in runs(shape, axes, box, memory):
+        work = partial(kernel.fill, *drawn, *run)
+        share(work, run.blocks, run.block, run.row * len(run.bases))
+
+
+def in_order(out: NDArray[Any]) -> bool:
+    """Whether the items of an array follow each other in memory."""
+    flags = out.flags
+    return flags.c_contiguous and flags.aligned
+
+
+def item_strides(out: NDArray[Any]) -> tuple[tuple[int, ...], int]:
+    """The strides of an array in items, and how many items it spans; an error where it cannot be filled."""
+    steps = [stride if size > 1 else 0 for size, stride in zip(out.shape, out.strides, strict=True)]
+    if not out.flags.aligned or any(step % out.itemsize for step in steps):
+        raise ValueError(f"out of strides {out.strides} is not aligned to its items of {out.itemsize} bytes")
+    memory = tuple(step // out.itemsize for step in steps)
+    span = 1
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(memory, out.shape, strict=True)):
+        if size > 1 and stride < span:
+            raise ValueError(f"out of shape {out.shape} and strides {out.strides} overlaps itself")
+        span += stride * (size - 1)
+    return memory, span

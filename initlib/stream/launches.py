@@ -1,0 +1,97 @@
+"""Launches: the nests that fill a box of a weight, each small enough for a kernel whose numbers have 32 bits."""
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from .boxes import Box
+from .loops import Loop, Nest, coalesce, nests
+
+__all__ = ["Launch", "launches", "reciprocal"]
+
+MOST = 2**30  # weights of a launch
+
+
+class Launch(NamedTuple):
+    """A nest none of whose loops lowers the position; its positions lie less than 2**32 apart, its memory 2**31."""
+
+    position: int
+    offset: int
+    loops: tuple[Loop, ...]
+
+    @property
+    def weights(self) -> int:
+        """How many there are."""
+        return math.prod(loop.size for loop in self.loops)
+
+    @property
+    def dense(self) -> bool:
+        """Whether they follow each other in memory."""
+        return all(
+            loop.memory == math.prod(inner.size for inner in self.loops[at + 1 :]) for at, loop in enumerate(self.loops)
+        )
+
+
+@lru_cache(maxsize=256)
+def launches(
+    shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tuple[int, ...], depth: int
+) -> tuple[Launch, ...]:
+    """The launches, of so many loops at most, that fill a box of a weight; the other arguments are those of `nests`.
+
+    Columns 1, 3 and 5 of a PyTorch linear weight (2, 6): position = 2 * input + output. From position 2 on, a row of
+    memory steps by 4, and the next row starts 1 later.
+
+    >>> from initlib.stream.boxes import Part
+    >>> (launch,) = launches((2, 6), "OI", (Part(0, 1, 2), Part(1, 2, 3)), (3, 1), depth=4)
+    >>> launch.position, *launch.loops
+    (2, Loop(size=2, position=1, memory=3), Loop(size=3, position=4, memory=1))
+    """
+    return tuple(launch for nest in nests(shape, axes, box, memory) for launch in _cut(nest, depth))
+
+
+def _cut(nest: Nest, depth: int) -> Iterator[Launch]:
+    """The launch of a nest, or, for as long as it is too much for one, those of the two halves of a loop."""
+    launch = _rising(nest)
+    position, offset, loops = launch
+    positions = [(loop.size - 1) * loop.position for loop in loops]
+    places = [(loop.size - 1) * abs(loop.memory) for loop in loops]
+    sizes = [loop.size for loop in loops]
+    if launch.weights > MOST:
+        at = sizes.index(max(sizes))
+    elif sum(positions) >= 2**32:
+        at = positions.index(max(positions))
+    elif sum(places) >= 2**31:
+        at = places.index(max(places))
+    elif len(loops) > depth:
+        at = sizes.index(min(sizes))
+    else:
+        yield launch
+        return
+    whole = loops[at]
+    half = whole.size // 2
+    for start, size in ((0, half), (half, whole.size - half)):
+        moved = (position + start * whole.position, offset + start * whole.memory)
+        yield from _cut(Nest(*moved, (*loops[:at], whole._replace(size=size), *loops[at + 1 :])), depth)
+
+
+def _rising(nest: Nest) -> Launch:
+    """The same weights with every loop that lowers the position taken from its other end."""
+    position, offset, loops = nest
+    rising = []
+    for loop in loops:
+        if loop.position < 0:
+            position += (loop.size - 1) * loop.position
+            offset += (loop.size - 1) * loop.memory
+            loop = Loop(loop.size, -loop.position, -loop.memory)
+        rising.append(loop)
+    return Launch(position, offset, coalesce(rising))
+
+
+def reciprocal(size: int) -> tuple[int, int]:
+    """The multiplier and the shift for which (k * multiplier >> 32) >> shift is k // size, at 0 <= k < 2**31.
+
+    Granlund, Montgomery 1994, Division by invariant integers using multiplication.
+    """
+    shift = (size - 1).bit_length() - 1
+    return -(-(2 ** (32 + shift)) // size), shift

@@ -1,0 +1,104 @@
+"""NumPy's engine: the compiled kernel where there is one, else the reference."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._rounding import check_rounding
+from ..dtypes import numpy_dtype, rounded
+from . import config, kernel
+from . import reference as stream
+from .boxes import Part
+from .engine import Engine, Weight
+from .law import Law
+
+__all__ = ["NUMPY", "NumPyEngine", "block"]
+
+Array = NDArray[Any]
+
+
+class NumPyEngine(Engine):
+    """`Engine` of NumPy."""
+
+    xp = np
+    piece = 2**15  # some 30 arrays of a piece's size stay in the second-level cache
+
+    def cast(self, x: Array, dtype: str) -> Array:
+        narrow: Array = x.astype(numpy_dtype(dtype), copy=False)
+        return narrow
+
+    def bits(self, x: Array) -> Array:
+        return x.view(np.int32)
+
+    def shift_right(self, x: Array, count: int) -> Array:
+        shifted: Array = (x.view(np.uint32) >> np.uint32(count)).view(np.int32)
+        return shifted
+
+    def take(self, column: int, rows: Array) -> Array:
+        taken: Array = stream.COLUMNS[column].take(rows)
+        return taken
+
+    def complex(self, real: Array, imaginary: Array) -> Array:
+        return real + 1j * imaginary
+
+    def index(self, part: Part, axis: int, shape: tuple[int, ...]) -> Array:
+        # Axes may have up to 2**64 - 1 indices; a step back wraps.
+        index = np.arange(part.size, dtype=np.uint64) * np.array(part.step % 2**64, np.uint64)
+        return (index + np.array(part.start, np.uint64)).reshape([-1 if k == axis else 1 for k in range(len(shape))])
+
+    def array(self, values: Array, dtype: str) -> Array:
+        return values.astype(numpy_dtype(dtype), copy=False)
+
+    def words(self, key: Any) -> tuple[Array, Array]:
+        return _words(key.seed)
+
+    def fold_in(self, key: Any, data: str | int) -> Any:
+        return key.fold_in(data)
+
+    def widest(self, dtype: str) -> str:
+        return "complex128" if dtype.startswith("complex") else "float64"
+
+    def reference(self, law: Law, weight: Weight) -> Array:
+        check_rounding()
+        # A scale that is too large for the dtype gives infinity, as in the kernel.
+        with np.errstate(over="ignore"):
+            drawn: Array = super().reference(law, weight)
+        return drawn
+
+    def draw(self, law: Law, weight: Weight) -> Array:
+        out = np.empty(weight.kept, numpy_dtype(law.dtype))
+        self.fill(out, law, weight)
+        return out
+
+    def fill(self, out: Array, law: Law, weight: Weight) -> None:
+        if out.size == 0:
+            return
+        if config.kernel is None or kernel.CODES[law.dtype] is None:
+            super().fill(out, law, weight)
+        else:
+            kernel.fill(out, law, weight.key.seed, weight.shape, weight.axes, weight.box)
+
+    def put(self, out: Array, values: Array, dtype: str) -> None:
+        out[...] = rounded(np.asarray(values), dtype) if dtype != "uint32" else values
+
+
+NUMPY = NumPyEngine()
+
+
+@lru_cache(maxsize=256)
+def _words(number: int) -> tuple[Array, Array]:
+    """The high and low words of a 64-bit number, as int32 arrays of one item: NumPy warns of scalars that wrap."""
+    return (
+        np.array([stream.int32(number >> 32)], np.int32),
+        np.array([stream.int32(number)], np.int32),
+    )
+
+
+def block(key: int, counter: int) -> int:
+    """Threefry-2x32 of a 64-bit counter under a 64-bit key, as 64 bits."""
+    if config.kernel is not None:
+        return int(config.kernel.block(key, counter))
+    x0, x1 = stream.threefry(_words(key), *_words(counter), NUMPY)
+    return int(x0.view(np.uint32)[0]) << 32 | int(x1.view(np.uint32)[0])
