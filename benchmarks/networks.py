@@ -116,8 +116,9 @@ def _timm(name: str, rules: Any) -> dict[str, float]:
 
 def _keras_resnet() -> dict[str, float]:
     """Built with weights that nobody keeps, as every program does that then loads or draws its own; and filled."""
-    import initlib.adapters.keras as init
     import keras
+
+    import initlib.adapters.keras as init
 
     def build() -> Any:
         return keras.applications.ResNet50(weights=None)
@@ -128,10 +129,11 @@ def _keras_resnet() -> dict[str, float]:
 
 def _flax_gpt2() -> dict[str, float]:
     """From nothing: what JAX has compiled is forgotten before each."""
-    import initlib.adapters.jax as init
     import jax
     import jax.numpy as jnp
     from flax import linen as nn
+
+    import initlib.adapters.jax as init
 
     small = nn.initializers.normal(0.02)
 
@@ -172,6 +174,7 @@ INSERTED = "later layers that an inserted layer changes, {}"
 def _anyinit(make: Callable[[bool], Any]) -> dict[str, float]:
     """A plain network; and the same with a layer more after its first: which of the later ones have other weights?"""
     import anyinit
+
     import initlib.adapters.torch as init
 
     ways: dict[str, Callable[[Any], Any]] = {

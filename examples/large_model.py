@@ -12,7 +12,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import initlib.adapters.torch as init
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as checkpoint
@@ -25,6 +24,7 @@ from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.functional import cross_entropy, relu
 
+import initlib.adapters.torch as init
 from initlib import normal
 
 WIDTH, VOCABULARY, DEPTH = 32, 100, 2

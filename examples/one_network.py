@@ -33,10 +33,11 @@ AXES = {
 
 def torch_network():
     """The network in PyTorch: its weights, and its outputs of the images."""
-    import initlib.adapters.torch as init
     import torch
     from torch import nn
     from torch.nn.functional import relu
+
+    import initlib.adapters.torch as init
 
     class Network(nn.Module):
         def __init__(self):
@@ -68,9 +69,10 @@ def torch_network():
 
 def keras_network():
     """The network in Keras, on the backend that KERAS_BACKEND names."""
-    import initlib.adapters.keras as init
     import keras
     from keras import layers, ops
+
+    import initlib.adapters.keras as init
 
     def start(scheme, name):
         return scheme(seed=SEED, name=name, axes=AXES["keras"][name])
@@ -109,10 +111,11 @@ def keras_network():
 
 def flax_network():
     """The network in Flax."""
-    import initlib.adapters.jax as init
     import jax
     import jax.numpy as jnp
     from flax import linen as nn
+
+    import initlib.adapters.jax as init
 
     def start(scheme, name):
         return {"kernel_init": scheme(seed=SEED, name=name, axes=AXES["flax"][name]), "name": name}

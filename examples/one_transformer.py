@@ -37,10 +37,11 @@ DEFAULT = glorot_normal  # of kernels; the table is normal(std=0.02), norms are 
 
 def torch_transformer():
     """The transformer in PyTorch: its plan, its weights, its logits and losses."""
-    import initlib.adapters.torch as init
     import torch
     from torch import nn
     from torch.nn import functional
+
+    import initlib.adapters.torch as init
 
     class Attention(nn.Module):
         def __init__(self):
@@ -105,9 +106,10 @@ def torch_transformer():
 
 def keras_transformer():
     """The transformer in Keras, on the backend that KERAS_BACKEND names."""
-    import initlib.adapters.keras as init
     import keras
     from keras import layers, ops
+
+    import initlib.adapters.keras as init
 
     class Block(layers.Layer):
         def __init__(self, **options):
@@ -154,10 +156,11 @@ def keras_transformer():
 
 def linen_transformer():
     """The transformer in Flax linen, whose layers `scan` stacks."""
-    import initlib.adapters.jax as init
     import jax
     import jax.numpy as jnp
     from flax import linen as nn
+
+    import initlib.adapters.jax as init
 
     class Attention(nn.Module):
         @nn.compact
@@ -203,10 +206,11 @@ def linen_transformer():
 
 def nnx_transformer():
     """The transformer in Flax nnx."""
-    import initlib.adapters.jax as init
     import jax
     import jax.numpy as jnp
     from flax import nnx
+
+    import initlib.adapters.jax as init
 
     class Attention(nnx.Module):
         def __init__(self, rngs):

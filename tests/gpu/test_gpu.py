@@ -5,13 +5,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import initlib.adapters.torch as init  # noqa: E402
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from initlib.adapters.torch.drawing.devices import describe, engine_of  # noqa: E402
-from initlib.adapters.torch.drawing.engine import TorchEngine  # noqa: E402
-from strategies import small_boxes  # noqa: E402
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import small_boxes
 
+import initlib.adapters.torch as init
 from initlib import (
     Key,
     delta_orthogonal,
@@ -25,8 +23,10 @@ from initlib import (
     truncated_normal,
     uniform,
 )
-from initlib.stream.boxes import normalize_index  # noqa: E402
-from initlib.stream.engine import Weight  # noqa: E402
+from initlib.adapters.torch.drawing.devices import describe, engine_of
+from initlib.adapters.torch.drawing.engine import TorchEngine
+from initlib.stream.boxes import normalize_index
+from initlib.stream.engine import Weight
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a card")]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from flax import nnx
 from flax.core.meta import AxisMetadata
-from initlib.adapters.common.einsum_axes import einsum_axes
-from initlib.adapters.common.roles import Meaning
 
 from initlib import he_uniform, ones, zeros
+from initlib.adapters.common.einsum_axes import einsum_axes
+from initlib.adapters.common.roles import Meaning
 
 __all__ = ["BOXES", "flax_meanings", "is_state"]
 

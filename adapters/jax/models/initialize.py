@@ -5,11 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from initlib.adapters.common.constant_values import constant_of
-from initlib.adapters.common.running_statistics import refuse_drawn
 
 from initlib import Key, Parameter, Plan, PlanError, constant, keep, zeros
 from initlib import plan as plan_of
+from initlib.adapters.common.constant_values import constant_of
+from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.key import as_key
 from initlib.plans.entry import Entry
 

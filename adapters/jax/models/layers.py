@@ -4,9 +4,8 @@ import re
 import sys
 from typing import TypeVar
 
-from initlib.adapters.common.roles import Declarations, Meaning
-
 from initlib import ones, zeros
+from initlib.adapters.common.roles import Declarations, Meaning
 
 from .tensors import Leaf
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from initlib.adapters.common.running_statistics import refuse_drawn
-from initlib.adapters.common.selection import Only, plan_selected, selected
 
 from initlib import Initializer, Parameter, Plan
+from initlib.adapters.common.running_statistics import refuse_drawn
+from initlib.adapters.common.selection import Only, plan_selected, selected
 from initlib.key import Key, as_key
 from initlib.plans.entry import Entry
 from initlib.plans.rules.values import Fill

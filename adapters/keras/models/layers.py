@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import keras
-from initlib.adapters.common.einsum_axes import einsum_axes
-from initlib.adapters.common.roles import Declarations, Meaning
 from keras import layers
 
 import initlib
 from initlib import he_uniform, keep, ones, parts, truncated_normal, zeros
+from initlib.adapters.common.einsum_axes import einsum_axes
+from initlib.adapters.common.roles import Declarations, Meaning
 
 from .._private import ConvLSTMCell, held
 from ..drawing.draw import Drawn

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from initlib.adapters.common.constant_values import constant_of
 from keras import layers, ops
 
 from initlib import Parameter, PlanError, constant, keep, zeros
+from initlib.adapters.common.constant_values import constant_of
 from initlib.plans.rules.values import Fill
 from initlib.plans.text.describe import described
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-from initlib.adapters.common.selection import Only, plan_selected, selected
 from torch import nn
 
 from initlib import Plan, PlanError
+from initlib.adapters.common.selection import Only, plan_selected, selected
 
 from ...common.progress import Progress
 from ..drawing.dispatch import Seed, key_of

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from initlib.adapters.common.roles import Declarations, Meaning
 from torch import nn
 
 from initlib import constant, ones, zeros
+from initlib.adapters.common.roles import Declarations, Meaning
 
 __all__ = [
     "BIAS",

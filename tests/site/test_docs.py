@@ -1,0 +1,86 @@
+"""Every example in a docstring or a document runs and prints what it says."""
+
+import doctest
+import importlib
+import importlib.util
+import inspect
+import pickle
+import pkgutil
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import initlib
+import initlib.adapters
+
+ROOT = Path(__file__).parents[2]
+FRAMEWORKS = ("torch", "jax", "keras")
+OPTIONAL = {*FRAMEWORKS, "flax", "matplotlib", "safetensors", "sklearn", "tensorflow", "timm", "transformers"}
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "EXPERIMENTS.md"]
+MODULES = sorted(
+    module.name
+    for package in (initlib, initlib.adapters)
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".", onerror=lambda name: None)
+    if not module.name.endswith(("__main__", "_kernel"))
+)
+
+
+def not_here(text, lines=r"(?:>>> )?"):
+    """The packages that examples import and that are not installed."""
+    imported = re.findall(rf"^{lines}(?:import|from) (?:initlib\.adapters\.)?(\w+)", text, re.MULTILINE)
+    return {name for name in OPTIONAL.intersection(imported) if importlib.util.find_spec(name) is None}
+
+
+@pytest.mark.filterwarnings(  # of Keras's own conversions, with NumPy 2.5
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+@pytest.mark.parametrize("name", ["initlib", *MODULES])
+def test_docstrings(name):
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        if name.startswith("initlib.adapters.") or error.name not in ("initlib", name):
+            pytest.skip(f"{name} needs {error.name}")
+        raise
+    if absent := not_here(inspect.getsource(module), " +>>> "):
+        pytest.skip(f"the examples need {', '.join(sorted(absent))}")
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    assert all(hasattr(initlib, public) for public in initlib.__all__)  # some are loaded, and so public, when asked for
+    # What is public says that it is of its package, where the framework's own name may not be known.
+    known = {"initlib": initlib} | {key: sys.modules[key] for key in FRAMEWORKS if name == f"initlib.adapters.{key}"}
+    assert doctest.testmod(module, optionflags=flags, extraglobs=known).failed == 0
+
+
+def test_public_names_are_in_public_places():
+    for package in (initlib, *(pytest.importorskip(f"initlib.adapters.{name}") for name in FRAMEWORKS)):
+        for name in package.__all__:
+            member = getattr(package, name)
+            if inspect.isfunction(member) or inspect.isclass(member):
+                assert not member.__module__.startswith(f"{package.__name__}."), name
+    assert pickle.dumps(initlib.normal(), protocol=0).startswith(b"ccopy_reg\n_reconstructor\np0\n(cinitlib\nnormal")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents(path):
+    """The ```python blocks of a document, in one session each: `>>>` lines are compared, the rest runs."""
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+    assert blocks or path.name != "README.md"
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    missing = set()
+    for number, block in enumerate(blocks):
+        if absent := not_here(block):
+            missing |= absent
+        elif ">>>" in block:
+            test = doctest.DocTestParser().get_doctest(block, {}, f"{path.name}[{number}]", path.name, 0)
+            assert runner.run(test).failed == 0
+        else:
+            exec(compile(block, f"{path.name}[{number}]", "exec"), {})
+    if missing:
+        pytest.skip(f"the other blocks pass; some need {', '.join(sorted(missing))}")
+
+
+def test_the_tests_above_can_fail():
+    wrong = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", "wrong", 0)
+    assert doctest.DocTestRunner(verbose=False).run(wrong, out=lambda text: None).failed == 1

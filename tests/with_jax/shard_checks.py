@@ -1,0 +1,117 @@
+"""Run by test_adapter_jax_shards.py, in a process of its own: what holds on 8 devices."""
+
+import itertools
+import os
+import re
+import sys
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import initlib
+import initlib.adapters.jax as ours
+from initlib.adapters.jax.drawing.draw.draw import compiled
+
+KEY = jax.random.key(5)
+WORDS = np.array([0, 5], np.uint32)
+MESHES = {
+    kind: jax.make_mesh((4, 2), ("a", "b"), axis_types=(kind,) * 2) for kind in (AxisType.Auto, AxisType.Explicit)
+}
+SLACK = 512  # bytes, of the partition's number and the like
+
+
+def every_spec(ndim):
+    """Every way to lay the two axes of the mesh on the axes of a weight, either or both left out."""
+    choices = [None, "a", "b", ("a", "b"), ("b", "a")]
+    for spec in itertools.product(choices, repeat=ndim):
+        names = [name for entry in spec if entry for name in entry]
+        if len(set(names)) == len(names):
+            yield PartitionSpec(*spec)
+
+
+def check(shape, axes, spec, kind):
+    sharding = NamedSharding(MESHES[kind], spec)
+    arguments = (initlib.he_normal, shape, "float32", axes, sharding)
+    program = compiled(sharding).lower(WORDS, *arguments).compile()
+    weight = program(WORDS)
+    assert weight.sharding == sharding
+    assert np.array_equal(weight, initlib.he_normal(shape, axes=axes, seed=5))
+    assert not re.search(r"all-|collective|reduce-scatter", program.as_text()), spec
+    memory, shard = program.memory_analysis(), 4 * np.prod(sharding.shard_shape(shape))
+    assert memory.output_size_in_bytes == shard
+    assert memory.temp_size_in_bytes + memory.argument_size_in_bytes < SLACK
+
+
+def matrix():
+    for spec in every_spec(2):
+        check((64, 32), "OI", spec, AxisType.Auto)
+
+
+def kernel():
+    for spec in every_spec(4):
+        check((8, 16, 8, 24), "OIHW", spec, AxisType.Auto)
+
+
+def explicit():
+    for spec in (("a", "b"), (("b", "a"), None), (None, "b")):
+        check((48, 16), "(6 O)I", PartitionSpec(*spec), AxisType.Explicit)
+
+
+def calls():
+    """Each way to ask for a sharding, in and out of a mesh's context and of jit, and none."""
+    init, whole = ours.he_normal(), initlib.he_normal((64, 32), seed=5)
+    spec = PartitionSpec("a", "b")
+    for mesh in MESHES.values():
+        sharding = NamedSharding(mesh, spec)
+        weights = [init(KEY, (64, 32), out_sharding=sharding)]
+        weights.append(init(jax.device_put(KEY, jax.devices()[3]), (64, 32), out_sharding=sharding))
+        weights.append(jax.jit(lambda key: init(key, (64, 32)), out_shardings=sharding)(KEY))
+        with jax.set_mesh(mesh):
+            weights.append(init(KEY, (64, 32), out_sharding=spec))
+            weights.append(init(KEY, (64, 32), out_sharding=sharding))
+            weights.append(jax.jit(lambda key: init(key, (64, 32), out_sharding=spec))(KEY))
+            replicated = init(KEY, (64, 32))
+            assert replicated.sharding.is_fully_replicated
+            assert replicated.devices() == set(jax.devices())
+            bfloat = init(KEY, (64, 32), "bfloat16", out_sharding=spec)
+            composed = ours.orthogonal()(KEY, (64, 32), out_sharding=spec)
+            rows = init(KEY, (64, 32), out_sharding=PartitionSpec("a"))
+            assert rows.sharding.spec == PartitionSpec("a", None)  # as JAX's own functions spell it
+        for weight in weights:
+            assert weight.sharding.is_equivalent_to(sharding, 2)
+            assert np.array_equal(weight, whole)
+        assert np.array_equal(replicated, whole)
+        assert np.array_equal(bfloat, initlib.he_normal((64, 32), "bfloat16", seed=5))
+        assert np.allclose(composed, initlib.orthogonal()((64, 32), seed=5), atol=1e-6)
+    placed = init(jax.device_put(KEY, jax.devices()[3]), (64, 32))
+    assert placed.devices() == {jax.devices()[3]}
+    assert np.array_equal(placed, whole)
+
+
+def shard_map():
+    """In a shard_map each device draws under the key that it holds."""
+    keys = jax.random.split(KEY, 8)
+    init = ours.glorot_uniform()
+    drawn = jax.shard_map(
+        lambda key: init(key[0], (1, 6, 5)),
+        mesh=MESHES[AxisType.Auto],
+        in_specs=PartitionSpec(("a", "b")),
+        out_specs=PartitionSpec(("a", "b")),
+    )(keys)
+    assert np.array_equal(drawn, np.concatenate([init(key, (1, 6, 5)) for key in keys]))
+
+
+def large():
+    """A weight of 4 TiB is compiled, in a shard's memory, from positions past 2**32."""
+    sharding = NamedSharding(MESHES[AxisType.Auto], PartitionSpec("a", "b"))
+    shape = (2**20, 2**20)
+    program = compiled(sharding).lower(WORDS, initlib.he_normal, shape, "float32", "OI", sharding).compile()
+    assert program.memory_analysis().output_size_in_bytes == 2**39
+    assert program.memory_analysis().temp_size_in_bytes < SLACK
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()

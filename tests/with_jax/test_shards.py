@@ -1,0 +1,28 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WEIGHTS, MODELS = (Path(__file__).with_name(f"{name}_checks.py") for name in ("shard", "model"))
+
+
+def run(checks, check):
+    return subprocess.run([sys.executable, checks, check], capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("check", ["matrix", "kernel", "explicit", "calls", "shard_map", "large"])
+def test_on_eight_devices(check):
+    done = run(WEIGHTS, check)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("check", ["shards", "jitted", "explicit", "memory", "peak", "placement", "composed", "flax"])
+def test_models_on_eight_devices(check):
+    pytest.importorskip("flax")
+    done = run(MODELS, check)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_check_can_fail():
+    assert "KeyError" in run(WEIGHTS, "nothing").stderr

@@ -1,0 +1,52 @@
+"""The Keras adapter on every backend: each is chosen when Keras is imported, hence a process of its own."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NAMES = ("init_checks.py", "model_checks.py", "signals_checks.py")
+CHECKS = [Path(__file__).parent / name for name in NAMES]
+
+
+@pytest.mark.parametrize("checks", CHECKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("backend", ["jax", "tensorflow", "torch"])
+def test_on(backend, checks):
+    for framework in ("keras", backend):
+        if importlib.util.find_spec(framework) is None:
+            pytest.skip(f"{framework} is not installed")
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # most of the time goes into compiling; JAX's own tests have all of them
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(checks)]
+    done = subprocess.run(command, env=environment, cwd=checks.parents[2], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_only_the_schemes_of_the_library_are_registered():
+    """A scheme of somebody's own is theirs to register, whenever they made it."""
+    program = """
+import initlib
+import keras
+
+class Mine(initlib.normal):
+    pass
+
+import initlib.adapters.keras
+print(keras.saving.get_registered_name(Mine), keras.saving.get_registered_name(initlib.normal))
+"""
+    for framework in ("keras", "jax"):
+        if importlib.util.find_spec(framework) is None:
+            pytest.skip(f"{framework} is not installed")
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["Mine", "initlib>core.Normal"], done.stderr

@@ -1,0 +1,105 @@
+"""What is written is what the frameworks load, and what they have in memory."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from checkpoints import LLAMA_RULES, everything, llama
+
+from initlib import Parameter, normal, plan
+
+pytest.importorskip("ml_dtypes")
+DTYPES = ["float32", "bfloat16", "float16"]
+
+
+def bits(tensor):
+    """The bits of a PyTorch tensor or a NumPy array, as a NumPy array."""
+    if isinstance(tensor, torch.Tensor):
+        tensor = tensor.detach().reshape(-1).contiguous().view(torch.uint8).numpy()
+    return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
+
+
+def test_safetensors_of_torch(tmp_path):
+    loader = pytest.importorskip("safetensors.torch")
+    (path,) = everything().write(tmp_path, 5)
+    loaded, drawn = loader.load_file(path), everything().draw(5)
+    assert loaded.keys() == drawn.keys()
+    for name, tensor in loaded.items():
+        assert tuple(tensor.shape) == drawn[name].shape
+        assert str(tensor.dtype) == f"torch.{drawn[name].dtype}"
+        assert np.array_equal(bits(tensor), bits(drawn[name]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_memory_and_disk_are_the_same_bits(tmp_path, dtype):
+    loader = pytest.importorskip("safetensors.torch")
+    from initlib.adapters.torch import fill_
+
+    made = plan([Parameter("layer.weight", (64, 96), dtype, axes="OI")], {"*": normal(std=0.02)})
+    (path,) = made.write(tmp_path, 3)
+    tensor = torch.empty(64, 96, dtype=getattr(torch, dtype))
+    fill_(tensor, normal(std=0.02), axes="OI", seed=3, name="layer.weight")
+    assert torch.equal(loader.load_file(path)["layer.weight"], tensor)
+
+
+# In a process of its own: what transformers imports does not bear every library that other tests have imported.
+FROM_PRETRAINED = """
+import sys
+from pathlib import Path
+import torch
+import torchvision_names
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+folder, loaded = sys.argv[1:]
+LlamaConfig(
+    vocab_size=128,
+    hidden_size=32,
+    intermediate_size=80,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    tie_word_embeddings=False,
+).save_pretrained(folder)
+model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, output_loading_info=True)
+assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
+save_file(model.state_dict(), loaded)
+"""
+
+
+@pytest.mark.parametrize(("size", "count"), [("5GB", 1), ("20KB", 4)])
+def test_from_pretrained(tmp_path, size, count):
+    if not importlib.util.find_spec("transformers"):
+        pytest.skip("transformers is not installed")
+    folder, loaded = tmp_path / "model", tmp_path / "loaded.safetensors"
+    made = plan(llama(layers=2, vocabulary=128, hidden=32, inner=80, keys=16), LLAMA_RULES)
+    assert len(made.write(folder, 1, max_shard_size=size)) == count
+    arguments = [sys.executable, "-c", FROM_PRETRAINED, str(folder), str(loaded)]
+    paths = {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), os.environ.get("PYTHONPATH", "")])
+    }
+    ran = subprocess.run(arguments, capture_output=True, text=True, check=False, env=os.environ | paths)
+    assert ran.returncode == 0, ran.stderr
+    assert made.verify(loaded, 1, whole=True) == ()
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch.distributed
+def test_the_reader_of_distributed_checkpoints(tmp_path):
+    checkpoint = pytest.importorskip("torch.distributed.checkpoint")
+    reader = getattr(checkpoint, "HuggingFaceStorageReader", None)
+    if reader is None:
+        pytest.skip("this PyTorch has no reader of safetensors for distributed checkpoints")
+    made = plan([Parameter(f"w{k}", (8, 16), "bfloat16") for k in range(6)], normal())
+    made.write(tmp_path, 0, max_shard_size="600")
+    assert len(json.loads((tmp_path / "model.safetensors.index.json").read_text())["weight_map"]) == 6
+    state = {f"w{k}": torch.zeros(8, 16, dtype=torch.bfloat16) for k in range(6)}
+    checkpoint.load(state, storage_reader=reader(str(tmp_path)))
+    drawn = made.draw(0)
+    for name, tensor in state.items():
+        assert np.array_equal(bits(tensor), bits(drawn[name]))

@@ -1,0 +1,144 @@
+"""Skeleton: parameters on meta, buffers real, and modules that remember what `to_empty()` loses."""
+
+import copy
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from initlib import PlanError, he_normal, normal
+from initlib.adapters.torch import initialize, plan, skeleton
+
+
+class Model(nn.Module):
+    initlib_axes = {"first": "OI"}  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(7, 4, padding_idx=0)
+        layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+        layer.norm1.weight.data.fill_(0.5)
+        self.encoder = nn.TransformerEncoder(layer, 2)  # copies the layer
+        self.lstm = nn.LSTM(4, 3)
+        self.gamma = nn.Parameter(torch.empty(4))
+        nn.init.constant_(self.gamma, 1e-6)  # after it was registered
+        self.logit = nn.Parameter(torch.tensor(2.66))
+        self.steps = nn.Parameter(torch.arange(4.0))
+        self.again = self.gamma
+        twice = nn.Parameter(torch.randn(4, 4))
+        self.first, self.second = twice, twice
+        self.head = nn.Linear(4, 7)
+        self.head.weight = self.table.weight
+        self.frozen = nn.Parameter(torch.ones(3, 3), requires_grad=False)
+        self.register_buffer("frequencies", 10000.0 ** -torch.arange(4.0), persistent=False)
+        self.norm = nn.BatchNorm1d(4)
+
+
+RULES = {"steps": normal(), "frozen": normal()}
+
+
+def test_parameters_are_on_meta_and_buffers_real():
+    with skeleton():
+        model = Model()
+    assert all(parameter.is_meta for parameter in model.parameters())
+    assert torch.equal(model.frequencies, 10000.0 ** -torch.arange(4.0))
+    assert not any(buffer.is_meta for buffer in model.buffers())
+    assert model.head.weight is model.table.weight
+    assert model.again is model.gamma
+    assert model.first is model.second
+    assert not model.frozen.requires_grad
+    assert all(weight is getattr(model.lstm, name) for weight, name in zip(*_flat(model.lstm), strict=True))
+
+
+def _flat(lstm):
+    return lstm._flat_weights, lstm._flat_weights_names
+
+
+def test_the_plan_is_that_of_a_built_model():
+    with skeleton():
+        model = Model()
+    assert plan(model, RULES, default=he_normal) == plan(Model(), RULES, default=he_normal)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: initialize(model, RULES, 0, default=he_normal, device="cpu"),
+        lambda model: initialize(model.to_empty(device="cpu"), RULES, 0, default=he_normal),
+        lambda model: initialize(torch.compile(model, backend="eager"), RULES, 0, default=he_normal, device="cpu"),
+    ],
+)
+@pytest.mark.parametrize("through", [lambda model: model, copy.deepcopy])
+def test_the_weights_are_those_of_a_built_model(make, through):
+    built = Model()
+    with skeleton():
+        model = Model()
+    model = through(model)
+    frequencies = model.frequencies.clone()
+    made = make(model)
+    assert made == initialize(built, RULES, 0, default=he_normal)
+    model.frequencies = frequencies  # which `to_empty` loses, as for everybody
+    assert {name: tensor.tolist() for name, tensor in model.state_dict().items()} == {
+        name: tensor.tolist() for name, tensor in built.state_dict().items()
+    }
+    assert model.head.weight is model.table.weight
+    assert model.again is model.gamma
+    assert not model.frozen.requires_grad
+    out, _ = model.lstm(torch.ones(2, 1, 4))
+    assert torch.equal(out, built.lstm(torch.ones(2, 1, 4))[0])
+
+
+def test_attributes_of_parameters_stay():
+    with skeleton():
+        model = nn.Linear(3, 3)
+        model.weight.tag = "kept"
+    initialize(model, he_normal, 0, device="cpu")
+    assert model.weight.tag == "kept"
+
+
+def test_one_skeleton_in_another():
+    with skeleton():
+        first = Model()
+        with skeleton():
+            inner = Model()
+        last = Model()
+    plans = [plan(model, RULES, default=he_normal) for model in (first, inner, last)]
+    assert plans[0] == plans[1] == plans[2]
+
+
+def test_what_was_built_before_stays_real():
+    before = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
+    with skeleton():
+        model = nn.Sequential(before, nn.LayerNorm(3))
+    assert [parameter.is_meta for parameter in model.parameters()] == [False] * 4 + [True] * 2
+
+
+def test_other_threads_build_real_models():
+    built = []
+    with skeleton():
+        thread = threading.Thread(target=lambda: built.append(nn.Linear(3, 3)))
+        thread.start()
+        thread.join()
+    assert not built[0].weight.is_meta
+
+
+def test_nothing_is_left_behind():
+    with pytest.raises(RuntimeError, match="stop"), skeleton():
+        raise RuntimeError("stop")
+    assert not nn.Linear(3, 3).weight.is_meta
+    assert not nn.modules.module._global_parameter_registration_hooks
+    assert not nn.modules.module._global_module_registration_hooks
+
+
+def test_what_is_built_on_meta_has_nothing_to_remember():
+    with skeleton(), torch.device("meta"):
+        model = Model()
+    with pytest.raises(PlanError, match="gamma: no rule matches it, and what Model builds it with cannot be told"):
+        plan(model, RULES, default=he_normal)
+
+
+def test_lazy_modules_stay_lazy():
+    with skeleton():
+        model = nn.Sequential(nn.LazyLinear(3))
+    assert isinstance(model[0].weight, nn.UninitializedParameter)

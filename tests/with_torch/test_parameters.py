@@ -1,0 +1,211 @@
+"""Parameters: names that no wrapper changes, ties, what a model was built with, and what cannot be told."""
+
+import copy
+import pickle
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+from torch.nn.utils import parametrizations, parametrize
+
+from initlib import PlanError, constant, keep, ones, zeros
+from initlib.adapters.torch.models.parameters import parameters
+from initlib.adapters.torch.models.tensors import weights
+
+
+def by_name(module):
+    return {parameter.name: parameter for parameter in parameters(weights(module))}
+
+
+class Block(nn.Module):
+    """A zero scale, a small one and a scalar, as real models have them; a tied head; a row of padding."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(7, 4, padding_idx=2)
+        self.norm = nn.LayerNorm(4)
+        self.gamma = nn.Parameter(1e-6 * torch.ones(4))
+        self.logit = nn.Parameter(torch.tensor(2.66))
+        self.mixed = nn.Parameter(torch.arange(3.0))
+        self.count = nn.Parameter(torch.tensor([3]), requires_grad=False)
+        self.head = nn.Linear(4, 7)
+        self.head.weight = self.table.weight
+        nn.init.zeros_(self.norm.weight)
+        nn.init.constant_(self.head.bias, -4.5)
+
+
+def test_what_a_module_says():
+    found = by_name(Block())
+    table = found["table.weight"]
+    assert (table.shape, table.dtype, table.axes, table.kind, table.owner) == (
+        (7, 4),
+        "float32",
+        "IO",
+        "table",
+        "Embedding",
+    )
+    assert table.tied == ("head.weight",)
+    assert table.padding == 2
+    assert found["norm.weight"].default == zeros
+    assert found["norm.bias"].default == zeros
+    assert found["gamma"].default == constant(1e-6)
+    assert found["logit"].default == constant(2.66)
+    assert found["mixed"].default is None
+    assert found["count"].default is keep
+    assert found["head.bias"].default == constant(-4.5)
+    assert found["gamma"].owner == "Block"
+    assert "head.weight" not in found
+
+
+@pytest.mark.parametrize("through", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_say_the_same(through):
+    model = Block()
+    assert by_name(through(model)) == by_name(model)
+
+
+def test_values_of_other_precisions():
+    assert by_name(Block().double())["gamma"].default == constant(float(torch.tensor(1e-6)))
+    half = by_name(Block().bfloat16())
+    assert half["logit"].default == constant(float(torch.tensor(2.66, dtype=torch.bfloat16)))
+    assert half["gamma"].dtype == "bfloat16"
+
+
+def emptied(model):
+    """Memory that holds anything, as `to_empty` leaves it."""
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.data = torch.zeros_like(parameter)
+    return model
+
+
+def test_fresh_memory_is_not_believed():
+    found = by_name(emptied(Block()))
+    assert found["norm.weight"].default == ones
+    assert found["head.bias"].default == zeros
+    for name in ("gamma", "logit", "mixed"):
+        assert found[name].default is None
+        assert "what Block builds it with cannot be told from memory" in found[name].needs
+
+
+class RMSNorm(nn.Module):
+    """One of another package, which may multiply by the scale or by 1 + scale."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((4,), value))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_foreign_norms(value):
+    model = nn.Sequential(nn.Linear(4, 4), RMSNorm(value))
+    assert by_name(model)["1.weight"].default == constant(value)
+    lost = by_name(emptied(model))["1.weight"]
+    assert (lost.kind, lost.default) == ("scale", None)
+    assert lost.needs.startswith("what RMSNorm builds it with")
+
+
+def test_a_trained_foreign_norm_is_not_guessed():
+    model = nn.Sequential(nn.Linear(4, 4), RMSNorm(1.0))
+    with torch.no_grad():
+        model[1].weight[0] = 2.0
+    assert by_name(model)["1.weight"].needs is not None
+
+
+def wrapped(model):
+    yield checkpoint_wrapper(model)
+    yield torch.compile(model, backend="eager")
+    yield nn.DataParallel(model)
+    yield torch.optim.swa_utils.AveragedModel(model)
+    yield torch.compile(nn.DataParallel(checkpoint_wrapper(model)), backend="eager")
+
+
+def test_wrappers_are_no_part_of_a_name():
+    class Deep(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.module = inner  # not a wrapper's
+
+    model = Deep(Block())
+    names = list(by_name(model))
+    assert "module.table.weight" in names
+    for wrapper in wrapped(model):
+        assert list(by_name(wrapper)) == names
+    model.module = checkpoint_wrapper(model.module)
+    assert list(by_name(model)) == names
+
+
+def test_one_module_in_two_places_is_tied():
+    shared = nn.Linear(3, 3)
+    found = by_name(nn.Sequential(shared, nn.ReLU(), shared))
+    assert {name: parameter.tied for name, parameter in found.items()} == {
+        "0.weight": ("2.weight",),
+        "0.bias": ("2.bias",),
+    }
+
+
+def test_ties_that_a_model_names():
+    """As transformers' models do."""
+
+    class Model(Block):
+        def __init__(self):
+            super().__init__()
+            self.all_tied_weights_keys = {"head.weight": "table.weight", "gone": "table.weight"}
+
+    for model in (emptied(Model()), nn.ModuleDict({"model": emptied(Model())})):
+        (table,) = (parameter for parameter in by_name(model).values() if parameter.kind == "table")
+        assert table.tied[0].endswith("head.weight")
+
+
+def test_weight_norm_is_the_weight():
+    model = nn.Sequential(parametrizations.weight_norm(nn.Conv1d(4, 6, 3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        older = nn.Sequential(nn.utils.weight_norm(nn.Conv1d(4, 6, 3)))
+    for found in (by_name(model), by_name(older)):
+        assert sorted(found) == ["0.bias", "0.weight"]
+        weight = found["0.weight"]
+        assert (weight.shape, weight.axes, weight.kind, weight.owner) == ((6, 4, 3), "OIW", "kernel", "Conv1d")
+
+
+def test_other_parametrizations_need_a_rule():
+    class Symmetric(nn.Module):
+        def forward(self, x):
+            return x.triu() + x.triu(1).mT
+
+    linear = nn.Linear(4, 4)
+    parametrize.register_parametrization(linear, "weight", Symmetric())
+    old = nn.utils.spectral_norm(nn.Linear(4, 4))
+    found = by_name(nn.ModuleList([linear, parametrizations.spectral_norm(nn.Linear(4, 4)), old]))
+    needs = {name: parameter.needs for name, parameter in found.items() if parameter.needs}
+    assert {name: text.split()[0] for name, text in needs.items()} == {
+        "0.parametrizations.weight.original": "Symmetric",
+        "1.parametrizations.weight.original": "_SpectralNorm",
+        "2.weight_orig": "SpectralNorm",
+    }
+    assert all(found[name].axes == "OI" for name in needs)
+
+
+def test_what_has_no_shape_yet_is_an_error():
+    with pytest.raises(PlanError, match=r"0.weight: LazyLinear is lazy, and has no shape yet; run a batch") as raised:
+        weights(nn.Sequential(nn.LazyLinear(3), nn.LazyConv2d(3, 3)))
+    assert len(raised.value.problems) == 4
+
+
+def test_axes_that_do_not_fit_are_an_error():
+    model = Block()
+    model.initlib_axes = {"gamma": "OI"}
+    with pytest.raises(PlanError, match="gamma: axes 'OI' names 2 axes"):
+        by_name(model)
+    model.initlib_axes = {"gama": "O"}
+    with pytest.raises(PlanError, match=r"Block.gama, which is no parameter of it"):
+        by_name(model)
+
+
+def test_two_tensors_of_one_name_are_an_error():
+    model = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False)})
+    model.add_module("_orig_mod", nn.ModuleDict({"a": nn.Linear(2, 2, bias=False)}))
+    with pytest.raises(PlanError, match=r"a.weight: two tensors have this name"):
+        weights(model)

@@ -1,0 +1,322 @@
+"""Signals of PyTorch's models: what is measured, in which order, and that nothing is left behind."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from reference_network import BATCH, BIASES, TARGET, WEIGHTS, compare
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+import initlib
+import initlib.adapters.torch as init
+from initlib import propagation
+
+
+def network(initializer, depth, width, seed=0):
+    """A network of relu layers, drawn by names."""
+    layers = []
+    for k in range(depth):
+        linear = nn.Linear(width, width)
+        init.fill_(linear.weight, initializer, seed=seed, name=f"layer{k}")
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class Everything(nn.Module):
+    """Functions, modules that change their input, a shared one, a repeated one, and a branch."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.bn = nn.BatchNorm2d(8)
+        self.act = nn.ReLU(inplace=True)
+        self.again = self.act
+        self.drop = nn.Dropout(0.5)
+        self.head = nn.Linear(8, 4)
+        self.fail = False
+
+    def forward(self, x):
+        x = self.act(self.bn(self.conv(x)))
+        x = x + F.gelu(x)
+        x = self.again(x)
+        x = self.drop(x).mean((2, 3)).tanh()
+        np.random.rand(), random.random()
+        if self.fail:
+            raise RuntimeError("on purpose")
+        return {"logits": F.softmax(self.head(x), -1), "other": x.relu()}
+
+
+def test_the_order_of_execution_and_the_names():
+    report = init.signals(Everything(), (4, 3, 8, 8))
+    assert [(row.name, row.owner) for row in report.activations] == [
+        ("conv", "Conv2d"),
+        ("bn", "BatchNorm2d"),
+        ("act", "ReLU"),
+        ("gelu()", "gelu"),
+        ("act#2", "ReLU"),
+        ("drop", "Dropout"),
+        ("tanh()", "tanh"),
+        ("head", "Linear"),
+        ("softmax()", "softmax"),
+        ("relu()", "relu"),
+    ]
+    assert [row.name for row in report.parameters] == [
+        *("conv.weight", "conv.bias", "bn.weight", "bn.bias", "head.weight", "head.bias")
+    ]
+    assert [row.width for row in report.activations[:6]] == 6 * [8]
+    assert report.activations[0].shape == (4, 8, 8, 8)
+
+
+def test_a_block_is_one_row_and_its_last_layer_is_not_two():
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), nn.Linear(4, 2))
+    assert [row.name for row in init.signals(model, (8, 4)).activations] == ["0.0", "0.1", "1"]
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return x + torch.relu_(self.fc(x))
+
+    rows = init.signals(nn.Sequential(Residual(), Residual()), (8, 4)).activations
+    assert [row.name for row in rows] == ["0.fc", "0.relu()", "0", "1.fc", "1.relu()", "1"]
+
+
+def test_what_is_measured():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.Linear(5, 3))
+    x = torch.randn(7, 6)
+    target = torch.randn(7, 3)
+    report = init.signals(model, x, lambda y: F.mse_loss(y, target), learning_rate=0.1)
+    pre = model[0](x)
+    pre.retain_grad()
+    hidden = pre.relu()
+    hidden.retain_grad()
+    out = model[2](hidden)
+    loss = F.mse_loss(out, target)
+    loss.backward()
+    linear, relu, _ = report.activations
+    assert report.loss == pytest.approx(loss.item())
+    for row, tensor in ((linear, pre), (relu, hidden)):
+        value, gradient = tensor.detach().double(), tensor.grad.double()
+        assert row.mean == pytest.approx(value.mean().item())
+        assert row.std == pytest.approx(value.std(correction=0).item())
+        assert row.mean_square == pytest.approx(value.square().mean().item())
+        assert row.channel_mean_square == pytest.approx(value.mean(0).square().mean().item())
+        assert row.channel_variance == pytest.approx(value.var(0, correction=0).mean().item())
+        assert row.gradient_std == pytest.approx(gradient.std(correction=0).item(), rel=1e-5)
+        assert row.gradient_norm == pytest.approx(gradient.norm().item(), rel=1e-5)
+    assert relu.dead == (hidden == 0).all(0).double().mean().item()
+    weight = model[0].weight
+    row = report.parameters[0]
+    assert row.gradient_ratio == pytest.approx((weight.grad.std() / weight.std()).item(), rel=1e-5)
+    assert row.update_ratio == pytest.approx(0.1 * row.gradient_ratio)
+    assert row.top_singular_value == pytest.approx(torch.linalg.matrix_norm(weight, 2).item(), rel=1e-5)
+
+
+def test_the_numbers():
+    layers = [nn.Linear(*weight.shape) for weight in WEIGHTS]
+    with torch.no_grad():
+        for layer, weight, bias in zip(layers, WEIGHTS, BIASES, strict=True):
+            layer.weight.copy_(torch.from_numpy(weight.T.copy()))
+            layer.bias.copy_(torch.from_numpy(bias))
+    model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.Tanh(), layers[2])
+    target = torch.from_numpy(TARGET)
+    batch = torch.from_numpy(BATCH.copy())
+    compare(init.signals(model, batch, lambda y: F.mse_loss(y, target), learning_rate=0.1), True)
+    compare(init.signals(model, (16, 20), learning_rate=0.1), False)
+
+
+def test_the_singular_values_of_convolutions():
+    for conv, axis in ((nn.Conv2d(4, 6, 3), 0), (nn.ConvTranspose2d(4, 6, 3), 1)):
+        matrix = conv.weight.detach().movedim(axis, 0).flatten(1)
+        row = init.signals(conv, (2, 4, 5, 5)).parameters[0]
+        assert row.top_singular_value == pytest.approx(torch.linalg.matrix_norm(matrix, 2).item(), rel=1e-5)
+
+
+def test_the_singular_values_of_stacks():
+    """Packed and grouped kernels: the largest of one of them."""
+    attention = nn.MultiheadAttention(8, 2)
+    row = init.signals(attention, (torch.randn(5, 3, 8),) * 3).parameters[0]
+    parts = attention.in_proj_weight.detach().unflatten(0, (3, 8))
+    assert row.top_singular_value == pytest.approx(torch.linalg.matrix_norm(parts, 2).max().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("fail", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_nothing_is_left_behind(fail, training):
+    model = Everything().train(training)
+    model.head.eval()
+    model.fail = fail
+    model.conv.bias.requires_grad_(False)
+    model(torch.randn(2, 3, 8, 8))["logits"].sum().backward() if not fail else None
+    calls = []
+    handle = model.conv.register_forward_hook(lambda *args: calls.append(1))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    identities = {name: id(value) for name, value in model.named_buffers()}
+    gradients = {name: None if p.grad is None else p.grad.clone() for name, p in model.named_parameters()}
+    modes = [module.training for module in model.modules()]
+    batch = torch.randn(4, 3, 8, 8, requires_grad=True)
+    kept = batch.detach().clone()
+    torch.manual_seed(1), np.random.seed(1), random.seed(1)
+    expected = torch.rand(3), np.random.rand(), random.random()
+    torch.manual_seed(1), np.random.seed(1), random.seed(1)
+    if fail:
+        with pytest.raises(RuntimeError, match="on purpose"):
+            init.signals(model, batch)
+    else:
+        init.signals(model, batch)
+    assert torch.equal(torch.rand(3), expected[0])
+    assert (np.random.rand(), random.random()) == expected[1:]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert {name: id(value) for name, value in model.named_buffers()} == identities
+    for name, p in model.named_parameters():
+        assert p.requires_grad == (name != "conv.bias")
+        assert (p.grad is None) == (gradients[name] is None)
+        assert p.grad is None or torch.equal(p.grad, gradients[name])
+    assert [module.training for module in model.modules()] == modes
+    assert batch.grad is None
+    assert torch.equal(batch, kept)
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    assert sum(hooks) == 1
+    assert len(calls) > 0
+    handle.remove()
+    assert not torch.overrides._get_current_function_mode_stack()
+
+
+def test_inputs_of_every_kind():
+    model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2))
+    ids = torch.arange(6).reshape(2, 3)
+    report = init.signals(model, ids)
+    assert [row.shape for row in report.activations] == [(2, 3, 4), (2, 3, 2)]
+    assert report.input_std is None
+    bilinear = nn.Bilinear(3, 4, 2)
+    x, y = torch.randn(5, 3), torch.randn(5, 4)
+    by_position = init.signals(bilinear, (x, y))
+    by_name = init.signals(bilinear, {"input1": x, "input2": y})
+    assert by_position.activations == by_name.activations
+    assert by_position.input_std == pytest.approx(x.std(correction=0).item())
+    shaped = init.signals(nn.Linear(3, 2), (4, 3))
+    noise = initlib.normal()((4, 3), seed=0, name="batch")
+    assert shaped.input_std == pytest.approx(float(noise.std()), rel=1e-6)
+    lstm = init.signals(nn.LSTM(3, 4), (5, 2, 3))
+    assert [row.shape for row in lstm.activations] == [(5, 2, 4)]
+
+
+def test_a_model_that_changes_its_input():
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 2))
+    x = torch.randn(8, 4)
+    kept = x.clone()
+    assert [row.name for row in init.signals(model, x).activations] == ["0", "1"]
+    assert torch.equal(x, kept)
+
+
+def test_gradients_pass_through_frozen_layers():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2)).requires_grad_(False)
+    with torch.no_grad():
+        report = init.signals(model, (8, 4))
+    assert all(row.gradient_std > 0 for row in report.activations)
+    assert [row.verdict for row in report.parameters] == 4 * ["silent"]
+
+
+def test_what_makes_a_weight_is_no_layer():
+    model = nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))
+    assert [row.name for row in init.signals(model, (8, 4)).activations] == ["model"]
+
+
+class DataParallelLike(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self._orig_mod = module
+
+    def forward(self, x):
+        return self._orig_mod(x)
+
+
+def test_names_are_those_of_plans():
+    inner = nn.Sequential(
+        nn.Linear(4, 6), nn.Sequential(nn.Tanh(), nn.utils.parametrizations.weight_norm(nn.Linear(6, 2)))
+    )
+    wrapped = nn.Sequential(DataParallelLike(inner), nn.Linear(2, 2))
+    report = init.signals(wrapped, (8, 4))
+    assert [row.name for row in report.activations] == ["0.0", "0.1.0", "0.1.1", "1"]
+    names = [entry.parameter.name for entry in init.plan(wrapped, initlib.normal()).entries]
+    assert [row.name for row in report.parameters] == names
+    assert [tensor.name for tensor in init.audit(wrapped).tensors] == names
+
+
+def test_half_precision():
+    report = init.signals(nn.Linear(64, 64).bfloat16(), (8, 64))
+    assert 0.1 < report.activations[0].std < 2
+
+
+def test_zero_branches_and_zero_heads_are_silent():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    nn.init.zeros_(model[2].weight), nn.init.zeros_(model[2].bias)
+    target = torch.randn(32, 4)
+    for loss in (None, lambda y: F.mse_loss(y, target)):
+        report = init.signals(model, (32, 8), loss)
+        assert report.healthy
+        assert report.activations[-1].verdict == "silent"
+    dead = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    nn.init.constant_(dead[0].bias, -100)
+    assert [row.verdict for row in init.signals(dead, (32, 8)).activations][1:] == ["dead", "dead"]
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"made at its first call: weight, bias; call it once"):
+        init.signals(nn.LazyLinear(3), (2, 3))
+    with pytest.raises(ValueError, match=r"loss must give one number, got \(4, 2\)"):
+        init.signals(nn.Linear(3, 2), (4, 3), lambda y: y)
+    with pytest.raises(ValueError, match="batch holds the same input 4 times"):
+        init.signals(nn.Linear(3, 2), torch.ones(4, 3))
+    with pytest.raises(ValueError, match="learning_rate must be above 0"):
+        init.signals(nn.Linear(3, 2), (4, 3), learning_rate=0)
+    with pytest.raises(ValueError, match="holds no floats: give loss="):
+        init.signals(nn.Flatten(), torch.arange(4).reshape(2, 2))
+
+
+def test_he_keeps_what_glorot_shrinks_by_the_predicted_factor():
+    """Thirty relu layers, the root mean over seeds of the mean square: the predicted one to 5%, of std."""
+    depth, width, seeds = 30, 384, 6
+    rows = {"he": [], "glorot": []}
+    for seed in range(seeds):
+        for name, scheme in (("he", initlib.he_normal), ("glorot", initlib.glorot_normal)):
+            model = network(scheme, depth, width, seed).requires_grad_(False)
+            x = torch.from_numpy(initlib.normal()((16, width), seed=seed))
+            report = init.signals(model, x)
+            assert report.healthy == (name == "he")
+            rows[name].append([row.std for row in report.activations if row.owner == "Linear"])
+    measured = {name: np.sqrt((np.array(stds) ** 2).mean(axis=0)) for name, stds in rows.items()}
+    assert (np.abs(np.log2(measured["he"] / measured["he"][0])) < 1).all()
+    predicted = np.sqrt(propagation.lengths("relu", depth, weight_variance=1.0))
+    per_layer = (measured["glorot"][-1] / measured["glorot"][0]) ** (1 / (depth - 1))
+    assert per_layer == pytest.approx((predicted[-1] / predicted[0]) ** (1 / (depth - 1)), rel=0.05)
+    # He's weights are Glorot's times the root of 2, and relu keeps factors: the chance of the draws cancels.
+    shrinks = (measured["glorot"] / measured["he"]) / (measured["glorot"][0] / measured["he"][0])
+    assert shrinks == pytest.approx(predicted, rel=0.05)
+
+
+def test_verdicts_in_words():
+    he = init.signals(network(initlib.he_normal, 30, 256), (64, 256))
+    glorot = init.signals(network(initlib.glorot_normal, 30, 256), (64, 256))
+    large = init.signals(network(initlib.normal(), 30, 256), (64, 256))
+    zeros = init.signals(network(initlib.zeros, 30, 256), (64, 256))
+    assert he.healthy
+    assert glorot.activations[-1].reason.startswith("std 2.29e-05 is 2.29e-05 of the input's; healthy from 0.00657")
+    assert {row.verdict for row in glorot.activations[-10:]} == {"vanishing"}
+    assert {row.verdict for row in large.activations} == {"exploding"}
+    assert {row.verdict for row in zeros.activations} == {"dead"}
+    assert math.isclose(he.activations[0].std, 2**0.5, rel_tol=0.05)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_false_alarm(seed):
+    """Deep networks of He's weights, drawn by seeds; of the wider ones, 100 seeds gave none."""
+    assert init.signals(network(initlib.he_normal, 60, 32, seed), (32, 32)).healthy

@@ -1,0 +1,55 @@
+"""Views: which box of a tensor a view of its memory is."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from initlib.adapters.torch.naming.mode.views import box_of, overlap, same_memory
+
+
+def some(size):
+    """An index of an axis."""
+    slices = st.slices(size).filter(lambda part: part.step is None or part.step > 0)
+    return st.one_of(st.integers(0, size - 1), slices)
+
+
+@given(shape=st.lists(st.integers(1, 5), min_size=1, max_size=3).map(tuple), strided=st.booleans(), data=st.data())
+def test_slices_and_permutations_are_boxes(shape, strided, data):
+    whole = torch.arange(2 * torch.Size(shape).numel())[:: 2 if strided else 1][: torch.Size(shape).numel()].view(shape)
+    index = tuple(data.draw(some(size)) for size in shape)
+    view = whole[index]
+    if view.numel() == 0:
+        return
+    view = view.permute(data.draw(st.permutations(range(view.ndim))))
+    if data.draw(st.booleans()):
+        view = view.unsqueeze(0)
+    found = box_of(view, whole)
+    assert found is not None
+    assert same_memory(found.memory, whole[found.index])
+    assert sorted(found.memory.flatten().tolist()) == sorted(view.flatten().tolist())
+
+
+@given(shape=st.lists(st.integers(1, 4), min_size=2, max_size=3).map(tuple), data=st.data())
+def test_rows_in_another_shape_are_boxes(shape, data):
+    whole = torch.arange(torch.Size(shape).numel()).view(shape)
+    first = data.draw(st.integers(0, shape[0] - 1))
+    rows = whole[first:].reshape(-1)
+    found = box_of(rows, whole)
+    assert found is not None
+    assert found.memory.flatten().tolist() == rows.tolist()
+    assert same_memory(found.memory, whole if found.index is ... else whole[found.index])
+
+
+def test_what_is_no_box():
+    whole = torch.arange(24).view(4, 6)
+    assert box_of(whole.view(-1)[4:8], whole) is None  # from one row to the next
+    assert box_of(whole.diagonal(), whole) is None
+    assert box_of(whole.view(-1)[::5], whole) is None
+
+
+def test_overlap():
+    memory = torch.arange(24)
+    first, second = memory[:12].view(3, 4), memory[12:].view(3, 4)
+    assert not overlap(first, second)
+    assert overlap(memory[10:14], first)
+    assert overlap(memory[10:14], second)
