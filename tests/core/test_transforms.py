@@ -39,7 +39,7 @@ def test_boxes_and_factors():
 def test_engines_agree(engine):
     library = pytest.importorskip(engine)
     if engine == "jax":
-        from initlib.adapters.jax.drawing.draw import initializer
+        from initlib.adapters.jax import initializer
 
         drawn = initializer(inverse_softplus(log_uniform(1e-3, 0.1)))
         weights = library.jit(lambda key: drawn(key, (64,)))(library.random.key(0))

@@ -29,7 +29,7 @@ def whole_reference(initializer, shape, dtype, axes, seed):
 
 def jax(initializer, shape, dtype, axes, seed):
     jax = pytest.importorskip("jax")
-    from initlib.adapters.jax.drawing.draw.engine import JAX
+    from initlib.adapters.jax.drawing.engine import JAX
 
     def draw(words):
         return initializer.weights(Weight(shape, axes, dtype, words), JAX)

@@ -11,7 +11,7 @@ from initlib.adapters.torch.drawing.triton_engine import TritonEngine
 from initlib.stream.boxes import normalize_index
 from initlib.stream.engine import Weight
 
-SOURCE = f"{initlib.adapters.torch.__path__[0]}/triton_kernel.py"
+SOURCE = f"{initlib.adapters.torch.__path__[0]}/drawing/triton_kernel.py"
 
 
 def interpreted(path=SOURCE):

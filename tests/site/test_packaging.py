@@ -47,6 +47,11 @@ def run(site, program):
     return ran.stdout
 
 
+def python_files(folder):
+    """Return the paths of the Python files in a folder, relative to the folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the compiler of Windows is not found by CC")
 def test_without_a_compiler_the_reference_draws(without_compiler):
     assert not list(without_compiler.rglob("_kernel*.so"))
@@ -58,10 +63,13 @@ def test_without_a_compiler_the_reference_draws(without_compiler):
 
 
 def test_the_package_is_whole(without_compiler):
-    for name in ("py.typed", "draws/_kernel.pyi", "adapters/__init__.py", "__main__.py"):
+    for name in ("py.typed", "stream/_kernel.pyi", "adapters/__init__.py", "__main__.py"):
         assert (without_compiler / "initlib" / name).is_file()
-    there = {path.name for path in (without_compiler / "initlib" / "adapters").rglob("*.py")}
-    assert there == {path.name for path in (ROOT / "adapters").rglob("*.py")}
+    for package, source in (("initlib/adapters", "adapters"), ("initlib", "initlib")):
+        installed = python_files(without_compiler / package)
+        assert {name for name in installed if package != "initlib" or not name.startswith("adapters/")} == python_files(
+            ROOT / source
+        )
     assert not (ROOT / "initlib" / "adapters").exists()  # it would hide the package
 
 

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import initlib
 import initlib.adapters.jax as ours
-from initlib.adapters.jax.drawing.draw.draw import compiled
+from initlib.adapters.jax.drawing.draw import compiled
 
 KEY = jax.random.key(5)
 WORDS = np.array([0, 5], np.uint32)

@@ -4,7 +4,7 @@ import pytest
 
 import initlib
 import initlib.adapters.jax
-from initlib.adapters.jax.drawing.draw.draw import draw
+from initlib.adapters.jax.drawing.draw import draw
 
 RECORDS = [
     (initlib.he_normal, (64, 32, 3, 3), "OIHW"),

@@ -31,8 +31,8 @@ def test_private_names_are_used_in_one_file_alone():
     private = re.compile(
         r"torch(\.\w+)*\._(?!_)\w+|from torch\S* import .*\b_(?!_)\w+|\._(local_tensor|is_view|torchdynamo\w+)\b"
     )
-    files = {path.name: private.findall(path.read_text()) for path in FOLDER.glob("*.py")}
-    assert files.pop("internals.py")
+    files = {path.name: private.findall(path.read_text()) for path in FOLDER.rglob("*.py")}
+    assert files.pop("_private.py")
     assert {name for name, found in files.items() if found} == set()
 
 

@@ -1,4 +1,4 @@
-"""The stream in Triton: int32 operations that fill memory from nested loops, with a law for each kind of noise."""
+"""The stream as one Triton kernel, with the bits of `initlib/stream/reference.py`.
 
 A launch fills a nest of at most four loops, each of which moves the position and the place in memory by a constant.
 Nothing of a weight but its dtype, the kind of its law and the number of its loops is compiled in.
