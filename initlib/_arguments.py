@@ -7,8 +7,6 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-__all__ = ["Shape", "checked_shape", "choice", "integer", "positive", "real"]
-
 Shape = int | Sequence[SupportsIndex]
 
 

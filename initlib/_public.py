@@ -3,8 +3,6 @@
 from types import FunctionType
 from typing import Any
 
-__all__ = ["publish"]
-
 
 def publish(module: str, members: dict[str, Any]) -> None:
     """Give a module's functions and classes from files below it that module, and the name they have there."""

@@ -4,8 +4,6 @@ Threads can be set to round another way, and what a thread has set, its librarie
 on the x87 round twice. Numbers flushed to zero do not matter: no law of weights has any so small.
 """
 
-__all__ = ["check_rounding"]
-
 # Just under and just over half the step from 1.0 to the next number: rounding one way takes both to the same number.
 UNDER, OVER = 2.0**-53 - 2.0**-106, 2.0**-53 + 2.0**-105
 

@@ -9,8 +9,6 @@ import numpy as np
 
 from ._arguments import Shape, checked_shape
 
-__all__ = ["Fans", "fans"]
-
 ALLOWED = "I (input), O (output), B (stack), another capital letter (receptive field), (n X), and one ..."
 ELLIPSIS = "..."
 MOST_CHARACTERS = 250  # an array has 64 axes at most, and so many characters do not name more than 64 parts of them

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from ._rounding import check_rounding
 
-__all__ = ["COMPLEX", "DTYPES", "REAL", "DType", "dtype_name", "numpy_dtype", "rounded", "rounded_once"]
-
 
 class DType(NamedTuple):
     """What the library knows of a dtype."""

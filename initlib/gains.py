@@ -11,8 +11,6 @@ import numpy as np
 from ._arguments import choice, real
 from .quadrature import root_mean_square
 
-__all__ = ["activation_function", "gain"]
-
 Array = Any  # float64 arrays of NumPy
 
 

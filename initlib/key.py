@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arguments import Shape, checked_shape, integer
-from .stream.engine import Weight
+from .stream.engine import DrawRequest
 from .stream.law import WORDS
 from .stream.numpy_engine import NUMPY, block
-
-__all__ = ["Key"]
 
 
 def fold_number(data: str | SupportsIndex) -> int:
@@ -70,7 +68,7 @@ class Key:
         For seeds below 2**32 these are `jax.random.bits(jax.random.key(seed), shape, "uint32")`
         (Threefry-2x32, 20 rounds: Salmon et al. 2011, Random123).
         """
-        words: NDArray[np.uint32] = NUMPY.draw(WORDS, Weight(checked_shape(shape), None, "uint32", self))
+        words: NDArray[np.uint32] = NUMPY.draw(WORDS, DrawRequest(checked_shape(shape), None, "uint32", self))
         return words
 
 

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["gauss_legendre", "root_mean_square"]
-
 Array = NDArray[np.float64]
 Function = Callable[[Array], Any]
 

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["constant_of"]
-
 
 def constant_of(array: NDArray[Any]) -> float | None:
     """The value of an array whose weights are all equal and finite; None for every other.

@@ -1,7 +1,5 @@
 """Einsum: the axes of a kernel that an einsum multiplies its inputs with."""
 
-__all__ = ["einsum_axes"]
-
 _FIELD = "XYZUVWKLMN"  # summed over, and in neither the inputs nor the outputs
 _ROLES = {(True, False): "I", (False, True): "O", (True, True): "B"}
 

@@ -4,8 +4,6 @@ import time
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Progress"]
-
 PATIENCE = 2.0  # seconds without a bar
 
 

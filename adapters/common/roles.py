@@ -1,4 +1,4 @@
-"""Meaning: what a tensor is to the module that owns it, as the framework's table or a declaration says."""
+"""ParameterRole: what a tensor is to the module that owns it, as the framework's table or a declaration says."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 from initlib.axes import check, parse
 from initlib.plans.rules.values import Fill
 
-__all__ = ["Declarations", "Meaning"]
 
-
-class Meaning(NamedTuple):
+class ParameterRole(NamedTuple):
     """What a tensor is to its module."""
 
     axes: str | None
@@ -25,7 +23,7 @@ class Declarations:
     ...     up = None
     >>> declared.add(Experts, {"up": "BIO"})
     >>> declared.meanings(Experts, Experts(), {}, lambda name: hasattr(Experts, name), ["up"])
-    {'up': Meaning(axes='BIO', kind='kernel', default=None)}
+    {'up': ParameterRole(axes='BIO', kind='kernel', default=None)}
     """
 
     def __init__(self) -> None:
@@ -41,10 +39,10 @@ class Declarations:
         self,
         cls: type,
         owner: Any,
-        known: Mapping[str, Meaning],
+        known: Mapping[str, ParameterRole],
         has: Callable[[str], bool],
         there: Iterable[str],
-    ) -> dict[str, Meaning]:
+    ) -> dict[str, ParameterRole]:
         """What is known of the owner's tensors, with what its attribute `initlib_axes` and declarations say.
 
         `has` tells whether it has a tensor of a name, and `there` are those that the error then lists.
@@ -61,7 +59,7 @@ class Declarations:
                     f"axes are declared for {cls.__name__}.{name}, which is no parameter of it; it has {names}"
                 )
             letters = {token.letter for token in parse(axes)}
-            guess = Meaning(axes, "kernel" if {"I", "O"} <= letters else "other")
+            guess = ParameterRole(axes, "kernel" if {"I", "O"} <= letters else "other")
             meanings[name] = known[name]._replace(axes=axes) if name in known else guess
         return meanings
 

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from initlib.plans.entry import Entry
 from initlib.plans.text.errors import PlanError
 
-__all__ = ["refuse_drawn"]
-
 REFUSED = (
     "it is a statistic, or the state of an optimizer, and is never drawn; say '*:buffer': keep before the rule, or "
     "another pattern"

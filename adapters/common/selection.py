@@ -13,8 +13,6 @@ from initlib.plans.rules.hints import nearest
 from initlib.plans.rules.patterns import as_pattern
 from initlib.plans.rules.values import keep
 
-__all__ = ["Only", "plan_selected", "selected"]
-
 Only = str | re.Pattern[str] | Iterable[str] | None
 
 

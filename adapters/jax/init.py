@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.nn.initializers import Initializer, constant, ones, zeros
 
 import initlib
 from initlib._arguments import positive, real
@@ -14,34 +13,7 @@ from initlib.schemes._uniform import HalfOpen
 from initlib.schemes._variance import DISTRIBUTIONS, MODES
 
 from .drawing.axes import Delta, Kernel, Matrix, ints
-from .drawing.draw import draw
 from .drawing.initializer import JaxInitializer, jax_initializer
-
-__all__ = [
-    "Initializer",
-    "JaxInitializer",
-    "constant",
-    "delta_orthogonal",
-    "draw",
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "initializer",
-    "kaiming_normal",
-    "kaiming_uniform",
-    "lecun_normal",
-    "lecun_uniform",
-    "normal",
-    "ones",
-    "orthogonal",
-    "truncated_normal",
-    "uniform",
-    "variance_scaling",
-    "xavier_normal",
-    "xavier_uniform",
-    "zeros",
-]
 
 
 def initializer(

@@ -6,11 +6,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from keras.src.layers.rnn.conv_lstm import ConvLSTMCell
-from keras.src.utils.naming import to_snake_case
-
-__all__ = ["ConvLSTMCell", "Node", "held", "is_weight", "nodes", "sublayers", "to_snake_case"]
-
 
 def sublayers(layer: Any) -> list[Any]:
     """The layers right inside a layer, in the order of the model, each once."""

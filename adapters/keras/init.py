@@ -8,62 +8,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras.initializers import STFT, Constant, Identity, Initializer, Ones, Zeros, serialize
+from keras.initializers import STFT, Constant, Identity, Ones, Zeros
 from keras.initializers import get as their_get
 
 import initlib
 from initlib.schemes import FACTORIES
 
-from .drawing.draw import Drawn
-
-__all__ = [
-    "STFT",
-    "Constant",
-    "CoreInitializer",
-    "GlorotNormal",
-    "GlorotUniform",
-    "HeNormal",
-    "HeUniform",
-    "Identity",
-    "IdentityInitializer",
-    "Initializer",
-    "LecunNormal",
-    "LecunUniform",
-    "Ones",
-    "Orthogonal",
-    "OrthogonalInitializer",
-    "RandomNormal",
-    "RandomUniform",
-    "STFTInitializer",
-    "TruncatedNormal",
-    "VarianceScaling",
-    "Zeros",
-    "constant",
-    "deserialize",
-    "get",
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "identity",
-    "lecun_normal",
-    "lecun_uniform",
-    "ones",
-    "orthogonal",
-    "random_normal",
-    "random_uniform",
-    "serialize",
-    "stft",
-    "truncated_normal",
-    "variance_scaling",
-    "zeros",
-]
+from .drawing.draw import InitlibMixin
 
 _register = keras.saving.register_keras_serializable(package="initlib")
 
 
 @_register
-class VarianceScaling(Drawn, keras.initializers.VarianceScaling):
+class VarianceScaling(InitlibMixin, keras.initializers.VarianceScaling):
     """Weights of mean 0 and variance scale / fan: `keras.initializers.VarianceScaling`.
 
     >>> VarianceScaling(2.0, "fan_in", "uniform", seed=0, axes="OI").core
@@ -110,7 +67,7 @@ class LecunUniform(VarianceScaling, keras.initializers.LecunUniform):
 
 
 @_register
-class RandomNormal(Drawn, keras.initializers.RandomNormal):
+class RandomNormal(InitlibMixin, keras.initializers.RandomNormal):
     """Normal weights: `keras.initializers.RandomNormal`.
 
     >>> RandomNormal(stddev=0.02, seed=0).core
@@ -123,7 +80,7 @@ class RandomNormal(Drawn, keras.initializers.RandomNormal):
 
 
 @_register
-class TruncatedNormal(Drawn, keras.initializers.TruncatedNormal):
+class TruncatedNormal(InitlibMixin, keras.initializers.TruncatedNormal):
     """Normal weights kept within two `stddev` of the mean, which makes theirs 0.88 of it, as in Keras.
 
     >>> TruncatedNormal(stddev=0.02, seed=0).core
@@ -136,7 +93,7 @@ class TruncatedNormal(Drawn, keras.initializers.TruncatedNormal):
 
 
 @_register
-class RandomUniform(Drawn, keras.initializers.RandomUniform):
+class RandomUniform(InitlibMixin, keras.initializers.RandomUniform):
     """Uniform weights between `minval` and `maxval`: `keras.initializers.RandomUniform`.
 
     >>> RandomUniform(-0.1, 0.1, seed=0).core
@@ -149,7 +106,7 @@ class RandomUniform(Drawn, keras.initializers.RandomUniform):
 
 
 @_register
-class Orthogonal(Drawn, keras.initializers.Orthogonal):
+class Orthogonal(InitlibMixin, keras.initializers.Orthogonal):
     """Orthogonal weights, as the matrix of all other axes to the last: `keras.initializers.Orthogonal`.
 
     >>> Orthogonal(gain=2.0, seed=0).core
@@ -162,7 +119,7 @@ class Orthogonal(Drawn, keras.initializers.Orthogonal):
 
 
 @_register
-class CoreInitializer(Drawn, keras.initializers.VarianceScaling):
+class CoreInitializer(InitlibMixin, keras.initializers.VarianceScaling):
     """Any initializer of the core, with Keras's seeds.
 
     >>> layer = keras.layers.Conv2D(8, 3, kernel_initializer=CoreInitializer(initlib.delta_orthogonal(), seed=0))

@@ -15,41 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import init
 
-__all__ = [
-    "FLAT",
-    "VANISHED",
-    "FlatShard",
-    "SpectralNorm",
-    "WeightNorm",
-    "calculate_correct_fan",
-    "calculate_fan_in_and_fan_out",
-    "calls_before_forward",
-    "flat_shards",
-    "in_jit_trace",
-    "in_transform",
-    "is_dtensor",
-    "is_fake",
-    "is_lost",
-    "is_observed",
-    "is_traced",
-    "iterate",
-    "local_tensor",
-    "make_deprecate",
-    "no_grad_fill_",
-    "no_grad_trunc_normal_",
-    "no_grad_zero_",
-    "outside_of_graphs",
-    "replace_tensors",
-    "seen_by_modes",
-    "singular_vectors",
-    "strided_shard",
-    "unbatched",
-    "version",
-    "vmaps",
-    "without_modes",
-    "without_transforms",
-]
-
 VANISHED: list[str] = []  # the names that this PyTorch does not have
 
 

@@ -6,8 +6,6 @@ from torch.nn.init import calculate_gain as theirs
 
 from initlib.gains import gain
 
-__all__ = ["calculate_gain"]
-
 # What `param` is to the activations that PyTorch has no gain for; others ignore it, as there.
 ARGUMENTS = {"celu": "alpha", "elu": "alpha", "prelu": "slope", "silu": "beta", "sin": "w0", "softplus": "beta"}
 

@@ -7,45 +7,16 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 from torch.nn import init as theirs
-from torch.nn.init import constant
 
 import initlib
 from initlib._arguments import positive, real
 from initlib.schemes._complex import TwoParts
 
 from ._private import calculate_correct_fan, calculate_fan_in_and_fan_out, make_deprecate
-from .drawing.dispatch import How, check_bounds, draw_into, overridable, unless_loaded
+from .drawing.dispatch import DrawOptions, check_bounds, draw_into, overridable, unless_loaded
 from .drawing.memory import is_weight
 from .drawing.partial import whole
 from .gains_ import calculate_gain
-
-__all__ = [
-    "constant",
-    "constant_",
-    "dirac",
-    "dirac_",
-    "eye",
-    "eye_",
-    "kaiming_normal",
-    "kaiming_normal_",
-    "kaiming_uniform",
-    "kaiming_uniform_",
-    "normal",
-    "normal_",
-    "ones_",
-    "orthogonal",
-    "orthogonal_",
-    "sparse",
-    "sparse_",
-    "trunc_normal_",
-    "uniform",
-    "uniform_",
-    "xavier_normal",
-    "xavier_normal_",
-    "xavier_uniform",
-    "xavier_uniform_",
-    "zeros_",
-]
 
 constant_ = unless_loaded(theirs.constant_)
 ones_ = unless_loaded(theirs.ones_)
@@ -68,7 +39,7 @@ def uniform_(
     a: float = 0.0,
     b: float = 1.0,
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor with the uniform distribution on [a, b].
 
@@ -86,7 +57,7 @@ def normal_(
     mean: float = 0.0,
     std: float = 1.0,
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor with the normal distribution of that mean and standard deviation.
 
@@ -104,7 +75,7 @@ def xavier_uniform_(
     tensor: Tensor,
     gain: float = 1.0,
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor with the uniform distribution of std gain * sqrt(2 / (fan_in + fan_out)).
 
@@ -121,7 +92,7 @@ def xavier_normal_(
     tensor: Tensor,
     gain: float = 1.0,
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor with the normal distribution of std gain * sqrt(2 / (fan_in + fan_out)), not truncated.
 
@@ -133,7 +104,7 @@ def xavier_normal_(
     return _xavier(tensor, gain, "normal", generator, **how)
 
 
-def _xavier(tensor: Tensor, gain: float, distribution: str, generator: Any, **how: Unpack[How]) -> Tensor:
+def _xavier(tensor: Tensor, gain: float, distribution: str, generator: Any, **how: Unpack[DrawOptions]) -> Tensor:
     weight = whole(tensor, how.get("shape"))
     if how.get("axes") is None and weight.dim() < 2:
         calculate_fan_in_and_fan_out(weight)  # PyTorch's own error
@@ -148,7 +119,7 @@ def kaiming_uniform_(
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor with the uniform distribution of std gain / sqrt(fan).
 
@@ -167,7 +138,7 @@ def kaiming_normal_(
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor with the normal distribution of std gain / sqrt(fan), not truncated.
 
@@ -180,7 +151,7 @@ def kaiming_normal_(
 
 
 def _kaiming(
-    tensor: Tensor, a: Any, mode: str, nonlinearity: Any, distribution: str, generator: Any, **how: Unpack[How]
+    tensor: Tensor, a: Any, mode: str, nonlinearity: Any, distribution: str, generator: Any, **how: Unpack[DrawOptions]
 ) -> Tensor:
     weight = whole(tensor, how.get("shape"))
     if weight.numel() == 0:
@@ -212,7 +183,7 @@ def trunc_normal_(
     a: float = -2.0,
     b: float = 2.0,
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor with the normal distribution of that mean and std, kept to the values [a, b].
 
@@ -271,7 +242,7 @@ def orthogonal_(
     tensor: Tensor,
     gain: float = 1,
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor so that as a matrix of outputs to all else it is orthogonal, times the gain.
 
@@ -292,7 +263,7 @@ def sparse_(
     sparsity: float,
     std: float = 0.01,
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the 2-dimensional tensor with normal weights, ceil(sparsity * rows) of each column 0.
 

@@ -7,20 +7,7 @@ from torch import Tensor
 
 import initlib
 
-from .drawing.dispatch import How, draw_into, overridable
-
-__all__ = [
-    "delta_orthogonal_",
-    "fill_",
-    "glorot_normal_",
-    "glorot_uniform_",
-    "he_normal_",
-    "he_uniform_",
-    "lecun_normal_",
-    "lecun_uniform_",
-    "truncated_normal_",
-    "variance_scaling_",
-]
+from .drawing.dispatch import DrawOptions, draw_into, overridable
 
 
 @overridable
@@ -29,7 +16,7 @@ def fill_(
     initializer: initlib.Initializer,
     *,
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor with the weights of any initializer, and return it.
 
@@ -55,7 +42,7 @@ def variance_scaling_(
     mode: str = "fan_in",
     distribution: str = "truncated_normal",
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor with weights of mean 0 and variance factor / fan: see `initlib.variance_scaling`.
 
@@ -70,7 +57,7 @@ def delta_orthogonal_(
     tensor: Tensor,
     gain: float = 1,
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor with an orthogonal matrix at the centre of its receptive field, and 0 elsewhere.
 
@@ -91,7 +78,7 @@ def truncated_normal_(
     low: float | None = None,
     high: float | None = None,
     generator: torch.Generator | None = None,
-    **how: Unpack[How],
+    **how: Unpack[DrawOptions],
 ) -> Tensor:
     """Fill the tensor with the normal distribution kept to [low, high], by default mean - 2 std to mean + 2 std.
 
@@ -110,7 +97,7 @@ class Preset(Protocol):
         self,
         tensor: Tensor,
         generator: torch.Generator | None = None,
-        **how: Unpack[How],
+        **how: Unpack[DrawOptions],
     ) -> Tensor:
         """Fill the tensor, and return it."""
 
@@ -122,7 +109,7 @@ def _preset(name_: str) -> Preset:
     def fill(
         tensor: Tensor,
         generator: torch.Generator | None = None,
-        **how: Unpack[How],
+        **how: Unpack[DrawOptions],
     ) -> Tensor:
         return draw_into(tensor, initializer, generator, **how)
 

@@ -15,7 +15,7 @@ from triton.backends.compiler import GPUTarget
 from initlib import Initializer, Key
 from initlib.adapters.torch.drawing import triton_kernel
 from initlib.adapters.torch.drawing.triton_engine import TritonEngine
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -40,7 +40,7 @@ class Case(NamedTuple):
         memory = torch.empty(*(self.shape[axis] for axis in order), self.apart, dtype=getattr(torch, self.dtype))
         tensor = memory[..., 0].permute([order.index(axis) for axis in range(len(order))])
         engine = TritonEngine(torch.device("cpu"))  # where the tensor lies is no matter
-        self.initializer.fill(tensor, Weight(self.shape, self.axes, self.dtype, Key(0)), engine)
+        self.initializer.fill(tensor, DrawRequest(self.shape, self.axes, self.dtype, Key(0)), engine)
 
 
 class PaperDriver:

@@ -15,8 +15,6 @@ from ..plans.planning import plan
 from ..plans.rules.patterns import Ordered
 from ..plans.rules.values import keep
 
-__all__ = ["like", "parameters"]
-
 
 def like(
     path: str | os.PathLike[str],

@@ -11,8 +11,6 @@ from ..key import Key
 from ..plans.entry import Entry
 from ..plans.text.json_text import encode
 
-__all__ = ["INDEX", "SINGLE", "Shard", "index", "parse_size", "shards"]
-
 STREAM = 1  # the version of docs/stream.md
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

@@ -9,8 +9,6 @@ import numpy as np
 from ..plans.entry import Entry
 from ..schemes.initializer import Initializer
 
-__all__ = ["Span", "Spans", "costs_a_whole", "spans"]
-
 
 class Span(NamedTuple):
     """One box: its index into the tensor, its shape, and from which to before which weight it lies in memory."""
@@ -75,7 +73,7 @@ class Spans:
 def costs_a_whole(entry: Entry) -> bool:
     """Whether a box of the tensor costs as much as all of it: where weights depend on one another, as orthogonal do."""
     made = (piece.initializer for piece in entry.pieces)
-    return any(isinstance(init, Initializer) and init.made_whole for init in made)
+    return any(isinstance(init, Initializer) and init.requires_full_draw for init in made)
 
 
 def spans(entry: Entry, most: int) -> Spans:

@@ -16,8 +16,6 @@ from ..key import Key, as_key
 from ..plans.entry import Entry
 from .spans import spans
 
-__all__ = ["Difference", "Progress", "first_difference", "verify"]
-
 Progress = Callable[[int, int], None]  # called with the bytes that are done, and all of them
 
 LARGE = 2**21  # weights that are drawn and read at a time

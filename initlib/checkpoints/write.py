@@ -13,15 +13,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..dtypes import numpy_dtype
-from ..files.atomic_write import whole
+from ..files.atomic_write import atomic_write
 from ..files.header import Header
 from ..key import Key, as_key
 from ..plans.entry import Entry
 from .shards import INDEX, Shard, index, shards
 from .spans import costs_a_whole, spans
 from .verify import Progress, first_difference
-
-__all__ = ["write"]
 
 LARGE = 2**24  # bytes that are drawn, and handed to the disk, at a time
 OURS = re.compile(r"model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?")  # what a loader looks for
@@ -66,10 +64,10 @@ def write(
     for shard in missing:
         for stale in folder.glob(f".{shard.name}.*.partial"):  # of a process that was killed
             stale.unlink(missing_ok=True)
-        with whole(folder / shard.name) as file:
+        with atomic_write(folder / shard.name) as file:
             _fill(file, shard, key, advance)
     if text is not None and not _holds(folder / INDEX, text):
-        with whole(folder / INDEX) as file:
+        with atomic_write(folder / INDEX) as file:
             file.write(text)
     return tuple(folder / shard.name for shard in missing)
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from ..diagnostics.audit.audit import FINDINGS, OTHER_ORDER, audit, check_findings
 
-__all__ = ["add_arguments", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The files, how to print, and what fails."""

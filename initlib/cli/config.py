@@ -4,8 +4,6 @@ import argparse
 
 import initlib
 
-__all__ = ["add_arguments", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """It takes none."""

@@ -14,14 +14,12 @@ from rich.progress import Progress
 from rich.table import Table
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 
-from ..files.atomic_write import whole
+from ..files.atomic_write import atomic_write
 from ..key import Key
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
 from ..schemes._variance import glorot_uniform, he_normal
 from ..schemes.initializer import Initializer
-
-__all__ = ["Result", "run"]
 
 LAYERS = {"hidden1": (64, 128), "hidden2": (128, 64), "output": (64, 10)}
 INITIALIZERS: dict[str, Initializer] = {
@@ -80,7 +78,7 @@ def run(out: Path, seed: int = 0, epochs: int = EPOCHS) -> list[Result]:
             result.accuracy = float((network.forward(test_x)[-1].argmax(axis=1) == test_y).mean())
             results.append(result)
     console.print(_table(results, epochs))
-    with whole(out) as file:
+    with atomic_write(out) as file:
         _picture(results).savefig(file, dpi=150, format=out.suffix.removeprefix("."))
     console.print(f"wrote {out}", soft_wrap=True, highlight=False)
     return results

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 import initlib
 
 from ..dtypes import dtype_name
-from ..files.atomic_write import whole
+from ..files.atomic_write import atomic_write
 from ..files.header import Header
 from ..key import as_key
 from . import fans, syntax
-
-__all__ = ["add_arguments", "run"]
 
 BINS = 16
 BAR = 40  # characters
@@ -55,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
         weight = draw()
     else:
         before = _before(path, options.name or "weight", options.dtype, shape)
-        with whole(path) as file:
+        with atomic_write(path) as file:
             weight = draw()
             if before is None:
                 np.save(file, weight)

@@ -6,8 +6,6 @@ import initlib
 
 from . import syntax
 
-__all__ = ["add_arguments", "add_weight", "run"]
-
 
 def add_weight(parser: argparse.ArgumentParser) -> None:
     """What says which weight is meant."""

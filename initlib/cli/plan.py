@@ -12,8 +12,6 @@ from ..checkpoints.like import like
 from ..plans.parameter import Parameter
 from . import syntax
 
-__all__ = ["add_arguments", "amount", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The plan that is there, or what makes one."""

@@ -11,8 +11,6 @@ import initlib
 from ..schemes import FACTORIES
 from ..schemes.initializer import Initializer
 
-__all__ = ["call", "factories", "files", "filling", "initializer", "pair", "presets", "shape", "text"]
-
 CONSTANTS = {"True": True, "False": False, "None": None}
 LARGEST = 2**64  # of an int that is kept as one: beyond it a number is a float, which may be infinite
 

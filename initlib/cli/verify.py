@@ -7,8 +7,6 @@ import initlib
 
 from .progress import progress
 
-__all__ = ["add_arguments", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The plan, the seed, and the checkpoint."""

@@ -10,8 +10,6 @@ from . import syntax
 from .plan import amount
 from .progress import progress
 
-__all__ = ["add_arguments", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The plan, the seed, the folder, and how the files are cut."""

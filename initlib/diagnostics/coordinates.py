@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from .table import number, table
 
-__all__ = ["Coordinate", "CoordinateCheck"]
-
 
 @dataclass(frozen=True)
 class Coordinate:

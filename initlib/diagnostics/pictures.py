@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["coordinates", "phases", "signals"]
-
 Array = NDArray[np.float64]
 
 # Colours of Okabe and Ito, which colour-blind readers tell apart; markers and dashes for a print without colours.

@@ -6,8 +6,6 @@ from typing import Any
 
 from .table import number, table
 
-__all__ = ["ScaledLayer", "ScalingReport"]
-
 
 @dataclass(frozen=True)
 class ScaledLayer:

@@ -12,8 +12,6 @@ from ..axes import canonical
 from .statistics import channels, mean_absolute, moments, top_singular_value
 from .table import number, size, table
 
-__all__ = ["Activation", "Parameter", "SignalReport", "activation", "input_std", "numbered", "parameter"]
-
 FACTOR = 30.0  # what a healthy signal of the widest layers may have grown or shrunk by
 SIGMAS = 3.0  # how far chance may take narrow ones beyond that
 # The variance, times the width, that a layer of random weights adds to the logarithm of the length of a signal: 5 for
@@ -48,7 +46,7 @@ class Activation:
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ParameterStats:
     """What one parameter is, and what would change it."""
 
     name: str
@@ -110,7 +108,7 @@ def parameter(
     *,
     axes: str | None = None,
     learning_rate: float | None = None,
-) -> Parameter:
+) -> ParameterStats:
     """Measure a parameter, whose axes mean what `axes` says; and its gradient, where there is one.
 
     >>> parameter("kernel", np.eye(2), np.eye(2) / 100).gradient_ratio
@@ -122,7 +120,7 @@ def parameter(
     if values.ndim >= 2 and values.size:
         form = canonical(shape, axes)
         top = max(map(top_singular_value, form.arrange(values).reshape(form.matrices)))
-    found = Parameter(name, shape, *measured, top_singular_value=top)
+    found = ParameterStats(name, shape, *measured, top_singular_value=top)
     if gradient is None:
         return found
     fields = gradient_of(gradient)
@@ -157,7 +155,7 @@ class SignalReport:
     def __init__(
         self,
         activations: Sequence[Activation],
-        parameters: Sequence[Parameter] = (),
+        parameters: Sequence[ParameterStats] = (),
         *,
         input_std: float | None = None,
         loss: float | None = None,
@@ -170,12 +168,12 @@ class SignalReport:
         self.input_std, self.loss = input_std, loss
 
     @property
-    def rows(self) -> list[Activation | Parameter]:
+    def rows(self) -> list[Activation | ParameterStats]:
         """The activations, then the parameters."""
         return [*self.activations, *self.parameters]
 
     @property
-    def ill(self) -> list[Activation | Parameter]:
+    def ill(self) -> list[Activation | ParameterStats]:
         """The activations and parameters whose verdict is dead, exploding or vanishing."""
         return [row for row in self.rows if row.verdict in ILL]
 
@@ -269,7 +267,7 @@ def judge_activations(
     return found
 
 
-def judge_parameter(row: Parameter, dead: bool) -> Parameter:
+def judge_parameter(row: ParameterStats, dead: bool) -> ParameterStats:
     """The parameter with a verdict; `dead` says whether some activation of the model is."""
     verdict, reason = "healthy", ""
     if not math.isfinite(row.mean_square):
@@ -355,6 +353,6 @@ def _backward(rows: Sequence[Activation], mean_square_loss: bool) -> list[Verdic
     return verdicts
 
 
-def said(row: Activation | Parameter) -> str:
+def said(row: Activation | ParameterStats) -> str:
     """The verdict and its reason, in words."""
     return f"{row.verdict}: {row.reason}" if row.reason else row.verdict

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Moments", "channels", "mean_absolute", "moments", "top_singular_value"]
-
 Array = NDArray[Any]
 
 EXACT = 256  # rows or columns up to which all singular values are computed

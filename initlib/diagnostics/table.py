@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-__all__ = ["number", "size", "table"]
-
 
 def number(value: float | None) -> str:
     """A figure of a table."""

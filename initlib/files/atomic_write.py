@@ -9,16 +9,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["whole"]
-
 
 @contextmanager
-def whole(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A binary file to write, which takes its name when all of it is on disk: on an error, nothing has happened.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "weights.bin")
-    >>> with whole(path) as file:
+    >>> with atomic_write(path) as file:
     ...     _ = file.write(b"all of it")
     >>> path.read_bytes()
     b'all of it'

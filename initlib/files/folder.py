@@ -6,8 +6,6 @@ from pathlib import Path
 from ..checkpoints.shards import INDEX, SINGLE
 from .header import MOST, read_object, short, strings
 
-__all__ = ["checkpoint_files"]
-
 
 def checkpoint_files(path: str | os.PathLike[str]) -> dict[Path, list[str] | None]:
     """The safetensors files of a checkpoint, each with the tensors that the index says it has; None without an index.

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["CODES", "Header", "Stored", "read_object", "strings"]
-
 # What the format names each dtype (None: what has no plain name), in the order in which the safetensors library
 # sorts tensors: the last come first in a file.
 CODES = {

@@ -9,22 +9,20 @@ import numpy as np
 from ..dtypes import DTYPES, rounded
 from ..schemes.initializer import Initializer
 from .entry import Entry
-from .packing.logical_weights import Piece, is_made_whole
+from .packing.logical_weights import LogicalWeight, is_made_whole
 from .text.errors import Problem
-
-__all__ = ["check", "who_asks"]
 
 
 @lru_cache(maxsize=1024)
-def who_asks(initializer: Initializer) -> str | None:
+def first_needing_axes(initializer: Initializer) -> str | None:
     """The factory of the initializer, or of one in it, that asks what the axes mean, if there is one.
 
     >>> from initlib import he_normal, normal
-    >>> who_asks(he_normal * 0.5), who_asks(normal() * 0.5)
+    >>> first_needing_axes(he_normal * 0.5), first_needing_axes(normal() * 0.5)
     ('variance_scaling', None)
     """
     inner = [value for value in initializer.get_config().values() if isinstance(value, Initializer)]
-    asking = next(filter(None, map(who_asks, inner)), None)
+    asking = next(filter(None, map(first_needing_axes, inner)), None)
     return initializer.factory if asking is None and initializer.needs_axes else asking
 
 
@@ -57,7 +55,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
     return problems
 
 
-def _is_drawn(piece: Piece) -> bool:
+def _is_drawn(piece: LogicalWeight) -> bool:
     return isinstance(piece.initializer, Initializer) and piece.initializer.factory != "constant"
 
 
@@ -72,7 +70,7 @@ def _misfits(entry: Entry) -> Iterator[str]:
         for piece in entry.pieces
         if isinstance(piece.initializer, Initializer)
     }
-    asking = [who_asks(init) for init, shape, _ in weights if len(shape) >= 2]
+    asking = [first_needing_axes(init) for init, shape, _ in weights if len(shape) >= 2]
     if parameter.axes is None and any(asking):
         of = f" of {parameter.owner}" if parameter.owner else ""
         yield (

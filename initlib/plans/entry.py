@@ -14,13 +14,11 @@ from ..key import Key
 from ..schemes._constant import zeros
 from ..schemes.initializer import Initializer
 from ..stream.boxes import box_shape, normalize_index
-from .packing.logical_weights import Piece, is_made_whole, pieces
-from .packing.overlaps import Index, Overlap, cut, whole
+from .packing.logical_weights import LogicalWeight, is_made_whole, pieces
+from .packing.overlaps import Index, Overlap, cut, identity_overlap
 from .packing.part_axes import ROW_MAJOR
 from .parameter import Parameter
 from .rules.values import Fill, Keep
-
-__all__ = ["Entry"]
 
 
 @dataclass(frozen=True)
@@ -47,23 +45,23 @@ class Entry:
         return isinstance(self.filling, Keep)
 
     @cached_property
-    def pieces(self) -> tuple[Piece, ...]:
+    def pieces(self) -> tuple[LogicalWeight, ...]:
         """The weights that lie in the tensor; none where it is kept."""
         found = pieces(self.filling, self.stream, self.parameter.shape, self.parameter.axes)
         if self.parameter.padding is not None and isinstance(self.filling, Initializer):
             return self._padded(found[0], self.parameter.padding)
         return tuple(found)
 
-    def _padded(self, table: Piece, row: int) -> tuple[Piece, ...]:
+    def _padded(self, table: LogicalWeight, row: int) -> tuple[LogicalWeight, ...]:
         """The table without a row, and that row, which is zero."""
         shape = self.parameter.shape
-        rest = whole(shape[1:]).outer
+        rest = identity_overlap(shape[1:]).outer
         around = [slice(0, row), slice(row + 1, shape[0])]
         boxes = tuple(Overlap((rows, *rest), (rows, *rest)) for rows in around if rows.start < rows.stop)
         padding = Overlap((slice(row, row + 1), *rest), (slice(0, 1), *rest))
-        return table._replace(boxes=boxes), Piece(self.stream, zeros, (1, *shape[1:]), ROW_MAJOR, (padding,))
+        return table._replace(boxes=boxes), LogicalWeight(self.stream, zeros, (1, *shape[1:]), ROW_MAJOR, (padding,))
 
-    def boxes(self, index: Any) -> Iterator[tuple[Piece, Index, Index]]:
+    def boxes(self, index: Any) -> Iterator[tuple[LogicalWeight, Index, Index]]:
         """What an index takes of each piece: (piece, index into what is taken, index into the piece)."""
         for piece in self.pieces:
             for outer, inner in piece.boxes if index is ... else cut(piece.boxes, index, self.parameter.shape):
@@ -88,7 +86,7 @@ class Entry:
             self._fill(out, piece, list(boxes), key)
         return out
 
-    def _fill(self, out: NDArray[Any], piece: Piece, boxes: list[Overlap], key: Key) -> None:
+    def _fill(self, out: NDArray[Any], piece: LogicalWeight, boxes: list[Overlap], key: Key) -> None:
         dtype = self.parameter.dtype
         if len(boxes) > 1 and is_made_whole(piece.initializer):
             weight = piece.draw(dtype, key)  # each box of it alone would cost as much

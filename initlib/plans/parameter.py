@@ -12,8 +12,6 @@ from .._arguments import checked_shape, integer
 from ..axes import match, parse
 from .rules.values import Fill, as_fill
 
-__all__ = ["KINDS", "Parameter"]
-
 MOST_AXES = 64  # of a NumPy array
 LONGEST_AXES = 1024  # characters
 

@@ -18,8 +18,6 @@ from .text.errors import PlanError
 if TYPE_CHECKING:
     from ..checkpoints.verify import Difference
 
-__all__ = ["Plan"]
-
 
 @dataclass(frozen=True, repr=False)
 class Plan:
@@ -131,10 +129,10 @@ class Plan:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan to a file, as JSON text: whole, or not at all. Raises OSError, and as `to_json` does."""
-        from ..files.atomic_write import whole
+        from ..files.atomic_write import atomic_write
 
         text = self.to_json()
-        with whole(path) as file:
+        with atomic_write(path) as file:
             file.write(text.encode())
 
     @classmethod

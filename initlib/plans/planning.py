@@ -9,13 +9,11 @@ from .checks import check
 from .entry import Entry
 from .parameter import Parameter, as_axes
 from .plan import Plan
-from .rules.hints import useless
+from .rules.hints import explain_unused
 from .rules.patterns import Ordered, Rename, as_rename
 from .rules.rules import Rules
 from .rules.values import Fill
 from .text.errors import PlanError, Problem
-
-__all__ = ["plan"]
 
 
 def plan(
@@ -98,7 +96,7 @@ def plan(
     seen = [each for _, view in views for each in _each(view)]
     for said, what in ((known.rules, "rule"), (told, "axes")):
         for pattern, before in said.unused():
-            problems.append(("", f"{what} {pattern.text!r} {useless(pattern, before, seen)}"))
+            problems.append(("", f"{what} {pattern.text!r} {explain_unused(pattern, before, seen)}"))
     if isinstance(new_name, Rename):
         problems += [("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
     if problems:

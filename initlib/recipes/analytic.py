@@ -10,8 +10,6 @@ from ..schemes._variance import variance_scaling
 from ..theory.network import factors
 from .rules import Rules
 
-__all__ = ["analytic"]
-
 FRAMEWORKS = ("keras", "torch")  # a model of Keras is one of PyTorch too, on that backend
 DIGITS = 6  # of a factor: what follows is within the errors
 

@@ -5,12 +5,9 @@ from typing import Any
 from .._arguments import integer
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
-from ..schemes._siren import siren as siren_of
+from ..schemes._siren import siren
 from ..schemes._variance import variance_scaling
 from .rules import Rules, named
-
-__all__ = ["deepnorm", "mup", "siren"]
-
 
 _FEED_FORWARD_AND_VALUES = named("fc1", "fc2", "v_proj", "out_proj")
 
@@ -45,14 +42,14 @@ def mup(width: int, base: int, head: Any, std: float = 0.02, *, zero_head: bool 
     return {head: zeros if zero_head else every * ratio, "*:kernel": every * ratio**0.5, "*:table": every}
 
 
-def siren(first: Any, w0: float = 30.0) -> Rules:
+def siren_network(first: Any, w0: float = 30.0) -> Rules:
     """SIREN, of layers sin(w0 (W x + b)): the first uniform within 1 / fan_in, the others sqrt(6 / fan_in) / w0.
 
-    >>> siren("net.0.weight")
+    >>> siren_network("net.0.weight")
     {'net.0.weight': siren(w0=30.0, first=True), '*:kernel': siren(w0=30.0, first=False)}
 
     `first` is the pattern of the first layer's weight. Biases, which the authors' code leaves to PyTorch, are the
     modules' own.
     Sitzmann, Martel, Bergman, Lindell, Wetzstein 2020, arXiv 2006.09661.
     """
-    return {first: siren_of(w0, first=True), "*:kernel": siren_of(w0)}
+    return {first: siren(w0, first=True), "*:kernel": siren(w0)}

@@ -11,8 +11,6 @@ from ..schemes._transforms import inverse_softplus, log_uniform
 from ..schemes._variance import variance_scaling
 from .rules import Rules, named
 
-__all__ = ["bert", "gpt2", "mamba", "switch", "t5"]
-
 
 def gpt2(layers: int, std: float = 0.02) -> Rules:
     """GPT-2: normal; the outputs of the two residual branches of each layer are divided by sqrt(2 layers).

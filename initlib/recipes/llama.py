@@ -3,12 +3,9 @@
 from .._arguments import integer
 from ..plans.parameter import Parameter
 from ..plans.rules.values import Rule
-from ..schemes._normal import normal as normal_of
-from ..schemes._normal import truncated_normal
+from ..schemes._normal import normal, truncated_normal
 from ..schemes.initializer import Initializer
 from .rules import Rules, named
-
-__all__ = ["llama", "llama_depth", "normal", "normalized"]
 
 # In torchtitan, OLMo-core and transformers.
 _ATTENTION = ("attention.wo", "attention.w_out", "self_attn.o_proj")
@@ -58,13 +55,13 @@ def _llama(residual: Rule, width: int, std: float, tied: bool) -> Rules:
     rules: Rules = {named(*_ATTENTION, *_UP, *_DOWN): residual}
     if tied:
         return {**rules, "*:table": head, "*:kernel": _cut(std)}
-    return {**rules, named(*_HEAD): head, "*:table": normal_of(), "*:kernel": _cut(std)}
+    return {**rules, named(*_HEAD): head, "*:table": normal(), "*:kernel": _cut(std)}
 
 
-def normal(std: float = 0.02) -> Rules:
+def olmo_normal(std: float = 0.02) -> Rules:
     """Normal everywhere, cut at 3 sigmas: OLMo-core's `InitMethod.normal`.
 
-    >>> normal()["*:kernel"]
+    >>> olmo_normal()["*:kernel"]
     truncated_normal(mean=0.0, std=0.02, low=-0.06, high=0.06)
     """
     return {"*:kernel": _cut(std), "*:table": _cut(std)}
@@ -81,4 +78,4 @@ def normalized(layers: int, width: int) -> Rules:
     """
     std = integer(width, "width", least=1) ** -0.5
     residual = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
-    return {named(*_ATTENTION, *_DOWN): residual, "*:table": normal_of(std=std), "*:kernel": _cut(std)}
+    return {named(*_ATTENTION, *_DOWN): residual, "*:table": normal(std=std), "*:kernel": _cut(std)}

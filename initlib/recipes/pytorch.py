@@ -11,8 +11,6 @@ from ..schemes._uniform import uniform
 from ..schemes.initializer import Initializer
 from .rules import Rules
 
-__all__ = ["torch_default"]
-
 Shapes = dict[str, tuple[int, ...]]  # of a module's parameters, by attribute
 
 

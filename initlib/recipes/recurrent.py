@@ -8,8 +8,6 @@ from ..schemes._orthogonal import orthogonal
 from ..schemes._variance import glorot_uniform
 from .rules import Rules
 
-__all__ = ["lstm"]
-
 
 def lstm(bias: Any = "*bias_ih*", forget: float = 1.0) -> Rules:
     """LSTM: orthogonal recurrent kernels and Glorot input kernels, a matrix a gate, and a forget gate that starts open.

@@ -5,8 +5,6 @@ from typing import Any
 
 from ..plans.rules.values import Rule
 
-__all__ = ["Rules", "named"]
-
 Rules = dict[Any, Rule]  # by pattern, in order
 
 

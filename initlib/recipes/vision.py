@@ -10,8 +10,6 @@ from ..schemes._variance import glorot_uniform, lecun_normal, variance_scaling
 from ..schemes.initializer import Initializer
 from .rules import Rules
 
-__all__ = ["fixup", "resnet", "vit", "vit_jax"]
-
 _HE_FAN_OUT = variance_scaling(2.0, "fan_out", "normal")
 
 

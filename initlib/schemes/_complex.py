@@ -6,10 +6,8 @@ from typing import Any, ClassVar
 
 from .._arguments import Shape
 from ..dtypes import DTYPES
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from .initializer import Initializer
-
-__all__ = ["ANGLE", "IMAGINARY", "MODULUS", "REAL", "TwoParts", "on_the_plane"]
 
 # The names of the streams inside a parameter's own.
 REAL, IMAGINARY, MODULUS, ANGLE = "real", "imaginary", "modulus", "angle"
@@ -31,8 +29,8 @@ class TwoParts(Initializer):
         return self.each.needs_axes
 
     @property
-    def made_whole(self) -> bool:
-        return self.each.made_whole
+    def requires_full_draw(self) -> bool:
+        return self.each.requires_full_draw
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return self.each.std(shape, axes) * math.sqrt(2)
@@ -40,14 +38,14 @@ class TwoParts(Initializer):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.each.bounds(shape, axes)
 
-    def weights(self, weight: Weight, engine: Engine) -> Any:
+    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
         if DTYPES[weight.dtype].part is None:
             return self.each.weights(weight, engine)
         return engine.complex(
             *(self.each.weights(one_stream(weight, name, engine), engine) for name in (REAL, IMAGINARY))
         )
 
-    def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
+    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
         if DTYPES[weight.dtype].part is None:
             self.each.fill(out, weight, engine)
         else:
@@ -55,20 +53,20 @@ class TwoParts(Initializer):
             self.each.fill(out.imag, one_stream(weight, IMAGINARY, engine), engine)
 
 
-def one_stream(weight: Weight, name: str, engine: Engine) -> Weight:
+def one_stream(weight: DrawRequest, name: str, engine: Engine) -> DrawRequest:
     """The real weight of one of a complex weight's streams."""
     real = DTYPES[weight.dtype].part
     assert real is not None
     return weight._replace(dtype=real, key=engine.fold_in(weight.key, name))
 
 
-def on_the_plane(square: Any, signed_unit: Initializer, std: float, weight: Weight, engine: Engine) -> Any:
+def on_the_plane(square: Any, signed_unit: Initializer, std: float, weight: DrawRequest, engine: Engine) -> Any:
     """Weights of that std and any angle, whose squared modulus, of mean 1, is a function of a uniform number in (0, 1).
 
     `signed_unit` draws uniform numbers in (-1, 1): of mean 0, their bits are promised.
     """
-    xp, plain = engine.xp, weight._replace(times=1.0)
+    xp, plain = engine.xp, weight._replace(scale=1.0)
     share = (signed_unit.weights(one_stream(plain, MODULUS, engine), engine) + 1) / 2
-    modulus = xp.sqrt(square(share)) * (std * weight.times)
+    modulus = xp.sqrt(square(share)) * (std * weight.scale)
     angle = signed_unit.weights(one_stream(plain, ANGLE, engine), engine) * math.pi
     return engine.complex(modulus * xp.cos(angle), modulus * xp.sin(angle))

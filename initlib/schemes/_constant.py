@@ -7,10 +7,8 @@ import numpy as np
 
 from .._arguments import Shape, real
 from ..dtypes import rounded_once
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from .initializer import Initializer, set_fields
-
-__all__ = ["Constant", "constant", "ones", "zeros"]
 
 
 @dataclass(repr=False, eq=False)
@@ -38,13 +36,13 @@ class Constant(Initializer):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.value, self.value
 
-    def _one(self, weight: Weight, engine: Engine) -> Any:
-        return engine.array(np.array(rounded_once(self.value * weight.times, weight.dtype)), weight.dtype)
+    def _one(self, weight: DrawRequest, engine: Engine) -> Any:
+        return engine.array(np.array(rounded_once(self.value * weight.scale, weight.dtype)), weight.dtype)
 
-    def weights(self, weight: Weight, engine: Engine) -> Any:
-        return engine.xp.broadcast_to(self._one(weight, engine), weight.kept)
+    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
+        return engine.xp.broadcast_to(self._one(weight, engine), weight.out_shape)
 
-    def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
+    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
         engine.put(out, self._one(weight, engine), weight.dtype)
 
 

@@ -10,8 +10,6 @@ from ..axes import Canonical
 from ._identity import PassThrough, Scalar
 from .kinds import matrices
 
-__all__ = ["ZeroHadamard", "zero_hadamard"]
-
 
 def _bits(outputs: int) -> int:
     """The binary logarithm of the Hadamard matrix's size: the least that holds the outputs."""

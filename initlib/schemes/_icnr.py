@@ -6,11 +6,9 @@ from typing import Any, ClassVar
 from .._arguments import Shape, checked_shape, choice, integer
 from ..axes import canonical
 from ..dtypes import DTYPES
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from .initializer import Initializer, set_fields
 from .kinds import Composed
-
-__all__ = ["Icnr", "icnr"]
 
 SHUFFLES = ("pixel_shuffle", "depth_to_space")
 
@@ -70,9 +68,9 @@ class Icnr(Composed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.initializer.bounds(self._small(shape, axes)[0], axes)
 
-    def compose(self, weight: Weight, engine: Engine) -> Any:
+    def compose(self, weight: DrawRequest, engine: Engine) -> Any:
         small, axis, times = self._small(weight.shape, weight.axes)
-        drawn = Weight(small, weight.axes, DTYPES[weight.dtype].wide, weight.key)
+        drawn = DrawRequest(small, weight.axes, DTYPES[weight.dtype].wide, weight.key)
         kernel = self.initializer.weights(drawn, engine)
         if self.shuffle == "pixel_shuffle":
             return engine.xp.repeat(kernel, times, axis=axis)

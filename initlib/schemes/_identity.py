@@ -10,11 +10,9 @@ import numpy as np
 from .._arguments import Shape, real
 from ..axes import Canonical
 from ..dtypes import DTYPES, rounded_once
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from .initializer import set_fields
 from .kinds import Indexed, matrices
-
-__all__ = ["Dirac", "Identity", "PassThrough", "Scalar", "dirac", "identity"]
 
 Scalar = Callable[[float], Any]  # from a multiple of the gain to an engine's number, rounded once to the weight's dtype
 
@@ -49,9 +47,9 @@ class PassThrough(Indexed):
         """The matrix at the centre: here the gain from input c to output c."""
         return xp.where(inputs == outputs, gain(1.0), gain(0.0))
 
-    def at(self, weight: Weight, indices: Sequence[Any], engine: Engine) -> Any:
+    def at(self, weight: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
         def gain(multiple: float) -> Any:
-            value = rounded_once(self.gain * weight.times * multiple, weight.dtype)
+            value = rounded_once(self.gain * weight.scale * multiple, weight.dtype)
             return engine.array(np.array(value), DTYPES[weight.dtype].wide)
 
         kernel = matrices(self, weight.shape, weight.axes)
@@ -81,7 +79,7 @@ class Identity(PassThrough):
         self._check(shape, axes)
         return super().std(shape, axes)
 
-    def at(self, weight: Weight, indices: Sequence[Any], engine: Engine) -> Any:
+    def at(self, weight: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
         self._check(weight.shape, weight.axes)
         return super().at(weight, indices, engine)
 

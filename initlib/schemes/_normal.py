@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from .._arguments import Shape, positive, real
 from ..stream.distributions import MIN_MASS, normal_law, truncated_moments, window
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from ..stream.law import Law
 from ._complex import TwoParts
 from ._constant import Constant
 from ._uniform import SIGNED_UNIT
 from .initializer import Initializer, set_fields
 from .kinds import Elementwise, Independent
-
-__all__ = ["TRUNCATION", "FarWindow", "Normal", "TruncatedNormal", "normal", "truncated_normal"]
 
 TRUNCATION = 2.0  # sigmas
 KNOTS = 8193
@@ -54,7 +52,7 @@ class Normal(Independent):
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return normal_law(self.mean, self.sigma, -math.inf, math.inf, dtype)
 
-    def complex_weights(self, weight: Weight, engine: Engine) -> Any:
+    def complex_weights(self, weight: DrawRequest, engine: Engine) -> Any:
         return TwoParts(Normal(self.mean, self.sigma / math.sqrt(2))).weights(weight, engine)
 
 
@@ -115,11 +113,11 @@ class TruncatedNormal(Independent):
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return normal_law(self.mean, self.sigma, self.low, self.high, dtype)
 
-    def weights(self, weight: Weight, engine: Engine) -> Any:
+    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
         other = self._other()
         return super().weights(weight, engine) if other is None else other.weights(weight, engine)
 
-    def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
+    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
         other = self._other()
         super().fill(out, weight, engine) if other is None else other.fill(out, weight, engine)
 
@@ -144,7 +142,7 @@ class FarWindow(Elementwise):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.low, self.high
 
-    def apply(self, values: Any, weight: Weight, engine: Engine) -> Any:
+    def apply(self, values: Any, weight: DrawRequest, engine: Engine) -> Any:
         sigmas, mass = _knots((self.low - self.mean) / self.sigma, (self.high - self.mean) / self.sigma)
         dtype = engine.widest(weight.dtype)
         quantiles = engine.array(self.mean + self.sigma * sigmas, dtype)

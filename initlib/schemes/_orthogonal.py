@@ -7,22 +7,20 @@ from typing import Any, ClassVar
 from .._arguments import Shape, real
 from ..axes import Canonical
 from ..stream.boxes import Part
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from ._normal import normal
 from .initializer import set_fields
 from .kinds import Composed, matrices
-
-__all__ = ["DeltaOrthogonal", "Orthogonal", "delta_orthogonal", "orthogonal"]
 
 _NOISE = normal()
 BLOCK = 64  # reflections that are applied at once
 
 
-def haar(stacks: int, rows: int, columns: int, gain: float, weight: Weight, engine: Engine) -> Any:
+def haar(stacks: int, rows: int, columns: int, gain: float, weight: DrawRequest, engine: Engine) -> Any:
     """Matrices with orthonormal columns, or rows where these are fewer, uniform over all such, times the gain."""
     xp, dtype = engine.xp, engine.widest(weight.dtype)
     tall = (stacks, max(rows, columns), min(rows, columns))
-    noise = Weight(tall, None, dtype, weight.key)
+    noise = DrawRequest(tall, None, dtype, weight.key)
     # A piece at a time: what many matrices take on the way is no more than what a few take.
     count = max(1, min(stacks, engine.piece // max(1, rows * columns)))
     whole = [Part(0, 1, size) for size in tall[1:]]
@@ -109,7 +107,7 @@ class Orthogonal(Composed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return -abs(self.gain), abs(self.gain)
 
-    def compose(self, weight: Weight, engine: Engine) -> Any:
+    def compose(self, weight: DrawRequest, engine: Engine) -> Any:
         kernel = matrices(self, weight.shape, weight.axes)
         return kernel.store(haar(*kernel.matrices, self.gain, weight, engine), engine.xp)
 
@@ -142,7 +140,7 @@ class DeltaOrthogonal(Composed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return -abs(self.gain), abs(self.gain)
 
-    def compose(self, weight: Weight, engine: Engine) -> Any:
+    def compose(self, weight: DrawRequest, engine: Engine) -> Any:
         kernel = self._parts(weight.shape, weight.axes)
         centre = 0
         for size in kernel.field:

@@ -2,8 +2,6 @@
 
 from .initializer import Initializer
 
-__all__ = ["scaled"]
-
 
 def scaled(initializer: Initializer, factor: float) -> Initializer:
     """Multiply the weights of an initializer by a factor; `initializer * factor` is the same.

@@ -11,8 +11,6 @@ from ..stream.law import Law
 from .initializer import set_fields
 from .kinds import Independent
 
-__all__ = ["Siren", "siren"]
-
 
 @dataclass(repr=False, eq=False)
 class Siren(Independent):

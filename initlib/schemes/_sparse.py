@@ -7,13 +7,11 @@ from typing import Any, ClassVar
 from .._arguments import Shape, positive, real
 from ..dtypes import DTYPES
 from ..stream.boxes import Part
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from ._normal import normal
 from ._uniform import SIGNED_UNIT
 from .initializer import set_fields
 from .kinds import Composed, matrices
-
-__all__ = ["Sparse", "sparse"]
 
 
 @dataclass(repr=False, eq=False, init=False)
@@ -52,18 +50,18 @@ class Sparse(Composed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return -math.inf, math.inf
 
-    def compose(self, weight: Weight, engine: Engine) -> Any:
+    def compose(self, weight: DrawRequest, engine: Engine) -> Any:
         kernel = matrices(self, weight.shape, weight.axes)
         stacks, rows, outputs = kernel.matrices
         inputs = stacks * rows
-        drawn = Weight((inputs, outputs), None, DTYPES[weight.dtype].wide, weight.key)
+        drawn = DrawRequest((inputs, outputs), None, DTYPES[weight.dtype].wide, weight.key)
         # Some inputs at a time, so that little is held on the way.
         count = max(1, engine.piece // max(1, outputs))
         boxes = [(Part(k, 1, min(count, inputs - k)), Part(0, 1, outputs)) for k in range(0, inputs, count)]
         values = [self._of_inputs(drawn._replace(box=box), engine) for box in boxes]
         return kernel.store(values[0] if len(values) == 1 else engine.xp.concatenate(values), engine.xp)
 
-    def _of_inputs(self, drawn: Weight, engine: Engine) -> Any:
+    def _of_inputs(self, drawn: DrawRequest, engine: Engine) -> Any:
         """The weights of some inputs, each a row."""
         xp, zeros = engine.xp, self._zeros(drawn.shape[1])
         values = normal(0.0, self.sigma).weights(drawn, engine)

@@ -10,8 +10,6 @@ from ..stream.law import Law
 from .initializer import set_fields
 from .kinds import Independent, matrices
 
-__all__ = ["Spectral", "spectral"]
-
 
 @dataclass(repr=False, eq=False)
 class Spectral(Independent):

@@ -6,12 +6,10 @@ from typing import Any, ClassVar
 
 from .._arguments import Shape, positive
 from ..quadrature import gauss_legendre
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from ._uniform import uniform
 from .initializer import Initializer, set_fields
 from .kinds import Elementwise
-
-__all__ = ["InverseSoftplus", "LogUniform", "inverse_softplus", "log_uniform"]
 
 
 @dataclass(repr=False, eq=False)
@@ -51,7 +49,7 @@ class LogUniform(Elementwise):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.low, self.high
 
-    def apply(self, values: Any, weight: Weight, engine: Engine) -> Any:
+    def apply(self, values: Any, weight: DrawRequest, engine: Engine) -> Any:
         return engine.xp.exp(values).clip(self.low, self.high)
 
 
@@ -91,7 +89,7 @@ class InverseSoftplus(Elementwise):
         low, high = (max(bound, self.floor) for bound in self.initializer.bounds(shape, axes))
         return _inverse(low), _inverse(high)
 
-    def apply(self, values: Any, weight: Weight, engine: Engine) -> Any:
+    def apply(self, values: Any, weight: DrawRequest, engine: Engine) -> Any:
         values = values.clip(self.floor, math.inf)
         return values + engine.xp.log(-engine.xp.expm1(-values))
 

@@ -6,13 +6,11 @@ from typing import Any, ClassVar
 
 from .._arguments import Shape, real
 from ..stream.distributions import uniform_law
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from ..stream.law import Law
 from ._complex import TwoParts
 from .initializer import set_fields
 from .kinds import Independent
-
-__all__ = ["SIGNED_UNIT", "HalfOpen", "Uniform", "uniform"]
 
 
 @dataclass(repr=False, eq=False)
@@ -46,7 +44,7 @@ class Uniform(Independent):
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return uniform_law(self.low, self.high, dtype, half_open=self.half_open)
 
-    def complex_weights(self, weight: Weight, engine: Engine) -> Any:
+    def complex_weights(self, weight: DrawRequest, engine: Engine) -> Any:
         return TwoParts(self).weights(weight, engine)
 
 

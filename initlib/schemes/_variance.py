@@ -7,30 +7,13 @@ from typing import Any, ClassVar
 from .._arguments import Shape, choice, positive
 from ..axes import fans
 from ..stream.distributions import normal_law, uniform_law
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from ..stream.law import Law
 from ._complex import on_the_plane
 from ._normal import TRUNCATION, Normal
 from ._uniform import SIGNED_UNIT
 from .initializer import set_fields
 from .kinds import Independent
-
-__all__ = [
-    "DISTRIBUTIONS",
-    "MODES",
-    "VarianceScaling",
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "kaiming_normal",
-    "kaiming_uniform",
-    "lecun_normal",
-    "lecun_uniform",
-    "variance_scaling",
-    "xavier_normal",
-    "xavier_uniform",
-]
 
 MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
 DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
@@ -109,7 +92,7 @@ class VarianceScaling(Independent):
         underlying = std / TRUNCATED_STD if self.distribution == "truncated_normal" else std
         return normal_law(0.0, underlying, low, high, dtype)
 
-    def complex_weights(self, weight: Weight, engine: Engine) -> Any:
+    def complex_weights(self, weight: DrawRequest, engine: Engine) -> Any:
         std = self.std(weight.shape, weight.axes)
         if self.distribution == "normal":
             return Normal(0.0, std).weights(weight, engine)

@@ -14,10 +14,8 @@ from ..dtypes import dtype_name, numpy_dtype
 from ..key import as_key
 from ..stream import kernel
 from ..stream.boxes import box_shape, flat_boxes, normalize_index, normalize_range
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from ..stream.numpy_engine import NUMPY
-
-__all__ = ["Initializer", "Scaled", "set_fields", "times"]
 
 
 class Initializer(ABC):
@@ -84,10 +82,10 @@ class Initializer(ABC):
             if 0 not in sizes:
                 self.std(sizes, axes)  # raises where no weight of that shape could be drawn
             return target
-        weight = Weight(sizes, axes, dtype, key, box)
+        weight = DrawRequest(sizes, axes, dtype, key, box)
         if flat is None:
             self.fill(target, weight, NUMPY)
-        elif self.made_whole:
+        elif self.requires_full_draw:
             target[...] = self(sizes, dtype, axes=axes, seed=key).reshape(-1)[start:stop]
         else:
             for place, box in flat_boxes(start, stop, sizes):
@@ -133,20 +131,26 @@ class Initializer(ABC):
         return self.uses_fans
 
     @property
-    def made_whole(self) -> bool:
+    def requires_full_draw(self) -> bool:
         """Whether the weights depend on one another, so that a box costs as much as the whole.
 
         >>> from initlib import he_normal, orthogonal
-        >>> he_normal.made_whole, orthogonal().made_whole
+        >>> he_normal.requires_full_draw, orthogonal().requires_full_draw
         (False, True)
         """
         return False
 
+    @property
+    def made_whole(self) -> bool:
+        """The old name of `requires_full_draw`, for one release."""
+        warnings.warn("made_whole is now requires_full_draw", DeprecationWarning, stacklevel=2)
+        return self.requires_full_draw
+
     @abstractmethod
-    def weights(self, weight: Weight, engine: Engine) -> Any:
+    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
         """The box of the weight as an array of the engine, in the weight's dtype or a wider one."""
 
-    def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
+    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
         """Fill memory of the engine, checked, with the box of the weight: what a call does."""
         engine.put(out, self.weights(weight, engine), weight.dtype)
 
@@ -243,8 +247,8 @@ class Scaled(Initializer):
         return self.initializer.needs_axes
 
     @property
-    def made_whole(self) -> bool:
-        return self.initializer.made_whole
+    def requires_full_draw(self) -> bool:
+        return self.initializer.requires_full_draw
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return float(self.initializer.std(shape, axes) * self.factor)
@@ -253,14 +257,14 @@ class Scaled(Initializer):
         low, high = self.initializer.bounds(shape, axes)
         return times(low, self.factor), times(high, self.factor)
 
-    def weights(self, weight: Weight, engine: Engine) -> Any:
+    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
         return self.initializer.weights(self._times(weight), engine)
 
-    def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
+    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
         self.initializer.fill(out, self._times(weight), engine)
 
-    def _times(self, weight: Weight) -> Weight:
-        return weight._replace(times=weight.times * self.factor)
+    def _times(self, weight: DrawRequest) -> DrawRequest:
+        return weight._replace(scale=weight.scale * self.factor)
 
 
 def times(bound: float, factor: float) -> float:

@@ -12,11 +12,9 @@ from ..axes import Canonical, canonical
 from ..dtypes import DTYPES, rounded_once
 from ..stream.boxes import box_index
 from ..stream.distributions import clamped_law
-from ..stream.engine import Engine, Weight
+from ..stream.engine import DrawRequest, Engine
 from ..stream.law import Law, noise_bits
 from .initializer import Initializer, times
-
-__all__ = ["Composed", "Elementwise", "Independent", "Indexed", "matrices"]
 
 
 class Independent(Initializer):
@@ -26,20 +24,20 @@ class Independent(Initializer):
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         """The law of the weights of that shape."""
 
-    def complex_weights(self, weight: Weight, engine: Engine) -> Any:
+    def complex_weights(self, weight: DrawRequest, engine: Engine) -> Any:
         """The box of a complex weight, where the scheme has a distribution on the plane."""
         raise not_real(self, weight)
 
-    def weights(self, weight: Weight, engine: Engine) -> Any:
+    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
         if DTYPES[weight.dtype].part:
             return self.complex_weights(weight, engine)
-        return engine.draw(_law(self, weight.shape, weight.axes, weight.dtype, weight.times), weight)
+        return engine.draw(_law(self, weight.shape, weight.axes, weight.dtype, weight.scale), weight)
 
-    def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
+    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
         if DTYPES[weight.dtype].part:
             engine.fill_in_pieces(out, weight, partial(self.complex_weights, engine=engine))
         else:
-            engine.fill(out, _law(self, weight.shape, weight.axes, weight.dtype, weight.times), weight)
+            engine.fill(out, _law(self, weight.shape, weight.axes, weight.dtype, weight.scale), weight)
 
 
 @lru_cache(maxsize=4096)
@@ -62,17 +60,17 @@ class Composed(Initializer):
         return True  # its weights are matrices of inputs and outputs
 
     @property
-    def made_whole(self) -> bool:
+    def requires_full_draw(self) -> bool:
         return True
 
     @abstractmethod
-    def compose(self, weight: Weight, engine: Engine) -> Any:
+    def compose(self, weight: DrawRequest, engine: Engine) -> Any:
         """The whole weight, whatever its box, in the weight's wide dtype or a wider one."""
 
-    def weights(self, weight: Weight, engine: Engine) -> Any:
+    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
         whole = self.compose(weight, engine)
-        if weight.times != 1:
-            whole = whole * weight.times
+        if weight.scale != 1:
+            whole = whole * weight.scale
         return whole if weight.box is None else whole[box_index(weight.box)]
 
 
@@ -84,17 +82,17 @@ class Indexed(Initializer):
         return True  # its indices are inputs and outputs
 
     @abstractmethod
-    def at(self, weight: Weight, indices: Sequence[Any], engine: Engine) -> Any:
+    def at(self, weight: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
         """The weights at the indices of each stored axis, which broadcast; `rounded_once` to the weight's dtype."""
 
-    def weights(self, weight: Weight, engine: Engine) -> Any:
+    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
         sizes = tuple(part.size for part in weight.parts)
         indices = [engine.index(part, axis, sizes) for axis, part in enumerate(weight.parts)]
-        return engine.xp.broadcast_to(self.at(weight, indices, engine), sizes).reshape(weight.kept)
+        return engine.xp.broadcast_to(self.at(weight, indices, engine), sizes).reshape(weight.out_shape)
 
-    def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
+    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
         for bound in self.bounds(weight.shape, weight.axes):  # raises before anything is written
-            rounded_once(bound * weight.times, weight.dtype)
+            rounded_once(bound * weight.scale, weight.dtype)
         engine.fill_in_pieces(out, weight, partial(self.weights, engine=engine))
 
 
@@ -110,8 +108,8 @@ class Elementwise(Initializer):
         return self.drawn.needs_axes
 
     @property
-    def made_whole(self) -> bool:
-        return self.drawn.made_whole
+    def requires_full_draw(self) -> bool:
+        return self.drawn.requires_full_draw
 
     @property
     @abstractmethod
@@ -119,20 +117,20 @@ class Elementwise(Initializer):
         """What is drawn."""
 
     @abstractmethod
-    def apply(self, values: Any, weight: Weight, engine: Engine) -> Any:
+    def apply(self, values: Any, weight: DrawRequest, engine: Engine) -> Any:
         """What becomes of it, in the engine's widest dtype."""
 
-    def weights(self, weight: Weight, engine: Engine) -> Any:
+    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
         if DTYPES[weight.dtype].part:
             raise not_real(self, weight)
-        wide = weight._replace(dtype=engine.widest(weight.dtype), times=1.0)
-        return self.apply(self.drawn.weights(wide, engine), weight, engine) * weight.times
+        wide = weight._replace(dtype=engine.widest(weight.dtype), scale=1.0)
+        return self.apply(self.drawn.weights(wide, engine), weight, engine) * weight.scale
 
-    def fill(self, out: Any, weight: Weight, engine: Engine) -> None:
+    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
         engine.fill_in_pieces(out, weight, partial(self.weights, engine=engine))
 
 
-def not_real(initializer: Initializer, weight: Weight) -> ValueError:
+def not_real(initializer: Initializer, weight: DrawRequest) -> ValueError:
     """The error of a scheme that has no complex weights."""
     return ValueError(f"dtype of {initializer.factory} must be real, got {weight.dtype}")
 

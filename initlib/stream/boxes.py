@@ -8,18 +8,6 @@ from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
-__all__ = [
-    "Box",
-    "Part",
-    "box_index",
-    "box_shape",
-    "flat_boxes",
-    "normalize_index",
-    "normalize_range",
-    "pieces",
-    "whole_box",
-]
-
 
 class Part(NamedTuple):
     """What an index takes of one axis: `size` of them, from `start` on by `step`; an int drops the axis."""

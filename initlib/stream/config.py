@@ -10,8 +10,6 @@ import numpy as np
 
 from .._arguments import integer
 
-__all__ = ["get_num_threads", "set_num_threads", "show_config"]
-
 added: list[Callable[[], Iterable[str]]] = []  # what an adapter that has devices adds to `show_config`, when imported
 
 _compiled: ModuleType | None

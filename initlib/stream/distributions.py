@@ -12,8 +12,6 @@ from . import reference as stream
 from .law import MAX_NOISE, NORMAL_BITS, UNIFORM_BITS, WHOLE_LINE, Law, noise_bits
 from .numpy_engine import NUMPY
 
-__all__ = ["MIN_MASS", "clamped_law", "normal_law", "truncated_moments", "uniform_law", "window"]
-
 MIN_MASS = 2.0**-12  # of the normal, that a window must hold to be resolved by the stream's own quantile
 TINY = {"float32": 2.0**-126, "float64": 2.0**-1022}  # the least normal number: some machines flush those below to 0
 LEAST_STEPS = 4  # a std of so many of a dtype's smallest steps is right to 0.3% when its weights are rounded

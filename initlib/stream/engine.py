@@ -18,12 +18,10 @@ from . import reference as stream
 from .boxes import Box, Part, box_shape, pieces, whole_box
 from .law import Law
 
-__all__ = ["Engine", "Weight"]
-
 Array = Any
 
 
-class Weight(NamedTuple):
+class DrawRequest(NamedTuple):
     """One parameter to draw: what it is, its stream, the box of it that is wanted, and what multiplies it."""
 
     shape: tuple[int, ...]
@@ -31,7 +29,7 @@ class Weight(NamedTuple):
     dtype: str
     key: Any  # a `Key`; in an engine that traces, the words of one
     box: Box | None = None  # None: all of it
-    times: float = 1.0
+    scale: float = 1.0
 
     @property
     def parts(self) -> Box:
@@ -39,7 +37,7 @@ class Weight(NamedTuple):
         return whole_box(self.shape) if self.box is None else self.box
 
     @property
-    def kept(self) -> tuple[int, ...]:
+    def out_shape(self) -> tuple[int, ...]:
         """The shape of what is drawn."""
         return self.shape if self.box is None else box_shape(self.box)
 
@@ -82,7 +80,7 @@ class Engine(stream.Ops):
         """The widest dtype that the engine computes in on the way to weights of a dtype."""
         return DTYPES[dtype].wide
 
-    def positions(self, weight: Weight) -> tuple[Array, Array]:
+    def positions(self, weight: DrawRequest) -> tuple[Array, Array]:
         """The canonical position of every weight of a box, as (high, low); a dropped axis has size 1."""
         sizes = tuple(part.size for part in weight.parts)
         terms = []
@@ -100,20 +98,20 @@ class Engine(stream.Ops):
         zero = self.array(np.zeros((1,) * len(sizes), np.int32), "int32")
         return stream.locate(terms, math.prod(weight.shape), zero, self)
 
-    def reference(self, law: Law, weight: Weight) -> Array:
+    def reference(self, law: Law, weight: DrawRequest) -> Array:
         """The weights of a box, drawn one by one by a law, in its dtype: the stream in the library's own operations."""
         drawn = stream.weights(law, self.words(weight.key), *self.positions(weight), self)
-        return drawn.reshape(weight.kept)
+        return drawn.reshape(weight.out_shape)
 
-    def draw(self, law: Law, weight: Weight) -> Array:
+    def draw(self, law: Law, weight: DrawRequest) -> Array:
         """The same weights, by the fastest way that the engine has."""
         return self.reference(law, weight)
 
-    def fill(self, out: Any, law: Law, weight: Weight) -> None:
+    def fill(self, out: Any, law: Law, weight: DrawRequest) -> None:
         """Draw the same weights into memory, by the fastest way that the engine has."""
         self.fill_in_pieces(out, weight, partial(self.reference, law))
 
-    def fill_in_pieces(self, out: Any, weight: Weight, draw: Callable[[Weight], Array]) -> None:
+    def fill_in_pieces(self, out: Any, weight: DrawRequest, draw: Callable[[DrawRequest], Array]) -> None:
         """Put what `draw` makes of each piece of a box into memory, a bounded number of weights at a time."""
         # The `...` keeps a view where an index of nothing would give a number.
         out = out[(*(None if part.drop else slice(None) for part in weight.parts), ...)]

@@ -15,8 +15,6 @@ from .law import Law
 from .runs import runs
 from .threads import share
 
-__all__ = ["fill", "in_order", "item_strides"]
-
 CODES = {"uint32": 0} | {name: dtype.kernel for name, dtype in DTYPES.items()}
 _C0, _C1, _C2, _C3 = stream.COLUMNS
 _TABLE = np.stack([_C0, _C1, _C2 << 17 | _C3 & 0xFFFF])  # the kernel's: c2 and c3 fit 16 bits each

@@ -8,8 +8,6 @@ from typing import NamedTuple
 from .boxes import Box
 from .loops import Loop, Nest, coalesce, nests
 
-__all__ = ["Launch", "launches", "reciprocal"]
-
 MOST = 2**30  # weights of a launch
 
 

@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-__all__ = ["MAX_NOISE", "NORMAL_BITS", "UNIFORM_BITS", "WHOLE_LINE", "WORDS", "Law", "noise_bits"]
-
 UNIFORM_BITS = 24  # uniform noise is in units of 2**-24 of the limit
 NORMAL_BITS = 21  # normal noise is in units of 2**-21 sigma
 MAX_NOISE = 2**24 - 1  # noise has 24 bits and a sign

@@ -8,8 +8,6 @@ from typing import NamedTuple
 from ..axes import Factor, canonical
 from .boxes import Box, Part, box_shape, whole_box
 
-__all__ = ["Loop", "Nest", "coalesce", "nests"]
-
 
 class Loop(NamedTuple):
     """A loop that moves the position and the memory offset (in items), each by a constant."""

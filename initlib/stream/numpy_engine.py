@@ -11,10 +11,8 @@ from ..dtypes import numpy_dtype, rounded
 from . import config, kernel
 from . import reference as stream
 from .boxes import Part
-from .engine import Engine, Weight
+from .engine import DrawRequest, Engine
 from .law import Law
-
-__all__ = ["NUMPY", "NumPyEngine", "block"]
 
 Array = NDArray[Any]
 
@@ -60,19 +58,19 @@ class NumPyEngine(Engine):
     def widest(self, dtype: str) -> str:
         return "complex128" if dtype.startswith("complex") else "float64"
 
-    def reference(self, law: Law, weight: Weight) -> Array:
+    def reference(self, law: Law, weight: DrawRequest) -> Array:
         check_rounding()
         # A scale that is too large for the dtype gives infinity, as in the kernel.
         with np.errstate(over="ignore"):
             drawn: Array = super().reference(law, weight)
         return drawn
 
-    def draw(self, law: Law, weight: Weight) -> Array:
-        out = np.empty(weight.kept, numpy_dtype(law.dtype))
+    def draw(self, law: Law, weight: DrawRequest) -> Array:
+        out = np.empty(weight.out_shape, numpy_dtype(law.dtype))
         self.fill(out, law, weight)
         return out
 
-    def fill(self, out: Array, law: Law, weight: Weight) -> None:
+    def fill(self, out: Array, law: Law, weight: DrawRequest) -> None:
         if out.size == 0:
             return
         if config.kernel is None or kernel.CODES[law.dtype] is None:

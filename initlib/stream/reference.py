@@ -16,8 +16,6 @@ from ..dtypes import DTYPES
 from .law import WHOLE_LINE, Law
 from .normal_table import ROWS
 
-__all__ = ["COLUMNS", "Ops", "from_noise", "int32", "locate", "threefry", "weights", "words"]
-
 Array = Any  # an int32 array of NumPy, JAX or PyTorch
 
 COLUMNS = np.array(ROWS, np.int32).T.copy()

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from .boxes import Box
 from .loops import Loop, Nest, nests
 
-__all__ = ["Runs", "runs"]
-
 ROW = 1024  # a row takes in axes, innermost first, until it holds this many weights
 PATTERN = 8192  # how many weights a pattern spans at most: it stays in the first-level cache
 PLAIN = 32768  # the same where positions and memory both run on by one, and no pattern is needed

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 
 from . import config
 
-__all__ = ["LEAST", "MOST", "share"]
-
 LEAST = 2**18  # weights that a thread takes at once: what another thread is worth its start for
 MOST = 2**21  # and between two looks at Ctrl-C: a few huge pages, so that threads seldom meet in one and both clear it
 

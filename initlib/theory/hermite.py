@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from ..quadrature import gauss_legendre
 
-__all__ = ["HermiteSeries"]
-
 Array = NDArray[np.float64]
 
 DEGREE = 2000  # of the last polynomial

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from ..quadrature import root_mean_square
 
-__all__ = ["Operation", "Times", "factors"]
-
 Array = NDArray[np.float64]
 Function = Callable[[Array], Any]
 

@@ -25,18 +25,6 @@ from ..gains import activation_function
 from ..quadrature import root_mean_square
 from .hermite import HermiteSeries
 
-__all__ = [
-    "chi",
-    "correlation_map",
-    "critical_line",
-    "depth_scale",
-    "describe",
-    "fixed_point",
-    "length_map",
-    "lengths",
-    "phase_diagram",
-]
-
 Array = NDArray[np.float64]
 Activation = str | Callable[[Any], Any]
 

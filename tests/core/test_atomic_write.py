@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from initlib.files import atomic_write as files
-from initlib.files.atomic_write import whole
+from initlib.files.atomic_write import atomic_write
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 
@@ -31,7 +31,7 @@ def contents(folder):
 
 def test_the_name_comes_last(kind, tmp_path):
     path = tmp_path / "w"
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(b"half")
         assert not path.exists()
         assert len(contents(tmp_path)) == (kind == "hidden")
@@ -42,7 +42,7 @@ def test_the_name_comes_last(kind, tmp_path):
 def test_what_was_there_is_there_until_then(kind, tmp_path):
     path = tmp_path / "w"
     path.write_bytes(b"before")
-    with whole(str(path)) as file:
+    with atomic_write(str(path)) as file:
         file.write(b"after")
         file.flush()
         assert path.read_bytes() == b"before"
@@ -53,7 +53,7 @@ def test_what_was_there_is_there_until_then(kind, tmp_path):
 def test_an_error_changes_nothing(kind, tmp_path, error):
     path = tmp_path / "w"
     path.write_bytes(b"before")
-    with pytest.raises(error), whole(path) as file:
+    with pytest.raises(error), atomic_write(path) as file:
         raise error(file.write(b"half"))
     assert contents(tmp_path) == {"w": b"before"}
 
@@ -69,13 +69,13 @@ def test_a_system_that_fails_at_the_end_changes_nothing(kind, tmp_path, monkeypa
     path = tmp_path / "w"
     monkeypatch.setattr(os, failing, fail)
     monkeypatch.setattr(type(path), failing, fail, raising=False)
-    with pytest.raises(OSError, match=r"No space left on device.*/w'"), whole(path) as file:
+    with pytest.raises(OSError, match=r"No space left on device.*/w'"), atomic_write(path) as file:
         file.write(b"all")
     assert contents(tmp_path) == {}
 
 
 def test_an_error_of_something_else_keeps_its_file_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match="other"), whole(tmp_path / "w"):
+    with pytest.raises(FileNotFoundError, match="other"), atomic_write(tmp_path / "w"):
         (tmp_path / "other").read_bytes()
 
 
@@ -84,11 +84,11 @@ def test_an_error_of_something_else_keeps_its_file_name(tmp_path):
 def test_modes(kind, tmp_path, mode):
     path, plain = tmp_path / "w", tmp_path / "plain"
     plain.touch()
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(b"first")
     assert path.stat().st_mode == plain.stat().st_mode
     path.chmod(mode)
-    with whole(path) as file:
+    with atomic_write(path) as file:
         assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == mode
         file.write(b"second")
     assert stat.S_IMODE(path.stat().st_mode) == mode
@@ -101,7 +101,7 @@ def test_a_link_stays_one(kind, tmp_path):
     target, path = tmp_path / "folder" / "target", tmp_path / "w"
     path.symlink_to("folder/target")
     for content in (b"new", b"again"):
-        with whole(path) as file:
+        with atomic_write(path) as file:
             file.write(content)
         assert path.readlink() == Path("folder/target")
         assert contents(target.parent) == {"target": content}
@@ -114,14 +114,14 @@ def test_a_link_where_the_hidden_file_would_be_is_not_followed(tmp_path, monkeyp
     bystander = tmp_path / "bystander"
     bystander.write_bytes(b"mine")
     (tmp_path / ".w.guessed.partial").symlink_to(bystander)
-    with pytest.raises(FileExistsError), whole(tmp_path / "w") as file:
+    with pytest.raises(FileExistsError), atomic_write(tmp_path / "w") as file:
         file.write(b"x")
     assert bystander.read_bytes() == b"mine"
 
 
 def test_the_longest_name(kind, tmp_path):
     path = tmp_path / ("é" * 127)
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(b"x")
     assert contents(tmp_path) == {path.name: b"x"}
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_replaced(tmp_path):
         ("fifo/w", NotADirectoryError, "fifo/w'"),
     ]
     for name, error, words in cases:
-        with pytest.raises(error, match=words), whole(tmp_path / name):
+        with pytest.raises(error, match=words), atomic_write(tmp_path / name):
             raise AssertionError("this is not reached")
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -146,7 +146,7 @@ def test_a_file_that_is_write_protected_stays(tmp_path, monkeypatch):
     path = tmp_path / "w"
     path.write_bytes(b"mine")
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write to any
-    with pytest.raises(PermissionError, match="w'"), whole(path):
+    with pytest.raises(PermissionError, match="w'"), atomic_write(path):
         raise AssertionError("this is not reached")
     assert contents(tmp_path) == {"w": b"mine"}
 
@@ -158,6 +158,6 @@ def test_the_file_and_then_its_folder_are_synced(kind, tmp_path, monkeypatch):
         synced.append((stat.S_ISDIR(os.fstat(file).st_mode), (tmp_path / "w").exists()))
 
     monkeypatch.setattr(os, "fsync", sync)
-    with whole(tmp_path / "w") as file:
+    with atomic_write(tmp_path / "w") as file:
         file.write(b"x")
     assert synced == [(False, False), (True, True)]

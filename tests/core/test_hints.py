@@ -1,7 +1,7 @@
 import pytest
 
 from initlib import Parameter
-from initlib.plans.rules.hints import nearest, useless
+from initlib.plans.rules.hints import explain_unused, nearest
 from initlib.plans.rules.patterns import as_pattern
 
 LAYERS = [
@@ -48,4 +48,4 @@ def test_nearest(wanted, known, found):
 )
 def test_useless(pattern, before, why):
     others = [as_pattern(each, "rules") for each in before]
-    assert useless(as_pattern(pattern, "rules"), others, LAYERS).startswith(why)
+    assert explain_unused(as_pattern(pattern, "rules"), others, LAYERS).startswith(why)

@@ -113,7 +113,7 @@ def test_an_initializer_of_ones_own_cannot_be_saved(tmp_path):
             return 0.0, 0.0
 
         def weights(self, weight, engine):
-            return np.full(weight.kept, 7.0)
+            return np.full(weight.out_shape, 7.0)
 
     Mine.__repr__ = lambda self: "mine()"
     made = plan([Parameter("w", (3, 2))], Mine())

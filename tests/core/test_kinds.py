@@ -18,7 +18,7 @@ from initlib import (
     sparse,
     zero_hadamard,
 )
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 
 RECORDS = [
     (orthogonal(1.5), (20, 12), None),
@@ -39,7 +39,7 @@ def jax_weight(scheme, shape, axes, dtype="float32"):
     from initlib.adapters.jax.drawing.engine import JAX
 
     words = np.array(Key(3).words, np.uint32)
-    return np.asarray(jax.jit(lambda words: scheme.weights(Weight(shape, axes, dtype, words), JAX))(words))
+    return np.asarray(jax.jit(lambda words: scheme.weights(DrawRequest(shape, axes, dtype, words), JAX))(words))
 
 
 def torch_weight(scheme, shape, axes, dtype="float32"):
@@ -47,7 +47,7 @@ def torch_weight(scheme, shape, axes, dtype="float32"):
     from initlib.adapters.torch.drawing.devices import engine_of
 
     out = torch.empty(shape, dtype=getattr(torch, dtype))
-    scheme.fill(out, Weight(shape, axes, dtype, Key(3)), engine_of(out.device))
+    scheme.fill(out, DrawRequest(shape, axes, dtype, Key(3)), engine_of(out.device))
     return out.numpy()
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initlib.plans.packing.overlaps import Overlap, cut, join, whole
+from initlib.plans.packing.overlaps import Overlap, cut, identity_overlap, join
 
 
 @st.composite
@@ -24,7 +24,7 @@ def indices(draw, shape):
 def partitions(draw, shape):
     """Boxes of pieces of their own that together are a tensor of that shape: cut along one axis, stacked or not."""
     axis = draw(st.integers(0, len(shape) - 1))
-    every = whole(shape).outer
+    every = identity_overlap(shape).outer
     if draw(st.booleans()):
         inner = every[:axis] + every[axis + 1 :]
         return [Overlap((*every[:axis], i, *every[axis + 1 :]), inner) for i in range(shape[axis])]
@@ -63,7 +63,7 @@ def test_boxes_in_boxes(data, shape):
     filled = np.full(shape, -1)
     for first in data.draw(partitions(shape)):
         inner_shape = stored[first.outer].shape
-        first = Overlap(first.outer, whole(inner_shape).inner)
+        first = Overlap(first.outer, identity_overlap(inner_shape).inner)
         middle = stored[first.outer]
         if not inner_shape:
             filled[(*first.outer, ...)] = middle

@@ -26,7 +26,7 @@ GLOBS = [
     ("a.b", "aXb", False),
     ("a+(b)", "a+(b)", True),
     ("h.{i}", "h.{i}", True),
-    ("Weight", "weight", False),
+    ("ModelTensor", "weight", False),
 ]
 
 

@@ -228,7 +228,7 @@ def test_a_head_that_is_the_table(library):
 
 def test_normal_and_normalized():
     attention, (_, output), feed_forward, (_, down, _), _ = NAMES["OLMo-core"]
-    assert set(stds(llama_of("OLMo-core"), recipes.normal()).values()) == {0.02}
+    assert set(stds(llama_of("OLMo-core"), recipes.olmo_normal()).values()) == {0.02}
     found = stds(llama_of("OLMo-core"), recipes.normalized(LAYERS, WIDTH))
     residual = {f"{attention.format(i, output)}.weight" for i in range(LAYERS)}
     residual |= {f"{feed_forward.format(i, down)}.weight" for i in range(LAYERS)}
@@ -283,7 +283,7 @@ def test_mup():
 
 
 def test_siren():
-    table = plan(kernels(net_0_weight=(256, 2), net_2_weight=(256, 256)), recipes.siren("net.0.weight"))
+    table = plan(kernels(net_0_weight=(256, 2), net_2_weight=(256, 256)), recipes.siren_network("net.0.weight"))
     drawn = table.draw(0)
     assert 0.499 < np.abs(drawn["net.0.weight"]).max() <= 0.5
     limit = math.sqrt(6 / 256) / 30

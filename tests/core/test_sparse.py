@@ -6,7 +6,7 @@ import pytest
 
 from initlib import Key, normal, sparse
 from initlib.axes import canonical
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 from initlib.stream.numpy_engine import NumPyEngine
 
 
@@ -69,7 +69,7 @@ def test_equal_ranks_go_to_the_lower_index():
             drawn[name] = values.round(0) if name == "mask" else values
             return drawn[name]
 
-    weight = sparse(0.5).compose(Weight((200, 9), None, "float32", Key(0)), Tied())
+    weight = sparse(0.5).compose(DrawRequest((200, 9), None, "float32", Key(0)), Tied())
     first = np.argsort(drawn["mask"], axis=1, kind="stable")[:, :5]
     assert (np.sort(first, axis=1) == np.nonzero(weight == 0)[1].reshape(200, 5)).all()
 

@@ -46,10 +46,10 @@ def test_engines_agree(engine):
     else:
         from initlib import Key
         from initlib.adapters.torch.drawing.devices import engine_of
-        from initlib.stream.engine import Weight
+        from initlib.stream.engine import DrawRequest
 
         device = engine_of(library.device("cpu"))
-        weights = inverse_softplus(log_uniform(1e-3, 0.1)).weights(Weight((64,), None, "float32", Key(0)), device)
+        weights = inverse_softplus(log_uniform(1e-3, 0.1)).weights(DrawRequest((64,), None, "float32", Key(0)), device)
     assert np.allclose(np.asarray(weights), inverse_softplus(log_uniform(1e-3, 0.1))(64, seed=0), rtol=2e-6)
 
 

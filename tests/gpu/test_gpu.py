@@ -26,7 +26,7 @@ from initlib import (
 from initlib.adapters.torch.drawing.devices import describe, engine_of
 from initlib.adapters.torch.drawing.engine import TorchEngine
 from initlib.stream.boxes import normalize_index
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a card")]
 
@@ -52,7 +52,7 @@ def content(tensor):
 
 def fill(tensor, initializer, shape, axes, seed, index=(), engine=None):
     dtype = str(tensor.dtype).removeprefix("torch.")
-    weight = Weight(shape, axes, dtype, Key(seed), normalize_index(index, shape))
+    weight = DrawRequest(shape, axes, dtype, Key(seed), normalize_index(index, shape))
     initializer.fill(tensor, weight, engine or engine_of(tensor.device))
     return tensor
 

@@ -6,7 +6,7 @@ import pytest
 from initlib import Key
 from initlib.dtypes import numpy_dtype
 from initlib.stream import config
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 from initlib.stream.numpy_engine import NUMPY
 
 
@@ -24,7 +24,7 @@ def reference(initializer, shape, dtype, axes, seed):
 
 def whole_reference(initializer, shape, dtype, axes, seed):
     """The reference in one piece, which the array libraries without a kernel use."""
-    return NUMPY.reference(initializer.law(shape, axes, dtype), Weight(shape, axes, dtype, Key(seed)))
+    return NUMPY.reference(initializer.law(shape, axes, dtype), DrawRequest(shape, axes, dtype, Key(seed)))
 
 
 def jax(initializer, shape, dtype, axes, seed):
@@ -32,7 +32,7 @@ def jax(initializer, shape, dtype, axes, seed):
     from initlib.adapters.jax.drawing.engine import JAX
 
     def draw(words):
-        return initializer.weights(Weight(shape, axes, dtype, words), JAX)
+        return initializer.weights(DrawRequest(shape, axes, dtype, words), JAX)
 
     with jax.enable_x64(True):
         return np.asarray(jax.jit(draw)(np.array(Key(seed).words, np.uint32)))
@@ -42,7 +42,7 @@ def torch(initializer, shape, dtype, axes, seed):
     torch = pytest.importorskip("torch")
     from initlib.adapters.torch.drawing.devices import engine_of
 
-    return array(initializer.weights(Weight(shape, axes, dtype, Key(seed)), engine_of(torch.device("cpu"))))
+    return array(initializer.weights(DrawRequest(shape, axes, dtype, Key(seed)), engine_of(torch.device("cpu"))))
 
 
 def triton(initializer, shape, dtype, axes, seed):

@@ -9,7 +9,7 @@ from initlib import Key
 from initlib.adapters.torch.drawing import triton_engine
 from initlib.adapters.torch.drawing.triton_engine import TritonEngine
 from initlib.stream.boxes import normalize_index
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 
 SOURCE = f"{initlib.adapters.torch.__path__[0]}/drawing/triton_kernel.py"
 
@@ -31,7 +31,7 @@ INTERPRETED = interpreted()
 def fill(tensor, initializer, shape, axes, seed, index=(), kernel=INTERPRETED):
     """Fill a CPU tensor with a box of a weight by the kernel."""
     dtype = str(tensor.dtype).removeprefix("torch.")
-    weight = Weight(shape, axes, dtype, Key(seed), normalize_index(index, shape))
+    weight = DrawRequest(shape, axes, dtype, Key(seed), normalize_index(index, shape))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(triton_engine, "_kernel", lambda: kernel)
         initializer.fill(tensor, weight, TritonEngine(tensor.device))

@@ -199,8 +199,8 @@ def test_captured_cuda_graphs_have_no_draws(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     on_a_card = SimpleNamespace(is_meta=False, numel=lambda: 8, is_cuda=True)
     with pytest.raises(RuntimeError, match=r"fill the tensor before torch\.cuda\.graph captures"):
-        memory.untouchable(on_a_card)
-    assert not memory.untouchable(torch.empty(8))
+        memory.has_no_storage(on_a_card)
+    assert not memory.has_no_storage(torch.empty(8))
 
 
 def test_a_symbolic_trace_calls_the_function_that_pytorch_knows():

@@ -18,7 +18,7 @@ from initlib.adapters.torch.drawing import memory
 from initlib.adapters.torch.drawing.devices import engine_of
 from initlib.adapters.torch.drawing.engine import TorchEngine
 from initlib.stream.boxes import box_shape, normalize_index
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 
 DTYPES = ["float32", "float64", "float16", "bfloat16"]
 LAWS = [
@@ -114,7 +114,7 @@ def test_parametrized_weights():
 
 def on_device(tensor, initializer, axes, seed, shape=None, box=None):
     """Fill as on a device whose memory NumPy cannot see."""
-    weight = Weight(shape or tuple(tensor.shape), axes, str(tensor.dtype).removeprefix("torch."), Key(seed), box)
+    weight = DrawRequest(shape or tuple(tensor.shape), axes, str(tensor.dtype).removeprefix("torch."), Key(seed), box)
     initializer.fill(tensor, weight, engine_of(tensor.device))
     return tensor
 
@@ -199,11 +199,11 @@ def test_subclasses_and_modes_may_override():
 
 
 def test_subclasses_without_a_dispatch_of_their_own_are_filled_in_place(monkeypatch):
-    class Weight(torch.nn.Parameter):
+    class DrawRequest(torch.nn.Parameter):
         pass
 
     monkeypatch.setattr(torch.Tensor, "copy_", None)
-    assert torch.equal(init.he_normal_(Weight(nines(6, 8)), seed=0), expected(6, 8))
+    assert torch.equal(init.he_normal_(DrawRequest(nines(6, 8)), seed=0), expected(6, 8))
 
 
 def test_subclasses_with_a_dispatch_of_their_own_are_copied_to():

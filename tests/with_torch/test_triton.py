@@ -33,7 +33,7 @@ from initlib import (
 from initlib.adapters.torch.drawing import memory, triton_engine, triton_kernel
 from initlib.adapters.torch.drawing.triton_engine import TritonEngine
 from initlib.stream.boxes import box_shape, normalize_index
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -213,7 +213,7 @@ def test_no_value_is_compiled_in():
     with on_paper("sm_90") as driver:
         for size in (1, 16, 17, 1000):
             Case(he_normal, (size,), "I").launch()
-            weight = Weight((size,), "I", "float32", Key(2**64 - size))
+            weight = DrawRequest((size,), "I", "float32", Key(2**64 - size))
             he_normal.fill(torch.empty(size + 1)[1:], weight, TritonEngine(torch.device("cpu")))
     assert len(driver.launches) == 8
     assert len(driver.kernels) == 1

@@ -33,8 +33,6 @@ from initlib.files.readers.stored_tensor import StoredTensor
 from ..models.layers import meaning
 from ..models.tensors import Leaf, children, leaves, rebuilt
 
-__all__ = ["audit", "signals"]
-
 BARE = "params"  # the name of params that are one array
 
 LAYERS = {"dot_general": "dot", "conv_general_dilated": "conv", "gather": "embedding"}

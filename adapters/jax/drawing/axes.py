@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Delta", "Kernel", "Matrix"]
-
 RECEPTIVE_FIELD = "HWDACEFGJKLMNPQRSTUVXYZ"
 DEFAULT = (-2, -1, ())
 

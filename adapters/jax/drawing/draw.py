@@ -16,11 +16,9 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from initlib import Initializer, Key
 from initlib.axes import match
 from initlib.dtypes import DTYPES, numpy_dtype
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 
 from .engine import JAX
-
-__all__ = ["compiled", "draw", "memory", "placed", "traced"]
 
 ALIGNMENT = 64  # bytes: memory of NumPy's that is aligned so becomes JAX's without a copy
 
@@ -102,7 +100,7 @@ def traced(words: Any, initializer: Initializer, shape: tuple[int, ...], dtype: 
         if initializer.uses_fans:
             warnings.warn(f"shape {shape} holds no weights: nothing is drawn", UserWarning, stacklevel=2)
         return jnp.zeros(shape, dtype)
-    return initializer.weights(Weight(shape, axes, dtype, words), JAX).astype(dtype)
+    return initializer.weights(DrawRequest(shape, axes, dtype, words), JAX).astype(dtype)
 
 
 def constrained(

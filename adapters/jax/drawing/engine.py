@@ -15,8 +15,6 @@ from initlib.stream import reference as stream
 from initlib.stream.boxes import Part
 from initlib.stream.engine import Engine
 
-__all__ = ["JAX", "enciphered"]
-
 
 class JaxEngine(Engine):
     """`Engine` of JAX, whose keys are arrays of two uint32 words."""

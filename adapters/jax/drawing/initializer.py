@@ -22,8 +22,6 @@ from .axes import Delta, Kernel, Matrix
 from .draw import draw
 from .keys import words_of
 
-__all__ = ["JaxInitializer", "jax_initializer"]
-
 
 @dataclass(frozen=True, eq=False)
 class JaxInitializer:

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 
 from .engine import JAX, enciphered
 
-__all__ = ["words_of"]
-
 
 def words_of(key: Any, name: str | None, caller: str) -> Any:
     """The two words of a key, typed or raw, traced or not; with a name, those of the stream of that name inside it.

@@ -12,14 +12,12 @@ from initlib import Initializer, Key
 from initlib.dtypes import rounded
 from initlib.key import fold_number
 from initlib.plans.entry import Entry
-from initlib.plans.packing.logical_weights import Piece, is_made_whole
-from initlib.plans.packing.overlaps import Index, whole
+from initlib.plans.packing.logical_weights import LogicalWeight, is_made_whole
+from initlib.plans.packing.overlaps import Index, identity_overlap
 from initlib.stream.boxes import box_shape, normalize_index
 
 from ..drawing.draw import memory, placed, traced
 from ..drawing.engine import enciphered
-
-__all__ = ["filled"]
 
 HOST = "cpu"  # the platform whose memory the kernel fills
 
@@ -102,7 +100,7 @@ def _recipe(entry: Entry) -> Recipe:
     return entry.parameter.shape, entry.parameter.dtype, tuple(made)
 
 
-def _hashable(piece: Piece) -> Any:
+def _hashable(piece: LogicalWeight) -> Any:
     return tuple(tuple(_hashable_index(index) for index in box) for box in piece.boxes)
 
 
@@ -156,7 +154,7 @@ def _drawn(group: _Group, numbers: list[int], words: Any, dtype: str, given: Any
 def _stacking(group: _Group, shape: tuple[int, ...]) -> tuple[tuple[int, ...], list[int]]:
     """The axes of the tensor that number its weights, none where one is all of it; and their order, if they fill it."""
     axes = tuple(axis for axis, at in enumerate(group.boxes[0][0][0]) if isinstance(at, int))
-    every, inner = (_hashable_index(whole(each).outer) for each in (shape, group.shape))
+    every, inner = (_hashable_index(identity_overlap(each).outer) for each in (shape, group.shape))
     numbers, order = {boxes: n for n, boxes in enumerate(group.boxes)}, []
     for at in np.ndindex(*(shape[axis] for axis in axes)):
         placed = dict(zip(axes, at, strict=True))

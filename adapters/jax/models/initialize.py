@@ -20,8 +20,6 @@ from .placement import placements
 from .stacks import At, Layers, Stacks, Unrolled
 from .tensors import Leaf, children, leaves, rebuilt
 
-__all__ = ["initialize", "plan"]
-
 SHAPE_ONLY = "a shape holds no values to keep; a rule must say what fills it, or the tree must hold the array"
 RANDOM_KEY = (
     "it is a random key without a value, which nothing draws; nnx.reseed(model, default=0) gives it one, "

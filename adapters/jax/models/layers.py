@@ -5,17 +5,19 @@ import sys
 from typing import TypeVar
 
 from initlib import ones, zeros
-from initlib.adapters.common.roles import Declarations, Meaning
+from initlib.adapters.common.roles import Declarations, ParameterRole
 
 from .tensors import Leaf
 
-__all__ = ["declare", "is_statistic", "meaning"]
-
 Class = TypeVar("Class", bound=type)
 
-UNKNOWN = Meaning(None, "other")
-BUFFER = Meaning(None, "buffer")
-NAMED = {"bias": Meaning(None, "bias"), "scale": Meaning(None, "scale"), "embedding": Meaning("IO", "table")}
+UNKNOWN = ParameterRole(None, "other")
+BUFFER = ParameterRole(None, "buffer")
+NAMED = {
+    "bias": ParameterRole(None, "bias"),
+    "scale": ParameterRole(None, "scale"),
+    "embedding": ParameterRole("IO", "table"),
+}
 STATISTICS = {"mean": zeros, "var": ones}
 ATTENTION = {"query", "key", "value", "out"}
 GATED = {"dense_i", "dense_h"}
@@ -47,7 +49,7 @@ def declare(cls: Class, /, **axes: str) -> Class:
     return cls
 
 
-def meaning(leaf: Leaf, ndim: int, beside: set[str]) -> Meaning:
+def meaning(leaf: Leaf, ndim: int, beside: set[str]) -> ParameterRole:
     """What a leaf means, of that many axes where the stacks around it are undone.
 
     `beside` are the names at the place of the module that owns it: query, key, value and out of an attention.
@@ -75,12 +77,12 @@ def _is_recurrent(module: str, beside: set[str]) -> bool:
     return module.startswith("h") and bool({gate, f"{gate}_"} & beside)  # `if_`: an attribute cannot be called `if`
 
 
-def _owned(leaf: Leaf) -> Meaning | None:
+def _owned(leaf: Leaf) -> ParameterRole | None:
     """What the class of the module says that holds it as an attribute."""
     if leaf.owner is None:
         return None
     cls, held = type(leaf.owner), getattr(leaf.owner, "__dict__", {})
-    known: dict[str, Meaning] = {}
+    known: dict[str, ParameterRole] = {}
     if "flax" in sys.modules:
         from .flax import flax_meanings
 
@@ -88,16 +90,16 @@ def _owned(leaf: Leaf) -> Meaning | None:
     return _declared.meanings(cls, leaf.owner, known, held.__contains__, held).get(leaf.components[-1])
 
 
-def _named(leaf: Leaf, ndim: int, beside: set[str]) -> Meaning:
+def _named(leaf: Leaf, ndim: int, beside: set[str]) -> ParameterRole:
     """What the names say: Flax's own, of linen's variables and of an nnx state."""
     *around, name = leaf.components
     module = around[-1] if around else ""
     if name in STATISTICS and (BATCHES in around or leaf.kind == "BatchStat"):
-        return Meaning(None, "buffer", STATISTICS[name])
+        return ParameterRole(None, "buffer", STATISTICS[name])
     if leaf.is_state or BATCHES in around:
         return BUFFER
     if name == "kernel":
-        return Meaning(_kernel(module, ndim, beside), "kernel")
+        return ParameterRole(_kernel(module, ndim, beside), "kernel")
     known = NAMED.get(name, UNKNOWN)
     return known if known.axes is None or ndim == len(known.axes) else known._replace(axes=None)
 

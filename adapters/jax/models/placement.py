@@ -9,8 +9,6 @@ from initlib import Parameter
 
 from .tensors import Leaf, named
 
-__all__ = ["placements"]
-
 
 def placements(
     found: list[Leaf], parameters: list[Parameter], given: Any, tracing: bool

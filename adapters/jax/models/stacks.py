@@ -7,12 +7,10 @@ from typing import Any, NamedTuple
 
 from initlib._arguments import integer
 from initlib.plans.entry import Entry
-from initlib.plans.packing.logical_weights import Piece
+from initlib.plans.packing.logical_weights import LogicalWeight
 from initlib.plans.packing.overlaps import Index, Overlap
 from initlib.plans.parameter import check_name
 from initlib.plans.rules.patterns import glob
-
-__all__ = ["At", "Layers", "Stacks", "Unrolled"]
 
 # Where a layer's weight lies: an int along each axis of layers, slice(None) along every other axis before the last int.
 At = tuple[int | slice, ...]
@@ -121,7 +119,7 @@ class Layers(Entry):
     layers: tuple[tuple[At, Entry], ...] = ()
 
     @cached_property
-    def pieces(self) -> tuple[Piece, ...]:
+    def pieces(self) -> tuple[LogicalWeight, ...]:
         return tuple(
             piece._replace(boxes=tuple(Overlap(_box(at, outer), inner) for outer, inner in piece.boxes))
             for at, entry in self.layers

@@ -16,8 +16,6 @@ from initlib.theory.network import Operation, Times
 from .._private import Node, nodes
 from ..models.tensors import weights
 
-__all__ = ["followed"]
-
 # By class: layers, and the operations of `keras.ops`, some of which have the same names.
 SAME = set(
     """Cropping1D Cropping2D Cropping3D Flatten Identity Masking Permute RepeatVector Reshape UpSampling1D UpSampling2D

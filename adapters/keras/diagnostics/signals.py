@@ -27,9 +27,7 @@ from initlib.diagnostics.signals import (
 from initlib.files.readers.stored_tensor import StoredTensor
 
 from ..models.layers import UNKNOWN, meanings
-from ..models.tensors import Weight, walk, weights
-
-__all__ = ["audit", "signals"]
+from ..models.tensors import ModelTensor, walk, weights
 
 
 def signals(
@@ -116,7 +114,7 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
     return audit_tensors([("", "...IO", tensors)], axes)
 
 
-def _axes(weight: Weight) -> str | None:
+def _axes(weight: ModelTensor) -> str | None:
     """What the axes of a variable mean, where its layer says it."""
     return meanings(weight.layer).get(weight.variable.name, UNKNOWN).axes
 

@@ -31,10 +31,8 @@ elif BACKEND == "torch":
 
     from ...torch.drawing.dispatch import outside
 
-__all__ = ["BACKEND", "Drawn", "as_tensor"]
 
-
-class Drawn(keras.initializers.Initializer):
+class InitlibMixin(keras.initializers.Initializer):
     """What the classes below put before Keras's: two more arguments, and a call that draws as the core does."""
 
     axes: str | None = None  # for objects pickled before there was such an argument
@@ -42,9 +40,9 @@ class Drawn(keras.initializers.Initializer):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        maker = next(base for base in cls.__mro__ if "__init__" in vars(base) and base is not Drawn)
+        maker = next(base for base in cls.__mro__ if "__init__" in vars(base) and base is not InitlibMixin)
         _, *parameters = signature(maker.__init__).parameters.values()
-        if not issubclass(maker, Drawn):  # show Keras's own arguments, then ours
+        if not issubclass(maker, InitlibMixin):  # show Keras's own arguments, then ours
             parameters += [Parameter(key, Parameter.KEYWORD_ONLY, default=None) for key in ("axes", "name")]
         cls.__signature__ = Signature(parameters)
 

@@ -12,14 +12,12 @@ from initlib.plans.entry import Entry
 from initlib.plans.rules.values import Fill
 
 from ..drawing.draw import BACKEND, as_tensor
-from .tensors import Weight, parameters, remember, weights
+from .tensors import ModelTensor, parameters, remember, weights
 
 if BACKEND == "jax":
     from ...jax.models.fill import filled
 elif BACKEND == "torch":
     from ...torch.models.fill import fill_box
-
-__all__ = ["initialize", "plan"]
 
 
 def plan(
@@ -58,7 +56,7 @@ def plan(
     return _plan(weights(model, prefix), (rules, default, rename, axes), only)
 
 
-def _plan(found: list[Weight], said: Any, only: Only) -> Plan:
+def _plan(found: list[ModelTensor], said: Any, only: Only) -> Plan:
     rules, default, rename, axes = said
     own = default is None and not isinstance(rules, Initializer)
     told = parameters(found, own)

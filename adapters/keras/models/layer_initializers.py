@@ -12,9 +12,7 @@ from initlib import values
 from initlib.plans.rules.values import Fill
 
 from .. import init as ours
-from ..drawing.draw import Drawn
-
-__all__ = ["as_core", "own_initializer"]
+from ..drawing.draw import InitlibMixin
 
 
 def own_initializer(layer: Any, name: str) -> Any:
@@ -36,7 +34,7 @@ def as_core(initializer: Any, shape: tuple[int, ...]) -> Fill | None:
     """
     if isinstance(initializer, initlib.Initializer):
         return initializer
-    if isinstance(initializer, Drawn):
+    if isinstance(initializer, InitlibMixin):
         return initializer.core
     kind = type(initializer)
     if kind is not getattr(keras.initializers, kind.__name__, None):

@@ -12,29 +12,27 @@ from keras import layers
 import initlib
 from initlib import he_uniform, keep, ones, parts, truncated_normal, zeros
 from initlib.adapters.common.einsum_axes import einsum_axes
-from initlib.adapters.common.roles import Declarations, Meaning
+from initlib.adapters.common.roles import Declarations, ParameterRole
 
 from .._private import ConvLSTMCell, held
-from ..drawing.draw import Drawn
+from ..drawing.draw import InitlibMixin
 from .layer_initializers import as_core, own_initializer
 
-__all__ = ["FIXED", "UNKNOWN", "declare", "meanings"]
+UNKNOWN = ParameterRole(None, "other")
+KERNEL = ParameterRole("IO", "kernel")
+BIAS = ParameterRole(None, "bias")
+SCALE = ParameterRole(None, "scale")
+TABLE = ParameterRole("IO", "table")  # a one-hot input times a matrix: a row for each input
+STATE = ParameterRole(None, "buffer", keep)
 
-UNKNOWN = Meaning(None, "other")
-KERNEL = Meaning("IO", "kernel")
-BIAS = Meaning(None, "bias")
-SCALE = Meaning(None, "scale")
-TABLE = Meaning("IO", "table")  # a one-hot input times a matrix: a row for each input
-STATE = Meaning(None, "buffer", keep)
-
-Meanings = dict[str, Meaning]
+Meanings = dict[str, ParameterRole]
 Layer = TypeVar("Layer", bound=type)
 
 FIELD = "DHW"  # the letters of a convolution's kernel, of one to three axes
 
 # LoRA's two matrices: their product is added to a kernel, and is zero at first.
-LORA_A = Meaning("IO", "kernel", he_uniform)
-LORA_B = Meaning("IO", "other", zeros)
+LORA_A = ParameterRole("IO", "kernel", he_uniform)
+LORA_B = ParameterRole("IO", "other", zeros)
 FIXED = ("lora_kernel_b", "lora_embeddings_b")  # no default goes before their own start
 
 
@@ -49,9 +47,9 @@ def _dense(layer: Any) -> Meanings:
 def _einsum_dense(layer: Any) -> Meanings:
     axes = einsum_axes(layer.equation)
     return {
-        "kernel": Meaning(axes, "kernel"),
+        "kernel": ParameterRole(axes, "kernel"),
         "bias": BIAS,
-        "lora_kernel_a": Meaning(axes[:-1] + "O", "kernel", he_uniform),
+        "lora_kernel_a": ParameterRole(axes[:-1] + "O", "kernel", he_uniform),
         "lora_kernel_b": LORA_B,
     }
 
@@ -60,26 +58,26 @@ def _convolution(layer: Any) -> Meanings:
     """A kernel a group, packed into the outputs."""
     outputs = f"({layer.groups} O)" if layer.groups > 1 else "O"
     return {
-        "kernel": Meaning(f"{_field(layer)}I{outputs}", "kernel"),
+        "kernel": ParameterRole(f"{_field(layer)}I{outputs}", "kernel"),
         "bias": BIAS,
-        "lora_kernel_a": Meaning(f"{_field(layer)}IO", "kernel", he_uniform),
+        "lora_kernel_a": ParameterRole(f"{_field(layer)}IO", "kernel", he_uniform),
         "lora_kernel_b": LORA_B,
     }
 
 
 def _transposed(layer: Any) -> Meanings:
-    return {"kernel": Meaning(f"{_field(layer)}OI", "kernel"), "bias": BIAS}
+    return {"kernel": ParameterRole(f"{_field(layer)}OI", "kernel"), "bias": BIAS}
 
 
 def _depthwise(layer: Any) -> Meanings:
-    return {"kernel": Meaning(f"{_field(layer)}BO", "kernel"), "bias": BIAS}
+    return {"kernel": ParameterRole(f"{_field(layer)}BO", "kernel"), "bias": BIAS}
 
 
 def _separable(layer: Any) -> Meanings:
     field = _field(layer)
     return {
-        "depthwise_kernel": Meaning(f"{field}BO", "kernel"),
-        "pointwise_kernel": Meaning(f"{field}IO", "kernel"),
+        "depthwise_kernel": ParameterRole(f"{field}BO", "kernel"),
+        "pointwise_kernel": ParameterRole(f"{field}IO", "kernel"),
         "bias": BIAS,
     }
 
@@ -96,7 +94,7 @@ def _embedding(layer: Any) -> Meanings:
 def _recurrent(gates: str, field: str = "") -> Meanings:
     """A matrix a gate, packed into the outputs."""
     axes = f"{field}I{gates}"
-    return {"kernel": Meaning(axes, "kernel"), "recurrent_kernel": Meaning(axes, "recurrent"), "bias": BIAS}
+    return {"kernel": ParameterRole(axes, "kernel"), "recurrent_kernel": ParameterRole(axes, "recurrent"), "bias": BIAS}
 
 
 def _lstm(layer: Any) -> Meanings:
@@ -112,7 +110,7 @@ def _spectrogram(layer: Any) -> Meanings:
     made = (layer.window, layer.scaling, layer.periodic)
     shape = (layer.frame_length, 1, layer._fft_length // 2 + 1)
     starts = {side: as_core(keras.initializers.STFT(side, *made), shape) for side in ("real", "imag")}
-    return {f"{side}_kernel": Meaning("HIO", "other", start) for side, start in starts.items()}
+    return {f"{side}_kernel": ParameterRole("HIO", "other", start) for side, start in starts.items()}
 
 
 def _norm(layer: Any) -> Meanings:
@@ -136,14 +134,14 @@ KERAS: dict[type, Callable[[Any], Meanings]] = {
     layers.AdditiveAttention: lambda layer: {"scale": SCALE._replace(default=initlib.glorot_uniform)},
     layers.BatchNormalization: lambda layer: {
         **_norm(layer),
-        "moving_mean": Meaning(None, "buffer"),
-        "moving_variance": Meaning(None, "buffer"),
+        "moving_mean": ParameterRole(None, "buffer"),
+        "moving_variance": ParameterRole(None, "buffer"),
     },
     layers.LayerNormalization: _norm,
     layers.GroupNormalization: _norm,
     layers.RMSNormalization: lambda layer: {"scale": SCALE._replace(default=ones)},
     layers.SpectralNormalization: lambda layer: {
-        "vector_u": Meaning(None, "buffer", truncated_normal(std=0.02))  # an estimate, which a step makes better
+        "vector_u": ParameterRole(None, "buffer", truncated_normal(std=0.02))  # an estimate, which a step makes better
     },
     layers.Normalization: lambda layer: dict.fromkeys(("mean", "variance", "count"), STATE),
     layers.PReLU: lambda layer: {"alpha": SCALE},  # of what is negative
@@ -184,7 +182,7 @@ def meanings(layer: Any) -> Meanings:
         initializer = own_initializer(layer, name)
         if meaning.default is None:
             meaning = meaning._replace(default=as_core(initializer, tuple(variable.shape)))
-        if isinstance(initializer, Drawn) and initializer.axes is not None:
+        if isinstance(initializer, InitlibMixin) and initializer.axes is not None:
             meaning = meaning._replace(axes=initializer.axes)  # said where the layer was made
         known[name] = meaning
     return known

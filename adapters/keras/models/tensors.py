@@ -19,8 +19,6 @@ from initlib.plans.text.describe import described
 from .._private import held, is_weight, sublayers, to_snake_case
 from .layers import FIXED, UNKNOWN, meanings
 
-__all__ = ["Weight", "parameters", "remember", "weights"]
-
 UNBUILT = "{owner} is not built, and has no weights yet; call model.build(input_shape), or the model on a batch"
 FROZEN = "it is frozen (trainable=False): a rule must say keep, or what fills it"
 QUANTIZED = "it is quantized, and nothing draws that: keep it, or initialize the model before it is quantized"
@@ -32,7 +30,7 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 @dataclass(eq=False)
-class Weight:
+class ModelTensor:
     """A variable of the model: its layer, its names, and whether it is not to be trained now."""
 
     variable: Any
@@ -92,13 +90,13 @@ def numbered(stems: list[str]) -> list[str]:
     return names
 
 
-def weights(model: Any, prefix: str = "") -> list[Weight]:
+def weights(model: Any, prefix: str = "") -> list[ModelTensor]:
     """The variables of the model, each once, by names with a prefix. Raises PlanError where layers have none yet."""
     if not isinstance(model, layers.Layer):
         raise TypeError(f"model must be a keras.Model or another keras.Layer, got {model!r}")
     if not model.built:
         raise PlanError([UNBUILT.format(owner="the model")])
-    found: dict[int, Weight] = {}
+    found: dict[int, ModelTensor] = {}
     problems = []
     for start, layer, frozen in walk(model, f"{prefix}." if prefix else ""):
         if not layer.built and type(layer).build is not layers.Layer.build:
@@ -106,7 +104,7 @@ def weights(model: Any, prefix: str = "") -> list[Weight]:
         variables = held(layer)
         for name, variable in zip(_names(variables), variables, strict=True):
             still = frozen or (is_weight(layer, variable) and not variable.trainable)
-            weight = Weight(variable, layer, [start + name], still)
+            weight = ModelTensor(variable, layer, [start + name], still)
             first = found.setdefault(id(variable), weight)
             if first is not weight:
                 _join(first, weight)
@@ -115,7 +113,7 @@ def weights(model: Any, prefix: str = "") -> list[Weight]:
     return list(found.values())
 
 
-def _join(first: Weight, other: Weight) -> None:
+def _join(first: ModelTensor, other: ModelTensor) -> None:
     """One variable is in more places: it is known by its place in the layer that made it."""
     first.names += other.names
     first.frozen = first.frozen or other.frozen
@@ -125,7 +123,7 @@ def _join(first: Weight, other: Weight) -> None:
         first.names.insert(0, other.names[0])
 
 
-def parameters(found: list[Weight], own: bool) -> list[Parameter]:
+def parameters(found: list[ModelTensor], own: bool) -> list[Parameter]:
     """What a plan is made of; `own`: what layers start weights with is what fills them where no rule matches.
 
     Raises PlanError where axes do not fit their variables.
@@ -141,7 +139,7 @@ def parameters(found: list[Weight], own: bool) -> list[Parameter]:
     return made
 
 
-def _parameter(weight: Weight, own: bool) -> Parameter:
+def _parameter(weight: ModelTensor, own: bool) -> Parameter:
     variable, name = weight.variable, weight.variable.name
     shape, dtype = tuple(variable.shape), variable.dtype
     meaning = meanings(weight.layer).get(name, UNKNOWN)
@@ -165,7 +163,7 @@ def _parameter(weight: Weight, own: bool) -> Parameter:
     )
 
 
-def _unsaid(weight: Weight, ndim: int, own: bool) -> tuple[Fill | None, str | None]:
+def _unsaid(weight: ModelTensor, ndim: int, own: bool) -> tuple[Fill | None, str | None]:
     """What a variable starts with whose layer does not say it, and why nobody knows."""
     if ndim < 2:
         if not hasattr(weight.variable, BUILT):
@@ -176,7 +174,7 @@ def _unsaid(weight: Weight, ndim: int, own: bool) -> tuple[Fill | None, str | No
     return None, UNSAID.format(owner=weight.owner) if own or ndim < 2 else None
 
 
-def remember(found: list[Weight]) -> None:
+def remember(found: list[ModelTensor]) -> None:
     """Let variables keep what they were built with: training will change it."""
     for weight in found:
         if weight.built is not None:

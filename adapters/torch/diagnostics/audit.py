@@ -12,8 +12,6 @@ from initlib.files.readers.torch_file import named_tensors
 from .._private import is_dtensor
 from ..models.tensors import stored_axes, walk, weights
 
-__all__ = ["audit"]
-
 FLAT = "this rank holds a range of it: audit the model before it is sharded, or its checkpoint"
 
 

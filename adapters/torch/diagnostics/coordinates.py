@@ -13,8 +13,6 @@ from initlib.diagnostics.coordinates import CoordinateCheck
 from .inputs import inputs, scalar_loss
 from .recorder import Recorder, restored
 
-__all__ = ["coordinate_check"]
-
 
 def coordinate_check(
     make_model: Callable[[int, int], nn.Module],

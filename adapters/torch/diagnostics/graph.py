@@ -12,11 +12,9 @@ from torch.overrides import TorchFunctionMode
 
 from initlib.theory.network import Operation, Times
 
-from ..models.tensors import Weight, weights
+from ..models.tensors import ModelTensor, weights
 from .inputs import inputs, tensors
 from .recorder import restored
-
-__all__ = ["followed"]
 
 # The functions by what they do, called by the names that they have without underscores.
 CONVOLUTIONS = {f"conv{transposed}{d}d" for transposed in ("", "transpose") for d in (1, 2, 3)}
@@ -63,7 +61,7 @@ def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
 class _Follower(TorchFunctionMode):
     """Notes what becomes of the inputs while it is entered."""
 
-    def __init__(self, found: list[Weight]) -> None:
+    def __init__(self, found: list[ModelTensor]) -> None:
         super().__init__()
         self.operations: list[Operation] = []
         self.unfollowed: list[str] = []
@@ -163,7 +161,7 @@ class _Follower(TorchFunctionMode):
             for each in results:
                 self.add(each, "same", first)
 
-    def _table(self, result: Tensor, weight: Weight | None, values: Tensor) -> None:
+    def _table(self, result: Tensor, weight: ModelTensor | None, values: Tensor) -> None:
         if weight is not None:
             self.add(result, "table", weight=weight.names[0], fan_in=1, sizes=tuple(values.shape))
 

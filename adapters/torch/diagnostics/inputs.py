@@ -10,8 +10,6 @@ import initlib
 
 from .._private import is_dtensor
 
-__all__ = ["Inputs", "array", "inputs", "scalar_loss", "tensors"]
-
 
 class Inputs(NamedTuple):
     """What to call a model with, and the floats in it."""

@@ -17,11 +17,9 @@ from .._private import is_dtensor
 from ..drawing.dispatch import Seed
 from ..models.initialize import initialize
 from ..models.layers import is_fsdp, own_class
-from ..models.tensors import Weight, weights
+from ..models.tensors import ModelTensor, weights
 from .inputs import inputs, tensors
 from .recorder import restored
-
-__all__ = ["lsuv_"]
 
 # What these give is not proportional to one weight of theirs.
 NOT_LINEAR = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
@@ -90,12 +88,12 @@ def _kept_on_error(model: nn.Module) -> Iterator[None]:
 class _Scaler:
     """Scales the weight of each layer when it first runs, while it is entered."""
 
-    def __init__(self, found: list[Weight], tolerance: float, most: int) -> None:
+    def __init__(self, found: list[ModelTensor], tolerance: float, most: int) -> None:
         self.tolerance, self.most = tolerance, most
         kernels = [weight for weight in found if weight.meaning.kind in ("kernel", "recurrent")]
         owners = [weight.owner for weight in kernels]
-        self.skipped: list[Weight] = []
-        self.waiting: dict[nn.Module, Weight] = {}
+        self.skipped: list[ModelTensor] = []
+        self.waiting: dict[nn.Module, ModelTensor] = {}
         for weight in kernels:
             if isinstance(weight.owner, NOT_LINEAR) or owners.count(weight.owner) > 1:
                 self.skipped.append(weight)
@@ -132,7 +130,7 @@ class _Scaler:
         self.done[id(weight)] = ScaledLayer(weight.names[0], owner, before, variance, factor, iterations, note)
         return output
 
-    def _variance(self, weight: Weight, output: Any) -> float:
+    def _variance(self, weight: ModelTensor, output: Any) -> float:
         values = next(tensors(output), torch.empty(0)).double()
         variance = float(values.var(correction=0)) if values.numel() else math.nan
         same = values.ndim > 1 and len(values) > 1 and bool((values == values[:1]).all())

@@ -17,8 +17,6 @@ from .._private import version
 from ..models.tensors import walk
 from .inputs import array, tensors
 
-__all__ = ["FUNCTIONS", "Recorder", "restored"]
-
 # The functions that are activations of their own where a model calls them instead of a module.
 FUNCTIONS = frozenset(
     """celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid mish prelu relu relu6 rrelu

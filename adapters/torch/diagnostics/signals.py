@@ -15,8 +15,6 @@ from ..models.tensors import stored_axes, weights
 from .inputs import array, inputs, scalar_loss
 from .recorder import Recorder, restored
 
-__all__ = ["signals"]
-
 
 def signals(
     model: nn.Module,

@@ -11,12 +11,10 @@ import torch
 from initlib import truncated_normal
 from initlib.key import Key
 from initlib.stream import config
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 
 from .engine import TorchEngine
 from .triton_engine import TritonEngine
-
-__all__ = ["describe", "engine_of"]
 
 
 @cache
@@ -73,7 +71,7 @@ def _obstacle(device: torch.device) -> str | None:
 
 def _trial(device: torch.device) -> str | None:
     """Draw a few weights, once in a process: what is wrong with them."""
-    weight = Weight((2048,), None, "float32", Key(0))
+    weight = DrawRequest((2048,), None, "float32", Key(0))
     drawn = truncated_normal().weights(weight, TritonEngine(device))
     right = drawn.cpu().numpy().tobytes() == truncated_normal()(weight.shape, seed=0).tobytes()
     return None if right else "Triton's kernel gave other bits than the core"

@@ -18,7 +18,7 @@ from initlib._arguments import Shape
 from initlib.axes import match
 from initlib.key import Key, as_key
 from initlib.schemes.initializer import Initializer
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 
 from .._private import (
     calculate_fan_in_and_fan_out,
@@ -29,11 +29,9 @@ from .._private import (
     without_modes,
     without_transforms,
 )
-from .memory import DTYPES, check, check_reach, untouchable, write
+from .memory import DTYPES, check, check_reach, has_no_storage, write
 from .partial import held
 from .vmap import members, members_differ
-
-__all__ = ["How", "Name", "Seed", "check_bounds", "draw_into", "key_of", "outside", "overridable", "unless_loaded"]
 
 Seed = int | Key | np.random.Generator | None
 Name = str | None
@@ -41,7 +39,7 @@ Name = str | None
 Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 
-class How(TypedDict, total=False):
+class DrawOptions(TypedDict, total=False):
     """The arguments, by name alone, that PyTorch's functions have not, and all that draw here have; None if not said.
 
     A plain tensor may be a part of a weight of that `shape`, as a rank holds it that no DTensor tells: the box that
@@ -69,10 +67,12 @@ def overridable(function: Function) -> Function:
             given = signature.bind(tensor, *args, **kwargs)
             given.apply_defaults()
             if known.theirs is None or any(
-                given.arguments.get(argument) is not None for argument in How.__annotations__
+                given.arguments.get(argument) is not None for argument in DrawOptions.__annotations__
             ):
                 return handle_torch_function(call, (tensor,), tensor, *args, **kwargs)
-            arguments = {name: value for name, value in given.arguments.items() if name not in How.__annotations__}
+            arguments = {
+                name: value for name, value in given.arguments.items() if name not in DrawOptions.__annotations__
+            }
             return handle_torch_function(known, (tensor,), **arguments)
         if not isinstance(tensor, Tensor):
             raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
@@ -91,7 +91,7 @@ def _spelled_out(signature: inspect.Signature) -> inspect.Signature:
     """A signature whose `**how` is the arguments that it stands for, for readers and for `bind`."""
     parameters = dict(signature.parameters)
     if parameters.pop("how", None) is not None:
-        for name, annotation in How.__annotations__.items():
+        for name, annotation in DrawOptions.__annotations__.items():
             parameters[name] = inspect.Parameter(
                 name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
             )
@@ -212,7 +212,7 @@ def draw_into(
     elif axes is None and initializer.uses_fans:
         calculate_fan_in_and_fan_out(torch.empty(sizes, device="meta"))  # raises: a bias has none, unless axes say so
     match(sizes, axes)
-    if untouchable(tensor):
+    if has_no_storage(tensor):
         return tensor
     observed = is_observed()
     if observed and is_traced() and (seed is None or isinstance(seed, np.random.Generator)):
@@ -221,7 +221,7 @@ def draw_into(
             "tensor before the function is traced"
         )
     key = as_key(_entropy(generator, observed) if seed is None else seed, name)
-    weight = Weight(sizes, axes, DTYPES[tensor.dtype], key)
+    weight = DrawRequest(sizes, axes, DTYPES[tensor.dtype], key)
     if observed and seed is None and members_differ():
         for member, own_key in members(tensor, key):
             write(member, initializer, weight._replace(shape=tuple(member.shape), key=own_key), observed=True)

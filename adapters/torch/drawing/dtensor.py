@@ -10,8 +10,6 @@ from initlib.stream.boxes import Box, Part
 
 from .._private import local_tensor, strided_shard
 
-__all__ = ["shards"]
-
 
 def _take(held: list[range], start: int, stop: int) -> list[range]:
     """The indices from `start` to `stop` of ranges that follow one another."""

@@ -12,8 +12,6 @@ from initlib.stream import reference as stream
 from initlib.stream.boxes import Part
 from initlib.stream.engine import Engine
 
-__all__ = ["TorchEngine"]
-
 
 class _Functions:
     """PyTorch's functions by NumPy's names, as far as the schemes use them."""

@@ -10,14 +10,12 @@ from torch import Tensor
 from initlib import Initializer
 from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 from initlib.stream.numpy_engine import NUMPY
 
 from .._private import is_dtensor, is_fake, is_lost, is_traced
 from .devices import engine_of
 from .partial import Held
-
-__all__ = ["DTYPES", "check", "check_reach", "is_weight", "place", "untouchable", "write"]
 
 DTYPES: dict[torch.dtype, str] = {getattr(torch, name): name for name in NAMES}
 
@@ -57,7 +55,7 @@ def check(tensor: Tensor) -> None:
         raise RuntimeError("tensor was made under torch.inference_mode and can be filled only there; clone it first")
 
 
-def untouchable(tensor: Tensor) -> bool:
+def has_no_storage(tensor: Tensor) -> bool:
     """Whether the tensor has no weights in memory: it is meta, fake or empty."""
     if tensor.is_meta or tensor.numel() == 0:
         return True
@@ -71,7 +69,7 @@ def untouchable(tensor: Tensor) -> bool:
 
 
 def write(
-    tensor: Tensor, initializer: Initializer, weight: Weight, part: Held | None = None, *, observed: bool
+    tensor: Tensor, initializer: Initializer, weight: DrawRequest, part: Held | None = None, *, observed: bool
 ) -> None:
     """Fill a tensor that has been checked, the whole of a weight or a part."""
     if is_dtensor(tensor):
@@ -93,7 +91,7 @@ def _increment_version(tensor: Tensor) -> None:
         torch.autograd.graph.increment_version(tensor)
 
 
-def place(tensor: Tensor, initializer: Initializer, weight: Weight, *, observed: bool) -> None:
+def place(tensor: Tensor, initializer: Initializer, weight: DrawRequest, *, observed: bool) -> None:
     """Fill a tensor that is memory of this process with a box of a weight; `observed` is what `is_observed` says."""
     plain = not observed and _is_plain(tensor)
     if plain and tensor.is_cpu:
@@ -104,7 +102,7 @@ def place(tensor: Tensor, initializer: Initializer, weight: Weight, *, observed:
             initializer.fill(tensor, weight, engine_of(tensor.device))
         _increment_version(tensor)
     else:
-        drawn = np.empty(weight.kept, numpy_dtype(weight.dtype))
+        drawn = np.empty(weight.out_shape, numpy_dtype(weight.dtype))
         initializer.fill(drawn, weight, NUMPY)
         with torch.no_grad():
             tensor.copy_(_tensor(drawn))

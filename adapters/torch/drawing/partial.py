@@ -11,8 +11,6 @@ from initlib.stream.boxes import Box, box_shape, flat_boxes, normalize_index, no
 
 from .._private import is_dtensor
 
-__all__ = ["Held", "held", "whole"]
-
 
 class Held(NamedTuple):
     """The shape of the whole weight, and the box or the row-major range of it that the tensor is."""

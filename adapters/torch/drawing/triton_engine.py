@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from initlib.key import Key
-from initlib.stream.engine import Weight
+from initlib.stream.engine import DrawRequest
 from initlib.stream.launches import Launch, launches, reciprocal
 from initlib.stream.law import WHOLE_LINE, Law
 from initlib.stream.loops import Loop
@@ -18,18 +18,16 @@ from initlib.stream.reference import int32
 
 from .engine import TorchEngine
 
-__all__ = ["TritonEngine"]
-
 
 class TritonEngine(TorchEngine):
     """`Engine` of PyTorch on a device that Triton serves."""
 
-    def draw(self, law: Law, weight: Weight) -> Tensor:
-        out = torch.empty(weight.kept, dtype=getattr(torch, law.dtype), device=self.device)
+    def draw(self, law: Law, weight: DrawRequest) -> Tensor:
+        out = torch.empty(weight.out_shape, dtype=getattr(torch, law.dtype), device=self.device)
         self.fill(out, law, weight)
         return out
 
-    def fill(self, out: Tensor, law: Law, weight: Weight) -> None:
+    def fill(self, out: Tensor, law: Law, weight: DrawRequest) -> None:
         kernel = _kernel()
         if law.dtype not in kernel.DTYPES:
             super().fill(out, law, weight)

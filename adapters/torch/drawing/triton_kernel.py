@@ -12,8 +12,6 @@ import triton.language as tl
 
 from initlib.stream import reference as stream
 
-__all__ = ["BLOCK", "DEPTH", "DTYPES", "OPTIONS", "draw"]
-
 BLOCK = 1024  # weights that a program draws
 DEPTH = 4  # loops of a nest
 DTYPES = ("float16", "bfloat16", "float32", "float64")

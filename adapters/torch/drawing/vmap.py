@@ -8,8 +8,6 @@ from initlib.key import Key
 
 from .._private import in_transform, unbatched, vmaps
 
-__all__ = ["members", "members_differ"]
-
 
 def members_differ() -> bool:
     """Whether a vmap is running that asks for other random numbers in each of its members."""

@@ -14,8 +14,6 @@ from ..more_init import fill_
 from .layers import WITH_STATISTICS
 from .tensors import walk
 
-__all__ = ["buffer_names", "lost_buffers", "reset_buffers"]
-
 POWER_ITERATIONS = 15  # PyTorch's own number
 
 

@@ -14,17 +14,6 @@ from torch import Tensor, nn
 
 from .layers import is_torch, may_draw
 
-__all__ = [
-    "as_built",
-    "constant_of",
-    "has_values",
-    "is_recorded",
-    "record_constant",
-    "record_tie",
-    "recorded_constant",
-    "tie",
-]
-
 CONSTANTS = "_initlib_constants"  # {name: the value that every weight of the parameter had; None: they differed}
 TIES = "_initlib_ties"  # {name: an object that the names of one tensor share}
 SAMPLE = 32

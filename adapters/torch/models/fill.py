@@ -10,34 +10,32 @@ from torch import Tensor
 
 from initlib import Key
 from initlib.plans.entry import Entry
-from initlib.plans.packing.logical_weights import Piece, is_made_whole
+from initlib.plans.packing.logical_weights import LogicalWeight, is_made_whole
 from initlib.stream.boxes import box_index, box_shape, flat_boxes, normalize_index
-from initlib.stream.engine import Weight as Drawn
+from initlib.stream.engine import DrawRequest
 
 from .._private import is_dtensor, is_observed
 from ..drawing import memory
-from .tensors import Weight
-
-__all__ = ["check", "fill", "fill_box", "fill_stored"]
+from .tensors import ModelTensor
 
 
-def check(weight: Weight) -> None:
+def check(weight: ModelTensor) -> None:
     """Raise TypeError, ValueError or RuntimeError unless the memory of the weight can be filled."""
     memory.check(weight.tensor)
     for _ in _memories(weight):  # which raises for sums over ranks
         pass
 
 
-def fill(weight: Weight, entry: Entry, key: Key) -> None:
+def fill(weight: ModelTensor, entry: Entry, key: Key) -> None:
     """Fill a weight of the model, under the key of the whole model."""
-    if entry.kept or memory.untouchable(weight.tensor):
+    if entry.kept or memory.has_no_storage(weight.tensor):
         return
     fill_stored(weight, entry, key)
     if weight.magnitude is not None:
         _normalize(weight)
 
 
-def fill_stored(weight: Weight, entry: Entry, key: Key) -> None:
+def fill_stored(weight: ModelTensor, entry: Entry, key: Key) -> None:
     """Fill what this rank holds of the stored tensor."""
     for view, index in _memories(weight):
         fill_box(view, entry, index, key)
@@ -51,7 +49,7 @@ def fill_box(view: Tensor, entry: Entry, index: Any, key: Key) -> None:
         _put(view, piece, [(outer, inner) for _, outer, inner in boxes], key)
 
 
-def _memories(weight: Weight) -> Iterator[tuple[Tensor, Any]]:
+def _memories(weight: ModelTensor) -> Iterator[tuple[Tensor, Any]]:
     """The views of the memory that is here, each with the index of the weight that it holds."""
     tensor, flat = weight.tensor, weight.flat
     if flat is not None:
@@ -66,7 +64,7 @@ def _memories(weight: Weight) -> Iterator[tuple[Tensor, Any]]:
         yield tensor, ...
 
 
-def _put(view: Tensor, piece: Piece, boxes: list[tuple[Any, Any]], key: Key) -> None:
+def _put(view: Tensor, piece: LogicalWeight, boxes: list[tuple[Any, Any]], key: Key) -> None:
     """Put boxes of one weight into a view: pairs of the index into the view and the index into the weight."""
     initializer, dtype = piece.initializer, memory.DTYPES[view.dtype]
     if isinstance(initializer, np.ndarray) or (len(boxes) > 1 and is_made_whole(initializer)):
@@ -77,11 +75,11 @@ def _put(view: Tensor, piece: Piece, boxes: list[tuple[Any, Any]], key: Key) -> 
         return
     for outer, inner in boxes:
         box = normalize_index(inner, piece.shape)
-        drawn = Drawn(piece.shape, piece.axes, dtype, key.fold_in(piece.stream), box)
+        drawn = DrawRequest(piece.shape, piece.axes, dtype, key.fold_in(piece.stream), box)
         memory.place(view[outer], initializer, drawn, observed=is_observed())
 
 
-def _normalize(weight: Weight) -> None:
+def _normalize(weight: ModelTensor) -> None:
     """Set the magnitudes of a weight-normed weight to the norms of its direction: then it is what was drawn."""
     direction, magnitude = weight.tensor, weight.magnitude
     assert magnitude is not None

@@ -15,10 +15,8 @@ from .buffers import buffer_names, lost_buffers, reset_buffers
 from .fill import check, fill
 from .materialize import materialize, tie
 from .parameters import parameters
-from .tensors import Weight, walk, weights
+from .tensors import ModelTensor, walk, weights
 from .transformers import mark
-
-__all__ = ["initialize", "plan"]
 
 
 def plan(
@@ -104,7 +102,7 @@ def initialize(
     return made
 
 
-def _plan(module: nn.Module, found: list[Weight], said: Any, only: Only, prefix: str) -> tuple[Plan, set[str]]:
+def _plan(module: nn.Module, found: list[ModelTensor], said: Any, only: Only, prefix: str) -> tuple[Plan, set[str]]:
     """The plan, in which what is not meant is kept, and the names of the buffers that are meant."""
     told, (rules, default, rename, axes) = parameters(found), said
     meant, buffers = selected(only, told, buffer_names(walk(module, prefix)))
@@ -114,7 +112,7 @@ def _plan(module: nn.Module, found: list[Weight], said: Any, only: Only, prefix:
     return plan_selected(told, meant, rules, default=default, rename=rename, axes=axes), buffers
 
 
-def _without_memory(module: nn.Module, found: list[Weight], device: torch.device | str | None) -> list[str]:
+def _without_memory(module: nn.Module, found: list[ModelTensor], device: torch.device | str | None) -> list[str]:
     """What to say of tensors that will have no memory, and of what it held."""
     if device is not None and torch.device(device).type == "meta":
         raise ValueError(f"device must be one with memory, got {device!r}")
@@ -127,7 +125,7 @@ def _without_memory(module: nn.Module, found: list[Weight], device: torch.device
     return [f"{names}: on the meta device, which has no memory; say where to make them: initialize(..., device='cpu')"]
 
 
-def _not_writable(found: list[Weight], made: Plan) -> list[str]:
+def _not_writable(found: list[ModelTensor], made: Plan) -> list[str]:
     """What to say of tensors whose memory cannot be filled."""
     problems = []
     for weight, entry in zip(found, made.entries, strict=True):

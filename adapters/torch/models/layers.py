@@ -7,32 +7,19 @@ from typing import Any, TypeVar
 from torch import nn
 
 from initlib import constant, ones, zeros
-from initlib.adapters.common.roles import Declarations, Meaning
-
-__all__ = [
-    "BIAS",
-    "UNKNOWN",
-    "WITH_STATISTICS",
-    "Meaning",
-    "declare",
-    "is_fsdp",
-    "is_torch",
-    "may_draw",
-    "meanings",
-    "own_class",
-]
+from initlib.adapters.common.roles import Declarations, ParameterRole
 
 # What wrappers put before the name of the class that they derive, while the program runs, from the module's own.
 PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
 
 
-UNKNOWN = Meaning(None, "other")
-KERNEL = Meaning("OI", "kernel")
-BIAS = Meaning(None, "bias", zeros)
-SCALE = Meaning(None, "scale", ones)
-TABLE = Meaning("IO", "table")  # a one-hot input times a matrix: a row for each input
+UNKNOWN = ParameterRole(None, "other")
+KERNEL = ParameterRole("OI", "kernel")
+BIAS = ParameterRole(None, "bias", zeros)
+SCALE = ParameterRole(None, "scale", ones)
+TABLE = ParameterRole("IO", "table")  # a one-hot input times a matrix: a row for each input
 
-Meanings = dict[str, Meaning]
+Meanings = dict[str, ParameterRole]
 Module = TypeVar("Module", bound=type[nn.Module])
 
 
@@ -45,7 +32,7 @@ def _convolution(module: Any) -> Meanings:
     first, second = "IO" if module.transposed else "OI"
     if module.groups > 1:
         first = f"({module.groups} {first})"
-    return {"weight": Meaning(first + second + "DHW"[-len(module.kernel_size) :], "kernel"), "bias": BIAS}
+    return {"weight": ParameterRole(first + second + "DHW"[-len(module.kernel_size) :], "kernel"), "bias": BIAS}
 
 
 def _recurrent(module: Any) -> Meanings:
@@ -54,16 +41,20 @@ def _recurrent(module: Any) -> Meanings:
     count = 4 if mode == "LSTM" or isinstance(module, nn.LSTMCell) else 1
     count = 3 if mode == "GRU" or isinstance(module, nn.GRUCell) else count
     axes = "OI" if count == 1 else f"({count} O)I"
-    meanings = {"weight_ih": Meaning(axes, "kernel"), "weight_hh": Meaning(axes, "recurrent"), "weight_hr": KERNEL}
+    meanings = {
+        "weight_ih": ParameterRole(axes, "kernel"),
+        "weight_hh": ParameterRole(axes, "recurrent"),
+        "weight_hr": KERNEL,
+    }
     meanings |= {"bias_ih": BIAS, "bias_hh": BIAS}
     ends = [f"_l{layer}{way}" for layer in range(getattr(module, "num_layers", 0)) for way in ("", "_reverse")] or [""]
     return {f"{name}{end}": meaning for name, meaning in meanings.items() for end in ends}
 
 
 def _attention(module: Any) -> Meanings:
-    token = Meaning("BIO", "table")  # one more key and value, the same for every input
+    token = ParameterRole("BIO", "table")  # one more key and value, the same for every input
     return {
-        "in_proj_weight": Meaning("(3 O)I", "kernel"),
+        "in_proj_weight": ParameterRole("(3 O)I", "kernel"),
         "q_proj_weight": KERNEL,
         "k_proj_weight": KERNEL,
         "v_proj_weight": KERNEL,
@@ -85,7 +76,7 @@ WITH_STATISTICS = (
 )
 TORCH: dict[type[nn.Module], Callable[[Any], Meanings]] = {
     nn.Linear: _linear,
-    nn.Bilinear: lambda module: {"weight": Meaning("OII", "kernel"), "bias": BIAS},
+    nn.Bilinear: lambda module: {"weight": ParameterRole("OII", "kernel"), "bias": BIAS},
     **dict.fromkeys(CONVOLUTIONS, _convolution),
     nn.Embedding: lambda module: {"weight": TABLE},
     nn.EmbeddingBag: lambda module: {"weight": TABLE},
@@ -96,14 +87,14 @@ TORCH: dict[type[nn.Module], Callable[[Any], Meanings]] = {
     nn.LayerNorm: _norm,
     nn.GroupNorm: _norm,
     nn.RMSNorm: _norm,
-    nn.PReLU: lambda module: {"weight": Meaning(None, "other", constant(module.init))},
+    nn.PReLU: lambda module: {"weight": ParameterRole(None, "other", constant(module.init))},
 }
 
 # Modules of other packages, by what their class is called. Where a norm's scale starts, its name does not say:
 # at 1 in most, at 0 in those that multiply by 1 + scale.
 NAMED: tuple[tuple[re.Pattern[str], Meanings], ...] = (
-    (re.compile("Conv1D"), {"weight": Meaning("IO", "kernel"), "bias": BIAS}),  # transformers' linear layer
-    (re.compile(r".*Norm(\dd)?"), {name: Meaning(None, "scale") for name in ("weight", "scale", "gamma")}),
+    (re.compile("Conv1D"), {"weight": ParameterRole("IO", "kernel"), "bias": BIAS}),  # transformers' linear layer
+    (re.compile(r".*Norm(\dd)?"), {name: ParameterRole(None, "scale") for name in ("weight", "scale", "gamma")}),
 )
 
 _declared = Declarations()

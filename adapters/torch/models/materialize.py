@@ -4,12 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from .._private import replace_tensors
-from .tensors import Weight
-
-__all__ = ["materialize", "tie"]
+from .tensors import ModelTensor
 
 
-def materialize(module: nn.Module, found: list[Weight], device: torch.device) -> None:
+def materialize(module: nn.Module, found: list[ModelTensor], device: torch.device) -> None:
     """Give what is on the meta device memory, not filled, and move everything else to the device."""
     attributes = {place: vars(place.tensor) for weight in found for place in weight.places if weight.flat is None}
 
@@ -21,7 +19,7 @@ def materialize(module: nn.Module, found: list[Weight], device: torch.device) ->
         vars(place.tensor).update(kept)
 
 
-def tie(found: list[Weight]) -> None:
+def tie(found: list[ModelTensor]) -> None:
     """Let all places of a weight hold one tensor, the first place's."""
     for weight in found:
         first, *others = weight.places

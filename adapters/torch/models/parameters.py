@@ -6,14 +6,12 @@ from initlib import Parameter, PlanError, constant, keep
 
 from . import constructor_values as built
 from .layers import own_class
-from .tensors import Built, Weight
-
-__all__ = ["parameters"]
+from .tensors import Built, ModelTensor
 
 LOST = "what {owner} builds it with cannot be told from memory; build the model in `with skeleton():`"
 
 
-def parameters(found: list[Weight], witnesses: list[Weight] | None = None) -> list[Parameter]:
+def parameters(found: list[ModelTensor], witnesses: list[ModelTensor] | None = None) -> list[Parameter]:
     """What a plan is made of. Raises PlanError where axes do not fit their tensors.
 
     The witnesses are the tensors that show whether memory holds what the model was built with: else all.
@@ -31,7 +29,7 @@ def parameters(found: list[Weight], witnesses: list[Weight] | None = None) -> li
     return made
 
 
-def _parameter(weight: Weight, readable: bool) -> Parameter:
+def _parameter(weight: ModelTensor, readable: bool) -> Parameter:
     tensor, meaning, owner = weight.tensor, weight.meaning, own_class(weight.owner).__name__
     default: Any = meaning.default
     needs = weight.needs
@@ -57,7 +55,7 @@ def _parameter(weight: Weight, readable: bool) -> Parameter:
     )
 
 
-def _built(weight: Weight, readable: bool) -> Built | None:
+def _built(weight: ModelTensor, readable: bool) -> Built | None:
     """What it was built with, as its module remembers it or else, where memory can be believed, as it holds it."""
     for place in weight.places:
         if built.is_recorded(*place):

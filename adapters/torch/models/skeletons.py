@@ -14,8 +14,6 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from . import constructor_values as built
 
-__all__ = ["skeleton"]
-
 
 @contextmanager
 def skeleton() -> Iterator[None]:

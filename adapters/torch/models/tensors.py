@@ -15,9 +15,7 @@ from initlib import PlanError
 
 from .. import _private as internals
 from . import constructor_values as built
-from .layers import BIAS, UNKNOWN, Meaning, meanings, own_class
-
-__all__ = ["Built", "Magnitude", "Place", "Weight", "stored_axes", "walk", "weights"]
+from .layers import BIAS, UNKNOWN, ParameterRole, meanings, own_class
 
 # Wrappers keep the wrapped module under these names, or, those of the classes below, under `module`.
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
@@ -54,11 +52,11 @@ class Magnitude(NamedTuple):
 
 
 @dataclass(eq=False)
-class Weight:
+class ModelTensor:
     """A tensor of the model: its names and the places that hold it, first those by which it is known."""
 
     owner: nn.Module
-    meaning: Meaning
+    meaning: ParameterRole
     names: list[str]
     places: list[Place]
     needs: str | None = None
@@ -96,16 +94,16 @@ def walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]
         yield above[path]
 
 
-def _held(module: nn.Module, flat: Mapping[str, internals.FlatShard]) -> Iterator[Weight]:
+def _held(module: nn.Module, flat: Mapping[str, internals.FlatShard]) -> Iterator[ModelTensor]:
     """The tensors that a module keeps, each by the name of the weight that it is."""
     if isinstance(module, ParametrizationList):
         return  # they are its module's: below
     known = meanings(module)
 
-    def held(name: str, place: Place, meaning: Meaning | None = None, **more: Any) -> Weight:
+    def held(name: str, place: Place, meaning: ParameterRole | None = None, **more: Any) -> ModelTensor:
         meaning = meaning or known.get(name) or (BIAS if name == "bias" else UNKNOWN)
         padding = getattr(module, "padding_idx", None) if meaning.kind == "table" else None
-        return Weight(module, meaning, [name], [place], padding=padding, **more)
+        return ModelTensor(module, meaning, [name], [place], padding=padding, **more)
 
     stored: set[str] = set()
     for hook in internals.calls_before_forward(module):
@@ -132,14 +130,14 @@ def _held(module: nn.Module, flat: Mapping[str, internals.FlatShard]) -> Iterato
             yield held(f"parametrizations.{name}.{attribute}", Place(chain, attribute), meaning, needs=needs)
 
 
-def weights(module: nn.Module, prefix: str = "") -> list[Weight]:
+def weights(module: nn.Module, prefix: str = "") -> list[ModelTensor]:
     """The tensors of the model, each once. Raises PlanError where some are none that can be told apart or filled."""
     modules = list(walk(module, prefix))
     flat: dict[int, dict[str, internals.FlatShard]] = {}
     for _, part in modules:
         for shard, holder, name in internals.flat_shards(part):
             flat.setdefault(id(holder), {})[name] = shard
-    found: dict[int, Weight] = {}
+    found: dict[int, ModelTensor] = {}
     problems = []
     for before, part in modules:
         try:
@@ -164,22 +162,22 @@ def weights(module: nn.Module, prefix: str = "") -> list[Weight]:
     return tied
 
 
-def stored_axes(weight: Weight) -> str | None:
+def stored_axes(weight: ModelTensor) -> str | None:
     """What the axes of a weight mean; of one that nobody knows, as PyTorch stores most. None for vectors."""
     return weight.meaning.axes or ("OI..." if len(weight.shape) >= 2 else None)
 
 
-def _join(first: Weight, other: Weight) -> None:
+def _join(first: ModelTensor, other: ModelTensor) -> None:
     """One tensor is in more places."""
     first.names += other.names
     first.places += other.places
     first.padding = other.padding if first.padding is None else first.padding
 
 
-def _tied(modules: list[tuple[str, nn.Module]], found: list[Weight]) -> list[Weight]:
+def _tied(modules: list[tuple[str, nn.Module]], found: list[ModelTensor]) -> list[ModelTensor]:
     """The same tensors, those taken together that were one before `to_empty()`."""
     pairs = []
-    groups: dict[Any, Weight] = {}
+    groups: dict[Any, ModelTensor] = {}
     for weight in found:
         for place in weight.places:
             group = built.tie(*place)
@@ -192,9 +190,9 @@ def _tied(modules: list[tuple[str, nn.Module]], found: list[Weight]) -> list[Wei
             if prefix + target in named and prefix + source in named:
                 pairs.append((named[prefix + target], named[prefix + source]))
     order = {id(weight): number for number, weight in enumerate(found)}
-    joined: dict[int, Weight] = {}
+    joined: dict[int, ModelTensor] = {}
 
-    def root(weight: Weight) -> Weight:
+    def root(weight: ModelTensor) -> ModelTensor:
         return root(joined[id(weight)]) if id(weight) in joined else weight
 
     for pair in pairs:

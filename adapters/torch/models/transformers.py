@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from .layers import own_class
 
-__all__ = ["lifted", "mark"]
-
 # An attribute of modules, which their own initialization sets, and of tensors, which loading a checkpoint sets.
 FLAG = "_is_hf_initialized"
 CUSTOM = "is_custom_code"  # the method by which a model says that its class is not of transformers

@@ -11,8 +11,6 @@ from initlib import Initializer, truncated_normal, zeros
 
 from .._private import no_grad_trunc_normal_
 
-__all__ = ["rejected", "subject"]
-
 
 def subject(tensors: Mapping[int, str], modules: Mapping[int, str]) -> str | None:
     """The name of the parameter or of the module that the innermost calling function is about.

@@ -10,16 +10,14 @@ from initlib import Parameter
 
 from .._private import FlatShard, is_dtensor, local_tensor
 from ..models.parameters import parameters
-from ..models.tensors import Weight, walk, weights
+from ..models.tensors import ModelTensor, walk, weights
 from .views import View, box_of, overlap, same_memory
 
-__all__ = ["Known", "Tensors"]
 
-
-class Known(NamedTuple):
+class TensorMatch(NamedTuple):
     """A tensor of the model, or the row-major range of it that this rank holds."""
 
-    weight: Weight
+    weight: ModelTensor
     parameter: Parameter
     stream: str
 
@@ -37,7 +35,7 @@ class Known(NamedTuple):
         flat = self.weight.flat
         return None if flat is None or flat.is_whole else flat
 
-    def cut(self, view: Tensor) -> "Known | None":
+    def cut(self, view: Tensor) -> "TensorMatch | None":
         """The smaller range that a view of the range is; None where it is none."""
         flat = self.weight.flat
         assert flat is not None
@@ -58,11 +56,11 @@ class Tensors:
     def _learn(self) -> None:
         self._learnt = self._identities()
         found = weights(self.module, self.prefix)
-        self._known: dict[int, tuple[Tensor, Known]] = {}
-        self._stored: dict[int, list[Known]] = {}
-        self.by_stream: dict[str, Known] = {}
+        self._known: dict[int, tuple[Tensor, TensorMatch]] = {}
+        self._stored: dict[int, list[TensorMatch]] = {}
+        self.by_stream: dict[str, TensorMatch] = {}
         for weight, parameter in zip(found, parameters(found, []), strict=True):
-            known = Known(weight, parameter, self.new_name(parameter.name))
+            known = TensorMatch(weight, parameter, self.new_name(parameter.name))
             self.by_stream[known.stream] = known
             for place in weight.places:
                 self._known[id(place.tensor)] = place.tensor, known
@@ -74,7 +72,7 @@ class Tensors:
     def _identities(self) -> list[tuple[int, int]]:
         return [(id(parameter), _storage(_memory(parameter))) for parameter in self.module.parameters()]
 
-    def find(self, tensor: Tensor) -> tuple[Known, View | None] | None:
+    def find(self, tensor: Tensor) -> tuple[TensorMatch, View | None] | None:
         """The parameter, and the box of it that the tensor is, or None for all of it; None for another tensor.
 
         Raises RuntimeError for a part of a parameter that is no box of it, and for a tensor without memory.
@@ -100,7 +98,7 @@ class Tensors:
         return None
 
 
-def _part(known: Known, view: Tensor, whole: Tensor) -> tuple[Known, View | None]:
+def _part(known: TensorMatch, view: Tensor, whole: Tensor) -> tuple[TensorMatch, View | None]:
     """The box of a parameter, or the range of its range, that a view of its memory is."""
     smaller = known.cut(view) if known.flat else None
     if smaller is not None:

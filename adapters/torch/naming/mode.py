@@ -22,14 +22,12 @@ from initlib.stream.boxes import box_index
 
 from .._private import calculate_correct_fan, is_dtensor
 from ..drawing.dispatch import Seed, key_of
-from ..drawing.memory import DTYPES, untouchable
+from ..drawing.memory import DTYPES, has_no_storage
 from ..models.fill import fill_box, fill_stored
 from ..models.transformers import lifted
 from ..more_init import fill_
 from .call_stack import rejected, subject
 from .lookup import Tensors
-
-__all__ = ["named"]
 
 
 @contextmanager
@@ -61,7 +59,7 @@ def named(module: nn.Module, seed: Seed = None, *, rename: Any = None, prefix: s
     other threads draw as ever. Raises RuntimeError for a draw into a part of a parameter that is no box of it, or that
     this rank cannot draw alone.
     """
-    mode = Naming(module, key_of(seed), as_rename(rename), prefix)
+    mode = NamedDrawMode(module, key_of(seed), as_rename(rename), prefix)
     with lifted(module), mode:
         yield
 
@@ -89,11 +87,11 @@ def _kaiming_normal(tensor: Tensor, *how: Any, generator: None = None, **more: A
 
 
 # What draws into a tensor.
-Law = Callable[..., tuple[Tensor, Initializer]]
-FILLING: dict[Any, Law] = {Tensor.uniform_: _uniform, Tensor.normal_: _normal}
+DrawParser = Callable[..., tuple[Tensor, Initializer]]
+FILLING: dict[Any, DrawParser] = {Tensor.uniform_: _uniform, Tensor.normal_: _normal}
 # Those of `torch.nn.init` that a mode sees, by name: transformers puts functions of its own in their place, to which
 # PyTorch's then refer a mode. The others call one of these, or of those above.
-INIT: dict[str, Law] = {
+INIT: dict[str, DrawParser] = {
     "uniform_": _uniform,
     "normal_": _normal,
     "kaiming_uniform_": _kaiming_uniform,
@@ -136,7 +134,7 @@ def _copy_shards(tensor: Any, whole: Tensor, non_blocking: bool = False) -> Tens
 
 def _is_drawn(tensor: Tensor) -> bool:
     """Whether it holds weights, of a dtype that is drawn here."""
-    return tensor.dtype in DTYPES and not untouchable(tensor)
+    return tensor.dtype in DTYPES and not has_no_storage(tensor)
 
 
 def _says_stream(kwargs: dict[str, Any]) -> bool:
@@ -147,7 +145,7 @@ def _says_stream(kwargs: dict[str, Any]) -> bool:
 _thread = threading.local()  # .depth: how many of these modes are active
 
 
-class Naming(TorchFunctionMode):
+class NamedDrawMode(TorchFunctionMode):
     """Sees every function of PyTorch that is called, and does itself what those do that draw."""
 
     def __init__(self, module: nn.Module, key: Key, new_name: Callable[[str], str], prefix: str) -> None:
@@ -155,7 +153,7 @@ class Naming(TorchFunctionMode):
         self.key, self.tensors = key, Tensors(module, new_name, prefix)
         self.counts: Counter[str] = Counter()  # of the draws of each stream that go to no parameter
 
-    def __enter__(self) -> "Naming":
+    def __enter__(self) -> "NamedDrawMode":
         _thread.depth = getattr(_thread, "depth", 0) + 1
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -219,7 +217,7 @@ class Naming(TorchFunctionMode):
 
     def _key_of(self, func: Any, tensor: Tensor | None) -> Key | None:
         """The stream of a draw into a tensor, or into none that is given."""
-        found = None if tensor is None or untouchable(tensor) else self.tensors.find(tensor)
+        found = None if tensor is None or has_no_storage(tensor) else self.tensors.find(tensor)
         if found is None:
             name = self._subject(func, tensor)
             return None if name is None else self._next(name)

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-__all__ = ["View", "box_of", "overlap", "same_memory"]
-
 
 class View(NamedTuple):
     """Memory of a tensor, arranged as the tensor is, and the index that takes it."""

@@ -14,8 +14,6 @@ from ..table import number, size, table
 from .matching import Match, match
 from .tally import Lines, Tally
 
-__all__ = ["FINDINGS", "Audit", "AuditedTensor", "audit", "check_findings"]
-
 FINDINGS = {
     "nan": "numbers that are not finite",
     "zeros": "a weight of two axes or more that is all 0",

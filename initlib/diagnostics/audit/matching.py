@@ -17,10 +17,8 @@ from ...schemes._spectral import spectral
 from ...schemes._variance import variance_scaling
 from ...schemes.initializer import Initializer
 from ..statistics import top_singular_value
-from .reference_distributions import LAWS, Law, kolmogorov, wilson_hilferty
+from .reference_distributions import REFERENCE_DISTRIBUTIONS, ReferenceDistribution, kolmogorov, wilson_hilferty
 from .tally import Lines, Tally
-
-__all__ = ["Match", "match"]
 
 Array = NDArray[Any]
 
@@ -226,7 +224,7 @@ def _sparse(tally: Tally) -> Match | None:
             others = tally.size - tally.zeros
             std = math.sqrt((tally.std**2 + tally.mean**2) * tally.size / others)
             sample = tally.sample[tally.sample != 0]
-            distance, chance = kolmogorov(LAWS[-1].cdf(np.sort(sample) / std))
+            distance, chance = kolmogorov(REFERENCE_DISTRIBUTIONS[-1].cdf(np.sort(sample) / std))
             if chance > CHANCE:
                 share, error = lines.zeros[0] / lines.length, std * SIGMAS / math.sqrt(2 * others)
                 label = f"sparse({share:.4g}, std={_roundest(std - error, std + error):g})"
@@ -240,7 +238,7 @@ def _sparse(tally: Tally) -> Match | None:
 
 
 def _independent(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match:
-    fits = [_fit(tally, law, EPS.get(tensor.dtype, 0.0)) for law in LAWS]
+    fits = [_fit(tally, law, EPS.get(tensor.dtype, 0.0)) for law in REFERENCE_DISTRIBUTIONS]
     fit = max(fits, key=lambda fit: (fit.good, fit.good and math.isinf(fit.law.cut), fit.chance))
     if not fit.good:
         return Match(None, test=f"no law: the nearest is {fit.words}")
@@ -269,7 +267,7 @@ def _independent(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> M
 class _Fit(NamedTuple):
     """A law laid on a tensor's numbers."""
 
-    law: Law
+    law: ReferenceDistribution
     size: int
     mean: float
     std: float  # as all numbers have it
@@ -336,7 +334,7 @@ class _Fit(NamedTuple):
         return label + (", cut at 3 sigma" if self.law.cut == 3 else ""), off if round_number else math.inf
 
 
-def _fit(tally: Tally, law: Law, eps: float) -> _Fit:
+def _fit(tally: Tally, law: ReferenceDistribution, eps: float) -> _Fit:
     mean, std = tally.mean, tally.std
     if abs(mean) < SIGMAS * std / math.sqrt(tally.size):
         mean, std = 0.0, math.sqrt(std * std + mean * mean)
@@ -349,7 +347,7 @@ def _fit(tally: Tally, law: Law, eps: float) -> _Fit:
     return _Fit(law, tally.size, mean, std, *ends, reach, bound, distance, chance, _kurtosis(tally.sample, law), eps)
 
 
-def _kurtosis(sample: Array, law: Law) -> float:
+def _kurtosis(sample: Array, law: ReferenceDistribution) -> float:
     """How far the fourth moment of a sample is from that of a law, in standard errors."""
     x = sample - sample.mean()
     _, fourth, sixth, eighth = law.moments
@@ -357,7 +355,7 @@ def _kurtosis(sample: Array, law: Law) -> float:
     return float(((x**4).mean() / (x**2).mean() ** 2 - fourth) / math.sqrt(variance))
 
 
-def _log_chance(law: Law, largest: float, size: int) -> float:
+def _log_chance(law: ReferenceDistribution, largest: float, size: int) -> float:
     """The logarithm of the chance that no weight is larger, in stds."""
     beyond = math.erfc(largest / math.sqrt(2)) if math.isinf(law.bound) else 2 * float(law.cdf(np.array(-largest)))
     return size * math.log1p(-beyond) if beyond < 1 else -math.inf

@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 from ...quadrature import gauss_legendre
 
-__all__ = ["LAWS", "Law", "kolmogorov", "wilson_hilferty"]
-
 Array = NDArray[Any]
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
-class Law(NamedTuple):
+class ReferenceDistribution(NamedTuple):
     """A distribution of mean 0 and std 1: uniform, or normal and cut at so many of its sigmas (infinite: not cut)."""
 
     name: str
@@ -51,7 +49,7 @@ class Law(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _moments(law: Law) -> tuple[float, float, float, float, float]:
+def _moments(law: ReferenceDistribution) -> tuple[float, float, float, float, float]:
     """The std of the distribution before it is scaled to 1, then the even moments of the scaled one."""
     if law.name == "uniform":
         return 1.0, 1.0, 9 / 5, 27 / 7, 9.0
@@ -63,7 +61,12 @@ def _moments(law: Law) -> tuple[float, float, float, float, float]:
     return math.sqrt(raw[0]), second, fourth, sixth, eighth
 
 
-LAWS = (Law("uniform", 1.0), Law("normal", 2.0), Law("normal", 3.0), Law("normal", math.inf))
+REFERENCE_DISTRIBUTIONS = (
+    ReferenceDistribution("uniform", 1.0),
+    ReferenceDistribution("normal", 2.0),
+    ReferenceDistribution("normal", 3.0),
+    ReferenceDistribution("normal", math.inf),
+)
 
 
 def kolmogorov(shares: Array) -> tuple[float, float]:

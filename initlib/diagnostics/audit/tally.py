@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from ...files.readers.stored_tensor import UnmeasuredError
 
-__all__ = ["Lines", "Tally"]
-
 Array = NDArray[Any]
 
 SAMPLE = 2**16  # numbers that are kept

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from .stored_tensor import LARGEST, StoredTensor, numbers
 
-__all__ = ["keras_tensors", "tensors"]
-
 MEMBER = "model.weights.h5"
 MOST_PACKED = 1100  # bytes that one stored byte may stand for: what compresses best stands for fewer
 

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from .stored_tensor import LARGEST, StoredTensor, exactly, numbers
 
-__all__ = ["array", "arrays"]
-
 Open = Callable[[], IO[bytes]]
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from . import hdf5_file, numpy_file, safetensors_file, torch_file
 from .stored_tensor import StoredTensor
 
-__all__ = ["ORDER", "open_tensors"]
-
 # How the axes of weights lie in each kind of file, where nothing else says.
 ORDER = {"safetensors": "OI...", "torch": "OI...", "numpy": "...IO", "hdf5": "...IO", "keras": "...IO"}
 

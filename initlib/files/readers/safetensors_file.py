@@ -12,8 +12,6 @@ from ..folder import checkpoint_files
 from ..header import BITS, Header, Stored
 from .stored_tensor import StoredTensor, exactly, numbers
 
-__all__ = ["tensors"]
-
 
 def tensors(path: Path) -> Iterator[StoredTensor]:
     """The tensors, in the order of their bytes. Raises what `Header.read` raises."""

@@ -7,8 +7,6 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["StoredTensor", "UnmeasuredError", "exactly", "numbers"]
-
 PIECE = 2**18  # numbers that are read at once, where one row is no more
 LARGEST = 2**31  # bytes of what has to be read at once: a row, or an array in the order of columns
 

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from .stored_tensor import StoredTensor
 
-__all__ = ["named_tensors", "tensors"]
-
 MOST_OF_STRUCTURE = 100_000_000  # bytes of what names the tensors
 MOST_UNMAPPED = 2**33  # bytes of a file of the old format, which is read as a whole
 

@@ -12,15 +12,13 @@ from ...key import Key
 from ...schemes.initializer import Initializer
 from ..rules.parts import Parts, Split, Stack
 from ..rules.values import Fill, Keep, Values
-from .overlaps import Index, Overlap, join, whole
+from .overlaps import Index, Overlap, identity_overlap, join
 from .part_axes import ROW_MAJOR, unpacked, without
-
-__all__ = ["Member", "Piece", "is_made_whole", "members", "pieces"]
 
 MOST = 2**16  # boxes in one stored tensor
 
 
-class Piece(NamedTuple):
+class LogicalWeight(NamedTuple):
     """One weight of a stored tensor, as it would be alone, and the boxes of it that the tensor holds."""
 
     stream: str
@@ -45,7 +43,7 @@ def is_made_whole(initializer: Any) -> bool:
     """Whether a box of its weights costs as much as all of them: they, or those of one in it, depend on one another."""
     if not isinstance(initializer, Initializer):
         return False
-    return initializer.made_whole
+    return initializer.requires_full_draw
 
 
 class Member(NamedTuple):
@@ -77,7 +75,7 @@ def _stacked(filling: Stack, name: str, shape: tuple[int, ...], axes: str | None
     named = _part_name(name, filling.template, filling.replaces)
     own = shape[:axis] + shape[axis + 1 :]
     own_axes = without(axes, len(shape), axis)
-    inner = whole(own).inner
+    inner = identity_overlap(own).inner
     for i in range(size):
         box = Overlap((*inner[:axis], i, *inner[axis:]), inner)
         yield Member(named.replace("{i}", str(i)), own, own_axes, (box,), filling.fillings[i % given])
@@ -86,7 +84,7 @@ def _stacked(filling: Stack, name: str, shape: tuple[int, ...], axes: str | None
 def _side_by_side(filling: Split, name: str, shape: tuple[int, ...], axes: str | None, axis: int) -> Iterator[Member]:
     lengths, groups = filling.lengths(shape[axis]), filling.groups
     _check_count(groups)
-    every, start = whole(shape).outer, 0
+    every, start = identity_overlap(shape).outer, 0
     part_axes = unpacked(axes, shape, axis, lengths, groups)
     for part, length, own_axes, each in zip(filling.names, lengths, part_axes, filling.fillings, strict=True):
         boxes = []
@@ -112,14 +110,14 @@ def _check_count(boxes: int) -> None:
         raise ValueError(f"parts may make at most {MOST} boxes of a tensor, got {boxes}")
 
 
-def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -> list[Piece]:
+def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -> list[LogicalWeight]:
     """The weights that a filling puts in a tensor; none where it keeps it. Raises ValueError where they do not fit."""
     if isinstance(filling, Initializer):
-        return [Piece(name, filling, shape, axes or ROW_MAJOR, (whole(shape),))]
+        return [LogicalWeight(name, filling, shape, axes or ROW_MAJOR, (identity_overlap(shape),))]
     if isinstance(filling, Values):
         if filling.array.shape != shape:
             raise ValueError(f"values have shape {filling.array.shape}, {name} has {shape}")
-        return [Piece(name, filling.array, shape, axes or ROW_MAJOR, (whole(shape),))]
+        return [LogicalWeight(name, filling.array, shape, axes or ROW_MAJOR, (identity_overlap(shape),))]
     if isinstance(filling, Keep):
         return []
     if not isinstance(filling, Parts):
@@ -132,7 +130,7 @@ def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -
     return found
 
 
-def _inside(member: Member) -> list[Piece]:
+def _inside(member: Member) -> list[LogicalWeight]:
     """The pieces of a part, as they lie in the whole."""
     found = pieces(member.filling, member.name, member.shape, member.axes)
     if not isinstance(member.filling, Parts):
@@ -145,7 +143,7 @@ def _inside(member: Member) -> list[Piece]:
     ]
 
 
-def _repeated(filling: Stack, name: str, shape: tuple[int, ...], axes: str | None) -> list[Piece]:
+def _repeated(filling: Stack, name: str, shape: tuple[int, ...], axes: str | None) -> list[LogicalWeight]:
     """The pieces of weights at each index of an axis that are filled alike: those of the first, moved along."""
     first = next(members(filling, name, shape, axes), None)
     if first is None:
@@ -155,7 +153,7 @@ def _repeated(filling: Stack, name: str, shape: tuple[int, ...], axes: str | Non
     mark = next(chr(code) for code in range(32) if chr(code) not in name)
     named = _part_name(name, filling.template, filling.replaces).replace("{i}", mark)
     return [
-        Piece(
+        LogicalWeight(
             piece.stream.replace(mark, str(i)),
             piece.initializer,
             piece.shape,

@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 from ...stream.boxes import normalize_index
 
-__all__ = ["Index", "Overlap", "cut", "join", "whole"]
-
 Index = tuple[int | slice, ...]  # one entry an axis
 
 
@@ -17,7 +15,7 @@ class Overlap(NamedTuple):
     inner: Index
 
 
-def whole(shape: tuple[int, ...]) -> Overlap:
+def identity_overlap(shape: tuple[int, ...]) -> Overlap:
     """A tensor in itself."""
     index = tuple(slice(0, size) for size in shape)
     return Overlap(index, index)

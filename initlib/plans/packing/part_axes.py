@@ -4,8 +4,6 @@ import math
 
 from ...axes import Token, parse
 
-__all__ = ["ROW_MAJOR", "unpacked", "without"]
-
 ROW_MAJOR = "..."  # the axes of a weight of which nobody knows more: it is numbered as it is stored
 
 

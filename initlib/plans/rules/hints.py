@@ -8,8 +8,6 @@ from ..parameter import KINDS, Parameter
 from ..text.folding import fold
 from .patterns import Pattern
 
-__all__ = ["nearest", "useless"]
-
 ALIKE = 0.75
 _NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
 
@@ -40,7 +38,7 @@ def _likeness(first: str, second: str) -> float:
     return SequenceMatcher(None, text, name).ratio()
 
 
-def useless(pattern: Pattern, before: Sequence[Pattern], parameters: Sequence[Parameter]) -> str:
+def explain_unused(pattern: Pattern, before: Sequence[Pattern], parameters: Sequence[Parameter]) -> str:
     """Why a pattern comes first for none of the parameters."""
     owners = sorted({parameter.owner for parameter in parameters if parameter.owner})
     if pattern.of is not None and pattern.of not in (*KINDS, *owners):

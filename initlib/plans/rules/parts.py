@@ -9,8 +9,6 @@ from ..._arguments import integer
 from ..parameter import check_name
 from .values import Filling, Keep, as_rule
 
-__all__ = ["NESTED", "Parts", "Split", "Stack", "parts"]
-
 NESTED = 8  # how deep parts may lie in parts
 _USUAL = {"axis": 0, "groups": 1, "replaces": None}
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from ..parameter import Parameter, check_name
 
-__all__ = ["Ordered", "Pattern", "Rename", "as_pattern", "as_rename", "glob"]
-
 
 @lru_cache(maxsize=1024)
 def glob(pattern: str) -> re.Pattern[str]:

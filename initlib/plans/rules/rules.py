@@ -8,15 +8,13 @@ from ...schemes._constant import ones, zeros
 from ...schemes._normal import normal
 from ...schemes._orthogonal import orthogonal
 from ...schemes.initializer import Initializer
-from ..checks import who_asks
+from ..checks import first_needing_axes
 from ..packing.logical_weights import members
 from ..parameter import Parameter
 from .hints import nearest
 from .parts import NESTED, Parts, Stack
 from .patterns import Ordered
 from .values import Fill, Rule, Values, as_fill, as_rule, keep
-
-__all__ = ["Rules"]
 
 # What modules have by default that do not say it. These kinds keep it whatever their number of axes.
 _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
@@ -49,11 +47,11 @@ class Rules:
     def _default(self, parameter: Parameter, depth: int) -> Fill:
         if self.default is None:
             raise self._no_rule(parameter, "there is no default")
-        if isinstance(self.default, Initializer) and who_asks(self.default):
+        if isinstance(self.default, Initializer) and first_needing_axes(self.default):
             if parameter.kind in _INSTEAD:
                 return _INSTEAD[parameter.kind]
             if len(parameter.shape) < 2 and parameter.axes is None:
-                raise self._no_rule(parameter, f"the default, {who_asks(self.default)}, is for kernels")
+                raise self._no_rule(parameter, f"the default, {first_needing_axes(self.default)}, is for kernels")
         return self.made(self.default, parameter, depth)
 
     def _no_rule(self, parameter: Parameter, why: str) -> ValueError:

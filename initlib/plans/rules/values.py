@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from ...schemes._scaled import scaled
 from ...schemes.initializer import Initializer
 
-__all__ = ["LIMIT", "Fill", "Filling", "Keep", "Rule", "Values", "as_fill", "as_rule", "keep", "values"]
-
 LIMIT = 2**26  # bytes of `values`: what a plan may hold itself
 
 

@@ -9,8 +9,6 @@ import initlib
 from ...schemes import FACTORIES
 from ...schemes.initializer import Initializer
 
-__all__ = ["described"]
-
 
 @lru_cache(maxsize=1)
 def _presets() -> dict[Initializer, str]:

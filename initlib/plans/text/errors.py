@@ -4,8 +4,6 @@ from collections.abc import Iterable
 
 from .folding import fold
 
-__all__ = ["PlanError", "Problem"]
-
 SHOWN = 50
 
 Problem = tuple[str, str]  # the name of a parameter, or "", and what is wrong

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Hashable, Iterable
 
-__all__ = ["fold"]
-
 _NUMBER = re.compile(r"(?<![0-9])(0|[1-9][0-9]*)(?![0-9])")  # with a leading zero it could not be written again
 
 

@@ -17,8 +17,6 @@ from ..parameter import Parameter, check_name
 from ..rules.parts import NESTED, Split, Stack
 from ..rules.values import LIMIT, Fill, Keep, Values, keep, values
 
-__all__ = ["decode", "encode", "read"]
-
 FORMAT = "initlib plan"
 VERSION = 1
 LONGEST = 2**28  # characters of a text

@@ -10,13 +10,11 @@ import numpy as np
 from ...axes import fans
 from ...schemes.initializer import Initializer
 from ..entry import Entry
-from ..packing.logical_weights import Piece
+from ..packing.logical_weights import LogicalWeight
 from ..packing.part_axes import ROW_MAJOR
 from ..rules.parts import Parts
 from .describe import described
 from .folding import fold as folded
-
-__all__ = ["rows", "table"]
 
 COLUMNS = ("name", "shape", "dtype", "axes", "fan_in", "fan_out", "initializer", "std", "bytes", "notes")
 _NUMBERS = ("fan_in", "fan_out", "std", "bytes")
@@ -49,7 +47,7 @@ def _row(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _weight(piece: Piece) -> dict[str, Any]:
+def _weight(piece: LogicalWeight) -> dict[str, Any]:
     """The row of one weight, as it would be alone."""
     if isinstance(piece.initializer, Initializer):
         initializer, std = _drawn(piece.initializer, piece.shape, piece.axes)
