@@ -185,7 +185,11 @@ he_normal, he_uniform = HeNormal, HeUniform
 lecun_normal, lecun_uniform = LecunNormal, LecunUniform
 IdentityInitializer, OrthogonalInitializer, STFTInitializer = Identity, Orthogonal, STFT
 
-_OBJECTS = {name: value for name, value in globals().items() if name in __all__ and inspect.isclass(value)}
+_OBJECTS = {
+    name: value
+    for name, value in globals().items()
+    if inspect.isclass(value) and issubclass(value, keras.initializers.Initializer) and not name.startswith("_")
+}
 _OBJECTS |= {"normal": RandomNormal, "uniform": RandomUniform, "one": Ones, "zero": Zeros}
 
 

@@ -86,12 +86,14 @@ def number(bits, dtype: tl.constexpr):
 
 @triton.jit
 def bfloat16(x):
+    """Round a float32 to bfloat16, to nearest even."""
     bits = x.to(tl.uint32, bitcast=True)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).to(tl.uint16).to(tl.bfloat16, bitcast=True)
 
 
 @triton.jit
 def float16(x):
+    """Round a float32 to float16, to nearest even."""
     bits = x.to(tl.uint32, bitcast=True)
     size = bits & 0x7FFFFFFF
     rounded = tl.minimum(((size + 0xFFF + ((size >> 13) & 1)) >> 13) - (112 << 10), 0x7C00)
