@@ -7,6 +7,8 @@
 True
 """
 
+from torch.nn.init import constant
+
 from initlib._public import publish
 
 from ._private import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
@@ -16,7 +18,6 @@ from .diagnostics.lsuv import lsuv_
 from .diagnostics.signals import signals
 from .gains_ import calculate_gain
 from .init import (
-    constant,
     constant_,
     dirac,
     dirac_,
