@@ -17,15 +17,15 @@ Haiku: `hk.Linear(128, w_init=lambda shape, dtype: he_normal()(hk.next_rng_key()
 Equinox: `eqx.tree_at(lambda m: m.weight, linear, he_normal(axes="OI")(key, linear.weight.shape))`.
 """
 
+from jax.nn.initializers import Initializer, constant, ones, zeros
+
 from initlib._public import publish
 
 from .diagnostics.signals import audit, signals
+from .drawing.draw import draw
+from .drawing.initializer import JaxInitializer
 from .init import (
-    Initializer,
-    JaxInitializer,
-    constant,
     delta_orthogonal,
-    draw,
     glorot_normal,
     glorot_uniform,
     he_normal,
@@ -36,14 +36,12 @@ from .init import (
     lecun_normal,
     lecun_uniform,
     normal,
-    ones,
     orthogonal,
     truncated_normal,
     uniform,
     variance_scaling,
     xavier_normal,
     xavier_uniform,
-    zeros,
 )
 from .models.initialize import initialize, plan
 from .models.layers import declare

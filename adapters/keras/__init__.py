@@ -27,6 +27,8 @@ On JAX, what is drawn under `jit`, or for a large variable of `keras.distributio
 shard. In a TensorFlow graph a weight is a constant, or, under a `SeedGenerator`, drawn at each run (not by XLA).
 """
 
+from keras.initializers import Initializer, serialize
+
 from initlib._public import publish
 
 from .diagnostics.signals import audit, signals
@@ -40,7 +42,6 @@ from .init import (
     HeUniform,
     Identity,
     IdentityInitializer,
-    Initializer,
     LecunNormal,
     LecunUniform,
     Ones,
@@ -66,7 +67,6 @@ from .init import (
     orthogonal,
     random_normal,
     random_uniform,
-    serialize,
     stft,
     truncated_normal,
     variance_scaling,

@@ -6,6 +6,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from keras.src.layers.rnn.conv_lstm import ConvLSTMCell as ConvLSTMCell
+from keras.src.utils.naming import to_snake_case as to_snake_case
+
 
 def sublayers(layer: Any) -> list[Any]:
     """The layers right inside a layer, in the order of the model, each once."""
