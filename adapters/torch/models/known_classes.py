@@ -53,7 +53,9 @@ KNOWN_CLASSES: dict[str, KnownClass] = {
     "transformers.*Llama4TextExperts": KnownClass({"gate_up_proj": "BI(2 O)", "down_proj": "BIO"}),
     "transformers.*AriaExperts": KnownClass({"gate_up_proj": "BI(2 O)", "down_proj": "BIO"}),
     "transformers.*ParallelExperts": KnownClass({"weight": "BOI"}),
-    "transformers.*Experts": KnownClass(dict(gate_up_proj="B(2 O)I", gate_proj="BOI", up_proj="BOI", down_proj="BOI")),
+    "transformers.*Experts": KnownClass(
+        {"gate_up_proj": "B(2 O)I", "gate_proj": "BOI", "up_proj": "BOI", "down_proj": "BOI"}
+    ),
     # norms of every library: RMSNorm, LlamaRMSNorm, LayerNorm2d, …
     "*Norm": _NORM,
     "*Norm?d": _NORM,

@@ -193,6 +193,8 @@ def bias_bound(module: nn.Module, role: ParameterRole) -> float | None:
     if weight is None or is_lazy(weight) or weight.ndim < 2:
         return None
     if is_torch(module):  # PyTorch counts the second axis and the receptive field
-        return 1 / math.sqrt(max(1, math.prod(weight.shape[1:]) if not isinstance(module, nn.Bilinear) else weight.shape[1]))
+        return 1 / math.sqrt(
+            max(1, math.prod(weight.shape[1:]) if not isinstance(module, nn.Bilinear) else weight.shape[1])
+        )
     role = roles(module).get(str(attribute), UNKNOWN)
     return None if role.axes is None else 1 / math.sqrt(max(1, fans(tuple(weight.shape), role.axes)[0]))
