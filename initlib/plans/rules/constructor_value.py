@@ -156,7 +156,7 @@ def _look(parameter: "Parameter", value: ConstructorValue) -> _Look | None:
     if not parameter.is_vector:
         corner = value.read(tuple(slice(0, CORNER) for _ in parameter.shape))
         if corner is not None and corner.size > 1 and not _is_regular(corner):
-            return _Look()
+            return _Look(is_regular=_has_set_edge(value.read, parameter.shape))
     values = value.read(...)
     if values is None:
         return None
@@ -180,6 +180,22 @@ def _is_regular(values: NDArray[Any]) -> bool:
         if size > 1 and bool((values == values.take([0], axis)).all()):
             return True
     return values.ndim == 2 and min(values.shape) > 1 and bool((values == np.eye(*values.shape)).all())
+
+
+def _has_set_edge(read: Read, shape: tuple[int, ...]) -> bool:
+    """Return whether the first or last row or column of a matrix has one value, or zeros and one other value.
+
+    The first row of a table of sinusoids and the rows of a mask are such; three equal weights are not drawn by chance.
+    """
+    if len(shape) != 2:
+        return False
+    for axis, size in enumerate(shape):
+        for start in {0, size - 1}:
+            edge = read(tuple(slice(start, start + 1) if each == axis else slice(0, n) for each, n in enumerate(shape)))
+            others = np.array([]) if edge is None else edge[edge != 0]
+            if others.size > 2 and bool((others == others[0]).all()):
+                return True
+    return False
 
 
 def constant_of(array: NDArray[Any]) -> float | None:
