@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .plans.plan import Plan
     from .plans.planning import plan
     from .plans.rules.parts import parts
+    from .plans.rules.patterns import same_as
     from .plans.rules.values import keep, values
     from .plans.text.errors import PlanError
     from .theory import propagation
@@ -84,6 +85,7 @@ __all__ = [
     "plan",
     "propagation",
     "recipes",
+    "same_as",
     "scaled",
     "set_num_threads",
     "show_config",
@@ -114,6 +116,7 @@ _LATER = {
     "plan": "plans.planning",
     "propagation": "theory.propagation",
     "recipes": "recipes",
+    "same_as": "plans.rules.patterns",
     "values": "plans.rules.values",
 }
 
