@@ -14,11 +14,6 @@ from initlib.adapters.torch import initialize, plan
 SMALL = normal(std=0.02)
 
 
-def proposals(error):
-    """The problems of an error, without the names' line breaks."""
-    return str(error.value)
-
-
 def test_a_frozen_tensor_needs_a_rule():
     model = nn.Sequential(nn.Embedding(50, 8), nn.Linear(8, 8))
     model[0].weight.requires_grad_(False)
@@ -188,7 +183,9 @@ def test_magnitudes_that_were_set_need_a_rule(change):
 
 def test_what_cannot_be_filled_is_kept_by_a_rule_or_named():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
-    model.sparse = nn.Parameter(torch.eye(4).to_sparse_csr())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # sparse tensors are in beta
+        model.sparse = nn.Parameter(torch.eye(4).to_sparse_csr())
     model.nested = nn.Parameter(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
     with pytest.raises(PlanError, match="sparse: .*layout torch.sparse_csr cannot be filled") as raised:
         plan(model, SMALL)

@@ -91,6 +91,8 @@ def decide(parameter: "Parameter", value: ConstructorValue, *, default_needs_axe
     """
     if isinstance(parameter.default, Keep) or parameter.kind == "buffer":
         return Decision(parameter.default or keep)
+    if parameter.size == 0:
+        return Decision(zeros, ("empty",))
     look = _look(parameter, value)
     number = None if look is None else look.constant
     if value.frozen and number is None:
