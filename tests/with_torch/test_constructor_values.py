@@ -184,9 +184,9 @@ def test_magnitudes_that_were_set_need_a_rule(change):
 def test_what_cannot_be_filled_is_kept_by_a_rule_or_named():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # sparse tensors are in beta
+        warnings.simplefilter("ignore", UserWarning)  # both are in beta
         model.sparse = nn.Parameter(torch.eye(4).to_sparse_csr())
-    model.nested = nn.Parameter(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
+        model.nested = nn.Parameter(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
     with pytest.raises(PlanError, match="sparse: .*layout torch.sparse_csr cannot be filled") as raised:
         plan(model, SMALL)
     assert "nested: no rule matches it, and a tensor of layout torch.nested cannot be filled" in str(raised.value)

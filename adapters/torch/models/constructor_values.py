@@ -79,7 +79,8 @@ def tie(module: nn.Module, name: str) -> object | None:
 def has_values(tensor: Tensor) -> bool:
     """Return whether the values of the full tensor can be read here: it is not meta, fake, sharded or nested."""
     plain = type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
-    return plain and not tensor.is_meta and tensor.layout is torch.strided and not tensor.is_quantized
+    dense = tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
+    return plain and dense and not tensor.is_meta
 
 
 def read(tensor: Tensor, index: Any) -> NDArray[Any]:
