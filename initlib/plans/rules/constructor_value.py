@@ -63,9 +63,11 @@ class ConstructorValue:
         look = _look(parameter, self)
         if self.recorded or look is None:
             return self
-        outside = parameter.kind == "bias" and look.constant is None and not _may_be_drawn_bias(look, self)
-        unset = self.unset or look.is_regular or outside
-        return replace(self, read=None, recorded=True, constant=look.constant, unset=unset)
+        if parameter.kind == "bias":
+            was_set = look.constant is None and not _may_be_drawn_bias(look, self)
+        else:
+            was_set = look.is_regular
+        return replace(self, read=None, recorded=True, constant=look.constant, unset=self.unset or was_set)
 
 
 class Decision(NamedTuple):
