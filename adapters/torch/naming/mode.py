@@ -113,7 +113,7 @@ SEEDED = {
 }
 
 
-OURS = __name__.rpartition(".")[0]
+OURS = "initlib.adapters.torch"
 SUMMON = "draw in `summon_full_params` of FullyShardedDataParallel"
 
 
