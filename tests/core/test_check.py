@@ -48,6 +48,9 @@ def test_a_draw_that_cannot_be_made_is_an_error_before_it_is_drawn(initializer, 
         plan([Parameter("a", shape, dtype, axes="...IO" if len(shape) > 1 else None, kind="kernel")], initializer)
 
 
+COMPLEX = [he_normal, glorot_uniform, normal(), uniform(), orthogonal(), sparse(0.5), constant(1)]
+
+
 @pytest.mark.parametrize("initializer", COMPLEX)
 def test_complex_weights_that_can_be_drawn_pass_the_check(initializer):
     initializer.check((6, 4), "complex64")
@@ -55,7 +58,7 @@ def test_complex_weights_that_can_be_drawn_pass_the_check(initializer):
 
 
 def test_an_initializer_that_is_called_without_a_shape_says_how_to_write_it():
-    with pytest.raises(TypeError, match="got None.* is an initializer already: leave out the parentheses"):
+    with pytest.raises(TypeError, match=r"got None.* is an initializer already: leave out the parentheses"):
         he_normal()
 
 

@@ -9,9 +9,7 @@ INITIALIZERS = [he_normal, glorot_uniform, normal(0.5), uniform(-0.3, 0.2), trun
 
 
 @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
-@pytest.mark.parametrize(
-    "initializer", [he_normal, glorot_uniform, normal(0.5), uniform(-0.3, 0.2), truncated_normal()]
-)
+@pytest.mark.parametrize("initializer", INITIALIZERS)
 def test_float8_weights_are_float32_weights_rounded_once(initializer, dtype):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     shape = (64, 32)

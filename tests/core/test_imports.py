@@ -41,7 +41,7 @@ def test_plans_and_reports_are_loaded_when_they_are_asked_for():
 
 
 def test_a_name_of_the_adapters_is_an_error_that_says_where_it_is():
-    with pytest.raises(AttributeError, match="no attribute 'initialize'.*initlib.adapters.torch.initialize"):
+    with pytest.raises(AttributeError, match=r"no attribute 'initialize'.*initlib.adapters.torch.initialize"):
         initlib.initialize  # noqa: B018
 
 
