@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-EXACT = 256  # the most rows or columns for which all singular values are computed
+EXACT = 32  # the most rows or columns for which all singular values are computed: beyond, Lanczos is faster
 STEPS = 80  # the most steps of Lanczos
 SETTLED = 1e-10  # the relative change of the square in ten steps at which Lanczos stops
 

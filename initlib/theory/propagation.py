@@ -324,7 +324,9 @@ def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **para
     variances = np.asarray(bias_variance, np.float64)
     layer.slope(START)  # raises for a function that is no activation
     required = [_required_bias(layer, float(length)) for length in GRID]
-    results = [_critical(layer, positive(variance, "bias_variance", or_zero=True), required) for variance in variances.flat]
+    results = [
+        _critical(layer, positive(variance, "bias_variance", or_zero=True), required) for variance in variances.flat
+    ]
     return np.reshape(results, variances.shape) if variances.ndim else results[0]
 
 
