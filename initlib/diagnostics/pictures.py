@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .signals import Activation
+    from .measurements import Activation
 
 Array = NDArray[np.float64]
 

@@ -61,6 +61,23 @@ def channels(values: Array, axis: int = -1) -> Channels:
         )
 
 
+def signal(values: Array, axis: int = -1) -> float:
+    """Return the std over the batch, the first axis, as a root mean square over units and positions.
+
+    This is the part of an activation that depends on the input. With one example in the batch, positions take its
+    place; with one observation, units.
+    """
+    x = np.asarray(values, np.float64)
+    if not x.size:
+        return math.nan
+    with np.errstate(all="ignore"):
+        if x.ndim < 2 or x.size == x.shape[axis]:
+            return float(x.std())
+        if len(x) == 1:
+            return math.sqrt(channels(x, axis).variance)
+        return math.sqrt(float(x.var(axis=0).mean()))
+
+
 def top_singular_value(matrix: Array) -> float:
     """Return the largest singular value of a matrix, by Lanczos where the matrix is large.
 
