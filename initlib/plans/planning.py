@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .._public import public
 from ..axes import parse
 from ..schemes.initializer import Initializer
 from .checks import check
@@ -18,6 +19,7 @@ from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 
 
+@public("initlib")
 def plan(
     parameters: Iterable[Parameter],
     rules: Any = None,

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from initlib import Parameter, Plan, PlanError
+from initlib._public import public
 from initlib.adapters.common.selection import Only, plan_selected, selected
 from initlib.plans.entry import Entry
 
@@ -24,6 +25,7 @@ from .transformers import mark
 SHARED = '{name}: it shares part of its memory with {other}; keep one of them: {{"{other}": keep}}'
 
 
+@public("initlib.adapters.torch")
 def plan(
     module: nn.Module,
     rules: Any = None,
@@ -62,6 +64,7 @@ def plan(
     return _plan(module, modules, model_tensors(modules), only, rules, **options)[0]
 
 
+@public("initlib.adapters.torch")
 def initialize(
     module: nn.Module,
     rules: Any = None,

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from initlib import constant, ones, zeros
+from initlib._public import public
 from initlib.adapters.common.roles import Declarations, ParameterRole
 from initlib.axes import parse
 
@@ -95,6 +96,7 @@ TORCH: dict[type[nn.Module], Callable[[Any], Roles]] = {
 _declared = Declarations()
 
 
+@public("initlib.adapters.torch")
 def declare(cls: Module, /, **axes: str) -> Module:
     """Declare the axes of a module class's parameters for all plans from now on.
 

@@ -13,6 +13,8 @@ from torch.nn.modules.module import (
 from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakIdKeyDictionary
 
+from initlib._public import public
+
 from .._private import replace_tensors
 from . import constructor_values
 from .constructor_observer import ConstructorObserver, Origin, origin_of
@@ -26,6 +28,7 @@ WITHOUT_VALUES = (
 )
 
 
+@public("initlib.adapters.torch")
 @contextmanager
 def skeleton() -> Iterator[None]:
     """Build models with their parameters on the meta device, and their buffers where they always are.
