@@ -359,9 +359,9 @@ def check_reports(world):
     assert audited == [(row.name, row.std) for row in init.audit(alone(Model)).tensors]
     model = Model()
     shard(model, line)
-    with pytest.raises(ValueError, match="model is sharded by FSDP"):
+    with pytest.raises(ValueError, match="model must not be sharded by FSDP"):
         init.signals(model, tokens)
-    with pytest.raises(ValueError, match="model is sharded: each rank would scale by a batch of its own"):
+    with pytest.raises(ValueError, match="model must not be sharded, because each rank would scale by its own batch"):
         init.lsuv_(model, tokens)
     assert len(init.audit(model).tensors) == len(audited)
     if world == 1:
@@ -371,7 +371,7 @@ def check_reports(world):
     assert tests == [
         "not measured: this rank holds a range of it: audit the model before it is sharded, or its checkpoint"
     ]
-    with pytest.raises(ValueError, match="model is sharded by FSDP"):
+    with pytest.raises(ValueError, match="model must not be sharded by FSDP"):
         init.signals(flat, tokens)
 
 

@@ -270,15 +270,15 @@ def test_zero_branches_and_zero_heads_are_silent():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"made at its first call: weight, bias; call it once"):
+    with pytest.raises(ValueError, match=r"must have no lazy parameters, got weight, bias. Call the model once"):
         init.signals(nn.LazyLinear(3), (2, 3))
-    with pytest.raises(ValueError, match=r"loss must give one number, got \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"loss must return one number, got \(4, 2\)"):
         init.signals(nn.Linear(3, 2), (4, 3), lambda y: y)
     with pytest.raises(ValueError, match="batch must hold inputs that differ, got the same input 4 times"):
         init.signals(nn.Linear(3, 2), torch.ones(4, 3))
     with pytest.raises(ValueError, match="learning_rate must be above 0"):
         init.signals(nn.Linear(3, 2), (4, 3), learning_rate=0)
-    with pytest.raises(ValueError, match="holds no floats: give loss="):
+    with pytest.raises(ValueError, match="model must return a floating-point tensor, got"):
         init.signals(nn.Flatten(), torch.arange(4).reshape(2, 2))
 
 
