@@ -12,7 +12,7 @@ from initlib import Initializer, Key
 from initlib.dtypes import rounded
 from initlib.key import fold_number
 from initlib.plans.entry import Entry
-from initlib.plans.packing.logical_weights import LogicalWeight, is_made_whole
+from initlib.plans.packing.logical_weights import LogicalWeight
 from initlib.plans.packing.overlaps import Index, identity_overlap
 from initlib.stream.boxes import box_shape, normalize_index
 
@@ -57,7 +57,7 @@ def _by_kernel(entry: Entry, key: Key, sharding: Any, current: Any) -> jax.Array
     if sharding is None or isinstance(sharding, SingleDeviceSharding):
         placed: jax.Array = jax.device_put(part(...), sharding)
         return placed
-    if any(is_made_whole(piece.initializer) for piece in entry.pieces):
+    if entry.requires_full_draw:
         made = part(...)  # each box alone would cost as much
         return jax.make_array_from_callback(shape, sharding, lambda index: made[index])
     drawn: dict[Any, Any] = {}  # replicas are drawn once
