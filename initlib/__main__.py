@@ -9,10 +9,10 @@ from pathlib import Path
 
 import initlib
 
-from .cli import audit, config, draw, fans, plan, verify, write
+from .cli import audit, config, diff, draw, fans, plan, verify, write
 from .plans.text.errors import PlanError
 
-COMMANDS = (fans, draw, plan, write, verify, audit, config)
+COMMANDS = (fans, draw, plan, diff, write, verify, audit, config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,8 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fan_out 576
     0
 
-    It is 0; 1 where `verify` finds a difference, or `audit` what it was to fail on; 2 for a mistake, which is one line
-    on stderr, or one for each of a plan's problems; 130 for Ctrl-C; 141 where the reader of what it prints has left.
+    It is 0; 1 where `verify` or `diff` finds a difference, or `audit` what it was to fail on; 2 for a mistake, which is
+    one line on stderr, or one for each of a plan's problems; 130 for Ctrl-C; 141 where the reader of what it prints has
+    left.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started us

@@ -18,6 +18,7 @@ from .text.errors import PlanError
 
 if TYPE_CHECKING:
     from ..checkpoints.verify import Difference
+    from .diff import PlanDiff
 
 
 @public("initlib")
@@ -87,6 +88,37 @@ class Plan:
         is there. Raises ValueError for an unknown name, an `out` that does not fit, and what is kept without `out`.
         """
         return self[name].draw(as_key(seed), index, out)
+
+    def diff(self, other: "Plan") -> "PlanDiff":
+        """Compare the plan with another plan: what changed from this one to the other.
+
+        Parameters are paired by the name of their stream, then by their own. Notes, kinds and owners do not count.
+
+        Args:
+            other: the plan to compare with.
+
+        Returns:
+            The differences: false where both plans give the same weights. `print` shows them for a reviewer, with
+            repeated layers on one line; `to_dicts()` is for programs.
+
+        Raises:
+            TypeError: `other` is not a plan.
+
+        Example:
+            >>> from initlib import Parameter, normal, plan
+            >>> before = plan([Parameter("mlp.down.weight", (8, 8))], normal(std=0.02))
+            >>> after = plan([Parameter("mlp.down.weight", (8, 8))], normal(std=0.01))
+            >>> bool(before.diff(before))
+            False
+            >>> print(before.diff(after))
+            mlp.down.weight: initializer normal(std=0.02) → normal(std=0.01), std 0.02 → 0.01 (× 0.5)
+            1 changed of 1 parameters
+        """
+        from .diff import diff
+
+        if not isinstance(other, Plan):
+            raise TypeError(f"other must be a Plan, got {type(other).__name__}")
+        return diff(self.entries, other.entries)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """A row for each tensor: name, shape, dtype, axes, fan_in, fan_out, initializer, std, bytes, notes and more.
