@@ -86,7 +86,7 @@ def as_built(parameters: Iterable[tuple[nn.Module, Tensor]]) -> bool:
     matrices = [(m, t) for m, t in parameters if t.ndim >= 2 and t.numel() and t.itemsize > 1 and has_values(t)]
     own = [t for module, t in matrices if is_torch(module)] or [t for _, t in matrices]
     looks = [_looks_drawn(tensor) for tensor in own]
-    drawn = [look or tensor.is_inference() or tensor._version > 0 for look, tensor in zip(looks, own, strict=True)]
+    drawn = [look or tensor.is_inference() or version(tensor) > 0 for look, tensor in zip(looks, own, strict=True)]
     return all(drawn) and sum(looks) > len(looks) / 2
 
 
