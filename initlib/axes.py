@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._arguments import Shape, checked_shape
+from ._public import public
 
 ALLOWED = "I (input), O (output), B (stack), another capital letter (receptive field), (n X), and one ..."
 ELLIPSIS = "..."
@@ -19,6 +20,7 @@ _ROLES = {"B": 0, "I": 2, "O": 3}
 _RECEPTIVE_FIELD = 1
 
 
+@public("initlib")
 class Fans(NamedTuple):
     """How many numbers feed one output (fan_in) and how many outputs one input feeds (fan_out)."""
 
@@ -122,6 +124,7 @@ def _match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, i
     return tuple(factors)
 
 
+@public("initlib")
 def fans(shape: Shape, axes: str | None = None) -> Fans:
     """Compute fan_in and fan_out of a weight from what its axes mean.
 

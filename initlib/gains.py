@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._arguments import choice, real
+from ._public import public
 from .quadrature import root_mean_square
 
 Array = Any  # float64 arrays of NumPy
@@ -136,6 +137,7 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 _SLOPES: dict[Callable[..., Array], float | None] = {_identity: 1.0, _relu: 0.0, _leaky_relu: None, _prelu: None}
 
 
+@public("initlib")
 def gain(activation: str | Callable[[Array], Any], *, backward: bool = False, **parameters: Any) -> float:
     """Compute 1 / sqrt(E f(z)**2), z ~ N(0, 1), of an activation f; backward, of its derivative.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arguments import Shape, checked_shape, integer
+from ._public import public
 from .stream.engine import DrawRequest
 from .stream.law import WORDS
 from .stream.numpy_engine import NUMPY, block
@@ -26,6 +27,7 @@ def fold_number(data: str | SupportsIndex) -> int:
     return integer(data, "data", least=0, below=2**64)
 
 
+@public("initlib")
 @dataclass(frozen=True, init=False)
 class Key:
     """A random stream's identity: 64 bits, read as the two words (seed >> 32, seed & 0xffffffff).

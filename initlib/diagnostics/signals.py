@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._public import public
 from ..axes import canonical
 from .statistics import channels, mean_absolute, moments, top_singular_value
 from .table import number, size, table
@@ -129,6 +130,7 @@ def parameter(
     return replace(found, **fields, gradient_ratio=ratio, update_ratio=update)
 
 
+@public("initlib")
 class SignalReport:
     """What was measured of a model: the activations in the order of execution, then the parameters.
 

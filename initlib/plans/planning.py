@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .._public import public
 from ..schemes.initializer import Initializer
 from .checks import check
 from .entry import Entry
@@ -16,6 +17,7 @@ from .rules.values import Fill
 from .text.errors import PlanError, Problem
 
 
+@public("initlib")
 def plan(
     parameters: Iterable[Parameter],
     rules: Any = None,

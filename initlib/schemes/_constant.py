@@ -6,11 +6,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._arguments import Shape, real
+from .._public import public
 from ..dtypes import rounded_once
 from ..stream.engine import DrawRequest, Engine
 from .initializer import Initializer, set_fields
 
 
+@public("initlib", "constant")
 @dataclass(repr=False, eq=False)
 class Constant(Initializer):
     """Weights that are all one value.

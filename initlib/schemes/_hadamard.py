@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from .._arguments import Shape
+from .._public import public
 from ..axes import Canonical
 from ._identity import PassThrough, Scalar
 from .kinds import matrices
@@ -27,6 +28,7 @@ def _sum(rows: int, columns: int) -> int:
     return _sum(half, left) + _sum(half, columns - left) + _sum(rows - half, left) - _sum(rows - half, columns - left)
 
 
+@public("initlib", "zero_hadamard")
 @dataclass(repr=False, eq=False)
 class ZeroHadamard(PassThrough):
     """The deterministic weights of ZerO: an identity, or a Hadamard matrix where there are more outputs than inputs.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .._arguments import Shape, checked_shape, choice, integer
+from .._public import public
 from ..axes import canonical
 from ..dtypes import DTYPES
 from ..stream.engine import DrawRequest, Engine
@@ -13,6 +14,7 @@ from .kinds import Composed
 SHUFFLES = ("pixel_shuffle", "depth_to_space")
 
 
+@public("initlib", "icnr")
 @dataclass(repr=False, eq=False)
 class Icnr(Composed):
     """Kernels whose outputs are equal for all the pixels that an upscaling makes of one: nearest-neighbour, at first.

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._arguments import Shape, real
+from .._public import public
 from ..axes import Canonical
 from ..dtypes import DTYPES, rounded_once
 from ..stream.engine import DrawRequest, Engine
@@ -60,6 +61,7 @@ class PassThrough(Indexed):
         return values
 
 
+@public("initlib", "identity")
 @dataclass(repr=False, eq=False)
 class Identity(PassThrough):
     """Matrices with the gain on the diagonal and 0 elsewhere: input c goes to output c.
@@ -92,6 +94,7 @@ class Identity(PassThrough):
             )
 
 
+@public("initlib", "dirac")
 @dataclass(repr=False, eq=False)
 class Dirac(PassThrough):
     """Kernels with the gain at their centre, from input c to output c, and 0 elsewhere.

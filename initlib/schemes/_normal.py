@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import Shape, positive, real
+from .._public import public
 from ..stream.distributions import MIN_MASS, normal_law, truncated_moments, window
 from ..stream.engine import DrawRequest, Engine
 from ..stream.law import Law
@@ -23,6 +24,7 @@ KNOTS = 8193
 FOLDS = 40.0  # how many times the density falls by e before the rest counts for nothing
 
 
+@public("initlib", "normal")
 @dataclass(repr=False, eq=False, init=False)
 class Normal(Independent):
     """Weights of a normal distribution; of a complex weight both parts have the mean, and together the std.
@@ -56,6 +58,7 @@ class Normal(Independent):
         return TwoParts(Normal(self.mean, self.sigma / math.sqrt(2))).weights(weight, engine)
 
 
+@public("initlib", "truncated_normal")
 @dataclass(repr=False, eq=False, init=False)
 class TruncatedNormal(Independent):
     """Weights of a normal distribution kept to [low, high], by default mean - 2 std to mean + 2 std.

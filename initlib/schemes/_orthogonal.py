@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .._arguments import Shape, real
+from .._public import public
 from ..axes import Canonical
 from ..stream.boxes import Part
 from ..stream.engine import DrawRequest, Engine
@@ -75,6 +76,7 @@ def _eye(rows: int, columns: int, dtype: str, engine: Engine) -> Any:
     return engine.cast(down == across, dtype)
 
 
+@public("initlib", "orthogonal")
 @dataclass(repr=False, eq=False)
 class Orthogonal(Composed):
     """Weights that as a matrix of receptive field x inputs to outputs are orthogonal, times the gain.
@@ -112,6 +114,7 @@ class Orthogonal(Composed):
         return kernel.store(haar(*kernel.matrices, self.gain, weight, engine), engine.xp)
 
 
+@public("initlib", "delta_orthogonal")
 @dataclass(repr=False, eq=False)
 class DeltaOrthogonal(Composed):
     """Kernels that are an orthogonal matrix of inputs to outputs at their centre, times the gain, and 0 elsewhere.

@@ -1,8 +1,10 @@
 """Any initializer times a factor: depth, width and residual scaling."""
 
+from .._public import public
 from .initializer import Initializer
 
 
+@public("initlib")
 def scaled(initializer: Initializer, factor: float) -> Initializer:
     """Multiply the weights of an initializer by a factor; `initializer * factor` is the same.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .._arguments import Shape, positive
+from .._public import public
 from ..axes import fans
 from ..stream.distributions import uniform_law
 from ..stream.law import Law
@@ -12,6 +13,7 @@ from .initializer import set_fields
 from .kinds import Independent
 
 
+@public("initlib", "siren")
 @dataclass(repr=False, eq=False)
 class Siren(Independent):
     """Weights of a layer sin(w0 * (W x + b)): uniform within sqrt(6 / fan_in) / w0, or 1 / fan_in in the first layer.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .._arguments import Shape, positive, real
+from .._public import public
 from ..dtypes import DTYPES
 from ..stream.boxes import Part
 from ..stream.engine import DrawRequest, Engine
@@ -14,6 +15,7 @@ from .initializer import set_fields
 from .kinds import Composed, matrices
 
 
+@public("initlib", "sparse")
 @dataclass(repr=False, eq=False, init=False)
 class Sparse(Composed):
     """Normal weights of which each input's have ceil(sparsity * outputs) zeros.

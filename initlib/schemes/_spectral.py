@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .._arguments import Shape, positive
+from .._public import public
 from ..stream.distributions import normal_law
 from ..stream.law import Law
 from .initializer import set_fields
 from .kinds import Independent, matrices
 
 
+@public("initlib", "spectral")
 @dataclass(repr=False, eq=False)
 class Spectral(Independent):
     """Normal weights whose matrix, of n inputs x receptive field to m outputs, has spectral norm gain * sqrt(m / n).

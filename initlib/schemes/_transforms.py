@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .._arguments import Shape, positive
+from .._public import public
 from ..quadrature import gauss_legendre
 from ..stream.engine import DrawRequest, Engine
 from ._uniform import uniform
@@ -12,6 +13,7 @@ from .initializer import Initializer, set_fields
 from .kinds import Elementwise
 
 
+@public("initlib", "log_uniform")
 @dataclass(repr=False, eq=False)
 class LogUniform(Elementwise):
     """Weights whose logarithm is uniform between those of two bounds.
@@ -53,6 +55,7 @@ class LogUniform(Elementwise):
         return engine.xp.exp(values).clip(self.low, self.high)
 
 
+@public("initlib", "inverse_softplus")
 @dataclass(repr=False, eq=False)
 class InverseSoftplus(Elementwise):
     """Biases that softplus, log(1 + exp(b)), turns into the positive weights of another initializer.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .._arguments import Shape, real
+from .._public import public
 from ..stream.distributions import uniform_law
 from ..stream.engine import DrawRequest, Engine
 from ..stream.law import Law
@@ -13,6 +14,7 @@ from .initializer import set_fields
 from .kinds import Independent
 
 
+@public("initlib", "uniform")
 @dataclass(repr=False, eq=False)
 class Uniform(Independent):
     """Weights uniform between two bounds; the two parts of a complex weight alike.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .._arguments import Shape, choice, positive
+from .._public import public
 from ..axes import fans
 from ..stream.distributions import normal_law, uniform_law
 from ..stream.engine import DrawRequest, Engine
@@ -20,6 +21,7 @@ DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
 TRUNCATED_STD = 0.8796256610342398  # sqrt(1 - 4 phi(2) / erf(sqrt(2))), what is left of sigma = 1
 
 
+@public("initlib", "variance_scaling")
 @dataclass(repr=False, eq=False, init=False)
 class VarianceScaling(Independent):
     """Weights of mean 0 and variance factor / fan: the general scheme behind Glorot, He and LeCun.

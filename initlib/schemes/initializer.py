@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import Shape, checked_shape, positive
+from .._public import public
 from ..axes import match
 from ..dtypes import dtype_name, numpy_dtype
 from ..key import as_key
@@ -18,6 +19,7 @@ from ..stream.engine import DrawRequest, Engine
 from ..stream.numpy_engine import NUMPY
 
 
+@public("initlib")
 class Initializer(ABC):
     """A distribution of weights: frozen, comparable, hashable, picklable.
 

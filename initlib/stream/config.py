@@ -9,6 +9,8 @@ from typing import SupportsIndex
 import numpy as np
 
 from .._arguments import integer
+from .._public import public
+from .._version import __version__
 
 added: list[Callable[[], Iterable[str]]] = []  # what an adapter that has devices adds to `show_config`, when imported
 
@@ -48,6 +50,7 @@ kernel, path = _choose_path()
 _threads = _default_threads()
 
 
+@public("initlib")
 def get_num_threads() -> int:
     """How many threads draw a large weight.
 
@@ -57,6 +60,7 @@ def get_num_threads() -> int:
     return _threads
 
 
+@public("initlib")
 def set_num_threads(threads: SupportsIndex) -> None:
     """Set how many threads draw a large weight; the weights do not depend on it.
 
@@ -71,6 +75,7 @@ def set_num_threads(threads: SupportsIndex) -> None:
     _threads = integer(threads, "threads", least=1)
 
 
+@public("initlib")
 def show_config() -> None:
     """Print the versions, what draws (kernel and instruction set, or reference) and the number of threads.
 
@@ -79,8 +84,6 @@ def show_config() -> None:
 
     Where `initlib.adapters.torch` was imported and there is a GPU, it says what draws on the current one.
     """
-    from .. import __version__
-
     if kernel is not None:
         drawn_by = f"kernel, {kernel.paths()[path]}"
     elif _compiled is None:

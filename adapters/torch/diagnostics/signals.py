@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from initlib._arguments import positive
+from initlib._public import public
 from initlib.diagnostics.signals import SignalReport, input_std, parameter
 
 from ..models.layers import is_fsdp
@@ -16,6 +17,7 @@ from .inputs import array, inputs, scalar_loss
 from .recorder import Recorder, restored
 
 
+@public("initlib.adapters.torch")
 def signals(
     model: nn.Module,
     batch: Any,

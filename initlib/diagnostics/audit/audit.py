@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._public import public
 from ...files.readers.open_file import ORDER, open_tensors
 from ...files.readers.stored_tensor import StoredTensor, UnmeasuredError
 from ..table import number, size, table
@@ -106,6 +107,7 @@ def check_findings(findings: Sequence[str]) -> tuple[str, ...]:
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, Any]
 
 
+@public("initlib")
 def audit(source: Source, *, axes: str | None = None) -> Audit:
     """Measure every tensor of a file, of several files, or of a dictionary of arrays, and look for what is wrong.
 

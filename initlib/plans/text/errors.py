@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from ..._public import public
 from .folding import fold
 
 SHOWN = 50
@@ -9,6 +10,7 @@ SHOWN = 50
 Problem = tuple[str, str]  # the name of a parameter, or "", and what is wrong
 
 
+@public("initlib")
 class PlanError(ValueError):
     """A plan that cannot be made: `problems` says why, one string each, and nothing was written.
 
