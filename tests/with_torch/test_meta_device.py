@@ -134,7 +134,7 @@ def test_nothing_is_left_behind():
 def test_what_is_built_on_meta_has_nothing_to_remember():
     with skeleton(), torch.device("meta"):
         model = Model()
-    with pytest.raises(PlanError, match="gamma: no rule matches it, and what Model builds it with cannot be told"):
+    with pytest.raises(PlanError, match="gamma: no rule matches it, and the value that Model gives it cannot be read"):
         plan(model, RULES, default=he_normal)
 
 

@@ -11,12 +11,11 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 from torch.nn.utils import parametrizations, parametrize
 
 from initlib import PlanError, constant, keep, ones, zeros
-from initlib.adapters.torch.models.parameters import parameters
-from initlib.adapters.torch.models.tensors import weights
+from initlib.adapters.torch.models.tensors import model_tensors, parameters, walk
 
 
 def by_name(module):
-    return {parameter.name: parameter for parameter in parameters(weights(module))}
+    return {parameter.name: parameter for parameter in parameters(model_tensors(walk(module)))}
 
 
 class Block(nn.Module):
@@ -87,7 +86,7 @@ def test_fresh_memory_is_not_believed():
     assert found["head.bias"].default == zeros
     for name in ("gamma", "logit", "mixed"):
         assert found[name].default is None
-        assert "what Block builds it with cannot be told from memory" in found[name].needs
+        assert "the value that Block gives it cannot be read from memory" in found[name].needs
 
 
 class RMSNorm(nn.Module):
@@ -104,7 +103,7 @@ def test_foreign_norms(value):
     assert by_name(model)["1.weight"].default == constant(value)
     lost = by_name(emptied(model))["1.weight"]
     assert (lost.kind, lost.default) == ("scale", None)
-    assert lost.needs.startswith("what RMSNorm builds it with")
+    assert lost.needs.startswith("the value that RMSNorm gives it")
 
 
 def test_a_trained_foreign_norm_is_not_guessed():
@@ -180,7 +179,7 @@ def test_other_parametrizations_need_a_rule():
     old = nn.utils.spectral_norm(nn.Linear(4, 4))
     found = by_name(nn.ModuleList([linear, parametrizations.spectral_norm(nn.Linear(4, 4)), old]))
     needs = {name: parameter.needs for name, parameter in found.items() if parameter.needs}
-    assert {name: text.split()[0] for name, text in needs.items()} == {
+    assert {name: text.split()[3] for name, text in needs.items()} == {
         "0.parametrizations.weight.original": "Symmetric",
         "1.parametrizations.weight.original": "_SpectralNorm",
         "2.weight_orig": "SpectralNorm",
@@ -189,8 +188,10 @@ def test_other_parametrizations_need_a_rule():
 
 
 def test_what_has_no_shape_yet_is_an_error():
-    with pytest.raises(PlanError, match=r"0.weight: LazyLinear is lazy, and has no shape yet; run a batch") as raised:
-        weights(nn.Sequential(nn.LazyLinear(3), nn.LazyConv2d(3, 3)))
+    with pytest.raises(
+        PlanError, match=r"0.weight: LazyLinear is lazy, and its parameters have no shape yet; run a batch"
+    ) as raised:
+        model_tensors(walk(nn.Sequential(nn.LazyLinear(3), nn.LazyConv2d(3, 3))))
     assert len(raised.value.problems) == 4
 
 
@@ -208,4 +209,4 @@ def test_two_tensors_of_one_name_are_an_error():
     model = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False)})
     model.add_module("_orig_mod", nn.ModuleDict({"a": nn.Linear(2, 2, bias=False)}))
     with pytest.raises(PlanError, match=r"a.weight: two tensors have this name"):
-        weights(model)
+        model_tensors(walk(model))

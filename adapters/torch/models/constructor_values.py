@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._private import version
 from .layers import is_torch, may_draw
 
 CONSTANTS = "_initlib_constants"  # {name: the value that every weight of the parameter had; None: they differed}

@@ -1,10 +1,11 @@
-"""Skeleton: a model without its weights, whose modules remember what they were to be."""
+"""Models without memory: skeletons, whose parameters are on the meta device, and the memory that they get later."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
@@ -14,7 +15,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from initlib._public import public
 
-from . import constructor_values as built
+from .._private import replace_tensors
+from . import constructor_values
+from .tensors import ModelTensor
 
 
 @public("initlib.adapters.torch")
@@ -44,7 +47,7 @@ def skeleton() -> Iterator[None]:
         if parameter.is_meta:
             return None
         if parameter.ndim < 2:  # stays real until the end: constructors fill it after this
-            built.record_constant(module, name, None)
+            constructor_values.record_constant(module, name, None)
             return None
         if parameter not in on_meta:
             on_meta[parameter] = _without_memory(parameter)
@@ -68,7 +71,7 @@ def skeleton() -> Iterator[None]:
 
 
 def _without_memory(parameter: nn.Parameter) -> nn.Parameter:
-    """The same parameter on the meta device."""
+    """Return the same parameter on the meta device."""
     made = type(parameter)(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
     vars(made).update(vars(parameter))
     return made
@@ -86,10 +89,31 @@ def _remember(seen: list[nn.Module]) -> None:
         group = object()
         if len(holders) > 1:
             for module, name in holders:
-                built.record_tie(module, name, group)
-        if not parameter.is_meta and any(built.is_recorded(module, name) for module, name in holders):
-            value = built.constant_of(*holders[0])
+                constructor_values.record_tie(module, name, group)
+        if not parameter.is_meta and any(constructor_values.is_recorded(module, name) for module, name in holders):
+            value = constructor_values.constant_of(*holders[0])
             empty = _without_memory(parameter)
             for module, name in holders:
-                built.record_constant(module, name, value)
+                constructor_values.record_constant(module, name, value)
                 setattr(module, name, empty)
+
+
+def materialize(module: nn.Module, tensors: list[ModelTensor], device: torch.device) -> None:
+    """Give memory, not filled, to the tensors on the meta device, and move all other tensors to the device."""
+    attributes = {place: vars(place.tensor) for each in tensors for place in each.places if each.flat is None}
+
+    def made(tensor: Tensor) -> Tensor:
+        return torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
+
+    replace_tensors(module, made)
+    for place, kept in attributes.items():
+        vars(place.tensor).update(kept)
+
+
+def tie(tensors: list[ModelTensor]) -> None:
+    """Let all places of a tensor hold the tensor of the first place."""
+    for each in tensors:
+        first, *others = each.places
+        for place in others:
+            if each.flat is None and place.tensor is not first.tensor:
+                setattr(place.module, place.attribute, first.tensor)
