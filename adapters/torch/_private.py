@@ -125,8 +125,9 @@ def is_lost(tensor: Any) -> bool:
 
 
 def is_computed(tensor: Tensor) -> bool:
-    """Return whether autograd computed the tensor from others, so that writes to it do not reach a parameter."""
-    return tensor.grad_fn is not None and not _is_view(tensor)
+    """Return whether autograd computed the tensor, or what it is a view of, so that writes reach no parameter."""
+    source = _base(tensor) if _is_view(tensor) else tensor
+    return source.grad_fn is not None and source.grad_fn.name() != "CopySlices"  # which wrote into memory of its own
 
 
 def strided_shard() -> Any:

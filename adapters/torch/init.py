@@ -22,7 +22,7 @@ from initlib._public import public
 from initlib.schemes._complex import TwoParts
 
 from ._private import calculate_correct_fan, calculate_fan_in_and_fan_out, make_deprecate
-from .drawing.dispatch import DrawOptions, check_bounds, draw_into
+from .drawing.dispatch import NO_SEED, DrawOptions, check_bounds, draw_into
 from .drawing.memory import is_weight
 from .drawing.override import overridable
 from .drawing.partial import full_weight
@@ -392,7 +392,7 @@ def eye_(tensor: Tensor) -> Tensor:
         raise ValueError("Only tensors with 2 dimensions are supported")
     if not is_weight(tensor):
         return torch_eye_(tensor)
-    return draw_into(tensor, initlib.identity(), None, seed=0)
+    return draw_into(tensor, initlib.identity(), None, seed=NO_SEED)
 
 
 @public("initlib.adapters.torch")
@@ -423,7 +423,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         raise ValueError("dim 0 must be divisible by groups")
     if not is_weight(tensor):
         return torch_dirac_(tensor, groups)
-    return draw_into(tensor, initlib.dirac(), None, axes=f"({int(groups)} O)I...", seed=0)
+    return draw_into(tensor, initlib.dirac(), None, axes=f"({int(groups)} O)I...", seed=NO_SEED)
 
 
 @public("initlib.adapters.torch")

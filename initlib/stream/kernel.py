@@ -1,5 +1,7 @@
 """The compiled kernel's face: it fills memory of any strides with a box of a weight."""
 
+import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -49,9 +51,22 @@ def item_strides(out: NDArray[Any]) -> tuple[tuple[int, ...], int]:
     if not out.flags.aligned or any(step % out.itemsize for step in steps):
         raise ValueError(f"out of strides {out.strides} is not aligned to its items of {out.itemsize} bytes")
     memory = tuple(step // out.itemsize for step in steps)
-    span = 1
-    for stride, size in sorted((abs(stride), size) for stride, size in zip(memory, out.shape, strict=True)):
-        if size > 1 and stride < span:
-            raise ValueError(f"out of shape {out.shape} and strides {out.strides} overlaps itself")
-        span += stride * (size - 1)
+    span = 1 + sum(abs(stride) * (size - 1) for stride, size in zip(memory, out.shape, strict=True))
+    if overlaps_itself(out.shape, memory, span):
+        raise ValueError(f"out of shape {out.shape} and strides {out.strides} overlaps itself")
     return memory, span
+
+
+def overlaps_itself(shape: Sequence[int], strides: Sequence[int], span: int) -> bool:
+    """Return whether two items of an array have one place in memory, of which the array spans `span` items."""
+    reach = 0
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(strides, shape, strict=True)):
+        if size > 1 and stride <= reach:  # steps that the smaller strides reach too: they may hit one place, or miss
+            break
+        reach += stride * (size - 1)
+    else:
+        return False
+    if math.prod(shape) > span:
+        return True
+    offsets = sum(np.ix_(*(stride * np.arange(size) for stride, size in zip(strides, shape, strict=True))))
+    return bool(np.unique(offsets).size < math.prod(shape))

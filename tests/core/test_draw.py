@@ -169,6 +169,13 @@ def test_a_memmap_is_filled(tmp_path):
     assert np.array_equal(stored, he_normal((300, 70), seed=1))
 
 
+def test_strides_that_interleave_without_an_overlap_can_be_filled():
+    memory = np.full(8, 9.0, np.float32)
+    he_normal((2, 3), seed=0, out=np.lib.stride_tricks.as_strided(memory, (2, 3), (12, 8)))
+    assert memory[[[0, 2, 4], [3, 5, 7]]].tolist() == he_normal((2, 3), seed=0).tolist()
+    assert (memory[[1, 6]] == 9).all()
+
+
 def read_only():
     out = np.zeros((4, 6), np.float32)
     out.flags.writeable = False

@@ -33,6 +33,7 @@ from .vmap import members, members_differ
 
 Seed = int | Key | np.random.Generator | None
 Name = str | None
+NO_SEED = Key(0)  # the seed of initializers that draw nothing, such as the identity
 
 
 class DrawOptions(TypedDict, total=False):
@@ -100,23 +101,17 @@ def key_of(seed: Seed) -> Key:
 
 
 _COMPUTED = (
-    "tensor of shape {shape} is computed ({grad_fn}), as by weight_norm: what is drawn into it does not reach the "
-    "tensors that it is computed from. Fill an empty tensor, and assign it to the module's attribute."
+    "tensor of shape {shape} is computed from other tensors, as by weight_norm: they do not get the weights that are "
+    "drawn into it. Fill an empty tensor, and assign it to the module's attribute."
+)
+
+_TWINS = (
+    "two parameters of shape {shape} get the same weights from seed={seed}. Pass name=, such as the parameter's name in "
+    "the model, so that each has a stream of its own."
 )
 
 # The parameters that were filled under an integer seed without a name.
 _unnamed: WeakValueDictionary[tuple[int, torch.Size], torch.nn.Parameter] = WeakValueDictionary()
-
-
-def _warn_of_twins(parameter: torch.nn.Parameter, seed: int) -> None:
-    """Warn if another living parameter of this shape was filled under this seed, also without a name."""
-    twin = _unnamed.setdefault((seed, parameter.shape), parameter)
-    if twin is not parameter:
-        warnings.warn(
-            f"two parameters of shape {tuple(parameter.shape)} get the same weights from seed={seed}. Pass name=, such "
-            f"as the parameter's name in the model, so that each has a stream of its own.",
-            stacklevel=5,
-        )
 
 
 def draw_into(
@@ -150,16 +145,18 @@ def draw_into(
             "initlib draws outside of the graph, which would keep these weights for ever: give a seed, or fill the "
             "tensor before the function is traced"
         )
-    differ = observed and members_differ()
+    differ = observed and seed is not NO_SEED and members_differ()
     if differ and seed is not None:
         raise ValueError(
             "seed must be None in a vmap with randomness='different', whose members it would make equal, got "
             f"{seed!r}. Leave it out, or pass randomness='same'."
         )
     if is_computed(tensor):
-        warnings.warn(_COMPUTED.format(shape=tuple(tensor.shape), grad_fn=tensor.grad_fn.name()), stacklevel=4)
-    if name is None and part is None and isinstance(seed, int) and isinstance(tensor, torch.nn.Parameter):
-        _warn_of_twins(tensor, seed)
+        warnings.warn(_COMPUTED.format(shape=tuple(tensor.shape)), stacklevel=4)
+    if name is None and part is None and type(seed) is int and isinstance(tensor, torch.nn.Parameter):
+        twin = _unnamed.setdefault((seed, tensor.shape), tensor)
+        if twin is not tensor and initializer.std(sizes, axes) > 0:
+            warnings.warn(_TWINS.format(shape=sizes, seed=seed), stacklevel=4)
     key = as_key(_entropy(generator, observed) if seed is None else seed, name)
     request = DrawRequest(sizes, axes, DTYPES[tensor.dtype], key)
     if differ:

@@ -13,6 +13,7 @@ from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
 from initlib.stream.boxes import Box
 from initlib.stream.engine import DrawRequest
+from initlib.stream.kernel import overlaps_itself
 from initlib.stream.numpy_engine import NUMPY
 
 from .._private import is_dtensor, is_fake, is_lost, is_traced
@@ -44,28 +45,13 @@ def check(tensor: Tensor) -> None:
     if tensor.dtype not in DTYPES:
         allowed = ", ".join(map(str, DTYPES))
         raise TypeError(f"tensor must be of a dtype among {allowed}, got {tensor.dtype}")
-    if not tensor.is_contiguous() and _overlaps_itself(tensor):
+    if not tensor.is_contiguous() and overlaps_itself(tensor.shape, tensor.stride(), extent(tensor)):
         raise ValueError(
             f"tensor of shape {tuple(tensor.shape)} and strides {tensor.stride()} overlaps itself. Clone it."
         )
     check_reach(tensor)
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
         raise RuntimeError("tensor was made under torch.inference_mode, and can be filled only there. Clone it.")
-
-
-def _overlaps_itself(tensor: Tensor) -> bool:
-    """Return whether two elements of the tensor have one place in memory."""
-    reach = 0
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size > 1 and stride <= reach:  # an axis steps into what the smaller strides reach: it may hit, or miss
-            break
-        reach += stride * (size - 1)
-    else:
-        return False
-    if tensor.numel() > extent(tensor):
-        return True
-    axes = np.ix_(*(stride * np.arange(size) for stride, size in zip(tensor.stride(), tensor.shape, strict=True)))
-    return bool(np.unique(sum(axes)).size < tensor.numel())
 
 
 def extent(tensor: Tensor) -> int:

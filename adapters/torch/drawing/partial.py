@@ -53,9 +53,7 @@ def held(tensor: Tensor, shape: Shape | None, index: Any, flat: Any) -> Held | N
         box = normalize_index(... if index is None else index, sizes)
         part, taken = Held(sizes, box), box_shape(box)
     if tuple(tensor.shape) != taken:
-        raise ValueError(
-            f"tensor must have the shape {taken} of its slice of shape {sizes}, got {tuple(tensor.shape)}"
-        )
+        raise ValueError(f"tensor must have the shape {taken} of its slice of shape {sizes}, got {tuple(tensor.shape)}")
     return part
 
 
