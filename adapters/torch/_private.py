@@ -162,7 +162,7 @@ def calls_before_forward(module: Any) -> list[Any]:
 
 
 def replace_tensors(module: Any, function: Callable[[Tensor], Tensor]) -> None:
-    """Replace every parameter and buffer of a module as `to_empty` does, which wrappers that shard the model support."""
+    """Replace every parameter and buffer of a module as `to_empty` does, which sharding wrappers support."""
     module._apply(function)
 
 

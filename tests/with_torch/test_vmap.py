@@ -67,7 +67,7 @@ def test_a_seed_gives_every_member_the_same_weights(randomness):
 
 
 def test_a_seed_is_refused_where_members_are_to_differ():
-    with pytest.raises(ValueError, match="seed must be None in a vmap with randomness='different'.* got 7"):
+    with pytest.raises(ValueError, match=r"seed must be None in a vmap with randomness='different'.* got 7"):
         vmap(lambda t: init.normal_(t.clone(), seed=7), randomness="different")(torch.zeros(3, 5))
     with pytest.raises(ValueError, match="seed must be None in a vmap"):
         vmap(vmap(lambda t: init.normal_(t.clone(), seed=7), randomness="different"), randomness="same")(

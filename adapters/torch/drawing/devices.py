@@ -61,7 +61,8 @@ def _obstacle(device: torch.device) -> str | None:
         obstacle = f"Triton failed: {type(error).__name__}: {error}".splitlines()[0]
     if obstacle is not None:
         warnings.warn(
-            f"the reference draws weights on {device}, in many launches: {obstacle}. Set INITLIB_TRITON=0 to choose it.",
+            f"the reference draws weights on {device}, in many launches: {obstacle}. "
+            f"Set INITLIB_TRITON=0 to choose it.",
             RuntimeWarning,
             stacklevel=2,
         )

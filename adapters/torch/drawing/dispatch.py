@@ -106,8 +106,8 @@ _COMPUTED = (
 )
 
 _TWINS = (
-    "two parameters of shape {shape} get the same weights from seed={seed}. Pass name=, such as the parameter's name in "
-    "the model, so that each has a stream of its own."
+    "two parameters of shape {shape} get the same weights from seed={seed}. Pass name=, such as the parameter's name "
+    "in the model, so that each has a stream of its own."
 )
 
 # The parameters that were filled under an integer seed without a name.

@@ -29,7 +29,7 @@ def _chunk(held: list[range], chunks: int, number: int) -> list[range]:
 
 
 def _held(tensor: Any, coordinate: Sequence[int]) -> list[list[range]]:
-    """Return for each axis the ranges of indices that the rank at this coordinate of the mesh holds, in order."""
+    """Return for each axis the ranges of indices that the rank at this coordinate of the mesh holds."""
     held, strided = [[range(size)] for size in tensor.shape], strided_shard()
     for number, chunks, placement in zip(coordinate, tensor.device_mesh.shape, tensor.placements, strict=True):
         if isinstance(placement, strided):

@@ -116,7 +116,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _check_storage(tensor: Tensor) -> None:
-    """Raise ValueError unless the storage is as large as the tensor: FSDP frees storages, and `resize_` shrinks them."""
+    """Raise ValueError unless the storage is as large as the tensor: FSDP frees it, `resize_` shrinks it."""
     elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
     needed = (tensor.storage_offset() + elements) * tensor.itemsize
     if tensor.untyped_storage().nbytes() < needed:
