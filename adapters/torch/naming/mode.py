@@ -23,7 +23,7 @@ from ..drawing.dispatch import Seed, key_of
 from ..drawing.memory import DTYPES, has_no_storage, increment_version, local_views
 from ..init import dirac_, eye_
 from ..models.fill import fill_box, fill_stored
-from ..models.tensors import ModelTensor
+from ..models.tensors import ModelTensor, walk
 from ..models.transformers import lifted
 from ..more_init import fill_
 from .call_stack import rejected, subject
@@ -52,7 +52,8 @@ def named(
     - A draw into another tensor, as in a formula, has a numbered stream of the parameter or module that the calling
       function initializes. Where the call stack shows none, a warning says so.
     - A `generator=` in the code decides, as without `named`.
-    - Modules of transformers are initialized anew, but tensors that were loaded from a checkpoint are kept.
+    - Modules of transformers are initialized anew, but tensors that were loaded from a checkpoint are kept. A warning
+      names the other tensors of a loaded model.
 
     Nothing is patched, and other threads draw as before.
 
@@ -82,7 +83,7 @@ def named(
         True
     """
     mode = NamedDrawMode(module, key_of(seed), as_rename(rename), prefix)
-    with lifted(module), mode:
+    with lifted(walk(module, prefix)), mode:
         yield
 
 
