@@ -252,7 +252,7 @@ def in_place_of_pytorchs(monkeypatch):
         monkeypatch.setattr(theirs, name, getattr(init, name))
 
 
-@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float8_e4m3fn, torch.float32])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float32])
 @pytest.mark.parametrize(
     ("name", "shape", "arguments"),
     [
@@ -264,16 +264,11 @@ def in_place_of_pytorchs(monkeypatch):
     ],
 )
 def test_functions_in_place_of_pytorchs_do_not_call_themselves(name, shape, arguments, dtype, in_place_of_pytorchs):
-    expected = torch.eye(3) if name == "eye_" else None
     for around in (nullcontext(), Seen(), init.named(torch.nn.Linear(2, 2), seed=0)):
         tensor = torch.full(shape, 9.0).to(dtype)
-        try:
-            with around:
-                getattr(theirs, name)(tensor, *arguments)
-        except (TypeError, NotImplementedError, RuntimeError) as error:  # PyTorch lacks it for float8
-            assert dtype is torch.float8_e4m3fn, error
-            continue
-        assert expected is None or torch.equal(tensor.float(), expected)
+        with around:
+            assert getattr(theirs, name)(tensor, *arguments) is tensor
+        assert set(tensor.unique().tolist()) <= {0, 1}
 
 
 def test_modules_draw_by_functions_in_place_of_pytorchs(in_place_of_pytorchs):

@@ -140,7 +140,7 @@ def computed_weights(modules: Modules) -> Iterator[ComputedWeight]:
 
 
 def observe(weight: ComputedWeight, store: Callable[[ComputedWeight], None]) -> list[Any]:
-    """Store a weight before its module computes it anew, and remember the new value. Return the handles of the hooks."""
+    """Store a weight before its module computes it anew, remember the new value, and return the hooks' handles."""
     thread = threading.get_ident()
 
     def before(module: nn.Module, args: Any) -> None:
