@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ._adapters import numpy_function
 from ._arguments import choice, real
 from ._public import public
 from .quadrature import root_mean_square
@@ -146,7 +147,7 @@ def gain(activation: str | Callable[[Array], Any], *, backward: bool = False, **
     >>> round(gain("gelu"), 10), round(gain("leaky_relu", slope=0.2), 10)
     (1.5335304412, 1.3867504906)
     >>> import numpy as np
-    >>> round(gain(lambda z: z * np.tanh(z)), 6)  # any elementwise function of NumPy arrays, to 1e-9
+    >>> round(gain(lambda z: z * np.tanh(z)), 6)  # any elementwise function of arrays or tensors, to 1e-9
     1.148674
     >>> from initlib import variance_scaling
     >>> round(variance_scaling(gain("gelu") ** 2).std((784, 128)), 6)
@@ -175,7 +176,7 @@ def activation_function(activation: str | Callable[[Array], Any], parameters: di
         raise TypeError(f"activation must be a name or a function of NumPy arrays, got {activation!r}")
     if parameters:
         raise TypeError(f"parameters {', '.join(parameters)} belong to a named activation, got a function")
-    return activation
+    return numpy_function(activation)
 
 
 def _known(activation: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
