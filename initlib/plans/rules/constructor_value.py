@@ -161,14 +161,14 @@ def _look(parameter: "Parameter", value: ConstructorValue) -> _Look | None:
         if corner is not None and _is_smooth(corner):
             return _Look(is_regular=True)
         if corner is not None and corner.size > 1 and not _is_regular(corner):
-            return _Look()
+            return _Look(is_regular=_has_set_edge(value.read, parameter.shape))
     values = value.read(...)
     if values is None:
         return None
     number = constant_of(values)
     if number is not None:
         drawn = values.size == 1 and number != 0 and value.draws is True
-        return _Look(None if drawn else number)
+        return _Look(None if drawn else number, largest=abs(number))
     regular = _is_monotone(values.ravel()) if parameter.is_vector else _is_regular(values)
     return _Look(None, regular, float(np.abs(values).max(initial=0)) if parameter.kind == "bias" else math.inf)
 
@@ -198,6 +198,22 @@ def _is_smooth(values: NDArray[Any]) -> bool:
     if not 0 < square < math.inf:
         return False
     return any(float((centred[1:] * centred[:-1]).mean()) > SMOOTH * square for centred in (centred, centred.T))
+
+
+def _has_set_edge(read: Read, shape: tuple[int, ...]) -> bool:
+    """Return whether the first or last row or column of a matrix has one value, or zeros and one other value.
+
+    The first row of a table of sinusoids and the rows of a mask are such; three equal weights are not drawn by chance.
+    """
+    if len(shape) != 2:
+        return False
+    for axis, size in enumerate(shape):
+        for start in {0, size - 1}:
+            edge = read(tuple(slice(start, start + 1) if each == axis else slice(0, n) for each, n in enumerate(shape)))
+            others = np.array([]) if edge is None else edge[edge != 0]
+            if others.size > 2 and bool((others == others[0]).all()):
+                return True
+    return False
 
 
 def constant_of(array: NDArray[Any]) -> float | None:

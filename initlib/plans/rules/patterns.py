@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from ..._public import public
 from ..parameter import Parameter, check_name
 
 
@@ -152,6 +153,7 @@ class SameAs(NamedTuple):
     name: str
 
 
+@public("initlib")
 def same_as(name: str) -> SameAs:
     """Make a new name for `rename=` that is the name of another parameter: both have the same weights.
 
