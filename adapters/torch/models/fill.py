@@ -16,6 +16,7 @@ from initlib.stream.engine import DrawRequest
 
 from .._private import is_dtensor, is_fake, is_observed
 from ..drawing import memory
+from .fsdp1 import FlatShard
 from .tensors import ModelTensor
 
 UNWRITABLE = "tensor must be one whose weights can be written, got a {cls}; initialize the model before it is converted"
@@ -24,7 +25,7 @@ UNWRITABLE = "tensor must be one whose weights can be written, got a {cls}; init
 def check(tensor: ModelTensor) -> None:
     """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
     memory.check(tensor.tensor)
-    for _ in _boxes(tensor):  # which raises for sums over ranks
+    for _ in _boxes(tensor.tensor, tensor.flat):  # which raises for sums over ranks
         pass
     if _is_foreign(tensor.tensor):
         _check_foreign(tensor.tensor)
@@ -60,30 +61,26 @@ def fill(tensor: ModelTensor, entry: Entry, key: Key) -> None:
     """Fill a tensor of the model, under the key of the full model."""
     if entry.kept or memory.has_no_storage(tensor.tensor):
         return
-    fill_stored(tensor, entry, key)
+    fill_stored(tensor.tensor, entry, key, tensor.flat)
     if tensor.magnitude is not None:
         normalize(tensor)
 
 
-def fill_stored(tensor: ModelTensor, entry: Entry, key: Key) -> None:
-    """Fill the memory of the stored tensor on this rank."""
-    for view, index in _boxes(tensor):
+def fill_stored(tensor: Tensor, entry: Entry, key: Key, flat: FlatShard | None = None) -> None:
+    """Fill the memory of a tensor on this rank: all of it, its shards, or the range `flat` of the parameter."""
+    for view, index in _boxes(tensor, flat):
         fill_box(view, entry, index, key)
-    if is_dtensor(tensor.tensor):
-        torch.autograd.graph.increment_version(tensor.tensor)
+    if is_dtensor(tensor):
+        memory.increment_version(tensor)
 
 
-def _boxes(tensor: ModelTensor) -> Iterator[tuple[Tensor, Any]]:
+def _boxes(tensor: Tensor, flat: FlatShard | None) -> Iterator[tuple[Tensor, Any]]:
     """Return the views of the memory on this rank, each with the index of the box that the view holds."""
-    if tensor.flat is not None:
-        yield from tensor.flat.boxes()
-    elif is_dtensor(tensor.tensor):
-        from ..drawing.dtensor import shards
-
-        for view, box in shards(tensor.tensor):
-            yield view, box_index(box)
+    if flat is not None:
+        yield from flat.boxes()
     else:
-        yield tensor.tensor, ...
+        for view, box in memory.local_views(tensor):
+            yield view, ... if box is None else box_index(box)
 
 
 def fill_box(view: Tensor, entry: Entry, index: Any, key: Key) -> None:

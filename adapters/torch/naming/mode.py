@@ -181,10 +181,9 @@ class NamedDrawMode(TorchFunctionMode):
         if view is not None:
             fill_box(view.memory, entry, view.index, self.key)
         elif isinstance(match.tensor, ModelTensor):
-            fill_stored(match.tensor, entry, self.key)
+            fill_stored(match.tensor.tensor, entry, self.key, match.tensor.flat)
         else:
-            for local, box in local_views(tensor.detach()):
-                fill_box(local, entry, ... if box is None else box_index(box), self.key)
+            fill_stored(tensor.detach(), entry, self.key)
         return True
 
     def _fill_unknown(self, tensor: Tensor, initializer: Initializer, func: Any) -> bool:
