@@ -20,9 +20,9 @@ from initlib.stream.boxes import box_index
 
 from .._private import is_computed, is_dtensor
 from ..drawing.dispatch import Seed, key_of
+from ..drawing.fill import fill_box, fill_stored
 from ..drawing.memory import DTYPES, has_no_storage, increment_version, local_views
 from ..init import dirac_, eye_
-from ..models.fill import fill_box, fill_stored
 from ..models.tensors import ModelTensor, walk
 from ..models.transformers import lifted
 from ..more_init import fill_
@@ -181,7 +181,8 @@ class NamedDrawMode(TorchFunctionMode):
         if view is not None:
             fill_box(view.memory, entry, view.index, self.key)
         elif isinstance(match.tensor, ModelTensor):
-            fill_stored(match.tensor.tensor, entry, self.key, match.tensor.flat)
+            flat = match.tensor.flat
+            fill_stored(match.tensor.tensor, entry, self.key, None if flat is None else flat.boxes())
         else:
             fill_stored(tensor.detach(), entry, self.key)
         return True
