@@ -14,8 +14,8 @@ from .diagnostics.audit import audit
 from .diagnostics.coordinates import coordinate_check
 from .diagnostics.lsuv import lsuv_
 from .diagnostics.signals import signals
-from .gains_ import calculate_gain
 from .init import (
+    calculate_gain,
     constant_,
     dirac,
     dirac_,

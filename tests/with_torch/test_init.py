@@ -1,5 +1,6 @@
 """`torch.nn.init`, replaced: its names, signatures, values, warnings and errors."""
 
+import functools
 import inspect
 import math
 import subprocess
@@ -191,6 +192,36 @@ def test_gains_of_pytorch_and_of_the_rest():
     for name in ("xy", "qwert", "conv4d"):
         with pytest.raises(ValueError, match=f"Unsupported nonlinearity {name}"):
             init.calculate_gain(name)
+
+
+FUNCTIONS = {
+    "tanh": torch.tanh,
+    "softsign": torch.nn.functional.softsign,
+    "gelu": torch.nn.functional.gelu,
+    "mish": torch.nn.Mish(),
+    "prelu": torch.nn.PReLU(),
+    "leaky_relu": functools.partial(torch.nn.functional.leaky_relu, negative_slope=0.01),
+    "silu": lambda z: z * torch.sigmoid(z),
+    "softplus": lambda z: np.logaddexp(0, z),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_and_modules_of_pytorch_have_gains(name):
+    function = FUNCTIONS[name]
+    for backward in (False, True):
+        expected = initlib.gain(name, backward=backward)
+        assert initlib.gain(function, backward=backward) == pytest.approx(expected, rel=1e-9)
+    assert init.calculate_gain(function) == pytest.approx(initlib.gain(name), rel=1e-9)
+    drawn = init.kaiming_normal_(torch.empty(512, 256), nonlinearity=function, seed=0)
+    assert drawn.std().item() * 16 == pytest.approx(initlib.gain(name), rel=0.02)
+
+
+def test_a_module_whose_gain_is_computed_stays_as_it_is():
+    module = torch.nn.PReLU()
+    initlib.gain(module)
+    assert module.training
+    assert module.weight.dtype is torch.float32
 
 
 @pytest.mark.parametrize("name", ["constant_", "ones_", "zeros_", "eye_", "dirac_"])

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations, prune
 
 import initlib
 import initlib.adapters.torch as init
@@ -103,13 +103,65 @@ def test_inference_mode():
             module.normal_(tensor)
 
 
-def test_parametrized_weights():
+def test_the_stored_tensor_of_a_computed_weight_can_be_filled():
     layer = parametrizations.weight_norm(torch.nn.Linear(8, 6))
     original = layer.parametrizations.weight.original1
     assert torch.equal(init.he_normal_(original, seed=0).detach(), expected(6, 8))
-    with parametrize.cached():
-        layer.weight = init.orthogonal_(layer.weight, seed=0)
+    layer.weight = init.orthogonal_(torch.empty(6, 8), seed=0)
     assert torch.allclose(layer.weight, init.orthogonal_(nines(6, 8), seed=0), atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*(weight_norm|spectral_norm).*deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "compute",
+    [
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+        parametrizations.orthogonal,
+        torch.nn.utils.weight_norm,
+        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+    ],
+)
+def test_a_draw_into_a_computed_weight_warns_that_it_is_lost(compute):
+    layer = compute(torch.nn.Linear(8, 6))
+    with pytest.warns(UserWarning, match=r"tensor of shape \(6, 8\) is computed") as seen:
+        init.he_normal_(layer.weight, seed=0)
+    assert seen[0].filename == __file__
+
+
+def test_tensors_that_autograd_follows_can_be_filled_in_place():
+    """Parameters, their views and copies are no computed weights."""
+    parameter = torch.nn.Parameter(nines(6, 8))
+    for tensor in (parameter, parameter[1:], parameter.detach(), parameter.data.clone(), parameter.T):
+        assert init.normal_(tensor) is tensor
+
+
+@pytest.mark.parametrize("name", ["he_normal_", "xavier_uniform_", "kaiming_normal_", "orthogonal_"])
+def test_a_second_parameter_under_one_seed_without_a_name_is_warned_of(name):
+    fill = getattr(init, name)
+    first, second, other = (torch.nn.Parameter(nines(*shape)) for shape in ((7, 8), (7, 8), (7, 9)))
+    fill(first, seed=0)
+    fill(first, seed=0)
+    fill(other, seed=0)
+    fill(second, seed=1)
+    fill(second, seed=0, name="second")
+    fill(second.data, seed=0)
+    fill(second, seed=Key(0))
+    with pytest.warns(UserWarning, match=r"two parameters of shape \(7, 8\) get the same weights from seed=0") as seen:
+        fill(second, seed=0)
+    assert seen[0].filename == __file__
+
+
+def test_parameters_that_are_gone_are_not_warned_of():
+    for _ in range(3):
+        init.he_normal_(torch.nn.Parameter(nines(5, 9)), seed=0)
+
+
+def test_slices_of_one_weight_and_constants_may_share_a_seed():
+    rows = [torch.nn.Parameter(nines(3, 8)) for _ in range(2)]
+    for start, row in enumerate(rows):
+        init.he_normal_(row, seed=0, shape=(6, 8), index=slice(3 * start, 3 * start + 3))
+        init.fill_(row, initlib.constant(2.0), seed=0)
 
 
 def on_device(tensor, initializer, axes, seed, shape=None, box=None):
@@ -252,6 +304,7 @@ BAD = {
     "quantized": (lambda: torch.quantize_per_tensor(nines(3, 3), 1.0, 0, torch.qint8), TypeError, "got torch.qint8"),
     "expanded": (lambda: nines(3, 1).expand(3, 3), ValueError, "overlaps itself"),
     "overlapping": (lambda: nines(9).as_strided((3, 3), (2, 1)), ValueError, "overlaps itself"),
+    "interleaved": (lambda: nines(20).as_strided((3, 4), (3, 2)), ValueError, "overlaps itself"),
     "no tensor": (lambda: np.full((3, 3), 9.0), TypeError, "tensor must be a torch.Tensor, got ndarray"),
 }
 
@@ -334,11 +387,25 @@ def test_initializers_of_another_kind():
         init.fill_(nines(3, 3), "he_normal")
 
 
-def test_freed_memory():
-    tensor = nines(3, 3)
-    tensor.untyped_storage().resize_(0)
-    with pytest.raises(ValueError, match="storage was freed"):
-        init.normal_(tensor)
+@pytest.mark.parametrize("count", [0, 8, 35])
+@pytest.mark.parametrize("view", [lambda t: t, lambda t: t.T])
+def test_storage_that_was_freed_or_shrunk_is_not_written_to(count, view, monkeypatch):
+    tensor = view(nines(3, 3))
+    tensor.untyped_storage().resize_(count)
+    for is_cpu in (True, False):
+        monkeypatch.setattr(torch.Tensor, "is_cpu", is_cpu)
+        with pytest.raises(ValueError, match=rf"must have a storage of 36 bytes, got {count}: its storage was freed"):
+            init.normal_(tensor)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides"), [((2, 3), (3, 2)), ((3, 2), (2, 3)), ((2, 2, 3), (6, 3, 2)), ((2, 4), (7, 2))]
+)
+def test_strides_that_interleave_without_an_overlap_can_be_filled(shape, strides):
+    memory = nines(20)
+    tensor = init.normal_(memory.as_strided(shape, strides), seed=0)
+    assert torch.equal(tensor, init.normal_(nines(*shape), seed=0))
+    assert int((memory == 9).sum()) == 20 - tensor.numel()
 
 
 def test_empty_tensors_are_left_alone():
