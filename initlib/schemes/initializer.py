@@ -224,15 +224,33 @@ class Initializer(Frozen, ABC):
         return self.requires_full_draw
 
     def check_request(self, request: DrawRequest) -> None:
-        """Raise ValueError unless the weight of a draw request, which is not empty, can be drawn."""
+        """Raise ValueError unless the weight of a draw request can be drawn.
+
+        Args:
+            request: a request for a weight that is not empty.
+        """
         self.std(request.shape, request.axes)
 
     @abstractmethod
     def weights(self, request: DrawRequest, engine: Engine) -> Any:
-        """Return the box of the request as an array of the engine, in the dtype of the request or a wider one."""
+        """Return the box of a draw request as an array of an engine.
+
+        Args:
+            request: the shape, axes, dtype, key, box and scale of the draw.
+            engine: the array library that draws.
+
+        Returns:
+            The weights, in the dtype of the request or a wider dtype.
+        """
 
     def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
-        """Fill checked memory of the engine with the box of the request."""
+        """Fill memory of an engine with the box of a draw request.
+
+        Args:
+            out: memory of the shape and dtype of the box, already checked.
+            request: the shape, axes, dtype, key, box and scale of the draw.
+            engine: the array library that draws.
+        """
         engine.put(out, self.weights(request, engine), request.dtype)
 
     def __mul__(self, factor: float) -> "Initializer":
