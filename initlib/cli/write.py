@@ -8,7 +8,7 @@ import initlib
 
 from . import syntax
 from .plan import amount
-from .progress import progress
+from .._progress import progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from initlib import Plan, PlanError
+from initlib._progress import progress
 from initlib.adapters.common.selection import Only, plan_selected, selected
 
-from ...common.progress import Progress
 from ..drawing.dispatch import Seed, key_of
 from . import constructor_values as built
 from .buffers import buffer_names, lost_buffers, reset_buffers
@@ -17,6 +17,8 @@ from .materialize import materialize, tie
 from .parameters import parameters
 from .tensors import ModelTensor, walk, weights
 from .transformers import mark
+
+PATIENCE = 2.0  # seconds without a progress bar
 
 
 def plan(
@@ -90,10 +92,12 @@ def initialize(
         materialize(module, found, torch.device(device))
     tie(found)
     drawn = [(weight, entry) for weight, entry in zip(found, made.entries, strict=True) if not entry.kept]
-    with torch.no_grad(), Progress(sum(weight.tensor.numel() for weight, _ in drawn)) as progress:
+    done, total = 0, sum(weight.tensor.nbytes for weight, _ in drawn)
+    with torch.no_grad(), progress("initialize", PATIENCE) as advance:
         for weight, entry in drawn:
             fill(weight, entry, key)
-            progress.advance(weight.tensor.numel())
+            done += weight.tensor.nbytes
+            advance(done, total)
     for weight in found:
         if weight.built is not None:
             built.record_constant(*weight.places[0], weight.built.value)
