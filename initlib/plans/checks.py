@@ -26,11 +26,15 @@ def first_needing_axes(initializer: Initializer) -> str | None:
     return initializer.factory if asking is None and initializer.needs_axes else asking
 
 
+MOST_BOXES = 2**18  # in all tensors of a plan: of weights that lie in parts
+
+
 def check(entries: Iterable[Entry]) -> list[Problem]:
     """What keeps the entries from being a plan."""
     problems: list[Problem] = []
     names: set[str] = set()
     owners: dict[str, str] = {}  # of a stream: the parameter that it is drawn for
+    boxes = 0
     for entry in entries:
         name = entry.parameter.name
         taken = [each for each in entry.parameter.names if each in names]
@@ -45,6 +49,12 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
         except ValueError as error:
             problems.append(Problem(name, str(error)))
             continue
+        boxes += sum(len(piece.boxes) for piece in entry.pieces)
+        if boxes > MOST_BOXES:
+            problems.append(
+                Problem(name, f"the parts of the plan up to this tensor must make at most {MOST_BOXES} boxes")
+            )
+            break
         problems += [Problem(entry.stream if advice else name, text, advice) for text, advice in _misfits(entry)]
         drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
         if len(set(drawn)) < len(drawn):
@@ -110,7 +120,7 @@ def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: 
         rounded(np.array(initializer.bounds(shape, axes)), _of_range(dtype))
         if not is_made_whole(initializer):
             initializer(shape, _of_range(dtype), axes=axes, seed=0, index=(0,) * len(shape))
-    except ValueError as error:
+    except (ArithmeticError, ValueError) as error:
         return str(error)
     return None
 
