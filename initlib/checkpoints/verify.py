@@ -13,7 +13,7 @@ from .._progress import Progress
 from ..dtypes import DTYPES, numpy_dtype
 from ..files.folder import checkpoint_files
 from ..files.header import Header
-from ..files.printable import printable
+from ..files.printable import escaped, printable
 from ..key import Key, as_key
 from ..plans.entry import Entry
 from ..schemes.initializer import Initializer
@@ -40,7 +40,7 @@ class Difference:
 
     def __str__(self) -> str:
         place = "" if self.index is None else f" {self.index} on"
-        return f"'{printable(self.name)}' {printable(self.what)}{place}"
+        return f"'{printable(self.name)}' {escaped(self.what)}{place}"
 
 
 def verify(

@@ -26,7 +26,7 @@ def first_needing_axes(initializer: Initializer) -> str | None:
     return initializer.factory if asking is None and initializer.needs_axes else asking
 
 
-MOST_BOXES = 2**18  # in all tensors of a plan: of weights that lie in parts
+MOST_BOXES = 2**17  # in all tensors of a plan: of weights that lie in parts
 
 
 def check(entries: Iterable[Entry]) -> list[Problem]:
@@ -66,6 +66,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
                 problems.append(
                     Problem(name, f"it and {other} would share the stream {stream}; tie them, or rename one")
                 )
+                break
     return problems
 
 

@@ -117,7 +117,7 @@ class Tally:
         return kept, count
 
     def _parts(self, flat: Array) -> Iterator[Array]:
-        """Cut a long row, so that its copies in float64 stay small: between its lines along the last axis, or in one."""
+        """Cut a long row, so that copies in float64 stay small: between lines along the last axis, or in one."""
         last = self.shape[-1] if self.shape else 1
         if flat.size <= PIECE:
             yield flat

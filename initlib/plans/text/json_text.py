@@ -91,7 +91,7 @@ def _argument(value: Any) -> Any:
 
 
 def read(path: str | os.PathLike[str]) -> str:
-    """Return the text of a file. Raises ValueError for a FIFO, for too long a text, and for bytes that are not UTF-8."""
+    """Return the text of a file. Raises ValueError for a FIFO, a text too long, and bytes that are not UTF-8."""
     with open_regular(path) as file:
         text = file.read(MAX_BYTES + 1)
     if len(text) > MAX_BYTES:
