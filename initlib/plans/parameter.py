@@ -14,7 +14,7 @@ from .rules.constructor_value import ConstructorValue
 from .rules.values import Fill, as_fill
 
 MOST_AXES = 64  # of a NumPy array
-LONGEST_NAME = 1024  # characters
+LONGEST_NAME = 512  # characters
 LONGEST_DTYPE = 64
 LONGEST_AXES = 1024  # characters
 

@@ -428,7 +428,7 @@ def test_names_and_types_of_hdf5_that_python_lacks(tmp_path):
     with h5py.File(tmp_path / "w.h5", "w") as file:
         space = h5py.h5s.create_simple((2, 2))
         h5py.Dataset(h5py.h5d.create(file.id, b"w\xff", h5py.h5t.NATIVE_DOUBLE, space))[...] = np.ones((2, 2))
-        h5py.h5d.create(file.id, b"bits", h5py.h5t.STD_B8LE, space)
+        file["bits"] = "a text"
     names = []
     for tensor in open_tensors(tmp_path / "w.h5")[1]:
         names.append(tensor.name)
@@ -447,6 +447,30 @@ def test_more_axes_than_numpy_has_are_not_measured(tmp_path):
     for tensor in open_tensors(tmp_path / "w")[1]:
         with pytest.raises(UnmeasuredError, match="it has 65 axes, more than 64"):
             list(tensor.pieces())
+
+
+def test_a_type_of_hdf5_that_numpy_lacks_costs_one_tensor(tmp_path, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["a"], file["b"] = np.ones(3), np.ones(3)
+
+    def no_type(dataset):
+        if dataset.name == "/a":
+            raise TypeError("No NumPy equivalent for a type")
+        return np.dtype("f8")
+
+    monkeypatch.setattr(h5py.Dataset, "dtype", property(no_type))
+    tests = [tensor.test for tensor in audit(tmp_path / "w.h5").tensors]
+    assert tests == ["not measured: it holds no numbers: No NumPy equivalent for a type", "all weights are equal"]
+
+
+def test_a_checkpoint_of_pytorch_with_a_broken_member_is_a_value_error(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.ones(3)}, tmp_path / "w.pt")
+    content = bytearray((tmp_path / "w.pt").read_bytes())
+    content[content.index(b"w/byteorder")] ^= 1
+    (tmp_path / "w.pt").write_bytes(content)
+    errors(tmp_path / "w.pt", "cannot be read without running code from it, or is broken: File name in directory")
 
 
 def test_other_files(tmp_path):
