@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from .._version import __version__
 from ..files.folder import SINGLE
 from ..files.header import Header
 from ..key import Key
@@ -72,8 +73,6 @@ def _shard(number: int, count: int, entries: list[Entry], metadata: dict[str, st
 
 def provenance(entries: Sequence[Entry], key: Key) -> dict[str, str]:
     """Return the metadata of each file: its origin, and "format": "pt", which allows frameworks to load it."""
-    from initlib import __version__
-
     return {
         "format": "pt",
         "initlib": __version__,

@@ -17,7 +17,8 @@ from ..files.printable import escaped, printable
 from ..key import Key, as_key
 from ..plans.entry import Entry
 from ..schemes.initializer import Initializer
-from .spans import Span, spans
+from ..stream.boxes import Piece
+from .spans import spans
 
 LARGE = 2**21  # weights that are drawn and read at a time
 SMALL = 1024  # weights of one sample
@@ -121,7 +122,7 @@ def first_difference(entry: Entry, file: BinaryIO, start: int, key: Key, *, whol
         stored = np.empty(span.shape, dtype)
         file.seek(start + span.start * dtype.itemsize)
         count = file.readinto(stored.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
-        drawn = entry.draw(key, span.box, stored.copy())  # a kept part stays as it is in the file
+        drawn = entry.draw(key, span.index, stored.copy())  # a kept part stays as it is in the file
         bits = f"V{dtype.itemsize}"  # NaN equals NaN, and 0 differs from -0
         differs = (drawn.reshape(-1).view(bits) != stored.reshape(-1).view(bits)).reshape(span.shape)
         if differs.any():
@@ -135,13 +136,13 @@ def first_difference(entry: Entry, file: BinaryIO, start: int, key: Key, *, whol
 
 
 def _allow_for_tolerance(
-    differs: NDArray[np.bool_], entry: Entry, span: Span, drawn: NDArray[Any], stored: NDArray[Any]
+    differs: NDArray[np.bool_], entry: Entry, span: Piece, drawn: NDArray[Any], stored: NDArray[Any]
 ) -> None:
     """Clear the marks of weights that are equal within the promise. A weight near a tie may round to its neighbour."""
     dtype = entry.parameter.dtype
     wide = np.complex128 if DTYPES[dtype].part else np.float64
     epsilon = 2.0**-7 if dtype == "bfloat16" else float(np.finfo(DTYPES[dtype].part or dtype).eps)
-    for piece, outer, _ in entry.boxes(span.box):
+    for piece, outer, _ in entry.boxes(span.index):
         factories = _factories(piece.initializer)
         if not factories & (PRODUCTS | EXPONENTIALS):
             continue

@@ -7,6 +7,7 @@ from torch import nn
 
 from initlib import Plan, PlanError
 from initlib._progress import progress
+from initlib._public import public
 from initlib.adapters.common.selection import Only, plan_selected, selected
 
 from ..drawing.dispatch import Seed, key_of
@@ -21,6 +22,7 @@ from .transformers import mark
 PATIENCE = 2.0  # seconds without a progress bar
 
 
+@public("initlib.adapters.torch")
 def plan(
     module: nn.Module,
     rules: Any = None,
@@ -46,6 +48,7 @@ def plan(
     return _plan(module, weights(module, prefix), (rules, default, rename, axes), only, prefix)[0]
 
 
+@public("initlib.adapters.torch")
 def initialize(
     module: nn.Module,
     rules: Any = None,

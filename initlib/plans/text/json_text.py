@@ -56,6 +56,7 @@ def _parameter(entry: Entry, filling: int) -> dict[str, Any]:
         "padding": parameter.padding,
         "stream": entry.stream if entry.stream != parameter.name else None,
         "filling": filling,
+        "shared": entry.shared or None,
         "notes": list(entry.notes) or None,
     }
     return {name: value for name, value in fields.items() if value is not None}
@@ -154,15 +155,17 @@ def _shown(value: Any) -> str:
 
 def _as_entry(value: Any, fillings: list[Fill]) -> Entry:
     optional = {"dtype": str, "axes": str, "kind": str, "owner": str, "padding": int, "stream": str}
-    _check_fields(value, {"name": str, "shape": list, "filling": int}, {**optional, "tied": list, "notes": list})
+    _check_fields(
+        value, {"name": str, "shape": list, "filling": int}, {**optional, "tied": list, "notes": list, "shared": bool}
+    )
     fields = dict(value)
     _check_list(fields["shape"], int, "shape")
-    number, notes = fields.pop("filling"), fields.pop("notes", [])
+    number, notes, shared = fields.pop("filling"), fields.pop("notes", []), fields.pop("shared", False)
     stream = check_name(fields.pop("stream", fields["name"]), "stream")
     if not 0 <= number < len(fillings):
         raise ValueError(f"filling must be one of {len(fillings)}, got {number}")
     parameter = Parameter(**{**fields, "shape": tuple(fields["shape"]), "tied": tuple(fields.get("tied", ()))})
-    return Entry(parameter, stream, fillings[number], tuple(check_name(note, "a note") for note in notes))
+    return Entry(parameter, stream, fillings[number], tuple(check_name(note, "a note") for note in notes), shared)
 
 
 def _as_fill(value: Any, depth: int) -> Fill:
