@@ -18,7 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import initlib
 import initlib.adapters.jax as init
 from initlib import glorot_uniform, he_normal, orthogonal, parts
-from initlib.adapters.jax.models import fill as filling
+from initlib.adapters.jax.drawing import fill as filling
 
 KEY = jax.random.key(5)
 MESHES = {

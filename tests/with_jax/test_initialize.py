@@ -496,7 +496,7 @@ def test_nothing_is_compiled_on_a_cpu(caplog):
 
 
 def test_a_program_a_shape_on_other_devices(caplog, monkeypatch):
-    monkeypatch.setattr("initlib.adapters.jax.models.fill.HOST", "elsewhere")
+    monkeypatch.setattr("initlib.adapters.jax.drawing.fill.HOST", "elsewhere")
     tree = {f"layer_{i}": {"kernel": shape(13, 5), "other": {"kernel": shape(5, 11)}} for i in range(4)}
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         made = init.initialize(tree, he_normal, 0)
