@@ -365,8 +365,8 @@ import os
 import signal
 import time
 import numpy as np
-from initlib import config, he_normal
-from initlib.stream import engine, kernel
+from initlib import he_normal
+from initlib.stream import config, engine, kernel
 from initlib.stream.boxes import Part
 from initlib.stream.runs import Runs
 

@@ -111,7 +111,7 @@ SEEDED = {
 }
 
 
-OURS = __name__.rpartition(".")[0]
+OURS = "initlib.adapters.torch"
 SUMMON = "draw in `summon_full_params` of FullyShardedDataParallel"
 
 
