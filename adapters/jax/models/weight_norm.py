@@ -53,7 +53,7 @@ def _kernel_of(scale: Leaf) -> tuple[tuple[str, ...], tuple[int, ...]]:
     if scale.module is not None:
         from flax import nnx
 
-        if isinstance(scale.around, nnx.WeightNorm):
+        if isinstance(scale.around, nnx.WeightNorm) and outer[-1] == "scales":
             axes = scale.around.feature_axes
             path = map(str, scale.paths[0][-1].key)
             return (*outer[:-1], "layer_instance", *path), (axes,) if isinstance(axes, int) else tuple(axes)
