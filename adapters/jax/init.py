@@ -262,7 +262,7 @@ def _preset(public: str, scheme: Any, reference: str) -> Any:
         seed: Any = None,
         name: str | None = None,
     ) -> JaxInitializer:
-            where = (in_axis, out_axis, batch_axis, dtype)
+        where = (in_axis, out_axis, batch_axis, dtype)
         numbers = (scheme.factor, scheme.mode, scheme.distribution)
         return variance_scaling(*numbers, *where, axes=axes, seed=seed, name=name)
 

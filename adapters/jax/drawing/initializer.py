@@ -106,7 +106,8 @@ class JaxInitializer:
         if isinstance(shape, int) and isinstance(dtype, int):
             sizes = (shape, dtype, *([out_sharding] if isinstance(out_sharding, int) else []))
             raise TypeError(
-                f"shape must be one argument, got {', '.join(map(str, sizes))}. Call the initializer with (key, {sizes})."
+                f"shape must be one argument, got {', '.join(map(str, sizes))}. Call the initializer with "
+                f"(key, {sizes})."
             )
         shape = checked_shape(shape)
         wanted = _dtype_name(self.dtype if dtype is None else dtype, self.core.factory)
