@@ -1,5 +1,6 @@
 """Values that a constructor computed: a mask, a table of sinusoids, a grid of numbers, which no initializer draws."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ def is_computed(values: NDArray[Any]) -> bool:
     if np.unique(rows).size < most * rows.size and rows.size > 8:
         return True
     steps = np.diff(rows)
-    if rows.shape[1] > 4 and len(rows) > 2 and bool(((steps >= 0).all(1) | (steps <= 0).all(1)).all()):
+    by_chance = (2 / math.factorial(min(rows.shape[1], 20))) ** len(rows)  # that all drawn rows are sorted
+    if by_chance < 1e-5 and bool(((steps >= 0).all(1) | (steps <= 0).all(1)).all()):
         return True
     squares = np.square(rows).sum(1)
     return len(rows) > 2 and bool(np.allclose(squares[squares > 0], rows.shape[1] / 2, rtol=1e-2))
