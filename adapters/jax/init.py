@@ -17,6 +17,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 import initlib
 from initlib._arguments import positive, real
+from initlib._public import public
 from initlib.schemes._uniform import HalfOpen
 from initlib.schemes._variance import DISTRIBUTIONS, MODES
 
@@ -57,26 +58,46 @@ def _factory(function: Factory) -> Factory:
             )
         return function(*arguments, **keywords)
 
-    return cast(Factory, checked)
+    return cast(Factory, public("initlib.adapters.jax")(checked))
 
 
-def _without_call(initializer: Initializer) -> Any:
+def _without_call(initializer: Initializer, name: str) -> Any:
     """Return an initializer of JAX that explains the error of a call without arguments."""
 
-    @functools.wraps(initializer, assigned=("__name__", "__qualname__", "__doc__"))
+    @public("initlib.adapters.jax")
+    @functools.wraps(initializer)
     def checked(*arguments: Any, **keywords: Any) -> jax.Array:
         if not arguments and not keywords:
             raise TypeError(f"{name} must be called with a key and a shape, got no arguments. Write {name} alone.")
         return initializer(*arguments, **keywords)
 
-    name = checked.__name__
+    checked.__doc__ = f"""Return an array of {name}: an initializer itself, not a factory.
+
+    Args:
+        key: a key of JAX, which is ignored.
+        shape: the sizes of the axes.
+        dtype: the dtype of the array.
+        out_sharding: where the array lies.
+
+    Returns:
+        The array.
+
+    Raises:
+        TypeError: the function is called without arguments, as a factory is.
+
+    Example:
+        >>> import jax
+        >>> {name}(jax.random.key(0), (2, 3)).shape
+        (2, 3)
+    """
     return checked
 
 
-zeros = _without_call(_jax_zeros)
-ones = _without_call(_jax_ones)
+zeros = _without_call(_jax_zeros, "zeros")
+ones = _without_call(_jax_ones, "ones")
 
 
+@public("initlib.adapters.jax")
 def initializer(
     core: initlib.Initializer,
     axes: str | None = None,
@@ -251,7 +272,7 @@ def variance_scaling(
     return jax_initializer(core, roles, axes, dtype, seed, name, root)
 
 
-def _preset(public: str, scheme: Any, reference: str) -> Any:
+def _preset(preset_name: str, scheme: Any, reference: str) -> Any:
     def preset(
         in_axis: AxisArgument = -2,
         out_axis: AxisArgument = -1,
@@ -266,15 +287,15 @@ def _preset(public: str, scheme: Any, reference: str) -> Any:
         numbers = (scheme.factor, scheme.mode, scheme.distribution)
         return variance_scaling(*numbers, *where, axes=axes, seed=seed, name=name)
 
-    preset.__name__ = preset.__qualname__ = public
-    preset.__doc__ = f"""Make the initializer `initlib.{public}`: {scheme!r}.
+    preset.__name__ = preset.__qualname__ = preset_name
+    preset.__doc__ = f"""Make the initializer `initlib.{preset_name}`: {scheme!r}.
 
     Args:
         {{axes}}{{shared}}
 
     Example:
         >>> import jax
-        >>> {public}()(jax.random.key(0), (784, 128)).shape
+        >>> {preset_name}()(jax.random.key(0), (784, 128)).shape
         (784, 128)
 
     Reference:

@@ -9,7 +9,7 @@ import numpy as np
 from ..dtypes import DTYPES, rounded
 from ..schemes.initializer import Initializer
 from .entry import Entry
-from .packing.logical_weights import LogicalWeight, is_made_whole
+from .packing.logical_weights import LogicalWeight
 from .text.errors import PATTERN, Problem
 
 
@@ -30,7 +30,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
     """What keeps the entries from being a plan."""
     problems: list[Problem] = []
     names: set[str] = set()
-    owners: dict[str, str] = {}  # of a stream: the parameter that it is drawn for
+    owners: dict[str, Entry] = {}  # by stream
     for entry in entries:
         name = entry.parameter.name
         taken = [each for each in entry.parameter.names if each in names]
@@ -51,12 +51,21 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
             twice = next(stream for stream, count in Counter(drawn).items() if count > 1)
             problems.append(Problem(name, f"two of its parts would share the stream {twice}; name them apart"))
         for stream in {entry.stream: None, **dict.fromkeys(drawn)}:
-            other = owners.setdefault(stream, name)
-            if other != name:
-                problems.append(
-                    Problem(name, f"it and {other} would share the stream {stream}; tie them, or rename one")
-                )
+            other = owners.setdefault(stream, entry)
+            if other is not entry and not (entry.shared or other.shared):
+                text = f"it and {other.parameter.name} would share the stream {stream}; tie them, or rename one"
+                problems.append(Problem(name, text))
+            elif other is not entry and not (entry.kept or other.kept or _are_alike(entry, other)):
+                one, two = (entry, other) if entry.shared else (other, entry)
+                text = f"it has the stream of {two.parameter.name} by same_as, and another shape, axes or initializer"
+                problems.append(Problem(one.parameter.name, text))
+                break
     return problems
+
+
+def _are_alike(first: Entry, second: Entry) -> bool:
+    facts = [(each.stream, each.parameter.shape, each.parameter.axes, each.filling) for each in (first, second)]
+    return facts[0] == facts[1]
 
 
 def _is_drawn(piece: LogicalWeight) -> bool:
@@ -102,15 +111,13 @@ def _axes_advice(ndim: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: str) -> str | None:
-    """Why that weight cannot be drawn, if it cannot: one weight is drawn, if that does not cost all."""
+    """Return why that weight cannot be drawn; None if the weight can be drawn."""
     if 0 in shape:
         return None
     try:
-        initializer.std(shape, axes)
+        initializer.check(shape, "float32" if dtype == "bfloat16" else dtype, axes=axes)
         rounded(np.array(initializer.bounds(shape, axes)), _of_range(dtype))
-        if not is_made_whole(initializer):
-            initializer(shape, _of_range(dtype), axes=axes, seed=0, index=(0,) * len(shape))
-    except ValueError as error:
+    except (ImportError, ValueError) as error:
         return str(error)
     return None
 

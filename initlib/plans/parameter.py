@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._arguments import checked_shape, integer
+from .._public import public
 from ..axes import match, parse
 from .rules.constructor_value import ConstructorValue
 from .rules.values import Fill, as_fill
@@ -52,6 +53,7 @@ def _dtype(dtype: Any) -> str:
         raise TypeError(f"dtype must be a name or a NumPy dtype, got {dtype!r}") from None
 
 
+@public("initlib")
 @dataclass(frozen=True)
 class Parameter:
     """One stored tensor of a model, and what its module says of it.

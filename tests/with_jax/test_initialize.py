@@ -251,7 +251,7 @@ def test_declared_classes():
         init.plan(made, he_normal)
     with pytest.raises(TypeError, match="cls must be a class, got 3"):
         init.declare(3)
-    with pytest.raises(ValueError, match=r"Experts\.up: axes 'B\?' has '\?'"):
+    with pytest.raises(ValueError, match=r"Experts\.up: axes must consist of .*, got '\?' in 'B\?'"):
         init.declare(Experts, up="B?")
 
 

@@ -704,7 +704,7 @@ def test_layers_of_one_s_own():
         adapter.plan(model)
     with pytest.raises(TypeError, match=r"cls must be a class of keras\.layers\.Layer, got 3"):
         adapter.declare(3)
-    with pytest.raises(ValueError, match=r"Dense\.kernel: axes 'I\?' has '\?'"):
+    with pytest.raises(ValueError, match=r"Dense\.kernel: axes must consist of .*, got '\?' in 'I\?'"):
         adapter.declare(layers.Dense, kernel="I?")
 
 
@@ -856,7 +856,7 @@ def test_weights_that_jax_has_made():
     check(model, plan)
     start = np.arange(24, dtype="float32").reshape(6, 4)
     own = layers.JaxLayer(lambda params, inputs: inputs @ params, lambda rng, inputs: start)
-    with pytest.raises(PlanError, match=r'constructor set a matrix that no initializer draws. Add the rule {"\*.variable": keep}'):
+    with pytest.raises(PlanError, match=r'that no initializer draws. Add the rule {"\*.variable": keep}'):
         adapter.initialize(keras.Sequential([keras.Input((6,)), own]), seed=0)
 
 

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from initlib import Initializer, Key
+from initlib._public import public
 from initlib.axes import match
 from initlib.dtypes import DTYPES, numpy_dtype
 from initlib.stream.engine import DrawRequest
@@ -27,6 +28,7 @@ ALIGNMENT = 64  # bytes: JAX takes over NumPy's memory without a copy if it is a
 Placement = Sharding | PartitionSpec | None
 
 
+@public("initlib.adapters.jax")
 def draw(
     initializer: Initializer,
     words: Key | ArrayLike,

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike, DTypeLike
 import initlib
 from initlib import Key
 from initlib._arguments import checked_shape
+from initlib._public import public
 from initlib.axes import parse
 from initlib.dtypes import DTYPES
 from initlib.key import as_key
@@ -23,6 +24,7 @@ from .draw import Placement, as_words, draw
 from .keys import words_of
 
 
+@public("initlib.adapters.jax")
 @dataclass(frozen=True, eq=False)
 class JaxInitializer:
     """An initializer of the core that is called with a key, as JAX's are: the result of every factory of this module.

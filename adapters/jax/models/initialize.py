@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from initlib import Key, Parameter, Plan, PlanError, constant, keep
 from initlib import plan as plan_of
+from initlib._public import public
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.key import as_key
 from initlib.plans.entry import Entry
@@ -34,6 +35,7 @@ NO_PARAMS = "; names do not begin with 'params.': write {rest!r}"
 FROM_KERNEL = constant(1.0)  # by identity: a scale of weight norm that no rule matches
 
 
+@public("initlib.adapters.jax")
 def plan(
     shapes: Tree,
     rules: Any = None,
@@ -88,6 +90,7 @@ def plan(
     return _Model(shapes, stack).plan(rules, default=default, rename=rename, axes=axes, unmatched=unmatched)
 
 
+@public("initlib.adapters.jax")
 def initialize(
     shapes: Tree,
     rules: Any = None,

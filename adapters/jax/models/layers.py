@@ -5,6 +5,7 @@ import sys
 from typing import TypeVar
 
 from initlib import he_uniform, ones, zeros
+from initlib._public import public
 from initlib.adapters.common.roles import Declarations, ParameterRole
 
 from .equinox import equinox_roles
@@ -31,6 +32,7 @@ FIELD = "DHW"
 _declared = Declarations()
 
 
+@public("initlib.adapters.jax")
 def declare(cls: Class, /, **axes: str) -> Class:
     """Declare the roles of the axes of a module's parameters, for all later plans.
 

@@ -102,7 +102,7 @@ class InitlibMixin(keras.initializers.Initializer):
 def drawn_tensor(
     core: initlib.Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, seed: Any, name: str | None
 ) -> Any:
-    """Draw a weight under a seed of Keras (an int, or a `SeedGenerator`, which moves on), as a tensor of the backend."""
+    """Draw a weight as a tensor of the backend, under an int or a `SeedGenerator`, which moves on."""
     if BACKEND == "torch" and torch.compiler.is_compiling():
         return outside(drawn_tensor, core, shape, dtype, axes, seed, name)
     if not isinstance(seed, int):  # these raise before the generator moves on

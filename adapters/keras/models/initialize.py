@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from initlib import Initializer, Parameter, Plan
+from initlib._public import public
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.adapters.common.selection import Only, plan_selected, selected
 from initlib.key import Key, as_key
@@ -20,6 +21,7 @@ elif BACKEND == "torch":
     from ...torch.models.fill import fill_box
 
 
+@public("initlib.adapters.keras")
 def plan(
     model: Any,
     rules: Any = None,
@@ -75,6 +77,7 @@ def plan(
     return made
 
 
+@public("initlib.adapters.keras")
 def initialize(
     model: Any,
     rules: Any = None,
@@ -133,9 +136,7 @@ def initialize(
     return made
 
 
-def _plan(
-    found: list[ModelTensor], rules: Any, only: Only, options: dict[str, Any]
-) -> tuple[Plan, list[Parameter]]:
+def _plan(found: list[ModelTensor], rules: Any, only: Only, options: dict[str, Any]) -> tuple[Plan, list[Parameter]]:
     """Return the plan of variables, and the facts that it is made of."""
     own = options["default"] is None and not isinstance(rules, Initializer)
     facts = parameters(found, own)

@@ -6,13 +6,14 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import keras
 from keras import layers
 
 import initlib
 from initlib import he_uniform, keep, ones, parts, truncated_normal, zeros
+from initlib._public import public
 from initlib.adapters.common.einsum_axes import einsum_axes
 from initlib.adapters.common.roles import Declarations, ParameterRole
+from initlib.plans.rules.values import Fill
 
 from .._private import ConvLSTMCell, frequencies, held
 from ..drawing.draw import InitlibMixin
@@ -151,6 +152,7 @@ KERAS: dict[type, Callable[[Any], Roles]] = {
 _declared = Declarations()
 
 
+@public("initlib.adapters.keras")
 def declare(cls: Layer, /, **axes: str) -> Layer:
     """Declare the roles of the axes of a layer's variables, for all later plans.
 
@@ -168,6 +170,7 @@ def declare(cls: Layer, /, **axes: str) -> Layer:
         ValueError: a string is no axes string.
 
     Example:
+        >>> import keras
         >>> class Experts(keras.layers.Layer):
         ...     def build(self, input_shape):
         ...         self.up = self.add_weight(name="up", shape=(8, input_shape[-1], 64))
@@ -194,19 +197,20 @@ def roles(layer: Any) -> Roles:
         if role.default is None:
             role = role._replace(default=as_core(initializer, shape))
         if role == UNKNOWN and sum(size > 1 for size in shape) > 1 and constant_value(variable) is None:
-            role = _unnamed(name, len(shape), as_core(only_initializer(layer), shape))
+            role = _of_name(name, len(shape), as_core(only_initializer(layer), shape))
         if isinstance(initializer, InitlibMixin) and initializer.axes is not None:
             role = role._replace(axes=initializer.axes)
         known[name] = role
     return known
 
 
-def _unnamed(name: str, ndim: int, fill: Any) -> ParameterRole:
-    """Return the role of a variable whose layer states one initializer, for a variable of another name.
+def _of_name(name: str, ndim: int, fill: Fill | None) -> ParameterRole:
+    """Return the role of a variable that its layer does not describe; `fill` is the layer's only initializer.
 
-    It is a table, experts, or a kernel of two axes, inputs before outputs, as in Keras.
+    The variable is a table, experts, or a kernel of two axes, inputs before outputs, as in Keras.
     """
-    if not draws(fill):
+    is_table = "embedding" in name
+    if not (is_table or draws(fill)):
         return UNKNOWN
-    axes = "IO" if ndim == 2 else "BIO" if ndim == 3 and ("expert" in name or "embedding" in name) else None
-    return ParameterRole(axes, "table" if "embedding" in name else "kernel", fill)
+    axes = "IO" if ndim == 2 else "BIO" if ndim == 3 and (is_table or "expert" in name) else None
+    return ParameterRole(axes, "table" if is_table else "kernel", fill)

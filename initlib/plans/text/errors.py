@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..._public import public
 from .folding import fold
 
 SHOWN = 50
@@ -26,6 +27,7 @@ class RuleNeededError(ValueError):
         self.advice = advice
 
 
+@public("initlib")
 class PlanError(ValueError):
     """A plan that cannot be made: `problems` says why, one string each, and nothing was written.
 
