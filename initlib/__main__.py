@@ -24,9 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fan_out 576
     0
 
-    The status is 0; 1 for a difference that `verify` or `diff` finds, or a finding of `audit --fail-on`; 2 for an error,
-    which is one line on stderr, or a line for each problem of a plan; 130 for Ctrl-C; 141 where the reader of a pipe has
-    left.
+    The status is 0; 1 for a difference that `verify` or `diff` finds, or a finding of `audit --fail-on`; 2 for an
+    error, which is one line on stderr, or a line for each problem of a plan; 130 for Ctrl-C; 141 where the reader of a
+    pipe has left.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the parent process
