@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from .._public import public
 from ..plans.text.folding import fold
 from .advice import advise
 from .measurements import Activation, ParameterStats
@@ -24,6 +25,7 @@ PARAMETER_FIGURES = {
 }
 
 
+@public
 class SignalReport:
     """The report of `signals`: the activations in the order of execution, then the parameters.
 

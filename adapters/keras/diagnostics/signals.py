@@ -14,6 +14,7 @@ import numpy as np
 
 import initlib
 from initlib._arguments import positive
+from initlib._public import public
 from initlib.diagnostics.audit.audit import Audit, audit_tensors
 from initlib.diagnostics.measurements import Activation, activation, gradient_of, input_std, numbered, parameter
 from initlib.diagnostics.signals import SignalReport
@@ -23,6 +24,7 @@ from ..models.layers import UNKNOWN, meanings
 from ..models.tensors import ModelTensor, walk, weights
 
 
+@public("initlib.adapters.keras")
 def signals(
     model: Any,
     batch: Any,
@@ -91,6 +93,7 @@ def signals(
     )
 
 
+@public("initlib.adapters.keras")
 def audit(model: Any, *, axes: str | None = None) -> Audit:
     """Audit the weights of a model or layer: see `initlib.audit`.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from initlib._arguments import positive
+from initlib._public import public
 from initlib.diagnostics.measurements import input_std, parameter
 from initlib.diagnostics.signals import SignalReport
 
@@ -17,6 +18,7 @@ from .inputs import array, inputs, scalar_loss
 from .recorder import Recorder, restored
 
 
+@public("initlib.adapters.torch")
 def signals(
     model: nn.Module,
     batch: Any,

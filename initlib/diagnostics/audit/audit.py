@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..._public import public
 from ...files.readers.open_file import ORDER, open_tensors
 from ...files.readers.stored_tensor import StoredTensor, UnmeasuredError
 from ..table import number, size, table
@@ -119,6 +120,7 @@ FilePath = str | os.PathLike[str]
 Source = FilePath | Sequence[FilePath] | Mapping[str, ArrayLike]
 
 
+@public("initlib")
 def audit(source: Source, *, axes: str | None = None) -> Audit:
     """Measure every tensor of a file, of several files, or of a dictionary of arrays, and look for faults.
 
