@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -44,7 +45,7 @@ class Networks:
         sizes = [WIDTH] * depth + [CLASSES]
         self.weights = [
             np.stack([variance_scaling(s**2, "fan_in", "normal")(shape, seed=seed, name=f"layer{k}") for s in scales])
-            for k, shape in enumerate(zip(sizes, sizes[1:], strict=False))
+            for k, shape in enumerate(pairwise(sizes))
         ]
 
     def run(self, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:

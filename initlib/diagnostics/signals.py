@@ -25,7 +25,7 @@ PARAMETER_FIGURES = {
 }
 
 
-@public
+@public("initlib")
 class SignalReport:
     """The report of `signals`: the activations in the order of execution, then the parameters.
 
