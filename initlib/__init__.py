@@ -69,6 +69,7 @@ __all__ = [
     "lecun_uniform",
     "log_uniform",
     "logarithm",
+    "mup_learning_rates",
     "normal",
     "ones",
     "orthogonal",

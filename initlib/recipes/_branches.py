@@ -21,7 +21,7 @@ def rezero(scale: Any = "*resweight") -> Rules:
 
     Example:
         >>> rezero()
-        {'*resweight': zeros}
+        {'*resweight': constant(value=0.0)}
 
     Reference:
         Bachlechner, Majumder, Mao, Cottrell, McAuley. ReZero is all you need: fast convergence at large depth. 2020.

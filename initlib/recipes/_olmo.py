@@ -10,7 +10,7 @@ from ..schemes.initializer import Initializer
 from .rules import RESIDUAL, Rules, named, optional, required
 
 _OUTPUTS = named(
-    *("attn_out", "blocks.*.ff_out"),  # OLMo
+    *("attn_out", "ff_out"),  # OLMo
     *("attention.w_out", "feed_forward.w2"),  # OLMo-core
     *("self_attn.o_proj", "mlp.down_proj"),  # transformers
 )
@@ -27,9 +27,10 @@ def _by_fan_in(parameter: Parameter) -> Initializer:
 
 
 def mitchell(width: int, residual: Any = _OUTPUTS) -> Rules:
-    """Return the rules of OLMo's "mitchell": std fan_in**-0.5, for residual outputs of layer i (2 fan_in (i + 1))**-0.5.
+    """Return the rules of OLMo's "mitchell": std fan_in**-0.5, smaller for residual outputs.
 
-    i is the first integer in the parameter's name. Tables have std width**-0.5.
+    The std of a residual output in layer i is (2 fan_in (i + 1))**-0.5. i is the first integer in the parameter's name.
+    Tables have std width**-0.5.
 
     Args:
         width: the width of the residual stream, at least 1.
@@ -37,15 +38,15 @@ def mitchell(width: int, residual: Any = _OUTPUTS) -> Rules:
             transformers.
 
     Returns:
-        Rules for residual outputs, kernels and tables.
+        Rules for the head, residual outputs, kernels and tables.
 
     Raises:
         ValueError: the width is below 1.
 
     Example:
-        >>> output = next(iter(mitchell(1024).values()))
-        >>> output(Parameter("blocks.7.attn_out.weight", (1024, 1024), axes="OI", kind="kernel")).std
-        0.0078125
+        >>> head, output, kernel, table = mitchell(1024).values()
+        >>> output(Parameter("blocks.7.attn_out.weight", (1024, 1024), axes="OI", kind="kernel"))
+        truncated_normal(mean=0.0, std=0.0078125, low=-0.0234375, high=0.0234375)
 
     Reference:
         Groeneveld et al. OLMo: accelerating the science of language models. 2024. arXiv:2402.00838. As OLMo's
@@ -56,6 +57,7 @@ def mitchell(width: int, residual: Any = _OUTPUTS) -> Rules:
         return _cut((2 * fans(parameter.shape, parameter.axes).fan_in * (parameter.indices[0] + 1)) ** -0.5)
 
     return {
+        optional(_HEAD): _by_fan_in,
         required(residual, "mitchell", RESIDUAL, "residual"): output,
         optional("*:kernel"): _by_fan_in,
         optional("*:table"): _cut(integer(width, "width", least=1) ** -0.5),

@@ -56,7 +56,7 @@ def wang(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
     Example:
         >>> residual = next(iter(wang(44, 6144).values()))
         >>> round(residual.std((6144, 6144)), 9)
-        0.000579899
+        0.000579898
 
     Reference:
         Black et al. GPT-NeoX-20B: an open-source autoregressive language model, section 3.4. 2022. arXiv:2204.06745. As

@@ -29,8 +29,8 @@ def xlstm(blocks: int, width: int) -> Rules:
         ValueError: the width or the number of blocks is below 1.
 
     Example:
-        >>> forget = next(rule for pattern, rule in xlstm(12, 512).items() if "fgate" in str(pattern) and "bias" in str(pattern))
-        >>> forget(Parameter("fgate.bias", (4,))).array
+        >>> gate, input_bias, forget_bias, *_ = xlstm(12, 512).values()
+        >>> forget_bias(Parameter("fgate.bias", (4,))).array
         array([3., 4., 5., 6.])
 
     Reference:
