@@ -8,6 +8,7 @@ from initlib import (
     PlanError,
     constant,
     dirac,
+    glorot_uniform,
     he_normal,
     icnr,
     inverse_softplus,
@@ -19,6 +20,7 @@ from initlib import (
     sparse,
     spectral,
     truncated_normal,
+    uniform,
 )
 
 
