@@ -44,6 +44,7 @@ from .init import (
 from .models.initialize import initialize, plan
 from .models.layers import declare
 from .models.meta_device import skeleton
+from .models.parameter_groups import parameter_groups
 from .more_init import (
     delta_orthogonal_,
     fill_,
@@ -94,6 +95,7 @@ __all__ = [
     "ones_",
     "orthogonal",
     "orthogonal_",
+    "parameter_groups",
     "plan",
     "signals",
     "skeleton",

@@ -36,8 +36,8 @@ class SignalReport:
     over units. Biases do not count. The verdicts, each with its figure:
 
     - *vanishing*, *exploding*: the signal, against that of the input and 1; or the norm of a gradient, against that
-      before the head. A signal may shrink by a factor of 50 and grow by 150: the limits within which networks learn, in
-      the experiment "verdicts".
+      before the head. A signal may shrink by a factor of 100 and grow by 150: the limits within which networks learn,
+      in the experiment "verdicts".
     - *dead*: units that have the same value for every input.
     - *silent*: such units on a branch, or in a head whose weights are 0. This is healthy, and so is a small signal on a
       branch.

@@ -23,12 +23,22 @@ def test_slopes_are_those_of_a_straight_line():
     assert check(noise=np.exp(logs)).rows[0].slope == pytest.approx(np.polyfit(np.log(WIDTHS), logs, 1)[0])
 
 
-def test_it_fails_where_something_grows():
+def test_it_fails_where_an_activation_shrinks_but_for_a_head_that_learns():
+    flat, shrinks, less = [1, 1, 1, 1], [8, 4, 2, 1], [4, 3, 2, 1]
+    assert [row.name for row in check(body=shrinks, head=flat).failing] == ["body"]
+    start = {"body": flat, "head": shrinks}
+    learns = CoordinateCheck(WIDTHS, [start, {"body": flat, "head": less}, start | {"head": flat}], tolerance=0.15)
+    assert learns.passed
+    stays = CoordinateCheck(WIDTHS, [start, start], tolerance=0.15)
+    assert [(row.name, row.step) for row in stays.failing] == [("head", 1)]
+
+
+def test_it_fails_where_an_activation_grows():
     assert check(a=[1, 1, 1, 1], b=[4, 3, 2, 1]).passed
     check(a=[1, 1, 1, 1]).assert_passed()
     bad = CoordinateCheck(WIDTHS, [{"a": [1, 1, 1, 1]}, {"a": [1, 2, 4, 8]}], tolerance=0.15)
     assert [(row.name, row.step) for row in bad.growing] == [("a", 1)]
-    with pytest.raises(AssertionError, match=r"grow with the width by more than 0\.15:\n  a, step 1: slope \+1\.00"):
+    with pytest.raises(AssertionError, match=r"change with the width by more than 0\.15:\n  a, step 1: slope \+1\.00"):
         bad.assert_passed()
 
 

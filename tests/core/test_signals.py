@@ -53,14 +53,14 @@ def test_healthy():
 
 
 def test_vanishing_and_exploding():
-    assert verdicts([layer(str(k), 0.1**k) for k in range(5)]) == ["healthy", "healthy"] + 3 * ["vanishing"]
+    assert verdicts([layer(str(k), 0.05**k) for k in range(5)]) == ["healthy", "healthy"] + 3 * ["vanishing"]
     assert verdicts([layer(str(k), 10.0**k) for k in range(5)]) == 3 * ["healthy"] + 2 * ["exploding"]
     backward = [layer(str(k), 1.0, 0.1 ** (4 - k)) for k in range(5)]
-    assert verdicts(backward) == 3 * ["vanishing"] + ["healthy", "healthy"]
+    assert verdicts(backward) == 2 * ["vanishing"] + 3 * ["healthy"]
     assert verdicts(backward[::-1]) == 2 * ["exploding"] + 3 * ["healthy"]
     assert verdicts([layer("a", math.inf), layer("b", math.nan)]) == ["exploding", "exploding"]
-    report = SignalReport([layer(str(k), 0.1**k) for k in range(5)])
-    assert " is 0.001 of the input's; healthy from 0.0193" in report.activations[3].reason
+    report = SignalReport([layer(str(k), 0.05**k) for k in range(5)])
+    assert " is 0.000125 of the input's; healthy from 0.00965" in report.activations[3].reason
 
 
 def test_what_is_small_but_comes_back_is_healthy():
@@ -207,10 +207,10 @@ def test_parameters():
 
 def test_the_table_and_the_dictionaries():
     rows = [parameter("kernel", RNG.normal(size=(64, 32)), RNG.normal(size=(64, 32)))]
-    report = SignalReport([layer(str(k), 0.1**k) for k in range(4)], rows, loss=2.5)
+    report = SignalReport([layer(str(k), 0.05**k) for k in range(4)], rows, loss=2.5)
     lines = str(report).split("\n")
     assert lines[0] == "verdict: vanishing: 2 of 4 activations, 0 of 1 parameters"
-    assert lines[1].startswith("first: 2: signal 0.00965 is 0.01 of the input's")
+    assert lines[1].startswith("first: 2: signal 0.00241 is 0.0025 of the input's")
     assert lines[4].split() == [
         "activation",
         "owner",
@@ -224,15 +224,15 @@ def test_the_table_and_the_dictionaries():
         "verdict",
     ]
     assert [line.split()[0] for line in lines[5:7]] == ["{0..1}", "{2..3}"]
-    assert "0.00997..0.000997" in lines[6]
-    assert "vanishing: signal 0.00965 is 0.01 of the input's" in lines[6]
+    assert "0.00249..0.000125" in lines[6]
+    assert "vanishing: signal 0.00241 is 0.0025 of the input's" in lines[6]
     assert lines[8].startswith("parameter  shape  std")
     dicts = json.loads(json.dumps(report.to_dicts()))
     assert [row["kind"] for row in dicts] == 4 * ["activation"] + ["parameter"]
     assert dicts[0]["std"] == report.activations[0].std
     assert report.loss == 2.5
     with pytest.raises(
-        AssertionError, match=r"signals of 2 layers or parameters are ill:\n  2: vanishing: signal 0\.00965"
+        AssertionError, match=r"signals of 2 layers or parameters are ill:\n  2: vanishing: signal 0\.00241"
     ):
         report.assert_healthy()
 

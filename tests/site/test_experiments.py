@@ -55,6 +55,12 @@ def test_every_claim_of_the_last_run_holds():
     assert [claim["statement"] for claim in claims if not claim["holds"]] == []
 
 
+def test_the_page_on_signals_has_the_table_of_verdicts():
+    run = json.loads(STORED.read_text(encoding="utf-8"))
+    grid = run["experiments"]["verdicts"]["quoted"]["grid"]
+    assert grid in (ROOT / "docs" / "signals.md").read_text(encoding="utf-8")
+
+
 def bare_figures(page):
     """What is written as a measured figure is, a decimal or a percentage, and quoted from no run."""
     prose = re.sub(r"```.*?```|`[^`]*`|\{\{ \w+ \}\}|\(\d{4}\.\d{5}\)", "", page, flags=re.DOTALL)

@@ -1,7 +1,7 @@
 """Real models: whatever their constructors set is unchanged, noted in the plan, or filled by a rule.
 
-Two builds under two seeds show what a constructor sets: the tensors that are equal in both. No model needs more than one
-round of rules, and the errors propose all of them.
+Two builds under two seeds show what a constructor sets: the tensors that are equal in both. No model needs more than
+one round of rules, and the errors propose all of them.
 """
 
 import fnmatch
