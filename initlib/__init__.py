@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._public import publish
+from ._version import __version__ as __version__
 from .axes import Fans, fans
 from .gains import gain
 from .key import Key
@@ -36,18 +36,8 @@ from .schemes.initializer import Initializer
 from .stream.config import get_num_threads, set_num_threads, show_config
 
 if TYPE_CHECKING:
-    from . import recipes
-    from .diagnostics.audit.audit import audit
-    from .diagnostics.signals import SignalReport
-    from .plans.parameter import Parameter
-    from .plans.plan import Plan
-    from .plans.planning import plan
-    from .plans.rules.parts import parts
-    from .plans.rules.values import keep, values
-    from .plans.text.errors import PlanError
-    from .theory import propagation
-
-__version__ = "0.1.0"
+    from ._later_plans import *
+    from ._later_reports import *
 
 __all__ = [
     "Fans",
@@ -84,6 +74,7 @@ __all__ = [
     "plan",
     "propagation",
     "recipes",
+    "same_as",
     "scaled",
     "set_num_threads",
     "show_config",
@@ -100,31 +91,17 @@ __all__ = [
     "zeros",
 ]
 
-publish(__name__, globals())
-
-# What whole models and reports need is loaded when it is first asked for: most programs draw weights alone.
-_LATER = {
-    "Parameter": "plans.parameter",
-    "Plan": "plans.plan",
-    "PlanError": "plans.text.errors",
-    "SignalReport": "diagnostics.signals",
-    "audit": "diagnostics.audit.audit",
-    "keep": "plans.rules.values",
-    "parts": "plans.rules.parts",
-    "plan": "plans.planning",
-    "propagation": "theory.propagation",
-    "recipes": "recipes",
-    "values": "plans.rules.values",
-}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'initlib' has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_LATER[name]}")
-    globals()[name] = getattr(module, name, module)  # a member of it, or the module itself
-    publish(__name__, globals())
-    return globals()[name]
+    """Load plans or reports when one of their names is first used: most programs draw weights alone."""
+    for later in ("_later_plans", "_later_reports") if name in __all__ else ():
+        module = import_module(f"{__name__}.{later}")
+        if hasattr(module, name):
+            globals()[name] = getattr(module, name)
+            return globals()[name]
+    places = [f"initlib.adapters.{adapter}.{name}" for adapter in ("torch", "keras", "jax")]
+    advice = f". Import an adapter: {', '.join(places)}" if name in ("declare", "initialize", "signals") else ""
+    raise AttributeError(f"module 'initlib' has no attribute {name!r}{advice}")
 
 
 def __dir__() -> list[str]:

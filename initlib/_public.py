@@ -1,12 +1,19 @@
-"""Public places: functions and classes show, and are pickled by, where users find them, not the file they are in."""
+"""Public places: a function or class reports, and is pickled by, the name that users import."""
 
-from types import FunctionType
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
+
+Member = TypeVar("Member", bound=Callable[..., object])  # a function or a class
 
 
-def publish(module: str, members: dict[str, Any]) -> None:
-    """Give a module's functions and classes from files below it that module, and the name they have there."""
-    for name in members["__all__"]:
-        member = members.get(name)  # one that is not loaded yet is published later
-        if isinstance(member, (FunctionType, type)) and member.__module__.startswith(f"{module}."):
-            member.__module__, member.__qualname__ = module, name
+def public(package: str, name: str | None = None) -> Callable[[Member], Member]:
+    """Return a decorator that names the package of a function or class, and the name there (None: its own).
+
+    Pickles then hold a name that stays when a file moves.
+    """
+
+    def decorate(member: Member) -> Member:
+        member.__module__, member.__qualname__ = package, name or member.__qualname__
+        return member
+
+    return decorate

@@ -19,8 +19,6 @@ Equinox: `eqx.tree_at(lambda m: m.weight, linear, he_normal(axes="OI")(key, line
 
 from jax.nn.initializers import Initializer, constant, ones, zeros
 
-from initlib._public import publish
-
 from .diagnostics.signals import audit, signals
 from .drawing.draw import draw
 from .drawing.initializer import JaxInitializer
@@ -76,5 +74,3 @@ __all__ = [
     "xavier_uniform",
     "zeros",
 ]
-
-publish(__name__, globals())

@@ -9,6 +9,7 @@ import numpy as np
 
 import initlib
 from initlib._arguments import positive, real
+from initlib._public import public
 from initlib.schemes._uniform import HalfOpen
 from initlib.schemes._variance import DISTRIBUTIONS, MODES
 
@@ -16,6 +17,7 @@ from .drawing.axes import Delta, Kernel, Matrix, ints
 from .drawing.initializer import JaxInitializer, jax_initializer
 
 
+@public("initlib.adapters.jax")
 def initializer(
     core: initlib.Initializer, axes: str | None = None, dtype: Any = None, *, seed: Any = None, name: str | None = None
 ) -> JaxInitializer:
@@ -48,6 +50,7 @@ def _split(scale: Any, argument: str, *, above: bool = True) -> tuple[float, Any
     return (1.0, number) if above and number <= 0 else (number, None)
 
 
+@public("initlib.adapters.jax")
 def uniform(
     scale: Any = 1e-2, dtype: Any = None, *, axes: str | None = None, seed: Any = None, name: str | None = None
 ) -> JaxInitializer:
@@ -61,6 +64,7 @@ def uniform(
     return jax_initializer(HalfOpen(0.0, high), None, axes, dtype, seed, name, factor)
 
 
+@public("initlib.adapters.jax")
 def normal(
     stddev: Any = 1e-2, dtype: Any = None, *, axes: str | None = None, seed: Any = None, name: str | None = None
 ) -> JaxInitializer:
@@ -74,6 +78,7 @@ def normal(
     return jax_initializer(initlib.normal(0.0, std), None, axes, dtype, seed, name, factor)
 
 
+@public("initlib.adapters.jax")
 def truncated_normal(
     stddev: Any = 1e-2,
     dtype: Any = None,
@@ -103,6 +108,7 @@ def truncated_normal(
     )
 
 
+@public("initlib.adapters.jax")
 def variance_scaling(
     scale: Any,
     mode: str,
@@ -150,7 +156,7 @@ def variance_scaling(
     )
 
 
-def _preset(public: str, scheme: Any) -> Any:
+def _preset(preset_name: str, scheme: Any) -> Any:
     def preset(
         in_axis: int | Sequence[int] = -2,
         out_axis: int | Sequence[int] = -1,
@@ -165,9 +171,11 @@ def _preset(public: str, scheme: Any) -> Any:
         numbers = (scheme.factor, scheme.mode, scheme.distribution)
         return variance_scaling(*numbers, *where, axes=axes, seed=seed, name=name)
 
-    preset.__name__ = preset.__qualname__ = public
-    preset.__doc__ = f"Make the initializer `initlib.{public}`: {scheme!r}. The arguments are `variance_scaling`'s."
-    return preset
+    preset.__name__ = preset.__qualname__ = preset_name
+    preset.__doc__ = (
+        f"Make the initializer `initlib.{preset_name}`: {scheme!r}. The arguments are `variance_scaling`'s."
+    )
+    return public("initlib.adapters.jax")(preset)
 
 
 he_normal = kaiming_normal = _preset("he_normal", initlib.he_normal)
@@ -178,6 +186,7 @@ lecun_normal = _preset("lecun_normal", initlib.lecun_normal)
 lecun_uniform = _preset("lecun_uniform", initlib.lecun_uniform)
 
 
+@public("initlib.adapters.jax")
 def orthogonal(
     scale: Any = 1.0,
     column_axis: int = -1,
@@ -201,6 +210,7 @@ def orthogonal(
     return jax_initializer(initlib.orthogonal(gain), roles, axes, dtype, seed, name, factor)
 
 
+@public("initlib.adapters.jax")
 def delta_orthogonal(
     scale: Any = 1.0,
     column_axis: int = -1,

@@ -29,8 +29,6 @@ shard. In a TensorFlow graph a weight is a constant, or, under a `SeedGenerator`
 
 from keras.initializers import Initializer, serialize
 
-from initlib._public import publish
-
 from .diagnostics.signals import audit, signals
 from .init import (
     STFT,
@@ -122,5 +120,3 @@ __all__ = [
     "variance_scaling",
     "zeros",
 ]
-
-publish(__name__, globals())

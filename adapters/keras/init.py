@@ -12,6 +12,7 @@ from keras.initializers import STFT, Constant, Identity, Ones, Zeros
 from keras.initializers import get as their_get
 
 import initlib
+from initlib._public import public
 from initlib.schemes import FACTORIES
 
 from .drawing.draw import InitlibMixin
@@ -19,6 +20,7 @@ from .drawing.draw import InitlibMixin
 _register = keras.saving.register_keras_serializable(package="initlib")
 
 
+@public("initlib.adapters.keras")
 @_register
 class VarianceScaling(InitlibMixin, keras.initializers.VarianceScaling):
     """Weights of mean 0 and variance scale / fan: `keras.initializers.VarianceScaling`.
@@ -36,36 +38,43 @@ class VarianceScaling(InitlibMixin, keras.initializers.VarianceScaling):
         )
 
 
+@public("initlib.adapters.keras")
 @_register
 class GlorotNormal(VarianceScaling, keras.initializers.GlorotNormal):
     """Truncated normal weights of variance 2 / (fan_in + fan_out) (Glorot, Bengio 2010)."""
 
 
+@public("initlib.adapters.keras")
 @_register
 class GlorotUniform(VarianceScaling, keras.initializers.GlorotUniform):
     """Uniform weights of variance 2 / (fan_in + fan_out) (Glorot, Bengio 2010)."""
 
 
+@public("initlib.adapters.keras")
 @_register
 class HeNormal(VarianceScaling, keras.initializers.HeNormal):
     """Truncated normal weights of variance 2 / fan_in (He et al. 2015, arXiv 1502.01852)."""
 
 
+@public("initlib.adapters.keras")
 @_register
 class HeUniform(VarianceScaling, keras.initializers.HeUniform):
     """Uniform weights of variance 2 / fan_in (He et al. 2015, arXiv 1502.01852)."""
 
 
+@public("initlib.adapters.keras")
 @_register
 class LecunNormal(VarianceScaling, keras.initializers.LecunNormal):
     """Truncated normal weights of variance 1 / fan_in (LeCun et al. 1998; Klambauer et al. 2017, arXiv 1706.02515)."""
 
 
+@public("initlib.adapters.keras")
 @_register
 class LecunUniform(VarianceScaling, keras.initializers.LecunUniform):
     """Uniform weights of variance 1 / fan_in (LeCun et al. 1998)."""
 
 
+@public("initlib.adapters.keras")
 @_register
 class RandomNormal(InitlibMixin, keras.initializers.RandomNormal):
     """Normal weights: `keras.initializers.RandomNormal`.
@@ -79,6 +88,7 @@ class RandomNormal(InitlibMixin, keras.initializers.RandomNormal):
         return initlib.normal(self.mean, self.stddev)
 
 
+@public("initlib.adapters.keras")
 @_register
 class TruncatedNormal(InitlibMixin, keras.initializers.TruncatedNormal):
     """Normal weights kept within two `stddev` of the mean, which makes theirs 0.88 of it, as in Keras.
@@ -92,6 +102,7 @@ class TruncatedNormal(InitlibMixin, keras.initializers.TruncatedNormal):
         return initlib.truncated_normal(self.mean, self.stddev)
 
 
+@public("initlib.adapters.keras")
 @_register
 class RandomUniform(InitlibMixin, keras.initializers.RandomUniform):
     """Uniform weights between `minval` and `maxval`: `keras.initializers.RandomUniform`.
@@ -105,6 +116,7 @@ class RandomUniform(InitlibMixin, keras.initializers.RandomUniform):
         return initlib.uniform(self.minval, self.maxval)
 
 
+@public("initlib.adapters.keras")
 @_register
 class Orthogonal(InitlibMixin, keras.initializers.Orthogonal):
     """Orthogonal weights, as the matrix of all other axes to the last: `keras.initializers.Orthogonal`.
@@ -118,6 +130,7 @@ class Orthogonal(InitlibMixin, keras.initializers.Orthogonal):
         return initlib.orthogonal(self.gain)
 
 
+@public("initlib.adapters.keras")
 @_register
 class CoreInitializer(InitlibMixin, keras.initializers.VarianceScaling):
     """Any initializer of the core, with Keras's seeds.
@@ -193,6 +206,7 @@ _OBJECTS = {
 _OBJECTS |= {"normal": RandomNormal, "uniform": RandomUniform, "one": Ones, "zero": Zeros}
 
 
+@public("initlib.adapters.keras")
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """Make an initializer of a config, Keras's own among them, which then draw as the core does.
 
@@ -202,6 +216,7 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> An
     return keras.saving.deserialize_keras_object(config, custom_objects, module_objects=_OBJECTS)
 
 
+@public("initlib.adapters.keras")
 def get(identifier: Any) -> Any:
     """Make an initializer of a name, config, class, tensor or core initializer; callables and None are themselves.
 

@@ -9,8 +9,6 @@ True
 
 from torch.nn.init import constant
 
-from initlib._public import publish
-
 from ._private import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
 from .diagnostics.audit import audit
 from .diagnostics.coordinates import coordinate_check
@@ -112,5 +110,3 @@ __all__ = [
     "xavier_uniform_",
     "zeros_",
 ]
-
-publish(__name__, globals())

@@ -4,12 +4,14 @@ from typing import Any
 
 from torch.nn.init import calculate_gain as theirs
 
+from initlib._public import public
 from initlib.gains import gain
 
 # What `param` is to the activations that PyTorch has no gain for; others ignore it, as there.
 ARGUMENTS = {"celu": "alpha", "elu": "alpha", "prelu": "slope", "silu": "beta", "sin": "w0", "softplus": "beta"}
 
 
+@public("initlib.adapters.torch")
 def calculate_gain(nonlinearity: Any, param: float | None = None) -> float:
     """Return PyTorch's gain of an activation where it has one, and `initlib.gain` of every other.
 

@@ -10,6 +10,7 @@ from torch.nn import init as theirs
 
 import initlib
 from initlib._arguments import positive, real
+from initlib._public import public
 from initlib.schemes._complex import TwoParts
 
 from ._private import calculate_correct_fan, calculate_fan_in_and_fan_out, make_deprecate
@@ -33,6 +34,7 @@ def _scaling(factor: float, mode: str, distribution: str) -> initlib.Initializer
     return TwoParts(scheme) if distribution == "uniform" else scheme
 
 
+@public("initlib.adapters.torch")
 @overridable
 def uniform_(
     tensor: Tensor,
@@ -51,6 +53,7 @@ def uniform_(
     return draw_into(tensor, _uniform(a, b), generator, **how)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def normal_(
     tensor: Tensor,
@@ -70,6 +73,7 @@ def normal_(
     return draw_into(tensor, _normal(mean, std), generator, **how)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def xavier_uniform_(
     tensor: Tensor,
@@ -87,6 +91,7 @@ def xavier_uniform_(
     return _xavier(tensor, gain, "uniform", generator, **how)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def xavier_normal_(
     tensor: Tensor,
@@ -112,6 +117,7 @@ def _xavier(tensor: Tensor, gain: float, distribution: str, generator: Any, **ho
     return draw_into(tensor, scheme, generator, **how)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def kaiming_uniform_(
     tensor: Tensor,
@@ -131,6 +137,7 @@ def kaiming_uniform_(
     return _kaiming(tensor, a, mode, nonlinearity, "uniform", generator, **how)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def kaiming_normal_(
     tensor: Tensor,
@@ -175,6 +182,7 @@ def _kaiming_scheme(slope: float | None, mode: str, nonlinearity: Any, distribut
     return _scaling(squared, mode, distribution)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def trunc_normal_(
     tensor: Tensor,
@@ -204,6 +212,7 @@ def trunc_normal_(
     return draw_into(tensor, _truncated(mean, std, a, b), generator, **how)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def eye_(tensor: Tensor) -> Tensor:
     """Fill the 2-dimensional tensor with the identity: output c is input c, as far as there are both.
@@ -219,6 +228,7 @@ def eye_(tensor: Tensor) -> Tensor:
     return draw_into(tensor, initlib.identity(), None, seed=0)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill the 3, 4 or 5-dimensional tensor so that a convolution by it passes its input through, group by group.
@@ -237,6 +247,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return draw_into(tensor, initlib.dirac(), None, axes=f"({int(groups)} O)I...", seed=0)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def orthogonal_(
     tensor: Tensor,
@@ -257,6 +268,7 @@ def orthogonal_(
     return draw_into(tensor, initlib.orthogonal(gain), generator, **how)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def sparse_(
     tensor: Tensor,

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 import initlib
+from initlib._public import public
 
 from .drawing.dispatch import DrawOptions, draw_into, overridable
 
 
+@public("initlib.adapters.torch")
 @overridable
 def fill_(
     tensor: Tensor,
@@ -35,6 +37,7 @@ def fill_(
     return draw_into(tensor, initializer, generator, **how)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def variance_scaling_(
     tensor: Tensor,
@@ -52,6 +55,7 @@ def variance_scaling_(
     return draw_into(tensor, initlib.variance_scaling(factor, mode, distribution), generator, **how)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def delta_orthogonal_(
     tensor: Tensor,
@@ -70,6 +74,7 @@ def delta_orthogonal_(
     return draw_into(tensor, initlib.delta_orthogonal(gain), generator, **how)
 
 
+@public("initlib.adapters.torch")
 @overridable
 def truncated_normal_(
     tensor: Tensor,
@@ -119,7 +124,7 @@ def _preset(name_: str) -> Preset:
     >>> {name_}_(torch.empty(128, 784), seed=0).shape
     torch.Size([128, 784])
     """
-    return overridable(fill)
+    return public("initlib.adapters.torch")(overridable(fill))
 
 
 he_normal_ = _preset("he_normal")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+from .._version import __version__
 from ..files.header import Header
 from ..key import Key
 from ..plans.entry import Entry
@@ -65,8 +66,6 @@ def _shard(number: int, count: int, entries: list[Entry], metadata: dict[str, st
 
 def provenance(entries: Sequence[Entry], key: Key) -> dict[str, str]:
     """What a file says of itself: what made it, and that frameworks may load it ("format": "pt")."""
-    from initlib import __version__
-
     return {
         "format": "pt",
         "initlib": __version__,

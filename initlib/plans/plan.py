@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from .._public import public
 from ..key import as_key
 from .checks import check
 from .entry import Entry
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ..checkpoints.verify import Difference
 
 
+@public("initlib")
 @dataclass(frozen=True, repr=False)
 class Plan:
     """What fills every stored tensor of a model: immutable, comparable, and with a seed its initial state.

@@ -214,13 +214,13 @@ HOSTILE = [
     (put("parameters", 0, "stream", "a\u0000"), "stream must be a printable string"),
     (put("parameters", 0, "shape", 3), "shape must be a list, got 3"),
     (put("parameters", 0, "shape", [True, 2]), "shape must be made of int, got True"),
-    (put("parameters", 0, "shape", [2**63, 2**63]), "positions are numbered in 64 bits"),
-    (put("parameters", 0, "shape", [-1, 3]), "has a negative size"),
+    (put("parameters", 0, "shape", [2**63, 2**63]), "shape must hold fewer than 2**64 weights"),
+    (put("parameters", 0, "shape", [-1, 3]), "shape must have no negative size"),
     (put("parameters", 0, "shape", [1] * 10_000), "shape must have at most 64 axes, got 10000"),
     (put("parameters", 0, "dtype", "object!"), "dtype must be a name such as 'float32', got 'object!'"),
     (put("parameters", 0, "dtype", "object"), "dtype object cannot be drawn"),
     (put("parameters", 0, "axes", "(" * 10_000), "axes must have at most 1024 characters"),
-    (put("parameters", 0, "axes", "OIH"), "axes 'OIH' names 3 axes"),
+    (put("parameters", 0, "axes", "OIH"), "axes must name 2 axes for shape"),
     (put("parameters", 0, "kind", "code"), "kind must be one of"),
     (put("parameters", 0, "default", 3), "expected the fields name, shape, filling, dtype"),
     (put("parameters", 0, "tied", ["a", 3]), "tied must be a string, got 3"),
@@ -279,7 +279,7 @@ def test_a_hostile_or_future_text_is_an_error(text, message):
 
 
 def test_a_plan_of_what_cannot_be_drawn_is_a_plan_error():
-    with pytest.raises(PlanError, match="orthogonal asks what the axes of shape"):
+    with pytest.raises(PlanError, match="orthogonal needs to know which of its 2 axes"):
         Plan.from_json(filled({"factory": "orthogonal", "arguments": {}}))
 
 

@@ -21,10 +21,12 @@ from initlib import (
     orthogonal,
     parts,
     plan,
+    same_as,
     uniform,
     values,
     zeros,
 )
+from initlib.dtypes import DTYPES
 
 
 def kernel(name="kernel", shape=(8, 4), axes="OI", **fields):
@@ -121,7 +123,10 @@ def test_rules_may_be_a_function_of_all_parameters():
     parameters = [Parameter("h.a", (3, 2)), Parameter("h.b", (4, 2), tied=("h.c",))]
     table = plan(parameters, rules, rename={"h.*": "layers.*"}, axes={"layers.b": "OI"})
     assert [entry.filling for entry in table.entries] == [constant(3), constant(4)]
-    assert seen == [Parameter("layers.a", (3, 2)), Parameter("layers.b", (4, 2), axes="OI", tied=("layers.c",))]
+    assert seen == [
+        Parameter("layers.a", (3, 2)),
+        Parameter("layers.b", (4, 2), axes="OI", kind="kernel", tied=("layers.c",)),
+    ]
 
 
 def test_rules_are_pairs_too():
@@ -185,6 +190,13 @@ def test_unknown_axes_are_numbered_as_stored():
     assert np.array_equal(told.draw(0)["gate"], he_normal((8, 4), axes="OI", seed=0, name="gate"))
 
 
+def test_axes_of_inputs_and_outputs_make_a_kernel():
+    table = plan([Parameter("up", (8, 4))], {"*:kernel": he_normal}, axes={"up": "OI"})
+    assert table["up"].parameter.kind == "kernel"
+    made = plan([Parameter("up", (8, 4), kind="table"), Parameter("to", (8, 4))], STD, axes={"up": "IO", "to": "BB"})
+    assert [entry.parameter.kind for entry in made.entries] == ["table", "other"]
+
+
 def test_axes_told_by_pattern_come_before_the_parameters_own():
     assert plan([kernel()], he_normal, axes={"*:kernel": "IO"})["kernel"].parameter.axes == "IO"
 
@@ -229,7 +241,7 @@ DRAW_ERRORS = [
     ({"name": "kernel", "out": np.empty((4, 8), "float32")}, ValueError, "out has shape (4, 8)"),
     ({"name": "kernel", "out": np.empty((8, 4))}, ValueError, "dtype float64, the draw has (8, 4) and float32"),
     ({"name": "kernel", "out": [[0.0] * 4] * 8}, TypeError, "out must be a numpy.ndarray, got list"),
-    ({"name": "kernel", "index": 8}, ValueError, "index 8 is outside axis 0 of shape (8, 4)"),
+    ({"name": "kernel", "index": 8}, ValueError, "index must be inside axis 0 of shape (8, 4), got 8"),
     ({"name": "kernel", "seed": "x"}, TypeError, "seed must be an int"),
     ({"name": "kept"}, ValueError, "kept is kept, at least in part: it can be drawn into out= alone"),
 ]
@@ -271,9 +283,10 @@ def test_all_problems_are_told_at_once():
         "other; the owners here Linear, Router",
         "axes '*.fc' matches nothing",
         "rename 'transformer.*' matches nothing",
-        "h.{0..3}.gate: variance_scaling asks what the axes of shape (4, 8, 2) of Router mean, and nobody says it; say "
-        "it by axes={pattern: axes}, in the stored order: I is an input axis, O an output axis, B a stack",
-        "ids: dtype int64 cannot be drawn, float16, bfloat16, float32, float64, complex64, complex128 can; keep it",
+        "h.{0..3}.gate: variance_scaling needs to know which of its 3 axes in Router are inputs and outputs. Pass "
+        'axes={"*.gate": "BOI"}, or the order in which they are stored: I is an input axis, O an output axis, B a '
+        "stack",
+        f"ids: dtype int64 cannot be drawn, {', '.join(DTYPES)} can; keep it",
     )
 
 
@@ -281,15 +294,15 @@ ERRORS = [
     ([kernel()], {}, "kernel: no rule matches it, and there is no default"),
     ([kernel(default=zeros)], {}, "kernel: no rule matches it, and there is no default"),
     ([Parameter("a", (3,))], he_normal, "a: no rule matches it, and the default, variance_scaling, is for kernels"),
-    ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling asks what the axes of shape (3, 3) mean"),
-    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal asks what the axes of shape (3, 3) mean"),
-    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling asks what the axes of shape (3, 3) mean"),
-    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal asks what the axes of shape (3, 3) mean"),
+    ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling needs to know which of its 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal needs to know which of its 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling needs to know which of its 2 axes"),
+    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal needs to know which of its 2 axes"),
     ([kernel()], {"*.bias:kernel": ones, "*": ones}, "rule '*.bias:kernel' matches nothing"),
     (
         [kernel(owner="Linear")],
         {"*:bias": ones, "*": ones},
-        "'*:bias' matches nothing: what has such a name is Linear, kernel",
+        "'*:bias' matches nothing: parameters of such names are Linear, kernel",
     ),
     ([kernel()], {"*": ones, "k*": zeros}, "rule 'k*' is never used: what it matches, '*' before it does"),
     ([kernel()], {re.compile("x"): ones, "*": ones}, "rule \"re.compile('x')\" matches nothing"),
@@ -303,10 +316,13 @@ ERRORS = [
     (
         [kernel(shape=(8, 4, 3), axes="OIK")],
         {"*": identity()},
-        "identity(gain=1.0) cannot fill shape (8, 4, 3): identity",
+        "identity(gain=1.0) cannot fill shape (8, 4, 3): axes of identity",
     ),
-    ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): icnr needs a kernel of one output axis and"),
-    ([Parameter("a", (3,), kind="bias")], {"*": orthogonal()}, "orthogonal needs a weight of at least 2 axes"),
+    ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): axes of icnr must have one output axis and"),
+    ([Parameter("a", (3,), kind="kernel")], {"*": orthogonal()}, "shape must have at least 2 axes for orthogonal"),
+    ([Parameter("a", (3,), kind="bias")], {"*": he_normal}, """rule '*' draws it by he_normal, which goes by fans"""),
+    ([Parameter("a", (1, 1, 3))], {"a": he_normal * 0.5}, 'Write {"a:kernel": he_normal * 0.5}, and other rules for'),
+    ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "a vector has no input and output axes"),
     ([Parameter("a", (3, 3), "float16")], {"*": uniform(-1e6, 1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3, 3), "float16")], {"*": constant(1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3,), "float16")], {"*": values([1e6, 0, 0])}, "as large as 1e+06 overflow float16"),
@@ -344,6 +360,43 @@ def test_names_that_would_share_a_stream():
     assert told == ("a.qkv: it and a.q would share the stream a.q; tie them, or rename one",)
 
 
+TARGET = {"target.*": same_as("online.*")}
+
+
+def test_a_target_network_starts_as_the_online_one():
+    networks = [kernel(f"{name}.{i}.w") for name in ("target", "online") for i in range(2)]
+    table = plan(networks, he_normal, rename=TARGET)
+    drawn = table.draw(0)
+    for i in range(2):
+        assert np.array_equal(drawn[f"target.{i}.w"], drawn[f"online.{i}.w"])
+    assert not np.array_equal(drawn["online.0.w"], drawn["online.1.w"])
+    assert Plan.from_json(table.to_json()) == table
+    qkv = parts({"q": 1, "k": 1}, he_normal)
+    fused = plan([kernel("target.w"), kernel("online.w")], {"*": qkv}, rename=TARGET).draw(0)
+    assert np.array_equal(fused["target.w"], fused["online.w"])
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (kernel("target.w", (8, 5)), "target.w: it has the stream of online.w by same_as, and another shape, axes or"),
+        (kernel("target.w", axes="IO"), "target.w: it has the stream of online.w by same_as, and another shape, axes"),
+        (kernel("target.x"), "target.x: same_as names online.x, which is no other parameter"),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_same_as_is_for_equal_weights(target, message, order):
+    (problem,) = problems([kernel("online.w"), target][::order], he_normal, rename=TARGET)
+    assert problem.startswith(message)
+
+
+def test_same_as_is_a_name():
+    with pytest.raises(TypeError, match="same_as must be a string, got 3"):
+        same_as(3)
+    with pytest.raises(ValueError, match="which has fewer"):
+        plan([kernel()], he_normal, rename={"kernel": same_as("*")})
+
+
 def test_tied_parameters_may_share_a_new_name():
     table = plan([kernel("a.w", tied=("b.w",))], he_normal, rename=lambda name: "w")
     assert table["b.w"].stream == "w"
@@ -365,9 +418,9 @@ def test_one_rule_may_say_the_same_of_tied_names():
         ({"rules": lambda parameters: ones}, TypeError, "rules must be a mapping by pattern, or pairs, got constant"),
         ({"rules": ["*"]}, TypeError, "rules must be a mapping by pattern, or pairs, got '*'"),
         ({"default": "he"}, TypeError, "default must be an initializer"),
-        ({"axes": {"*": "OX!"}}, ValueError, "axes 'OX!' has '!'"),
+        ({"axes": {"*": "OX!"}}, ValueError, "got '!' in 'OX!'"),
         ({"axes": {"*": 3}}, TypeError, "axes of '*' must be a string such as 'OIHW' or '(3 O)I', got 3"),
-        ({"axes": {"*": "OIH"}}, PlanError, "kernel: axes 'OIH' names 3 axes, shape (8, 4) has 2"),
+        ({"axes": {"*": "OIH"}}, PlanError, "kernel: axes must name 2 axes for shape (8, 4), got 'OIH' with 3"),
         ({"rename": 3}, TypeError, "rename must be a mapping by pattern or a function of the name, got 3"),
         ({"rename": lambda name: None}, PlanError, "kernel: name must be a string, got None"),
     ],

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initlib.adapters.torch.naming.mode.views import box_of, overlap, same_memory
+from initlib.adapters.torch.naming.views import box_of, overlap, same_memory
 
 
 def some(size):

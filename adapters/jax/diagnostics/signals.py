@@ -18,16 +18,10 @@ from jax.extend.core import Literal
 
 import initlib
 from initlib._arguments import positive
+from initlib._public import public
 from initlib.diagnostics.audit.audit import Audit, audit_tensors
-from initlib.diagnostics.signals import (
-    Activation,
-    SignalReport,
-    activation,
-    gradient_of,
-    input_std,
-    numbered,
-    parameter,
-)
+from initlib.diagnostics.measurements import Activation, activation, gradient_of, input_std, numbered, parameter
+from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
 from ..models.layers import meaning
@@ -44,6 +38,7 @@ NAMES = {"add": "add", "logistic": "sigmoid", "max": "relu", "sin": "sin", "tanh
 Site = tuple[int, ...]  # the places of an operation, and of the calls that it is inside of
 
 
+@public("initlib.adapters.jax")
 def signals(
     function: Callable[..., Any],
     params: Any,
@@ -130,6 +125,7 @@ def signals(
     )
 
 
+@public("initlib.adapters.jax")
 def audit(params: Any, *, axes: str | None = None) -> Audit:
     """Audit the arrays of a pytree: see `initlib.audit`.
 

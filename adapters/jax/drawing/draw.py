@@ -14,6 +14,7 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
 from initlib import Initializer, Key
+from initlib._public import public
 from initlib.axes import match
 from initlib.dtypes import DTYPES, numpy_dtype
 from initlib.stream.engine import DrawRequest
@@ -23,6 +24,7 @@ from .engine import JAX
 ALIGNMENT = 64  # bytes: memory of NumPy's that is aligned so becomes JAX's without a copy
 
 
+@public("initlib.adapters.jax")
 def draw(
     initializer: Initializer,
     words: Any,

@@ -14,6 +14,7 @@ from jax.nn.initializers import Initializer
 import initlib
 from initlib import Key
 from initlib._arguments import checked_shape
+from initlib._public import public
 from initlib.axes import parse
 from initlib.dtypes import DTYPES
 from initlib.key import as_key
@@ -23,6 +24,7 @@ from .draw import draw
 from .keys import words_of
 
 
+@public("initlib.adapters.jax")
 @dataclass(frozen=True, eq=False)
 class JaxInitializer:
     """A core initializer as JAX calls one, with a key: what the functions of this module make.

@@ -8,10 +8,11 @@ import numpy as np
 
 from initlib import Key, Parameter, Plan, PlanError, constant, keep, zeros
 from initlib import plan as plan_of
-from initlib.adapters.common.constant_values import constant_of
+from initlib._public import public
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.key import as_key
 from initlib.plans.entry import Entry
+from initlib.plans.rules.constructor_value import constant_of
 
 from ..drawing.keys import words_of
 from .fill import filled
@@ -29,6 +30,7 @@ UNSAID = "nobody says what a vector starts with whose values differ, or are not 
 OWN_START = "it starts with zeros, whatever the default is; a rule must say so"
 
 
+@public("initlib.adapters.jax")
 def plan(
     shapes: Any, rules: Any = None, *, default: Any = None, rename: Any = None, axes: Any = None, stack: Any = None
 ) -> Plan:
@@ -60,6 +62,7 @@ def plan(
     return _Model(shapes, stack).plan(rules, default, rename, axes)
 
 
+@public("initlib.adapters.jax")
 def initialize(
     shapes: Any,
     rules: Any = None,

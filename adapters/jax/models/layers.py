@@ -5,6 +5,7 @@ import sys
 from typing import TypeVar
 
 from initlib import ones, zeros
+from initlib._public import public
 from initlib.adapters.common.roles import Declarations, ParameterRole
 
 from .tensors import Leaf
@@ -29,6 +30,7 @@ FIELD = "DHW"
 _declared = Declarations()
 
 
+@public("initlib.adapters.jax")
 def declare(cls: Class, /, **axes: str) -> Class:
     """Say what the axes of a module's parameters mean, for all plans from now on, and return the class.
 

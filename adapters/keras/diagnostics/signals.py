@@ -14,22 +14,17 @@ import numpy as np
 
 import initlib
 from initlib._arguments import positive
+from initlib._public import public
 from initlib.diagnostics.audit.audit import Audit, audit_tensors
-from initlib.diagnostics.signals import (
-    Activation,
-    SignalReport,
-    activation,
-    gradient_of,
-    input_std,
-    numbered,
-    parameter,
-)
+from initlib.diagnostics.measurements import Activation, activation, gradient_of, input_std, numbered, parameter
+from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
 from ..models.layers import UNKNOWN, meanings
 from ..models.tensors import ModelTensor, walk, weights
 
 
+@public("initlib.adapters.keras")
 def signals(
     model: Any,
     batch: Any,
@@ -98,6 +93,7 @@ def signals(
     )
 
 
+@public("initlib.adapters.keras")
 def audit(model: Any, *, axes: str | None = None) -> Audit:
     """Audit the weights of a model or layer: see `initlib.audit`.
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from initlib import Initializer, Parameter, Plan
+from initlib._public import public
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.adapters.common.selection import Only, plan_selected, selected
 from initlib.key import Key, as_key
@@ -20,6 +21,7 @@ elif BACKEND == "torch":
     from ...torch.models.fill import fill_box
 
 
+@public("initlib.adapters.keras")
 def plan(
     model: Any,
     rules: Any = None,
@@ -77,6 +79,7 @@ def _is_statistic(entry: Entry) -> bool:
     return entry.parameter.kind == "buffer" and entry.parameter.owner != "SpectralNormalization"
 
 
+@public("initlib.adapters.keras")
 def initialize(
     model: Any,
     rules: Any = None,

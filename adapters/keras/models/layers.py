@@ -11,6 +11,7 @@ from keras import layers
 
 import initlib
 from initlib import he_uniform, keep, ones, parts, truncated_normal, zeros
+from initlib._public import public
 from initlib.adapters.common.einsum_axes import einsum_axes
 from initlib.adapters.common.roles import Declarations, ParameterRole
 
@@ -151,6 +152,7 @@ KERAS: dict[type, Callable[[Any], Meanings]] = {
 _declared = Declarations()
 
 
+@public("initlib.adapters.keras")
 def declare(cls: Layer, /, **axes: str) -> Layer:
     """Say what the axes of a layer's variables mean, for all plans from now on, and return the class.
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from initlib._public import public
 from initlib.diagnostics.audit.audit import Audit, audit_tensors
 from initlib.files.readers.stored_tensor import StoredTensor
 from initlib.files.readers.torch_file import named_tensors
@@ -15,6 +16,7 @@ from ..models.tensors import stored_axes, walk, weights
 FLAT = "this rank holds a range of it: audit the model before it is sharded, or its checkpoint"
 
 
+@public("initlib.adapters.torch")
 def audit(model: Any, *, axes: str | None = None) -> Audit:
     """Audit the parameters and buffers of a module, or the tensors of a state dictionary: see `initlib.audit`.
 

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from initlib._arguments import integer, positive
+from initlib._public import public
 from initlib.diagnostics.coordinates import CoordinateCheck
 
 from .inputs import inputs, scalar_loss
 from .recorder import Recorder, restored
 
 
+@public("initlib.adapters.torch")
 def coordinate_check(
     make_model: Callable[[int, int], nn.Module],
     widths: Sequence[int],

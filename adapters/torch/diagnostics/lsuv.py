@@ -11,6 +11,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from initlib import orthogonal
 from initlib._arguments import integer, positive
+from initlib._public import public
 from initlib.diagnostics.scaling import ScaledLayer, ScalingReport
 
 from .._private import is_dtensor
@@ -28,6 +29,7 @@ NOT_RUN = "its layer did not run on this batch"
 SLOW = "not within the tolerance after so many iterations"
 
 
+@public("initlib.adapters.torch")
 def lsuv_(
     model: nn.Module,
     batch: Any,

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from initlib._arguments import positive
-from initlib.diagnostics.signals import SignalReport, input_std, parameter
+from initlib._public import public
+from initlib.diagnostics.measurements import input_std, parameter
+from initlib.diagnostics.signals import SignalReport
 
 from ..models.layers import is_fsdp
 from ..models.tensors import stored_axes, weights
@@ -16,6 +18,7 @@ from .inputs import array, inputs, scalar_loss
 from .recorder import Recorder, restored
 
 
+@public("initlib.adapters.torch")
 def signals(
     model: nn.Module,
     batch: Any,

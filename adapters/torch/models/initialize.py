@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from initlib import Plan, PlanError
+from initlib._public import public
 from initlib.adapters.common.selection import Only, plan_selected, selected
 
 from ...common.progress import Progress
@@ -19,6 +20,7 @@ from .tensors import ModelTensor, walk, weights
 from .transformers import mark
 
 
+@public("initlib.adapters.torch")
 def plan(
     module: nn.Module,
     rules: Any = None,
@@ -44,6 +46,7 @@ def plan(
     return _plan(module, weights(module, prefix), (rules, default, rename, axes), only, prefix)[0]
 
 
+@public("initlib.adapters.torch")
 def initialize(
     module: nn.Module,
     rules: Any = None,

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from initlib import constant, ones, zeros
+from initlib._public import public
 from initlib.adapters.common.roles import Declarations, ParameterRole
 
 # What wrappers put before the name of the class that they derive, while the program runs, from the module's own.
@@ -100,6 +101,7 @@ NAMED: tuple[tuple[re.Pattern[str], Meanings], ...] = (
 _declared = Declarations()
 
 
+@public("initlib.adapters.torch")
 def declare(cls: Module, /, **axes: str) -> Module:
     """Say what the axes of a module's parameters mean, for all plans from now on, and return the class.
 

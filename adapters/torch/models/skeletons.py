@@ -12,9 +12,12 @@ from torch.nn.modules.module import (
 from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakIdKeyDictionary
 
+from initlib._public import public
+
 from . import constructor_values as built
 
 
+@public("initlib.adapters.torch")
 @contextmanager
 def skeleton() -> Iterator[None]:
     """Build models with their parameters on the meta device, and their buffers where they always are.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from initlib import Initializer, Key, normal, uniform, zeros
+from initlib._public import public
 from initlib.plans.entry import Entry
 from initlib.plans.rules.patterns import as_rename
 from initlib.stream.boxes import box_index
@@ -30,6 +31,7 @@ from .call_stack import rejected, subject
 from .lookup import Tensors
 
 
+@public("initlib.adapters.torch")
 @contextmanager
 def named(module: nn.Module, seed: Seed = None, *, rename: Any = None, prefix: str = "") -> Iterator[None]:
     """Let a model's own initialization code draw by the names of its parameters.
@@ -111,7 +113,7 @@ SEEDED = {
 }
 
 
-OURS = __name__.rpartition(".")[0]
+OURS = "initlib.adapters.torch"
 SUMMON = "draw in `summon_full_params` of FullyShardedDataParallel"
 
 

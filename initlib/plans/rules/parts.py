@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..._arguments import integer
+from ..._public import public
 from ..parameter import check_name
 from .values import Filling, Keep, as_rule
 
@@ -92,6 +93,7 @@ class Stack(Parts):
         return f"parts({self.template!r}, {inner}{_options(self)})"
 
 
+@public("initlib")
 def parts(
     names: str | Mapping[str, Any], filling: Any = None, *, axis: int = 0, groups: int = 1, replaces: int | None = None
 ) -> Split | Stack:

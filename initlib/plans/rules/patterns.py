@@ -1,11 +1,12 @@
 """Patterns: which parameters are meant, by name, kind and owner."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..._public import public
 from ..parameter import Parameter, check_name
 
 
@@ -41,21 +42,41 @@ def glob(pattern: str) -> re.Pattern[str]:
         raise ValueError(f"pattern {pattern!r} has a set that cannot be read: {error}") from None
 
 
+class RecipePattern(str):
+    """A pattern of a recipe, equal to its text: optional, or with the text of the error for a model that lacks it."""
+
+    expression: str | re.Pattern[str]
+    is_optional = False
+    missing = ""
+    advice = ""
+
+
 @dataclass(frozen=True)
 class Pattern:
-    """Whom a rule is for: the whole name matches, and the kind or the owner is the one that the pattern says."""
+    """A condition on parameters: the full name matches, and the kind or the owner is that of the pattern."""
 
     text: str
     name: re.Pattern[str]
     of: str | None = None  # a kind or an owner
+    is_optional: bool = False  # a pattern of a recipe for parameters that a model may lack
+    missing: str = ""  # the error where it matches nothing
+    advice: str = ""
 
     def matches(self, parameter: Parameter) -> bool:
         """Whether the parameter is meant."""
         return self.of in (None, parameter.kind, parameter.owner) and bool(self.name.fullmatch(parameter.name))
 
+    @property
+    def for_kernels(self) -> str:
+        """The text of the pattern for kernels alone, as code."""
+        return '"*:kernel"' if self.text.startswith("re.compile") else f'"{self.text.partition(":")[0]}:kernel"'
+
 
 def as_pattern(pattern: Any, argument: str) -> Pattern:
-    """The argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled regular expression."""
+    """Return the argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled expression."""
+    if isinstance(pattern, RecipePattern):
+        own = as_pattern(pattern.expression, argument)
+        return replace(own, is_optional=pattern.is_optional, missing=pattern.missing, advice=pattern.advice)
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
         return Pattern(f"re.compile({pattern.pattern!r})", pattern)
     if not isinstance(pattern, str):
@@ -66,39 +87,106 @@ def as_pattern(pattern: Any, argument: str) -> Pattern:
     return Pattern(pattern, glob(name), of or None)
 
 
-class Ordered:
-    """What is said of parameters by pattern, in order: the first pattern that matches counts."""
+class PatternValue(NamedTuple):
+    """A pattern and its value."""
 
-    def __init__(self, said: Any, argument: str, check: Callable[[Any, str], Any]) -> None:
-        if said is not None and not isinstance(said, Iterable):
-            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {said!r}")
-        pairs = list(said.items() if isinstance(said, Mapping) else said or ())
-        for pair in pairs:
-            if not isinstance(pair, tuple) or len(pair) != 2:
-                raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {pair!r}")
-        self.patterns = [as_pattern(pattern, argument) for pattern, _ in pairs]
-        self.said = [check(each, f"{argument} of {pattern!r}") for pattern, each in pairs]
-        self._unused = dict.fromkeys(range(len(pairs)))
+    pattern: Pattern
+    value: Any
+    source: int = 0  # the number of the mapping that has it, of a list of them
+
+
+class Ordered:
+    """Values by pattern, in order: the first pattern that matches counts."""
+
+    def __init__(self, rules: Any, argument: str, check: Callable[[Any, str], Any]) -> None:
+        if rules is not None and not isinstance(rules, Iterable):
+            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {rules!r}")
+        self.rules: list[PatternValue] = []
+        for source, (pattern, value) in _pairs(rules, argument):
+            checked = check(value, f"{argument} of {pattern!r}")
+            self.rules.append(PatternValue(as_pattern(pattern, argument), checked, source))
+        self._unused = dict.fromkeys(range(len(self.rules)))
 
     def first(self, parameter: Parameter) -> Any:
-        """What is said of the parameter; None where nothing is."""
-        for number, pattern in enumerate(self.patterns):
-            if pattern.matches(parameter):
+        """Return the value of the first pattern that matches the parameter; None where none does."""
+        rule = self.match(parameter)
+        return None if rule is None else rule.value
+
+    def match(self, parameter: Parameter) -> PatternValue | None:
+        """Return the first pattern that matches the parameter, with its value."""
+        for number, rule in enumerate(self.rules):
+            if rule.pattern.matches(parameter):
                 self._unused.pop(number, None)
-                return self.said[number]
+                return rule
         return None
 
-    def unused(self) -> list[tuple[Pattern, list[Pattern]]]:
-        """The patterns that came first for nothing, and those before each."""
-        return [(self.patterns[number], self.patterns[:number]) for number in self._unused]
+    def unused(self, parameters: Sequence[Parameter] = ()) -> Iterator[tuple[Pattern, list[Pattern]]]:
+        """Yield the patterns that came first for none of the parameters, and those before each.
+
+        A rule of a later mapping may be replaced by those of earlier ones.
+        """
+        for number in self._unused:
+            pattern, _, source = self.rules[number]
+            if pattern.is_optional:
+                continue
+            before = self.rules[:number]
+            matched = [parameter for parameter in parameters if pattern.matches(parameter)]
+            earlier = [rule.pattern for rule in before if rule.source != source]
+            if not any(other.matches(parameter) for other in earlier for parameter in matched):
+                yield pattern, [rule.pattern for rule in before]
+
+
+def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
+    """Yield the pairs of a mapping, of pairs, or of a list of mappings, with the number of their mapping."""
+    for number, each in enumerate(rules.items() if isinstance(rules, Mapping) else rules or ()):
+        if isinstance(each, Mapping):
+            yield from ((number, pair) for pair in each.items())
+        elif isinstance(each, tuple) and len(each) == 2:
+            yield 0, each
+        else:
+            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {each!r}")
+
+
+class SameAs(NamedTuple):
+    """The new name of parameters that share the stream of another parameter: what `same_as` makes."""
+
+    name: str
+
+
+@public("initlib")
+def same_as(name: str) -> SameAs:
+    """Make a new name for `rename=` that is the name of another parameter: both have the same weights.
+
+    A target network that starts as the online network is the usual case. Both parameters must have the same shape,
+    axes and initializer.
+
+    Args:
+        name: the name of the other parameter, in which each `*` stands for the text of a `*` in the pattern.
+
+    Returns:
+        A value of `rename=`.
+
+    Raises:
+        TypeError: the name is no string.
+
+    Example:
+        >>> from initlib import Parameter, normal, plan
+        >>> networks = [Parameter("online.fc.weight", (2, 2)), Parameter("target.fc.weight", (2, 2))]
+        >>> weights = plan(networks, normal(), rename={"target.*": same_as("online.*")}).draw(seed=0)
+        >>> bool((weights["target.fc.weight"] == weights["online.fc.weight"]).all())
+        True
+    """
+    return SameAs(check_name(name, "same_as"))
 
 
 class Rename:
-    """New names by pattern: the first one that matches the whole name counts."""
+    """New names by pattern: the first pattern that matches the full name counts."""
 
     def __init__(self, rename: Mapping[Any, Any]) -> None:
         self.rules: list[tuple[Any, re.Pattern[str], str]] = []
-        for pattern, new in rename.items():
+        self.shared = [isinstance(new, SameAs) for new in rename.values()]
+        for pattern, value in rename.items():
+            new = value.name if isinstance(value, SameAs) else value
             check_name(new, f"the new name of {pattern!r}")
             by_glob = not isinstance(pattern, re.Pattern)
             expression = glob(check_name(pattern, "rename's pattern")) if by_glob else pattern
@@ -108,12 +196,22 @@ class Rename:
         self._unused = dict.fromkeys(range(len(self.rules)))
 
     def __call__(self, name: str) -> str:
-        for number, (pattern, expression, new) in enumerate(self.rules):
-            match = expression.fullmatch(name)
-            if match is not None:
-                self._unused.pop(number, None)
-                return match.expand(new) if isinstance(pattern, re.Pattern) else _with_stars(new, match.groups())
-        return name
+        number = self._first(name)
+        if number is None:
+            return name
+        self._unused.pop(number, None)
+        pattern, expression, new = self.rules[number]
+        match = expression.fullmatch(name)
+        assert match is not None
+        return match.expand(new) if isinstance(pattern, re.Pattern) else _with_stars(new, match.groups())
+
+    def shares(self, name: str) -> bool:
+        """Return whether the name becomes that of another parameter, by `same_as`."""
+        number = self._first(name)
+        return number is not None and self.shared[number]
+
+    def _first(self, name: str) -> int | None:
+        return next((n for n, (_, expression, _) in enumerate(self.rules) if expression.fullmatch(name)), None)
 
     def unused(self) -> list[Any]:
         """The patterns that have renamed nothing."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..._public import public
 from ...schemes._scaled import scaled
 from ...schemes.initializer import Initializer
 
@@ -52,6 +53,7 @@ class Values(Filling):
         return f"values({self.array.dtype.name}{list(self.array.shape)})"
 
 
+@public("initlib")
 def values(array: ArrayLike) -> Values:
     """Make the filling of exact values, of the tensor's own shape: sinusoids, log(1..n), a mask.
 

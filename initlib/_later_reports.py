@@ -1,0 +1,6 @@
+"""The public names about recipes, theory and measurements, loaded when one of them is first used."""
+
+from . import recipes as recipes
+from .diagnostics.audit.audit import audit as audit
+from .diagnostics.signals import SignalReport as SignalReport
+from .theory import propagation as propagation
