@@ -8,7 +8,7 @@ from torch import nn
 from initlib._arguments import positive
 from initlib._public import public
 
-from .tensors import weights
+from .tensors import model_tensors, walk
 
 
 @public("initlib.adapters.torch")
@@ -48,12 +48,12 @@ def parameter_groups(
     """
     lr, weight_decay = positive(lr, "lr"), positive(weight_decay, "weight_decay", or_zero=True)
     groups: dict[tuple[float, float], list[Any]] = {}
-    for weight in weights(model):
-        tensor = weight.tensor
+    for model_tensor in model_tensors(list(walk(model))):
+        tensor = model_tensor.tensor
         if not tensor.requires_grad:
             continue
-        factors = next((multipliers[name] for name in weight.names if name in multipliers), None)
+        factors = next((multipliers[name] for name in model_tensor.names if name in multipliers), None)
         if factors is None:
-            raise ValueError(f"multipliers must have every parameter of the model, got none for {weight.names[0]!r}")
+            raise ValueError(f"multipliers must have every parameter of the model, got none for {model_tensor.names[0]!r}")
         groups.setdefault((lr * factors["lr"], weight_decay * factors["weight_decay"]), []).append(tensor)
     return [{"params": tensors, "lr": rate, "weight_decay": decay} for (rate, decay), tensors in groups.items()]
