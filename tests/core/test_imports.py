@@ -8,7 +8,9 @@ import pytest
 
 import initlib
 
-HEAVY = "torch tensorflow keras jax flax scipy matplotlib rich sklearn safetensors ml_dtypes pandas".split()  # noqa: SIM905
+HEAVY = (
+    "torch tensorflow keras jax flax scipy matplotlib rich sklearn safetensors ml_dtypes pandas numpy.random"
+).split()  # noqa: SIM905
 
 PROGRAM = """
 import sys
