@@ -8,9 +8,9 @@ import pytest
 
 import initlib
 
-HEAVY = (
+HEAVY = (  # noqa: SIM905
     "torch tensorflow keras jax flax scipy matplotlib rich sklearn safetensors ml_dtypes pandas numpy.random"
-).split()  # noqa: SIM905
+).split()
 
 PROGRAM = """
 import sys
