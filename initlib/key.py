@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,7 @@ class Key:
         return words
 
 
-Seed = SupportsIndex | Key | np.random.Generator | None
+Seed: TypeAlias = "SupportsIndex | Key | np.random.Generator | None"  # a string: numpy.random takes 10 ms to load
 
 
 def as_key(seed: Seed, name: str | None = None) -> Key:

@@ -92,7 +92,8 @@ class Initializer(Frozen, ABC):
             )
         sizes = checked_shape(shape)
         dtype = dtype_name(dtype)
-        check_axes(axes)
+        if axes is not None:
+            check_axes(axes)
         _check(self, sizes, axes, dtype)
         if flat is not None and index is not None:
             raise ValueError(f"index and flat must not both be given, got index {index!r} and flat {flat!r}")
@@ -104,7 +105,7 @@ class Initializer(Frozen, ABC):
         if out is not None:
             _check_out(out, out_shape, dtype)
         key = as_key(seed, name)
-        if self.uses_fans and 0 in sizes:
+        if 0 in sizes and self.uses_fans:
             warnings.warn(f"shape {sizes} holds no weights: nothing is drawn", UserWarning, stacklevel=2)
         target = np.empty(out_shape, numpy_dtype(dtype)) if out is None else out
         if not target.size:

@@ -60,5 +60,5 @@ def test_wrong_arguments_and_shapes_are_errors():
     for shape, axes in (((4, 8), None), ((3, 8), "WI"), ((3, 4, 4, 4), "WIOO")):
         with pytest.raises(ValueError, match="must have one output axis and a receptive field"):
             icnr(he_normal, 2)(shape, axes=axes, seed=0)
-    with pytest.raises(ValueError, match="cannot have packed outputs"):
+    with pytest.raises(ValueError, match="must not pack outputs"):
         icnr(he_normal, 2, "depth_to_space")((8, 4, 3), axes="(2 O)IW", seed=0)

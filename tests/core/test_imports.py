@@ -8,7 +8,9 @@ import pytest
 
 import initlib
 
-HEAVY = "torch tensorflow keras jax flax scipy matplotlib rich sklearn safetensors ml_dtypes pandas".split()  # noqa: SIM905
+HEAVY = (  # noqa: SIM905
+    "torch tensorflow keras jax flax scipy matplotlib rich sklearn safetensors ml_dtypes pandas numpy.random"
+).split()
 
 PROGRAM = """
 import sys
