@@ -309,6 +309,11 @@ def test_a_small_plan_cannot_make_many_boxes(filling):
         tracemalloc.stop()
 
 
+def test_a_plan_of_extreme_bounds_is_printed():
+    extreme = {"factory": "log_uniform", "arguments": {"low": 5e-324, "high": 2**31}}
+    assert "log_uniform(low=4.94066e-324, high=2.14748e+09)" in str(Plan.from_json(filled(extreme)))
+
+
 def test_text_is_a_string():
     with pytest.raises(TypeError, match="text must be a string, got bytes"):
         Plan.from_json(b"{}")
