@@ -130,9 +130,17 @@ def plan(
 def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
     """Return rules without functions: those of functions of all parameters, alone or in a list, are in their place."""
     if callable(rules):
-        return rules(parameters)
+        name = getattr(rules, "__name__", "")
+        try:
+            return rules(parameters)
+        except TypeError as error:
+            if not str(getattr(rules, "__module__", "")).startswith("initlib.recipes"):
+                raise
+            raise TypeError(
+                f"rules must be what a recipe returns, got the function. Call recipes.{name}(...)"
+            ) from error
     if isinstance(rules, Iterable) and not isinstance(rules, (Mapping, str)):
-        return [each(parameters) if callable(each) else each for each in rules]
+        return [_called(each, parameters) if callable(each) else each for each in rules]
     return rules
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..._public import public
 from ..parameter import Parameter, check_name
+from ..text.describe import advice_for_text
 
 
 @lru_cache(maxsize=1024)
@@ -80,7 +81,8 @@ def as_pattern(pattern: Any, argument: str) -> Pattern:
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
         return Pattern(f"re.compile({pattern.pattern!r})", pattern)
     if not isinstance(pattern, str):
-        raise TypeError(f"{argument} must be by globs or compiled regular expressions, got {pattern!r}")
+        hint = f'. Write "*:{pattern.__name__}" for the parameters of a class' if isinstance(pattern, type) else ""
+        raise TypeError(f"{argument} must be by globs or compiled regular expressions, got {pattern!r}{hint}")
     name, colon, of = pattern.rpartition(":") if ":" in pattern else (pattern, "", "")
     if not name or (colon and not of):
         raise ValueError(f"{argument} has the pattern {pattern!r}; write a glob, then optionally :kind or :Owner")
@@ -99,8 +101,9 @@ class Ordered:
     """Values by pattern, in order: the first pattern that matches counts."""
 
     def __init__(self, rules: Any, argument: str, check: Callable[[Any, str], Any]) -> None:
-        if rules is not None and not isinstance(rules, Iterable):
-            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {rules!r}")
+        if isinstance(rules, str) or (rules is not None and not isinstance(rules, Iterable)):
+            hint = advice_for_text(rules) if isinstance(rules, str) else ""
+            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {rules!r}{hint}")
         self.rules: list[PatternValue] = []
         for source, (pattern, value) in _pairs(rules, argument):
             checked = check(value, f"{argument} of {pattern!r}")
