@@ -18,7 +18,6 @@ from real_models import (
     start,
 )
 
-import initlib
 import initlib.adapters.torch as init
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
