@@ -1,7 +1,7 @@
 """Slices of weights: which slice of the full weight a plain tensor holds (Megatron, ZeRO)."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
