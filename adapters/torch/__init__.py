@@ -45,6 +45,7 @@ from .models.initialize import initialize, plan
 from .models.layers import declare
 from .models.meta_device import skeleton
 from .models.parameter_groups import parameter_groups
+from .models.verify import verify
 from .more_init import (
     delta_orthogonal_,
     fill_,
@@ -106,6 +107,7 @@ __all__ = [
     "uniform",
     "uniform_",
     "variance_scaling_",
+    "verify",
     "xavier_normal",
     "xavier_normal_",
     "xavier_uniform",

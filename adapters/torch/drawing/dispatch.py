@@ -15,6 +15,7 @@ from initlib._arguments import Shape
 from initlib.axes import match
 from initlib.key import Key, as_key
 from initlib.schemes.initializer import Initializer
+from initlib.stream.boxes import Index
 from initlib.stream.engine import DrawRequest
 
 from .._private import (
@@ -52,7 +53,7 @@ class DrawOptions(TypedDict, total=False):
     seed: Seed
     name: Name
     shape: Shape | None
-    index: Any
+    index: Index | None
     flat: slice | None
 
 
@@ -123,7 +124,7 @@ def draw_into(
     seed: Seed = None,
     name: Name = None,
     shape: Shape | None = None,
-    index: Any = None,
+    index: Index | None = None,
     flat: slice | None = None,
 ) -> Tensor:
     """Fill the tensor, or the slice of a weight that it holds: all functions that draw end here."""

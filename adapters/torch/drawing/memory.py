@@ -168,3 +168,12 @@ def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
     if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)
     return torch.from_numpy(array.view(f"u{array.itemsize}")).view(getattr(torch, array.dtype.name))
+
+
+def array_of(tensor: Tensor) -> np.ndarray[Any, Any]:
+    """Return a copy of a tensor's values as an array of the same dtype."""
+    values = tensor.detach().resolve_conj().resolve_neg().cpu().clone(memory_format=torch.contiguous_format)
+    dtype = numpy_dtype(DTYPES[tensor.dtype])
+    if dtype.isbuiltin == 1:
+        return values.numpy()
+    return values.view(getattr(torch, f"uint{8 * dtype.itemsize}")).numpy().view(dtype)

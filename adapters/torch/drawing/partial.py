@@ -1,13 +1,13 @@
 """Slices of weights: which slice of the full weight a plain tensor holds (Megatron, ZeRO)."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from initlib._arguments import Shape, checked_shape
-from initlib.stream.boxes import Box, box_shape, flat_boxes, normalize_index, normalize_range
+from initlib.stream.boxes import Box, Index, box_shape, flat_boxes, normalize_index, normalize_range
 
 from .._private import is_dtensor
 
@@ -29,7 +29,7 @@ class Held(NamedTuple):
             yield tensor[place].view(box_shape(box)), box
 
 
-def held(tensor: Tensor, shape: Shape | None, index: Any, flat: Any) -> Held | None:
+def held(tensor: Tensor, shape: Shape | None, index: Index | None, flat: slice | None) -> Held | None:
     """Return the slice that the arguments describe; None if the tensor is the full weight.
 
     Raises TypeError or ValueError unless the slice has the shape of the tensor.

@@ -108,7 +108,8 @@ class ComputedWeight:
             if tensor is not None and tensor.magnitude is not None:
                 normalize(tensor)
             elif isinstance(self.computation, BasePruningMethod):
-                setattr(self.module, self.attribute, self.computation.apply_mask(self.module))
+                pruned = self.computation.apply_mask(self.module)  # type: ignore[no-untyped-call]
+                setattr(self.module, self.attribute, pruned)
             reset_buffers([(self.prefix, self.module)], {id(self.module)}, set(), key)
         self.value = None
 
@@ -135,7 +136,7 @@ def computed_weights(modules: Modules) -> Iterator[ComputedWeight]:
         for hook in _private.calls_before_forward(module):
             if isinstance(hook, BasePruningMethod):
                 yield ComputedWeight(prefix, module, _private.pruned_name(hook), hook)
-            elif isinstance(hook, Computation):
+            elif isinstance(hook, WeightNorm | SpectralNorm):
                 yield ComputedWeight(prefix, module, hook.name, hook)
 
 
