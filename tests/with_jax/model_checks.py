@@ -229,6 +229,25 @@ def composed():
     assert np.array_equal(weight["kernel"], orthogonal()((64, 32), seed=5, name="kernel"))
 
 
+def verification():
+    """`verify` reads the shards that are here, and finds a weight that differs on one device."""
+    plan = init.plan(SHAPES, RULES, **OPTIONS)
+    for spec in (PartitionSpec("a"), PartitionSpec(("b", "a")), PartitionSpec()):
+        placed = NamedSharding(MESH, spec)
+        weights = made(shardings=placed)
+        assert not init.verify(weights, plan, 5, stack=OPTIONS["stack"])
+        assert not init.verify(weights, plan, 5, stack=OPTIONS["stack"], whole=True)
+        kernel = weights["qkv"]["kernel"]
+        shards = [shard.data for shard in kernel.addressable_shards]
+        shards[5] = jax.device_put(shards[5].at[0, 3].add(1), shards[5].device)
+        start = kernel.addressable_shards[5].index[0].start or 0
+        changed = jax.make_array_from_single_device_arrays(kernel.shape, placed, shards)
+        (difference,) = init.verify(
+            {**weights, "qkv": {"kernel": changed}}, plan, 5, stack=OPTIONS["stack"], whole=True
+        )
+        assert (difference.name, difference.index) == ("qkv.kernel", (start, 3))
+
+
 def flax():
     """The shardings that Flax reads off its annotations, and the boxes that hold them."""
     layer = linen.Dense(32, kernel_init=linen.with_partitioning(linen.initializers.lecun_normal(), ("a", "b")))

@@ -16,7 +16,7 @@ import initlib.adapters.jax as init
 
 KEY = jax.random.key(0)
 POSITIONS = np.arange(16)[:, None] / 10000 ** (np.arange(0, 8, 2) / 8)
-SINUSOIDS = np.concatenate([np.sin(POSITIONS), np.cos(POSITIONS)], 1).astype(np.float32)
+SINUSOIDS = np.concatenate([np.sin(POSITIONS), np.cos(POSITIONS)], 1)
 
 
 def notes(plan):
@@ -53,7 +53,7 @@ def test_constants_of_a_linen_model_are_kept_with_a_note(default):
         (np.eye(6), "identity"),
         (np.tri(8), "mask"),
         (SINUSOIDS, "sinusoids"),
-        (np.arange(64.0).reshape(8, 8), "grid"),
+        (np.arange(256.0).reshape(16, 16), "grid"),
     ],
 )
 def test_values_that_no_initializer_draws_need_a_rule(value, name):

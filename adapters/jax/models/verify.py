@@ -43,8 +43,8 @@ def verify(
         stack: as for `plan`.
 
     Returns:
-        The differences: name, what differs, and the index of the first weight that differs, in the full weight. The
-        result is empty where nothing differs.
+        The differences: name, what differs, and the index of the first weight that differs, in the full weight; of a
+        stack, in its first layer that differs. The result is empty where nothing differs.
 
     Example:
         >>> import jax
