@@ -28,12 +28,12 @@ OWN = {
     "initlib.adapters.jax": (
         "JaxInitializer audit declare delta_orthogonal draw glorot_normal glorot_uniform he_normal he_uniform "
         "initialize initializer lecun_normal lecun_uniform normal ones orthogonal plan signals truncated_normal "
-        "uniform variance_scaling zeros "
+        "uniform variance_scaling verify zeros "
     ),
     "initlib.adapters.keras": (
         "CoreInitializer GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Orthogonal "
         "RandomNormal RandomUniform TruncatedNormal VarianceScaling audit declare deserialize get initialize plan "
-        "signals "
+        "signals verify "
     ),
 }
 

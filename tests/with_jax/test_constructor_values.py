@@ -16,7 +16,7 @@ import initlib.adapters.jax as init
 
 KEY = jax.random.key(0)
 POSITIONS = np.arange(16)[:, None] / 10000 ** (np.arange(0, 8, 2) / 8)
-SINUSOIDS = np.concatenate([np.sin(POSITIONS), np.cos(POSITIONS)], 1).astype(np.float32)
+SINUSOIDS = np.concatenate([np.sin(POSITIONS), np.cos(POSITIONS)], 1)
 
 
 def notes(plan):
@@ -37,10 +37,11 @@ class Gated(linen.Module):
 @pytest.mark.parametrize("default", [normal(std=0.02), he_normal])
 def test_constants_of_a_linen_model_are_kept_with_a_note(default):
     variables = Gated().init(KEY, jnp.ones((1, 2, 8)))
-    plan = notes(init.plan(variables, default=default))
+    with pytest.warns(UserWarning, match=r"out\.kernel: all zeros as constructed, or fresh memory"):
+        plan = notes(init.plan(variables, default=default))
     assert plan["gamma"] == (constant(0.1), "0.1 as constructed")
     assert plan["Dense_0.bias"] == (constant(-4.6), "-4.6 as constructed")
-    assert plan["out.kernel"] == (zeros, "zeros as constructed")
+    assert plan["out.kernel"] == (default, "zeros as constructed (may be fresh memory)")
     assert plan["Dense_0.kernel"] == (default,)
 
 
@@ -52,7 +53,7 @@ def test_constants_of_a_linen_model_are_kept_with_a_note(default):
         (np.eye(6), "identity"),
         (np.tri(8), "mask"),
         (SINUSOIDS, "sinusoids"),
-        (np.arange(64.0).reshape(8, 8), "grid"),
+        (np.arange(256.0).reshape(16, 16), "grid"),
     ],
 )
 def test_values_that_no_initializer_draws_need_a_rule(value, name):
@@ -61,6 +62,19 @@ def test_values_that_no_initializer_draws_need_a_rule(value, name):
         init.plan(tree, default=normal(std=0.02))
     made = init.initialize(tree, {"*.table": keep}, 0, default=normal(std=0.02))
     assert made["made"]["table"] is tree["made"]["table"]
+
+
+def test_zeros_of_a_class_are_kept():
+    head = nnx.Linear(4, 4, kernel_init=nnx.initializers.zeros, rngs=nnx.Rngs(0))
+    assert notes(init.plan(head, he_normal))["kernel"] == (zeros, "zeros as constructed")
+
+
+def test_blank_arrays_are_filled_with_a_warning():
+    blank = {"dense": {"kernel": jnp.zeros((3, 4)), "bias": jnp.zeros(4)}, "one": {"kernel": jnp.zeros((1, 1))}}
+    with pytest.warns(UserWarning, match=r"dense\.kernel and 1 more: all zeros as constructed, or fresh memory"):
+        made = init.initialize(blank, he_normal, 0)
+    assert np.array_equal(made["dense"]["kernel"], he_normal((3, 4), seed=0, name="dense.kernel"))
+    assert made["one"]["kernel"].any()
 
 
 def test_biases_that_differ_need_a_rule():

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initlib import Parameter, ones, zeros
-from initlib.adapters.common.computed_values import is_computed
 from initlib.adapters.common.roles import ParameterRole
 from initlib.plans.rules.constructor_value import ConstructorValue
 
@@ -29,14 +28,14 @@ def constructor_value(leaf: Leaf, layer: Unrolled, role: ParameterRole) -> Const
     draws = role.kind in ("kernel", "recurrent", "table") or bound is not None
     start = ones if role.kind == "scale" else role.default
     read = _reader(leaf.value, layer)
-    is_matrix = role.kind == "other" and sum(size > 1 for size in layer.shape) > 1
+    if draws and leaf.owner is None and read is not None and _is_zero(read(...)):
+        draws = False  # by the name alone it may be a blank array, made to be initialized
     return ConstructorValue(
         read=read,
-        draws=True if draws else None if role.kind == "other" else False,
+        draws=True if draws else False if role.kind in ("bias", "scale") else None,
         bound=bound,
         zeroed=role.default == zeros,
-        unset=is_matrix and read is not None and is_computed(read(...)),
-        start=None if draws else start,
+        start=start if role.kind in ("bias", "scale", "other", "buffer") else None,
     )
 
 
@@ -59,6 +58,11 @@ def _reader(value: Any, layer: Unrolled) -> Any:
         return np.asarray(np.asarray(value)[layer.at][index])
 
     return read
+
+
+def _is_zero(values: NDArray[Any]) -> bool:
+    few = values.reshape(-1)[:64]
+    return not few.any() and not values.any()
 
 
 def _is_readable(value: Any) -> bool:

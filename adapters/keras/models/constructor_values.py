@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initlib import Parameter, zeros
-from initlib.adapters.common.computed_values import is_computed
 from initlib.adapters.common.roles import ParameterRole
 from initlib.plans.rules.constructor_value import ConstructorValue, constant_of
 
@@ -27,20 +26,18 @@ def constructor_value(variable: Any, role: ParameterRole, own: bool, is_frozen: 
     `own`: initializers of layers fill kernels too, as there is no default. Memory of Keras is never fresh: zeros are
     set on purpose.
     """
-    stated, is_matrix = role.default, sum(size > 1 for size in variable.shape) > 1
+    stated = role.default
     if stated is not None and not is_frozen and (own or role.kind not in DRAWN or not draws(stated)):
         is_zero = stated == zeros and len(variable.shape) > 1
         return ConstructorValue(constant=0.0, recorded=True, zeroed=True) if is_zero else None
     record = getattr(variable, RECORD, None)
     if record is not None:
         return replace(record, frozen=is_frozen)
-    is_unknown = role.kind == "other" and is_matrix
     return ConstructorValue(
         read=lambda index: _values(variable)[index],
         frozen=is_frozen,
         draws=True if role.kind in DRAWN else None,
         zeroed=True,
-        unset=is_unknown and is_computed(_values(variable)),
     )
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from keras import layers
 
 from initlib import Parameter, PlanError, keep
-from initlib.plans.rules.constructor_value import ConstructorValue
 
 from .._private import held, is_weight, sublayers, to_snake_case
 from .constructor_values import DRAWN, constant_value, constructor_value
@@ -137,12 +136,6 @@ def parameters(found: list[ModelTensor], own: bool) -> list[Parameter]:
     return made
 
 
-def _is_drawn(variable: Any, value: ConstructorValue | None) -> bool:
-    """Return whether the values of a matrix look drawn."""
-    is_set = (value is not None and value.unset) or constant_value(variable) is not None
-    return not is_set and sum(size > 1 for size in variable.shape) > 1
-
-
 def _parameter(weight: ModelTensor, own: bool, is_frozen: bool) -> Parameter:
     variable = weight.variable
     role = roles(weight.layer).get(variable.name, UNKNOWN)
@@ -155,7 +148,8 @@ def _parameter(weight: ModelTensor, own: bool, is_frozen: bool) -> Parameter:
         role = role._replace(default=keep)
     else:
         constructor = constructor_value(variable, role, own, is_frozen)
-        if own and role.default is None and not is_frozen and _is_drawn(variable, constructor):
+        is_matrix = sum(size > 1 for size in variable.shape) > 1
+        if own and role.default is None and not is_frozen and is_matrix and constant_value(variable) is None:
             needs = UNSTATED.format(owner=weight.owner)
     if role.kind in DRAWN and not own and draws(role.default):
         role = role._replace(default=None)
