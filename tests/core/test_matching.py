@@ -227,7 +227,7 @@ def test_a_match_has_the_tests_that_support_it():
     assert all(word in test for word in ("rows z", "columns z", "top singular value"))
 
 
-def testroundest():
+def test_roundest_has_the_fewest_digits():
     assert roundest(0.0195, 0.0204) == 0.02
     assert roundest(-0.0204, -0.0195) == -0.02
     assert roundest(-0.1, 0.2) == 0
