@@ -54,11 +54,11 @@ class SignalReport:
         >>> import numpy as np
         >>> from initlib.diagnostics.measurements import activation
         >>> x = np.random.default_rng(0).normal(size=(64, 256))
-        >>> rows = [activation(f"{k}.fc", "Linear", x / 10**k) for k in range(4)]
+        >>> rows = [activation(f"{k}.fc", "Linear", x / 20**k) for k in range(4)]
         >>> report = SignalReport(rows, input_std=1.0)
         >>> print(report.summary())
         verdict: vanishing: 2 of 4 activations, 0 of 0 parameters
-        first: 2.fc: signal 0.00992 is 0.00992 of the input's; healthy from 0.02
+        first: 2.fc: signal 0.00247 is 0.00247 of the input's; healthy from 0.01
         do: scale each layer by a batch (LSUV), or find the gains with recipes.analytic(model, batch)
         >>> report.healthy, report.activations[-1].verdict
         (False, 'vanishing')

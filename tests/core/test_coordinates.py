@@ -42,13 +42,13 @@ def test_it_fails_where_an_activation_grows():
         bad.assert_passed()
 
 
-def test_zero_and_what_is_not_finite():
+def test_zeros_have_no_slope_and_infinities_grow():
     rows = check(zero=[0, 0, 0, 0], inf=[1, 1, 1, math.inf], nan=[1, math.nan, 1, 1]).rows
     assert [(row.slope, row.verdict) for row in rows] == [(None, "zero"), (math.inf, "grows"), (math.inf, "grows")]
     assert json.loads(json.dumps(check(a=[1, 1, 1, 1]).to_dicts()))[0]["verdict"] == "steady"
 
 
-def test_the_picture():
+def test_the_picture_has_a_panel_for_each_step():
     pytest.importorskip("matplotlib")
     steps = [{f"layer{k}": [width ** (k / 10) for width in WIDTHS] for k in range(9)} | {"zero": [0.0] * 4}] * 5
     figure = CoordinateCheck(WIDTHS, steps, tolerance=0.15).plot()
