@@ -43,11 +43,21 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
 
 
 def plan_selected(
-    parameters: Sequence[Parameter], meant: Sequence[bool], rules: Any, *, default: Any, rename: Any, axes: Any
+    parameters: Sequence[Parameter],
+    meant: Sequence[bool],
+    rules: Any,
+    *,
+    default: Any,
+    rename: Any,
+    axes: Any,
+    unmatched: str = "default",
 ) -> Plan:
     """The plan of a model of which only some parameters are meant: the others are kept."""
-    told = [each if of else replace(each, default=keep, needs=None) for each, of in zip(parameters, meant, strict=True)]
-    made = plan(told, rules, default=default, rename=rename, axes=axes)
+    others_kept = [
+        each if of else replace(each, default=keep, needs=None, constructor=None)
+        for each, of in zip(parameters, meant, strict=True)
+    ]
+    made = plan(others_kept, rules, default=default, rename=rename, axes=axes, unmatched=unmatched)
     if all(meant):
         return made
     kept = ("not meant by only",)

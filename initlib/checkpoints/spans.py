@@ -1,4 +1,4 @@
-"""Spans: a stored tensor cut into boxes that lie one after another in memory."""
+"""A stored tensor, cut into boxes that lie one after another in memory."""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from ..schemes.initializer import Initializer
 
 
 class Span(NamedTuple):
-    """One box: its index into the tensor, its shape, and from which to before which weight it lies in memory."""
+    """One box: its index into the tensor, its shape, its first weight in memory and the one behind its last."""
 
     box: tuple[int | slice, ...]
     shape: tuple[int, ...]
@@ -20,7 +20,7 @@ class Span(NamedTuple):
 
 
 class Spans:
-    """The boxes of a tensor, each of at most so many weights: a sequence whose items are made when they are asked for.
+    """The boxes of a tensor, each of at most `most` weights: a sequence that makes its items on demand.
 
     >>> for span in Spans((2, 3, 4), 8):
     ...     print(span)
@@ -29,7 +29,7 @@ class Spans:
     Span(box=(1, slice(0, 2, None)), shape=(2, 4), start=12, stop=20)
     Span(box=(1, slice(2, 3, None)), shape=(1, 4), start=20, stop=24)
 
-    The innermost axes that fit are whole, the axis before them is cut, and those before it are counted through.
+    A box holds all of the innermost axes that fit, a range of the axis before them, and one index of the outer axes.
     """
 
     def __init__(self, shape: tuple[int, ...], most: int) -> None:
@@ -65,18 +65,13 @@ class Spans:
         return (self[number] for number in range(len(self)))
 
     def sample(self, count: int) -> Iterator[Span]:
-        """So many of them, spread evenly, the first and the last among them."""
+        """Return `count` of the boxes, spread evenly from the first to the last."""
         numbers = {round(k * (len(self) - 1) / max(1, count - 1)) for k in range(count)} if len(self) else ()
         return (self[number] for number in sorted(numbers))
 
 
-def costs_a_whole(entry: Entry) -> bool:
-    """Whether a box of the tensor costs as much as all of it: where weights depend on one another, as orthogonal do."""
-    made = (piece.initializer for piece in entry.pieces)
-    return any(isinstance(init, Initializer) and init.requires_full_draw for init in made)
-
-
 def spans(entry: Entry, most: int) -> Spans:
-    """The boxes in which an entry is drawn: of at most so many weights, or one where a box costs a whole."""
-    size = entry.parameter.size
-    return Spans(entry.parameter.shape, size if costs_a_whole(entry) else most)
+    """Return the boxes in which an entry is drawn: of at most `most` weights, or one box if each costs a full draw."""
+    initializers = (piece.initializer for piece in entry.pieces)
+    full = any(isinstance(init, Initializer) and init.requires_full_draw for init in initializers)
+    return Spans(entry.parameter.shape, entry.parameter.size if full else most)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnostics.audit.audit import FINDINGS, OTHER_ORDER, audit, check_findings
+from ..files.printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         if options.tests:
             print()
             for tensor in report.tensors:
-                print(f"{tensor.name}: {tensor.test}")
+                print(f"{printable(tensor.name)}: {tensor.test}")
     return int(bool(options.fail_on and report.found(*options.fail_on)))
 
 

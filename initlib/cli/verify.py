@@ -5,7 +5,7 @@ from pathlib import Path
 
 import initlib
 
-from .progress import progress
+from .._progress import progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import initlib
 
+from .._progress import progress
 from . import syntax
 from .plan import amount
-from .progress import progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

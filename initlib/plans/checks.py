@@ -10,7 +10,7 @@ from ..dtypes import DTYPES, rounded
 from ..schemes.initializer import Initializer
 from .entry import Entry
 from .packing.logical_weights import LogicalWeight, is_made_whole
-from .text.errors import Problem
+from .text.errors import PATTERN, Problem
 
 
 @lru_cache(maxsize=1024)
@@ -36,22 +36,26 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
         taken = [each for each in entry.parameter.names if each in names]
         names.update(entry.parameter.names)
         if taken:
-            problems.append((name, f"another parameter is named {', '.join(taken)} too; tie them, or rename one"))
+            problems.append(
+                Problem(name, f"another parameter is named {', '.join(taken)} too; tie them, or rename one")
+            )
             continue
         try:
             entry.pieces  # noqa: B018
         except ValueError as error:
-            problems.append((name, str(error)))
+            problems.append(Problem(name, str(error)))
             continue
-        problems += [(name, text) for text in _misfits(entry)]
+        problems += [Problem(entry.stream if advice else name, text, advice) for text, advice in _misfits(entry)]
         drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
         if len(set(drawn)) < len(drawn):
             twice = next(stream for stream, count in Counter(drawn).items() if count > 1)
-            problems.append((name, f"two of its parts would share the stream {twice}; name them apart"))
+            problems.append(Problem(name, f"two of its parts would share the stream {twice}; name them apart"))
         for stream in {entry.stream: None, **dict.fromkeys(drawn)}:
             other = owners.setdefault(stream, name)
             if other != name:
-                problems.append((name, f"it and {other} would share the stream {stream}; tie them, or rename one"))
+                problems.append(
+                    Problem(name, f"it and {other} would share the stream {stream}; tie them, or rename one")
+                )
     return problems
 
 
@@ -59,35 +63,41 @@ def _is_drawn(piece: LogicalWeight) -> bool:
     return isinstance(piece.initializer, Initializer) and piece.initializer.factory != "constant"
 
 
-def _misfits(entry: Entry) -> Iterator[str]:
-    """Why pieces of an entry cannot be drawn."""
+def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
+    """Yield why weights of an entry cannot be drawn, and the advice."""
     parameter = entry.parameter
     if entry.pieces and parameter.dtype not in DTYPES:
-        yield f"dtype {parameter.dtype} cannot be drawn, {', '.join(DTYPES)} can; keep it"
+        yield f"dtype {parameter.dtype} cannot be drawn, {', '.join(DTYPES)} can; keep it", ""
         return
     weights = {
         (piece.initializer, piece.shape, piece.axes): None
         for piece in entry.pieces
         if isinstance(piece.initializer, Initializer)
     }
-    asking = [first_needing_axes(init) for init, shape, _ in weights if len(shape) >= 2]
-    if parameter.axes is None and any(asking):
-        of = f" of {parameter.owner}" if parameter.owner else ""
-        yield (
-            f"{next(filter(None, asking))} asks what the axes of shape {parameter.shape}{of} mean, and nobody says it; "
-            "say it by axes={pattern: axes}, in the stored order: I is an input axis, O an output axis, B a stack"
-        )
+    needing = [first_needing_axes(init) for init, shape, _ in weights if len(shape) >= 2]
+    if parameter.axes is None and any(needing):
+        factory = next(filter(None, needing))
+        ndim, owner = len(parameter.shape), f" in {parameter.owner}" if parameter.owner else ""
+        yield f"{factory} needs to know which of its {ndim} axes{owner} are inputs and outputs", _axes_advice(ndim)
         return
     for initializer, shape, axes in weights:
         reason = _misfit(initializer, shape, axes, parameter.dtype)
         if reason is not None:
-            yield f"{initializer!r} cannot fill shape {shape}: {reason}"
+            yield f"{initializer!r} cannot fill shape {shape}: {reason}", ""
     for piece in entry.pieces:
         if not isinstance(piece.initializer, Initializer):
             try:
                 rounded(piece.initializer, _of_range(parameter.dtype))
             except ValueError as error:
-                yield str(error)
+                yield str(error), ""
+
+
+def _axes_advice(ndim: int) -> str:
+    axes = {2: "OI", 3: "BOI", 4: "OIHW", 5: "OIDHW"}.get(ndim, "OI...")
+    return (
+        f'Pass axes={{{PATTERN}: "{axes}"}}, or the order in which they are stored: I is an input axis, O an output '
+        "axis, B a stack"
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from .._arguments import checked_shape, integer
 from .._public import public
 from ..axes import match, parse
+from .rules.constructor_value import ConstructorValue
 from .rules.values import Fill, as_fill
 
 MOST_AXES = 64  # of a NumPy array
@@ -64,8 +65,9 @@ class Parameter:
     `axes` is None where nobody knows what the axes mean. `kind` is kernel, recurrent, bias, scale, table, buffer or
     other; `owner` is the class name of the module. `default` is what the module itself would put there: an
     initializer, `keep`, `values` or `parts`. `tied` are the other names of the same tensor. `padding` is the row of
-    a table that stays zero. `needs` says why nothing but a rule can tell what fills it, where that is so. Raises
-    TypeError or ValueError, naming the field.
+    a table that stays zero. `needs` says why nothing but a rule can tell what fills it, where that is so.
+    `constructor` is the value that the module's constructor gave it; a plan drops it. Raises TypeError or ValueError,
+    naming the field.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Parameter:
     tied: tuple[str, ...] = ()
     padding: int | None = None
     needs: str | None = None
+    constructor: ConstructorValue | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_name(self.name, "name")
@@ -101,6 +104,8 @@ class Parameter:
             object.__setattr__(self, "padding", integer(self.padding, "padding", least=0, below=rows))
         if self.needs is not None:
             check_name(self.needs, "needs")
+        if self.constructor is not None and not isinstance(self.constructor, ConstructorValue):
+            raise TypeError(f"constructor must be a ConstructorValue, got {self.constructor!r}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -111,6 +116,13 @@ class Parameter:
     def indices(self) -> tuple[int, ...]:
         """The integers in its name, for what depends on the depth: (3, 1) of "h.3.conv1.weight"."""
         return tuple(int(digits) for digits in re.findall(r"[0-9]+", self.name))
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it is no matrix: its axes are not known, and it is a bias, a scale or has one axis longer than 1."""
+        if self.axes is not None or self.kind in ("kernel", "recurrent", "table"):
+            return False
+        return self.kind in ("bias", "scale") or sum(size > 1 for size in self.shape) < 2
 
     @property
     def size(self) -> int:

@@ -1,5 +1,6 @@
 """Planning: the plan of a model's parameters by rules, or everything that keeps it from being one."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,8 +14,8 @@ from .plan import Plan
 from .rules.hints import explain_unused
 from .rules.patterns import Ordered, Rename, as_rename
 from .rules.rules import Rules
-from .rules.values import Fill
-from .text.errors import PlanError, Problem
+from .rules.values import Fill, as_rule
+from .text.errors import PlanError, Problem, RuleNeededError
 
 
 @public("initlib")
@@ -25,6 +26,7 @@ def plan(
     default: Any = None,
     rename: Any = None,
     axes: Mapping[Any, str] | None = None,
+    unmatched: str = "default",
 ) -> Plan:
     """Make the plan of a model: what the rules say of each of its parameters.
 
@@ -55,12 +57,16 @@ def plan(
     `:Owner` (`*:LayerNorm`); or a compiled regular expression of the whole name. What fills a parameter is an
     initializer, `keep`, `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these.
 
-    Where no rule matches, a parameter has what its module would have: biases and other parameters of fewer than two
-    axes the constant that they were built with, else biases 0 and scales 1; buffers are kept. What is left has
-    `default`; one that goes by fans or as a matrix (he_normal, orthogonal()) is for kernels, and leaves tables
-    normal(std=0.02) and recurrent kernels orthogonal(), a matrix for each gate. Weights of two axes or more that are
-    all zeros as built have the default too, with a note. `rules` may be an initializer, which is then the default, or
-    a function that makes rules of the tuple of all parameters.
+    Where no rule matches, a parameter gets what its module's constructor gave it, or `default`. A parameter with a
+    `constructor` value keeps a constant; biases that the constructor draws are 0; frozen parameters, vectors of
+    differing values and matrices that were not drawn are errors, which propose a rule. Notes in the plan list every
+    choice that is not `default`. A parameter that was made by hand has its own `default`, else biases are 0, scales 1,
+    and buffers are kept. A default that goes by fans or as a matrix (he_normal, orthogonal()) is for kernels: it leaves
+    tables normal(std=0.02) and recurrent kernels orthogonal(), a matrix for each gate. `unmatched="keep"`, for
+    fine-tuning, keeps every parameter that no rule matches.
+
+    `rules` may be an initializer, which is then the default; a function that makes rules of the tuple of all
+    parameters; or a list of mappings and such functions, of which the first rule that matches counts.
 
     `rename` gives parameters the names of their streams: a mapping by pattern, whose `*` are filled in order, or a
     function of the name. Patterns and functions see the new names. `axes` is a mapping from patterns to what the axes
@@ -71,7 +77,13 @@ def plan(
         if default is not None:
             raise TypeError(f"rules is an initializer, {rules!r}, which is a default; got default={default!r} too")
         rules, default = None, rules
-    told, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
+    if unmatched not in ("default", "keep"):
+        raise ValueError(f'unmatched must be "default" or "keep", got {unmatched!r}')
+    if unmatched == "keep" and default is not None:
+        raise TypeError(
+            f"default must be None with unmatched='keep', got {default!r}. Pass it as the rule {{'*': ...}}"
+        )
+    stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
     views: list[tuple[Parameter, Parameter]] = []  # each parameter, and what patterns and functions see of it
     for parameter in parameters:
@@ -80,30 +92,54 @@ def plan(
         view = parameter
         try:
             view = _renamed(view, [new_name(name) for name in parameter.names])
-            view = _with_axes(view, told.first(view))
+            view = _with_axes(view, stated.first(view))
         except (TypeError, ValueError) as error:
-            problems.append((parameter.name, str(error)))
+            problems.append(Problem(parameter.name, str(error)))
         views.append((parameter, view))
-    known = Rules(rules(tuple(view for _, view in views)) if callable(rules) else rules, default)
-    unsound = {name for name, _ in problems}
+    ordered = Ordered(_called(rules, tuple(view for _, view in views)), "rules", as_rule)
+    engine = Rules(ordered, default, unmatched)
+    unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
     for parameter, view in views:
         try:
-            entry = _entry(parameter, view, *_said(view, known))
+            entry = _entry(parameter, view, *_fill(view, engine))
+        except RuleNeededError as error:
+            problems.append(Problem(view.name, error.reason, error.advice))
         except (TypeError, ValueError) as error:
             if parameter.name not in unsound:
-                problems.append((parameter.name, str(error)))
+                problems.append(Problem(parameter.name, str(error)))
         else:
             entries += [entry] * (parameter.name not in unsound)
     seen = [each for _, view in views for each in _each(view)]
-    for said, what in ((known.rules, "rule"), (told, "axes")):
-        for pattern, before in said.unused():
-            problems.append(("", f"{what} {pattern.text!r} {explain_unused(pattern, before, seen)}"))
+    for options, what in ((ordered, "rule"), (stated, "axes")):
+        for pattern, before in options.unused(seen):
+            problems.append(Problem("", f"{what} {pattern.text!r} {explain_unused(pattern, before, seen)}"))
     if isinstance(new_name, Rename):
-        problems += [("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
+        problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
+    problems += check(entries)
     if problems:
-        raise PlanError.of(problems + check(entries))
+        raise PlanError.of(problems, [view.name for view in seen])
+    _warn_of_zeros(engine.may_be_fresh)
     return Plan(tuple(entries))
+
+
+def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
+    """Return rules without functions: those of functions of all parameters, alone or in a list, are in their place."""
+    if callable(rules):
+        return rules(parameters)
+    if isinstance(rules, Iterable) and not isinstance(rules, (Mapping, str)):
+        return [each(parameters) if callable(each) else each for each in rules]
+    return rules
+
+
+def _warn_of_zeros(names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        warnings.warn(
+            f"{names[0]}{more}: all zeros as constructed, or fresh memory: the default fills them. Add a rule to keep "
+            "zeros (the plan's notes list them)",
+            stacklevel=3,
+        )
 
 
 def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
@@ -121,13 +157,13 @@ def _each(view: Parameter) -> list[Parameter]:
     return [view, *(replace(view, name=name) for name in view.tied)]
 
 
-def _said(view: Parameter, rules: Rules) -> tuple[Fill, tuple[str, ...]]:
-    """What fills the parameter, and notes; what a rule says of another of its names must be the same."""
-    fill, notes = rules.fill(view)
+def _fill(view: Parameter, engine: Rules) -> tuple[Fill, tuple[str, ...]]:
+    """Return what fills the parameter, and notes; what a rule gives another of its names must be the same."""
+    fill, notes = engine.fill(view)
     for tie in _each(view)[1:]:
-        said = rules.rules.first(tie)
-        if said is not None and rules.made(said, tie) != fill:
-            raise ValueError(f"it gets {fill!r}, but {tie.name}, which it is tied to, {said!r}: give both the same")
+        rule = engine.rules.first(tie)
+        if rule is not None and engine.made(rule, tie)[0] != fill:
+            raise ValueError(f"it gets {fill!r}, but {tie.name}, which it is tied to, {rule!r}: give both the same")
     return fill, notes
 
 
@@ -136,4 +172,4 @@ def _entry(parameter: Parameter, view: Parameter, fill: Fill, notes: tuple[str, 
         notes = (*notes, f"tied: {', '.join(parameter.tied)}")
     if parameter.padding is not None and isinstance(fill, Initializer):
         notes = (*notes, f"row {parameter.padding} zero")
-    return Entry(replace(parameter, axes=view.axes, default=None, needs=None), view.name, fill, notes)
+    return Entry(replace(parameter, axes=view.axes, default=None, needs=None, constructor=None), view.name, fill, notes)

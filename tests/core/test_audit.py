@@ -144,7 +144,7 @@ def test_files(files):
         ("a.npz", "o"),
         ("b.npz", "w"),
     ]
-    assert report.tensors[2].test == "not measured: it holds no numbers; what is pickled could run code"
+    assert report.tensors[2].test == "not measured: it holds no numbers; a pickle could run code"
     assert dict(report.tensors[3].findings) == {"duplicates": "equal to a.npz w"}
     assert str(report).startswith("file   tensor")
     assert audit(files[1]).found() == []
@@ -172,7 +172,7 @@ def test_mistakes_on_the_command_line(files, capsys, tmp_path):
     assert "none.pt" in capsys.readouterr().err
     (tmp_path / "text").write_text("some words")
     assert main(["audit", str(tmp_path / "text")]) == 2
-    assert "is no safetensors" in capsys.readouterr().err
+    assert "must be a safetensors" in capsys.readouterr().err
 
 
 def test_memory_is_bounded(tmp_path):

@@ -279,7 +279,7 @@ def test_a_hostile_or_future_text_is_an_error(text, message):
 
 
 def test_a_plan_of_what_cannot_be_drawn_is_a_plan_error():
-    with pytest.raises(PlanError, match="orthogonal asks what the axes of shape"):
+    with pytest.raises(PlanError, match="orthogonal needs to know which of its 2 axes"):
         Plan.from_json(filled({"factory": "orthogonal", "arguments": {}}))
 
 

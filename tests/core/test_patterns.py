@@ -92,7 +92,7 @@ def test_errors(pattern, error, message):
 def test_the_first_pattern_counts_and_the_others_are_unused():
     ordered = Ordered({"*.weight": "first", "h.*": "second", "*:bias": "third"}, "rules", lambda value, argument: value)
     assert ordered.first(KERNEL) == "first"
-    assert [(pattern.text, len(before)) for pattern, before in ordered.unused()] == [("h.*", 1), ("*:bias", 2)]
+    assert [(pattern.text, len(before)) for pattern, before in ordered.unused([KERNEL])] == [("h.*", 1), ("*:bias", 2)]
     assert ordered.first(Parameter("other", ())) is None
     pairs = Ordered([("*", 1), ("*", 2)], "rules", lambda value, argument: value)
     assert pairs.first(KERNEL) == 1

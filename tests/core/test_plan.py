@@ -271,8 +271,9 @@ def test_all_problems_are_told_at_once():
         "other; the owners here Linear, Router",
         "axes '*.fc' matches nothing",
         "rename 'transformer.*' matches nothing",
-        "h.{0..3}.gate: variance_scaling asks what the axes of shape (4, 8, 2) of Router mean, and nobody says it; say "
-        "it by axes={pattern: axes}, in the stored order: I is an input axis, O an output axis, B a stack",
+        "h.{0..3}.gate: variance_scaling needs to know which of its 3 axes in Router are inputs and outputs. Pass "
+        'axes={"*.gate": "BOI"}, or the order in which they are stored: I is an input axis, O an output axis, B a '
+        "stack",
         "ids: dtype int64 cannot be drawn, float16, bfloat16, float32, float64, complex64, complex128 can; keep it",
     )
 
@@ -281,10 +282,10 @@ ERRORS = [
     ([kernel()], {}, "kernel: no rule matches it, and there is no default"),
     ([kernel(default=zeros)], {}, "kernel: no rule matches it, and there is no default"),
     ([Parameter("a", (3,))], he_normal, "a: no rule matches it, and the default, variance_scaling, is for kernels"),
-    ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling asks what the axes of shape (3, 3) mean"),
-    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal asks what the axes of shape (3, 3) mean"),
-    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling asks what the axes of shape (3, 3) mean"),
-    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal asks what the axes of shape (3, 3) mean"),
+    ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling needs to know which of its 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal needs to know which of its 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling needs to know which of its 2 axes"),
+    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal needs to know which of its 2 axes"),
     ([kernel()], {"*.bias:kernel": ones, "*": ones}, "rule '*.bias:kernel' matches nothing"),
     (
         [kernel(owner="Linear")],
@@ -306,7 +307,10 @@ ERRORS = [
         "identity(gain=1.0) cannot fill shape (8, 4, 3): identity",
     ),
     ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): icnr needs a kernel of one output axis and"),
-    ([Parameter("a", (3,), kind="bias")], {"*": orthogonal()}, "orthogonal needs a weight of at least 2 axes"),
+    ([Parameter("a", (3,), kind="kernel")], {"*": orthogonal()}, "orthogonal needs a weight of at least 2 axes"),
+    ([Parameter("a", (3,), kind="bias")], {"*": he_normal}, """rule '*' draws it by he_normal, which goes by fans"""),
+    ([Parameter("a", (1, 1, 3))], {"a": he_normal * 0.5}, 'Write {"a:kernel": he_normal * 0.5}, and other rules for'),
+    ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "a vector has no input and output axes"),
     ([Parameter("a", (3, 3), "float16")], {"*": uniform(-1e6, 1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3, 3), "float16")], {"*": constant(1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3,), "float16")], {"*": values([1e6, 0, 0])}, "as large as 1e+06 overflow float16"),

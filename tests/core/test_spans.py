@@ -1,4 +1,4 @@
-"""Boxes that lie one after another in memory."""
+"""The boxes of a tensor that lie one after another in memory."""
 
 import math
 
@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initlib import Parameter, he_normal, identity, orthogonal, parts, plan
-from initlib.checkpoints.spans import Spans, costs_a_whole, spans
+from initlib.checkpoints.spans import Spans, spans
 
 SHAPES = st.lists(st.integers(0, 6), max_size=4).map(tuple)
 
 
 @given(SHAPES, st.integers(1, 50))
-def test_together_they_are_the_tensor_in_order(shape, most):
+def test_the_boxes_are_the_tensor_in_order(shape, most):
     tensor = np.arange(math.prod(shape)).reshape(shape)
     cut = Spans(shape, most)
     at = 0
@@ -41,7 +41,7 @@ def test_samples_are_spread_from_the_first_to_the_last(shape, most, count):
     assert gaps.size == 0 or gaps.max() <= 2 * gaps.min() + most
 
 
-def test_a_tensor_of_any_size_is_cut_at_once():
+def test_boxes_are_made_on_demand():
     cut = Spans((2**20, 2**20, 2**20), 2**22)
     assert len(cut) == 2**38
     assert cut[2**38 - 1].stop == 2**60
@@ -50,7 +50,7 @@ def test_a_tensor_of_any_size_is_cut_at_once():
         cut[2**38]
 
 
-def test_what_depends_on_the_rest_is_not_cut():
+def test_weights_that_depend_on_one_another_are_one_box():
     parameters = [Parameter(name, (8, 6), axes="OI") for name in ("free", "whole", "index", "qk")]
     rules = {
         "free": he_normal,
@@ -59,5 +59,4 @@ def test_what_depends_on_the_rest_is_not_cut():
         "qk": parts({"q": (1, he_normal), "k": (1, orthogonal())}),
     }
     entries = {entry.parameter.name: entry for entry in plan(parameters, rules).entries}
-    assert [name for name, entry in entries.items() if costs_a_whole(entry)] == ["whole", "qk"]
     assert [len(spans(entry, 12)) for entry in entries.values()] == [4, 1, 4, 1]

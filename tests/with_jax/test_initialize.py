@@ -222,13 +222,13 @@ def test_recurrent_cells():
         plan = init.plan(shapes, he_normal)
         assert (plan["dense_i.kernel"].parameter.kind, plan["dense_h.kernel"].parameter.kind) == ("kernel", "recurrent")
         assert plan["dense_h.kernel"].parameter.axes == f"I{gates}"
-        with pytest.raises(PlanError, match=r"dense_i\.kernel: variance_scaling asks what the axes"):
+        with pytest.raises(PlanError, match=r"dense_i\.kernel: variance_scaling needs to know which"):
             init.plan(nnx.state(shapes), he_normal)
 
 
 def test_axes_that_nobody_knows():
     shapes = {"mix": {"kernel": shape(4, 8, 16), "up": shape(4, 8)}}
-    with pytest.raises(PlanError, match=r"mix\.kernel: variance_scaling asks what the axes of shape \(4, 8, 16\) mean"):
+    with pytest.raises(PlanError, match=r"mix\.kernel: variance_scaling needs to know which of its 3 axes are inputs"):
         init.initialize(shapes, he_normal, 0, axes={"*.up": "IO"})
     made = init.initialize(shapes, he_normal, 0, axes={"*.up": "IO", "*.kernel": "BIO"})
     assert np.array_equal(made["mix"]["kernel"], he_normal((4, 8, 16), axes="BIO", seed=0, name="mix.kernel"))
@@ -240,7 +240,7 @@ def test_declared_classes():
             self.up = nnx.Param(rngs.params.normal((4, 8, 16)))
 
     made = nnx.eval_shape(lambda: Experts(nnx.Rngs(0)))
-    with pytest.raises(PlanError, match=r"asks what the axes of shape \(4, 8, 16\) of Experts mean"):
+    with pytest.raises(PlanError, match=r"needs to know which of its 3 axes in Experts are inputs"):
         init.plan(made, he_normal)
     assert init.declare(Experts, up="BIO") is Experts
     model = init.initialize(made, he_normal, 0)
@@ -281,9 +281,7 @@ def test_equinox():
     arrays = init.initialize(equinox.nn.MLP(4, 2, 8, 2, key=key), {"*.bias": zeros}, 0, default=he_normal)
     assert same(*(equinox.filter(model, equinox.is_array) for model in (made, arrays)))
     conv = equinox.filter_eval_shape(equinox.nn.Conv2d, 3, 8, 3, key=key)
-    with pytest.raises(
-        PlanError, match=r"weight: variance_scaling asks what the axes of shape \(8, 3, 3, 3\) of Conv2d"
-    ):
+    with pytest.raises(PlanError, match=r"weight: variance_scaling needs to know which of its 4 axes in Conv2d"):
         init.plan(conv, he_normal)
     stacked = equinox.filter_vmap(lambda key: equinox.nn.Linear(4, 4, key=key))(jax.random.split(key, 3))
     layers = init.initialize({"layers": stacked}, he_normal, 0, axes={"*.weight": "OI"}, stack={"layers": "h.{i}"})
@@ -294,7 +292,7 @@ def test_haiku():
     haiku = pytest.importorskip("haiku")
     model = haiku.transform(lambda x: haiku.nets.MLP([8, 3], name="mlp")(x))
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((2, 4)))
-    with pytest.raises(PlanError, match=r"mlp/~/linear_0\.w: variance_scaling asks what the axes"):
+    with pytest.raises(PlanError, match=r"mlp/~/linear_0\.w: variance_scaling needs to know which"):
         init.plan(shapes, {"*.b": zeros}, default=he_normal)
     made = init.initialize(shapes, {"*.b": zeros}, 0, default=he_normal, axes={"*.w": "IO"}, rename={"mlp/~/*": "*"})
     assert np.array_equal(made["mlp/~/linear_1"]["w"], he_normal((8, 3), seed=0, name="linear_1.w"))

@@ -9,10 +9,10 @@ import numpy as np
 from initlib import Key, Parameter, Plan, PlanError, constant, keep, zeros
 from initlib import plan as plan_of
 from initlib._public import public
-from initlib.adapters.common.constant_values import constant_of
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.key import as_key
 from initlib.plans.entry import Entry
+from initlib.plans.rules.constructor_value import constant_of
 
 from ..drawing.keys import words_of
 from .fill import filled

@@ -12,7 +12,7 @@ from typing import Any
 from keras import layers, ops
 
 from initlib import Parameter, PlanError, constant, keep, zeros
-from initlib.adapters.common.constant_values import constant_of
+from initlib.plans.rules.constructor_value import constant_of
 from initlib.plans.rules.values import Fill
 from initlib.plans.text.describe import described
 

@@ -7,9 +7,9 @@ from torch import nn
 
 from initlib import Plan, PlanError
 from initlib._public import public
+from initlib._progress import progress
 from initlib.adapters.common.selection import Only, plan_selected, selected
 
-from ...common.progress import Progress
 from ..drawing.dispatch import Seed, key_of
 from . import constructor_values
 from .buffers import buffer_names, lost_buffers, reset_buffers
@@ -17,6 +17,8 @@ from .fill import check, fill
 from .meta_device import materialize, tie
 from .tensors import ModelTensor, Modules, model_tensors, parameters, walk
 from .transformers import mark
+
+PATIENCE = 2.0  # seconds without a progress bar
 
 
 @public("initlib.adapters.torch")
@@ -115,10 +117,12 @@ def initialize(
         materialize(module, tensors, torch.device(device))
     tie(tensors)
     drawn = [(tensor, entry) for tensor, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
-    with torch.no_grad(), Progress(sum(tensor.tensor.numel() for tensor, _ in drawn)) as progress:
+    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in drawn)
+    with torch.no_grad(), progress("initialize", PATIENCE) as advance:
         for tensor, entry in drawn:
             fill(tensor, entry, key)
-            progress.advance(tensor.tensor.numel())
+            done += tensor.tensor.nbytes
+            advance(done, total)
     for tensor in tensors:
         if tensor.built is not None:
             constructor_values.record_constant(*tensor.places[0], tensor.built.value)

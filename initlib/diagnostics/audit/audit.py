@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..._public import public
+from ...files.printable import printable
 from ...files.readers.open_file import ORDER, open_tensors
 from ...files.readers.stored_tensor import StoredTensor, UnmeasuredError
 from ..table import number, size, table
@@ -83,9 +84,11 @@ class Audit:
         rows = []
         for t in self.tensors:
             figures = [number(value) for value in (t.mean, t.std, t.least, t.greatest)]
-            found = "; ".join(f"{word}: {reason}" for word, reason in t.findings)
+            found = "; ".join(f"{word}: {printable(reason)}" for word, reason in t.findings)
             scheme = " or ".join([t.scheme or "-", *(other for other in t.also if not other.endswith(")"))])
-            rows.append([t.file] * files + [t.name, size(t.shape), t.dtype, *figures, scheme, found])
+            rows.append(
+                [printable(t.file)] * files + [printable(t.name), size(t.shape), t.dtype, *figures, scheme, found]
+            )
         return table(heads, rows)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -125,8 +128,7 @@ def audit(source: Source, *, axes: str | None = None) -> Audit:
     if axes is not None and axes not in OTHER_ORDER:
         raise ValueError(f"axes must be one of {', '.join(OTHER_ORDER)}, got {axes!r}")
     if isinstance(source, Mapping):
-        stored = (StoredTensor.of(name, np.asarray(array)) for name, array in source.items())
-        return audit_tensors([("", "...IO", stored)], axes)
+        return audit_tensors([("", "...IO", [_in_memory(name, array) for name, array in source.items()])], axes)
     paths = [source] if isinstance(source, (str, os.PathLike)) else list(source)
 
     def opened() -> Iterator[tuple[str, str, Iterable[StoredTensor]]]:
@@ -135,6 +137,16 @@ def audit(source: Source, *, axes: str | None = None) -> Audit:
             yield Path(path).name, ORDER[kind], tensors
 
     return audit_tensors(opened(), axes)
+
+
+def _in_memory(name: Any, array: Any) -> StoredTensor:
+    """Return the stored tensor of an item of a dictionary, checked."""
+    if not isinstance(name, str):
+        raise TypeError(f"source must have names for keys, got {name!r}")
+    numbers = np.asarray(array)
+    if numbers.dtype.kind in "OSUMm" or numbers.dtype.type is np.void:
+        raise TypeError(f"source[{name!r}] must be an array of numbers, got dtype {numbers.dtype}")
+    return StoredTensor.of(name, numbers)
 
 
 def audit_tensors(sources: Iterable[tuple[str, str, Iterable[StoredTensor]]], axes: str | None = None) -> Audit:

@@ -22,6 +22,8 @@ from .tally import Lines, Tally
 
 Array = NDArray[Any]
 
+MOST_AT_ONCE = 2**23  # numbers of one row, of some rows together, or of a kernel
+SMALLEST, LARGEST = 1e-75, 1e75  # of the std: the eighth power of other numbers is no float64
 FEWEST = 1024  # weights below which chance hides what tells a drawn weight from a trained one
 # A weight that was drawn fails all tests together less than once in a hundred times.
 SIGMAS = 4.0  # of the std, about the one that a scheme has
@@ -80,11 +82,14 @@ def match(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match:
     if tally.least == tally.greatest:
         names = {0.0: "zeros", 1.0: "ones"}
         return Match(names.get(tally.least, f"constant({tally.least:.6g})"), test="all weights are equal")
-    found = _fixed(tensor, tally, orders) if len(tensor.shape) >= 2 else None
+    matrix = len(tensor.shape) >= 2 and tally.size // tensor.shape[0] <= MOST_AT_ONCE
+    found = _fixed(tensor, tally, orders) if matrix else None
     if found:
         return found
     if tally.size < FEWEST:
         return Match(None, test=f"{tally.size} weights are too few to tell")
+    if not SMALLEST < tally.std < LARGEST:
+        return Match(None, test=f"a std of {tally.std:.3g} is outside of the range of the tests")
     tally, empty = tally.without_empty_rows()
     if empty:
         found = _independent(tensor, tally, orders)
@@ -92,7 +97,7 @@ def match(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match:
     if tally.zeros > 4 + FEW_ZEROS * tally.size:
         return _delta(tensor, tally, orders) or _sparse(tally) or Match(None, test=f"{tally.zeros} weights are 0")
     independent = _independent(tensor, tally, orders)
-    if independent.scheme is None and len(tensor.shape) >= 2:
+    if independent.scheme is None and matrix:
         return _orthogonal(tensor, orders) or independent
     return independent
 
@@ -133,11 +138,11 @@ def _lines(tensor: StoredTensor, view: int) -> tuple[str, Array, float]:
     size = tensor.size
     rows = tensor.shape[0] if view == 0 else size // tensor.shape[-1]
     columns = size // rows
-    count = min(TOGETHER, rows, columns)
+    count = min(TOGETHER, rows, columns, max(2, MOST_AT_ONCE // columns))
     if rows <= columns:
         taken: list[Array] = []
         for piece in tensor.pieces():
-            taken.append(piece.reshape(-1, columns)[: count - sum(map(len, taken))])
+            taken.append(piece.reshape(-1, columns)[: count - sum(map(len, taken))].copy())
             if sum(map(len, taken)) >= count:
                 break
         matrix = np.concatenate(taken).astype(np.float64)
@@ -196,7 +201,7 @@ def _ends(tensor: StoredTensor, count: int) -> list[StoredTensor]:
 
 def _delta(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match | None:
     """A matrix at the centre of a kernel, and 0 elsewhere."""
-    if not 3 <= len(tensor.shape) <= 5 or tally.size > 2**26:
+    if not 3 <= len(tensor.shape) <= 5 or tally.size > MOST_AT_ONCE:
         return None
     whole = np.concatenate(list(tensor.pieces()))
     for axes in orders:
@@ -410,7 +415,7 @@ def _spike(tensor: StoredTensor, fit: _Fit) -> float | None:
         return None
     taken: list[Array] = []
     for piece in tensor.pieces():
-        taken.append(piece.reshape(-1, columns)[: wanted - sum(map(len, taken)), :SIDE])
+        taken.append(piece.reshape(-1, columns)[: wanted - sum(map(len, taken)), :SIDE].copy())
         if sum(map(len, taken)) >= wanted:
             break
     corner = (np.concatenate(taken).astype(np.float64) - fit.mean) / fit.std

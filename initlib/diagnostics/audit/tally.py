@@ -3,19 +3,19 @@
 import copy
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...files.readers.stored_tensor import UnmeasuredError
+from ...files.readers.stored_tensor import PIECE, UnmeasuredError
 
 Array = NDArray[Any]
 
 SAMPLE = 2**16  # numbers that are kept
 EXTREMES = 256  # numbers that are kept at each end
-MOST_LINES = 2**24  # rows, or columns, up to which each is measured
+MOST_LINES = 2**22  # rows, or columns, up to which each is measured
 
 
 class Lines(NamedTuple):
@@ -67,9 +67,10 @@ class Tally:
             if piece.dtype.kind == "c":
                 raise UnmeasuredError("its numbers are complex")
             self.floats, self.bits = piece.dtype.kind == "f", 8 * piece.itemsize
-            self._add(piece, done, kept)
-            digest.update(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
-            done += piece.size
+            for part in self._parts(np.ascontiguousarray(piece).reshape(-1)):
+                self._add(part, done, kept)
+                digest.update(part.view(np.uint8).data)
+                done += part.size
         self.digest = digest.digest()
         self.sample = np.concatenate(kept) if kept else np.empty(0)
 
@@ -115,9 +116,24 @@ class Tally:
         kept.columns = Lines(self.columns.length - lost, *self.columns[1:])
         return kept, count
 
+    def _parts(self, flat: Array) -> Iterator[Array]:
+        """Cut a long row, so that its copies in float64 stay small: between its lines along the last axis, or in one."""
+        last = self.shape[-1] if self.shape else 1
+        if flat.size <= PIECE:
+            yield flat
+        elif last <= PIECE:
+            step = PIECE // last * last
+            yield from (flat[start : start + step] for start in range(0, flat.size, step))
+        else:
+            for line in flat.reshape(-1, last):
+                yield from (line[start : start + PIECE] for start in range(0, last, PIECE))
+
     def _add(self, piece: Array, done: int, kept: list[Array]) -> None:
         with np.errstate(all="ignore"):
-            flat = piece.reshape(-1).astype(np.float64)
+            self._add_numbers(piece, done, kept)
+
+    def _add_numbers(self, piece: Array, done: int, kept: list[Array]) -> None:
+        flat = piece.astype(np.float64)
         finite = np.isfinite(flat)
         if not finite.all():
             self.nans += int(np.isnan(flat).sum())
@@ -127,8 +143,9 @@ class Tally:
         if values.size:
             # Chan, Golub, LeVeque 1979: means and deviations of two parts, as one.
             mean, share = float(values.mean()), values.size / (self.count + values.size)
-            self._deviation += float(((values - mean) ** 2).sum()) + (mean - self.mean) ** 2 * self.count * share
-            self.mean += (mean - self.mean) * share
+            off = mean - self.mean
+            self._deviation += float(((values - mean) ** 2).sum()) + off * off * self.count * share
+            self.mean += off * share
             self.count += values.size
             low = values if self.lowest.size < EXTREMES else values[values < self.lowest[-1]]
             high = values if self.highest.size < EXTREMES else values[values > self.highest[0]]
@@ -139,15 +156,17 @@ class Tally:
             self._add_lines(piece, flat, done)
 
     def _add_lines(self, piece: Array, flat: Array, done: int) -> None:
-        row, last = self.size // self.shape[0], self.shape[-1]
-        bits = piece.reshape(-1).view(f"u{piece.itemsize}").astype(np.uint64)
-        with np.errstate(all="ignore"):
-            if self.rows is not None:
-                at = slice(done // row, (done + flat.size) // row)
-                self.rows.add(at, flat.reshape(-1, row), bits.reshape(-1, row), _factors(0, row), 1)
-            if self.columns is not None:
-                factors = _factors(done // last, flat.size // last)
-                self.columns.add(slice(None), flat.reshape(-1, last), bits.reshape(-1, last), factors, 0)
+        bits = piece.view(f"u{piece.itemsize}").astype(np.uint64)
+        if self.rows is not None:
+            row = self.size // self.shape[0]
+            width, first = min(row, flat.size), done // row  # a piece is rows, or a part of one
+            at, factors = slice(first, first + flat.size // width), _factors(done % row, width)
+            self.rows.add(at, flat.reshape(-1, width), bits.reshape(-1, width), factors, 1)
+        if self.columns is not None:
+            last = self.shape[-1]
+            width, first = min(last, flat.size), done % last
+            at, factors = slice(first, first + width), _factors(done // last, flat.size // width)
+            self.columns.add(at, flat.reshape(-1, width), bits.reshape(-1, width), factors, 0)
 
 
 def _ends(values: Array) -> Array:

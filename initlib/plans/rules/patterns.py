@@ -1,10 +1,10 @@
 """Patterns: which parameters are meant, by name, kind and owner."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..parameter import Parameter, check_name
 
@@ -53,6 +53,11 @@ class Pattern:
         """Whether the parameter is meant."""
         return self.of in (None, parameter.kind, parameter.owner) and bool(self.name.fullmatch(parameter.name))
 
+    @property
+    def for_kernels(self) -> str:
+        """The text of the pattern for kernels alone, as code."""
+        return '"*:kernel"' if self.text.startswith("re.compile") else f'"{self.text.partition(":")[0]}:kernel"'
+
 
 def as_pattern(pattern: Any, argument: str) -> Pattern:
     """The argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled regular expression."""
@@ -66,31 +71,62 @@ def as_pattern(pattern: Any, argument: str) -> Pattern:
     return Pattern(pattern, glob(name), of or None)
 
 
-class Ordered:
-    """What is said of parameters by pattern, in order: the first pattern that matches counts."""
+class PatternValue(NamedTuple):
+    """A pattern and its value."""
 
-    def __init__(self, said: Any, argument: str, check: Callable[[Any, str], Any]) -> None:
-        if said is not None and not isinstance(said, Iterable):
-            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {said!r}")
-        pairs = list(said.items() if isinstance(said, Mapping) else said or ())
-        for pair in pairs:
-            if not isinstance(pair, tuple) or len(pair) != 2:
-                raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {pair!r}")
-        self.patterns = [as_pattern(pattern, argument) for pattern, _ in pairs]
-        self.said = [check(each, f"{argument} of {pattern!r}") for pattern, each in pairs]
-        self._unused = dict.fromkeys(range(len(pairs)))
+    pattern: Pattern
+    value: Any
+    source: int = 0  # the number of the mapping that has it, of a list of them
+
+
+class Ordered:
+    """Values by pattern, in order: the first pattern that matches counts."""
+
+    def __init__(self, rules: Any, argument: str, check: Callable[[Any, str], Any]) -> None:
+        if rules is not None and not isinstance(rules, Iterable):
+            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {rules!r}")
+        self.rules: list[PatternValue] = []
+        for source, (pattern, value) in _pairs(rules, argument):
+            checked = check(value, f"{argument} of {pattern!r}")
+            self.rules.append(PatternValue(as_pattern(pattern, argument), checked, source))
+        self._unused = dict.fromkeys(range(len(self.rules)))
 
     def first(self, parameter: Parameter) -> Any:
-        """What is said of the parameter; None where nothing is."""
-        for number, pattern in enumerate(self.patterns):
-            if pattern.matches(parameter):
+        """Return the value of the first pattern that matches the parameter; None where none does."""
+        rule = self.match(parameter)
+        return None if rule is None else rule.value
+
+    def match(self, parameter: Parameter) -> PatternValue | None:
+        """Return the first pattern that matches the parameter, with its value."""
+        for number, rule in enumerate(self.rules):
+            if rule.pattern.matches(parameter):
                 self._unused.pop(number, None)
-                return self.said[number]
+                return rule
         return None
 
-    def unused(self) -> list[tuple[Pattern, list[Pattern]]]:
-        """The patterns that came first for nothing, and those before each."""
-        return [(self.patterns[number], self.patterns[:number]) for number in self._unused]
+    def unused(self, parameters: Sequence[Parameter] = ()) -> Iterator[tuple[Pattern, list[Pattern]]]:
+        """Yield the patterns that came first for none of the parameters, and those before each.
+
+        A rule of a later mapping may be replaced by those of earlier ones.
+        """
+        for number in self._unused:
+            pattern, _, source = self.rules[number]
+            before = self.rules[:number]
+            matched = [parameter for parameter in parameters if pattern.matches(parameter)]
+            earlier = [rule.pattern for rule in before if rule.source != source]
+            if not any(other.matches(parameter) for other in earlier for parameter in matched):
+                yield pattern, [rule.pattern for rule in before]
+
+
+def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
+    """Yield the pairs of a mapping, of pairs, or of a list of mappings, with the number of their mapping."""
+    for number, each in enumerate(rules.items() if isinstance(rules, Mapping) else rules or ()):
+        if isinstance(each, Mapping):
+            yield from ((number, pair) for pair in each.items())
+        elif isinstance(each, tuple) and len(each) == 2:
+            yield 0, each
+        else:
+            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {each!r}")
 
 
 class Rename:

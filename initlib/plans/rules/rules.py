@@ -1,5 +1,6 @@
 """Rules: what fills each parameter, in order of precedence."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,11 +10,14 @@ from ...schemes._normal import normal
 from ...schemes._orthogonal import orthogonal
 from ...schemes.initializer import Initializer
 from ..checks import first_needing_axes
-from ..packing.logical_weights import members
+from ..packing.logical_weights import Member, members
 from ..parameter import Parameter
+from ..text.describe import described
+from ..text.errors import RuleNeededError
+from .constructor_value import ConstructorValue, decide
 from .hints import nearest
 from .parts import NESTED, Parts, Stack
-from .patterns import Ordered
+from .patterns import Ordered, Pattern
 from .values import Fill, Rule, Values, as_fill, as_rule, keep
 
 # What modules have by default that do not say it. These kinds keep it whatever their number of axes.
@@ -21,62 +25,129 @@ _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
 # What others get where the default goes by fans or matrices, which are those of kernels.
 _INSTEAD: dict[str, Fill] = {"table": normal(std=0.02), "recurrent": orthogonal()}
 
+_DRAWABLE = re.compile("b?float|complex")
+
 
 class Rules:
-    """What fills a parameter: the first rule that matches, else the module's own default, else the default."""
+    """The fill of each parameter: of the first rule that matches, else by its constructor's value, else the default."""
 
-    def __init__(self, rules: Any, default: Any) -> None:
-        self.rules = Ordered(rules, "rules", as_rule)
+    def __init__(self, rules: Ordered, default: Any, unmatched: str = "default") -> None:
+        self.rules = rules
         self.default: Rule | None = None if default is None else as_rule(default, "default")
+        self.keeps_unmatched = unmatched == "keep"
+        self.may_be_fresh: list[str] = []  # parameters of zeros that may be fresh memory, and get the default
 
     def fill(self, parameter: Parameter, depth: int = 0) -> tuple[Fill, tuple[str, ...]]:
-        """What fills the parameter, and notes on it. Raises ValueError or TypeError."""
-        said = self.rules.first(parameter)
-        if said is not None:
-            return self.made(said, parameter, depth), ()
+        """Return what fills the parameter, and notes on it. Raises ValueError or TypeError."""
+        rule = self.rules.match(parameter)
+        if rule is not None:
+            return self.made(rule.value, parameter, depth, rule.pattern)
+        if self.keeps_unmatched:
+            return keep, () if parameter.kind == "buffer" else ("no rule matches it",)
         if parameter.needs is not None:
             raise self._no_rule(parameter, parameter.needs)
+        if not _DRAWABLE.match(parameter.dtype):
+            return keep, ()
+        if parameter.constructor is not None:
+            return self._by_constructor(parameter, parameter.constructor, depth)
         own = _OWN.get(parameter.kind) if parameter.default is None else parameter.default
         if own is None:
-            return self._default(parameter, depth), ()
+            return self._default(parameter, depth)
         if len(parameter.shape) < 2 or parameter.kind in _OWN or not _is_zeros(own):
-            return self.made(own, parameter, depth), ()
-        # Fresh memory looks like weights that are zeros by design: nobody keeps those in silence.
-        return self._default(parameter, depth), ("zeros as built",)
+            return self.made(own, parameter, depth)
+        # Fresh memory looks like weights that are zeros by design: they are not kept in silence.
+        fill, notes = self._default(parameter, depth)
+        return fill, ("zeros as built", *notes)
 
-    def _default(self, parameter: Parameter, depth: int) -> Fill:
+    def _by_constructor(
+        self, parameter: Parameter, value: ConstructorValue, depth: int
+    ) -> tuple[Fill, tuple[str, ...]]:
+        if isinstance(parameter.default, Parts):
+            return self.made(parameter.default, parameter, depth)
+        needs_axes = isinstance(self.default, Initializer) and first_needing_axes(self.default) is not None
+        try:
+            decision = decide(parameter, value, default_needs_axes=needs_axes)
+        except RuleNeededError as error:
+            raise RuleNeededError(f"no rule matches it, and {error.reason}", error.advice) from None
+        if decision.fill is not None:
+            return decision.fill, decision.notes
+        if decision.may_be_fresh:
+            self.may_be_fresh.append(parameter.name)
+        if parameter.default is None or _is_zeros(parameter.default):
+            fill, notes = self._default(parameter, depth)
+        else:
+            fill, notes = self.made(parameter.default, parameter, depth)
+        return fill, (*decision.notes, *notes)
+
+    def _default(self, parameter: Parameter, depth: int) -> tuple[Fill, tuple[str, ...]]:
         if self.default is None:
             raise self._no_rule(parameter, "there is no default")
         if isinstance(self.default, Initializer) and first_needing_axes(self.default):
             if parameter.kind in _INSTEAD:
-                return _INSTEAD[parameter.kind]
-            if len(parameter.shape) < 2 and parameter.axes is None:
+                return _INSTEAD[parameter.kind], ()
+            if parameter.is_vector:
                 raise self._no_rule(parameter, f"the default, {first_needing_axes(self.default)}, is for kernels")
         return self.made(self.default, parameter, depth)
 
     def _no_rule(self, parameter: Parameter, why: str) -> ValueError:
-        near = nearest(parameter.name, [pattern.text for pattern in self.rules.patterns], "patterns")
+        near = nearest(parameter.name, [rule.pattern.text for rule in self.rules.rules], "patterns")
         return ValueError(f"no rule matches it, and {why}{near}")
 
-    def made(self, value: Rule, parameter: Parameter, depth: int = 0) -> Fill:
-        """What a rule's value is for the parameter: functions are called, its own and those of parts."""
+    def made(
+        self, value: Rule, parameter: Parameter, depth: int = 0, pattern: Pattern | None = None
+    ) -> tuple[Fill, tuple[str, ...]]:
+        """Return what a value is for the parameter, and notes: functions are called, its own and those of parts.
+
+        `pattern` is that of the rule whose value it is.
+        """
         if callable(value) and not isinstance(value, Initializer):
             value = as_fill(_called(value, parameter), "what the rule's function returns")
-        if not isinstance(value, Parts) or _is_made(value):
-            return value
+        if not isinstance(value, Parts):
+            if pattern is not None and parameter.is_vector:
+                _check_vector(value, pattern)
+            return value, ()
+        if _is_made(value) and (pattern is None or parameter.axes is not None):
+            return value, ()
         if depth == NESTED:
             raise ValueError(f"parts may lie at most {NESTED} deep in one another; a rule may be for parts of its own")
-        fills = []
+        fills: list[Fill] = []
+        notes: dict[str, None] = {}
         for part in members(value, parameter.name, parameter.shape, parameter.axes):
-            alone = Parameter(part.name, part.shape, parameter.dtype, part.axes, parameter.kind, parameter.owner)
+            alone = _part(parameter, part)
             if part.filling is None:
-                fills.append(self.fill(alone, depth + 1)[0])
+                fill, more = self.fill(alone, depth + 1)
             else:
-                fills.append(self.made(part.filling, alone, depth + 1))
+                fill, more = self.made(part.filling, alone, depth + 1, pattern)
+            fills.append(fill)
+            notes.update(dict.fromkeys(more))
         if all(fill is keep for fill in fills):
-            return keep
+            return keep, tuple(notes)
         alike = isinstance(value, Stack) and fills.count(fills[0]) == len(fills)
-        return replace(value, fillings=tuple(fills[:1] if alike else fills))
+        return replace(value, fillings=tuple(fills[:1] if alike else fills)), tuple(notes)
+
+
+def _part(parameter: Parameter, part: Member) -> Parameter:
+    """Return a part as the parameter that it would be alone."""
+    value = parameter.constructor
+    return Parameter(
+        part.name,
+        part.shape,
+        parameter.dtype,
+        part.axes,
+        parameter.kind,
+        parameter.owner,
+        constructor=None if value is None else value.part(part.shape, part.boxes),
+    )
+
+
+def _check_vector(value: Fill, pattern: Pattern) -> None:
+    """Raise RuleNeededError for a rule that draws a bias or a scale by fans, as `{"*": he_normal}` does."""
+    if isinstance(value, Initializer) and first_needing_axes(value):
+        name = described(value)
+        raise RuleNeededError(
+            f"rule {pattern.text!r} draws it by {name}, which goes by fans, and a vector has no input and output axes",
+            f"Write {{{pattern.for_kernels}: {name}}}, and other rules for vectors",
+        )
 
 
 def _called(function: Callable[[Parameter], Fill], parameter: Parameter) -> Any:

@@ -1,13 +1,30 @@
 """The error of a plan: every problem that was found, at once."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from ..._public import public
 from .folding import fold
 
 SHOWN = 50
+PATTERN = "<pattern>"  # in advice, in place of the pattern of the parameters that have the problem
 
-Problem = tuple[str, str]  # the name of a parameter, or "", and what is wrong
+
+class Problem(NamedTuple):
+    """One problem of a plan: the name of a parameter, or ""; the problem; the advice, which names may share."""
+
+    name: str
+    text: str
+    advice: str = ""
+
+
+class RuleNeededError(ValueError):
+    """A parameter that only a rule can fill: the reason, and advice that shows the rule."""
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(f"{reason}. {advice}")
+        self.reason = reason
+        self.advice = advice
 
 
 @public("initlib")
@@ -29,16 +46,59 @@ class PlanError(ValueError):
         super().__init__("\n".join([f"the plan has {count} problem{'s' * (count != 1)}:", *lines]))
 
     @classmethod
-    def of(cls, problems: Iterable[Problem]) -> "PlanError":
-        """The error of problems with parameters: the names that have the same one are folded."""
-        names: dict[str, list[str]] = {}
-        for name, text in problems:
-            names.setdefault(text, []).append(name)
-        return cls(
-            f"{name}: {text}" if name else text
-            for text, alike in names.items()
-            for name, _ in fold((each, None) for each in alike)
-        )
+    def of(cls, problems: Iterable[Problem], names: Iterable[str] = ()) -> "PlanError":
+        """Return the error of these problems, in which names with the same problem share a line.
+
+        `names` are those of all parameters: a pattern in the advice matches no other of them.
+        """
+        groups: dict[tuple[str, str], list[str]] = {}
+        for name, text, advice in problems:
+            groups.setdefault((text, advice), []).append(name)
+        every = list(names)
+        return cls(line for (text, advice), alike in groups.items() for line in _lines(text, advice, alike, every))
 
     def __reduce__(self) -> tuple[type["PlanError"], tuple[tuple[str, ...]]]:
         return PlanError, (self.problems,)  # what is pickled is the problems, not their text
+
+
+def _lines(text: str, advice: str, alike: list[str], names: list[str]) -> list[str]:
+    if PATTERN in advice:
+        shared = _patterns(alike, names)
+        return [f"{_label(*pair)}: {text}. {advice.replace(PATTERN, _quoted(pair[0]))}" for pair in shared.items()]
+    if advice:
+        return [f"{_label('', alike)}: {text}. {advice}"]
+    return [f"{name}: {text}" if name else text for name, _ in fold((each, None) for each in alike)]
+
+
+def _label(pattern: str, alike: list[str]) -> str:
+    """Return the parameters in short: those of one folded name by it, others by their pattern and the first."""
+    first, *others = [name for name, _ in fold((each, None) for each in alike)]
+    if not others:
+        return first
+    return f"{pattern} ({len(alike)} parameters, {first} first)" if pattern else f"{first} and {len(alike) - 1} more"
+
+
+def _quoted(pattern: str) -> str:
+    return '"' + "".join(f"[{letter}]" if letter in "?[" else letter for letter in pattern) + '"'
+
+
+def _patterns(alike: list[str], names: list[str]) -> dict[str, list[str]]:
+    """Return patterns that match these names and no other, by as few of their last components as that takes."""
+    own = set(alike)
+    others = [name for name in names if name not in own]
+    found: dict[str, list[str]] = {}
+    depth, left = 1, list(dict.fromkeys(alike))
+    while left:
+        groups: dict[str, list[str]] = {}
+        for name in left:
+            groups.setdefault(".".join(name.split(".")[-depth:]), []).append(name)
+        left = []
+        for ending, group in groups.items():
+            pattern = ending if group == [ending] else f"*{ending}" if ending in group else f"*.{ending}"
+            if group == [ending] or not any(name.endswith(pattern[1:]) for name in others):
+                found[pattern] = group
+            else:
+                found.update({ending: [ending]} if ending in group else {})
+                left += [name for name in group if name != ending]
+        depth += 1
+    return found

@@ -1,0 +1,238 @@
+"""The value that a module's constructor gave a tensor, and what it means for a tensor that no rule matches."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...schemes._constant import constant, zeros
+from ..packing.overlaps import Overlap
+from ..text.errors import PATTERN, RuleNeededError
+from .values import Fill, Keep, keep
+
+if TYPE_CHECKING:
+    from ..parameter import Parameter
+
+Read = Callable[[Any], NDArray[Any] | None]
+
+CORNER = 16  # indices along each axis that are read before all of them
+SMOOTH = 0.7  # the correlation of neighbours from which on a matrix was not drawn: 11 sigmas for 240 independent pairs
+ROUNDING = 1.01  # of a bound, in bfloat16
+
+FROZEN = "it is frozen, and its values differ"
+UNREADABLE = "its values are not in memory"
+DIFFERING = "its constructor set values that differ"
+REGULAR = "its constructor set a matrix that no initializer draws"
+TOKEN = "the default goes by fans, and a token has no input and output axes"
+
+
+@dataclass(frozen=True)
+class ConstructorValue:
+    """The value that a module's constructor gave a tensor, as far as it is known.
+
+    `read` returns the values of a box (index `...` for all), or None where none can be read. A record (`recorded`)
+    replaces memory: every weight had the value `constant`, or, where that is None, the values differed. `unset` and
+    `zeroed` are facts of a skeleton: the tensor was set without a random call, or to zero. `draws` is True where the
+    constructor of the class draws the tensor, False where it sets the tensor. A bias within [-bound, bound] is in the
+    range from which its constructor draws. `start` is the value that the class states, and `hint` a sentence of advice,
+    both for a tensor without values.
+    """
+
+    read: Read | None = None
+    constant: float | None = None
+    recorded: bool = False
+    frozen: bool = False
+    draws: bool | None = None
+    bound: float | None = None
+    unset: bool = False
+    zeroed: bool = False
+    start: Fill | None = None
+    hint: str | None = None
+
+    def part(self, shape: tuple[int, ...], boxes: tuple[Overlap, ...]) -> "ConstructorValue":
+        """Return the value of a part of that shape, which lies in those boxes of the tensor."""
+        return self if self.read is None else replace(self, read=_part_reader(self.read, shape, boxes))
+
+    def record(self, parameter: "Parameter") -> "ConstructorValue":
+        """Return the record that later plans read in place of memory, which training changes."""
+        look = _look(parameter, self)
+        if self.recorded or look is None:
+            return self
+        outside = parameter.kind == "bias" and look.constant is None and not _may_be_drawn_bias(look, self)
+        unset = self.unset or look.is_regular or outside
+        return replace(self, read=None, recorded=True, constant=look.constant, unset=unset)
+
+
+class Decision(NamedTuple):
+    """What fills a tensor that no rule matches: None is the default of the plan; notes; whether to warn of zeros."""
+
+    fill: Fill | None
+    notes: tuple[str, ...] = ()
+    may_be_fresh: bool = False
+
+
+class _Look(NamedTuple):
+    """Facts about the values of a tensor."""
+
+    constant: float | None = None  # of all weights
+    is_regular: bool = False  # no initializer draws such values: equal rows, an identity, a monotone vector
+    largest: float = math.inf  # the largest absolute value of a bias
+
+
+def decide(parameter: "Parameter", value: ConstructorValue, *, default_needs_axes: bool) -> Decision:
+    """Return what fills a parameter that no rule matches. The first line of the table that applies counts.
+
+    Raises RuleNeededError where the constructor's values cannot be kept reproducibly.
+    """
+    if isinstance(parameter.default, Keep) or parameter.kind == "buffer":
+        return Decision(parameter.default or keep)
+    look = _look(parameter, value)
+    number = None if look is None else look.constant
+    if value.frozen and number is None:
+        raise _keep(FROZEN, "frozen")
+    notes = ("frozen",) if value.frozen else ()
+    if look is None:
+        return _without_values(parameter, value)
+    if number:
+        return Decision(constant(number), (f"{_shown(number)} as constructed", *notes))
+    if number == 0:
+        return _zero(parameter, value, notes)
+    if parameter.kind == "bias":
+        if _may_be_drawn_bias(look, value):
+            return Decision(zeros, ("its constructor draws it",))
+        raise _keep(DIFFERING)
+    unset = value.unset or value.draws is False
+    if parameter.is_vector and (unset or value.draws is None):
+        if unset or len(parameter.shape) < 2 or look.is_regular:
+            raise _keep(DIFFERING)
+        if default_needs_axes:
+            raise RuleNeededError(TOKEN, f"Add the rule {{{PATTERN}: normal(std=0.02)}}, or keep")
+        return Decision(None, ("drawn as a token",))
+    if unset or look.is_regular:
+        raise _keep(REGULAR)
+    return Decision(None)
+
+
+def _keep(reason: str, why: str = "differing values as constructed") -> RuleNeededError:
+    return RuleNeededError(reason, f"Add the rule {{{PATTERN}: keep}}  # {why}")
+
+
+def _without_values(parameter: "Parameter", value: ConstructorValue) -> Decision:
+    start = parameter.default if value.start is None else value.start
+    if start is None and parameter.kind == "bias":
+        return Decision(zeros, ("zeros, without values in memory",))
+    if not parameter.is_vector and value.start is None:
+        return Decision(None)
+    if start is None:
+        advice = f"Add the rule {{{PATTERN}: ones}}, or another value that its constructor sets"
+        raise RuleNeededError(UNREADABLE, f"{value.hint} {advice}" if value.hint else advice)
+    return Decision(start, ("as its class states",))
+
+
+def _zero(parameter: "Parameter", value: ConstructorValue, notes: tuple[str, ...]) -> Decision:
+    if parameter.is_vector or value.draws is True or value.zeroed:
+        return Decision(zeros, ("zeros as constructed", *notes))
+    # A frozen tensor is never drawn in silence.
+    fill = zeros if value.frozen else None
+    return Decision(fill, ("zeros as constructed (may be fresh memory)", *notes), may_be_fresh=True)
+
+
+def _may_be_drawn_bias(look: _Look, value: ConstructorValue) -> bool:
+    if value.unset or value.draws is False:
+        return False
+    if value.bound is None:
+        return value.draws is True
+    return value.recorded or look.largest <= value.bound * ROUNDING
+
+
+def _look(parameter: "Parameter", value: ConstructorValue) -> _Look | None:
+    """Return the facts about the values of a tensor; None where there are none to read."""
+    if value.recorded:
+        return _Look(value.constant)
+    if value.read is None:
+        return None
+    if not parameter.is_vector:
+        corner = value.read(tuple(slice(0, CORNER) for _ in parameter.shape))
+        if corner is not None and _is_smooth(corner):
+            return _Look(is_regular=True)
+        if corner is not None and corner.size > 1 and not _is_regular(corner):
+            return _Look()
+    values = value.read(...)
+    if values is None:
+        return None
+    number = constant_of(values)
+    if number is not None:
+        drawn = values.size == 1 and number != 0 and value.draws is True
+        return _Look(None if drawn else number)
+    regular = _is_monotone(values.ravel()) if parameter.is_vector else _is_regular(values)
+    return _Look(None, regular, float(np.abs(values).max(initial=0)) if parameter.kind == "bias" else math.inf)
+
+
+def _is_monotone(values: NDArray[Any]) -> bool:
+    if values.size < 3 or values.dtype.kind == "c":
+        return False
+    return bool((values[1:] >= values[:-1]).all() or (values[1:] <= values[:-1]).all())
+
+
+def _is_regular(values: NDArray[Any]) -> bool:
+    """Return whether all rows or all columns are equal, along any axis, or the values are an identity matrix."""
+    for axis, size in enumerate(values.shape):
+        if size > 1 and bool((values == values.take([0], axis)).all()):
+            return True
+    return values.ndim == 2 and min(values.shape) > 1 and bool((values == np.eye(*values.shape)).all())
+
+
+def _is_smooth(values: NDArray[Any]) -> bool:
+    """Return whether neighbours in a matrix are alike, as in a table of sinusoids and in no independent draw."""
+    matrix = values.squeeze()
+    if matrix.ndim != 2 or min(matrix.shape) < 4 or matrix.size < 128 or matrix.dtype.kind == "c":
+        return False
+    centred = matrix.astype(np.float64)
+    centred -= centred.mean()
+    square = float((centred * centred).mean())
+    if not 0 < square < math.inf:
+        return False
+    return any(float((centred[1:] * centred[:-1]).mean()) > SMOOTH * square for centred in (centred, centred.T))
+
+
+def constant_of(array: NDArray[Any]) -> float | None:
+    """Return the value of an array whose weights are all equal and finite; None for every other array.
+
+    >>> constant_of(np.full(3, 1e-6, np.float32))
+    1e-06
+    """
+    weights = array.ravel()
+    if not weights.size or (weights.dtype.kind == "c" and weights[0].imag):
+        return None
+    few = weights[:: max(1, weights.size // 8)]
+    if not bool((few == weights[0]).all() and (weights == weights[0]).all()):
+        return None
+    number = weights[0].real
+    if not math.isfinite(number):
+        return None
+    # The shortest decimal of the same bits: 1e-6, not 9.999999974752427e-07.
+    return float(number) if array.dtype in (np.float64, np.complex128) else float(str(np.float32(number)))
+
+
+def _shown(number: float) -> str:
+    return {1.0: "ones"}.get(number, f"{number:.3g}")
+
+
+def _part_reader(read: Read, shape: tuple[int, ...], boxes: tuple[Overlap, ...]) -> Read:
+    """Return the reader of a part, which lies in boxes of the tensor that `read` reads."""
+
+    def part(index: Any) -> NDArray[Any] | None:
+        values = None
+        for outer, inner in boxes:
+            box = read(outer)
+            if box is None:
+                return None
+            if values is None:
+                values = np.empty(shape, np.asarray(box).dtype)
+            values[inner] = box
+        return None if values is None else values[index]
+
+    return part
