@@ -146,6 +146,18 @@ WeightNorm = find("nn.utils.parametrizations._WeightNorm", _Vanished)
 SpectralNorm = find("nn.utils.parametrizations._SpectralNorm", _Vanished)
 
 
+# A mode that sees every operation on tensors of this thread.
+TorchDispatchMode = find("utils._python_dispatch.TorchDispatchMode", _Vanished)
+StorageRef = Any  # what `storage_ref` returns
+
+
+def storage_ref(tensor: Tensor) -> StorageRef:
+    """Return a weak, hashable reference to a tensor's storage, equal for all views of it."""
+    from torch.multiprocessing.reductions import StorageWeakRef
+
+    return StorageWeakRef(tensor.untyped_storage())
+
+
 def singular_vectors(parametrization: Any) -> tuple[Tensor, Tensor]:
     """Return the estimates of the first left and right singular vector that a spectral norm keeps."""
     return parametrization._u, parametrization._v

@@ -10,8 +10,14 @@ from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.nn.utils import parametrizations, parametrize
 
-from initlib import PlanError, constant, keep, ones, zeros
+from initlib import PlanError, constant, keep, normal, ones, zeros
+from initlib.adapters.torch import plan
 from initlib.adapters.torch.models.tensors import model_tensors, parameters, walk
+
+
+def fills(model, rules=None):
+    """What a plan fills each parameter with, by name."""
+    return {entry.parameter.name: entry.filling for entry in plan(model, rules, default=normal()).entries}
 
 
 def by_name(module):
@@ -47,15 +53,20 @@ def test_what_a_module_says():
     )
     assert table.tied == ("head.weight",)
     assert table.padding == 2
-    assert found["norm.weight"].default == zeros
-    assert found["norm.bias"].default == zeros
-    assert found["gamma"].default == constant(1e-6)
-    assert found["logit"].default == constant(2.66)
-    assert found["mixed"].default is None
-    assert found["count"].default is keep
-    assert found["head.bias"].default == constant(-4.5)
     assert found["gamma"].owner == "Block"
     assert "head.weight" not in found
+
+
+def test_constants_stay():
+    found = fills(Block(), {"mixed": keep})
+    assert found["norm.weight"] == zeros
+    assert found["norm.bias"] == zeros
+    assert found["gamma"] == constant(1e-6)
+    assert found["logit"] == constant(2.66)
+    assert found["count"] is keep
+    assert found["head.bias"] == constant(-4.5)
+    with pytest.raises(PlanError, match=r'mixed: no rule matches it, .* Add the rule \{"mixed": keep\}'):
+        plan(Block(), default=normal())
 
 
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
@@ -65,10 +76,9 @@ def test_copies_say_the_same(through):
 
 
 def test_values_of_other_precisions():
-    assert by_name(Block().double())["gamma"].default == constant(float(torch.tensor(1e-6)))
-    half = by_name(Block().bfloat16())
-    assert half["logit"].default == constant(float(torch.tensor(2.66, dtype=torch.bfloat16)))
-    assert half["gamma"].dtype == "bfloat16"
+    assert fills(Block().double(), {"mixed": keep})["gamma"] == constant(float(torch.tensor(1e-6)))
+    half = fills(Block().bfloat16(), {"mixed": keep})
+    assert half["logit"] == constant(float(torch.tensor(2.66, dtype=torch.bfloat16)))
 
 
 def emptied(model):
@@ -81,12 +91,14 @@ def emptied(model):
 
 
 def test_fresh_memory_is_not_believed():
-    found = by_name(emptied(Block()))
-    assert found["norm.weight"].default == ones
-    assert found["head.bias"].default == zeros
-    for name in ("gamma", "logit", "mixed"):
-        assert found[name].default is None
-        assert "the value that Block gives it cannot be read from memory" in found[name].needs
+    names = ("gamma", "logit", "mixed")
+    found = fills(emptied(Block()), dict.fromkeys(names, ones))
+    assert found["norm.weight"] == ones
+    assert found["head.bias"] == zeros
+    with pytest.raises(PlanError) as raised:
+        fills(emptied(Block()))
+    for name in names:
+        assert f"{name}: no rule matches it, and its values are not in memory" in str(raised.value)
 
 
 class RMSNorm(nn.Module):
@@ -100,17 +112,17 @@ class RMSNorm(nn.Module):
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_foreign_norms(value):
     model = nn.Sequential(nn.Linear(4, 4), RMSNorm(value))
-    assert by_name(model)["1.weight"].default == constant(value)
-    lost = by_name(emptied(model))["1.weight"]
-    assert (lost.kind, lost.default) == ("scale", None)
-    assert lost.needs.startswith("the value that RMSNorm gives it")
+    assert fills(model)["1.weight"] == constant(value)
+    with pytest.raises(PlanError, match=r"1.weight: no rule matches it, and its values are not in memory"):
+        fills(emptied(model))
 
 
 def test_a_trained_foreign_norm_is_not_guessed():
     model = nn.Sequential(nn.Linear(4, 4), RMSNorm(1.0))
     with torch.no_grad():
         model[1].weight[0] = 2.0
-    assert by_name(model)["1.weight"].needs is not None
+    with pytest.raises(PlanError, match=r'Add the rule \{"\*1.weight": keep\}|Add the rule \{"1.weight": keep\}'):
+        fills(model)
 
 
 def wrapped(model):

@@ -10,6 +10,7 @@ from initlib.key import Key
 
 from .. import _private
 from ..more_init import fill_
+from . import constructor_values
 from .layers import WITH_STATISTICS
 from .tensors import Modules
 
@@ -18,15 +19,41 @@ LOST = (
     "{name}: it is a buffer on the meta device, and its values are lost; build the model in `with skeleton():`, which "
     "leaves buffers on their device"
 )
+OF_SKELETON = (
+    "{name}: its constructor computed this buffer from weights, which a skeleton does not have; build the model "
+    "without `skeleton()`"
+)
+SHARDED = (
+    "{name}: the estimates of its spectral norm need the full weight, and this rank holds a shard; initialize the "
+    "model before it is sharded"
+)
 
 
 def lost_buffers(modules: Modules) -> list[str]:
     """Return a problem for each buffer on the meta device whose values cannot be computed again."""
+    text = OF_SKELETON if any(constructor_values.CONSTANTS in vars(part) for _, part in modules) else LOST
     return [
-        LOST.format(name=f"{prefix}{name}")
+        text.format(name=f"{prefix}{name}")
         for prefix, part in modules
         for name, buffer in part.named_buffers(recurse=False)
         if buffer.is_meta and not isinstance(part, (*WITH_STATISTICS, _private.SpectralNorm))
+    ]
+
+
+def sharded_estimates(modules: Modules, drawn: set[int]) -> list[str]:
+    """Return a problem for each drawn weight whose spectral norm cannot be estimated from its shard."""
+    return [
+        SHARDED.format(name=f"{prefix}{name}")
+        for prefix, part in modules
+        for name, chain in getattr(part, "parametrizations", {}).items()
+        if id(part) in drawn and _estimates(chain) and _private.is_dtensor(chain.original)
+    ] + [
+        SHARDED.format(name=f"{prefix}{hook.name}")
+        for prefix, part in modules
+        for hook in _private.calls_before_forward(part)
+        if id(part) in drawn
+        and isinstance(hook, SpectralNorm)
+        and _private.is_dtensor(getattr(part, f"{hook.name}_orig"))
     ]
 
 

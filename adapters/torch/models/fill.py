@@ -14,9 +14,11 @@ from initlib.plans.packing.logical_weights import is_made_whole
 from initlib.stream.boxes import box_index, normalize_index
 from initlib.stream.engine import DrawRequest
 
-from .._private import is_dtensor, is_observed
+from .._private import is_dtensor, is_fake, is_observed
 from ..drawing import memory
 from .tensors import ModelTensor
+
+UNWRITABLE = "tensor must be one whose weights can be written, got a {cls}; initialize the model before it is converted"
 
 
 def check(tensor: ModelTensor) -> None:
@@ -24,6 +26,34 @@ def check(tensor: ModelTensor) -> None:
     memory.check(tensor.tensor)
     for _ in _boxes(tensor):  # which raises for sums over ranks
         pass
+    if _is_foreign(tensor.tensor):
+        _check_foreign(tensor.tensor)
+
+
+def _is_foreign(tensor: Tensor) -> bool:
+    """Return whether the tensor is of a subclass that this library does not know, such as a quantized one."""
+    plain = type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
+    return not (plain or is_dtensor(tensor) or is_fake(tensor) or tensor.is_meta or tensor.numel() == 0)
+
+
+def _check_foreign(tensor: Tensor) -> None:
+    """Raise TypeError unless written weights reach the tensor, which stays unchanged."""
+    index = tuple(slice(0, 1) for _ in range(tensor.ndim))
+    try:
+        with torch.no_grad():
+            before = _value(tensor, index)
+            tensor.detach()[index].copy_(torch.full((1,) * tensor.ndim, 1.5 if before != 1.5 else 0.5))
+            after = _value(tensor, index)
+            tensor.detach()[index].copy_(torch.full((1,) * tensor.ndim, before, dtype=torch.float64))
+            written, restored = after in (0.5, 1.5), _value(tensor, index) == before
+    except (TypeError, ValueError, RuntimeError, NotImplementedError, IndexError) as error:
+        raise TypeError(f"{UNWRITABLE.format(cls=type(tensor).__name__)} ({error})") from error
+    if not written or not restored:
+        raise TypeError(UNWRITABLE.format(cls=type(tensor).__name__))
+
+
+def _value(tensor: Tensor, index: Any) -> float:
+    return float(tensor.detach()[index].double().reshape(()))
 
 
 def fill(tensor: ModelTensor, entry: Entry, key: Key) -> None:

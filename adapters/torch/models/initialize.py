@@ -1,24 +1,30 @@
 """The plan of a model, and its initialization: the plan's weights written where the model keeps them."""
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from initlib import Plan, PlanError
-from initlib._public import public
+from initlib import Parameter, Plan, PlanError
 from initlib._progress import progress
+from initlib._public import public
 from initlib.adapters.common.selection import Only, plan_selected, selected
+from initlib.plans.entry import Entry
 
 from ..drawing.dispatch import Seed, key_of
 from . import constructor_values
-from .buffers import buffer_names, lost_buffers, reset_buffers
+from .buffers import buffer_names, lost_buffers, reset_buffers, sharded_estimates
 from .fill import check, fill
 from .meta_device import materialize, tie
+from .shared_memory import overlaps
+from .state_names import plan_names
 from .tensors import ModelTensor, Modules, model_tensors, parameters, walk
 from .transformers import mark
 
 PATIENCE = 2.0  # seconds without a progress bar
+SHARED = '{name}: it shares part of its memory with {other}; keep one of them: {{"{other}": keep}}'
+
 
 
 @public("initlib.adapters.torch")
@@ -31,6 +37,7 @@ def plan(
     axes: Any = None,
     only: Only = None,
     prefix: str = "",
+    unmatched: str = "default",
 ) -> Plan:
     """Make the plan of a model, which states what fills each of its parameters; nothing is written.
 
@@ -38,7 +45,7 @@ def plan(
 
     Args:
         module: the model.
-        rules, default, rename, axes: as for `initlib.plan`.
+        rules, default, rename, axes, unmatched: as for `initlib.plan`.
         only, prefix: as for `initialize`.
 
     Returns:
@@ -55,7 +62,8 @@ def plan(
         'OI'
     """
     modules = walk(module, prefix)
-    return _plan(modules, model_tensors(modules), only, rules, default=default, rename=rename, axes=axes)[0]
+    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    return _plan(module, modules, model_tensors(modules), only, rules, **options)[0]
 
 
 @public("initlib.adapters.torch")
@@ -70,6 +78,7 @@ def initialize(
     device: torch.device | str | None = None,
     only: Only = None,
     prefix: str = "",
+    unmatched: str = "default",
 ) -> Plan:
     """Fill every parameter of a model by rules and by its name.
 
@@ -79,11 +88,12 @@ def initialize(
 
     Args:
         module: the model; its parameters are filled in place.
-        rules, default, rename, axes: as for `initlib.plan`.
+        rules, default, rename, axes, unmatched: as for `initlib.plan`.
         seed: an integer, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's default generator.
         device: the device on which the weights of a model on the meta device are made (see `skeleton`).
         only: a pattern or names; all other parameters and buffers stay as they are.
-            `only=model.load_state_dict(state, strict=False).missing_keys` fills what a checkpoint lacked.
+            `only=model.load_state_dict(state, strict=False).missing_keys` fills what a checkpoint lacked. Names may be
+            those of plans or of PyTorch's state dictionaries.
         prefix: the name of the module in a bigger model; the names of the parameters begin with it.
 
     Returns:
@@ -102,45 +112,66 @@ def initialize(
         >>> initialize(model, {"2.weight": normal(std=0.01)}, seed=0, default=he_normal)
         Plan(4 parameters, 101,770 weights)
     """
+    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     modules = walk(module, prefix)
     tensors = model_tensors(modules)
     problems = _without_memory(modules, tensors, device)
     try:
-        made, buffers = _plan(modules, tensors, only, rules, default=default, rename=rename, axes=axes)
+        made, selection = _plan(module, modules, tensors, only, rules, **options)
     except PlanError as error:
         raise PlanError([*problems, *error.problems]) from None
-    problems += _not_writable(tensors, made)
+    filled = [(tensor, entry) for tensor, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
+    owners = {id(tensor.owner) for tensor, _ in filled}
+    problems += [*_not_writable(tensors, made), *_overlapping(filled), *sharded_estimates(modules, owners)]
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
+    records = [(tensor, _record(tensor, parameter)) for tensor, parameter in selection.parameters]
     if device is not None:
         materialize(module, tensors, torch.device(device))
     tie(tensors)
-    drawn = [(tensor, entry) for tensor, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
-    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in drawn)
+    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in filled)
     with torch.no_grad(), progress("initialize", PATIENCE) as advance:
-        for tensor, entry in drawn:
+        for tensor, entry in filled:
             fill(tensor, entry, key)
             done += tensor.tensor.nbytes
             advance(done, total)
-    for tensor in tensors:
-        if tensor.built is not None:
-            constructor_values.record_constant(*tensor.places[0], tensor.built.value)
-    reset_buffers(modules, {id(tensor.owner) for tensor, _ in drawn}, buffers, key)
-    mark(modules, (tensor.tensor for tensor, _ in drawn))
+    for tensor, value in records:
+        constructor_values.record(*tensor.places[0], value)
+    reset_buffers(modules, owners, selection.buffers, key)
+    mark(modules, (tensor.tensor for tensor, _ in filled))
     return made
 
 
+class _Selection(NamedTuple):
+    """The tensors that `only` selects, each with its parameter, and the names of the buffers that it selects."""
+
+    parameters: list[tuple[ModelTensor, Parameter]]
+    buffers: set[str]
+
+
 def _plan(
-    modules: Modules, tensors: list[ModelTensor], only: Only, rules: Any, **options: Any
-) -> tuple[Plan, set[str]]:
-    """Return the plan, in which tensors that `only` does not select are kept, and the names of selected buffers."""
+    module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only, rules: Any, **options: Any
+) -> tuple[Plan, _Selection]:
+    """Return the plan, in which tensors that `only` does not select are kept, and the selection."""
     known = parameters(tensors)
+    if not (only is None or isinstance(only, (str, re.Pattern))):
+        only = plan_names(module, modules, tensors, only)
     chosen, buffers = selected(only, known, buffer_names(modules))
+    pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=True) if each]
     if not all(chosen):
         # The memory of the other tensors, which may have been loaded, does not show what these hold.
-        known = parameters(tensors, [tensor for tensor, each in zip(tensors, chosen, strict=True) if each])
-    return plan_selected(known, chosen, rules, **options), buffers
+        known = parameters(tensors, [tensor for tensor, _ in pairs])
+    return plan_selected(known, chosen, rules, **options), _Selection(pairs, buffers)
+
+
+def _record(tensor: ModelTensor, parameter: Parameter) -> constructor_values.Record:
+    """Return the record of the constructor value that later calls read."""
+    for place in tensor.places:
+        if constructor_values.is_recorded(*place):
+            return constructor_values.recorded(*place)
+    assert parameter.constructor is not None
+    return constructor_values.as_record(parameter.constructor.record(parameter))
 
 
 def _without_memory(modules: Modules, tensors: list[ModelTensor], device: torch.device | str | None) -> list[str]:
@@ -168,3 +199,14 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
         except (TypeError, ValueError, RuntimeError) as error:
             problems.append(f"{tensor.names[0]}: {error}")
     return problems
+
+
+def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
+    """Return the problems of tensors of which one would be written over a part of another."""
+    readable = [
+        (tensor.names[0], tensor.tensor)
+        for tensor, _ in filled
+        if tensor.flat is None and constructor_values.has_values(tensor.tensor) and tensor.tensor.numel()
+    ]
+    pairs = overlaps([memory for _, memory in readable])
+    return [SHARED.format(name=readable[one][0], other=readable[other][0]) for one, other in pairs]

@@ -1,14 +1,18 @@
 """Layers: the axes, the kind and the usual start of each parameter of a module."""
 
-import re
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from initlib import constant, ones, zeros
 from initlib._public import public
 from initlib.adapters.common.roles import Declarations, ParameterRole
+from initlib.axes import fans, parse
+
+from .known_classes import known_class
 
 # Wrappers derive a class from the module's own while the program runs, and put these before its name.
 PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
@@ -91,13 +95,6 @@ TORCH: dict[type[nn.Module], Callable[[Any], Roles]] = {
     nn.PReLU: lambda module: {"weight": ParameterRole(None, "other", constant(module.init))},
 }
 
-# Modules of other packages, by the name of their class. The name does not tell where a norm's scale starts: at 1 in
-# most norms, at 0 in those that multiply by 1 + scale.
-NAMED: tuple[tuple[re.Pattern[str], Roles], ...] = (
-    (re.compile("Conv1D"), {"weight": ParameterRole("IO", "kernel"), "bias": BIAS}),  # transformers' linear layer
-    (re.compile(r".*Norm(\dd)?"), {name: ParameterRole(None, "scale") for name in ("weight", "scale", "gamma")}),
-)
-
 _declared = Declarations()
 
 
@@ -152,21 +149,54 @@ def is_torch(module: nn.Module) -> bool:
     return isinstance(module, tuple(TORCH))
 
 
-def may_draw(module: nn.Module, name: str, value: float) -> bool:
-    """Return whether the parameter is a bias and the constructor of the module may have drawn that value."""
-    if not isinstance(module, DRAWING_BIASES) or not name.startswith("bias"):
-        return False
-    weight = getattr(module, "weight", None)
-    return abs(value) <= (1.0 if weight is None else weight.shape[1] ** -0.5)  # of a convolution it draws even less
-
-
 def roles(module: nn.Module) -> Roles:
     """Return the known roles of the module's parameters, by name."""
     cls = own_class(module)
     base = next((base for base in cls.__mro__ if base in TORCH), None)
-    if base is not None:
-        known = TORCH[base](module)
-    else:
-        known = next((named for pattern, named in NAMED if pattern.fullmatch(cls.__name__)), {})
+    known = TORCH[base](module) if base is not None else _of_known_class(cls, module)
     names = [name for name, _ in module.named_parameters(recurse=False)]
     return _declared.meanings(cls, module, known, lambda name: hasattr(module, name), names)
+
+
+def _of_known_class(cls: type, module: nn.Module) -> Roles:
+    """Return the roles of a class of another library, where its parameters have as many axes as are known."""
+    known = known_class(cls)
+    if known is None:
+        return {}
+    shapes = {name: tuple(p.shape) for name, p in module.named_parameters(recurse=False) if not is_lazy(p)}
+    found = {name: ParameterRole(None, "scale") for name in known.scales}
+    for name, axes in known.axes.items():
+        if len(shapes.get(name, ())) == len(parse(axes)):
+            found[name] = ParameterRole(axes, "kernel")
+    return found
+
+
+def draws(module: nn.Module, name: str, role: ParameterRole) -> bool | None:
+    """Return whether the constructor of the module's class draws the parameter; None for an unknown class."""
+    cls = own_class(module)
+    drawn = role.kind in ("kernel", "recurrent", "table")
+    if is_torch(module):
+        return (drawn or (role.kind == "bias" and isinstance(module, DRAWING_BIASES))) if role is not UNKNOWN else None
+    known = known_class(cls)
+    if known is None or (name not in known.axes and name != "bias"):
+        return None
+    return drawn or known.bias_of is not None
+
+
+def bias_bound(module: nn.Module, role: ParameterRole) -> float | None:
+    """Return the bound of the uniform distribution from which the module's constructor draws a bias."""
+    if role.kind != "bias":
+        return None
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        return 1 / math.sqrt(module.hidden_size)
+    known = known_class(own_class(module))
+    attribute = "weight" if isinstance(module, DRAWING_BIASES) else known and known.bias_of
+    weight = getattr(module, attribute, None) if attribute else None
+    if weight is None or is_lazy(weight) or weight.ndim < 2:
+        return None
+    if is_torch(module):  # PyTorch counts the second axis and the receptive field
+        return 1 / math.sqrt(
+            max(1, math.prod(weight.shape[1:]) if not isinstance(module, nn.Bilinear) else weight.shape[1])
+        )
+    role = roles(module).get(str(attribute), UNKNOWN)
+    return None if role.axes is None else 1 / math.sqrt(max(1, fans(tuple(weight.shape), role.axes)[0]))

@@ -2,22 +2,25 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from initlib import Parameter, PlanError, constant, keep
-from initlib.plans.rules.values import Fill
+from initlib import Parameter, PlanError, keep
+from initlib.plans.rules.constructor_value import ConstructorValue
 
 from .. import _private
 from . import constructor_values
 from .fsdp1 import FlatShard, flat_shards
-from .layers import BIAS, UNKNOWN, ParameterRole, own_class, roles
+from .layers import BIAS, UNKNOWN, ParameterRole, bias_bound, draws, own_class, roles
+from .shared_memory import same_elements
 
 # Wrappers keep the wrapped module under these names, or, those of the classes below, under `module`.
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
@@ -26,7 +29,13 @@ PARALLEL = {"DataParallel", "DistributedDataParallel", "AveragedModel", "DeepSpe
 COMPUTED = "the model uses {steps} of the stored tensor, and no initializer allows for that"
 LAZY = "{owner} is lazy, and its parameters have no shape yet; run a batch through the model first"
 TWICE = "two tensors have this name once the prefixes of wrappers are removed"
-LOST = "the value that {owner} gives it cannot be read from memory; build the model in `with skeleton():`"
+NOT_DENSE = "a tensor of layout {layout} cannot be filled; add the rule {{{name!r}: keep}}"
+MAGNITUDE = "its constructor set the magnitudes of its weight norm; a rule replaces them by the norms of what it draws"
+OF_SKELETON = (
+    "its constructor computed it from weights, which a skeleton does not have; add a rule, or build the model without "
+    "`skeleton()`"
+)
+UNREADABLE = "Build the model in `with skeleton():`, which records what constructors set."
 
 Modules = list[tuple[str, nn.Module]]  # every module, and the prefix of the names of its tensors
 
@@ -50,12 +59,6 @@ class Magnitude(NamedTuple):
     hook: WeightNorm | None = None  # computes the weight before each call, in the old weight norm
 
 
-class ConstructorConstant(NamedTuple):
-    """The value of all weights of a vector as its module was built, or None where they differed."""
-
-    value: float | None
-
-
 @dataclass(eq=False)
 class ModelTensor:
     """A tensor of the model: its names, and the places that hold it; the first of each identifies it."""
@@ -66,7 +69,6 @@ class ModelTensor:
     places: list[Place]
     needs: str | None = None
     magnitude: Magnitude | None = None
-    built: ConstructorConstant | None = None  # None: not known
     padding: int | None = None
     flat: FlatShard | None = None  # this rank holds a range of the parameter, and no place holds a tensor
 
@@ -77,8 +79,10 @@ class ModelTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the full shape."""
-        return tuple(self.tensor.shape) if self.flat is None else self.flat.shape
+        """Return the full shape; of a nested tensor, which has none, the number of its tensors."""
+        if self.flat is not None:
+            return self.flat.shape
+        return (self.tensor.size(0),) if self.tensor.is_nested else tuple(self.tensor.shape)
 
     @property
     def stored_axes(self) -> str | None:
@@ -141,7 +145,7 @@ def _owned(module: nn.Module, flat: Mapping[str, FlatShard]) -> Iterator[ModelTe
 
 
 def model_tensors(modules: Modules) -> list[ModelTensor]:
-    """Return the tensors of the modules of a model, each once. Raise PlanError for tensors that have no name or shape."""
+    """Return the tensors of a model, each once. Raise PlanError for tensors without a name or a shape of their own."""
     flat = flat_shards(part for _, part in modules)
     tensors: dict[int, ModelTensor] = {}
     problems = []
@@ -176,7 +180,7 @@ def _join(first: ModelTensor, other: ModelTensor) -> None:
 
 
 def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
-    """Return the tensors, with those joined that were tied before `to_empty()`."""
+    """Return the tensors, with those joined that share all their memory, or did before `to_empty()`."""
     pairs = []
     groups: dict[Any, ModelTensor] = {}
     for each in tensors:
@@ -184,6 +188,8 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
             group = constructor_values.tie(*place)
             if group is not None:
                 pairs.append((groups.setdefault(group, each), each))
+        if each.flat is None and constructor_values.has_values(each.tensor) and each.tensor.numel():
+            pairs.append((groups.setdefault(same_elements(each.tensor), each), each))
     named = {name: each for each in tensors for name in each.names}
     for prefix, part in modules:
         # transformers knows ties by name: {target: source}.
@@ -210,11 +216,12 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
     The witnesses are the tensors that show whether memory still holds constructor values: by default all tensors.
     """
     witnesses = tensors if witnesses is None else witnesses
-    readable = constructor_values.as_built((each.owner, each.tensor) for each in witnesses)
+    readable = constructor_values.are_constructor_values((each.owner, each.tensor) for each in witnesses)
+    trains = any(each.tensor.requires_grad for each in tensors)
     made, problems = [], []
     for each in tensors:
         try:
-            made.append(_parameter(each, readable))
+            made.append(_parameter(each, readable, trains))
         except ValueError as error:
             problems.append(f"{each.names[0]}: {error}")
     if problems:
@@ -222,37 +229,66 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
     return made
 
 
-def _parameter(tensor: ModelTensor, readable: bool) -> Parameter:
-    memory, role, owner = tensor.tensor, tensor.role, own_class(tensor.owner).__name__
-    default: Fill | None = role.default
-    needs = tensor.needs
-    if not memory.is_floating_point() and not memory.is_complex():
-        default = keep  # counts, masks, quantized weights: nothing to draw
-    elif len(tensor.shape) < 2 and needs is None:
-        tensor.built = _built(tensor, readable)
-        if tensor.built is not None and tensor.built.value is not None:
-            default = constant(tensor.built.value)
-        elif default is None and (role.kind == "scale" or tensor.built is None):
-            needs = LOST.format(owner=owner)
+def _parameter(tensor: ModelTensor, readable: bool, trains: bool) -> Parameter:
+    memory, role = tensor.tensor, tensor.role
+    # Nothing is drawn for counts, masks and quantized weights.
+    fixed = not memory.is_floating_point() and not memory.is_complex()
+    value = constructor_value(tensor, readable, trains)
     return Parameter(
         tensor.names[0],
         tensor.shape,
         str(memory.dtype).removeprefix("torch."),
         role.axes,
         role.kind,
-        owner,
-        default,
+        own_class(tensor.owner).__name__,
+        keep if fixed else role.default,
         tuple(tensor.names[1:]),
         tensor.padding,
-        needs,
+        None if fixed else _needs(tensor, value),
+        value,
     )
 
 
-def _built(tensor: ModelTensor, readable: bool) -> ConstructorConstant | None:
-    """Return the recorded constructor value or, where memory still holds constructor values, the value there."""
-    for place in tensor.places:
-        if constructor_values.is_recorded(*place):
-            return ConstructorConstant(constructor_values.recorded_constant(*place))
-    if not readable or tensor.flat is not None:
-        return None
-    return ConstructorConstant(constructor_values.constant_of(*tensor.places[0]))
+def _needs(tensor: ModelTensor, value: ConstructorValue) -> str | None:
+    """Return the reason for which only a rule can fill the tensor, if there is one."""
+    if tensor.needs is not None:
+        return tensor.needs
+    memory = tensor.tensor
+    if memory.layout is not torch.strided or memory.is_nested:
+        layout = "torch.nested" if memory.is_nested else memory.layout
+        return NOT_DENSE.format(layout=layout, name=tensor.names[0])
+    records = [constructor_values.recorded(*place) for place in tensor.places if constructor_values.is_recorded(*place)]
+    if constructor_values.COMPUTED in records:
+        return OF_SKELETON
+    if tensor.magnitude is not None and not value.recorded and value.read is not None:
+        return MAGNITUDE if _is_set(tensor.magnitude.place.tensor, memory) else None
+    return None
+
+
+def _is_set(magnitude: Tensor, direction: Tensor) -> bool:
+    """Return whether magnitudes were set on purpose: they are frozen, or equal for directions of other lengths."""
+    if direction.requires_grad and not magnitude.requires_grad:
+        return True
+    if magnitude.numel() < 2 or not bool((magnitude == magnitude.flatten()[0]).all()):
+        return False
+    axes = [axis for axis, size in enumerate(magnitude.shape) if size == 1]
+    norms = torch.linalg.vector_norm(direction.detach(), dim=axes, keepdim=True) if axes else direction.detach().abs()
+    return not torch.allclose(norms, magnitude.detach(), rtol=1e-2)
+
+
+def constructor_value(tensor: ModelTensor, readable: bool, trains: bool) -> ConstructorValue:
+    """Return the facts about the value that the constructor of the tensor's module gave it."""
+    memory, (place, *others) = tensor.tensor, tensor.places
+    known = next((each for each in (place, *others) if constructor_values.is_recorded(*each)), None)
+    if known is not None:
+        value = constructor_values.from_record(constructor_values.recorded(*known))
+    elif readable and tensor.flat is None and constructor_values.has_values(memory):
+        value = ConstructorValue(read=partial(constructor_values.read, memory))
+    else:
+        value = ConstructorValue(hint=UNREADABLE)
+    name = tensor.names[0].rpartition(".")[2]
+    drawn, bound = draws(tensor.owner, name, tensor.role), bias_bound(tensor.owner, tensor.role)
+    if drawn and bound is not None and value.read is not None and memory.numel() == 1:
+        drawn = abs(float(memory.detach())) <= bound  # one number out of that range was set
+    frozen = trains and tensor.flat is None and not memory.requires_grad
+    return replace(value, frozen=frozen, draws=drawn, bound=bound)
