@@ -113,7 +113,7 @@ def plan(
     seen = [each for _, view in views for each in _each(view)]
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
-            problems.append(Problem("", f"{what} {pattern.text!r} {explain_unused(pattern, before, seen)}"))
+            problems.append(Problem("", explain_unused(what, pattern, before, seen)))
     if isinstance(new_name, Rename):
         problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
     problems += check(entries)

@@ -7,7 +7,7 @@ from ..schemes._constant import zeros
 from ..schemes._normal import normal
 from ..schemes._siren import siren
 from ..schemes._variance import variance_scaling
-from .rules import Rules, named
+from .rules import RESIDUAL, Rules, named, optional, required
 
 _FEED_FORWARD_AND_VALUES = named("fc1", "fc2", "v_proj", "out_proj")
 
@@ -23,7 +23,8 @@ def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
     Wang, Ma, Dong, Huang, Zhang, Wei 2022, arXiv 2203.00555.
     """
     glorot = variance_scaling(1.0, "fan_avg", "normal")
-    return {smaller: glorot * (8 * integer(layers, "layers", least=1)) ** -0.25, "*:kernel": glorot}
+    smaller = required(smaller, "deepnorm", RESIDUAL, "smaller")
+    return {smaller: glorot * (8 * integer(layers, "layers", least=1)) ** -0.25, optional("*:kernel"): glorot}
 
 
 def mup(width: int, base: int, head: Any, std: float = 0.02, *, zero_head: bool = False) -> Rules:
@@ -39,7 +40,11 @@ def mup(width: int, base: int, head: Any, std: float = 0.02, *, zero_head: bool 
     """
     ratio = integer(base, "base", least=1) / integer(width, "width", least=1)
     every = normal(std=std)
-    return {head: zeros if zero_head else every * ratio, "*:kernel": every * ratio**0.5, "*:table": every}
+    return {
+        required(head, "mup", "head", "head"): zeros if zero_head else every * ratio,
+        optional("*:kernel"): every * ratio**0.5,
+        optional("*:table"): every,
+    }
 
 
 def siren_network(first: Any, w0: float = 30.0) -> Rules:
@@ -52,4 +57,4 @@ def siren_network(first: Any, w0: float = 30.0) -> Rules:
     modules' own.
     Sitzmann, Martel, Bergman, Lindell, Wetzstein 2020, arXiv 2006.09661.
     """
-    return {first: siren(w0, first=True), "*:kernel": siren(w0)}
+    return {required(first, "siren_network", "first layer", "first"): siren(w0, first=True), "*:kernel": siren(w0)}

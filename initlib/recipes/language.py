@@ -8,8 +8,8 @@ from ..plans.rules.values import Values, values
 from ..schemes._constant import ones
 from ..schemes._normal import normal
 from ..schemes._transforms import inverse_softplus, log_uniform
-from ..schemes._variance import variance_scaling
-from .rules import Rules, named
+from ..schemes._variance import glorot_uniform, variance_scaling
+from .rules import RESIDUAL, Rules, named, optional, required
 
 
 def gpt2(layers: int, std: float = 0.02) -> Rules:
@@ -23,9 +23,9 @@ def gpt2(layers: int, std: float = 0.02) -> Rules:
     """
     every = normal(std=std)
     return {
-        "*.c_proj.weight": every * (2 * integer(layers, "layers", least=1)) ** -0.5,
-        "*:kernel": every,
-        "*:table": every,
+        required("*.c_proj.weight", "gpt2", RESIDUAL): every * (2 * integer(layers, "layers", least=1)) ** -0.5,
+        optional("*:kernel"): every,
+        optional("*:table"): every,
     }
 
 
@@ -38,7 +38,7 @@ def bert(std: float = 0.02) -> Rules:
     As in transformers (BertPreTrainedModel); the authors' own code cuts it at 2 sigmas.
     Devlin, Chang, Lee, Toutanova 2018, arXiv 1810.04805.
     """
-    return {"*:kernel": normal(std=std), "*:table": normal(std=std)}
+    return {"*:kernel": normal(std=std), optional("*:table"): normal(std=std)}
 
 
 def t5(width: int, head_width: int) -> Rules:
@@ -53,10 +53,10 @@ def t5(width: int, head_width: int) -> Rules:
     """
     by_fan = variance_scaling(1.0, "fan_in", "normal")
     return {
-        "*Attention.q.weight": by_fan * integer(head_width, "head_width", least=1) ** -0.5,
-        "*.relative_attention_bias.weight": normal(std=integer(width, "width", least=1) ** -0.5),
-        named("shared", "lm_head"): normal(),
-        "*:kernel": by_fan,
+        required("*Attention.q.weight", "t5", "queries"): by_fan * integer(head_width, "head_width", least=1) ** -0.5,
+        optional("*.relative_attention_bias.weight"): normal(std=integer(width, "width", least=1) ** -0.5),
+        optional(named("shared", "lm_head")): normal(),
+        optional("*:kernel"): by_fan,
     }
 
 
@@ -78,9 +78,9 @@ def mamba(layers: int | None = None, std: float = 0.1, low: float = 1e-3, high: 
         "*.dt_proj.weight": bound,
         "*.dt_proj.bias": inverse_softplus(log_uniform(low, high)),
         "*.conv1d.weight": bound,
-        "*.out_proj.weight": bound * depth,
-        "*:kernel": normal(std=std),
-        "*:table": normal(std=std),
+        required("*.out_proj.weight", "mamba", RESIDUAL): bound * depth,
+        optional("*:kernel"): normal(std=std),
+        optional("*:table"): normal(std=std),
     }
 
 
@@ -96,6 +96,11 @@ def switch(scale: float = 0.1) -> Rules:
     0.011410887
 
     A tenth of the usual scale, which is of the variance, trains more stably. Each expert has its own fans where the
-    axes of a stack of them are known ("BIO"). Fedus, Zoph, Shazeer 2021, arXiv 2101.03961, section 2.4.
+    axes of a stack of them are known ("BIO"). Tables have std 1, and relative position biases are Glorot uniform, as in
+    the T5 of its authors' library T5X. Fedus, Zoph, Shazeer 2021, arXiv 2101.03961, section 2.4.
     """
-    return {"*:kernel": variance_scaling(scale, "fan_in", "truncated_normal")}
+    return {
+        optional("*.relative_attention_bias.weight"): glorot_uniform,
+        "*:kernel": variance_scaling(scale, "fan_in", "truncated_normal"),
+        optional("*:table"): normal(),
+    }

@@ -5,7 +5,7 @@ from ..plans.parameter import Parameter
 from ..plans.rules.values import Rule
 from ..schemes._normal import normal, truncated_normal
 from ..schemes.initializer import Initializer
-from .rules import Rules, named
+from .rules import RESIDUAL, Rules, named, optional, required
 
 # In torchtitan, OLMo-core and transformers.
 _ATTENTION = ("attention.wo", "attention.w_out", "self_attn.o_proj")
@@ -31,7 +31,7 @@ def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False) -> 
     depth_init off) cuts the head alone.
     """
     residual = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
-    return _llama(residual, width, std, tied)
+    return _llama("llama", residual, width, std, tied)
 
 
 def llama_depth(width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
@@ -47,15 +47,16 @@ def llama_depth(width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
     def residual(parameter: Parameter) -> Initializer:
         return _cut(std * (2 * (parameter.indices[0] + 1)) ** -0.5)
 
-    return _llama(residual, width, std, tied)
+    return _llama("llama_depth", residual, width, std, tied)
 
 
-def _llama(residual: Rule, width: int, std: float, tied: bool) -> Rules:
+def _llama(recipe: str, residual: Rule, width: int, std: float, tied: bool) -> Rules:
     head = _cut(integer(width, "width", least=1) ** -0.5)
-    rules: Rules = {named(*_ATTENTION, *_UP, *_DOWN): residual}
+    rules: Rules = {required(named(*_ATTENTION, *_UP, *_DOWN), recipe, RESIDUAL): residual}
     if tied:
-        return {**rules, "*:table": head, "*:kernel": _cut(std)}
-    return {**rules, named(*_HEAD): head, "*:table": normal(), "*:kernel": _cut(std)}
+        return {**rules, optional("*:table"): head, optional("*:kernel"): _cut(std)}
+    heads = optional(named(*_HEAD))
+    return {**rules, heads: head, optional("*:table"): normal(), optional("*:kernel"): _cut(std)}
 
 
 def olmo_normal(std: float = 0.02) -> Rules:
@@ -64,7 +65,7 @@ def olmo_normal(std: float = 0.02) -> Rules:
     >>> olmo_normal()["*:kernel"]
     truncated_normal(mean=0.0, std=0.02, low=-0.06, high=0.06)
     """
-    return {"*:kernel": _cut(std), "*:table": _cut(std)}
+    return {"*:kernel": _cut(std), optional("*:table"): _cut(std)}
 
 
 def normalized(layers: int, width: int) -> Rules:
@@ -78,4 +79,5 @@ def normalized(layers: int, width: int) -> Rules:
     """
     std = integer(width, "width", least=1) ** -0.5
     residual = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
-    return {named(*_ATTENTION, *_DOWN): residual, "*:table": normal(std=std), "*:kernel": _cut(std)}
+    outputs = required(named(*_ATTENTION, *_DOWN), "normalized", RESIDUAL)
+    return {outputs: residual, optional("*:table"): normal(std=std), optional("*:kernel"): _cut(std)}

@@ -24,7 +24,8 @@ def torch_default(parameters: Iterable[Parameter]) -> Rules:
     >>> [rule.bounds((10, 64)) for rule in torch_default(linear).values()]  # both within 1 / sqrt(fan_in)
     [(-0.125, 0.125), (-0.125, 0.125)]
 
-    For `rules=` itself, which may be a function of the parameters: `plan(parameters, torch_default)`. It counts as
+    For `rules=` itself, which may be a function of the parameters: `plan(parameters, torch_default)`, or in a list
+    after your own rules. A class of another library that has the name of one of PyTorch's gets no rule. It counts as
     PyTorch does: the fans of packed queries, keys and values, and of transposed convolutions, are not their own.
     """
     modules: dict[str, list[tuple[Parameter, str, str]]] = {}
@@ -36,11 +37,24 @@ def torch_default(parameters: Iterable[Parameter]) -> Rules:
     for held in modules.values():
         shapes = {attribute: parameter.shape for parameter, _, attribute in held}
         for parameter, name, attribute in held:
-            make = _OWNERS.get(parameter.owner or "")
-            initializer = None if make is None else make(attribute, shapes)
+            value = parameter.constructor
+            if value is None:  # made by hand: the owner's name is all there is
+                initializer = constructor_distribution(parameter.owner or "", attribute, shapes)
+            else:
+                initializer = value.distribution
             if initializer is not None:
                 rules[re.compile(re.escape(name))] = initializer
     return rules
+
+
+def constructor_distribution(owner: str, attribute: str, shapes: Shapes) -> Initializer | None:
+    """Return the distribution from which a class of `torch.nn` draws a parameter; None where it draws none.
+
+    >>> constructor_distribution("Linear", "bias", {"weight": (10, 64), "bias": (10,)})
+    uniform(low=-0.125, high=0.125)
+    """
+    make = _OWNERS.get(owner)
+    return None if make is None else make(attribute, shapes)
 
 
 Default = Callable[[str, Shapes], Initializer | None]  # of one attribute of a module

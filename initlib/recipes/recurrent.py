@@ -6,7 +6,7 @@ from ..plans.rules.parts import parts
 from ..schemes._constant import constant, zeros
 from ..schemes._orthogonal import orthogonal
 from ..schemes._variance import glorot_uniform
-from .rules import Rules
+from .rules import Rules, required
 
 
 def lstm(bias: Any = "*bias_ih*", forget: float = 1.0) -> Rules:
@@ -22,4 +22,5 @@ def lstm(bias: Any = "*bias_ih*", forget: float = 1.0) -> Rules:
     Saxe, McClelland, Ganguli 2013, arXiv 1312.6120.
     """
     gates = {"input": 1, "forget": (1, constant(forget)), "cell": 1, "output": 1}
-    return {bias: parts(gates, zeros), "*:recurrent": orthogonal(), "*:kernel": glorot_uniform}
+    biases = required(bias, "lstm", "bias with a forget gate", "bias")
+    return {biases: parts(gates, zeros), "*:recurrent": orthogonal(), "*:kernel": glorot_uniform}

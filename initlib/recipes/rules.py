@@ -1,17 +1,49 @@
-"""Rules: what a recipe returns, and the names that it means."""
+"""Rules of recipes, and the patterns by which a recipe finds parameters."""
 
 import re
 from typing import Any
 
+from ..plans.rules.patterns import RecipePattern
 from ..plans.rules.values import Rule
 
 Rules = dict[Any, Rule]  # by pattern, in order
+RESIDUAL = "output of a residual branch"
 
 
 def named(*endings: str, attribute: str = "weight") -> re.Pattern[str]:
-    """The attribute of modules whose names end so, at the top of the model or anywhere in it.
+    """Return the pattern of an attribute of modules whose names end so, at the top of the model or deep in it.
 
     >>> bool(named("wo", "lm_head").fullmatch("layers.3.wo.weight")), bool(named("wo").fullmatch("two.weight"))
     (True, False)
     """
     return re.compile(rf"(.*\.)?({'|'.join(map(re.escape, endings))})\.{attribute}")
+
+
+def optional(pattern: str | re.Pattern[str]) -> RecipePattern:
+    """Return a pattern for parameters that a model may lack: tables, norms, a head."""
+    made = _marked(pattern)
+    made.is_optional = True
+    return made
+
+
+def required(pattern: Any, recipe: str, layers: str, argument: str | None = None) -> RecipePattern:
+    """Return a pattern for layers without which the recipe makes no sense, such as the outputs of residual branches.
+
+    The error of a model without them names the recipe and the argument by which the pattern is passed; without an
+    argument, the names are fixed, and parameters are renamed.
+    """
+    made = _marked(pattern)
+    made.missing = f"recipes.{recipe} finds no {layers}"
+    fixed = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
+    made.advice = (
+        f"Pass {argument}=, the pattern of yours"
+        if argument
+        else f"Pass rename=, from your names to those of the recipe, which match {fixed!r}"
+    )
+    return made
+
+
+def _marked(pattern: Any) -> RecipePattern:
+    made = RecipePattern(f"re.compile({pattern.pattern!r})" if isinstance(pattern, re.Pattern) else pattern)
+    made.expression = pattern
+    return made

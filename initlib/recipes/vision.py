@@ -8,7 +8,7 @@ from ..schemes._normal import normal
 from ..schemes._uniform import uniform
 from ..schemes._variance import glorot_uniform, lecun_normal, variance_scaling
 from ..schemes.initializer import Initializer
-from .rules import Rules
+from .rules import Rules, optional, required
 
 _HE_FAN_OUT = variance_scaling(2.0, "fan_out", "normal")
 
@@ -21,11 +21,17 @@ def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules
     (constant(value=0.0), variance_scaling(factor=2.0, mode='fan_out', distribution='normal'))
 
     `features` is the classifier's inputs. `last` are the scales: `*.bn2.weight` where a branch has two convolutions.
+    The fan_out of a grouped convolution (ResNeXt) is that of one group; torchvision and timm count the outputs of all
+    groups together, so that their std is smaller, by the square root of the number of groups.
     Names as in torchvision and timm (ResNet.init_weights). He, Zhang, Ren, Sun 2015, arXiv 1502.01852; for the zero
     scales: Goyal et al. 2017, arXiv 1706.02677.
     """
     bound = integer(features, "features", least=1) ** -0.5
-    return {last: zeros, f"{head}.*": uniform(-bound, bound), "*:kernel": _HE_FAN_OUT}
+    return {
+        required(last, "resnet", "last scale of a residual branch", "last"): zeros,
+        required(f"{head}.*", "resnet", "classifier", "head"): uniform(-bound, bound),
+        optional("*:kernel"): _HE_FAN_OUT,
+    }
 
 
 def fixup(
@@ -46,7 +52,12 @@ def fixup(
     Zhang, Dauphin, Ma 2019, arXiv 1901.09321.
     """
     factor = integer(blocks, "blocks", least=1) ** (-1 / (2 * integer(convolutions, "convolutions", least=2) - 2))
-    return {last: zeros, inner: initializer * factor, f"{head}.*": zeros, "*:kernel": initializer}
+    return {
+        required(last, "fixup", "last convolution of a residual branch", "last"): zeros,
+        required(inner, "fixup", "other convolution of a residual branch", "inner"): initializer * factor,
+        required(f"{head}.*", "fixup", "classifier", "head"): zeros,
+        optional("*:kernel"): initializer,
+    }
 
 
 def vit(patch: int = 16, channels: int = 3) -> Rules:
@@ -59,10 +70,10 @@ def vit(patch: int = 16, channels: int = 3) -> Rules:
     """
     bound = (integer(patch, "patch", least=1) ** 2 * integer(channels, "channels", least=1)) ** -0.5
     return {
-        "cls_token": normal(std=1e-6),
-        "pos_embed": normal(std=0.02),
+        optional("cls_token"): normal(std=1e-6),
+        optional("pos_embed"): normal(std=0.02),
         "patch_embed.proj.*": uniform(-bound, bound),
-        "*:kernel": normal(std=0.02),
+        optional("*:kernel"): normal(std=0.02),
     }
 
 
@@ -77,10 +88,10 @@ def vit_jax() -> Rules:
     apart. Dosovitskiy et al. 2020, arXiv 2010.11929.
     """
     return {
-        "cls_token": normal(std=1e-6),
-        "pos_embed": normal(std=0.02),
+        optional("cls_token"): normal(std=1e-6),
+        optional("pos_embed"): normal(std=0.02),
         "patch_embed.proj.weight": lecun_normal,
-        "head.weight": zeros,
-        "*.mlp.*:bias": normal(std=1e-6),
-        "*:kernel": glorot_uniform,
+        optional("head.weight"): zeros,
+        optional("*.mlp.*:bias"): normal(std=1e-6),
+        optional("*:kernel"): glorot_uniform,
     }

@@ -36,7 +36,7 @@ def test_nearest(wanted, known, found):
             [],
             "has no kind or owner 'kernal': the kinds are kernel, recurrent, bias, scale, table, buffer, other;",
         ),
-        ("*.weight:bias", [], "matches nothing: what has such a name is Linear, kernel"),
+        ("*.weight:bias", [], "matches nothing: parameters of such names are Linear, kernel"),
         (
             "*:Linear",
             ["h.0.*", "*.bias", "*"],
@@ -48,4 +48,5 @@ def test_nearest(wanted, known, found):
 )
 def test_useless(pattern, before, why):
     others = [as_pattern(each, "rules") for each in before]
-    assert explain_unused(as_pattern(pattern, "rules"), others, LAYERS).startswith(why)
+    text = explain_unused("rule", as_pattern(pattern, "rules"), others, LAYERS)
+    assert text.startswith(f"rule {pattern!r} {why}")

@@ -290,7 +290,7 @@ ERRORS = [
     (
         [kernel(owner="Linear")],
         {"*:bias": ones, "*": ones},
-        "'*:bias' matches nothing: what has such a name is Linear, kernel",
+        "'*:bias' matches nothing: parameters of such names are Linear, kernel",
     ),
     ([kernel()], {"*": ones, "k*": zeros}, "rule 'k*' is never used: what it matches, '*' before it does"),
     ([kernel()], {re.compile("x"): ones, "*": ones}, "rule \"re.compile('x')\" matches nothing"),

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from initlib import Parameter, constant, plan, recipes, zeros
+from initlib import Parameter, PlanError, constant, plan, recipes, uniform, zeros
+from initlib.plans.rules.constructor_value import ConstructorValue
 
 LAYERS = 4
 
@@ -338,6 +339,82 @@ def test_torch_default_of_a_part_of_a_model(torch):
     table = plan(parameters, {"0.*": constant(2), **recipes.torch_default(parameters[2:])})
     assert table["0.bias"].filling == constant(2)
     assert table["1.bias"].filling.bounds(2) == (-0.5, 0.5)
+
+
+def test_torch_default_goes_by_the_class_and_not_by_its_name():
+    def linear(value):
+        return Parameter("fc.weight", (10, 64), axes="OI", kind="kernel", owner="Linear", constructor=value)
+
+    assert recipes.torch_default([linear(ConstructorValue())]) == {}
+    own = ConstructorValue(distribution=uniform(-1, 1))
+    assert list(recipes.torch_default([linear(own)]).values()) == [uniform(-1, 1)]
+
+
+def test_torch_default_stands_after_rules_of_ones_own():
+    parameters = [
+        Parameter("fc.weight", (10, 64), axes="OI", kind="kernel", owner="Linear"),
+        Parameter("fc.bias", (10,), kind="bias", owner="Linear"),
+    ]
+    table = plan(parameters, [{"*:bias": constant(2)}, recipes.torch_default])
+    assert [entry.filling for entry in table.entries] == [uniform(-0.125, 0.125), constant(2)]
+
+
+# What a model lacks.
+
+
+def test_tables_are_optional():
+    layer = kernels(attention_weight=(64, 64))
+    for rules in (recipes.bert(), recipes.olmo_normal(), recipes.switch()):
+        assert len(plan(layer, rules).entries) == 1
+
+
+MISSING = [
+    (recipes.gpt2(2), "recipes.gpt2 finds no output of a residual branch: rule '*.c_proj.weight' matches nothing"),
+    (recipes.gpt2(2), "Pass rename=, from your names to those of the recipe, which match '*.c_proj.weight'"),
+    (recipes.llama(2, 64), "recipes.llama finds no output of a residual branch"),
+    (recipes.llama_depth(64), "recipes.llama_depth finds no output of a residual branch"),
+    (recipes.normalized(2, 64), "recipes.normalized finds no output of a residual branch"),
+    (recipes.t5(64, 16), "recipes.t5 finds no queries"),
+    (recipes.deepnorm(2), "Pass smaller=, the pattern of yours"),
+    (recipes.mup(64, 32, "head.weight"), "recipes.mup finds no head: rule 'head.weight' matches nothing"),
+    (recipes.resnet(64), "recipes.resnet finds no last scale of a residual branch: rule '*.bn3.weight'"),
+    (recipes.fixup(2, inner=re.compile("x")), "Pass inner=, the pattern of yours"),
+    (recipes.siren_network("net.0"), "recipes.siren_network finds no first layer"),
+    (recipes.lstm(), "recipes.lstm finds no bias with a forget gate: rule '*bias_ih*' matches nothing. Pass bias="),
+]
+
+
+@pytest.mark.parametrize(("rules", "message"), MISSING)
+def test_a_recipe_that_finds_no_layers_names_the_argument(rules, message):
+    with pytest.raises(PlanError) as caught:
+        plan(kernels(other_weight=(64, 64)), rules, default=zeros)
+    assert any(message in problem for problem in caught.value.problems)
+
+
+def test_a_rename_gives_a_recipe_its_names():
+    parameters = kernels(h_0_out_weight=(64, 64), h_0_in_weight=(64, 64))
+    table = plan(parameters, recipes.gpt2(2), rename={"*.out.weight": "*.c_proj.weight"})
+    assert {row["name"]: row["std"] for row in table.to_dicts()} == {"h.0.out.weight": 0.01, "h.0.in.weight": 0.02}
+
+
+def test_rules_of_the_user_are_never_optional():
+    with pytest.raises(PlanError, match=r"rule '\*:table' matches nothing"):
+        plan(kernels(fc_weight=(64, 64)), [recipes.bert(), {"*:table": zeros}])
+
+
+def test_a_recipe_without_kernels_says_how_to_declare_them():
+    with pytest.raises(PlanError, match=r'No parameter is known to be a kernel; axes={"\*\.weight": "OI"} makes'):
+        plan([Parameter("experts.up", (8, 8))], recipes.bert(), default=zeros)
+
+
+def test_switch_fills_the_tables_of_transformers(transformers):
+    config = transformers.SwitchTransformersConfig(
+        vocab_size=500, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4, num_experts=4
+    )
+    found = drawn_std(parameters_of(transformers.SwitchTransformersForConditionalGeneration(config)), recipes.switch())
+    assert found["shared.weight"] == 1
+    up = [std for name, std in found.items() if name.endswith(".wi.weight")]
+    assert up == [pytest.approx(math.sqrt(0.1 / 64))] * len(up)
 
 
 @pytest.mark.parametrize(

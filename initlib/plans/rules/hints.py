@@ -9,6 +9,7 @@ from ..text.folding import fold
 from .patterns import Pattern
 
 ALIKE = 0.75
+AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes those it matches kernels'
 _NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
 
 
@@ -38,19 +39,29 @@ def _likeness(first: str, second: str) -> float:
     return SequenceMatcher(None, text, name).ratio()
 
 
-def explain_unused(pattern: Pattern, before: Sequence[Pattern], parameters: Sequence[Parameter]) -> str:
-    """Why a pattern comes first for none of the parameters."""
+def explain_unused(what: str, pattern: Pattern, before: Sequence[Pattern], parameters: Sequence[Parameter]) -> str:
+    """Return the error of a pattern of rules or axes (`what`) that comes first for none of the parameters."""
+    reason = _why_unused(pattern, before, parameters)
+    is_missing = pattern.missing and not any(map(pattern.matches, parameters))
+    if not is_missing:
+        return f"{what} {pattern.text!r} {reason}"
+    return f"{pattern.missing}: {what} {pattern.text!r} {reason}. {pattern.advice}"
+
+
+def _why_unused(pattern: Pattern, before: Sequence[Pattern], parameters: Sequence[Parameter]) -> str:
     owners = sorted({parameter.owner for parameter in parameters if parameter.owner})
     if pattern.of is not None and pattern.of not in (*KINDS, *owners):
         known = f"the kinds are {', '.join(KINDS)}; the owners here {', '.join(owners) or 'none'}"
         return f"has no kind or owner {pattern.of!r}: {known}"
-    meant = [parameter for parameter in parameters if pattern.matches(parameter)]
-    if meant:
-        first = [other.text for other in before if any(map(other.matches, meant))]
+    kinds = {parameter.kind for parameter in parameters}
+    matched = [parameter for parameter in parameters if pattern.matches(parameter)]
+    if matched:
+        first = [other.text for other in before if any(map(other.matches, matched))]
         return f"is never used: what it matches, {' or '.join(map(repr, first))} before it does"
     named = [parameter for parameter in parameters if pattern.name.fullmatch(parameter.name)]
     if named:
-        kinds = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
-        return f"matches nothing: what has such a name is {', '.join(kinds)}"
+        found = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
+        advice = f". {AXES}" if pattern.of == "kernel" and "kernel" not in kinds else ""
+        return f"matches nothing: parameters of such names are {', '.join(found)}{advice}"
     names = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
     return f"matches nothing{nearest(pattern.text, names, 'names')}"

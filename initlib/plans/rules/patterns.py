@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -41,13 +41,25 @@ def glob(pattern: str) -> re.Pattern[str]:
         raise ValueError(f"pattern {pattern!r} has a set that cannot be read: {error}") from None
 
 
+class RecipePattern(str):
+    """A pattern of a recipe, equal to its text: optional, or with the text of the error for a model that lacks it."""
+
+    expression: str | re.Pattern[str]
+    is_optional = False
+    missing = ""
+    advice = ""
+
+
 @dataclass(frozen=True)
 class Pattern:
-    """Whom a rule is for: the whole name matches, and the kind or the owner is the one that the pattern says."""
+    """A condition on parameters: the full name matches, and the kind or the owner is that of the pattern."""
 
     text: str
     name: re.Pattern[str]
     of: str | None = None  # a kind or an owner
+    is_optional: bool = False  # a pattern of a recipe for parameters that a model may lack
+    missing: str = ""  # the error where it matches nothing
+    advice: str = ""
 
     def matches(self, parameter: Parameter) -> bool:
         """Whether the parameter is meant."""
@@ -60,7 +72,10 @@ class Pattern:
 
 
 def as_pattern(pattern: Any, argument: str) -> Pattern:
-    """The argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled regular expression."""
+    """Return the argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled expression."""
+    if isinstance(pattern, RecipePattern):
+        own = as_pattern(pattern.expression, argument)
+        return replace(own, is_optional=pattern.is_optional, missing=pattern.missing, advice=pattern.advice)
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
         return Pattern(f"re.compile({pattern.pattern!r})", pattern)
     if not isinstance(pattern, str):
@@ -111,6 +126,8 @@ class Ordered:
         """
         for number in self._unused:
             pattern, _, source = self.rules[number]
+            if pattern.is_optional:
+                continue
             before = self.rules[:number]
             matched = [parameter for parameter in parameters if pattern.matches(parameter)]
             earlier = [rule.pattern for rule in before if rule.source != source]
