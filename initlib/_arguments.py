@@ -1,17 +1,17 @@
-"""Arguments: the checks that functions share. An error names the argument, what was given and what is allowed."""
+"""Checks of arguments that functions share. An error names the argument, what it must be, and what was given."""
 
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, SupportsIndex
+from typing import SupportsFloat, SupportsIndex
 
 import numpy as np
 
 Shape = int | Sequence[SupportsIndex]
 
 
-def real(value: Any, argument: str, *, or_infinite: bool = False) -> float:
-    """The argument as a float, checked."""
+def real(value: SupportsFloat, argument: str, *, or_infinite: bool = False) -> float:
+    """Return the argument as a float, or raise TypeError or ValueError."""
     if isinstance(value, (str, bytes, complex)):
         raise TypeError(f"{argument} must be a real number, got {value!r}")
     try:
@@ -19,22 +19,22 @@ def real(value: Any, argument: str, *, or_infinite: bool = False) -> float:
     except (TypeError, ValueError):
         raise TypeError(f"{argument} must be a real number, got {value!r}") from None
     except OverflowError:
-        raise ValueError(f"{argument} must be below 1.8e308, got an int of {value.bit_length()} bits") from None
+        raise ValueError(f"{argument} must be below 1.8e308, got a larger int") from None
     if math.isnan(number) or (math.isinf(number) and not or_infinite):
         raise ValueError(f"{argument} must be {'a number' if or_infinite else 'finite'}, got {number!r}")
     return number
 
 
-def positive(value: Any, argument: str, *, or_zero: bool = False) -> float:
-    """The argument as a positive float, checked."""
+def positive(value: SupportsFloat, argument: str, *, or_zero: bool = False) -> float:
+    """Return the argument as a positive float, or raise TypeError or ValueError."""
     number = real(value, argument)
     if number < 0 or (number == 0 and not or_zero):
         raise ValueError(f"{argument} must be {'at least' if or_zero else 'above'} 0, got {number!r}")
     return number
 
 
-def integer(value: Any, argument: str, *, least: int | None = None, below: int | None = None) -> int:
-    """The argument as an int of at least `least` and below `below`, checked."""
+def integer(value: SupportsIndex, argument: str, *, least: int | None = None, below: int | None = None) -> int:
+    """Return the argument as an int of at least `least` and below `below`, or raise TypeError or ValueError."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{argument} must be an int, got {value!r}")
     try:
@@ -49,21 +49,31 @@ def integer(value: Any, argument: str, *, least: int | None = None, below: int |
     return number
 
 
-def choice(value: Any, argument: str, allowed: tuple[str, ...]) -> str:
-    """The argument as one of the allowed names, given in any case."""
+def choice(value: str, argument: str, allowed: tuple[str, ...]) -> str:
+    """Return the argument in lower case, or raise ValueError unless it is one of the allowed names."""
     if not isinstance(value, str) or value.lower() not in allowed:
         raise ValueError(f"{argument} must be one of {', '.join(allowed)}, got {value!r}")
     return value.lower()
 
 
 def checked_shape(shape: Shape) -> tuple[int, ...]:
-    """The shape as a tuple of Python ints, checked."""
+    """Return the shape as a tuple of Python ints, or raise TypeError or ValueError."""
     try:
         sizes = tuple(map(operator.index, shape if isinstance(shape, Iterable) else (shape,)))
     except TypeError:
-        raise TypeError(f"shape must be an int or a sequence of ints, got {shape!r}") from None
+        raise TypeError(f"shape must be an int or a sequence of ints, got {_described(shape)}") from None
     if sizes and min(sizes) < 0:
-        raise ValueError(f"shape {sizes} has a negative size")
+        raise ValueError(f"shape must have no negative size, got {sizes}")
     if math.prod(sizes) >= 2**64:
-        raise ValueError(f"shape {sizes} has {math.prod(sizes)} weights; positions are numbered in 64 bits")
+        raise ValueError(f"shape must hold fewer than 2**64 weights, got {sizes} with {math.prod(sizes)}")
     return sizes
+
+
+def _described(shape: object) -> str:
+    """Return the value for an error: of a tensor its shape, and how to fill a tensor."""
+    if not hasattr(shape, "shape") or not hasattr(shape, "dtype"):
+        return repr(shape)
+    return (
+        f"a {type(shape).__name__} of shape {tuple(shape.shape)}. Pass its shape, or fill a PyTorch tensor in place: "
+        "initlib.adapters.torch.fill_(tensor, initializer)"
+    )

@@ -1,10 +1,10 @@
-"""What the bits of weights need of the processor: that every sum and product is rounded once, to the nearest number.
+"""A check that this thread rounds sums and products once, to the nearest number, as the bits of weights require.
 
-Threads can be set to round another way, and what a thread has set, its libraries inherit. 32-bit programs that compute
-on the x87 round twice. Numbers flushed to zero do not matter: no law of weights has any so small.
+Threads can be set to another rounding mode, and their libraries inherit the mode. 32-bit programs that compute on the
+x87 round twice. Flushing small numbers to zero does no harm: no law uses numbers that small.
 """
 
-# Just under and just over half the step from 1.0 to the next number: rounding one way takes both to the same number.
+# Just under and just over half the step from 1.0 to the next number: other modes round both sums to the same number.
 UNDER, OVER = 2.0**-53 - 2.0**-106, 2.0**-53 + 2.0**-105
 
 
@@ -12,6 +12,6 @@ def check_rounding() -> None:
     """Raise FloatingPointError unless this thread rounds once, to the nearest number."""
     if not 1.0 + UNDER < 1.0 + OVER:
         raise FloatingPointError(
-            "this thread does not round numbers once and to the nearest, as the weights of a seed ask: "
-            "something has set another rounding mode"
+            "The rounding mode of this thread must be once and to the nearest, got another one. "
+            "A library has changed the mode: restore it before drawing weights."
         )

@@ -1,4 +1,4 @@
-"""Axes: what each stored axis of a weight means to its layer, hence its fans and its canonical numbering."""
+"""Axes: the role of each stored axis of a weight in its layer, from which fans and positions follow."""
 
 import math
 import re
@@ -12,24 +12,33 @@ from ._public import public
 
 ALLOWED = "I (input), O (output), B (stack), another capital letter (receptive field), (n X), and one ..."
 ELLIPSIS = "..."
-MOST_CHARACTERS = 250  # an array has 64 axes at most, and so many characters do not name more than 64 parts of them
+MOST_CHARACTERS = 250  # an array has at most 64 axes, and 250 characters name at most 64 parts of them
 _TOKEN = re.compile(r"\s*(?:(?P<word>[A-Z]|\.\.\.|\)|\(\s*(?P<count>\d+))|(?P<end>$)|(?P<bad>.))")
 
-# The canonical order of the positions: stacks, then receptive field, inputs, outputs; row-major.
+# Roles in canonical order: stacks, receptive field, inputs, outputs.
 _ROLES = {"B": 0, "I": 2, "O": 3}
 _RECEPTIVE_FIELD = 1
 
 
 @public("initlib")
 class Fans(NamedTuple):
-    """How many numbers feed one output (fan_in) and how many outputs one input feeds (fan_out)."""
+    """The fans of a weight: fan_in inputs feed one output, and one input feeds fan_out outputs.
+
+    Attributes:
+        fan_in: receptive field size times the number of inputs.
+        fan_out: receptive field size times the number of outputs.
+
+    Example:
+        >>> fans((784, 128)).fan_in
+        784
+    """
 
     fan_in: int
     fan_out: int
 
 
 class Factor(NamedTuple):
-    """A piece of a stored axis: index `(i // step) % size` of that axis moves the position by `stride`."""
+    """A part of a stored axis: index `(i // step) % size` of the axis moves the position by `stride`."""
 
     size: int
     step: int
@@ -45,12 +54,12 @@ class Token(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def parse(axes: str) -> tuple[Token, ...]:
-    """The tokens of an axes string."""
+    """Return the tokens of an axes string."""
     if len(axes) > MOST_CHARACTERS:
-        raise ValueError(f"axes of {len(axes)} characters are too long, at most {MOST_CHARACTERS}: {axes[:32]!r}…")
+        raise ValueError(f"axes must have at most {MOST_CHARACTERS} characters, got {len(axes)}: {axes[:32]!r}…")
     tokens: list[Token] = []
-    packed: list[int] = []  # the open parentheses
-    filled = 0  # how many of them already hold their token: they only wait to be closed
+    packed: list[int] = []  # the counts of the open parentheses
+    filled = 0  # the number of open parentheses that already hold a token
     start = 0
     while True:
         match = _TOKEN.match(axes, start)
@@ -59,36 +68,38 @@ def parse(axes: str) -> tuple[Token, ...]:
         if match["end"] is not None:
             break
         if match["bad"] is not None:
-            raise ValueError(f"axes {axes!r} has {match['bad']!r}; allowed are {ALLOWED}")
+            raise ValueError(f"axes must consist of {ALLOWED}, got {match['bad']!r} in {axes!r}")
         if word == ")":
             if not filled:
-                raise ValueError(f"axes {axes!r} closes a parenthesis that holds no axis; write (n X), such as (3 O)")
+                raise ValueError(
+                    f"axes must hold an axis in each parenthesis, got {axes!r}. Write (n X), such as (3 O)"
+                )
             packed.pop()
             filled -= 1
         elif filled:
-            raise ValueError(f"axes {axes!r} packs more than one axis in a parenthesis; write (n X), such as (3 O)")
+            raise ValueError(f"axes must hold one axis in each parenthesis, got {axes!r}. Write (n X), such as (3 O)")
         elif match["count"] is not None:
             packed.append(int(match["count"]))
             if packed[-1] == 0:
-                raise ValueError(f"axes {axes!r} packs 0 kernels; n in (n X) must be at least 1")
+                raise ValueError(f"axes must pack at least 1 kernel in (n X), got 0 in {axes!r}")
         else:
             if packed and word == ELLIPSIS:
-                raise ValueError(f"axes {axes!r} packs '...', which may be any number of axes; write (n X)")
+                raise ValueError(f"axes must not pack '...', got {axes!r}. Write (n X), such as (3 O)")
             tokens.append(Token(tuple(packed), word))
             filled = len(packed)
     if packed:
-        raise ValueError(f"axes {axes!r} leaves a parenthesis open; write (n X), such as (3 O)")
+        raise ValueError(f"axes must close each parenthesis, got {axes!r}. Write (n X), such as (3 O)")
     if not tokens:
-        raise ValueError(f"axes {axes!r} is empty; allowed are {ALLOWED}")
+        raise ValueError(f"axes must consist of {ALLOWED}, got {axes!r}")
     letters = [token.letter for token in tokens]
     for letter in letters:
         if letter not in _ROLES and letters.count(letter) > 1:
-            raise ValueError(f"axes {axes!r} repeats {letter!r}; only I, O and B may repeat")
+            raise ValueError(f"axes must repeat only I, O and B, got {letter!r} twice in {axes!r}")
     return tuple(tokens)
 
 
 def check(axes: str | None) -> None:
-    """Raise TypeError or ValueError unless the axes are those of some shape, or None."""
+    """Raise TypeError or ValueError unless the axes are None or a valid axes string."""
     if axes is not None:
         if not isinstance(axes, str):
             raise TypeError(f"axes must be a string such as 'OIHW' or '(3 O)I', got {axes!r}")
@@ -96,7 +107,7 @@ def check(axes: str | None) -> None:
 
 
 def match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """The (role, size) factors of every stored axis; `axes=None` is "...IO", or "..." below two dimensions."""
+    """Return the (role, size) parts of every stored axis; `axes=None` is "...IO", or "..." below two axes."""
     check(axes)
     return _match(shape, axes)
 
@@ -110,15 +121,19 @@ def _match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, i
     free = [k for k, token in enumerate(tokens) if token.letter == ELLIPSIS]
     if free:
         if given < named - 1:
-            raise ValueError(f"axes {axes!r} names at least {named - 1} axes, shape {shape} has {given}")
+            raise ValueError(
+                f"axes must name at most {given} axes for shape {shape}, got {axes!r} with at least {named - 1}"
+            )
         tokens[free[0] : free[0] + 1] = [Token((), ELLIPSIS)] * (given - named + 1)
     elif given != named:
-        raise ValueError(f"axes {axes!r} names {named} axes, shape {shape} has {given}")
+        raise ValueError(f"axes must name {given} axes for shape {shape}, got {axes!r} with {named}")
     factors = []
     for token, size in zip(tokens, shape, strict=True):
         kernels = math.prod(token.packed)
         if size % kernels:
-            raise ValueError(f"axes {axes!r} packs {kernels} kernels into an axis of size {size}, shape {shape}")
+            raise ValueError(
+                f"axes must pack a divisor of the axis size {size} of shape {shape}, got {kernels} kernels in {axes!r}"
+            )
         role = _ROLES.get(token.letter, _RECEPTIVE_FIELD)
         factors.append((*((_ROLES["B"], n) for n in token.packed), (role, size // kernels)))
     return tuple(factors)
@@ -126,19 +141,34 @@ def _match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, i
 
 @public("initlib")
 def fans(shape: Shape, axes: str | None = None) -> Fans:
-    """Compute fan_in and fan_out of a weight from what its axes mean.
+    """Compute fan_in and fan_out of a weight.
 
-    >>> fans((784, 128))  # the default axes are "...IO": Keras, JAX, TensorFlow
-    Fans(fan_in=784, fan_out=128)
-    >>> fans((64, 32, 3, 3), "OIHW")  # a PyTorch convolution
-    Fans(fan_in=288, fan_out=576)
-    >>> fans((192, 64), "(3 O)I")  # packed query, key and value
-    Fans(fan_in=64, fan_out=64)
+    fan_in = field * inputs and fan_out = field * outputs, where field is the product of the receptive-field axes,
+    and inputs and outputs are the products of the I and O axes. Stacks (B, and n in `(n X)`) do not count.
 
-    `shape` is an int or a sequence of ints. A weight of fewer than two axes, with no `axes` given, is all receptive
-    field: its fans are its size, as in Keras. Raises ValueError where axes and shape do not fit.
+    Args:
+        shape: shape of the weight, as stored.
+        axes: role of each stored axis, such as "OIHW": I (input), O (output), B (stack), another capital letter
+            (receptive field), `(n X)` for n kernels packed into an axis, and one `...` for any number of
+            receptive-field axes. None is "...IO", the order of Keras, JAX and TensorFlow; a shape of fewer than two
+            axes is then all receptive field, as in Keras.
+
+    Returns:
+        The two fans.
+
+    Raises:
+        TypeError: shape or axes has another type.
+        ValueError: axes is not valid, or does not fit the shape.
+
+    Example:
+        >>> fans((784, 128))
+        Fans(fan_in=784, fan_out=128)
+        >>> fans((64, 32, 3, 3), "OIHW")  # a PyTorch convolution
+        Fans(fan_in=288, fan_out=576)
+        >>> fans((192, 64), "(3 O)I")  # packed query, key and value
+        Fans(fan_in=64, fan_out=64)
     """
-    sizes = [factor for axis in match(checked_shape(shape), axes) for factor in axis]
+    sizes = [part for axis in match(checked_shape(shape), axes) for part in axis]
     field = math.prod(size for role, size in sizes if role == _RECEPTIVE_FIELD)
     return Fans(
         field * math.prod(size for role, size in sizes if role == _ROLES["I"]),
@@ -147,11 +177,11 @@ def fans(shape: Shape, axes: str | None = None) -> Fans:
 
 
 class Canonical(NamedTuple):
-    """A weight taken apart: the parts of its stored axes, in canonical order, and the way there and back."""
+    """The parts of the stored axes of a weight, and the conversions between storage and canonical order."""
 
     stored: tuple[int, ...]  # the shape in storage
-    parts: tuple[int, ...]  # the sizes of the parts, in stored order: a packed axis has several
-    order: tuple[int, ...]  # which of them comes first in canonical order, which next
+    parts: tuple[int, ...]  # the sizes of the parts in stored order; a packed axis has several
+    order: tuple[int, ...]  # the indices of the parts in canonical order
     steps: tuple[tuple[int, int, int], ...]  # (axis, step, size) of each part, in canonical order
     factors: tuple[tuple[Factor, ...], ...]  # the parts of every stored axis, outermost first
     stacks: tuple[int, ...]
@@ -161,21 +191,21 @@ class Canonical(NamedTuple):
 
     @property
     def matrices(self) -> tuple[int, int, int]:
-        """The stacks, the rows (receptive field x inputs) and the columns (outputs) of the weight as matrices."""
+        """The numbers of stacks, of rows (receptive field x inputs) and of columns (outputs), as matrices."""
         return math.prod(self.stacks), math.prod(self.field) * math.prod(self.inputs), math.prod(self.outputs)
 
     def arrange(self, weight: Any, xp: Any = np) -> Any:
-        """From storage to (stacks..., field..., inputs..., outputs...), by the functions of an array library."""
+        """Return the stored weight as (stacks..., field..., inputs..., outputs...), by the functions of `xp`."""
         return xp.permute_dims(weight.reshape(self.parts), self.order)
 
     def store(self, arranged: Any, xp: Any = np) -> Any:
-        """From canonical order, in any shape, to storage."""
+        """Return the weight in storage order from canonical order in any shape."""
         sizes = self.stacks + self.field + self.inputs + self.outputs
         back = tuple(sorted(range(len(self.order)), key=self.order.__getitem__))
         return xp.permute_dims(arranged.reshape(sizes), back).reshape(self.stored)
 
     def coordinates(self, indices: Any) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
-        """The index inside each stack, field, input and output part, of the indices of the stored axes."""
+        """Return the indices inside each stack, field, input and output part from the indices of the stored axes."""
         each = iter([indices[axis] // step % size for axis, step, size in self.steps])
         groups = (self.stacks, self.field, self.inputs, self.outputs)
         stacks, field, inputs, outputs = ([next(each) for _ in group] for group in groups)
@@ -184,10 +214,10 @@ class Canonical(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def canonical(shape: tuple[int, ...], axes: str | None) -> Canonical:
-    """The weight of that shape, taken apart into its parts in canonical order.
+    """Return the parts of a weight of that shape, in canonical order.
 
-    With the index i_a of every stored axis a, and its factors f, a weight has the position
-    sum over a and f of ((i_a // f.step) % f.size) * f.stride.
+    A weight at index i_a of every stored axis a has the position: sum over the axes a, and the factors f of each, of
+    ((i_a // f.step) % f.size) * f.stride.
     """
     parts = [
         (role, axis, math.prod(inner for _, inner in split[part + 1 :]), size)
@@ -207,7 +237,7 @@ def canonical(shape: tuple[int, ...], axes: str | None) -> Canonical:
         tuple(order),
         tuple(parts[part][1:] for part in order),
         tuple(
-            tuple(factor for factor, (_, of, _, _) in zip(factors, parts, strict=True) if of == axis)
+            tuple(factor for factor, (_, stored, _, _) in zip(factors, parts, strict=True) if stored == axis)
             for axis in range(len(shape))
         ),
         *(tuple(size for role, _, _, size in parts if role == wanted) for wanted in range(4)),

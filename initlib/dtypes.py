@@ -8,31 +8,33 @@ from numpy.typing import NDArray
 
 from ._rounding import check_rounding
 
+DTypeLike = object  # a name, a NumPy dtype or scalar type, or the dtype object of any framework
+
 
 class DType(NamedTuple):
-    """What the library knows of a dtype."""
+    """The properties of a dtype that drawing depends on."""
 
-    wide: str  # what weights of it are computed in, before their last rounding
-    kernel: int | None = None  # its number in the kernel, which draws it
+    wide: str  # the dtype in which weights are computed before their last rounding
+    kernel: int | None = None  # the number of the dtype in the compiled kernel; None: the reference draws it
     part: str | None = None  # of a complex dtype: the dtype of its real and of its imaginary part
 
 
-# A new dtype is a line here and, if the kernel is to draw it, a case in `_kernel.c`.
+# A new dtype is a line here and, if the compiled kernel draws it, a case in `_kernel.c`.
 DTYPES = {
     "float16": DType("float32", kernel=3),
     "bfloat16": DType("float32", kernel=4),
     "float32": DType("float32", kernel=1),
     "float64": DType("float64", kernel=2),
+    "float8_e4m3fn": DType("float32"),
+    "float8_e5m2": DType("float32"),
     "complex64": DType("complex64", part="float32"),
     "complex128": DType("complex128", part="float64"),
 }
-REAL = tuple(name for name, dtype in DTYPES.items() if dtype.part is None)
-COMPLEX = tuple(name for name, dtype in DTYPES.items() if dtype.part is not None)
 
 
 @lru_cache(maxsize=64)
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The NumPy dtype of that name; bfloat16, which NumPy has not, is the one of ml_dtypes."""
+    """Return the NumPy dtype of that name; bfloat16 and the float8 dtypes are those of ml_dtypes."""
     if hasattr(np, name):
         return np.dtype(name)
     try:
@@ -43,35 +45,37 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return dtype
 
 
-def dtype_name(dtype: Any) -> str:
-    """The name of a dtype given as a name, a NumPy dtype or scalar type, or the dtype object of any framework."""
+def dtype_name(dtype: DTypeLike) -> str:
+    """Return the name of a dtype, or raise TypeError where weights cannot have that dtype."""
     if isinstance(dtype, str) and dtype in DTYPES:
         return dtype
     name = None
     try:
-        given = np.dtype(dtype)
+        known = np.dtype(dtype)  # type: ignore[call-overload]  # a foreign object raises TypeError
     except TypeError:
         if not isinstance(dtype, (str, type)):
-            # TensorFlow's dtypes say their name; PyTorch's print as "torch.bfloat16".
+            # TensorFlow's dtypes have a name; PyTorch's print as "torch.bfloat16".
             name = getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
     else:
-        name = given.name if given.isnative else None
+        name = known.name if known.isnative else None
     if dtype is None or name not in DTYPES:
         raise TypeError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     return str(name)
 
 
 def rounded(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """The values in the dtype of that name. Raises ValueError where they overflow it."""
+    """Return the values in the dtype of that name, or raise ValueError where finite values overflow the dtype."""
     check_rounding()
     with np.errstate(over="ignore"):
         narrow = values.astype(numpy_dtype(dtype), copy=False)
-    if narrow is not values and np.isinf(narrow).any() and np.isfinite(values[np.isinf(narrow)]).any():
-        raise ValueError(f"weights as large as {float(np.abs(values).max()):.3g} overflow {dtype}")
+    if narrow is not values:
+        lost = ~np.isfinite(narrow)  # float8_e4m3fn has no infinity: overflow gives NaN
+        if lost.any() and np.isfinite(values[lost]).any():
+            raise ValueError(f"weights as large as {float(np.abs(values).max()):.3g} overflow {dtype}")
     return narrow
 
 
 @lru_cache(maxsize=1024)
 def rounded_once(value: float, dtype: str) -> float:
-    """The number as a weight of that dtype: what every engine then holds exactly, however it computes."""
+    """Return the number as a weight of that dtype, which every engine holds exactly, whatever dtype it computes in."""
     return float(rounded(np.array(value), DTYPES[dtype].part or dtype))

@@ -1,18 +1,20 @@
-"""The gain of an activation: the factor that keeps the mean square of what passes through it."""
+"""The gain of an activation: the factor that keeps the mean square of activations from layer to layer."""
 
 import inspect
 import math
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._arguments import choice, real
 from ._public import public
 from .quadrature import root_mean_square
 
-Array = Any  # float64 arrays of NumPy
+Array = NDArray[np.float64]
+Activation = str | Callable[[Array], Any]
 
 
 def _sigmoid(z: Array) -> Array:
@@ -138,69 +140,84 @@ _SLOPES: dict[Callable[..., Array], float | None] = {_identity: 1.0, _relu: 0.0,
 
 
 @public("initlib")
-def gain(activation: str | Callable[[Array], Any], *, backward: bool = False, **parameters: Any) -> float:
-    """Compute 1 / sqrt(E f(z)**2), z ~ N(0, 1), of an activation f; backward, of its derivative.
+def gain(activation: Activation, *, backward: bool = False, **parameters: str | SupportsFloat) -> float:
+    """Compute the gain of an activation f: 1 / sqrt(E f(z)**2), z ~ N(0, 1).
 
-    >>> gain("relu") == 2**0.5
-    True
-    >>> round(gain("gelu"), 10), round(gain("leaky_relu", slope=0.2), 10)
-    (1.5335304412, 1.3867504906)
-    >>> import numpy as np
-    >>> round(gain(lambda z: z * np.tanh(z)), 6)  # any elementwise function of NumPy arrays, to 1e-9
-    1.148674
-    >>> from initlib import variance_scaling
-    >>> round(variance_scaling(gain("gelu") ** 2).std((784, 128)), 6)
-    0.054769
+    Weights of variance gain**2 / fan_in keep the mean square of activations from layer to layer. Weights of variance
+    gain**2 / fan_out, with the backward gain, keep the mean square of gradients.
 
-    Weights of variance gain**2 / fan_in keep the activations' mean square from layer to layer; of backward gain**2 /
-    fan_out the gradients'. The names and their parameters: celu(alpha=1), elu(alpha=1), gelu(approximate="none" or
-    "tanh"), gelu_tanh, hardsigmoid, hardswish, hardtanh(low=-1, high=1), identity or linear, leaky_relu(slope=0.01),
-    logsigmoid, mish, prelu(slope=0.25), relu, relu2 or relu_squared, relu6, selu, sigmoid, silu or swish(beta=1),
-    sin(w0=1), softplus(beta=1), softsign, tanh. Raises ValueError for another name, a function that changes the shape,
-    and a mean square that is 0 or infinite, as a jump's is backward; TypeError for a parameter that f has not.
-    He, Zhang, Ren, Sun 2015, arXiv 1502.01852.
+    Args:
+        activation: a name, or an elementwise function of NumPy arrays. The names and their parameters are
+            celu(alpha=1), elu(alpha=1), gelu(approximate="none" or "tanh"), gelu_tanh, hardsigmoid, hardswish,
+            hardtanh(low=-1, high=1), identity or linear, leaky_relu(slope=0.01), logsigmoid, mish, prelu(slope=0.25),
+            relu, relu2 or relu_squared, relu6, selu, sigmoid, silu or swish(beta=1), sin(w0=1), softplus(beta=1),
+            softsign, tanh.
+        backward: use the derivative of f in place of f.
+        **parameters: parameters of a named activation, as above.
+
+    Returns:
+        The gain. Functions are integrated to a relative error of 1e-9.
+
+    Raises:
+        TypeError: activation is neither a name nor a function, or f has no such parameter.
+        ValueError: the name is unknown, f changes the shape, or the mean square is 0 or infinite (the derivative of a
+            jump, for example).
+
+    Example:
+        >>> gain("relu") == 2**0.5
+        True
+        >>> round(gain("gelu"), 10), round(gain("leaky_relu", slope=0.2), 10)
+        (1.5335304412, 1.3867504906)
+        >>> import numpy as np
+        >>> round(gain(lambda z: z * np.tanh(z)), 6)
+        1.148674
+        >>> from initlib import variance_scaling
+        >>> round(variance_scaling(gain("gelu") ** 2).std((784, 128)), 6)
+        0.054769
+
+    Reference:
+        He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852.
     """
     if isinstance(activation, str):
-        name, checked = _known(activation, parameters)
-        return _named(name, bool(backward), tuple(sorted(checked.items())))
+        name, checked = _checked(activation, parameters)
+        return _named_gain(name, bool(backward), tuple(sorted(checked.items())))
     return _gain(activation_function(activation, parameters), bool(backward))
 
 
-def activation_function(activation: str | Callable[[Array], Any], parameters: dict[str, Any]) -> Callable[[Array], Any]:
-    """The function of NumPy arrays that an activation and its parameters stand for, checked as `gain` checks them."""
+def activation_function(activation: Activation, parameters: dict[str, Any]) -> Callable[[Array], Any]:
+    """Return the function of NumPy arrays of an activation and its parameters, checked as `gain` checks them."""
     if isinstance(activation, str):
-        name, checked = _known(activation, parameters)
+        name, checked = _checked(activation, parameters)
         return partial(ACTIVATIONS[name], **checked)
     if not callable(activation):
         raise TypeError(f"activation must be a name or a function of NumPy arrays, got {activation!r}")
     if parameters:
-        raise TypeError(f"parameters {', '.join(parameters)} belong to a named activation, got a function")
+        raise TypeError(f"parameters must be those of a named activation, got {', '.join(parameters)} and a function")
     return activation
 
 
-def _known(activation: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _checked(activation: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name and the parameters of a named activation, or raise TypeError or ValueError."""
     name = activation.lower()
     if name not in ACTIVATIONS:
         raise ValueError(
             f"activation must be a function or one of {', '.join(sorted(ACTIVATIONS))}, got {activation!r}"
         )
-    return name, _checked(name, parameters)
-
-
-def _checked(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     function = ACTIVATIONS[name]
     allowed = [] if isinstance(function, np.ufunc) else list(inspect.signature(function).parameters)[1:]
     for parameter in parameters:
         if parameter not in allowed:
-            raise TypeError(f"activation {name!r} takes {', '.join(allowed) or 'no parameters'}, got {parameter!r}")
-    return {
+            raise TypeError(
+                f"parameters of activation {name!r} must be {', '.join(allowed) or 'none'}, got {parameter!r}"
+            )
+    return name, {
         parameter: choice(value, parameter, ("none", "tanh")) if parameter == "approximate" else real(value, parameter)
         for parameter, value in parameters.items()
     }
 
 
 @lru_cache(maxsize=256)
-def _named(name: str, backward: bool, parameters: tuple[tuple[str, Any], ...]) -> float:
+def _named_gain(name: str, backward: bool, parameters: tuple[tuple[str, Any], ...]) -> float:
     function = ACTIVATIONS[name]
     if function in _SLOPES:
         slope = _SLOPES[function]
@@ -213,6 +230,9 @@ def _named(name: str, backward: bool, parameters: tuple[tuple[str, Any], ...]) -
 def _gain(function: Callable[[Array], Any], backward: bool) -> float:
     rms = root_mean_square(function, derivative=backward)
     if rms == 0 or math.isinf(rms):
-        what = "E f'(z)**2" if backward else "E f(z)**2"
-        raise ValueError(f"activation has no gain: its mean square {what} is {'0' if rms == 0 else 'infinite'}")
+        mean_square = "E f'(z)**2" if backward else "E f(z)**2"
+        raise ValueError(
+            f"activation must have a mean square {mean_square} that is positive and finite, "
+            f"got {'0' if rms == 0 else 'infinity'}"
+        )
     return 1 / rms

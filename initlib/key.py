@@ -1,8 +1,8 @@
-"""Key: the identity of a random stream, from a seed and then names."""
+"""Key: the identity of a random stream, made of a seed and then names."""
 
 import os
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,14 @@ from .stream.numpy_engine import NUMPY, block
 
 
 def fold_number(data: str | SupportsIndex) -> int:
-    """The 64-bit number that folding in a name or an int enciphers."""
+    """Return the 64-bit number that `fold_in` enciphers for a name or an int."""
     if isinstance(data, str):
-        import hashlib  # it loads OpenSSL: only where a name is given
+        import hashlib  # loads OpenSSL, which `import initlib` spares programs without names
 
         try:
             text = data.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"name {data!r} is no text: it has half of a surrogate pair") from None
+            raise ValueError(f"name must be valid Unicode, got {data!r} with half of a surrogate pair") from None
         return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
     return integer(data, "data", least=0, below=2**64)
 
@@ -30,15 +30,23 @@ def fold_number(data: str | SupportsIndex) -> int:
 @public("initlib")
 @dataclass(frozen=True, init=False)
 class Key:
-    """A random stream's identity: 64 bits, read as the two words (seed >> 32, seed & 0xffffffff).
+    """The identity of a random stream: 64 bits, read as the two words (seed >> 32, seed & 0xffffffff).
 
-    >>> Key(0).fold_in("conv1")
-    Key(seed=7942792004399299439)
-    >>> Key(0).fold_in("conv1") == Key(0).fold_in("conv2")
-    False
+    For seeds below 2**32, `Key(seed)` is `jax.random.key(seed)`, and `fold_in` of an int below 2**32 is
+    `jax.random.fold_in`.
 
-    For seeds below 2**32 this is `jax.random.key(seed)`, and `fold_in` of an int below 2**32 is `jax.random.fold_in`.
-    Raises TypeError or ValueError unless 0 <= seed < 2**64.
+    Args:
+        seed: an int from 0 to 2**64 - 1.
+
+    Raises:
+        TypeError: seed is not an int.
+        ValueError: seed is negative, or 2**64 or more.
+
+    Example:
+        >>> Key(0).fold_in("conv1")
+        Key(seed=7942792004399299439)
+        >>> Key(0).fold_in("conv1") == Key(0).fold_in("conv2")
+        False
     """
 
     seed: int
@@ -48,35 +56,66 @@ class Key:
 
     @property
     def words(self) -> tuple[int, int]:
-        """The two 32-bit words, high first."""
+        """The two 32-bit words of the key, high word first.
+
+        Example:
+            >>> Key(2**32 + 5).words
+            (1, 5)
+        """
         return self.seed >> 32, self.seed & 0xFFFFFFFF
 
     def fold_in(self, data: str | SupportsIndex) -> "Key":
-        """The key of a stream of its own, for a name or an int: Threefry-2x32 of it under this key.
+        """Return the key of another stream, for a name or an int: the Threefry-2x32 block of `data` under this key.
 
-        >>> Key(0).fold_in(1)
-        Key(seed=3989946895414531357)
+        Args:
+            data: an int from 0 to 2**64 - 1, or a name, of which the first eight bytes (big-endian) of the SHA-256
+                of its UTF-8 count.
 
-        A name counts as the first eight bytes, big-endian, of the SHA-256 of its UTF-8.
+        Returns:
+            The new key.
+
+        Raises:
+            TypeError: data is neither an int nor a string.
+            ValueError: data is an int out of range, or a string with half of a surrogate pair.
+
+        Example:
+            >>> Key(0).fold_in(1)
+            Key(seed=3989946895414531357)
         """
         return Key(block(self.seed, fold_number(data)))
 
     def bits(self, shape: Shape) -> NDArray[np.uint32]:
-        """The stream's words, one 32-bit word a position, in row-major order.
+        """Return the words of the stream: one 32-bit word for each position, in row-major order.
 
-        >>> Key(0).bits(3)
-        array([4070199207, 4202968722, 1427181096], dtype=uint32)
+        For seeds below 2**32 the words are `jax.random.bits(jax.random.key(seed), shape, "uint32")`.
 
-        For seeds below 2**32 these are `jax.random.bits(jax.random.key(seed), shape, "uint32")`
-        (Threefry-2x32, 20 rounds: Salmon et al. 2011, Random123).
+        Args:
+            shape: shape of the array.
+
+        Returns:
+            An array of dtype uint32.
+
+        Raises:
+            TypeError: shape is not an int or a sequence of ints.
+            ValueError: shape has a negative size, or 2**64 positions or more.
+
+        Example:
+            >>> Key(0).bits(3)
+            array([4070199207, 4202968722, 1427181096], dtype=uint32)
+
+        Reference:
+            Salmon, Moraes, Dror, Shaw. Parallel random numbers: as easy as 1, 2, 3. 2011. doi:10.1145/2063384.2063405.
         """
         words: NDArray[np.uint32] = NUMPY.draw(WORDS, DrawRequest(checked_shape(shape), None, "uint32", self))
         return words
 
 
-def as_key(seed: Any, name: str | None = None) -> Key:
-    """The key that a `seed=` and a `name=` argument stand for."""
-    if type(seed) is int:  # the usual one first
+Seed = SupportsIndex | Key | np.random.Generator | None
+
+
+def as_key(seed: Seed, name: str | None = None) -> Key:
+    """Return the key of the arguments `seed` and `name`: None takes 64 bits of fresh entropy."""
+    if type(seed) is int:  # the usual type first
         key = Key(seed)
     elif seed is None:
         key = Key(int.from_bytes(os.urandom(8)))

@@ -121,7 +121,7 @@ def first_difference(entry: Entry, file: BinaryIO, start: int, key: Key, *, whol
         stored = np.empty(span.shape, dtype)
         file.seek(start + span.start * dtype.itemsize)
         count = file.readinto(stored.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
-        drawn = entry.draw(key, span.box, stored.copy())  # a kept part stays as it is in the file
+        drawn = entry.draw(key, span.index, stored.copy())  # a kept part stays as it is in the file
         bits = f"V{dtype.itemsize}"  # NaN equals NaN, and 0 differs from -0
         differs = (drawn.reshape(-1).view(bits) != stored.reshape(-1).view(bits)).reshape(span.shape)
         if differs.any():

@@ -1,1 +1,1 @@
-"""From a key and a position to a weight: the stream, its laws, and the engines that draw by them."""
+"""The stream: from a key and a position to a weight, its laws, and the engines that draw by them."""

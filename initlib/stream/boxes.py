@@ -1,16 +1,19 @@
-"""Boxes: what an index takes of a weight, and the pieces that a large one is drawn in."""
+"""Boxes: rectangular parts of a weight, the indices that name them, and the pieces in which a large one is drawn."""
 
-import itertools
 import math
 import operator
-from collections.abc import Iterator
-from typing import Any, NamedTuple, SupportsIndex
+from collections.abc import Iterator, Sequence
+from types import EllipsisType
+from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 
+IndexEntry = SupportsIndex | slice | EllipsisType
+Index = IndexEntry | tuple[IndexEntry, ...]
+
 
 class Part(NamedTuple):
-    """What an index takes of one axis: `size` of them, from `start` on by `step`; an int drops the axis."""
+    """The part of one axis that a box takes: `size` indices, from `start` on by `step`; an int drops the axis."""
 
     start: int
     step: int
@@ -21,20 +24,20 @@ class Part(NamedTuple):
 Box = tuple[Part, ...]
 
 
-def whole_box(shape: tuple[int, ...]) -> Box:
-    """The box that takes all of a shape."""
+def full_box(shape: tuple[int, ...]) -> Box:
+    """Return the box that takes all of a shape."""
     return tuple(Part(0, 1, size) for size in shape)
 
 
-def normalize_index(index: Any, shape: tuple[int, ...]) -> Box:
-    """What an index (ints, slices, one `...`, as for an array) takes of each axis."""
+def normalize_index(index: Index, shape: tuple[int, ...]) -> Box:
+    """Return the box of an index: ints, slices and one `...`, as for an array."""
     entries = index if isinstance(index, tuple) else (index,)
     if Ellipsis not in [entry for entry in entries if not isinstance(entry, np.ndarray)]:
         entries = (*entries, Ellipsis)
     where = next(k for k, entry in enumerate(entries) if entry is Ellipsis)
     missing = len(shape) - (len(entries) - 1)
     if missing < 0:
-        raise ValueError(f"index {index!r} names {len(entries) - 1} axes, shape {shape} has {len(shape)}")
+        raise ValueError(f"index must name at most {len(shape)} axes of shape {shape}, got {index!r}")
     entries = (*entries[:where], *[slice(None)] * missing, *entries[where + 1 :])
     parts = []
     for axis, (entry, size) in enumerate(zip(entries, shape, strict=True)):
@@ -42,13 +45,14 @@ def normalize_index(index: Any, shape: tuple[int, ...]) -> Box:
             try:
                 start, stop, step = entry.indices(size)
             except TypeError:
-                raise TypeError(f"index {index!r} must be made of ints and slices of ints") from None
+                raise TypeError(f"index must be made of ints and slices of ints, got {index!r}") from None
             count = max(0, -(-(stop - start) // step))
-            parts.append(Part(start, step if count > 1 else 1, count))  # of one, any step takes the same
+            # One canonical form of empty parts and of single indices.
+            parts.append(Part(start if count else 0, step if count > 1 else 1, count))
         elif isinstance(entry, SupportsIndex) and not isinstance(entry, (bool, np.bool_, np.ndarray)):
             at = operator.index(entry)
             if not -size <= at < size:
-                raise ValueError(f"index {at} is outside axis {axis} of shape {shape}")
+                raise ValueError(f"index must be inside axis {axis} of shape {shape}, got {at}")
             parts.append(Part(at % size, 1, 1, drop=True))
         else:
             raise TypeError(f"index must be an int, a slice, ... or a tuple of them, got {index!r}")
@@ -56,12 +60,12 @@ def normalize_index(index: Any, shape: tuple[int, ...]) -> Box:
 
 
 def box_shape(box: Box) -> tuple[int, ...]:
-    """The shape of what an index takes."""
+    """Return the shape of the array that a box takes."""
     return tuple(part.size for part in box if not part.drop)
 
 
-def box_index(box: Box) -> tuple[Any, ...]:
-    """An index of whole arrays that takes what the box takes."""
+def box_index(box: Box) -> tuple[int | slice, ...]:
+    """Return an index of full arrays that takes the box."""
     ends = [part.start + part.size * part.step for part in box]
     return tuple(
         part.start if part.drop else slice(part.start, end if end >= 0 else None, part.step)
@@ -69,37 +73,73 @@ def box_index(box: Box) -> tuple[Any, ...]:
     )
 
 
-def pieces(box: Box, most: int) -> Iterator[tuple[tuple[slice, ...], Box]]:
-    """Smaller boxes that cover a box, of at most so many weights, each with its place in the box.
+def box_inside(box: Box, index: Index) -> Box:
+    """Return the box of the full weight that an index of a box takes; each part of the box is an axis, also dropped."""
+    return tuple(
+        Part(part.start + part.step * taken.start, part.step * taken.step, taken.size, taken.drop)
+        for part, taken in zip(box, normalize_index(index, tuple(part.size for part in box)), strict=True)
+    )
 
-    One axis is cut and those inside it are taken whole, so that a piece lies together in memory.
+
+class Piece(NamedTuple):
+    """One piece of a shape: its index, its shape, and the row-major range [start, stop) of its weights."""
+
+    index: tuple[int | slice, ...]
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+class Pieces(Sequence[Piece]):
+    """The pieces of a shape, each of at most so many weights, in row-major order; a piece lies together in memory.
+
+    The innermost axes that fit are full, the axis before them is cut, and the axes before that are counted through.
+
+    >>> for piece in Pieces((2, 3, 4), 8):
+    ...     print(piece)
+    Piece(index=(0, slice(0, 2, None)), shape=(2, 4), start=0, stop=8)
+    Piece(index=(0, slice(2, 3, None)), shape=(1, 4), start=8, stop=12)
+    Piece(index=(1, slice(0, 2, None)), shape=(2, 4), start=12, stop=20)
+    Piece(index=(1, slice(2, 3, None)), shape=(1, 4), start=20, stop=24)
     """
-    sizes = [part.size for part in box]
-    if 0 in sizes:
-        return
-    inner = len(box)
-    while inner > 0 and math.prod(sizes[inner - 1 :]) <= most:
-        inner -= 1
-    whole = [slice(0, size) for size in sizes[inner:]]
-    if inner == 0:
-        yield tuple(whole), box
-        return
-    cut = inner - 1
-    step = max(1, most // math.prod(sizes[inner:]))
-    for outer in itertools.product(*map(range, sizes[:cut])):
-        for start in range(0, sizes[cut], step):
-            place = (*(slice(at, at + 1) for at in outer), slice(start, min(start + step, sizes[cut])), *whole)
-            yield (
-                place,
-                tuple(
-                    Part(part.start + part.step * taken.start, part.step, taken.stop - taken.start, part.drop)
-                    for part, taken in zip(box, place, strict=True)
-                ),
-            )
+
+    def __init__(self, shape: tuple[int, ...], most: int) -> None:
+        self.shape = shape
+        self.cut = max(len(shape) - 1, 0)  # the axis that is cut
+        while self.cut and math.prod(shape[self.cut :]) <= most:
+            self.cut -= 1
+        self.row = math.prod(shape[self.cut + 1 :])
+        self.step = max(1, most // max(1, self.row))
+        self.per_row = -(-shape[self.cut] // self.step) if shape else 1
+
+    def __len__(self) -> int:
+        return math.prod(self.shape[: self.cut]) * self.per_row if math.prod(self.shape) else 0
+
+    def __getitem__(self, number: int) -> Piece:  # type: ignore[override]  # no slices
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        if not self.shape:
+            return Piece((), (), 0, 1)
+        outer, inner = divmod(number, self.per_row)
+        first = inner * self.step
+        last = min(first + self.step, self.shape[self.cut])
+        start = (outer * self.shape[self.cut] + first) * self.row
+        before = [int(at) for at in np.unravel_index(outer, self.shape[: self.cut])]
+        return Piece(
+            (*before, slice(first, last)),
+            (last - first, *self.shape[self.cut + 1 :]),
+            start,
+            start + (last - first) * self.row,
+        )
+
+    def sample(self, count: int) -> Iterator[Piece]:
+        """Yield so many pieces, spread evenly, the first and the last among them."""
+        numbers = {round(k * (len(self) - 1) / max(1, count - 1)) for k in range(count)} if len(self) else ()
+        return (self[number] for number in sorted(numbers))
 
 
-def normalize_range(flat: Any, shape: tuple[int, ...]) -> tuple[int, int]:
-    """The start and the stop of a range of the stored weights, numbered row-major."""
+def normalize_range(flat: slice, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the start and the stop of a range of the stored weights, numbered row-major."""
     if not isinstance(flat, slice):
         raise TypeError(f"flat must be a slice such as slice(0, 100), got {flat!r}")
     try:
@@ -112,9 +152,9 @@ def normalize_range(flat: Any, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def flat_boxes(start: int, stop: int, shape: tuple[int, ...]) -> Iterator[tuple[slice, Box]]:
-    """The boxes that a row-major range of a weight is made of, each with its place in the range.
+    """Yield the boxes that make up a row-major range of a weight, each with its place in the range.
 
-    At most two for each axis but the first: the rest of a row that is cut, whole rows, the begin of another row.
+    At most two for each axis but the first: the rest of a row that is cut, full rows, the start of another row.
 
     >>> for place, box in flat_boxes(2, 9, (3, 4)):
     ...     print(place, box_index(box))
@@ -125,13 +165,13 @@ def flat_boxes(start: int, stop: int, shape: tuple[int, ...]) -> Iterator[tuple[
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     at = start
     while at < stop:
-        # The outermost axis whose whole rows begin here, and of which at least one ends before the stop.
+        # The outermost axis where full rows begin here, at least one of which ends before the stop.
         axis = next((k for k, stride in enumerate(strides) if at % stride == 0 and at + stride <= stop), len(shape) - 1)
         index = [at // stride % size for stride, size in zip(strides, shape, strict=True)]
         count = min((stop - at) // strides[axis], shape[axis] - index[axis]) if shape else 1
         parts = [Part(place, 1, 1) for place in index[:axis]]
         if shape:
-            parts += [Part(index[axis], 1, count), *whole_box(shape[axis + 1 :])]
+            parts += [Part(index[axis], 1, count), *full_box(shape[axis + 1 :])]
         taken = count * (strides[axis] if shape else 1)
         yield slice(at - start, at - start + taken), tuple(parts)
         at += taken

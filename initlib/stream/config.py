@@ -1,4 +1,4 @@
-"""What draws here: the compiled kernel and its instruction set, or the reference; and on how many threads."""
+"""Settings: the compiled kernel with its instruction set, or the reference; and the number of threads."""
 
 import os
 import platform
@@ -12,17 +12,17 @@ from .._arguments import integer
 from .._public import public
 from .._version import __version__
 
-added: list[Callable[[], Iterable[str]]] = []  # what an adapter that has devices adds to `show_config`, when imported
+added: list[Callable[[], Iterable[str]]] = []  # lines that an imported adapter with devices adds to `show_config`
 
 _compiled: ModuleType | None
 try:
     from . import _kernel as _compiled
-except ImportError:  # no compiler where it was installed
+except ImportError:  # installed without a compiler
     _compiled = None
 
 
 def _choose_path() -> tuple[ModuleType | None, int]:
-    """The kernel and the number of its path that INITLIB_KERNEL asks for; None for the reference."""
+    """Return the kernel and the number of its path that INITLIB_KERNEL selects; None for the reference."""
     wish = os.environ.get("INITLIB_KERNEL", "")
     if wish == "0" or (_compiled is None and not wish):
         return None, 0
@@ -31,7 +31,7 @@ def _choose_path() -> tuple[ModuleType | None, int]:
         return _compiled, 0
     if wish not in paths:
         allowed = ", ".join(["0", *paths])
-        raise ValueError(f"INITLIB_KERNEL={wish!r} is not available here; allowed are {allowed}")
+        raise ValueError(f"INITLIB_KERNEL must be one of {allowed} on this machine, got {wish!r}")
     return _compiled, paths.index(wish)
 
 
@@ -52,24 +52,34 @@ _threads = _default_threads()
 
 @public("initlib")
 def get_num_threads() -> int:
-    """How many threads draw a large weight.
+    """Return the number of threads that draw a large weight.
 
-    >>> get_num_threads() >= 1
-    True
+    Returns:
+        The number that `set_num_threads` set. The default is INITLIB_NUM_THREADS, else the number of CPUs that this
+        process may use.
+
+    Example:
+        >>> get_num_threads() >= 1
+        True
     """
     return _threads
 
 
 @public("initlib")
 def set_num_threads(threads: SupportsIndex) -> None:
-    """Set how many threads draw a large weight; the weights do not depend on it.
+    """Set the number of threads that draw a large weight. The weights do not depend on the number.
 
-    >>> before = get_num_threads()
-    >>> set_num_threads(1)
-    >>> set_num_threads(before)
+    Args:
+        threads: an int of at least 1.
 
-    The default is INITLIB_NUM_THREADS, else the CPUs that this process may use. Raises TypeError or ValueError
-    unless it is an int of at least 1.
+    Raises:
+        TypeError: threads is not an int.
+        ValueError: threads is below 1.
+
+    Example:
+        >>> before = get_num_threads()
+        >>> set_num_threads(1)
+        >>> set_num_threads(before)
     """
     global _threads
     _threads = integer(threads, "threads", least=1)
@@ -77,12 +87,13 @@ def set_num_threads(threads: SupportsIndex) -> None:
 
 @public("initlib")
 def show_config() -> None:
-    """Print the versions, what draws (kernel and instruction set, or reference) and the number of threads.
+    """Print the versions, the code that draws (compiled kernel or reference) and the number of threads.
 
-    >>> show_config()  # doctest: +ELLIPSIS
-    initlib ...
+    After `import initlib.adapters.torch`, and with a GPU, a line names the code that draws on the current GPU.
 
-    Where `initlib.adapters.torch` was imported and there is a GPU, it says what draws on the current one.
+    Example:
+        >>> show_config()  # doctest: +ELLIPSIS
+        initlib ...
     """
     if kernel is not None:
         drawn_by = f"kernel, {kernel.paths()[path]}"

@@ -1,6 +1,6 @@
-"""Engine: an array library that can draw. What differs between libraries, and nothing else, is written here once each.
+"""Engine: an array library that can draw, as the few operations in which libraries differ.
 
-An initializer asks an engine for arrays; an engine never asks what kind of initializer it draws.
+An initializer calls an engine for arrays; an engine knows no kinds of initializers.
 """
 
 import math
@@ -15,123 +15,124 @@ from numpy.typing import NDArray
 from ..axes import canonical
 from ..dtypes import DTYPES
 from . import reference as stream
-from .boxes import Box, Part, box_shape, pieces, whole_box
+from .boxes import Box, Part, Pieces, box_inside, box_shape, full_box
 from .law import Law
 
 Array = Any
 
 
 class DrawRequest(NamedTuple):
-    """One parameter to draw: what it is, its stream, the box of it that is wanted, and what multiplies it."""
+    """One weight to draw: its shape, axes and dtype, its stream, the box that is wanted, and a scale."""
 
     shape: tuple[int, ...]
     axes: str | None
     dtype: str
-    key: Any  # a `Key`; in an engine that traces, the words of one
-    box: Box | None = None  # None: all of it
+    key: Any  # a `Key`; in an engine that traces, the words of a key
+    box: Box | None = None  # None: the full weight
     scale: float = 1.0
 
     @property
     def parts(self) -> Box:
-        """The box, also of a whole weight."""
-        return whole_box(self.shape) if self.box is None else self.box
+        """The box, also of a full weight."""
+        return full_box(self.shape) if self.box is None else self.box
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        """The shape of what is drawn."""
+        """The shape of the array that is drawn."""
         return self.shape if self.box is None else box_shape(self.box)
 
 
 class Engine(stream.Ops):
     """An array library that can draw.
 
-    A new one says how its library spells the operations of the stream, an index along an axis, a key's words and an
-    array; the rest follows. It overrides `draw` or `fill` where it has a kernel, and `reflect` if its arrays are
-    immutable.
+    A new engine implements the abstract methods; the rest follows from them. An engine with a compiled kernel
+    overrides `draw` or `fill`. An engine with immutable arrays overrides `reflect`.
     """
 
-    xp: Any  # the library's functions, by NumPy's names: numpy, jax.numpy
-    piece: int  # how many weights are drawn at a time into memory that exists
+    xp: Any  # the functions of the library, by NumPy's names: numpy, jax.numpy
+    piece: int  # the number of weights that are drawn at a time into existing memory
 
     @abstractmethod
     def complex(self, real: Array, imaginary: Array) -> Array:
-        """The complex numbers of these parts."""
+        """Return the complex numbers of these parts."""
 
     @abstractmethod
     def index(self, part: Part, axis: int, shape: tuple[int, ...]) -> Array:
-        """The indices that a part takes of one axis, as integers of any width that holds them.
+        """Return the indices that a part takes of one axis, as integers of any width that holds them.
 
-        `shape` is that of the box with no axis dropped; the result has it, or broadcasts to it.
+        `shape` is the shape of the box with no axis dropped; the result has that shape, or broadcasts to it.
         """
 
     @abstractmethod
     def array(self, values: NDArray[Any], dtype: str) -> Array:
-        """The library's array of NumPy's values."""
+        """Return the library's array of the values, in the dtype."""
 
     @abstractmethod
     def words(self, key: Any) -> tuple[Array, Array]:
-        """The two words of a key, high first, as int32 scalars."""
+        """Return the two words of a key, high first, as int32 scalars."""
 
     @abstractmethod
     def fold_in(self, key: Any, data: str | int) -> Any:
-        """The key of a stream of its own, for a name or an int: `Key.fold_in`."""
+        """Return the key of another stream, for a name or an int, as `Key.fold_in`."""
 
     def widest(self, dtype: str) -> str:
-        """The widest dtype that the engine computes in on the way to weights of a dtype."""
+        """Return the widest dtype in which the engine computes weights of a dtype."""
         return DTYPES[dtype].wide
 
-    def positions(self, weight: DrawRequest) -> tuple[Array, Array]:
-        """The canonical position of every weight of a box, as (high, low); a dropped axis has size 1."""
-        sizes = tuple(part.size for part in weight.parts)
+    def positions(self, request: DrawRequest) -> tuple[Array, Array]:
+        """Return the canonical position of every weight of the box, as (high, low); a dropped axis has size 1."""
+        sizes = tuple(part.size for part in request.parts)
         terms = []
         for axis, (part, factors) in enumerate(
-            zip(weight.parts, canonical(weight.shape, weight.axes).factors, strict=True)
+            zip(request.parts, canonical(request.shape, request.axes).factors, strict=True)
         ):
             index = self.index(part, axis, sizes)
             for factor in factors:
                 digit = index if factor.step == 1 else index // factor.step
-                if factor is not factors[0]:  # the outermost one never wraps
+                if factor is not factors[0]:  # the outermost factor never wraps
                     digit = digit % factor.size
                 terms.append((self.cast(digit, "int32"), factor.stride))
                 if factor.size > 2**32:
                     terms.append((self.cast(digit >> 32, "int32"), factor.stride << 32))
         zero = self.array(np.zeros((1,) * len(sizes), np.int32), "int32")
-        return stream.locate(terms, math.prod(weight.shape), zero, self)
+        return stream.locate(terms, math.prod(request.shape), zero, self)
 
-    def reference(self, law: Law, weight: DrawRequest) -> Array:
-        """The weights of a box, drawn one by one by a law, in its dtype: the stream in the library's own operations."""
-        drawn = stream.weights(law, self.words(weight.key), *self.positions(weight), self)
-        return drawn.reshape(weight.out_shape)
+    def reference(self, law: Law, request: DrawRequest) -> Array:
+        """Draw the box by the reference: the stream in the operations of the library."""
+        drawn = stream.weights(law, self.words(request.key), *self.positions(request), self)
+        return drawn.reshape(request.out_shape)
 
-    def draw(self, law: Law, weight: DrawRequest) -> Array:
-        """The same weights, by the fastest way that the engine has."""
-        return self.reference(law, weight)
+    def draw(self, law: Law, request: DrawRequest) -> Array:
+        """Draw the same weights by the fastest way of the engine."""
+        return self.reference(law, request)
 
-    def fill(self, out: Any, law: Law, weight: DrawRequest) -> None:
-        """Draw the same weights into memory, by the fastest way that the engine has."""
-        self.fill_in_pieces(out, weight, partial(self.reference, law))
+    def fill(self, out: Any, law: Law, request: DrawRequest) -> None:
+        """Fill memory with the same weights by the fastest way of the engine."""
+        self.fill_in_pieces(out, request, partial(self.reference, law))
 
-    def fill_in_pieces(self, out: Any, weight: DrawRequest, draw: Callable[[DrawRequest], Array]) -> None:
-        """Put what `draw` makes of each piece of a box into memory, a bounded number of weights at a time."""
-        # The `...` keeps a view where an index of nothing would give a number.
-        out = out[(*(None if part.drop else slice(None) for part in weight.parts), ...)]
-        for place, piece in pieces(tuple(part._replace(drop=False) for part in weight.parts), self.piece):
-            self.put(out[(*place, ...)], draw(weight._replace(box=piece)), weight.dtype)
+    def fill_in_pieces(self, out: Any, request: DrawRequest, draw: Callable[[DrawRequest], Array]) -> None:
+        """Fill memory with the box, drawn in pieces of a bounded number of weights."""
+        parts = tuple(part._replace(drop=False) for part in request.parts)
+        # The `...` keeps a view where an empty index would give a number.
+        out = out[(*(None if part.drop else slice(None) for part in request.parts), ...)]
+        for piece in Pieces(tuple(part.size for part in parts), self.piece):
+            drawn = draw(request._replace(box=box_inside(parts, piece.index)))
+            self.put(out[(*piece.index, ...)], drawn, request.dtype)
 
     def put(self, out: Any, values: Array, dtype: str) -> None:
-        """Write values, rounded to the dtype, into memory."""
+        """Write the values, rounded to the dtype, into memory."""
         out[...] = self.cast(values, dtype)
 
     def inverse(self, upper: Array) -> Array:
-        """The inverses of upper triangular matrices."""
+        """Return the inverses of upper triangular matrices."""
         return self.xp.linalg.inv(upper)
 
     def reflect(
         self, q: Array, v: Array, square: Array, size: int, apply: Callable[[Array, Array, Array], Array]
     ) -> Array:
-        """Apply blocks of so many Householder reflections to matrices, the last block first.
+        """Return the matrices after blocks of `size` Householder reflections, the last block first.
 
-        Block k leaves the first k rows and columns alone. `apply(v, square, q)` says by how much it changes the rest.
+        A block that starts at reflection k changes rows and columns from k on, by `-apply(v, square, q)`.
         """
         for start in reversed(range(0, v.shape[2], size)):
             block = slice(start, start + size)

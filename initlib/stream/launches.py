@@ -1,4 +1,4 @@
-"""Launches: the nests that fill a box of a weight, each small enough for a kernel whose numbers have 32 bits."""
+"""Launches: the nests that fill a box of a weight, each small enough for a GPU kernel with 32-bit integers."""
 
 import math
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from typing import NamedTuple
 from .boxes import Box
 from .loops import Loop, Nest, coalesce, nests
 
-MOST = 2**30  # weights of a launch
+MOST = 2**30  # weights of a launch, at most
 
 
 class Launch(NamedTuple):
-    """A nest none of whose loops lowers the position; its positions lie less than 2**32 apart, its memory 2**31."""
+    """A nest whose loops all raise the position, by less than 2**32 in all, in memory of less than 2**31 items."""
 
     position: int
     offset: int
@@ -20,12 +20,12 @@ class Launch(NamedTuple):
 
     @property
     def weights(self) -> int:
-        """How many there are."""
+        """The number of weights."""
         return math.prod(loop.size for loop in self.loops)
 
     @property
     def dense(self) -> bool:
-        """Whether they follow each other in memory."""
+        """True if the weights follow each other in memory."""
         return all(
             loop.memory == math.prod(inner.size for inner in self.loops[at + 1 :]) for at, loop in enumerate(self.loops)
         )
@@ -35,7 +35,7 @@ class Launch(NamedTuple):
 def launches(
     shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tuple[int, ...], depth: int
 ) -> tuple[Launch, ...]:
-    """The launches, of so many loops at most, that fill a box of a weight; the other arguments are those of `nests`.
+    """Return the launches, of at most `depth` loops, that fill a box of a weight; the other arguments are of `nests`.
 
     Columns 1, 3 and 5 of a PyTorch linear weight (2, 6): position = 2 * input + output. From position 2 on, a row of
     memory steps by 4, and the next row starts 1 later.
@@ -49,7 +49,7 @@ def launches(
 
 
 def _cut(nest: Nest, depth: int) -> Iterator[Launch]:
-    """The launch of a nest, or, for as long as it is too much for one, those of the two halves of a loop."""
+    """Yield the launch of a nest, or the launches of the two halves of a loop where one launch would be too large."""
     launch = _rising(nest)
     position, offset, loops = launch
     positions = [(loop.size - 1) * loop.position for loop in loops]
@@ -66,15 +66,15 @@ def _cut(nest: Nest, depth: int) -> Iterator[Launch]:
     else:
         yield launch
         return
-    whole = loops[at]
-    half = whole.size // 2
-    for start, size in ((0, half), (half, whole.size - half)):
-        moved = (position + start * whole.position, offset + start * whole.memory)
-        yield from _cut(Nest(*moved, (*loops[:at], whole._replace(size=size), *loops[at + 1 :])), depth)
+    loop = loops[at]
+    half = loop.size // 2
+    for start, size in ((0, half), (half, loop.size - half)):
+        moved = (position + start * loop.position, offset + start * loop.memory)
+        yield from _cut(Nest(*moved, (*loops[:at], loop._replace(size=size), *loops[at + 1 :])), depth)
 
 
 def _rising(nest: Nest) -> Launch:
-    """The same weights with every loop that lowers the position taken from its other end."""
+    """Return the same weights with every loop that lowers the position reversed."""
     position, offset, loops = nest
     rising = []
     for loop in loops:
@@ -87,9 +87,9 @@ def _rising(nest: Nest) -> Launch:
 
 
 def reciprocal(size: int) -> tuple[int, int]:
-    """The multiplier and the shift for which (k * multiplier >> 32) >> shift is k // size, at 0 <= k < 2**31.
+    """Return a multiplier and a shift with (k * multiplier >> 32) >> shift == k // size, for 0 <= k < 2**31.
 
-    Granlund, Montgomery 1994, Division by invariant integers using multiplication.
+    Granlund, Montgomery. Division by invariant integers using multiplication. 1994.
     """
     shift = (size - 1).bit_length() - 1
     return -(-(2 ** (32 + shift)) // size), shift

@@ -1,4 +1,4 @@
-"""Law: what becomes of the word at a position, in the integers of the stream."""
+"""Law: the map from the word at a position to a weight, in the integers of the stream."""
 
 from typing import NamedTuple
 
@@ -9,14 +9,14 @@ WHOLE_LINE = (0, 2**32)  # the window of a normal that is not truncated
 
 
 def noise_bits(window: tuple[int, int] | None) -> int:
-    """The bits of noise of that window: it is in units of 2**-bits."""
+    """Return the bits of noise of that window: noise is in units of 2**-bits."""
     return UNIFORM_BITS if window is None else NORMAL_BITS
 
 
 class Law(NamedTuple):
-    """What becomes of a word: its noise, clamped to [low, high], times the scale, plus the mean, in the dtype.
+    """The map from a word to a weight: noise, clamped to [low, high], times the scale, plus the mean, in the dtype.
 
-    `window` is None for uniform noise; for normal noise (lo, width), the part of the 32-bit CDF that is kept.
+    `window` is None for uniform noise. For normal noise it is (lo, width), the part of the 32-bit CDF that is kept.
     """
 
     window: tuple[int, int] | None
@@ -27,4 +27,4 @@ class Law(NamedTuple):
     dtype: str
 
 
-WORDS = Law(None, 0, 0, 0.0, 0.0, "uint32")  # the bare words
+WORDS = Law(None, 0, 0, 0.0, 0.0, "uint32")  # the words themselves

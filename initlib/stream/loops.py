@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..axes import Factor, canonical
-from .boxes import Box, Part, box_shape, whole_box
+from .boxes import Box, Part, box_shape, full_box
 
 
 class Loop(NamedTuple):
@@ -18,7 +18,7 @@ class Loop(NamedTuple):
 
 
 class Nest(NamedTuple):
-    """Loops, outermost first, from a position and a memory offset on."""
+    """Loops, outermost first, that start at a position and a memory offset."""
 
     position: int
     offset: int
@@ -28,12 +28,12 @@ class Nest(NamedTuple):
 def nests(
     shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tuple[int, ...] | None
 ) -> tuple[Nest, ...]:
-    """The nests that fill a box of a weight (None: all of it) into memory of these strides, in items (None: dense).
+    """Return the nests that fill memory of these strides, in items (None: dense), with a box (None: the full weight).
 
     `memory` has one stride for each axis that the box keeps; offsets count from the lowest item.
     """
     if box is None:
-        box = whole_box(shape)
+        box = full_box(shape)
     kept = box_shape(box)
     if 0 in kept:
         return ()
@@ -56,11 +56,11 @@ def nests(
 
 
 def _split(part: Part, factors: tuple[Factor, ...], memory: int) -> list[Nest]:
-    """The affine pieces of one axis of a box.
+    """Return the affine pieces of one axis of a box.
 
-    An axis that packs kernels is affine inside each kernel. After a period of indices the place inside a kernel comes
-    again, some kernels further on: what one period takes is a few pieces, and all periods are a loop over them. With a
-    step of 1 a period is one kernel.
+    An axis that packs kernels is affine inside each kernel. After a period of indices, the place inside a kernel
+    repeats, some kernels further on. One period is a few pieces, and a loop over them makes all periods. With a step
+    of 1, a period is one kernel.
     """
     start, step, count = part.start, part.step, part.size
     outer, rest = factors[0], factors[1:]
@@ -73,7 +73,7 @@ def _split(part: Part, factors: tuple[Factor, ...], memory: int) -> list[Nest]:
     done = 0
     while done < count:
         kernel, inside = divmod(start + done * step, size)
-        enters = not 0 <= inside - step < size  # the index before is of another kernel, or would be
+        enters = not 0 <= inside - step < size  # the index before belongs to another kernel
         periods = (count - done) // period if enters else 0
         if periods > 1:
             taken = periods * period
@@ -91,7 +91,7 @@ def _split(part: Part, factors: tuple[Factor, ...], memory: int) -> list[Nest]:
 
 
 def coalesce(loops: Iterable[Loop]) -> tuple[Loop, ...]:
-    """Sorted by memory, outermost first, with neighbours merged that run on as one."""
+    """Return the loops sorted by memory, outermost first, with neighbours merged that continue each other."""
     merged: list[Loop] = []
     for loop in sorted((loop for loop in loops if loop.size > 1), key=lambda loop: -abs(loop.memory)):
         if merged and merged[-1][1:] == (loop.position * loop.size, loop.memory * loop.size):

@@ -1,4 +1,4 @@
-"""NumPy's engine: the compiled kernel where there is one, else the reference."""
+"""The engine of NumPy: the compiled kernel if available, else the reference."""
 
 from functools import lru_cache
 from typing import Any
@@ -18,10 +18,10 @@ Array = NDArray[Any]
 
 
 class NumPyEngine(Engine):
-    """`Engine` of NumPy."""
+    """The engine that draws NumPy arrays."""
 
     xp = np
-    piece = 2**15  # some 30 arrays of a piece's size stay in the second-level cache
+    piece = 2**15  # about 30 arrays of this size stay in the second-level cache
 
     def cast(self, x: Array, dtype: str) -> Array:
         narrow: Array = x.astype(numpy_dtype(dtype), copy=False)
@@ -58,25 +58,25 @@ class NumPyEngine(Engine):
     def widest(self, dtype: str) -> str:
         return "complex128" if dtype.startswith("complex") else "float64"
 
-    def reference(self, law: Law, weight: DrawRequest) -> Array:
+    def reference(self, law: Law, request: DrawRequest) -> Array:
         check_rounding()
-        # A scale that is too large for the dtype gives infinity, as in the kernel.
+        # A scale too large for the dtype gives infinity, as in the kernel.
         with np.errstate(over="ignore"):
-            drawn: Array = super().reference(law, weight)
+            drawn: Array = super().reference(law, request)
         return drawn
 
-    def draw(self, law: Law, weight: DrawRequest) -> Array:
-        out = np.empty(weight.out_shape, numpy_dtype(law.dtype))
-        self.fill(out, law, weight)
+    def draw(self, law: Law, request: DrawRequest) -> Array:
+        out = np.empty(request.out_shape, numpy_dtype(law.dtype))
+        self.fill(out, law, request)
         return out
 
-    def fill(self, out: Array, law: Law, weight: DrawRequest) -> None:
+    def fill(self, out: Array, law: Law, request: DrawRequest) -> None:
         if out.size == 0:
             return
         if config.kernel is None or kernel.CODES[law.dtype] is None:
-            super().fill(out, law, weight)
+            super().fill(out, law, request)
         else:
-            kernel.fill(out, law, weight.key.seed, weight.shape, weight.axes, weight.box)
+            kernel.fill(out, law, request.key.seed, request.shape, request.axes, request.box)
 
     def put(self, out: Array, values: Array, dtype: str) -> None:
         out[...] = rounded(np.asarray(values), dtype) if dtype != "uint32" else values
@@ -87,7 +87,7 @@ NUMPY = NumPyEngine()
 
 @lru_cache(maxsize=256)
 def _words(number: int) -> tuple[Array, Array]:
-    """The high and low words of a 64-bit number, as int32 arrays of one item: NumPy warns of scalars that wrap."""
+    """Return the words of a 64-bit number, high first, as int32 arrays of one item: NumPy warns of scalars that wrap."""
     return (
         np.array([stream.int32(number >> 32)], np.int32),
         np.array([stream.int32(number)], np.int32),
@@ -95,7 +95,7 @@ def _words(number: int) -> tuple[Array, Array]:
 
 
 def block(key: int, counter: int) -> int:
-    """Threefry-2x32 of a 64-bit counter under a 64-bit key, as 64 bits."""
+    """Return the Threefry-2x32 block of a 64-bit counter under a 64-bit key, as 64 bits."""
     if config.kernel is not None:
         return int(config.kernel.block(key, counter))
     x0, x1 = stream.threefry(_words(key), *_words(counter), NUMPY)

@@ -1,9 +1,12 @@
-"""The stream, version 1: from a key and a position to a weight. The specification, the fallback and the oracle.
+"""The stream, version 1: from a key and a position to a weight. The specification, the fallback and the test oracle.
 
-Every line works with operators on int32 arrays, wrapping as two's complement, so that the same code runs on NumPy
-arrays, JAX tracers and PyTorch tensors on any device. What differs between them is in `Ops`. Nothing on the
-way from the word to the noise is float but one conversion of a positive int32 to float32, read as bits: compilers may
-contract or reorder float arithmetic, and may not touch integers.
+One file, because the file is the specification: words (Threefry of the position), noise (the word as an integer of a
+distribution) and weights follow each other as in `docs/stream.md`.
+
+The code uses operators on int32 arrays that wrap as two's complement, so it runs on NumPy arrays, JAX tracers and
+PyTorch tensors on any device; `Ops` holds the operations that these libraries spell differently. From the word to the
+noise, the only float operation is a conversion of a positive int32 to float32, whose bits are then read: compilers may
+contract or reorder float arithmetic, but not integers.
 """
 
 from abc import ABC, abstractmethod
@@ -26,11 +29,11 @@ SKEIN_KS_PARITY = 0x1BD11BDA
 
 
 class Ops(ABC):
-    """What an array library spells in its own way; an `Engine` has these among others."""
+    """The operations of the stream that array libraries spell differently."""
 
     @abstractmethod
     def cast(self, x: Array, dtype: str) -> Array:
-        """Convert to the dtype of that name, rounding to nearest even; an integer wraps."""
+        """Convert to the dtype of that name, rounded to nearest even; integers wrap."""
 
     @abstractmethod
     def bits(self, x: Array) -> Array:
@@ -38,20 +41,20 @@ class Ops(ABC):
 
     @abstractmethod
     def shift_right(self, x: Array, count: int) -> Array:
-        """Logical, where `>>` of an int32 is arithmetic."""
+        """Shift right with zeros; `>>` of an int32 copies the sign."""
 
     @abstractmethod
     def take(self, column: int, rows: Array) -> Array:
-        """`COLUMNS[column][rows]`."""
+        """Return `COLUMNS[column][rows]`."""
 
 
 def int32(x: int) -> int:
-    """The int32 with the same low 32 bits."""
+    """Return the int32 with the same low 32 bits."""
     return ((x & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
 
 
 def threefry(key: tuple[Array, Array], x0: Array, x1: Array, ops: Ops) -> tuple[Array, Array]:
-    """The block cipher: two words of key, two of counter, two of output."""
+    """Return the block of the cipher: two output words, from two words of key and two of counter."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ SKEIN_KS_PARITY)
     x0 = x0 + schedule[0]
     x1 = x1 + schedule[1]
@@ -65,13 +68,13 @@ def threefry(key: tuple[Array, Array], x0: Array, x1: Array, ops: Ops) -> tuple[
 
 
 def words(key: tuple[Array, Array], high: Array, low: Array, ops: Ops) -> Array:
-    """The word of each position (high, low)."""
+    """Return the word of each position (high, low)."""
     x0, x1 = threefry(key, high, low, ops)
     return x0 ^ x1
 
 
 def _multiply_high(x: Array, y: int, ops: Ops) -> Array:
-    """The high half of the 64-bit product of the unsigned x and 0 <= y < 2**32."""
+    """Return the high half of the 64-bit product of the unsigned x and 0 <= y < 2**32."""
     x1, x0 = ops.shift_right(x, 16), x & 0xFFFF
     y1, y0 = y >> 16, y & 0xFFFF
     middle = x1 * y0 + ops.shift_right(x0 * y0, 16)  # unsigned, never past 32 bits
@@ -80,12 +83,12 @@ def _multiply_high(x: Array, y: int, ops: Ops) -> Array:
 
 
 def uniform(word: Array) -> Array:
-    """Odd noise in (-2**24, 2**24)."""
+    """Return odd noise in (-2**24, 2**24)."""
     return (word >> 7) | 1
 
 
 def normal(word: Array, window: tuple[int, int], ops: Ops) -> Array:
-    """The normal quantile of a word scaled into the window of the CDF, in units of 2**-21 sigma."""
+    """Return the normal quantile of a word scaled into the window of the CDF, in units of 2**-21 sigma."""
     lo, width = window
     p = word if window == WHOLE_LINE else _multiply_high(word, width, ops) + int32(lo)
     upper = p >> 31  # -1 in the upper half of the CDF, else 0
@@ -101,7 +104,7 @@ def normal(word: Array, window: tuple[int, int], ops: Ops) -> Array:
 
 
 def weights(law: Law, key: tuple[Array, Array], high: Array, low: Array, ops: Ops) -> Array:
-    """The weight of each position (high, low): one exact conversion, one rounding, then the dtype's."""
+    """Return the weight of each position (high, low): an exact conversion, one rounding, then that of the dtype."""
     word = words(key, high, low, ops)
     if law.dtype == "uint32":
         return ops.cast(word, "uint32")
@@ -110,7 +113,7 @@ def weights(law: Law, key: tuple[Array, Array], high: Array, low: Array, ops: Op
 
 
 def from_noise(law: Law, noise: Array, ops: Ops) -> Array:
-    """The weights of noise that is already clamped."""
+    """Return the weights of clamped noise."""
     wide = DTYPES[law.dtype].wide
     weight = ops.cast(noise, wide) * law.scale
     if law.mean:
@@ -119,16 +122,16 @@ def from_noise(law: Law, noise: Array, ops: Ops) -> Array:
 
 
 def locate(terms: Iterable[tuple[Array, int]], end: int, zero: Array, ops: Ops) -> tuple[Array, Array]:
-    """The positions sum(index * stride), all below `end`, as (high, low), of indices 0 <= index < 2**32.
+    """Return the positions sum(index * stride), all below `end`, as (high, low), for indices 0 <= index < 2**32.
 
-    `zero` is an int32 0 of the library's own: what the sum starts from.
+    The sum starts from `zero`, an int32 0 of the array library.
     """
     high = low = zero
     for index, stride in terms:
         term = index * int32(stride)
         total = low + term
         if end > 2**32:
-            # A sum has wrapped where, unsigned, it is below what was added: flipping the top bit orders int32 so.
+            # A sum wrapped where, unsigned, it is below the term. With the top bit flipped, int32 compares as unsigned.
             carry = ops.cast((total ^ int32(2**31)) < (term ^ int32(2**31)), "int32")
             high = high + carry + _multiply_high(index, stride & 0xFFFFFFFF, ops) + index * int32(stride >> 32)
         low = total

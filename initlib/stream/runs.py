@@ -1,4 +1,4 @@
-"""Runs: which position goes where in memory, for any box of a weight in any storage."""
+"""Runs: the place in memory of each position, for any box of a weight in any storage."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from .boxes import Box
 from .loops import Loop, Nest, nests
 
 ROW = 1024  # a row takes in axes, innermost first, until it holds this many weights
-PATTERN = 8192  # how many weights a pattern spans at most: it stays in the first-level cache
-PLAIN = 32768  # the same where positions and memory both run on by one, and no pattern is needed
+PATTERN = 8192  # weights of a pattern, at most: the pattern stays in the first-level cache
+PLAIN = 32768  # the same where positions and memory both step by one, and no pattern is needed
 
 
 class Runs(NamedTuple):
@@ -24,7 +24,7 @@ class Runs(NamedTuple):
     bases: NDArray[np.uint64]
     offsets: NDArray[np.int64]
     row: int  # weights in a row
-    block: int  # weights in a block of it; the last one may hold fewer
+    block: int  # weights in a block of a row; the last block may hold fewer
     step: int
     stride: int
     pattern: NDArray[np.uint32] | None
@@ -32,12 +32,12 @@ class Runs(NamedTuple):
 
     @property
     def blocks(self) -> int:
-        """How many blocks there are in all rows."""
+        """The number of blocks in all rows."""
         return len(self.bases) * -(-self.row // self.block)
 
 
 def _offsets(loops: Sequence[Loop], field: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
-    """The sum of index * stride over nested loops, flat, row-major."""
+    """Return the sum of index * stride over nested loops, flat, row-major."""
     total = np.zeros(1, dtype)
     modulo = 2**64 if dtype is np.uint64 else 2**65
     for loop in loops:
@@ -47,12 +47,12 @@ def _offsets(loops: Sequence[Loop], field: int, dtype: type[np.integer[Any]]) ->
 
 
 def _spread(loops: Sequence[Loop]) -> int:
-    """How far apart the positions of the loops lie."""
+    """Return the distance between the lowest and the highest position of the loops."""
     return sum((loop.size - 1) * abs(loop.position) for loop in loops)
 
 
 def _runs(nest: Nest) -> Runs:
-    """The runs of one nest."""
+    """Return the runs of one nest."""
     position, offset, loops = nest
     inner = len(loops) - 1
     while inner > 0 and math.prod(loop.size for loop in loops[inner:]) < ROW and _spread(loops[inner:]) < 2**32:
@@ -67,7 +67,7 @@ def _runs(nest: Nest) -> Runs:
     span = [Loop(count, head.position, head.memory), *tail]
     pattern = scatter = None
     if not plain:
-        # A step back makes positions fall: start from the lowest one.
+        # Positions fall where a step is negative: count from the lowest position.
         lowest = sum((loop.size - 1) * min(loop.position, 0) for loop in span)
         pattern = (_offsets(span, 1, np.uint64) - np.array([lowest % 2**64], np.uint64)).astype(np.uint32)
         position += lowest
@@ -88,7 +88,7 @@ def _runs(nest: Nest) -> Runs:
 
 @lru_cache(maxsize=64)
 def runs(shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tuple[int, ...] | None) -> tuple[Runs, ...]:
-    """The runs that fill a box of a weight into memory; the arguments are those of `nests`.
+    """Return the runs that fill memory with a box of a weight; the arguments are those of `nests`.
 
     Columns 1, 3 and 5 of a PyTorch linear weight (2, 6): position = 2 * input + output. All six weights make one block:
     from position 2 on, a row of memory steps by 4, and the next row starts 1 later.

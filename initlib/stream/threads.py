@@ -1,18 +1,18 @@
-"""Threads: one piece of work, shared between this thread and others, that an exception ends."""
+"""Threads: work that this thread shares with helper threads, and that an exception ends."""
 
 import _thread
 from collections.abc import Callable, Iterator
 
 from . import config
 
-LEAST = 2**18  # weights that a thread takes at once: what another thread is worth its start for
-MOST = 2**21  # and between two looks at Ctrl-C: a few huge pages, so that threads seldom meet in one and both clear it
+LEAST = 2**18  # weights that a thread takes at once, at least: fewer do not repay the start of a thread
+MOST = 2**21  # at most, between two checks for Ctrl-C: a few huge pages, so that two threads seldom clear the same page
 
 Work = Callable[[int, int], None]  # draws the blocks from the first to before the last
 
 
 def share(work: Work, blocks: int, weights: int, total: int) -> None:
-    """Do `work(first, last)` for all blocks, of so many weights each, on this thread and, if that pays, on others."""
+    """Call `work(first, last)` for all blocks, of `weights` each, on this thread and, for large totals, on helpers."""
     if total < 2 * LEAST:
         work(0, blocks)
     else:
@@ -21,12 +21,12 @@ def share(work: Work, blocks: int, weights: int, total: int) -> None:
 
 
 def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) -> None:
-    """Do `work(first, last)` for all blocks, on this thread and on others; stop at an exception.
+    """Call `work(first, last)` for all blocks, on this thread and on helpers; stop at an exception.
 
-    Nobody waits for a thread to start: one that comes late finds less to do. The spans shrink towards the end, so that
-    all end together.
+    This thread does not wait for helpers to start: a late helper finds less work. Spans shrink towards the end, so that
+    all threads end together.
     """
-    spans = iter(list(_spans(blocks, least, most, threads)))  # which two threads may ask at once
+    spans = iter(list(_spans(blocks, least, most, threads)))  # an iterator of a list is safe between threads
     errors: list[BaseException] = []
 
     def run(busy: _thread.LockType) -> None:
@@ -36,13 +36,12 @@ def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) ->
                     span = next(spans, None)
                     if span is None or errors:
                         break
-                    work(*span)  # noqa: F821 - it is deleted when nothing is left to do
+                    work(*span)  # noqa: F821 - deleted when all work is done
         except BaseException as error:
             errors.append(error)
 
     def wait() -> None:
-        # Whatever ends a wait, a second Ctrl-C or a third, does not end the work of the others: it is kept for later,
-        # and the wait begins again.
+        # A second Ctrl-C ends a wait, but not the work of the helpers: keep the exception, and wait again.
         waiting = True
         while waiting:
             try:
@@ -58,14 +57,14 @@ def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) ->
         for busy in helpers:
             try:
                 _thread.start_new_thread(run, (busy,))
-            except RuntimeError:  # there can be no more threads: those that there are do it
+            except RuntimeError:  # no more threads can start: the existing ones do the work
                 break
         run(_thread.allocate_lock())
         wait()
     except BaseException as error:  # Ctrl-C outside the work
         errors.append(error)
         wait()
-    del work  # a thread that still has to end must not hold the caller's memory
+    del work  # a thread that has not ended yet must not hold the memory of the caller
     if errors:
         raise errors[0]
 

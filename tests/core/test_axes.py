@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from initlib import Fans, fans, he_normal, orthogonal
 from initlib.axes import canonical
 
-# What the weight is, its shape, its axes, and its fans worked out by hand.
+# A weight, its shape, its axes, and its fans computed by hand.
 WEIGHTS = [
     ("Keras and JAX dense", (784, 128), "IO", (784, 128)),
     ("Keras and JAX dense, by default", (784, 128), None, (784, 128)),
@@ -34,7 +34,7 @@ WEIGHTS = [
 
 
 @pytest.mark.parametrize(("shape", "axes", "expected"), [row[1:] for row in WEIGHTS], ids=[row[0] for row in WEIGHTS])
-def test_fans(shape, axes, expected):
+def test_fans_of_a_weight_follow_from_its_axes(shape, axes, expected):
     assert fans(shape, axes) == Fans(*expected)
 
 
@@ -43,27 +43,28 @@ def test_shape_may_be_an_int_or_a_list():
 
 
 BAD_AXES = [
-    ("", "is empty"),
-    ("  ", "is empty"),
-    ("IoHW", "has 'o'; allowed are I"),
-    ("I2", "has '2'"),
-    ("I..O", "has '.'"),
-    ("...I...", "repeats '...'"),
-    ("OIHH", "repeats 'H'"),
-    ("(3 O", "leaves a parenthesis open"),
-    ("3 O)", "has '3'"),
-    ("O)", "closes a parenthesis that holds no axis"),
-    ("()", "has '('"),
-    ("(3)", "closes a parenthesis that holds no axis"),
-    ("(0 O)I", "packs 0 kernels"),
-    ("(-3 O)I", "has '('"),
-    ("(3 OI)", "packs more than one axis"),
-    ("(3 ...)I", "packs '...'"),
+    ("", "must consist of I (input)"),
+    ("  ", "must consist of I (input)"),
+    ("IoHW", "must consist of I (input)"),
+    ("IoHW", "got 'o'"),
+    ("I2", "got '2'"),
+    ("I..O", "got '.'"),
+    ("...I...", "got '...' twice"),
+    ("OIHH", "got 'H' twice"),
+    ("(3 O", "must close each parenthesis"),
+    ("3 O)", "got '3'"),
+    ("O)", "must hold an axis in each parenthesis"),
+    ("()", "got '('"),
+    ("(3)", "must hold an axis in each parenthesis"),
+    ("(0 O)I", "must pack at least 1 kernel"),
+    ("(-3 O)I", "got '('"),
+    ("(3 OI)", "must hold one axis in each parenthesis"),
+    ("(3 ...)I", "must not pack '...'"),
 ]
 
 
 @pytest.mark.parametrize(("axes", "message"), BAD_AXES)
-def test_bad_axes_are_named(axes, message):
+def test_an_error_quotes_the_bad_axes(axes, message):
     with pytest.raises(ValueError) as error:
         fans((6, 6), axes)
     assert message in str(error.value)
@@ -73,34 +74,34 @@ def test_bad_axes_are_named(axes, message):
 @pytest.mark.parametrize(
     ("shape", "axes", "message"),
     [
-        ((64, 32, 3, 3), "OIH", "axes 'OIH' names 3 axes, shape (64, 32, 3, 3) has 4"),
-        ((64, 32), "OIH", "axes 'OIH' names 3 axes, shape (64, 32) has 2"),
-        ((64,), "OI...", "axes 'OI...' names at least 2 axes, shape (64,) has 1"),
-        ((64, 5), "(3 O)I", "axes '(3 O)I' packs 3 kernels into an axis of size 64, shape (64, 5)"),
-        ((-1, 5), None, "shape (-1, 5) has a negative size"),
-        ((2**40, 2**24), None, "numbered in 64 bits"),
+        ((64, 32, 3, 3), "OIH", "axes must name 4 axes for shape (64, 32, 3, 3), got 'OIH' with 3"),
+        ((64, 32), "OIH", "axes must name 2 axes for shape (64, 32), got 'OIH' with 3"),
+        ((64,), "OI...", "axes must name at most 1 axes for shape (64,), got 'OI...' with at least 2"),
+        ((64, 5), "(3 O)I", "axes must pack a divisor of the axis size 64 of shape (64, 5), got 3 kernels in '(3 O)I'"),
+        ((-1, 5), None, "shape must have no negative size, got (-1, 5)"),
+        ((2**40, 2**24), None, "shape must hold fewer than 2**64 weights"),
     ],
 )
-def test_axes_that_do_not_fit_the_shape(shape, axes, message):
+def test_axes_that_do_not_fit_the_shape_are_an_error(shape, axes, message):
     with pytest.raises(ValueError) as error:
         he_normal(shape, axes=axes, index=(0,) * len(shape))
     assert message in str(error.value)
 
 
 @pytest.mark.parametrize("shape", [2.0, (2.0, 3), "23", None, ("2", 3)])
-def test_shape_of_a_wrong_type(shape):
+def test_a_shape_of_a_wrong_type_is_an_error(shape):
     with pytest.raises(TypeError, match="shape must be an int or a sequence of ints"):
         fans(shape)
 
 
 @pytest.mark.parametrize("axes", [5, ("I", "O"), b"IO", ["I", "O"]])
-def test_axes_of_a_wrong_type(axes):
+def test_axes_of_a_wrong_type_are_an_error(axes):
     with pytest.raises(TypeError, match="axes must be a string"):
         fans((2, 3), axes)
 
 
 def positions(shape, axes):
-    """The canonical position of every stored index."""
+    """Return the canonical position of every stored index."""
     total = np.zeros(shape, np.int64)
     for axis, factors in enumerate(canonical(shape, axes).factors):
         index = np.arange(shape[axis]).reshape([-1 if k == axis else 1 for k in range(len(shape))])
@@ -124,7 +125,7 @@ def positions(shape, axes):
     ],
 )
 def test_canonical_order_is_stacks_field_inputs_outputs(shape, axes, split, order):
-    """Row-major numbers over the axes in `order` (the packed ones split), put back into storage."""
+    """Row-major numbers over the axes in `order`, the packed axes split, return to storage."""
     canonical = np.arange(math.prod(shape)).reshape([split[axis] for axis in order])
     stored = canonical.transpose(np.argsort(order)).reshape(shape)
     assert (positions(shape, axes) == stored).all()
@@ -148,7 +149,7 @@ def test_canonical_arranges_by_position_and_stores_back(axes):
     assert math.prod(weight.matrices) == stored.size
 
 
-def test_coordinates_count_inside_each_part():
+def test_coordinates_are_indices_inside_each_part():
     weight = canonical((12, 5, 3), "(3 O)IW")
     stacks, field, inputs, outputs = weight.coordinates(np.ix_([0, 5, 11], [2], [1]))
     assert [index.ravel().tolist() for index in (*stacks, *field, *inputs, *outputs)] == [
@@ -166,10 +167,10 @@ def test_default_axes_number_in_stored_order(shape):
 
 @pytest.mark.parametrize("axes", ["(1 " * 1000 + "O" + ")" * 1000, "(" * 10**5, f"({'9' * 5000} O)I", "." * 300])
 def test_axes_of_any_length_are_an_error_at_once(axes):
-    with pytest.raises(ValueError, match=f"axes of {len(axes)} characters are too long, at most 250: '"):
+    with pytest.raises(ValueError, match=f"axes must have at most 250 characters, got {len(axes)}: '"):
         fans((4, 4), axes)
 
 
-def test_axes_as_deep_as_they_may_be():
+def test_sixty_nested_parentheses_are_valid():
     deep = "(1 " * 60 + "O" + ")" * 60 + "I"
     assert orthogonal()((4, 4), axes=deep, seed=0).tolist() == orthogonal()((4, 4), axes="OI", seed=0).tolist()

@@ -29,7 +29,7 @@ def test_fans(command, arguments, fan_in, fan_out):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["fans", "64x32x3x3", "--axes", "OIH"], ["axes 'OIH' names 3 axes", "(64, 32, 3, 3)"]),
+        (["fans", "64x32x3x3", "--axes", "OIH"], ["axes must name 4 axes", "(64, 32, 3, 3)"]),
         (["draw", "he_norml", "3x4"], ["he_norml", "he_normal"]),
         (["draw", "he_normal:2", "3x4"], ["he_normal takes no arguments"]),
         (["draw", "uniform:a=3", "3x4"], ["'a'", "low, high"]),

@@ -55,7 +55,7 @@ print(digest.hexdigest())
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"INITLIB_KERNEL": "mmx"}, "INITLIB_KERNEL='mmx' is not available here; allowed are 0"),
+        ({"INITLIB_KERNEL": "mmx"}, "INITLIB_KERNEL must be one of 0"),
         ({"INITLIB_NUM_THREADS": "0"}, "INITLIB_NUM_THREADS must be an int of at least 1, got '0'"),
         ({"INITLIB_NUM_THREADS": "two"}, "INITLIB_NUM_THREADS must be an int of at least 1, got 'two'"),
     ],

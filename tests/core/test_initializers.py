@@ -297,7 +297,7 @@ def test_bounds_that_no_number_of_the_dtype_lies_between_give_the_nearest():
 )
 def test_weights_that_underflow_are_an_error(initializer, dtype):
     out = np.full(3, 7, dtype)
-    with pytest.raises(ValueError, match=f"underflow {dtype}: its weights need a std of at least"):
+    with pytest.raises(ValueError, match=f"underflow {dtype}, which needs a std of at least"):
         initializer(3, dtype, out=out)
     assert (out == 7).all()
 

@@ -229,7 +229,7 @@ def test_errors():
         chi("relu", weight_variance=3.0)
     with pytest.raises(ValueError, match="activation must be a function or one of"):
         fixed_point("rleu", weight_variance=1.0)
-    with pytest.raises(TypeError, match="'tanh' takes no parameters, got 'slope'"):
+    with pytest.raises(TypeError, match="'tanh' must be none, got 'slope'"):
         chi("tanh", weight_variance=1.0, slope=0.2)
     with pytest.raises(ValueError, match="bias_variance must be a range"):
         phase_diagram("tanh", bias_variance=(1.0, 1.0))

@@ -269,7 +269,7 @@ def test_empty_weights():
         (lambda: ours.he_normal((0, 0))(KEY, (5, 4)), ValueError, "in_axis must name each axis once, .* got axis 0 of 2 twice"),
         (lambda: ours.he_normal("x"), TypeError, "in_axis must be an int"),
         (lambda: ours.he_normal(axes="OI", in_axis=0), ValueError, "axes must be given alone, got axes 'OI'"),
-        (lambda: ours.he_normal(axes="OIH")(KEY, (5, 4)), ValueError, "axes 'OIH' names 3 axes"),
+        (lambda: ours.he_normal(axes="OIH")(KEY, (5, 4)), ValueError, "axes must name 2 axes for shape"),
         (lambda: ours.he_normal(axes="oi"), ValueError, "axes 'oi' has 'o'"),
         (lambda: ours.he_normal(seed=-1), ValueError, "seed must be at least 0"),
         (lambda: ours.he_normal(name=3), TypeError, "name must be a string"),

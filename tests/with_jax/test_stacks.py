@@ -128,7 +128,7 @@ def test_nnx_stacks_by_vmap():
 
     shapes = nnx.eval_shape(lambda: Model(nnx.Rngs(0)))
     with pytest.raises(
-        PlanError, match=r"axes 'IO' names 2 axes, .* If it is a stack of layers, pass stack={'layers': 'layers"
+        PlanError, match=r"axes must name 3 axes for shape .* If it is a stack of layers, pass stack={'layers': 'layers"
     ):
         init.plan(shapes, he_normal)
     model = init.initialize(shapes, he_normal, 0, stack=LAYERS)

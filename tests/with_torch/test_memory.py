@@ -326,7 +326,7 @@ def test_tensors_that_cannot_be_filled(kind, name):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"axes": "OIH"}, ValueError, "axes 'OIH' names 3 axes, shape .3, 3. has 2"),
+        ({"axes": "OIH"}, ValueError, "axes must name 2 axes for shape .3, 3., got 'OIH' with 3"),
         ({"axes": 3}, TypeError, "axes must be a string"),
         ({"seed": 0, "generator": torch.Generator()}, ValueError, "seed and generator both"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
