@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..dtypes import numpy_dtype
+from ..files.printable import printable
 from ..key import Key
 from ..plans.entry import Entry
-from ..schemes._scaled import Scaled
-from ..schemes.initializer import Initializer
-from ..schemes.kinds import Elementwise, Independent
-from .held import HeldBox, HeldTensor, Read, Values, same_bits
+from ..stream.boxes import Piece, Pieces
+from .held import HeldBox, HeldTensor, Place, Read, Values, same_bits
 from .source import Foreign, Source
-from .spans import Span, Spans, costs_a_whole
+from .spans import costs_a_whole
+from .tolerance import allow_for_tolerance, close
 
 LARGE = 2**20  # weights that are drawn and read at a time
 SMALL = 1024  # weights of one sample
 SAMPLES = 16  # of each tensor
-CLOSE = 1e-6  # promised between engines for products of matrices and a mean other than 0, relative to their scale
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Difference:
 
     def __str__(self) -> str:
         start = "" if self.index is None else f" {self.index} on"
-        return f"{self.name!r} {self.what}{start}" + ("" if self.holds is None else f": holds {self.holds}")
+        holds = "" if self.holds is None else f": holds {printable(self.holds)}"
+        return f"'{printable(self.name)}' {printable(self.what)}{start}{holds}"
 
 
 class Differences(tuple[Difference, ...]):
@@ -95,7 +96,7 @@ class Comparison:
         except (TypeError, ValueError, RuntimeError) as error:
             return Difference(name, f"cannot be read: {error}")
         self._weights += sum(math.prod(held.shape) for held in boxes)
-        found = self._first(entry, boxes, None if tensor.exact else _allowed(entry, tensor.computed))
+        found = self._first(entry, tensor, boxes)
         if found is None:
             return None
         holds = None if tensor.computed else self._source.find(entry, Foreign(found.held, found.read, found.index))
@@ -110,55 +111,53 @@ class Comparison:
             differences, f"{verdict}: compared {self._tensors:,} tensors, {extent} {self._weights:,} weights"
         )
 
-    def _first(self, entry: Entry, boxes: list[HeldBox], allowed: float | None) -> Found | None:
-        """Return the first weight that differs: of all weights, or of all if one in the samples differs."""
+    def _first(self, entry: Entry, tensor: HeldTensor, boxes: list[HeldBox]) -> Found | None:
+        """Return the first weight that differs: of all weights, or of all weights if one in the samples differs."""
         full = None
         if len(boxes) > 1 and entry.filled and costs_a_whole(entry):
             full = entry.draw(self._key)  # each box alone would cost as much
         if not self._whole:
-            cuts = [_spans(entry, held, SMALL) for held in boxes]
+            cuts = [_pieces(entry, held, SMALL) for held in boxes]
             total = sum(map(len, cuts))
             samples = [
-                (held, span)
-                for held, cut in zip(boxes, cuts, strict=True)
-                for span in cut.sample(max(1, round(SAMPLES * len(cut) / total)))
+                (held, piece)
+                for held, pieces in zip(boxes, cuts, strict=True)
+                for piece in pieces.sample(max(1, round(SAMPLES * len(pieces) / total)))
             ]
-            self._compared += sum(span.stop - span.start for _, span in samples)
-            places = (self._differs(entry, *each, allowed, full) for each in samples)
-            if not any(place is not None for place in places):
+            self._compared += sum(piece.stop - piece.start for _, piece in samples)
+            if all(self._in_piece(entry, tensor, *sample, full) is None for sample in samples):
                 return None
         found = []
         for held in boxes:
-            for span in _spans(entry, held, LARGE):
-                place = self._differs(entry, held, span, allowed, full)
-                if place is not None:
-                    found.append(place)
-                    break
-        return min(found, key=lambda each: each.index, default=None)
+            each = (self._in_piece(entry, tensor, held, piece, full) for piece in _pieces(entry, held, LARGE))
+            found.append(next((first for first in each if first is not None), None))
+        return min(filter(None, found), key=lambda first: first.index, default=None)
 
-    def _differs(
-        self, entry: Entry, held: HeldBox, span: Span, allowed: float | None, full: Values | None
+    def _in_piece(
+        self, entry: Entry, tensor: HeldTensor, held: HeldBox, piece: Piece, full: Values | None
     ) -> Found | None:
-        """Return the first weight of a span that differs in a copy."""
-        index, size, dtype = held.index(span), span.stop - span.start, numpy_dtype(entry.parameter.dtype)
-        drawn = None if full is None else full[index].reshape(-1)
+        """Return the first weight of a piece that differs in a copy."""
+        place, size, dtype = held.place(piece), piece.stop - piece.start, numpy_dtype(entry.parameter.dtype)
+        drawn = None if full is None else full[place]
         found = None
         for read in held.copies:
-            values = read(span).reshape(-1)
+            values = read(piece).reshape(-1)
             present = values.size
             if present < size:
-                values = np.concatenate([values, np.zeros(size - present, values.dtype)])
+                values = np.concatenate([values, np.zeros(piece.stop - piece.start - present, values.dtype)])
+            values = values.reshape(piece.shape)
             if not entry.filled:  # what is kept stays as it was read
-                drawn = entry.draw(self._key, index, values.astype(dtype).reshape(span.shape)).reshape(-1)
+                drawn = entry.draw(self._key, place, np.array(values, dtype))
             elif drawn is None:
-                drawn = entry.draw(self._key, index, self._out(span.shape, dtype)).reshape(-1)
-            differs = ~same_bits(drawn, values) if allowed is None else _far(values, drawn, allowed)
+                drawn = entry.draw(self._key, place, self._out(piece.shape, dtype))
+            differs = (~_same(entry, tensor, place, drawn, values)).reshape(-1)
             differs[present:] = True
             if differs.any():
-                size = int(differs.argmax())  # another copy may differ before
-                local = np.unravel_index(span.start + size, held.shape)
-                first = tuple(part.start + int(at) * part.step for at, part in zip(local, held.box, strict=True))
-                found = Found(first, held, read)
+                size = int(differs.argmax())
+                at = np.unravel_index(piece.start + size, held.shape)
+                index = tuple(part.start + int(step) * part.step for step, part in zip(at, held.box, strict=True))
+                if found is None or index < found.index:
+                    found = Found(index, held, read)
         return found
 
     def _out(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Values:
@@ -169,46 +168,16 @@ class Comparison:
         return self._memory[:size].view(dtype).reshape(shape)
 
 
-def _spans(entry: Entry, held: HeldBox, most: int) -> Spans:
-    """Return the spans of a box: of at most so many weights, or one where a box costs as much as the full weight."""
-    return Spans(held.shape, math.prod(held.shape) if costs_a_whole(entry) else most)
+def _same(entry: Entry, tensor: HeldTensor, place: Place, drawn: Values, values: Values) -> NDArray[np.bool_]:
+    """Return which values are the weights that were drawn, as far as these are promised."""
+    if tensor.computed:
+        return close(drawn, values, entry.parameter.dtype)
+    differs = ~same_bits(drawn, values)
+    if differs.any():
+        allow_for_tolerance(differs, entry, place, drawn, values, fused=tensor.fused)
+    return ~differs
 
 
-def _allowed(entry: Entry, computed: bool) -> float | None:
-    """Return the distance that is allowed beside two roundings; None where all bits are promised."""
-    distances = [0.0] if computed else []
-    for piece in entry.pieces:
-        initializer = piece.initializer
-        if isinstance(initializer, Initializer) and not _is_exact(initializer, piece.shape, piece.axes):
-            # The errors of a product are relative to the length of its rows, not to each weight.
-            length = math.sqrt(max(piece.shape)) if initializer.requires_full_draw else 1.0
-            distances.append(CLOSE * length * initializer.std(piece.shape, piece.axes))
-    return max(distances, default=None)
-
-
-def _is_exact(initializer: Initializer, shape: tuple[int, ...], axes: str) -> bool:
-    """Return whether every engine is promised to draw the same bits."""
-    while isinstance(initializer, Scaled):
-        initializer = initializer.initializer
-    if isinstance(initializer, Independent):
-        return initializer.law(shape, axes, "float64").mean == 0
-    return not (initializer.requires_full_draw or isinstance(initializer, Elementwise))
-
-
-def _far(values: Values, drawn: Values, allowed: float) -> Values:
-    """Return which values are farther from the drawn weights than is allowed and two roundings of their dtype."""
-    wide = np.complex128 if drawn.dtype.kind == "c" else np.float64
-    given, expected = values.astype(wide), drawn.astype(wide)
-    with np.errstate(invalid="ignore"):
-        near = np.abs(given - expected) <= allowed + (CLOSE + _epsilon(drawn.dtype)) * np.abs(expected)
-    far: Values = ~(near | (given == expected) | (np.isnan(given) & np.isnan(expected)))
-    return far
-
-
-def _epsilon(dtype: np.dtype[Any]) -> float:
-    """Return the distance from 1 to the next number of a dtype."""
-    if dtype.isbuiltin == 1:
-        return float(np.finfo(dtype).eps)
-    import ml_dtypes
-
-    return float(ml_dtypes.finfo(dtype).eps)
+def _pieces(entry: Entry, held: HeldBox, most: int) -> Pieces:
+    """Return the pieces of a box: of at most so many weights, or one where a box costs a full draw."""
+    return Pieces(held.shape, math.prod(held.shape) if costs_a_whole(entry) else most)

@@ -1,4 +1,4 @@
-"""Tensors as a file or a process holds them: the boxes of the full tensor that are there, and functions to read them."""
+"""Tensors as a file or a process holds them: the boxes that are there, and functions that read them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,18 +6,17 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from ..stream.boxes import Box, box_shape
-from .spans import Span
+from ..stream.boxes import Box, Piece, box_index, box_inside, box_shape
 
 Values = NDArray[Any]
-Read = Callable[[Span], Values]  # returns the values of a span of a held box
-Index = tuple[int | slice, ...]
+Read = Callable[[Piece], Values]  # returns the values of a piece of a held box
+Place = tuple[int | slice, ...]  # an index with an entry for each axis
 
 
 class HeldBox(NamedTuple):
     """A box of a tensor, and the functions that read it, one for each copy that is held.
 
-    A function may return fewer values than the span has, where a file ends before them.
+    A function may return fewer values than the piece has, where a file ends before them.
     """
 
     box: Box
@@ -28,15 +27,9 @@ class HeldBox(NamedTuple):
         """Return the shape of what is held."""
         return box_shape(self.box)
 
-    def index(self, span: Span) -> Index:
-        """Return the index of a span of the box in the full tensor."""
-        entries = [*span.box, *(slice(0, part.size) for part in self.box[len(span.box) :])]
-        return tuple(
-            slice(part.start + entry.start * part.step, part.start + entry.stop * part.step, part.step)
-            if isinstance(entry, slice)
-            else part.start + entry * part.step
-            for entry, part in zip(entries, self.box, strict=True)
-        )
+    def place(self, piece: Piece) -> Place:
+        """Return the index of a piece of the box in the full tensor."""
+        return box_index(box_inside(self.box, piece.index))
 
 
 @dataclass(frozen=True)
@@ -47,25 +40,25 @@ class HeldTensor:
         names: all names of the tensor.
         shape: the full shape.
         dtype: the name of the dtype.
-        boxes: a function that returns what is held; it raises TypeError, ValueError or RuntimeError if the tensor
-            cannot be read.
-        exact: True if bits are compared even where engines are only promised to agree to 1e-6.
-        computed: True if the values are computed from stored tensors, in any dtype.
+        boxes: a function that returns the boxes; it raises TypeError, ValueError or RuntimeError if the tensor cannot
+            be read.
+        fused: True if a compiler may have drawn the weights, and fused the addition of a mean.
+        computed: True if the values are computed from the stored tensors; their dtype is then a wide one.
     """
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: str
     boxes: Callable[[], Sequence[HeldBox]]
-    exact: bool = False
+    fused: bool = True
     computed: bool = False
 
 
 def same_bits(first: Values, second: Values) -> NDArray[Any]:
-    """Return where two arrays of one dtype have the same bits: NaN is like NaN, and 0 is not like -0."""
+    """Return where two arrays of one dtype have the same bits: NaN equals NaN, and 0 differs from -0."""
     if first.dtype.kind == "c":
-        real: NDArray[Any] = same_bits(first.real, second.real) & same_bits(first.imag, second.imag)
-        return real
+        both: NDArray[Any] = same_bits(first.real, second.real) & same_bits(first.imag, second.imag)
+        return both
     bits = f"u{first.dtype.itemsize}"
-    equal: NDArray[Any] = first.view(bits) == second.view(bits)
-    return equal
+    same: NDArray[Any] = first.view(bits) == second.view(bits)
+    return same

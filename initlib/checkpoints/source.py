@@ -8,8 +8,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from ..key import Key
 from ..plans.entry import Entry
-from .held import HeldBox, Index, Read, Values, same_bits
-from .spans import Span, costs_a_whole
+from ..stream.boxes import Piece
+from .held import HeldBox, Place, Read, Values, same_bits
+from .spans import costs_a_whole
 
 WINDOW = 8  # neighbouring weights whose bits identify a place
 MOST = 2**26  # weights that one comparison may draw for all its searches
@@ -23,15 +24,15 @@ class Foreign:
         self.held, self._read = held, read
         self.local = [(at - part.start) // part.step for at, part in zip(index, held.box, strict=True)]
 
-    def window(self, axis: int = 0, distance: int = 0) -> tuple[Values, Index]:
+    def window(self, axis: int = 0, distance: int = 0) -> tuple[Values, Place]:
         """Return a few neighbours along the last axis, at a distance along an axis, and their index in the tensor."""
         shape, local = self.held.shape, [*self.local]
         local[axis] += distance
         size = min(WINDOW, shape[-1])
         first = min(local[-1], shape[-1] - size)
         start = int(np.ravel_multi_index((*local[:-1], first), shape))
-        span = Span((*local[:-1], slice(first, first + size)), (size,), start, start + size)
-        return self._read(span).reshape(-1), self.held.index(span)
+        piece = Piece((*local[:-1], slice(first, first + size)), (size,), start, start + size)
+        return self._read(piece).reshape(-1), self.held.place(piece)
 
 
 class Source:
@@ -61,7 +62,7 @@ class Source:
                 return self._text(other, foreign, 0, start, other.parameter.name)
         return None
 
-    def _starts(self, entry: Entry, place: Index, axis: int, pattern: Values) -> Iterator[int]:
+    def _starts(self, entry: Entry, place: Place, axis: int, pattern: Values) -> Iterator[int]:
         """Yield where along an axis an entry's weights have the bits of a pattern."""
         drawn = self._drawn(entry, (*place[:axis], slice(0, entry.parameter.shape[axis]), *place[axis + 1 :]))
         if drawn is None:
@@ -73,7 +74,7 @@ class Source:
         if drawn.dtype == pattern.dtype:
             yield from map(int, np.flatnonzero(same_bits(drawn, pattern).all(axis=-1)))
 
-    def _has(self, entry: Entry, place: Index, pattern: Values) -> bool:
+    def _has(self, entry: Entry, place: Place, pattern: Values) -> bool:
         """Return whether an entry's weights have the bits of a pattern at a place."""
         ends = (at.stop if isinstance(at, slice) else at + 1 for at in place)
         if any(end > size for end, size in zip(ends, entry.parameter.shape, strict=True)):
@@ -81,13 +82,13 @@ class Source:
         drawn = self._drawn(entry, place)
         return drawn is not None and drawn.shape == pattern.shape and bool(same_bits(drawn, pattern).all())
 
-    def _drawn(self, entry: Entry, index: Index) -> Values | None:
+    def _drawn(self, entry: Entry, place: Place) -> Values | None:
         """Return a box of an entry's weights; None if the entry keeps weights, or if no more may be drawn."""
         if not entry.filled:
             return None
-        sizes = (len(range(at.start, at.stop, at.step or 1)) for at in index if isinstance(at, slice))
+        sizes = (len(range(at.start, at.stop, at.step or 1)) for at in place if isinstance(at, slice))
         self._left -= CALL + (entry.parameter.size if costs_a_whole(entry) else math.prod(sizes))
-        return None if self._left < 0 else entry.draw(self._key, index)
+        return None if self._left < 0 else entry.draw(self._key, place)
 
     def _text(self, entry: Entry, foreign: Foreign, axis: int, start: int, name: str) -> str:
         """Describe the slice of an entry's weights that stands in a foreign place; `start` is where its window is."""
