@@ -44,6 +44,7 @@ from .init import (
 from .models.initialize import initialize, plan
 from .models.layers import declare
 from .models.meta_device import skeleton
+from .models.verify import verify
 from .more_init import (
     delta_orthogonal_,
     fill_,
@@ -104,6 +105,7 @@ __all__ = [
     "uniform",
     "uniform_",
     "variance_scaling_",
+    "verify",
     "xavier_normal",
     "xavier_normal_",
     "xavier_uniform",

@@ -99,7 +99,7 @@ class Comparison:
         found = self._first(entry, tensor, boxes)
         if found is None:
             return None
-        holds = None if tensor.computed else self._source.find(entry, Foreign(found.held, found.read, found.index))
+        holds = self._source.find(entry, Foreign(found.held, found.read, found.index))
         return Difference(name, "differs from weight", found.index, holds)
 
     def result(self, differences: Sequence[Difference]) -> Differences:
@@ -150,7 +150,7 @@ class Comparison:
                 drawn = entry.draw(self._key, place, np.array(values, dtype))
             elif drawn is None:
                 drawn = entry.draw(self._key, place, self._out(piece.shape, dtype))
-            differs = (~_same(entry, tensor, place, drawn, values)).reshape(-1)
+            differs = (~_same(entry, tensor, held, place, drawn, values)).reshape(-1)
             differs[present:] = True
             if differs.any():
                 size = int(differs.argmax())
@@ -168,9 +168,11 @@ class Comparison:
         return self._memory[:size].view(dtype).reshape(shape)
 
 
-def _same(entry: Entry, tensor: HeldTensor, place: Place, drawn: Values, values: Values) -> NDArray[np.bool_]:
+def _same(
+    entry: Entry, tensor: HeldTensor, held: HeldBox, place: Place, drawn: Values, values: Values
+) -> NDArray[np.bool_]:
     """Return which values are the weights that were drawn, as far as these are promised."""
-    if tensor.computed:
+    if held.computed:
         return close(drawn, values, entry.parameter.dtype)
     differs = ~same_bits(drawn, values)
     if differs.any():

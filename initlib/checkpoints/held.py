@@ -21,6 +21,7 @@ class HeldBox(NamedTuple):
 
     box: Box
     copies: tuple[Read, ...]
+    computed: bool = False  # of stored tensors, in a dtype that may be wider
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -43,7 +44,6 @@ class HeldTensor:
         boxes: a function that returns the boxes; it raises TypeError, ValueError or RuntimeError if the tensor cannot
             be read.
         fused: True if a compiler may have drawn the weights, and fused the addition of a mean.
-        computed: True if the values are computed from the stored tensors; their dtype is then a wide one.
     """
 
     names: tuple[str, ...]
@@ -51,7 +51,6 @@ class HeldTensor:
     dtype: str
     boxes: Callable[[], Sequence[HeldBox]]
     fused: bool = True
-    computed: bool = False
 
 
 def same_bits(first: Values, second: Values) -> NDArray[Any]:

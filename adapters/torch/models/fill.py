@@ -24,7 +24,7 @@ UNWRITABLE = "tensor must be one whose weights can be written, got a {cls}; init
 def check(tensor: ModelTensor) -> None:
     """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
     memory.check(tensor.tensor)
-    for _ in _boxes(tensor):  # which raises for sums over ranks
+    for _ in local_boxes(tensor):  # which raises for sums over ranks
         pass
     if _is_foreign(tensor.tensor):
         _check_foreign(tensor.tensor)
@@ -67,13 +67,13 @@ def fill(tensor: ModelTensor, entry: Entry, key: Key) -> None:
 
 def fill_stored(tensor: ModelTensor, entry: Entry, key: Key) -> None:
     """Fill the memory of the stored tensor on this rank."""
-    for view, index in _boxes(tensor):
+    for view, index in local_boxes(tensor):
         fill_box(view, entry, index, key)
     if is_dtensor(tensor.tensor):
         torch.autograd.graph.increment_version(tensor.tensor)
 
 
-def _boxes(tensor: ModelTensor) -> Iterator[tuple[Tensor, Any]]:
+def local_boxes(tensor: ModelTensor) -> Iterator[tuple[Tensor, Any]]:
     """Return the views of the memory on this rank, each with the index of the box that the view holds."""
     if tensor.flat is not None:
         yield from tensor.flat.boxes()

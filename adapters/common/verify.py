@@ -1,0 +1,43 @@
+"""The comparison of a live model with a plan, whatever its framework: pair the tensors by name, and compare each pair."""
+
+from collections.abc import Iterable, Sequence
+
+from initlib.adapters.common.selection import Only, selected
+from initlib.checkpoints.compare import Comparison, Difference, Differences
+from initlib.checkpoints.held import HeldTensor
+from initlib.key import Key
+from initlib.plans.parameter import Parameter
+from initlib.plans.plan import Plan
+
+
+def compare_model(
+    plan: Plan,
+    key: Key,
+    tensors: Sequence[HeldTensor],
+    buffers: Iterable[HeldTensor] = (),
+    *,
+    whole: bool,
+    only: Only,
+) -> Differences:
+    """Return the differences between the tensors of a model and a plan; buffers count where the plan names them."""
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan must be an initlib.Plan, such as the one that initialize returns, got {plan!r}")
+    by_name = {name: tensor for tensor in (*buffers, *tensors) for name in tensor.names}
+    planned = {name for entry in plan.entries for name in entry.parameter.names}
+    extra = [tensor for tensor in tensors if planned.isdisjoint(tensor.names)]
+    parameters = [entry.parameter for entry in plan.entries]
+    parameters += [Parameter(tensor.names[0], tensor.shape, tied=tensor.names[1:]) for tensor in extra]
+    chosen, _ = selected(only, parameters, by_name.keys() - planned)
+    comparison = Comparison(plan.entries, key, whole=whole)
+    differences = []
+    for entry, is_chosen in zip(plan.entries, chosen, strict=False):
+        names = entry.parameter.names if is_chosen else ()
+        if is_chosen and by_name.keys().isdisjoint(names):
+            differences.append(Difference(entry.parameter.name, "is not there"))
+        pairs = {id(by_name[name]): name for name in reversed(names) if name in by_name}  # a tied tensor once
+        found = [comparison.difference(entry, name, by_name[name]) for name in reversed(pairs.values())]
+        differences += [difference for difference in found if difference is not None]
+    for tensor, is_chosen in zip(extra, chosen[len(plan.entries) :], strict=True):
+        if is_chosen:
+            differences.append(Difference(tensor.names[0], "is not in the plan"))
+    return comparison.result(differences)

@@ -1,0 +1,123 @@
+"""The comparison of a model with the plan and the seed that initialized it."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from initlib import Plan
+from initlib._public import public
+from initlib.adapters.common.selection import Only
+from initlib.adapters.common.verify import compare_model
+from initlib.checkpoints.compare import Differences
+from initlib.checkpoints.held import HeldBox, HeldTensor
+from initlib.key import as_key
+from initlib.stream.boxes import normalize_index
+
+from .._private import is_dtensor, is_fake, local_tensor
+from ..drawing.dispatch import Seed
+from ..drawing.read import held_box
+from .fill import local_boxes
+from .layers import UNKNOWN
+from .tensors import Magnitude, ModelTensor, Modules, Place, model_tensors, walk
+
+
+@public("initlib.adapters.torch")
+def verify(
+    module: nn.Module, plan: Plan, seed: Seed, *, whole: bool = False, only: Only = None, prefix: str = ""
+) -> Differences:
+    """Compare the tensors of a model with the weights that a plan and a seed give.
+
+    Each rank compares the memory that it holds, of plain tensors on any device, DTensors and flat shards (FSDP1);
+    nothing is sent. Bits are compared, but for products of matrices and means other than 0, which agree to 1e-6.
+    Kept tensors are compared by shape and dtype, weight-normed weights by the weight that the module computes.
+
+    The default compares 16 samples of 1024 weights of each tensor: enough to find another seed, an unfilled tensor or
+    a swapped shard. Single changed weights are found with `whole=True` alone.
+
+    Args:
+        module: the model, as `initialize` filled it or a checkpoint was loaded into it.
+        plan: the plan that `initialize` or `plan` returned, or `Plan.load` read.
+        seed: the seed of `initialize`: an int, a `Key` or a `numpy.random.Generator` in the same state.
+        whole: True to compare all weights.
+        only: a pattern or names; all other tensors are not compared.
+        prefix: the name of the module in a bigger model, as for `initialize`.
+
+    Returns:
+        The differences: a tuple, empty and false if this rank found none. Each has a `name`, `what` differs, and of
+        weights the `index` of the first that differs in the full weight; `holds` names the slice of the same or
+        another weight of the plan whose bits are there, if a short search finds it. `print` begins with a summary.
+
+    Raises:
+        TypeError: `module` is no `torch.nn.Module`, or `plan` no plan.
+        ValueError: `only` names a tensor that neither the model nor the plan has.
+
+    Example:
+        >>> from torch import nn
+        >>> from initlib import he_normal
+        >>> model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+        >>> made = initialize(model, he_normal, seed=0)
+        >>> print(verify(model, made, seed=0))
+        nothing differs: compared 4 tensors, 17,802 of 101,770 weights
+        >>> model[2].weight.data[3] = model[2].weight.data[5]
+        >>> for difference in verify(model, made, seed=0, whole=True):
+        ...     print(difference)
+        '2.weight' differs from weight (3, 0) on: holds row 5 of the same weight
+    """
+    modules = walk(module, prefix)
+    tensors = [_held_tensor(tensor) for tensor in model_tensors(modules)]
+    return compare_model(plan, as_key(seed), tensors, _held_buffers(modules), whole=whole, only=only)
+
+
+def _held_tensor(tensor: ModelTensor) -> HeldTensor:
+    return HeldTensor(tuple(tensor.names), tensor.shape, _dtype(tensor.tensor), lambda: _boxes(tensor))
+
+
+def _held_buffers(modules: Modules) -> Iterator[HeldTensor]:
+    """Yield the buffers of the modules, which a plan may name if it was not made from the model."""
+    for prefix, part in modules:
+        for name, buffer in part.named_buffers(recurse=False):
+            tensor = ModelTensor(part, UNKNOWN, [prefix + name], [Place(part, name)])
+            yield HeldTensor((prefix + name,), tensor.shape, _dtype(buffer), lambda tensor=tensor: _boxes(tensor))
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _boxes(tensor: ModelTensor) -> list[HeldBox]:
+    """Return the boxes of a tensor that this rank holds. Raises TypeError or ValueError if they cannot be read."""
+    memory = tensor.tensor
+    if memory.is_meta or is_fake(memory):
+        raise ValueError("it has no values in memory")
+    if memory.layout is not torch.strided or memory.is_nested:
+        raise TypeError(f"it is not dense, but of layout {memory.layout}")
+    views = [(view.detach(), normalize_index(index, tensor.shape)) for view, index in local_boxes(tensor)]
+    if tensor.magnitude is not None and tensor.flat is None and len(views) == 1:
+        ((direction, box),) = views
+        weight = _weight(direction, tensor.magnitude, tensor.shape)
+        if weight is not None:
+            return [held_box(weight, box)._replace(computed=True)]
+    return [held_box(view, box) for view, box in views]
+
+
+@torch.no_grad()
+def _weight(direction: Tensor, magnitude: Magnitude, shape: tuple[int, ...]) -> Tensor | None:
+    """Return the weight that a module computes of a direction and its magnitudes.
+
+    None where this rank holds only slices of the rows, whose norms it does not know. The direction is then compared,
+    which `initialize` fills with the weight itself.
+    """
+    norms = magnitude.place.tensor
+    norms = local_tensor(norms) if is_dtensor(norms) else norms
+    kept = None if magnitude.axis == -1 else magnitude.axis % direction.ndim
+    axes = [axis for axis in range(direction.ndim) if axis != kept]
+    if any(direction.shape[axis] != shape[axis] for axis in axes):
+        return None
+    if norms.numel() != (1 if kept is None else direction.shape[kept]):
+        return None
+    wide = torch.promote_types(direction.dtype, torch.float32)
+    direction = direction.to(wide)
+    lengths = torch.linalg.vector_norm(direction, dim=axes, keepdim=True) if axes else direction.abs()
+    weight: Tensor = direction * (norms.to(wide).view(lengths.shape) / lengths)
+    return weight
