@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -44,19 +44,21 @@ AXES = """in_axis: the axis or axes of inputs.
         """
 
 
-def _described(factory: Factory) -> Factory:
-    """Put the texts that all factories share into a docstring."""
-    factory.__doc__ = (factory.__doc__ or "").replace("{axes}", AXES).replace("{shared}", SHARED)
-    return factory
+def _factory(function: Factory) -> Factory:
+    """Put the texts that all factories share into a docstring, and refuse the call that Flax makes without it."""
+    name = function.__name__
+    function.__doc__ = (function.__doc__ or "").replace("{axes}", AXES).replace("{shared}", SHARED)
 
+    @functools.wraps(function)
+    def checked(*arguments: Any, **keywords: Any) -> JaxInitializer:
+        if arguments and is_key(arguments[0]):
+            raise TypeError(
+                f"{name} must be called before it is handed to a layer, got a random key as its first argument. "
+                f"Write {name}(), with parentheses."
+            )
+        return function(*arguments, **keywords)
 
-def _refuse_call(first: object, factory: str) -> None:
-    """Raise TypeError if Flax called a factory in place of the initializer that it makes."""
-    if is_key(first):
-        raise TypeError(
-            f"{factory} must be called before it is handed to a layer, got a random key as its first argument. "
-            f"Write {factory}(), with parentheses."
-        )
+    return cast(Factory, checked)
 
 
 def _without_call(initializer: Initializer) -> Any:
@@ -128,7 +130,7 @@ def _split(scale: ArrayLike, argument: str, *, above: bool = True) -> tuple[floa
 
 
 @public("initlib.adapters.jax")
-@_described
+@_factory
 def uniform(
     scale: ArrayLike = 1e-2,
     dtype: DTypeLike | None = None,
@@ -148,13 +150,12 @@ def uniform(
         >>> bool((uniform(0.5)(jax.random.key(0), (2, 3)) < 0.5).all())
         True
     """
-    _refuse_call(scale, "uniform")
     high, factor = _split(scale, "scale")
     return jax_initializer(HalfOpen(0.0, high), None, axes, dtype, seed, name, factor)
 
 
 @public("initlib.adapters.jax")
-@_described
+@_factory
 def normal(
     stddev: ArrayLike = 1e-2,
     dtype: DTypeLike | None = None,
@@ -174,13 +175,12 @@ def normal(
         >>> normal(0.02)(jax.random.key(0), (2, 3)).shape
         (2, 3)
     """
-    _refuse_call(stddev, "normal")
     std, factor = _split(stddev, "stddev")
     return jax_initializer(initlib.normal(0.0, std), None, axes, dtype, seed, name, factor)
 
 
 @public("initlib.adapters.jax")
-@_described
+@_factory
 def truncated_normal(
     stddev: ArrayLike = 1e-2,
     dtype: DTypeLike | None = None,
@@ -205,7 +205,6 @@ def truncated_normal(
         >>> bool((abs(truncated_normal(0.02)(jax.random.key(0), (2, 3))) <= 0.04).all())
         True
     """
-    _refuse_call(stddev, "truncated_normal")
     if _is_open(lower) or _is_open(upper):
         theirs = _jax_truncated_normal(stddev, lower=lower, upper=upper)
         return jax_initializer(initlib.truncated_normal(), None, axes, dtype, seed, name, theirs=theirs)
@@ -216,7 +215,7 @@ def truncated_normal(
 
 
 @public("initlib.adapters.jax")
-@_described
+@_factory
 def variance_scaling(
     scale: ArrayLike,
     mode: str,
@@ -269,7 +268,6 @@ def _preset(preset_name: str, scheme: Any, reference: str) -> Any:
         seed: Any = None,
         name: str | None = None,
     ) -> JaxInitializer:
-        _refuse_call(in_axis, preset_name)
         where = (in_axis, out_axis, batch_axis, dtype)
         numbers = (scheme.factor, scheme.mode, scheme.distribution)
         return variance_scaling(*numbers, *where, axes=axes, seed=seed, name=name)
@@ -288,7 +286,7 @@ def _preset(preset_name: str, scheme: Any, reference: str) -> Any:
     Reference:
         {reference}
     """
-    return public("initlib.adapters.jax")(_described(preset))
+    return public("initlib.adapters.jax")(_factory(preset))
 
 
 _HE = "He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852."
@@ -304,7 +302,7 @@ lecun_uniform = _preset("lecun_uniform", initlib.lecun_uniform, _LECUN)
 
 
 @public("initlib.adapters.jax")
-@_described
+@_factory
 def orthogonal(
     scale: ArrayLike = 1.0,
     column_axis: int = -1,
@@ -331,14 +329,13 @@ def orthogonal(
         Saxe, McClelland, Ganguli. Exact solutions to the nonlinear dynamics of learning in deep linear neural networks.
         2013. arXiv:1312.6120.
     """
-    _refuse_call(scale, "orthogonal")
     gain, factor = _split(scale, "scale", above=False)
     roles = Matrix(ints(column_axis, "column_axis"))
     return jax_initializer(initlib.orthogonal(gain), roles, axes, dtype, seed, name, factor)
 
 
 @public("initlib.adapters.jax")
-@_described
+@_factory
 def delta_orthogonal(
     scale: ArrayLike = 1.0,
     column_axis: int = -1,
@@ -367,7 +364,6 @@ def delta_orthogonal(
         Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington. Dynamical isometry and a mean field theory of CNNs. 2018.
         arXiv:1806.05393.
     """
-    _refuse_call(scale, "delta_orthogonal")
     gain, factor = _split(scale, "scale", above=False)
     if ints(column_axis, "column_axis") not in (-2, -1, 0, 1):
         raise ValueError(f"column_axis must be one of the two axes of the matrix, got {column_axis!r}")

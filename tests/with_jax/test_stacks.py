@@ -166,7 +166,10 @@ def test_an_empty_stack():
     ("stack", "words"),
     [
         ({"layer": "layers.{i}"}, "stack 'layer' matches nothing"),
-        ({"layers": "layers.{i}"}, r"stack 'layers' must have as many layers in every array, got 3 in layers\.a, 2 in layers\.b"),
+        (
+            {"layers": "layers.{i}"},
+            r"stack 'layers' must have as many layers in every array, got 3 in layers\.a, 2 in layers\.b",
+        ),
         ({"layers": "layers.{i}"}, r"along axis 0\. For another axis, pass {'layers': \('layers.{i}', 1\)}"),
         ({"other": "other.{i}"}, r"other\.c: stack 'other' has its layers along axis 0, got an array of shape \(\)"),
         (

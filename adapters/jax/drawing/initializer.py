@@ -108,8 +108,8 @@ class JaxInitializer:
         if isinstance(shape, int) and isinstance(dtype, int):
             sizes = (shape, dtype, *([out_sharding] if isinstance(out_sharding, int) else []))
             raise TypeError(
-                f"shape must be one argument, got {', '.join(map(str, sizes))}. "
-                f"Write {self.core.factory}()(key, {sizes})."
+                f"shape must be one argument, got {', '.join(map(str, sizes))}. Call the initializer with "
+                f"(key, {sizes})."
             )
         shape = checked_shape(shape)
         wanted = _dtype_name(self.dtype if dtype is None else dtype, self.core.factory)

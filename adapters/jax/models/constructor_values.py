@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initlib import Parameter, ones, zeros
+from initlib.adapters.common.computed_values import is_computed
 from initlib.adapters.common.roles import ParameterRole
 from initlib.plans.rules.constructor_value import ConstructorValue
 
@@ -27,11 +28,14 @@ def constructor_value(leaf: Leaf, layer: Unrolled, role: ParameterRole) -> Const
     bound = None if leaf.owner is None or role.kind != "bias" else bias_bound(leaf.owner)
     draws = role.kind in ("kernel", "recurrent", "table") or bound is not None
     start = ones if role.kind == "scale" else role.default
+    read = _reader(leaf.value, layer)
+    is_matrix = role.kind == "other" and sum(size > 1 for size in layer.shape) > 1
     return ConstructorValue(
-        read=_reader(leaf.value, layer),
+        read=read,
         draws=True if draws else None if role.kind == "other" else False,
         bound=bound,
         zeroed=role.default == zeros,
+        unset=is_matrix and read is not None and is_computed(read(...)),
         start=None if draws else start,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from initlib.adapters.common.roles import ParameterRole
+from initlib.axes import parse
 
 FIELD = "DHW"  # the letters of a convolution's kernel, of one to three axes
 BIAS = ParameterRole(None, "bias")
@@ -53,10 +54,17 @@ def _name(owner: Any) -> str | None:
     return next((cls.__name__ for cls in classes if cls.__name__ in LAYERS), None)
 
 
-def equinox_roles(owner: Any) -> Roles:
-    """Return the roles of a layer's arrays, by name; none of another object."""
-    name = _name(owner)
-    return {} if name is None else LAYERS[name](owner)
+def equinox_roles(owner: Any, ndim: int, name: str) -> Roles:
+    """Return the role of an array of a layer under its name; none for another object.
+
+    In a stack that `filter_vmap` made, and `stack=` does not undo, the roles of the axes are not known.
+    """
+    layer = _name(owner)
+    role = None if layer is None else LAYERS[layer](owner).get(name)
+    if role is None:
+        return {}
+    fits = role.axes is None or len(parse(role.axes)) == ndim
+    return {name: role if fits else role._replace(axes=None)}
 
 
 def bias_bound(owner: Any) -> float | None:

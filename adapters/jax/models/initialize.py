@@ -14,7 +14,6 @@ from initlib._public import public
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.key import as_key
 from initlib.plans.entry import Entry
-from initlib.plans.rules.constructor_value import constant_of
 
 from ..drawing.draw import as_words, known_key
 from ..drawing.fill import filled

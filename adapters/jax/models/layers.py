@@ -71,7 +71,7 @@ def role(leaf: Leaf, ndim: int, beside: set[str]) -> ParameterRole:
     """
     if OPTIMIZER in leaf.components:
         return BUFFER
-    found = _of_class(leaf) or _of_name(leaf, ndim, beside)
+    found = _of_class(leaf, ndim) or _of_name(leaf, ndim, beside)
     if leaf.is_state and found.kind != "buffer":
         return BUFFER
     module = leaf.components[-2] if len(leaf.components) > 1 else ""
@@ -94,12 +94,12 @@ def _is_recurrent(module: str, beside: set[str]) -> bool:
     return module.startswith("h") and bool({gate, f"{gate}_"} & beside)  # `if_`: an attribute cannot be called `if`
 
 
-def _of_class(leaf: Leaf) -> ParameterRole | None:
+def _of_class(leaf: Leaf, ndim: int) -> ParameterRole | None:
     """Return the role that the class of the owner states."""
     if leaf.owner is None:
         return None
     attributes = getattr(leaf.owner, "__dict__", {})
-    roles = equinox_roles(leaf.owner)
+    roles = equinox_roles(leaf.owner, ndim, leaf.components[-1])
     if "flax" in sys.modules:
         from .flax import flax_roles
 

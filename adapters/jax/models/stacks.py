@@ -65,7 +65,9 @@ class Stacks:
                     continue
                 axis = self.axes[pattern]
                 if axis >= len(shape):
-                    raise ValueError(f"stack {pattern!r} has its layers along axis {axis}, got an array of shape {shape}")
+                    raise ValueError(
+                        f"stack {pattern!r} has its layers along axis {axis}, got an array of shape {shape}"
+                    )
                 self._sizes[pattern].setdefault(shape[axis], name)
                 others = tuple(each for each in patterns if each != pattern)
                 for i in range(shape[axis]):

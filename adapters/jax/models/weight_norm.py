@@ -1,13 +1,14 @@
 """Weight norm: the scales that make the weight of a normalized layer the drawn kernel, as in PyTorch."""
 
 import math
-import re
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from .tensors import Leaf
+
+Place = tuple[str, ...]  # the components of a path
 
 NOTE = "norms of the drawn {kernel}"
 
@@ -32,29 +33,32 @@ def norms_of(found: list[Leaf]) -> list[Norms]:
     by_place = {leaf.components: leaf for leaf in found}
     pairs = []
     for scale in found:
-        place, feature_axes = _kernel_of(scale)
-        if place not in by_place:
+        places, feature_axes = _kernel_of(scale)
+        kernel = next((by_place[place] for place in places if place in by_place), None)
+        if kernel is None:
             continue
-        shape = by_place[place].value.shape
+        shape = kernel.value.shape
         axes = tuple(axis % len(shape) for axis in feature_axes)
         if math.prod(shape[axis] for axis in axes) == math.prod(scale.value.shape):
-            pairs.append(Norms(scale, by_place[place], axes))
+            pairs.append(Norms(scale, kernel, axes))
     return pairs
 
 
-def _kernel_of(scale: Leaf) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the place of the kernel that an array scales, and the axes of its scales; () of another array."""
+def _kernel_of(scale: Leaf) -> tuple[list[Place], tuple[int, ...]]:
+    """Return the places where the kernel that an array scales may be, and the axes of its scales."""
     *outer, name = scale.components
-    if outer and re.fullmatch(r"WeightNorm(_\d+)?", outer[-1]) and name.endswith("/scale"):  # linen
-        return (*outer[:-1], *name.split("/")[:-1]), (-1,)
+    if name.endswith("/scale"):  # linen's: the layer is beside it, or beside the module that normalizes it
+        path = name.split("/")[:-1]
+        return [(*outer, *path), (*outer[:-1], *path)], (-1,)
     owner = type(scale.owner)
     if owner.__name__ == "WeightNorm" and owner.__module__.startswith("equinox.") and name == "g":
-        return (*outer, "layer", scale.owner.weight_name), () if scale.owner.axis is None else (scale.owner.axis,)
+        axis = scale.owner.axis
+        return [(*outer, "layer", scale.owner.weight_name)], () if axis is None else (axis,)
     if scale.module is not None:
         from flax import nnx
 
         if isinstance(scale.around, nnx.WeightNorm) and outer[-1] == "scales":
             axes = scale.around.feature_axes
             path = map(str, scale.paths[0][-1].key)
-            return (*outer[:-1], "layer_instance", *path), (axes,) if isinstance(axes, int) else tuple(axes)
-    return (), ()
+            return [(*outer[:-1], "layer_instance", *path)], (axes,) if isinstance(axes, int) else tuple(axes)
+    return [], ()
