@@ -45,6 +45,7 @@ from .init import (
 )
 from .models.initialize import initialize, plan
 from .models.layers import declare
+from .models.verify import verify
 
 __all__ = [
     "Initializer",
@@ -72,6 +73,7 @@ __all__ = [
     "truncated_normal",
     "uniform",
     "variance_scaling",
+    "verify",
     "xavier_normal",
     "xavier_uniform",
     "zeros",

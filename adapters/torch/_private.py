@@ -108,8 +108,8 @@ def is_traced() -> bool:
 
 
 def local_tensor(tensor: Any) -> Tensor:
-    """Return the memory of a DTensor on this rank; `to_local` would record the access for autograd."""
-    memory: Tensor = tensor._local_tensor
+    """Return the memory of a tensor on this rank; DTensor's `to_local` would record the access for autograd."""
+    memory: Tensor = tensor._local_tensor if is_dtensor(tensor) else tensor
     return memory
 
 
@@ -171,6 +171,12 @@ def iterate(parametrization: Any, weight: Tensor, count: int) -> None:
 def calls_before_forward(module: Any) -> list[Any]:
     """Return the hooks that a module calls before its `forward`."""
     return list(module._forward_pre_hooks.values())
+
+
+def pruned_name(hook: Any) -> str:
+    """Return the name of the weight that a hook of `torch.nn.utils.prune` computes."""
+    name: str = hook._tensor_name
+    return name
 
 
 def replace_tensors(module: Any, function: Callable[[Tensor], Tensor]) -> None:

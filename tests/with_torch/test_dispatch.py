@@ -1,6 +1,7 @@
 """A call in PyTorch: what it leaves alone, who may override it, and what a trace would keep."""
 
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -242,3 +243,39 @@ def test_weights_near_the_end_of_a_dtype():
     assert torch.isfinite(tensor).all()
     with pytest.raises(ValueError, match="overflow float16"):
         init.normal_(tensor, 0, 1.1e4)
+
+
+@pytest.fixture
+def in_place_of_pytorchs(monkeypatch):
+    """Sets the functions here in place of those of `torch.nn.init`, as users do for code that they cannot change."""
+    for name in [name for name in init.__all__ if hasattr(theirs, name)]:
+        monkeypatch.setattr(theirs, name, getattr(init, name))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float32])
+@pytest.mark.parametrize(
+    ("name", "shape", "arguments"),
+    [
+        ("eye_", (3, 3), ()),
+        ("dirac_", (4, 2, 3), (2,)),
+        ("constant_", (3,), (1,)),
+        ("ones_", (3,), ()),
+        ("zeros_", (3,), ()),
+    ],
+)
+def test_functions_in_place_of_pytorchs_do_not_call_themselves(name, shape, arguments, dtype, in_place_of_pytorchs):
+    for around in (nullcontext(), Seen(), init.named(torch.nn.Linear(2, 2), seed=0)):
+        tensor = torch.full(shape, 9.0).to(dtype)
+        with around:
+            assert getattr(theirs, name)(tensor, *arguments) is tensor
+        assert set(tensor.unique().tolist()) <= {0, 1}
+
+
+def test_modules_draw_by_functions_in_place_of_pytorchs(in_place_of_pytorchs):
+    model = torch.nn.ModuleList([torch.nn.Linear(4, 3), torch.nn.Conv1d(3, 3, 3), torch.nn.Embedding(5, 4)])
+    with init.named(model, seed=0):
+        for part in model:
+            part.reset_parameters()
+    assert theirs.calculate_gain("gelu") == initlib.gain("gelu")
+    expected = init.uniform_(torch.empty(3, 4), -0.5, 0.5, seed=0, name="0.weight")
+    assert torch.allclose(model[0].weight, expected)

@@ -212,11 +212,11 @@ def test_our_own_functions_into_a_part():
     assert torch.equal(rows["up"].weight, init.he_normal_(torch.empty(8, 6), seed=0, name="up.weight")[4:])
 
 
-def test_what_nobody_can_tell_is_warned_of():
+def test_a_draw_that_cannot_be_attributed_is_warned_of():
     module = nn.Linear(3, 3)
-    with named(module, seed=0), pytest.warns(UserWarning, match="which parameter or module rand draws for"):
+    with named(module, seed=0), pytest.warns(UserWarning, match="Could not attribute this rand call"):
         first = torch.rand(4)
-    with named(module, seed=0), pytest.warns(UserWarning, match="which parameter or module rand draws for"):
+    with named(module, seed=0), pytest.warns(UserWarning, match="Could not attribute this rand call"):
         assert torch.equal(torch.rand(4), first)
 
 

@@ -40,8 +40,8 @@ def _held(tensor: Any, coordinate: Sequence[int]) -> list[list[range]]:
             held[placement.dim] = _chunk(held[placement.dim], chunks, number)
         elif not placement.is_replicate():
             raise ValueError(
-                f"tensor must be a DTensor of Shard and Replicate placements, got {tensor.placements}: a sum over ranks "
-                f"cannot be filled"
+                f"tensor must be a DTensor of Shard and Replicate placements, got {tensor.placements}: a sum over "
+                f"ranks cannot be filled"
             )
     return held
 

@@ -62,7 +62,7 @@ def fill(tensor: ModelTensor, entry: Entry, key: Key) -> None:
         return
     fill_stored(tensor, entry, key)
     if tensor.magnitude is not None:
-        _normalize(tensor)
+        normalize(tensor)
 
 
 def fill_stored(tensor: ModelTensor, entry: Entry, key: Key) -> None:
@@ -104,7 +104,7 @@ def fill_box(view: Tensor, entry: Entry, index: Any, key: Key) -> None:
             memory.fill_memory(view[outer], initializer, request, observed=is_observed())
 
 
-def _normalize(tensor: ModelTensor) -> None:
+def normalize(tensor: ModelTensor) -> None:
     """Set the magnitudes of a weight-normed weight to the norms of its direction, so that it is the drawn weight."""
     direction, magnitude = tensor.tensor, tensor.magnitude
     assert magnitude is not None

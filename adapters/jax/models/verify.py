@@ -1,0 +1,110 @@
+"""The comparison of a pytree of weights with the plan and the seed that initialized it."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from initlib import Plan
+from initlib._public import public
+from initlib.adapters.common.selection import Only
+from initlib.adapters.common.verify import compare_model
+from initlib.checkpoints.compare import Differences
+from initlib.checkpoints.held import HeldBox, HeldTensor
+from initlib.key import as_key
+
+from ..drawing.draw import known_key
+from ..drawing.keys import words_of
+from ..drawing.read import held_boxes
+from .stacks import Stacks
+from .tensors import Leaf, Tree, leaves
+from .weight_norm import NOTE, Norms, norms_of
+
+
+@public("initlib.adapters.jax")
+def verify(
+    params: Tree,
+    plan: Plan,
+    seed: Any,
+    *,
+    whole: bool = False,
+    only: Only = None,
+    stack: Mapping[str, Any] | None = None,
+) -> Differences:
+    """Compare the arrays of a pytree with the weights that a plan and a seed give.
+
+    Each process compares the shards that it can address, with all their copies; nothing is sent. Bits are compared,
+    but for products of matrices and means other than 0, which agree to 1e-6. Kept arrays are compared by shape and
+    dtype, weight-normed kernels by the weight that the module computes.
+
+    The default compares 16 samples of 1024 weights of each weight: enough to find another seed, an unfilled array or
+    a swapped shard. Single changed weights are found with `whole=True` alone.
+
+    Args:
+        params: the pytree of arrays, as `initialize` returned it or a checkpoint was loaded into it.
+        plan: the plan that `plan` returned, or `Plan.load` read.
+        seed: the seed of `initialize`: an int, a `Key`, a key of JAX, or a `numpy.random.Generator` in the same state.
+        whole: True to compare all weights.
+        only: a pattern or names; all other arrays are not compared.
+        stack: the stacks of layers, as for `plan`.
+
+    Returns:
+        The differences: a tuple, empty and false if this process found none. Each has a `name`, `what` differs, and of
+        weights the `index` of the first that differs in the full weight; `holds` names the slice of the same or
+        another weight of the plan whose bits are there, if a short search finds it. `print` begins with a summary.
+
+    Raises:
+        TypeError: `params` is no pytree of named arrays, or `plan` no plan.
+        ValueError: `only` names an array that neither the tree nor the plan has, or `stack` does not fit the tree.
+
+    Example:
+        >>> import jax
+        >>> from initlib import he_normal
+        >>> shapes = {"dense": {"kernel": jax.ShapeDtypeStruct((784, 128), "bfloat16")}}
+        >>> weights = initialize(shapes, he_normal, seed=0)
+        >>> print(verify(weights, plan(shapes, he_normal), seed=0))
+        nothing differs: compared 1 tensors, 16,384 of 100,352 weights
+        >>> swapped = {"dense": {"kernel": weights["dense"]["kernel"][::-1]}}
+        >>> for difference in verify(swapped, plan(shapes, he_normal), seed=0):
+        ...     print(difference)
+        'dense.kernel' differs from weight (0, 0) on: holds row 783 of the same weight
+    """
+    key = known_key(words_of(seed, None, "verify")) if isinstance(seed, jax.Array) else as_key(seed)
+    found = [leaf for leaf in leaves(params) if not leaf.is_key]
+    stacks = Stacks(stack)
+    kernels = {norms.kernel: norms for norms in norms_of(found) if _is_from_kernel(norms, plan)}
+    tensors = [tensor for leaf in found for tensor in _held_tensors(leaf, stacks, kernels.get(leaf))]
+    problems = stacks.problems()
+    if problems:
+        raise ValueError("; ".join(problems))
+    return compare_model(plan, key, tensors, whole=whole, only=only)
+
+
+def _held_tensors(leaf: Leaf, stacks: Stacks, norms: Norms | None) -> Iterator[HeldTensor]:
+    """Yield the weights of an array: one, or those of the layers in a stack."""
+    layers, *ties = [stacks.unrolled(name, tuple(leaf.value.shape)) for name in leaf.names]
+    for layer, *tied in zip(layers, *ties, strict=True):
+        names = (layer.name, *(other.name for other in tied))
+        boxes = partial(held_boxes, leaf.value, layer.at) if norms is None else partial(_computed, norms)
+        yield HeldTensor(names, layer.shape, leaf.value.dtype.name, boxes)
+
+
+def _is_from_kernel(norms: Norms, plan: Plan) -> bool:
+    """Return whether the plan sets the scales of a kernel to its norms."""
+    notes = {name: entry.notes for entry in plan.entries for name in entry.parameter.names}
+    return NOTE.format(kernel=norms.kernel.names[0]) in notes.get(norms.scale.names[0], ())
+
+
+def _computed(norms: Norms) -> list[HeldBox]:
+    """Return the weight that a module computes of a kernel and its scales, where this process has both in full."""
+    kernel, scale = norms.kernel.value, norms.scale.value
+    known = [each for each in (kernel, scale) if isinstance(each, jax.Array) and each.is_fully_addressable]
+    if len(known) < 2 or len(kernel.devices() | scale.devices()) > 1:
+        return held_boxes(kernel)
+    lengths = norms.of(kernel)
+    ratio = jnp.where(lengths == 0, 0, scale / lengths)
+    shape = [size if axis in norms.axes else 1 for axis, size in enumerate(kernel.shape)]
+    return [box._replace(computed=True) for box in held_boxes(np.asarray(kernel * ratio.reshape(shape)))]
