@@ -45,7 +45,7 @@ from .init import (
 )
 from .models.initialize import initialize, plan
 from .models.layers import declare
-from .models.skeletons import skeleton
+from .models.meta_device import skeleton
 from .more_init import (
     delta_orthogonal_,
     fill_,

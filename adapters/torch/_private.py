@@ -4,7 +4,6 @@ PyTorch promises none of these names. One that has vanished is replaced by what 
 is, by an error that names it when it is needed.
 """
 
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -145,6 +144,18 @@ WeightNorm = find("nn.utils.parametrizations._WeightNorm", _Vanished)
 SpectralNorm = find("nn.utils.parametrizations._SpectralNorm", _Vanished)
 
 
+# A mode that sees every operation on tensors of this thread.
+TorchDispatchMode = find("utils._python_dispatch.TorchDispatchMode", _Vanished)
+StorageRef = Any  # what `storage_ref` returns
+
+
+def storage_ref(tensor: Tensor) -> StorageRef:
+    """Return a weak, hashable reference to a tensor's storage, equal for all views of it."""
+    from torch.multiprocessing.reductions import StorageWeakRef
+
+    return StorageWeakRef(tensor.untyped_storage())
+
+
 def singular_vectors(parametrization: Any) -> tuple[Tensor, Tensor]:
     """The estimates that a spectral norm keeps of the first left and right singular vector."""
     return parametrization._u, parametrization._v
@@ -168,36 +179,34 @@ def replace_tensors(module: Any, function: Callable[[Tensor], Tensor]) -> None:
 FLAT = "_flat_param"  # under which FullyShardedDataParallel keeps what it has made of several parameters
 
 
-class FlatShard(NamedTuple):
-    """A parameter of which a rank holds a row-major range, as FullyShardedDataParallel shards it."""
+class FlatRange(NamedTuple):
+    """A row-major range of a parameter in the flat tensor of FullyShardedDataParallel, and the module that owns it."""
 
+    module: Any
+    name: str
     shape: tuple[int, ...]
     memory: Tensor  # one axis: the range
-    start: int  # where it begins
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the range is all of it."""
-        return self.memory.numel() == math.prod(self.shape)
+    start: int  # the position of its first weight in the parameter
 
 
-def flat_shards(module: Any) -> Iterator[tuple[FlatShard, Any, str]]:
-    """The parameters that such a wrapper has made flat, each with the module and the name that it has there."""
+def flat_ranges(module: Any) -> Iterator[FlatRange]:
+    """Return the ranges of the parameters that such a wrapper has joined into one flat tensor."""
     flat = getattr(getattr(module, "_handle", None), "flat_param", None)
     if flat is None or not hasattr(flat, "_shard_param_infos"):
         return
     memory = getattr(flat, "_local_shard", flat).detach()
     summoned = flat.data_ptr() != memory.data_ptr()  # as by `summon_full_params`, which then writes the shards itself
-    places: dict[tuple[int, str], FlatShard] = {}
+    ranges: dict[tuple[int, str], FlatRange] = {}
     for info, shape, part in zip(flat._param_infos, flat._shapes, flat._shard_param_infos, strict=True):
         offset, size = (part.offset_in_shard, part.numel_in_shard) if part.in_shard else (0, 0)
-        shard = FlatShard(tuple(shape), memory[offset : offset + size], part.intra_param_start_idx or 0)
+        local, start = memory[offset : offset + size], part.intra_param_start_idx or 0
         if summoned:
-            shard = FlatShard(tuple(shape), getattr(info.module, info.param_name).detach().view(-1), 0)
-        places[id(info.module), info.param_name] = shard
-        yield shard, info.module, info.param_name
+            local, start = getattr(info.module, info.param_name).detach().view(-1), 0
+        ranges[id(info.module), info.param_name] = FlatRange(info.module, info.param_name, tuple(shape), local, start)
+    yield from ranges.values()
     for info in flat._shared_param_infos:
-        yield places[id(info.prim_module), info.prim_param_name], info.module, info.param_name
+        first = ranges[id(info.prim_module), info.prim_param_name]
+        yield first._replace(module=info.module, name=info.param_name)
 
 
 def outside_of_graphs(reason: str) -> Callable[[Any], Any]:

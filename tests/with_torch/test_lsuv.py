@@ -114,7 +114,7 @@ def state(model):
 def test_nothing_is_left_behind(fail):
     model = Network()
     model.head.eval()
-    model.stem.bias.requires_grad_(False)
+    nn.init.zeros_(model.stem.bias.requires_grad_(False))
     init.initialize(model, orthogonal(), seed=0)
     model(torch.randn(4, 3, 8, 8)).sum().backward()
     model.fail = fail

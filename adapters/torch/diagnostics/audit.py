@@ -10,7 +10,7 @@ from initlib.files.readers.stored_tensor import StoredTensor
 from initlib.files.readers.torch_file import named_tensors
 
 from .._private import is_dtensor
-from ..models.tensors import stored_axes, walk, weights
+from ..models.tensors import model_tensors, walk
 
 FLAT = "this rank holds a range of it: audit the model before it is sharded, or its checkpoint"
 
@@ -37,8 +37,9 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
 
 
 def _of_module(module: nn.Module) -> Iterator[StoredTensor]:
-    """The weights by the names of plans, then the buffers."""
-    for weight in weights(module):
+    """Return the weights by the names of plans, then the buffers."""
+    modules = walk(module)
+    for weight in model_tensors(modules):
         name = weight.names[0]
         if weight.flat is not None:
             dtype = str(weight.tensor.dtype).removeprefix("torch.")
@@ -46,9 +47,9 @@ def _of_module(module: nn.Module) -> Iterator[StoredTensor]:
             continue
         tensor = weight.tensor.detach()
         for stored in named_tensors(tensor.full_tensor() if is_dtensor(tensor) else tensor, name):
-            yield stored._replace(axes=stored_axes(weight))
+            yield stored._replace(axes=weight.stored_axes)
     first: dict[nn.Module, str] = {}
-    for prefix, part in walk(module):
+    for prefix, part in modules:
         first.setdefault(part, prefix)
     for part, prefix in first.items():
         for name, buffer in part.named_buffers(recurse=False):

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from initlib.theory.network import Operation, Times
 
-from ..models.tensors import ModelTensor, weights
+from ..models.tensors import ModelTensor, model_tensors, walk
 from .inputs import inputs, tensors
 from .recorder import restored
 
@@ -47,7 +47,7 @@ CONSTANT = {"zeroslike", "oneslike", "fulllike", "emptylike", "randlike", "randn
 def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
     """The operations of a run of the model, and the names of those that were not followed."""
     model = getattr(model, "_orig_mod", model)  # of a compiled one: what it was compiled from
-    found = weights(model)
+    found = model_tensors(walk(model))
     with restored(model), torch.no_grad():
         given = inputs(model, batch)
         with _Follower(found) as follower:
@@ -66,7 +66,7 @@ class _Follower(TorchFunctionMode):
         self.operations: list[Operation] = []
         self.unfollowed: list[str] = []
         self.known: dict[int, int] = {}  # of a tensor: the operation that gave it
-        self.weights = {id(each.tensor): each for each in found if each.meaning.kind not in ("bias", "scale")}
+        self.weights = {id(each.tensor): each for each in found if each.role.kind not in ("bias", "scale")}
         self.kept: list[Any] = []  # as long as they live, nothing else has their ids
         self.scores: set[int] = set()  # the operations that give the weights of an average
 
@@ -167,8 +167,8 @@ class _Follower(TorchFunctionMode):
 
     def _kernel(self, result: Tensor | None, source: int, used: Tensor, name: str, shape: Sequence[int]) -> int:
         weight = self.weights[id(used)]
-        fan_in = None if weight.meaning.axes else shape[-1]
-        if weight.meaning.axes is None and (name in CONVOLUTIONS or name == "einsum"):
+        fan_in = None if weight.role.axes else shape[-1]
+        if weight.role.axes is None and (name in CONVOLUTIONS or name == "einsum"):
             self.unfollowed.append(f"{weight.names[0]}, whose axes nobody knows")
             return self.add(result, "same", source)
         share = 1.0

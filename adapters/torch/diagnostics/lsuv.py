@@ -17,7 +17,7 @@ from .._private import is_dtensor
 from ..drawing.dispatch import Seed
 from ..models.initialize import initialize
 from ..models.layers import is_fsdp, own_class
-from ..models.tensors import ModelTensor, weights
+from ..models.tensors import ModelTensor, model_tensors, walk
 from .inputs import inputs, tensors
 from .recorder import restored
 
@@ -58,7 +58,7 @@ def lsuv_(
     """
     tolerance, most = positive(tolerance, "tolerance"), integer(max_iterations, "max_iterations", least=1)
     model = getattr(model, "_orig_mod", model)  # of a compiled one: what it was compiled from
-    found = weights(model)
+    found = model_tensors(walk(model))
     if any(w.flat is not None or is_dtensor(w.tensor) for w in found) or any(map(is_fsdp, model.modules())):
         raise ValueError("model is sharded: each rank would scale by a batch of its own; use lsuv_ before sharding it")
     with ExitStack() as stack:
@@ -90,7 +90,7 @@ class _Scaler:
 
     def __init__(self, found: list[ModelTensor], tolerance: float, most: int) -> None:
         self.tolerance, self.most = tolerance, most
-        kernels = [weight for weight in found if weight.meaning.kind in ("kernel", "recurrent")]
+        kernels = [weight for weight in found if weight.role.kind in ("kernel", "recurrent")]
         owners = [weight.owner for weight in kernels]
         self.skipped: list[ModelTensor] = []
         self.waiting: dict[nn.Module, ModelTensor] = {}

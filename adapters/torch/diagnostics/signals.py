@@ -11,7 +11,7 @@ from initlib._arguments import positive
 from initlib.diagnostics.signals import SignalReport, input_std, parameter
 
 from ..models.layers import is_fsdp
-from ..models.tensors import stored_axes, weights
+from ..models.tensors import model_tensors, walk
 from .inputs import array, inputs, scalar_loss
 from .recorder import Recorder, restored
 
@@ -49,7 +49,7 @@ def signals(
     lazy = [name for name, p in model.named_parameters() if nn.parameter.is_lazy(p)]
     if lazy:
         raise ValueError(f"model has parameters that are made at its first call: {', '.join(lazy)}; call it once")
-    held = weights(model)
+    held = model_tensors(walk(model))
     if any(weight.flat is not None for weight in held) or any(map(is_fsdp, model.modules())):
         raise ValueError("model is sharded by FSDP, which gathers weights only while it runs: measure it before that")
     given = inputs(model, batch)
@@ -70,7 +70,7 @@ def signals(
             weight.names[0],
             array(weight.tensor),
             array(gradients.get(weight.tensor)),
-            axes=stored_axes(weight),
+            axes=weight.stored_axes,
             learning_rate=learning_rate,
         )
         for weight in held

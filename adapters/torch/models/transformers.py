@@ -1,4 +1,4 @@
-"""Guards: how transformers knows what it has initialized or loaded, and must not draw over."""
+"""The flags by which transformers knows what it has initialized or loaded, and must not draw again."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,15 +6,16 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from .layers import own_class
+from .tensors import Modules
 
 # An attribute of modules, which their own initialization sets, and of tensors, which loading a checkpoint sets.
 FLAG = "_is_hf_initialized"
-CUSTOM = "is_custom_code"  # the method by which a model says that its class is not of transformers
+CUSTOM = "is_custom_code"  # the method that returns whether a model's class is from outside of transformers
 
 
-def mark(module: nn.Module, tensors: Iterable[Tensor]) -> None:
-    """Tell a model of transformers that these tensors have their weights; other models are left alone."""
-    if any(FLAG in vars(part) for part in module.modules()):
+def mark(modules: Modules, tensors: Iterable[Tensor]) -> None:
+    """Flag the tensors as initialized in a model of transformers; leave other models unchanged."""
+    if any(FLAG in vars(part) for _, part in modules):
         for tensor in tensors:
             setattr(tensor, FLAG, True)
 
@@ -23,8 +24,8 @@ def mark(module: nn.Module, tensors: Iterable[Tensor]) -> None:
 def lifted(module: nn.Module) -> Iterator[None]:
     """Let the modules initialize themselves again; the tensors that were loaded stay guarded.
 
-    FSDP2 gives a model a class of its own, which transformers takes for a stranger's: it then leaves modules out that
-    have no weights themselves, such as those that scale the weights of their parts.
+    FSDP2 derives a class of its own for a model, which transformers takes for custom code: it then leaves out modules
+    without weights of their own, such as those that scale the weights of their parts.
     """
     parts = [part for part in module.modules() if vars(part).pop(FLAG, False)]
     strange = [part for part in module.modules() if type(part) is not own_class(part) and hasattr(part, CUSTOM)]

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from initlib import Parameter
 
-from .._private import FlatShard, is_dtensor, local_tensor
-from ..models.parameters import parameters
-from ..models.tensors import ModelTensor, walk, weights
+from .._private import is_dtensor, local_tensor
+from ..models.fsdp1 import FlatShard
+from ..models.tensors import ModelTensor, model_tensors, parameters, walk
 from .views import View, box_of, overlap, same_memory
 
 
@@ -55,7 +55,8 @@ class Tensors:
 
     def _learn(self) -> None:
         self._learnt = self._identities()
-        found = weights(self.module, self.prefix)
+        modules = walk(self.module, self.prefix)
+        found = model_tensors(modules)
         self._known: dict[int, tuple[Tensor, TensorMatch]] = {}
         self._stored: dict[int, list[TensorMatch]] = {}
         self.by_stream: dict[str, TensorMatch] = {}
@@ -67,7 +68,7 @@ class Tensors:
             if known.memory.numel() and _storage(known.memory):  # which is 0 on the meta device
                 self._stored.setdefault(_storage(known.memory), []).append(known)
         self.streams = {identity: known.stream for identity, (_, known) in self._known.items()}
-        self.modules = {id(part): self.new_name(prefix[:-1]) for prefix, part in walk(self.module, self.prefix)}
+        self.modules = {id(part): self.new_name(prefix[:-1]) for prefix, part in modules}
 
     def _identities(self) -> list[tuple[int, int]]:
         return [(id(parameter), _storage(_memory(parameter))) for parameter in self.module.parameters()]

@@ -168,7 +168,7 @@ def _look(parameter: "Parameter", value: ConstructorValue) -> _Look | None:
     number = constant_of(values)
     if number is not None:
         drawn = values.size == 1 and number != 0 and value.draws is True
-        return _Look(None if drawn else number)
+        return _Look(None if drawn else number, largest=abs(number))
     regular = _is_monotone(values.ravel()) if parameter.is_vector else _is_regular(values)
     return _Look(None, regular, float(np.abs(values).max(initial=0)) if parameter.kind == "bias" else math.inf)
 
