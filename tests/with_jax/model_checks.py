@@ -18,7 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import initlib
 import initlib.adapters.jax as init
 from initlib import glorot_uniform, he_normal, orthogonal, parts
-from initlib.adapters.jax.models import fill as filling
+from initlib.adapters.jax.drawing import fill as filling
 
 KEY = jax.random.key(5)
 MESHES = {
@@ -233,7 +233,7 @@ def flax():
     kernel = weights["params"]["kernel"]
     assert kernel.names == ("a", "b")
     assert kernel.value.sharding == NamedSharding(MESH, PartitionSpec("a", "b"))
-    assert np.array_equal(kernel.value, he_normal((64, 32), seed=5, name="params.kernel"))
+    assert np.array_equal(kernel.value, he_normal((64, 32), seed=5, name="kernel"))
     with jax.set_mesh(MESH):
         make = nnx.with_partitioning(nnx.initializers.lecun_normal(), ("a", "b"))
         model = nnx.eval_shape(lambda: nnx.Linear(64, 32, kernel_init=make, rngs=nnx.Rngs(0)))

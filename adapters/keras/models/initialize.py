@@ -15,7 +15,7 @@ from ..drawing.draw import BACKEND, as_tensor
 from .tensors import ModelTensor, parameters, remember, weights
 
 if BACKEND == "jax":
-    from ...jax.models.fill import filled
+    from ...jax.drawing.fill import filled
 elif BACKEND == "torch":
     from ...torch.models.fill import fill_box
 
