@@ -74,6 +74,7 @@ __all__ = [
     "plan",
     "propagation",
     "recipes",
+    "same_as",
     "scaled",
     "set_num_threads",
     "show_config",

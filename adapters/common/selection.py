@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from initlib.plans.entry import Entry
 from initlib.plans.parameter import Parameter
 from initlib.plans.plan import Plan
 from initlib.plans.planning import plan
@@ -63,7 +62,7 @@ def plan_selected(
     kept = ("not meant by only",)
     return Plan(
         tuple(
-            entry if of else Entry(entry.parameter, entry.stream, keep, kept)
+            entry if of else replace(entry, filling=keep, notes=kept)
             for entry, of in zip(made.entries, meant, strict=True)
         )
     )

@@ -30,7 +30,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
     """What keeps the entries from being a plan."""
     problems: list[Problem] = []
     names: set[str] = set()
-    owners: dict[str, str] = {}  # of a stream: the parameter that it is drawn for
+    owners: dict[str, Entry] = {}  # by stream
     for entry in entries:
         name = entry.parameter.name
         taken = [each for each in entry.parameter.names if each in names]
@@ -51,12 +51,21 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
             twice = next(stream for stream, count in Counter(drawn).items() if count > 1)
             problems.append(Problem(name, f"two of its parts would share the stream {twice}; name them apart"))
         for stream in {entry.stream: None, **dict.fromkeys(drawn)}:
-            other = owners.setdefault(stream, name)
-            if other != name:
-                problems.append(
-                    Problem(name, f"it and {other} would share the stream {stream}; tie them, or rename one")
-                )
+            other = owners.setdefault(stream, entry)
+            if other is not entry and not (entry.shared or other.shared):
+                text = f"it and {other.parameter.name} would share the stream {stream}; tie them, or rename one"
+                problems.append(Problem(name, text))
+            elif other is not entry and not (entry.kept or other.kept or _are_alike(entry, other)):
+                one, two = (entry, other) if entry.shared else (other, entry)
+                text = f"it has the stream of {two.parameter.name} by same_as, and another shape, axes or initializer"
+                problems.append(Problem(one.parameter.name, text))
+                break
     return problems
+
+
+def _are_alike(first: Entry, second: Entry) -> bool:
+    facts = [(each.stream, each.parameter.shape, each.parameter.axes, each.filling) for each in (first, second)]
+    return facts[0] == facts[1]
 
 
 def _is_drawn(piece: LogicalWeight) -> bool:

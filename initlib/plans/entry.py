@@ -38,6 +38,7 @@ class Entry:
     stream: str
     filling: Fill
     notes: tuple[str, ...] = ()
+    shared: bool = False  # the stream is that of another parameter, by same_as
 
     @property
     def kept(self) -> bool:

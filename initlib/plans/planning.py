@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._public import public
+from ..axes import parse
 from ..schemes.initializer import Initializer
 from .checks import check
 from .entry import Entry
@@ -69,8 +70,9 @@ def plan(
     parameters; or a list of mappings and such functions, of which the first rule that matches counts.
 
     `rename` gives parameters the names of their streams: a mapping by pattern, whose `*` are filled in order, or a
-    function of the name. Patterns and functions see the new names. `axes` is a mapping from patterns to what the axes
-    mean, where the parameters do not say it. Raises PlanError, which lists all that is wrong: parameters without a
+    function of the name; `same_as` shares the stream of another parameter. Patterns and functions see the new names.
+    `axes` is a mapping from patterns to axes; a parameter of kind other whose axes hold inputs and outputs becomes a
+    kernel. Raises PlanError, which lists all that is wrong: parameters without a
     rule, patterns of no use, axes that nobody knows, parts that do not fit, streams that would be shared.
     """
     if isinstance(rules, Initializer):
@@ -103,6 +105,8 @@ def plan(
     for parameter, view in views:
         try:
             entry = _entry(parameter, view, *_fill(view, engine))
+            if isinstance(new_name, Rename) and new_name.shares(parameter.name):
+                entry = replace(entry, shared=True)
         except RuleNeededError as error:
             problems.append(Problem(view.name, error.reason, error.advice))
         except (TypeError, ValueError) as error:
@@ -116,7 +120,7 @@ def plan(
             problems.append(Problem("", explain_unused(what, pattern, before, seen)))
     if isinstance(new_name, Rename):
         problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
-    problems += check(entries)
+    problems += _shared_with_none(entries) + check(entries)
     if problems:
         raise PlanError.of(problems, [view.name for view in seen])
     _warn_of_zeros(engine.may_be_fresh)
@@ -149,7 +153,20 @@ def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
 
 
 def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
-    return parameter if axes is None else replace(parameter, axes=axes)
+    """Return the parameter with these axes: with inputs and outputs it is a kernel, unless it is of another kind."""
+    if axes is None:
+        return parameter
+    is_kernel = parameter.kind == "other" and {"I", "O"} <= {token.letter for token in parse(axes)}
+    return replace(parameter, axes=axes, kind="kernel" if is_kernel else parameter.kind)
+
+
+def _shared_with_none(entries: list[Entry]) -> list[Problem]:
+    streams = {entry.stream for entry in entries if not entry.shared}
+    return [
+        Problem(entry.parameter.name, f"same_as names {entry.stream}, which is no other parameter")
+        for entry in entries
+        if entry.shared and entry.stream not in streams
+    ]
 
 
 def _each(view: Parameter) -> list[Parameter]:
@@ -172,4 +189,9 @@ def _entry(parameter: Parameter, view: Parameter, fill: Fill, notes: tuple[str, 
         notes = (*notes, f"tied: {', '.join(parameter.tied)}")
     if parameter.padding is not None and isinstance(fill, Initializer):
         notes = (*notes, f"row {parameter.padding} zero")
-    return Entry(replace(parameter, axes=view.axes, default=None, needs=None, constructor=None), view.name, fill, notes)
+    return Entry(
+        replace(parameter, axes=view.axes, kind=view.kind, default=None, needs=None, constructor=None),
+        view.name,
+        fill,
+        notes,
+    )

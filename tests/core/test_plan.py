@@ -21,6 +21,7 @@ from initlib import (
     orthogonal,
     parts,
     plan,
+    same_as,
     uniform,
     values,
     zeros,
@@ -121,7 +122,10 @@ def test_rules_may_be_a_function_of_all_parameters():
     parameters = [Parameter("h.a", (3, 2)), Parameter("h.b", (4, 2), tied=("h.c",))]
     table = plan(parameters, rules, rename={"h.*": "layers.*"}, axes={"layers.b": "OI"})
     assert [entry.filling for entry in table.entries] == [constant(3), constant(4)]
-    assert seen == [Parameter("layers.a", (3, 2)), Parameter("layers.b", (4, 2), axes="OI", tied=("layers.c",))]
+    assert seen == [
+        Parameter("layers.a", (3, 2)),
+        Parameter("layers.b", (4, 2), axes="OI", kind="kernel", tied=("layers.c",)),
+    ]
 
 
 def test_rules_are_pairs_too():
@@ -183,6 +187,13 @@ def test_unknown_axes_are_numbered_as_stored():
     told = plan([unknown], he_normal, axes={"gate": "OI"})
     assert told["gate"].parameter.axes == "OI"
     assert np.array_equal(told.draw(0)["gate"], he_normal((8, 4), axes="OI", seed=0, name="gate"))
+
+
+def test_axes_of_inputs_and_outputs_make_a_kernel():
+    table = plan([Parameter("up", (8, 4))], {"*:kernel": he_normal}, axes={"up": "OI"})
+    assert table["up"].parameter.kind == "kernel"
+    made = plan([Parameter("up", (8, 4), kind="table"), Parameter("to", (8, 4))], STD, axes={"up": "IO", "to": "BB"})
+    assert [entry.parameter.kind for entry in made.entries] == ["table", "other"]
 
 
 def test_axes_told_by_pattern_come_before_the_parameters_own():
@@ -346,6 +357,43 @@ def test_names_that_would_share_a_stream():
     assert plan(parameters, {"*.qkv": parts({"q": 1, "k": 1}, ones), "*.q": STD})  # what is constant has no stream
     told = problems(parameters, {"*.qkv": parts({"q": 1, "k": 1}, STD), "*.q": STD})
     assert told == ("a.qkv: it and a.q would share the stream a.q; tie them, or rename one",)
+
+
+TARGET = {"target.*": same_as("online.*")}
+
+
+def test_a_target_network_starts_as_the_online_one():
+    networks = [kernel(f"{name}.{i}.w") for name in ("target", "online") for i in range(2)]
+    table = plan(networks, he_normal, rename=TARGET)
+    drawn = table.draw(0)
+    for i in range(2):
+        assert np.array_equal(drawn[f"target.{i}.w"], drawn[f"online.{i}.w"])
+    assert not np.array_equal(drawn["online.0.w"], drawn["online.1.w"])
+    assert Plan.from_json(table.to_json()) == table
+    qkv = parts({"q": 1, "k": 1}, he_normal)
+    fused = plan([kernel("target.w"), kernel("online.w")], {"*": qkv}, rename=TARGET).draw(0)
+    assert np.array_equal(fused["target.w"], fused["online.w"])
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (kernel("target.w", (8, 5)), "target.w: it has the stream of online.w by same_as, and another shape, axes or"),
+        (kernel("target.w", axes="IO"), "target.w: it has the stream of online.w by same_as, and another shape, axes"),
+        (kernel("target.x"), "target.x: same_as names online.x, which is no other parameter"),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_same_as_is_for_equal_weights(target, message, order):
+    (problem,) = problems([kernel("online.w"), target][::order], he_normal, rename=TARGET)
+    assert problem.startswith(message)
+
+
+def test_same_as_is_a_name():
+    with pytest.raises(TypeError, match="same_as must be a string, got 3"):
+        same_as(3)
+    with pytest.raises(ValueError, match="which has fewer"):
+        plan([kernel()], he_normal, rename={"kernel": same_as("*")})
 
 
 def test_tied_parameters_may_share_a_new_name():

@@ -75,7 +75,8 @@ def verify(
     key = known_key(words_of(seed, None, "verify")) if isinstance(seed, jax.Array) else as_key(seed)
     found = [leaf for leaf in leaves(params) if not leaf.is_key]
     stacks = Stacks(stack)
-    kernels = {norms.kernel: norms for norms in norms_of(found) if _is_from_kernel(norms, plan)}
+    notes = {name: entry.notes for entry in plan.entries for name in entry.parameter.names}
+    kernels = {norms.kernel: norms for norms in norms_of(found) if _is_from_kernel(norms, notes)}
     tensors = [tensor for leaf in found for tensor in _held_tensors(leaf, stacks, kernels.get(leaf))]
     problems = stacks.problems()
     if problems:
@@ -92,9 +93,8 @@ def _held_tensors(leaf: Leaf, stacks: Stacks, norms: Norms | None) -> Iterator[H
         yield HeldTensor(names, layer.shape, leaf.value.dtype.name, boxes)
 
 
-def _is_from_kernel(norms: Norms, plan: Plan) -> bool:
-    """Return whether the plan sets the scales of a kernel to its norms."""
-    notes = {name: entry.notes for entry in plan.entries for name in entry.parameter.names}
+def _is_from_kernel(norms: Norms, notes: Mapping[str, tuple[str, ...]]) -> bool:
+    """Return whether a plan with such notes sets the scales of a kernel to its norms."""
     return NOTE.format(kernel=norms.kernel.names[0]) in notes.get(norms.scale.names[0], ())
 
 

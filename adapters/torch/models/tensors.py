@@ -19,7 +19,7 @@ from initlib.plans.rules.constructor_value import ConstructorValue
 from .. import _private
 from . import constructor_values
 from .fsdp1 import FlatShard, flat_shards
-from .layers import BIAS, UNKNOWN, ParameterRole, bias_bound, draws, own_class, roles
+from .layers import BIAS, UNKNOWN, ParameterRole, bias_bound, draws, own_class, roles, torch_class
 from .shared_memory import same_elements
 
 # Wrappers keep the wrapped module under these names, or, those of the classes below, under `module`.
@@ -296,4 +296,4 @@ def constructor_value(tensor: ModelTensor, readable: bool, trains: bool) -> Cons
     if drawn and bound is not None and value.read is not None and memory.numel() == 1:
         drawn = abs(float(memory.detach())) <= bound  # one number out of that range was set
     frozen = trains and tensor.flat is None and not memory.requires_grad
-    return replace(value, frozen=frozen, draws=drawn, bound=bound)
+    return replace(value, frozen=frozen, draws=drawn, bound=bound, draws_like=torch_class(tensor.owner))

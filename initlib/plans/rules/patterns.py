@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from ..._public import public
 from ..parameter import Parameter, check_name
 
 
@@ -146,12 +147,46 @@ def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
             raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {each!r}")
 
 
+class SameAs(NamedTuple):
+    """The new name of parameters that share the stream of another parameter: what `same_as` makes."""
+
+    name: str
+
+
+@public("initlib")
+def same_as(name: str) -> SameAs:
+    """Make a new name for `rename=` that is the name of another parameter: both have the same weights.
+
+    A target network that starts as the online network is the usual case. Both parameters must have the same shape,
+    axes and initializer.
+
+    Args:
+        name: the name of the other parameter, in which each `*` stands for the text of a `*` in the pattern.
+
+    Returns:
+        A value of `rename=`.
+
+    Raises:
+        TypeError: the name is no string.
+
+    Example:
+        >>> from initlib import Parameter, normal, plan
+        >>> networks = [Parameter("online.fc.weight", (2, 2)), Parameter("target.fc.weight", (2, 2))]
+        >>> weights = plan(networks, normal(), rename={"target.*": same_as("online.*")}).draw(seed=0)
+        >>> bool((weights["target.fc.weight"] == weights["online.fc.weight"]).all())
+        True
+    """
+    return SameAs(check_name(name, "same_as"))
+
+
 class Rename:
-    """New names by pattern: the first one that matches the whole name counts."""
+    """New names by pattern: the first pattern that matches the full name counts."""
 
     def __init__(self, rename: Mapping[Any, Any]) -> None:
         self.rules: list[tuple[Any, re.Pattern[str], str]] = []
-        for pattern, new in rename.items():
+        self.shared = [isinstance(new, SameAs) for new in rename.values()]
+        for pattern, value in rename.items():
+            new = value.name if isinstance(value, SameAs) else value
             check_name(new, f"the new name of {pattern!r}")
             by_glob = not isinstance(pattern, re.Pattern)
             expression = glob(check_name(pattern, "rename's pattern")) if by_glob else pattern
@@ -161,12 +196,22 @@ class Rename:
         self._unused = dict.fromkeys(range(len(self.rules)))
 
     def __call__(self, name: str) -> str:
-        for number, (pattern, expression, new) in enumerate(self.rules):
-            match = expression.fullmatch(name)
-            if match is not None:
-                self._unused.pop(number, None)
-                return match.expand(new) if isinstance(pattern, re.Pattern) else _with_stars(new, match.groups())
-        return name
+        number = self._first(name)
+        if number is None:
+            return name
+        self._unused.pop(number, None)
+        pattern, expression, new = self.rules[number]
+        match = expression.fullmatch(name)
+        assert match is not None
+        return match.expand(new) if isinstance(pattern, re.Pattern) else _with_stars(new, match.groups())
+
+    def shares(self, name: str) -> bool:
+        """Return whether the name becomes that of another parameter, by `same_as`."""
+        number = self._first(name)
+        return number is not None and self.shared[number]
+
+    def _first(self, name: str) -> int | None:
+        return next((n for n, (_, expression, _) in enumerate(self.rules) if expression.fullmatch(name)), None)
 
     def unused(self) -> list[Any]:
         """The patterns that have renamed nothing."""

@@ -56,6 +56,7 @@ def _parameter(entry: Entry, filling: int) -> dict[str, Any]:
         "stream": entry.stream if entry.stream != parameter.name else None,
         "filling": filling,
         "notes": list(entry.notes) or None,
+        "shared": entry.shared or None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -164,15 +165,17 @@ def _shown(value: Any) -> str:
 
 def _as_entry(value: Any, fillings: list[Fill]) -> Entry:
     optional = {"dtype": str, "axes": str, "kind": str, "owner": str, "padding": int, "stream": str}
-    _check_fields(value, {"name": str, "shape": list, "filling": int}, {**optional, "tied": list, "notes": list})
+    _check_fields(
+        value, {"name": str, "shape": list, "filling": int}, {**optional, "tied": list, "notes": list, "shared": bool}
+    )
     given = dict(value)
     _check_list(given["shape"], int, "shape")
-    number, notes = given.pop("filling"), given.pop("notes", [])
+    number, notes, shared = given.pop("filling"), given.pop("notes", []), given.pop("shared", False)
     stream = check_name(given.pop("stream", given["name"]), "stream")
     if not 0 <= number < len(fillings):
         raise ValueError(f"filling must be one of {len(fillings)}, got {number}")
     parameter = Parameter(**{**given, "shape": tuple(given["shape"]), "tied": tuple(given.get("tied", ()))})
-    return Entry(parameter, stream, fillings[number], tuple(check_name(note, "a note") for note in notes))
+    return Entry(parameter, stream, fillings[number], tuple(check_name(note, "a note") for note in notes), shared)
 
 
 def _as_fill(value: Any, depth: int) -> Fill:
