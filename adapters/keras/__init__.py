@@ -72,6 +72,7 @@ from .init import (
 )
 from .models.initialize import initialize, plan
 from .models.layers import declare
+from .models.verify import verify
 
 __all__ = [
     "STFT",
@@ -118,5 +119,6 @@ __all__ = [
     "stft",
     "truncated_normal",
     "variance_scaling",
+    "verify",
     "zeros",
 ]

@@ -107,9 +107,8 @@ class Comparison:
         count = len(differences)
         verdict = f"{count:,} difference{'s' * (count > 1)}" if count else "nothing differs"
         extent = "all" if self._whole else f"{self._compared:,} of"
-        return Differences(
-            differences, f"{verdict}: compared {self._tensors:,} tensors, {extent} {self._weights:,} weights"
-        )
+        tensors = f"{self._tensors:,} tensor{'s' * (self._tensors != 1)}"
+        return Differences(differences, f"{verdict}: compared {tensors}, {extent} {self._weights:,} weights")
 
     def _first(self, entry: Entry, tensor: HeldTensor, boxes: list[HeldBox]) -> Found | None:
         """Return the first weight that differs: of all weights, or of all weights if one in the samples differs."""

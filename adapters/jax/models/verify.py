@@ -66,7 +66,7 @@ def verify(
         >>> shapes = {"dense": {"kernel": jax.ShapeDtypeStruct((784, 128), "bfloat16")}}
         >>> weights = initialize(shapes, he_normal, seed=0)
         >>> print(verify(weights, plan(shapes, he_normal), seed=0))
-        nothing differs: compared 1 tensors, 16,384 of 100,352 weights
+        nothing differs: compared 1 tensor, 16,384 of 100,352 weights
         >>> swapped = {"dense": {"kernel": weights["dense"]["kernel"][::-1]}}
         >>> for difference in verify(swapped, plan(shapes, he_normal), seed=0):
         ...     print(difference)

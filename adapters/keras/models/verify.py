@@ -1,0 +1,67 @@
+"""The comparison of a model with the plan and the seed that initialized it."""
+
+from functools import partial
+from typing import Any
+
+from initlib import Plan
+from initlib._public import public
+from initlib.adapters.common.selection import Only
+from initlib.adapters.common.verify import compare_model
+from initlib.checkpoints.compare import Differences
+from initlib.checkpoints.held import HeldTensor
+from initlib.key import as_key
+
+from ..drawing.read import held_boxes
+from .tensors import weights
+
+
+@public("initlib.adapters.keras")
+def verify(
+    model: Any, plan: Plan, seed: Any, *, whole: bool = False, only: Only = None, prefix: str = ""
+) -> Differences:
+    """Compare the variables of a model with the weights that a plan and a seed give, on every backend.
+
+    Bits are compared, but for products of matrices and means other than 0, which agree to 1e-6. Kept variables are
+    compared by shape and dtype. On JAX each process compares the shards that it can address, with all their copies.
+
+    The default compares 16 samples of 1024 weights of each variable: enough to find another seed, an unfilled variable
+    or a swapped shard. Single changed weights are found with `whole=True` alone.
+
+    Args:
+        model: the built model or layer, as `initialize` filled it or a checkpoint was loaded into it.
+        plan: the plan that `initialize` or `plan` returned, or `Plan.load` read.
+        seed: the seed of `initialize`: an int, a `Key` or a `numpy.random.Generator` in the same state.
+        whole: True to compare all weights.
+        only: a pattern or names; all other variables are not compared.
+        prefix: the name of the model in a bigger one, as for `initialize`.
+
+    Returns:
+        The differences: a tuple, empty and false if there are none. Each has a `name`, `what` differs, and of weights
+        the `index` of the first that differs; `holds` names the slice of the same or another weight of the plan whose
+        bits are there, if a short search finds it. `print` begins with a summary.
+
+    Raises:
+        TypeError: `model` is no `keras.Layer`, or `plan` no plan.
+        PlanError: the model is not built.
+        ValueError: `only` names a variable that neither the model nor the plan has.
+
+    Example:
+        >>> import keras
+        >>> from initlib import he_normal
+        >>> model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(128), keras.layers.Dense(10)])
+        >>> made = initialize(model, he_normal, seed=0)
+        >>> print(verify(model, made, seed=0))
+        nothing differs: compared 4 tensors, 17,802 of 101,770 weights
+        >>> len(verify(model, made, seed=1))
+        2
+    """
+    tensors = [
+        HeldTensor(
+            tuple(tensor.names),
+            tuple(tensor.variable.shape),
+            tensor.variable.dtype,
+            partial(held_boxes, tensor.variable),
+        )
+        for tensor in weights(model, prefix)
+    ]
+    return compare_model(plan, as_key(seed), tensors, whole=whole, only=only)
