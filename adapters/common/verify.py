@@ -1,18 +1,19 @@
-"""The comparison of a live model with a plan, whatever its framework: pair the tensors by name, and compare each pair."""
+"""The comparison of a live model with a plan, for every framework: tensors are paired by name, and compared."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from initlib.adapters.common.selection import Only, selected
 from initlib.checkpoints.compare import Comparison, Difference, Differences
 from initlib.checkpoints.held import HeldTensor
-from initlib.key import Key
+from initlib.key import as_key
 from initlib.plans.parameter import Parameter
 from initlib.plans.plan import Plan
 
 
 def compare_model(
     plan: Plan,
-    key: Key,
+    seed: Any,
     tensors: Sequence[HeldTensor],
     buffers: Iterable[HeldTensor] = (),
     *,
@@ -22,13 +23,15 @@ def compare_model(
     """Return the differences between the tensors of a model and a plan; buffers count where the plan names them."""
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be an initlib.Plan, such as the one that initialize returns, got {plan!r}")
+    if seed is None:
+        raise TypeError("seed must be the seed under which the model was initialized, got None")
     by_name = {name: tensor for tensor in (*buffers, *tensors) for name in tensor.names}
     planned = {name for entry in plan.entries for name in entry.parameter.names}
     extra = [tensor for tensor in tensors if planned.isdisjoint(tensor.names)]
     parameters = [entry.parameter for entry in plan.entries]
     parameters += [Parameter(tensor.names[0], tensor.shape, tied=tensor.names[1:]) for tensor in extra]
     chosen, _ = selected(only, parameters, by_name.keys() - planned)
-    comparison = Comparison(plan.entries, key, whole=whole)
+    comparison = Comparison(plan.entries, as_key(seed), whole=whole)
     differences = []
     for entry, is_chosen in zip(plan.entries, chosen, strict=False):
         names = entry.parameter.names if is_chosen else ()

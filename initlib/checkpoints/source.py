@@ -103,6 +103,8 @@ class Source:
             return self._has(entry, (*there[:axis], moved, *there[axis + 1 :]), pattern)
 
         count = _count(is_same, size - local)
+        if axis == len(place) - 1 and count < size - local:
+            count += WINDOW - 1  # the rest of the last window
         part = foreign.held.box[axis]
         first = start + part.start + part.step * local - origin
         if name == entry.parameter.name and first == part.start and count == size:

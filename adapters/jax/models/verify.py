@@ -14,7 +14,6 @@ from initlib.adapters.common.selection import Only
 from initlib.adapters.common.verify import compare_model
 from initlib.checkpoints.compare import Differences
 from initlib.checkpoints.held import HeldBox, HeldTensor
-from initlib.key import as_key
 
 from ..drawing.draw import known_key
 from ..drawing.keys import words_of
@@ -72,7 +71,8 @@ def verify(
         ...     print(difference)
         'dense.kernel' differs from weight (0, 0) on: holds row 783 of the same weight
     """
-    key = known_key(words_of(seed, None, "verify")) if isinstance(seed, jax.Array) else as_key(seed)
+    if isinstance(seed, jax.Array):
+        seed = known_key(words_of(seed, None, "verify"))
     found = [leaf for leaf in leaves(params) if not leaf.is_key]
     stacks = Stacks(stack)
     notes = {name: entry.notes for entry in plan.entries for name in entry.parameter.names}
@@ -81,7 +81,7 @@ def verify(
     problems = stacks.problems()
     if problems:
         raise ValueError("; ".join(problems))
-    return compare_model(plan, key, tensors, whole=whole, only=only)
+    return compare_model(plan, seed, tensors, whole=whole, only=only)
 
 
 def _held_tensors(leaf: Leaf, stacks: Stacks, norms: Norms | None) -> Iterator[HeldTensor]:

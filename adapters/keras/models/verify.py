@@ -9,7 +9,6 @@ from initlib.adapters.common.selection import Only
 from initlib.adapters.common.verify import compare_model
 from initlib.checkpoints.compare import Differences
 from initlib.checkpoints.held import HeldTensor
-from initlib.key import as_key
 
 from ..drawing.read import held_boxes
 from .tensors import weights
@@ -64,4 +63,4 @@ def verify(
         )
         for tensor in weights(model, prefix)
     ]
-    return compare_model(plan, as_key(seed), tensors, whole=whole, only=only)
+    return compare_model(plan, seed, tensors, whole=whole, only=only)

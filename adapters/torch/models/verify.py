@@ -1,5 +1,6 @@
 """The comparison of a model with the plan and the seed that initialized it."""
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -11,7 +12,6 @@ from initlib.adapters.common.selection import Only
 from initlib.adapters.common.verify import compare_model
 from initlib.checkpoints.compare import Differences
 from initlib.checkpoints.held import HeldBox, HeldTensor
-from initlib.key import as_key
 from initlib.stream.boxes import normalize_index
 
 from .._private import is_dtensor, is_fake, local_tensor
@@ -19,6 +19,7 @@ from ..drawing.dispatch import Seed
 from ..drawing.read import held_box
 from .fill import local_boxes
 from .layers import UNKNOWN
+from .state_names import plan_names
 from .tensors import Magnitude, ModelTensor, Modules, Place, model_tensors, walk
 
 
@@ -65,8 +66,11 @@ def verify(
         '2.weight' differs from weight (3, 0) on: holds row 5 of the same weight
     """
     modules = walk(module, prefix)
-    tensors = [_held_tensor(tensor) for tensor in model_tensors(modules)]
-    return compare_model(plan, as_key(seed), tensors, _held_buffers(modules), whole=whole, only=only)
+    tensors = model_tensors(modules)
+    if not (only is None or isinstance(only, (str, re.Pattern))):
+        only = plan_names(module, modules, tensors, only)
+    held = [_held_tensor(tensor) for tensor in tensors]
+    return compare_model(plan, seed, held, _held_buffers(modules), whole=whole, only=only)
 
 
 def _held_tensor(tensor: ModelTensor) -> HeldTensor:
