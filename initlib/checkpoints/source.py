@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ..dtypes import numpy_dtype
 from ..key import Key
 from ..plans.entry import Entry
 from ..stream.boxes import Piece
@@ -48,6 +49,8 @@ class Source:
         if not foreign.local:
             return None
         pattern, place = foreign.window()
+        if pattern.dtype != numpy_dtype(entry.parameter.dtype) or pattern.size < min(WINDOW, foreign.held.shape[-1]):
+            return None  # computed in another dtype, or lost at the end of a file
         if pattern.size < 2 or same_bits(pattern[1:], pattern[:1]).all():
             return None  # constants identify no place
         for axis in range(len(place)):
@@ -71,8 +74,7 @@ class Source:
             if drawn.size < pattern.size:
                 return
             drawn = sliding_window_view(drawn, pattern.size)
-        if drawn.dtype == pattern.dtype:
-            yield from map(int, np.flatnonzero(same_bits(drawn, pattern).all(axis=-1)))
+        yield from map(int, np.flatnonzero(same_bits(drawn, pattern).all(axis=-1)))
 
     def _has(self, entry: Entry, place: Place, pattern: Values) -> bool:
         """Return whether an entry's weights have the bits of a pattern at a place."""

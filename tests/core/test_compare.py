@@ -188,11 +188,12 @@ def test_samples_read_a_small_share_of_a_large_tensor():
 def test_a_result_is_a_tuple_with_a_summary():
     comparison = Comparison(MODEL.entries, Key(0), whole=False)
     nothing = comparison.result([])
-    assert nothing == () and not nothing
+    assert nothing == ()
     assert str(nothing) == "nothing differs: compared 0 tensors, 0 of 0 weights"
     difference = comparison.difference(MODEL["w"], "w", held(DRAWN["same"]))
     result = comparison.result([difference])
-    assert isinstance(result, Differences) and result == (difference,)
+    assert isinstance(result, Differences)
+    assert result == (difference,)
     assert str(result) == (
         "1 difference: compared 1 tensor, 2,048 of 2,048 weights\n'w' differs from weight (0, 0) on: holds same"
     )
