@@ -11,6 +11,12 @@ from initlib.plans.parameter import Parameter
 from initlib.plans.plan import Plan
 
 
+def check_plan(plan: Plan) -> None:
+    """Raise TypeError unless the argument is a plan."""
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan must be an initlib.Plan, as plan() returns it, got {plan!r}")
+
+
 def compare_model(
     plan: Plan,
     seed: Any,
@@ -21,8 +27,7 @@ def compare_model(
     only: Only,
 ) -> Differences:
     """Return the differences between the tensors of a model and a plan; buffers count where the plan names them."""
-    if not isinstance(plan, Plan):
-        raise TypeError(f"plan must be an initlib.Plan, such as the one that initialize returns, got {plan!r}")
+    check_plan(plan)
     if seed is None:
         raise TypeError("seed must be the seed under which the model was initialized, got None")
     by_name = {name: tensor for tensor in (*buffers, *tensors) for name in tensor.names}

@@ -151,7 +151,7 @@ def test_only_and_prefix():
     assert reports(model, plan, 0, prefix="encoder", only=["encoder.attention.k.weight"]) == []
     assert len(reports(model, plan, 0, prefix="encoder", only=["encoder.attention.q.weight"])) == 1
     assert len(reports(model, plan, 0)) == 2 * 8
-    with pytest.raises(ValueError, match="only has 'encoder.attention.q.wight'"):
+    with pytest.raises(ValueError, match=r"only has 'encoder\.attention\.q\.wight'"):
         init.verify(model, plan, 0, prefix="encoder", only=["encoder.attention.q.wight"])
 
 
@@ -227,9 +227,9 @@ def test_tensors_without_readable_memory():
 
 def test_arguments():
     model, plan = made()
-    with pytest.raises(TypeError, match="module must be a torch.nn.Module, got 3"):
+    with pytest.raises(TypeError, match=r"module must be a torch\.nn\.Module, got 3"):
         init.verify(3, plan, 0)
-    with pytest.raises(TypeError, match="plan must be an initlib.Plan"):
+    with pytest.raises(TypeError, match=r"plan must be an initlib\.Plan"):
         init.verify(model, {}, 0)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from initlib import Plan
 from initlib._public import public
 from initlib.adapters.common.selection import Only
-from initlib.adapters.common.verify import compare_model
+from initlib.adapters.common.verify import check_plan, compare_model
 from initlib.checkpoints.compare import Differences
 from initlib.checkpoints.held import HeldBox, HeldTensor
 
@@ -71,6 +71,7 @@ def verify(
         ...     print(difference)
         'dense.kernel' differs from weight (0, 0) on: holds row 783 of the same weight
     """
+    check_plan(plan)
     if isinstance(seed, jax.Array):
         seed = known_key(words_of(seed, None, "verify"))
     found = [leaf for leaf in leaves(params) if not leaf.is_key]
