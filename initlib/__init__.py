@@ -99,7 +99,9 @@ def __getattr__(name: str) -> Any:
         if hasattr(module, name):
             globals()[name] = getattr(module, name)
             return globals()[name]
-    raise AttributeError(f"module 'initlib' has no attribute {name!r}")
+    places = [f"initlib.adapters.{adapter}.{name}" for adapter in ("torch", "keras", "jax")]
+    advice = f". Import an adapter: {', '.join(places)}" if name in ("declare", "initialize", "signals") else ""
+    raise AttributeError(f"module 'initlib' has no attribute {name!r}{advice}")
 
 
 def __dir__() -> list[str]:

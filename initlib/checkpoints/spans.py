@@ -12,6 +12,6 @@ def costs_a_whole(entry: Entry) -> bool:
 
 
 def spans(entry: Entry, most: int) -> Pieces:
-    """Return the pieces in which an entry is drawn: of at most so many weights, or one where a box costs a full draw."""
+    """Return the pieces in which an entry is drawn, of at most `most` weights; one if a box costs a full draw."""
     size = entry.parameter.size
     return Pieces(entry.parameter.shape, size if costs_a_whole(entry) else most)

@@ -9,7 +9,7 @@ import numpy as np
 from ..dtypes import DTYPES, rounded
 from ..schemes.initializer import Initializer
 from .entry import Entry
-from .packing.logical_weights import LogicalWeight, is_made_whole
+from .packing.logical_weights import LogicalWeight
 from .text.errors import PATTERN, Problem
 
 
@@ -111,15 +111,13 @@ def _axes_advice(ndim: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: str) -> str | None:
-    """Why that weight cannot be drawn, if it cannot: one weight is drawn, if that does not cost all."""
+    """Return why that weight cannot be drawn; None if the weight can be drawn."""
     if 0 in shape:
         return None
     try:
-        initializer.std(shape, axes)
+        initializer.check(shape, "float32" if dtype == "bfloat16" else dtype, axes=axes)
         rounded(np.array(initializer.bounds(shape, axes)), _of_range(dtype))
-        if not is_made_whole(initializer):
-            initializer(shape, _of_range(dtype), axes=axes, seed=0, index=(0,) * len(shape))
-    except ValueError as error:
+    except (ImportError, ValueError) as error:
         return str(error)
     return None
 

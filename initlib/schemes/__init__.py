@@ -1,4 +1,4 @@
-"""The schemes: what an initializer is, the kinds there are, and one file for each family."""
+"""The schemes: initializers, their kinds, and one file for each family."""
 
 from ._complex import TwoParts
 from ._constant import Constant
@@ -17,7 +17,7 @@ from .initializer import Initializer, Scaled
 
 __all__ = ["FACTORIES"]
 
-# What a file or a command line can name: nothing else is ever made from text.
+# The initializers that a file or a command line can name: no other class is ever made from text.
 FACTORIES: dict[str, type[Initializer]] = {
     scheme.factory: scheme
     for scheme in (

@@ -9,7 +9,7 @@ from ..dtypes import DTYPES
 from ..stream.engine import DrawRequest, Engine
 from .initializer import Initializer
 
-# The names of the streams inside a parameter's own.
+# The names of the streams inside the stream of a parameter.
 REAL, IMAGINARY, MODULUS, ANGLE = "real", "imaginary", "modulus", "angle"
 
 
@@ -38,35 +38,26 @@ class TwoParts(Initializer):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.each.bounds(shape, axes)
 
-    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        if DTYPES[weight.dtype].part is None:
-            return self.each.weights(weight, engine)
+    def check_request(self, request: DrawRequest) -> None:
+        self.each.check_request(request._replace(dtype=DTYPES[request.dtype].part or request.dtype))
+
+    def weights(self, request: DrawRequest, engine: Engine) -> Any:
+        if DTYPES[request.dtype].part is None:
+            return self.each.weights(request, engine)
         return engine.complex(
-            *(self.each.weights(one_stream(weight, name, engine), engine) for name in (REAL, IMAGINARY))
+            *(self.each.weights(one_stream(request, name, engine), engine) for name in (REAL, IMAGINARY))
         )
 
-    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
-        if DTYPES[weight.dtype].part is None:
-            self.each.fill(out, weight, engine)
+    def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
+        if DTYPES[request.dtype].part is None:
+            self.each.fill(out, request, engine)
         else:
-            self.each.fill(out.real, one_stream(weight, REAL, engine), engine)
-            self.each.fill(out.imag, one_stream(weight, IMAGINARY, engine), engine)
+            self.each.fill(out.real, one_stream(request, REAL, engine), engine)
+            self.each.fill(out.imag, one_stream(request, IMAGINARY, engine), engine)
 
 
-def one_stream(weight: DrawRequest, name: str, engine: Engine) -> DrawRequest:
-    """The real weight of one of a complex weight's streams."""
-    real = DTYPES[weight.dtype].part
+def one_stream(request: DrawRequest, name: str, engine: Engine) -> DrawRequest:
+    """Return the request of the real weight of one stream of a complex weight."""
+    real = DTYPES[request.dtype].part
     assert real is not None
-    return weight._replace(dtype=real, key=engine.fold_in(weight.key, name))
-
-
-def on_the_plane(square: Any, signed_unit: Initializer, std: float, weight: DrawRequest, engine: Engine) -> Any:
-    """Weights of that std and any angle, whose squared modulus, of mean 1, is a function of a uniform number in (0, 1).
-
-    `signed_unit` draws uniform numbers in (-1, 1): of mean 0, their bits are promised.
-    """
-    xp, plain = engine.xp, weight._replace(scale=1.0)
-    share = (signed_unit.weights(one_stream(plain, MODULUS, engine), engine) + 1) / 2
-    modulus = xp.sqrt(square(share)) * (std * weight.scale)
-    angle = signed_unit.weights(one_stream(plain, ANGLE, engine), engine) * math.pi
-    return engine.complex(modulus * xp.cos(angle), modulus * xp.sin(angle))
+    return request._replace(dtype=real, key=engine.fold_in(request.key, name))

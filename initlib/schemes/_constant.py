@@ -9,7 +9,8 @@ from .._arguments import Shape, real
 from .._public import public
 from ..dtypes import rounded_once
 from ..stream.engine import DrawRequest, Engine
-from .initializer import Initializer, set_fields
+from .frozen import set_fields
+from .initializer import Initializer
 
 
 @public("initlib", "constant")
@@ -17,12 +18,20 @@ from .initializer import Initializer, set_fields
 class Constant(Initializer):
     """Weights that are all one value.
 
-    >>> from initlib import constant
-    >>> constant(0.5)((2, 2))
-    array([[0.5, 0.5],
-           [0.5, 0.5]], dtype=float32)
+    `zeros` and `ones` are `constant(0.0)` and `constant(1.0)`.
 
-    Raises ValueError unless the value is finite.
+    Args:
+        value: the value, finite.
+
+    Raises:
+        TypeError: value is not a real number.
+        ValueError: value is not finite.
+
+    Example:
+        >>> from initlib import constant
+        >>> constant(0.5)((2, 2))
+        array([[0.5, 0.5],
+               [0.5, 0.5]], dtype=float32)
     """
 
     value: float = 0.0
@@ -38,14 +47,17 @@ class Constant(Initializer):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.value, self.value
 
-    def _one(self, weight: DrawRequest, engine: Engine) -> Any:
-        return engine.array(np.array(rounded_once(self.value * weight.scale, weight.dtype)), weight.dtype)
+    def check_request(self, request: DrawRequest) -> None:
+        rounded_once(self.value * request.scale, request.dtype)
 
-    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        return engine.xp.broadcast_to(self._one(weight, engine), weight.out_shape)
+    def _one(self, request: DrawRequest, engine: Engine) -> Any:
+        return engine.array(np.array(rounded_once(self.value * request.scale, request.dtype)), request.dtype)
 
-    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
-        engine.put(out, self._one(weight, engine), weight.dtype)
+    def weights(self, request: DrawRequest, engine: Engine) -> Any:
+        return engine.xp.broadcast_to(self._one(request, engine), request.out_shape)
+
+    def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
+        engine.put(out, self._one(request, engine), request.dtype)
 
 
 constant = Constant

@@ -1,4 +1,4 @@
-"""Zeros and ones alone: weights of identities and Hadamard matrices."""
+"""The initializer ZerO: deterministic weights from identities and Hadamard matrices."""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from .kinds import matrices
 
 
 def _bits(outputs: int) -> int:
-    """The binary logarithm of the Hadamard matrix's size: the least that holds the outputs."""
+    """Return the binary logarithm of the size of the Hadamard matrix, the least that holds the outputs."""
     return (outputs - 1).bit_length()
 
 
 @lru_cache(maxsize=4096)
 def _sum(rows: int, columns: int) -> int:
-    """The sum of the upper left corner of a Hadamard matrix."""
+    """Return the sum of the upper left corner of a Hadamard matrix."""
     rows, columns = max(rows, columns), min(rows, columns)
     if columns == 0 or rows == 1 << _bits(rows):  # of whole columns, only the first has a sum
         return rows if columns else 0
@@ -31,20 +31,31 @@ def _sum(rows: int, columns: int) -> int:
 @public("initlib", "zero_hadamard")
 @dataclass(repr=False, eq=False)
 class ZeroHadamard(PassThrough):
-    """The deterministic weights of ZerO: an identity, or a Hadamard matrix where there are more outputs than inputs.
+    """Deterministic weights of ZerO: an identity, or a Hadamard matrix if there are more outputs than inputs.
 
-    >>> zero_hadamard()((2, 4))
-    array([[ 0.5,  0.5,  0.5,  0.5],
-           [ 0.5, -0.5,  0.5, -0.5]], dtype=float32)
-    >>> zero_hadamard()((3, 2))
-    array([[1., 0.],
-           [0., 1.],
-           [0., 0.]], dtype=float32)
+    The matrix stands at the centre of the receptive field (k // 2 of k positions); other weights are 0. The Hadamard
+    matrix H of size 2**m >= outputs is scaled to 2**(-m / 2) * H, as in the authors' code, so it is orthogonal where
+    outputs = 2**m. A box (`index=`) costs a box.
 
-    At the centre of the receptive field (k // 2); elsewhere 0. The Hadamard matrix of 2**m >= outputs is multiplied by
-    2**(-m / 2), as in the authors' code, so that it is orthogonal where outputs = 2**m; then everything by the gain. A
-    box (`index=`) costs a box. Raises ValueError for fewer than 2 axes.
-    Zhao, Schäfer, Anandkumar 2021, arXiv 2110.12661.
+    Args:
+        gain: factor of the matrix.
+
+    Raises:
+        TypeError: gain is not a real number.
+        ValueError: gain is not finite; when drawn, the weight has fewer than 2 axes.
+
+    Example:
+        >>> zero_hadamard()((2, 4))
+        array([[ 0.5,  0.5,  0.5,  0.5],
+               [ 0.5, -0.5,  0.5, -0.5]], dtype=float32)
+        >>> zero_hadamard()((3, 2))
+        array([[1., 0.],
+               [0., 1.],
+               [0., 0.]], dtype=float32)
+
+    Reference:
+        Zhao, Schäfer, Anandkumar. ZerO initialization: initializing neural networks with only zeros and ones. 2021.
+        arXiv:2110.12661.
     """
 
     factory: ClassVar[str] = "zero_hadamard"
@@ -70,7 +81,7 @@ class ZeroHadamard(PassThrough):
         count = math.prod(weight.outputs)
         if count <= math.prod(weight.inputs):
             return super().channels(weight, inputs, outputs, gain, xp)
-        odd = inputs & outputs  # Sylvester's: the sign is the parity of the common bits
+        odd = inputs & outputs  # Sylvester's construction: the sign is the parity of the common bits
         for shift in (32, 16, 8, 4, 2, 1):
             if _bits(count) > shift:
                 odd = odd ^ (odd >> shift)

@@ -1,4 +1,4 @@
-"""Kernels before a sub-pixel upscaling, free of checkerboards."""
+"""ICNR: kernels before a sub-pixel upscaling, without checkerboard artifacts."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -8,7 +8,8 @@ from .._public import public
 from ..axes import canonical
 from ..dtypes import DTYPES
 from ..stream.engine import DrawRequest, Engine
-from .initializer import Initializer, set_fields
+from .frozen import set_fields
+from .initializer import Initializer, checked_initializer
 from .kinds import Composed
 
 SHUFFLES = ("pixel_shuffle", "depth_to_space")
@@ -17,18 +18,31 @@ SHUFFLES = ("pixel_shuffle", "depth_to_space")
 @public("initlib", "icnr")
 @dataclass(repr=False, eq=False)
 class Icnr(Composed):
-    """Kernels whose outputs are equal for all the pixels that an upscaling makes of one: nearest-neighbour, at first.
+    """Kernels before a sub-pixel upscaling that start as a nearest-neighbour upscaling.
 
-    >>> from initlib import he_normal
-    >>> kernel = icnr(he_normal, 2)((64, 32, 3, 3), axes="OIHW", seed=0)  # a PyTorch convolution before PixelShuffle(2)
-    >>> bool((kernel[0] == kernel[1]).all() and (kernel[0] == kernel[3]).all() and (kernel[0] != kernel[4]).any())
-    True
+    Another initializer draws the kernel of outputs / upscale**d outputs, for d receptive-field axes. Each output is
+    then repeated upscale**d times. A box (`index=`) costs a full draw.
 
-    The initializer draws the kernel of outputs / upscale**d, d the receptive-field axes, and each of its outputs is
-    repeated upscale**d times: next to one another for "pixel_shuffle" (PyTorch), or the whole over again for
-    "depth_to_space" (TensorFlow, JAX). Raises ValueError for an upscale below 1, another shuffle, outputs that it does
-    not divide, a weight without receptive field or with more than one output axis. A box (`index=`) costs the whole.
-    Aitken, Ledig, Theis, Caballero, Wang, Shi 2017, arXiv 1707.02937.
+    Args:
+        initializer: the initializer of the smaller kernel.
+        upscale: factor of the upscaling, at least 1.
+        shuffle: "pixel_shuffle" repeats each output next to itself (PyTorch); "depth_to_space" repeats the smaller
+            kernel as one (TensorFlow, JAX).
+
+    Raises:
+        TypeError: initializer is not an initializer, or upscale is not an int.
+        ValueError: upscale is below 1, or shuffle has another value; when drawn, the weight has no receptive field,
+            more than one output axis, or a number of outputs that upscale**d does not divide.
+
+    Example:
+        >>> from initlib import he_normal
+        >>> kernel = icnr(he_normal, 2)((64, 32, 3, 3), axes="OIHW", seed=0)  # before PyTorch's PixelShuffle(2)
+        >>> bool((kernel[0] == kernel[1]).all() and (kernel[0] == kernel[3]).all() and (kernel[0] != kernel[4]).any())
+        True
+
+    Reference:
+        Aitken, Ledig, Theis, Caballero, Wang, Shi. Checkerboard artifact free sub-pixel convolution. 2017.
+        arXiv:1707.02937.
     """
 
     initializer: Initializer
@@ -37,8 +51,7 @@ class Icnr(Composed):
     factory: ClassVar[str] = "icnr"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.initializer, Initializer):
-            raise TypeError(f"initializer must be an initlib initializer, got {self.initializer!r}")
+        checked_initializer(self.initializer)
         upscale = integer(self.upscale, "upscale", least=1)
         set_fields(self, upscale=upscale, shuffle=choice(self.shuffle, "shuffle", SHUFFLES))
 
@@ -47,20 +60,19 @@ class Icnr(Composed):
         return self.initializer.uses_fans
 
     def _small(self, shape: Shape, axes: str | None) -> tuple[tuple[int, ...], int, int]:
-        """The shape that is drawn, its output axis, and how often that is repeated."""
+        """Return the shape of the smaller kernel, its output axis, and the number of repetitions."""
         sizes = checked_shape(shape)
         weight = canonical(sizes, axes)
         if len(weight.outputs) != 1 or not weight.field:
             raise ValueError(
-                f"icnr needs a kernel of one output axis and a receptive field, got shape {sizes}, axes {axes!r}"
+                f"axes of icnr must have one output axis and a receptive field, got shape {sizes}, axes {axes!r}"
             )
         axis, outputs, times = weight.steps[-1][0], weight.outputs[0], self.upscale ** len(weight.field)
         if outputs != sizes[axis] and self.shuffle == "depth_to_space":
-            raise ValueError(f"icnr for depth_to_space cannot have packed outputs, got axes {axes!r}")
+            raise ValueError(f"axes of icnr for depth_to_space must not pack outputs, got {axes!r}")
         if outputs % times:
             raise ValueError(
-                f"icnr repeats each output {times} times, which does not divide the {outputs} outputs of "
-                f"shape {sizes}, axes {axes!r}"
+                f"outputs of icnr must be a multiple of {times}, got {outputs} outputs in shape {sizes}, axes {axes!r}"
             )
         return (*sizes[:axis], sizes[axis] // times, *sizes[axis + 1 :]), axis, times
 
@@ -70,10 +82,17 @@ class Icnr(Composed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.initializer.bounds(self._small(shape, axes)[0], axes)
 
-    def compose(self, weight: DrawRequest, engine: Engine) -> Any:
-        small, axis, times = self._small(weight.shape, weight.axes)
-        drawn = DrawRequest(small, weight.axes, DTYPES[weight.dtype].wide, weight.key)
-        kernel = self.initializer.weights(drawn, engine)
+    def check_request(self, request: DrawRequest) -> None:
+        self.initializer.check_request(self._inner(request))
+
+    def _inner(self, request: DrawRequest) -> DrawRequest:
+        """Return the request of the smaller kernel."""
+        small, _, _ = self._small(request.shape, request.axes)
+        return DrawRequest(small, request.axes, DTYPES[request.dtype].wide, request.key)
+
+    def compose(self, request: DrawRequest, engine: Engine) -> Any:
+        _, axis, times = self._small(request.shape, request.axes)
+        kernel = self.initializer.weights(self._inner(request), engine)
         if self.shuffle == "pixel_shuffle":
             return engine.xp.repeat(kernel, times, axis=axis)
         return engine.xp.concatenate([kernel] * times, axis=axis)

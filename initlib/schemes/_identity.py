@@ -1,4 +1,4 @@
-"""Weights that pass their inputs through: the identity, and its kernel."""
+"""Weights that pass their inputs through: the identity, and dirac kernels."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from .._public import public
 from ..axes import Canonical
 from ..dtypes import DTYPES, rounded_once
 from ..stream.engine import DrawRequest, Engine
-from .initializer import set_fields
+from .frozen import set_fields
 from .kinds import Indexed, matrices
 
-Scalar = Callable[[float], Any]  # from a multiple of the gain to an engine's number, rounded once to the weight's dtype
+Scalar = Callable[[float], Any]  # from a multiple of the gain to a number of the engine, rounded once to the dtype
 
 
 def flat(coordinates: list[Any], sizes: tuple[int, ...]) -> Any:
-    """One index over several parts, row-major."""
+    """Return the row-major index over several parts."""
     index: Any = 0
     for coordinate, size in zip(coordinates, sizes, strict=True):
         index = index * size + coordinate
@@ -45,15 +45,15 @@ class PassThrough(Indexed):
         return min(self.gain, 0.0), max(self.gain, 0.0)
 
     def channels(self, weight: Canonical, inputs: Any, outputs: Any, gain: Scalar, xp: Any) -> Any:
-        """The matrix at the centre: here the gain from input c to output c."""
+        """Return the matrix at the centre: here the gain from input c to output c."""
         return xp.where(inputs == outputs, gain(1.0), gain(0.0))
 
-    def at(self, weight: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
+    def at(self, request: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
         def gain(multiple: float) -> Any:
-            value = rounded_once(self.gain * weight.scale * multiple, weight.dtype)
-            return engine.array(np.array(value), DTYPES[weight.dtype].wide)
+            value = rounded_once(self.gain * request.scale * multiple, request.dtype)
+            return engine.array(np.array(value), DTYPES[request.dtype].wide)
 
-        kernel = matrices(self, weight.shape, weight.axes)
+        kernel = matrices(self, request.shape, request.axes)
         _, field, inputs, outputs = kernel.coordinates(indices)
         values = self.channels(kernel, flat(inputs, kernel.inputs), flat(outputs, kernel.outputs), gain, engine.xp)
         for index, size in zip(field, kernel.field, strict=True):
@@ -66,13 +66,24 @@ class PassThrough(Indexed):
 class Identity(PassThrough):
     """Matrices with the gain on the diagonal and 0 elsewhere: input c goes to output c.
 
-    >>> identity()((2, 3))
-    array([[1., 0., 0.],
-           [0., 1., 0.]], dtype=float32)
+    Each stack (B, and n in `(n O)`) is an identity of its own. A box (`index=`) costs a box.
 
-    Each stack (`B`, and n in `(n O)`) is an identity of its own; a box (`index=`) costs a box. Raises ValueError for a
-    weight with a receptive field, whose identity is `dirac`.
-    For recurrent weights of relu: Le, Jaitly, Hinton 2015, arXiv 1504.00941.
+    Args:
+        gain: the value on the diagonal.
+
+    Raises:
+        TypeError: gain is not a real number.
+        ValueError: gain is not finite; when drawn, the weight has fewer than 2 axes, or a receptive field (use
+            `dirac`).
+
+    Example:
+        >>> identity()((2, 3))
+        array([[1., 0., 0.],
+               [0., 1., 0.]], dtype=float32)
+
+    Reference:
+        Le, Jaitly, Hinton. A simple way to initialize recurrent networks of rectified linear units. 2015.
+        arXiv:1504.00941.
     """
 
     factory: ClassVar[str] = "identity"
@@ -81,16 +92,16 @@ class Identity(PassThrough):
         self._check(shape, axes)
         return super().std(shape, axes)
 
-    def at(self, weight: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
-        self._check(weight.shape, weight.axes)
-        return super().at(weight, indices, engine)
+    def at(self, request: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
+        self._check(request.shape, request.axes)
+        return super().at(request, indices, engine)
 
     def _check(self, shape: Shape, axes: str | None) -> None:
         weight = matrices(self, shape, axes)
         if weight.field:
             raise ValueError(
-                f"identity needs a weight of inputs and outputs alone, got shape {weight.stored}, axes {axes!r}, with "
-                f"{len(weight.field)} receptive-field axes; the identity of a convolution is dirac"
+                f"axes of identity must be inputs and outputs alone, got shape {weight.stored}, axes {axes!r}, with "
+                f"{len(weight.field)} receptive-field axes. Use dirac for a convolution"
             )
 
 
@@ -99,14 +110,26 @@ class Identity(PassThrough):
 class Dirac(PassThrough):
     """Kernels with the gain at their centre, from input c to output c, and 0 elsewhere.
 
-    >>> dirac()((3, 1, 1)).ravel()
-    array([0., 1., 0.], dtype=float32)
-    >>> dirac()((64, 16, 3, 3), axes="(4 O)IHW").shape  # a PyTorch convolution of 4 groups: each passes its own inputs
-    (64, 16, 3, 3)
+    A convolution with such a kernel passes its input through, times the gain. The centre of k positions is k // 2, as
+    in PyTorch. For even k, "same" padding and `delta_orthogonal` have the centre (k - 1) // 2. A box (`index=`) costs
+    a box.
 
-    A convolution by it passes its input through, times the gain. The centre of k positions is k // 2, as in PyTorch;
-    for even k this is one further than "same" padding's, and `delta_orthogonal`'s, (k - 1) // 2. A box (`index=`) costs
-    a box. Zagoruyko, Komodakis 2017, arXiv 1706.00388.
+    Args:
+        gain: the value at the centre.
+
+    Raises:
+        TypeError: gain is not a real number.
+        ValueError: gain is not finite; when drawn, the weight has fewer than 2 axes.
+
+    Example:
+        >>> dirac()((3, 1, 1)).ravel()
+        array([0., 1., 0.], dtype=float32)
+        >>> dirac()((64, 16, 3, 3), axes="(4 O)IHW").shape  # each of 4 groups passes its own inputs through
+        (64, 16, 3, 3)
+
+    Reference:
+        Zagoruyko, Komodakis. DiracNets: training very deep neural networks without skip-connections. 2017.
+        arXiv:1706.00388.
     """
 
     factory: ClassVar[str] = "dirac"

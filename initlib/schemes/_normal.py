@@ -1,4 +1,4 @@
-"""Normal weights, whole or kept to any window."""
+"""Normal weights, also truncated to any window."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,26 +16,36 @@ from ..stream.law import Law
 from ._complex import TwoParts
 from ._constant import Constant
 from ._uniform import SIGNED_UNIT
-from .initializer import Initializer, set_fields
+from .frozen import set_fields
+from .initializer import Initializer
 from .kinds import Elementwise, Independent
 
 TRUNCATION = 2.0  # sigmas
 KNOTS = 8193
-FOLDS = 40.0  # how many times the density falls by e before the rest counts for nothing
+FOLDS = 40.0  # the density beyond exp(-40) of its maximum is neglected
 
 
 @public("initlib", "normal")
 @dataclass(repr=False, eq=False, init=False)
 class Normal(Independent):
-    """Weights of a normal distribution; of a complex weight both parts have the mean, and together the std.
+    """Weights of a normal distribution of that mean and std.
 
-    >>> from initlib import normal
-    >>> normal(std=0.02)
-    normal(mean=0.0, std=0.02)
-    >>> normal(std=0.02)((2, 3), seed=0).shape
-    (2, 3)
+    Both parts of a complex weight have the mean and the std / sqrt(2).
 
-    Raises ValueError unless mean is finite, and std finite and at least 0.
+    Args:
+        mean: the mean, finite.
+        std: the standard deviation, finite and at least 0.
+
+    Raises:
+        TypeError: mean or std is not a real number.
+        ValueError: mean is not finite, or std is negative or not finite.
+
+    Example:
+        >>> from initlib import normal
+        >>> normal(std=0.02)
+        normal(mean=0.0, std=0.02)
+        >>> normal(std=0.02)((2, 3), seed=0).shape
+        (2, 3)
     """
 
     mean: float
@@ -54,26 +64,36 @@ class Normal(Independent):
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return normal_law(self.mean, self.sigma, -math.inf, math.inf, dtype)
 
-    def complex_weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        return TwoParts(Normal(self.mean, self.sigma / math.sqrt(2))).weights(weight, engine)
+    def complex_form(self, request: DrawRequest) -> Initializer:
+        return TwoParts(Normal(self.mean, self.sigma / math.sqrt(2)))
 
 
 @public("initlib", "truncated_normal")
 @dataclass(repr=False, eq=False, init=False)
 class TruncatedNormal(Independent):
-    """Weights of a normal distribution kept to [low, high], by default mean - 2 std to mean + 2 std.
+    """Weights of a normal distribution truncated to [low, high].
 
-    >>> from initlib import truncated_normal
-    >>> truncated_normal(std=0.02)
-    truncated_normal(mean=0.0, std=0.02, low=-0.04, high=0.04)
-    >>> round(truncated_normal(std=0.02).std((784, 128)), 9)  # `std` is before truncation, as in PyTorch, JAX, Keras
-    0.017592513
-    >>> float(truncated_normal(low=6.0, high=7.0)(5, seed=0).min()) >= 6  # far out in a tail
-    True
+    A window with less than 2**-12 of the mass of the normal is drawn by interpolating quantiles; engines then agree to
+    1e-6.
 
-    The bounds are values, not multiples of std, and may be infinite. A window of less than 2**-12 of the normal's mass
-    is drawn by interpolating its quantiles, to 1e-6 between engines. Raises ValueError unless std is at least 0,
-    low <= high, and mean and std are finite.
+    Args:
+        mean: mean before truncation, finite.
+        std: standard deviation before truncation, as in PyTorch, JAX and Keras; finite and at least 0.
+        low: least value, which may be -inf: a value, not a multiple of std. None is mean - 2 * std.
+        high: greatest value, which may be inf. None is mean + 2 * std.
+
+    Raises:
+        TypeError: an argument is not a real number.
+        ValueError: mean or std is not finite, std is negative, or low is above high; when drawn, the dtype is complex.
+
+    Example:
+        >>> from initlib import truncated_normal
+        >>> truncated_normal(std=0.02)
+        truncated_normal(mean=0.0, std=0.02, low=-0.04, high=0.04)
+        >>> round(truncated_normal(std=0.02).std((784, 128)), 9)
+        0.017592513
+        >>> float(truncated_normal(low=6.0, high=7.0)(5, seed=0).min()) >= 6  # far out in a tail
+        True
     """
 
     mean: float
@@ -94,7 +114,7 @@ class TruncatedNormal(Independent):
 
     @lru_cache(maxsize=256)  # noqa: B019 - an initializer is immutable, and small
     def _other(self) -> Initializer | None:
-        """What draws a window that the stream's quantile cannot resolve: a point, or one far out or narrow."""
+        """Return the initializer of a point, or of a window too far out or narrow for the quantile of the stream."""
         if self.sigma == 0 or self.low == self.high:
             return Constant(min(max(self.mean, self.low), self.high))
         if window(*self._window())[1] < MIN_MASS * 2**32:
@@ -102,7 +122,7 @@ class TruncatedNormal(Independent):
         return None
 
     def _window(self) -> tuple[float, float]:
-        """The bounds in sigmas."""
+        """Return the bounds in sigmas."""
         return (self.low - self.mean) / self.sigma, (self.high - self.mean) / self.sigma
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
@@ -116,18 +136,22 @@ class TruncatedNormal(Independent):
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return normal_law(self.mean, self.sigma, self.low, self.high, dtype)
 
-    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
+    def check_request(self, request: DrawRequest) -> None:
         other = self._other()
-        return super().weights(weight, engine) if other is None else other.weights(weight, engine)
+        super().check_request(request) if other is None else other.check_request(request)
 
-    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
+    def weights(self, request: DrawRequest, engine: Engine) -> Any:
         other = self._other()
-        super().fill(out, weight, engine) if other is None else other.fill(out, weight, engine)
+        return super().weights(request, engine) if other is None else other.weights(request, engine)
+
+    def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
+        other = self._other()
+        super().fill(out, request, engine) if other is None else other.fill(out, request, engine)
 
 
 @dataclass(repr=False, eq=False)
 class FarWindow(Elementwise):
-    """A normal distribution kept to a window of any mass, by interpolating its quantiles."""
+    """Weights of a normal distribution truncated to a window of any mass, by interpolating quantiles."""
 
     mean: float
     sigma: float
@@ -145,18 +169,18 @@ class FarWindow(Elementwise):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.low, self.high
 
-    def apply(self, values: Any, weight: DrawRequest, engine: Engine) -> Any:
+    def apply(self, values: Any, request: DrawRequest, engine: Engine) -> Any:
         sigmas, mass = _knots((self.low - self.mean) / self.sigma, (self.high - self.mean) / self.sigma)
-        dtype = engine.widest(weight.dtype)
+        dtype = engine.widest(request.dtype)
         quantiles = engine.array(self.mean + self.sigma * sigmas, dtype)
         return engine.xp.interp(values, engine.array(2 * mass - 1, dtype), quantiles).clip(self.low, self.high)
 
 
 @lru_cache(maxsize=64)
 def _knots(low: float, high: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values across a window in sigmas, and the distribution function there of the normal that is kept to it."""
+    """Return values across a window in sigmas, and the distribution function of the truncated normal there."""
     mode = max(low, min(0.0, high))
-    # Where (z**2 - mode**2) / 2 is FOLDS; as a sum, since the difference would cancel.
+    # The reach where (z**2 - mode**2) / 2 is FOLDS; as a sum, because the difference would cancel.
     reach = 2 * FOLDS / (abs(mode) + math.sqrt(mode * mode + 2 * FOLDS))
     z = np.linspace(max(low, mode - reach), min(high, mode + reach), KNOTS)
     density = np.exp((mode - z) * (mode + z) / 2)

@@ -1,4 +1,4 @@
-"""Orthogonal weights: of a matrix, and at the centre of a kernel."""
+"""Orthogonal weights: as a matrix, and at the centre of a kernel."""
 
 import math
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from ..axes import Canonical
 from ..stream.boxes import Part
 from ..stream.engine import DrawRequest, Engine
 from ._normal import normal
-from .initializer import set_fields
+from .frozen import set_fields
 from .kinds import Composed, matrices
 
 _NOISE = normal()
-BLOCK = 64  # reflections that are applied at once
+BLOCK = 64  # reflections that are applied together
 
 
-def haar(stacks: int, rows: int, columns: int, gain: float, weight: DrawRequest, engine: Engine) -> Any:
-    """Matrices with orthonormal columns, or rows where these are fewer, uniform over all such, times the gain."""
-    xp, dtype = engine.xp, engine.widest(weight.dtype)
+def haar(stacks: int, rows: int, columns: int, gain: float, request: DrawRequest, engine: Engine) -> Any:
+    """Return matrices with orthonormal columns, or rows if there are fewer, uniformly distributed, times the gain."""
+    xp, dtype = engine.xp, engine.widest(request.dtype)
     tall = (stacks, max(rows, columns), min(rows, columns))
-    noise = DrawRequest(tall, None, dtype, weight.key)
-    # A piece at a time: what many matrices take on the way is no more than what a few take.
+    noise = DrawRequest(tall, None, dtype, request.key)
+    # A few matrices at a time, to bound the memory.
     count = max(1, min(stacks, engine.piece // max(1, rows * columns)))
-    whole = [Part(0, 1, size) for size in tall[1:]]
-    pieces = [noise._replace(box=(Part(k, 1, min(count, stacks - k)), *whole)) for k in range(0, stacks, count)]
+    full = [Part(0, 1, size) for size in tall[1:]]
+    pieces = [noise._replace(box=(Part(k, 1, min(count, stacks - k)), *full)) for k in range(0, stacks, count)]
     matrices = [reflected(_NOISE.weights(piece, engine), dtype, engine) for piece in pieces]
     q = matrices[0] if len(matrices) == 1 else xp.concatenate(matrices)
     q *= gain
@@ -33,31 +33,31 @@ def haar(stacks: int, rows: int, columns: int, gain: float, weight: DrawRequest,
 
 
 def reflected(noise: Any, dtype: str, engine: Engine, size: int = BLOCK) -> Any:
-    """The Q of Householder's QR, signs included, of a normal matrix whose k-th reflection is column k of the noise.
+    """Return the Q of Householder's QR, signs included, of a normal matrix; reflection k is column k of the noise.
 
-    What a reflection leaves of a normal matrix is normal, and independent of it: so the reflections can be drawn
-    (Stewart 1980), which spares the factorization and its sensitivity: in float32 Q is right to 1e-6, not to the
-    condition number times that. The signs are those of R's diagonal, without which Q is not uniform (Mezzadri 2007).
+    The rest of a normal matrix after a reflection is normal, and independent of the reflection. So reflections can be
+    drawn (Stewart 1980) without a factorization, whose error would grow with the condition number: in float32, Q is
+    accurate to 1e-6. The signs are those of the diagonal of R, without which Q is not uniform (Mezzadri 2007).
     """
     xp = engine.xp
     stacks, rows, columns = noise.shape
     head = xp.diagonal(noise, 0, 1, 2)
-    sign = xp.where(head == 0, 1, xp.sign(head))  # of complex noise, the phase
+    sign = xp.where(head == 0, 1, xp.sign(head))  # the phase of complex noise
     size_of_head = abs(head)
-    del head  # a view, which would keep the noise as it was
-    noise = xp.tril(noise)  # reflection k leaves the first k axes alone
+    del head  # a view, which would keep the memory of the noise
+    noise = xp.tril(noise)  # reflection k does not change the first k axes
     norm = xp.sqrt((abs(noise) ** 2).sum(axis=1))
-    square = norm * (norm + size_of_head)  # half of that of v, below
+    square = norm * (norm + size_of_head)  # half the square of v, below
     square = engine.cast(xp.where(square == 0, 1, square), dtype)
     eye = _eye(rows, columns, dtype, engine)
-    # Where arrays can be changed, this changes them: at most three of the matrix's size exist at a time.
+    # In place where the library can: at most three arrays of the size of the matrix exist at a time.
     v = noise
     v += eye * (sign * engine.cast(norm, dtype))[:, None, :]
     q = eye if stacks == 1 else xp.concatenate([eye] * stacks)
     del noise, eye
 
     def apply(v: Any, square: Any, q: Any) -> Any:
-        # A block of reflections is 1 - V T V', with T's inverse the upper triangle of V'V, its diagonal halved
+        # A block of reflections is 1 - V T V', where inv(T) is the upper triangle of V'V with a halved diagonal
         # (Puglisi 1992).
         adjoint = xp.swapaxes(v, 1, 2).conj()
         diagonal = _eye(v.shape[2], v.shape[2], dtype, engine) * square[:, None, :]
@@ -70,7 +70,7 @@ def reflected(noise: Any, dtype: str, engine: Engine, size: int = BLOCK) -> Any:
 
 
 def _eye(rows: int, columns: int, dtype: str, engine: Engine) -> Any:
-    """An identity as a stack of one matrix."""
+    """Return an identity as a stack of one matrix."""
     sizes = (1, rows, columns)
     down, across = (engine.index(Part(0, 1, sizes[axis]), axis, sizes) for axis in (1, 2))
     return engine.cast(down == across, dtype)
@@ -79,20 +79,30 @@ def _eye(rows: int, columns: int, dtype: str, engine: Engine) -> Any:
 @public("initlib", "orthogonal")
 @dataclass(repr=False, eq=False)
 class Orthogonal(Composed):
-    """Weights that as a matrix of receptive field x inputs to outputs are orthogonal, times the gain.
+    """Weights that, as a matrix of receptive field x inputs to outputs, are orthogonal, times the gain.
 
-    >>> import numpy as np
-    >>> weight = orthogonal()((256, 64), "float64", seed=0)
-    >>> bool(np.allclose(weight.T @ weight, np.eye(64), atol=1e-12))
-    True
-    >>> orthogonal(gain=2**0.5)((64, 32, 3, 3), axes="OIHW", seed=0).shape  # 288 x 64: orthonormal columns, times gain
-    (64, 32, 3, 3)
+    The matrix is uniformly distributed (Haar): the Q of the QR of a normal matrix, times the signs of the diagonal of
+    R. Each stack (B, and n in `(n O)`) is a matrix of its own. All dtypes are computed in float64, in three matrices:
+    6 times the memory of a float32 weight, 12 times that of a 16-bit weight. A box (`index=`) costs a full draw.
 
-    The matrix is uniformly distributed (Haar): the Q of the QR of a normal matrix, with the signs of R's diagonal moved
-    into it. Each stack (`B`, and n in `(n O)`) is a matrix of its own. It is made in float64, whatever the dtype, which
-    takes three matrices of float64 on the way: of a float32 weight 6 times its memory, of a 16-bit one 12 times. A box
-    of it (`index=`) costs the whole. Raises ValueError for fewer than 2 axes.
-    Saxe, McClelland, Ganguli 2013, arXiv 1312.6120.
+    Args:
+        gain: factor of the matrix.
+
+    Raises:
+        TypeError: gain is not a real number.
+        ValueError: gain is not finite; when drawn, the weight has fewer than 2 axes.
+
+    Example:
+        >>> import numpy as np
+        >>> weight = orthogonal()((256, 64), "float64", seed=0)
+        >>> bool(np.allclose(weight.T @ weight, np.eye(64), atol=1e-12))
+        True
+        >>> orthogonal(gain=2**0.5)((64, 32, 3, 3), axes="OIHW", seed=0).shape  # 288 x 64, orthonormal columns
+        (64, 32, 3, 3)
+
+    Reference:
+        Saxe, McClelland, Ganguli. Exact solutions to the nonlinear dynamics of learning in deep linear neural
+        networks. 2013. arXiv:1312.6120.
     """
 
     gain: float = 1.0
@@ -109,24 +119,35 @@ class Orthogonal(Composed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return -abs(self.gain), abs(self.gain)
 
-    def compose(self, weight: DrawRequest, engine: Engine) -> Any:
-        kernel = matrices(self, weight.shape, weight.axes)
-        return kernel.store(haar(*kernel.matrices, self.gain, weight, engine), engine.xp)
+    def compose(self, request: DrawRequest, engine: Engine) -> Any:
+        kernel = matrices(self, request.shape, request.axes)
+        return kernel.store(haar(*kernel.matrices, self.gain, request, engine), engine.xp)
 
 
 @public("initlib", "delta_orthogonal")
 @dataclass(repr=False, eq=False)
 class DeltaOrthogonal(Composed):
-    """Kernels that are an orthogonal matrix of inputs to outputs at their centre, times the gain, and 0 elsewhere.
+    """Kernels with an orthogonal matrix of inputs to outputs at their centre, times the gain, and 0 elsewhere.
 
-    >>> kernel = delta_orthogonal()((3, 3, 16, 32), seed=0)
-    >>> int((kernel != 0).sum()) == 16 * 32
-    True
+    A convolution with such a kernel keeps the norm of the channels of every position, times the gain. The centre of k
+    positions is (k - 1) // 2, which "same" padding needs in JAX, Keras and PyTorch. A box (`index=`) costs the full
+    matrix.
 
-    A convolution by it keeps the norm of every position's channels, times the gain. The centre of k positions is
-    (k - 1) // 2, as in JAX: what "same" padding needs in JAX, Keras and PyTorch. Raises ValueError for more inputs
-    than outputs, or fewer than 2 axes. A box of it (`index=`) costs the whole matrix.
-    Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington 2018, arXiv 1806.05393.
+    Args:
+        gain: factor of the matrix.
+
+    Raises:
+        TypeError: gain is not a real number.
+        ValueError: gain is not finite; when drawn, the weight has more inputs than outputs, or fewer than 2 axes.
+
+    Example:
+        >>> kernel = delta_orthogonal()((3, 3, 16, 32), seed=0)
+        >>> int((kernel != 0).sum()) == 16 * 32
+        True
+
+    Reference:
+        Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington. Dynamical isometry and a mean field theory of CNNs. 2018.
+        arXiv:1806.05393.
     """
 
     gain: float = 1.0
@@ -143,13 +164,13 @@ class DeltaOrthogonal(Composed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return -abs(self.gain), abs(self.gain)
 
-    def compose(self, weight: DrawRequest, engine: Engine) -> Any:
-        kernel = self._parts(weight.shape, weight.axes)
+    def compose(self, request: DrawRequest, engine: Engine) -> Any:
+        kernel = self._parts(request.shape, request.axes)
         centre = 0
         for size in kernel.field:
             centre = centre * size + (size - 1) // 2
         stacks, inputs, outputs = (math.prod(sizes) for sizes in (kernel.stacks, kernel.inputs, kernel.outputs))
-        matrix = haar(stacks, inputs, outputs, self.gain, weight, engine)
+        matrix = haar(stacks, inputs, outputs, self.gain, request, engine)
         positions = (1, math.prod(kernel.field), 1, 1)
         at_centre = engine.index(Part(0, 1, positions[1]), 1, positions) == centre
         return kernel.store(engine.xp.where(at_centre, matrix[:, None], 0.0), engine.xp)
@@ -159,8 +180,8 @@ class DeltaOrthogonal(Composed):
         inputs, outputs = math.prod(weight.inputs), math.prod(weight.outputs)
         if inputs > outputs:
             raise ValueError(
-                f"delta_orthogonal needs at least as many outputs as inputs, got {inputs} inputs and {outputs} outputs "
-                f"(shape {weight.stored}, axes {axes!r})"
+                f"outputs of delta_orthogonal must be at least as many as inputs, got {inputs} inputs and {outputs} "
+                f"outputs (shape {weight.stored}, axes {axes!r})"
             )
         return weight
 

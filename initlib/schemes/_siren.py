@@ -1,4 +1,4 @@
-"""The initializer of networks of sines."""
+"""SIREN: the initializer of networks with sine activations."""
 
 import math
 from dataclasses import dataclass
@@ -9,22 +9,34 @@ from .._public import public
 from ..axes import fans
 from ..stream.distributions import uniform_law
 from ..stream.law import Law
-from .initializer import set_fields
+from .frozen import set_fields
 from .kinds import Independent
 
 
 @public("initlib", "siren")
 @dataclass(repr=False, eq=False)
 class Siren(Independent):
-    """Weights of a layer sin(w0 * (W x + b)): uniform within sqrt(6 / fan_in) / w0, or 1 / fan_in in the first layer.
+    """Weights of a layer sin(w0 * (W x + b)), uniform in [-limit, limit].
 
-    >>> siren(first=True).bounds((2, 256))
-    (-0.5, 0.5)
-    >>> round(siren().bounds((256, 256))[1], 9)
-    0.005103104
+    limit = sqrt(6 / fan_in) / w0, or 1 / fan_in in the first layer.
 
-    Raises ValueError unless w0 is finite and above 0; TypeError unless first is a bool.
-    Sitzmann, Martel, Bergman, Lindell, Wetzstein 2020, arXiv 2006.09661.
+    Args:
+        w0: frequency of the sine, above 0.
+        first: True for the first layer of the network.
+
+    Raises:
+        TypeError: w0 is not a real number, or first is not a bool.
+        ValueError: w0 is not finite and above 0; when drawn, fan_in is 0 or the dtype is complex.
+
+    Example:
+        >>> siren(first=True).bounds((2, 256))
+        (-0.5, 0.5)
+        >>> round(siren().bounds((256, 256))[1], 9)
+        0.005103104
+
+    Reference:
+        Sitzmann, Martel, Bergman, Lindell, Wetzstein. Implicit neural representations with periodic activation
+        functions. 2020. arXiv:2006.09661.
     """
 
     w0: float = 30.0
@@ -46,7 +58,7 @@ class Siren(Independent):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         fan_in, _ = fans(shape, axes)
         if fan_in == 0:
-            raise ValueError(f"fan_in of shape {shape} is 0, and the limit is divided by it")
+            raise ValueError(f"shape must have a fan_in above 0 for siren, got {shape}")
         limit = 1 / fan_in if self.first else math.sqrt(6 / fan_in) / self.w0
         return -limit, limit
 

@@ -11,25 +11,34 @@ from ..stream.boxes import Part
 from ..stream.engine import DrawRequest, Engine
 from ._normal import normal
 from ._uniform import SIGNED_UNIT
-from .initializer import set_fields
+from .frozen import set_fields
 from .kinds import Composed, matrices
 
 
 @public("initlib", "sparse")
 @dataclass(repr=False, eq=False, init=False)
 class Sparse(Composed):
-    """Normal weights of which each input's have ceil(sparsity * outputs) zeros.
+    """Normal weights with ceil(sparsity * outputs) zeros for each input.
 
-    >>> from initlib import sparse
-    >>> weight = sparse(0.9)((50, 20), seed=0)
-    >>> (weight == 0).sum(axis=1).tolist() == [18] * 50
-    True
+    An input is a position of the receptive field of an input channel. The key selects the zeros too. A box (`index=`)
+    costs a full draw, which needs twice the memory of the weight in at least float32.
 
-    The inputs are each position of the receptive field and each input channel; `std` is that of the other weights.
-    Which weights are 0 follows from the key too. A box (`index=`) costs the whole, which takes twice the weight's
-    memory on the way, in float32 at least. Raises ValueError unless 0 <= sparsity <= 1 and std >= 0, or for fewer than
-    2 axes.
-    Martens 2010, Deep learning via Hessian-free optimization.
+    Args:
+        sparsity: share of zeros, from 0 to 1.
+        std: standard deviation of the other weights, at least 0.
+
+    Raises:
+        TypeError: sparsity or std is not a real number.
+        ValueError: sparsity or std is out of range; when drawn, the weight has fewer than 2 axes.
+
+    Example:
+        >>> from initlib import sparse
+        >>> weight = sparse(0.9)((50, 20), seed=0)
+        >>> (weight == 0).sum(axis=1).tolist() == [18] * 50
+        True
+
+    Reference:
+        Martens. Deep learning via Hessian-free optimization. ICML 2010.
     """
 
     sparsity: float
@@ -52,24 +61,31 @@ class Sparse(Composed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return -math.inf, math.inf
 
-    def compose(self, weight: DrawRequest, engine: Engine) -> Any:
-        kernel = matrices(self, weight.shape, weight.axes)
-        stacks, rows, outputs = kernel.matrices
-        inputs = stacks * rows
-        drawn = DrawRequest((inputs, outputs), None, DTYPES[weight.dtype].wide, weight.key)
-        # Some inputs at a time, so that little is held on the way.
+    def check_request(self, request: DrawRequest) -> None:
+        normal(0.0, self.sigma).check_request(self._rows(request))
+
+    def _rows(self, request: DrawRequest) -> DrawRequest:
+        """Return the request of the normal weights, one row for each input."""
+        stacks, rows, outputs = matrices(self, request.shape, request.axes).matrices
+        return DrawRequest((stacks * rows, outputs), None, DTYPES[request.dtype].wide, request.key)
+
+    def compose(self, request: DrawRequest, engine: Engine) -> Any:
+        drawn = self._rows(request)
+        inputs, outputs = drawn.shape
+        # Some inputs at a time, to bound the memory.
         count = max(1, engine.piece // max(1, outputs))
         boxes = [(Part(k, 1, min(count, inputs - k)), Part(0, 1, outputs)) for k in range(0, inputs, count)]
         values = [self._of_inputs(drawn._replace(box=box), engine) for box in boxes]
+        kernel = matrices(self, request.shape, request.axes)
         return kernel.store(values[0] if len(values) == 1 else engine.xp.concatenate(values), engine.xp)
 
     def _of_inputs(self, drawn: DrawRequest, engine: Engine) -> Any:
-        """The weights of some inputs, each a row."""
+        """Return the weights of some inputs, each a row."""
         xp, zeros = engine.xp, self._zeros(drawn.shape[1])
         values = normal(0.0, self.sigma).weights(drawn, engine)
         if zeros == 0:
             return values
-        # The zeros are where the smallest ranks of a row fall; equal ranks go to the lower index.
+        # The smallest ranks of a row become zeros; of equal ranks, the lower index first.
         mask = drawn._replace(dtype="float32", key=engine.fold_in(drawn.key, "mask"))
         ranks = SIGNED_UNIT.weights(mask, engine)
         last = xp.sort(ranks, axis=1)[:, zeros - 1 : zeros]

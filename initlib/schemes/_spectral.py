@@ -1,4 +1,4 @@
-"""The initializer that sets a matrix's spectral norm."""
+"""The initializer that sets the spectral norm of a matrix."""
 
 import math
 from dataclasses import dataclass
@@ -8,25 +8,36 @@ from .._arguments import Shape, positive
 from .._public import public
 from ..stream.distributions import normal_law
 from ..stream.law import Law
-from .initializer import set_fields
+from .frozen import set_fields
 from .kinds import Independent, matrices
 
 
 @public("initlib", "spectral")
 @dataclass(repr=False, eq=False)
 class Spectral(Independent):
-    """Normal weights whose matrix, of n inputs x receptive field to m outputs, has spectral norm gain * sqrt(m / n).
+    """Normal weights whose matrix, from n inputs to m outputs, has the spectral norm gain * sqrt(m / n).
 
-    >>> import numpy as np
-    >>> weight = spectral()((512, 2048), seed=0)
-    >>> round(float(np.linalg.norm(weight, 2)), 1)  # sqrt(2048 / 512)
-    2.0
+    With that norm, features are learned alike at every width. n counts inputs x receptive field. The weights are
+    independent, of std = gain * sqrt(m / n) / (sqrt(n) + sqrt(m)): a normal matrix of std 1 has the norm
+    sqrt(n) + sqrt(m), to a few percent for n and m above 100. The std of the paper,
+    gain / sqrt(n) * min(1, sqrt(m / n)), differs by a factor from 1/2 to 1.
 
-    With that norm features are learnt alike at every width. The weights are independent, of std
-    gain * sqrt(m / n) / (sqrt(n) + sqrt(m)): a normal matrix of std 1 has norm sqrt(n) + sqrt(m), to a few percent for
-    n and m above 100. The paper's gain / sqrt(n) * min(1, sqrt(m / n)) is the same up to a factor from 1/2 to 1.
-    Raises ValueError unless gain is finite and at least 0, or for fewer than 2 axes.
-    Yang, Simon, Bernstein 2023, arXiv 2310.17813.
+    Args:
+        gain: factor of the norm, at least 0.
+
+    Raises:
+        TypeError: gain is not a real number.
+        ValueError: gain is negative or not finite; when drawn, the weight has fewer than 2 axes, or the dtype is
+            complex.
+
+    Example:
+        >>> import numpy as np
+        >>> weight = spectral()((512, 2048), seed=0)
+        >>> round(float(np.linalg.norm(weight, 2)), 1)  # sqrt(2048 / 512)
+        2.0
+
+    Reference:
+        Yang, Simon, Bernstein. A spectral condition for feature learning. 2023. arXiv:2310.17813.
     """
 
     gain: float = 1.0
@@ -43,7 +54,7 @@ class Spectral(Independent):
     def std(self, shape: Shape, axes: str | None = None) -> float:
         _, rows, columns = matrices(self, shape, axes).matrices
         if rows == 0 or columns == 0:
-            raise ValueError(f"spectral needs inputs and outputs, got shape {shape}")
+            raise ValueError(f"shape must have inputs and outputs for spectral, got {shape}")
         return self.gain * math.sqrt(columns / rows) / (math.sqrt(rows) + math.sqrt(columns))
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:

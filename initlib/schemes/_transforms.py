@@ -1,4 +1,4 @@
-"""Weights that are a function of a draw: what special parameters of real models need."""
+"""Weights that are a function of a draw, for special parameters such as step sizes of state-space models."""
 
 import math
 from dataclasses import dataclass
@@ -9,22 +9,34 @@ from .._public import public
 from ..quadrature import gauss_legendre
 from ..stream.engine import DrawRequest, Engine
 from ._uniform import uniform
-from .initializer import Initializer, set_fields
+from .frozen import set_fields
+from .initializer import Initializer, checked_initializer
 from .kinds import Elementwise
 
 
 @public("initlib", "log_uniform")
 @dataclass(repr=False, eq=False)
 class LogUniform(Elementwise):
-    """Weights whose logarithm is uniform between those of two bounds.
+    """Weights whose logarithm is uniform between the logarithms of two bounds.
 
-    >>> from initlib import log_uniform
-    >>> steps = log_uniform(1e-3, 0.1)(5, seed=0)
-    >>> bool((steps >= 1e-3).all() and (steps <= 0.1).all())
-    True
+    Each array library computes its own exponential, so engines agree to 1e-6.
 
-    The exponential is the array library's own: engines agree to 1e-6. Raises ValueError unless 0 < low <= high, both
-    finite. For step sizes of state-space models: Gu, Dao 2023, arXiv 2312.00752.
+    Args:
+        low: least value, above 0.
+        high: greatest value, at least low.
+
+    Raises:
+        TypeError: low or high is not a real number.
+        ValueError: not 0 < low <= high, both finite; when drawn, the dtype is complex.
+
+    Example:
+        >>> from initlib import log_uniform
+        >>> steps = log_uniform(1e-3, 0.1)(5, seed=0)
+        >>> bool((steps >= 1e-3).all() and (steps <= 0.1).all())
+        True
+
+    Reference:
+        Gu, Dao. Mamba: linear-time sequence modeling with selective state spaces. 2023. arXiv:2312.00752.
     """
 
     low: float
@@ -41,7 +53,7 @@ class LogUniform(Elementwise):
         return uniform(math.log(self.low), math.log(self.high))
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
-        # Of the width of the logarithm, r: the closed form (high - low) / r and so on cancels where r is small.
+        # Quadrature, because the closed form, (high - low) / width and so on, cancels where the width is small.
         width = math.log(self.high) - math.log(self.low)
         nodes, weights = gauss_legendre(128)
         values = [self.low * math.exp(width * (node + 1) / 2) for node in nodes]
@@ -51,24 +63,34 @@ class LogUniform(Elementwise):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.low, self.high
 
-    def apply(self, values: Any, weight: DrawRequest, engine: Engine) -> Any:
+    def apply(self, values: Any, request: DrawRequest, engine: Engine) -> Any:
         return engine.xp.exp(values).clip(self.low, self.high)
 
 
 @public("initlib", "inverse_softplus")
 @dataclass(repr=False, eq=False)
 class InverseSoftplus(Elementwise):
-    """Biases that softplus, log(1 + exp(b)), turns into the positive weights of another initializer.
+    """Biases b for which softplus(b) = log(1 + exp(b)) gives the positive weights of another initializer.
 
-    >>> import numpy as np
-    >>> from initlib import inverse_softplus, log_uniform
-    >>> bias = inverse_softplus(log_uniform(1e-3, 0.1))(5, seed=0)
-    >>> steps = np.log1p(np.exp(bias))
-    >>> bool((steps > 0.99e-3).all() and (steps < 0.101).all())
-    True
+    Args:
+        initializer: the initializer of softplus(b).
+        floor: the least value of softplus(b), above 0; smaller weights count as the floor.
 
-    Weights below the floor count as the floor. Raises TypeError for what is no initializer, ValueError unless the
-    floor is above 0. As in the authors' code of Mamba: Gu, Dao 2023, arXiv 2312.00752.
+    Raises:
+        TypeError: initializer is not an initializer, or floor is not a real number.
+        ValueError: floor is not finite and above 0; when drawn, the dtype is complex.
+
+    Example:
+        >>> import numpy as np
+        >>> from initlib import inverse_softplus, log_uniform
+        >>> bias = inverse_softplus(log_uniform(1e-3, 0.1))(5, seed=0)
+        >>> steps = np.log1p(np.exp(bias))
+        >>> bool((steps > 0.99e-3).all() and (steps < 0.101).all())
+        True
+
+    Reference:
+        Gu, Dao. Mamba: linear-time sequence modeling with selective state spaces. 2023. arXiv:2312.00752. The formula
+        is that of the authors' code.
     """
 
     initializer: Initializer
@@ -76,8 +98,7 @@ class InverseSoftplus(Elementwise):
     factory: ClassVar[str] = "inverse_softplus"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.initializer, Initializer):
-            raise TypeError(f"initializer must be an initlib initializer, got {self.initializer!r}")
+        checked_initializer(self.initializer)
         set_fields(self, floor=positive(self.floor, "floor"))
 
     @property
@@ -85,14 +106,14 @@ class InverseSoftplus(Elementwise):
         return self.initializer
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
-        """Not known: nan."""
+        """Return nan: the standard deviation is not known."""
         return math.nan
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         low, high = (max(bound, self.floor) for bound in self.initializer.bounds(shape, axes))
         return _inverse(low), _inverse(high)
 
-    def apply(self, values: Any, weight: DrawRequest, engine: Engine) -> Any:
+    def apply(self, values: Any, request: DrawRequest, engine: Engine) -> Any:
         values = values.clip(self.floor, math.inf)
         return values + engine.xp.log(-engine.xp.expm1(-values))
 

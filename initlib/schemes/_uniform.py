@@ -2,29 +2,39 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from .._arguments import Shape, real
 from .._public import public
 from ..stream.distributions import uniform_law
-from ..stream.engine import DrawRequest, Engine
+from ..stream.engine import DrawRequest
 from ..stream.law import Law
 from ._complex import TwoParts
-from .initializer import set_fields
+from .frozen import set_fields
+from .initializer import Initializer
 from .kinds import Independent
 
 
 @public("initlib", "uniform")
 @dataclass(repr=False, eq=False)
 class Uniform(Independent):
-    """Weights uniform between two bounds; the two parts of a complex weight alike.
+    """Weights of a uniform distribution on [low, high], with std = (high - low) / sqrt(12).
 
-    >>> from initlib import uniform
-    >>> uniform(-0.05, 0.05).std((784, 128))
-    0.02886751345948129
+    The real and the imaginary part of a complex weight are drawn alike. Where no number of the dtype lies between the
+    bounds, weights are the nearest numbers.
 
-    Where no number of the dtype lies between the bounds, the weights are the nearest ones. Raises ValueError unless
-    low <= high, both finite.
+    Args:
+        low: least value.
+        high: greatest value, at least low.
+
+    Raises:
+        TypeError: low or high is not a real number.
+        ValueError: low is above high, or a bound is not finite.
+
+    Example:
+        >>> from initlib import uniform
+        >>> uniform(-0.05, 0.05).std((784, 128))
+        0.02886751345948129
     """
 
     low: float = 0.0
@@ -46,12 +56,12 @@ class Uniform(Independent):
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return uniform_law(self.low, self.high, dtype, half_open=self.half_open)
 
-    def complex_weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        return TwoParts(self).weights(weight, engine)
+    def complex_form(self, request: DrawRequest) -> Initializer:
+        return TwoParts(self)
 
 
 class HalfOpen(Uniform):
-    """`Uniform` that never rounds to its upper bound: what JAX's uniform initializer promises."""
+    """Weights of a uniform distribution on [low, high), as JAX promises."""
 
     half_open: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""Variance scaling: the general scheme, and Glorot's, He's and LeCun's as its presets."""
+"""Variance scaling: the general scheme, and the presets of Glorot, He and LeCun."""
 
 import math
 from dataclasses import dataclass
@@ -10,15 +10,16 @@ from ..axes import fans
 from ..stream.distributions import normal_law, uniform_law
 from ..stream.engine import DrawRequest, Engine
 from ..stream.law import Law
-from ._complex import on_the_plane
+from ._complex import ANGLE, MODULUS, one_stream
 from ._normal import TRUNCATION, Normal
 from ._uniform import SIGNED_UNIT
-from .initializer import set_fields
+from .frozen import set_fields
+from .initializer import Initializer
 from .kinds import Independent
 
 MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
 DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
-TRUNCATED_STD = 0.8796256610342398  # sqrt(1 - 4 phi(2) / erf(sqrt(2))), what is left of sigma = 1
+TRUNCATED_STD = 0.8796256610342398  # sqrt(1 - 4 phi(2) / erf(sqrt(2))): the std of a unit normal after truncation
 
 
 @public("initlib", "variance_scaling")
@@ -26,16 +27,35 @@ TRUNCATED_STD = 0.8796256610342398  # sqrt(1 - 4 phi(2) / erf(sqrt(2))), what is
 class VarianceScaling(Independent):
     """Weights of mean 0 and variance factor / fan: the general scheme behind Glorot, He and LeCun.
 
-    >>> from initlib import he_normal, variance_scaling
-    >>> variance_scaling(2.0, "fan_in", "truncated_normal") == he_normal
-    True
-    >>> variance_scaling(1.0, "FAN_AVG", "uniform").bounds((300, 100))
-    (-0.1224744871391589, 0.1224744871391589)
+    The presets are he_normal and he_uniform (factor 2, fan_in), glorot_normal and glorot_uniform (factor 1, fan_avg),
+    lecun_normal and lecun_uniform (factor 1, fan_in). kaiming_* is he_*, and xavier_* is glorot_*. The normal presets
+    are truncated. Complex weights have the same variance: normal on the plane (truncated at 2 sigma of the modulus),
+    or uniform on a disk.
 
-    `mode` is the fan that divides: fan_in, fan_out, fan_avg (their mean) or fan_geo_avg (their geometric mean).
-    `distribution` is truncated_normal (cut at 2 sigma, and widened so that the variance is the one asked for), normal
-    or uniform. Complex weights are of that variance too: normal on the plane, there cut at 2 sigma of the modulus, or
-    uniform on a disk. Raises ValueError for another mode or distribution, or a factor that is negative or not finite.
+    Args:
+        factor: factor of the variance, finite and at least 0.
+        mode: the fan that divides: "fan_in", "fan_out", "fan_avg" (their mean) or "fan_geo_avg" (their geometric
+            mean). fan_in keeps the variance of activations, fan_out that of gradients.
+        distribution: "truncated_normal" (at 2 sigma, with sigma enlarged so that the variance is factor / fan),
+            "normal" or "uniform".
+        uniform: not an argument; raises an error that names `distribution`, for code that used tf.contrib.
+
+    Raises:
+        TypeError: factor is not a real number, or uniform is given.
+        ValueError: factor is negative or not finite, or mode or distribution has another value; when drawn, the fan is
+            0.
+
+    Example:
+        >>> from initlib import he_normal, variance_scaling
+        >>> variance_scaling(2.0, "fan_in", "truncated_normal") == he_normal
+        True
+        >>> variance_scaling(1.0, "FAN_AVG", "uniform").bounds((300, 100))
+        (-0.1224744871391589, 0.1224744871391589)
+
+    Reference:
+        Glorot, Bengio. Understanding the difficulty of training deep feedforward neural networks. AISTATS 2010.
+        He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852.
+        LeCun, Bottou, Orr, Müller. Efficient backprop. 1998.
     """
 
     factor: float
@@ -51,9 +71,9 @@ class VarianceScaling(Independent):
         *,
         uniform: bool | None = None,
     ) -> None:
-        if uniform is not None:  # as tf.contrib spelt it
+        if uniform is not None:  # the argument of tf.contrib
             wanted = "uniform" if uniform else "truncated_normal"
-            raise TypeError(f'uniform={uniform!r} is not an argument here: write distribution="{wanted}"')
+            raise TypeError(f'uniform must not be given, got {uniform!r}. Write distribution="{wanted}"')
         set_fields(
             self,
             factor=positive(factor, "factor", or_zero=True),
@@ -74,7 +94,7 @@ class VarianceScaling(Independent):
             "fan_geo_avg": math.sqrt(fan_in * fan_out),
         }[self.mode]
         if fan == 0:
-            raise ValueError(f"{self.mode} of shape {shape} is 0, and factor is divided by it")
+            raise ValueError(f"shape must have a {self.mode} above 0, got {shape}")
         return math.sqrt(self.factor / fan)
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
@@ -94,29 +114,48 @@ class VarianceScaling(Independent):
         underlying = std / TRUNCATED_STD if self.distribution == "truncated_normal" else std
         return normal_law(0.0, underlying, low, high, dtype)
 
-    def complex_weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        std = self.std(weight.shape, weight.axes)
-        if self.distribution == "normal":
-            return Normal(0.0, std).weights(weight, engine)
+    def complex_form(self, request: DrawRequest) -> Initializer:
+        std = self.std(request.shape, request.axes)
+        return Normal(0.0, std).complex_form(request) if self.distribution == "normal" else OnThePlane(self, std)
 
-        def square(share: Any) -> Any:
-            if self.distribution == "uniform":
-                return 2 * share  # of the radius of a disk
+
+@dataclass(repr=False, eq=False)
+class OnThePlane(Initializer):
+    """Complex weights of a std and any angle: a truncated normal on the plane, or uniform on a disk."""
+
+    scheme: VarianceScaling
+    sigma: float
+    factory: ClassVar[str] = "variance_scaling"
+
+    def std(self, shape: Shape, axes: str | None = None) -> float:
+        return self.sigma
+
+    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
+        return self.scheme.bounds(shape, axes)
+
+    def weights(self, request: DrawRequest, engine: Engine) -> Any:
+        # From uniform numbers in (-1, 1): of mean 0, their bits are promised.
+        xp, plain = engine.xp, request._replace(scale=1.0)
+        share = (SIGNED_UNIT.weights(one_stream(plain, MODULUS, engine), engine) + 1) / 2
+        if self.scheme.distribution == "uniform":
+            square = 2 * share  # the squared modulus, of mean 1, on a disk
+        else:
             # The squared modulus of a normal is exponential; cut at c, its mean is 1 - c / (e**c - 1).
             cut = TRUNCATION**2
-            return -engine.xp.log1p(math.expm1(-cut) * share) / (1 - cut / math.expm1(cut))
-
-        return on_the_plane(square, SIGNED_UNIT, std, weight, engine)
+            square = -xp.log1p(math.expm1(-cut) * share) / (1 - cut / math.expm1(cut))
+        modulus = xp.sqrt(square) * (self.sigma * request.scale)
+        angle = SIGNED_UNIT.weights(one_stream(plain, ANGLE, engine), engine) * math.pi
+        return engine.complex(modulus * xp.cos(angle), modulus * xp.sin(angle))
 
 
 variance_scaling = VarianceScaling
 
-# He, Zhang, Ren, Sun 2015, arXiv 1502.01852: for relu.
+# For relu: He, Zhang, Ren, Sun. 2015.
 he_normal = kaiming_normal = variance_scaling(2.0, "fan_in", "truncated_normal")
 he_uniform = kaiming_uniform = variance_scaling(2.0, "fan_in", "uniform")
-# Glorot, Bengio 2010 (AISTATS): for tanh and other functions of slope 1 at 0.
+# For tanh and other functions of slope 1 at 0: Glorot, Bengio. 2010.
 glorot_normal = xavier_normal = variance_scaling(1.0, "fan_avg", "truncated_normal")
 glorot_uniform = xavier_uniform = variance_scaling(1.0, "fan_avg", "uniform")
-# LeCun, Bottou, Orr, Müller 1998, Efficient BackProp; with selu: Klambauer et al. 2017, arXiv 1706.02515.
+# LeCun, Bottou, Orr, Müller. 1998. For selu: Klambauer et al. 2017. arXiv:1706.02515.
 lecun_normal = variance_scaling(1.0, "fan_in", "truncated_normal")
 lecun_uniform = variance_scaling(1.0, "fan_in", "uniform")

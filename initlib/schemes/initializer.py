@@ -2,7 +2,8 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import FrozenInstanceError, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,135 +11,209 @@ from numpy.typing import NDArray
 
 from .._arguments import Shape, checked_shape, positive
 from .._public import public
+from ..axes import check as check_axes
 from ..axes import match
-from ..dtypes import dtype_name, numpy_dtype
-from ..key import as_key
+from ..dtypes import DTypeLike, dtype_name, numpy_dtype
+from ..key import Seed, as_key
 from ..stream import kernel
-from ..stream.boxes import box_shape, flat_boxes, normalize_index, normalize_range
+from ..stream.boxes import Index, box_shape, flat_boxes, normalize_index, normalize_range
 from ..stream.engine import DrawRequest, Engine
 from ..stream.numpy_engine import NUMPY
+from .frozen import Frozen, set_fields
 
 
 @public("initlib")
-class Initializer(ABC):
-    """A distribution of weights: frozen, comparable, hashable, picklable.
+class Initializer(Frozen, ABC):
+    """A distribution of weights: an immutable object that compares, hashes and pickles by its arguments.
 
-    >>> from initlib import he_normal
-    >>> he_normal((784, 128), seed=0).shape
-    (784, 128)
-    >>> he_normal.std((784, 128))
-    0.050507627227610534
+    Call an initializer to draw. Multiply an initializer by a factor to scale its weights.
+
+    Example:
+        >>> from initlib import he_normal
+        >>> he_normal((784, 128), seed=0).shape
+        (784, 128)
+        >>> he_normal.std((784, 128))
+        0.050507627227610534
     """
 
-    factory: ClassVar[str]  # the public name that makes it, for the repr
-    proportional_to: ClassVar[str | None] = None  # the argument that every weight is a multiple of, if there is one
-    __array_ufunc__: ClassVar[None] = None  # NumPy's numbers leave `number * initializer` to us
+    factory: ClassVar[str]  # the public name of the scheme, for the repr
+    proportional_to: ClassVar[str | None] = None  # the argument that every weight is a multiple of, if any
+    __array_ufunc__: ClassVar[None] = None  # NumPy's numbers leave `number * initializer` to `__rmul__`
 
     def __call__(
         self,
-        shape: Shape,
-        dtype: Any = "float32",
+        shape: Shape | None = None,
+        dtype: DTypeLike = "float32",
         *,
         axes: str | None = None,
-        seed: Any = None,
+        seed: Seed = None,
         name: str | None = None,
-        index: Any = None,
+        index: Index | None = None,
         flat: slice | None = None,
         out: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
-        """Draw the weight of that shape, or one box of it.
+        """Draw the weight of that shape, or a part of the weight.
 
-        >>> from initlib import glorot_uniform
-        >>> whole = glorot_uniform((512, 64), seed=0, name="dense")
-        >>> box = glorot_uniform((512, 64), seed=0, name="dense", index=(slice(0, 8), 5))
-        >>> bool((box == whole[:8, 5]).all())
-        True
+        Each weight is a function of the initializer, the shape, the axes, the seed, the name and its index alone.
 
-        `dtype` is float16, bfloat16, float32, float64, complex64 or complex128, or a framework's dtype of that name;
-        the noise of float64 weights has 24 bits where they are uniform, 21 below one sigma where they are normal.
-        `axes` says what the axes mean (default "...IO"). `seed` is an int, a `Key`, a `numpy.random.Generator` or None
-        for fresh entropy; `name` gives the parameter a stream of its own. Under one seed and one name, weights of
-        different shapes share their first numbers: name every parameter.
-        `index` (ints and slices, as for an array) draws a box alone, at the cost of the box. So does `flat`, a slice
-        of the weights as they lie in storage, row-major: `flat=slice(a, b)` is `.reshape(-1)[a:b]` of the whole.
-        `out` is filled in place and returned; it has the dtype and the shape of what is drawn.
-        Raises TypeError or ValueError, naming the argument; `out` is then untouched.
+        Args:
+            shape: shape of the full weight, as stored: an int or a sequence of ints.
+            dtype: float16, bfloat16, float32, float64, float8_e4m3fn, float8_e5m2, complex64 or complex128, or the
+                dtype of that name of any framework. The noise has 24 bits where weights are uniform, and 21 bits
+                below one sigma where they are normal, also in float64: 10 million float64 normals have about 5.7
+                million distinct values.
+            axes: role of each stored axis, such as "OIHW" (see `fans`). None is "...IO".
+            seed: an int from 0 to 2**64 - 1, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
+            name: name of the parameter, which selects a stream of its own. Without names, weights of different
+                shapes under one seed share their first numbers: name every parameter.
+            index: ints and slices, as for an array. Only this box is drawn, at the cost of the box.
+            flat: a slice of the weights as they lie in storage, row-major: `flat=slice(a, b)` draws
+                `.reshape(-1)[a:b]` of the full weight.
+            out: array to fill and return, of the shape and dtype of the draw. Unchanged after an error.
+
+        Returns:
+            The weights, in `out` if given.
+
+        Raises:
+            TypeError: an argument has a wrong type.
+            ValueError: an argument has a wrong value, or the dtype cannot hold the weights.
+
+        Example:
+            >>> from initlib import glorot_uniform
+            >>> full = glorot_uniform((512, 64), seed=0, name="dense")
+            >>> box = glorot_uniform((512, 64), seed=0, name="dense", index=(slice(0, 8), 5))
+            >>> bool((box == full[:8, 5]).all())
+            True
         """
+        if shape is None:
+            raise TypeError(
+                f"shape must be an int or a sequence of ints, got None. {self!r} is an initializer already: "
+                "leave out the parentheses, or pass a shape"
+            )
         sizes = checked_shape(shape)
         dtype = dtype_name(dtype)
-        match(sizes, axes)
+        check_axes(axes)
+        _check(self, sizes, axes, dtype)
         if flat is not None and index is not None:
-            raise ValueError(f"index and flat both say what is drawn; give one, got index {index!r} and flat {flat!r}")
+            raise ValueError(f"index and flat must not both be given, got index {index!r} and flat {flat!r}")
         box = None if index is None else normalize_index(index, sizes)
-        kept = sizes if box is None else box_shape(box)
+        out_shape = sizes if box is None else box_shape(box)
         if flat is not None:
             start, stop = normalize_range(flat, sizes)
-            kept = (stop - start,)
+            out_shape = (stop - start,)
         if out is not None:
-            _check_out(out, kept, dtype)
+            _check_out(out, out_shape, dtype)
         key = as_key(seed, name)
         if self.uses_fans and 0 in sizes:
             warnings.warn(f"shape {sizes} holds no weights: nothing is drawn", UserWarning, stacklevel=2)
-        target = np.empty(kept, numpy_dtype(dtype)) if out is None else out
+        target = np.empty(out_shape, numpy_dtype(dtype)) if out is None else out
         if not target.size:
-            if 0 not in sizes:
-                self.std(sizes, axes)  # raises where no weight of that shape could be drawn
             return target
-        weight = DrawRequest(sizes, axes, dtype, key, box)
+        request = DrawRequest(sizes, axes, dtype, key, box)
         if flat is None:
-            self.fill(target, weight, NUMPY)
+            self.fill(target, request, NUMPY)
         elif self.requires_full_draw:
             target[...] = self(sizes, dtype, axes=axes, seed=key).reshape(-1)[start:stop]
         else:
             for place, box in flat_boxes(start, stop, sizes):
-                self.fill(target[place].reshape(box_shape(box)), weight._replace(box=box), NUMPY)
+                self.fill(target[place].reshape(box_shape(box)), request._replace(box=box), NUMPY)
         return target
+
+    def check(self, shape: Shape, dtype: DTypeLike = "float32", *, axes: str | None = None) -> None:
+        """Raise an error unless weights of that shape, dtype and axes can be drawn. Nothing is drawn.
+
+        Args:
+            shape: shape of the full weight, as stored.
+            dtype: dtype of the weights.
+            axes: role of each stored axis (see `fans`). None is "...IO".
+
+        Raises:
+            TypeError: an argument has a wrong type.
+            ValueError: an argument has a wrong value, the initializer cannot draw this shape or dtype, or the dtype
+                cannot hold the weights.
+
+        Example:
+            >>> from initlib import normal
+            >>> normal(std=1e6).check((3, 4))
+            >>> normal(std=1e6).check((3, 4), "float16")
+            Traceback (most recent call last):
+            ValueError: weights as large as 6.23e+06 overflow float16
+        """
+        check_axes(axes)
+        _check(self, checked_shape(shape), axes, dtype_name(dtype))
 
     @abstractmethod
     def std(self, shape: Shape, axes: str | None = None) -> float:
-        """The standard deviation of the weights of that shape, without drawing.
+        """Return the standard deviation of the weights of that shape, without drawing.
 
-        >>> from initlib import glorot_normal
-        >>> glorot_normal.std((64, 32, 3, 3), axes="OIHW")
-        0.048112522432468816
+        Args:
+            shape: shape of the full weight, as stored.
+            axes: role of each stored axis (see `fans`). None is "...IO".
+
+        Returns:
+            The standard deviation; nan where it is not known.
+
+        Raises:
+            TypeError: an argument has a wrong type.
+            ValueError: the axes do not fit the shape, or the initializer cannot draw this shape.
+
+        Example:
+            >>> from initlib import glorot_normal
+            >>> glorot_normal.std((64, 32, 3, 3), axes="OIHW")
+            0.048112522432468816
         """
 
     @abstractmethod
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        """The least and the greatest value that a weight of that shape can have, without drawing.
+        """Return the least and the greatest value that a weight of that shape can have, without drawing.
 
-        >>> from initlib import glorot_uniform
-        >>> glorot_uniform.bounds((64, 32, 3, 3), axes="OIHW")
-        (-0.08333333333333333, 0.08333333333333333)
+        Args:
+            shape: shape of the full weight, as stored.
+            axes: role of each stored axis (see `fans`). None is "...IO".
+
+        Returns:
+            The two bounds, which may be infinite.
+
+        Raises:
+            TypeError: an argument has a wrong type.
+            ValueError: the axes do not fit the shape, or the initializer cannot draw this shape.
+
+        Example:
+            >>> from initlib import glorot_uniform
+            >>> glorot_uniform.bounds((64, 32, 3, 3), axes="OIHW")
+            (-0.08333333333333333, 0.08333333333333333)
         """
 
     @property
     def uses_fans(self) -> bool:
-        """Whether the weights depend on fan_in or fan_out, which a bias has not.
+        """True if the weights depend on fan_in or fan_out, which a bias does not have.
 
-        >>> from initlib import he_normal, normal
-        >>> he_normal.uses_fans, normal().uses_fans
-        (True, False)
+        Example:
+            >>> from initlib import he_normal, normal
+            >>> he_normal.uses_fans, normal().uses_fans
+            (True, False)
         """
         return False
 
     @property
     def needs_axes(self) -> bool:
-        """Whether the weights of two axes or more depend on what their axes mean: on fans, or on matrices.
+        """True if weights of two axes or more depend on the roles of their axes: on fans, or on matrices.
 
-        >>> from initlib import dirac, he_normal, normal
-        >>> he_normal.needs_axes, dirac().needs_axes, normal().needs_axes
-        (True, True, False)
+        Example:
+            >>> from initlib import dirac, he_normal, normal
+            >>> he_normal.needs_axes, dirac().needs_axes, normal().needs_axes
+            (True, True, False)
         """
         return self.uses_fans
 
     @property
     def requires_full_draw(self) -> bool:
-        """Whether the weights depend on one another, so that a box costs as much as the whole.
+        """True if the weights depend on one another, so that a box costs as much as the full weight.
 
-        >>> from initlib import he_normal, orthogonal
-        >>> he_normal.requires_full_draw, orthogonal().requires_full_draw
-        (False, True)
+        Example:
+            >>> from initlib import he_normal, orthogonal
+            >>> he_normal.requires_full_draw, orthogonal().requires_full_draw
+            (False, True)
         """
         return False
 
@@ -148,16 +223,20 @@ class Initializer(ABC):
         warnings.warn("made_whole is now requires_full_draw", DeprecationWarning, stacklevel=2)
         return self.requires_full_draw
 
-    @abstractmethod
-    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        """The box of the weight as an array of the engine, in the weight's dtype or a wider one."""
+    def check_request(self, request: DrawRequest) -> None:
+        """Raise ValueError unless the weight of a draw request, which is not empty, can be drawn."""
+        self.std(request.shape, request.axes)
 
-    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
-        """Fill memory of the engine, checked, with the box of the weight: what a call does."""
-        engine.put(out, self.weights(weight, engine), weight.dtype)
+    @abstractmethod
+    def weights(self, request: DrawRequest, engine: Engine) -> Any:
+        """Return the box of the request as an array of the engine, in the dtype of the request or a wider one."""
+
+    def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
+        """Fill checked memory of the engine with the box of the request."""
+        engine.put(out, self.weights(request, engine), request.dtype)
 
     def __mul__(self, factor: float) -> "Initializer":
-        """The same weights times a factor: `scaled`."""
+        """Return the initializer of the same weights times a factor, as `scaled` does."""
         factor = positive(factor, "factor", or_zero=True)
         if self.proportional_to is None:
             return Scaled(self, factor)
@@ -166,69 +245,74 @@ class Initializer(ABC):
 
     __rmul__ = __mul__
 
-    # What `dataclass(frozen=True)` would write and compile for every scheme anew, which took a third of our import.
-    # A scheme is a `dataclass(repr=False, eq=False)`.
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        declared = getattr(self, "__dataclass_fields__", None)
-        if declared is not None and (name in vars(self) or name not in declared):
-            raise FrozenInstanceError(f"{self!r} is immutable: {name} cannot be set")
-        object.__setattr__(self, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        raise FrozenInstanceError(f"{self!r} is immutable: {name} cannot be deleted")
-
-    def __eq__(self, other: object) -> bool:
-        return vars(other) == vars(self) if type(other) is type(self) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(tuple(self.__dict__.values()))  # every draw looks its law up by it
-
     def __repr__(self) -> str:
         return f"{self.factory}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make it, by name: `type(init).from_config(init.get_config()) == init`, as Keras asks.
+        """Return the arguments of the initializer by name, as Keras asks for.
 
-        >>> from initlib import normal
-        >>> normal(std=0.02).get_config()
-        {'mean': 0.0, 'std': 0.02}
+        Returns:
+            The arguments: `type(init).from_config(init.get_config()) == init`.
+
+        Example:
+            >>> from initlib import normal
+            >>> normal(std=0.02).get_config()
+            {'mean': 0.0, 'std': 0.02}
         """
         return {f.metadata.get("argument", f.name): getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Initializer":
-        """Make it of what `get_config` gave.
+        """Return the initializer of the arguments that `get_config` returned.
 
-        >>> from initlib import normal
-        >>> normal.from_config({"mean": 0.0, "std": 0.02})
-        normal(mean=0.0, std=0.02)
+        Args:
+            config: the arguments by name.
+
+        Returns:
+            The initializer.
+
+        Raises:
+            TypeError: config has a name that is not an argument, or a value of a wrong type.
+            ValueError: config has a wrong value.
+
+        Example:
+            >>> from initlib import normal
+            >>> normal.from_config({"mean": 0.0, "std": 0.02})
+            normal(mean=0.0, std=0.02)
         """
         return cls(**config)
+
+
+@lru_cache(maxsize=4096)
+def _check(initializer: Initializer, shape: tuple[int, ...], axes: str | None, dtype: str) -> None:
+    match(shape, axes)
+    if 0 not in shape:
+        initializer.check_request(DrawRequest(shape, axes, dtype, None))
 
 
 def _check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
     if out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}, the draw has {shape}")
+        raise ValueError(f"out must have the shape {shape} of the draw, got {out.shape}")
     if out.dtype != numpy_dtype(dtype):
-        raise ValueError(f"out has dtype {out.dtype}, the draw has {dtype}")
+        raise ValueError(f"out must have the dtype {dtype} of the draw, got {out.dtype}")
     if not out.flags.writeable:
-        raise ValueError("out is read-only")
+        raise ValueError("out must be writeable, got a read-only array")
     if not kernel.in_order(out):
         kernel.item_strides(out)  # raises
 
 
-def set_fields(initializer: Initializer, **values: Any) -> None:
-    """Keep what a scheme's `__init__` or `__post_init__` has checked."""
-    for name, value in values.items():
-        object.__setattr__(initializer, name, value)
+def checked_initializer(value: Any) -> Initializer:
+    """Return the value, or raise TypeError unless the value is an initializer."""
+    if not isinstance(value, Initializer):
+        raise TypeError(f"initializer must be an initlib initializer, got {value!r}")
+    return value
 
 
 @dataclass(repr=False, eq=False)
 class Scaled(Initializer):
-    """Another initializer's weights times a factor: what `scaled` makes. It forwards what that initializer knows."""
+    """The weights of another initializer times a factor."""
 
     initializer: Initializer
     factor: float
@@ -236,8 +320,7 @@ class Scaled(Initializer):
     proportional_to: ClassVar[str | None] = "factor"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.initializer, Initializer):
-            raise TypeError(f"initializer must be an initlib initializer, got {self.initializer!r}")
+        checked_initializer(self.initializer)
         set_fields(self, factor=positive(self.factor, "factor", or_zero=True))
 
     @property
@@ -259,16 +342,19 @@ class Scaled(Initializer):
         low, high = self.initializer.bounds(shape, axes)
         return times(low, self.factor), times(high, self.factor)
 
-    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        return self.initializer.weights(self._times(weight), engine)
+    def check_request(self, request: DrawRequest) -> None:
+        self.initializer.check_request(self._scaled(request))
 
-    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
-        self.initializer.fill(out, self._times(weight), engine)
+    def weights(self, request: DrawRequest, engine: Engine) -> Any:
+        return self.initializer.weights(self._scaled(request), engine)
 
-    def _times(self, weight: DrawRequest) -> DrawRequest:
-        return weight._replace(scale=weight.scale * self.factor)
+    def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
+        self.initializer.fill(out, self._scaled(request), engine)
+
+    def _scaled(self, request: DrawRequest) -> DrawRequest:
+        return request._replace(scale=request.scale * self.factor)
 
 
 def times(bound: float, factor: float) -> float:
-    """A bound of weights that are multiplied by a factor."""
+    """Return a bound of weights that are multiplied by a factor."""
     return bound * factor if factor else 0.0  # not 0 * inf

@@ -1,4 +1,4 @@
-"""The kinds of initializers: what each does with an engine. A scheme is one of them and adds its formula."""
+"""The kinds of initializers: how weights come from an engine. A scheme is of one kind and adds its formula."""
 
 import math
 from abc import abstractmethod
@@ -18,26 +18,32 @@ from .initializer import Initializer, times
 
 
 class Independent(Initializer):
-    """An initializer whose weights are drawn one by one: a law says what becomes of each word."""
+    """An initializer whose weights are drawn one by one, by a law."""
 
     @abstractmethod
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
-        """The law of the weights of that shape."""
+        """Return the law of the weights of that shape."""
 
-    def complex_weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        """The box of a complex weight, where the scheme has a distribution on the plane."""
-        raise not_real(self, weight)
+    def complex_form(self, request: DrawRequest) -> Initializer:
+        """Return the initializer that draws the complex weights of a request, or raise ValueError."""
+        raise not_real(self, request)
 
-    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        if DTYPES[weight.dtype].part:
-            return self.complex_weights(weight, engine)
-        return engine.draw(_law(self, weight.shape, weight.axes, weight.dtype, weight.scale), weight)
-
-    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
-        if DTYPES[weight.dtype].part:
-            engine.fill_in_pieces(out, weight, partial(self.complex_weights, engine=engine))
+    def check_request(self, request: DrawRequest) -> None:
+        if DTYPES[request.dtype].part:
+            self.complex_form(request).check_request(request)
         else:
-            engine.fill(out, _law(self, weight.shape, weight.axes, weight.dtype, weight.scale), weight)
+            _law(self, request.shape, request.axes, request.dtype, request.scale)
+
+    def weights(self, request: DrawRequest, engine: Engine) -> Any:
+        if DTYPES[request.dtype].part:
+            return self.complex_form(request).weights(request, engine)
+        return engine.draw(_law(self, request.shape, request.axes, request.dtype, request.scale), request)
+
+    def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
+        if DTYPES[request.dtype].part:
+            engine.fill_in_pieces(out, request, partial(self.complex_form(request).weights, engine=engine))
+        else:
+            engine.fill(out, _law(self, request.shape, request.axes, request.dtype, request.scale), request)
 
 
 @lru_cache(maxsize=4096)
@@ -45,7 +51,7 @@ def _law(initializer: Independent, shape: tuple[int, ...], axes: str | None, dty
     check_rounding()
     if factor == 1:
         return initializer.law(shape, axes, dtype)
-    # Rounded once, as if the law had been made of that scale.
+    # Rounded once, as if the law had been made with this scale.
     exact = initializer.law(shape, axes, "float64")
     low, high = (times(bound, factor) for bound in initializer.bounds(shape, axes))
     size = math.ldexp(exact.scale, noise_bits(exact.window)) * factor
@@ -53,7 +59,7 @@ def _law(initializer: Independent, shape: tuple[int, ...], axes: str | None, dty
 
 
 class Composed(Initializer):
-    """An initializer whose weights depend on one another: the whole is made at once, and a box costs as much."""
+    """An initializer whose weights depend on one another: the full weight is made at once, also for a box."""
 
     @property
     def needs_axes(self) -> bool:
@@ -64,14 +70,14 @@ class Composed(Initializer):
         return True
 
     @abstractmethod
-    def compose(self, weight: DrawRequest, engine: Engine) -> Any:
-        """The whole weight, whatever its box, in the weight's wide dtype or a wider one."""
+    def compose(self, request: DrawRequest, engine: Engine) -> Any:
+        """Return the full weight, whatever the box, in the wide dtype of the request or a wider one."""
 
-    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        whole = self.compose(weight, engine)
-        if weight.scale != 1:
-            whole = whole * weight.scale
-        return whole if weight.box is None else whole[box_index(weight.box)]
+    def weights(self, request: DrawRequest, engine: Engine) -> Any:
+        full = self.compose(request, engine)
+        if request.scale != 1:
+            full = full * request.scale
+        return full if request.box is None else full[box_index(request.box)]
 
 
 class Indexed(Initializer):
@@ -82,18 +88,22 @@ class Indexed(Initializer):
         return True  # its indices are inputs and outputs
 
     @abstractmethod
-    def at(self, weight: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
-        """The weights at the indices of each stored axis, which broadcast; `rounded_once` to the weight's dtype."""
+    def at(self, request: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
+        """Return the weights at broadcastable indices of the stored axes, `rounded_once` to the dtype."""
 
-    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        sizes = tuple(part.size for part in weight.parts)
-        indices = [engine.index(part, axis, sizes) for axis, part in enumerate(weight.parts)]
-        return engine.xp.broadcast_to(self.at(weight, indices, engine), sizes).reshape(weight.out_shape)
+    def check_request(self, request: DrawRequest) -> None:
+        super().check_request(request)
+        for bound in self.bounds(request.shape, request.axes):
+            rounded_once(bound * request.scale, request.dtype)
 
-    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
-        for bound in self.bounds(weight.shape, weight.axes):  # raises before anything is written
-            rounded_once(bound * weight.scale, weight.dtype)
-        engine.fill_in_pieces(out, weight, partial(self.weights, engine=engine))
+    def weights(self, request: DrawRequest, engine: Engine) -> Any:
+        sizes = tuple(part.size for part in request.parts)
+        indices = [engine.index(part, axis, sizes) for axis, part in enumerate(request.parts)]
+        return engine.xp.broadcast_to(self.at(request, indices, engine), sizes).reshape(request.out_shape)
+
+    def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
+        self.check_request(request)  # before anything is written
+        engine.fill_in_pieces(out, request, partial(self.weights, engine=engine))
 
 
 class Elementwise(Initializer):
@@ -114,30 +124,35 @@ class Elementwise(Initializer):
     @property
     @abstractmethod
     def drawn(self) -> Initializer:
-        """What is drawn."""
+        """The initializer that draws the arguments of the function."""
 
     @abstractmethod
-    def apply(self, values: Any, weight: DrawRequest, engine: Engine) -> Any:
-        """What becomes of it, in the engine's widest dtype."""
+    def apply(self, values: Any, request: DrawRequest, engine: Engine) -> Any:
+        """Return the function of the drawn values, in the widest dtype of the engine."""
 
-    def weights(self, weight: DrawRequest, engine: Engine) -> Any:
-        if DTYPES[weight.dtype].part:
-            raise not_real(self, weight)
-        wide = weight._replace(dtype=engine.widest(weight.dtype), scale=1.0)
-        return self.apply(self.drawn.weights(wide, engine), weight, engine) * weight.scale
+    def check_request(self, request: DrawRequest) -> None:
+        if DTYPES[request.dtype].part:
+            raise not_real(self, request)
+        self.drawn.check_request(request._replace(dtype="float64", scale=1.0))
 
-    def fill(self, out: Any, weight: DrawRequest, engine: Engine) -> None:
-        engine.fill_in_pieces(out, weight, partial(self.weights, engine=engine))
+    def weights(self, request: DrawRequest, engine: Engine) -> Any:
+        if DTYPES[request.dtype].part:
+            raise not_real(self, request)
+        wide = request._replace(dtype=engine.widest(request.dtype), scale=1.0)
+        return self.apply(self.drawn.weights(wide, engine), request, engine) * request.scale
+
+    def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
+        engine.fill_in_pieces(out, request, partial(self.weights, engine=engine))
 
 
-def not_real(initializer: Initializer, weight: DrawRequest) -> ValueError:
-    """The error of a scheme that has no complex weights."""
-    return ValueError(f"dtype of {initializer.factory} must be real, got {weight.dtype}")
+def not_real(initializer: Initializer, request: DrawRequest) -> ValueError:
+    """Return the error of a scheme that has no complex weights."""
+    return ValueError(f"dtype of {initializer.factory} must be real, got {request.dtype}")
 
 
 def matrices(initializer: Initializer, shape: Shape, axes: str | None) -> Canonical:
-    """The weight taken apart, for a scheme of matrices: it needs two axes."""
+    """Return the parts of a weight for a scheme of matrices, or raise ValueError below two axes."""
     sizes = checked_shape(shape)
     if len(sizes) < 2:
-        raise ValueError(f"{initializer.factory} needs a weight of at least 2 axes, got shape {sizes}")
+        raise ValueError(f"shape must have at least 2 axes for {initializer.factory}, got {sizes}")
     return canonical(sizes, axes)

@@ -187,10 +187,10 @@ def read_only():
     ("out", "error", "message"),
     [
         ([[0.0]], TypeError, "out must be a numpy.ndarray, got list"),
-        (np.zeros((6, 4), np.float32), ValueError, "out has shape (6, 4), the draw has (4, 6)"),
-        (np.zeros((4, 6), np.float64), ValueError, "out has dtype float64, the draw has float32"),
-        (np.zeros((4, 6), ">f4"), ValueError, "out has dtype >f4, the draw has float32"),
-        (read_only(), ValueError, "out is read-only"),
+        (np.zeros((6, 4), np.float32), ValueError, "out must have the shape (4, 6) of the draw, got (6, 4)"),
+        (np.zeros((4, 6), np.float64), ValueError, "out must have the dtype float32 of the draw, got float64"),
+        (np.zeros((4, 6), ">f4"), ValueError, "out must have the dtype float32 of the draw, got >f4"),
+        (read_only(), ValueError, "out must be writeable, got a read-only array"),
         (
             np.lib.stride_tricks.as_strided(np.zeros(9, np.float32), (4, 6), (4, 4)),
             ValueError,
@@ -289,8 +289,8 @@ def test_a_flat_range_of_a_weight_that_fits_no_memory():
         ({"flat": slice(0, 4, 2)}, ValueError, "flat must have the step 1"),
         ({"flat": 3}, TypeError, "flat must be a slice such as"),
         ({"flat": slice("a", 3)}, TypeError, "flat must be a slice of ints"),
-        ({"flat": slice(0, 3), "index": 0}, ValueError, "index and flat both say what is drawn"),
-        ({"flat": slice(0, 3), "out": np.zeros((3, 1), np.float32)}, ValueError, "out has shape"),
+        ({"flat": slice(0, 3), "index": 0}, ValueError, "index and flat must not both be given"),
+        ({"flat": slice(0, 3), "out": np.zeros((3, 1), np.float32)}, ValueError, "out must have the shape"),
     ],
 )
 def test_flat_ranges_that_make_no_sense(arguments, error, message):

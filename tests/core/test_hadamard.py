@@ -35,7 +35,7 @@ def test_std_and_bounds(shape):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="zero_hadamard needs a weight of at least 2 axes"):
+    with pytest.raises(ValueError, match="shape must have at least 2 axes for zero_hadamard"):
         zero_hadamard()(3)
     assert zero_hadamard() * 2 == zero_hadamard(2)
     assert zero_hadamard().std((2**30, 2**33)) == pytest.approx(2**-16.5, rel=1e-9)

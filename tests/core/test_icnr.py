@@ -55,7 +55,7 @@ def test_errors():
         icnr(he_normal, 0)
     with pytest.raises(ValueError, match="shuffle must be one of pixel_shuffle, depth_to_space"):
         icnr(he_normal, 2, "nearest")
-    with pytest.raises(ValueError, match="repeats each output 4 times, which does not divide the 6 outputs"):
+    with pytest.raises(ValueError, match="must be a multiple of 4, got 6 outputs"):
         icnr(he_normal, 2)((3, 3, 4, 6), seed=0)
     for shape, axes in (((4, 8), None), ((3, 8), "WI"), ((3, 4, 4, 4), "WIOO")):
         with pytest.raises(ValueError, match="needs a kernel of one output axis and a receptive field"):

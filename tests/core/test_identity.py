@@ -88,11 +88,11 @@ def test_errors():
     with pytest.raises(ValueError, match=r"weights as large as 7e\+04 overflow float16"):
         identity(7e4)((3, 3), "float16", out=out)
     assert (out == 7).all()
-    with pytest.raises(ValueError, match=r"identity needs a weight of inputs and outputs alone, got shape \(3, 4, 5\)"):
+    with pytest.raises(ValueError, match=r"axes of identity must be inputs and outputs alone, got shape \(3, 4, 5\)"):
         identity()((3, 4, 5))
     with pytest.raises(ValueError, match="identity of a convolution is dirac"):
         identity().std((3, 3, 4, 5))
-    with pytest.raises(ValueError, match="dirac needs a weight of at least 2 axes"):
+    with pytest.raises(ValueError, match="shape must have at least 2 axes for dirac"):
         dirac()(5)
     with pytest.raises(ValueError, match="gain must be finite"):
         dirac(float("inf"))

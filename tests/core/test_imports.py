@@ -40,6 +40,11 @@ def test_plans_and_reports_are_loaded_when_they_are_asked_for():
         initlib.planss  # noqa: B018
 
 
+def test_a_name_of_the_adapters_is_an_error_that_says_where_it_is():
+    with pytest.raises(AttributeError, match=r"no attribute 'initialize'.*initlib.adapters.torch.initialize"):
+        initlib.initialize  # noqa: B018
+
+
 def test_the_test_above_can_fail():
     pytest.importorskip("scipy")
     assert "scipy" in heavy_after("import initlib, scipy")

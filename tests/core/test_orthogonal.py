@@ -205,9 +205,9 @@ def test_delta_orthogonal_has_the_centre_of_jax(kernel):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="at least as many outputs as inputs, got 9 inputs and 4 outputs"):
+    with pytest.raises(ValueError, match="at least as many as inputs, got 9 inputs and 4 outputs"):
         delta_orthogonal()((3, 3, 9, 4), seed=0)
-    with pytest.raises(ValueError, match=r"orthogonal needs a weight of at least 2 axes, got shape \(7,\)"):
+    with pytest.raises(ValueError, match=r"shape must have at least 2 axes for orthogonal, got \(7,\)"):
         orthogonal()(7, seed=0)
     with pytest.raises(ValueError, match="at least 2 axes"):
         delta_orthogonal()((), seed=0)

@@ -26,6 +26,7 @@ from initlib import (
     values,
     zeros,
 )
+from initlib.dtypes import DTYPES
 
 
 def kernel(name="kernel", shape=(8, 4), axes="OI", **fields):
@@ -240,7 +241,7 @@ DRAW_ERRORS = [
     ({"name": "kernel", "out": np.empty((4, 8), "float32")}, ValueError, "out has shape (4, 8)"),
     ({"name": "kernel", "out": np.empty((8, 4))}, ValueError, "dtype float64, the draw has (8, 4) and float32"),
     ({"name": "kernel", "out": [[0.0] * 4] * 8}, TypeError, "out must be a numpy.ndarray, got list"),
-    ({"name": "kernel", "index": 8}, ValueError, "index must be inside axis 0 of shape .8, 4., got 8"),
+    ({"name": "kernel", "index": 8}, ValueError, "index must be inside axis 0 of shape (8, 4), got 8"),
     ({"name": "kernel", "seed": "x"}, TypeError, "seed must be an int"),
     ({"name": "kept"}, ValueError, "kept is kept, at least in part: it can be drawn into out= alone"),
 ]
@@ -285,7 +286,7 @@ def test_all_problems_are_told_at_once():
         "h.{0..3}.gate: variance_scaling needs to know which of its 3 axes in Router are inputs and outputs. Pass "
         'axes={"*.gate": "BOI"}, or the order in which they are stored: I is an input axis, O an output axis, B a '
         "stack",
-        "ids: dtype int64 cannot be drawn, float16, bfloat16, float32, float64, complex64, complex128 can; keep it",
+        f"ids: dtype int64 cannot be drawn, {', '.join(DTYPES)} can; keep it",
     )
 
 
@@ -315,10 +316,10 @@ ERRORS = [
     (
         [kernel(shape=(8, 4, 3), axes="OIK")],
         {"*": identity()},
-        "identity(gain=1.0) cannot fill shape (8, 4, 3): identity",
+        "identity(gain=1.0) cannot fill shape (8, 4, 3): axes of identity",
     ),
-    ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): icnr needs a kernel of one output axis and"),
-    ([Parameter("a", (3,), kind="kernel")], {"*": orthogonal()}, "orthogonal needs a weight of at least 2 axes"),
+    ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): axes of icnr must have one output axis and"),
+    ([Parameter("a", (3,), kind="kernel")], {"*": orthogonal()}, "shape must have at least 2 axes for orthogonal"),
     ([Parameter("a", (3,), kind="bias")], {"*": he_normal}, """rule '*' draws it by he_normal, which goes by fans"""),
     ([Parameter("a", (1, 1, 3))], {"a": he_normal * 0.5}, 'Write {"a:kernel": he_normal * 0.5}, and other rules for'),
     ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "a vector has no input and output axes"),
@@ -417,7 +418,7 @@ def test_one_rule_may_say_the_same_of_tied_names():
         ({"rules": lambda parameters: ones}, TypeError, "rules must be a mapping by pattern, or pairs, got constant"),
         ({"rules": ["*"]}, TypeError, "rules must be a mapping by pattern, or pairs, got '*'"),
         ({"default": "he"}, TypeError, "default must be an initializer"),
-        ({"axes": {"*": "OX!"}}, ValueError, "axes must consist of .*, got '!' in 'OX!'"),
+        ({"axes": {"*": "OX!"}}, ValueError, "got '!' in 'OX!'"),
         ({"axes": {"*": 3}}, TypeError, "axes of '*' must be a string such as 'OIHW' or '(3 O)I', got 3"),
         ({"axes": {"*": "OIH"}}, PlanError, "kernel: axes must name 2 axes for shape (8, 4), got 'OIH' with 3"),
         ({"rename": 3}, TypeError, "rename must be a mapping by pattern or a function of the name, got 3"),

@@ -37,5 +37,5 @@ def test_errors():
         siren(0)
     with pytest.raises(TypeError, match="first must be True or False, got 1"):
         siren(30, 1)
-    with pytest.raises(ValueError, match="fan_in of shape"):
+    with pytest.raises(ValueError, match="a fan_in above 0 for siren"):
         siren().std((0, 5))

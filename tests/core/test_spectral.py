@@ -32,6 +32,6 @@ def test_errors():
         spectral(-1)
     with pytest.raises(ValueError, match="at least 2 axes"):
         spectral()(4, seed=0)
-    with pytest.raises(ValueError, match="spectral needs inputs and outputs"):
+    with pytest.raises(ValueError, match="shape must have inputs and outputs for spectral"):
         spectral().std((0, 4))
     assert spectral(2) == spectral() * 2

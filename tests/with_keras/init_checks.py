@@ -138,7 +138,7 @@ def test_a_refused_draw_does_not_move_a_generator():
     generator = keras.random.SeedGenerator(5)
     with pytest.raises(TypeError, match="dtype must be one of"):
         adapter.HeNormal(seed=generator)((4, 5), "int8")
-    with pytest.raises(ValueError, match="axes must name . axes for shape .*, got 'OIHW'"):
+    with pytest.raises(ValueError, match=r"axes must name . axes for shape .*, got 'OIHW'"):
         adapter.HeNormal(seed=generator, axes="OIHW")((4, 5))
     assert values(generator.state).tolist() == [5, 0]
 
@@ -238,7 +238,7 @@ def test_get_of_anything_else():
         (lambda: adapter.Orthogonal(gain=float("nan")), ValueError, "gain must be finite"),
         (lambda: adapter.CoreInitializer("dirac"), TypeError, "core must be an initializer of initlib"),
         (lambda: adapter.CoreInitializer(initlib.dirac), TypeError, "core must be an initializer of initlib"),
-        (lambda: adapter.HeNormal(axes="OIHW")((3, 4)), ValueError, "must name 2 axes for shape \\(3, 4\\), got 'OIHW' with 4"),
+        (lambda: adapter.HeNormal(axes="OIHW")((3, 4)), ValueError, "must name 2 axes for shape \\(3, 4\\)"),
         (lambda: adapter.HeNormal()((3, -4)), ValueError, "negative size"),
         (lambda: adapter.HeNormal()((3, None)), TypeError, "shape must be an int or a sequence of ints"),
         (lambda: adapter.HeNormal()((3, 4), "int8"), TypeError, "dtype must be one of"),
