@@ -1,1 +1,1 @@
-"""Reports: what was measured in a model or a file, as tables, verdicts and pictures."""
+"""Measurements of a model or a file, as tables, verdicts and pictures."""

@@ -1,14 +1,22 @@
-"""The pictures of the reports: lines and fields that are told apart without colours too."""
+"""Pictures of reports, readable without colours too."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._figure import figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .measurements import Activation
+
 Array = NDArray[np.float64]
 
-# Colours of Okabe and Ito, which colour-blind readers tell apart; markers and dashes for a print without colours.
+# The colours of Okabe and Ito suit colour-blind readers; markers and dashes serve prints without colours.
 STYLES = (
     ("#0072B2", "o", "-"),
     ("#D55E00", "s", "--"),
@@ -18,69 +26,13 @@ STYLES = (
     ("#56B4E9", "P", "--"),
     ("#000000", "X", "-."),
 )
-NAMED = 16  # layers up to which each has its name below the picture
+NAMED = 16  # the most layers whose names stand below the picture
 MARKS = 24  # markers on a line
 COLUMNS = 4  # panels beside one another
 
 
-def figure(width: float, height: float) -> Any:
-    """A matplotlib `Figure` that no window shows and that no setting of the caller's changes."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("a picture needs the package matplotlib: pip install matplotlib") from None
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def phases(weights: Array, biases: Array, rates: Array, name: str) -> Any:
-    """The phase diagram of an activation: chi over the two variances, with the line where it is 1."""
-    picture = figure(6.5, 4.5)
-    from matplotlib.colors import BoundaryNorm
-    from matplotlib.patheffects import withStroke
-
-    axes = picture.subplots()
-    unbounded = np.isinf(rates)
-    shown = np.ma.masked_array(rates, unbounded)
-    levels = [0, 0.25, 0.5, 0.75, 0.9, 1, 1.1, 1.25, 1.5, 2, 3]
-    norm = BoundaryNorm(levels, 256, extend="max")
-    field = axes.contourf(weights, biases, shown, levels, cmap="cividis", norm=norm, extend="max")
-    lines = axes.contour(weights, biases, shown, levels[1:], colors="black", linewidths=0.6)
-    for label in axes.clabel(lines, fmt="%g", fontsize=8, manual=_label_places(lines.allsegs, biases)):
-        label.set_rotation(0)
-        label.set_path_effects([withStroke(linewidth=2.5, foreground="white")])
-    if (shown < 1).any() and (shown > 1).any():
-        axes.contour(weights, biases, shown, [1.0], colors="black", linewidths=2.5)
-    if unbounded.any():
-        axes.contourf(weights, biases, unbounded, [0.5, 1.5], colors="white", hatches=["//"])
-    phase = {"ordered": rates < 1, "chaotic": (rates > 1) & ~unbounded, "grows without\nbound": unbounded}
-    for text, where in phase.items():
-        if where.mean() > 0.02:
-            middle = np.median(weights[where]), np.median(biases[where])
-            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
-            axes.text(*middle, text, ha="center", va="center", bbox=box)
-    axes.set(
-        xlabel="weight variance (fan_in times the variance of the weights)",
-        ylabel="bias variance",
-        title=f"{name}: how a small difference grows a layer",
-    )
-    picture.colorbar(field, label="chi", ticks=levels, format="%g")
-    return picture
-
-
-def _label_places(segments: Sequence[Sequence[Array]], biases: Array) -> list[tuple[float, float]]:
-    """A place on each line for its label: away from the edges, and beside its neighbours' at another height."""
-    heights = biases.min() + np.ptp(biases) * np.array([0.85, 0.68])
-    places: list[tuple[float, float]] = []
-    for lines in segments:
-        points = np.concatenate([*lines, np.empty((0, 2))])
-        if len(points):
-            x, y = points[np.abs(points[:, 1] - heights[len(places) % 2]).argmin()]
-            places.append((float(x), float(y)))
-    return places
-
-
-def signals(reports: Mapping[str, Sequence[Any]], predicted: Mapping[str, Sequence[float]]) -> Any:
-    """The std of the activations and of their gradients over depth, a line a report, and the predicted stds."""
+def signals(reports: Mapping[str, "Sequence[Activation]"], predicted: Mapping[str, Sequence[float]]) -> "Figure":
+    """Draw the std of activations and gradients over depth, one line for each report, and the predicted stds."""
     picture = figure(8.0, 6.5)
     forward, backward = picture.subplots(2, 1, sharex=True)
     longest = max(reports.values(), key=len)
@@ -101,8 +53,8 @@ def signals(reports: Mapping[str, Sequence[Any]], predicted: Mapping[str, Sequen
 
 def coordinates(
     widths: Sequence[int], steps: Sequence[Mapping[str, Sequence[float]]], slopes: Mapping[str, str]
-) -> Any:
-    """Mean sizes over width, a panel for each step and a line for each activation; `slopes` are named beside them."""
+) -> "Figure":
+    """Draw mean sizes over width: a panel for each step, a line for each activation, and `slopes` as the legend."""
     rows = -(-len(steps) // COLUMNS)
     columns = -(-len(steps) // rows)
     picture = figure(3.2 * columns + 2.6, 3.2 * rows)
@@ -142,16 +94,16 @@ def coordinates(
 
 
 def _height(value: float | None) -> float:
-    """What is no number because it overflowed is drawn as infinite; what was not measured is not drawn."""
+    """Return the height of a value: infinite for NaN, which comes from an overflow, and NaN where not measured."""
     return np.nan if value is None else np.inf if np.isnan(value) else value
 
 
-def _over_depth(axes: Any, lines: Mapping[str, Array], predicted: Mapping[str, Array]) -> None:
-    """Lines on a logarithmic axis; what is 0 or not finite stands at its edges, and is said to."""
+def _over_depth(axes: "Axes", lines: Mapping[str, Array], predicted: Mapping[str, Array]) -> None:
+    """Draw lines on a logarithmic axis; zeros and infinities stand at its edges, and a note explains them."""
     values = np.concatenate([*lines.values(), *predicted.values()])
     logs = np.log10(values[np.isfinite(values) & (values > 0)])
     low, high = (logs.min(), logs.max()) if logs.size else (-1.0, 1.0)
-    # At least a decade, so that what changes by a few percent looks as it is: flat.
+    # At least a decade, so that changes of a few percent look flat.
     room = max(0.55 * (high - low), 0.5) * 1.05
     bottom, top = ((low + high) / 2 - room, (low + high) / 2 + room)
 
@@ -162,7 +114,7 @@ def _over_depth(axes: Any, lines: Mapping[str, Array], predicted: Mapping[str, A
     for number, (label, line) in enumerate(lines.items()):
         colour, marker, dashes = STYLES[number % len(STYLES)]
         every = max(1, len(line) // MARKS)
-        start = number * every // max(len(lines), 1)  # where lines coincide, their markers do not
+        start = number * every // max(len(lines), 1)  # the markers of lines that coincide do not
         style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dashes, "ms": 5, "label": label}
         axes.plot(range(1, len(line) + 1), shown(line), markevery=(start, every), **style)
     for number, (label, line) in enumerate(predicted.items()):

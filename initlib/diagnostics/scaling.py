@@ -1,4 +1,4 @@
-"""ScalingReport: the layers whose weights were scaled by what they gave on a batch, and by how much."""
+"""The report of LSUV: how much each weight was scaled."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from .table import number, table
 
 @dataclass(frozen=True)
 class ScaledLayer:
-    """One weight: the variance of what its layer gave before and after, and what the weight was multiplied by."""
+    """One weight: the variance of its layer's output before and after, and the factor of the weight."""
 
     name: str
     owner: str
@@ -21,15 +21,20 @@ class ScaledLayer:
 
 
 class ScalingReport:
-    """The layers in the order of execution, then those that were not scaled, with the reason: a table to print.
+    """The report of `lsuv_`: the layers in the order of execution, then those that were not scaled, with the reason.
 
-    >>> layers = [ScaledLayer("fc.weight", "Linear", 4.0, 1.0, 0.5, 1), ScaledLayer("rnn.weight", "RNN", note="no")]
-    >>> print(ScalingReport(layers, tolerance=0.1))
-    weight      layer   variance before  after  factor  iterations  note
-    fc.weight   Linear  4                1      0.5     1
-    rnn.weight  RNN     -                -      1       0           no
-    >>> ScalingReport(layers, tolerance=0.1).converged
-    True
+    Args:
+        layers: one row for each weight.
+        tolerance: the allowed distance of each variance from 1.
+
+    Example:
+        >>> layers = [ScaledLayer("fc.weight", "Linear", 4.0, 1.0, 0.5, 1), ScaledLayer("rnn.weight", "RNN", note="no")]
+        >>> print(ScalingReport(layers, tolerance=0.1))
+        weight      layer   variance before  after  factor  iterations  note
+        fc.weight   Linear  4                1      0.5     1
+        rnn.weight  RNN     -                -      1       0           no
+        >>> ScalingReport(layers, tolerance=0.1).converged
+        True
     """
 
     def __init__(self, layers: Sequence[ScaledLayer], *, tolerance: float) -> None:
@@ -37,7 +42,7 @@ class ScalingReport:
 
     @property
     def converged(self) -> bool:
-        """Whether the variance of every layer that was measured is 1 within the tolerance."""
+        """True if the variance of every measured layer is 1 within the tolerance."""
         return all(layer.after is None or abs(layer.after - 1) <= self.tolerance for layer in self.layers)
 
     def __str__(self) -> str:
@@ -49,8 +54,8 @@ class ScalingReport:
         return table(heads, rows)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))  # what IPython shows
+        printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The layers as dictionaries, fit for JSON."""
+        """Return the layers as dictionaries, fit for JSON."""
         return [asdict(layer) for layer in self.layers]

@@ -1,157 +1,70 @@
-"""SignalReport: what an initialization does to the signals of a model, layer by layer, with a verdict on each."""
+"""The report of `signals`: measurements of activations and parameters, with a verdict on each."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from .._public import public
-from ..axes import canonical
-from .statistics import channels, mean_absolute, moments, top_singular_value
+from ..plans.text.folding import fold
+from .advice import advise
+from .measurements import Activation, ParameterStats
 from .table import number, size, table
+from .verdicts import ILL, judge
 
-FACTOR = 30.0  # what a healthy signal of the widest layers may have grown or shrunk by
-SIGMAS = 3.0  # how far chance may take narrow ones beyond that
-# The variance, times the width, that a layer of random weights adds to the logarithm of the length of a signal: 5 for
-# relu, less for others (Hanin, Rolnick 2018, arXiv 1803.01719).
-VARIANCE = 5.0
-# Softmax gives each of n units about 1 / n: its scale says nothing of the signal.
-UNJUDGED = ("softmax", "logsoftmax", "log_softmax")
-ILL = ("dead", "exploding", "vanishing")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-Verdict = tuple[str, str] | None  # the word and the reason; None is healthy
-
-
-@dataclass(frozen=True)
-class Activation:
-    """What one layer gave, in the order of execution; of its gradient, None where there is none."""
-
-    name: str
-    owner: str  # the class or the function that gave it
-    shape: tuple[int, ...]
-    width: int  # units: channels, or features
-    mean: float
-    std: float
-    mean_square: float
-    dead: float  # the share of units that give the same number for every input
-    channel_mean_square: float
-    channel_variance: float
-    mean_absolute: float
-    gradient_std: float | None = None
-    gradient_norm: float | None = None  # over the whole batch
-    verdict: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class ParameterStats:
-    """What one parameter is, and what would change it."""
-
-    name: str
-    shape: tuple[int, ...]
-    mean: float
-    std: float
-    mean_square: float
-    gradient_std: float | None = None
-    gradient_norm: float | None = None
-    gradient_ratio: float | None = None  # std of the gradient to std of the weights
-    update_ratio: float | None = None  # the same of a step of gradient descent, learning rate * gradient
-    top_singular_value: float | None = None  # of a matrix of inputs and field to outputs; of a stack, the largest
-    verdict: str = ""
-    reason: str = ""
-
-
-def activation(
-    name: str, owner: str, values: NDArray[Any], axis: int = -1, gradient: NDArray[Any] | None = None
-) -> Activation:
-    """Measure what a layer gave, with its units along an axis; and its gradient, where there is one.
-
-    >>> activation("relu", "ReLU", np.array([[0.0, 1.0], [0.0, 3.0]])).dead
-    0.5
-    """
-    shape = tuple(int(size) for size in values.shape)
-    width, dead, square, variance = channels(values, axis)
-    found = Activation(name, owner, shape, width, *moments(values), dead, square, variance, mean_absolute(values))
-    return found if gradient is None else replace(found, **gradient_of(gradient))
-
-
-def gradient_of(gradient: NDArray[Any]) -> dict[str, Any]:
-    """The fields of an activation that measure its gradient."""
-    g = moments(gradient)
-    return {"gradient_std": g.std, "gradient_norm": math.sqrt(g.mean_square * gradient.size) if gradient.size else 0.0}
-
-
-def input_std(inputs: Sequence[NDArray[Any]]) -> float | None:
-    """The std of the first of the inputs of a model; None where there is none. They must not all be the same."""
-    for x in inputs:
-        if x.ndim and len(x) > 1 and (x == x[:1]).all():
-            raise ValueError(f"batch holds the same input {len(x)} times: give inputs that differ")
-    return moments(inputs[0]).std if len(inputs) else None
-
-
-def numbered(rows: Sequence[Activation]) -> list[Activation]:
-    """The activations, those of a name that comes again as "name#2", "name#3"."""
-    calls: dict[str, int] = {}
-    found = []
-    for row in rows:
-        calls[row.name] = calls.get(row.name, 0) + 1
-        found.append(row if calls[row.name] == 1 else replace(row, name=f"{row.name}#{calls[row.name]}"))
-    return found
-
-
-def parameter(
-    name: str,
-    values: NDArray[Any],
-    gradient: NDArray[Any] | None = None,
-    *,
-    axes: str | None = None,
-    learning_rate: float | None = None,
-) -> ParameterStats:
-    """Measure a parameter, whose axes mean what `axes` says; and its gradient, where there is one.
-
-    >>> parameter("kernel", np.eye(2), np.eye(2) / 100).gradient_ratio
-    0.01
-    """
-    shape = tuple(int(size) for size in values.shape)
-    measured = moments(values)
-    top = None
-    if values.ndim >= 2 and values.size:
-        form = canonical(shape, axes)
-        top = max(map(top_singular_value, form.arrange(values).reshape(form.matrices)))
-    found = ParameterStats(name, shape, *measured, top_singular_value=top)
-    if gradient is None:
-        return found
-    fields = gradient_of(gradient)
-    ratio = fields["gradient_std"] / measured.std if measured.std else None
-    update = None if ratio is None or learning_rate is None else learning_rate * ratio
-    return replace(found, **fields, gradient_ratio=ratio, update_ratio=update)
+KINDS: dict[type, str] = {Activation: "activation", ParameterStats: "parameter"}
+ACTIVATION_FIGURES = {"mean": "mean", "std": "std", "signal": "signal", "gradient_std": "gradient std"}
+PARAMETER_FIGURES = {
+    "std": "std",
+    "gradient_std": "gradient std",
+    "gradient_ratio": "gradient:weight",
+    "update_ratio": "update:data",
+    "top_singular_value": "top singular value",
+}
 
 
 @public("initlib")
 class SignalReport:
-    """What was measured of a model: the activations in the order of execution, then the parameters.
+    """The report of `signals`: the activations in the order of execution, then the parameters.
 
-    >>> import numpy as np
-    >>> from initlib.diagnostics.signals import activation
-    >>> x = np.random.default_rng(0).normal(size=(64, 256))
-    >>> rows = [activation("fc", "Linear", x / 100), activation("relu", "ReLU", np.maximum(x / 100, 0))]
-    >>> report = SignalReport(rows, input_std=1.0)
-    >>> print(report)
-    activation  owner   shape   mean     std      dead  gradient std  verdict
-    fc          Linear  64x256  5.8e-05  0.00996  0%    -             vanishing: std 0.00996 is 0.00996 of the...
-    relu        ReLU    64x256  0.00401  0.0058   0%    -             vanishing: std 0.0058 is 0.0058 of the...
-    >>> report.healthy, report.activations[0].verdict
-    (False, 'vanishing')
+    A printed report begins with the verdict, the first layer where it goes wrong, and what to do. Repeated layers with
+    the same verdict are one row, with the figures of the first and the last.
 
-    Verdicts, each with its figure: *vanishing* and *exploding* of the std of an activation, against that of the input
-    and 1, and of the norm of a gradient, against that of the output; *dead* where units give one number whatever the
-    input; *silent* where they do so on a branch or a head that starts at 0, which is healthy. A signal that is small
-    but comes back later, as that of a branch does, is healthy too. What is healthy widens with depth and with
-    1 / width: chance alone moves narrow deep networks. `mean_square_loss` says that the gradients are of the output's
-    mean square, which has none to speak of where the output is normalized: then they are not judged.
+    The *signal* of an activation is the part that depends on the input: the std over the batch, as a root mean square
+    over units. Biases do not count. The verdicts, each with its figure:
+
+    - *vanishing*, *exploding*: the signal, against that of the input and 1; or the norm of a gradient, against that
+      before the head. A signal may shrink by a factor of 50 and grow by 150: the limits within which networks learn, in
+      the experiment "verdicts".
+    - *dead*: units that have the same value for every input.
+    - *silent*: such units on a branch, or in a head whose weights are 0. This is healthy, and so is a small signal on a
+      branch.
+
+    Args:
+        activations: the measured activations, in the order of execution.
+        parameters: the measured parameters.
+        input_std: the std of the input; by default the signal of the first activation.
+        loss: the loss of the batch.
+        mean_square_loss: True if the loss is the mean square of the output. Then the gradients of a normalized output
+            are not judged.
+
+    Example:
+        >>> import numpy as np
+        >>> from initlib.diagnostics.measurements import activation
+        >>> x = np.random.default_rng(0).normal(size=(64, 256))
+        >>> rows = [activation(f"{k}.fc", "Linear", x / 10**k) for k in range(4)]
+        >>> report = SignalReport(rows, input_std=1.0)
+        >>> print(report.summary())
+        verdict: vanishing: 2 of 4 activations, 0 of 0 parameters
+        first: 2.fc: signal 0.00992 is 0.00992 of the input's; healthy from 0.02
+        do: scale each layer by a batch (LSUV), or find the gains with recipes.analytic(model, batch)
+        >>> report.healthy, report.activations[-1].verdict
+        (False, 'vanishing')
+
+    Reference:
+        Hanin, Rolnick. How to start training: the effect of initialization and architecture. 2018. arXiv:1803.01719.
     """
 
     def __init__(
@@ -163,10 +76,7 @@ class SignalReport:
         loss: float | None = None,
         mean_square_loss: bool = False,
     ) -> None:
-        judged = judge_activations(activations, input_std, mean_square_loss)
-        self.activations = tuple(judged)
-        dead = any(row.verdict == "dead" for row in judged)
-        self.parameters = tuple(judge_parameter(row, dead) for row in parameters)
+        self.activations, self.parameters = judge(activations, parameters, input_std, mean_square_loss)
         self.input_std, self.loss = input_std, loss
 
     @property
@@ -181,43 +91,66 @@ class SignalReport:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing is dead, exploding or vanishing."""
+        """True if no activation or parameter is dead, exploding or vanishing."""
         return not self.ill
 
-    def __str__(self) -> str:
-        heads = ["activation", "owner", "shape", "mean", "std", "dead", "gradient std", "verdict"]
-        rows = [
-            [a.name, a.owner, size(a.shape), *map(number, (a.mean, a.std)), f"{a.dead:.0%}", number(a.gradient_std)]
-            for a in self.activations
+    def summary(self) -> str:
+        """Return three lines: the verdict, the first layer where it goes wrong, and what to do. One line if healthy."""
+        ill = self.ill
+        if not ill:
+            return f"verdict: healthy: {len(self.activations)} activations, {len(self.parameters)} parameters"
+        counts = [
+            f"{sum(row.verdict in ILL for row in rows)} of {len(rows)} {name}"
+            for rows, name in ((self.activations, "activations"), (self.parameters, "parameters"))
         ]
-        text = table(heads, [[*row, said(a)] for row, a in zip(rows, self.activations, strict=True)])
+        words = " and ".join(sorted({row.verdict for row in ill}))
+        do = advise(self.activations, self.parameters) or "look at the gradient of this parameter"
+        return f"verdict: {words}: {', '.join(counts)}\nfirst: {ill[0].name}: {ill[0].reason}\ndo: {do}"
+
+    def __str__(self) -> str:
+        heads = ["activation", "owner", "shape", *ACTIVATION_FIGURES.values(), "verdict"]
+        heads.insert(heads.index("gradient std"), "dead")
+        rows = []
+        for name, places in _folded(self.activations):
+            group = [self.activations[k] for k in places]
+            cells = [_range([getattr(row, figure) for row in group]) for figure in ACTIVATION_FIGURES]
+            cells.insert(-1, _percent([row.dead for row in group]))
+            rows.append([name, group[0].owner, size(group[0].shape), *cells, verdict(group[0])])
+        text = f"{self.summary()}\n\n{table(heads, rows)}"
         if not self.parameters:
             return text
-        figures = ["std", "gradient_std", "gradient_ratio", "update_ratio", "top_singular_value"]
-        heads = ["std", "gradient std", "gradient:weight", "update:data", "top singular value"]
-        rows = [
-            [p.name, size(p.shape), *(number(getattr(p, figure)) for figure in figures), said(p)]
-            for p in self.parameters
-        ]
-        return f"{text}\n\n{table(['parameter', 'shape', *heads, 'verdict'], rows)}"
+        rows = []
+        for name, places in _folded(self.parameters):
+            weights = [self.parameters[k] for k in places]
+            cells = [_range([getattr(row, figure) for row in weights]) for figure in PARAMETER_FIGURES]
+            rows.append([name, size(weights[0].shape), *cells, verdict(weights[0])])
+        return f"{text}\n\n{table(['parameter', 'shape', *PARAMETER_FIGURES.values(), 'verdict'], rows)}"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))  # what IPython shows
+        printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The rows as dictionaries, fit for JSON but for what is not finite: activations first, then parameters.
+        """Return the rows as dictionaries, fit for JSON where all numbers are finite.
 
-        >>> import numpy as np
-        >>> from initlib.diagnostics.signals import activation
-        >>> SignalReport([activation("fc", "Linear", np.eye(2))]).to_dicts()[0]["std"]
-        0.5
+        Returns:
+            The activations, then the parameters; "kind" is "activation" or "parameter".
+
+        Example:
+            >>> import numpy as np
+            >>> from initlib.diagnostics.measurements import activation
+            >>> SignalReport([activation("fc", "Linear", np.eye(2))]).to_dicts()[0]["std"]
+            0.5
         """
-        return [{"kind": type(row).__name__.lower(), **asdict(row)} for row in self.rows]
+        return [{"kind": KINDS[type(row)], **asdict(row)} for row in self.rows]
 
     def assert_healthy(self) -> None:
-        """Raise AssertionError, with every verdict that is ill, unless there is none: for tests of a model."""
+        """Raise AssertionError with every ill verdict: for tests of a model.
+
+        Raises:
+            AssertionError: an activation or a parameter is dead, exploding or vanishing.
+        """
         if self.ill:
-            lines = "\n".join(f"  {row.name}: {said(row)}" for row in self.ill)
+            lines = "\n".join(f"  {row.name}: {verdict(row)}" for row in self.ill)
             raise AssertionError(f"signals of {len(self.ill)} layers or parameters are ill:\n{lines}")
 
     def plot(
@@ -227,19 +160,26 @@ class SignalReport:
         label: str = "measured",
         predicted: Mapping[str, Sequence[float]] | None = None,
         owner: str | None = None,
-    ) -> Any:
+    ) -> "Figure":
         """Draw the std of the activations and of their gradients over depth, on logarithmic axes.
 
-        `others` are more reports by label; `predicted` are stds by label, one for each activation that is drawn, such
-        as the root of `propagation.lengths`; `owner` draws the activations of one class alone. Gives a matplotlib
-        `Figure`. Raises ImportError without matplotlib, and ValueError for an owner that gave no activation, or a
-        prediction of another length.
+        Args:
+            others: more reports, by label.
+            label: the label of this report.
+            predicted: stds by label, one for each activation that is drawn, such as the root of `propagation.lengths`.
+            owner: draw only the activations of this class.
+
+        Returns:
+            A matplotlib `Figure`.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+            ValueError: no activation has that owner, or a prediction has another length.
         """
         from .pictures import signals
 
-        reports = {label: self, **(others or {})}
         drawn = {}
-        for name, report in reports.items():
+        for name, report in {label: self, **(others or {})}.items():
             drawn[name] = [row for row in report.activations if owner in (None, row.owner)]
             if not drawn[name]:
                 owners = ", ".join(sorted({row.owner for row in report.activations}))
@@ -247,114 +187,27 @@ class SignalReport:
         longest = max(map(len, drawn.values()))
         for name, stds in (predicted or {}).items():
             if len(stds) != longest:
-                raise ValueError(f"predicted {name!r} has {len(stds)} stds, the picture {longest} activations")
+                raise ValueError(
+                    f"predicted[{name!r}] must have {longest} stds, one for each activation, got {len(stds)}"
+                )
         return signals(drawn, predicted or {})
 
 
-def judge_activations(
-    rows: Sequence[Activation], input_std: float | None = None, mean_square_loss: bool = False
-) -> list[Activation]:
-    """The activations with a verdict and its reason."""
-    judged = [k for k, row in enumerate(rows) if row.owner.lower() not in UNJUDGED]
-    forward = _forward([rows[k] for k in judged], input_std)
-    backward = _backward([rows[k] for k in judged], mean_square_loss)
-    verdicts: dict[int, Verdict] = {}
-    for k, *both in zip(judged, forward, backward, strict=True):
-        worst = sorted(filter(None, both), key=lambda verdict: verdict[0] not in ILL)
-        verdicts[k] = worst[0] if worst else None
-    found = []
-    for k, row in enumerate(rows):
-        verdict, reason = verdicts.get(k) or ("healthy", "")
-        found.append(replace(row, verdict=verdict, reason=reason))
-    return found
-
-
-def judge_parameter(row: ParameterStats, dead: bool) -> ParameterStats:
-    """The parameter with a verdict; `dead` says whether some activation of the model is."""
-    verdict, reason = "healthy", ""
-    if not math.isfinite(row.mean_square):
-        verdict, reason = "exploding", "it holds numbers that are not finite"
-    elif row.gradient_norm is None:
-        verdict, reason = "silent", "no gradient: frozen, or not used by this loss"
-    elif not math.isfinite(row.gradient_norm):
-        verdict, reason = "exploding", "its gradient is not finite"
-    elif row.gradient_norm == 0:
-        verdict = "dead" if dead else "silent"
-        reason = "its gradient is 0" + ("" if dead else ": a layer further on starts at 0, or the loss has none")
-    return replace(row, verdict=verdict, reason=reason)
-
-
-def _allowed(widths: Sequence[int]) -> list[float]:
-    """By which factor a healthy std may have changed after each of the layers."""
-    variances = np.cumsum([VARIANCE / max(width, 1) for width in widths])
-    return [FACTOR * math.exp(SIGMAS * math.sqrt(variance) / 2) for variance in variances.tolist()]
-
-
-def _tail(small: Sequence[bool]) -> int:
-    """Where the last rows that are all small begin: what is small and comes back is a branch, which may be."""
-    start = len(small)
-    while start and small[start - 1]:
-        start -= 1
-    # One last row alone is a head that starts small.
-    return start if len(small) - start != 1 or len(small) == 1 else len(small)
-
-
-def _forward(rows: Sequence[Activation], input_std: float | None) -> list[Verdict]:
-    if not rows:
-        return []
-    first = rows[0].std if input_std is None or not input_std > 0 else input_std
-    allowed = _allowed([row.width for row in rows])
-    low, high = min(1.0, first), max(1.0, first)
-    vanished = _tail([not row.std >= low / factor for row, factor in zip(rows, allowed, strict=True)])
-    died = _tail([row.dead == 1 for row in rows])
-    verdicts: list[Verdict] = []
-    for k, (row, factor) in enumerate(zip(rows, allowed, strict=True)):
-        most_dead = min(1.0, 0.5 + 2 / math.sqrt(max(row.width, 1)))
-        change = f"std {row.std:.3g} is {row.std / first:.3g} of the input's" if first > 0 else f"std {row.std:.3g}"
-        verdict: Verdict = None
-        if not math.isfinite(row.std):
-            verdict = "exploding", "it holds numbers that are not finite"
-        elif row.std > high * factor:
-            verdict = "exploding", f"{change}; healthy up to {high * factor:.3g} at this depth and width"
-        elif row.dead == 1:
-            where = f"all {row.width} units give the same for every input"
-            after = "and what follows does not" if k < len(rows) - 1 else "as a head that starts at 0 does"
-            verdict = ("dead", where) if k >= died else ("silent", f"{where}, {after}")
-        elif row.dead > most_dead:
-            verdict = "dead", f"{row.dead:.0%} of {row.width} units give the same for every input"
-        elif k >= vanished:
-            verdict = "vanishing", f"{change}; healthy from {low / factor:.3g} at this depth and width"
-        verdicts.append(verdict)
-    return verdicts
-
-
-def _backward(rows: Sequence[Activation], mean_square_loss: bool) -> list[Verdict]:
-    norms = [row.gradient_norm for row in rows]
-    known = [row for row in rows if row.gradient_norm is not None]
-    last = known[-1].gradient_norm if known else None
-    # The mean square of what was normalized hardly changes, whatever the network: its gradients tell nothing.
-    if not last or (mean_square_loss and "norm" in known[-1].owner.lower()):
-        return [None] * len(rows)
-    allowed = _allowed([row.width for row in reversed(rows)])[::-1]
-    small = [norm is not None and norm < last / factor for norm, factor in zip(norms, allowed, strict=True)]
-    vanished = len(rows) - _tail(small[::-1])
-    verdicts: list[Verdict] = []
-    for k, (norm, factor) in enumerate(zip(norms, allowed, strict=True)):
-        verdict: Verdict = None
-        if norm is not None:
-            change, where = f"gradient {norm / last:.3g} of the output's", "at this depth and width"
-            if not math.isfinite(norm):
-                verdict = "exploding", "its gradient is not finite"
-            elif norm > last * factor:
-                verdict = "exploding", f"{change}; healthy up to {factor:.3g} {where}"
-            elif k < vanished and (norm or next(filter(None, norms[k:])) < last / factor):
-                verdict = "vanishing", f"{change}; healthy from {1 / factor:.3g} {where}"
-            elif k < vanished:
-                verdict = "silent", "its gradient is 0: a layer further on starts at 0"
-        verdicts.append(verdict)
-    return verdicts
-
-
-def said(row: Activation | ParameterStats) -> str:
-    """The verdict and its reason, in words."""
+def verdict(row: Activation | ParameterStats) -> str:
+    """Return the verdict and its reason."""
     return f"{row.verdict}: {row.reason}" if row.reason else row.verdict
+
+
+def _folded(rows: Sequence[Activation] | Sequence[ParameterStats]) -> list[tuple[str, list[int]]]:
+    """Return the names of rows that differ only in the numbers of their names, with their places."""
+    return fold((row.name, (getattr(row, "owner", ""), row.shape, row.verdict)) for row in rows)
+
+
+def _range(values: Sequence[float | None]) -> str:
+    first, last = number(values[0]), number(values[-1])
+    return first if first == last else f"{first}..{last}"
+
+
+def _percent(values: Sequence[float]) -> str:
+    first, last = f"{values[0]:.0%}", f"{values[-1]:.0%}"
+    return first if first == last else f"{first}..{last}"

@@ -1,4 +1,4 @@
-"""What an activation, a gradient or a weight is measured by, whatever framework it comes from."""
+"""Statistics of activations, gradients and weights, the same for every framework."""
 
 import math
 from typing import Any, NamedTuple
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-EXACT = 256  # rows or columns up to which all singular values are computed
-STEPS = 80  # of Lanczos at most
-SETTLED = 1e-10  # what ten of them may still change the square by
+EXACT = 32  # the most rows or columns for which all singular values are computed: beyond, Lanczos is faster
+STEPS = 80  # the most steps of Lanczos
+SETTLED = 1e-10  # the relative change of the square in ten steps at which Lanczos stops
 
 
 class Moments(NamedTuple):
@@ -22,16 +22,16 @@ class Moments(NamedTuple):
 
 
 class Channels(NamedTuple):
-    """What tells the units of an activation apart: the last axis, or the one after the batch."""
+    """Statistics of the units of an activation: the last axis, or the one after the batch."""
 
-    width: int  # how many there are
-    dead: float  # the share of those that give one number for every input and position
-    mean_square: float  # the mean over units of the square of their mean, and that of their variance
-    variance: float
+    width: int  # the number of units
+    dead: float  # the share of units that have one value for every input and position
+    mean_square: float  # over units, the mean of their squared mean
+    variance: float  # over units, the mean of their variance over inputs and positions: the signal
 
 
 def moments(values: Array) -> Moments:
-    """The moments of an array, in float64; what overflows is infinite."""
+    """Return the moments of an array, in float64; infinite after an overflow."""
     x = np.asarray(values, np.float64)
     if not x.size:
         return Moments(math.nan, math.nan, math.nan)
@@ -40,12 +40,12 @@ def moments(values: Array) -> Moments:
 
 
 def mean_absolute(values: Array) -> float:
-    """The mean of the absolute values of an array, in float64."""
+    """Return the mean of the absolute values of an array, in float64."""
     return float(np.abs(np.asarray(values, np.float64)).mean()) if values.size else math.nan
 
 
 def channels(values: Array, axis: int = -1) -> Channels:
-    """What the units along an axis of an activation do. Of a single observation, units that are 0 count as dead."""
+    """Return statistics of the units along an axis. With one observation alone, units that are 0 count as dead."""
     x = np.asarray(values, np.float64)
     x = x.reshape(1, 1) if x.ndim == 0 else x
     units = np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
@@ -61,8 +61,25 @@ def channels(values: Array, axis: int = -1) -> Channels:
         )
 
 
+def signal(values: Array, axis: int = -1) -> float:
+    """Return the std over the batch, the first axis, as a root mean square over units and positions.
+
+    This is the part of an activation that depends on the input. With one example in the batch, positions take its
+    place; with one observation, units.
+    """
+    x = np.asarray(values, np.float64)
+    if not x.size:
+        return math.nan
+    with np.errstate(all="ignore"):
+        if x.ndim < 2 or x.size == x.shape[axis]:
+            return float(x.std())
+        if len(x) == 1:
+            return math.sqrt(channels(x, axis).variance)
+        return math.sqrt(float(x.var(axis=0).mean()))
+
+
 def top_singular_value(matrix: Array) -> float:
-    """The largest singular value of a matrix, by Lanczos where the matrix is large.
+    """Return the largest singular value of a matrix, by Lanczos where the matrix is large.
 
     >>> round(top_singular_value(np.diag([3.0, -5.0])), 9)
     5.0
@@ -78,7 +95,7 @@ def top_singular_value(matrix: Array) -> float:
     a = a / scale
     if a.shape[1] <= EXACT:
         return scale * math.sqrt(max(float(np.linalg.eigvalsh(a.T @ a)[-1]), 0.0))
-    # Lanczos on a'a with every new direction made orthogonal to all before, started where nothing is symmetric.
+    # Lanczos on a'a. Every direction is made orthogonal to all before, and the first one has no symmetry.
     basis = np.zeros((STEPS, a.shape[1]))
     projected = np.zeros((STEPS, STEPS))
     start = np.cos(np.arange(a.shape[1]) ** 2 * 0.7) + 0.1
@@ -91,7 +108,7 @@ def top_singular_value(matrix: Array) -> float:
         for _ in range(2):
             v = v - basis[: k + 1].T @ (basis[: k + 1] @ v)
         norm = float(np.linalg.norm(v))
-        done = k + 1 == STEPS or norm <= SETTLED * float(np.linalg.norm(mapped))  # nothing new
+        done = k + 1 == STEPS or norm <= SETTLED * float(np.linalg.norm(mapped))
         if done or k % 10 == 9:
             before, largest = largest, float(np.linalg.eigvalsh(projected[: k + 1, : k + 1])[-1])
             if done or largest - before <= SETTLED * largest:

@@ -1,1 +1,1 @@
-"""What an initialization does to signals, computed rather than measured."""
+"""Effects of an initialization on the signals of a network, computed instead of measured."""

@@ -76,6 +76,48 @@ def test_equal_shards():
     assert findings(np.concatenate([HE] * 2, axis=1)) == {"shards": "2 equal parts along the last axis"}
 
 
+@pytest.mark.parametrize("scale", [1e-320, 1e-250, 1e160, 1e300])
+def test_float64_weights_whose_squares_overflow_or_underflow(scale):
+    array = normal()((300, 200), "float64", seed=0) * scale
+    tensor, other = audit({"w": array, "other": HE}).tensors
+    exact = np.asarray(array, np.longdouble)
+    assert tensor.std == pytest.approx(float(exact.std()), rel=1e-3 if scale < 1e-300 else 1e-12)
+    assert (tensor.mean, tensor.scheme) == (pytest.approx(float(exact.mean()), rel=1e-6), None)
+    assert tensor.test == "its squares are outside of the range of float64"
+    assert other.scheme == "he_normal"
+
+
+def test_numbers_of_very_different_scales_in_one_tensor():
+    array = np.concatenate([np.full((2**13, 64), 1e-200), np.full((2**13, 64), 1.0), np.full((2**13, 64), -1e200)])
+    tensor = audit({"w": array}).tensors[0]
+    assert tensor.mean == pytest.approx(-1e200 / 3)
+    assert tensor.std == pytest.approx(2**0.5 / 3 * 1e200)
+    assert (tensor.least, tensor.greatest) == (-1e200, 1.0)
+
+
+def test_names_that_are_not_strings_and_values_that_are_not_numbers():
+    with pytest.raises(TypeError, match=r"names must be strings, got 1\. Pass \{'1': array\}"):
+        audit({1: HE})
+    for value, kind in (
+        (np.array([HE, None], object), "an array of dtype object"),
+        (np.array(["a"]), "an array of dtype <U1"),
+        (np.zeros(3, [("x", "f4")]), r"an array of dtype \[\('x', '<f4'\)\]"),
+        ("text", "str"),
+        ({"kernel": HE}, "dict"),
+    ):
+        with pytest.raises(TypeError, match=rf"layer must be an array of numbers, got {kind}"):
+            audit({"layer": value})
+    cyclic = {}
+    cyclic["itself"] = cyclic
+    with pytest.raises(TypeError, match="itself must be an array of numbers, got dict"):
+        audit(cyclic)
+
+
+def test_control_characters_in_names_are_escaped_in_the_table():
+    text = str(audit({"a\x1b[2Jb\nforged  row": HE}))
+    assert text.split("\n")[1].startswith(r"a\x1b[2Jb\nforged  row  64x48")
+
+
 def test_duplicates():
     arrays = {"a": HE, "b": HE.copy(), "c": HE.astype(np.float16), "bias": HE[0], "bias2": HE[0]}
     report = audit(arrays)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import initlib
-from initlib.diagnostics.audit.matching import _roundest, match
+from initlib.diagnostics.audit.independent import roundest
+from initlib.diagnostics.audit.matching import match
 from initlib.diagnostics.audit.tally import Tally
 from initlib.files.readers.stored_tensor import StoredTensor
 
@@ -159,14 +160,14 @@ def test_no_scheme_for_what_no_scheme_gives():
     noise = rng.normal(size=SHAPE)
     scaled = noise * np.linspace(0.7, 1.3, 64)[:, None]
     for weight, reason in (
-        (noise**3, "no law: the nearest is normal"),
-        (noise + 0.4 * np.outer(rng.normal(size=64), rng.normal(size=80)), "trained, or no draw"),
+        (noise**3, "no distribution: the nearest is normal"),
+        (noise + 0.4 * np.outer(rng.normal(size=64), rng.normal(size=80)), "trained, or not drawn"),
         (noise + 0.3 * rng.normal(size=(64, 1)), "the means of its rows differ"),
         (scaled, "the stds of its rows differ"),
         (scaled.T, "the stds of its columns differ"),
         (np.where(noise > 0, noise, 0), "weights are 0"),
         (np.where(np.arange(80) == 3, np.nan, noise), "not finite"),
-        (noise[:10, :10], "100 weights are too few to tell"),
+        (noise[:10, :10], "100 weights are too few to test"),
         (np.empty((0, 3)), "holds nothing"),
     ):
         result = found(weight)
@@ -226,10 +227,10 @@ def test_the_tests_are_behind_the_word():
     assert all(word in test for word in ("rows z", "columns z", "top singular value"))
 
 
-def test_roundest():
-    assert _roundest(0.0195, 0.0204) == 0.02
-    assert _roundest(-0.0204, -0.0195) == -0.02
-    assert _roundest(-0.1, 0.2) == 0
-    assert _roundest(0.123, 0.124) == 0.124
-    assert _roundest(0.99, 1.01) == 1
-    assert _roundest(1 / 3, 1 / 3) == pytest.approx(1 / 3, rel=1e-12)
+def testroundest():
+    assert roundest(0.0195, 0.0204) == 0.02
+    assert roundest(-0.0204, -0.0195) == -0.02
+    assert roundest(-0.1, 0.2) == 0
+    assert roundest(0.123, 0.124) == 0.124
+    assert roundest(0.99, 1.01) == 1
+    assert roundest(1 / 3, 1 / 3) == pytest.approx(1 / 3, rel=1e-12)

@@ -213,7 +213,7 @@ def test_errors():
         recipes.analytic(3, (2, 4))
     with pytest.raises(ValueError, match="model has no kernels that a signal passes through"):
         recipes.analytic(nn.ReLU(), (2, 4))
-    with pytest.raises(ValueError, match=r"b\.weight gets a signal whose mean square is 0: nothing to scale"):
+    with pytest.raises(ValueError, match=r"the input of b\.weight must have a positive mean square, got 0"):
         recipes.analytic(Network(lambda self, x: self.b(0 * self.a(x)), **linears("ab")), (2, WIDTH))
     with pytest.raises(ValueError, match="distribution must be one of"):
         recipes.analytic(nn.Linear(4, 4), (2, 4), distribution="cauchy")

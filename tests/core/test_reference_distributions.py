@@ -1,9 +1,9 @@
-"""Laws: moments and shares by SciPy, and chances by what they are of."""
+"""Reference distributions against SciPy: moments, cumulative distribution functions and chances."""
 
 import numpy as np
 import pytest
 
-from initlib.diagnostics.audit.reference_distributions import LAWS, kolmogorov, wilson_hilferty
+from initlib.diagnostics.audit.reference_distributions import REFERENCE_DISTRIBUTIONS, kolmogorov, wilson_hilferty
 
 stats = pytest.importorskip("scipy.stats")
 PEERS = [
@@ -13,22 +13,26 @@ PEERS = [
 ]
 
 
-@pytest.mark.parametrize(("law", "peer"), list(zip(LAWS, PEERS, strict=True)), ids=[law.label for law in LAWS])
-def test_laws(law, peer):
-    assert law.moments == pytest.approx([peer.moment(order) for order in (2, 4, 6, 8)], rel=1e-6)
-    assert law.bound == pytest.approx(peer.support()[1])
+@pytest.mark.parametrize(
+    ("distribution", "peer"),
+    list(zip(REFERENCE_DISTRIBUTIONS, PEERS, strict=True)),
+    ids=[distribution.label for distribution in REFERENCE_DISTRIBUTIONS],
+)
+def test_moments_bounds_and_cdf_are_those_of_scipy(distribution, peer):
+    assert distribution.moments == pytest.approx([peer.moment(order) for order in (2, 4, 6, 8)], rel=1e-6)
+    assert distribution.bound == pytest.approx(peer.support()[1])
     x = np.linspace(-4, 4, 101)
-    assert law.cdf(x) == pytest.approx(peer.cdf(x), abs=1e-12)
+    assert distribution.cdf(x) == pytest.approx(peer.cdf(x), abs=1e-12)
 
 
 @pytest.mark.parametrize("size", [50, 5000])
 def test_kolmogorov(size):
     x = np.sort(stats.norm().rvs(size, random_state=0))
-    distance, chance = kolmogorov(LAWS[-1].cdf(x))
+    distance, chance = kolmogorov(REFERENCE_DISTRIBUTIONS[-1].cdf(x))
     peer = stats.kstest(x, "norm")
     assert distance == pytest.approx(peer.statistic)
     assert chance == pytest.approx(peer.pvalue, abs=0.02)
-    far = kolmogorov(LAWS[-1].cdf(x + 1))
+    far = kolmogorov(REFERENCE_DISTRIBUTIONS[-1].cdf(x + 1))
     assert far[1] < 1e-6
     assert kolmogorov(np.array([0.5]))[0] == 0.5
 

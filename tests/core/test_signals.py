@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from initlib import SignalReport
-from initlib.diagnostics.signals import activation, input_std, parameter
-from initlib.diagnostics.statistics import channels, moments, top_singular_value
+from initlib.diagnostics.measurements import activation, input_std, parameter
+from initlib.diagnostics.statistics import channels, moments, signal, top_singular_value
 
 RNG = np.random.default_rng(0)
 
@@ -54,13 +54,13 @@ def test_healthy():
 
 def test_vanishing_and_exploding():
     assert verdicts([layer(str(k), 0.1**k) for k in range(5)]) == ["healthy", "healthy"] + 3 * ["vanishing"]
-    assert verdicts([layer(str(k), 10.0**k) for k in range(5)]) == ["healthy", "healthy"] + 3 * ["exploding"]
+    assert verdicts([layer(str(k), 10.0**k) for k in range(5)]) == 3 * ["healthy"] + 2 * ["exploding"]
     backward = [layer(str(k), 1.0, 0.1 ** (4 - k)) for k in range(5)]
     assert verdicts(backward) == 3 * ["vanishing"] + ["healthy", "healthy"]
-    assert verdicts(backward[::-1]) == 3 * ["exploding"] + ["healthy", "healthy"]
+    assert verdicts(backward[::-1]) == 2 * ["exploding"] + 3 * ["healthy"]
     assert verdicts([layer("a", math.inf), layer("b", math.nan)]) == ["exploding", "exploding"]
     report = SignalReport([layer(str(k), 0.1**k) for k in range(5)])
-    assert " is 0.001 of the input's; healthy from 0.02" in report.activations[3].reason
+    assert " is 0.001 of the input's; healthy from 0.0193" in report.activations[3].reason
 
 
 def test_what_is_small_but_comes_back_is_healthy():
@@ -68,7 +68,8 @@ def test_what_is_small_but_comes_back_is_healthy():
     assert verdicts(branch) == 3 * ["healthy"]
     gamma = [layer("stem", 1.0, 1e-3), layer("branch", 1.0, 1e-9), layer("sum", 1.0, 1e-3)]
     assert verdicts(gamma) == 3 * ["healthy"]
-    assert verdicts([layer("hidden", 1.0), layer("head", 1e-6)]) == 2 * ["healthy"]
+    assert verdicts([layer("hidden", 1.0), layer("head", 2e-3)]) == 2 * ["healthy"]
+    assert verdicts([layer("hidden", 1.0), layer("head", 1e-6)]) == ["healthy", "vanishing"]
 
 
 def test_input_of_another_scale():
@@ -77,11 +78,66 @@ def test_input_of_another_scale():
     assert verdicts([layer(str(k), 0.9) for k in range(3)], input_std=1e-9) == 3 * ["healthy"]
 
 
-def test_thresholds_widen_with_depth_and_narrowness():
-    deep = [layer(str(k), 0.93**k, width=32) for k in range(80)]
-    assert deep[-1].std < 1 / 200
-    assert verdicts(deep) == 80 * ["healthy"]
-    assert "vanishing" in verdicts([layer(str(k), 0.93**k, width=4096) for k in range(80)])
+def deep_tanh(std, bias, depth=40, width=128):
+    """The report of tanh layers with a bias in the last one, computed by NumPy."""
+    rng = np.random.default_rng(0)
+    x = inputs = rng.normal(size=(64, width))
+    outputs, zs, weights = [], [], [rng.normal(size=(width, width)) * std for _ in range(depth)]
+    for k, weight in enumerate(weights):
+        zs.append(x @ weight + (bias * rng.normal(size=width) if k == depth - 1 else 0))
+        x = np.tanh(zs[-1]) if k < depth - 1 else zs[-1]
+        outputs.append(x)
+    gradient, rows, parameters = x / x.size, [], []
+    for k in reversed(range(depth)):
+        below = outputs[k - 1] if k else inputs
+        if k < depth - 1:
+            rows.append(activation(f"{2 * k + 1}", "Tanh", outputs[k], gradient=gradient))
+            gradient = gradient * (1 - outputs[k] ** 2)
+        rows.append(activation(f"{2 * k}", "Linear", zs[k], gradient=gradient))
+        parameters.append(parameter(f"{2 * k}.weight", weights[k].T, below.T @ gradient, axes="OI"))
+        gradient = gradient @ weights[k].T
+    return SignalReport(rows[::-1], parameters[::-1], input_std=1.0)
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.05])
+def test_a_bias_in_the_last_layer_hides_no_vanishing_signal(bias):
+    report = deep_tanh(0.05, bias)
+    assert not report.healthy
+    assert {row.verdict for row in report.activations[-20:]} == {"vanishing"}
+    assert {row.verdict for row in report.parameters} == {"vanishing"}
+    assert report.activations[-1].signal < 1e-8
+    lines = report.summary().split("\n")
+    assert lines[0] == "verdict: vanishing: 79 of 79 activations, 40 of 40 parameters"
+    assert lines[1].startswith("first: 0: gradient ")
+    assert lines[2].startswith("do: weight_variance of 0.weight is 0.316; tanh over 39 layers needs 0.9")
+    assert lines[2].endswith('variance_scaling(gain("tanh") ** 2) or recipes.analytic(model, batch)')
+
+
+def test_a_deep_network_with_the_gain_of_its_activation_is_healthy():
+    assert deep_tanh(1.59 / 128**0.5, 0.05).healthy
+    assert deep_tanh(3 / 128**0.5, 0.0).activations[0].verdict == "exploding"
+
+
+def test_the_signal_is_the_std_over_the_batch():
+    x = RNG.normal(size=(16, 5, 3))
+    assert signal(x) == pytest.approx(np.sqrt(x.var(axis=0).mean()))
+    assert signal(x + RNG.normal(size=(5, 3))) == pytest.approx(signal(x))
+    assert signal(x[:1], axis=1) == pytest.approx(np.sqrt(x[0].var(axis=1).mean()))
+    assert signal(x[0, 0]) == pytest.approx(x[0, 0].std())
+    assert math.isnan(signal(np.empty((0, 3))))
+    constant = np.tile(RNG.normal(size=64), (8, 1))
+    assert signal(constant) < 1e-15
+
+
+def test_a_head_is_silent_only_if_its_weights_are_zero():
+    bias = np.tile(RNG.normal(size=10), (16, 1))
+    rows = [layer("body", 1.0, 0.0), activation("head", "Linear", bias, gradient=np.ones((16, 10)))]
+    gradient = np.ones((1000, 10))
+    zero = parameter("head.weight", np.zeros((1000, 10)), gradient)
+    assert verdicts(rows, parameters=[zero]) == ["silent", "silent"]
+    small = parameter("head.weight", np.full((1000, 10), 1e-12), gradient)
+    assert verdicts(rows, parameters=[small]) == ["vanishing", "dead"]
+    assert verdicts(rows) == ["vanishing", "dead"]
 
 
 def test_dead():
@@ -92,7 +148,7 @@ def test_dead():
     mostly = np.where(np.arange(100) < 90, 0.0, RNG.normal(size=(8, 100)))
     report = SignalReport([activation("relu", "ReLU", mostly), layer("next", 1.0)])
     assert report.activations[0].verdict == "dead"
-    assert report.activations[0].reason == "90% of 100 units give the same for every input"
+    assert report.activations[0].reason == "90% of 100 units are the same for every input"
     half = np.where(np.arange(100) < 50, 0.0, RNG.normal(size=(8, 100)))
     assert verdicts([activation("relu", "ReLU", half), layer("next", 1.0)]) == 2 * ["healthy"]
 
@@ -101,7 +157,7 @@ def test_silent():
     zero = activation("bn3", "BatchNorm", np.zeros((8, 64)), gradient=RNG.normal(size=(8, 64)))
     report = SignalReport([layer("a", 1.0, 1.0), zero, layer("sum", 1.0, 1.0)])
     assert [row.verdict for row in report.activations] == ["healthy", "silent", "healthy"]
-    assert report.activations[1].reason.endswith("and what follows does not")
+    assert report.activations[1].reason.endswith("; the next layers are not")
     head = activation("head", "Linear", np.zeros((8, 10)), gradient=np.ones((8, 10)))
     report = SignalReport([layer("a", 1.0, 0.0), layer("b", 1.0, 0.0), head])
     assert [row.verdict for row in report.activations] == 3 * ["silent"]
@@ -153,16 +209,30 @@ def test_the_table_and_the_dictionaries():
     rows = [parameter("kernel", RNG.normal(size=(64, 32)), RNG.normal(size=(64, 32)))]
     report = SignalReport([layer(str(k), 0.1**k) for k in range(4)], rows, loss=2.5)
     lines = str(report).split("\n")
-    assert lines[0].split() == "activation owner shape mean std dead gradient std verdict".split()  # noqa: SIM905
-    assert all(line.startswith(("0", "1", "2", "3")) and "Linear  16x1000" in line for line in lines[1:5])
-    assert "vanishing: std 0.000997 is 0.001 of the input's" in lines[4]
-    assert lines[6].startswith("parameter  shape  std")
+    assert lines[0] == "verdict: vanishing: 2 of 4 activations, 0 of 1 parameters"
+    assert lines[1].startswith("first: 2: signal 0.00965 is 0.01 of the input's")
+    assert lines[4].split() == [
+        "activation",
+        "owner",
+        "shape",
+        "mean",
+        "std",
+        "signal",
+        "dead",
+        "gradient",
+        "std",
+        "verdict",
+    ]
+    assert [line.split()[0] for line in lines[5:7]] == ["{0..1}", "{2..3}"]
+    assert "0.00997..0.000997" in lines[6]
+    assert "vanishing: signal 0.00965 is 0.01 of the input's" in lines[6]
+    assert lines[8].startswith("parameter  shape  std")
     dicts = json.loads(json.dumps(report.to_dicts()))
     assert [row["kind"] for row in dicts] == 4 * ["activation"] + ["parameter"]
     assert dicts[0]["std"] == report.activations[0].std
     assert report.loss == 2.5
     with pytest.raises(
-        AssertionError, match=r"signals of 2 layers or parameters are ill:\n  2: vanishing: std 0\.00997"
+        AssertionError, match=r"signals of 2 layers or parameters are ill:\n  2: vanishing: signal 0\.00965"
     ):
         report.assert_healthy()
 
@@ -171,7 +241,8 @@ def test_input_std():
     x = RNG.normal(size=(8, 5))
     assert input_std([x, 2 * x]) == x.std()
     assert input_std([]) is None
-    with pytest.raises(ValueError, match="batch holds the same input 8 times"):
+    assert input_std([np.ones((8, 5)), x]) == x.std()  # a mask or a time beside the data
+    with pytest.raises(ValueError, match="batch must hold inputs that differ, got the same input 8 times"):
         input_std([np.ones((8, 5))])
 
 
@@ -194,7 +265,7 @@ def test_pictures():
     SignalReport([layer("only", 0.0)]).plot().canvas.draw()
     with pytest.raises(ValueError, match="owner must be one of Linear, got 'Conv2d'"):
         alive.plot(owner="Conv2d")
-    with pytest.raises(ValueError, match="predicted 'half' has 2 stds, the picture 5 activations"):
+    with pytest.raises(ValueError, match=r"predicted\['half'\] must have 5 stds, one for each activation, got 2"):
         alive.plot(predicted={"half": [1.0, 2.0]})
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import initlib
-from initlib.diagnostics.signals import activation, parameter
+from initlib.diagnostics.measurements import activation, parameter
 
 SIZES = (20, 48, 32, 5)
 WEIGHTS = [initlib.he_normal(shape, seed=0, name=f"layer{k}") for k, shape in enumerate(pairwise(SIZES))]

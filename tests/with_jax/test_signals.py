@@ -124,7 +124,7 @@ def test_lists_of_arguments():
 def test_errors():
     with pytest.raises(ValueError, match=r"loss must give one number, got \(16, 5\)"):
         init.signals(network, PARAMS, BATCH, lambda y: y)
-    with pytest.raises(ValueError, match="batch holds the same input 16 times"):
+    with pytest.raises(ValueError, match="batch must hold inputs that differ, got the same input 16 times"):
         init.signals(network, PARAMS, np.ones((16, 20), np.float32))
     with pytest.raises(ValueError, match="learning_rate must be above 0"):
         init.signals(network, PARAMS, BATCH, learning_rate=-1)

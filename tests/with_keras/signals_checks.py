@@ -167,7 +167,7 @@ def test_errors():
         init.signals(keras.Sequential([layers.Dense(3)]), (4, 20))
     with pytest.raises(ValueError, match=r"loss must give one number, got \(16, 5\)"):
         init.signals(network(), BATCH, lambda y: y)
-    with pytest.raises(ValueError, match="batch holds the same input 16 times"):
+    with pytest.raises(ValueError, match="batch must hold inputs that differ, got the same input 16 times"):
         init.signals(network(), np.ones((16, 20), "float32"))
     with pytest.raises(ValueError, match="learning_rate must be above 0"):
         init.signals(network(), BATCH, learning_rate=0)

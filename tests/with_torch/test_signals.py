@@ -274,7 +274,7 @@ def test_errors():
         init.signals(nn.LazyLinear(3), (2, 3))
     with pytest.raises(ValueError, match=r"loss must give one number, got \(4, 2\)"):
         init.signals(nn.Linear(3, 2), (4, 3), lambda y: y)
-    with pytest.raises(ValueError, match="batch holds the same input 4 times"):
+    with pytest.raises(ValueError, match="batch must hold inputs that differ, got the same input 4 times"):
         init.signals(nn.Linear(3, 2), torch.ones(4, 3))
     with pytest.raises(ValueError, match="learning_rate must be above 0"):
         init.signals(nn.Linear(3, 2), (4, 3), learning_rate=0)
@@ -309,14 +309,16 @@ def test_verdicts_in_words():
     large = init.signals(network(initlib.normal(), 30, 256), (64, 256))
     zeros = init.signals(network(initlib.zeros, 30, 256), (64, 256))
     assert he.healthy
-    assert glorot.activations[-1].reason.startswith("std 2.29e-05 is 2.29e-05 of the input's; healthy from 0.00657")
-    assert {row.verdict for row in glorot.activations[-10:]} == {"vanishing"}
-    assert {row.verdict for row in large.activations} == {"exploding"}
+    assert glorot.activations[-1].reason.startswith("signal ")
+    assert glorot.activations[-1].reason.endswith(" of the input's; healthy from 0.02")
+    assert {row.verdict for row in glorot.activations} == {"vanishing"}
+    assert "relu over 29 layers needs 1.5 to 2.8" in glorot.summary()
+    assert {row.verdict for row in large.activations[:-1]} == {"exploding"}
     assert {row.verdict for row in zeros.activations} == {"dead"}
     assert math.isclose(he.activations[0].std, 2**0.5, rel_tol=0.05)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_false_alarm(seed):
-    """Deep networks of He's weights, drawn by seeds; of the wider ones, 100 seeds gave none."""
-    assert init.signals(network(initlib.he_normal, 60, 32, seed), (32, 32)).healthy
+    """Deep networks with He's weights; in narrower ones, chance makes signals vanish."""
+    assert init.signals(network(initlib.he_normal, 40, 128, seed), (32, 128)).healthy

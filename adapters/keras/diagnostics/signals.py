@@ -16,15 +16,8 @@ import initlib
 from initlib._arguments import positive
 from initlib._public import public
 from initlib.diagnostics.audit.audit import Audit, audit_tensors
-from initlib.diagnostics.signals import (
-    Activation,
-    SignalReport,
-    activation,
-    gradient_of,
-    input_std,
-    numbered,
-    parameter,
-)
+from initlib.diagnostics.measurements import Activation, activation, gradient_of, input_std, numbered, parameter
+from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
 from ..models.layers import UNKNOWN, meanings

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from initlib.diagnostics.signals import Activation, activation, gradient_of, numbered
+from initlib.diagnostics.measurements import Activation, activation, gradient_of, numbered
 
 from .._private import version
 from ..models.tensors import walk

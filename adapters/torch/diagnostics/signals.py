@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from initlib._arguments import positive
 from initlib._public import public
-from initlib.diagnostics.signals import SignalReport, input_std, parameter
+from initlib.diagnostics.measurements import input_std, parameter
+from initlib.diagnostics.signals import SignalReport
 
 from ..models.layers import is_fsdp
 from ..models.tensors import model_tensors, walk

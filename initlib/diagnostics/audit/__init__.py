@@ -1,1 +1,1 @@
-"""The audit: which initialization the tensors of a model or file match."""
+"""The audit of a file or a model: the figures of each tensor, its scheme, and its faults."""

@@ -1,40 +1,40 @@
-"""Audit: what the tensors of a file or a model are, and what is wrong with them."""
+"""The audit of a file or a model: a row for each tensor, with its figures, its scheme and its faults."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..._public import public
-from ...files.printable import printable
 from ...files.readers.open_file import ORDER, open_tensors
 from ...files.readers.stored_tensor import StoredTensor, UnmeasuredError
 from ..table import number, size, table
-from .matching import Match, match
+from .matching import match
 from .tally import Lines, Tally
 
 FINDINGS = {
     "nan": "numbers that are not finite",
-    "zeros": "a weight of two axes or more that is all 0",
-    "constant": "a weight of two axes or more that is all one number",
-    "rows": "rows or columns that are equal: units whose symmetry nothing breaks",
+    "zeros": "a weight of two axes or more with all numbers 0",
+    "constant": "a weight of two axes or more with all numbers equal",
+    "rows": "equal rows or columns: units that stay equal in training",
     "shards": "equal parts along an axis: one seed on every rank",
-    "duplicates": "a tensor that is equal to another",
+    "duplicates": "a tensor equal to another one",
     "stuck": "many numbers, or one far out, at the least or the greatest value",
 }
 MOST_PARTS = 64
-FEWEST_BITS = 256  # of a line: shorter ones are equal by chance
-FEWEST_EQUAL = 16  # numbers of tensors that are not equal by chance
+FEWEST_BITS = 256  # of a line: shorter lines may be equal by chance
+FEWEST_EQUAL = 16  # of a tensor: shorter tensors may be equal by chance
 FAR = 20.0  # stds
 OTHER_ORDER = {"OI...": "...IO", "...IO": "OI..."}
 
 
 @dataclass(frozen=True)
 class AuditedTensor:
-    """One tensor: its figures, the scheme that it matches with the tests behind the word, and what was found."""
+    """One tensor: its figures, the scheme that it matches, the tests that support the scheme, and its faults."""
 
     file: str
     name: str
@@ -48,32 +48,43 @@ class AuditedTensor:
     nans: int = 0
     infinities: int = 0
     scheme: str | None = None
-    also: tuple[str, ...] = ()  # schemes that cannot be told from it here
-    axes: str | None = None  # that give the scheme its fans
+    also: tuple[str, ...] = ()  # schemes with the same weights at this shape
+    axes: str | None = None  # the axes that give the scheme its fans
     test: str = ""
-    findings: tuple[tuple[str, str], ...] = ()  # a key of FINDINGS, and in words
+    findings: tuple[tuple[str, str], ...] = ()  # a key of FINDINGS, and the details
 
 
 class Audit:
-    """The tensors that were audited: a table to print, `to_dicts`, and `found`.
+    """The report of `audit`: a table to print, `to_dicts`, and `found`.
 
-    >>> from initlib import audit, he_normal, zeros
-    >>> report = audit({"fc.kernel": he_normal((64, 128), seed=0), "out.kernel": zeros((128, 10))})
-    >>> print(report)
-    tensor      shape   dtype    mean       std    least   greatest  scheme     found
-    fc.kernel   64x128  float32  -0.000745  0.179  -0.402  0.401     he_normal
-    out.kernel  128x10  float32  0          0      0       0         zeros      zeros: all 1280 weights are 0
-    >>> report.found("zeros", "nan")[0].name
-    'out.kernel'
+    Args:
+        tensors: one row for each tensor.
+
+    Example:
+        >>> from initlib import audit, he_normal, zeros
+        >>> report = audit({"fc.kernel": he_normal((64, 128), seed=0), "out.kernel": zeros((128, 10))})
+        >>> print(report)
+        tensor      shape   dtype    mean       std    least   greatest  scheme     found
+        fc.kernel   64x128  float32  -0.000745  0.179  -0.402  0.401     he_normal
+        out.kernel  128x10  float32  0          0      0       0         zeros      zeros: all 1280 weights are 0
+        >>> report.found("zeros", "nan")[0].name
+        'out.kernel'
     """
 
     def __init__(self, tensors: Sequence[AuditedTensor]) -> None:
         self.tensors = tuple(tensors)
 
     def found(self, *findings: str) -> list[AuditedTensor]:
-        """The tensors with one of these findings, keys of FINDINGS; with any, where none is given.
+        """Return the tensors with one of the findings.
 
-        Raises ValueError for another key.
+        Args:
+            *findings: nan, zeros, constant, rows, shards, duplicates or stuck; by default all of them.
+
+        Returns:
+            The rows of those tensors.
+
+        Raises:
+            ValueError: a finding has another name.
         """
         wanted = check_findings(findings) or tuple(FINDINGS)
         return [tensor for tensor in self.tensors if any(word in wanted for word, _ in tensor.findings)]
@@ -84,52 +95,65 @@ class Audit:
         rows = []
         for t in self.tensors:
             figures = [number(value) for value in (t.mean, t.std, t.least, t.greatest)]
-            found = "; ".join(f"{word}: {printable(reason)}" for word, reason in t.findings)
+            findings = "; ".join(f"{word}: {reason}" for word, reason in t.findings)
             scheme = " or ".join([t.scheme or "-", *(other for other in t.also if not other.endswith(")"))])
-            rows.append(
-                [printable(t.file)] * files + [printable(t.name), size(t.shape), t.dtype, *figures, scheme, found]
-            )
+            rows.append([t.file] * files + [t.name, size(t.shape), t.dtype, *figures, scheme, findings])
         return table(heads, rows)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))  # what IPython shows
+        printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The tensors as dictionaries, fit for JSON but for numbers that are not finite."""
+        """Return the tensors as dictionaries, fit for JSON where all numbers are finite."""
         return [asdict(tensor) for tensor in self.tensors]
 
 
 def check_findings(findings: Sequence[str]) -> tuple[str, ...]:
-    """The findings, if they are keys of FINDINGS."""
+    """Return the findings. Raise ValueError for one that is no key of FINDINGS."""
     for finding in findings:
         if finding not in FINDINGS:
             raise ValueError(f"finding must be one of {', '.join(FINDINGS)}, got {finding!r}")
     return tuple(findings)
 
 
-Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, Any]
+FilePath = str | os.PathLike[str]
+Source = FilePath | Sequence[FilePath] | Mapping[str, ArrayLike]
 
 
 @public("initlib")
 def audit(source: Source, *, axes: str | None = None) -> Audit:
-    """Measure every tensor of a file, of several files, or of a dictionary of arrays, and look for what is wrong.
+    """Measure every tensor of a file, of several files, or of a dictionary of arrays, and look for faults.
 
-    >>> from initlib import audit, orthogonal
-    >>> audit({"kernel": orthogonal(2.0)((64, 128), seed=0)}).tensors[0].scheme
-    'orthogonal(gain=2)'
+    A scheme is named where every test passes that a drawn weight passes 99 times in 100. Otherwise the row has the
+    test that failed. Nothing in a file is executed. Files are read piece by piece: memory holds about 50 MB beside one
+    row of a tensor.
 
-    Files: safetensors, an index of several or a folder with one; .npy, .npz; checkpoints of PyTorch; .keras and HDF5.
-    Nothing in them is executed, and they are read piece by piece: memory holds some 50 MB beside one row of a tensor.
-    `axes` ("OI..." or "...IO") say how weights are stored; by default that follows from their names ("kernel" is
-    Keras's and JAX's, "weight" PyTorch's), else from the kind of file. A scheme is named where every test passes that
-    a drawn weight passes 99 times in 100; else None, and the test that failed. Raises OSError, ImportError for a
-    package that is missing, and ValueError for a file that is broken, or of no such kind, and for other `axes`.
+    Args:
+        source: a path, several paths, or a dictionary of arrays by name. A path is a safetensors file, an index of
+            several or a folder with an index; a .npy or .npz file; a checkpoint of PyTorch; a .keras or HDF5 file.
+        axes: how weights are stored, "OI..." or "...IO". By default it follows from the names ("kernel" is Keras's and
+            JAX's, "weight" PyTorch's), else from the kind of file.
+
+    Returns:
+        An `Audit`: a table to print, `to_dicts()`, and `found()`.
+
+    Raises:
+        OSError: a file cannot be read.
+        ImportError: the package that reads a file is not installed.
+        ValueError: a file is broken or of another kind, or `axes` is another string.
+        TypeError: a name is not a string, or a value is not an array of numbers.
+
+    Example:
+        >>> from initlib import audit, orthogonal
+        >>> audit({"kernel": orthogonal(2.0)((64, 128), seed=0)}).tensors[0].scheme
+        'orthogonal(gain=2)'
     """
     if axes is not None and axes not in OTHER_ORDER:
         raise ValueError(f"axes must be one of {', '.join(OTHER_ORDER)}, got {axes!r}")
     if isinstance(source, Mapping):
-        return audit_tensors([("", "...IO", [_in_memory(name, array) for name, array in source.items()])], axes)
-    paths = [source] if isinstance(source, (str, os.PathLike)) else list(source)
+        arrays = [StoredTensor.of(*_checked_array(name, values)) for name, values in source.items()]
+        return audit_tensors([("", "...IO", arrays)], axes)
+    paths: list[FilePath] = [source] if isinstance(source, (str, os.PathLike)) else list(source)
 
     def opened() -> Iterator[tuple[str, str, Iterable[StoredTensor]]]:
         for path in paths:
@@ -139,20 +163,22 @@ def audit(source: Source, *, axes: str | None = None) -> Audit:
     return audit_tensors(opened(), axes)
 
 
-def _in_memory(name: Any, array: Any) -> StoredTensor:
-    """Return the stored tensor of an item of a dictionary, checked."""
+def _checked_array(name: object, values: object) -> tuple[str, NDArray[Any]]:
+    """Return the name and the array. Raise TypeError for a name that is no string, or values that are no numbers."""
     if not isinstance(name, str):
-        raise TypeError(f"source must have names for keys, got {name!r}")
-    numbers = np.asarray(array)
-    if numbers.dtype.kind in "OSUMm" or numbers.dtype.type is np.void:
-        raise TypeError(f"source[{name!r}] must be an array of numbers, got dtype {numbers.dtype}")
-    return StoredTensor.of(name, numbers)
+        raise TypeError(f"names must be strings, got {name!r}. Pass {{{str(name)!r}: array}}")
+    array = None if isinstance(values, Mapping) else np.asarray(values)
+    if array is None or array.dtype.kind in "OSUMm" or array.dtype.names:
+        kind = type(values).__name__ if array is None or not array.ndim else f"an array of dtype {array.dtype}"
+        raise TypeError(f"{name} must be an array of numbers, got {kind}. Pass a flat dictionary of arrays")
+    return name, array
 
 
 def audit_tensors(sources: Iterable[tuple[str, str, Iterable[StoredTensor]]], axes: str | None = None) -> Audit:
-    """Audit tensors: the name of what holds them, the order of its axes, and each in turn."""
+    """Audit the tensors of several sources; each source has a name, an order of axes and its tensors."""
     audited: list[AuditedTensor] = []
-    seen: dict[Any, tuple[str, Any]] = {}  # of what tensors are: the name of the first one, and its memory
+    # The name and the memory of the first tensor of each shape, dtype and digest.
+    seen: dict[tuple[tuple[int, ...], str, bytes], tuple[str, Hashable]] = {}
     for file, order, tensors in sources:
         for tensor in tensors:
             row = AuditedTensor(file, tensor.name, tuple(tensor.shape), tensor.dtype)
@@ -170,20 +196,20 @@ def audit_tensors(sources: Iterable[tuple[str, str, Iterable[StoredTensor]]], ax
 
 
 def _orders(tensor: StoredTensor, given: str | None, order: str) -> tuple[str, ...]:
-    """How the axes of a weight may lie, the likeliest first: as given, as its layer says, or by its name."""
+    """Return the axes that a weight may have, the likeliest first: as given, as its layer has, or by its name."""
     last = tensor.name.rpartition(".")[2].rpartition("/")[2]
     if last.endswith("weight"):
         order = "OI..."
     elif last.endswith(("kernel", "embedding", "embeddings")):
         order = "...IO"
     order = given or order
-    # A scheme may have been told less than the layer knows: of packed kernels, that they are one.
-    told = (tensor.axes,) if tensor.axes and not given else ()
-    return (*told, order, OTHER_ORDER[order])
+    # The layer's own axes first. The others follow because packed kernels may have been drawn as one.
+    own = (tensor.axes,) if tensor.axes and not given else ()
+    return (*own, order, OTHER_ORDER[order])
 
 
 def _audited(row: AuditedTensor, tensor: StoredTensor, orders: Sequence[str]) -> tuple[AuditedTensor, bytes | None]:
-    """The tensor measured; and its digest, where another that is equal would be a mistake."""
+    """Return the measured row, and the digest of a tensor that has no intended equal."""
     tally = Tally(tensor.shape, tensor.pieces())
     row = replace(
         row,
@@ -197,13 +223,12 @@ def _audited(row: AuditedTensor, tensor: StoredTensor, orders: Sequence[str]) ->
     )
     if not tally.floats:
         return replace(row, test="not floats"), None
-    found: Match = match(tensor, tally, orders)
-    row = replace(row, **found._asdict(), findings=tuple(_findings(tally)))
-    return row, tally.digest if _is_one_of_a_kind(tally) else None
+    row = replace(row, **match(tensor, tally, orders)._asdict(), findings=tuple(_findings(tally)))
+    return row, tally.digest if _is_unique(tally) else None
 
 
-def _is_one_of_a_kind(tally: Tally) -> bool:
-    """Whether another tensor that is equal would be a mistake: frequencies and positions are equal in every layer."""
+def _is_unique(tally: Tally) -> bool:
+    """Return whether an equal tensor would be a mistake: frequencies and positions are equal in every layer."""
     steps = np.diff(tally.sample)
     sequence = len(tally.shape) < 2 and ((steps >= 0).all() or (steps <= 0).all())
     return tally.size >= FEWEST_EQUAL and not tally.constant and not sequence
@@ -218,15 +243,15 @@ def _findings(tally: Tally) -> Iterator[tuple[str, str]]:
         else:
             yield "constant", f"all {tally.size} weights are {tally.least:.4g}"
     if not tally.constant:
-        for what, axis, lines in (("rows", "first", tally.rows), ("columns", "last", tally.columns)):
+        for side, axis, lines in (("rows", "first", tally.rows), ("columns", "last", tally.columns)):
             if lines is not None and lines.length * tally.bits >= FEWEST_BITS:
-                yield from _equal(what, axis, lines)
+                yield from _equal(side, axis, lines)
         yield from _stuck(tally)
 
 
-def _equal(what: str, axis: str, lines: Lines) -> Iterator[tuple[str, str]]:
+def _equal(side: str, axis: str, lines: Lines) -> Iterator[tuple[str, str]]:
     hashes = lines.hashes
-    different, counts = np.unique(hashes[hashes != 0], return_counts=True)  # lines of zeros alone have 0
+    different, counts = np.unique(hashes[hashes != 0], return_counts=True)  # the hash of a line of zeros is 0
     equal = int(counts[counts > 1].sum())
     if not equal:
         return
@@ -234,7 +259,7 @@ def _equal(what: str, axis: str, lines: Lines) -> Iterator[tuple[str, str]]:
         if hashes.size % parts == 0 and (hashes.reshape(parts, -1) == hashes[: hashes.size // parts]).all():
             yield "shards", f"{parts} equal parts along the {axis} axis"
             return
-    yield "rows", f"{equal} of {hashes.size} {what} equal another"
+    yield "rows", f"{equal} of {hashes.size} {side} equal another"
 
 
 def _stuck(tally: Tally) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,49 @@
+"""Advice on a network whose signals are ill: the weight variance that theory asks for."""
+
+from collections.abc import Sequence
+
+from ..gains import ACTIVATIONS
+from ..theory.stable_scale import stable_scale
+from .measurements import Activation, ParameterStats
+from .verdicts import EXPLODING, ILL, VANISHING, weights_of
+
+NAMES = {"logistic": "sigmoid", "leakyrelu": "leaky_relu"}
+
+
+def advise(activations: Sequence[Activation], parameters: Sequence[ParameterStats]) -> str | None:
+    """Return advice on the first ill layer, by theory where the activation is known; None if no layer is ill."""
+    first = next((k for k, row in enumerate(activations) if row.verdict in ILL), None)
+    if first is None:
+        return None
+    row = activations[first]
+    if row.verdict == "dead":
+        return f"look at the biases before {row.name} and at the scale of its inputs"
+    weights = [[w for w in own if w.fan_in and len(w.shape) >= 2] for own in weights_of(activations, parameters)]
+    layers = [own[0] for own in weights if own]
+    names = [name for each in activations if (name := _known(each.owner))]
+    if not layers or not names:
+        return "scale each layer by a batch (LSUV), or find the gains with recipes.analytic(model, batch)"
+    activation = max(dict.fromkeys(names), key=names.count)
+    fixes = f'variance_scaling(gain("{activation}") ** 2) or recipes.analytic(model, batch)'
+    weight = next((own[0] for own in weights[first:] if own), layers[-1])
+    variance = (weight.fan_in or 0) * weight.mean_square
+    depth = max(len(layers) - 1, 1)
+    stable = stable_scale(activation, depth, shrinks=VANISHING, grows=EXPLODING)
+    if stable is None:
+        return f"no weight variance keeps {activation} over {depth} layers: add normalization or residual connections"
+    low, high = stable
+    if low <= variance <= high:
+        return (
+            f"weight_variance of {weight.name} is {variance:.3g}, as {activation} needs: look at the layers before it"
+        )
+    return (
+        f"weight_variance of {weight.name} is {variance:.3g}; {activation} over {depth} layers needs "
+        f"{low:.2g} to {high:.2g}: {fixes}"
+    )
+
+
+def _known(owner: str) -> str | None:
+    """Return the name by which `gain` knows an activation's class or function."""
+    name = owner.lower()
+    name = NAMES.get(name, name)
+    return name if name in ACTIVATIONS and name not in ("identity", "linear") else None  # classes of layers
