@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dtypes import numpy_dtype
-from ..files.printable import printable
+from ..files.printable import escaped, printable
 from ..key import Key
 from ..plans.entry import Entry
-from ..stream.boxes import Piece, Pieces
+from ..stream.boxes import Piece
 from .held import HeldBox, HeldTensor, Place, Read, Values, same_bits
 from .source import Foreign, Source
-from .spans import costs_a_whole
+from .spans import requires_full_draw, spans
 from .tolerance import allow_for_tolerance, close
 
 LARGE = 2**20  # weights that are drawn and read at a time
@@ -41,8 +41,8 @@ class Difference:
 
     def __str__(self) -> str:
         start = "" if self.index is None else f" {self.index} on"
-        holds = "" if self.holds is None else f": holds {printable(self.holds)}"
-        return f"'{printable(self.name)}' {printable(self.what)}{start}{holds}"
+        holds = "" if self.holds is None else f": holds {escaped(self.holds)}"
+        return f"'{printable(self.name)}' {escaped(self.what)}{start}{holds}"
 
 
 class Differences(tuple[Difference, ...]):
@@ -113,10 +113,10 @@ class Comparison:
     def _first(self, entry: Entry, tensor: HeldTensor, boxes: list[HeldBox]) -> Found | None:
         """Return the first weight that differs: of all weights, or of all weights if one in the samples differs."""
         full = None
-        if len(boxes) > 1 and entry.filled and costs_a_whole(entry):
+        if len(boxes) > 1 and entry.filled and requires_full_draw(entry):
             full = entry.draw(self._key)  # each box alone would cost as much
         if not self._whole:
-            cuts = [_pieces(entry, held, SMALL) for held in boxes]
+            cuts = [spans(entry, SMALL, held.shape) for held in boxes]
             total = sum(map(len, cuts))
             samples = [
                 (held, piece)
@@ -128,7 +128,7 @@ class Comparison:
                 return None
         found = []
         for held in boxes:
-            each = (self._in_piece(entry, tensor, held, piece, full) for piece in _pieces(entry, held, LARGE))
+            each = (self._in_piece(entry, tensor, held, piece, full) for piece in spans(entry, LARGE, held.shape))
             found.append(next((first for first in each if first is not None), None))
         return min(filter(None, found), key=lambda first: first.index, default=None)
 
@@ -143,7 +143,7 @@ class Comparison:
             values = read(piece).reshape(-1)
             present = values.size
             if present < size:
-                values = np.concatenate([values, np.zeros(piece.stop - piece.start - present, values.dtype)])
+                values = np.concatenate([values, np.zeros(size - present, values.dtype)])
             values = values.reshape(piece.shape)
             if not entry.filled:  # what is kept stays as it was read
                 drawn = entry.draw(self._key, place, np.array(values, dtype))
@@ -152,9 +152,8 @@ class Comparison:
             differs = (~_same(entry, tensor, held, place, drawn, values)).reshape(-1)
             differs[present:] = True
             if differs.any():
-                size = int(differs.argmax())
-                at = np.unravel_index(piece.start + size, held.shape)
-                index = tuple(part.start + int(step) * part.step for step, part in zip(at, held.box, strict=True))
+                local = np.unravel_index(piece.start + int(differs.argmax()), held.shape)
+                index = tuple(part.start + int(at) * part.step for at, part in zip(local, held.box, strict=True))
                 if found is None or index < found.index:
                     found = Found(index, held, read)
         return found
@@ -173,12 +172,7 @@ def _same(
     """Return which values are the weights that were drawn, as far as these are promised."""
     if held.computed:
         return close(drawn, values, entry.parameter.dtype)
-    differs = ~same_bits(drawn, values)
+    differs = np.asarray(~same_bits(drawn, values))
     if differs.any():
         allow_for_tolerance(differs, entry, place, drawn, values, fused=tensor.fused)
     return ~differs
-
-
-def _pieces(entry: Entry, held: HeldBox, most: int) -> Pieces:
-    """Return the pieces of a box: of at most so many weights, or one where a box costs a full draw."""
-    return Pieces(held.shape, math.prod(held.shape) if costs_a_whole(entry) else most)

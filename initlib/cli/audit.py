@@ -1,4 +1,4 @@
-"""Measure every tensor of a file: figures, schemes, and what is wrong. Exit status 1 for what --fail-on names."""
+"""Measure every tensor of a file: figures, scheme and findings. Exit status 1 for the findings of --fail-on."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from ..files.printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The files, how to print, and what fails."""
+    """Add the files, the form of the output, and the findings that fail."""
     parser.add_argument(
         "files",
         type=Path,
@@ -20,14 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a safetensors, an index or a folder of them, .npy, .npz, checkpoint of PyTorch, .keras or HDF5",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, not a table")
-    parser.add_argument("--tests", action="store_true", help="print the tests behind each scheme, or behind none")
-    parser.add_argument("--axes", choices=tuple(OTHER_ORDER), help="how weights are stored (default: by their names)")
+    parser.add_argument("--tests", action="store_true", help="print the tests behind each scheme, or the lack of one")
+    parser.add_argument(
+        "--axes", choices=tuple(OTHER_ORDER), help="the order of the axes of weights (default: by their names)"
+    )
     parser.add_argument(
         "--fail-on",
         type=_findings,
-        default=(),
+        default=("nan",),
         metavar="FINDING,...",
-        help="; ".join(f"{name}: {what}" for name, what in FINDINGS.items()),
+        help=f"{'; '.join(f'{name}: {what}' for name, what in FINDINGS.items())} (default: nan; '' for none)",
     )
 
 
@@ -39,7 +41,7 @@ def _findings(text: str) -> tuple[str, ...]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the audit."""
+    """Print the audit; return 1 for the findings of --fail-on."""
     report = audit(options.files, axes=options.axes)
     if options.json:
         print(json.dumps(_finite(report.to_dicts()), indent=1))
@@ -53,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _finite(value: Any) -> Any:
-    """What JSON has no numbers for becomes text: "nan", "inf"."""
+    """Return the value with texts for the numbers that JSON lacks: "nan", "inf"."""
     if isinstance(value, dict):
         return {key: _finite(of) for key, of in value.items()}
     if isinstance(value, (list, tuple)):

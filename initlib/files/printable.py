@@ -11,5 +11,11 @@ def printable(text: str) -> str:
 
     A name in a file can hold terminal escapes, line ends, and marks that reverse the direction of the text.
     """
-    cut = text if len(text) <= LONGEST else text[:LONGEST] + "…"
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in cut)
+    return escaped(text if len(text) <= LONGEST else text[:LONGEST] + "…")
+
+
+def escaped(text: str) -> str:
+    """Return the text with escapes for all characters that are not printable."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

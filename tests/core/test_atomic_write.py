@@ -161,9 +161,11 @@ def test_without_replace_a_file_that_appears_during_the_write_stays(tmp_path, mo
     if not links:
         monkeypatch.setattr(os, "link", no_links)
     path = tmp_path / "w"
-    with pytest.raises(FileExistsError, match="/w'"), atomic_write(path, replace=False) as file:
-        file.write(b"late")
-        path.write_bytes(b"mine")
+    writing = atomic_write(path, replace=False)
+    writing.__enter__().write(b"late")
+    path.write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="/w'"):
+        writing.__exit__(None, None, None)
     assert contents(tmp_path) == {"w": b"mine"}
 
 
@@ -203,7 +205,7 @@ def test_a_new_hidden_file_that_another_process_removed_is_made_again(tmp_path, 
     def remove_once(file):
         if not removed:
             removed.append(file.name)
-            os.unlink(file.name)
+            Path(file.name).unlink()
         return lock(file)
 
     monkeypatch.setattr(files, "_lock", remove_once)

@@ -7,6 +7,7 @@ import initlib
 from initlib import normal, ones, plan, recipes
 from initlib.__main__ import main
 from initlib.cli import syntax
+from initlib.plans.text.table import table
 
 SIZE = ("--max-shard-size", "8KB")
 
@@ -19,7 +20,7 @@ def saved(tmp_path):
 
 
 def test_a_plan_is_printed(command, saved):
-    assert command("plan", saved) == (0, str(everything()).splitlines(), [])
+    assert command("plan", saved) == (0, table(everything().entries, True, 100).splitlines(), [])
     assert command("plan", saved, "--all")[1] == everything().table(fold=False).splitlines()
 
 
@@ -47,7 +48,7 @@ def test_from_a_checkpoint_to_a_plan_to_a_checkpoint(command, saved, tmp_path):
     assert made["embed.weight"].filling == normal(std=0.02)
     assert command("write", new, "--seed", "0", "-o", again)[0] == 0
     assert made.verify(again, 0) == ()
-    assert sorted(command("plan", "--like", again, *rules)[1]) == sorted(str(made).splitlines())
+    assert sorted(command("plan", "--like", again, *rules, "--all")[1]) == sorted(made.table(fold=False).splitlines())
 
 
 def test_a_difference_is_exit_status_one(command, saved, tmp_path):
@@ -77,8 +78,8 @@ def test_what_may_be_replaced(command, saved, tmp_path):
 
 
 def test_what_fills_a_tensor():
-    assert syntax.filling("keep") is initlib.keep
-    assert syntax.filling("normal:std=2") == normal(std=2)
+    assert syntax.fill("keep") is initlib.keep
+    assert syntax.fill("normal:std=2") == normal(std=2)
 
 
 def test_defaults_and_axes(command, saved, tmp_path):
@@ -103,6 +104,8 @@ def test_recipes(command, tmp_path, monkeypatch):
         std = 0.5 * (2 * (layer + 1)) ** -0.5
         assert f"truncated_normal(std={std:.6g}," in shown[f"model.layers.{layer}.mlp.down_proj.weight"]
     assert "ones" in shown["model.norm.weight"]
+    for text in ("llama_depth(16, std=0.5)", "llama_depth:16,0.5"):
+        assert command("plan", "--like", str(out), *kinds, "--recipe", text, "--all") == (0, lines, [])
     first = ("--rule", "model.norm.weight=zeros", "--recipe", "llama_depth:width=16", "--all")
     lines = command("plan", "--like", str(out), *kinds, *first)[1]
     assert "zeros" in next(line for line in lines if line.startswith("model.norm.weight"))
@@ -119,9 +122,9 @@ def test_recipes(command, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["plan"], "plan takes one of PLAN.json"),
-        (["plan", "p.json", "--like", "x"], "plan takes one of PLAN.json"),
-        (["plan", "p.json", "--rule", "*=ones", "--dtype", "float16"], "--rule, --dtype make a plan of --like"),
+        (["plan"], "plan must have one of PLAN.json"),
+        (["plan", "p.json", "--like", "x"], "plan must have one of PLAN.json"),
+        (["plan", "p.json", "--rule", "*=ones", "--dtype", "float16"], "--rule, --dtype must come with --like PATH"),
         (["plan", "--like", "nowhere"], "No such file or directory: 'nowhere'"),
         (["plan", "--like", ".", "--rule", "*=oens"], "initializer must be one of"),
         (["plan", "nowhere.json"], "No such file or directory: 'nowhere.json'"),

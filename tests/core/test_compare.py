@@ -124,6 +124,8 @@ def test_the_first_difference_of_several_boxes_and_copies_is_that_of_the_lowest_
         (lambda piece: array[:32][piece.index], lambda piece: other[:32][piece.index]),
     )
     assert compare(MODEL, HeldTensor(("w",), (64, 32), "float32", lambda: [lower, upper])).index == (9, 3)
+    swapped = upper._replace(copies=upper.copies[::-1])
+    assert compare(MODEL, HeldTensor(("w",), (64, 32), "float32", lambda: [lower, swapped])).index == (9, 3)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "complex64", "complex128"])
@@ -152,6 +154,13 @@ def test_weights_of_compilers_are_compared_to_the_promised_accuracy(initializer)
     assert (exact is None) == (initializer == orthogonal())
     near[11, 2] *= 1.001
     assert compare(made, held(near)).index == (11, 2)
+
+
+def test_one_number_is_compared_to_the_promised_accuracy():
+    made = plan([Parameter("w", ())], {"*": uniform(0.5, 1.5)})
+    drawn = made.draw(0)["w"]
+    assert compare(made, held(np.nextafter(drawn, np.float32(9), out=np.empty((), "float32")))) is None
+    assert compare(made, held(drawn + np.ones((), "float32"), ())).index == ()
 
 
 def test_parts_that_depend_on_one_another_in_several_boxes():

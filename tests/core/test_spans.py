@@ -1,7 +1,7 @@
 """Tensors that a checkpoint writes in pieces, or at once."""
 
 from initlib import Parameter, he_normal, identity, orthogonal, parts, plan
-from initlib.checkpoints.spans import costs_a_whole, spans
+from initlib.checkpoints.spans import spans
 
 
 def test_weights_that_depend_on_one_another_are_not_cut():

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..printable import printable
-from .stored_tensor import LARGEST, StoredTensor, numbers
+from .stored_tensor import LARGEST, TOO_PACKED, StoredTensor, numbers, unpacked_limit
 
 MEMBER = "model.weights.h5"
 MAX_RATIO = 1100  # bytes of numbers for each stored byte: no sound compression of one stage reaches it
@@ -82,15 +82,19 @@ def _of(file: Any, size: int, path: Path) -> Iterator[StoredTensor]:
     except ImportError:
         raise ImportError("weights of Keras, and HDF5, need the package h5py: pip install h5py") from None
     with _as_value_errors(f"{path} is not an HDF5 file, or broken"), h5py.File(file, "r") as opened:
+        left = unpacked_limit(size)
         names: list[bytes] = []
         h5py.h5o.visit(opened.id, names.append)  # the names as bytes, for some are not UTF-8
         for name in names:
             found = h5py.h5o.open(opened.id, name)
             if isinstance(found, h5py.h5d.DatasetID):
-                tensor, stored = _tensor(h5py.Dataset(found), name)
+                tensor, stored, unpacked = _tensor(h5py.Dataset(found), name)
                 size -= stored
                 if size < 0:
                     raise ValueError("its datasets have more bytes than the file")
+                left -= unpacked
+                if left < 0 and unpacked:
+                    tensor = StoredTensor.without(tensor.name, tensor.shape, tensor.dtype, TOO_PACKED)
                 yield tensor
 
 
@@ -103,13 +107,13 @@ def _as_value_errors(what: str) -> Iterator[None]:
         raise ValueError(f"{what}: {printable(str(error))}") from None
 
 
-def _tensor(dataset: Any, path: bytes) -> tuple[StoredTensor, int]:
-    """Return the tensor of a dataset, and the bytes that it takes in the file."""
+def _tensor(dataset: Any, path: bytes) -> tuple[StoredTensor, int, int]:
+    """Return the tensor of a dataset, and the bytes that it takes in the file and in memory."""
     name = path.decode("utf-8", "surrogateescape").strip("/").replace("/", ".")
     try:
         dtype = dataset.dtype
     except (TypeError, ValueError) as error:  # a type that NumPy does not have
-        return StoredTensor.without(name, (), "unknown", f"it holds no numbers: {printable(str(error))}"), 0
+        return StoredTensor.without(name, (), "unknown", f"it holds no numbers: {printable(str(error))}"), 0, 0
     shape, chunks, stored = tuple(dataset.shape or ()), dataset.chunks, dataset.id.get_storage_size()
     properties = dataset.id.get_create_plist()
     filters = [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
@@ -126,8 +130,9 @@ def _tensor(dataset: Any, path: bytes) -> tuple[StoredTensor, int]:
     elif chunks and max(math.prod(chunks) * dtype.itemsize, min(chunks[0], shape[0]) * bytes_of_row) > LARGEST:
         reason = f"it is stored in chunks of {chunks}, too large to be read"
     if reason:
-        return StoredTensor.without(name, shape, dtype.name, reason), stored
-    return StoredTensor(name, shape, dtype.name, partial(_blocks, dataset, chunks[0] if chunks else 1)), stored
+        return StoredTensor.without(name, shape, dtype.name, reason), stored, 0
+    tensor = StoredTensor(name, shape, dtype.name, partial(_blocks, dataset, chunks[0] if chunks else 1))
+    return tensor, stored, math.prod(shape) * dtype.itemsize
 
 
 def _blocks(dataset: Any, height: int, rows: int) -> Iterator[NDArray[Any]]:

@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ..printable import printable
-from .stored_tensor import LARGEST, StoredTensor, exactly, numbers
+from .stored_tensor import LARGEST, TOO_PACKED, StoredTensor, exactly, numbers, unpacked_limit
 
 Open = Callable[[], IO[bytes]]
 KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of compression: others unpack to thousands of times their size
@@ -36,9 +36,14 @@ def arrays(path: Path) -> Iterator[StoredTensor]:
             if member.compress_type not in KINDS:
                 raise ValueError(f"{path} compresses '{printable(member.filename)}' as NumPy does not")
             at = member.header_offset + 30 + member.compress_size  # 30 bytes, at least, are before the member's own
+        left = unpacked_limit(path.stat().st_size)
         for member in archive.infolist():
-            if member.filename.endswith(".npy"):
-                yield _tensor(member.filename.removesuffix(".npy"), partial(archive.open, member))
+            left -= member.file_size
+            name = member.filename.removesuffix(".npy")
+            if name != member.filename and left >= 0:
+                yield _tensor(name, partial(archive.open, member))
+            elif name != member.filename:
+                yield StoredTensor.without(name, (), "unknown", TOO_PACKED)
 
 
 def _tensor(name: str, opened: Open) -> StoredTensor:

@@ -12,6 +12,7 @@ PIECE = 2**18  # numbers that are read at once, unless one row has more
 LARGEST = 2**31  # bytes of a row, or of an array that must be read at once
 CHUNK = 2**24  # bytes of one call of read
 MAX_AXES = 64  # of a NumPy array
+TOO_PACKED = "its file unpacks to more than 100 times its size. Save it again without compression"
 
 Blocks = Callable[[int], Iterator[NDArray[Any]]]  # yields all rows of the first axis, at most so many at a time
 
@@ -135,6 +136,11 @@ def _stored_dtype(name: str) -> np.dtype[Any]:
         return np.dtype(name).newbyteorder("<")
     except TypeError:
         raise UnmeasuredError(f"NumPy has no dtype {name}") from None
+
+
+def unpacked_limit(size: int) -> int:
+    """Return the bytes to which a file of `size` bytes may unpack: files of repetitions alone unpack to more."""
+    return max(2**25, 100 * size)
 
 
 def exactly(file: IO[bytes], size: int, what: str) -> bytearray:

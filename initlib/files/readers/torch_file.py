@@ -17,6 +17,10 @@ MAX_STRUCTURE = 100_000_000  # bytes of the pickle that names the tensors
 MAX_OLD = 2**33  # bytes of a file of the old format, which PyTorch reads into memory
 
 
+class RefusedError(ValueError):
+    """A file that is not given to PyTorch."""
+
+
 def tensors(path: Path) -> Iterator[StoredTensor]:
     """Yield the tensors, named by their places: "model.fc.weight" where dictionaries hold dictionaries."""
     try:
@@ -24,33 +28,33 @@ def tensors(path: Path) -> Iterator[StoredTensor]:
     except ImportError:
         raise ImportError("a checkpoint of PyTorch needs the package torch: pip install torch") from None
     is_archive = zipfile.is_zipfile(path)
-    _check(path, is_archive)
     try:
+        _check(path, is_archive)
         # On the meta device PyTorch reads no numbers, and leaves the place of each storage in the file.
         loaded = torch.load(path, map_location="meta" if is_archive else "cpu", weights_only=True)
-    except (MemoryError, OSError):
+    except (MemoryError, OSError, RefusedError):
         raise
-    except Exception as error:  # PyTorch raises errors of many classes for broken files
+    except Exception as error:  # PyTorch and zipfile raise errors of many classes for broken files
         reason = printable((str(error).strip() or type(error).__name__).splitlines()[0])
         raise ValueError(f"{path} cannot be read without running code from it, or is broken: {reason}") from None
     yield from named_tensors(loaded, stored=partial(_in_archive, path) if is_archive else in_memory)
 
 
 def _check(path: Path, is_archive: bool) -> None:
-    """Raise ValueError for a file whose structure would take more memory than that of a checkpoint."""
+    """Raise RefusedError for a file whose structure would take more memory than that of a checkpoint."""
     if not is_archive:
         if path.stat().st_size > MAX_OLD:
-            raise ValueError(f"{path} has PyTorch's old format and more than {MAX_OLD} bytes. Save it again")
+            raise RefusedError(f"{path} has PyTorch's old format and more than {MAX_OLD} bytes. Save it again")
         return
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             name = f"the member '{printable(member.filename)}'"
             if member.compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{path} compresses {name}, which PyTorch does not do")
+                raise RefusedError(f"{path} compresses {name}, which PyTorch does not do")
             if member.filename.endswith("data.pkl") and member.file_size > MAX_STRUCTURE:
-                raise ValueError(f"{path} names its tensors in {member.file_size} bytes, more than {MAX_STRUCTURE}")
+                raise RefusedError(f"{path} names its tensors in {member.file_size} bytes, more than {MAX_STRUCTURE}")
             if member.filename.endswith("/byteorder") and archive.read(member) != sys.byteorder.encode():
-                raise ValueError(f"{path} has the byte order of another processor. Load and save it there")
+                raise RefusedError(f"{path} has the byte order of another processor. Load and save it there")
 
 
 def named_tensors(

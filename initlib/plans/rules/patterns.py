@@ -10,34 +10,63 @@ from ..._public import public
 from ..parameter import Parameter, check_name
 
 
+class GlobMatch(NamedTuple):
+    """The text of each `*` of a glob, in a name that matches."""
+
+    stars: tuple[str, ...]
+
+    def groups(self) -> tuple[str, ...]:
+        """Return the texts, as `re.Match.groups` does."""
+        return self.stars
+
+
+@dataclass(frozen=True)
+class Glob:
+    """A compiled glob, with the methods of `re.Pattern` that patterns need. It takes linear time for each `*`."""
+
+    groups: int  # the number of `*`
+    reversed_expression: re.Pattern[str]
+
+    def fullmatch(self, name: str) -> GlobMatch | None:
+        """Match the whole name; of several ways, the one in which the first `*` is longest, then the second."""
+        match = self.reversed_expression.fullmatch(name[::-1])
+        return None if match is None else GlobMatch(tuple(text[::-1] for text in reversed(match.groups())))
+
+
 @lru_cache(maxsize=1024)
-def glob(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a glob: `*` is any text with any dots, `?` a character, `[ab]` or `[!ab]` one of a set.
+def glob(pattern: str) -> Glob:
+    """Compile a glob: `*` is any text with any dots, `?` a character, `[ab]` or `[!ab]` one of a set.
 
     >>> glob("h.*.mlp.w[13]").fullmatch("h.11.mlp.w3").groups()
     ('11',)
 
-    Each `*` is a group. Raises ValueError for a set that is not closed, or cannot be read.
+    Raises ValueError for a set that is not closed, or cannot be read.
     """
-    expression, at = "", 0
+    segments: list[list[str]] = [[]]  # the expressions of single characters, between the `*`
+    at = 0
     while at < len(pattern):
         letter = pattern[at]
         at += 1
         if letter == "*":
             at += len(pattern[at:]) - len(pattern[at:].lstrip("*"))
-            expression += "(.*)"
+            segments.append([])
         elif letter == "[":
             inverted = pattern.startswith("!", at)
             end = pattern.find("]", at + inverted + 1)  # a set has at least one character
             if end < 0:
                 raise ValueError(f"pattern {pattern!r} leaves a bracket open")
             characters = re.sub(r"([\\\[\]^&~|])", r"\\\1", pattern[at + inverted : end])
-            expression += f"[{'^' * inverted}{characters}]"
+            segments[-1].append(f"[{'^' * inverted}{characters}]")
             at = end + 1
         else:
-            expression += "." if letter == "?" else re.escape(letter)
+            segments[-1].append("." if letter == "?" else re.escape(letter))
+    # From the last character to the first, the shortest text for each `*` leaves the longest to those before it. The
+    # atomic groups (?>...) give nothing back, so that no name takes more than linear time for each `*`.
+    last, *others = ("".join(reversed(segment)) for segment in reversed(segments))
+    middle = "".join(f"(?>(.*?){segment})" for segment in others[:-1])
+    expression = last + middle + "".join(f"(.*){segment}" for segment in others[-1:])
     try:
-        return re.compile(expression)
+        return Glob(len(others), re.compile(expression))
     except re.error as error:
         raise ValueError(f"pattern {pattern!r} has a set that cannot be read: {error}") from None
 
@@ -56,7 +85,7 @@ class Pattern:
     """A condition on parameters: the full name matches, and the kind or the owner is that of the pattern."""
 
     text: str
-    name: re.Pattern[str]
+    name: re.Pattern[str] | Glob
     of: str | None = None  # a kind or an owner
     is_optional: bool = False  # a pattern of a recipe for parameters that a model may lack
     missing: str = ""  # the error where it matches nothing
@@ -183,7 +212,7 @@ class Rename:
     """New names by pattern: the first pattern that matches the full name counts."""
 
     def __init__(self, rename: Mapping[Any, Any]) -> None:
-        self.rules: list[tuple[Any, re.Pattern[str], str]] = []
+        self.rules: list[tuple[Any, re.Pattern[str] | Glob, str]] = []
         self.shared = [isinstance(new, SameAs) for new in rename.values()]
         for pattern, value in rename.items():
             new = value.name if isinstance(value, SameAs) else value
