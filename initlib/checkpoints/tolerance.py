@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from ..dtypes import DTYPES
 from ..plans.entry import Entry
-from ..schemes.initializer import Initializer, Scaled
-from ..schemes.kinds import Independent
+from ..schemes.initializer import Initializer
 from .held import Place, Values
 
 TOLERANCE = 1e-6
@@ -65,7 +64,7 @@ def _scale(initializer: Any, shape: tuple[int, ...], axes: str, fused: bool) -> 
         return greatest if np.isfinite(greatest) else 0.0
     if factories & EXPONENTIALS:
         return 0.0
-    return initializer.std(shape, axes) if fused and _has_mean(initializer, shape, axes) else None
+    return initializer.std(shape, axes) if fused and initializer.adds_mean(shape, axes) else None
 
 
 def _factories(initializer: Any) -> set[str]:
@@ -73,10 +72,3 @@ def _factories(initializer: Any) -> set[str]:
     if not isinstance(initializer, Initializer):
         return set()
     return {initializer.factory}.union(*map(_factories, initializer.get_config().values()))
-
-
-def _has_mean(initializer: Initializer, shape: tuple[int, ...], axes: str) -> bool:
-    """Return whether the drawn weights have a mean other than 0, which is added in a rounding of its own."""
-    if isinstance(initializer, Scaled):
-        return _has_mean(initializer.initializer, shape, axes)
-    return isinstance(initializer, Independent) and initializer.law(shape, axes, "float64").mean != 0
