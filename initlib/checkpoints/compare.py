@@ -64,9 +64,9 @@ class Differences(tuple[Difference, ...]):
 
 
 class Found(NamedTuple):
-    """The first weight that differs: its index in the full tensor, the box that holds it, and how to read the box."""
+    """The first weight that differs: its place in the full tensor, the box that holds it, and how to read the box."""
 
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     held: HeldBox
     read: Read
 
@@ -99,8 +99,8 @@ class Comparison:
         found = self._first(entry, tensor, boxes)
         if found is None:
             return None
-        holds = self._source.find(entry, Foreign(found.held, found.read, found.index))
-        return Difference(name, "differs from weight", found.index, holds)
+        holds = self._source.find(entry, Foreign(found.held, found.read, found.place))
+        return Difference(name, "differs from weight", found.place, holds)
 
     def result(self, differences: Sequence[Difference]) -> Differences:
         """Return the differences, with a line of summary."""
@@ -130,7 +130,7 @@ class Comparison:
         for held in boxes:
             each = (self._in_piece(entry, tensor, held, piece, full) for piece in spans(entry, LARGE, held.shape))
             found.append(next((first for first in each if first is not None), None))
-        return min(filter(None, found), key=lambda first: first.index, default=None)
+        return min(filter(None, found), key=lambda first: first.place, default=None)
 
     def _in_piece(
         self, entry: Entry, tensor: HeldTensor, held: HeldBox, piece: Piece, full: Values | None
@@ -154,7 +154,7 @@ class Comparison:
             if differs.any():
                 local = np.unravel_index(piece.start + int(differs.argmax()), held.shape)
                 index = tuple(part.start + int(at) * part.step for at, part in zip(local, held.box, strict=True))
-                if found is None or index < found.index:
+                if found is None or index < found.place:
                     found = Found(index, held, read)
         return found
 

@@ -42,7 +42,8 @@ def _close(drawn: Values, held: Values, dtype: str, scale: float) -> NDArray[np.
         # A weight near a tie may round to its neighbour.
         allowed = TOLERANCE * np.maximum(abs(expected), scale) + _epsilon(dtype) * abs(expected)
         near: NDArray[np.bool_] = abs(expected - given) <= allowed
-    return near | (expected == given)
+    near |= expected == given
+    return near
 
 
 def _epsilon(dtype: str) -> float:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ def verify(
         >>> model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
         >>> made = initialize(model, he_normal, seed=0)
         >>> print(verify(model, made, seed=0))
-        nothing differs: compared 4 tensors, 17,802 of 101,770 weights
+        nothing differs: compared 4 tensors, 13,962 of 101,770 weights
         >>> model[2].weight.data[3] = model[2].weight.data[5]
         >>> for difference in verify(model, made, seed=0, whole=True):
         ...     print(difference)
@@ -74,7 +75,7 @@ def verify(
 
 
 def _held_tensor(tensor: ModelTensor) -> HeldTensor:
-    return HeldTensor(tuple(tensor.names), tensor.shape, _dtype(tensor.tensor), lambda: _boxes(tensor))
+    return HeldTensor(tuple(tensor.names), tensor.shape, _dtype(tensor.tensor), partial(_boxes, tensor))
 
 
 def _held_buffers(modules: Modules) -> Iterator[HeldTensor]:
@@ -82,7 +83,7 @@ def _held_buffers(modules: Modules) -> Iterator[HeldTensor]:
     for prefix, part in modules:
         for name, buffer in part.named_buffers(recurse=False):
             tensor = ModelTensor(part, UNKNOWN, [prefix + name], [Place(part, name)])
-            yield HeldTensor((prefix + name,), tensor.shape, _dtype(buffer), lambda tensor=tensor: _boxes(tensor))
+            yield HeldTensor((prefix + name,), tensor.shape, _dtype(buffer), partial(_boxes, tensor))
 
 
 def _dtype(tensor: Tensor) -> str:
