@@ -1,10 +1,14 @@
 """Tally: what is counted in pieces is what all numbers together have."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from initlib import audit
+from initlib.diagnostics.audit import tally as module
 from initlib.diagnostics.audit.tally import EXTREMES, SAMPLE, Tally, _stride
 from initlib.files.readers.stored_tensor import StoredTensor, UnmeasuredError
 
@@ -97,3 +101,31 @@ def test_rows_of_zeros():
     assert (kept.mean, kept.std) == (pytest.approx(others.mean()), pytest.approx(others.std()))
     array[0, 0] = 0
     assert tally(array).without_empty_rows()[1] == 0
+
+
+@pytest.mark.parametrize("shape", [(3, 1000), (2, 7, 150), (1, 4, 3, 100), (1050, 1), (2, 1, 1000)])
+def test_long_rows_are_counted_in_parts(shape, monkeypatch):
+    array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    array[0, ..., :3] = 0
+    expected = Tally(shape, [array])
+    monkeypatch.setattr(module, "PIECE", 64)
+    counts = Tally(shape, (array[k : k + 1] for k in range(len(array))))
+    assert (counts.zeros, counts.least, counts.greatest) == (expected.zeros, expected.least, expected.greatest)
+    assert (counts.mean, counts.std) == pytest.approx((expected.mean, expected.std), rel=1e-12)
+    assert counts.digest == expected.digest
+    for ours, theirs in ((counts.rows, expected.rows), (counts.columns, expected.columns)):
+        assert np.array_equal(ours.hashes, theirs.hashes)
+        assert np.array_equal(ours.zeros, theirs.zeros)
+        assert np.allclose(ours.sums, theirs.sums, rtol=1e-12)
+        assert np.allclose(ours.squares, theirs.squares, rtol=1e-12)
+
+
+def test_a_long_row_takes_little_more_memory_than_itself(tmp_path):
+    np.savez(tmp_path / "w.npz", w=np.zeros((1, 2**24), np.float32))
+    tracemalloc.start()
+    try:
+        report = audit(tmp_path / "w.npz")
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * 2**26
+    finally:
+        tracemalloc.stop()
+    assert report.tensors[0].scheme == "zeros"

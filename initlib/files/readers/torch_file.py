@@ -27,8 +27,8 @@ def tensors(path: Path) -> Iterator[StoredTensor]:
         import torch
     except ImportError:
         raise ImportError("a checkpoint of PyTorch needs the package torch: pip install torch") from None
-    is_archive = zipfile.is_zipfile(path)
     try:
+        is_archive = zipfile.is_zipfile(path)
         _check(path, is_archive)
         # On the meta device PyTorch reads no numbers, and leaves the place of each storage in the file.
         loaded = torch.load(path, map_location="meta" if is_archive else "cpu", weights_only=True)
