@@ -12,7 +12,7 @@ from torch_model_ranks import BUILT, RULES, Model, Tied, layouts, wrapped
 
 import initlib.adapters.torch as init
 from initlib import normal
-from initlib.adapters.torch.models.fill import local_boxes
+from initlib.adapters.torch.drawing.fill import local_boxes
 from initlib.adapters.torch.models.tensors import model_tensors, walk
 from initlib.stream.boxes import normalize_index
 
@@ -41,7 +41,8 @@ def initialize(model, rules=None):
 def held(model, name):
     """Return the views of a tensor's memory on this rank, each with its box."""
     tensor = next(each for each in model_tensors(walk(model)) if name in each.names)
-    boxes = [(view.detach(), normalize_index(index, tensor.shape)) for view, index in local_boxes(tensor)]
+    local = local_boxes(tensor.tensor) if tensor.flat is None else tensor.flat.boxes()
+    boxes = [(view.detach(), normalize_index(index, tensor.shape)) for view, index in local]
     return [(view, box) for view, box in boxes if view.numel()]
 
 

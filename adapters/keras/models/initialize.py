@@ -18,7 +18,7 @@ from .tensors import ModelTensor, parameters, remember, weights
 if BACKEND == "jax":
     from ...jax.drawing.fill import filled
 elif BACKEND == "torch":
-    from ...torch.models.fill import fill_box
+    from ...torch.drawing.fill import fill_box
 
 
 @public("initlib.adapters.keras")

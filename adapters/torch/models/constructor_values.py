@@ -9,7 +9,7 @@ the module have too. The record is two attributes of the user's module, dictiona
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from initlib.plans.rules.constructor_value import ConstructorValue
 
+from .._private import version
 from .layers import is_torch
 
 CONSTANTS = "_initlib_constants"
@@ -28,7 +29,7 @@ COMPUTED = "computed"  # a skeleton observed that the values come from weights o
 UNREAD = "unread"
 Record = float | str | None
 
-SAMPLE = 32
+SAMPLE = 64
 
 
 def record(module: nn.Module, name: str, value: Record) -> None:
@@ -78,7 +79,8 @@ def tie(module: nn.Module, name: str) -> object | None:
 def has_values(tensor: Tensor) -> bool:
     """Return whether the values of the full tensor can be read here: it is not meta, fake, sharded or nested."""
     plain = type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
-    return plain and not tensor.is_meta and tensor.layout is torch.strided and not tensor.is_quantized
+    dense = tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
+    return plain and dense and not tensor.is_meta
 
 
 def read(tensor: Tensor, index: Any) -> NDArray[Any]:
@@ -89,22 +91,50 @@ def read(tensor: Tensor, index: Any) -> NDArray[Any]:
     return array
 
 
-def are_constructor_values(parameters: Iterable[tuple[nn.Module, Tensor]]) -> bool:
+class Witness(NamedTuple):
+    """A tensor of the model that shows whether memory still holds what constructors wrote."""
+
+    owner: nn.Module
+    tensor: Tensor
+    kind: str
+
+
+def are_constructor_values(witnesses: Iterable[Witness]) -> bool:
     """Return whether memory can be trusted to hold the values that the modules' constructors wrote.
 
     Memory that `to_empty()` made holds anything: often zeros, or what was there before. PyTorch's own modules draw
-    their weights, in place, which a tensor's version counts; in fresh memory it is 0. It is 0 in a copy of a model too:
-    there every weight has to look drawn.
+    their weights in place, which a tensor's version counts; in fresh memory it is 0. It is 0 in a copy of a model too:
+    there every weight has to look written, or be zero beside norms whose scales are constants.
     """
-    matrices = [(m, t) for m, t in parameters if t.ndim >= 2 and has_values(t) and t.numel() and t.itemsize > 1]
-    own = [tensor for module, tensor in matrices if is_torch(module)] or [tensor for _, tensor in matrices]
-    looks = [_looks_drawn(tensor) for tensor in own]
-    drawn = [look or tensor.is_inference() or tensor._version > 0 for look, tensor in zip(looks, own, strict=True)]
-    return all(drawn) and sum(looks) > len(looks) / 2
+    readable = [
+        each for each in witnesses if has_values(each.tensor) and each.tensor.numel() and each.tensor.itemsize > 1
+    ]
+    matrices = [each for each in readable if each.tensor.ndim >= 2]
+    own = [each for each in matrices if is_torch(each.owner)]
+    looks = [_looks_written(each.tensor) for each in own or matrices]
+    if sum(looks) <= len(looks) / 2:
+        return False
+    unwritten = [
+        each.tensor
+        for look, each in zip(looks, own, strict=False)
+        if not look and not each.tensor.is_inference() and version(each.tensor) == 0
+    ]
+    if not unwritten:
+        return True
+    scales = [each.tensor for each in readable if each.kind == "scale"]
+    return bool(scales) and all(map(_is_set, scales)) and not any(bool(tensor.any()) for tensor in unwritten)
 
 
-def _looks_drawn(tensor: Tensor) -> bool:
-    """Return whether most of a few of its values have the size of a weight."""
+def _looks_written(tensor: Tensor) -> bool:
+    """Return whether a few of its values are zeros and numbers of a weight's size, and not all zeros."""
     rows = tensor.detach() if tensor.is_contiguous() else tensor.detach()[:1]  # no copy of the full tensor
-    values = rows.flatten()[:: max(1, rows.numel() // SAMPLE)].abs()
-    return int(((values > 1e-9) & (values < 100)).sum()) > len(values) / 2
+    flat = rows.flatten()
+    values = torch.cat([flat[:SAMPLE], flat[:: max(1, flat.numel() // SAMPLE)]]).abs()
+    proper = (values > 1e-9) & (values < 100)
+    return bool(proper.any()) and int((proper | (values == 0)).sum()) > 0.9 * len(values)
+
+
+def _is_set(scale: Tensor) -> bool:
+    """Return whether a scale is a constant other than 0."""
+    values = scale.detach().flatten()
+    return bool(values[0] != 0) and bool((values == values[0]).all())

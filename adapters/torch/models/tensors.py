@@ -221,7 +221,9 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
     The witnesses are the tensors that show whether memory still holds constructor values: by default all tensors.
     """
     witnesses = tensors if witnesses is None else witnesses
-    readable = constructor_values.are_constructor_values((each.owner, each.tensor) for each in witnesses)
+    readable = constructor_values.are_constructor_values(
+        constructor_values.Witness(each.owner, each.tensor, each.role.kind) for each in witnesses
+    )
     trains = any(each.tensor.requires_grad for each in tensors)
     made, problems = [], []
     for each in tensors:

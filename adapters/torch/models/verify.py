@@ -17,8 +17,8 @@ from initlib.stream.boxes import normalize_index
 
 from .._private import is_dtensor, is_fake, local_tensor
 from ..drawing.dispatch import Seed
+from ..drawing.fill import local_boxes
 from ..drawing.read import held_box
-from .fill import local_boxes
 from .layers import UNKNOWN
 from .state_names import plan_names
 from .tensors import Magnitude, ModelTensor, Modules, Place, model_tensors, walk
@@ -67,7 +67,7 @@ def verify(
         '2.weight' differs from weight (3, 0) on: holds row 5 of the same weight
     """
     modules = walk(module, prefix)
-    tensors = model_tensors(modules)
+    tensors = model_tensors(modules, skip_lazy=True)
     if not (only is None or isinstance(only, (str, re.Pattern))):
         only = plan_names(module, modules, tensors, only)
     held = [_held_tensor(tensor) for tensor in tensors]
@@ -97,7 +97,8 @@ def _boxes(tensor: ModelTensor) -> list[HeldBox]:
         raise ValueError("it has no values in memory")
     if memory.layout is not torch.strided or memory.is_nested:
         raise TypeError(f"it is not dense, but of layout {memory.layout}")
-    views = [(view.detach(), normalize_index(index, tensor.shape)) for view, index in local_boxes(tensor)]
+    local = local_boxes(memory) if tensor.flat is None else tensor.flat.boxes()
+    views = [(view.detach(), normalize_index(index, tensor.shape)) for view, index in local]
     if tensor.magnitude is not None and tensor.flat is None and len(views) == 1:
         ((direction, box),) = views
         weight = _weight(direction, tensor.magnitude, tensor.shape)

@@ -20,9 +20,9 @@ from initlib.stream.boxes import box_index
 
 from .._private import is_computed, is_dtensor
 from ..drawing.dispatch import Seed, key_of
+from ..drawing.fill import fill_box, fill_stored
 from ..drawing.memory import DTYPES, has_no_storage, increment_version, local_views
 from ..init import dirac_, eye_
-from ..models.fill import fill_box, fill_stored
 from ..models.tensors import ModelTensor, walk
 from ..models.transformers import lifted
 from ..more_init import fill_
@@ -181,10 +181,10 @@ class NamedDrawMode(TorchFunctionMode):
         if view is not None:
             fill_box(view.memory, entry, view.index, self.key)
         elif isinstance(match.tensor, ModelTensor):
-            fill_stored(match.tensor, entry, self.key)
+            flat = match.tensor.flat
+            fill_stored(match.tensor.tensor, entry, self.key, None if flat is None else flat.boxes())
         else:
-            for local, box in local_views(tensor.detach()):
-                fill_box(local, entry, ... if box is None else box_index(box), self.key)
+            fill_stored(tensor.detach(), entry, self.key)
         return True
 
     def _fill_unknown(self, tensor: Tensor, initializer: Initializer, func: Any) -> bool:

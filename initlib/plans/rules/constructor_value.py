@@ -90,6 +90,8 @@ def decide(parameter: "Parameter", value: ConstructorValue, *, default_needs_axe
     """
     if isinstance(parameter.default, Keep) or parameter.kind == "buffer":
         return Decision(parameter.default or keep)
+    if parameter.size == 0:
+        return Decision(zeros, ("empty",))
     look = _look(parameter, value)
     number = None if look is None else look.constant
     if value.frozen and number is None:
@@ -160,7 +162,7 @@ def _look(parameter: "Parameter", value: ConstructorValue) -> _Look | None:
         if corner is not None and _is_smooth(corner):
             return _Look(is_regular=True)
         if corner is not None and corner.size > 1 and not _is_regular(corner):
-            return _Look()
+            return _Look(is_regular=_has_set_edge(value.read, parameter.shape))
     values = value.read(...)
     if values is None:
         return None
@@ -179,11 +181,30 @@ def _is_monotone(values: NDArray[Any]) -> bool:
 
 
 def _is_regular(values: NDArray[Any]) -> bool:
-    """Return whether all rows or all columns are equal, along any axis, or the values are an identity matrix."""
+    """Return whether all rows or all columns are equal, along any axis, or the values are a mask or an identity."""
     for axis, size in enumerate(values.shape):
         if size > 1 and bool((values == values.take([0], axis)).all()):
             return True
-    return values.ndim == 2 and min(values.shape) > 1 and bool((values == np.eye(*values.shape)).all())
+    identity = values.ndim == 2 and min(values.shape) > 1 and bool((values == np.eye(*values.shape)).all())
+    return identity or _is_binary(values)
+
+
+def _is_binary(values: NDArray[Any]) -> bool:
+    """Return whether all values but zeros have one absolute value, as in masks, one-hot rows and signs."""
+    others = np.abs(values[values != 0])
+    return others.size > 2 and bool((others == others[0]).all())
+
+
+def _has_set_edge(read: Read, shape: tuple[int, ...]) -> bool:
+    """Return whether the first or last row or column of a matrix is binary: three equal weights are no chance."""
+    if len(shape) != 2:
+        return False
+    for axis, size in enumerate(shape):
+        for start in {0, size - 1}:
+            edge = read(tuple(slice(start, start + 1) if each == axis else slice(0, n) for each, n in enumerate(shape)))
+            if edge is not None and _is_binary(edge):
+                return True
+    return False
 
 
 def _is_smooth(values: NDArray[Any]) -> bool:
