@@ -17,7 +17,7 @@ from .rules.hints import nearest
 from .text.errors import PlanError
 
 if TYPE_CHECKING:
-    from ..checkpoints.verify import Difference
+    from ..checkpoints.compare import Differences
     from .diff import PlanDiff
 
 
@@ -281,7 +281,7 @@ class Plan:
         *,
         whole: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> "tuple[Difference, ...]":
+    ) -> "Differences":
         """Compare a checkpoint with what the plan and a seed are; nothing differs where the result is empty.
 
         >>> import tempfile
