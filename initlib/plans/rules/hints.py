@@ -1,4 +1,4 @@
-"""Hints: what is near to what somebody wrote, and why a pattern is of no use."""
+"""Hints: the known names nearest to a wrong one, and the reason why a pattern is unused."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
 
 
 def nearest(wanted: str, known: Iterable[str], what: str) -> str:
-    """The known names nearest to one, as the end of a sentence; empty where none is near. Either may be patterns.
+    """Return the known names nearest to a wrong one, as the end of a sentence; empty where none is near.
 
     >>> nearest("*.c_prj.weight", ["h.0.c_proj.weight", "h.0.c_proj.bias", "wte.weight"], "names")
     '; nearest names: h.0.c_proj.weight'
@@ -26,7 +26,7 @@ def nearest(wanted: str, known: Iterable[str], what: str) -> str:
 
 @lru_cache(maxsize=4096)  # the same for every layer
 def _likeness(first: str, second: str) -> float:
-    """How alike two names are, from 0 to 1: of a pattern that starts with `*` the end counts, and so on."""
+    """Return how alike two names are, from 0 to 1; for a pattern that starts with `*` only the end counts."""
     from difflib import SequenceMatcher
 
     pattern, name = (second, first) if "*" in second else (first, second)

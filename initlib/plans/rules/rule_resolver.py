@@ -1,4 +1,4 @@
-"""Rules: what fills each parameter, in order of precedence."""
+"""The resolver of rules: the fill of each parameter, in order of precedence."""
 
 import re
 from collections.abc import Callable
@@ -158,7 +158,7 @@ def _called(function: Callable[[Parameter], Fill], parameter: Parameter) -> Any:
 
 
 def _is_made(value: Any) -> bool:
-    """Whether nothing of it has to be called or looked up."""
+    """Return whether no function of a value has to be called, and no part looked up."""
     if isinstance(value, Parts):
         return all(map(_is_made, value.fillings))
     return value is not None and (isinstance(value, Initializer) or not callable(value))

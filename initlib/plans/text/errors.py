@@ -1,4 +1,4 @@
-"""The error of a plan: every problem that was found, at once."""
+"""The error of a plan: all problems at once."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ PATTERN = "<pattern>"  # in advice, in place of the pattern of the parameters th
 
 
 class Problem(NamedTuple):
-    """One problem of a plan: the name of a parameter, or ""; the problem; the advice, which names may share."""
+    """One problem of a plan: the name of a parameter, the text, and advice that parameters may share."""
 
     name: str
     text: str
@@ -29,7 +29,7 @@ class RuleNeededError(ValueError):
 
 @public("initlib")
 class PlanError(ValueError):
-    """A plan that cannot be made: `problems` says why, one string each, and nothing was written.
+    """The error of a plan that cannot be made: `problems` holds one string each, and nothing was written.
 
     >>> print(PlanError(["a: no rule", "b: no rule"]))
     the plan has 2 problems:
