@@ -47,11 +47,11 @@ class Declarations:
 
         `has` returns whether the owner has a tensor of a name; the error lists the names in `there`.
         """
-        said: dict[str, str] = dict(getattr(owner, "initlib_axes", {}))
+        stated: dict[str, str] = dict(getattr(owner, "initlib_axes", {}))
         for base in reversed(cls.__mro__):
-            said.update(self._axes.get(base, {}))
+            stated.update(self._axes.get(base, {}))
         meanings = dict(known)
-        for name, axes in said.items():
+        for name, axes in stated.items():
             _check(cls, name, axes)
             if not has(name):
                 names = ", ".join(there) or "none"

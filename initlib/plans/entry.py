@@ -49,10 +49,10 @@ class Entry:
     @cached_property
     def pieces(self) -> tuple[LogicalWeight, ...]:
         """Return the weights that lie in the tensor; none for a kept tensor."""
-        found = pieces(self.filling, self.stream, self.parameter.shape, self.parameter.axes)
+        weights = pieces(self.filling, self.stream, self.parameter.shape, self.parameter.axes)
         if self.parameter.padding is not None and isinstance(self.filling, Initializer):
-            return self._padded(found[0], self.parameter.padding)
-        return tuple(found)
+            return self._padded(weights[0], self.parameter.padding)
+        return tuple(weights)
 
     def _padded(self, table: LogicalWeight, row: int) -> tuple[LogicalWeight, ...]:
         """Return the table without its padding row, and that row, which is zero."""

@@ -21,7 +21,7 @@ LONGEST_AXES = 1024  # characters
 
 KINDS = ("kernel", "recurrent", "bias", "scale", "table", "buffer", "other")
 
-# The plain words for what NumPy has no dtype of: bfloat16, float8_e4m3fn, int4 and their like.
+# Names of dtypes, also of those that NumPy lacks: bfloat16, float8_e4m3fn, int4.
 _DTYPE = re.compile(r"[a-z]+(\d*)[a-z0-9_]*")
 
 

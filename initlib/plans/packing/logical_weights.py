@@ -135,25 +135,25 @@ def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -
     if isinstance(filling, Keep):
         return []
     if not isinstance(filling, Parts):
-        raise TypeError(f"a plan is of what functions and rules have said, got {filling!r} for {name}")
+        raise TypeError(f"the fill of {name} must be an initializer, keep, values or parts, got {filling!r}")
     if isinstance(filling, Stack) and len(filling.fillings) == 1:
-        found = _repeated(filling, name, shape, axes)
+        weights = _repeated(filling, name, shape, axes)
     else:
-        found = [piece for member in members(filling, name, shape, axes) for piece in _inside(member)]
-    _check_count(sum(len(piece.boxes) for piece in found))
-    return found
+        weights = [piece for member in members(filling, name, shape, axes) for piece in _inside(member)]
+    _check_count(sum(len(piece.boxes) for piece in weights))
+    return weights
 
 
 def _inside(member: Member) -> list[LogicalWeight]:
     """Return the weights of a part, with boxes of the full tensor."""
-    found = pieces(member.filling, member.name, member.shape, member.axes)
+    weights = pieces(member.filling, member.name, member.shape, member.axes)
     if not isinstance(member.filling, Parts):
-        return [piece._replace(boxes=member.boxes) for piece in found]
-    _check_count(sum(len(member.boxes) * len(piece.boxes) for piece in found))
-    joined = [[join(*pair) for pair in product(member.boxes, piece.boxes)] for piece in found]
+        return [piece._replace(boxes=member.boxes) for piece in weights]
+    _check_count(sum(len(member.boxes) * len(piece.boxes) for piece in weights))
+    joined = [[join(*pair) for pair in product(member.boxes, piece.boxes)] for piece in weights]
     return [
         piece._replace(boxes=tuple(box for box in boxes if box is not None))
-        for piece, boxes in zip(found, joined, strict=True)
+        for piece, boxes in zip(weights, joined, strict=True)
     ]
 
 
@@ -163,7 +163,7 @@ def _repeated(filling: Stack, name: str, shape: tuple[int, ...], axes: str | Non
     if first is None:
         return []
     axis = filling.axis % len(shape)
-    # Until it is known, the index stands in the name as a character that no name has.
+    # A character that no name has stands for the index.
     mark = next(chr(code) for code in range(32) if chr(code) not in name)
     named = _part_name(name, filling.template, filling.replaces).replace("{i}", mark)
     return [

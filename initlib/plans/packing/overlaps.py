@@ -43,10 +43,10 @@ def join(first: Overlap, second: Overlap) -> Overlap | None:
     """
     outer: list[int | slice] = []
     inner: list[int | slice] = []
-    ours, theirs = iter(first.outer), iter(second.inner)
+    outer_slices, inner_slices = iter(first.outer), iter(second.inner)
     for mine, its in zip(first.inner, second.outer, strict=True):
-        a = _next_slice(ours, outer) if isinstance(mine, slice) else None
-        c = _next_slice(theirs, inner) if isinstance(its, slice) else None
+        a = _next_slice(outer_slices, outer) if isinstance(mine, slice) else None
+        c = _next_slice(inner_slices, inner) if isinstance(its, slice) else None
         begin, end, start, step = _meet(mine, its)
         if begin >= end:
             return None
@@ -54,7 +54,7 @@ def join(first: Overlap, second: Overlap) -> Overlap | None:
             outer.append(slice(a.start + begin, a.start + end) if c is not None else a.start + begin)
         if c is not None:
             inner.append(_slice(c.start + start, step, end - begin) if a is not None else c.start + start)
-    return Overlap((*outer, *ours), (*inner, *theirs))
+    return Overlap((*outer, *outer_slices), (*inner, *inner_slices))
 
 
 def _next_slice(entries: Iterator[int | slice], passed: list[int | slice]) -> slice:

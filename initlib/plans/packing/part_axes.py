@@ -4,7 +4,7 @@ import math
 
 from ...axes import Token, parse
 
-ROW_MAJOR = "..."  # the axes of a weight of which nobody knows more: it is numbered as it is stored
+ROW_MAJOR = "..."  # the axes of a weight whose axes are unknown: its positions are numbered as stored
 
 
 def without(axes: str | None, ndim: int, axis: int) -> str | None:

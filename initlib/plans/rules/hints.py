@@ -20,8 +20,8 @@ def nearest(wanted: str, known: Iterable[str], what: str) -> str:
     '; nearest names: h.0.c_proj.weight'
     """
     alike = [(_likeness(_NUMBER.sub("0", wanted), _NUMBER.sub("0", name)), name) for name in dict.fromkeys(known)]
-    found = [name for likeness, name in sorted(alike, key=lambda pair: -pair[0]) if likeness >= ALIKE]
-    return f"; nearest {what}: {', '.join(found[:3])}" if found else ""
+    alike_names = [name for likeness, name in sorted(alike, key=lambda pair: -pair[0]) if likeness >= ALIKE]
+    return f"; nearest {what}: {', '.join(alike_names[:3])}" if alike_names else ""
 
 
 @lru_cache(maxsize=4096)  # the same for every layer
@@ -62,9 +62,9 @@ def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], paramet
         return f"is never used: what it matches, {' or '.join(map(repr, first))} before it does"
     named = [parameter for parameter in parameters if pattern.name.fullmatch(parameter.name)]
     if named:
-        found = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
+        labels = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
         advice = f". {AXES}" if pattern.of == "kernel" and "kernel" not in kinds else ""
-        return f"matches nothing: parameters of such names are {', '.join(found)}{advice}"
+        return f"matches nothing: parameters of such names are {', '.join(labels)}{advice}"
     names = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
     if any(name.startswith(f"{pattern.text}.") for name in names):
         return f"matches nothing: it is the name of a module. Write {pattern.text + '.*'!r} for its parameters"

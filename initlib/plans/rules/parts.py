@@ -147,8 +147,8 @@ def parts(
 
 
 def _options(given: Parts) -> str:
-    said = {name: vars(given).get(name, usual) for name, usual in _USUAL.items()}
-    return "".join(f", {name}={value}" for name, value in said.items() if value != _USUAL[name])
+    options = {name: vars(given).get(name, usual) for name, usual in _USUAL.items()}
+    return "".join(f", {name}={value}" for name, value in options.items() if value != _USUAL[name])
 
 
 def _depth(filling: Any) -> int:

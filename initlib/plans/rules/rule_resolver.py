@@ -20,9 +20,9 @@ from .parts import NESTED, Parts, Stack
 from .patterns import Ordered, ParsedPattern
 from .values import Fill, Rule, Values, as_fill, as_rule, keep
 
-# What modules have by default that do not say it. These kinds keep it whatever their number of axes.
+# The starts of kinds whose module states none, whatever the number of axes.
 _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
-# What others get where the default goes by fans or matrices, which are those of kernels.
+# The fills of kinds for which a default by fans or as a matrix is not made.
 _INSTEAD: dict[str, Fill] = {"table": normal(std=0.02), "recurrent": orthogonal()}
 
 _DRAWABLE = re.compile("b?float|complex")

@@ -13,12 +13,12 @@ from ...schemes.initializer import Initializer
 @lru_cache(maxsize=1)
 def _presets() -> dict[Initializer, str]:
     """Return the initializers that have a name; of two names the first in the alphabet."""
-    found: dict[Initializer, str] = {}
+    names: dict[Initializer, str] = {}
     for name in initlib.__all__:
         value = getattr(initlib, name)
         if isinstance(value, Initializer):
-            found.setdefault(value, name)
-    return found
+            names.setdefault(value, name)
+    return names
 
 
 def advice_for_text(text: str) -> str:
