@@ -470,5 +470,5 @@ def test_sizes_are_checked(recipe, arguments):
 
 
 def test_all_are_documented_by_a_source():
-    for name in recipes.__all__:
-        assert re.search(r"arXiv|as in|As in|OLMo|PyTorch", getattr(recipes, name).__doc__), name
+    for name in set(recipes.__all__) - {"analytic"}:  # which computes its gains
+        assert re.search(r"Reference:|OLMo", getattr(recipes, name).__doc__), name

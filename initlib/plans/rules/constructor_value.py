@@ -1,4 +1,4 @@
-"""The value that a module's constructor gave a tensor, and what it means for a tensor that no rule matches."""
+"""The value that a module's constructor gave a tensor, and the table of what a tensor without a rule gets."""
 
 import math
 from collections.abc import Callable
@@ -82,7 +82,7 @@ class ConstructorValue:
 
 
 class Decision(NamedTuple):
-    """What fills a tensor that no rule matches: None is the default of the plan; notes; whether to warn of zeros."""
+    """The fill of a tensor that no rule matches (None: the default), notes, and whether to warn of zeros."""
 
     fill: Fill | None
     notes: tuple[str, ...] = ()
