@@ -134,7 +134,7 @@ def _of_constant(name: str, constant: float, args: Any) -> Origin:
         return UNKNOWN
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[misc]  # a private class of PyTorch
     """Tell an observer of every operation on tensors."""
 
     def __init__(self, observer: ConstructorObserver) -> None:
