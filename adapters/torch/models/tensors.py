@@ -14,13 +14,14 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from initlib import Parameter, PlanError, keep
+from initlib.adapters.common.roles import ParameterRole
 from initlib.plans.rules.constructor_value import ConstructorValue
 
 from .. import _private
 from . import constructor_values
 from .constructor_draws import Shapes, constructor_draw
 from .fsdp1 import FlatShard, flat_shards
-from .layers import BIAS, UNKNOWN, ParameterRole, own_class, roles
+from .layers import BIAS, UNKNOWN, own_class, roles
 from .shared_memory import same_elements
 
 # Wrappers keep the wrapped module under these names, or, those of the classes below, under `module`.
@@ -142,8 +143,8 @@ def _owned(module: nn.Module, flat: Mapping[str, FlatShard]) -> Iterator[ModelTe
             continue
         needs = COMPUTED.format(steps=", then ".join(type(step).__name__ for step in chain))
         for attribute, _ in chain.named_parameters(recurse=False):
-            stored = f"parametrizations.{name}.{attribute}"
-            yield owned(name if attribute == "original" else stored, Place(chain, attribute), stored, needs=needs)
+            path = f"parametrizations.{name}.{attribute}"
+            yield owned(name if attribute == "original" else path, Place(chain, attribute), path, needs=needs)
 
 
 def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTensor]:
