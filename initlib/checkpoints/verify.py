@@ -115,7 +115,7 @@ def first_difference(
         read = np.empty(span.shape, dtype)
         file.seek(start + span.start * dtype.itemsize)
         count = file.readinto(read.reshape(-1).view(np.uint8).data)
-        drawn = entry.draw(key, span.index, read.copy())  # what is kept in part is as it was read
+        drawn = entry.draw(key, span.place, read.copy())  # what is kept in part is as it was read
         bits = f"u{dtype.itemsize}"  # NaN is like NaN, and 0 is not like -0
         differs = drawn.reshape(-1).view(bits) != read.reshape(-1).view(bits)
         differs[count // dtype.itemsize :] = True
