@@ -49,11 +49,20 @@ def torch_default(parameters: Iterable[Parameter]) -> Rules:
         for parameter, name, attribute in held:
             value = parameter.constructor
             owner = parameter.owner if value is None else value.draws_like  # by hand: the name is all there is
-            make = _OWNERS.get(owner or "")
-            initializer = None if make is None else make(attribute, shapes)
+            initializer = constructor_distribution(owner or "", attribute, shapes)
             if initializer is not None:
                 rules[re.compile(re.escape(name))] = initializer
     return rules
+
+
+def constructor_distribution(owner: str, attribute: str, shapes: Shapes) -> Initializer | None:
+    """Return the distribution from which a class of `torch.nn` draws a parameter; None where it draws none.
+
+    >>> constructor_distribution("Linear", "bias", {"weight": (10, 64), "bias": (10,)})
+    uniform(low=-0.125, high=0.125)
+    """
+    make = _OWNERS.get(owner)
+    return None if make is None else make(attribute, shapes)
 
 
 Default = Callable[[str, Shapes], Initializer | None]  # of one attribute of a module
