@@ -9,11 +9,11 @@ from pathlib import Path
 
 import initlib
 
-from .cli import audit, config, draw, fans, plan, syntax, verify, write
+from .cli import audit, config, diff, draw, fans, plan, syntax, verify, write
 from .files.printable import escaped
 from .plans.text.errors import PlanError
 
-COMMANDS = (fans, draw, plan, write, verify, audit, config)
+COMMANDS = (fans, draw, plan, diff, write, verify, audit, config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,8 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fan_out 576
     0
 
-    The status is 0; 1 for a difference that `verify` finds, or a finding of `audit --fail-on`; 2 for an error, which is
-    one line on stderr, or a line for each problem of a plan; 130 for Ctrl-C; 141 where the reader of a pipe has left.
+    The status is 0; 1 for a difference that `verify` or `diff` finds, or a finding of `audit --fail-on`; 2 for an
+    error, which is one line on stderr, or a line for each problem of a plan; 130 for Ctrl-C; 141 where the reader of a
+    pipe has left.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the parent process

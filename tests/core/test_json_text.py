@@ -33,6 +33,7 @@ ARGUMENTS = {
     "sparse": {"sparsity": 0.5},
     "two_parts": {"each": he_normal},
     "log_uniform": {"low": 0.001, "high": 0.1},
+    "logarithm": {"initializer": initlib.uniform(1.0, 16.0)},
     "inverse_softplus": {"initializer": initlib.uniform(0.001, 0.1)},
 }
 

@@ -21,7 +21,7 @@ def tally(array, most=97):
 
 
 @given(st.sampled_from([(), (5,), (1, 7), (40, 30), (3, 3, 8, 5), (600, 2)]), st.integers(1, 2000), st.floats(-9, 9))
-def test_figures(shape, most, mean):
+def test_figures_do_not_depend_on_the_pieces(shape, most, mean):
     array = np.asarray(RNG.normal(mean, 1, size=shape))
     found = tally(array, most)
     assert found.count == array.size
@@ -41,7 +41,7 @@ def test_figures(shape, most, mean):
             assert np.allclose(lines.squares, (matrix**2).sum(axis=1))
 
 
-def test_what_is_not_finite():
+def test_numbers_that_are_not_finite_are_counted_apart():
     found = tally([1.0, np.nan, np.inf, -np.inf, 0.0, 2.0])
     assert (found.count, found.nans, found.infinities, found.zeros) == (3, 1, 2, 1)
     assert (found.mean, found.least, found.greatest) == (1.0, 0.0, 2.0)
@@ -51,13 +51,13 @@ def test_what_is_not_finite():
     assert tally(np.empty((0, 3))).count == 0
 
 
-def test_constant():
+def test_a_constant_tensor_has_std_0():
     assert tally(np.full((3, 4), 0.1)).constant
     assert tally(np.full((3, 4), 0.1)).std == 0
     assert not tally([1.0, 1.0, np.nan]).constant
 
 
-def test_hashes_of_equal_lines():
+def test_equal_lines_have_equal_hashes():
     array = RNG.normal(size=(50, 40)).astype(np.float32)
     array[7] = array[31]
     array[:, 3] = array[:, 20]
@@ -72,7 +72,7 @@ def test_hashes_of_equal_lines():
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8, np.bool_, np.uint32])
-def test_other_dtypes(dtype):
+def test_other_dtypes_are_counted(dtype):
     array = RNG.integers(0, 2, size=(20, 30)).astype(dtype)
     found = tally(array)
     assert found.floats == (array.dtype.kind == "f")
@@ -82,7 +82,7 @@ def test_other_dtypes(dtype):
 
 
 @pytest.mark.parametrize("last", [1, 3, 64, 1000, 4096])
-def test_the_sample_is_of_all_columns(last):
+def test_the_sample_covers_all_columns(last):
     size = 40 * SAMPLE // last * last
     stride = _stride(size, last)
     assert SAMPLE / 2 < size / stride < 2 * SAMPLE
@@ -90,7 +90,7 @@ def test_the_sample_is_of_all_columns(last):
     assert tally(np.arange(float(2**18)).reshape(-1, 64), 2**14).sample.size <= SAMPLE
 
 
-def test_rows_of_zeros():
+def test_rows_of_zeros_are_left_out():
     array = RNG.normal(size=(50, 40))
     assert tally(array).without_empty_rows()[1] == 0
     array[[3, 9]] = 0

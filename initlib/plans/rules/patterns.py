@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..._public import public
 from ..parameter import Parameter, check_name
+from ..text.describe import advice_for_text
 
 
 class GlobMatch(NamedTuple):
@@ -81,7 +82,7 @@ class RecipePattern(str):
 
 
 @dataclass(frozen=True)
-class Pattern:
+class ParsedPattern:
     """A condition on parameters: the full name matches, and the kind or the owner is that of the pattern."""
 
     text: str
@@ -101,25 +102,26 @@ class Pattern:
         return '"*:kernel"' if self.text.startswith("re.compile") else f'"{self.text.partition(":")[0]}:kernel"'
 
 
-def as_pattern(pattern: Any, argument: str) -> Pattern:
+def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     """Return the argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled expression."""
     if isinstance(pattern, RecipePattern):
         own = as_pattern(pattern.expression, argument)
         return replace(own, is_optional=pattern.is_optional, missing=pattern.missing, advice=pattern.advice)
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
-        return Pattern(f"re.compile({pattern.pattern!r})", pattern)
+        return ParsedPattern(f"re.compile({pattern.pattern!r})", pattern)
     if not isinstance(pattern, str):
-        raise TypeError(f"{argument} must be by globs or compiled regular expressions, got {pattern!r}")
+        hint = f'. Write "*:{pattern.__name__}" for the parameters of a class' if isinstance(pattern, type) else ""
+        raise TypeError(f"{argument} must be by globs or compiled regular expressions, got {pattern!r}{hint}")
     name, colon, of = pattern.rpartition(":") if ":" in pattern else (pattern, "", "")
     if not name or (colon and not of):
         raise ValueError(f"{argument} has the pattern {pattern!r}; write a glob, then optionally :kind or :Owner")
-    return Pattern(pattern, glob(name), of or None)
+    return ParsedPattern(pattern, glob(name), of or None)
 
 
 class PatternValue(NamedTuple):
     """A pattern and its value."""
 
-    pattern: Pattern
+    pattern: ParsedPattern
     value: Any
     source: int = 0  # the number of the mapping that has it, of a list of them
 
@@ -128,8 +130,9 @@ class Ordered:
     """Values by pattern, in order: the first pattern that matches counts."""
 
     def __init__(self, rules: Any, argument: str, check: Callable[[Any, str], Any]) -> None:
-        if rules is not None and not isinstance(rules, Iterable):
-            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {rules!r}")
+        if isinstance(rules, str) or (rules is not None and not isinstance(rules, Iterable)):
+            hint = advice_for_text(rules) if isinstance(rules, str) else ""
+            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {rules!r}{hint}")
         self.rules: list[PatternValue] = []
         for source, (pattern, value) in _pairs(rules, argument):
             checked = check(value, f"{argument} of {pattern!r}")
@@ -149,7 +152,7 @@ class Ordered:
                 return rule
         return None
 
-    def unused(self, parameters: Sequence[Parameter] = ()) -> Iterator[tuple[Pattern, list[Pattern]]]:
+    def unused(self, parameters: Sequence[Parameter] = ()) -> Iterator[tuple[ParsedPattern, list[ParsedPattern]]]:
         """Yield the patterns that came first for none of the parameters, and those before each.
 
         A rule of a later mapping may be replaced by those of earlier ones.
@@ -208,7 +211,7 @@ def same_as(name: str) -> SameAs:
     return SameAs(check_name(name, "same_as"))
 
 
-class Rename:
+class Renamer:
     """New names by pattern: the first pattern that matches the full name counts."""
 
     def __init__(self, rename: Mapping[Any, Any]) -> None:
@@ -258,7 +261,7 @@ def as_rename(rename: Any) -> Callable[[str], str]:
     if rename is None:
         return str
     if isinstance(rename, Mapping):
-        return Rename(rename)
+        return Renamer(rename)
     if not callable(rename):
         raise TypeError(f"rename must be a mapping by pattern or a function of the name, got {rename!r}")
     return rename  # type: ignore[no-any-return]
