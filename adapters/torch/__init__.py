@@ -44,6 +44,7 @@ from .init import (
 from .models.initialize import initialize, plan
 from .models.layers import declare
 from .models.meta_device import skeleton
+from .models.parameter_groups import parameter_groups
 from .models.verify import verify
 from .more_init import (
     delta_orthogonal_,
@@ -95,6 +96,7 @@ __all__ = [
     "ones_",
     "orthogonal",
     "orthogonal_",
+    "parameter_groups",
     "plan",
     "signals",
     "skeleton",

@@ -211,6 +211,11 @@ def test_a_mask_and_a_row_of_one_value_were_set():
             plan([parameter(given(values), (8, 8))], STD)
 
 
+def test_the_record_of_a_drawn_bias_of_rising_values_is_drawn():
+    bias = parameter(given(RAMP / 100, draws=True, bound=0.1), kind="bias")
+    assert not bias.constructor.record(bias).unset
+
+
 def test_a_tensor_without_weights_needs_no_rule():
     assert plan([parameter(given(np.ones((0, 8))), (0, 8))], STD)["block.x"].filling == zeros
 

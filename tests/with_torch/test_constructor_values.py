@@ -1,4 +1,4 @@
-"""Constructor values: what a constructor set on purpose stays, or an error proposes a rule; a note tells every choice."""
+"""Constructor values: what a constructor set on purpose stays or needs a rule, and notes state every choice."""
 
 import copy
 import warnings
@@ -187,7 +187,7 @@ def test_what_cannot_be_filled_is_kept_by_a_rule_or_named():
         warnings.simplefilter("ignore", UserWarning)  # both are in beta
         model.sparse = nn.Parameter(torch.eye(4).to_sparse_csr())
         model.nested = nn.Parameter(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
-    with pytest.raises(PlanError, match="sparse: .*layout torch.sparse_csr cannot be filled") as raised:
+    with pytest.raises(PlanError, match=r"sparse: .*layout torch.sparse_csr cannot be filled") as raised:
         plan(model, SMALL)
     assert "nested: no rule matches it, and a tensor of layout torch.nested cannot be filled" in str(raised.value)
     made = initialize(model, {"sparse": keep, "nested": keep}, seed=0, default=SMALL)

@@ -151,9 +151,9 @@ def test_errors_leave_the_model_as_it_was():
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     before = state(model)
     for batch, rules, message in (
-        (torch.zeros(5, 4), None, r"the layer of 0\.weight gives the same for every input of this batch"),
-        ((5, 4), {"2.weight": zeros, "*": keep}, r"the layer of 2\.weight gives the same for every input"),
-        (torch.full((5, 4), torch.inf), None, r"the layer of 0\.weight gives what is not finite"),
+        (torch.zeros(5, 4), None, r"the output of the layer of 0\.weight is the same for every input"),
+        ((5, 4), {"2.weight": zeros, "*": keep}, r"the output of the layer of 2\.weight is the same for every input"),
+        (torch.full((5, 4), torch.inf), None, r"the output of the layer of 0\.weight is not finite"),
     ):
         with pytest.raises(ValueError, match=message):
             init.lsuv_(model, batch, rules, seed=0)

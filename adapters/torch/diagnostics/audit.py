@@ -1,4 +1,4 @@
-"""The audit of a model, or of anything that holds tensors."""
+"""The audit of a model or of a dictionary of tensors."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,23 +13,34 @@ from initlib.files.readers.torch_file import named_tensors
 from .._private import is_dtensor
 from ..models.tensors import model_tensors, walk
 
-FLAT = "this rank holds a range of it: audit the model before it is sharded, or its checkpoint"
+FLAT = "this rank holds a range of it; audit the model before it is sharded, or its checkpoint"
 
 
 @public("initlib.adapters.torch")
 def audit(model: Any, *, axes: str | None = None) -> Audit:
     """Audit the parameters and buffers of a module, or the tensors of a state dictionary: see `initlib.audit`.
 
-    >>> from torch import nn
-    >>> import initlib.adapters.torch as init
-    >>> layer = nn.Linear(64, 128, bias=False)
-    >>> _ = init.he_normal_(layer.weight, seed=0)
-    >>> init.audit(layer).tensors[0].scheme
-    'he_normal'
+    The names and axes of a module's tensors are those of its plan: each of packed or grouped kernels is measured by its
+    own fans. Tensors that share their memory count once. A DTensor is gathered, so that all ranks must call this
+    together; flat shards of FSDP are not measured.
 
-    Of a module names are those of plans, and axes those that it says: of packed and grouped kernels each is measured
-    by its own fans. Tensors that share their memory are one tensor, and no duplicates. A DTensor is gathered, which all
-    ranks must do together; a flat shard of FSDP is not measured. Raises TypeError for another model.
+    Args:
+        model: a `torch.nn.Module`, or a dictionary of tensors.
+        axes: the axes of tensors whose module does not state them.
+
+    Returns:
+        The measured statistics and the scheme of each tensor.
+
+    Raises:
+        TypeError: `model` is neither a module nor a dictionary.
+
+    Example:
+        >>> from torch import nn
+        >>> import initlib.adapters.torch as init
+        >>> layer = nn.Linear(64, 128, bias=False)
+        >>> _ = init.he_normal_(layer.weight, seed=0)
+        >>> init.audit(layer).tensors[0].scheme
+        'he_normal'
     """
     if isinstance(model, nn.Module):
         return audit_tensors([("", "OI...", _of_module(model))], axes)

@@ -1,21 +1,17 @@
 """The fill of a stored tensor: the weights of a plan's entry, written to the memory on this rank."""
 
 from collections.abc import Iterable
-from itertools import groupby
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from initlib import Key
+from initlib import Initializer, Key
 from initlib.plans.entry import Entry
-from initlib.plans.packing.logical_weights import is_made_whole
-from initlib.stream.boxes import box_index, normalize_index
-from initlib.stream.engine import DrawRequest
+from initlib.stream.boxes import box_index
 
 from .._private import is_dtensor, is_observed
-from .memory import DTYPES, fill_memory, increment_version, local_views
+from .memory import fill_memory, increment_version, local_views
 
 
 def local_boxes(tensor: Tensor) -> Iterable[tuple[Tensor, Any]]:
@@ -36,17 +32,8 @@ def fill_stored(tensor: Tensor, entry: Entry, key: Key, boxes: Iterable[tuple[Te
 
 def fill_box(view: Tensor, entry: Entry, index: Any, key: Key) -> None:
     """Fill a view of memory that holds the box at an index of the stored tensor."""
-    dtype = DTYPES[view.dtype]
-    for weight, boxes in groupby(entry.boxes(index), key=lambda box: box[0]):
-        places = [(outer, inner) for _, outer, inner in boxes]
-        initializer = weight.initializer
-        if isinstance(initializer, np.ndarray) or (len(places) > 1 and is_made_whole(initializer)):
-            full = weight.draw(dtype, key)  # drawing one box alone would cost as much
-            for outer, inner in places:
-                values = full[inner]
-                view[outer].copy_(torch.from_numpy(values.astype("float32") if values.itemsize == 2 else values))
-            continue
-        for outer, inner in places:
-            box = normalize_index(inner, weight.shape)
-            request = DrawRequest(weight.shape, weight.axes, dtype, key.fold_in(weight.stream), box)
-            fill_memory(view[outer], initializer, request, observed=is_observed())
+    for place, source, request in entry.requests(key, index):
+        if isinstance(source, Initializer):
+            fill_memory(view[place], source, request, observed=is_observed())
+        else:
+            view[place].copy_(torch.from_numpy(source.astype("float32") if source.itemsize == 2 else source))

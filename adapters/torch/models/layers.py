@@ -1,6 +1,5 @@
 """Layers: the axes, the kind and the usual start of each parameter of a module."""
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,7 +9,7 @@ from torch.nn.parameter import is_lazy
 from initlib import constant, ones, zeros
 from initlib._public import public
 from initlib.adapters.common.roles import Declarations, ParameterRole
-from initlib.axes import fans, parse
+from initlib.axes import parse
 
 from .known_classes import known_class
 
@@ -74,7 +73,6 @@ def _norm(module: Any) -> Roles:
 
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-DRAWING_BIASES = (nn.Linear, nn.Bilinear, *CONVOLUTIONS, nn.RNNBase, nn.RNNCellBase)
 WITH_STATISTICS = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
@@ -169,34 +167,3 @@ def _of_known_class(cls: type, module: nn.Module) -> Roles:
         if len(shapes.get(name, ())) == len(parse(axes)):
             found[name] = ParameterRole(axes, "kernel")
     return found
-
-
-def draws(module: nn.Module, name: str, role: ParameterRole) -> bool | None:
-    """Return whether the constructor of the module's class draws the parameter; None for an unknown class."""
-    cls = own_class(module)
-    drawn = role.kind in ("kernel", "recurrent", "table")
-    if is_torch(module):
-        return (drawn or (role.kind == "bias" and isinstance(module, DRAWING_BIASES))) if role is not UNKNOWN else None
-    known = known_class(cls)
-    if known is None or (name not in known.axes and name != "bias"):
-        return None
-    return drawn or known.bias_of is not None
-
-
-def bias_bound(module: nn.Module, role: ParameterRole) -> float | None:
-    """Return the bound of the uniform distribution from which the module's constructor draws a bias."""
-    if role.kind != "bias":
-        return None
-    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
-        return 1 / math.sqrt(module.hidden_size)
-    known = known_class(own_class(module))
-    attribute = "weight" if isinstance(module, DRAWING_BIASES) else known and known.bias_of
-    weight = getattr(module, attribute, None) if attribute else None
-    if weight is None or is_lazy(weight) or weight.ndim < 2:
-        return None
-    if is_torch(module):  # PyTorch counts the second axis and the receptive field
-        return 1 / math.sqrt(
-            max(1, math.prod(weight.shape[1:]) if not isinstance(module, nn.Bilinear) else weight.shape[1])
-        )
-    role = roles(module).get(str(attribute), UNKNOWN)
-    return None if role.axes is None else 1 / math.sqrt(max(1, fans(tuple(weight.shape), role.axes)[0]))

@@ -18,8 +18,9 @@ from initlib.plans.rules.constructor_value import ConstructorValue
 
 from .. import _private
 from . import constructor_values
+from .constructor_draws import Shapes, constructor_draw
 from .fsdp1 import FlatShard, flat_shards
-from .layers import BIAS, UNKNOWN, ParameterRole, bias_bound, draws, own_class, roles
+from .layers import BIAS, UNKNOWN, ParameterRole, own_class, roles
 from .shared_memory import same_elements
 
 # Wrappers keep the wrapped module under these names, or, those of the classes below, under `module`.
@@ -64,6 +65,7 @@ class ModelTensor:
     """A tensor of the model: its names, and the places that hold it; the first of each identifies it."""
 
     owner: nn.Module
+    attribute: str  # of the weight in its owner, whatever stores it
     role: ParameterRole
     names: list[str]
     places: list[Place]
@@ -114,10 +116,10 @@ def _owned(module: nn.Module, flat: Mapping[str, FlatShard]) -> Iterator[ModelTe
         return  # the module that owns the list returns its tensors, below
     known = roles(module)
 
-    def owned(name: str, place: Place, role: ParameterRole | None = None, **more: Any) -> ModelTensor:
-        role = role or known.get(name) or (BIAS if name == "bias" else UNKNOWN)
+    def owned(attribute: str, place: Place, name: str | None = None, **more: Any) -> ModelTensor:
+        role = known.get(attribute) or (BIAS if attribute == "bias" else UNKNOWN)
         padding = getattr(module, "padding_idx", None) if role.kind == "table" else None
-        return ModelTensor(module, role, [name], [place], padding=padding, **more)
+        return ModelTensor(module, attribute, role, [name or attribute], [place], padding=padding, **more)
 
     stored: set[str] = set()
     for hook in _private.calls_before_forward(module):
@@ -127,7 +129,7 @@ def _owned(module: nn.Module, flat: Mapping[str, FlatShard]) -> Iterator[ModelTe
             stored |= {f"{hook.name}_g", f"{hook.name}_v"}
         elif isinstance(hook, SpectralNorm):
             name = f"{hook.name}_orig"
-            yield owned(name, Place(module, name), known.get(hook.name), needs=COMPUTED.format(steps="SpectralNorm"))
+            yield owned(hook.name, Place(module, name), name, needs=COMPUTED.format(steps="SpectralNorm"))
             stored.add(name)
     own = [name for name, _ in module.named_parameters(recurse=False, remove_duplicate=False)]
     for name in dict.fromkeys([*own, *flat]):
@@ -140,8 +142,8 @@ def _owned(module: nn.Module, flat: Mapping[str, FlatShard]) -> Iterator[ModelTe
             continue
         needs = COMPUTED.format(steps=", then ".join(type(step).__name__ for step in chain))
         for attribute, _ in chain.named_parameters(recurse=False):
-            role = known.get(name) if attribute == "original" else UNKNOWN
-            yield owned(f"parametrizations.{name}.{attribute}", Place(chain, attribute), role, needs=needs)
+            stored = f"parametrizations.{name}.{attribute}"
+            yield owned(name if attribute == "original" else stored, Place(chain, attribute), stored, needs=needs)
 
 
 def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTensor]:
@@ -225,10 +227,14 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
         constructor_values.Witness(each.owner, each.tensor, each.role.kind) for each in witnesses
     )
     trains = any(each.tensor.requires_grad for each in tensors)
+    shapes: dict[int, dict[str, tuple[int, ...]]] = {}
+    for each in tensors:
+        for module, attribute in ((each.owner, each.attribute), *each.places):
+            shapes.setdefault(id(module), {})[attribute] = each.shape
     made, problems = [], []
     for each in tensors:
         try:
-            made.append(_parameter(each, readable, trains))
+            made.append(_parameter(each, constructor_value(each, shapes[id(each.owner)], readable, trains)))
         except ValueError as error:
             problems.append(f"{each.names[0]}: {error}")
     if problems:
@@ -236,11 +242,10 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
     return made
 
 
-def _parameter(tensor: ModelTensor, readable: bool, trains: bool) -> Parameter:
+def _parameter(tensor: ModelTensor, value: ConstructorValue) -> Parameter:
     memory, role = tensor.tensor, tensor.role
     # Nothing is drawn for counts, masks and quantized weights.
     fixed = not memory.is_floating_point() and not memory.is_complex()
-    value = constructor_value(tensor, readable, trains)
     return Parameter(
         tensor.names[0],
         tensor.shape,
@@ -283,7 +288,7 @@ def _is_set(magnitude: Tensor, direction: Tensor) -> bool:
     return not torch.allclose(norms, magnitude.detach(), rtol=1e-2)
 
 
-def constructor_value(tensor: ModelTensor, readable: bool, trains: bool) -> ConstructorValue:
+def constructor_value(tensor: ModelTensor, shapes: Shapes, readable: bool, trains: bool) -> ConstructorValue:
     """Return the facts about the value that the constructor of the tensor's module gave it."""
     memory, (place, *others) = tensor.tensor, tensor.places
     known = next((each for each in (place, *others) if constructor_values.is_recorded(*each)), None)
@@ -293,9 +298,9 @@ def constructor_value(tensor: ModelTensor, readable: bool, trains: bool) -> Cons
         value = ConstructorValue(read=partial(constructor_values.read, memory))
     else:
         value = ConstructorValue(hint=UNREADABLE)
-    name = tensor.names[0].rpartition(".")[2]
-    drawn, bound = draws(tensor.owner, name, tensor.role), bias_bound(tensor.owner, tensor.role)
-    if drawn and bound is not None and value.read is not None and memory.numel() == 1:
-        drawn = abs(float(memory.detach())) <= bound  # one number out of that range was set
+    draw = constructor_draw(tensor.owner, tensor.attribute, tensor.role, shapes)
+    drawn = draw.draws
+    if drawn and draw.bound is not None and value.read is not None and memory.numel() == 1:
+        drawn = abs(float(memory.detach())) <= draw.bound  # one number out of that range was set
     frozen = trains and tensor.flat is None and not memory.requires_grad
-    return replace(value, frozen=frozen, draws=drawn, bound=bound)
+    return replace(value, frozen=frozen, draws=drawn, bound=draw.bound, distribution=draw.distribution)
