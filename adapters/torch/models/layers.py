@@ -147,14 +147,6 @@ def is_torch(module: nn.Module) -> bool:
     return isinstance(module, tuple(TORCH))
 
 
-def torch_class(module: nn.Module) -> str | None:
-    """Return the name of the class of `torch.nn` that draws the module's parameters; None for other classes."""
-    cls = own_class(module)
-    base = next((base for base in cls.__mro__ if base.__module__.startswith("torch.nn.")), nn.Module)
-    own = getattr(cls, "reset_parameters", None) is getattr(base, "reset_parameters", None)
-    return base.__name__ if own and base is not nn.Module else None
-
-
 def roles(module: nn.Module) -> Roles:
     """Return the known roles of the module's parameters, by name."""
     cls = own_class(module)
