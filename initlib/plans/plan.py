@@ -34,8 +34,8 @@ class Plan:
     ... ]
     >>> print(plan(mlp, he_normal))
     name                   shape  dtype    axes  fan_in  fan_out  initializer     std   bytes  notes
-    layers.{0..2}.weight   64x64  float32  OI        64       64  he_normal    0.1768  16,384
-    layers.{0..2}.bias     64     float32                         zeros             0     256
+    layers.{0..2}.weight   64x64  float32  OI        64       64  he_normal    0.1768  49,152
+    layers.{0..2}.bias     64     float32                         zeros             0     768
     6 parameters, 12,480 weights, 49,920 bytes
 
     `entries` has an `Entry` for each tensor, and `plan[name]` is the one of that name. `plan` makes it of parameters

@@ -83,7 +83,7 @@ def plan(
         h.1.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.5          0.05    256
         h.2.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.333333  0.03333    256
         h.3.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.25        0.025    256
-        h.{0..3}.norm.weight  8      float32                         ones                              0     32
+        h.{0..3}.norm.weight  8      float32                         ones                              0    128
         mask                  8x8    float32                         keep                                   256
         10 parameters, 1,152 weights, 4,608 bytes
     """
