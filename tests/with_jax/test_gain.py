@@ -9,7 +9,13 @@ from initlib import gain
 
 @pytest.mark.parametrize(
     ("activation", "name"),
-    [(jax.nn.silu, "silu"), (jax.nn.relu, "relu"), (jnp.tanh, "tanh"), (jax.nn.selu, "selu"), (jax.jit(jnp.sin), "sin")],
+    [
+        (jax.nn.silu, "silu"),
+        (jax.nn.relu, "relu"),
+        (jnp.tanh, "tanh"),
+        (jax.nn.selu, "selu"),
+        (jax.jit(jnp.sin), "sin"),
+    ],
     ids=["silu", "relu", "tanh", "selu", "sin"],
 )
 def test_the_gain_of_a_function_of_jax_is_that_of_its_name(activation, name):
