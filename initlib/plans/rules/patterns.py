@@ -232,10 +232,10 @@ class Renamer:
         if number is None:
             return name
         self._unused.pop(number, None)
-        pattern, expression, new = self.rules[number]
+        _, expression, new = self.rules[number]
         match = expression.fullmatch(name)
         assert match is not None
-        return match.expand(new) if isinstance(pattern, re.Pattern) else _with_stars(new, match.groups())
+        return match.expand(new) if isinstance(match, re.Match) else _with_stars(new, match.groups())
 
     def shares(self, name: str) -> bool:
         """Return whether the name becomes that of another parameter, by `same_as`."""
