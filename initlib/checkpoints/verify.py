@@ -148,7 +148,7 @@ def _allow_for_tolerance(
             continue
         assert isinstance(piece.initializer, Initializer)
         ours, theirs = (array[(*outer, ...)].astype(wide) for array in (drawn, stored))
-        scale = abs(ours)
+        scale: NDArray[Any] = abs(ours)
         if factories & PRODUCTS:
             greatest = max(map(abs, piece.initializer.bounds(piece.shape, piece.axes)))
             scale = np.maximum(scale, greatest if np.isfinite(greatest) else 0.0)

@@ -1,5 +1,6 @@
 """`initlib plan`, `initlib write` and `initlib verify`."""
 
+import numpy as np
 import pytest
 from checkpoints import LLAMA_RULES, everything, llama
 
@@ -7,6 +8,7 @@ import initlib
 from initlib import normal, ones, plan, recipes
 from initlib.__main__ import main
 from initlib.cli import syntax
+from initlib.files.header import Header
 from initlib.plans.text.table import table
 
 SIZE = ("--max-shard-size", "8KB")
@@ -147,6 +149,33 @@ def test_the_problems_of_a_plan_are_a_line_each(command, saved, tmp_path):
     assert (code, lines, err[0]) == (2, [], "initlib: the plan has 9 problems:")
     assert len(err) == 10
     assert any(line.startswith("  - positions: no rule matches it") for line in err)
+
+
+def test_errors_name_the_options_of_the_command_line(command, saved, tmp_path):
+    out = str(tmp_path / "out")
+    command("write", saved, "--seed", "3", "-o", out)
+    code, lines, err = command("plan", "--like", out, "--rule", "*.qkv.*=he_normal", "--default", "zeros")
+    assert (code, lines) == (2, [])
+    assert any("Pass --axes '" in line and "=OI'" in line for line in err)
+    code, _, err = command("write", saved, "--seed", "4", "-o", out)
+    assert (code, len(err)) == (2, 1)
+    assert err[0].endswith("; pass --overwrite to replace it")
+
+
+def test_names_from_files_are_escaped(command, tmp_path):
+    header = Header.of({"a\x1b[2J\nb": ("float32", (1,))}, {})
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(header.to_bytes() + bytes(4))
+    for arguments in (["audit", str(path)], ["audit", str(path), "--tests"], ["plan", "--like", str(path)]):
+        _, out, err = command(*arguments)
+        assert all(line.isprintable() for line in (*out, *err))
+        assert any(r"a\x1b[2J\nb" in line for line in (*out, *err))
+
+
+@pytest.mark.parametrize(("options", "status"), [([], 1), (["--fail-on", ""], 0), (["--fail-on", "zeros"], 0)])
+def test_audit_fails_where_it_finds_nan(command, tmp_path, options, status):
+    np.save(tmp_path / "w.npy", np.array([1.0, np.nan]))
+    assert command("audit", str(tmp_path / "w.npy"), *options)[0] == status
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A plan as JSON: what is saved is loaded, and a text that no plan wrote is an error."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ ARGUMENTS = {
     "sparse": {"sparsity": 0.5},
     "two_parts": {"each": he_normal},
     "log_uniform": {"low": 0.001, "high": 0.1},
+    "logarithm": {"initializer": initlib.uniform(1.0, 16.0)},
     "inverse_softplus": {"initializer": initlib.uniform(0.001, 0.1)},
 }
 
@@ -245,6 +247,10 @@ HOSTILE = [
         filled({"factory": "icnr", "arguments": {"initializer": normal_of(), "upscale": 10**30}}, "OI"),
         "cannot fill shape",
     ),
+    (filled({"factory": "two_parts", "arguments": {"each": 1}}), "each must be an initlib initializer, got 1"),
+    (put("parameters", 0, "name", "a" * 513), "stream must have at most 512 characters, got 513"),
+    (put("parameters", 0, "dtype", "a" * 90_000 + "!"), "dtype must be a name such as 'float32', got 'aaaa"),
+    ('{"format": 0, ' + ", ".join(f'"k{i}": 1' for i in range(20_000)) + ', "k19999": 1}', "the name 'k19999' twice"),
     (filled({"parts": [], "fillings": []}), "parts must name at least one part"),
     (filled({"parts": [["a"]], "fillings": []}), "parts must be made of pairs of a name and a size, got ['a']"),
     (filled({"parts": [["a", True]], "fillings": ["keep"]}), "parts must be made of pairs of a name and a size"),
@@ -281,6 +287,30 @@ def test_a_hostile_or_future_text_is_an_error(text, message):
 def test_a_plan_of_what_cannot_be_drawn_is_a_plan_error():
     with pytest.raises(PlanError, match="orthogonal needs to know which of its 2 axes"):
         Plan.from_json(filled({"factory": "orthogonal", "arguments": {}}))
+
+
+@pytest.mark.parametrize(
+    "filling",
+    [
+        {"stack": "a.{i}", "fillings": [normal_of()]},
+        {"parts": [["a", 1], ["b", 1]], "groups": 2**15, "fillings": [normal_of()] * 2},
+    ],
+)
+def test_a_small_plan_cannot_make_many_boxes(filling):
+    parameters = [{"name": f"{k}.w", "shape": [2**16, 1], "filling": 0} for k in range(500)]
+    text = json.dumps({"format": "initlib plan", "version": 1, "fillings": [filling], "parameters": parameters})
+    tracemalloc.start()
+    try:
+        with pytest.raises(PlanError, match=r"2.w: the parts of the plan .* at most 131072 boxes, got 196608"):
+            Plan.from_json(text)
+        assert tracemalloc.get_traced_memory()[1] < 300e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_plan_of_extreme_bounds_is_printed():
+    extreme = {"factory": "log_uniform", "arguments": {"low": 5e-324, "high": 2**31}}
+    assert "log_uniform(low=4.94066e-324, high=2.14748e+09)" in str(Plan.from_json(filled(extreme)))
 
 
 def test_text_is_a_string():

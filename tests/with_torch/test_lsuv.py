@@ -152,7 +152,7 @@ def test_errors_leave_the_model_as_it_was():
     before = state(model)
     for batch, rules, message in (
         (torch.zeros(5, 4), None, r"the output of the layer of 0\.weight is the same for every input"),
-        ((5, 4), {"2.weight": zeros, "*": keep}, r"the layer of 2\.weight gives the same for every input"),
+        ((5, 4), {"2.weight": zeros, "*": keep}, r"the output of the layer of 2\.weight is the same for every input"),
         (torch.full((5, 4), torch.inf), None, r"the output of the layer of 0\.weight is not finite"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -1,7 +1,7 @@
 """Real models: whatever their constructors set is unchanged, noted in the plan, or filled by a rule.
 
-Two builds under two seeds show what a constructor sets: the tensors that are equal in both. No model needs more than one
-round of rules, and the errors propose all of them.
+Two builds under two seeds show what a constructor sets: the tensors that are equal in both. No model needs more than
+one round of rules, and the errors propose all of them.
 """
 
 import fnmatch
@@ -27,7 +27,9 @@ def adapted(method, **arguments):
     def build():
         peft = pytest.importorskip("peft")
         model = transformers("LlamaForCausalLM", "LlamaConfig", num_key_value_heads=2, **SIZES, **TINY)()
-        return peft.get_peft_model(model, getattr(peft, f"{method}Config")(**arguments))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of transformers, which peft's code calls
+            return peft.get_peft_model(model, getattr(peft, f"{method}Config")(**arguments))
 
     return build
 

@@ -1,5 +1,6 @@
 """The buffers of PyTorch's own modules, which start anew with the parameters; other buffers are never drawn."""
 
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +14,8 @@ from ..more_init import fill_
 from . import constructor_values
 from .layers import WITH_STATISTICS
 from .tensors import Modules
+
+Drawn = Mapping[int, Collection[str]]  # the attributes whose weights were drawn, by the id of their module
 
 POWER_ITERATIONS = 15  # PyTorch's own number
 LOST = (
@@ -40,21 +43,25 @@ def lost_buffers(modules: Modules) -> list[str]:
     ]
 
 
-def sharded_estimates(modules: Modules, drawn: set[int]) -> list[str]:
+def sharded_estimates(modules: Modules, drawn: Drawn) -> list[str]:
     """Return a problem for each drawn weight whose spectral norm cannot be estimated from its shard."""
     return [
         SHARDED.format(name=f"{prefix}{name}")
         for prefix, part in modules
-        for name, chain in getattr(part, "parametrizations", {}).items()
-        if id(part) in drawn and _estimates(chain) and _private.is_dtensor(chain.original)
-    ] + [
-        SHARDED.format(name=f"{prefix}{hook.name}")
-        for prefix, part in modules
-        for hook in _private.calls_before_forward(part)
-        if id(part) in drawn
-        and isinstance(hook, SpectralNorm)
-        and _private.is_dtensor(getattr(part, f"{hook.name}_orig"))
+        for name, stored in _normed(part, drawn)
+        if _private.is_dtensor(stored)
     ]
+
+
+def _normed(part: Any, drawn: Drawn) -> Iterator[tuple[str, Tensor]]:
+    """Yield the drawn weights of a module that have a spectral norm: the name, and the stored tensor."""
+    attributes = drawn.get(id(part), ())
+    for name, chain in getattr(part, "parametrizations", {}).items():
+        if name in attributes and _estimates(chain):
+            yield name, chain.original
+    for hook in _private.calls_before_forward(part):
+        if isinstance(hook, SpectralNorm) and hook.name in attributes:
+            yield hook.name, getattr(part, f"{hook.name}_orig")
 
 
 def buffer_names(modules: Modules) -> list[str]:
@@ -62,26 +69,24 @@ def buffer_names(modules: Modules) -> list[str]:
     return [f"{prefix}{name}" for prefix, part in modules for name, _ in part.named_buffers(recurse=False)]
 
 
-def reset_buffers(modules: Modules, drawn: set[int], buffers: set[str], key: Key) -> None:
-    """Start the statistics and estimates of PyTorch's own modules anew.
-
-    `drawn` holds the ids of the modules whose parameters were drawn, `buffers` the names of other buffers to reset.
-    """
+def reset_buffers(modules: Modules, drawn: Drawn, buffers: set[str], key: Key) -> None:
+    """Start the statistics and estimates of PyTorch's own modules anew: those of drawn weights, and named buffers."""
     part: Any
     for prefix, part in modules:
         named = not buffers.isdisjoint(f"{prefix}{name}" for name, _ in part.named_buffers(recurse=False))
         if isinstance(part, WITH_STATISTICS) and (id(part) in drawn or named):
             part.reset_running_stats()
-        for name, chain in getattr(part, "parametrizations", {}).items():
-            if id(part) in drawn and _estimates(chain):
-                _draw(_private.singular_vectors(chain[0]), f"{prefix}{name}.", key)
-                _private.iterate(chain[0], chain.original, POWER_ITERATIONS)
-        for hook in _private.calls_before_forward(part):
-            if id(part) in drawn and isinstance(hook, SpectralNorm):
-                _draw((getattr(part, f"{hook.name}_u"), getattr(part, f"{hook.name}_v")), f"{prefix}{hook.name}.", key)
-                for _ in range(POWER_ITERATIONS):
-                    weight = hook.compute_weight(part, do_power_iteration=True)
-                setattr(part, hook.name, weight)
+        for name, stored in _normed(part, drawn):
+            if name in getattr(part, "parametrizations", {}):
+                norm = part.parametrizations[name][0]
+                _draw(_private.singular_vectors(norm), f"{prefix}{name}.", key)
+                _private.iterate(norm, stored, POWER_ITERATIONS)
+                continue
+            hook = next(each for each in _private.calls_before_forward(part) if getattr(each, "name", None) == name)
+            _draw((getattr(part, f"{name}_u"), getattr(part, f"{name}_v")), f"{prefix}{name}.", key)
+            for _ in range(POWER_ITERATIONS):
+                weight = hook.compute_weight(part, do_power_iteration=True)
+            setattr(part, name, weight)
 
 
 def _estimates(chain: Any) -> bool:

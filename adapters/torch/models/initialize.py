@@ -120,8 +120,10 @@ def initialize(
     except PlanError as error:
         raise PlanError([*problems, *error.problems]) from None
     filled = [(tensor, entry) for tensor, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
-    owners = {id(tensor.owner) for tensor, _ in filled}
-    problems += [*_not_writable(tensors, made), *_overlapping(filled), *sharded_estimates(modules, owners)]
+    drawn: dict[int, set[str]] = {}
+    for tensor, _ in filled:
+        drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
+    problems += [*_not_writable(tensors, made), *_overlapping(filled), *sharded_estimates(modules, drawn)]
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
@@ -137,7 +139,7 @@ def initialize(
             advance(done, total)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
-    reset_buffers(modules, owners, selection.buffers, key)
+    reset_buffers(modules, drawn, selection.buffers, key)
     mark(modules, (tensor.tensor for tensor, _ in filled))
     return made
 

@@ -115,7 +115,7 @@ def _remember(seen: list[nn.Module], observer: ConstructorObserver) -> None:
         if not parameter.is_meta and not any(constructor_values.is_recorded(*holder) for holder in holders):
             continue  # built before the skeleton
         origin = observer.origin(parameter)
-        if not parameter.is_meta and (origin is None or not origin.drawn):
+        if origin is None and not parameter.is_meta:
             origin = origin_of(parameter)
         if origin is None:
             continue  # built on the meta device

@@ -133,9 +133,10 @@ def _stored_dtype(name: str) -> np.dtype[Any]:
             raise ImportError(f"dtype {name} needs the package ml_dtypes: pip install ml_dtypes") from None
         return np.dtype(getattr(ml_dtypes, name))
     try:
-        return np.dtype(name).newbyteorder("<")
+        dtype: np.dtype[Any] = np.dtype(name).newbyteorder("<")
     except TypeError:
         raise UnmeasuredError(f"NumPy has no dtype {name}") from None
+    return dtype
 
 
 def unpacked_limit(size: int) -> int:
