@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from .._public import public
-from ..key import as_key
+from ..key import Seed, as_key
+from ..stream.boxes import Index
 from .checks import check
 from .entry import Entry
 from .rules.hints import nearest
@@ -68,7 +69,7 @@ class Plan:
             hint = nearest(str(name), self._by_name, "names")
             raise ValueError(f"name must be that of a parameter of the plan, got {name!r}{hint}") from None
 
-    def draw(self, seed: Any) -> dict[str, NDArray[Any]]:
+    def draw(self, seed: Seed) -> dict[str, NDArray[Any]]:
         """Draw every tensor that is not kept.
 
         Each weight is `initializer(shape, dtype, axes=axes, seed=seed, name=stream)`.
@@ -90,7 +91,9 @@ class Plan:
         key = as_key(seed)
         return {entry.parameter.name: entry.draw(key) for entry in self.entries if not entry.kept}
 
-    def draw_one(self, name: str, seed: Any, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def draw_one(
+        self, name: str, seed: Seed, index: Index | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """Draw one tensor, or a box of it, alone.
 
         Args:
@@ -247,7 +250,7 @@ class Plan:
     def write(
         self,
         folder: str | os.PathLike[str],
-        seed: Any,
+        seed: Seed,
         *,
         max_shard_size: int | str = "5GB",
         overwrite: bool = False,
@@ -298,7 +301,7 @@ class Plan:
     def verify(
         self,
         path: str | os.PathLike[str],
-        seed: Any,
+        seed: Seed,
         *,
         whole: bool = False,
         progress: Callable[[int, int], None] | None = None,

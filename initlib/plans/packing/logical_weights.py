@@ -22,9 +22,9 @@ MOST = 2**16  # boxes in one stored tensor
 
 
 class Request(NamedTuple):
-    """A box of a tensor to fill: its index, the initializer or the values of the box, and the draw."""
+    """A box of a tensor to fill: its place, the initializer or the values of the box, and the draw."""
 
-    index: Index
+    place: Index
     source: Initializer | NDArray[Any]
     draw: DrawRequest
 

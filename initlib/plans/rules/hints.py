@@ -66,9 +66,9 @@ def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], paramet
         advice = f". {AXES}" if pattern.of == "kernel" and "kernel" not in kinds else ""
         return f"matches nothing: parameters of such names are {', '.join(labels)}{advice}"
     names = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
-    if any(name.startswith(f"{pattern.text}.") for name in names):
+    if any(parameter.name.startswith(f"{pattern.text}.") for parameter in parameters):
         return f"matches nothing: it is the name of a module. Write {pattern.text + '.*'!r} for its parameters"
-    if pattern.text.startswith("re.compile") and any(map(pattern.name.search, names)):
+    if isinstance(pattern.name, re.Pattern) and any(map(pattern.name.search, names)):
         wider = f".*{pattern.name.pattern}.*"
         return f"matches nothing: an expression must match the full name. Write re.compile({wider!r})"
     return f"matches nothing{nearest(pattern.text, names, 'names')}"
