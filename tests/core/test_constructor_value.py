@@ -197,7 +197,27 @@ def test_large_tensors_are_not_read_where_a_corner_shows_that_they_were_drawn():
         return NOISE[index]
 
     plan([parameter(ConstructorValue(read=read), (8, 8))], STD)
-    assert asked == [(slice(0, 16), slice(0, 16))]
+    corner, *edges = asked
+    assert corner == (slice(0, 16), slice(0, 16))
+    assert len(edges) == 4
+    assert all(1 in (rows.stop - rows.start, columns.stop - columns.start) for rows, columns in edges)
+
+
+def test_a_mask_and_a_row_of_one_value_were_set():
+    row = NOISE.copy()
+    row[-1] = -1.0
+    for values in (np.tril(np.ones((8, 8))), np.where(NOISE > 0, 1.0, -1.0), row, row.T):
+        with pytest.raises(PlanError, match="set a matrix that no initializer draws"):
+            plan([parameter(given(values), (8, 8))], STD)
+
+
+def test_the_record_of_a_drawn_bias_of_rising_values_is_drawn():
+    bias = parameter(given(RAMP / 100, draws=True, bound=0.1), kind="bias")
+    assert not bias.constructor.record(bias).unset
+
+
+def test_a_tensor_without_weights_needs_no_rule():
+    assert plan([parameter(given(np.ones((0, 8))), (0, 8))], STD)["block.x"].filling == zeros
 
 
 def test_a_plan_drops_the_values_of_constructors():

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 import initlib.adapters.torch as init
-from initlib import constant, normal, orthogonal, parts, zeros
+from initlib import PlanError, constant, keep, normal, orthogonal, parts, zeros
 
 WIDTH, TOKENS, DEPTH = 12, 23, 2
 
@@ -319,7 +319,7 @@ def check_parts_of_shards(world):
     fills = (init.zeros_, init.ones_, lambda t: init.constant_(t, 0.0), lambda t: init.normal_(t, seed=0))
     for fill, part in itertools.product(fills, (lambda: weight[3], lambda: weight.data[2:5])):
         if world > 1:
-            with pytest.raises(ValueError, match="is a copy of a part of a DTensor, and what is written to it is lost"):
+            with pytest.raises(ValueError, match="got a copy of a slice"):
                 fill(part())
             assert whole(weight).eq(9).all()
         else:
@@ -327,7 +327,7 @@ def check_parts_of_shards(world):
             assert not whole(weight)[3].eq(9).any()
     init.zeros_(weight[:, 1])
     assert whole(weight)[:, 1].eq(0).all()
-    with pytest.raises(ValueError, match="tensor is a DTensor, which knows its part"):
+    with pytest.raises(ValueError, match="shape must be None for a DTensor"):
         init.fill_(weight, normal(), seed=0, shape=(16, 6), index=slice(8))
 
 
@@ -359,9 +359,9 @@ def check_reports(world):
     assert audited == [(row.name, row.std) for row in init.audit(alone(Model)).tensors]
     model = Model()
     shard(model, line)
-    with pytest.raises(ValueError, match="model is sharded by FSDP"):
+    with pytest.raises(ValueError, match="model must not be sharded by FSDP"):
         init.signals(model, tokens)
-    with pytest.raises(ValueError, match="model is sharded: each rank would scale by a batch of its own"):
+    with pytest.raises(ValueError, match="model must not be sharded, because each rank would scale by its own batch"):
         init.lsuv_(model, tokens)
     assert len(init.audit(model).tensors) == len(audited)
     if world == 1:
@@ -369,10 +369,23 @@ def check_reports(world):
     flat = FullyShardedDataParallel(Model(), device_id=torch.device("cpu"), use_orig_params=True)
     tests = [row.test for row in init.audit(flat).tensors if row.name == "head.weight"]
     assert tests == [
-        "not measured: this rank holds a range of it: audit the model before it is sharded, or its checkpoint"
+        "not measured: this rank holds a range of it; audit the model before it is sharded, or its checkpoint"
     ]
-    with pytest.raises(ValueError, match="model is sharded by FSDP"):
+    with pytest.raises(ValueError, match="model must not be sharded by FSDP"):
         init.signals(flat, tokens)
+
+
+def check_spectral_norm(world):
+    """The estimates of a spectral norm need the full weight: an error before anything is written."""
+    model = nn.Sequential(nn.Linear(8, 8), nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)))
+    fully_shard(model, mesh=init_device_mesh("cpu", (world,)))
+    before = whole(model[0].weight).clone()
+    name = "1.parametrizations.weight.original"
+    with pytest.raises(PlanError, match="1.weight: the estimates of its spectral norm need the full weight"):
+        init.initialize(model, {name: normal(std=0.02)}, seed=0, default=normal(std=0.02))
+    assert torch.equal(whole(model[0].weight), before)
+    init.initialize(model, {name: keep}, seed=0, default=normal(std=0.02))
+    assert not torch.equal(whole(model[0].weight), before)
 
 
 def check_stages(world):
@@ -418,6 +431,7 @@ def main(rank, world, store):
     check_parts_of_shards(world)
     check_replicas(world)
     check_reports(world)
+    check_spectral_norm(world)
     check_checkpoint(world, str(Path(store).with_name("checkpoint")))
     if world > 1:
         check_stages(world)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from initlib import constant, fans, ones, zeros
-from initlib.adapters.torch.models.layers import declare, meanings, own_class
+from initlib.adapters.torch.models.layers import declare, own_class, roles
 
 BIAS = (None, "bias", zeros)
 LSTM = {"weight_ih": ("(4 O)I", "kernel", None), "weight_hh": ("(4 O)I", "recurrent", None)}
@@ -77,7 +77,7 @@ RECORDS = [
 
 @pytest.mark.parametrize(("module", "expected"), RECORDS, ids=lambda value: type(value).__name__)
 def test_every_parameter(module, expected):
-    known = meanings(module)
+    known = roles(module)
     assert {name: tuple(known[name]) for name in module._parameters if module._parameters[name] is not None} == expected
 
 
@@ -103,7 +103,7 @@ def test_compound_modules_are_made_of_those_above():
         nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2),
     ]
     for part in (part for model in compound for part in model.modules()):
-        assert set(part._parameters) <= set(meanings(part)) | {"in_proj_weight"}
+        assert set(part._parameters) <= set(roles(part)) | {"in_proj_weight"}
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_fans_are_what_an_output_sums_and_an_input_reaches(module):
     y.sum().backward()
     middle = (0, 0, *(size // 2 for size in y.shape[2:]))
     reach = (0, 0, *(4 for _ in field))
-    assert (y[middle].item(), x.grad[reach].item()) == fans(tuple(module.weight.shape), meanings(module)["weight"].axes)
+    assert (y[middle].item(), x.grad[reach].item()) == fans(tuple(module.weight.shape), roles(module)["weight"].axes)
 
 
 def test_fans_of_a_bilinear_layer():
-    assert fans((3, 4, 5), meanings(nn.Bilinear(4, 5, 3))["weight"].axes) == (20, 3)
+    assert fans((3, 4, 5), roles(nn.Bilinear(4, 5, 3))["weight"].axes) == (20, 3)
 
 
 def test_gates_are_packed_outermost():
@@ -165,18 +165,18 @@ class GatedRMSNorm(nn.Module):
 
 
 def test_classes_that_are_known_by_name():
-    assert meanings(Conv1D())["weight"] == ("IO", "kernel", None)
-    assert meanings(GatedRMSNorm())["weight"] == (None, "scale", None)
-    assert meanings(type("LayerNorm2d", (nn.Module,), {})())["gamma"].kind == "scale"
-    assert meanings(type("Normalizer", (nn.Module,), {})()) == {}
+    assert roles(Conv1D())["weight"] == ("IO", "kernel", None)
+    assert roles(GatedRMSNorm())["weight"] == (None, "scale", None)
+    assert roles(type("LayerNorm2d", (nn.Module,), {})())["gamma"].kind == "scale"
+    assert roles(type("Normalizer", (nn.Module,), {})()) == {}
 
 
 def test_a_module_says_its_axes():
-    assert meanings(Mixed()) == {}
-    assert meanings(Said())["up"] == ("BIO", "kernel", None)
+    assert roles(Mixed()) == {}
+    assert roles(Said())["up"] == ("BIO", "kernel", None)
     module = Mixed()
     module.initlib_axes = {"up": "(2 B)OI"}
-    assert meanings(module)["up"] == ("(2 B)OI", "kernel", None)
+    assert roles(module)["up"] == ("(2 B)OI", "kernel", None)
 
 
 def test_declared_axes():
@@ -192,15 +192,15 @@ def test_declared_axes():
     assert declare(Expert, up="B(2 O)I") is Expert
     declare(Wide, other="W...")
     declare(Table, weight="OI")
-    assert meanings(Wide()) == {"up": ("B(2 O)I", "kernel", None), "other": ("W...", "other", None)}
-    assert meanings(Table(3, 4))["weight"] == ("OI", "table", None)
-    assert meanings(Mixed()) == {}
+    assert roles(Wide()) == {"up": ("B(2 O)I", "kernel", None), "other": ("W...", "other", None)}
+    assert roles(Table(3, 4))["weight"] == ("OI", "table", None)
+    assert roles(Mixed()) == {}
 
 
 def test_what_cannot_be_declared():
     with pytest.raises(TypeError, match=r"class of torch.nn.Module, got 3"):
         declare(3)
-    with pytest.raises(ValueError, match=r"Mixed.up: axes 'oi' has 'o'"):
+    with pytest.raises(ValueError, match=r"Mixed.up: axes must consist of .* got 'o' in 'oi'"):
         declare(Mixed, up="oi")
     with pytest.raises(TypeError, match=r"Mixed.up: axes must be a string"):
         declare(Mixed, up=3)
@@ -209,7 +209,7 @@ def test_what_cannot_be_declared():
         initlib_axes = {"upp": "BIO"}  # noqa: RUF012
 
     with pytest.raises(ValueError, match=r"Misspelt.upp, which is no parameter of it; it has up, other"):
-        meanings(Misspelt())
+        roles(Misspelt())
 
 
 def test_own_class_is_what_was_written():

@@ -114,7 +114,7 @@ def state(model):
 def test_nothing_is_left_behind(fail):
     model = Network()
     model.head.eval()
-    model.stem.bias.requires_grad_(False)
+    nn.init.zeros_(model.stem.bias.requires_grad_(False))
     init.initialize(model, orthogonal(), seed=0)
     model(torch.randn(4, 3, 8, 8)).sum().backward()
     model.fail = fail
@@ -151,9 +151,9 @@ def test_errors_leave_the_model_as_it_was():
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     before = state(model)
     for batch, rules, message in (
-        (torch.zeros(5, 4), None, r"the layer of 0\.weight gives the same for every input of this batch"),
-        ((5, 4), {"2.weight": zeros, "*": keep}, r"the layer of 2\.weight gives the same for every input"),
-        (torch.full((5, 4), torch.inf), None, r"the layer of 0\.weight gives what is not finite"),
+        (torch.zeros(5, 4), None, r"the output of the layer of 0\.weight is the same for every input"),
+        ((5, 4), {"2.weight": zeros, "*": keep}, r"the output of the layer of 2\.weight is the same for every input"),
+        (torch.full((5, 4), torch.inf), None, r"the output of the layer of 0\.weight is not finite"),
     ):
         with pytest.raises(ValueError, match=message):
             init.lsuv_(model, batch, rules, seed=0)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from initlib import PlanError, he_normal, normal
+import initlib.adapters.torch as init
+from initlib import PlanError, constant, he_normal, keep, normal, ones, zeros
 from initlib.adapters.torch import initialize, plan, skeleton
 
 
@@ -41,7 +42,7 @@ RULES = {"steps": normal(), "frozen": normal()}
 def test_parameters_are_on_meta_and_buffers_real():
     with skeleton():
         model = Model()
-    assert all(parameter.is_meta for parameter in model.parameters())
+    assert [name for name, parameter in model.named_parameters() if not parameter.is_meta] == ["steps"]  # computed
     assert torch.equal(model.frequencies, 10000.0 ** -torch.arange(4.0))
     assert not any(buffer.is_meta for buffer in model.buffers())
     assert model.head.weight is model.table.weight
@@ -134,7 +135,7 @@ def test_nothing_is_left_behind():
 def test_what_is_built_on_meta_has_nothing_to_remember():
     with skeleton(), torch.device("meta"):
         model = Model()
-    with pytest.raises(PlanError, match="gamma: no rule matches it, and what Model builds it with cannot be told"):
+    with pytest.raises(PlanError, match="logit: no rule matches it, and its values are not in memory"):
         plan(model, RULES, default=he_normal)
 
 
@@ -142,3 +143,109 @@ def test_lazy_modules_stay_lazy():
     with skeleton():
         model = nn.Sequential(nn.LazyLinear(3))
     assert isinstance(model[0].weight, nn.UninitializedParameter)
+
+
+class Computed(nn.Module):
+    """Parameters that a constructor sets, draws, copies or computes, before and after they are registered."""
+
+    def __init__(self, size=300):
+        super().__init__()
+        self.linear = nn.Linear(size, size)
+        self.zero = nn.Conv2d(size, size, 1)
+        nn.init.zeros_(self.zero.weight)
+        nn.init.zeros_(self.zero.bias)
+        self.scale = nn.Parameter(1e-6 * torch.ones(size, 1, size))
+        self.late = nn.Parameter(torch.empty(size, 1, size))
+        nn.init.ones_(self.late)
+        self.late.data.mul_(0.5)
+        self.drawn = nn.Parameter(torch.zeros(1, size, size))
+        nn.init.trunc_normal_(self.drawn, std=0.02)  # draws nothing on the meta device
+        self.scaled = nn.Parameter(torch.randn(size, size) * 0.02)
+        self.table = nn.Embedding(size, size, padding_idx=0)
+        self.sinusoids = nn.Parameter(sinusoids(size))
+        self.copied = nn.Embedding(size, size)
+        with torch.no_grad():
+            self.copied.weight.copy_(sinusoids(size))
+
+
+def sinusoids(size):
+    return torch.sin(torch.arange(size)[:, None] / 100 ** (torch.arange(size) / size))
+
+
+COMPUTED = {"sinusoids": keep, "copied.weight": keep}
+
+
+def test_a_skeleton_sees_what_a_constructor_does():
+    with skeleton():
+        model = Computed()
+    made = plan(model, COMPUTED, default=normal())
+    fills = {entry.parameter.name: entry.filling for entry in made.entries}
+    assert fills["zero.weight"] == zeros
+    assert fills["scale"] == constant(1e-6)
+    assert fills["late"] == constant(0.5)
+    assert all(fills[name] == normal() for name in ("linear.weight", "drawn", "scaled", "table.weight"))
+    with pytest.raises(PlanError) as raised:
+        plan(model, normal())
+    assert sorted(problem.split(":")[0] for problem in raised.value.problems) == ["copied.weight", "sinusoids"]
+
+
+def test_what_a_constructor_computes_stays_real():
+    with skeleton():
+        model = Computed()
+    made = initialize(model, COMPUTED, 0, default=normal(), device="cpu")
+    assert torch.equal(model.sinusoids, sinusoids(300))
+    assert torch.equal(model.copied.weight, sinusoids(300))
+    built = Computed()
+    assert initialize(built, COMPUTED, 0, default=normal()) == made
+    assert all(torch.equal(tensor, built.state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_our_own_draws_are_seen():
+    class Model(nn.Module):
+        def __init__(self, size):
+            super().__init__()
+            self.weight = nn.Parameter(init.he_normal_(torch.empty(size, size)))
+            self.after = nn.Parameter(torch.zeros(size, size))
+            init.he_normal_(self.after)
+            self.ones = nn.Parameter(init.ones_(torch.empty(size, size)))
+
+    for size in (8, 300):
+        with skeleton():
+            model = Model(size)
+        made = plan(model, normal())
+        assert [entry.filling for entry in made.entries] == [normal(), normal(), ones]
+
+
+class Norms(nn.Module):
+    def __init__(self, compute):
+        super().__init__()
+        self.linear = nn.Linear(300, 300)
+        compute(self)
+
+
+def norms(model):
+    model.norms = nn.Parameter(model.linear.weight.norm(dim=1).detach())
+
+
+def buffer(model):
+    model.register_buffer("start", model.linear.weight.detach().clone())
+
+
+def test_what_is_computed_from_weights_is_an_error_that_says_so():
+    with skeleton():
+        models = [Norms(norms), Norms(buffer)]
+    with pytest.raises(
+        PlanError, match=r"norms: .* computed it from weights, which a skeleton does not have; add a rule"
+    ):
+        initialize(models[0], normal(), 0, device="cpu")
+    initialize(models[0], {"norms": ones}, 0, default=normal(), device="cpu")
+    with pytest.raises(PlanError, match=r"start: its constructor computed this buffer from weights, .* without"):
+        initialize(models[1], normal(), 0, device="cpu")
+
+
+@pytest.mark.parametrize("compute", [lambda m: m.linear.weight.to("cpu"), lambda m: m.linear.weight.sum().item()])
+def test_a_constructor_that_reads_weights_is_an_error_that_says_so(compute):
+    message = r"reads the values of weights, which have none .* without `skeleton\(\)`"
+    with pytest.raises(RuntimeError, match=message), skeleton():
+        Norms(compute)
+    assert not nn.Linear(3, 3).weight.is_meta

@@ -10,13 +10,18 @@ from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.nn.utils import parametrizations, parametrize
 
-from initlib import PlanError, constant, keep, ones, zeros
-from initlib.adapters.torch.models.parameters import parameters
-from initlib.adapters.torch.models.tensors import weights
+from initlib import PlanError, constant, keep, normal, ones, zeros
+from initlib.adapters.torch import plan
+from initlib.adapters.torch.models.tensors import model_tensors, parameters, walk
+
+
+def fills(model, rules=None):
+    """What a plan fills each parameter with, by name."""
+    return {entry.parameter.name: entry.filling for entry in plan(model, rules, default=normal()).entries}
 
 
 def by_name(module):
-    return {parameter.name: parameter for parameter in parameters(weights(module))}
+    return {parameter.name: parameter for parameter in parameters(model_tensors(walk(module)))}
 
 
 class Block(nn.Module):
@@ -48,15 +53,20 @@ def test_what_a_module_says():
     )
     assert table.tied == ("head.weight",)
     assert table.padding == 2
-    assert found["norm.weight"].default == zeros
-    assert found["norm.bias"].default == zeros
-    assert found["gamma"].default == constant(1e-6)
-    assert found["logit"].default == constant(2.66)
-    assert found["mixed"].default is None
-    assert found["count"].default is keep
-    assert found["head.bias"].default == constant(-4.5)
     assert found["gamma"].owner == "Block"
     assert "head.weight" not in found
+
+
+def test_constants_stay():
+    found = fills(Block(), {"mixed": keep})
+    assert found["norm.weight"] == zeros
+    assert found["norm.bias"] == zeros
+    assert found["gamma"] == constant(1e-6)
+    assert found["logit"] == constant(2.66)
+    assert found["count"] is keep
+    assert found["head.bias"] == constant(-4.5)
+    with pytest.raises(PlanError, match=r'mixed: no rule matches it, .* Add the rule \{"mixed": keep\}'):
+        plan(Block(), default=normal())
 
 
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
@@ -66,10 +76,9 @@ def test_copies_say_the_same(through):
 
 
 def test_values_of_other_precisions():
-    assert by_name(Block().double())["gamma"].default == constant(float(torch.tensor(1e-6)))
-    half = by_name(Block().bfloat16())
-    assert half["logit"].default == constant(float(torch.tensor(2.66, dtype=torch.bfloat16)))
-    assert half["gamma"].dtype == "bfloat16"
+    assert fills(Block().double(), {"mixed": keep})["gamma"] == constant(float(torch.tensor(1e-6)))
+    half = fills(Block().bfloat16(), {"mixed": keep})
+    assert half["logit"] == constant(float(torch.tensor(2.66, dtype=torch.bfloat16)))
 
 
 def emptied(model):
@@ -82,12 +91,14 @@ def emptied(model):
 
 
 def test_fresh_memory_is_not_believed():
-    found = by_name(emptied(Block()))
-    assert found["norm.weight"].default == ones
-    assert found["head.bias"].default == zeros
-    for name in ("gamma", "logit", "mixed"):
-        assert found[name].default is None
-        assert "what Block builds it with cannot be told from memory" in found[name].needs
+    names = ("gamma", "logit", "mixed")
+    found = fills(emptied(Block()), dict.fromkeys(names, ones))
+    assert found["norm.weight"] == ones
+    assert found["head.bias"] == zeros
+    with pytest.raises(PlanError) as raised:
+        fills(emptied(Block()))
+    for name in names:
+        assert f"{name}: no rule matches it, and its values are not in memory" in str(raised.value)
 
 
 class RMSNorm(nn.Module):
@@ -101,17 +112,17 @@ class RMSNorm(nn.Module):
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_foreign_norms(value):
     model = nn.Sequential(nn.Linear(4, 4), RMSNorm(value))
-    assert by_name(model)["1.weight"].default == constant(value)
-    lost = by_name(emptied(model))["1.weight"]
-    assert (lost.kind, lost.default) == ("scale", None)
-    assert lost.needs.startswith("what RMSNorm builds it with")
+    assert fills(model)["1.weight"] == constant(value)
+    with pytest.raises(PlanError, match=r"1.weight: no rule matches it, and its values are not in memory"):
+        fills(emptied(model))
 
 
 def test_a_trained_foreign_norm_is_not_guessed():
     model = nn.Sequential(nn.Linear(4, 4), RMSNorm(1.0))
     with torch.no_grad():
         model[1].weight[0] = 2.0
-    assert by_name(model)["1.weight"].needs is not None
+    with pytest.raises(PlanError, match=r'Add the rule \{"\*1.weight": keep\}|Add the rule \{"1.weight": keep\}'):
+        fills(model)
 
 
 def wrapped(model):
@@ -180,7 +191,7 @@ def test_other_parametrizations_need_a_rule():
     old = nn.utils.spectral_norm(nn.Linear(4, 4))
     found = by_name(nn.ModuleList([linear, parametrizations.spectral_norm(nn.Linear(4, 4)), old]))
     needs = {name: parameter.needs for name, parameter in found.items() if parameter.needs}
-    assert {name: text.split()[0] for name, text in needs.items()} == {
+    assert {name: text.split()[3] for name, text in needs.items()} == {
         "0.parametrizations.weight.original": "Symmetric",
         "1.parametrizations.weight.original": "_SpectralNorm",
         "2.weight_orig": "SpectralNorm",
@@ -189,8 +200,10 @@ def test_other_parametrizations_need_a_rule():
 
 
 def test_what_has_no_shape_yet_is_an_error():
-    with pytest.raises(PlanError, match=r"0.weight: LazyLinear is lazy, and has no shape yet; run a batch") as raised:
-        weights(nn.Sequential(nn.LazyLinear(3), nn.LazyConv2d(3, 3)))
+    with pytest.raises(
+        PlanError, match=r"0.weight: LazyLinear is lazy, and its parameters have no shape yet; run a batch"
+    ) as raised:
+        model_tensors(walk(nn.Sequential(nn.LazyLinear(3), nn.LazyConv2d(3, 3))))
     assert len(raised.value.problems) == 4
 
 
@@ -208,4 +221,4 @@ def test_two_tensors_of_one_name_are_an_error():
     model = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False)})
     model.add_module("_orig_mod", nn.ModuleDict({"a": nn.Linear(2, 2, bias=False)}))
     with pytest.raises(PlanError, match=r"a.weight: two tensors have this name"):
-        weights(model)
+        model_tensors(walk(model))

@@ -1,1 +1,1 @@
-"""Measurements on a model."""
+"""Measurements of a model: signals, coordinates, an audit, and a scaling by data."""

@@ -1,4 +1,4 @@
-"""The audit of a model, or of anything that holds tensors."""
+"""The audit of a model or of a dictionary of tensors."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,25 +11,36 @@ from initlib.files.readers.stored_tensor import StoredTensor
 from initlib.files.readers.torch_file import named_tensors
 
 from .._private import is_dtensor
-from ..models.tensors import stored_axes, walk, weights
+from ..models.tensors import model_tensors, walk
 
-FLAT = "this rank holds a range of it: audit the model before it is sharded, or its checkpoint"
+FLAT = "this rank holds a range of it; audit the model before it is sharded, or its checkpoint"
 
 
 @public("initlib.adapters.torch")
 def audit(model: Any, *, axes: str | None = None) -> Audit:
     """Audit the parameters and buffers of a module, or the tensors of a state dictionary: see `initlib.audit`.
 
-    >>> from torch import nn
-    >>> import initlib.adapters.torch as init
-    >>> layer = nn.Linear(64, 128, bias=False)
-    >>> _ = init.he_normal_(layer.weight, seed=0)
-    >>> init.audit(layer).tensors[0].scheme
-    'he_normal'
+    The names and axes of a module's tensors are those of its plan: each of packed or grouped kernels is measured by its
+    own fans. Tensors that share their memory count once. A DTensor is gathered, so that all ranks must call this
+    together; flat shards of FSDP are not measured.
 
-    Of a module names are those of plans, and axes those that it says: of packed and grouped kernels each is measured
-    by its own fans. Tensors that share their memory are one tensor, and no duplicates. A DTensor is gathered, which all
-    ranks must do together; a flat shard of FSDP is not measured. Raises TypeError for another model.
+    Args:
+        model: a `torch.nn.Module`, or a dictionary of tensors.
+        axes: the axes of tensors whose module does not state them.
+
+    Returns:
+        The measured statistics and the scheme of each tensor.
+
+    Raises:
+        TypeError: `model` is neither a module nor a dictionary.
+
+    Example:
+        >>> from torch import nn
+        >>> import initlib.adapters.torch as init
+        >>> layer = nn.Linear(64, 128, bias=False)
+        >>> _ = init.he_normal_(layer.weight, seed=0)
+        >>> init.audit(layer).tensors[0].scheme
+        'he_normal'
     """
     if isinstance(model, nn.Module):
         return audit_tensors([("", "OI...", _of_module(model))], axes)
@@ -39,8 +50,9 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
 
 
 def _of_module(module: nn.Module) -> Iterator[StoredTensor]:
-    """The weights by the names of plans, then the buffers."""
-    for weight in weights(module):
+    """Return the weights by the names of plans, then the buffers."""
+    modules = walk(module)
+    for weight in model_tensors(modules):
         name = weight.names[0]
         if weight.flat is not None:
             dtype = str(weight.tensor.dtype).removeprefix("torch.")
@@ -48,9 +60,9 @@ def _of_module(module: nn.Module) -> Iterator[StoredTensor]:
             continue
         tensor = weight.tensor.detach()
         for stored in named_tensors(tensor.full_tensor() if is_dtensor(tensor) else tensor, name):
-            yield stored._replace(axes=stored_axes(weight))
+            yield stored._replace(axes=weight.stored_axes)
     first: dict[nn.Module, str] = {}
-    for prefix, part in walk(module):
+    for prefix, part in modules:
         first.setdefault(part, prefix)
     for part, prefix in first.items():
         for name, buffer in part.named_buffers(recurse=False):

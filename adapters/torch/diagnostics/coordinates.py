@@ -1,4 +1,4 @@
-"""The coordinate check: models of several widths, each trained for a few steps, and the sizes of their activations."""
+"""The coordinate check: the sizes of activations of models of several widths, after a few steps of training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,30 +29,45 @@ def coordinate_check(
 ) -> CoordinateCheck:
     """Train models of several widths for a few steps, and fit how the size of each activation depends on the width.
 
-    >>> import torch
-    >>> from torch import nn
-    >>> import initlib.adapters.torch as init
-    >>> from initlib import lecun_normal
-    >>> def standard(width, seed):
-    ...     layers = [nn.Linear(8, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4)]
-    ...     model = nn.Sequential(*layers)
-    ...     init.initialize(model, lecun_normal, seed=seed)
-    ...     return model
-    >>> check = init.coordinate_check(
-    ...     standard, [64, 128, 256], (16, 8), optimizer=lambda model, width: torch.optim.Adam(model.parameters(), 0.02)
-    ... )
-    >>> check.passed  # with one learning rate for all widths, what a layer gives after some steps grows with them
-    False
+    The size of an activation is its mean |x|, averaged over seeds, before the first step and after each. The check fits
+    the slope of log size by log width. In a parametrization such as muP (`recipes.mup`) wide models train as narrow
+    models do, and all slopes are about 0. PyTorch's random states are restored.
 
-    `make_model(width, seed)` makes and initializes a model, for each of the seeds 0, 1, ...; `optimizer(model, width)`
-    makes what trains it, since in muP learning rates depend on the width too. `batch` and `loss` are as for `signals`;
-    every step is on that batch. Before the first step and after each, the mean `|x|` of every activation of `signals`
-    is taken, its mean over seeds, and the slope of its logarithm by that of the width: about 0 where the model is
-    parametrized so that wide models train as narrow ones do, and it fails above the `tolerance`. See `recipes.mup`.
+    Args:
+        make_model: makes and initializes a model from a width and a seed.
+        widths: at least two widths.
+        batch: as for `signals`; every step trains on this batch.
+        loss: as for `signals`.
+        optimizer: makes the optimizer of a model from the model and its width.
+        steps: the number of training steps.
+        seeds: the number of models for each width, with the seeds 0, 1, ….
+        tolerance: the largest slope that passes.
 
-    PyTorch's random states are those of the seed while a model is made and trained, then what they were before. Raises
-    ValueError for fewer than two widths, and where the activations of two widths have different names.
-    Yang et al. 2022, arXiv 2203.03466, appendix D.1.
+    Returns:
+        The sizes, the slopes and the verdict.
+
+    Raises:
+        ValueError: there are fewer than two widths, or the activations of two widths have different names.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> import initlib.adapters.torch as init
+        >>> from initlib import lecun_normal
+        >>> def standard(width, seed):
+        ...     layers = [nn.Linear(8, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4)]
+        ...     model = nn.Sequential(*layers)
+        ...     init.initialize(model, lecun_normal, seed=seed)
+        ...     return model
+        >>> def adam(model, width):
+        ...     return torch.optim.Adam(model.parameters(), 0.02)
+        >>> check = init.coordinate_check(standard, [64, 128, 256], (16, 8), optimizer=adam)
+        >>> check.passed  # with one learning rate for all widths, activations grow with the width
+        False
+
+    Reference:
+        Yang, Hu, Babuschkin, Sidor, Liu, Farhi, Ryder, Pachocki, Chen, Gao. Tensor Programs V: tuning large neural
+        networks via zero-shot hyperparameter transfer. 2022. arXiv:2203.03466, appendix D.1.
     """
     widths = sorted({integer(width, "widths", least=1) for width in widths})
     if len(widths) < 2:
@@ -84,7 +99,7 @@ def _run(
     optimizer: Callable[[nn.Module, int], torch.optim.Optimizer],
     steps: int,
 ) -> list[dict[str, float]]:
-    """The sizes of the activations of one model, before the first step and after each."""
+    """Return the sizes of the activations of one model, before the first step and after each."""
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(seed)
         model = make_model(width, seed)
@@ -100,7 +115,7 @@ def _run(
 
 
 def _sizes(model: nn.Module, batch: Any) -> dict[str, float]:
-    """The mean |x| of every activation."""
+    """Return the mean |x| of every activation."""
     given = inputs(model, batch)
     with restored(model), torch.no_grad(), Recorder(model) as recorder:
         model(*given.positional, **given.named)

@@ -1,4 +1,4 @@
-"""Operations: what a model of PyTorch does to a signal, as it runs once, for `initlib.recipes.analytic`."""
+"""The operations of one run of a model on its signals, for `initlib.recipes.analytic`."""
 
 import inspect
 import math
@@ -12,11 +12,11 @@ from torch.overrides import TorchFunctionMode
 
 from initlib.theory.network import Operation, Times
 
-from ..models.tensors import ModelTensor, weights
+from ..models.tensors import ModelTensor, model_tensors, walk
 from .inputs import inputs, tensors
 from .recorder import restored
 
-# The functions by what they do, called by the names that they have without underscores.
+# PyTorch's functions by their effect; names are lower case without underscores.
 CONVOLUTIONS = {f"conv{transposed}{d}d" for transposed in ("", "transpose") for d in (1, 2, 3)}
 PRODUCTS = {"linear", "matmul", "rmatmul", "mm", "bmm", "addmm", "baddbmm", "bilinear", "einsum"} | CONVOLUTIONS
 SAME = set(
@@ -33,7 +33,7 @@ NORMS = {"batchnorm", "instancenorm", "layernorm", "groupnorm", "rmsnorm"}
 AVERAGES = {f"{kind}avgpool{d}d" for kind in ("", "adaptive") for d in (1, 2, 3)} | {"mean"}
 MAXIMA = {f"{kind}maxpool{d}d" for kind in ("", "adaptive") for d in (1, 2, 3)} | {"amax"}
 DROPS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alphadropout", "featurealphadropout"}
-# Of each number alone; of several, with numbers that broadcast.
+# Elementwise functions.
 ALONE = set(
     """abs absolute add celu clamp clampmax clampmin clip cos div elu erf exp expm1 gelu hardshrink hardsigmoid
     hardswish hardtanh iadd idiv imul ipow isub itruediv leakyrelu log log1p logsigmoid maximum minimum mish mul
@@ -45,9 +45,9 @@ CONSTANT = {"zeroslike", "oneslike", "fulllike", "emptylike", "randlike", "randn
 
 
 def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
-    """The operations of a run of the model, and the names of those that were not followed."""
+    """Return the operations of a run of the model, and the names of functions that are not known."""
     model = getattr(model, "_orig_mod", model)  # of a compiled one: what it was compiled from
-    found = weights(model)
+    found = model_tensors(walk(model))
     with restored(model), torch.no_grad():
         given = inputs(model, batch)
         with _Follower(found) as follower:
@@ -59,16 +59,16 @@ def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
 
 
 class _Follower(TorchFunctionMode):
-    """Notes what becomes of the inputs while it is entered."""
+    """Record the operations on the inputs of a model while it is entered."""
 
     def __init__(self, found: list[ModelTensor]) -> None:
         super().__init__()
         self.operations: list[Operation] = []
         self.unfollowed: list[str] = []
-        self.known: dict[int, int] = {}  # of a tensor: the operation that gave it
-        self.weights = {id(each.tensor): each for each in found if each.meaning.kind not in ("bias", "scale")}
-        self.kept: list[Any] = []  # as long as they live, nothing else has their ids
-        self.scores: set[int] = set()  # the operations that give the weights of an average
+        self.known: dict[int, int] = {}  # id of a tensor: the number of the operation that returned it
+        self.weights = {id(each.tensor): each for each in found if each.role.kind not in ("bias", "scale")}
+        self.kept: list[Any] = []  # while these tensors live, no other tensor has their ids
+        self.scores: set[int] = set()  # the operations that return the weights of an average
 
     def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -81,7 +81,7 @@ class _Follower(TorchFunctionMode):
         return output
 
     def add(self, tensor: Tensor | None, kind: str, *given: int, **more: Any) -> int:
-        """Note an operation, and the tensor that it gave."""
+        """Record an operation and the tensor that it returned."""
         self.operations.append(Operation(kind, given, **more))
         if tensor is not None:
             self.known[id(tensor)] = len(self.operations) - 1
@@ -89,7 +89,7 @@ class _Follower(TorchFunctionMode):
         return len(self.operations) - 1
 
     def finished(self) -> list[Operation]:
-        """The operations, in which a table that is a kernel too has the variance of the kernel."""
+        """Return the operations; a table that is tied to a kernel has the variance of the kernel."""
         kernels = {each.weight for each in self.operations if each.kind == "kernel"}
         return [
             Operation("constant", count=each.sizes[-1] ** -0.5)
@@ -117,7 +117,7 @@ class _Follower(TorchFunctionMode):
             source = next(each for each in given if id(each) in self.known)
             self._kernel(result, first, used[0], name, before[id(source)])
         elif name in ("matmul", "bmm") and len(signals) == 2:
-            if first in self.scores:  # attention may look at one value or at many: it keeps what values have
+            if first in self.scores:  # an average of one value or of many: the variance of the values is kept
                 self.add(result, "same", signals[1])
             else:
                 self.add(result, "contraction", *signals, count=float(before[id(given[0])][-1]))
@@ -156,7 +156,7 @@ class _Follower(TorchFunctionMode):
             self.add(result, kind, first, count=count)
         elif name in ALONE:
             self._function(result, name, function, args, kwargs, signals)
-        elif result.ndim:  # a single number, such as one that a model decides by, is no signal
+        elif result.ndim:  # a single number is no signal: it may decide a branch
             self.unfollowed.append(getattr(function, "__name__", name))
             for each in results:
                 self.add(each, "same", first)
@@ -167,9 +167,9 @@ class _Follower(TorchFunctionMode):
 
     def _kernel(self, result: Tensor | None, source: int, used: Tensor, name: str, shape: Sequence[int]) -> int:
         weight = self.weights[id(used)]
-        fan_in = None if weight.meaning.axes else shape[-1]
-        if weight.meaning.axes is None and (name in CONVOLUTIONS or name == "einsum"):
-            self.unfollowed.append(f"{weight.names[0]}, whose axes nobody knows")
+        fan_in = None if weight.role.axes else shape[-1]
+        if weight.role.axes is None and (name in CONVOLUTIONS or name == "einsum"):
+            self.unfollowed.append(f"{weight.names[0]}, whose axes are not known")
             return self.add(result, "same", source)
         share = 1.0
         if "transpose" in name and result is not None:
@@ -177,7 +177,7 @@ class _Follower(TorchFunctionMode):
         return self.add(result, "kernel", source, weight=weight.names[0], count=share, fan_in=fan_in)
 
     def _attention(self, result: Tensor, bound: dict[str, Any]) -> None:
-        """The projections of queries, keys and values, and that of the values that were looked at."""
+        """Record the projections of queries, keys and values, and the output projection."""
         signals = [self.known.get(id(bound[name]), -1) for name in ("query", "key", "value")]
         if -1 in signals:
             return
@@ -196,7 +196,7 @@ class _Follower(TorchFunctionMode):
         self.add(result, "concat", *joined, sizes=tuple(sizes))
 
     def _as_signal(self, tensor: Tensor) -> int:
-        """The operation of a tensor; of a weight that is added or joined, a table's; else a constant."""
+        """Return the operation of a tensor: a table for a weight that is added or joined, else a constant."""
         if id(tensor) in self.known:
             return self.known[id(tensor)]
         weight = self.weights.get(id(tensor))
@@ -206,7 +206,7 @@ class _Follower(TorchFunctionMode):
 
     def _norm(self, result: Tensor, name: str, first: int, bound: dict[str, Any]) -> None:
         if name == "batchnorm" and not bound.get("training", False):
-            at = self.add(result, "same", first)  # by statistics that are 0 and 1 yet
+            at = self.add(result, "same", first)  # the running statistics are still 0 and 1
         else:
             at = self.add(result, "norm", first, count=0.0 if name == "batchnorm" else 1.0)
         scale = bound.get("weight")
@@ -242,16 +242,16 @@ class _Follower(TorchFunctionMode):
 
 
 class _Slot(int):
-    """Where an argument is a signal: its number among them."""
+    """The number of the signal that stands at this place of the arguments."""
 
 
 class _Constant(float):
-    """An argument that is a tensor: what takes its place."""
+    """The root mean square of a tensor argument, in its place."""
 
 
 @dataclass(frozen=True)
 class _Alone:
-    """A function of PyTorch as one of NumPy arrays; equal ones are measured once."""
+    """A function of PyTorch as a function of NumPy arrays; equal functions are measured once."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -274,13 +274,13 @@ def _root_mean_square(tensor: Tensor) -> float:
 
 
 def _bound(function: Any, args: Sequence[Any], kwargs: Any) -> dict[str, Any]:
-    """The arguments of a function by name, those that were not given too."""
+    """Return the arguments of a call by name, with defaults."""
     bound = inspect.signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
     return bound.arguments
 
 
 def _sizes(args: Sequence[Any], kwargs: Any, ndim: int) -> tuple[int, ...]:
-    """The window of a pool, given second."""
+    """Return the sizes of the window of a pooling function."""
     size = args[1] if len(args) > 1 else kwargs["kernel_size"]
     return (size,) * ndim if isinstance(size, int) else tuple(size)

@@ -1,4 +1,4 @@
-"""Batches: what a model is called with, the tensors in what it takes and gives, and their numbers."""
+"""The arguments that a model is called with, and the tensors in its arguments and results."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from .._private import is_dtensor
 
 
 class Inputs(NamedTuple):
-    """What to call a model with, and the floats in it."""
+    """The arguments of a call, and the floating-point tensors among them."""
 
     positional: list[Any]
     named: dict[str, Any]
@@ -20,10 +20,10 @@ class Inputs(NamedTuple):
 
 
 def inputs(model: nn.Module, batch: Any) -> Inputs:
-    """A batch, or standard normal inputs of a shape, as the arguments of a model.
+    """Return a batch, or standard normal inputs of a shape, as the arguments of a model.
 
-    The floats ask for their gradients, so that gradients pass through layers that are frozen; the model gets copies,
-    which it may change.
+    Floating-point tensors require gradients, so that gradients pass through frozen layers. The model gets copies, which
+    it may change.
     """
     if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
         like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
@@ -47,7 +47,7 @@ def inputs(model: nn.Module, batch: Any) -> Inputs:
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors in what a model takes or gives."""
+    """Yield the tensors in the arguments or the result of a model."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -59,22 +59,22 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def scalar_loss(output: Any, loss: Callable[[Any], Tensor] | None = None) -> Tensor:
-    """The loss of an output; without a loss, the mean square of the first floats in it."""
+    """Return the loss of an output; without `loss`, the mean square of its first floating-point tensor."""
     if loss is not None:
         value = loss(output)
     else:
         floats = [x for x in tensors(output) if x.is_floating_point()]
         if not floats:
-            raise ValueError(f"model gave {type(output).__name__}, which holds no floats: give loss=")
+            raise ValueError(f"model must return a floating-point tensor, got {type(output).__name__}. Pass loss=")
         value = floats[0].float().square().mean()
     if not isinstance(value, Tensor) or value.numel() != 1:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"loss must give one number, got {got}")
+        raise ValueError(f"loss must return one number, got {got}")
     return value
 
 
 def array(tensor: Tensor | None) -> Any:
-    """The numbers of a tensor, for NumPy; of a DTensor all ranks must ask for them together."""
+    """Return a tensor as a NumPy array; of a DTensor, which is gathered, all ranks must call this together."""
     if tensor is None:
         return None
     tensor = tensor.detach()

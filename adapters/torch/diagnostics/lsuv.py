@@ -1,4 +1,4 @@
-"""LSUV: weights that are orthonormal, then scaled until each layer gives a variance of 1 on a batch."""
+"""LSUV: orthonormal weights, scaled until the output of each layer has variance 1 on a batch."""
 
 import math
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from .._private import is_dtensor
 from ..drawing.dispatch import Seed
 from ..models.initialize import initialize
 from ..models.layers import is_fsdp, own_class
-from ..models.tensors import ModelTensor, weights
+from ..models.tensors import ModelTensor, model_tensors, walk
 from .inputs import inputs, tensors
 from .recorder import restored
 
-# What these give is not proportional to one weight of theirs.
+# The outputs of these layers are not proportional to one of their weights.
 NOT_LINEAR = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 SKIPPED = "its layer is not linear in one weight"
 NOT_RUN = "its layer did not run on this batch"
@@ -39,30 +39,46 @@ def lsuv_(
     tolerance: float = 0.1,
     max_iterations: int = 10,
 ) -> ScalingReport:
-    """Initialize a model with orthonormal weights, each scaled so that its layer gives a variance of 1 on a batch.
+    """Initialize a model with orthonormal weights, each scaled so that its layer's output has variance 1 on a batch.
 
-    >>> from torch import nn
-    >>> import initlib.adapters.torch as init
-    >>> model = nn.Sequential(nn.Linear(64, 128), nn.Tanh(), nn.Linear(128, 10))
-    >>> report = init.lsuv_(model, (256, 64), seed=0)  # standard normal inputs of that shape
-    >>> report.converged, [round(layer.after, 3) for layer in report.layers]
-    (True, [1.0, 1.0])
+    `initialize` fills the model first. Then, in the order of execution, the weight of each layer is divided by the std
+    of the layer's output, until the variance is 1 within the tolerance. A layer that runs again is scaled by its first
+    run. The model runs once, without gradients, in its current mode; hooks, buffers and random states are restored.
+    Weights of attention and recurrent layers stay as drawn, with a note in the report.
 
-    `batch` is as for `signals`. `rules` and `seed` are those of `initialize`, which fills the model first: by default
-    kernels are orthogonal(), biases 0; `rules={"*": keep}` scales the weights that are there. Then, in the order of
-    execution, the weight of each layer is divided by the std of all that the layer gives, until its variance is 1
-    within the `tolerance`, `max_iterations` times at most. A layer that runs again is scaled by its first run. The
-    model runs once, without gradients, in the mode it is in; hooks, buffers and random states are put back. Weights of
-    attentions and recurrent layers stay as drawn, and the report says so.
+    Args:
+        model: the model; its parameters are filled in place.
+        batch: as for `signals`.
+        rules: as for `initialize`; None is orthogonal() for kernels, and `{"*": keep}` scales the present weights.
+        seed: as for `initialize`.
+        tolerance: the largest distance of a variance from 1.
+        max_iterations: the largest number of divisions for each layer.
 
-    Raises ValueError where a layer gives the same for every input, or what is not finite, and for weights that are
-    sharded; then the model is what it was. Mishkin, Matas 2015, arXiv 1511.06422.
+    Returns:
+        The report: for each layer its variance before and after, and the factor.
+
+    Raises:
+        ValueError: the output of a layer is the same for every input or not finite, or weights are sharded. The model
+            is then unchanged.
+
+    Example:
+        >>> from torch import nn
+        >>> import initlib.adapters.torch as init
+        >>> model = nn.Sequential(nn.Linear(64, 128), nn.Tanh(), nn.Linear(128, 10))
+        >>> report = init.lsuv_(model, (256, 64), seed=0)  # standard normal inputs of that shape
+        >>> report.converged, [round(layer.after, 3) for layer in report.layers]
+        (True, [1.0, 1.0])
+
+    Reference:
+        Mishkin, Matas. All you need is a good init. 2015. arXiv:1511.06422.
     """
     tolerance, most = positive(tolerance, "tolerance"), integer(max_iterations, "max_iterations", least=1)
-    model = getattr(model, "_orig_mod", model)  # of a compiled one: what it was compiled from
-    found = weights(model)
+    model = getattr(model, "_orig_mod", model)  # the model that was compiled
+    found = model_tensors(walk(model))
     if any(w.flat is not None or is_dtensor(w.tensor) for w in found) or any(map(is_fsdp, model.modules())):
-        raise ValueError("model is sharded: each rank would scale by a batch of its own; use lsuv_ before sharding it")
+        raise ValueError(
+            "model must not be sharded, because each rank would scale by its own batch. Call lsuv_ before sharding"
+        )
     with ExitStack() as stack:
         stack.enter_context(_kept_on_error(model))
         initialize(model, orthogonal() if rules is None else rules, seed)
@@ -76,7 +92,7 @@ def lsuv_(
 
 @contextmanager
 def _kept_on_error(model: nn.Module) -> Iterator[None]:
-    """Put every weight and buffer back as it was if something is raised."""
+    """Restore every weight and buffer after an exception."""
     before = {tensor: tensor.detach().clone() for tensor in (*model.parameters(), *model.buffers())}
     try:
         yield
@@ -88,11 +104,11 @@ def _kept_on_error(model: nn.Module) -> Iterator[None]:
 
 
 class _Scaler:
-    """Scales the weight of each layer when it first runs, while it is entered."""
+    """Scale the weight of each layer at its first run, while it is entered."""
 
     def __init__(self, found: list[ModelTensor], tolerance: float, most: int) -> None:
         self.tolerance, self.most = tolerance, most
-        kernels = [weight for weight in found if weight.meaning.kind in ("kernel", "recurrent")]
+        kernels = [weight for weight in found if weight.role.kind in ("kernel", "recurrent")]
         owners = [weight.owner for weight in kernels]
         self.skipped: list[ModelTensor] = []
         self.waiting: dict[nn.Module, ModelTensor] = {}
@@ -102,7 +118,7 @@ class _Scaler:
             else:
                 holders = [place.module for place in weight.places]
                 self.waiting |= {weight.owner if isinstance(m, ParametrizationList) else m: weight for m in holders}
-        self.done: dict[int, ScaledLayer] = {}  # by the identity of the weight
+        self.done: dict[int, ScaledLayer] = {}  # by the id of the weight
         self.handles: list[Any] = []
 
     def __enter__(self) -> "_Scaler":
@@ -114,7 +130,7 @@ class _Scaler:
             handle.remove()
 
     def _scale(self, layer: nn.Module, positional: Any, named: Any, output: Any) -> Any:
-        """The output of the layer, once its weight is scaled."""
+        """Return the output of the layer after its weight is scaled."""
         weight = self.waiting[layer]
         if id(weight) in self.done:
             return None
@@ -137,12 +153,12 @@ class _Scaler:
         variance = float(values.var(correction=0)) if values.numel() else math.nan
         same = values.ndim > 1 and len(values) > 1 and bool((values == values[:1]).all())
         if same or not 0 < variance < math.inf:
-            gives = "the same for every input" if same or variance == 0 else "what is not finite"
-            raise ValueError(f"the layer of {weight.names[0]} gives {gives} of this batch: no scale of it changes that")
+            output = "the same for every input" if same or variance == 0 else "not finite"
+            raise ValueError(f"the output of the layer of {weight.names[0]} is {output}, and no scale changes that")
         return variance
 
     def rows(self) -> list[ScaledLayer]:
-        """The layers in the order of execution, then those that were not scaled."""
+        """Return the layers in the order of execution, then those that were not scaled."""
         rows = list(self.done.values())
         for weight in dict.fromkeys(self.waiting.values()):
             if id(weight) not in self.done:

@@ -1,4 +1,4 @@
-"""Recording: what modules and activation functions give while a model runs, which is left as it was."""
+"""The recorder of activations: measures the results of modules and activation functions while a model runs."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -17,18 +17,18 @@ from .._private import version
 from ..models.tensors import walk
 from .inputs import array, tensors
 
-# The functions that are activations of their own where a model calls them instead of a module.
+# Functions that count as activations where a model calls them instead of a module.
 FUNCTIONS = frozenset(
     """celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid mish prelu relu relu6 rrelu
     selu sigmoid silu sin softmax softplus softsign tanh tanhshrink""".split()  # noqa: SIM905
 )
-# The modules whose units lie after the batch; those of others lie along the last axis.
+# Modules whose units are the second axis; the units of other modules are the last axis.
 CHANNELS_SECOND = ("Conv", "BatchNorm", "GroupNorm", "InstanceNorm", "LazyConv", "LazyBatchNorm")
 
 
 @contextmanager
 def restored(model: nn.Module) -> Iterator[None]:
-    """Put buffers and random states back as they were."""
+    """Restore buffers and random states on exit."""
     modules = list(model.modules())
     buffers = [
         (module, name, buffer, buffer.clone())
@@ -46,25 +46,25 @@ def restored(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for module in modules:
                 for name, _ in list(module.named_buffers(recurse=False, remove_duplicate=False)):
-                    setattr(module, name, None)  # those that were not there before stay so
+                    setattr(module, name, None)  # buffers that did not exist before stay removed
             for module, name, buffer, values in buffers:
                 setattr(module, name, buffer)
                 buffer.copy_(values)
 
 
 class Recorder(TorchFunctionMode):
-    """Measures what modules and activation functions give while it is entered."""
+    """Measure the results of modules and activation functions while it is entered."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.names: dict[nn.Module, str] = {}  # those of plans
+        self.names: dict[nn.Module, str] = {}  # as in plans
         for prefix, module in walk(model):
-            if "parametrizations." not in prefix:  # what computes a weight is no layer
+            if "parametrizations." not in prefix:  # a module that computes a weight is no layer
                 self.names.setdefault(module, prefix.removesuffix("."))
-        self.running: list[str] = []  # the modules inside which we are, outermost first
+        self.running: list[str] = []  # the modules that are running, outermost first
         self.found: list[dict[str, Any]] = []
-        self.known: dict[tuple[int, int], int] = {}  # of a tensor, at a version of its memory: which row it is
-        self.kept: list[Tensor] = []  # as long as they live, nothing else has their ids
+        self.known: dict[tuple[int, int], int] = {}  # (id of a tensor, version of its memory): its row
+        self.kept: list[Tensor] = []  # while these tensors live, no other tensor has their ids
         self.handles: list[Any] = []
 
     def __enter__(self) -> "Recorder":
@@ -75,7 +75,7 @@ class Recorder(TorchFunctionMode):
         return self
 
     def stop(self) -> None:
-        """Record no more: what the loss computes is no layer."""
+        """Stop recording, before the loss is computed."""
         for handle in self.handles:
             handle.remove()
         self.handles.clear()
@@ -105,7 +105,7 @@ class Recorder(TorchFunctionMode):
         row = self.known.get(at)
         if row is not None:
             known = self.found[row]
-            # What a module gives on from a function is the module's; on from another module, it is that one's.
+            # A function's result that its module returns is the module's; another module's result stays that module's.
             if module is not None and known["name"].startswith(name) and known["module"] is None:
                 self._name(known, name, module, owner)
             return
@@ -126,7 +126,7 @@ class Recorder(TorchFunctionMode):
         known.update(name=name, module=module, owner=owner)
 
     def _axis(self, tensor: Tensor, module: nn.Module | None) -> int:
-        """Where the units lie: what a layer with weights says, else as in the row before, else as images do."""
+        """Return the axis of the units: of a layer with weights, else of the last activation with as many axes."""
         if tensor.ndim < 3:
             return -1
         if module is not None and next(module.parameters(recurse=False), None) is not None:
@@ -137,7 +137,7 @@ class Recorder(TorchFunctionMode):
         return 1 if tensor.ndim > 3 else -1
 
     def rows(self) -> list[Activation]:
-        """The activations, in the order of execution, with the names of those that ran again numbered."""
+        """Return the activations in the order of execution; names that repeat are numbered."""
         return numbered(
             [
                 replace(known["row"], name=known["name"], owner=known["owner"], **known.get("gradient", {}))

@@ -1,4 +1,4 @@
-"""Signals: what one batch does in a model, forward and backward, and what its weights are. Nothing is left behind."""
+"""Signals: measurements of activations, gradients and weights of a model on one batch."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ from initlib.diagnostics.measurements import input_std, parameter
 from initlib.diagnostics.signals import SignalReport
 
 from ..models.layers import is_fsdp
-from ..models.tensors import stored_axes, weights
+from ..models.tensors import model_tensors, walk
 from .inputs import array, inputs, scalar_loss
 from .recorder import Recorder, restored
 
@@ -28,33 +28,44 @@ def signals(
 ) -> SignalReport:
     """Measure every activation and parameter of a model on a batch, forward and backward.
 
-    >>> from torch import nn
-    >>> import initlib.adapters.torch as init
-    >>> model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 1))
-    >>> report = init.signals(model, (32, 8))  # standard normal inputs of that shape
-    >>> [row.name for row in report.activations], [row.name for row in report.parameters]
-    (['0', '1', '2'], ['0.weight', '0.bias', '2.weight', '2.bias'])
+    An activation is the output of a module, or of an activation function (`torch.relu`, `F.gelu`, …) that a module
+    calls, named "block.relu()". Activations are in the order of execution; those of modules and functions that run
+    again are "relu#2", "relu#3". Names are those of plans, without the prefixes of wrappers. The model runs in its
+    current mode. Hooks, gradients, buffers and random states are restored, after an exception too.
 
-    `batch` is a tensor, a tuple or list of arguments, a dict of keyword arguments, or a shape: then it is standard
-    normal, the same in every framework. `loss` takes the model's output; without it the loss is the output's mean
-    square. With a `learning_rate` the report has the update:data ratio of a step of gradient descent.
+    Args:
+        model: the model. A DTensor is gathered, so that all ranks must call this together.
+        batch: a tensor, a tuple or list of arguments, a dict of keyword arguments, or a shape for standard normal
+            inputs, which are the same in every framework.
+        loss: a function of the model's output that returns one number; None is the mean square of the output.
+        learning_rate: if given, the report has the update:data ratio of a step of gradient descent.
 
-    An activation is what a module gives, or an activation function (`torch.relu`, `F.gelu`, ...) that a module calls,
-    named "block.relu()"; in the order of execution, those of modules or functions that run again as "relu#2", "relu#3".
-    The model runs in the mode it is in. Hooks, gradients, buffers and the states of the random generators are, after
-    it and after any exception, what they were. Names are those of plans: without the prefixes of wrappers. Of DTensors
-    the whole is measured, by all ranks together. Raises ValueError for a model that has not made all its parameters,
-    for one that FSDP has sharded, and where the loss is no scalar.
+    Returns:
+        The report on activations and parameters, with a verdict on each.
+
+    Raises:
+        ValueError: the model has lazy parameters, FSDP has sharded it, all examples of the batch are the same, or the
+            loss is not one number.
+
+    Example:
+        >>> from torch import nn
+        >>> import initlib.adapters.torch as init
+        >>> model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 1))
+        >>> report = init.signals(model, (32, 8))  # standard normal inputs of that shape
+        >>> [row.name for row in report.activations], [row.name for row in report.parameters]
+        (['0', '1', '2'], ['0.weight', '0.bias', '2.weight', '2.bias'])
     """
-    model = getattr(model, "_orig_mod", model)  # of a compiled one: what it was compiled from
+    model = getattr(model, "_orig_mod", model)  # the model that was compiled
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
     lazy = [name for name, p in model.named_parameters() if nn.parameter.is_lazy(p)]
     if lazy:
-        raise ValueError(f"model has parameters that are made at its first call: {', '.join(lazy)}; call it once")
-    held = weights(model)
-    if any(weight.flat is not None for weight in held) or any(map(is_fsdp, model.modules())):
-        raise ValueError("model is sharded by FSDP, which gathers weights only while it runs: measure it before that")
+        raise ValueError(f"model must have no lazy parameters, got {', '.join(lazy)}. Call the model once")
+    measured = model_tensors(walk(model))
+    if any(weight.flat is not None for weight in measured) or any(map(is_fsdp, model.modules())):
+        raise ValueError(
+            "model must not be sharded by FSDP, which gathers weights only while it runs. Measure it before sharding"
+        )
     given = inputs(model, batch)
     with ExitStack() as stack:
         stack.enter_context(restored(model))
@@ -63,20 +74,20 @@ def signals(
         output = model(*given.positional, **given.named)
         recorder.stop()
         value = scalar_loss(output, loss)
-        wanted = [weight.tensor for weight in held if weight.tensor.requires_grad]
-        found: tuple[Tensor | None, ...] = ()
+        wanted = [weight.tensor for weight in measured if weight.tensor.requires_grad]
+        results: tuple[Tensor | None, ...] = ()
         if value.requires_grad:
-            found = torch.autograd.grad(value, [*wanted, *given.floats], allow_unused=True)
-    gradients = dict(zip(wanted, found, strict=False))
+            results = torch.autograd.grad(value, [*wanted, *given.floats], allow_unused=True)
+    gradients = dict(zip(wanted, results, strict=False))
     parameters = [
         parameter(
             weight.names[0],
             array(weight.tensor),
             array(gradients.get(weight.tensor)),
-            axes=stored_axes(weight),
+            axes=weight.stored_axes,
             learning_rate=learning_rate,
         )
-        for weight in held
+        for weight in measured
     ]
     return SignalReport(
         recorder.rows(),

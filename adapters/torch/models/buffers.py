@@ -1,66 +1,100 @@
-"""Buffers: those of PyTorch's own modules, started anew; nothing is drawn for others."""
+"""The buffers of PyTorch's own modules, which start anew with the parameters; other buffers are never drawn."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from initlib import normal
 from initlib.key import Key
 
-from .. import _private as internals
+from .. import _private
 from ..more_init import fill_
+from . import constructor_values
 from .layers import WITH_STATISTICS
-from .tensors import walk
+from .tensors import Modules
+
+Drawn = Mapping[int, Collection[str]]  # the attributes whose weights were drawn, by the id of their module
 
 POWER_ITERATIONS = 15  # PyTorch's own number
+LOST = (
+    "{name}: it is a buffer on the meta device, and its values are lost; build the model in `with skeleton():`, which "
+    "leaves buffers on their device"
+)
+OF_SKELETON = (
+    "{name}: its constructor computed this buffer from weights, which a skeleton does not have; build the model "
+    "without `skeleton()`"
+)
+SHARDED = (
+    "{name}: the estimates of its spectral norm need the full weight, and this rank holds a shard; initialize the "
+    "model before it is sharded"
+)
 
 
-def lost_buffers(module: nn.Module) -> list[str]:
-    """What to say of the buffers on the meta device that nobody can compute again."""
+def lost_buffers(modules: Modules) -> list[str]:
+    """Return a problem for each buffer on the meta device whose values cannot be computed again."""
+    text = OF_SKELETON if any(constructor_values.CONSTANTS in vars(part) for _, part in modules) else LOST
     return [
-        f"{prefix}{name}: it is a buffer on the meta device, and what it held is lost; build the model in "
-        f"`with skeleton():`, which leaves buffers alone"
-        for prefix, part in walk(module)
+        text.format(name=f"{prefix}{name}")
+        for prefix, part in modules
         for name, buffer in part.named_buffers(recurse=False)
-        if buffer.is_meta and not isinstance(part, (*WITH_STATISTICS, internals.SpectralNorm))
+        if buffer.is_meta and not isinstance(part, (*WITH_STATISTICS, _private.SpectralNorm))
     ]
 
 
-def buffer_names(modules: Iterable[tuple[str, nn.Module]]) -> list[str]:
-    """The names of all buffers, made as those of parameters are."""
+def sharded_estimates(modules: Modules, drawn: Drawn) -> list[str]:
+    """Return a problem for each drawn weight whose spectral norm cannot be estimated from its shard."""
+    return [
+        SHARDED.format(name=f"{prefix}{name}")
+        for prefix, part in modules
+        for name, stored in _normed(part, drawn)
+        if _private.is_dtensor(stored)
+    ]
+
+
+def _normed(part: Any, drawn: Drawn) -> Iterator[tuple[str, Tensor]]:
+    """Yield the drawn weights of a module that have a spectral norm: the name, and the stored tensor."""
+    attributes = drawn.get(id(part), ())
+    for name, chain in getattr(part, "parametrizations", {}).items():
+        if name in attributes and _estimates(chain):
+            yield name, chain.original
+    for hook in _private.calls_before_forward(part):
+        if isinstance(hook, SpectralNorm) and hook.name in attributes:
+            yield hook.name, getattr(part, f"{hook.name}_orig")
+
+
+def buffer_names(modules: Modules) -> list[str]:
+    """Return the names of all buffers, made as those of parameters are."""
     return [f"{prefix}{name}" for prefix, part in modules for name, _ in part.named_buffers(recurse=False)]
 
 
-def reset_buffers(modules: Iterable[tuple[str, nn.Module]], drawn: set[int], buffers: set[str], key: Key) -> None:
-    """Start the statistics and the estimates of PyTorch's own modules anew.
-
-    That is of those modules whose parameters were drawn, which are told by identity, and of these buffers.
-    """
+def reset_buffers(modules: Modules, drawn: Drawn, buffers: set[str], key: Key) -> None:
+    """Start the statistics and estimates of PyTorch's own modules anew: those of drawn weights, and named buffers."""
     part: Any
     for prefix, part in modules:
         named = not buffers.isdisjoint(f"{prefix}{name}" for name, _ in part.named_buffers(recurse=False))
         if isinstance(part, WITH_STATISTICS) and (id(part) in drawn or named):
             part.reset_running_stats()
-        for name, chain in getattr(part, "parametrizations", {}).items():
-            if id(part) in drawn and _estimates(chain):
-                _draw(internals.singular_vectors(chain[0]), f"{prefix}{name}.", key)
-                internals.iterate(chain[0], chain.original, POWER_ITERATIONS)
-        for hook in internals.calls_before_forward(part):
-            if id(part) in drawn and isinstance(hook, SpectralNorm):
-                _draw((getattr(part, f"{hook.name}_u"), getattr(part, f"{hook.name}_v")), f"{prefix}{hook.name}.", key)
-                for _ in range(POWER_ITERATIONS):
-                    weight = hook.compute_weight(part, do_power_iteration=True)
-                setattr(part, hook.name, weight)
+        for name, stored in _normed(part, drawn):
+            if name in getattr(part, "parametrizations", {}):
+                norm = part.parametrizations[name][0]
+                _draw(_private.singular_vectors(norm), f"{prefix}{name}.", key)
+                _private.iterate(norm, stored, POWER_ITERATIONS)
+                continue
+            hook = next(each for each in _private.calls_before_forward(part) if getattr(each, "name", None) == name)
+            _draw((getattr(part, f"{name}_u"), getattr(part, f"{name}_v")), f"{prefix}{name}.", key)
+            for _ in range(POWER_ITERATIONS):
+                weight = hook.compute_weight(part, do_power_iteration=True)
+            setattr(part, name, weight)
 
 
 def _estimates(chain: Any) -> bool:
-    """Whether a chain of parametrizations begins with the spectral norm of a matrix: of a vector it is no estimate."""
-    return isinstance(chain[0], internals.SpectralNorm) and chain.original.ndim > 1
+    """Return whether the chain begins with the spectral norm of a matrix; that of a vector estimates nothing."""
+    return isinstance(chain[0], _private.SpectralNorm) and chain.original.ndim > 1
 
 
 def _draw(vectors: tuple[Tensor, Tensor], prefix: str, key: Key) -> None:
-    """Start the estimates of the singular vectors as PyTorch does, with a draw."""
+    """Draw the estimates of the singular vectors, as PyTorch's constructor does."""
     for vector, name in zip(vectors, "uv", strict=True):
         fill_(vector, normal(), seed=key, name=f"{prefix}{name}")

@@ -1,97 +1,140 @@
-"""Built: what a model was built with, which `to_empty()` and training lose: its constants, and which tensors are one.
+"""Constructor values: the values that a module's constructor gave its tensors, read from memory or from a record.
 
-A module keeps its own record, so that copies, wrappers and shards of it keep it too: `skeleton` writes all of it,
-`initialize` the constants that it has read.
+Training and `to_empty()` lose these values, so that each module keeps a record, which copies, wrappers and shards of
+the module have too. The record is two attributes of the user's module, dictionaries by the names of its parameters:
+
+- `_initlib_constants`: the value that every weight had; None where they were drawn or differed; "zeroed", "set" and
+  "computed" as a skeleton observed; "unread" where no values could be read when `initialize` first filled the tensor.
+- `_initlib_ties`: an object that all names of one tensor share; a skeleton writes it, since `to_empty()` breaks ties.
 """
 
-import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .layers import is_torch, may_draw
+from initlib.plans.rules.constructor_value import ConstructorValue
 
-CONSTANTS = "_initlib_constants"  # {name: the value that every weight of the parameter had; None: they differed}
-TIES = "_initlib_ties"  # {name: an object that the names of one tensor share}
-SAMPLE = 32
+from .._private import version
+from .layers import is_torch
+
+CONSTANTS = "_initlib_constants"
+TIES = "_initlib_ties"
+
+ZEROED = "zeroed"  # a skeleton observed that the constructor set zeros
+SET = "set"  # the constructor set values that differ, without a random call
+COMPUTED = "computed"  # a skeleton observed that the values come from weights on the meta device
+UNREAD = "unread"
+Record = float | str | None
+
+SAMPLE = 64
 
 
-def _record(module: nn.Module, record: str, name: str, value: Any) -> None:
-    vars(module).setdefault(record, {})[name] = value
-
-
-def record_constant(module: nn.Module, name: str, value: float | None) -> None:
-    """Record the value that all weights of the parameter were built with; None where they differed."""
-    _record(module, CONSTANTS, name, value)
-
-
-def record_tie(module: nn.Module, name: str, group: object) -> None:
-    """Record that the parameter is the same tensor as others of that group."""
-    _record(module, TIES, name, group)
+def record(module: nn.Module, name: str, value: Record) -> None:
+    """Record the constructor value of a parameter."""
+    vars(module).setdefault(CONSTANTS, {})[name] = value
 
 
 def is_recorded(module: nn.Module, name: str) -> bool:
-    """Whether the module remembers what it built the parameter with."""
+    """Return whether the module has a record of the parameter."""
     return name in vars(module).get(CONSTANTS, {})
 
 
-def recorded_constant(module: nn.Module, name: str) -> float | None:
-    """What it remembers."""
-    value: float | None = vars(module).get(CONSTANTS, {}).get(name)
+def recorded(module: nn.Module, name: str) -> Record:
+    """Return the record of a parameter."""
+    value: Record = vars(module)[CONSTANTS][name]
     return value
 
 
+def as_record(value: ConstructorValue) -> Record:
+    """Return the record of a value that has been read."""
+    if not value.recorded:
+        return UNREAD
+    return SET if value.unset and value.constant is None else value.constant
+
+
+def from_record(value: Record) -> ConstructorValue:
+    """Return the constructor value that a record states."""
+    if value == UNREAD:
+        return ConstructorValue()
+    if isinstance(value, str):
+        constant = 0.0 if value == ZEROED else None
+        return ConstructorValue(constant=constant, recorded=True, zeroed=value == ZEROED, unset=value == SET)
+    return ConstructorValue(constant=value, recorded=True)
+
+
+def record_tie(module: nn.Module, name: str, group: object) -> None:
+    """Record that the parameter is the same tensor as the others of a group."""
+    vars(module).setdefault(TIES, {})[name] = group
+
+
 def tie(module: nn.Module, name: str) -> object | None:
-    """The recorded group, if there is one."""
+    """Return the recorded group of the parameter, if it has one."""
     group: object | None = vars(module).get(TIES, {}).get(name)
     return group
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Whether all the values of the tensor can be read here: it is not meta, fake or sharded."""
-    return not tensor.is_meta and type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
+    """Return whether the values of the full tensor can be read here: it is not meta, fake, sharded or nested."""
+    plain = type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
+    dense = tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
+    return plain and dense and not tensor.is_meta
 
 
-def constant_of(module: nn.Module, name: str) -> float | None:
-    """The value that all weights of a parameter were built with; None where they differ.
-
-    One weight alone is equal to all others also where it was drawn: then it is none that was meant.
-    """
-    value = _constant(getattr(module, name))
-    drawn = value is not None and getattr(module, name).numel() == 1 and may_draw(module, name, value)
-    return None if drawn else value
+def read(tensor: Tensor, index: Any) -> NDArray[Any]:
+    """Return the values of a box of a tensor, in a dtype of NumPy that holds all of them."""
+    values = tensor.detach()[index].resolve_conj().resolve_neg().cpu()
+    exact = values.dtype in (torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128)
+    array: NDArray[Any] = (values if exact else values.float()).numpy()
+    return array
 
 
-def _constant(tensor: Tensor) -> float | None:
-    if not has_values(tensor) or not tensor.numel() or not tensor.is_floating_point() or tensor.itemsize < 2:
-        return None
-    weights = tensor.detach().flatten()
-    value = float(weights[0])
-    if not math.isfinite(value) or not bool((weights == weights[0]).all()):
-        return None
-    # The shortest decimal of the same bits: 1e-6, not 9.999999974752427e-07.
-    return value if tensor.dtype is torch.float64 else float(str(np.float32(value)))
+class Witness(NamedTuple):
+    """A tensor of the model that shows whether memory still holds what constructors wrote."""
+
+    owner: nn.Module
+    tensor: Tensor
+    kind: str
 
 
-def as_built(parameters: Iterable[tuple[nn.Module, Tensor]]) -> bool:
-    """Whether memory can be believed to hold what the modules' constructors put there.
+def are_constructor_values(witnesses: Iterable[Witness]) -> bool:
+    """Return whether memory can be trusted to hold the values that the modules' constructors wrote.
 
     Memory that `to_empty()` made holds anything: often zeros, or what was there before. PyTorch's own modules draw
-    their weights, in place, which a tensor's version counts; in fresh memory it is 0. So it is in a copy of a model:
-    there every weight has to look drawn.
+    their weights in place, which a tensor's version counts; in fresh memory it is 0. It is 0 in a copy of a model too:
+    there every weight has to look written, or be zero beside norms whose scales are constants.
     """
-    matrices = [(m, t) for m, t in parameters if t.ndim >= 2 and t.numel() and t.itemsize > 1 and has_values(t)]
-    own = [t for module, t in matrices if is_torch(module)] or [t for _, t in matrices]
-    looks = [_looks_drawn(tensor) for tensor in own]
-    drawn = [look or tensor.is_inference() or tensor._version > 0 for look, tensor in zip(looks, own, strict=True)]
-    return all(drawn) and sum(looks) > len(looks) / 2
+    readable = [
+        each for each in witnesses if has_values(each.tensor) and each.tensor.numel() and each.tensor.itemsize > 1
+    ]
+    matrices = [each for each in readable if each.tensor.ndim >= 2]
+    own = [each for each in matrices if is_torch(each.owner)]
+    looks = [_looks_written(each.tensor) for each in own or matrices]
+    if sum(looks) <= len(looks) / 2:
+        return False
+    unwritten = [
+        each.tensor
+        for look, each in zip(looks, own, strict=False)
+        if not look and not each.tensor.is_inference() and version(each.tensor) == 0
+    ]
+    if not unwritten:
+        return True
+    scales = [each.tensor for each in readable if each.kind == "scale"]
+    return bool(scales) and all(map(_is_set, scales)) and not any(bool(tensor.any()) for tensor in unwritten)
 
 
-def _looks_drawn(tensor: Tensor) -> bool:
-    """Whether most of a few of its values are of a weight's size."""
-    whole = tensor.detach() if tensor.is_contiguous() else tensor.detach()[:1]  # no copy of a weight's size
-    some = whole.flatten()[:: max(1, whole.numel() // SAMPLE)].abs()
-    return int(((some > 1e-9) & (some < 100)).sum()) > len(some) / 2
+def _looks_written(tensor: Tensor) -> bool:
+    """Return whether a few of its values are zeros and numbers of a weight's size, and not all zeros."""
+    rows = tensor.detach() if tensor.is_contiguous() else tensor.detach()[:1]  # no copy of the full tensor
+    flat = rows.flatten()
+    values = torch.cat([flat[:SAMPLE], flat[:: max(1, flat.numel() // SAMPLE)]]).abs()
+    proper = (values > 1e-9) & (values < 100)
+    return bool(proper.any()) and int((proper | (values == 0)).sum()) > 0.9 * len(values)
+
+
+def _is_set(scale: Tensor) -> bool:
+    """Return whether a scale is a constant other than 0."""
+    values = scale.detach().flatten()
+    return bool(values[0] != 0) and bool((values == values[0]).all())

@@ -1,93 +1,74 @@
-"""Filling: what a plan's entry says, put into a tensor, whole or on the shards that this rank holds."""
+"""The fill of a tensor of a model, and a check before anything is written that it can be filled."""
 
-from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from initlib import Key
 from initlib.plans.entry import Entry
-from initlib.plans.packing.logical_weights import LogicalWeight, is_made_whole
-from initlib.stream.boxes import box_index, box_shape, flat_boxes, normalize_index
-from initlib.stream.engine import DrawRequest
 
-from .._private import is_dtensor, is_observed
+from .._private import is_dtensor, is_fake
 from ..drawing import memory
+from ..drawing.fill import fill_stored, local_boxes
 from .tensors import ModelTensor
 
-
-def check(weight: ModelTensor) -> None:
-    """Raise TypeError, ValueError or RuntimeError unless the memory of the weight can be filled."""
-    memory.check(weight.tensor)
-    for _ in _memories(weight):  # which raises for sums over ranks
-        pass
+UNWRITABLE = "tensor must be one whose weights can be written, got a {cls}; initialize the model before it is converted"
 
 
-def fill(weight: ModelTensor, entry: Entry, key: Key) -> None:
-    """Fill a weight of the model, under the key of the whole model."""
-    if entry.kept or memory.has_no_storage(weight.tensor):
+def check(tensor: ModelTensor) -> None:
+    """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
+    memory.check(tensor.tensor)
+    if tensor.flat is None:
+        list(local_boxes(tensor.tensor))  # which raises for sums over ranks
+    if _is_foreign(tensor.tensor):
+        _check_foreign(tensor.tensor)
+
+
+def _is_foreign(tensor: Tensor) -> bool:
+    """Return whether the tensor is of a subclass that this library does not know, such as a quantized one."""
+    plain = type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
+    return not (plain or is_dtensor(tensor) or is_fake(tensor) or tensor.is_meta or tensor.numel() == 0)
+
+
+def _check_foreign(tensor: Tensor) -> None:
+    """Raise TypeError unless written weights reach the tensor, which stays unchanged."""
+    index = tuple(slice(0, 1) for _ in range(tensor.ndim))
+    try:
+        with torch.no_grad():
+            before = _value(tensor, index)
+            tensor.detach()[index].copy_(torch.full((1,) * tensor.ndim, 1.5 if before != 1.5 else 0.5))
+            after = _value(tensor, index)
+            tensor.detach()[index].copy_(torch.full((1,) * tensor.ndim, before, dtype=torch.float64))
+            written, restored = after in (0.5, 1.5), _value(tensor, index) == before
+    except (TypeError, ValueError, RuntimeError, NotImplementedError, IndexError) as error:
+        raise TypeError(f"{UNWRITABLE.format(cls=type(tensor).__name__)} ({error})") from error
+    if not written or not restored:
+        raise TypeError(UNWRITABLE.format(cls=type(tensor).__name__))
+
+
+def _value(tensor: Tensor, index: Any) -> float:
+    return float(tensor.detach()[index].double().reshape(()))
+
+
+def fill(tensor: ModelTensor, entry: Entry, key: Key) -> None:
+    """Fill a tensor of the model, under the key of the full model."""
+    if entry.kept or memory.has_no_storage(tensor.tensor):
         return
-    fill_stored(weight, entry, key)
-    if weight.magnitude is not None:
-        _normalize(weight)
+    fill_stored(tensor.tensor, entry, key, None if tensor.flat is None else tensor.flat.boxes())
+    if tensor.magnitude is not None:
+        normalize(tensor)
 
 
-def fill_stored(weight: ModelTensor, entry: Entry, key: Key) -> None:
-    """Fill what this rank holds of the stored tensor."""
-    for view, index in _memories(weight):
-        fill_box(view, entry, index, key)
-    if is_dtensor(weight.tensor):
-        torch.autograd.graph.increment_version(weight.tensor)
-
-
-def fill_box(view: Tensor, entry: Entry, index: Any, key: Key) -> None:
-    """Fill memory that holds what the index takes of a stored tensor."""
-    for piece, boxes in groupby(entry.boxes(index), key=lambda box: box[0]):
-        _put(view, piece, [(outer, inner) for _, outer, inner in boxes], key)
-
-
-def _memories(weight: ModelTensor) -> Iterator[tuple[Tensor, Any]]:
-    """The views of the memory that is here, each with the index of the weight that it holds."""
-    tensor, flat = weight.tensor, weight.flat
-    if flat is not None:
-        for place, box in flat_boxes(flat.start, flat.start + tensor.numel(), flat.shape):
-            yield tensor[place].view(box_shape(box)), box_index(box)
-    elif is_dtensor(tensor):
-        from ..drawing.dtensor import shards
-
-        for view, box in shards(tensor):
-            yield view, box_index(box)
-    else:
-        yield tensor, ...
-
-
-def _put(view: Tensor, piece: LogicalWeight, boxes: list[tuple[Any, Any]], key: Key) -> None:
-    """Put boxes of one weight into a view: pairs of the index into the view and the index into the weight."""
-    initializer, dtype = piece.initializer, memory.DTYPES[view.dtype]
-    if isinstance(initializer, np.ndarray) or (len(boxes) > 1 and is_made_whole(initializer)):
-        whole = piece.draw(dtype, key)  # each box of it alone would cost as much
-        for outer, inner in boxes:
-            some = whole[inner]
-            view[outer].copy_(torch.from_numpy(some.astype("float32") if some.itemsize == 2 else some))
-        return
-    for outer, inner in boxes:
-        box = normalize_index(inner, piece.shape)
-        drawn = DrawRequest(piece.shape, piece.axes, dtype, key.fold_in(piece.stream), box)
-        memory.place(view[outer], initializer, drawn, observed=is_observed())
-
-
-def _normalize(weight: ModelTensor) -> None:
-    """Set the magnitudes of a weight-normed weight to the norms of its direction: then it is what was drawn."""
-    direction, magnitude = weight.tensor, weight.magnitude
+def normalize(tensor: ModelTensor) -> None:
+    """Set the magnitudes of a weight-normed weight to the norms of its direction, so that it is the drawn weight."""
+    direction, magnitude = tensor.tensor, tensor.magnitude
     assert magnitude is not None
     kept = None if magnitude.axis == -1 else magnitude.axis % direction.ndim
     axes = [axis for axis in range(direction.ndim) if axis != kept]
     norms = torch.linalg.vector_norm(direction, dim=axes, keepdim=kept is not None) if axes else direction.abs()
     magnitude.place.tensor.copy_(norms)
-    direction.add_(norms == 0)  # a direction of no length is none; of a weight of 0, any will do
+    direction.add_(norms == 0)  # the direction of a weight of 0 must not be 0, and may be any other
     if magnitude.hook is not None:
         module = magnitude.place.module
         setattr(module, magnitude.hook.name, magnitude.hook.compute_weight(module))

@@ -1,23 +1,29 @@
-"""Initialize: a plan for a model, and its weights put where the model keeps them."""
+"""The plan of a model, and its initialization: the plan's weights written where the model keeps them."""
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from initlib import Plan, PlanError
+from initlib import Parameter, Plan, PlanError
+from initlib._progress import progress
 from initlib._public import public
 from initlib.adapters.common.selection import Only, plan_selected, selected
+from initlib.plans.entry import Entry
 
-from ...common.progress import Progress
 from ..drawing.dispatch import Seed, key_of
-from . import constructor_values as built
-from .buffers import buffer_names, lost_buffers, reset_buffers
+from . import constructor_values
+from .buffers import buffer_names, lost_buffers, reset_buffers, sharded_estimates
 from .fill import check, fill
-from .materialize import materialize, tie
-from .parameters import parameters
-from .tensors import ModelTensor, walk, weights
+from .meta_device import materialize, tie
+from .shared_memory import overlaps
+from .state_names import plan_names
+from .tensors import ModelTensor, Modules, model_tensors, parameters, walk
 from .transformers import mark
+
+SHARED = '{name}: it shares part of its memory with {other}; keep one of them: {{"{other}": keep}}'
+PATIENCE = 2.0  # seconds without a progress bar
 
 
 @public("initlib.adapters.torch")
@@ -30,20 +36,33 @@ def plan(
     axes: Any = None,
     only: Only = None,
     prefix: str = "",
+    unmatched: str = "default",
 ) -> Plan:
-    """Make the plan of a model: what fills each of its parameters. Nothing is written.
+    """Make the plan of a model, which states what fills each of its parameters; nothing is written.
 
-    >>> from torch import nn
-    >>> from initlib import he_normal
-    >>> model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
-    >>> plan(model, he_normal)["0.weight"].parameter.axes
-    'OI'
+    The modules of `torch.nn` state the axes of their weights themselves, `declare` states those of other modules.
 
-    The modules of `torch.nn` say themselves what their weights' axes mean, `declare` says it of others. A vector whose
-    weights are all equal keeps the value that its module was built with. The arguments are those of `initlib.plan`, and
-    `only` and `prefix` as for `initialize`. Raises `PlanError`, with all problems that there are.
+    Args:
+        module: the model.
+        rules, default, rename, axes, unmatched: as for `initlib.plan`.
+        only, prefix: as for `initialize`.
+
+    Returns:
+        The plan.
+
+    Raises:
+        PlanError: the plan has problems; the error lists all of them.
+
+    Example:
+        >>> from torch import nn
+        >>> from initlib import he_normal
+        >>> model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+        >>> plan(model, he_normal)["0.weight"].parameter.axes
+        'OI'
     """
-    return _plan(module, weights(module, prefix), (rules, default, rename, axes), only, prefix)[0]
+    modules = walk(module, prefix)
+    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    return _plan(module, modules, model_tensors(modules), only, rules, **options)[0]
 
 
 @public("initlib.adapters.torch")
@@ -58,85 +77,137 @@ def initialize(
     device: torch.device | str | None = None,
     only: Only = None,
     prefix: str = "",
+    unmatched: str = "default",
 ) -> Plan:
-    """Fill every parameter of a model by rules and by its name, and return the plan, which prints as a report.
+    """Fill every parameter of a model by rules and by its name.
 
-    >>> from torch import nn
-    >>> from initlib import he_normal, normal
-    >>> model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
-    >>> report = initialize(model, he_normal, seed=0)
-    >>> bool((model[0].weight.T.numpy(force=True) == he_normal((784, 128), seed=0, name="0.weight")).all())
-    True
-    >>> initialize(model, {"2.weight": normal(std=0.01)}, seed=0, default=he_normal)
-    Plan(4 parameters, 101,770 weights)
+    The weights of a parameter depend on the seed and on its name, not on devices, shards, wrappers or the rest of the
+    model: `initialize(...).draw(seed)` returns the same bits in NumPy. Tied parameters stay tied, padding rows are
+    zero, and the buffers of PyTorch's own modules are reset.
 
-    The arguments are those of `initlib.plan`, and `seed`, as for `fill_`. What a weight gets depends on the seed and on
-    its name, not on devices, on shards, on wrappers or on what else is in the model: `report.draw(seed)` are the same
-    bits in NumPy. Tied parameters stay tied, padding rows are zero, and the buffers of PyTorch's own modules are reset.
+    Args:
+        module: the model; its parameters are filled in place.
+        rules, default, rename, axes, unmatched: as for `initlib.plan`.
+        seed: an integer, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's default generator.
+        device: the device on which the weights of a model on the meta device are made (see `skeleton`).
+        only: a pattern or names; all other parameters and buffers stay as they are.
+            `only=model.load_state_dict(state, strict=False).missing_keys` fills what a checkpoint lacked. Names may be
+            those of plans or of PyTorch's state dictionaries.
+        prefix: the name of the module in a bigger model; the names of the parameters begin with it.
 
-    `device` is where the weights of a model on the meta device are made (see `skeleton`). `only`, a pattern or names,
-    leaves everything else as it is: `only=model.load_state_dict(state, strict=False).missing_keys` fills what a
-    checkpoint lacked. `prefix` is the name of the module in a bigger model, whose names its parameters then have.
-    Raises `PlanError` with all problems that there are, before anything is written.
+    Returns:
+        The plan, which prints as a report.
+
+    Raises:
+        PlanError: the plan has problems; the error lists all of them, and nothing is written.
+
+    Example:
+        >>> from torch import nn
+        >>> from initlib import he_normal, normal
+        >>> model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+        >>> report = initialize(model, he_normal, seed=0)
+        >>> bool((model[0].weight.T.numpy(force=True) == he_normal((784, 128), seed=0, name="0.weight")).all())
+        True
+        >>> initialize(model, {"2.weight": normal(std=0.01)}, seed=0, default=he_normal)
+        Plan(4 parameters, 101,770 weights)
     """
-    found = weights(module, prefix)
-    problems = _without_memory(module, found, device)
+    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    modules = walk(module, prefix)
+    tensors = model_tensors(modules)
+    problems = _without_memory(modules, tensors, device)
     try:
-        made, buffers = _plan(module, found, (rules, default, rename, axes), only, prefix)
+        made, selection = _plan(module, modules, tensors, only, rules, **options)
     except PlanError as error:
         raise PlanError([*problems, *error.problems]) from None
-    problems += _not_writable(found, made)
+    filled = [(tensor, entry) for tensor, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
+    drawn: dict[int, set[str]] = {}
+    for tensor, _ in filled:
+        drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
+    problems += [*_not_writable(tensors, made), *_overlapping(filled), *sharded_estimates(modules, drawn)]
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
+    records = [(tensor, _record(tensor, parameter)) for tensor, parameter in selection.parameters]
     if device is not None:
-        materialize(module, found, torch.device(device))
-    tie(found)
-    drawn = [(weight, entry) for weight, entry in zip(found, made.entries, strict=True) if not entry.kept]
-    with torch.no_grad(), Progress(sum(weight.tensor.numel() for weight, _ in drawn)) as progress:
-        for weight, entry in drawn:
-            fill(weight, entry, key)
-            progress.advance(weight.tensor.numel())
-    for weight in found:
-        if weight.built is not None:
-            built.record_constant(*weight.places[0], weight.built.value)
-    reset_buffers(walk(module, prefix), {id(weight.owner) for weight, _ in drawn}, buffers, key)
-    mark(module, (weight.tensor for weight, _ in drawn))
+        materialize(module, tensors, torch.device(device))
+    tie(tensors)
+    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in filled)
+    with torch.no_grad(), progress("initialize", PATIENCE) as advance:
+        for tensor, entry in filled:
+            fill(tensor, entry, key)
+            done += tensor.tensor.nbytes
+            advance(done, total)
+    for tensor, value in records:
+        constructor_values.record(*tensor.places[0], value)
+    reset_buffers(modules, drawn, selection.buffers, key)
+    mark(modules, (tensor.tensor for tensor, _ in filled))
     return made
 
 
-def _plan(module: nn.Module, found: list[ModelTensor], said: Any, only: Only, prefix: str) -> tuple[Plan, set[str]]:
-    """The plan, in which what is not meant is kept, and the names of the buffers that are meant."""
-    told, (rules, default, rename, axes) = parameters(found), said
-    meant, buffers = selected(only, told, buffer_names(walk(module, prefix)))
-    if not all(meant):
-        # What was loaded into the others shows nothing of the memory of these.
-        told = parameters(found, [weight for weight, each in zip(found, meant, strict=True) if each])
-    return plan_selected(told, meant, rules, default=default, rename=rename, axes=axes), buffers
+class _Selection(NamedTuple):
+    """The tensors that `only` selects, each with its parameter, and the names of the buffers that it selects."""
+
+    parameters: list[tuple[ModelTensor, Parameter]]
+    buffers: set[str]
 
 
-def _without_memory(module: nn.Module, found: list[ModelTensor], device: torch.device | str | None) -> list[str]:
-    """What to say of tensors that will have no memory, and of what it held."""
+def _plan(
+    module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only, rules: Any, **options: Any
+) -> tuple[Plan, _Selection]:
+    """Return the plan, in which tensors that `only` does not select are kept, and the selection."""
+    known = parameters(tensors)
+    if not (only is None or isinstance(only, (str, re.Pattern))):
+        only = plan_names(module, modules, tensors, only)
+    chosen, buffers = selected(only, known, buffer_names(modules))
+    pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=True) if each]
+    if not all(chosen):
+        # The memory of the other tensors, which may have been loaded, does not show what these hold.
+        known = parameters(tensors, [tensor for tensor, _ in pairs])
+    return plan_selected(known, chosen, rules, **options), _Selection(pairs, buffers)
+
+
+def _record(tensor: ModelTensor, parameter: Parameter) -> constructor_values.Record:
+    """Return the record of the constructor value that later calls read."""
+    for place in tensor.places:
+        if constructor_values.is_recorded(*place):
+            return constructor_values.recorded(*place)
+    assert parameter.constructor is not None
+    return constructor_values.as_record(parameter.constructor.record(parameter))
+
+
+def _without_memory(modules: Modules, tensors: list[ModelTensor], device: torch.device | str | None) -> list[str]:
+    """Return the problems of tensors that have no memory, and will have none or lose their values."""
     if device is not None and torch.device(device).type == "meta":
         raise ValueError(f"device must be one with memory, got {device!r}")
     if device is not None:
-        return lost_buffers(module)
-    meta = [weight.names[0] for weight in found if weight.tensor.is_meta]
+        return lost_buffers(modules)
+    meta = [tensor.names[0] for tensor in tensors if tensor.tensor.is_meta]
     if not meta:
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"
-    return [f"{names}: on the meta device, which has no memory; say where to make them: initialize(..., device='cpu')"]
+    return [f"{names}: on the meta device, which has no memory; pass the device for it: initialize(..., device='cpu')"]
 
 
-def _not_writable(found: list[ModelTensor], made: Plan) -> list[str]:
-    """What to say of tensors whose memory cannot be filled."""
+def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
+    """Return the problems of tensors whose memory cannot be filled."""
     problems = []
-    for weight, entry in zip(found, made.entries, strict=True):
-        if weight.tensor.is_meta and not entry.filled:
-            problems.append(f"{weight.names[0]}: it is kept, at least in part, and on the meta device it has no values")
+    for tensor, entry in zip(tensors, made.entries, strict=True):
+        if tensor.tensor.is_meta and not entry.filled:
+            problems.append(f"{tensor.names[0]}: it is kept, at least in part, and on the meta device it has no values")
         try:
             if not entry.kept:
-                check(weight)
+                check(tensor)
         except (TypeError, ValueError, RuntimeError) as error:
-            problems.append(f"{weight.names[0]}: {error}")
+            problems.append(f"{tensor.names[0]}: {error}")
     return problems
+
+
+def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
+    """Return the problems of tensors of which one would be written over a part of another."""
+    readable = [
+        (tensor.names[0], tensor.tensor)
+        for tensor, _ in filled
+        if tensor.flat is None and constructor_values.has_values(tensor.tensor) and tensor.tensor.numel()
+    ]
+    pairs = overlaps([memory for _, memory in readable])
+    return [SHARED.format(name=readable[one][0], other=readable[other][0]) for one, other in pairs]

@@ -1,16 +1,19 @@
-"""Modules: what each parameter of a module means to it, hence its axes, its kind and its usual start."""
+"""Layers: the axes, the kind and the usual start of each parameter of a module."""
 
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from initlib import constant, ones, zeros
 from initlib._public import public
 from initlib.adapters.common.roles import Declarations, ParameterRole
+from initlib.axes import parse
 
-# What wrappers put before the name of the class that they derive, while the program runs, from the module's own.
+from .known_classes import known_class
+
+# Wrappers derive a class from the module's own while the program runs, and put these before its name.
 PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
 
 
@@ -18,42 +21,42 @@ UNKNOWN = ParameterRole(None, "other")
 KERNEL = ParameterRole("OI", "kernel")
 BIAS = ParameterRole(None, "bias", zeros)
 SCALE = ParameterRole(None, "scale", ones)
-TABLE = ParameterRole("IO", "table")  # a one-hot input times a matrix: a row for each input
+TABLE = ParameterRole("IO", "table")  # one row for each input
 
-Meanings = dict[str, ParameterRole]
+Roles = dict[str, ParameterRole]
 Module = TypeVar("Module", bound=type[nn.Module])
 
 
-def _linear(module: Any) -> Meanings:
+def _linear(module: Any) -> Roles:
     return {"weight": KERNEL, "bias": BIAS}
 
 
-def _convolution(module: Any) -> Meanings:
-    """A kernel a group: the groups are packed into the first stored axis, outputs or, transposed, inputs."""
+def _convolution(module: Any) -> Roles:
+    """Return the roles of a convolution, whose groups are packed into the first stored axis."""
     first, second = "IO" if module.transposed else "OI"
     if module.groups > 1:
         first = f"({module.groups} {first})"
     return {"weight": ParameterRole(first + second + "DHW"[-len(module.kernel_size) :], "kernel"), "bias": BIAS}
 
 
-def _recurrent(module: Any) -> Meanings:
-    """A matrix a gate, packed into the first stored axis: weight_ih_l0, weight_hh_l0_reverse and so on."""
+def _recurrent(module: Any) -> Roles:
+    """Return the roles of weight_ih_l0, weight_hh_l0_reverse, …: the gates are packed into the first stored axis."""
     mode = getattr(module, "mode", "")
     count = 4 if mode == "LSTM" or isinstance(module, nn.LSTMCell) else 1
     count = 3 if mode == "GRU" or isinstance(module, nn.GRUCell) else count
     axes = "OI" if count == 1 else f"({count} O)I"
-    meanings = {
+    known = {
         "weight_ih": ParameterRole(axes, "kernel"),
         "weight_hh": ParameterRole(axes, "recurrent"),
         "weight_hr": KERNEL,
     }
-    meanings |= {"bias_ih": BIAS, "bias_hh": BIAS}
+    known |= {"bias_ih": BIAS, "bias_hh": BIAS}
     ends = [f"_l{layer}{way}" for layer in range(getattr(module, "num_layers", 0)) for way in ("", "_reverse")] or [""]
-    return {f"{name}{end}": meaning for name, meaning in meanings.items() for end in ends}
+    return {f"{name}{end}": role for name, role in known.items() for end in ends}
 
 
-def _attention(module: Any) -> Meanings:
-    token = ParameterRole("BIO", "table")  # one more key and value, the same for every input
+def _attention(module: Any) -> Roles:
+    token = ParameterRole("BIO", "table")  # an extra key and value for all inputs
     return {
         "in_proj_weight": ParameterRole("(3 O)I", "kernel"),
         "q_proj_weight": KERNEL,
@@ -65,17 +68,16 @@ def _attention(module: Any) -> Meanings:
     }
 
 
-def _norm(module: Any) -> Meanings:
+def _norm(module: Any) -> Roles:
     return {"weight": SCALE, "bias": BIAS}
 
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-DRAWING_BIASES = (nn.Linear, nn.Bilinear, *CONVOLUTIONS, nn.RNNBase, nn.RNNCellBase)
 WITH_STATISTICS = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
 )
-TORCH: dict[type[nn.Module], Callable[[Any], Meanings]] = {
+TORCH: dict[type[nn.Module], Callable[[Any], Roles]] = {
     nn.Linear: _linear,
     nn.Bilinear: lambda module: {"weight": ParameterRole("OII", "kernel"), "bias": BIAS},
     **dict.fromkeys(CONVOLUTIONS, _convolution),
@@ -91,30 +93,35 @@ TORCH: dict[type[nn.Module], Callable[[Any], Meanings]] = {
     nn.PReLU: lambda module: {"weight": ParameterRole(None, "other", constant(module.init))},
 }
 
-# Modules of other packages, by what their class is called. Where a norm's scale starts, its name does not say:
-# at 1 in most, at 0 in those that multiply by 1 + scale.
-NAMED: tuple[tuple[re.Pattern[str], Meanings], ...] = (
-    (re.compile("Conv1D"), {"weight": ParameterRole("IO", "kernel"), "bias": BIAS}),  # transformers' linear layer
-    (re.compile(r".*Norm(\dd)?"), {name: ParameterRole(None, "scale") for name in ("weight", "scale", "gamma")}),
-)
-
 _declared = Declarations()
 
 
 @public("initlib.adapters.torch")
 def declare(cls: Module, /, **axes: str) -> Module:
-    """Say what the axes of a module's parameters mean, for all plans from now on, and return the class.
+    """Declare the axes of a module class's parameters for all plans from now on.
 
-    >>> import torch
-    >>> class Experts(torch.nn.Module):
-    ...     def __init__(self):
-    ...         super().__init__()
-    ...         self.up = torch.nn.Parameter(torch.empty(8, 64, 256))
-    >>> declare(Experts, up="BIO") is Experts
-    True
+    A module may instead have an attribute, of its class or its own: `initlib_axes = {"up": "BIO"}`.
 
-    A module may say so itself, by an attribute of its class or of its own: `initlib_axes = {"up": "BIO"}`.
-    Raises TypeError for what is no module class; ValueError for axes that are none.
+    Args:
+        cls: a class of `torch.nn.Module`; its subclasses inherit the declaration.
+        axes: the axes string of each parameter, by the parameter's name in the module. I is an input axis, O an
+            output axis, B a stack of independent kernels.
+
+    Returns:
+        The class.
+
+    Raises:
+        TypeError: `cls` is not a module class, or axes are not a string.
+        ValueError: an axes string cannot be read.
+
+    Example:
+        >>> import torch
+        >>> class Experts(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.up = torch.nn.Parameter(torch.empty(8, 64, 256))
+        >>> declare(Experts, up="BIO") is Experts
+        True
     """
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise TypeError(f"cls must be a class of torch.nn.Module, got {cls!r}")
@@ -123,7 +130,7 @@ def declare(cls: Module, /, **axes: str) -> Module:
 
 
 def own_class(module: nn.Module) -> type:
-    """The class that the module was written as, whatever wraps it."""
+    """Return the module's class, without the classes that wrappers derive from it."""
     cls = type(module)
     while any(cls.__name__ == prefix + cls.__bases__[-1].__name__ for prefix in PREFIXES):
         cls = cls.__bases__[-1]
@@ -131,35 +138,32 @@ def own_class(module: nn.Module) -> type:
 
 
 def is_fsdp(module: nn.Module) -> bool:
-    """Whether `fully_shard` has sharded the module, whose weights are whole only while it runs."""
+    """Return whether `fully_shard` has sharded the module, which gathers its weights only while it runs."""
     return any(cls.__name__ == "FSDPModule" for cls in type(module).__mro__)
 
 
 def is_torch(module: nn.Module) -> bool:
-    """Whether PyTorch itself knows how the module's parameters start, and starts them in place."""
+    """Return whether the module is one of `torch.nn`, whose constructor fills its parameters in place."""
     return isinstance(module, tuple(TORCH))
 
 
-def may_draw(module: nn.Module, name: str, value: float) -> bool:
-    """Whether the parameter is a bias for which PyTorch's constructor of the module may have drawn that value."""
-    if not isinstance(module, DRAWING_BIASES) or not name.startswith("bias"):
-        return False
-    weight = getattr(module, "weight", None)
-    return abs(value) <= (1.0 if weight is None else weight.shape[1] ** -0.5)  # of a convolution it draws even less
-
-
-def meanings(module: nn.Module) -> Meanings:
-    """What is known of the module's parameters, by name."""
+def roles(module: nn.Module) -> Roles:
+    """Return the known roles of the module's parameters, by name."""
     cls = own_class(module)
-    known: Meanings = {}
-    for base in cls.__mro__:
-        if base in TORCH:
-            known = TORCH[base](module)
-            break
-    else:
-        for pattern, named in NAMED:
-            if pattern.fullmatch(cls.__name__):
-                known = named
-                break
-    there = [name for name, _ in module.named_parameters(recurse=False)]
-    return _declared.meanings(cls, module, known, lambda name: hasattr(module, name), there)
+    base = next((base for base in cls.__mro__ if base in TORCH), None)
+    known = TORCH[base](module) if base is not None else _of_known_class(cls, module)
+    names = [name for name, _ in module.named_parameters(recurse=False)]
+    return _declared.meanings(cls, module, known, lambda name: hasattr(module, name), names)
+
+
+def _of_known_class(cls: type, module: nn.Module) -> Roles:
+    """Return the roles of a class of another library, where its parameters have as many axes as are known."""
+    known = known_class(cls)
+    if known is None:
+        return {}
+    shapes = {name: tuple(p.shape) for name, p in module.named_parameters(recurse=False) if not is_lazy(p)}
+    found = {name: ParameterRole(None, "scale") for name in known.scales}
+    for name, axes in known.axes.items():
+        if len(shapes.get(name, ())) == len(parse(axes)):
+            found[name] = ParameterRole(axes, "kernel")
+    return found

@@ -1,33 +1,48 @@
-"""Weights: the tensors of a model, by the names that no wrapper changes, and the places that hold them."""
+"""The tensors of a model: their names, which no wrapper changes, and the places that hold them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from initlib import PlanError
+from initlib import Parameter, PlanError, keep
+from initlib.plans.rules.constructor_value import ConstructorValue
 
-from .. import _private as internals
-from . import constructor_values as built
-from .layers import BIAS, UNKNOWN, ParameterRole, meanings, own_class
+from .. import _private
+from . import constructor_values
+from .constructor_draws import Shapes, constructor_draw
+from .fsdp1 import FlatShard, flat_shards
+from .layers import BIAS, UNKNOWN, ParameterRole, own_class, roles
+from .shared_memory import same_elements
 
 # Wrappers keep the wrapped module under these names, or, those of the classes below, under `module`.
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 PARALLEL = {"DataParallel", "DistributedDataParallel", "AveragedModel", "DeepSpeedEngine"}
 
-REMADE = "{steps} makes another weight of what is stored, which no initializer foresees"
-LAZY = "{owner} is lazy, and has no shape yet; run a batch through the model first"
-TWICE = "two tensors have this name, once the prefixes of wrappers are off"
+COMPUTED = "the model uses {steps} of the stored tensor, and no initializer allows for that"
+LAZY = "{owner} is lazy, and its parameters have no shape yet; run a batch through the model first"
+TWICE = "two tensors have this name once the prefixes of wrappers are removed"
+NOT_DENSE = "a tensor of layout {layout} cannot be filled; add the rule {{{name!r}: keep}}"
+MAGNITUDE = "its constructor set the magnitudes of its weight norm; a rule replaces them by the norms of what it draws"
+OF_SKELETON = (
+    "its constructor computed it from weights, which a skeleton does not have; add a rule, or build the model without "
+    "`skeleton()`"
+)
+UNREADABLE = "Build the model in `with skeleton():`, which records what constructors set."
+
+Modules = list[tuple[str, nn.Module]]  # every module, and the prefix of the names of its tensors
 
 
 class Place(NamedTuple):
-    """Where a module keeps a tensor."""
+    """A module and the attribute under which it keeps a tensor."""
 
     module: nn.Module
     attribute: str
@@ -37,167 +52,255 @@ class Place(NamedTuple):
         return getattr(self.module, self.attribute)
 
 
-class Built(NamedTuple):
-    """What a vector was built with: the value of all its weights, or None where they differed."""
-
-    value: float | None
-
-
 class Magnitude(NamedTuple):
     """The norms of a weight-normed weight, which is magnitude * direction / |direction|."""
 
     place: Place
-    axis: int  # one norm an index of it; -1: one for all
-    hook: WeightNorm | None = None  # what makes the weight anew before each call, where no property does
+    axis: int  # one norm for each index of this axis; -1: one for all
+    hook: WeightNorm | None = None  # computes the weight before each call, in the old weight norm
 
 
 @dataclass(eq=False)
 class ModelTensor:
-    """A tensor of the model: its names and the places that hold it, first those by which it is known."""
+    """A tensor of the model: its names, and the places that hold it; the first of each identifies it."""
 
     owner: nn.Module
-    meaning: ParameterRole
+    attribute: str  # of the weight in its owner, whatever stores it
+    role: ParameterRole
     names: list[str]
     places: list[Place]
     needs: str | None = None
     magnitude: Magnitude | None = None
-    built: Built | None = None  # None: nobody knows
     padding: int | None = None
-    flat: internals.FlatShard | None = None  # of the weight this rank holds a range, and no place holds a tensor
+    flat: FlatShard | None = None  # this rank holds a range of the parameter, and no place holds a tensor
 
     @property
     def tensor(self) -> Any:
-        """The memory that there is of it here."""
+        """Return the memory of the tensor on this rank."""
         return self.places[0].tensor if self.flat is None else self.flat.memory
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of all of it."""
-        return tuple(self.tensor.shape) if self.flat is None else self.flat.shape
+        """Return the full shape; of a nested tensor, which has none, the number of its tensors."""
+        if self.flat is not None:
+            return self.flat.shape
+        return (self.tensor.size(0),) if self.tensor.is_nested else tuple(self.tensor.shape)
+
+    @property
+    def stored_axes(self) -> str | None:
+        """Return the axes; those of most PyTorch weights where the module does not state them; None for vectors."""
+        return self.role.axes or ("OI..." if len(self.shape) >= 2 else None)
 
 
-def walk(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Every module of the model with what its parameters' names begin with, wherever it appears.
+def walk(module: nn.Module, prefix: str = "") -> Modules:
+    """Return every module of the model, wherever it appears, with the prefix of the names of its tensors.
 
-    `prefix` is the name that the model itself has in a bigger one.
+    `prefix` is the name of the model itself in a bigger one.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
     if not isinstance(prefix, str):
         raise TypeError(f"prefix must be a string, got {prefix!r}")
-    above = {"": (f"{prefix.removesuffix('.')}." if prefix else "", module)}  # by the path that PyTorch knows
+    above = {"": (f"{prefix.removesuffix('.')}." if prefix else "", module)}  # by PyTorch's path
     for path, part in module.named_modules(remove_duplicate=False):
         parent, _, name = path.rpartition(".")
         before, holder = above[parent]
         parallel = name == "module" and not PARALLEL.isdisjoint(cls.__name__ for cls in type(holder).__mro__)
         above[path] = before if path == "" or name in WRAPPED or parallel else f"{before}{name}.", part
-        yield above[path]
+    return list(above.values())
 
 
-def _held(module: nn.Module, flat: Mapping[str, internals.FlatShard]) -> Iterator[ModelTensor]:
-    """The tensors that a module keeps, each by the name of the weight that it is."""
+def _owned(module: nn.Module, flat: Mapping[str, FlatShard]) -> Iterator[ModelTensor]:
+    """Return the tensors that a module keeps, each under the name of the weight that it stores."""
     if isinstance(module, ParametrizationList):
-        return  # they are its module's: below
-    known = meanings(module)
+        return  # the module that owns the list returns its tensors, below
+    known = roles(module)
 
-    def held(name: str, place: Place, meaning: ParameterRole | None = None, **more: Any) -> ModelTensor:
-        meaning = meaning or known.get(name) or (BIAS if name == "bias" else UNKNOWN)
-        padding = getattr(module, "padding_idx", None) if meaning.kind == "table" else None
-        return ModelTensor(module, meaning, [name], [place], padding=padding, **more)
+    def owned(attribute: str, place: Place, name: str | None = None, **more: Any) -> ModelTensor:
+        role = known.get(attribute) or (BIAS if attribute == "bias" else UNKNOWN)
+        padding = getattr(module, "padding_idx", None) if role.kind == "table" else None
+        return ModelTensor(module, attribute, role, [name or attribute], [place], padding=padding, **more)
 
     stored: set[str] = set()
-    for hook in internals.calls_before_forward(module):
+    for hook in _private.calls_before_forward(module):
         if isinstance(hook, WeightNorm):
             magnitude = Magnitude(Place(module, f"{hook.name}_g"), hook.dim, hook)
-            yield held(hook.name, Place(module, f"{hook.name}_v"), magnitude=magnitude)
+            yield owned(hook.name, Place(module, f"{hook.name}_v"), magnitude=magnitude)
             stored |= {f"{hook.name}_g", f"{hook.name}_v"}
         elif isinstance(hook, SpectralNorm):
             name = f"{hook.name}_orig"
-            yield held(name, Place(module, name), known.get(hook.name), needs=REMADE.format(steps="SpectralNorm"))
+            yield owned(hook.name, Place(module, name), name, needs=COMPUTED.format(steps="SpectralNorm"))
             stored.add(name)
     own = [name for name, _ in module.named_parameters(recurse=False, remove_duplicate=False)]
     for name in dict.fromkeys([*own, *flat]):
-        if name not in stored and name != internals.FLAT:
-            yield held(name, Place(module, name), flat=flat.get(name))
+        if name not in stored and name != _private.FLAT:
+            yield owned(name, Place(module, name), flat=flat.get(name))
     for name, chain in getattr(module, "parametrizations", {}).items():
-        if len(chain) == 1 and isinstance(chain[0], internals.WeightNorm):
+        if len(chain) == 1 and isinstance(chain[0], _private.WeightNorm):
             magnitude = Magnitude(Place(chain, "original0"), chain[0].dim)
-            yield held(name, Place(chain, "original1"), magnitude=magnitude)
+            yield owned(name, Place(chain, "original1"), magnitude=magnitude)
             continue
-        needs = REMADE.format(steps=", then ".join(type(step).__name__ for step in chain))
+        needs = COMPUTED.format(steps=", then ".join(type(step).__name__ for step in chain))
         for attribute, _ in chain.named_parameters(recurse=False):
-            meaning = known.get(name) if attribute == "original" else UNKNOWN
-            yield held(f"parametrizations.{name}.{attribute}", Place(chain, attribute), meaning, needs=needs)
+            stored = f"parametrizations.{name}.{attribute}"
+            yield owned(name if attribute == "original" else stored, Place(chain, attribute), stored, needs=needs)
 
 
-def weights(module: nn.Module, prefix: str = "") -> list[ModelTensor]:
-    """The tensors of the model, each once. Raises PlanError where some are none that can be told apart or filled."""
-    modules = list(walk(module, prefix))
-    flat: dict[int, dict[str, internals.FlatShard]] = {}
-    for _, part in modules:
-        for shard, holder, name in internals.flat_shards(part):
-            flat.setdefault(id(holder), {})[name] = shard
-    found: dict[int, ModelTensor] = {}
+def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTensor]:
+    """Return the tensors of the modules of a model, each once.
+
+    Raises PlanError for tensors that have no name of their own, and for those of lazy modules, unless they are skipped.
+    """
+    flat = flat_shards(part for _, part in modules)
+    tensors: dict[int, ModelTensor] = {}
     problems = []
-    for before, part in modules:
+    for prefix, part in modules:
         try:
-            held = list(_held(part, flat.get(id(part), {})))
+            owned = list(_owned(part, flat.get(id(part), {})))
         except (TypeError, ValueError) as error:  # wrong axes, declared for its class
             problems.append(str(error))
             continue
-        for weight in held:
-            weight.names = [before + weight.names[0]]
-            stored: Any = weight.flat or weight.tensor
+        for each in owned:
+            each.names = [prefix + each.names[0]]
+            stored: Any = each.flat or each.tensor
+            if is_lazy(stored) and skip_lazy:
+                continue
             if is_lazy(stored):
-                problems.append(f"{weight.names[0]}: {LAZY.format(owner=own_class(part).__name__)}")
-            elif id(stored) in found:
-                _join(found[id(stored)], weight)
+                problems.append(f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}")
+            elif id(stored) in tensors:
+                _join(tensors[id(stored)], each)
             else:
-                found[id(stored)] = weight
-    tied = _tied(modules, list(found.values()))
-    names = [name for weight in tied for name in weight.names]
+                tensors[id(stored)] = each
+    tied = _tied(modules, list(tensors.values()))
+    names = [name for each in tied for name in each.names]
     problems += [f"{name}: {TWICE}" for name, count in Counter(names).items() if count > 1]
     if problems:
         raise PlanError(problems)
     return tied
 
 
-def stored_axes(weight: ModelTensor) -> str | None:
-    """What the axes of a weight mean; of one that nobody knows, as PyTorch stores most. None for vectors."""
-    return weight.meaning.axes or ("OI..." if len(weight.shape) >= 2 else None)
-
-
 def _join(first: ModelTensor, other: ModelTensor) -> None:
-    """One tensor is in more places."""
+    """Add the names and places of another appearance of a tensor."""
     first.names += other.names
     first.places += other.places
     first.padding = other.padding if first.padding is None else first.padding
 
 
-def _tied(modules: list[tuple[str, nn.Module]], found: list[ModelTensor]) -> list[ModelTensor]:
-    """The same tensors, those taken together that were one before `to_empty()`."""
+def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
+    """Return the tensors, with those joined that share all their memory, or did before `to_empty()`."""
     pairs = []
     groups: dict[Any, ModelTensor] = {}
-    for weight in found:
-        for place in weight.places:
-            group = built.tie(*place)
+    for each in tensors:
+        for place in each.places:
+            group = constructor_values.tie(*place)
             if group is not None:
-                pairs.append((groups.setdefault(group, weight), weight))
-    named = {name: weight for weight in found for name in weight.names}
+                pairs.append((groups.setdefault(group, each), each))
+        if each.flat is None and constructor_values.has_values(each.tensor) and each.tensor.numel():
+            pairs.append((groups.setdefault(same_elements(each.tensor), each), each))
+    named = {name: each for each in tensors for name in each.names}
     for prefix, part in modules:
-        # transformers knows them by name: {target: source}.
+        # transformers knows ties by name: {target: source}.
         for target, source in getattr(part, "all_tied_weights_keys", {}).items():
             if prefix + target in named and prefix + source in named:
                 pairs.append((named[prefix + target], named[prefix + source]))
-    order = {id(weight): number for number, weight in enumerate(found)}
+    order = {id(each): number for number, each in enumerate(tensors)}
     joined: dict[int, ModelTensor] = {}
 
-    def root(weight: ModelTensor) -> ModelTensor:
-        return root(joined[id(weight)]) if id(weight) in joined else weight
+    def root(tensor: ModelTensor) -> ModelTensor:
+        return root(joined[id(tensor)]) if id(tensor) in joined else tensor
 
     for pair in pairs:
-        first, other = sorted(map(root, pair), key=lambda weight: order[id(weight)])
+        first, other = sorted(map(root, pair), key=lambda tensor: order[id(tensor)])
         if first is not other and first.shape == other.shape:
             _join(first, other)
             joined[id(other)] = first
-    return [weight for weight in found if id(weight) not in joined]
+    return [each for each in tensors if id(each) not in joined]
+
+
+def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | None = None) -> list[Parameter]:
+    """Return the parameters of a plan. Raise PlanError where axes do not fit their tensors.
+
+    The witnesses are the tensors that show whether memory still holds constructor values: by default all tensors.
+    """
+    witnesses = tensors if witnesses is None else witnesses
+    readable = constructor_values.are_constructor_values(
+        constructor_values.Witness(each.owner, each.tensor, each.role.kind) for each in witnesses
+    )
+    trains = any(each.tensor.requires_grad for each in tensors)
+    shapes: dict[int, dict[str, tuple[int, ...]]] = {}
+    for each in tensors:
+        for module, attribute in ((each.owner, each.attribute), *each.places):
+            shapes.setdefault(id(module), {})[attribute] = each.shape
+    made, problems = [], []
+    for each in tensors:
+        try:
+            made.append(_parameter(each, constructor_value(each, shapes[id(each.owner)], readable, trains)))
+        except ValueError as error:
+            problems.append(f"{each.names[0]}: {error}")
+    if problems:
+        raise PlanError(problems)
+    return made
+
+
+def _parameter(tensor: ModelTensor, value: ConstructorValue) -> Parameter:
+    memory, role = tensor.tensor, tensor.role
+    # Nothing is drawn for counts, masks and quantized weights.
+    fixed = not memory.is_floating_point() and not memory.is_complex()
+    return Parameter(
+        tensor.names[0],
+        tensor.shape,
+        str(memory.dtype).removeprefix("torch."),
+        role.axes,
+        role.kind,
+        own_class(tensor.owner).__name__,
+        keep if fixed else role.default,
+        tuple(tensor.names[1:]),
+        tensor.padding,
+        None if fixed else _needs(tensor, value),
+        value,
+    )
+
+
+def _needs(tensor: ModelTensor, value: ConstructorValue) -> str | None:
+    """Return the reason for which only a rule can fill the tensor, if there is one."""
+    if tensor.needs is not None:
+        return tensor.needs
+    memory = tensor.tensor
+    if memory.layout is not torch.strided or memory.is_nested:
+        layout = "torch.nested" if memory.is_nested else memory.layout
+        return NOT_DENSE.format(layout=layout, name=tensor.names[0])
+    records = [constructor_values.recorded(*place) for place in tensor.places if constructor_values.is_recorded(*place)]
+    if constructor_values.COMPUTED in records:
+        return OF_SKELETON
+    if tensor.magnitude is not None and not value.recorded and value.read is not None:
+        return MAGNITUDE if _is_set(tensor.magnitude.place.tensor, memory) else None
+    return None
+
+
+def _is_set(magnitude: Tensor, direction: Tensor) -> bool:
+    """Return whether magnitudes were set on purpose: they are frozen, or equal for directions of other lengths."""
+    if direction.requires_grad and not magnitude.requires_grad:
+        return True
+    if magnitude.numel() < 2 or not bool((magnitude == magnitude.flatten()[0]).all()):
+        return False
+    axes = [axis for axis, size in enumerate(magnitude.shape) if size == 1]
+    norms = torch.linalg.vector_norm(direction.detach(), dim=axes, keepdim=True) if axes else direction.detach().abs()
+    return not torch.allclose(norms, magnitude.detach(), rtol=1e-2)
+
+
+def constructor_value(tensor: ModelTensor, shapes: Shapes, readable: bool, trains: bool) -> ConstructorValue:
+    """Return the facts about the value that the constructor of the tensor's module gave it."""
+    memory, (place, *others) = tensor.tensor, tensor.places
+    known = next((each for each in (place, *others) if constructor_values.is_recorded(*each)), None)
+    if known is not None:
+        value = constructor_values.from_record(constructor_values.recorded(*known))
+    elif readable and tensor.flat is None and constructor_values.has_values(memory):
+        value = ConstructorValue(read=partial(constructor_values.read, memory))
+    else:
+        value = ConstructorValue(hint=UNREADABLE)
+    draw = constructor_draw(tensor.owner, tensor.attribute, tensor.role, shapes)
+    drawn = draw.draws
+    if drawn and draw.bound is not None and value.read is not None and memory.numel() == 1:
+        drawn = abs(float(memory.detach())) <= draw.bound  # one number out of that range was set
+    frozen = trains and tensor.flat is None and not memory.requires_grad
+    return replace(value, frozen=frozen, draws=drawn, bound=draw.bound, distribution=draw.distribution)

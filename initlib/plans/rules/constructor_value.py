@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,6 @@ from ...schemes.initializer import Initializer
 from ..packing.overlaps import Overlap
 from ..text.errors import PATTERN, RuleNeededError
 from .values import Fill, Keep, keep
-
-if TYPE_CHECKING:
-    from ..parameter import Parameter
 
 Read = Callable[[Any], NDArray[Any] | None]
 
@@ -28,6 +25,21 @@ UNREADABLE = "its values are not in memory"
 DIFFERING = "its constructor set values that differ"
 REGULAR = "its constructor set a matrix that no initializer draws"
 TOKEN = "the default goes by fans, and a token has no input and output axes"
+
+
+class Tensor(Protocol):
+    """The fields of a `Parameter`, whose file imports this one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def default(self) -> Fill | None: ...
+    @property
+    def is_vector(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -58,14 +70,16 @@ class ConstructorValue:
         """Return the value of a part of that shape, which lies in those boxes of the tensor."""
         return self if self.read is None else replace(self, read=_part_reader(self.read, shape, boxes))
 
-    def record(self, parameter: "Parameter") -> "ConstructorValue":
+    def record(self, parameter: Tensor) -> "ConstructorValue":
         """Return the record that later plans read in place of memory, which training changes."""
         look = _look(parameter, self)
         if self.recorded or look is None:
             return self
-        outside = parameter.kind == "bias" and look.constant is None and not _may_be_drawn_bias(look, self)
-        unset = self.unset or look.is_regular or outside
-        return replace(self, read=None, recorded=True, constant=look.constant, unset=unset)
+        if parameter.kind == "bias":
+            was_set = look.constant is None and not _may_be_drawn_bias(look, self)
+        else:
+            was_set = look.is_regular
+        return replace(self, read=None, recorded=True, constant=look.constant, unset=self.unset or was_set)
 
 
 class Decision(NamedTuple):
@@ -84,13 +98,15 @@ class _Look(NamedTuple):
     largest: float = math.inf  # the largest absolute value of a bias
 
 
-def decide(parameter: "Parameter", value: ConstructorValue, *, default_needs_axes: bool) -> Decision:
+def decide(parameter: Tensor, value: ConstructorValue, *, default_needs_axes: bool) -> Decision:
     """Return what fills a parameter that no rule matches. The first line of the table that applies counts.
 
     Raises RuleNeededError where the constructor's values cannot be kept reproducibly.
     """
     if isinstance(parameter.default, Keep) or parameter.kind == "buffer":
         return Decision(parameter.default or keep)
+    if parameter.size == 0:
+        return Decision(zeros, ("empty",))
     look = _look(parameter, value)
     number = None if look is None else look.constant
     if value.frozen and number is None:
@@ -122,7 +138,7 @@ def _keep(reason: str, why: str = "differing values as constructed") -> RuleNeed
     return RuleNeededError(reason, f"Add the rule {{{PATTERN}: keep}}  # {why}")
 
 
-def _without_values(parameter: "Parameter", value: ConstructorValue) -> Decision:
+def _without_values(parameter: Tensor, value: ConstructorValue) -> Decision:
     start = parameter.default if value.start is None else value.start
     if start is None and parameter.kind == "bias":
         return Decision(zeros, ("zeros, without values in memory",))
@@ -134,7 +150,7 @@ def _without_values(parameter: "Parameter", value: ConstructorValue) -> Decision
     return Decision(start, ("as its class states",))
 
 
-def _zero(parameter: "Parameter", value: ConstructorValue, notes: tuple[str, ...]) -> Decision:
+def _zero(parameter: Tensor, value: ConstructorValue, notes: tuple[str, ...]) -> Decision:
     if parameter.is_vector or value.draws is True or value.zeroed:
         return Decision(zeros, ("zeros as constructed", *notes))
     # A frozen tensor is never drawn in silence.
@@ -150,7 +166,7 @@ def _may_be_drawn_bias(look: _Look, value: ConstructorValue) -> bool:
     return value.recorded or look.largest <= value.bound * ROUNDING
 
 
-def _look(parameter: "Parameter", value: ConstructorValue) -> _Look | None:
+def _look(parameter: Tensor, value: ConstructorValue) -> _Look | None:
     """Return the facts about the values of a tensor; None where there are none to read."""
     if value.recorded:
         return _Look(value.constant)
@@ -161,14 +177,14 @@ def _look(parameter: "Parameter", value: ConstructorValue) -> _Look | None:
         if corner is not None and _is_smooth(corner):
             return _Look(is_regular=True)
         if corner is not None and corner.size > 1 and not _is_regular(corner):
-            return _Look()
+            return _Look(is_regular=_has_set_edge(value.read, parameter.shape))
     values = value.read(...)
     if values is None:
         return None
     number = constant_of(values)
     if number is not None:
         drawn = values.size == 1 and number != 0 and value.draws is True
-        return _Look(None if drawn else number)
+        return _Look(None if drawn else number, largest=abs(number))
     regular = _is_monotone(values.ravel()) if parameter.is_vector else _is_regular(values)
     return _Look(None, regular, float(np.abs(values).max(initial=0)) if parameter.kind == "bias" else math.inf)
 
@@ -180,11 +196,30 @@ def _is_monotone(values: NDArray[Any]) -> bool:
 
 
 def _is_regular(values: NDArray[Any]) -> bool:
-    """Return whether all rows or all columns are equal, along any axis, or the values are an identity matrix."""
+    """Return whether all rows or all columns are equal, along any axis, or the values are a mask or an identity."""
     for axis, size in enumerate(values.shape):
         if size > 1 and bool((values == values.take([0], axis)).all()):
             return True
-    return values.ndim == 2 and min(values.shape) > 1 and bool((values == np.eye(*values.shape)).all())
+    identity = values.ndim == 2 and min(values.shape) > 1 and bool((values == np.eye(*values.shape)).all())
+    return identity or _is_binary(values)
+
+
+def _is_binary(values: NDArray[Any]) -> bool:
+    """Return whether all values but zeros have one absolute value, as in masks, one-hot rows and signs."""
+    others = np.abs(values[values != 0])
+    return others.size > 2 and bool((others == others[0]).all())
+
+
+def _has_set_edge(read: Read, shape: tuple[int, ...]) -> bool:
+    """Return whether the first or last row or column of a matrix is binary: three equal weights are no chance."""
+    if len(shape) != 2:
+        return False
+    for axis, size in enumerate(shape):
+        for start in {0, size - 1}:
+            edge = read(tuple(slice(start, start + 1) if each == axis else slice(0, n) for each, n in enumerate(shape)))
+            if edge is not None and _is_binary(edge):
+                return True
+    return False
 
 
 def _is_smooth(values: NDArray[Any]) -> bool:

@@ -1,0 +1,165 @@
+"""Models without memory: skeletons, whose parameters are on the meta device, and the memory that they get later."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+from torch.nn.parameter import is_lazy
+from torch.utils.weak import WeakIdKeyDictionary
+
+from initlib._public import public
+
+from .._private import replace_tensors
+from . import constructor_values
+from .constructor_observer import ConstructorObserver, Origin, origin_of
+from .shared_memory import same_elements
+from .tensors import ModelTensor
+
+SMALL = 2**16  # weights of a parameter that stays real until the skeleton is built
+WITHOUT_VALUES = (
+    "the constructor reads the values of weights, which have none in a skeleton ({error}); build this model without "
+    "`skeleton()`"
+)
+
+
+@public("initlib.adapters.torch")
+@contextmanager
+def skeleton() -> Iterator[None]:
+    """Build models with their parameters on the meta device, and their buffers where they always are.
+
+    No weights stay in memory. Modules record what `to_empty()` loses: which parameters are one tensor, and the
+    constants that their constructors set, such as a scale of 1e-6. Parameters that a constructor computes, such as
+    sinusoids, stay real, as buffers do. `initialize(model, ..., device=...)` makes the weights, or fills them after
+    `fully_shard(model)` and `model.to_empty(...)`. Models that other threads build meanwhile are left as they are.
+
+    Returns:
+        A context manager.
+
+    Raises:
+        RuntimeError: a constructor reads the values of a weight, as `weight.to("cpu")` does.
+
+    Example:
+        >>> import torch
+        >>> with skeleton():
+        ...     model = torch.nn.Sequential(torch.nn.Linear(4096, 4096), torch.nn.BatchNorm1d(4096))
+        >>> model[0].weight.device.type, model[1].running_var.device.type
+        ('meta', 'cpu')
+    """
+    thread = threading.get_ident()
+    observer = ConstructorObserver()
+    seen: list[nn.Module] = []
+    on_meta = WeakIdKeyDictionary()  # parameter: the one on the meta device, for constructors that register it twice
+
+    def parameter_added(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
+        if parameter is None or is_lazy(parameter) or threading.get_ident() != thread:
+            return None
+        seen.append(module)
+        if not constructor_values.has_values(parameter):
+            return None
+        if parameter.ndim < 2 or parameter.numel() <= SMALL:
+            constructor_values.record(module, name, None)
+            return None
+        if parameter not in on_meta:
+            on_meta[parameter] = _without_memory(parameter, observer)
+        made: nn.Parameter = on_meta[parameter]
+        return made
+
+    def module_added(module: nn.Module, name: str, child: nn.Module | None) -> None:
+        if child is not None and threading.get_ident() == thread:
+            seen.append(child)  # a copy registers no parameters
+
+    hooks = (
+        register_module_parameter_registration_hook(parameter_added),  # type: ignore[arg-type]  # its result counts
+        register_module_module_registration_hook(module_added),
+    )
+    try:
+        with observer:
+            yield
+    except (RuntimeError, NotImplementedError) as error:
+        if "meta tensor" not in str(error):
+            raise
+        raise RuntimeError(WITHOUT_VALUES.format(error=str(error).partition("\n")[0])) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    _remember(seen, observer)
+
+
+def _without_memory(parameter: nn.Parameter, observer: ConstructorObserver) -> nn.Parameter:
+    """Return the same parameter on the meta device."""
+    made = type(parameter)(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
+    vars(made).update(vars(parameter))
+    observer.moved(parameter, made)
+    return made
+
+
+def _remember(seen: list[nn.Module], observer: ConstructorObserver) -> None:
+    """Let the modules record constants and ties; put small parameters on the meta device, and computed ones back."""
+    modules = {id(module): module for root in seen for module in root.modules()}
+    places: dict[int, tuple[nn.Parameter, list[tuple[nn.Module, str]]]] = {}
+    for module in modules.values():
+        for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            if not is_lazy(parameter):
+                places.setdefault(id(parameter), (parameter, []))[1].append((module, name))
+    for parameter, holders in places.values():
+        group = object()
+        if len(holders) > 1:
+            for module, name in holders:
+                constructor_values.record_tie(module, name, group)
+        if not parameter.is_meta and not any(constructor_values.is_recorded(*holder) for holder in holders):
+            continue  # built before the skeleton
+        origin = observer.origin(parameter)
+        if origin is None and not parameter.is_meta:
+            origin = origin_of(parameter)
+        if origin is None:
+            continue  # built on the meta device
+        kept = parameter
+        if origin.values is not None and parameter.is_meta:
+            kept = type(parameter)(origin.values.to(parameter.dtype), requires_grad=parameter.requires_grad)
+            vars(kept).update(vars(parameter))
+        elif origin.values is None and not parameter.is_meta:
+            kept = _without_memory(parameter, observer)
+        for module, name in holders:
+            constructor_values.record(module, name, _record(origin, parameter))
+            if kept is not parameter:
+                setattr(module, name, kept)
+
+
+def _record(origin: Origin, parameter: nn.Parameter) -> constructor_values.Record:
+    if origin.values is not None:
+        return constructor_values.SET
+    if origin.computed and parameter.ndim < 2:
+        return constructor_values.COMPUTED
+    return constructor_values.ZEROED if origin.constant == 0 else origin.constant
+
+
+def materialize(module: nn.Module, tensors: list[ModelTensor], device: torch.device) -> None:
+    """Give memory, not filled, to the tensors on the meta device, and move all other tensors to the device."""
+    attributes = {place: vars(place.tensor) for each in tensors for place in each.places if each.flat is None}
+
+    def made(tensor: Tensor) -> Tensor:
+        return torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
+
+    replace_tensors(module, made)
+    for place, kept in attributes.items():
+        vars(place.tensor).update(kept)
+
+
+def tie(tensors: list[ModelTensor]) -> None:
+    """Let all places of a tensor hold the tensor of the first place, unless theirs has the same memory."""
+    for each in tensors:
+        first, *others = each.places
+        for place in others:
+            if each.flat is None and place.tensor is not first.tensor and not _is_same(place.tensor, first.tensor):
+                setattr(place.module, place.attribute, first.tensor)
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    both = constructor_values.has_values(one) and constructor_values.has_values(other)
+    return both and same_elements(one) == same_elements(other)

@@ -1,0 +1,47 @@
+"""Parameters that share memory: the same elements are a tie, a part of them is an error, disjoint parts are fine."""
+
+from collections.abc import Hashable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+
+def same_elements(tensor: Tensor) -> Hashable:
+    """Return a key that is equal for tensors of the same elements in the same order."""
+    return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
+
+
+def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """Return the pairs of tensors that share elements, by their numbers."""
+    storages: dict[int, list[int]] = {}
+    for number, tensor in enumerate(tensors):
+        storages.setdefault(tensor.untyped_storage().data_ptr(), []).append(number)
+    found = []
+    for group in storages.values():
+        group.sort(key=lambda number: tensors[number].data_ptr())
+        if any(_end(tensors[one]) > tensors[other].data_ptr() for one, other in pairwise(group)):
+            found += [
+                (one, other)
+                for place, one in enumerate(group)
+                for other in group[place + 1 :]
+                if _end(tensors[one]) > tensors[other].data_ptr() and _overlap(tensors[one], tensors[other])
+            ]
+    return found
+
+
+def _end(tensor: Tensor) -> int:
+    """Return the address after the last element of a tensor."""
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr() + (last + 1) * tensor.itemsize
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors, of which the first begins first, share elements."""
+    distance, rest = divmod(other.data_ptr() - one.data_ptr(), one.itemsize)
+    if rest or one.dtype != other.dtype:
+        return True
+    elements = max(_end(one), _end(other)) - one.data_ptr()
+    used = torch.zeros(elements // one.itemsize, dtype=torch.bool, device=one.device)
+    used.as_strided(one.shape, one.stride()).fill_(True)
+    return bool(used.as_strided(other.shape, other.stride(), distance).any())
