@@ -30,7 +30,7 @@ class HeldBox(NamedTuple):
 
     def place(self, piece: Piece) -> Place:
         """Return the index of a piece of the box in the full tensor."""
-        return box_index(box_inside(self.box, piece.index))
+        return box_index(box_inside(self.box, piece.place))
 
 
 @dataclass(frozen=True)

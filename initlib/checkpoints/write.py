@@ -152,7 +152,7 @@ def _fill(file: BinaryIO, shard: Shard, key: Key, advance: Callable[[int], None]
         for span in spans(entry, LARGE // dtype.itemsize):
             start = header.data + stored.start + span.start * dtype.itemsize
             stop = header.data + stored.start + span.stop * dtype.itemsize
-            entry.draw(key, span.index, np.memmap(file, dtype, "r+", start, span.shape))
+            entry.draw(key, span.place, np.memmap(file, dtype, "r+", start, span.shape))
             if stop - handed >= LARGE and hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(file.fileno(), handed, stop - handed, os.POSIX_FADV_DONTNEED)
                 handed = stop

@@ -39,7 +39,7 @@ def _boxes(shards: list[tuple[Box, Any]], at: tuple[int | slice, ...]) -> list[H
 
 def _read(data: Any, local: list[int | slice], piece: Piece) -> Values:
     """Return the values of a piece of the layer at a place of a shard."""
-    ahead = iter(piece.index)
+    ahead = iter(piece.place)
     index = [each if isinstance(each, int) else next(ahead, each) for each in local]
     if isinstance(data, np.ndarray) or data.device.platform == HOST:
         return np.asarray(data)[tuple(index)]  # without a copy

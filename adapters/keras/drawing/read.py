@@ -27,7 +27,7 @@ def held_boxes(variable: Any) -> list[HeldBox]:
         return [held_box(variable.value.detach(), box)]
 
     def read(piece: Piece) -> Values:
-        values: Values = ops.convert_to_numpy(variable.value[(*piece.index, ...)])
+        values: Values = ops.convert_to_numpy(variable.value[(*piece.place, ...)])
         return values
 
     return [HeldBox(box, (read,))]

@@ -14,6 +14,6 @@ def held_box(view: Tensor, box: Box) -> HeldBox:
         check_storage(view)
 
     def read(piece: Piece) -> Values:
-        return read_array(view[piece.index])
+        return read_array(view[piece.place])
 
     return HeldBox(box, (read,))
