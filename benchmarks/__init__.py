@@ -1,1 +1,1 @@
-"""What a draw costs, beside every peer that is installed: `python -m benchmarks`."""
+"""Benchmarks of draws against every installed peer: `python -m benchmarks`."""

@@ -32,7 +32,7 @@ MEASURED = {section.__name__: section for section in (*sections.SECTIONS, networ
 
 
 def machine() -> dict[str, Any]:
-    """What ran: the processor, the memory and the versions."""
+    """Return the processor, the memory and the versions of this run."""
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory = [int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
     kernel = initlib.stream.config.kernel
@@ -115,7 +115,7 @@ def draw_pictures(results: dict[str, Any], folder: Path, suffix: str = ".svg") -
 
 
 def show(data: dict[str, Any], console: Console) -> None:
-    """The machine and the targets, on the terminal."""
+    """Print the machine and the targets."""
     for key, value in data["machine"].items():
         console.print(f"[bold]{key}[/]: {value}", highlight=False)
     table = Table("draw", "against", "target", "measured", "holds")

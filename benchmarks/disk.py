@@ -1,6 +1,6 @@
-"""A checkpoint of 2 GB, written and synced: as fast as the disk takes zeros?
+"""The write and sync of a 2 GB checkpoint, against a write of zeros.
 
-Alone: `python -m benchmarks --only disk`, in a folder of the disk that is meant.
+Alone: `python -m benchmarks --only disk`, in a folder of the disk to measure.
 """
 
 import shutil
@@ -31,13 +31,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
 
 
 def checkpoint() -> Plan:
-    """The plan of what is written."""
+    """Return the plan of the checkpoint."""
     parameters = [Parameter(f"layers.{k}.weight", shape, "bfloat16", axes="OI") for k, shape in enumerate(SHAPES)]
     return plan(parameters, {"*": normal(std=0.02)})
 
 
 def disk(full: bool) -> dict[str, dict[str, float]]:
-    """Seconds to write it all, each time to files of their own, and the whole process's peak of memory."""
+    """Return the seconds of each write, to new files each time, and the peak memory of the process."""
     made = checkpoint()
     count = sum(entry.parameter.bytes for entry in made.entries) // BLOCK
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:

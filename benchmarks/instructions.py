@@ -1,4 +1,4 @@
-"""How many instructions a fixed set of draws takes, by Valgrind: the same on a busy machine as on an idle one."""
+"""Instruction counts of a fixed set of draws, by Valgrind: equal on a busy and on an idle machine."""
 
 import re
 import shutil
@@ -34,7 +34,7 @@ DRAWS = {
 
 
 def instructions(full: bool) -> dict[str, dict[str, float]]:
-    """Instructions a weight, for each path of the kernel."""
+    """Return the instructions per weight, for each path of the compiled kernel."""
     if not shutil.which("valgrind"):
         return {}
     counts = {path: _counts(path) for path in PATHS}

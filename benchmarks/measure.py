@@ -1,6 +1,6 @@
-"""Timing: every task of a comparison in turn, round after round, so that the machine's mood strikes all alike.
+"""Timing: the tasks of a comparison run in turn, in many rounds, so that changes of the machine affect all equally.
 
-Each sample follows a call that is not timed: what another task left in caches, pages and threads is no part of it.
+Each sample follows a call that is not timed, so that caches, pages and threads are in the state of this task.
 """
 
 import statistics
@@ -13,7 +13,7 @@ LEAST = 0.002  # seconds that one sample lasts at least: a short task is repeate
 
 
 def interleaved(tasks: dict[str, Task], rounds: int = 7, budget: float = 40.0) -> dict[str, float]:
-    """The median seconds of each task, of as many rounds as the budget of seconds allows, and at least one."""
+    """Return the median seconds of each task, over as many rounds as the budget allows, at least one."""
     repeats = {}
     for name, task in tasks.items():
         first = _seconds(task)  # compiles, and starts threads

@@ -1,4 +1,4 @@
-"""The weights of whole models, as Keras and JAX store them, and the scheme that each model is known for."""
+"""The weights of well-known models, as Keras and JAX store them, and the scheme of each model."""
 
 from typing import NamedTuple
 
@@ -35,5 +35,5 @@ MODELS = {
 
 
 def stored_for_torch(shape: Shape) -> Shape:
-    """HWIO as OIHW, IO as OI."""
+    """Return a shape HWIO as OIHW, or IO as OI."""
     return (*shape[:-3:-1], *shape[:-2])

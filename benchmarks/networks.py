@@ -1,4 +1,4 @@
-"""Whole networks: `initialize` against what a network's own package does, each model in a process of its own.
+"""Full networks: `initialize` against the network's own package, each model in a process of its own.
 
 Alone: `python -m benchmarks --only networks`.
 """
@@ -32,7 +32,7 @@ KEPT: list[Any] = []  # operators that torchvision finds as long as these are th
 
 
 def networks(full: bool) -> dict[str, dict[str, float]]:
-    """Seconds to give a network its weights, in the memory that it has where its framework has any."""
+    """Measure the seconds to initialize a network, in place where its framework allows it."""
     results = {}
     for case, (packages, _) in CASES.items():
         if all(map(find_spec, packages)):
@@ -45,12 +45,12 @@ def networks(full: bool) -> dict[str, dict[str, float]]:
 
 
 def measured(case: str) -> dict[str, float]:
-    """The figures of one case, in this process."""
+    """Return the figures of one case, measured in this process."""
     return CASES[case][1]()
 
 
 def _torch(model: Any, rules: Any, default: Any = None) -> dict[str, float]:
-    """A PyTorch model in place; and its plan, the first that the process makes."""
+    """Measure a PyTorch model in place, and its plan, the first in the process."""
     import initlib.adapters.torch as init
 
     start = time.perf_counter()
@@ -59,7 +59,7 @@ def _torch(model: Any, rules: Any, default: Any = None) -> dict[str, float]:
 
     def own() -> None:
         for module in (*model.modules(), *model.parameters()):
-            module.__dict__.pop("_is_hf_initialized", None)  # or transformers leaves alone what it has done
+            module.__dict__.pop("_is_hf_initialized", None)  # otherwise transformers skips this module
         model.init_weights()
 
     tasks: dict[str, Task] = {OURS: lambda: init.initialize(model, rules, seed=0, default=default), OWN: own}
@@ -67,7 +67,7 @@ def _torch(model: Any, rules: Any, default: Any = None) -> dict[str, float]:
 
 
 def _define_vision_operators() -> None:
-    """Let torchvision be imported, by timm and by transformers, where its wheel does not fit PyTorch's.
+    """Define operators that torchvision needs to be imported where its wheel does not fit PyTorch's.
 
     Nothing here calls these operators.
     """
@@ -115,7 +115,7 @@ def _timm(name: str, rules: Any) -> dict[str, float]:
 
 
 def _keras_resnet() -> dict[str, float]:
-    """Built with weights that nobody keeps, as every program does that then loads or draws its own; and filled."""
+    """Measure the build of a model whose weights are then replaced, and the initialization."""
     import keras
 
     import initlib.adapters.keras as init
@@ -128,7 +128,7 @@ def _keras_resnet() -> dict[str, float]:
 
 
 def _flax_gpt2() -> dict[str, float]:
-    """From nothing: what JAX has compiled is forgotten before each."""
+    """Measure a cold start: JAX's compiled functions are cleared before each run."""
     import jax
     import jax.numpy as jnp
     from flax import linen as nn
@@ -172,7 +172,7 @@ INSERTED = "later layers that an inserted layer changes, {}"
 
 
 def _anyinit(make: Callable[[bool], Any]) -> dict[str, float]:
-    """A plain network; and the same with a layer more after its first: which of the later ones have other weights?"""
+    """Count the layers whose weights change when a layer is inserted after the first one."""
     import anyinit
 
     import initlib.adapters.torch as init
@@ -196,7 +196,7 @@ def _anyinit(make: Callable[[bool], Any]) -> dict[str, float]:
 
 
 def _named(layers: list[Any], inserted: list[Any]) -> Any:
-    """A sequence whose layers have names: an insertion renames none."""
+    """Return a sequence with named layers, so that an insertion renames none."""
     from torch import nn
 
     named = [(f"layer{k}", layer) for k, layer in enumerate(layers)]

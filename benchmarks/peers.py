@@ -1,7 +1,7 @@
-"""The same draw by every peer that is installed. Each makes, for a scheme, a shape and a dtype, a task.
+"""The same draw by every installed peer: a task for a scheme, a shape and a dtype.
 
-A task draws into fresh memory, which the system clears page by page, or into memory of its own that was written before:
-the two are told apart in every comparison, for fresh memory may cost more than the draw.
+A task draws into fresh memory, which the system clears page by page, or into memory that was written before. Every
+comparison separates the two, because fresh memory may cost more than the draw.
 """
 
 import importlib
@@ -154,6 +154,6 @@ COMPARED = [name for name in INSTALLED if name not in (REFERENCE, *IN.values())]
 def tasks(
     scheme: str, shape: Shape, dtype: str = "float32", names: list[str] | None = None, *, fresh: bool = True
 ) -> dict[str, Task]:
-    """What each installed peer that can does to draw that weight: into fresh memory, or into memory that it has."""
+    """Return the tasks of all installed peers for one weight, into fresh memory or in place."""
     made = {name: MAKERS[name][1](scheme, shape, dtype, fresh) for name in names or COMPARED if name in INSTALLED}
     return {name: task for name, task in made.items() if task is not None}

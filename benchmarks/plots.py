@@ -1,4 +1,4 @@
-"""The pictures of the results."""
+"""Pictures of the results."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def _save(figure: plt.Figure, path: Path) -> None:
 
 
 def growth(results: Results, path: Path) -> None:
-    """Seconds over the number of weights, both on logarithmic axes."""
+    """Draw seconds over the number of weights, both on logarithmic axes."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.5, 4.6))
         sizes = [int(size) for size in results]
@@ -58,7 +58,7 @@ def growth(results: Results, path: Path) -> None:
 
 
 def ratios(results: Results, path: Path, title: str) -> None:
-    """For each case, how many times longer than initlib each peer takes, on a logarithmic axis."""
+    """Draw the time of each peer relative to initlib, for each case, on a logarithmic axis."""
     with plt.rc_context(STYLE):
         rows = [
             (case, peer) for case, of in results.items() for peer in of if peer not in (peers.OURS, peers.REFERENCE)

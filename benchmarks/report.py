@@ -1,4 +1,4 @@
-"""The page of the results, in Markdown, from the results alone."""
+"""The results page in Markdown, from the results alone."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
 def duration(seconds: float) -> str:
-    """Three digits and a unit."""
+    """Return a time with three digits and a unit."""
     for unit, name in UNITS:
         if seconds >= unit:
             return f"{seconds / unit:.3g} {name}"
@@ -21,7 +21,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def against_ours(results: dict[str, dict[str, float]]) -> str:
-    """Medians, and in parentheses how many times as long as ours each takes."""
+    """Return a table of medians, with the ratio to initlib in parentheses."""
     names = list(dict.fromkeys(name for case in results.values() for name in case))
     rows = []
     for case, of in results.items():
@@ -36,7 +36,7 @@ def against_ours(results: dict[str, dict[str, float]]) -> str:
 
 
 def page(data: dict[str, Any]) -> str:
-    """RESULTS.md."""
+    """Return RESULTS.md."""
     results, parts = data["results"], []
     say = parts.append
     say("# What a draw costs\n")

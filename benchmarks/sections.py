@@ -1,4 +1,4 @@
-"""What is measured: each section gives the median seconds, or another figure, of each case and contender."""
+"""Sections of measurements: each returns the median seconds, or another figure, by case and contender."""
 
 import json
 import math
@@ -38,17 +38,17 @@ CASES += [("he_normal", MEDIUM, "float32"), ("he_normal", TINY, "float32")]
 
 
 def in_place(full: bool) -> Results:
-    """One weight, large, medium, tiny, into memory that was written before."""
+    """Measure a large, a medium and a tiny weight, into memory that was written before."""
     return {name_of(*case): interleaved(peers.tasks(*case, fresh=False)) for case in CASES}
 
 
 def fresh(full: bool) -> Results:
-    """The same weights into memory that the system hands out."""
+    """Measure the same weights into fresh memory."""
     return {name_of(*case): interleaved(peers.tasks(*case)) for case in CASES}
 
 
 def adapters(full: bool) -> Results:
-    """Each framework's own initializer, and ours inside that framework."""
+    """Measure each framework's own initializer, and ours inside that framework."""
     pairs = [(own, ours) for own, ours in peers.IN.items() if own in peers.INSTALLED]
     cases = [(scheme, shape) for scheme in ("he_normal", "glorot_uniform") for shape in (LARGE, MEDIUM, TINY)]
     results: Results = {name_of(*case): {} for case in cases}
@@ -59,13 +59,13 @@ def adapters(full: bool) -> Results:
 
 
 def reference(full: bool) -> Results:
-    """Without the kernel, as on a machine that has no compiler."""
+    """Measure without the compiled kernel, as on a machine without a compiler."""
     shape = (1024, 1024)
     return {name_of("he_normal", shape): interleaved(peers.tasks("he_normal", shape, names=[OURS, REFERENCE, TORCH]))}
 
 
 def storage(full: bool) -> Results:
-    """One network in other storages, and parts of a weight: our own draws against our own plain draw."""
+    """Measure other storage orders and boxes of a weight, against a plain draw."""
     draw = initlib.he_normal
     out = np.zeros(LARGE[::-1], np.float32).T
     warm = np.zeros(LARGE, np.float32)
@@ -105,7 +105,7 @@ def storage(full: bool) -> Results:
 
 
 def models(full: bool) -> Results:
-    """Every weight matrix of a model, by the scheme that it is known for."""
+    """Measure every weight matrix of a model, with the scheme of that model."""
     results = {}
     for model, (scheme, shapes) in MODELS.items():
         tasks: dict[str, Task] = {}
@@ -123,7 +123,7 @@ def models(full: bool) -> Results:
 
 
 def growth(full: bool) -> Results:
-    """he_normal from 2**8 weights on."""
+    """Measure he_normal from 2**8 weights on."""
     results = {}
     names = [name for name in peers.COMPARED if name != peers.JAX]
     for power in range(8, (FULL_CAP if full else CAP) + 1, 2):
@@ -135,7 +135,7 @@ def growth(full: bool) -> Results:
 
 
 def growth_here(peer: str, power: int) -> float:
-    """One contender in a process of its own, which gives all memory back."""
+    """Measure one contender in a process of its own, which returns all memory."""
     return interleaved(peers.tasks("he_normal", _square(power), names=[peer]), 3, 5.0)[peer]
 
 
@@ -144,13 +144,13 @@ def _square(power: int) -> tuple[int, int]:
 
 
 def _available() -> int:
-    """Bytes of memory that a program may take."""
+    """Return the bytes of memory that are available to a program."""
     meminfo = Path("/proc/meminfo")
     return 1024 * _kibibytes(meminfo.read_text(), "MemAvailable") if meminfo.exists() else 0
 
 
 def one_thread(full: bool) -> Results:
-    """The large weight on one processor: a process of its own, bound to it."""
+    """Measure the large weight on one processor, in a process bound to it."""
     if not hasattr(os, "sched_setaffinity"):
         return {}
     return json.loads(_child("one_thread_here"))
@@ -164,7 +164,7 @@ def one_thread_here() -> Results:
 
 
 def imports(full: bool) -> Results:
-    """Seconds that a fresh interpreter takes to import each, the modules compiled beforehand."""
+    """Measure the import of each package in a fresh interpreter, with modules compiled before."""
     modules = ["numpy", "initlib"]
     modules += [name for name in ("torch", "tensorflow", "jax") if any(name in MAKER[0] for MAKER in _installed())]
     environ = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
@@ -185,7 +185,7 @@ def _installed() -> list[tuple[str, Callable[..., Task | None]]]:
 
 
 def memory(full: bool) -> Results:
-    """The most memory that a draw of 2**26 weights takes, over the weight's own size."""
+    """Measure the peak memory of a draw of 2**26 weights, relative to the size of the weight."""
     if not Path("/proc/self/clear_refs").exists():
         return {}
     return {"he_normal of 2**26 weights": {name: float(_child("memory_here", name)) for name in peers.COMPARED}}
@@ -193,7 +193,7 @@ def memory(full: bool) -> Results:
 
 def memory_here(peer: str) -> float:
     shape = (2**13, 2**13)
-    peers.tasks("he_normal", (64, 64), names=[peer])[peer]()  # what it takes once
+    peers.tasks("he_normal", (64, 64), names=[peer])[peer]()  # memory that it takes only once
     task = peers.tasks("he_normal", shape, names=[peer])[peer]
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     status = Path("/proc/self/status")
@@ -208,7 +208,7 @@ def _kibibytes(status: str, field: str) -> int:
 
 
 def _child(function: str, *arguments: str | int) -> str:
-    """What a function of this module gives in a fresh process."""
+    """Return the result of a function of this module, called in a fresh process."""
     program = f"import json; from benchmarks import sections; print(json.dumps(sections.{function}(*{arguments!r})))"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     if ran.returncode:
@@ -217,12 +217,12 @@ def _child(function: str, *arguments: str | int) -> str:
 
 
 def load() -> list[float]:
-    """How many processes wanted to run in the last 1, 5 and 15 minutes."""
+    """Return the load average over the last 1, 5 and 15 minutes."""
     return [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else []
 
 
 def processor_seconds() -> tuple[float, float]:
-    """Seconds of processors so far, of this process and its children, and of everyone."""
+    """Return the processor seconds so far, of this process with its children, and of all processes."""
     own = sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in (0, -1))
     stat = Path("/proc/stat")
     if not stat.exists():

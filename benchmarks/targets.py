@@ -1,4 +1,4 @@
-"""What the draws have to reach: each a ratio of two medians of one comparison."""
+"""Targets of the benchmarks: each is a ratio of two medians of one comparison."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ WHOLE, CONV = "4096x8192", "512x512x3x3"
 
 
 class Target(NamedTuple):
-    """`least`: how many times faster than `against` the contender is; `most`: at most that share of its time."""
+    """A target: the contender is at least `least` times as fast as `against`, or takes at most the share `most`."""
 
     section: str
     case: str
@@ -68,7 +68,7 @@ class Row(NamedTuple):
 
 
 def check(results: dict[str, Results]) -> list[Row]:
-    """Every target whose two sides were measured."""
+    """Return every target whose two sides were measured."""
     rows = []
     for target in TARGETS:
         case = results.get(target.section, {}).get(target.case, {})

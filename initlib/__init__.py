@@ -11,6 +11,7 @@ from .schemes._constant import constant, ones, zeros
 from .schemes._hadamard import zero_hadamard
 from .schemes._icnr import icnr
 from .schemes._identity import dirac, identity
+from .schemes._logarithm import logarithm
 from .schemes._normal import normal, truncated_normal
 from .schemes._orthogonal import delta_orthogonal, orthogonal
 from .schemes._scaled import scaled
@@ -67,6 +68,8 @@ __all__ = [
     "lecun_normal",
     "lecun_uniform",
     "log_uniform",
+    "logarithm",
+    "mup_learning_rates",
     "normal",
     "ones",
     "orthogonal",

@@ -9,47 +9,54 @@ from pathlib import Path
 
 import initlib
 
-from .cli import audit, config, draw, fans, plan, verify, write
+from .cli import audit, config, diff, draw, fans, plan, syntax, verify, write
+from .files.printable import escaped
 from .plans.text.errors import PlanError
 
-COMMANDS = (fans, draw, plan, write, verify, audit, config)
+COMMANDS = (fans, draw, plan, diff, write, verify, audit, config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code.
+    """Run the command line and return its exit status.
 
     >>> main(["fans", "64x32x3x3", "--axes", "OIHW"])
     fan_in  288
     fan_out 576
     0
 
-    It is 0; 1 where `verify` finds a difference, or `audit` what it was to fail on; 2 for a mistake, which is one line
-    on stderr, or one for each of a plan's problems; 130 for Ctrl-C; 141 where the reader of what it prints has left.
+    The status is 0; 1 for a difference that `verify` or `diff` finds, or a finding of `audit --fail-on`; 2 for an
+    error, which is one line on stderr, or a line for each problem of a plan; 130 for Ctrl-C; 141 where the reader of a
+    pipe has left.
     """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by who started us
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = lambda message, *_: print(f"initlib: warning: {message}", file=sys.stderr)
+            warnings.showwarning = lambda message, *_: _complain(f"warning: {message}")
             code: int | None = options.run(options)
             sys.stdout.flush()
     except (ImportError, MemoryError, OSError, OverflowError, RecursionError, TypeError, ValueError) as error:
         _leave_stdout()
-        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has had enough
+        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has left
             return 141
-        lines = str(error) if isinstance(error, PlanError) else " ".join(str(error).split())
-        print(f"initlib: {lines}", file=sys.stderr)
+        _complain(str(error) if isinstance(error, PlanError) else " ".join(str(error).split()))
         return 2
     except KeyboardInterrupt:
         return 130
     return code or 0
 
 
+def _complain(message: str) -> None:
+    """Print a message of the library on stderr, in the language of the command line."""
+    lines = syntax.as_options(message).splitlines()
+    print("initlib: " + "\n".join(map(escaped, lines)), file=sys.stderr)
+
+
 def _leave_stdout() -> None:
-    """What can't be printed must not fail once more when Python ends."""
+    """Drop the output that cannot be printed, so that it does not fail again when Python ends."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -65,22 +72,21 @@ def _parser() -> argparse.ArgumentParser:
         subparser = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         command.add_arguments(subparser)
         subparser.set_defaults(run=command.run)
-    does = "Train a small network on real handwritten digits under four initializations."
-    demo = commands.add_parser("demo", help=does, description=does)
+    purpose = "Train a small network on real handwritten digits under four initializations."
+    demo = commands.add_parser("demo", help=purpose, description=purpose)
     demo.add_argument("--seed", type=int, default=0, help="an int from 0 to 2**64 - 1 (default: 0)")
     demo.add_argument(
         "--out",
         type=Path,
-        default=Path("initlib-demo.png"),
         metavar="FILE",
-        help="the picture to write (default: %(default)s)",
+        help="write a picture of the training, such as demo.png",
     )
     demo.set_defaults(run=_demo)
     return parser
 
 
 def _demo(options: argparse.Namespace) -> None:
-    """It stands here, for its own file imports what it draws with."""
+    """Run the demo, whose file imports packages that the other commands do not need."""
     try:
         from .cli import demo
     except ModuleNotFoundError as error:

@@ -58,8 +58,9 @@ def choice(value: str, argument: str, allowed: tuple[str, ...]) -> str:
 
 def checked_shape(shape: Shape) -> tuple[int, ...]:
     """Return the shape as a tuple of Python ints, or raise TypeError or ValueError."""
-    try:
-        sizes = tuple(map(operator.index, shape if isinstance(shape, Iterable) else (shape,)))
+    try:  # the usual type first: the second test is slow
+        several = shape if type(shape) is tuple or isinstance(shape, Iterable) else (shape,)
+        sizes = tuple(map(operator.index, several))
     except TypeError:
         raise TypeError(f"shape must be an int or a sequence of ints, got {_described(shape)}") from None
     if sizes and min(sizes) < 0:

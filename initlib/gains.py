@@ -9,6 +9,7 @@ from typing import Any, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
+from ._adapters import numpy_function
 from ._arguments import choice, real
 from ._public import public
 from .quadrature import root_mean_square
@@ -147,7 +148,7 @@ def gain(activation: Activation, *, backward: bool = False, **parameters: str | 
     gain**2 / fan_out, with the backward gain, keep the mean square of gradients.
 
     Args:
-        activation: a name, or an elementwise function of NumPy arrays. The names and their parameters are
+        activation: a name, or an elementwise function of arrays or tensors. The names and their parameters are
             celu(alpha=1), elu(alpha=1), gelu(approximate="none" or "tanh"), gelu_tanh, hardsigmoid, hardswish,
             hardtanh(low=-1, high=1), identity or linear, leaky_relu(slope=0.01), logsigmoid, mish, prelu(slope=0.25),
             relu, relu2 or relu_squared, relu6, selu, sigmoid, silu or swish(beta=1), sin(w0=1), softplus(beta=1),
@@ -193,7 +194,7 @@ def activation_function(activation: Activation, parameters: dict[str, Any]) -> C
         raise TypeError(f"activation must be a name or a function of NumPy arrays, got {activation!r}")
     if parameters:
         raise TypeError(f"parameters must be those of a named activation, got {', '.join(parameters)} and a function")
-    return activation
+    return numpy_function(activation)
 
 
 def _checked(activation: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import SupportsIndex
+from typing import SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +68,8 @@ class Key:
         """Return the key of another stream, for a name or an int: the Threefry-2x32 block of `data` under this key.
 
         Args:
-            data: an int from 0 to 2**64 - 1, or a name, of which the first eight bytes (big-endian) of the SHA-256
-                of its UTF-8 count.
+            data: an int from 0 to 2**64 - 1, or a name. A name counts as the first eight bytes, big-endian, of the
+                SHA-256 of its UTF-8.
 
         Returns:
             The new key.
@@ -110,7 +110,7 @@ class Key:
         return words
 
 
-Seed = SupportsIndex | Key | np.random.Generator | None
+Seed: TypeAlias = "SupportsIndex | Key | np.random.Generator | None"  # a string: numpy.random takes 10 ms to load
 
 
 def as_key(seed: Seed, name: str | None = None) -> Key:

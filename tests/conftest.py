@@ -1,11 +1,11 @@
-"""What all tests share: hypothesis without chance or deadlines, and the frameworks that must be there."""
+"""Settings of all tests: hypothesis without chance or deadlines, and the frameworks that must be installed."""
 
 import importlib.util
 import os
 from contextlib import suppress
 
 with suppress(ImportError):
-    import triton  # noqa: F401 - it aborts the process where TensorFlow, whose LLVM is another, was loaded before it
+    import triton  # noqa: F401 - aborts the process if TensorFlow, with another LLVM, was loaded before
 
 import pytest
 from hypothesis import settings
@@ -18,7 +18,7 @@ settings.load_profile("initlib")
 
 
 def pytest_configure():
-    """A framework that is missing skips its tests; one that INITLIB_REQUIRE names and is missing ends the run."""
+    """End the run if a framework that INITLIB_REQUIRE names is missing; tests of other missing ones are skipped."""
     wanted = [name for name in os.environ.get("INITLIB_REQUIRE", "").split(",") if name]
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:
@@ -27,13 +27,13 @@ def pytest_configure():
 
 @pytest.fixture
 def reference(monkeypatch):
-    """Draw by the reference, whatever was compiled."""
+    """Draw by the reference, also with a compiled kernel."""
     monkeypatch.setattr(config, "kernel", None)
 
 
 @pytest.fixture
 def command(capsys):
-    """Run the command line: the exit code, and the lines of stdout and of stderr."""
+    """Return a function that runs the command line: exit code, lines of stdout, lines of stderr."""
 
     def run(*arguments):
         code = main(arguments)

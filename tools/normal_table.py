@@ -1,7 +1,7 @@
 """Make `initlib/stream/normal_table.py`: the integer cubics of the normal quantile, fitted in high precision.
 
     python tools/normal_table.py          # prints the file
-    python tools/normal_table.py --check  # compares it with the frozen one
+    python tools/normal_table.py --check  # compares the output with the frozen file
 
 A row covers an eighth of an octave of the tail t (31 bits, in units of 2**-32): t = 2**e * (1 + (j + u) / 8) with
 0 <= u < 1. Row 8 e + j holds the cubic in u of the noise n = -quantile(t / 2**32) * 2**21, in the arithmetic of
@@ -23,7 +23,7 @@ TARGET = Path(__file__).resolve().parent.parent / "initlib" / "stream" / "normal
 
 
 def quantile(tail: mpf) -> mpf:
-    """The z > 0 whose upper tail is `tail` <= 1/2."""
+    """Return the z > 0 whose upper tail is `tail` <= 1/2."""
     if tail == mpf(1) / 2:
         return mpf(0)
     return mp.sqrt(2) * mp.erfinv(1 - 2 * tail)
@@ -31,12 +31,12 @@ def quantile(tail: mpf) -> mpf:
 
 @cache
 def noise(t: mpf) -> mpf:
-    """The noise of the tail t / 2**32, not rounded."""
+    """Return the noise of the tail t / 2**32, not rounded."""
     return quantile(mpf(t) / 2**32) * 2**NOISE_BITS
 
 
 def evaluate(row: tuple[int, int, int, int], u: int) -> int:
-    """The cubic as `initlib.stream.reference.normal` computes it, for a position u of 20 bits."""
+    """Return the cubic as `initlib.stream.reference.normal` computes it, for a position u of 20 bits."""
     c0, c1, c2, c3 = row
     v = u >> 5
     q = c2 + ((c3 * v) >> 15)
@@ -45,7 +45,7 @@ def evaluate(row: tuple[int, int, int, int], u: int) -> int:
 
 
 def interpolate(f: Callable[[mpf], mpf], nodes: list[mpf]) -> list[mpf]:
-    """Coefficients, lowest first, of the polynomial through f at the nodes."""
+    """Return the coefficients, lowest first, of the polynomial through f at the nodes."""
     matrix = mp.matrix(len(nodes), len(nodes))
     for i, x in enumerate(nodes):
         for k in range(len(nodes)):
@@ -54,12 +54,12 @@ def interpolate(f: Callable[[mpf], mpf], nodes: list[mpf]) -> list[mpf]:
 
 
 def chebyshev(count: int) -> list[mpf]:
-    """Chebyshev nodes on [0, 1]: their interpolant is within a few percent of the best polynomial."""
+    """Return Chebyshev nodes on [0, 1]: their interpolant is within a few percent of the best polynomial."""
     return [(1 + mp.cos(mp.pi * (2 * k + 1) / (2 * count))) / 2 for k in range(count)]
 
 
 def fit(f: Callable[[mpf], mpf]) -> tuple[int, int, int, int]:
-    """Round one coefficient at a time, highest first, and fit the lower ones again to what remains."""
+    """Round one coefficient at a time, highest first, and fit the lower coefficients again to the rest."""
     fixed: list[mpf] = []
     for degree in (3, 2, 1):
 
@@ -75,7 +75,7 @@ def fit(f: Callable[[mpf], mpf]) -> tuple[int, int, int, int]:
 
 
 def rows() -> Iterator[tuple[int, int, int, int]]:
-    """The cubics, lowest tail first."""
+    """Yield the cubics, lowest tail first."""
     for index in range(248):
         octave, eighth = divmod(index, 8)
         yield fit(lambda u, o=octave, e=eighth: noise(mpf(2) ** o * (1 + (e + u) / 8)))
@@ -83,7 +83,7 @@ def rows() -> Iterator[tuple[int, int, int, int]]:
 
 
 def source() -> str:
-    """The text of the frozen file."""
+    """Return the text of the frozen file."""
     lines = [
         '"""The normal quantile as integer cubics. Made by tools/normal_table.py; frozen with stream version 1."""',
         "",
@@ -101,4 +101,4 @@ if __name__ == "__main__":
     if not parser.parse_args().check:
         sys.stdout.write(source())
     elif source() != TARGET.read_text():
-        sys.exit(f"{TARGET.name} differs from what this program makes")
+        sys.exit(f"{TARGET.name} must be the output of this program, got another file")

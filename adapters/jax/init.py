@@ -1,11 +1,19 @@
 """The names of `jax.nn.initializers`, with the core's draws."""
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+# Captured here, so that a program may put the functions below in the place of JAX's own.
+from jax.nn.initializers import Initializer
+from jax.nn.initializers import ones as _jax_ones
+from jax.nn.initializers import truncated_normal as _jax_truncated_normal
+from jax.nn.initializers import zeros as _jax_zeros
+from jax.typing import ArrayLike, DTypeLike
 
 import initlib
 from initlib._arguments import positive, real
@@ -13,36 +21,126 @@ from initlib._public import public
 from initlib.schemes._uniform import HalfOpen
 from initlib.schemes._variance import DISTRIBUTIONS, MODES
 
-from .drawing.axes import Delta, Kernel, Matrix, ints
+from .drawing.axes import AxisArgument, Delta, Kernel, Matrix, ints
 from .drawing.initializer import JaxInitializer, jax_initializer
+from .drawing.keys import is_key
+
+Factory = TypeVar("Factory", bound=Callable[..., JaxInitializer])
+
+SHARED = """dtype: the dtype of a call that gives none; None is JAX's default float.
+        axes: the roles of the axes, such as "OI"; None is "...IO".
+        seed: an int or a `Key`. With it, the key of a call is ignored.
+        name: the name of a stream inside the key, as in every other framework.
+
+    Returns:
+        An initializer to be called with (key, shape, dtype, out_sharding).
+
+    Raises:
+        TypeError: an argument has a wrong type.
+        ValueError: an argument has a value that is not allowed."""
+AXES = """in_axis: the axis or axes of inputs.
+        out_axis: the axis or axes of outputs.
+        batch_axis: the axis or axes of independent kernels. All other axes are the receptive field.
+        """
+
+
+def _factory(function: Factory) -> Factory:
+    """Put the texts that all factories share into a docstring, and refuse the call that Flax makes without it."""
+    name = function.__name__
+    function.__doc__ = (function.__doc__ or "").replace("{axes}", AXES).replace("{shared}", SHARED)
+
+    @functools.wraps(function)
+    def checked(*arguments: Any, **keywords: Any) -> JaxInitializer:
+        if arguments and is_key(arguments[0]):
+            raise TypeError(
+                f"{name} must be called before it is handed to a layer, got a random key as its first argument. "
+                f"Write {name}(), with parentheses."
+            )
+        return function(*arguments, **keywords)
+
+    return cast(Factory, public("initlib.adapters.jax")(checked))
+
+
+def _without_call(initializer: Initializer, name: str) -> Any:
+    """Return an initializer of JAX that explains the error of a call without arguments."""
+
+    @public("initlib.adapters.jax")
+    @functools.wraps(initializer)
+    def checked(*arguments: Any, **keywords: Any) -> jax.Array:
+        if not arguments and not keywords:
+            raise TypeError(f"{name} must be called with a key and a shape, got no arguments. Write {name} alone.")
+        return initializer(*arguments, **keywords)
+
+    checked.__doc__ = f"""Return an array of {name}: an initializer itself, not a factory.
+
+    Args:
+        key: a key of JAX, which is ignored.
+        shape: the sizes of the axes.
+        dtype: the dtype of the array.
+        out_sharding: where the array lies.
+
+    Returns:
+        The array.
+
+    Raises:
+        TypeError: the function is called without arguments, as a factory is.
+
+    Example:
+        >>> import jax
+        >>> {name}(jax.random.key(0), (2, 3)).shape
+        (2, 3)
+    """
+    return checked
+
+
+zeros = _without_call(_jax_zeros, "zeros")
+ones = _without_call(_jax_ones, "ones")
 
 
 @public("initlib.adapters.jax")
 def initializer(
-    core: initlib.Initializer, axes: str | None = None, dtype: Any = None, *, seed: Any = None, name: str | None = None
+    core: initlib.Initializer,
+    axes: str | None = None,
+    dtype: DTypeLike | None = None,
+    *,
+    seed: Any = None,
+    name: str | None = None,
 ) -> JaxInitializer:
-    """Make any initializer of the core one of JAX's.
+    """Make an initializer for JAX of any initializer of the core.
 
-    >>> import initlib, jax
-    >>> initializer(initlib.siren(), axes="OI")(jax.random.key(0), (64, 3)).shape
-    (64, 3)
+    Args:
+        core: an initializer of `initlib`, such as `initlib.siren()`.
+        axes: the roles of the axes, such as "OI"; None is "...IO".
+        dtype: the dtype of a call that gives none; None is JAX's default float.
+        seed: an int or a `Key`. With it, the key of a call is ignored.
+        name: the name of a stream inside the key, as in every other framework.
 
-    `axes`, `dtype`, `seed` and `name` are `JaxInitializer`'s. Raises TypeError or ValueError, naming the argument.
+    Returns:
+        An initializer to be called with (key, shape, dtype, out_sharding).
+
+    Raises:
+        TypeError: `core` is not an initializer of the core.
+        ValueError: `axes` is no axes string.
+
+    Example:
+        >>> import initlib, jax
+        >>> initializer(initlib.siren(), axes="OI")(jax.random.key(0), (64, 3)).shape
+        (64, 3)
     """
     if not isinstance(core, initlib.Initializer):
         raise TypeError(f"core must be an initlib initializer, such as initlib.orthogonal(), got {core!r}")
     return jax_initializer(core, None, axes, dtype, seed, name)
 
 
-def _is_open(number: Any) -> bool:
-    """Whether no law can be made of a number: it is traced, or an array of several."""
-    return isinstance(number, jax.core.Tracer) or np.ndim(number) > 0
+def _is_open(number: object) -> bool:
+    """Return whether a number is traced, or an array of several: no distribution can be made of it beforehand."""
+    return isinstance(number, jax.core.Tracer) or np.ndim(number) > 0  # type: ignore[arg-type]
 
 
-def _split(scale: Any, argument: str, *, above: bool = True) -> tuple[float, Any]:
-    """A scale as what the core draws with and what multiplies that: traced or an array, it is left to JAX.
+def _split(scale: ArrayLike, argument: str, *, above: bool = True) -> tuple[float, ArrayLike | None]:
+    """Split a scale into the core's argument and a factor that JAX multiplies by.
 
-    So is a number that is not above 0 where the core takes none.
+    JAX multiplies by a traced number, an array, and a number that is not above 0 where the core allows none.
     """
     if _is_open(scale):
         return 1.0, scale
@@ -50,118 +148,136 @@ def _split(scale: Any, argument: str, *, above: bool = True) -> tuple[float, Any
     return (1.0, number) if above and number <= 0 else (number, None)
 
 
-@public("initlib.adapters.jax")
+@_factory
 def uniform(
-    scale: Any = 1e-2, dtype: Any = None, *, axes: str | None = None, seed: Any = None, name: str | None = None
+    scale: ArrayLike = 1e-2,
+    dtype: DTypeLike | None = None,
+    *,
+    axes: str | None = None,
+    seed: Any = None,
+    name: str | None = None,
 ) -> JaxInitializer:
-    """Make the initializer of weights uniform in [0, scale).
+    """Make an initializer that draws from the uniform distribution on [0, scale).
 
-    >>> import jax
-    >>> bool((uniform(0.5)(jax.random.key(0), (2, 3)) < 0.5).all())
-    True
+    Args:
+        scale: the upper bound, which no weight reaches.
+        {shared}
+
+    Example:
+        >>> import jax
+        >>> bool((uniform(0.5)(jax.random.key(0), (2, 3)) < 0.5).all())
+        True
     """
     high, factor = _split(scale, "scale")
     return jax_initializer(HalfOpen(0.0, high), None, axes, dtype, seed, name, factor)
 
 
-@public("initlib.adapters.jax")
+@_factory
 def normal(
-    stddev: Any = 1e-2, dtype: Any = None, *, axes: str | None = None, seed: Any = None, name: str | None = None
+    stddev: ArrayLike = 1e-2,
+    dtype: DTypeLike | None = None,
+    *,
+    axes: str | None = None,
+    seed: Any = None,
+    name: str | None = None,
 ) -> JaxInitializer:
-    """Make the initializer of normal weights of mean 0.
+    """Make an initializer that draws from the normal distribution of mean 0.
 
-    >>> import jax
-    >>> normal(0.02)(jax.random.key(0), (2, 3)).shape
-    (2, 3)
+    Args:
+        stddev: the standard deviation.
+        {shared}
+
+    Example:
+        >>> import jax
+        >>> normal(0.02)(jax.random.key(0), (2, 3)).shape
+        (2, 3)
     """
     std, factor = _split(stddev, "stddev")
     return jax_initializer(initlib.normal(0.0, std), None, axes, dtype, seed, name, factor)
 
 
-@public("initlib.adapters.jax")
+@_factory
 def truncated_normal(
-    stddev: Any = 1e-2,
-    dtype: Any = None,
-    lower: Any = -2.0,
-    upper: Any = 2.0,
+    stddev: ArrayLike = 1e-2,
+    dtype: DTypeLike | None = None,
+    lower: ArrayLike = -2.0,
+    upper: ArrayLike = 2.0,
     *,
     axes: str | None = None,
     seed: Any = None,
     name: str | None = None,
 ) -> JaxInitializer:
-    """Make the initializer of normal weights kept to lower * stddev and upper * stddev.
+    """Make an initializer that draws from the normal distribution on [lower * stddev, upper * stddev].
 
-    >>> import jax
-    >>> bool((abs(truncated_normal(0.02)(jax.random.key(0), (2, 3))) <= 0.04).all())
-    True
+    Args:
+        stddev: the standard deviation before truncation.
+        lower: the lower bound in units of `stddev`; may be infinite.
+        upper: the upper bound in units of `stddev`; may be infinite. If a bound is traced or an array, JAX's own
+            initializer draws, with other bits.
+        {shared}
 
-    `stddev` is the one before truncation. The bounds may be infinite, and far out. Where they are traced, or arrays,
-    JAX's own initializer draws with the key: other weights, and no others are promised.
+    Example:
+        >>> import jax
+        >>> bool((abs(truncated_normal(0.02)(jax.random.key(0), (2, 3))) <= 0.04).all())
+        True
     """
     if _is_open(lower) or _is_open(upper):
-        theirs = jax.nn.initializers.truncated_normal(stddev, lower=lower, upper=upper)
+        theirs = _jax_truncated_normal(stddev, lower=lower, upper=upper)
         return jax_initializer(initlib.truncated_normal(), None, axes, dtype, seed, name, theirs=theirs)
     std, factor = _split(stddev, "stddev")
     low, high = (real(bound, argument, or_infinite=True) for bound, argument in ((lower, "lower"), (upper, "upper")))
-    return jax_initializer(
-        initlib.truncated_normal(0.0, std, low * std, high * std), None, axes, dtype, seed, name, factor
-    )
+    core = initlib.truncated_normal(0.0, std, low * std, high * std)
+    return jax_initializer(core, None, axes, dtype, seed, name, factor)
 
 
-@public("initlib.adapters.jax")
+@_factory
 def variance_scaling(
-    scale: Any,
+    scale: ArrayLike,
     mode: str,
     distribution: str,
-    in_axis: int | Sequence[int] = -2,
-    out_axis: int | Sequence[int] = -1,
-    batch_axis: int | Sequence[int] = (),
-    dtype: Any = None,
+    in_axis: AxisArgument = -2,
+    out_axis: AxisArgument = -1,
+    batch_axis: AxisArgument = (),
+    dtype: DTypeLike | None = None,
     *,
     axes: str | None = None,
     seed: Any = None,
     name: str | None = None,
 ) -> JaxInitializer:
-    """Make the initializer of weights of mean 0 and variance scale / n, n being the fan that `mode` names.
+    """Make an initializer that draws weights of mean 0 and variance scale / fan.
 
-    >>> import jax
-    >>> init = variance_scaling(1.0, "fan_avg", "uniform", in_axis=(0, 1), out_axis=2)
-    >>> init(jax.random.key(0), (8, 64, 512)).shape
-    (8, 64, 512)
+    Complex weights have that variance too: truncated at 2 sigma of the modulus, normal on the plane, or uniform on a
+    disk.
 
-    `mode` is fan_in, fan_out, fan_avg or fan_geo_avg; `distribution` truncated_normal, normal or uniform. Axes that
-    are in none of `in_axis`, `out_axis` and `batch_axis` are the receptive field; `axes` says all of it in one string.
-    Complex weights are of that variance too: on the plane, normal (cut at 2 sigma of the modulus) or uniform on a disk.
+    Args:
+        scale: the variance times the fan.
+        mode: "fan_in", "fan_out", "fan_avg" or "fan_geo_avg".
+        distribution: "truncated_normal", "normal" or "uniform".
+        {axes}{shared}
+
+    Example:
+        >>> import jax
+        >>> init = variance_scaling(1.0, "fan_avg", "uniform", in_axis=(0, 1), out_axis=2)
+        >>> init(jax.random.key(0), (8, 64, 512)).shape
+        (8, 64, 512)
     """
-    for argument, value, allowed in (
-        ("mode", mode, MODES),
-        ("distribution", distribution, DISTRIBUTIONS),
-    ):
+    for argument, value, allowed in (("mode", mode, MODES), ("distribution", distribution, DISTRIBUTIONS)):
         if value not in allowed:
-            allowed_names = ", ".join(allowed)
-            raise ValueError(
-                f"invalid {argument} for variance scaling initializer: {value}; allowed are {allowed_names}"
-            )
+            names = ", ".join(allowed)
+            raise ValueError(f"invalid {argument} for variance scaling initializer: {value}; allowed are {names}")
     factor, rest = _split(scale, "scale", above=False)
     roles = Kernel(ints(in_axis, "in_axis"), ints(out_axis, "out_axis"), ints(batch_axis, "batch_axis"))
     root = None if rest is None else jnp.sqrt(jnp.asarray(rest, float))
-    return jax_initializer(
-        initlib.variance_scaling(positive(factor, "scale", or_zero=True), mode, distribution),
-        roles,
-        axes,
-        dtype,
-        seed,
-        name,
-        root,
-    )
+    core = initlib.variance_scaling(positive(factor, "scale", or_zero=True), mode, distribution)
+    return jax_initializer(core, roles, axes, dtype, seed, name, root)
 
 
-def _preset(preset_name: str, scheme: Any) -> Any:
+def _preset(preset_name: str, scheme: Any, reference: str) -> Any:
     def preset(
-        in_axis: int | Sequence[int] = -2,
-        out_axis: int | Sequence[int] = -1,
-        batch_axis: int | Sequence[int] = (),
-        dtype: Any = None,
+        in_axis: AxisArgument = -2,
+        out_axis: AxisArgument = -1,
+        batch_axis: AxisArgument = (),
+        dtype: DTypeLike | None = None,
         *,
         axes: str | None = None,
         seed: Any = None,
@@ -172,62 +288,94 @@ def _preset(preset_name: str, scheme: Any) -> Any:
         return variance_scaling(*numbers, *where, axes=axes, seed=seed, name=name)
 
     preset.__name__ = preset.__qualname__ = preset_name
-    preset.__doc__ = (
-        f"Make the initializer `initlib.{preset_name}`: {scheme!r}. The arguments are `variance_scaling`'s."
-    )
-    return public("initlib.adapters.jax")(preset)
+    preset.__doc__ = f"""Make the initializer `initlib.{preset_name}`: {scheme!r}.
+
+    Args:
+        {{axes}}{{shared}}
+
+    Example:
+        >>> import jax
+        >>> {preset_name}()(jax.random.key(0), (784, 128)).shape
+        (784, 128)
+
+    Reference:
+        {reference}
+    """
+    return _factory(preset)
 
 
-he_normal = kaiming_normal = _preset("he_normal", initlib.he_normal)
-he_uniform = kaiming_uniform = _preset("he_uniform", initlib.he_uniform)
-glorot_normal = xavier_normal = _preset("glorot_normal", initlib.glorot_normal)
-glorot_uniform = xavier_uniform = _preset("glorot_uniform", initlib.glorot_uniform)
-lecun_normal = _preset("lecun_normal", initlib.lecun_normal)
-lecun_uniform = _preset("lecun_uniform", initlib.lecun_uniform)
+_HE = "He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852."
+_GLOROT = "Glorot, Bengio. Understanding the difficulty of training deep feedforward neural networks. 2010."
+_LECUN = "LeCun, Bottou, Orr, Müller. Efficient BackProp. 1998."
+
+he_normal = kaiming_normal = _preset("he_normal", initlib.he_normal, _HE)
+he_uniform = kaiming_uniform = _preset("he_uniform", initlib.he_uniform, _HE)
+glorot_normal = xavier_normal = _preset("glorot_normal", initlib.glorot_normal, _GLOROT)
+glorot_uniform = xavier_uniform = _preset("glorot_uniform", initlib.glorot_uniform, _GLOROT)
+lecun_normal = _preset("lecun_normal", initlib.lecun_normal, _LECUN)
+lecun_uniform = _preset("lecun_uniform", initlib.lecun_uniform, _LECUN)
 
 
-@public("initlib.adapters.jax")
+@_factory
 def orthogonal(
-    scale: Any = 1.0,
+    scale: ArrayLike = 1.0,
     column_axis: int = -1,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     *,
     axes: str | None = None,
     seed: Any = None,
     name: str | None = None,
 ) -> JaxInitializer:
-    """Make the initializer of uniformly distributed orthogonal matrices (unitary ones, where complex), times the scale.
+    """Make an initializer that draws uniformly distributed orthogonal matrices; unitary ones for a complex dtype.
 
-    >>> import jax, jax.numpy as jnp
-    >>> weight = orthogonal()(jax.random.key(0), (256, 64))
-    >>> bool(jnp.allclose(weight.T @ weight, jnp.eye(64), atol=1e-5))
-    True
+    Args:
+        scale: the factor of the matrix.
+        column_axis: the axis of the columns. The other axes together are the rows.
+        {shared}
 
-    The columns lie along `column_axis`; the other axes together are the rows. Saxe et al. 2013, arXiv 1312.6120.
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> weight = orthogonal()(jax.random.key(0), (256, 64))
+        >>> bool(jnp.allclose(weight.T @ weight, jnp.eye(64), atol=1e-5))
+        True
+
+    Reference:
+        Saxe, McClelland, Ganguli. Exact solutions to the nonlinear dynamics of learning in deep linear neural networks.
+        2013. arXiv:1312.6120.
     """
     gain, factor = _split(scale, "scale", above=False)
     roles = Matrix(ints(column_axis, "column_axis"))
     return jax_initializer(initlib.orthogonal(gain), roles, axes, dtype, seed, name, factor)
 
 
-@public("initlib.adapters.jax")
+@_factory
 def delta_orthogonal(
-    scale: Any = 1.0,
+    scale: ArrayLike = 1.0,
     column_axis: int = -1,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     *,
     axes: str | None = None,
     seed: Any = None,
     name: str | None = None,
 ) -> JaxInitializer:
-    """Make the initializer of kernels of 3 to 5 axes that are orthogonal at their centre and 0 elsewhere.
+    """Make an initializer that draws kernels that are orthogonal at their center and 0 elsewhere.
 
-    >>> import jax
-    >>> int((delta_orthogonal()(jax.random.key(0), (3, 3, 16, 32)) != 0).sum()) == 16 * 32
-    True
+    A kernel has 3 to 5 axes. The last two are inputs and outputs, with at most as many inputs as outputs, so that the
+    rows of the matrix are orthonormal.
 
-    Inputs by outputs are the last two axes, with no more inputs than outputs: their rows are then orthonormal, and
-    `column_axis` changes nothing. Xiao et al. 2018, arXiv 1806.05393.
+    Args:
+        scale: the factor of the matrix.
+        column_axis: an axis of the matrix; the result does not depend on it.
+        {shared}
+
+    Example:
+        >>> import jax
+        >>> int((delta_orthogonal()(jax.random.key(0), (3, 3, 16, 32)) != 0).sum()) == 16 * 32
+        True
+
+    Reference:
+        Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington. Dynamical isometry and a mean field theory of CNNs. 2018.
+        arXiv:1806.05393.
     """
     gain, factor = _split(scale, "scale", above=False)
     if ints(column_axis, "column_axis") not in (-2, -1, 0, 1):

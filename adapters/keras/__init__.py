@@ -1,4 +1,4 @@
-"""Keras's initializers, on TensorFlow, JAX and PyTorch: the same weights on each of them, and in the core.
+"""`keras.initializers`, name by name, with the core's weights on TensorFlow, JAX and PyTorch, and whole models.
 
 >>> import initlib, keras
 >>> from initlib.adapters.keras import HeNormal
@@ -6,25 +6,25 @@
 >>> bool((keras.ops.convert_to_numpy(weight) == initlib.he_normal((3, 4), seed=5)).all())
 True
 
-Every class and alias of `keras.initializers` is here, with its arguments and their meanings. Two arguments are new:
+Every class and alias of `keras.initializers` is here, with the same arguments. Two arguments are new:
 
-- `axes` says what the axes of the weight mean, where Keras takes the last two for (input, output): "HWBO" for a
-  depthwise kernel, "HWOI" for a transposed one, "I(4 O)" for the four gates of an LSTM, "IOO" for queries of many
-  heads, "BIO" for experts. `EinsumDense` hands over its own when none are given.
+- `axes` gives the roles of the axes, where Keras takes the last two for (input, output): "HWBO" for a depthwise kernel,
+  "HWOI" for a transposed one, "I(4 O)" for the four gates of an LSTM, "IOO" for queries of many heads, "BIO" for
+  experts. `EinsumDense` hands over its own axes when none are given.
 - `name` gives a layer a stream of its own: `HeNormal(seed=0, name="conv1")` is `he_normal(seed=0, name="conv1")`.
 
-Seeds are Keras's. An int draws the same weights on every call: two layers of one shape that share an initializer start
-equal. Give each its own `name` or seed, or share a `SeedGenerator`, which moves on with every call: call c (from 0) of
+Seeds are Keras's. An int draws the same weights at every call: two layers of one shape that share an initializer are
+equal. Give each its own `name` or seed, or share a `SeedGenerator`, which moves on at every call: call c (from 0) of
 `SeedGenerator(s)` draws with the key `Key(s).fold_in(c)`, on every backend. None takes a seed from Python's `random`,
-once, so `keras.utils.set_random_seed` governs it. `MultiHeadAttention` clones its initializer for queries, keys and
-values: with an int or a seeded generator they start equal where their shapes are; with None they do not.
+once, so that `keras.utils.set_random_seed` governs it. `MultiHeadAttention` clones its initializer for queries, keys
+and values: under an int or a seeded generator, those of one shape are equal; under None they are not.
 
-Any other initializer of the core is `CoreInitializer(initlib.dirac(), seed=0)`. A layer takes a bare one too
-(`kernel_initializer=initlib.he_normal`): it has no seed, and draws anew on every call. Import this module before saving
-or loading a model that has either.
+Any other initializer of the core is `CoreInitializer(initlib.dirac(), seed=0)`. A layer also takes a bare initializer
+of the core (`kernel_initializer=initlib.he_normal`), which has no seed and draws new weights at every call. Import this
+module before saving or loading a model that has either.
 
-On JAX, what is drawn under `jit`, or for a large variable of `keras.distribution`, is drawn by each device for its own
-shard. In a TensorFlow graph a weight is a constant, or, under a `SeedGenerator`, drawn at each run (not by XLA).
+On JAX, each device draws its own shard under `jit`, and of a large variable of `keras.distribution`. In a TensorFlow
+graph a weight is a constant; under a `SeedGenerator` it is drawn at each run (not by XLA).
 """
 
 from keras.initializers import Initializer, serialize
@@ -72,6 +72,7 @@ from .init import (
 )
 from .models.initialize import initialize, plan
 from .models.layers import declare
+from .models.verify import verify
 
 __all__ = [
     "STFT",
@@ -118,5 +119,6 @@ __all__ = [
     "stft",
     "truncated_normal",
     "variance_scaling",
+    "verify",
     "zeros",
 ]

@@ -5,11 +5,11 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 from keras.initializers import STFT, Constant, Identity, Ones, Zeros
-from keras.initializers import get as their_get
+from keras.initializers import get as keras_get
 
 import initlib
 from initlib._public import public
@@ -17,70 +17,126 @@ from initlib.schemes import FACTORIES
 
 from .drawing.draw import InitlibMixin
 
+Class = TypeVar("Class", bound=type)
+
+SEED = """seed: an int, which draws the same weights at every call; a `keras.random.SeedGenerator`, which moves on; or
+            None for a seed from Python's `random`."""
+AXES = """axes: the roles of the axes, such as "HWBO"; None is "...IO".
+        name: the name of a stream of its own under the seed, as in every other framework."""
+SCALING = """Args:
+        {seed}
+        input_axes: the positions of input axes, which `EinsumDense` sets.
+        output_axes: the positions of output axes, which `EinsumDense` sets.
+        {axes}"""
+
 _register = keras.saving.register_keras_serializable(package="initlib")
 
 
-@public("initlib.adapters.keras")
-@_register
+def _initializer(cls: Class) -> Class:
+    """Register a class with Keras under its public name, and put the shared texts into its docstring."""
+    text = (cls.__doc__ or "").replace("{scaling}", SCALING)
+    cls.__doc__ = text.replace("{seed}", SEED).replace("{axes}", AXES)
+    registered: Class = _register(public("initlib.adapters.keras")(cls))
+    return registered
+
+
+@_initializer
 class VarianceScaling(InitlibMixin, keras.initializers.VarianceScaling):
-    """Weights of mean 0 and variance scale / fan: `keras.initializers.VarianceScaling`.
+    """An initializer of weights of mean 0 and variance scale / fan.
 
-    >>> VarianceScaling(2.0, "fan_in", "uniform", seed=0, axes="OI").core
-    variance_scaling(factor=2.0, mode='fan_in', distribution='uniform')
+    Args:
+        scale: the variance times the fan.
+        mode: "fan_in", "fan_out" or "fan_avg".
+        distribution: "truncated_normal" (also "normal", as in Keras), "untruncated_normal" or "uniform".
+        {seed}
+        input_axes: the positions of input axes, which `EinsumDense` sets.
+        output_axes: the positions of output axes, which `EinsumDense` sets.
+        {axes}
 
-    The distribution "normal" is "truncated_normal", as in Keras; "untruncated_normal" is not truncated.
+    Example:
+        >>> VarianceScaling(2.0, "fan_in", "uniform", seed=0, axes="OI").core
+        variance_scaling(factor=2.0, mode='fan_in', distribution='uniform')
     """
 
     @property
     def core(self) -> initlib.Initializer:
-        return initlib.variance_scaling(
-            self.scale, self.mode, "normal" if self.distribution == "untruncated_normal" else self.distribution
-        )
+        distribution = "normal" if self.distribution == "untruncated_normal" else self.distribution
+        return initlib.variance_scaling(self.scale, self.mode, distribution)
 
 
-@public("initlib.adapters.keras")
-@_register
+@_initializer
 class GlorotNormal(VarianceScaling, keras.initializers.GlorotNormal):
-    """Truncated normal weights of variance 2 / (fan_in + fan_out) (Glorot, Bengio 2010)."""
+    """An initializer of truncated normal weights of variance 2 / (fan_in + fan_out).
+
+    {scaling}
+        Reference:
+            Glorot, Bengio. Understanding the difficulty of training deep feedforward neural networks. 2010.
+    """
 
 
-@public("initlib.adapters.keras")
-@_register
+@_initializer
 class GlorotUniform(VarianceScaling, keras.initializers.GlorotUniform):
-    """Uniform weights of variance 2 / (fan_in + fan_out) (Glorot, Bengio 2010)."""
+    """An initializer of uniform weights of variance 2 / (fan_in + fan_out).
+
+    {scaling}
+        Reference:
+            Glorot, Bengio. Understanding the difficulty of training deep feedforward neural networks. 2010.
+    """
 
 
-@public("initlib.adapters.keras")
-@_register
+@_initializer
 class HeNormal(VarianceScaling, keras.initializers.HeNormal):
-    """Truncated normal weights of variance 2 / fan_in (He et al. 2015, arXiv 1502.01852)."""
+    """An initializer of truncated normal weights of variance 2 / fan_in.
+
+    {scaling}
+        Reference:
+            He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852.
+    """
 
 
-@public("initlib.adapters.keras")
-@_register
+@_initializer
 class HeUniform(VarianceScaling, keras.initializers.HeUniform):
-    """Uniform weights of variance 2 / fan_in (He et al. 2015, arXiv 1502.01852)."""
+    """An initializer of uniform weights of variance 2 / fan_in.
+
+    {scaling}
+        Reference:
+            He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852.
+    """
 
 
-@public("initlib.adapters.keras")
-@_register
+@_initializer
 class LecunNormal(VarianceScaling, keras.initializers.LecunNormal):
-    """Truncated normal weights of variance 1 / fan_in (LeCun et al. 1998; Klambauer et al. 2017, arXiv 1706.02515)."""
+    """An initializer of truncated normal weights of variance 1 / fan_in.
+
+    {scaling}
+        Reference:
+            LeCun, Bottou, Orr, Müller. Efficient BackProp. 1998.
+    """
 
 
-@public("initlib.adapters.keras")
-@_register
+@_initializer
 class LecunUniform(VarianceScaling, keras.initializers.LecunUniform):
-    """Uniform weights of variance 1 / fan_in (LeCun et al. 1998)."""
+    """An initializer of uniform weights of variance 1 / fan_in.
+
+    {scaling}
+        Reference:
+            LeCun, Bottou, Orr, Müller. Efficient BackProp. 1998.
+    """
 
 
-@public("initlib.adapters.keras")
-@_register
+@_initializer
 class RandomNormal(InitlibMixin, keras.initializers.RandomNormal):
-    """Normal weights: `keras.initializers.RandomNormal`.
+    """An initializer of normal weights.
 
-    >>> RandomNormal(stddev=0.02, seed=0).core
-    normal(mean=0.0, std=0.02)
+    Args:
+        mean: the mean.
+        stddev: the standard deviation.
+        {seed}
+        {axes}
+
+    Example:
+        >>> RandomNormal(stddev=0.02, seed=0).core
+        normal(mean=0.0, std=0.02)
     """
 
     @property
@@ -88,13 +144,19 @@ class RandomNormal(InitlibMixin, keras.initializers.RandomNormal):
         return initlib.normal(self.mean, self.stddev)
 
 
-@public("initlib.adapters.keras")
-@_register
+@_initializer
 class TruncatedNormal(InitlibMixin, keras.initializers.TruncatedNormal):
-    """Normal weights kept within two `stddev` of the mean, which makes theirs 0.88 of it, as in Keras.
+    """An initializer of normal weights within two `stddev` of the mean, whose standard deviation is 0.88 `stddev`.
 
-    >>> TruncatedNormal(stddev=0.02, seed=0).core
-    truncated_normal(mean=0.0, std=0.02, low=-0.04, high=0.04)
+    Args:
+        mean: the mean.
+        stddev: the standard deviation before truncation.
+        {seed}
+        {axes}
+
+    Example:
+        >>> TruncatedNormal(stddev=0.02, seed=0).core
+        truncated_normal(mean=0.0, std=0.02, low=-0.04, high=0.04)
     """
 
     @property
@@ -102,13 +164,19 @@ class TruncatedNormal(InitlibMixin, keras.initializers.TruncatedNormal):
         return initlib.truncated_normal(self.mean, self.stddev)
 
 
-@public("initlib.adapters.keras")
-@_register
+@_initializer
 class RandomUniform(InitlibMixin, keras.initializers.RandomUniform):
-    """Uniform weights between `minval` and `maxval`: `keras.initializers.RandomUniform`.
+    """An initializer of weights uniform between `minval` and `maxval`.
 
-    >>> RandomUniform(-0.1, 0.1, seed=0).core
-    uniform(low=-0.1, high=0.1)
+    Args:
+        minval: the lower bound.
+        maxval: the upper bound.
+        {seed}
+        {axes}
+
+    Example:
+        >>> RandomUniform(-0.1, 0.1, seed=0).core
+        uniform(low=-0.1, high=0.1)
     """
 
     @property
@@ -116,13 +184,22 @@ class RandomUniform(InitlibMixin, keras.initializers.RandomUniform):
         return initlib.uniform(self.minval, self.maxval)
 
 
-@public("initlib.adapters.keras")
-@_register
+@_initializer
 class Orthogonal(InitlibMixin, keras.initializers.Orthogonal):
-    """Orthogonal weights, as the matrix of all other axes to the last: `keras.initializers.Orthogonal`.
+    """An initializer of orthogonal weights: the matrix from all other axes to the last is orthogonal.
 
-    >>> Orthogonal(gain=2.0, seed=0).core
-    orthogonal(gain=2.0)
+    Args:
+        gain: the factor of the matrix.
+        {seed}
+        {axes}
+
+    Example:
+        >>> Orthogonal(gain=2.0, seed=0).core
+        orthogonal(gain=2.0)
+
+    Reference:
+        Saxe, McClelland, Ganguli. Exact solutions to the nonlinear dynamics of learning in deep linear neural networks.
+        2013. arXiv:1312.6120.
     """
 
     @property
@@ -130,19 +207,27 @@ class Orthogonal(InitlibMixin, keras.initializers.Orthogonal):
         return initlib.orthogonal(self.gain)
 
 
-@public("initlib.adapters.keras")
-@_register
+@_initializer
 class CoreInitializer(InitlibMixin, keras.initializers.VarianceScaling):
     """Any initializer of the core, with Keras's seeds.
 
-    >>> layer = keras.layers.Conv2D(8, 3, kernel_initializer=CoreInitializer(initlib.delta_orthogonal(), seed=0))
-    >>> CoreInitializer(initlib.he_normal, seed=0, axes="HWBO")((3, 3, 32, 2)).shape == (3, 3, 32, 2)
-    True
+    Args:
+        core: an initializer of `initlib`, such as `initlib.dirac()`.
+        {seed}
+        input_axes: the positions of input axes, which `EinsumDense` sets.
+        output_axes: the positions of output axes, which `EinsumDense` sets.
+        {axes}
 
-    Raises TypeError unless `core` is an initializer of `initlib`.
+    Raises:
+        TypeError: `core` is no initializer of `initlib`.
+
+    Example:
+        >>> layer = keras.layers.Conv2D(8, 3, kernel_initializer=CoreInitializer(initlib.delta_orthogonal(), seed=0))
+        >>> CoreInitializer(initlib.he_normal, seed=0, axes="HWBO")((3, 3, 32, 2)).shape == (3, 3, 32, 2)
+        True
     """
 
-    # Keras's VarianceScaling, because `EinsumDense` tells its axes to instances of that alone.
+    # The base is Keras's VarianceScaling, because `EinsumDense` hands its axes to instances of that class alone.
 
     def __init__(
         self,
@@ -175,7 +260,7 @@ class CoreInitializer(InitlibMixin, keras.initializers.VarianceScaling):
 
 
 class _Saved:
-    """What Keras loads an initializer of the core by: its fields may hold others, which Keras leaves as configs."""
+    """A loader of an initializer of the core, whose fields may hold the configs of other initializers."""
 
     def __init__(self, initializer: type[initlib.Initializer]) -> None:
         self.initializer = initializer
@@ -185,7 +270,7 @@ class _Saved:
         return self.initializer.from_config(arguments)
 
 
-# Keras can save and load the bare initializers of the core: in "initlib>" too, where classes here have names.
+# Keras saves and loads bare initializers of the core, under names that differ from those of the classes above.
 for _scheme in FACTORIES.values():
     keras.saving.register_keras_serializable("initlib", f"core.{_scheme.__name__}")(_scheme)
     keras.saving.get_custom_objects()[f"initlib>core.{_scheme.__name__}"] = _Saved(_scheme)
@@ -208,27 +293,42 @@ _OBJECTS |= {"normal": RandomNormal, "uniform": RandomUniform, "one": Ones, "zer
 
 @public("initlib.adapters.keras")
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make an initializer of a config, Keras's own among them, which then draw as the core does.
+    """Make an initializer from a config; configs of Keras's own initializers draw as the core does.
 
-    >>> deserialize(keras.initializers.serialize(keras.initializers.HeNormal(seed=0))).core
-    variance_scaling(factor=2.0, mode='fan_in', distribution='truncated_normal')
+    Args:
+        config: the result of `keras.initializers.serialize`.
+        custom_objects: classes and functions by name, as in Keras.
+
+    Returns:
+        The initializer.
+
+    Example:
+        >>> deserialize(keras.initializers.serialize(keras.initializers.HeNormal(seed=0))).core
+        variance_scaling(factor=2.0, mode='fan_in', distribution='truncated_normal')
     """
     return keras.saving.deserialize_keras_object(config, custom_objects, module_objects=_OBJECTS)
 
 
 @public("initlib.adapters.keras")
 def get(identifier: Any) -> Any:
-    """Make an initializer of a name, config, class, tensor or core initializer; callables and None are themselves.
+    """Make an initializer from anything that names one.
 
-    >>> get("he_normal").core == get(initlib.he_normal).core
-    True
+    Args:
+        identifier: a name, config, class, tensor or initializer of the core; callables and None are returned as they
+            are.
 
-    Raises ValueError for anything else.
+    Returns:
+        The initializer.
+
+    Raises:
+        ValueError: `identifier` is anything else.
+
+    Example:
+        >>> get("he_normal").core == get(initlib.he_normal).core
+        True
     """
     if isinstance(identifier, initlib.Initializer):
         return CoreInitializer(identifier)
     if isinstance(identifier, str):
-        known = deserialize({"class_name": identifier, "config": {}})
-    else:
-        known = deserialize(identifier) if isinstance(identifier, dict) else identifier
-    return their_get(known)
+        identifier = {"class_name": identifier, "config": {}}
+    return keras_get(deserialize(identifier) if isinstance(identifier, dict) else identifier)

@@ -14,8 +14,8 @@ from .diagnostics.audit import audit
 from .diagnostics.coordinates import coordinate_check
 from .diagnostics.lsuv import lsuv_
 from .diagnostics.signals import signals
-from .gains_ import calculate_gain
 from .init import (
+    calculate_gain,
     constant_,
     dirac,
     dirac_,
@@ -44,6 +44,8 @@ from .init import (
 from .models.initialize import initialize, plan
 from .models.layers import declare
 from .models.meta_device import skeleton
+from .models.parameter_groups import parameter_groups
+from .models.verify import verify
 from .more_init import (
     delta_orthogonal_,
     fill_,
@@ -94,6 +96,7 @@ __all__ = [
     "ones_",
     "orthogonal",
     "orthogonal_",
+    "parameter_groups",
     "plan",
     "signals",
     "skeleton",
@@ -104,6 +107,7 @@ __all__ = [
     "uniform",
     "uniform_",
     "variance_scaling_",
+    "verify",
     "xavier_normal",
     "xavier_normal_",
     "xavier_uniform",

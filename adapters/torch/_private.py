@@ -1,12 +1,12 @@
-"""Everything private of PyTorch that this adapter needs: found here and nowhere else.
+"""Private names of PyTorch that this adapter needs. No other file of the adapter uses one.
 
-PyTorch promises none of these names. One that has vanished is replaced by what is safe, if slower, or, where nothing
-is, by an error that names it when it is needed.
+PyTorch promises none of these names. `find` replaces a name that has vanished by a fallback that is safe, if slower.
+Where no fallback is safe, the name becomes a function that raises an error when it is called.
 """
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ VANISHED: list[str] = []  # the names that this PyTorch does not have
 
 
 def find(path: str, fallback: Any = None) -> Any:
-    """What PyTorch has under a dotted name below `torch`; else the fallback, or a function that raises."""
+    """Return what PyTorch has under a dotted name below `torch`; else the fallback, or a function that raises."""
     try:
         return reduce(getattr, path.split("."), torch)
     except AttributeError:
@@ -38,108 +38,110 @@ no_grad_zero_ = find("nn.init._no_grad_zero_", init.zeros_)
 no_grad_trunc_normal_ = find("nn.init._no_grad_trunc_normal_", init.trunc_normal_)
 make_deprecate = find("nn.init._make_deprecate", lambda function: function)
 
-# Whether modes see what is done to tensors. Where that is not known, as if they did: nothing is then written behind
-# their back.
+# The fallbacks of these assume that a mode is active: then nothing is written to memory without its knowledge.
 _dispatch_modes = find("_C._len_torch_dispatch_stack", lambda: 1)
 _key_included = find("_C._dispatch_tls_is_dispatch_key_included", lambda key: True)
 _before_dispatch = find("_C.DispatchKey.PreDispatch", "PreDispatch")
 _innermost_transform = find("_C._functorch.peek_interpreter_stack", lambda: NotImplemented)
-in_jit_trace = find("_C._is_tracing", find("jit.is_tracing", lambda: True))  # whether `torch.jit.trace` is running
-without_transforms = find("_C._DisableFuncTorch", nullcontext)  # a context in which no transform sees what is done
-# What a tensor is outside of the vmap of a level, and along which axis its members lie.
-unbatched = find("_C._functorch._unwrap_batched")
+_transforms = find("_C._functorch.get_interpreter_stack")
+_as_vmap = find("_C._functorch.CVmapInterpreterPtr")
+_vmap = find("_C._functorch.TransformType.Vmap")
+_disable_modes = find("utils._python_dispatch._disable_current_modes")
+in_jit_trace = find("_C._is_tracing", find("jit.is_tracing", lambda: True))  # is `torch.jit.trace` running?
+without_transforms = find("_C._DisableFuncTorch", nullcontext)  # a context in which no transform is active
+unbatched = find("_C._functorch._unwrap_batched")  # the tensor outside of a vmap level, and the axis of its members
+_is_view = find("Tensor._is_view", lambda tensor: False)
+_base = find("Tensor._base.__get__")
+version = find("Tensor._version.__get__")  # how often PyTorch's functions wrote to a tensor's memory
 
 
 def seen_by_modes() -> bool:
-    """Whether dispatch modes, which trace or fake, follow what is done to tensors."""
+    """Return whether dispatch modes, which trace or fake, are active."""
     return bool(_dispatch_modes() or _key_included(_before_dispatch))
 
 
 def in_transform() -> bool:
-    """Whether a transform of `torch.func`, such as vmap or grad, is running."""
+    """Return whether a transform of `torch.func`, such as vmap or grad, is running."""
     return _innermost_transform() is not None
 
 
 def vmaps() -> list[tuple[int, str]]:
-    """The vmaps that are running, innermost first: the level of each, and its `randomness`."""
-    from torch._C import _functorch as functorch
-
-    transforms = functorch.get_interpreter_stack() or []
+    """Return the level and the `randomness` of each vmap that is running, innermost first."""
     return [
-        (transform.level(), functorch.CVmapInterpreterPtr(transform).randomness().name.lower())
-        for transform in reversed(transforms)
-        if transform.key() == functorch.TransformType.Vmap
+        (transform.level(), _as_vmap(transform).randomness().name.lower())
+        for transform in reversed(_transforms() or [])
+        if transform.key() == _vmap
     ]
 
 
-def without_modes() -> Any:
-    """A context in which no mode sees what is done."""
-    if not seen_by_modes():
-        return nullcontext()
-    from torch.utils._python_dispatch import _disable_current_modes
+def without_modes() -> AbstractContextManager[Any]:
+    """Return a context in which no dispatch mode is active."""
+    context: AbstractContextManager[Any] = _disable_modes() if seen_by_modes() else nullcontext()
+    return context
 
-    return _disable_current_modes()
+
+# The modules of DTensor, of fake tensors and of tracing are slow to load. Before they are loaded, no tensor is one.
 
 
 def is_dtensor(tensor: Any) -> bool:
-    """Whether it is a DTensor; nobody has one before that module is loaded."""
+    """Return whether the tensor is a DTensor."""
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
 
 
 def is_fake(tensor: Tensor) -> bool:
-    """Whether it is a tensor of a FakeTensorMode, which has no memory; nobody has one before that module is loaded."""
-    fakes = sys.modules.get("torch._subclasses.fake_tensor")
-    return fakes is not None and isinstance(tensor, fakes.FakeTensor)
+    """Return whether the tensor belongs to a FakeTensorMode, and has no memory."""
+    module = sys.modules.get("torch._subclasses.fake_tensor")
+    return module is not None and isinstance(tensor, module.FakeTensor)
 
 
 def is_observed() -> bool:
-    """Whether modes or transforms follow what is done to tensors."""
-    # Every draw asks this, so it calls no other function of ours.
+    """Return whether modes or transforms follow what is done to tensors."""
+    # Every draw calls this function, so it calls no other function of this file.
     return bool(_dispatch_modes() or _key_included(_before_dispatch) or _innermost_transform() is not None)
 
 
 def is_traced() -> bool:
-    """Whether a function is being traced to a graph, as by `make_fx`."""
+    """Return whether a function is being traced to a graph, as by `make_fx`."""
     proxies = sys.modules.get("torch.fx.experimental.proxy_tensor")
     return proxies is not None and proxies.get_proxy_mode() is not None
 
 
 def local_tensor(tensor: Any) -> Tensor:
-    """A DTensor's own memory; `to_local` would record it for autograd."""
-    memory: Tensor = tensor._local_tensor
+    """Return the memory of a tensor on this rank; DTensor's `to_local` would record the access for autograd."""
+    memory: Tensor = tensor._local_tensor if is_dtensor(tensor) else tensor
     return memory
 
 
-def version(tensor: Tensor) -> int:
-    """How often the tensor's memory was written to by PyTorch's functions."""
-    return tensor._version
-
-
 def is_lost(tensor: Any) -> bool:
-    """Whether it is a DTensor that stands for a part of another and is a copy: what is written to it is lost.
+    """Return whether the tensor is a copy of a slice of a DTensor, so that writes to it are lost.
 
-    To index an axis that is sharded gathers it; autograd takes the result for a view all the same.
+    Indexing a sharded axis gathers it; autograd calls the result a view all the same.
     """
-    if not is_dtensor(tensor) or not tensor._is_view():
+    if not is_dtensor(tensor) or not _is_view(tensor):
         return False
-    whole = tensor._base
-    mine, its = (local_tensor(each).untyped_storage().data_ptr() for each in (tensor, whole))
-    return mine != its
+    copy, full = (local_tensor(each).untyped_storage().data_ptr() for each in (tensor, _base(tensor)))
+    return copy != full
+
+
+def is_computed(tensor: Tensor) -> bool:
+    """Return whether autograd computed the tensor, or what it is a view of, so that writes reach no parameter."""
+    source = _base(tensor) if _is_view(tensor) else tensor
+    return source.grad_fn is not None and source.grad_fn.name() != "CopySlices"  # which wrote into memory of its own
 
 
 def strided_shard() -> Any:
-    """The placement of FSDP over tensor parallelism, for `isinstance`: PyTorch means to do without it."""
+    """Return the placement of FSDP over tensor parallelism, for `isinstance`; PyTorch plans to remove it."""
     from torch.distributed.tensor import placement_types
 
     return getattr(placement_types, "_StridedShard", ())
 
 
 class _Vanished:
-    """Takes the place of a class that has vanished: nothing is one."""
+    """A class that takes the place of a vanished one, and has no instances."""
 
 
-# What `torch.nn.utils.parametrizations.weight_norm` and `.spectral_norm` register.
+# The classes that `torch.nn.utils.parametrizations.weight_norm` and `.spectral_norm` register.
 WeightNorm = find("nn.utils.parametrizations._WeightNorm", _Vanished)
 SpectralNorm = find("nn.utils.parametrizations._SpectralNorm", _Vanished)
 
@@ -157,26 +159,32 @@ def storage_ref(tensor: Tensor) -> StorageRef:
 
 
 def singular_vectors(parametrization: Any) -> tuple[Tensor, Tensor]:
-    """The estimates that a spectral norm keeps of the first left and right singular vector."""
+    """Return the estimates of the first left and right singular vector that a spectral norm keeps."""
     return parametrization._u, parametrization._v
 
 
 def iterate(parametrization: Any, weight: Tensor, count: int) -> None:
-    """Improve these estimates for a weight, by so many steps of the power method."""
+    """Improve the estimates of a spectral norm for a weight, by `count` steps of the power method."""
     parametrization._power_method(parametrization._reshape_weight_to_matrix(weight), count)
 
 
 def calls_before_forward(module: Any) -> list[Any]:
-    """The hooks that a module calls before its `forward`."""
+    """Return the hooks that a module calls before its `forward`."""
     return list(module._forward_pre_hooks.values())
 
 
+def pruned_name(hook: Any) -> str:
+    """Return the name of the weight that a hook of `torch.nn.utils.prune` computes."""
+    name: str = hook._tensor_name
+    return name
+
+
 def replace_tensors(module: Any, function: Callable[[Tensor], Tensor]) -> None:
-    """Replace every parameter and buffer of a module, as `to_empty` does: what shards the model follows."""
+    """Replace every parameter and buffer of a module as `to_empty` does, which sharding wrappers support."""
     module._apply(function)
 
 
-FLAT = "_flat_param"  # under which FullyShardedDataParallel keeps what it has made of several parameters
+FLAT = "_flat_param"  # the name of the parameter into which FullyShardedDataParallel flattens several
 
 
 class FlatRange(NamedTuple):
@@ -212,7 +220,7 @@ def flat_ranges(module: Any) -> Iterator[FlatRange]:
 def outside_of_graphs(reason: str) -> Callable[[Any], Any]:
     """Mark a function that `torch.compile` calls instead of tracing it.
 
-    It is what `torch.compiler.disable` sets; itself, that would load the compiler for those who never use it.
+    The marks are those of `torch.compiler.disable`, which would load the compiler at import.
     """
 
     def mark(function: Any) -> Any:

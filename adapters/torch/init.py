@@ -1,4 +1,7 @@
-"""The names of `torch.nn.init`, with the core's draws."""
+"""`torch.nn.init`, name by name: the same arguments and defaults, with the core's draws.
+
+All functions that draw have the arguments of `DrawOptions` besides: `axes`, `seed`, `name`, `shape`, `index`, `flat`.
+"""
 
 import warnings
 from functools import lru_cache
@@ -6,7 +9,12 @@ from typing import Any, Unpack
 
 import torch
 from torch import Tensor
-from torch.nn import init as theirs
+from torch.nn.init import calculate_gain as torch_gain
+from torch.nn.init import constant_ as torch_constant_
+from torch.nn.init import dirac_ as torch_dirac_
+from torch.nn.init import eye_ as torch_eye_
+from torch.nn.init import ones_ as torch_ones_
+from torch.nn.init import zeros_ as torch_zeros_
 
 import initlib
 from initlib._arguments import positive, real
@@ -14,24 +22,62 @@ from initlib._public import public
 from initlib.schemes._complex import TwoParts
 
 from ._private import calculate_correct_fan, calculate_fan_in_and_fan_out, make_deprecate
-from .drawing.dispatch import DrawOptions, check_bounds, draw_into, overridable, unless_loaded
+from .drawing.dispatch import NO_SEED, DrawOptions, check_bounds, draw_into
 from .drawing.memory import is_weight
-from .drawing.partial import whole
-from .gains_ import calculate_gain
+from .drawing.override import overridable
+from .drawing.partial import full_weight
+from .drawing.transformers import unless_loaded
 
-constant_ = unless_loaded(theirs.constant_)
-ones_ = unless_loaded(theirs.ones_)
-zeros_ = unless_loaded(theirs.zeros_)
+constant_ = unless_loaded(torch_constant_)
+ones_ = unless_loaded(torch_ones_)
+zeros_ = unless_loaded(torch_zeros_)
 
-# Making an initializer checks its arguments, which takes as long as drawing a small weight.
+# The name of `param` for activations of which PyTorch has no gain. Other activations ignore it, as in PyTorch.
+PARAMETERS = {"celu": "alpha", "elu": "alpha", "prelu": "slope", "silu": "beta", "sin": "w0", "softplus": "beta"}
+
+# To make an initializer checks its arguments, which takes as long as to draw a small weight.
 _uniform, _normal, _truncated = map(lru_cache(maxsize=256), (initlib.uniform, initlib.normal, initlib.truncated_normal))
 
 
 @lru_cache(maxsize=256)
 def _scaling(factor: float, mode: str, distribution: str) -> initlib.Initializer:
-    """Variance scaling; of a complex weight PyTorch draws both parts uniformly, of that std each."""
+    """Return variance scaling; the parts of a complex weight are uniform, each of that std, as in PyTorch."""
     scheme = initlib.variance_scaling(factor, mode, distribution)
     return TwoParts(scheme) if distribution == "uniform" else scheme
+
+
+@public("initlib.adapters.torch")
+def calculate_gain(nonlinearity: Any, param: float | None = None) -> float:
+    """Return PyTorch's gain of an activation where PyTorch has one, and `initlib.gain` of all others.
+
+    Args:
+        nonlinearity: the name of an activation, or a function of tensors or arrays.
+        param: the parameter of the activation, such as the negative slope of "leaky_relu".
+
+    Returns:
+        The gain.
+
+    Raises:
+        ValueError: the activation is unknown, or has no gain.
+
+    Example:
+        >>> calculate_gain("leaky_relu", 0.2)
+        1.3867504905630728
+        >>> round(calculate_gain("gelu"), 10)
+        1.5335304412
+    """
+    try:
+        return torch_gain(nonlinearity, param)
+    except ValueError:
+        if nonlinearity == "leaky_relu":
+            raise
+    parameters: dict[str, Any] = {}
+    if param is not None and nonlinearity in PARAMETERS:
+        parameters[PARAMETERS[nonlinearity]] = param
+    try:
+        return initlib.gain(nonlinearity, **parameters)
+    except ValueError as error:
+        raise ValueError(f"Unsupported nonlinearity {nonlinearity}: {error}") from None
 
 
 @public("initlib.adapters.torch")
@@ -41,16 +87,30 @@ def uniform_(
     a: float = 0.0,
     b: float = 1.0,
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with the uniform distribution on [a, b].
+    """Fill the tensor with values from the uniform distribution on [a, b].
 
-    >>> uniform_(torch.empty(3, 5), -1.0, 1.0).shape
-    torch.Size([3, 5])
+    Args:
+        tensor: a tensor of any shape. Filled in place.
+        a: lower bound.
+        b: upper bound.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        RuntimeError: a > b.
+
+    Example:
+        >>> uniform_(torch.empty(3, 5), -1.0, 1.0).shape
+        torch.Size([3, 5])
     """
     a, b = real(a, "a"), real(b, "b")
     check_bounds(a, b)
-    return draw_into(tensor, _uniform(a, b), generator, **how)
+    return draw_into(tensor, _uniform(a, b), generator, **options)
 
 
 @public("initlib.adapters.torch")
@@ -60,17 +120,31 @@ def normal_(
     mean: float = 0.0,
     std: float = 1.0,
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with the normal distribution of that mean and standard deviation.
+    """Fill the tensor with values from the normal distribution.
 
-    >>> normal_(torch.empty(3, 5), std=0.02).shape
-    torch.Size([3, 5])
+    Args:
+        tensor: a tensor of any shape. Filled in place.
+        mean: mean of the distribution.
+        std: standard deviation, at least 0.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        RuntimeError: std < 0.
+
+    Example:
+        >>> normal_(torch.empty(3, 5), std=0.02).shape
+        torch.Size([3, 5])
     """
     mean, std = real(mean, "mean"), real(std, "std")
     if std < 0:  # PyTorch's own error
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return draw_into(tensor, _normal(mean, std), generator, **how)
+    return draw_into(tensor, _normal(mean, std), generator, **options)
 
 
 @public("initlib.adapters.torch")
@@ -79,16 +153,32 @@ def xavier_uniform_(
     tensor: Tensor,
     gain: float = 1.0,
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with the uniform distribution of std gain * sqrt(2 / (fan_in + fan_out)).
+    """Fill the tensor with values from the Xavier uniform distribution.
 
-    >>> xavier_uniform_(torch.empty(3, 5), gain=calculate_gain("relu")).shape
-    torch.Size([3, 5])
+    Values lie in [-bound, bound], with bound = gain * sqrt(6 / (fan_in + fan_out)).
 
-    Glorot, Bengio 2010 (AISTATS).
+    Args:
+        tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
+        gain: factor of the standard deviation; see `calculate_gain`.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: the tensor has fewer than two axes, and `axes` is None.
+
+    Example:
+        >>> xavier_uniform_(torch.empty(3, 5), gain=calculate_gain("relu")).shape
+        torch.Size([3, 5])
+
+    Reference:
+        Glorot, Bengio. Understanding the difficulty of training deep feedforward neural networks. AISTATS 2010.
     """
-    return _xavier(tensor, gain, "uniform", generator, **how)
+    return draw_into(tensor, _xavier(tensor, gain, "uniform", options), generator, **options)
 
 
 @public("initlib.adapters.torch")
@@ -97,24 +187,39 @@ def xavier_normal_(
     tensor: Tensor,
     gain: float = 1.0,
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with the normal distribution of std gain * sqrt(2 / (fan_in + fan_out)), not truncated.
+    """Fill the tensor with values from the Xavier normal distribution, not truncated.
 
-    >>> xavier_normal_(torch.empty(3, 5)).shape
-    torch.Size([3, 5])
+    The standard deviation is gain * sqrt(2 / (fan_in + fan_out)). `glorot_normal_` is truncated.
 
-    Glorot, Bengio 2010 (AISTATS). `glorot_normal_` is truncated.
+    Args:
+        tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
+        gain: factor of the standard deviation; see `calculate_gain`.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: the tensor has fewer than two axes, and `axes` is None.
+
+    Example:
+        >>> xavier_normal_(torch.empty(3, 5)).shape
+        torch.Size([3, 5])
+
+    Reference:
+        See `xavier_uniform_`.
     """
-    return _xavier(tensor, gain, "normal", generator, **how)
+    return draw_into(tensor, _xavier(tensor, gain, "normal", options), generator, **options)
 
 
-def _xavier(tensor: Tensor, gain: float, distribution: str, generator: Any, **how: Unpack[DrawOptions]) -> Tensor:
-    weight = whole(tensor, how.get("shape"))
-    if how.get("axes") is None and weight.dim() < 2:
+def _xavier(tensor: Tensor, gain: float, distribution: str, options: DrawOptions) -> initlib.Initializer:
+    weight = full_weight(tensor, options.get("shape"))
+    if options.get("axes") is None and weight.dim() < 2:
         calculate_fan_in_and_fan_out(weight)  # PyTorch's own error
-    scheme = _scaling(positive(gain, "gain", or_zero=True) ** 2, "fan_avg", distribution)
-    return draw_into(tensor, scheme, generator, **how)
+    return _scaling(positive(gain, "gain", or_zero=True) ** 2, "fan_avg", distribution)
 
 
 @public("initlib.adapters.torch")
@@ -125,16 +230,34 @@ def kaiming_uniform_(
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with the uniform distribution of std gain / sqrt(fan).
+    """Fill the tensor with values from the Kaiming uniform distribution.
 
-    >>> kaiming_uniform_(torch.empty(3, 5), mode="fan_out", nonlinearity="relu").shape
-    torch.Size([3, 5])
+    Values lie in [-bound, bound], with bound = gain * sqrt(3 / fan).
 
-    `a` is the negative slope of a leaky_relu. He, Zhang, Ren, Sun 2015, arXiv 1502.01852.
+    Args:
+        tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
+        a: negative slope of the leaky ReLU; used only with `nonlinearity="leaky_relu"`.
+        mode: "fan_in" keeps the variance of activations, "fan_out" that of gradients.
+        nonlinearity: the activation after the layer, as for `calculate_gain`.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: the tensor has fewer than two axes, and `axes` is None; the mode or activation is unknown.
+
+    Example:
+        >>> kaiming_uniform_(torch.empty(3, 5), mode="fan_out", nonlinearity="relu").shape
+        torch.Size([3, 5])
+
+    Reference:
+        He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852.
     """
-    return _kaiming(tensor, a, mode, nonlinearity, "uniform", generator, **how)
+    return draw_into(tensor, _kaiming(tensor, a, mode, nonlinearity, "uniform", options), generator, **options)
 
 
 @public("initlib.adapters.torch")
@@ -145,38 +268,56 @@ def kaiming_normal_(
     mode: str = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with the normal distribution of std gain / sqrt(fan), not truncated.
+    """Fill the tensor with values from the Kaiming normal distribution, not truncated.
 
-    >>> kaiming_normal_(torch.empty(3, 5), mode="fan_out", nonlinearity="relu").shape
-    torch.Size([3, 5])
+    The standard deviation is gain / sqrt(fan). `he_normal_` is truncated.
 
-    `a` is the negative slope of a leaky_relu. He, Zhang, Ren, Sun 2015, arXiv 1502.01852. `he_normal_` is truncated.
+    Args:
+        tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
+        a: negative slope of the leaky ReLU; used only with `nonlinearity="leaky_relu"`.
+        mode: "fan_in" keeps the variance of activations, "fan_out" that of gradients.
+        nonlinearity: the activation after the layer, as for `calculate_gain`.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: the tensor has fewer than two axes, and `axes` is None; the mode or activation is unknown.
+
+    Example:
+        >>> kaiming_normal_(torch.empty(3, 5), mode="fan_out", nonlinearity="relu").shape
+        torch.Size([3, 5])
+
+    Reference:
+        See `kaiming_uniform_`.
     """
-    return _kaiming(tensor, a, mode, nonlinearity, "normal", generator, **how)
+    return draw_into(tensor, _kaiming(tensor, a, mode, nonlinearity, "normal", options), generator, **options)
 
 
 def _kaiming(
-    tensor: Tensor, a: Any, mode: str, nonlinearity: Any, distribution: str, generator: Any, **how: Unpack[DrawOptions]
-) -> Tensor:
-    weight = whole(tensor, how.get("shape"))
+    tensor: Tensor, a: Any, mode: str, nonlinearity: Any, distribution: str, options: DrawOptions
+) -> initlib.Initializer:
+    weight = full_weight(tensor, options.get("shape"))
     if weight.numel() == 0:
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=4)
-        return tensor
-    if how.get("axes") is None and (weight.dim() < 2 or mode not in ("fan_in", "fan_out")):
+        return initlib.zeros
+    if options.get("axes") is None and (weight.dim() < 2 or mode not in ("fan_in", "fan_out")):
         calculate_correct_fan(weight, mode)  # PyTorch's own errors
     slope = a if nonlinearity == "leaky_relu" else None
-    known = isinstance(nonlinearity, str) and (slope is None or isinstance(slope, (int, float)))
-    scheme = _kaiming_scheme if known else _kaiming_scheme.__wrapped__
-    return draw_into(tensor, scheme(slope, mode, nonlinearity, distribution), generator, **how)
+    cacheable = isinstance(nonlinearity, str) and (slope is None or isinstance(slope, (int, float)))
+    scheme = _kaiming_scheme if cacheable else _kaiming_scheme.__wrapped__
+    return scheme(slope, mode, nonlinearity, distribution)
 
 
-@lru_cache(maxsize=256, typed=True)  # for names and numbers: what else could be one may change
+@lru_cache(maxsize=256, typed=True)  # for names and numbers: a function may change
 def _kaiming_scheme(slope: float | None, mode: str, nonlinearity: Any, distribution: str) -> initlib.Initializer:
     gain = calculate_gain(nonlinearity, slope)
     if nonlinearity == "relu" or (nonlinearity == "leaky_relu" and slope is not None):
-        squared = 2 / (1 + (slope or 0) ** 2)  # the square of a rounded root is not: he_* has the same bits
+        squared = 2 / (1 + (slope or 0) ** 2)  # exact, as in he_*; the square of a rounded root is not
     else:
         squared = gain * gain
     return _scaling(squared, mode, distribution)
@@ -191,15 +332,31 @@ def trunc_normal_(
     a: float = -2.0,
     b: float = 2.0,
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with the normal distribution of that mean and std, kept to the values [a, b].
+    """Fill the tensor with values from the normal distribution, truncated to [a, b].
 
-    >>> float(trunc_normal_(torch.empty(100), std=0.02, a=-0.04, b=0.04).abs().max()) <= 0.04
-    True
+    The bounds are values, not multiples of std, as in PyTorch; `truncated_normal_` truncates at 2 std.
 
-    `a` and `b` are values, not multiples of std, and std is the one before truncation, as in PyTorch;
-    `truncated_normal_` keeps to 2 std.
+    Args:
+        tensor: a tensor of any shape. Filled in place.
+        mean: mean before truncation.
+        std: standard deviation before truncation, at least 0.
+        a: lower bound.
+        b: upper bound.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        RuntimeError: a > b.
+        ValueError: std < 0.
+
+    Example:
+        >>> float(trunc_normal_(torch.empty(100), std=0.02, a=-0.04, b=0.04).abs().max()) <= 0.04
+        True
     """
     mean, std, a, b = real(mean, "mean"), real(std, "std"), float(a), float(b)
     if not tensor.is_meta and (mean < a - 2 * std or mean > b + 2 * std):
@@ -209,42 +366,64 @@ def trunc_normal_(
             stacklevel=3,
         )
     check_bounds(a, b)
-    return draw_into(tensor, _truncated(mean, std, a, b), generator, **how)
+    return draw_into(tensor, _truncated(mean, std, a, b), generator, **options)
 
 
 @public("initlib.adapters.torch")
 @overridable
 def eye_(tensor: Tensor) -> Tensor:
-    """Fill the 2-dimensional tensor with the identity: output c is input c, as far as there are both.
+    """Fill the tensor with the identity matrix: as many outputs as possible equal the input of the same index.
 
-    >>> eye_(torch.empty(2, 3))
-    tensor([[1., 0., 0.],
-            [0., 1., 0.]])
+    Args:
+        tensor: a tensor of two axes. Filled in place.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: the tensor does not have two axes.
+
+    Example:
+        >>> eye_(torch.empty(2, 3))
+        tensor([[1., 0., 0.],
+                [0., 1., 0.]])
     """
     if tensor.ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
     if not is_weight(tensor):
-        return theirs.eye_(tensor)
-    return draw_into(tensor, initlib.identity(), None, seed=0)
+        return torch_eye_(tensor)
+    return draw_into(tensor, initlib.identity(), None, seed=NO_SEED)
 
 
 @public("initlib.adapters.torch")
 @overridable
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """Fill the 3, 4 or 5-dimensional tensor so that a convolution by it passes its input through, group by group.
+    """Fill the kernel of a convolution so that the convolution returns its input, in each group.
 
-    >>> dirac_(torch.empty(1, 1, 3))
-    tensor([[[0., 1., 0.]]])
+    Args:
+        tensor: a tensor of three to five axes. Filled in place.
+        groups: number of groups, a divisor of the first size.
 
-    Zagoruyko, Komodakis 2017, arXiv 1706.00388.
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: the tensor has other numbers of axes, or `groups` does not divide its first size.
+
+    Example:
+        >>> dirac_(torch.empty(1, 1, 3))
+        tensor([[[0., 1., 0.]]])
+
+    Reference:
+        Zagoruyko, Komodakis. DiracNets. 2017. arXiv:1706.00388.
     """
     if tensor.ndimension() not in (3, 4, 5):
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
     if groups < 1 or tensor.size(0) % groups != 0:
         raise ValueError("dim 0 must be divisible by groups")
     if not is_weight(tensor):
-        return theirs.dirac_(tensor, groups)
-    return draw_into(tensor, initlib.dirac(), None, axes=f"({int(groups)} O)I...", seed=0)
+        return torch_dirac_(tensor, groups)
+    return draw_into(tensor, initlib.dirac(), None, axes=f"({int(groups)} O)I...", seed=NO_SEED)
 
 
 @public("initlib.adapters.torch")
@@ -253,19 +432,36 @@ def orthogonal_(
     tensor: Tensor,
     gain: float = 1,
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor so that as a matrix of outputs to all else it is orthogonal, times the gain.
+    """Fill the tensor so that it is an orthogonal matrix of outputs and all other axes, times the gain.
 
-    >>> weight = orthogonal_(torch.empty(16, 4, 3, 3), seed=0).flatten(1)
-    >>> torch.allclose(weight @ weight.T, torch.eye(16), atol=1e-6)
-    True
+    The matrix is computed in float64 for every dtype.
 
-    It is computed in float64, whatever the dtype. Saxe, McClelland, Ganguli 2013, arXiv 1312.6120.
+    Args:
+        tensor: a tensor of at least two axes. Filled in place.
+        gain: factor of the matrix.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: the tensor has fewer than two axes.
+
+    Example:
+        >>> weight = orthogonal_(torch.empty(16, 4, 3, 3), seed=0).flatten(1)
+        >>> torch.allclose(weight @ weight.T, torch.eye(16), atol=1e-6)
+        True
+
+    Reference:
+        Saxe, McClelland, Ganguli. Exact solutions to the nonlinear dynamics of learning in deep linear neural
+        networks. 2013. arXiv:1312.6120.
     """
-    if whole(tensor, how.get("shape")).ndimension() < 2:
+    if full_weight(tensor, options.get("shape")).ndimension() < 2:
         raise ValueError("Only tensors with 2 or more dimensions are supported")
-    return draw_into(tensor, initlib.orthogonal(gain), generator, **how)
+    return draw_into(tensor, initlib.orthogonal(gain), generator, **options)
 
 
 @public("initlib.adapters.torch")
@@ -275,19 +471,35 @@ def sparse_(
     sparsity: float,
     std: float = 0.01,
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the 2-dimensional tensor with normal weights, ceil(sparsity * rows) of each column 0.
+    """Fill the tensor with normal values, of which ceil(sparsity * rows) in each column are 0.
 
-    >>> (sparse_(torch.empty(10, 3), 0.25) == 0).sum(dim=0)
-    tensor([3, 3, 3])
+    The seed or generator decides which values are 0, too.
 
-    Which weights are 0 follows from the seed or generator too. Martens 2010, Deep learning via Hessian-free
-    optimization.
+    Args:
+        tensor: a tensor of two axes. Filled in place.
+        sparsity: fraction of zeros in each column, from 0 to 1.
+        std: standard deviation of the other values.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: the tensor does not have two axes.
+
+    Example:
+        >>> (sparse_(torch.empty(10, 3), 0.25) == 0).sum(dim=0)
+        tensor([3, 3, 3])
+
+    Reference:
+        Martens. Deep learning via Hessian-free optimization. ICML 2010.
     """
-    if whole(tensor, how.get("shape")).ndimension() != 2:
+    if full_weight(tensor, options.get("shape")).ndimension() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    return draw_into(tensor, initlib.sparse(sparsity, std), generator, **how)
+    return draw_into(tensor, initlib.sparse(sparsity, std), generator, **options)
 
 
 uniform = make_deprecate(uniform_)

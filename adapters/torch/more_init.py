@@ -1,4 +1,4 @@
-"""What `torch.nn.init` does not have: the exact schemes of the core, by their own names, and any initializer."""
+"""Functions that `torch.nn.init` lacks: the exact schemes of the core under their own names, and any initializer."""
 
 from typing import Protocol, Unpack
 
@@ -8,7 +8,8 @@ from torch import Tensor
 import initlib
 from initlib._public import public
 
-from .drawing.dispatch import DrawOptions, draw_into, overridable
+from .drawing.dispatch import DrawOptions, draw_into
+from .drawing.override import overridable
 
 
 @public("initlib.adapters.torch")
@@ -18,23 +19,35 @@ def fill_(
     initializer: initlib.Initializer,
     *,
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with the weights of any initializer, and return it.
+    """Fill the tensor with the weights of any initializer.
 
-    >>> weight = fill_(torch.empty(128, 784), initlib.he_normal, seed=0)
-    >>> bool((weight.T.numpy() == initlib.he_normal((784, 128), seed=0)).all())
-    True
-    >>> half = fill_(torch.empty(64, 784), initlib.he_normal, seed=0, shape=(128, 784), index=slice(64, 128))
-    >>> bool((half == weight[64:]).all())
-    True
+    Args:
+        tensor: a tensor of any shape that the initializer allows. Filled in place.
+        initializer: an initializer of the core, such as `initlib.he_normal`.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`. With `shape` and `index` or `flat`, a plain tensor holds a slice of
+            a weight of that shape; a DTensor needs neither.
 
-    A plain tensor may be a part of a weight of that `shape`, as a rank holds it that no DTensor tells: the box that
-    `index` takes (ints and slices), or, in one axis, the row-major range that `flat` takes. A DTensor knows its part.
+    Returns:
+        The tensor.
+
+    Raises:
+        TypeError: the initializer is not an `initlib.Initializer`.
+        ValueError: the tensor has fewer than two axes, `axes` is None, and the initializer depends on fans.
+
+    Example:
+        >>> weight = fill_(torch.empty(128, 784), initlib.he_normal, seed=0)
+        >>> bool((weight.T.numpy() == initlib.he_normal((784, 128), seed=0)).all())
+        True
+        >>> half = fill_(torch.empty(64, 784), initlib.he_normal, seed=0, shape=(128, 784), index=slice(64, 128))
+        >>> bool((half == weight[64:]).all())
+        True
     """
     if not isinstance(initializer, initlib.Initializer):
         raise TypeError(f"initializer must be an initlib.Initializer, got {initializer!r}")
-    return draw_into(tensor, initializer, generator, **how)
+    return draw_into(tensor, initializer, generator, **options)
 
 
 @public("initlib.adapters.torch")
@@ -45,14 +58,29 @@ def variance_scaling_(
     mode: str = "fan_in",
     distribution: str = "truncated_normal",
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with weights of mean 0 and variance factor / fan: see `initlib.variance_scaling`.
+    """Fill the tensor with values of mean 0 and variance factor / fan.
 
-    >>> variance_scaling_(torch.empty(3, 5), 2.0, "fan_avg", "uniform").shape
-    torch.Size([3, 5])
+    Args:
+        tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
+        factor: the variance, times the fan.
+        mode: "fan_in", "fan_out", "fan_avg" or "fan_geo_avg", the fan that divides.
+        distribution: "truncated_normal", "normal" or "uniform".
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: an argument is not allowed, or the tensor has fewer than two axes and `axes` is None.
+
+    Example:
+        >>> variance_scaling_(torch.empty(3, 5), 2.0, "fan_avg", "uniform").shape
+        torch.Size([3, 5])
     """
-    return draw_into(tensor, initlib.variance_scaling(factor, mode, distribution), generator, **how)
+    return draw_into(tensor, initlib.variance_scaling(factor, mode, distribution), generator, **options)
 
 
 @public("initlib.adapters.torch")
@@ -61,17 +89,33 @@ def delta_orthogonal_(
     tensor: Tensor,
     gain: float = 1,
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with an orthogonal matrix at the centre of its receptive field, and 0 elsewhere.
+    """Fill the tensor with an orthogonal matrix at the centre of its receptive field, and with 0 elsewhere.
 
-    >>> int((delta_orthogonal_(torch.empty(16, 4, 3, 3), seed=0) != 0).sum())
-    64
+    The centre of k positions is (k - 1) // 2.
 
-    The centre of k positions is (k - 1) // 2. Raises ValueError for more inputs than outputs.
-    Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington 2018, arXiv 1806.05393.
+    Args:
+        tensor: the kernel of a convolution with at least as many outputs as inputs. Filled in place.
+        gain: factor of the matrix.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: there are more inputs than outputs.
+
+    Example:
+        >>> int((delta_orthogonal_(torch.empty(16, 4, 3, 3), seed=0) != 0).sum())
+        64
+
+    Reference:
+        Xiao, Bahri, Sohl-Dickstein, Schoenholz, Pennington. Dynamical isometry and a mean field theory of CNNs. 2018.
+        arXiv:1806.05393.
     """
-    return draw_into(tensor, initlib.delta_orthogonal(gain), generator, **how)
+    return draw_into(tensor, initlib.delta_orthogonal(gain), generator, **options)
 
 
 @public("initlib.adapters.torch")
@@ -83,18 +127,34 @@ def truncated_normal_(
     low: float | None = None,
     high: float | None = None,
     generator: torch.Generator | None = None,
-    **how: Unpack[DrawOptions],
+    **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with the normal distribution kept to [low, high], by default mean - 2 std to mean + 2 std.
+    """Fill the tensor with values from the normal distribution, truncated to [low, high].
 
-    >>> float(truncated_normal_(torch.empty(100), std=0.02).abs().max()) <= 0.04
-    True
+    Args:
+        tensor: a tensor of any shape. Filled in place.
+        mean: mean before truncation.
+        std: standard deviation before truncation.
+        low: lower bound, by default mean - 2 std.
+        high: upper bound, by default mean + 2 std.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: std < 0, or low > high.
+
+    Example:
+        >>> float(truncated_normal_(torch.empty(100), std=0.02).abs().max()) <= 0.04
+        True
     """
-    return draw_into(tensor, initlib.truncated_normal(mean, std, low, high), generator, **how)
+    return draw_into(tensor, initlib.truncated_normal(mean, std, low, high), generator, **options)
 
 
 class Preset(Protocol):
-    """What the functions without parameters of their own have in common."""
+    """A function that fills a tensor with the weights of a preset of the core."""
 
     __name__: str
 
@@ -102,27 +162,39 @@ class Preset(Protocol):
         self,
         tensor: Tensor,
         generator: torch.Generator | None = None,
-        **how: Unpack[DrawOptions],
+        **options: Unpack[DrawOptions],
     ) -> Tensor:
         """Fill the tensor, and return it."""
 
 
 def _preset(name_: str) -> Preset:
-    """The function that fills with the initializer of that name."""
+    """Return the function of a preset."""
     initializer = getattr(initlib, name_)
 
     def fill(
         tensor: Tensor,
         generator: torch.Generator | None = None,
-        **how: Unpack[DrawOptions],
+        **options: Unpack[DrawOptions],
     ) -> Tensor:
-        return draw_into(tensor, initializer, generator, **how)
+        return draw_into(tensor, initializer, generator, **options)
 
     fill.__name__ = fill.__qualname__ = f"{name_}_"
-    fill.__doc__ = f"""Fill the tensor with the weights of `initlib.{name_}`, {initializer!r}, and return it.
+    fill.__doc__ = f"""Fill the tensor with the weights of `initlib.{name_}`, {initializer!r}.
 
-    >>> {name_}_(torch.empty(128, 784), seed=0).shape
-    torch.Size([128, 784])
+    Args:
+        tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
+        generator: the generator that draws; by default PyTorch's global one.
+        **options: the arguments of `DrawOptions`.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: the tensor has fewer than two axes, and `axes` is None.
+
+    Example:
+        >>> {name_}_(torch.empty(128, 784), seed=0).shape
+        torch.Size([128, 784])
     """
     return public("initlib.adapters.torch")(overridable(fill))
 

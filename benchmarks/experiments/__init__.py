@@ -2,7 +2,7 @@
 
 import os
 
-NAMES = ("depth", "moons", "circles", "layer", "mnist", "formulas")  # in the order of the report
+NAMES = ("depth", "verdicts", "moons", "circles", "layer", "mnist", "formulas")  # in the order of the report
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets every process that loads it

@@ -1,4 +1,4 @@
-"""Run the classic experiments, and write what they found: experiments.json, EXPERIMENTS.md and pictures."""
+"""Run the classic experiments, and write experiments.json, EXPERIMENTS.md and pictures."""
 
 import argparse
 import importlib
@@ -18,7 +18,7 @@ HOME = Path(__file__).parents[1]  # where the report of the full set lives
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the experiments of those names; 0 if every claim holds, else 1."""
+    """Run the named experiments. Return 0 if every claim holds, else 1."""
     parser = argparse.ArgumentParser("python -m benchmarks.experiments", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="few seeds and epochs, under a minute: build/experiments")
@@ -66,7 +66,7 @@ def _run(
 
 
 def _store(path: Path, labs: dict[str, tuple[Lab, float]], quick: bool) -> None:
-    """Keep what was found, beside what an earlier run of the same kind found in the other experiments."""
+    """Store the results, with those of other experiments from an earlier run of the same kind."""
     command = "python -m benchmarks.experiments" + (" --quick" if quick else "")
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     found = before["experiments"] if before.get("command") == command and before.get("machine") == machine() else {}

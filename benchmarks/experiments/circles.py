@@ -1,4 +1,4 @@
-"""make_circles: twenty seeds tell what three do not: Glorot can be late, and a narrow relu layer can die."""
+"""Two circles with twenty seeds: Glorot can be late, and a narrow relu layer can die."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SIZES = (2, 5, 10, 2, 1)
 BATCH = 32
 RATE = 0.01
 EPOCHS = 100
-LEARNS = 90.0  # percent of the training points: what counts as success
+LEARNS = 90.0  # percent of the training points: a success
 # The initializer of the first layer, of the others, and whether the activation is relu.
 SCHEMES: dict[str, tuple[Initializer, Initializer, bool]] = {
     "zeros": (zeros, zeros, False),
@@ -29,7 +29,7 @@ SCHEMES: dict[str, tuple[Initializer, Initializer, bool]] = {
 
 
 def build(schemes: Sequence[str], seeds: Sequence[int]) -> Stack:
-    """The networks of some schemes of one activation, one for each seed of each scheme."""
+    """Return the networks of some schemes of one activation, one for each seed of each scheme."""
     shapes = list(zip(SIZES[1:], SIZES[:-1], strict=True))
     layers = [
         np.concatenate([draw(SCHEMES[scheme][k > 0], shape, seeds, f"dense{k}", "float32") for scheme in schemes])
@@ -39,13 +39,13 @@ def build(schemes: Sequence[str], seeds: Sequence[int]) -> Stack:
 
 
 def gradient(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The mean squared error's by z of the output."""
+    """Return the gradient of the mean squared error by z of the output."""
     return np.float32(2 / p.shape[-1]) * (p - y) * p * (1 - p)
 
 
 @dataclass
 class Found:
-    """What the training of one scheme found: rows are seeds, columns epochs, the first before any."""
+    """The training of one scheme: rows are seeds, columns are epochs, the first before training."""
 
     loss: np.ndarray
     accuracy: np.ndarray  # percent, of the training points
@@ -56,7 +56,7 @@ class Found:
 def train(
     schemes: Sequence[str], seeds: Sequence[int], x: np.ndarray, y: np.ndarray, advance: Callable[..., None]
 ) -> dict[str, Found]:
-    """Train by SGD, every seed with an order of its own; x is (2, points), y (points,)."""
+    """Train by SGD, each seed with its own order of the data; x is (2, points), y (points,)."""
     stack = build(schemes, seeds)
     orders = [np.random.default_rng(seed) for _ in schemes for seed in seeds]
     losses, accuracies, dead = [], [], [_dead(stack, x)]
@@ -83,7 +83,7 @@ def train(
 
 
 def _dead(stack: Stack, x: np.ndarray) -> np.ndarray:
-    """Whether no unit of the narrow layer answers even one point in a hundred."""
+    """Return whether each unit of the narrow layer is 0 for more than 99 points in a hundred."""
     return ((stack.forward(x[None])[3] > 0).mean(axis=2) < 0.01).all(axis=1)
 
 
@@ -157,7 +157,7 @@ def _claims(lab: Lab, found: dict[str, Found], count: int) -> None:
 
 
 def _keras(lab: Lab, x: np.ndarray, y: np.ndarray) -> None:
-    """Ten steps in Keras, from the same weights and on the same batches, beside the same ten here."""
+    """Compare ten steps in Keras with the same ten here, from equal weights and batches."""
     import keras
 
     from initlib.adapters.keras import HeUniform

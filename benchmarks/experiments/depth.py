@@ -1,4 +1,4 @@
-"""Fifty layers deep: what keeps activations and gradients alive, measured beside what theory predicts."""
+"""Fifty layers: the sizes of activations and gradients, measured and predicted."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,7 @@ Z = 7.13  # standard errors: a right figure is called wrong with probability 1e-
 
 
 def measure(initializer: Initializer, activation: str, seed: int, dtype: str = "float64") -> np.ndarray:
-    """The root mean square of the activations, and of their gradients, in each of the layers: (2, layers + 1).
+    """Measure the root mean square of the activations and of their gradients in each layer: (2, layers + 1).
 
     The gradient is that of a random linear function of the last layer's activations.
     """
@@ -47,7 +47,7 @@ def measure(initializer: Initializer, activation: str, seed: int, dtype: str = "
 
 
 def predict(initializer: Initializer, activation: str) -> np.ndarray:
-    """The same for infinitely wide layers, whose z is normal: its variance is n Var(w) times the last mean square."""
+    """Predict the same for infinitely wide layers: z is normal, of variance n Var(w) times the last mean square."""
     spread = WIDTH * initializer.std((WIDTH, WIDTH)) ** 2
     variances = propagation.lengths(activation, LAYERS + 1, weight_variance=spread, start=spread)
     factors = [propagation.chi(activation, weight_variance=spread, length=variance) for variance in variances[:-1]]
@@ -142,11 +142,11 @@ def _claims(lab: Lab, found: dict, predicted: dict) -> None:
 
 
 def _steps(lab: Lab) -> None:
-    """Var(Y) = n Var(W) Var(X), and what becomes of it after relu and on the way back, step by step."""
+    """Check Var(Y) = n Var(W) Var(X) step by step, also after relu and backward."""
     n, out, count = 100, 300, 2**14 if lab.quick else 2**18
 
     def weights(factor: float, name: str) -> np.ndarray:
-        """A row of n uniform weights for each sum."""
+        """Return a row of n uniform weights for each sum."""
         return variance_scaling(factor, "fan_in", "uniform")((count, n, 1), seed=1, name=name, axes="BIO")[..., 0]
 
     x = normal()((count, n), seed=1, name="x")

@@ -1,4 +1,4 @@
-"""The formulas written out: six schemes and contrib's table, drawn, and beside what the peers ask for."""
+"""The formulas of six schemes and of contrib, against large draws and the peers."""
 
 import math
 from collections.abc import Callable
@@ -36,7 +36,7 @@ TOLERANCE = {"truncated_normal": 0.00407, "uniform": 0.00311}
 
 
 def keras_value(name: str) -> float | None:
-    """The limit, or the std of the normal before it is cut at 2 sigma, that Keras asks its generator for."""
+    """Return the argument of Keras's generator: a limit, or the std of a normal before the cut at 2 sigma."""
     import keras
     from keras.src.initializers import random_initializers
 
@@ -53,7 +53,7 @@ def keras_value(name: str) -> float | None:
 
 
 def torch_value(name: str) -> float | None:
-    """The limit that PyTorch asks for, or its std: its normals are not cut. It has no LeCun."""
+    """Return the argument of PyTorch's generator: a limit, or the std of a normal without a cut. It has no LeCun."""
     import torch
 
     class Recorder(torch.Tensor):
@@ -78,7 +78,7 @@ def torch_value(name: str) -> float | None:
 
 
 def jax_value(name: str) -> float | None:
-    """What JAX multiplies its draw on (-1, 1), or its normal cut at 2 sigma, with."""
+    """Return JAX's factor of a draw on (-1, 1), or of a normal that is cut at 2 sigma."""
     import jax
     from jax._src.nn import initializers
 
@@ -95,25 +95,25 @@ PEERS: dict[str, tuple[str, Callable[[str], float | None]]] = {
 
 
 def expected(name: str) -> tuple[float, float]:
-    """The std and the limit of a scheme from its formula."""
+    """Return the std and the limit of a scheme by its formula."""
     scheme, distribution = name.split("_")
     std = math.sqrt(VARIANCE[scheme])
     return std, math.sqrt(3) * std if distribution == "uniform" else 2 * std / TRUNCATED_STD
 
 
 def contrib_std(factor: float, mode: str, uniform: bool) -> float:
-    """The std of tf.contrib's variance_scaling_initializer, from its source: 1.3 stands for 1 / 0.8796**2."""
+    """Return the std of tf.contrib's variance_scaling_initializer, which has 1.3 in place of 1 / 0.8796**2."""
     n = {"FAN_IN": FAN_IN, "FAN_OUT": FAN_OUT, "FAN_AVG": (FAN_IN + FAN_OUT) / 2}[mode]
     return math.sqrt(factor / n) if uniform else math.sqrt(1.3 * factor / n) * TRUNCATED_STD
 
 
 def drawn(initializer: initlib.Initializer, count: int, name: str) -> np.ndarray:
-    """At least so many weights: a stack of kernels of SHAPE."""
+    """Draw a stack of kernels of SHAPE with at least that many weights."""
     return initializer((-(-count // math.prod(SHAPE)), *SHAPE), seed=0, name=name, axes="BIO")
 
 
 def measured_std(weights: np.ndarray) -> float:
-    """In float64; the means are 0."""
+    """Return the std in float64, around the mean 0."""
     return math.sqrt(np.square(weights, dtype=np.float64).mean())
 
 
@@ -124,7 +124,7 @@ def run(lab: Lab) -> None:
     peers = {peer: value for peer, (package, value) in PEERS.items() if find_spec(package)}
     rows, written, weights = [], [], {}
     errors: list[float] = []  # of our formulas
-    deviations: dict[str, float] = {}  # of the measured std, relative to what is tolerated
+    deviations: dict[str, float] = {}  # of the measured std, relative to the tolerance
     reaches: dict[str, float] = {}  # the greatest weight, relative to the limit
     differences: dict[str, list[float]] = {peer: [] for peer in peers}
     for name in NAMES:
@@ -170,7 +170,7 @@ def run(lab: Lab) -> None:
 
 
 def _printed(lab: Lab, count: int) -> None:
-    """The source's lines as it prints them: the truncated normal, and the two with randn(out, in)."""
+    """Check the source's printed code: the truncated normal, and the two lines with randn(out, in)."""
     tolerance = math.sqrt(2**20 / count)
     narrow = measured_std(drawn(truncated_normal(std=math.sqrt(2 / FAN_IN)), count, "printed")) / math.sqrt(2 / FAN_IN)
     lab.quote(narrow=f"{narrow:.4f}", narrower=f"{100 * (1 - narrow):.0f}")

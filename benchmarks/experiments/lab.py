@@ -1,4 +1,4 @@
-"""What an experiment hands over: figures and tables to quote, claims that hold or not, and pictures."""
+"""The results of an experiment: figures and tables to quote, claims, and pictures."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ PACKAGES = ("numpy", "scikit-learn", "mlxtend", "keras", "tensorflow", "torch", 
 
 @dataclass
 class Claim:
-    """One statement, what was measured, and whether it holds."""
+    """A statement, the measured figure, and whether the statement holds."""
 
     statement: str
     measured: str
@@ -32,7 +32,7 @@ class Claim:
 
 @dataclass
 class Lab:
-    """Where one experiment runs, and the record of what it found."""
+    """The environment of one experiment, and the record of its results."""
 
     name: str
     quick: bool
@@ -42,7 +42,7 @@ class Lab:
     claims: list[Claim] = field(default_factory=list)
 
     def quote(self, **figures: Any) -> None:
-        """Record figures under the names that the page quotes them by: as text, in the digits that it shows."""
+        """Record figures as text, under the names by which the page quotes them."""
         for name, value in figures.items():
             if name in self.quoted:
                 raise ValueError(f"{self.name} quotes {name} twice")
@@ -51,14 +51,14 @@ class Lab:
                 self.console.print(f"{name}: {value}", highlight=False, markup=False, soft_wrap=True)
 
     def table(self, name: str, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Record a table: its first column is words, the others numbers."""
+        """Record a table with words in the first column and numbers in the others."""
         rule = ["---", *["---:"] * (len(heading) - 1)]
         text = "\n".join("| " + " | ".join(row) + " |" for row in (heading, rule, *rows))
         self.quote(**{name: text})
         self.console.print(Markdown(text))
 
     def claim(self, statement: str, measured: str, holds: bool | np.bool_) -> None:
-        """Record whether a statement holds; one that does not fails the run, after the others have been looked at."""
+        """Record whether a statement holds. A false one fails the run at the end."""
         self.claims.append(Claim(statement, measured, bool(holds)))
         mark = "[green]holds[/]" if holds else "[bold red]FAILS[/]"
         self.console.print(f"{mark}  {statement}: {measured}", highlight=False, soft_wrap=True)
@@ -71,20 +71,20 @@ class Lab:
 
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[..., None]]:
-        """A progress bar in the terminal, as the function that moves it on."""
+        """Show a progress bar; the value is the function that advances it."""
         with Progress(console=self.console, transient=True) as progress:
             task = progress.add_task(self.name, total=total)
             yield partial(progress.advance, task)
 
 
 def spread(values: Sequence[float] | np.ndarray, form: str) -> str:
-    """The median of some values and, in brackets, their least and greatest."""
+    """Return the median of values and, in brackets, the least and the greatest."""
     middle, low, high = np.median(values), np.min(values), np.max(values)
     return f"{middle:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def machine() -> str:
-    """The processor and the versions that a report states."""
+    """Return the processor and the versions for a report."""
     model = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.exists():

@@ -1,4 +1,4 @@
-"""One tanh layer: under a careless draw its signal vanishes, under Xavier's it stays; and the source's draw."""
+"""One tanh layer under careless weights and Xavier's, compared with the source's single draw."""
 
 import math
 
@@ -45,7 +45,7 @@ PRINTED = {
 
 
 def mean_square(bound: float) -> float:
-    """E tanh(z)² of z = Σ x w over the inputs, x standard normal, w uniform on [0, bound) or (-bound, bound).
+    """Return E tanh(z)² of z = Σ x w over the inputs, x standard normal, w uniform on [0, bound) or (-bound, bound).
 
     With φ the characteristic function of z, and sech² = 1 - tanh² that of Fourier transform π t / sinh(π t / 2),
     Parseval gives E sech²(z) = ∫ φ(t) t / sinh(π t / 2) dt / 2. For one input φ(t) = E exp(-t² w² / 2), an erf.
@@ -57,25 +57,25 @@ def mean_square(bound: float) -> float:
 
 
 def repeat(initializer: Initializer, layers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The source's little experiment, so many times: x, W and a."""
+    """Repeat the source's experiment; return x, W and a."""
     x = normal()((layers, ROWS, INPUTS), seed=0, name="x", axes="BIO").astype(np.float64)
     w = initializer((layers, INPUTS, OUTPUTS), seed=0, name="w", axes="BIO").astype(np.float64)
     return x, w, np.tanh(x @ w)
 
 
 def figures(x: np.ndarray, w: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """The six figures of every repeat: (repeats, 6)."""
+    """Return the six figures of every repeat: (repeats, 6)."""
     columns = [statistic(axis=(1, 2)) for values in (x, w, a) for statistic in (values.mean, values.var)]
     return np.stack(columns, axis=1)
 
 
 def quantiles(drawn: np.ndarray, values: tuple[float, ...]) -> np.ndarray:
-    """The share of the repeats whose figure is below the given one, for each figure."""
+    """Return the share of repeats below the given figure, for each figure."""
     return (drawn < np.array(values)).mean(axis=0)
 
 
 def run(lab: Lab) -> None:
-    """Repeat the little experiment; compare with theory, and see where the source's figures lie."""
+    """Repeat the experiment, and compare it with theory and with the source's figures."""
     layers = 2**14 if lab.quick else 2**17
     lab.quote(repeats=layers, rows=ROWS, inputs=INPUTS, outputs=OUTPUTS)
     activations, drawn, rows, places = {}, {}, [], {}

@@ -1,4 +1,4 @@
-"""Real digits, a Keras convnet: zeros never start, ones explode, Glorot and He learn; and its PyTorch twin."""
+"""Real digits in a Keras convnet under zeros, ones, Glorot and He, and the same network in PyTorch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ Digits = tuple[np.ndarray, np.ndarray]
 
 
 def digits(train: int, test: int) -> tuple[Digits, Digits]:
-    """The first `train` and the last `test` of the 500 real digits of every class, pixels from 0 to 1."""
+    """Return the first `train` and the last `test` of 500 real digits of every class, with pixels from 0 to 1."""
     x, y = mnist_data()
     x = (x / x.max()).astype(np.float32).reshape(-1, 28, 28, 1)
     number = np.arange(len(y)) % 500  # they come sorted by class
@@ -40,7 +40,7 @@ def digits(train: int, test: int) -> tuple[Digits, Digits]:
 
 
 def build(scheme: str, seed: int) -> keras.Model:
-    """The network, with a stream of its own for every layer."""
+    """Build the network, with a separate stream for every layer."""
 
     def options(layer: str, activation: str = "relu") -> dict:
         return {"name": layer, "activation": activation, "kernel_initializer": SCHEMES[scheme](seed=seed, name=layer)}
@@ -61,7 +61,7 @@ def build(scheme: str, seed: int) -> keras.Model:
 
 @lru_cache(maxsize=1)
 def _measure(model: keras.Model) -> Callable[..., Any]:
-    @tf.function  # in a graph the loss takes the logits, and does not clip what softmax has rounded to 0
+    @tf.function  # in a graph the loss takes the logits, and does not clip probabilities that round to 0
     def measure(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             loss = LOSS(y, model(x))
@@ -71,14 +71,14 @@ def _measure(model: keras.Model) -> Callable[..., Any]:
 
 
 def loss_and_gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple[float, list[np.ndarray]]:
-    """The loss of a batch, and its gradients by all variables, in their order."""
+    """Return the loss of a batch and its gradients by all variables, in their order."""
     loss, gradients = _measure(model)(tf.constant(x), tf.constant(y))
     return float(loss), [gradient.numpy() for gradient in gradients]
 
 
 @dataclass
 class Run:
-    """The training of one seed: what each epoch found, and what there was at the start."""
+    """The training of one seed: the figures of each epoch, and of the start."""
 
     loss: list[float]
     accuracy: list[float]  # of the test digits, in percent
@@ -87,7 +87,7 @@ class Run:
 
     @property
     def sizes(self) -> list[float]:
-        """The root mean square of every kernel's gradient."""
+        """Return the root mean square of every kernel's gradient."""
         return [float(np.sqrt((gradient**2).mean())) for gradient in self.gradients]
 
 
@@ -180,7 +180,7 @@ def _claims(lab: Lab, found: dict[str, list[Run]]) -> None:
 
 
 def twin(seed: int) -> tuple[dict[str, Any], Callable[[np.ndarray], Any]]:
-    """The network under He in PyTorch: its layers by name, and its logits of a batch in Keras's order of the axes."""
+    """Build the He network in PyTorch; return its layers by name, and its logits for a batch of Keras's axes."""
     import torch
     from torch import nn
 
@@ -202,7 +202,7 @@ def twin(seed: int) -> tuple[dict[str, Any], Callable[[np.ndarray], Any]]:
 
 
 def _compare_twin(lab: Lab, train: Digits, seed: int = 0) -> None:
-    """Start in Keras and in PyTorch, and make one step of SGD in both."""
+    """Compare Keras and PyTorch at the start and after one step of SGD."""
     import torch
 
     x, y = (part[:: len(train[1]) // BATCH][:BATCH] for part in train)

@@ -1,4 +1,4 @@
-"""make_moons: zeros never start, large weights are stuck or shaken by the gradient one takes, He learns."""
+"""Two moons under zeros, large weights and He, with two forms of the gradient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ SOFT = {"zeros": (50.0, 50.0), "large": (85.993, 82.990), "He": (95.395, 94.656)
 
 @dataclass
 class Moons:
-    """The points of every seed: x (seeds, 2, points) and y (seeds, 1, points)."""
+    """Return the points of every seed: x (seeds, 2, points) and y (seeds, 1, points)."""
 
     x: np.ndarray
     y: np.ndarray
@@ -64,7 +64,7 @@ class Moons:
 
 
 def networks(scheme: str, seeds: Sequence[int], default: Initializer = glorot_uniform) -> list[np.ndarray]:
-    """The weights of the networks of a scheme under every seed, stored (out, in) as in the source."""
+    """Return the weights of a scheme for every seed, stored (out, in) as in the source."""
     shapes = list(zip(SIZES[1:], SIZES[:-1], strict=True))
     initializers = [SCHEMES[scheme], SCHEMES[scheme], default]
     return [
@@ -74,12 +74,12 @@ def networks(scheme: str, seeds: Sequence[int], default: Initializer = glorot_un
 
 
 def cost(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The cross-entropy of every network, with the source's epsilon."""
+    """Return the cross-entropy of every network, with the source's epsilon."""
     return -(y * np.log(p + EPSILON) + (1 - y) * np.log(1 - p + EPSILON)).mean(axis=(1, 2))
 
 
 def gradient(p: np.ndarray, y: np.ndarray, clipped: np.ndarray | bool) -> np.ndarray:
-    """The cost's by z of the output: p - y, which is right without the epsilon; times q / (q + epsilon) with it.
+    """Return the gradient of the cost by z of the output: p - y without the epsilon; times q / (q + epsilon) with it.
 
     q is the probability of the right class: where it is 0, the clipped cost is flat.
     """
@@ -88,18 +88,18 @@ def gradient(p: np.ndarray, y: np.ndarray, clipped: np.ndarray | bool) -> np.nda
 
 
 def soft(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The source's accuracy, in percent: the mean probability of the right class."""
+    """Return the source's accuracy in percent: the mean probability of the right class."""
     return 100 * np.where(y, p, 1 - p).mean(axis=(1, 2))
 
 
 def hard(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The usual accuracy, in percent."""
+    """Return the usual accuracy in percent."""
     return 100 * ((p > 0.5) == y).mean(axis=(1, 2))
 
 
 @dataclass
 class Found:
-    """What training found, by group: rows are seeds."""
+    """The training by group: rows are seeds."""
 
     epochs: list[int]
     costs: dict[str, np.ndarray]
@@ -111,7 +111,7 @@ class Found:
 
 
 def train(lab: Lab, seeds: Sequence[int], epochs: int) -> tuple[Found, Moons]:
-    """Train all networks of all groups side by side."""
+    """Train all networks of all groups at once."""
     groups = list(GROUPS)
     points, tests = Moons.draw(400, seeds), Moons.draw(100, [seed + 1000 for seed in seeds])
     x, y, test_x, test_y = (np.concatenate([array] * len(groups)) for array in (points.x, points.y, tests.x, tests.y))
@@ -146,7 +146,7 @@ def train(lab: Lab, seeds: Sequence[int], epochs: int) -> tuple[Found, Moons]:
 
 
 def run(lab: Lab) -> None:
-    """Look at the starts under several defaults of the last layer, then train."""
+    """Compare the starts under several defaults of the last layer, then train."""
     seeds = range(3 if lab.quick else 20)
     lab.quote(epochs=EPOCHS, seeds=len(seeds), rate=RATE, epsilon="1e-5")
     _starts(lab)
@@ -157,7 +157,7 @@ def run(lab: Lab) -> None:
 
 
 def _starts(lab: Lab) -> None:
-    """Which default of the last layer makes the source's two first costs likely."""
+    """Find the default of the last layer that explains the source's two first costs."""
     seeds = range(100 if lab.quick else 1000)
     points = Moons.draw(400, seeds)
     rows, places = [], {}

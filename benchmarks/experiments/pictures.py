@@ -1,4 +1,4 @@
-"""The look of the pictures: colours told apart by any eyes, markers and shades for a print without colours."""
+"""The style of the pictures: colours for all readers, markers and shades for prints without colours."""
 
 from collections.abc import Sequence
 
@@ -21,14 +21,14 @@ REGIONS = ListedColormap(["#FBE3B5", "#A9CBE5"])  # the same, washed out: light 
 
 
 def new_figure(title: str, width: float, height: float) -> Figure:
-    """A figure in which nothing is cut off."""
+    """Return a figure in which nothing is cut off."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title)
     return figure
 
 
 def band(axes: Axes, x: Sequence[float] | np.ndarray, values: np.ndarray, name: str, label: str | None = None) -> None:
-    """The median over the rows of `values`, and the band that holds the middle 80% of them."""
+    """Draw the median over the rows of `values`, and the band of the middle 80%."""
     low, middle, high = np.quantile(values, [0.1, 0.5, 0.9], axis=0)
     style = STYLES[name]
     axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
@@ -38,14 +38,14 @@ def band(axes: Axes, x: Sequence[float] | np.ndarray, values: np.ndarray, name: 
 
 
 def plane(x: np.ndarray, size: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A grid around points (n, 2): its two coordinates, and its points as (size², 2)."""
+    """Return a grid around points (n, 2): its two coordinates, and its points as (size², 2)."""
     (left, bottom), (right, top) = x.min(axis=0) - 0.3, x.max(axis=0) + 0.3
     across, up = np.meshgrid(np.linspace(left, right, size), np.linspace(bottom, top, size))
     return across, up, np.column_stack([across.ravel(), up.ravel()])
 
 
 def regions(axes: Axes, probability: np.ndarray, x: np.ndarray, y: np.ndarray, title: str) -> None:
-    """Where class 1 is the likelier one, by its probability on the `plane` of the points, and the points."""
+    """Draw the region in which class 1 is likelier, by its probability on the `plane`, and the points."""
     across, up, _ = plane(x)
     likelier = (probability > 0.5).reshape(across.shape)
     axes.pcolormesh(across, up, likelier, cmap=REGIONS, vmin=0, vmax=1, shading="nearest", rasterized=True)

@@ -1,4 +1,4 @@
-"""The report: the pages of the experiments with the figures that a run found."""
+"""The report: the pages of the experiments, filled with the figures of a run."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ PLACE = re.compile(r"\{\{ (\w+) \}\}")
 
 
 def page(run: dict[str, Any]) -> str:
-    """EXPERIMENTS.md of a run, as `experiments.json` keeps it."""
+    """Return EXPERIMENTS.md of a run, as `experiments.json` stores it."""
     found = run["experiments"]
     claims = [claim for experiment in found.values() for claim in experiment["claims"]]
     held = sum(claim["holds"] for claim in claims)
@@ -25,7 +25,7 @@ def page(run: dict[str, Any]) -> str:
 
 
 def section(name: str, experiment: dict[str, Any]) -> str:
-    """The page of one experiment."""
+    """Return the page of one experiment."""
     rows = [
         f"| {claim['statement']} | {claim['measured']} | {'yes' if claim['holds'] else '**no**'} |"
         for claim in experiment["claims"]
@@ -35,5 +35,5 @@ def section(name: str, experiment: dict[str, Any]) -> str:
 
 
 def filled(name: str, quoted: dict[str, str]) -> str:
-    """A page with what it quotes put in; KeyError for a figure that nobody recorded."""
+    """Return a page with its quotes filled in. Raise KeyError for a figure that was not recorded."""
     return PLACE.sub(lambda place: quoted[place[1]], (PAGES / f"{name}.md").read_text(encoding="utf-8"))

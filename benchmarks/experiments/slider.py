@@ -23,7 +23,7 @@ GRID = 48  # of the picture of the plane
 
 
 def networks(relu: bool) -> Stack:
-    """One network for each position: the same draws, times its multiple."""
+    """Return one network for each position: the same draws, times its multiple."""
     layers = []
     for k, (inputs, outputs) in enumerate(itertools.pairwise(SIZES)):
         he = variance_scaling(2.0, "fan_in", "normal")
@@ -33,7 +33,7 @@ def networks(relu: bool) -> Stack:
 
 
 def sizes(stack: Stack, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The root mean square of the hidden activations, and of the gradients by them: (networks, layers)."""
+    """Return the root mean square of hidden activations and of their gradients: (networks, layers)."""
     activations = stack.forward(x)
     delta = gradient(activations[-1], y, False) * y.shape[-1]
     gradients = []
@@ -46,7 +46,7 @@ def sizes(stack: Stack, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def measured(relu: bool, x: np.ndarray, y: np.ndarray) -> list[dict[str, Any]]:
-    """What each network looks like at the start, how it trains, and where it ends."""
+    """Measure each network at the start, during the training and at the end."""
     stack = networks(relu)
     forward, backward = sizes(stack, x, y)
     losses = []
@@ -76,7 +76,7 @@ def measured(relu: bool, x: np.ndarray, y: np.ndarray) -> list[dict[str, Any]]:
 
 
 def rounded(values: np.ndarray) -> list[float | None]:
-    """Three digits, and None for what is no number."""
+    """Return a number with three digits, or None if it is not finite."""
     return [float(f"{value:.3g}") if np.isfinite(value) else None for value in values]
 
 

@@ -1,4 +1,4 @@
-"""Many small networks of one shape, trained side by side: one array holds a layer of all of them."""
+"""Small networks of one shape, trained at once: one array holds a layer of all networks."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ Gradient = Callable[[np.ndarray], np.ndarray]  # of the loss by z of the output,
 
 
 def draw(initializer: Initializer, shape: tuple[int, int], seeds: Sequence[int], name: str, dtype: str) -> np.ndarray:
-    """A layer of all networks, (networks, out, in): the layer of that name under every seed."""
+    """Draw one layer of all networks, (networks, out, in), with that name and every seed."""
     return np.stack([initializer(shape, dtype, axes="OI", seed=seed, name=name) for seed in seeds])
 
 
@@ -26,7 +26,7 @@ class Stack:
         self.relu = relu
 
     def forward(self, x: np.ndarray) -> list[np.ndarray]:
-        """The input, and the activations of every layer."""
+        """Return the input and the activations of every layer."""
         activations = [x]
         for weight, bias in zip(self.weights, self.biases, strict=True):
             z = weight @ activations[-1]
@@ -35,7 +35,7 @@ class Stack:
         return activations
 
     def step(self, x: np.ndarray, gradient: Gradient, rate: float) -> None:
-        """One step of gradient descent."""
+        """Take one step of gradient descent."""
         activations = self.forward(x)
         delta = gradient(activations[-1])
         for k in reversed(range(len(self.weights))):
@@ -59,11 +59,11 @@ class Stack:
         return np.maximum(z, 0, out=z) if self.relu else np.tanh(z, out=z)
 
     def _slope(self, activation: np.ndarray) -> np.ndarray:
-        """The derivative, from the activation itself."""
+        """Return the derivative, computed from the activation."""
         return activation > 0 if self.relu else 1 - activation * activation
 
     def part(self, networks: slice) -> "Stack":
-        """Some of the networks."""
+        """Return some of the networks."""
         part = Stack([weight[networks] for weight in self.weights], self.relu)
         part.biases = [bias[networks] for bias in self.biases]
         return part

@@ -1,1 +1,1 @@
-"""What a draw costs on a GPU: counted in the machine code anywhere, measured where there is a card."""
+"""Benchmarks of draws on a GPU: counted in the machine code, and measured where a GPU exists."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu`: write GPU.md, the code of the Triton kernel and what it takes, on paper or on a card."""
+"""`python -m benchmarks.gpu`: write GPU.md, with the counted and the measured cost of the Triton kernel."""
 
 import argparse
 from pathlib import Path
@@ -32,12 +32,12 @@ CASES = {
 PROCESSORS, CLOCK, BANDWIDTH = 132, 1.755e9, 3.35e12
 # What a multiprocessor does in a cycle, by the CUDA C++ Programming Guide for compute capability 9.0.
 INTEGERS, ISSUED = 64, 128
-MULTIPLIER = "IMAD|FMUL|FADD"  # what the pipe of the float multiplications does beside the other's integers
+MULTIPLIER = "IMAD|FMUL|FADD"  # instructions of the pipe of float multiplications, parallel to the integers
 WEIGHTS = 2**25
 
 
 def on_paper(code: Code) -> tuple[float, float]:
-    """The milliseconds that WEIGHTS take, if the two pipes are always both busy, and if one waits for the other."""
+    """Return the milliseconds for WEIGHTS, with both pipes always busy, and with one waiting for the other."""
     least = max(code.per_weight / ISSUED, (code.per_weight - code.share(MULTIPLIER)) / INTEGERS)
     most = code.per_weight / INTEGERS
     cycle = 1e3 * WEIGHTS / (PROCESSORS * CLOCK)
@@ -77,7 +77,7 @@ PyTorch's `trunc_normal_` goes over the same memory nine times (`uniform_` write
 ## On a card
 
 {measured}"""
-NOT_MEASURED = "Not measured: nobody has run this with a card yet. With one, the same command fills this in.\n"
+NOT_MEASURED = "Not measured yet. On a machine with a GPU, the same command fills this in.\n"
 MEASURED = """{card}, {rows} x {columns} weights, drawn by the {engine}: milliseconds by the card's events, median
 of {rounds}.
 
@@ -85,7 +85,7 @@ of {rounds}.
 
 
 def page(codes: dict[str, dict[str, Code]], measured: list[tuple[str, ...]]) -> str:
-    """The whole of GPU.md."""
+    """Return GPU.md."""
     counts = [
         (name, *(f"{code.per_weight:.0f}, {code.registers}, {code.spills}" for code in by_target.values()))
         for name, by_target in codes.items()

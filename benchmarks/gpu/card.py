@@ -1,4 +1,4 @@
-"""What draws take on the card of this machine, beside `torch.nn.init`'s: measured by the card's own events."""
+"""Times of draws on this machine's GPU, ours and `torch.nn.init`'s, by the events of the GPU."""
 
 import statistics
 from collections.abc import Callable, Iterator
@@ -11,11 +11,11 @@ import initlib.adapters.torch as init
 SHAPE = (4096, 8192)
 DTYPES = (torch.float32, torch.bfloat16)
 ROUNDS = 50
-QUEUED = 4_000_000  # cycles that the card waits, while the processor queues what is measured
+QUEUED = 4_000_000  # cycles that the GPU waits, while the processor queues the measured launches
 
 
 class Pair(NamedTuple):
-    """A draw of ours, and PyTorch's that it is compared to."""
+    """A draw of ours, and PyTorch's counterpart."""
 
     ours: Callable[[torch.Tensor], object]
     theirs: Callable[[torch.Tensor], object]
@@ -33,7 +33,7 @@ PAIRS = {
 
 
 def milliseconds(tasks: tuple[Callable[[], object], ...]) -> list[float]:
-    """The median time of each on the card, in turn, after a few rounds that are not counted."""
+    """Return the median time of each draw on the GPU, in turn, after a few warm-up rounds."""
     samples: list[list[float]] = [[] for _ in tasks]
     for _ in range(ROUNDS + 5):
         for task, times in zip(tasks, samples, strict=True):
@@ -48,7 +48,7 @@ def milliseconds(tasks: tuple[Callable[[], object], ...]) -> list[float]:
 
 
 def rows() -> Iterator[tuple[str, ...]]:
-    """A table: the draw, the dtype, our time, theirs, the ratio, and what it may be."""
+    """Return a table of the draw, the dtype, both times, their ratio and its target."""
     for dtype in DTYPES:
         weight = torch.empty(SHAPE, dtype=dtype, device="cuda")
         for name, (ours, theirs, most) in PAIRS.items():

@@ -1,4 +1,4 @@
-"""The machine code of the Triton kernel, for a card that need not be there: compiled as a launch compiles it."""
+"""The machine code of the Triton kernel, compiled as a launch compiles it, also without a GPU."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ TARGETS = {
 
 
 class Case(NamedTuple):
-    """A draw."""
+    """One draw."""
 
     initializer: Initializer
     shape: tuple[int, ...]
@@ -35,7 +35,7 @@ class Case(NamedTuple):
     apart: int = 1  # how far two neighbours lie apart there
 
     def launch(self) -> None:
-        """Have the engine draw it."""
+        """Draw with the engine."""
         order = [self.axes.index(axis) for axis in self.memory] if self.memory else list(range(len(self.shape)))
         memory = torch.empty(*(self.shape[axis] for axis in order), self.apart, dtype=getattr(torch, self.dtype))
         tensor = memory[..., 0].permute([order.index(axis) for axis in range(len(order))])
@@ -44,7 +44,7 @@ class Case(NamedTuple):
 
 
 class PaperDriver:
-    """Stands for the driver of a card in Triton: what is launched is compiled and noted, and does not run."""
+    """A driver for Triton that compiles and records each launch, and runs nothing."""
 
     def __init__(self, target: GPUTarget) -> None:
         self.target = target
@@ -57,7 +57,7 @@ class PaperDriver:
         return self.target
 
     def get_current_device(self) -> Any:
-        return self  # a device of its own: Triton keeps what it compiled for each
+        return self  # a device of its own: Triton caches compiled kernels for each device
 
     def get_current_stream(self, device: Any) -> int:
         return 0
@@ -67,13 +67,13 @@ class PaperDriver:
 
     @property
     def kernels(self) -> list[Any]:
-        """What was compiled."""
+        """Return the compiled kernels."""
         return list(triton_kernel.draw.device_caches[self][0].values())
 
 
 @contextmanager
 def on_paper(target: str) -> Iterator[PaperDriver]:
-    """Launch on a card that is not there."""
+    """Launch with that driver."""
     before, driver = triton.runtime.driver._active, PaperDriver(TARGETS[target])
     triton.runtime.driver.set_active(driver)
     try:
@@ -83,7 +83,7 @@ def on_paper(target: str) -> Iterator[PaperDriver]:
 
 
 class Code(NamedTuple):
-    """What a kernel is on a target."""
+    """A kernel compiled for a target."""
 
     instructions: tuple[str, ...]  # their names, in order
     weights: int  # that a thread draws
@@ -94,16 +94,16 @@ class Code(NamedTuple):
 
     @property
     def per_weight(self) -> float:
-        """Instructions for each weight."""
+        """Return the instructions per weight."""
         return len(self.instructions) / self.weights
 
     def share(self, pattern: str) -> float:
-        """Those whose name begins so, for each weight."""
+        """Return the instructions per weight whose name begins with a prefix."""
         return sum(re.match(pattern, name) is not None for name in self.instructions) / self.weights
 
 
 def compiled(target: str, case: Case) -> Code:
-    """What the kernel of a case is."""
+    """Compile the kernel of a case."""
     with on_paper(target) as driver:
         case.launch()
     (kernel,) = driver.kernels
@@ -123,7 +123,7 @@ def _nvidia(kernel: Any) -> Code:
             for tool, *flags in ((triton.knobs.nvidia.nvdisasm,), (triton.knobs.nvidia.cuobjdump, "-res-usage"))
         )
     names = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ +)?([A-Z][\w.]*)", sass[sass.index(".text.draw:") :])
-    end = len(names) - names[::-1].index("EXIT")  # what follows is padding
+    end = len(names) - names[::-1].index("EXIT")  # the rest is padding
     found = {name: int(number) for name, number in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
     spills = found["STACK"] + found["LOCAL"]
     text = kernel.asm["ptx"] + sass

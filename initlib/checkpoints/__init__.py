@@ -1,1 +1,1 @@
-"""Checkpoints: the initial state of a model as files, written, read and verified."""
+"""The initial state of a model as safetensors files: written, read and verified."""

@@ -1,4 +1,4 @@
-"""Like: a plan of the tensors that a checkpoint on disk has."""
+"""A plan of the tensors of a checkpoint on disk."""
 
 import os
 from collections.abc import Mapping
@@ -26,42 +26,57 @@ def like(
     kinds: Mapping[Any, str] | None = None,
     dtype: Any = None,
 ) -> Plan:
-    """Make the plan of a checkpoint's tensors: their names, shapes and dtypes, which its headers say.
+    """Make the plan of a checkpoint's tensors from the names, shapes and dtypes in its headers.
 
-    >>> import tempfile
-    >>> from initlib import Parameter, normal, ones, plan
-    >>> folder = tempfile.mkdtemp()
-    >>> made = plan([Parameter("norm.weight", (8,)), Parameter("up.weight", (32, 8))], {"norm.*": ones, "*": normal()})
-    >>> _ = made.write(folder, seed=0)
-    >>> like(folder, {"norm.*": ones, "*": normal()}) == made
-    True
+    The function reads no weights.
 
-    The path is a safetensors file, an index, or a folder with one of them under its usual name; the weights are not
-    read. `rules`, `default`, `rename` and `axes` are those of `plan`. `kinds` says of what kind parameters are, by
-    pattern, which no file does: recipes ask for it. `dtype` is what all tensors of floats become; those of other
-    dtypes are kept. Raises what `plan` does, OSError, and ValueError for a file that is malformed.
+    Args:
+        path: a safetensors file, an index, or a folder with one of them under its usual name.
+        rules: as for `plan`.
+        default: as for `plan`.
+        rename: as for `plan`.
+        axes: as for `plan`.
+        kinds: the kinds of parameters, by pattern. Recipes need them, and no file holds them.
+        dtype: the dtype of all floating-point tensors; by default the dtype in the file. Other tensors are kept.
+
+    Returns:
+        The plan.
+
+    Raises:
+        PlanError: as for `plan`.
+        OSError: a file cannot be read.
+        ValueError: a file is broken, or a pattern of `kinds` matches no tensor.
+
+    Example:
+        >>> import tempfile
+        >>> from initlib import Parameter, normal, ones, plan
+        >>> folder, rules = tempfile.mkdtemp(), {"norm.*": ones, "*": normal()}
+        >>> made = plan([Parameter("norm.weight", (8,)), Parameter("up.weight", (32, 8))], rules)
+        >>> _ = made.write(folder, seed=0)
+        >>> like(folder, rules) == made
+        True
     """
-    return plan(_of_kinds(parameters(path, dtype), kinds), rules, default=default, rename=rename, axes=axes)
+    return plan(_with_kinds(parameters(path, dtype), kinds), rules, default=default, rename=rename, axes=axes)
 
 
 def parameters(path: str | os.PathLike[str], dtype: Any = None) -> list[Parameter]:
-    """The tensors that a checkpoint's headers name, in the order of its files."""
+    """Return the tensors in a checkpoint's headers, in the order of its files."""
     wanted = None if dtype is None else dtype_name(dtype)
-    found = []
+    tensors = []
     for file in checkpoint_files(path):
         for name, stored in Header.read(file).tensors.items():
-            has = stored.dtype_name or stored.dtype.lower()
-            if has in DTYPES or has.startswith("f"):  # float8 and narrower too
-                found.append(Parameter(name, stored.shape, wanted or has))
+            present = stored.dtype_name or stored.dtype.lower()
+            if present in DTYPES or present.startswith("f"):  # float8 and narrower too
+                tensors.append(Parameter(name, stored.shape, wanted or present))
             else:
-                found.append(Parameter(name, stored.shape, has, default=keep))
-    return found
+                tensors.append(Parameter(name, stored.shape, present, default=keep))
+    return tensors
 
 
-def _of_kinds(found: list[Parameter], kinds: Any) -> list[Parameter]:
-    """The parameters, each of the kind that the first pattern which matches it says."""
-    said = Ordered(kinds, "kinds", lambda kind, argument: choice(kind, argument, KINDS))
-    known = [replace(parameter, kind=said.first(parameter) or parameter.kind) for parameter in found]
-    for pattern, _ in said.unused():
-        raise ValueError(f"kinds {pattern.text!r} is the first pattern to match no tensor")
-    return known
+def _with_kinds(tensors: list[Parameter], kinds: Any) -> list[Parameter]:
+    """Return the parameters, each with the kind of the first pattern that matches it."""
+    by_pattern = Ordered(kinds, "kinds", lambda kind, argument: choice(kind, argument, KINDS))
+    parameters = [replace(parameter, kind=by_pattern.first(parameter) or parameter.kind) for parameter in tensors]
+    for pattern, _ in by_pattern.unused():
+        raise ValueError(f"kinds must be patterns that are the first to match a tensor, got {pattern.text!r}")
+    return parameters

@@ -1,4 +1,4 @@
-"""Shards: the files that a plan and a seed are on disk, to the byte, before any weight is drawn."""
+"""The files of a plan and a seed, to the byte, before any weight is drawn."""
 
 import json
 import re
@@ -7,30 +7,34 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from .._version import __version__
+from ..files.folder import SINGLE
 from ..files.header import Header
 from ..key import Key
 from ..plans.entry import Entry
 from ..plans.text.json_text import encode
 
 STREAM = 1  # the version of docs/stream.md
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 class Shard(NamedTuple):
-    """One file: its name, how it begins, and what fills each of its tensors."""
+    """One file: its name, its header, and the entry of each of its tensors."""
 
     name: str
     header: Header
     entries: dict[str, Entry]
 
+    @property
+    def weight_bytes(self) -> int:
+        """Return the number of bytes behind the header."""
+        return self.header.size - self.header.data
+
 
 def shards(entries: Sequence[Entry], key: Key, max_shard_size: int | str) -> tuple[Shard, ...]:
-    """The files of a plan's entries, with the names and the sizes that Hugging Face's libraries give them.
+    """Return the files of a plan's entries, with the names and the sizes that Hugging Face's libraries use.
 
-    Tensors come in the plan's order, each file as full as `max_shard_size` allows; one that is larger has a file of its
-    own. What the plan keeps is in no file. Raises ValueError for what no file can hold.
+    Tensors come in the plan's order, and each file is as full as `max_shard_size` allows; a larger tensor has a file
+    of its own. No file holds a kept tensor. Raises ValueError for a plan that no file can hold.
     """
     most = parse_size(max_shard_size)
     groups: list[list[Entry]] = []
@@ -40,7 +44,10 @@ def shards(entries: Sequence[Entry], key: Key, max_shard_size: int | str) -> tup
         if entry.kept:
             continue
         if not entry.filled:
-            raise ValueError(f"{entry.parameter.name} is kept in part, and the plan does not have that part's values")
+            raise ValueError(
+                f"{entry.parameter.name} must be filled or kept as a whole to be written, got parts of which some are "
+                "kept. Give each part an initializer"
+            )
         if entry.parameter.bytes > most:
             groups.append([entry])
             continue
@@ -52,7 +59,7 @@ def shards(entries: Sequence[Entry], key: Key, max_shard_size: int | str) -> tup
     if current:
         groups.append(current)
     if not groups:
-        raise ValueError("the plan keeps all its tensors: there is nothing to write")
+        raise ValueError("the plan must fill at least one tensor to be written, got a plan that keeps all its tensors")
     metadata = provenance(entries, key)
     return tuple(_shard(number, len(groups), group, metadata) for number, group in enumerate(groups))
 
@@ -65,7 +72,7 @@ def _shard(number: int, count: int, entries: list[Entry], metadata: dict[str, st
 
 
 def provenance(entries: Sequence[Entry], key: Key) -> dict[str, str]:
-    """What a file says of itself: what made it, and that frameworks may load it ("format": "pt")."""
+    """Return the metadata of each file: its origin, and "format": "pt", which allows frameworks to load it."""
     return {
         "format": "pt",
         "initlib": __version__,
@@ -76,23 +83,23 @@ def provenance(entries: Sequence[Entry], key: Key) -> dict[str, str]:
 
 
 def index(files: tuple[Shard, ...]) -> bytes | None:
-    """The text that says which file holds which tensor; None for a single file, which needs none."""
+    """Return the text that maps tensors to files; None for a single file, which needs no index."""
     if len(files) == 1:
         return None
-    total = sum(shard.header.size - shard.header.data for shard in files)
+    total = sum(shard.weight_bytes for shard in files)
     weight_map = {name: shard.name for shard in files for name in shard.entries}
     text = json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2, sort_keys=True)
     return f"{text}\n".encode()
 
 
 def parse_size(size: int | str) -> int:
-    """A number of bytes, or one with a unit: KB, MB, GB or TB, which are decimal.
+    """Return a number of bytes, given as such or with a decimal unit: KB, MB, GB or TB.
 
     >>> parse_size("5GB"), parse_size("1.5 MB"), parse_size(4096)
     (5000000000, 1500000, 4096)
     """
     match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([KMGT]B)?", str(size), re.IGNORECASE)
-    found = int(float(match[1]) * UNITS[(match[2] or "").upper()]) if match else 0
-    if found < 1 or isinstance(size, bool):
-        raise ValueError(f"max_shard_size must be a number of bytes, or one such as '5GB' or '500MB', got {size!r}")
-    return found
+    count = int(float(match[1]) * UNITS[(match[2] or "").upper()]) if match else 0
+    if count < 1 or isinstance(size, bool):
+        raise ValueError(f"max_shard_size must be a number of bytes, or a text such as '5GB' or '500MB', got {size!r}")
+    return count

@@ -1,28 +1,33 @@
-"""Write: a plan and a seed as files that a framework loads."""
+"""Writing a plan and a seed as files that a framework loads."""
 
 import errno
+import json
 import os
 import re
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from .._progress import Progress
 from ..dtypes import numpy_dtype
-from ..files.atomic_write import atomic_write
+from ..files.atomic_write import atomic_write, is_being_written
+from ..files.folder import INDEX
 from ..files.header import Header
 from ..key import Key, as_key
 from ..plans.entry import Entry
-from .shards import INDEX, Shard, index, shards
-from .spans import costs_a_whole, spans
-from .verify import Progress, first_difference
+from .shards import Shard, index, shards
+from .spans import spans
+from .verify import first_difference
 
 LARGE = 2**24  # bytes that are drawn, and handed to the disk, at a time
-OURS = re.compile(r"model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?")  # what a loader looks for
+LOADED = re.compile(r"model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?")  # the names that a loader looks for
+CLAIM = ".initlib-write.json"  # which plan and seed are being written into the folder
 SHOWN = 5  # names in a message
 
 
@@ -36,9 +41,9 @@ def write(
     only: slice | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, ...]:
-    """Write the checkpoint that a plan's entries and a seed are: see `Plan.write`."""
+    """Write the checkpoint of a plan's entries and a seed: see `Plan.write`."""
     if seed is None:
-        raise TypeError("seed must be given: without it nobody can go on with the files, or verify them")
+        raise TypeError("seed must be an integer or a Key, got None. Files of a random seed could not be verified")
     if not isinstance(only, slice | None):
         raise TypeError(f"only must be a slice of the files, such as slice(3, None, 64), got {only!r}")
     key, folder = as_key(seed), Path(folder)
@@ -49,9 +54,31 @@ def write(
     missing = [shard for shard in mine if not _finished(folder / shard.name, shard, key, overwrite)]
     _check_room(folder, missing)
     _warn_of_kept(entries)
+    folder.mkdir(parents=True, exist_ok=True)
+    claim = Claim(folder, files, overwrite)
+    try:
+        _refuse_others(folder, files, text, overwrite)  # a writer may have come and gone since the first look
+        written = _write_missing(folder, mine, missing, key, overwrite, progress)
+        if text is not None and not _holds(folder / INDEX, text):
+            with suppress(FileExistsError), atomic_write(folder / INDEX, replace=overwrite) as file:
+                file.write(text)
+            if not _holds(folder / INDEX, text):
+                raise _another_index(folder)
+    except BaseException:
+        claim.withdraw()
+        raise
+    if all((folder / shard.name).exists() for shard in files):
+        claim.remove()
+    return written
 
-    total = sum(_weights(shard) for shard in mine)
-    done = total - sum(_weights(shard) for shard in missing)
+
+def _write_missing(
+    folder: Path, mine: Sequence[Shard], missing: list[Shard], key: Key, overwrite: bool, progress: Progress | None
+) -> tuple[Path, ...]:
+    """Write the missing files, first those that no other process is writing; return their paths, in order."""
+    total = sum(shard.weight_bytes for shard in mine)
+    done = total - sum(shard.weight_bytes for shard in missing)
+    written, waiting = set(), list(missing)
 
     def advance(size: int) -> None:
         nonlocal done
@@ -60,53 +87,85 @@ def write(
             progress(done, total)
 
     advance(0)
-    folder.mkdir(parents=True, exist_ok=True)
-    for shard in missing:
-        for stale in folder.glob(f".{shard.name}.*.partial"):  # of a process that was killed
-            stale.unlink(missing_ok=True)
-        with atomic_write(folder / shard.name) as file:
-            _fill(file, shard, key, advance)
-    if text is not None and not _holds(folder / INDEX, text):
-        with atomic_write(folder / INDEX) as file:
-            file.write(text)
-    return tuple(folder / shard.name for shard in missing)
+    while waiting:
+        shard = next((shard for shard in waiting if not is_being_written(folder / shard.name)), waiting[0])
+        waiting.remove(shard)
+        path, before = folder / shard.name, done
+        if not _finished(path, shard, key, overwrite):
+            try:
+                with atomic_write(path, replace=overwrite) as file:
+                    _fill(file, shard, key, advance)
+                written.add(path)
+            except FileExistsError:  # a file of this name appeared meanwhile
+                if not _finished(path, shard, key, overwrite):
+                    raise
+        advance(before + shard.weight_bytes - done)
+    return tuple(folder / shard.name for shard in missing if folder / shard.name in written)
 
 
-def _weights(shard: Shard) -> int:
-    return shard.header.size - shard.header.data
+class Claim:
+    """A file in the folder that holds the plan and the seed whose writers share the folder."""
+
+    def __init__(self, folder: Path, files: Sequence[Shard], overwrite: bool) -> None:
+        """Claim the folder. Raises FileExistsError where writers of another plan or seed have it."""
+        self.path = folder / CLAIM
+        self.text = json.dumps(files[0].header.metadata | {"files": str(len(files))}, indent=1).encode()
+        self.is_new = False
+        while not _holds(self.path, self.text):
+            try:
+                with atomic_write(self.path, replace=overwrite) as file:
+                    file.write(self.text)
+                self.is_new = True
+                return
+            except FileExistsError:
+                if not _holds(self.path, self.text) and self.path.exists():
+                    raise FileExistsError(
+                        f"{str(folder)!r} must not be in use by the write of another plan or seed, got {CLAIM} of one. "
+                        "Wait for its end; if it was killed, run it again, or remove that file"
+                    ) from None
+
+    def withdraw(self) -> None:
+        """Remove the claim, if this process made it."""
+        if self.is_new:
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove the claim, unless it is another plan's."""
+        if _holds(self.path, self.text):
+            self.path.unlink(missing_ok=True)
 
 
 def _fill(file: BinaryIO, shard: Shard, key: Key, advance: Callable[[int], None]) -> None:
-    """Draw a shard into its file, in place: into memory that is the file's.
+    """Draw a shard in place, into mapped memory of its file.
 
-    The disk is told to take each part while the next one is drawn, so that it is not left with all of them in the end.
+    The disk takes each part while the next part is drawn, so that not all of them are left for the end.
     """
     header = shard.header
     _allocate(file, header.size)
     file.seek(0)
     file.write(header.to_bytes())
     file.flush()
-    told = 0  # the bytes that the disk was told to take
+    handed = 0  # bytes that the disk was asked to take
     for name, stored in header.tensors.items():
         entry, dtype = shard.entries[name], numpy_dtype(shard.entries[name].parameter.dtype)
         for span in spans(entry, LARGE // dtype.itemsize):
             start = header.data + stored.start + span.start * dtype.itemsize
             stop = header.data + stored.start + span.stop * dtype.itemsize
             entry.draw(key, span.index, np.memmap(file, dtype, "r+", start, span.shape))
-            if stop - told >= LARGE and hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(file.fileno(), told, stop - told, os.POSIX_FADV_DONTNEED)
-                told = stop
+            if stop - handed >= LARGE and hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(file.fileno(), handed, stop - handed, os.POSIX_FADV_DONTNEED)
+                handed = stop
             advance(stop - start)
 
 
 def _allocate(file: BinaryIO, size: int) -> None:
-    """Take the file's room on the disk, or raise: memory that is mapped cannot say later that there is none."""
+    """Reserve the file's room on the disk, or raise OSError: a write to mapped memory cannot raise it later."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(file.fileno(), 0, size)
             return
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot reserve room
                 raise
     zeros = bytes(min(size, LARGE))
     for start in range(0, size, LARGE):
@@ -114,66 +173,70 @@ def _allocate(file: BinaryIO, size: int) -> None:
 
 
 def _finished(path: Path, shard: Shard, key: Key, overwrite: bool) -> bool:
-    """Whether the file is there. Raises FileExistsError where it is another one, unless that may be replaced."""
+    """Return whether the path holds the shard. Raises FileExistsError for another file, unless `overwrite`."""
     if not os.path.lexists(path):
         return False
-    why = _why_not(path, shard, key)
-    if why and not overwrite:
-        raise FileExistsError(f"{path} is there, and is not what this plan and seed are: {why}; overwrite replaces it")
-    return not why
+    difference = _difference(path, shard, key)
+    if difference and not overwrite:
+        raise FileExistsError(
+            f"{path} exists and was not written by this plan and seed ({difference}); pass overwrite=True to replace it"
+        )
+    return not difference
 
 
-def _why_not(path: Path, shard: Shard, key: Key) -> str:
-    """What keeps a file from being the shard; nothing if it is: if its header is, its size, and samples of it."""
+def _difference(path: Path, shard: Shard, key: Key) -> str:
+    """Return how a file differs from the shard in its header, its size or samples of its weights; "" if it does not."""
     try:
         header = Header.read(path)
     except (OSError, ValueError) as error:
         return str(error)
-    said, ours = header.metadata, shard.header.metadata
-    if "initlib.plan" not in said:
-        return "it does not say that initlib wrote it from a plan"
-    for field in ours:
-        if said.get(field) != ours[field]:
-            return f"its {field} is {said.get(field)}, not {ours[field]}"
+    metadata = header.metadata
+    if "initlib.plan" not in metadata:
+        return "its metadata names no plan of initlib"
+    for field, expected in shard.header.metadata.items():
+        if metadata.get(field) != expected:
+            return f"its {field} is {metadata.get(field)}, not {expected}"
     if header != shard.header:
         return "it holds other tensors"
     with path.open("rb") as file:
         for name, stored in header.tensors.items():
-            entry = shard.entries[name]
-            if costs_a_whole(entry):  # to draw it once more is to write it once more; `verify` does
-                continue
-            index = first_difference(entry, file, header.data + stored.start, key, whole=False)
+            index = first_difference(shard.entries[name], file, header.data + stored.start, key, whole=False)
             if index is not None:
                 return f"{name} differs from weight {index} on"
     return ""
 
 
 def _refuse_others(folder: Path, files: Sequence[Shard], text: bytes | None, overwrite: bool) -> None:
-    """Raise where a loader would find something else beside, or instead of, what will be written."""
+    """Raise FileExistsError for files that a loader would take for a part of the checkpoint, or prefer to it."""
     names = {shard.name for shard in files} | ({INDEX} if text is not None else set())
-    there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    others = [name for name in there if OURS.fullmatch(name) and name not in names]
+    present = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    others = [name for name in present if LOADED.fullmatch(name) and name not in names]
     if others:
         raise FileExistsError(
-            f"{str(folder)!r} holds {_some(others)}, which this plan, in {len(files)} files, does not have; "
-            "name another folder, or remove them"
+            f"{str(folder)!r} must hold no files of another checkpoint, got {_some(others)}, which this plan, in "
+            f"{len(files)} files, does not have. Pass another folder, or remove the files"
         )
-    if text is not None and INDEX in there and not overwrite and not _holds(folder / INDEX, text):
-        raise FileExistsError(f"{folder / INDEX} is there, and is another plan's; overwrite replaces it")
+    if text is not None and INDEX in present and not overwrite and not _holds(folder / INDEX, text):
+        raise _another_index(folder)
+
+
+def _another_index(folder: Path) -> FileExistsError:
+    return FileExistsError(f"{folder / INDEX} exists and is another plan's; pass overwrite=True to replace it")
 
 
 def _holds(path: Path, text: bytes) -> bool:
-    """Whether the file is there and holds that text."""
-    if not path.is_file() or path.stat().st_size != len(text):
+    """Return whether the path is a file that holds exactly the text."""
+    try:
+        return path.is_file() and path.stat().st_size == len(text) and path.read_bytes() == text
+    except FileNotFoundError:
         return False
-    return path.read_bytes() == text
 
 
 def _check_room(folder: Path, missing: Sequence[Shard]) -> None:
-    """Raise before anything is written where the disk will not hold it all."""
+    """Raise OSError, before anything is written, where the disk has no room for all missing files."""
     parent = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(parent).free
-    # A file that is replaced goes when the new one is whole.
+    # A replaced file gives its room back when the new one is complete.
     old = [path.stat().st_size if path.is_file() else 0 for path in (folder / shard.name for shard in missing)]
     new = [shard.header.size for shard in missing]
     most = max((size - gone for size, gone in zip(accumulate(new), accumulate([0, *old]), strict=False)), default=0)
@@ -187,7 +250,8 @@ def _warn_of_kept(entries: Sequence[Entry]) -> None:
     kept = [entry.parameter.name for entry in entries if entry.kept]
     if kept:
         warnings.warn(
-            f"what the plan keeps is not in the checkpoint, for its values are the model's: {_some(kept)}",
+            f"the checkpoint leaves out the tensors that the plan keeps, for only the model has their values: "
+            f"{_some(kept)}",
             UserWarning,
             stacklevel=4,
         )

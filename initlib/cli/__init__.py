@@ -1,1 +1,1 @@
-"""The command line's commands, one file each: what a command does, its arguments, and `run`."""
+"""The commands of the command line, one file each: a docstring for the help, `add_arguments` and `run`."""

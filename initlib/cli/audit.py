@@ -1,4 +1,4 @@
-"""Measure every tensor of a file: figures, schemes, and what is wrong. Exit status 1 for what --fail-on names."""
+"""Measure every tensor of a file: figures, scheme and findings. Exit status 1 for the findings of --fail-on."""
 
 import argparse
 import json
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnostics.audit.audit import FINDINGS, OTHER_ORDER, audit, check_findings
+from ..files.printable import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The files, how to print, and what fails."""
+    """Add the files, the form of the output, and the findings that fail."""
     parser.add_argument(
         "files",
         type=Path,
@@ -19,14 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a safetensors, an index or a folder of them, .npy, .npz, checkpoint of PyTorch, .keras or HDF5",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, not a table")
-    parser.add_argument("--tests", action="store_true", help="print the tests behind each scheme, or behind none")
-    parser.add_argument("--axes", choices=tuple(OTHER_ORDER), help="how weights are stored (default: by their names)")
+    parser.add_argument("--tests", action="store_true", help="print the tests behind each scheme, or the lack of one")
+    parser.add_argument(
+        "--axes", choices=tuple(OTHER_ORDER), help="the order of the axes of weights (default: by their names)"
+    )
     parser.add_argument(
         "--fail-on",
         type=_findings,
-        default=(),
+        default=("nan",),
         metavar="FINDING,...",
-        help="; ".join(f"{name}: {what}" for name, what in FINDINGS.items()),
+        help=f"{'; '.join(f'{name}: {what}' for name, what in FINDINGS.items())} (default: nan; '' for none)",
     )
 
 
@@ -38,7 +41,7 @@ def _findings(text: str) -> tuple[str, ...]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the audit."""
+    """Print the audit; return 1 for the findings of --fail-on."""
     report = audit(options.files, axes=options.axes)
     if options.json:
         print(json.dumps(_finite(report.to_dicts()), indent=1))
@@ -47,12 +50,12 @@ def run(options: argparse.Namespace) -> int:
         if options.tests:
             print()
             for tensor in report.tensors:
-                print(f"{tensor.name}: {tensor.test}")
+                print(f"{printable(tensor.name)}: {tensor.test}")
     return int(bool(options.fail_on and report.found(*options.fail_on)))
 
 
 def _finite(value: Any) -> Any:
-    """What JSON has no numbers for becomes text: "nan", "inf"."""
+    """Return the value with texts for the numbers that JSON lacks: "nan", "inf"."""
     if isinstance(value, dict):
         return {key: _finite(of) for key, of in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Print the versions, what draws (the kernel or the reference) and the number of threads."""
+"""Print the versions, the compiled kernel or the reference that draws, and the number of threads."""
 
 import argparse
 
@@ -6,9 +6,9 @@ import initlib
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes none."""
+    """Add no arguments."""
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print them."""
+    """Print the configuration."""
     initlib.show_config()

@@ -1,4 +1,4 @@
-"""The demo: one small network, real handwritten digits, four initializations. Needs `pip install "initlib[demo]"`."""
+"""A demo: one small network, real handwritten digits, four initializations. Needs `pip install "initlib[demo]"`."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -28,12 +28,13 @@ INITIALIZERS: dict[str, Initializer] = {
     "glorot_uniform": glorot_uniform,
     "he_normal": he_normal,
 }
-# Colours of Okabe and Ito, told apart by colour-blind readers too; markers for a print without colours.
+# Colours of Okabe and Ito, which colour-blind readers distinguish; markers for a print without colours.
 STYLES = (("#555555", "s"), ("#D55E00", "X"), ("#0072B2", "o"), ("#009E73", "^"))
 TRAIN = 1437  # of 1797 digits; the rest tests
 BATCH = 32
 RATE = 0.05
 EPOCHS = 60
+LEARNT = 0.8  # the accuracy from which a network counts as trained
 TOP = 10.0  # nats: where the picture of the loss ends
 
 Array = NDArray[np.float64]
@@ -41,7 +42,7 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Result:
-    """What one initialization came to."""
+    """The measurements of one initialization."""
 
     initializer: str
     activation_std: list[float]  # per layer, at the start
@@ -52,9 +53,10 @@ class Result:
     accuracy: float = 0.0  # on the test digits
 
 
-def run(out: Path, seed: int = 0, epochs: int = EPOCHS) -> list[Result]:
-    """Train the network under each initialization, print a table, and write a picture to `out`."""
-    _check(out)
+def run(out: Path | None = None, seed: int = 0, epochs: int = EPOCHS) -> list[Result]:
+    """Train the network under each initialization, print a table and a conclusion, and write a picture to `out`."""
+    if out is not None:
+        _check(out)
     key = Key(seed)
     console = Console()
     (x, y), (test_x, test_y) = _digits(key)
@@ -78,22 +80,52 @@ def run(out: Path, seed: int = 0, epochs: int = EPOCHS) -> list[Result]:
             result.accuracy = float((network.forward(test_x)[-1].argmax(axis=1) == test_y).mean())
             results.append(result)
     console.print(_table(results, epochs))
-    with atomic_write(out) as file:
-        _picture(results).savefig(file, dpi=150, format=out.suffix.removeprefix("."))
-    console.print(f"wrote {out}", soft_wrap=True, highlight=False)
+    for sentence in conclusion(results, key):
+        console.print(sentence, highlight=False)
+    if out is not None:
+        with atomic_write(out) as file:
+            _picture(results).savefig(file, dpi=150, format=out.suffix.removeprefix("."))
+        console.print(f"wrote {out}", soft_wrap=True, highlight=False)
+    else:
+        console.print("For a picture of the training: initlib demo --out demo.png", highlight=False)
     return results
+
+
+def conclusion(results: list[Result], key: Key) -> list[str]:
+    """Return what the table shows, in words."""
+    best = max(results, key=lambda result: result.accuracy)
+    sentences = []
+    for result in results:
+        first, last = result.activation_std[0], result.activation_std[-1]
+        if not any(result.gradient_std):
+            reason = "no gradient reaches the weights, so it never learns"
+        elif last > 100 * first:
+            reason = f"the signal grows {last / first:.0f} times from layer to output, so it learns badly"
+        elif result.accuracy > LEARNT:
+            reason = "the signal keeps its size through the layers, so it learns"
+        else:
+            reason = "the signal keeps its size through the layers, but this training is too short or diverges"
+        sentences.append(f"{result.initializer}: {reason} ({result.accuracy:.1%} correct).")
+    name, shape = next(iter(LAYERS.items()))
+    weight = he_normal(shape, seed=key, name=name)
+    sentences += [
+        f"Best here: {best.initializer}.",
+        f"Each layer draws from the stream of its own name: the first weight of {name!r} under he_normal and seed "
+        f"{key.seed} is {weight.flat[0]:.9g}, in NumPy, PyTorch, Keras and JAX alike.",
+    ]
+    return sentences
 
 
 class Network:
     """Two hidden relu layers and a softmax, trained by stochastic gradient descent on the cross-entropy."""
 
     def __init__(self, initializer: Initializer, key: Key) -> None:
-        # A name per layer: each has its own stream, whatever the order in which they are made.
+        # The name of a layer gives it a stream of its own, in whatever order the layers are made.
         self.weights = [initializer(shape, seed=key, name=name).astype(np.float64) for name, shape in LAYERS.items()]
         self.biases = [np.zeros(weight.shape[1]) for weight in self.weights]
 
     def forward(self, x: Array) -> list[Array]:
-        """The input, the activations of the hidden layers, and the logits."""
+        """Return the input, the activations of the hidden layers, and the logits."""
         activations = [x]
         for weight, bias in zip(self.weights, self.biases, strict=True):
             z = activations[-1] @ weight + bias
@@ -101,7 +133,7 @@ class Network:
         return activations
 
     def backward(self, activations: list[Array], y: NDArray[Any]) -> tuple[float, list[Array], list[Array]]:
-        """The mean loss, and its gradients by the weights and by the biases."""
+        """Return the mean loss, and its gradients by the weights and by the biases."""
         rows = np.arange(len(y))
         z = activations[-1] - activations[-1].max(axis=1, keepdims=True)
         total = np.exp(z).sum(axis=1, keepdims=True)
@@ -117,13 +149,13 @@ class Network:
         return loss, weights[::-1], biases[::-1]
 
     def signal(self, x: Array, y: NDArray[Any]) -> tuple[list[float], list[float]]:
-        """The standard deviations of every layer's activations and of its weights' gradients."""
+        """Return the standard deviations of each layer's activations and of its weights' gradients."""
         activations = self.forward(x)
         _, gradients, _ = self.backward(activations, y)
         return [float(a.std()) for a in activations[1:]], [float(g.std()) for g in gradients]
 
     def train(self, x: Array, y: NDArray[Any], shuffle: np.random.Generator) -> float:
-        """One epoch; the mean loss over it."""
+        """Train for one epoch; return its mean loss."""
         order = shuffle.permutation(len(y))
         total = 0.0
         for start in range(0, len(y), BATCH):
@@ -137,7 +169,7 @@ class Network:
 
 
 def _digits(key: Key) -> tuple[tuple[Array, NDArray[Any]], tuple[Array, NDArray[Any]]]:
-    """The training and the test digits, shuffled; pixels from 0 to 1."""
+    """Return the training and the test digits, shuffled; pixels from 0 to 1."""
     x, y = load_digits(return_X_y=True)
     order = np.random.default_rng(key.fold_in("digits").seed).permutation(len(y))
     x, y = x[order] / 16, y[order]
@@ -145,12 +177,12 @@ def _digits(key: Key) -> tuple[tuple[Array, NDArray[Any]], tuple[Array, NDArray[
 
 
 def _check(out: Path) -> None:
-    """Raise before training what saving would raise after."""
+    """Raise, before the training, the errors that saving the picture would raise after it."""
     allowed = FigureCanvasAgg.get_supported_filetypes()
     if out.suffix.removeprefix(".") not in allowed:
         raise ValueError(f"out must end in one of .{', .'.join(allowed)}, got {str(out)!r}")
     if not out.parent.is_dir():
-        raise FileNotFoundError(f"out {str(out)!r} is in a directory that does not exist")
+        raise FileNotFoundError(f"out {str(out)!r} must be in a directory that exists")
 
 
 def _table(results: list[Result], epochs: int) -> Table:

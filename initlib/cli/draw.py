@@ -1,4 +1,4 @@
-"""Draw a weight; print what was expected, what was measured and a histogram; save it."""
+"""Draw a weight; print its expected and its measured figures and a histogram; save it."""
 
 import argparse
 import sys
@@ -23,12 +23,16 @@ BLOCK = 2**20  # weights measured at once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The weight, its stream, and where to save it."""
+    """Add the initializer, the weight, its stream, and the file to save it in."""
     parser.epilog = (
-        f"initializers: {', '.join(syntax.presets())}; with values, such as normal:std=0.02 or "
-        f"variance_scaling:2,fan_out: {', '.join(syntax.factories())}"
+        f"initializers: {', '.join(syntax.presets())}; with values, such as 'normal(std=0.02)' or "
+        f"'variance_scaling(2, fan_out)': {', '.join(syntax.factories())}"
     )
-    parser.add_argument("initializer", type=syntax.text, help="such as he_normal or normal:std=0.02")
+    parser.add_argument(
+        "initializer",
+        type=syntax.text,
+        help="such as he_normal or 'normal(std=0.02)' (or normal:std=0.02, without quotes)",
+    )
     fans.add_weight(parser)
     parser.add_argument("--seed", type=int, help="an int from 0 to 2**64 - 1 (default: a fresh one, printed)")
     parser.add_argument(
@@ -41,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Draw, save, and only then print: a reader who leaves early does not cost the file."""
+    """Draw, save, and then print, so that a closed output does not cost the file."""
     initializer = syntax.initializer(options.initializer)
     key = as_key(options.seed)
     shape, axes, path = options.shape, options.axes, options.output
@@ -72,18 +76,18 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _before(path: Path, name: str, dtype: str, shape: tuple[int, ...]) -> bytes | None:
-    """What a file has before the weights; None for a .npy. Raises for what no file of that name can hold."""
+    """Return the bytes before the weights; None for a .npy. Raises ValueError for weights that the file cannot hold."""
     if path.suffix not in (".npy", ".safetensors"):
         raise ValueError(f"output must end in .npy or .safetensors, got {str(path)!r}")
     if path.suffix == ".safetensors":
         return Header.of({name: (dtype_name(dtype), shape)}, {}).to_bytes()
     if dtype == "bfloat16":
-        raise ValueError("a .npy does not record the dtype bfloat16; save it in a .safetensors")
+        raise ValueError("output of dtype bfloat16 must end in .safetensors: a .npy does not record that dtype")
     return None
 
 
 def _describe(weight: NDArray[Any], expected: tuple[float, float, float]) -> None:
-    """Print the expected and the measured std and bounds, and a histogram; of complex weights, the std."""
+    """Print the expected and the measured std and bounds, and a histogram; of complex weights the std alone."""
     plane = np.iscomplexobj(weight)
 
     def blocks() -> Iterator[NDArray[Any]]:
@@ -114,6 +118,7 @@ def _describe(weight: NDArray[Any], expected: tuple[float, float, float]) -> Non
 
 
 def _prints(character: str) -> bool:
+    """Return whether the output can show the character."""
     try:
         character.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

@@ -1,6 +1,7 @@
-"""How the command line writes a shape, an initializer, a rule and a choice of files."""
+"""The texts of the command line: shapes, initializers, rules and ranges of files."""
 
 import argparse
+import ast
 import inspect
 import re
 from collections.abc import Callable
@@ -11,19 +12,20 @@ import initlib
 from ..schemes import FACTORIES
 from ..schemes.initializer import Initializer
 
-CONSTANTS = {"True": True, "False": False, "None": None}
-LARGEST = 2**64  # of an int that is kept as one: beyond it a number is a float, which may be infinite
+LONGEST = 1000  # characters of an initializer
+LARGEST = 2**64  # a larger integer becomes a float, which may be infinite
+WORDS = {"True": True, "False": False, "None": None, "inf": float("inf"), "nan": float("nan")}
 
 
 def text(argument: str) -> str:
-    """An argument that becomes part of a name or a message: it has to be text."""
+    """Check an argument that becomes a part of a name or a message."""
     if argument.isprintable():
         return argument
     raise argparse.ArgumentTypeError(f"must be text that can be printed, got {argument!r}")
 
 
 def shape(argument: str) -> tuple[int, ...]:
-    """Sizes joined by x.
+    """Return the sizes of a shape.
 
     >>> shape("64x32x3x3")
     (64, 32, 3, 3)
@@ -35,79 +37,118 @@ def shape(argument: str) -> tuple[int, ...]:
 
 
 def presets() -> dict[str, Initializer]:
-    """The initializers that the package exports, by name."""
+    """Return the initializers that the package exports, by name."""
     members = {name: getattr(initlib, name) for name in initlib.__all__}
     return {name: member for name, member in members.items() if isinstance(member, Initializer)}
 
 
 def factories() -> dict[str, Callable[..., Initializer]]:
-    """What the package exports that makes an initializer, by name."""
+    """Return the functions of the package that make initializers, by name."""
     return {name: getattr(initlib, name) for name in FACTORIES if name in initlib.__all__}
 
 
 def initializer(argument: str) -> Initializer:
-    """The initializer that a name, or a name and its arguments, stand for.
+    """Return the initializer of a text, written as in Python and in printed tables, or with a colon.
 
+    >>> initializer("normal(std=0.02) * 0.5")
+    scaled(initializer=normal(mean=0.0, std=0.02), factor=0.5)
     >>> initializer("normal:std=0.02")
     normal(mean=0.0, std=0.02)
     >>> initializer("he_normal") is initlib.he_normal
     True
     """
-    name, _, rest = argument.partition(":")
-    named, made = presets(), factories()
-    if name in named and not rest:
-        return named[name]
-    if name in named:
-        raise ValueError(f"initializer {name} takes no arguments, got {argument!r}")
-    if name not in made:
-        raise ValueError(f"initializer must be one of {', '.join([*named, *made])}, got {argument!r}")
-    return call(made[name], argument)  # type: ignore[no-any-return]
+    value = _value(_parsed(argument), argument)
+    if isinstance(value, Initializer):
+        return value
+    name = re.match(r"\w*", argument)
+    if name and name[0] in factories():  # `normal`, without arguments
+        return call(factories()[name[0]], argument)  # type: ignore[no-any-return]
+    raise ValueError(f"initializer must be one of {', '.join([*presets(), *factories()])}, got {argument!r}")
 
 
-def filling(argument: str) -> Any:
-    """What fills a tensor: `keep`, or an initializer."""
+def fill(argument: str) -> Any:
+    """Return the value of a rule: `keep`, or an initializer."""
     return initlib.keep if argument == "keep" else initializer(argument)
 
 
 def call(function: Callable[..., Any], argument: str) -> Any:
-    """What a function makes of the arguments after its name: `variance_scaling:2,mode=fan_out`."""
-    name, _, rest = argument.partition(":")
-    positional: list[Any] = []
-    keywords: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.rpartition("=")
-        if equals:
-            keywords[key] = _value(value)
-        else:
-            positional.append(_value(value))
+    """Call a function with the arguments of a text: `gpt2:layers=2`, or `gpt2(layers=2)`."""
+    tree = _parsed(argument)
+    return _call(function, tree if isinstance(tree, ast.Call) else ast.Call(tree, [], []), argument)
+
+
+def _parsed(argument: str) -> ast.expr:
+    """Return the syntax tree of a text, which nothing evaluates."""
+    name, colon, rest = argument.partition(":")
+    code = f"{name}({rest})" if colon and name.isidentifier() else argument
+    try:
+        if len(code) > LONGEST:
+            raise ValueError
+        return ast.parse(code.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _unreadable(argument) from None
+
+
+def _unreadable(argument: str) -> ValueError:
+    shown = argument if len(argument) <= 80 else f"{argument[:80]}..."
+    return ValueError(f"initializer must be written as in normal(std=0.02) or normal:std=0.02, got {shown!r}")
+
+
+def _value(node: ast.expr, argument: str) -> Any:
+    """Return the value of a node: a number, a text, an initializer, a tuple; a product with an initializer."""
+    match node:
+        case ast.Constant(value=bool() | str() | None as value):
+            return value
+        case ast.Constant(value=int() | float() as value):
+            return value if isinstance(value, float) or abs(value) <= LARGEST else _float(value)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            value = _value(operand, argument)
+            if isinstance(value, (int, float)):
+                return -value
+        case ast.Name(id=name):
+            return WORDS[name] if name in WORDS else presets().get(name, name)
+        case ast.Tuple(elts=items) | ast.List(elts=items):
+            return tuple(_value(item, argument) for item in items)
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            factors = [_value(left, argument), _value(right, argument)]
+            if any(isinstance(factor, Initializer) for factor in factors):
+                return factors[0] * factors[1]
+        case ast.Call(func=ast.Name(id=name)):
+            made = factories()
+            if name in made:
+                return _call(made[name], node, argument)
+            if name in presets():
+                if node.args or node.keywords:
+                    raise ValueError(f"initializer {name} takes no arguments, got {argument!r}")
+                return presets()[name]
+            choices = ", ".join([*presets(), *made])
+            raise ValueError(f"initializer must be one of {choices}, got {argument!r}")
+    raise _unreadable(argument)
+
+
+def _float(value: int) -> float:
+    return float(str(value))  # infinite, where float(value) would raise OverflowError
+
+
+def _call(function: Callable[..., Any], node: ast.Call, argument: str) -> Any:
+    positional = [_value(each, argument) for each in node.args]
+    keywords = {str(each.arg): _value(each.value, argument) for each in node.keywords}
     signature = inspect.signature(function)
     try:
         bound = signature.bind(*positional, **keywords)
     except TypeError as error:
-        taken = ", ".join(signature.parameters)
-        raise ValueError(f"{argument!r}: {error}; {name} takes {taken}") from None
+        takes = ", ".join(signature.parameters)
+        raise ValueError(
+            f"{argument!r}: {error}; {argument.partition(':')[0].partition('(')[0]} takes {takes}"
+        ) from None
     return function(*bound.args, **bound.kwargs)
 
 
-def _value(written: str) -> Any:
-    """A number, True, False or None; the initializer of that name; else the text itself."""
-    if written in CONSTANTS:
-        return CONSTANTS[written]
-    for kind in (int, float):
-        try:
-            number = kind(written)
-        except ValueError:  # also an int of more digits than Python reads
-            continue
-        if abs(number) <= LARGEST or kind is float:
-            return number
-    return presets().get(written, written)
-
-
 def pair(argument: str) -> tuple[str, str]:
-    """A pattern of names, and what it stands for.
+    """Return a pattern of names, and its value.
 
-    >>> pair("*norm*=constant:value=1")
-    ('*norm*', 'constant:value=1')
+    >>> pair("*norm*=constant(value=1)")
+    ('*norm*', 'constant(value=1)')
     """
     pattern, equals, value = text(argument).partition("=")
     if not (pattern and equals and value):
@@ -116,7 +157,7 @@ def pair(argument: str) -> tuple[str, str]:
 
 
 def files(argument: str) -> slice:
-    """A slice of a checkpoint's files, counted from 0.
+    """Return a slice of a checkpoint's files, counted from 0.
 
     >>> files("3::64")
     slice(3, None, 64)
@@ -125,3 +166,25 @@ def files(argument: str) -> slice:
     if match is None:
         raise argparse.ArgumentTypeError(f"must be a slice START:STOP:STEP, such as 3::64, got {argument!r}")
     return slice(*(int(part) if part else None for part in match.groups()))
+
+
+# Python code in messages, and the option of the command line that does the same.
+OPTIONS = (
+    (r"""axes=\{(['"])(?P<pattern>[^'"]+)\1: (['"])(?P<value>[^'"]+)\3[^}]*\}""", r"--axes '\g<pattern>=\g<value>'"),
+    (r"""kinds=\{(['"])(?P<pattern>[^'"]+)\1: (['"])(?P<value>[^'"]+)\3[^}]*\}""", r"--kind '\g<pattern>=\g<value>'"),
+    (r"""\{(['"])(?P<pattern>[^'"]+)\1: (?P<value>[^{}]+)\}""", r"--rule '\g<pattern>=\g<value>'"),
+    (r"axes=(['\"])(?P<axes>[^'\"]+)\1", r"--axes '\g<axes>'"),
+    (r"\boverwrite=True", "--overwrite"),
+    (r"\bdefault=(?P<value>[\w.]+(\([^()]*\))?)", r"--default '\g<value>'"),
+)
+
+
+def as_options(message: str) -> str:
+    """Return a message of the library with the options of the command line in place of Python code.
+
+    >>> as_options('pass axes={"*.gate": "OI"}, or add the rule {"*.gate": normal(std=0.02)}')
+    "pass --axes '*.gate=OI', or add the rule --rule '*.gate=normal(std=0.02)'"
+    """
+    for code, option in OPTIONS:
+        message = re.sub(code, option, message)
+    return message

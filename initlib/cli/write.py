@@ -1,4 +1,4 @@
-"""Write the checkpoint that a plan and a seed are; called again, go on with what is missing."""
+"""Write the checkpoint of a plan and a seed; called again, write the missing files."""
 
 import argparse
 import time
@@ -6,20 +6,24 @@ from pathlib import Path
 
 import initlib
 
+from .._progress import progress
 from . import syntax
 from .plan import amount
-from .progress import progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The plan, the seed, the folder, and how the files are cut."""
-    parser.add_argument("plan", type=Path, metavar="PLAN.json", help="what `initlib plan -o` saved")
+    """Add the plan, the seed, the folder, and the sizes of the files."""
+    parser.add_argument("plan", type=Path, metavar="PLAN.json", help="a file of `initlib plan -o`")
     parser.add_argument("--seed", type=int, required=True, help="an int from 0 to 2**64 - 1")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where to write the files")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the folder of the files")
     parser.add_argument(
-        "--max-shard-size", default="5GB", type=syntax.text, metavar="SIZE", help="of one file (default: %(default)s)"
+        "--max-shard-size",
+        default="5GB",
+        type=syntax.text,
+        metavar="SIZE",
+        help="the size of one file (default: %(default)s)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files of the same names that are others")
+    parser.add_argument("--overwrite", action="store_true", help="replace other files of the same names")
     parser.add_argument(
         "--only",
         type=syntax.files,
@@ -29,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write, with a bar, and say what was written."""
+    """Write, with a progress bar, and print the result."""
     plan = initlib.Plan.load(options.plan)
     began = time.perf_counter()
     with progress("writing") as advance:

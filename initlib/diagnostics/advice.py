@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from ..gains import ACTIVATIONS
 from ..theory.stable_scale import stable_scale
 from .measurements import Activation, ParameterStats
-from .verdicts import EXPLODING, ILL, VANISHING, weights_of
+from .verdicts import ILL, weights_of
 
+KEPT = 10.0  # the factor by which signals may change where a weight variance is advised
 NAMES = {"logistic": "sigmoid", "leakyrelu": "leaky_relu"}
 
 
@@ -28,7 +29,7 @@ def advise(activations: Sequence[Activation], parameters: Sequence[ParameterStat
     weight = next((own[0] for own in weights[first:] if own), layers[-1])
     variance = (weight.fan_in or 0) * weight.mean_square
     depth = max(len(layers) - 1, 1)
-    stable = stable_scale(activation, depth, shrinks=VANISHING, grows=EXPLODING)
+    stable = stable_scale(activation, depth, shrinks=KEPT, grows=KEPT)
     if stable is None:
         return f"no weight variance keeps {activation} over {depth} layers: add normalization or residual connections"
     low, high = stable

@@ -36,8 +36,8 @@ class SignalReport:
     over units. Biases do not count. The verdicts, each with its figure:
 
     - *vanishing*, *exploding*: the signal, against that of the input and 1; or the norm of a gradient, against that
-      before the head. A signal may shrink by a factor of 50 and grow by 150: the limits within which networks learn, in
-      the experiment "verdicts".
+      before the head. A signal may shrink by a factor of 100 and grow by 150: the limits within which networks learn,
+      in the experiment "verdicts".
     - *dead*: units that have the same value for every input.
     - *silent*: such units on a branch, or in a head whose weights are 0. This is healthy, and so is a small signal on a
       branch.
@@ -54,11 +54,11 @@ class SignalReport:
         >>> import numpy as np
         >>> from initlib.diagnostics.measurements import activation
         >>> x = np.random.default_rng(0).normal(size=(64, 256))
-        >>> rows = [activation(f"{k}.fc", "Linear", x / 10**k) for k in range(4)]
+        >>> rows = [activation(f"{k}.fc", "Linear", x / 20**k) for k in range(4)]
         >>> report = SignalReport(rows, input_std=1.0)
         >>> print(report.summary())
         verdict: vanishing: 2 of 4 activations, 0 of 0 parameters
-        first: 2.fc: signal 0.00992 is 0.00992 of the input's; healthy from 0.02
+        first: 2.fc: signal 0.00247 is 0.00247 of the input's; healthy from 0.01
         do: scale each layer by a batch (LSUV), or find the gains with recipes.analytic(model, batch)
         >>> report.healthy, report.activations[-1].verdict
         (False, 'vanishing')

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from .measurements import Activation, ParameterStats
 
-VANISHING = 50.0  # the factor by which a healthy signal, or gradient, may shrink
+VANISHING = 100.0  # the factor by which a healthy signal, or gradient, may shrink
 EXPLODING = 150.0  # the factor by which it may grow
 SMALL_HEAD = 1000.0  # the factor by which the last layer may be smaller than the layer before on purpose
 # Softmax gives each of n units about 1 / n, whatever the size of its input.

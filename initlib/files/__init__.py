@@ -1,1 +1,1 @@
-"""Files that are read with care and written whole or not at all."""
+"""Reading files that other people wrote, and writing files that are complete or absent."""

@@ -1,50 +1,63 @@
-"""The files that a checkpoint on disk consists of."""
+"""The files of a checkpoint on disk."""
 
 import os
 from pathlib import Path
 
-from ..checkpoints.shards import INDEX, SINGLE
-from .header import MOST, read_object, short, strings
+from .header import MAX_HEADER, check_text
+from .json_object import parse_object
+from .printable import printable
+from .regular_file import open_regular
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
 
 
 def checkpoint_files(path: str | os.PathLike[str]) -> dict[Path, list[str] | None]:
-    """The safetensors files of a checkpoint, each with the tensors that the index says it has; None without an index.
+    """Return the safetensors files of a checkpoint, each with the tensors that the index lists (None: no index).
 
-    The path is such a file, an index, or a folder that holds one of them under its usual name. Raises OSError, or
-    ValueError for an index that is none, or that names a file outside its own folder.
+    The path is a safetensors file, an index, or a folder that holds one of the two under its usual name. Raises
+    OSError; ValueError for a broken index, or an index that names a file outside its own folder.
     """
     path = Path(path)
     if path.is_dir():
-        found = [path / name for name in (SINGLE, INDEX) if (path / name).exists()]
-        if not found:
-            raise FileNotFoundError(f"{str(path)!r} has neither {SINGLE} nor {INDEX}")
-        if len(found) == 2:
-            raise ValueError(f"{str(path)!r} has both {SINGLE} and {INDEX}: name the one that is meant")
-        path = found[0]
+        present = [path / name for name in (SINGLE, INDEX) if (path / name).exists()]
+        if not present:
+            raise FileNotFoundError(f"{str(path)!r} must hold {SINGLE} or {INDEX}, got neither")
+        if len(present) == 2:
+            raise ValueError(f"{str(path)!r} must hold one of {SINGLE} and {INDEX}, got both. Pass the path of one")
+        path = present[0]
     if path.suffix != ".json":
         return {path: None}
     try:
         weight_map = _weight_map(path)
     except ValueError as error:
-        raise ValueError(f"{path} is no index of a checkpoint: {error}") from None
+        raise ValueError(f"{path} is not the index of a checkpoint: {error}") from None
     files: dict[Path, list[str] | None] = {}
     for name, file in weight_map.items():
-        named = files.setdefault(path.parent / file, [])
-        assert named is not None
-        named.append(name)
+        names = files.setdefault(path.parent / file, [])
+        assert names is not None
+        names.append(name)
     return files
 
 
 def _weight_map(path: Path) -> dict[str, str]:
-    with path.open("rb") as file:
-        text = file.read(MOST + 1)
-    if len(text) > MOST:
-        raise ValueError(f"it has more than {MOST} bytes")
-    parts = read_object(text, lambda name, value: strings(value) if name == "weight_map" else None)
-    weight_map = parts.get("weight_map")
-    if weight_map is None:
-        raise ValueError("it has no weight_map")
-    for name in set(weight_map.values()):
-        if not name.endswith(".safetensors") or {"/", "\\", "\0"} & set(name):
-            raise ValueError(f"weight_map names {short(name)}, which is no .safetensors beside it")
+    """Return the file name of each tensor."""
+    with open_regular(path) as file:
+        text = file.read(MAX_HEADER + 1)
+    if len(text) > MAX_HEADER:
+        raise ValueError(f"it has more than {MAX_HEADER} bytes")
+    weight_map = parse_object(text.decode()).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise ValueError("it has no object weight_map")
+    for name, file_name in weight_map.items():
+        check_text(name, "a name")
+        if not _is_beside(file_name):
+            raise ValueError(
+                f"weight_map must name .safetensors files in the folder of the index, got '{printable(str(file_name))}'"
+            )
     return weight_map
+
+
+def _is_beside(name: object) -> bool:
+    """Return whether the value names a safetensors file in the same folder; Windows reads "C:x" as another one."""
+    return isinstance(name, str) and name.endswith(".safetensors") and name.isprintable() and not {*"/\\:"} & {*name}

@@ -26,11 +26,15 @@ def first_needing_axes(initializer: Initializer) -> str | None:
     return initializer.factory if asking is None and initializer.needs_axes else asking
 
 
+MOST_BOXES = 2**17  # in all tensors of a plan: of weights that lie in parts
+
+
 def check(entries: Iterable[Entry]) -> list[Problem]:
     """What keeps the entries from being a plan."""
     problems: list[Problem] = []
     names: set[str] = set()
     owners: dict[str, Entry] = {}  # by stream
+    boxes = 0
     for entry in entries:
         name = entry.parameter.name
         taken = [each for each in entry.parameter.names if each in names]
@@ -45,6 +49,11 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
         except ValueError as error:
             problems.append(Problem(name, str(error)))
             continue
+        boxes += sum(len(piece.boxes) for piece in entry.pieces)
+        if boxes > MOST_BOXES:
+            text = f"the parts of the plan up to this tensor must make at most {MOST_BOXES} boxes, got {boxes}"
+            problems.append(Problem(name, text))
+            break
         problems += [Problem(entry.stream if advice else name, text, advice) for text, advice in _misfits(entry)]
         drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
         if len(set(drawn)) < len(drawn):
@@ -55,7 +64,8 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
             if other is not entry and not (entry.shared or other.shared):
                 text = f"it and {other.parameter.name} would share the stream {stream}; tie them, or rename one"
                 problems.append(Problem(name, text))
-            elif other is not entry and not (entry.kept or other.kept or _are_alike(entry, other)):
+                break
+            if other is not entry and not (entry.kept or other.kept or _are_alike(entry, other)):
                 one, two = (entry, other) if entry.shared else (other, entry)
                 text = f"it has the stream of {two.parameter.name} by same_as, and another shape, axes or initializer"
                 problems.append(Problem(one.parameter.name, text))
@@ -117,7 +127,7 @@ def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: 
     try:
         initializer.check(shape, "float32" if dtype == "bfloat16" else dtype, axes=axes)
         rounded(np.array(initializer.bounds(shape, axes)), _of_range(dtype))
-    except (ImportError, ValueError) as error:
+    except (ArithmeticError, ImportError, ValueError) as error:
         return str(error)
     return None
 

@@ -14,7 +14,8 @@ from ..key import Key
 from ..schemes._constant import zeros
 from ..schemes.initializer import Initializer
 from ..stream.boxes import box_shape, normalize_index
-from .packing.logical_weights import LogicalWeight, is_made_whole, pieces
+from ..stream.numpy_engine import NUMPY
+from .packing.logical_weights import LogicalWeight, Request, pieces
 from .packing.overlaps import Index, Overlap, cut, identity_overlap
 from .packing.part_axes import ROW_MAJOR
 from .parameter import Parameter
@@ -68,6 +69,21 @@ class Entry:
             for outer, inner in piece.boxes if index is ... else cut(piece.boxes, index, self.parameter.shape):
                 yield piece, outer, inner
 
+    def requests(self, key: Key, index: Any = ...) -> Iterator[Request]:
+        """Yield the requests that fill the box at an index, under the key of the model.
+
+        Each has an index into the box, an initializer or values, and a `DrawRequest`. An adapter serves each by one
+        function.
+        """
+        for weight in self.pieces:
+            boxes = weight.boxes if index is ... else tuple(cut(weight.boxes, index, self.parameter.shape))
+            yield from weight.requests(boxes, self.parameter.dtype, key)
+
+    @property
+    def requires_full_draw(self) -> bool:
+        """Return whether a box costs as much as the full tensor, as of an orthogonal weight."""
+        return any(weight.requires_full_draw for weight in self.pieces)
+
     def draw(self, key: Key, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Draw the tensor, or a box of it, under the key of the whole model; what is kept stays as `out` has it."""
         if out is None and not self.filled:
@@ -82,20 +98,12 @@ class Entry:
             raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
         elif out.shape != kept or out.dtype != dtype:
             raise ValueError(f"out has shape {out.shape} and dtype {out.dtype}, the draw has {kept} and {dtype}")
-        for piece in self.pieces if out.size else ():
-            boxes = piece.boxes if index is None else cut(piece.boxes, index, shape)
-            self._fill(out, piece, list(boxes), key)
+        for place, source, request in self.requests(key, ... if index is None else index) if out.size else ():
+            if isinstance(source, Initializer):
+                source.fill(out[(*place, ...)], request, NUMPY)
+            else:
+                out[place] = source
         return out
-
-    def _fill(self, out: NDArray[Any], piece: LogicalWeight, boxes: list[Overlap], key: Key) -> None:
-        dtype = self.parameter.dtype
-        if len(boxes) > 1 and is_made_whole(piece.initializer):
-            weight = piece.draw(dtype, key)  # each box of it alone would cost as much
-            for outer, inner in boxes:
-                out[outer] = weight[inner]
-            return
-        for outer, inner in boxes:
-            piece.draw(dtype, key, inner, out[(*outer, ...)])
 
     @cached_property
     def filled(self) -> bool:

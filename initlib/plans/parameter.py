@@ -15,6 +15,8 @@ from .rules.constructor_value import ConstructorValue
 from .rules.values import Fill, as_fill
 
 MOST_AXES = 64  # of a NumPy array
+LONGEST_NAME = 512  # characters
+LONGEST_DTYPE = 64
 LONGEST_AXES = 1024  # characters
 
 KINDS = ("kernel", "recurrent", "bias", "scale", "table", "buffer", "other")
@@ -27,6 +29,8 @@ def check_name(name: Any, argument: str) -> str:
     """The argument as the name of a tensor, checked."""
     if not isinstance(name, str):
         raise TypeError(f"{argument} must be a string, got {name!r}")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"{argument} must have at most {LONGEST_NAME} characters, got {len(name)}")
     if not name or not name.isprintable():
         raise ValueError(f"{argument} must be a printable string of at least one character, got {name!r}")
     return name
@@ -44,9 +48,9 @@ def as_axes(axes: Any, argument: str) -> str:
 
 def _dtype(dtype: Any) -> str:
     if isinstance(dtype, str):
-        if _DTYPE.fullmatch(dtype):
+        if len(dtype) <= LONGEST_DTYPE and _DTYPE.fullmatch(dtype):
             return dtype
-        raise ValueError(f"dtype must be a name such as 'float32', got {dtype!r}")
+        raise ValueError(f"dtype must be a name such as 'float32', got {dtype[:LONGEST_DTYPE]!r}")
     try:
         return str(np.dtype(dtype).name)
     except TypeError:

@@ -18,6 +18,7 @@ from .text.errors import PlanError
 
 if TYPE_CHECKING:
     from ..checkpoints.verify import Difference
+    from .diff import PlanDiff
 
 
 @public("initlib")
@@ -54,7 +55,7 @@ class Plan:
         return {name: entry for entry in self.entries for name in entry.parameter.names}
 
     def __getitem__(self, name: str) -> Entry:
-        """The entry of a tensor, by any of its names."""
+        """Return the entry of a tensor, by any of its names."""
         try:
             return self._by_name[name]
         except KeyError:
@@ -62,15 +63,23 @@ class Plan:
             raise ValueError(f"name must be that of a parameter of the plan, got {name!r}{hint}") from None
 
     def draw(self, seed: Any) -> dict[str, NDArray[Any]]:
-        """Draw every tensor that is not kept: names and arrays.
+        """Draw every tensor that is not kept.
 
-        >>> from initlib import Parameter, plan, zeros
-        >>> plan([Parameter("a", (2,)), Parameter("b", ())], zeros).draw(seed=0)
-        {'a': array([0., 0.], dtype=float32), 'b': array(0., dtype=float32)}
+        Each weight is `initializer(shape, dtype, axes=axes, seed=seed, name=stream)`.
 
-        `seed` is an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy. Each weight is
-        `initializer(shape, dtype, axes=axes, seed=seed, name=stream)`. Raises ValueError for a tensor that is kept in
-        part.
+        Args:
+            seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
+
+        Returns:
+            The arrays, by name.
+
+        Raises:
+            ValueError: a tensor is kept in part.
+
+        Example:
+            >>> from initlib import Parameter, plan, zeros
+            >>> plan([Parameter("a", (2,)), Parameter("b", ())], zeros).draw(seed=0)
+            {'a': array([0., 0.], dtype=float32), 'b': array(0., dtype=float32)}
         """
         key = as_key(seed)
         return {entry.parameter.name: entry.draw(key) for entry in self.entries if not entry.kept}
@@ -78,59 +87,132 @@ class Plan:
     def draw_one(self, name: str, seed: Any, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Draw one tensor, or a box of it, alone.
 
-        >>> from initlib import Parameter, normal, plan
-        >>> table = plan([Parameter("table", (1000, 8), kind="table")], normal(std=0.02))
-        >>> bool((table.draw_one("table", 0, index=slice(10, 20)) == table.draw(0)["table"][10:20]).all())
-        True
+        Args:
+            name: any name of the tensor.
+            seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
+            index: ints and slices, as for an array; None is the full tensor.
+            out: an array to fill; kept weights stay as they are there.
 
-        `index` is made of ints and slices, as for an array; `out` is filled and returned, and what is kept stays as it
-        is there. Raises ValueError for an unknown name, an `out` that does not fit, and what is kept without `out`.
+        Returns:
+            `out`, or a new array.
+
+        Raises:
+            ValueError: the name is unknown, `out` does not fit, or the tensor is kept and `out` is None.
+
+        Example:
+            >>> from initlib import Parameter, normal, plan
+            >>> table = plan([Parameter("table", (1000, 8), kind="table")], normal(std=0.02))
+            >>> bool((table.draw_one("table", 0, index=slice(10, 20)) == table.draw(0)["table"][10:20]).all())
+            True
         """
         return self[name].draw(as_key(seed), index, out)
 
+    def diff(self, other: "Plan") -> "PlanDiff":
+        """Compare the plan with another plan: what changed from this one to the other.
+
+        Parameters are paired by the name of their stream, then by their own. Notes, kinds and owners do not count.
+
+        Args:
+            other: the plan to compare with.
+
+        Returns:
+            The differences: false where both plans give the same weights. `print` shows them for a reviewer, with
+            repeated layers on one line; `to_dicts()` is for programs.
+
+        Raises:
+            TypeError: `other` is not a plan.
+
+        Example:
+            >>> from initlib import Parameter, normal, plan
+            >>> before = plan([Parameter("mlp.down.weight", (8, 8))], normal(std=0.02))
+            >>> after = plan([Parameter("mlp.down.weight", (8, 8))], normal(std=0.01))
+            >>> bool(before.diff(before))
+            False
+            >>> print(before.diff(after))
+            mlp.down.weight: initializer normal(std=0.02) → normal(std=0.01), std 0.02 → 0.01 (× 0.5)
+            1 changed of 1 parameters
+        """
+        from .diff import diff
+
+        if not isinstance(other, Plan):
+            raise TypeError(f"other must be a Plan, got {type(other).__name__}")
+        return diff(self.entries, other.entries)
+
     def to_dicts(self) -> list[dict[str, Any]]:
-        """A row for each tensor: name, shape, dtype, axes, fan_in, fan_out, initializer, std, bytes, notes and more.
+        """Return a row for each tensor: name, shape, dtype, axes, fan_in, fan_out, initializer, std, bytes, notes and more.
 
-        >>> from initlib import Parameter, he_normal, plan
-        >>> (row,) = plan([Parameter("w", (8, 2), axes="OI", kind="kernel")], he_normal).to_dicts()
-        >>> row["fan_in"], row["initializer"], row["std"]
-        (2, 'he_normal', 1.0)
+        Returns:
+            Dictionaries; `parts` holds the rows of the weights in a tensor that is several weights.
 
-        The rows under `parts` are those of the weights in a tensor that is several.
+        Example:
+            >>> from initlib import Parameter, he_normal, plan
+            >>> (row,) = plan([Parameter("w", (8, 2), axes="OI", kind="kernel")], he_normal).to_dicts()
+            >>> row["fan_in"], row["initializer"], row["std"]
+            (2, 'he_normal', 1.0)
         """
         from .text.table import rows
 
         return rows(self.entries)
 
     def table(self, *, fold: bool = True) -> str:
-        """The plan as a table for people, which `print` prints; `fold=False` gives each tensor a line of its own."""
+        """Return the plan as a table for people, as `print` shows it.
+
+        Args:
+            fold: True puts repeated layers on one line; False gives each tensor a line of its own.
+
+        Returns:
+            Aligned text.
+        """
         from .text.table import table
 
         return table(self.entries, fold)
 
     def to_json(self) -> str:
-        """The plan as JSON text. Raises ValueError for an initializer that is not initlib's own."""
+        """Return the plan as JSON text.
+
+        Returns:
+            The text, from which `from_json` makes an equal plan.
+
+        Raises:
+            ValueError: an initializer is not initlib's own.
+        """
         from .text.json_text import encode
 
         return encode(self.entries)
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
-        """The plan of a JSON text, of which nothing is run.
+        """Make the plan of a JSON text. Nothing in the text is run.
 
-        >>> from initlib import Parameter, he_normal, plan
-        >>> kernel = plan([Parameter("w", (8, 2), axes="OI", kind="kernel")], he_normal)
-        >>> Plan.from_json(kernel.to_json()) == kernel
-        True
+        Args:
+            text: what `to_json` returned.
 
-        Raises ValueError for a text that this version of initlib does not write.
+        Returns:
+            The plan.
+
+        Raises:
+            ValueError: this version of initlib does not write such a text.
+
+        Example:
+            >>> from initlib import Parameter, he_normal, plan
+            >>> kernel = plan([Parameter("w", (8, 2), axes="OI", kind="kernel")], he_normal)
+            >>> Plan.from_json(kernel.to_json()) == kernel
+            True
         """
         from .text.json_text import decode
 
         return cls(tuple(decode(text)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan to a file, as JSON text: whole, or not at all. Raises OSError, and as `to_json` does."""
+        """Write the plan to a file as JSON text. The file is complete, or not there.
+
+        Args:
+            path: the file, which is replaced.
+
+        Raises:
+            OSError: the file cannot be written.
+            ValueError: an initializer is not initlib's own.
+        """
         from ..files.atomic_write import atomic_write
 
         text = self.to_json()
@@ -139,7 +221,18 @@ class Plan:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Plan":
-        """Read the plan that `save` wrote. Raises as `from_json` does."""
+        """Read the plan that `save` wrote.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The plan.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: the file holds no plan.
+        """
         from .text.json_text import read
 
         return cls.from_json(read(path))

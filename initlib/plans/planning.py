@@ -1,4 +1,4 @@
-"""Planning: the plan of a model's parameters by rules, or everything that keeps it from being one."""
+"""Planning: the plan of a model's parameters by rules, or all the errors that prevent the plan."""
 
 import warnings
 from collections.abc import Iterable, Mapping
@@ -13,67 +13,79 @@ from .entry import Entry
 from .parameter import Parameter, as_axes
 from .plan import Plan
 from .rules.hints import explain_unused
-from .rules.patterns import Ordered, Rename, as_rename
-from .rules.rules import Rules
+from .rules.patterns import Ordered, Renamer, as_rename
+from .rules.rule_resolver import RuleResolver
 from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
+from .types import Axes, Rename, Rule, Rules, Unmatched
 
 
 @public("initlib")
 def plan(
     parameters: Iterable[Parameter],
-    rules: Any = None,
+    rules: Rules | None = None,
     *,
-    default: Any = None,
-    rename: Any = None,
-    axes: Mapping[Any, str] | None = None,
-    unmatched: str = "default",
+    default: Rule | None = None,
+    rename: Rename | None = None,
+    axes: Axes | None = None,
+    unmatched: Unmatched = "default",
 ) -> Plan:
-    """Make the plan of a model: what the rules say of each of its parameters.
+    """Make the plan of a model: what fills each of its parameters.
 
-    >>> from initlib import Parameter, he_normal, keep, normal
-    >>> model = [
-    ...     Parameter("embed.weight", (100, 8), kind="table", owner="Embedding", tied=("head",)),
-    ...     *(Parameter(f"h.{i}.up.weight", (8, 8), axes="OI", kind="kernel", owner="Linear") for i in range(4)),
-    ...     *(Parameter(f"h.{i}.norm.weight", (8,), kind="scale", owner="LayerNorm") for i in range(4)),
-    ...     Parameter("mask", (8, 8), kind="buffer"),
-    ... ]
-    >>> rules = {
-    ...     "h.0.up.weight": keep,
-    ...     "*.up.weight": lambda parameter: normal(std=0.1) * (1 + parameter.indices[0]) ** -1,
-    ... }
-    >>> print(plan(model, rules, default=he_normal))
-    name                  shape  dtype    axes  fan_in  fan_out  initializer                     std  bytes  notes
-    embed.weight          100x8  float32                         normal(std=0.02)               0.02  3,200  tied: head
-    h.0.up.weight         8x8    float32  OI                     keep                                   256
-    h.1.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.5          0.05    256
-    h.2.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.333333  0.03333    256
-    h.3.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.25        0.025    256
-    h.{0..3}.norm.weight  8      float32                         ones                              0     32
-    mask                  8x8    float32                         keep                                   256
-    10 parameters, 1,152 weights, 4,608 bytes
+    A parameter that no rule matches gets the value that its module's constructor gave it, or `default`. Constants stay.
+    Biases that the constructor draws are 0. Frozen parameters, vectors of differing values and matrices that were set are
+    errors, which propose a rule. Notes in the plan list every choice that is not `default`. A parameter made by hand has its
+    own `default`; without one, biases are 0, scales are 1, and buffers are kept. A default that goes by fans or as a matrix
+    (he_normal, orthogonal()) is for kernels: tables then get normal(std=0.02), recurrent kernels orthogonal() for each gate.
 
-    `rules` is a mapping (or pairs) from patterns to what fills the parameters that match; the first pattern that
-    matches counts. A pattern is a glob on the whole dotted name, whose `*` crosses dots, then optionally `:kind` or
-    `:Owner` (`*:LayerNorm`); or a compiled regular expression of the whole name. What fills a parameter is an
-    initializer, `keep`, `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these.
+    Args:
+        parameters: a `Parameter` for each stored tensor of the model.
+        rules: a mapping or pairs from patterns to what fills the parameters; the first pattern that matches counts. A
+            pattern is a glob on the full dotted name, whose `*` crosses dots, then optionally `:kind` or `:Owner`
+            (`*:LayerNorm`); or a compiled regular expression of the full name. A value is an initializer, `keep`,
+            `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these. `rules` may also be
+            an initializer, which is then the default; a function that makes rules of the tuple of all parameters; or a
+            list of mappings and such functions, of which the first rule that matches counts.
+        default: what fills the parameters that no rule matches, but for those above.
+        rename: the names of the streams, which patterns and functions see: a mapping by pattern, whose `*` are filled in
+            order, or a function of the name. `same_as` shares the stream of another parameter.
+        axes: a mapping from patterns to axes strings. A parameter of kind other whose axes hold inputs and outputs becomes
+            a kernel.
+        unmatched: "keep" keeps every parameter that no rule matches, for fine-tuning.
 
-    Where no rule matches, a parameter gets what its module's constructor gave it, or `default`. A parameter with a
-    `constructor` value keeps a constant; biases that the constructor draws are 0; frozen parameters, vectors of
-    differing values and matrices that were not drawn are errors, which propose a rule. Notes in the plan list every
-    choice that is not `default`. A parameter that was made by hand has its own `default`, else biases are 0, scales 1,
-    and buffers are kept. A default that goes by fans or as a matrix (he_normal, orthogonal()) is for kernels: it leaves
-    tables normal(std=0.02) and recurrent kernels orthogonal(), a matrix for each gate. `unmatched="keep"`, for
-    fine-tuning, keeps every parameter that no rule matches.
+    Returns:
+        The plan.
 
-    `rules` may be an initializer, which is then the default; a function that makes rules of the tuple of all
-    parameters; or a list of mappings and such functions, of which the first rule that matches counts.
+    Raises:
+        PlanError: all that is wrong, at once: parameters without a rule, patterns that match nothing, unknown axes, parts
+            that do not fit, streams that two parameters would share.
+        TypeError: an argument is of the wrong type.
 
-    `rename` gives parameters the names of their streams: a mapping by pattern, whose `*` are filled in order, or a
-    function of the name; `same_as` shares the stream of another parameter. Patterns and functions see the new names.
-    `axes` is a mapping from patterns to axes; a parameter of kind other whose axes hold inputs and outputs becomes a
-    kernel. Raises PlanError, which lists all that is wrong: parameters without a
-    rule, patterns of no use, axes that nobody knows, parts that do not fit, streams that would be shared.
+    Warns:
+        UserWarning: parameters are all zeros, which their constructor may have set, or which may be fresh memory.
+
+    Example:
+        >>> from initlib import Parameter, he_normal, keep, normal
+        >>> model = [
+        ...     Parameter("embed.weight", (100, 8), kind="table", owner="Embedding", tied=("head",)),
+        ...     *(Parameter(f"h.{i}.up.weight", (8, 8), axes="OI", kind="kernel", owner="Linear") for i in range(4)),
+        ...     *(Parameter(f"h.{i}.norm.weight", (8,), kind="scale", owner="LayerNorm") for i in range(4)),
+        ...     Parameter("mask", (8, 8), kind="buffer"),
+        ... ]
+        >>> rules = {
+        ...     "h.0.up.weight": keep,
+        ...     "*.up.weight": lambda parameter: normal(std=0.1) * (1 + parameter.indices[0]) ** -1,
+        ... }
+        >>> print(plan(model, rules, default=he_normal))
+        name                  shape  dtype    axes  fan_in  fan_out  initializer                     std  bytes  notes
+        embed.weight          100x8  float32                         normal(std=0.02)               0.02  3,200  tied: head
+        h.0.up.weight         8x8    float32  OI                     keep                                   256
+        h.1.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.5          0.05    256
+        h.2.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.333333  0.03333    256
+        h.3.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.25        0.025    256
+        h.{0..3}.norm.weight  8      float32                         ones                              0     32
+        mask                  8x8    float32                         keep                                   256
+        10 parameters, 1,152 weights, 4,608 bytes
     """
     if isinstance(rules, Initializer):
         if default is not None:
@@ -99,13 +111,13 @@ def plan(
             problems.append(Problem(parameter.name, str(error)))
         views.append((parameter, view))
     ordered = Ordered(_called(rules, tuple(view for _, view in views)), "rules", as_rule)
-    engine = Rules(ordered, default, unmatched)
+    resolver = RuleResolver(ordered, default, unmatched)
     unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
     for parameter, view in views:
         try:
-            entry = _entry(parameter, view, *_fill(view, engine))
-            if isinstance(new_name, Rename) and new_name.shares(parameter.name):
+            entry = _entry(parameter, view, *_fill(view, resolver))
+            if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
                 entry = replace(entry, shared=True)
         except RuleNeededError as error:
             problems.append(Problem(view.name, error.reason, error.advice))
@@ -118,21 +130,29 @@ def plan(
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
             problems.append(Problem("", explain_unused(what, pattern, before, seen)))
-    if isinstance(new_name, Rename):
+    if isinstance(new_name, Renamer):
         problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
     problems += _shared_with_none(entries) + check(entries)
     if problems:
         raise PlanError.of(problems, [view.name for view in seen])
-    _warn_of_zeros(engine.may_be_fresh)
+    _warn_of_zeros(resolver.may_be_fresh)
     return Plan(tuple(entries))
 
 
 def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
     """Return rules without functions: those of functions of all parameters, alone or in a list, are in their place."""
     if callable(rules):
-        return rules(parameters)
+        name = getattr(rules, "__name__", "")
+        try:
+            return rules(parameters)
+        except TypeError as error:
+            if not str(getattr(rules, "__module__", "")).startswith("initlib.recipes"):
+                raise
+            raise TypeError(
+                f"rules must be what a recipe returns, got the function. Call recipes.{name}(...)"
+            ) from error
     if isinstance(rules, Iterable) and not isinstance(rules, (Mapping, str)):
-        return [each(parameters) if callable(each) else each for each in rules]
+        return [_called(each, parameters) if callable(each) else each for each in rules]
     return rules
 
 
@@ -174,12 +194,12 @@ def _each(view: Parameter) -> list[Parameter]:
     return [view, *(replace(view, name=name) for name in view.tied)]
 
 
-def _fill(view: Parameter, engine: Rules) -> tuple[Fill, tuple[str, ...]]:
+def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
     """Return what fills the parameter, and notes; what a rule gives another of its names must be the same."""
-    fill, notes = engine.fill(view)
+    fill, notes = resolver.fill(view)
     for tie in _each(view)[1:]:
-        rule = engine.rules.first(tie)
-        if rule is not None and engine.made(rule, tie)[0] != fill:
+        rule = resolver.rules.first(tie)
+        if rule is not None and resolver.made(rule, tie)[0] != fill:
             raise ValueError(f"it gets {fill!r}, but {tie.name}, which it is tied to, {rule!r}: give both the same")
     return fill, notes
 

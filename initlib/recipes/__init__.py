@@ -3,8 +3,16 @@
 import warnings
 from typing import Any
 
+from ._branches import layer_scale, rezero
+from ._lora import lora
+from ._mup import completep, mup
+from ._nanochat import nanochat
+from ._olmo import full_megatron, mitchell, olmo_fan_in
+from ._small_init import small_init, wang
+from ._state_space import mamba2, rg_lru
+from ._xlstm import xlstm
 from .analytic import analytic
-from .general import deepnorm, mup, siren_network
+from .general import deepnorm, siren_network
 from .language import bert, gpt2, mamba, switch, t5
 from .llama import llama, llama_depth, normalized, olmo_normal
 from .pytorch import torch_default
@@ -14,23 +22,36 @@ from .vision import fixup, resnet, vit, vit_jax
 __all__ = [
     "analytic",
     "bert",
+    "completep",
     "deepnorm",
     "fixup",
+    "full_megatron",
     "gpt2",
+    "layer_scale",
     "llama",
     "llama_depth",
+    "lora",
     "lstm",
     "mamba",
+    "mamba2",
+    "mitchell",
     "mup",
+    "nanochat",
     "normalized",
+    "olmo_fan_in",
     "olmo_normal",
     "resnet",
+    "rezero",
+    "rg_lru",
     "siren_network",
+    "small_init",
     "switch",
     "t5",
     "torch_default",
     "vit",
     "vit_jax",
+    "wang",
+    "xlstm",
 ]
 
 # Their names were those of initializers; the old names go with the next release.

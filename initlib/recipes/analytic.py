@@ -2,15 +2,14 @@
 
 import re
 import warnings
-from importlib import import_module
 from typing import Any
 
+from .._adapters import adapter, framework_of
 from ..schemes._normal import normal
 from ..schemes._variance import variance_scaling
 from ..theory.network import factors
 from .rules import Rules
 
-FRAMEWORKS = ("keras", "torch")  # a model of Keras is one of PyTorch too, on that backend
 DIGITS = 6  # of a factor: what follows is within the errors
 
 
@@ -36,16 +35,12 @@ def analytic(model: Any, input_shape: Any = None, *, distribution: str = "trunca
     a functional or sequential model. A UserWarning names operations that were not followed, and taken to keep what they
     get. Raises TypeError for another model, and ValueError for one that has no such kernels or gives one only zeros.
     """
-    for framework in FRAMEWORKS:
-        if any(cls.__module__.partition(".")[0] == framework for cls in type(model).__mro__):
-            break
-    else:
+    framework = framework_of(model)
+    if framework is None:
         raise TypeError(f"model must be a torch.nn.Module or a keras.Model, got {type(model).__name__}")
     if input_shape is None and framework == "torch":
         raise ValueError("input_shape must be the shape of an input, or a batch, since a model of PyTorch says neither")
-    operations, unfollowed = import_module(f"initlib.adapters.{framework}.diagnostics.graph").followed(
-        model, input_shape
-    )
+    operations, unfollowed = adapter(framework, "diagnostics.graph").followed(model, input_shape)
     if unfollowed:
         names = ", ".join(dict.fromkeys(unfollowed))
         warnings.warn(f"analytic could not follow {names}: taken to keep the mean square", stacklevel=2)

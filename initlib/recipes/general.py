@@ -1,10 +1,8 @@
-"""Recipes for any network: by depth, by width, and of sines."""
+"""Recipes for any network: by depth, and for sines."""
 
 from typing import Any
 
 from .._arguments import integer
-from ..schemes._constant import zeros
-from ..schemes._normal import normal
 from ..schemes._siren import siren
 from ..schemes._variance import variance_scaling
 from .rules import RESIDUAL, Rules, named, optional, required
@@ -25,26 +23,6 @@ def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
     glorot = variance_scaling(1.0, "fan_avg", "normal")
     smaller = required(smaller, "deepnorm", RESIDUAL, "smaller")
     return {smaller: glorot * (8 * integer(layers, "layers", least=1)) ** -0.25, optional("*:kernel"): glorot}
-
-
-def mup(width: int, base: int, head: Any, std: float = 0.02, *, zero_head: bool = False) -> Rules:
-    """muP for Adam, of a model `width` / `base` times as wide as one whose weights have that std.
-
-    >>> rules = mup(1024, 256, "lm_head.weight")
-    >>> [rule.std((1024, 1024)) for rule in rules.values()]
-    [0.005, 0.01, 0.02]
-
-    Hidden kernels are divided by the square root of that ratio, the head (a pattern) by the ratio, or it is zeros;
-    tables, biases and scales stay. The learning rates and the attention's scale are the training's business.
-    Yang et al. 2022, arXiv 2203.03466, table 3.
-    """
-    ratio = integer(base, "base", least=1) / integer(width, "width", least=1)
-    every = normal(std=std)
-    return {
-        required(head, "mup", "head", "head"): zeros if zero_head else every * ratio,
-        optional("*:kernel"): every * ratio**0.5,
-        optional("*:table"): every,
-    }
 
 
 def siren_network(first: Any, w0: float = 30.0) -> Rules:

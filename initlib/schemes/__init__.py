@@ -5,6 +5,7 @@ from ._constant import Constant
 from ._hadamard import ZeroHadamard
 from ._icnr import Icnr
 from ._identity import Dirac, Identity
+from ._logarithm import Logarithm
 from ._normal import Normal, TruncatedNormal
 from ._orthogonal import DeltaOrthogonal, Orthogonal
 from ._siren import Siren
@@ -28,6 +29,7 @@ FACTORIES: dict[str, type[Initializer]] = {
         Identity,
         InverseSoftplus,
         LogUniform,
+        Logarithm,
         Normal,
         Orthogonal,
         Scaled,

@@ -20,6 +20,10 @@ class TwoParts(Initializer):
     each: Initializer
     factory: ClassVar[str] = "two_parts"
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.each, Initializer):
+            raise TypeError(f"each must be an initlib initializer, got {self.each!r}")
+
     @property
     def uses_fans(self) -> bool:
         return self.each.uses_fans

@@ -56,9 +56,9 @@ class LogUniform(Elementwise):
         # Quadrature, because the closed form, (high - low) / width and so on, cancels where the width is small.
         width = math.log(self.high) - math.log(self.low)
         nodes, weights = gauss_legendre(128)
-        values = [self.low * math.exp(width * (node + 1) / 2) for node in nodes]
+        values = [math.exp(width * (node - 1) / 2) for node in nodes]  # in units of the highest
         mean = sum(w * v for w, v in zip(weights, values, strict=True)) / 2
-        return math.sqrt(sum(w * (v - mean) ** 2 for w, v in zip(weights, values, strict=True)) / 2)
+        return self.high * math.sqrt(sum(w * (v - mean) ** 2 for w, v in zip(weights, values, strict=True)) / 2)
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.low, self.high

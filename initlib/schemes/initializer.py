@@ -92,7 +92,8 @@ class Initializer(Frozen, ABC):
             )
         sizes = checked_shape(shape)
         dtype = dtype_name(dtype)
-        check_axes(axes)
+        if axes is not None:
+            check_axes(axes)
         _check(self, sizes, axes, dtype)
         if flat is not None and index is not None:
             raise ValueError(f"index and flat must not both be given, got index {index!r} and flat {flat!r}")
@@ -104,7 +105,7 @@ class Initializer(Frozen, ABC):
         if out is not None:
             _check_out(out, out_shape, dtype)
         key = as_key(seed, name)
-        if self.uses_fans and 0 in sizes:
+        if 0 in sizes and self.uses_fans:
             warnings.warn(f"shape {sizes} holds no weights: nothing is drawn", UserWarning, stacklevel=2)
         target = np.empty(out_shape, numpy_dtype(dtype)) if out is None else out
         if not target.size:
@@ -224,15 +225,33 @@ class Initializer(Frozen, ABC):
         return self.requires_full_draw
 
     def check_request(self, request: DrawRequest) -> None:
-        """Raise ValueError unless the weight of a draw request, which is not empty, can be drawn."""
+        """Raise ValueError unless the weight of a draw request can be drawn.
+
+        Args:
+            request: a request for a weight that is not empty.
+        """
         self.std(request.shape, request.axes)
 
     @abstractmethod
     def weights(self, request: DrawRequest, engine: Engine) -> Any:
-        """Return the box of the request as an array of the engine, in the dtype of the request or a wider one."""
+        """Return the box of a draw request as an array of an engine.
+
+        Args:
+            request: the shape, axes, dtype, key, box and scale of the draw.
+            engine: the array library that draws.
+
+        Returns:
+            The weights, in the dtype of the request or a wider dtype.
+        """
 
     def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
-        """Fill checked memory of the engine with the box of the request."""
+        """Fill memory of an engine with the box of a draw request.
+
+        Args:
+            out: memory of the shape and dtype of the box, already checked.
+            request: the shape, axes, dtype, key, box and scale of the draw.
+            engine: the array library that draws.
+        """
         engine.put(out, self.weights(request, engine), request.dtype)
 
     def __mul__(self, factor: float) -> "Initializer":

@@ -1,7 +1,7 @@
-/* The stream for CPU memory: initlib/stream.py says what is computed, and this computes the same bits, fast.
+/* The stream for CPU memory, with the bits of the specification, initlib/stream/reference.py.
  *
- * out[offset] = weight(key, base + pattern[k]), for the blocks of `initlib/runs.py`. The loops run over small arrays
- * of lanes, so that the compiler makes each step one vector instruction per register; no Python object is in them. */
+ * out[offset] = weight(key, base + pattern[k]), for the blocks of initlib/stream/runs.py. The loops run over small
+ * arrays of lanes, so the compiler makes each step one vector instruction per register. No loop uses Python objects. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Without a kernel, `initlib` draws by its reference, which sees for itself how numbers are rounded. */
+/* If this file does not compile, the reference draws, and checks the rounding itself. */
 #if FLT_EVAL_METHOD != 0
 #error "float arithmetic must round to float, and only once: compile with SSE2 (-msse2 -mfpmath=sse)"
 #endif
@@ -35,13 +35,13 @@
 #define INLINE static __inline
 #endif
 
-/* How many weights are drawn together: 64 keep enough chains of dependent steps in flight, and fit the registers. */
+/* Weights that are drawn together: 64 keep enough chains of dependent steps in flight, and fit the registers. */
 #define LANES 64
 #define TABLE_ROWS 249
 
 static uint32_t iota[LANES]; /* 0, 1, 2 ... */
 
-/* What leaves the kernel; the values are known to initlib/draw.py. */
+/* The dtypes of the output; initlib/dtypes.py has the same numbers. */
 enum { WORDS, FLOAT32, FLOAT64, FLOAT16, BFLOAT16 };
 
 typedef struct {
@@ -85,7 +85,7 @@ INLINE void mix(uint32_t *x0, uint32_t *x1, int lanes, int rotation)
     }
 }
 
-/* The counter comes with the key already in it. Every rotation is a constant, so that both arrays stay in registers
+/* The counter contains the key already. Every rotation is a constant, so that both arrays stay in registers
  * from the first round to the last. */
 INLINE void threefry(uint32_t k0, uint32_t k1, uint32_t *x0, uint32_t *x1, int lanes)
 {
@@ -107,7 +107,7 @@ INLINE void words(const Law *law, uint64_t base, const uint32_t *pattern, uint32
     uint32_t x0[LANES];
     const uint32_t k0 = (uint32_t)(law->key >> 32), k1 = (uint32_t)law->key;
     const uint32_t high = (uint32_t)(base >> 32), low = (uint32_t)base;
-    if (pattern == iota && low <= UINT32_MAX - LANES) /* no position carries: all have one high word */
+    if (pattern == iota && low <= UINT32_MAX - LANES) /* no position carries: one high word for all */
         for (int j = 0; j < LANES; j++) {
             word[j] = (low + k1) + iota[j];
             x0[j] = high + k0;
@@ -137,7 +137,7 @@ INLINE void uniform(const Law *law, const uint32_t *word, float *noise)
         noise[j] = (float)clamp(((int32_t)word[j] >> 7) | 1, law->low, law->high);
 }
 
-/* What becomes of words, and the rows of the table; one of each for every instruction set below. */
+/* The noise of words, and the rows of the table: one function of each for every instruction set below. */
 typedef void Normal(const Law *law, const uint32_t *word, float *noise);
 typedef void Lookup(const int32_t *column, const int32_t *row, int32_t *out);
 
@@ -221,7 +221,7 @@ AVX512 INLINE void near_rows(const int32_t *table, Near *near)
     }
 }
 
-/* Each step writes the lanes of its mask; in the others is the row's number still, or the value already. */
+/* Each step writes the lanes of its mask; the other lanes hold the row number still, or the value already. */
 AVX512 INLINE __m512i look_up(const void *column, __m512i at, __mmask16 last_half)
 {
     const __m512i *c = column;
@@ -250,7 +250,7 @@ AVX512 INLINE void far_rows(const int32_t *table, __mmask16 far, __m512i at, __m
 #define AND_OR 0xEA /* (x & y) | z */
 #define DOWN (_MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)
 
-/* The bits that `normal` makes, with fewer steps: float32 keeps the sign apart, so p | 1 need not be made positive
+/* The bits of `normal`, with fewer steps: float32 keeps the sign apart, so p | 1 need not be made positive
  * first; c2 and c3 take one multiply-add of 16-bit pairs; and the last product and sum are one of float32. Every step
  * is taken for all vectors before the next: the processor looks only so far ahead for what does not wait. */
 AVX512 INLINE void normal_512(const Law *law, const uint32_t *word, float *noise, int whole_line, int all_near)
@@ -291,7 +291,7 @@ AVX512 INLINE void normal_512(const Law *law, const uint32_t *word, float *noise
     EACH _mm512_storeu_ps(noise + 16 * i, _mm512_min_ps(n[i], FLOAT((float)law->high)));
 }
 
-/* Its conditions are constants in each call, so that none is left in the loop. */
+/* The conditions are constants in each call, so the loop has no branches. */
 AVX512 INLINE void normal_avx512(const Law *law, const uint32_t *word, float *noise)
 {
     if (law->window_width >> 32)
@@ -386,7 +386,7 @@ static int64_t blocks_of_row(const Runs *runs)
 static const size_t ITEMSIZE[] = {4, 4, 8, 2, 2};
 INLINE void spread(const char *items, size_t itemsize, int64_t count, const int64_t *scatter, char *out)
 {
-    for (int64_t j = 0; j < count; j++) /* each size a constant: a copy is one move */
+    for (int64_t j = 0; j < count; j++) /* constant sizes: each copy is one move */
         if (itemsize == 2)
             memcpy(out + 2 * scatter[j], items + 2 * j, 2);
         else if (itemsize == 4)
@@ -397,7 +397,7 @@ INLINE void spread(const char *items, size_t itemsize, int64_t count, const int6
 
 INLINE void fill(const Law *given, const Runs *runs, char *out, int64_t first, int64_t last, Normal *normal)
 {
-    const Law copy = *given, *law = &copy; /* which no store to out can change: its numbers stay in registers */
+    const Law copy = *given, *law = &copy; /* a copy that no store to out can change: it stays in registers */
     const int64_t per_row = blocks_of_row(runs);
     const size_t item = ITEMSIZE[law->dtype];
     uint64_t buffer[LANES]; /* room for LANES items of any dtype */
@@ -454,7 +454,7 @@ typedef struct {
     Fill *fill;
 } Path;
 
-static Path path[3]; /* that this processor can take, best first */
+static Path path[3]; /* of this processor, best first */
 static int path_count;
 
 static void find_paths(void)
@@ -470,12 +470,12 @@ static void find_paths(void)
     path[path_count++] = (Path){"baseline", fill_baseline};
 }
 
-/* -------------------------------------------------------------------------------------------- the Python face */
+/* --------------------------------------------------------------------------------------- the Python interface */
 
-/* The buffers that `fill` takes, in the order of its arguments. */
+/* The buffers of `fill`, in the order of its arguments. */
 enum { OUT, TABLE, BASES, OFFSETS, PATTERN, SCATTER, BUFFERS };
 
-/* Contiguous buffers of items of the right size; None is NULL for the last two. */
+/* Get contiguous buffers of items of the right size; None is NULL for the last two. */
 static int get_buffers(PyObject *const *object, Py_buffer *view, Py_ssize_t out_itemsize)
 {
     static const char *const names[BUFFERS] = {"out", "table", "bases", "offsets", "pattern", "scatter"};
@@ -493,8 +493,8 @@ static int get_buffers(PyObject *const *object, Py_buffer *view, Py_ssize_t out_
     return 1;
 }
 
-/* Widen [least, most] by the items that `count` lanes of this block of row 0 lie at; 0 if one is so far that a sum with
- * it could overflow. In double, which does not. */
+/* Widen [least, most] by the items of `count` lanes of this block of row 0. Return 0 if an item is so far away that a
+ * sum could overflow. Computed in double, which does not overflow. */
 static int reach(const Runs *runs, int64_t block, int64_t count, double items, double *least, double *most)
 {
     const double start = (double)block * (double)runs->stride;
@@ -512,7 +512,7 @@ static int reach(const Runs *runs, int64_t block, int64_t count, double items, d
     return 1;
 }
 
-/* Whether every item that the blocks from first to before last write lies inside `items`. */
+/* Return whether all items that the blocks from first to before last write are inside `items`. */
 static int inside(const Runs *runs, int64_t first, int64_t last, int64_t items)
 {
     const int64_t per_row = blocks_of_row(runs);
@@ -532,7 +532,7 @@ static int inside(const Runs *runs, int64_t first, int64_t last, int64_t items)
     return 1;
 }
 
-/* What `initlib/_rounding.py` asks. The numbers are volatile so that they are added here, and not by the compiler. */
+/* The check of initlib/_rounding.py. The numbers are volatile, so that the sums are not computed by the compiler. */
 static int rounds_to_nearest(void)
 {
     volatile double one = 1, under = 0x1.fffffffffffffp-54, over = 0x1.0000000000001p-53;
@@ -549,14 +549,14 @@ static PyObject *py_fill(PyObject *module, PyObject *args)
     int path_index;
     long long row, block, stride, first, last;
     (void)module;
-    /* One tuple: Python takes tuples inside it apart more slowly than all that it passes on takes to draw 64 weights. */
+    /* One flat tuple: to parse nested tuples takes longer than to draw 64 weights. */
     if (!PyArg_ParseTuple(args, "iOiKiIKiiddOOOLLKLOOLL", &path_index, &object[OUT], &law.dtype, &key, &law.normal,
                           &lo, &width, &law.low, &law.high, &law.scale, &law.mean, &object[TABLE], &object[BASES],
                           &object[OFFSETS], &row, &block, &step, &stride, &object[PATTERN], &object[SCATTER], &first,
                           &last))
         return NULL;
     if (!rounds_to_nearest())
-        return PyErr_Format(PyExc_FloatingPointError, "this thread does not round numbers to the nearest");
+        return PyErr_Format(PyExc_FloatingPointError, "The rounding mode of this thread must be once and to the nearest, got another one.");
     if (path_index < 0 || path_index >= path_count)
         return PyErr_Format(PyExc_ValueError, "path %d is not one of %d", path_index, path_count);
     if (law.dtype < WORDS || law.dtype > BFLOAT16)
@@ -614,7 +614,7 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* What is computed here is the same for every interpreter, and never changes after. */
+/* These values are the same for every interpreter, and do not change later. */
 static int py_exec(PyObject *module)
 {
     (void)module;
@@ -628,7 +628,7 @@ static int py_exec(PyObject *module)
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, (void *)py_exec},
 #ifdef Py_mod_gil
-    {Py_mod_gil, Py_MOD_GIL_NOT_USED}, /* a draw reads constants and writes memory that its caller owns */
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED}, /* a draw reads constants, and writes memory of its caller */
 #endif
     {0, NULL},
 };

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import EllipsisType
 from typing import NamedTuple, SupportsIndex
 
@@ -90,7 +90,7 @@ class Piece(NamedTuple):
     stop: int
 
 
-class Pieces(Sequence[Piece]):
+class Pieces:
     """The pieces of a shape, each of at most so many weights, in row-major order; a piece lies together in memory.
 
     The innermost axes that fit are full, the axis before them is cut, and the axes before that are counted through.
@@ -115,7 +115,7 @@ class Pieces(Sequence[Piece]):
     def __len__(self) -> int:
         return math.prod(self.shape[: self.cut]) * self.per_row if math.prod(self.shape) else 0
 
-    def __getitem__(self, number: int) -> Piece:  # type: ignore[override]  # no slices
+    def __getitem__(self, number: int) -> Piece:
         if not 0 <= number < len(self):
             raise IndexError(number)
         if not self.shape:
@@ -131,6 +131,9 @@ class Pieces(Sequence[Piece]):
             start,
             start + (last - first) * self.row,
         )
+
+    def __iter__(self) -> Iterator[Piece]:
+        return (self[number] for number in range(len(self)))
 
     def sample(self, count: int) -> Iterator[Piece]:
         """Yield so many pieces, spread evenly, the first and the last among them."""

@@ -1,5 +1,7 @@
 """The weight variances at which a network of some depth keeps its signals and its gradients."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
@@ -14,10 +16,16 @@ VARIANCES = np.geomspace(0.05, 20.0, 300)
 def _tables(activation: str) -> tuple[Array, Array]:
     """Return E f(sqrt(q) z)**2 and E f'(sqrt(q) z)**2 for the lengths q in `LENGTHS`."""
     layer = Layer(activation, 1.0, 0.0, {})
-    return (
-        np.array([layer.square(float(q)) for q in LENGTHS]),
-        np.array([layer.slope(float(q)) for q in LENGTHS]),
-    )
+    return _table(layer.square), _table(layer.slope)
+
+
+def _table(measure: Callable[[float], float]) -> Array:
+    """Return a quantity for each of the lengths; nan where the activation is too rough for the quadrature."""
+    values = np.full(LENGTHS.shape, np.nan)
+    for k, length in enumerate(LENGTHS.tolist()):
+        with suppress(ValueError):
+            values[k] = measure(length)
+    return values
 
 
 def stable_scale(activation: str, depth: int, *, shrinks: float, grows: float) -> tuple[float, float] | None:

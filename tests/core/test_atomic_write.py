@@ -1,4 +1,4 @@
-"""A file is there whole, or not at all."""
+"""Atomic writes: a file is complete or absent."""
 
 import errno
 import os
@@ -13,33 +13,21 @@ from initlib.files.atomic_write import atomic_write
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 
 
-@pytest.fixture(params=["nameless", "hidden"])
-def kind(request, monkeypatch, tmp_path):
-    """Both ways to hold a file that is not whole yet."""
-    if request.param == "hidden":
-        monkeypatch.setattr(files, "_nameless", lambda folder, mode: None)
-    elif (file := files._nameless(tmp_path, None)) is None:
-        pytest.skip("this file system has no files without names")
-    else:
-        file.close()
-    return request.param
-
-
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_the_name_comes_last(kind, tmp_path):
+def test_the_name_comes_last(tmp_path):
     path = tmp_path / "w"
     with atomic_write(path) as file:
         file.write(b"half")
         assert not path.exists()
-        assert len(contents(tmp_path)) == (kind == "hidden")
+        assert len(contents(tmp_path)) == 1
         file.write(b" and half")
     assert contents(tmp_path) == {"w": b"half and half"}
 
 
-def test_what_was_there_is_there_until_then(kind, tmp_path):
+def test_what_was_there_is_there_until_then(tmp_path):
     path = tmp_path / "w"
     path.write_bytes(b"before")
     with atomic_write(str(path)) as file:
@@ -50,7 +38,7 @@ def test_what_was_there_is_there_until_then(kind, tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
-def test_an_error_changes_nothing(kind, tmp_path, error):
+def test_an_error_changes_nothing(tmp_path, error):
     path = tmp_path / "w"
     path.write_bytes(b"before")
     with pytest.raises(error), atomic_write(path) as file:
@@ -59,17 +47,15 @@ def test_an_error_changes_nothing(kind, tmp_path, error):
 
 
 @pytest.mark.parametrize("failing", ["fsync", "link", "replace"])
-def test_a_system_that_fails_at_the_end_changes_nothing(kind, tmp_path, monkeypatch, failing):
-    if (kind, failing) == ("hidden", "link"):
-        pytest.skip("a hidden file has a name already")
-
+def test_a_system_that_fails_at_the_end_changes_nothing(tmp_path, monkeypatch, failing):
     def fail(*arguments, **keywords):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     path = tmp_path / "w"
     monkeypatch.setattr(os, failing, fail)
     monkeypatch.setattr(type(path), failing, fail, raising=False)
-    with pytest.raises(OSError, match=r"No space left on device.*/w'"), atomic_write(path) as file:
+    no_space = pytest.raises(OSError, match=r"No space left on device.*/w'")
+    with no_space, atomic_write(path, replace=failing != "link") as file:
         file.write(b"all")
     assert contents(tmp_path) == {}
 
@@ -81,7 +67,7 @@ def test_an_error_of_something_else_keeps_its_file_name(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files")
 @pytest.mark.parametrize("mode", [0o600, 0o664, 0o640])
-def test_modes(kind, tmp_path, mode):
+def test_modes(tmp_path, mode):
     path, plain = tmp_path / "w", tmp_path / "plain"
     plain.touch()
     with atomic_write(path) as file:
@@ -96,7 +82,7 @@ def test_modes(kind, tmp_path, mode):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links")
-def test_a_link_stays_one(kind, tmp_path):
+def test_a_link_stays_one(tmp_path):
     (tmp_path / "folder").mkdir()
     target, path = tmp_path / "folder" / "target", tmp_path / "w"
     path.symlink_to("folder/target")
@@ -109,17 +95,16 @@ def test_a_link_stays_one(kind, tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="links")
 def test_a_link_where_the_hidden_file_would_be_is_not_followed(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_nameless", lambda folder, mode: None)
-    monkeypatch.setattr(files.secrets, "token_hex", lambda count: "guessed")
+    monkeypatch.setattr(files.secrets, "token_hex", lambda count: "0123456789abcdef")
     bystander = tmp_path / "bystander"
     bystander.write_bytes(b"mine")
-    (tmp_path / ".w.guessed.partial").symlink_to(bystander)
+    (tmp_path / ".w.0123456789abcdef.partial").symlink_to(bystander)
     with pytest.raises(FileExistsError), atomic_write(tmp_path / "w") as file:
         file.write(b"x")
     assert bystander.read_bytes() == b"mine"
 
 
-def test_the_longest_name(kind, tmp_path):
+def test_the_longest_name(tmp_path):
     path = tmp_path / ("é" * 127)
     with atomic_write(path) as file:
         file.write(b"x")
@@ -130,10 +115,10 @@ def test_what_cannot_be_replaced(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "round").symlink_to("round")
     cases = [
-        ("fifo", ValueError, "fifo' is there and is no regular file"),
-        (".", ValueError, "is no regular file"),
+        ("fifo", ValueError, "fifo' must be a regular file or absent, got"),
+        (".", ValueError, "must be a regular file or absent"),
         ("round", OSError, "Too many levels of symbolic links.*round'"),
-        ("nowhere/w", FileNotFoundError, "nowhere/w' is in a directory that does not exist"),
+        ("nowhere/w", FileNotFoundError, "nowhere/w' must be in a directory that exists"),
         ("fifo/w", NotADirectoryError, "fifo/w'"),
     ]
     for name, error, words in cases:
@@ -151,7 +136,7 @@ def test_a_file_that_is_write_protected_stays(tmp_path, monkeypatch):
     assert contents(tmp_path) == {"w": b"mine"}
 
 
-def test_the_file_and_then_its_folder_are_synced(kind, tmp_path, monkeypatch):
+def test_the_file_and_then_its_folder_are_synced(tmp_path, monkeypatch):
     synced = []
 
     def sync(file):
@@ -161,3 +146,70 @@ def test_the_file_and_then_its_folder_are_synced(kind, tmp_path, monkeypatch):
     with atomic_write(tmp_path / "w") as file:
         file.write(b"x")
     assert synced == [(False, False), (True, True)]
+
+
+def test_without_replace_a_file_that_exists_is_an_error_before_anything_is_written(tmp_path):
+    path = tmp_path / "w"
+    path.write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="/w'"), atomic_write(path, replace=False):
+        raise AssertionError("this is not reached")
+    assert contents(tmp_path) == {"w": b"mine"}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_without_replace_a_file_that_appears_during_the_write_stays(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    path = tmp_path / "w"
+    writing = atomic_write(path, replace=False)
+    writing.__enter__().write(b"late")
+    path.write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="/w'"):
+        writing.__exit__(None, None, None)
+    assert contents(tmp_path) == {"w": b"mine"}
+
+
+def no_links(*arguments, **keywords):
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_without_replace_a_new_file_is_written(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    with atomic_write(tmp_path / "w", replace=False) as file:
+        file.write(b"new")
+    assert contents(tmp_path) == {"w": b"new"}
+
+
+def test_the_hidden_file_of_a_killed_process_is_removed_and_that_of_a_living_one_stays(tmp_path):
+    path, dead = tmp_path / "w", tmp_path / ".w.0123456789abcdef.partial"
+    others = [".w.other.partial", ".v.0123456789abcdef.partial", "w.0123456789abcdef.partial"]
+    for name in (dead.name, *others):
+        (tmp_path / name).write_bytes(b"half")
+    assert not files.is_being_written(path)
+    with atomic_write(path) as first:
+        first.write(b"first")
+        assert not dead.exists()
+        assert files.is_being_written(path)
+        with atomic_write(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+    assert contents(tmp_path) == {"w": b"first"} | dict.fromkeys(others, b"half")
+
+
+def test_a_new_hidden_file_that_another_process_removed_is_made_again(tmp_path, monkeypatch):
+    removed = []
+    lock = files._lock
+
+    def remove_once(file):
+        if not removed:
+            removed.append(file.name)
+            Path(file.name).unlink()
+        return lock(file)
+
+    monkeypatch.setattr(files, "_lock", remove_once)
+    with atomic_write(tmp_path / "w") as file:
+        file.write(b"all")
+    assert contents(tmp_path) == {"w": b"all"}
+    assert len(removed) == 1

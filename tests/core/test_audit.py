@@ -17,7 +17,7 @@ def findings(array, name="w"):
     return dict(audit({name: np.asarray(array)}).tensors[0].findings)
 
 
-def test_nothing_is_found_in_sound_weights():
+def test_sound_weights_have_no_findings():
     arrays = {
         "he": HE,
         "bias": zeros((64,)),
@@ -43,7 +43,7 @@ def test_nothing_is_found_in_sound_weights():
     assert report.tensors[0].scheme == "he_normal"
 
 
-def test_numbers_that_are_not_finite():
+def test_nans_and_infinities_are_counted():
     broken = np.where(np.arange(48) == 3, np.nan, HE)
     broken[0, 0] = np.inf
     assert findings(broken) == {"nan": "63 NaNs, 1 infinities"} or findings(broken)["nan"] == "64 NaNs, 1 infinities"
@@ -54,13 +54,13 @@ def test_numbers_that_are_not_finite():
     assert (everything.mean, everything.std) == (None, None)
 
 
-def test_zeros_and_constants():
+def test_zeros_and_constants_are_found():
     assert findings(np.zeros((8, 4))) == {"zeros": "all 32 weights are 0"}
     assert findings(np.full((8, 4), 0.5)) == {"constant": "all 32 weights are 0.5"}
     assert findings(np.zeros(8)) == findings(np.ones(8)) == {}
 
 
-def test_equal_rows_and_columns():
+def test_equal_rows_and_columns_are_found():
     rows = HE.copy()
     rows[3] = rows[9] = rows[50]
     assert findings(rows) == {"rows": "3 of 64 rows equal another"}
@@ -71,13 +71,13 @@ def test_equal_rows_and_columns():
     assert findings(padded) == {}
 
 
-def test_equal_shards():
+def test_equal_shards_are_found():
     assert findings(np.concatenate([HE] * 4)) == {"shards": "4 equal parts along the first axis"}
     assert findings(np.concatenate([HE] * 2, axis=1)) == {"shards": "2 equal parts along the last axis"}
 
 
 @pytest.mark.parametrize("scale", [1e-320, 1e-250, 1e160, 1e300])
-def test_float64_weights_whose_squares_overflow_or_underflow(scale):
+def test_float64_weights_are_measured_where_squares_overflow_or_underflow(scale):
     array = normal()((300, 200), "float64", seed=0) * scale
     tensor, other = audit({"w": array, "other": HE}).tensors
     exact = np.asarray(array, np.longdouble)
@@ -87,7 +87,7 @@ def test_float64_weights_whose_squares_overflow_or_underflow(scale):
     assert other.scheme == "he_normal"
 
 
-def test_numbers_of_very_different_scales_in_one_tensor():
+def test_numbers_of_very_different_scales_are_measured_together():
     array = np.concatenate([np.full((2**13, 64), 1e-200), np.full((2**13, 64), 1.0), np.full((2**13, 64), -1e200)])
     tensor = audit({"w": array}).tensors[0]
     assert tensor.mean == pytest.approx(-1e200 / 3)
@@ -95,7 +95,7 @@ def test_numbers_of_very_different_scales_in_one_tensor():
     assert (tensor.least, tensor.greatest) == (-1e200, 1.0)
 
 
-def test_names_that_are_not_strings_and_values_that_are_not_numbers():
+def test_names_that_are_no_strings_and_values_that_are_no_numbers_are_errors():
     with pytest.raises(TypeError, match=r"names must be strings, got 1\. Pass \{'1': array\}"):
         audit({1: HE})
     for value, kind in (
@@ -118,7 +118,7 @@ def test_control_characters_in_names_are_escaped_in_the_table():
     assert text.split("\n")[1].startswith(r"a\x1b[2Jb\nforged  row  64x48")
 
 
-def test_duplicates():
+def test_duplicates_are_found():
     arrays = {"a": HE, "b": HE.copy(), "c": HE.astype(np.float16), "bias": HE[0], "bias2": HE[0]}
     report = audit(arrays)
     assert {tensor.name: tensor.findings for tensor in report.found("duplicates")} == {
@@ -127,7 +127,7 @@ def test_duplicates():
     }
 
 
-def test_values_stuck_at_a_bound():
+def test_values_stuck_at_a_bound_are_found():
     clipped = np.clip(normal()((300, 200), seed=0), -1.5, 2.2)
     assert audit({"w": clipped}).tensors[0].findings == (
         ("stuck", "256 weights or more at -1.5"),
@@ -140,7 +140,7 @@ def test_values_stuck_at_a_bound():
     assert findings(tail) == {"stuck": "1 at -2, 92 stds out, as torch's trunc_normal_ leaves them"}
 
 
-def test_axes_by_names():
+def test_axes_follow_from_names():
     weight = he_normal((64, 128), seed=0, axes="OI")
     for arrays, axes in (
         ({"fc.weight": weight}, "OI..."),
@@ -155,7 +155,7 @@ def test_axes_by_names():
         audit({}, axes="OIHW")
 
 
-def test_the_report():
+def test_the_report_is_a_table_and_dictionaries():
     report = audit({"a": HE, "zero": np.zeros((8, 4)), "nan": np.array([np.nan])})
     lines = str(report).split("\n")
     assert lines[0].split() == ["tensor", "shape", "dtype", "mean", "std", "least", "greatest", "scheme", "found"]
@@ -178,7 +178,7 @@ def files(tmp_path):
     return [str(tmp_path / "a.npz"), str(tmp_path / "b.npz")]
 
 
-def test_files(files):
+def test_files_are_audited_together(files):
     report = audit(files)
     assert [(tensor.file, tensor.name) for tensor in report.tensors] == [
         ("a.npz", "w"),
@@ -186,13 +186,13 @@ def test_files(files):
         ("a.npz", "o"),
         ("b.npz", "w"),
     ]
-    assert report.tensors[2].test == "not measured: it holds no numbers; what is pickled could run code"
+    assert report.tensors[2].test == "not measured: it holds no numbers; a pickle could run code"
     assert dict(report.tensors[3].findings) == {"duplicates": "equal to a.npz w"}
     assert str(report).startswith("file   tensor")
     assert audit(files[1]).found() == []
 
 
-def test_the_command(files, capsys):
+def test_the_command_prints_and_fails_on_findings(files, capsys):
     assert main(["audit", files[0]]) == 0
     printed = capsys.readouterr().out
     assert "he_normal" in printed
@@ -206,7 +206,7 @@ def test_the_command(files, capsys):
     capsys.readouterr()
 
 
-def test_mistakes_on_the_command_line(files, capsys, tmp_path):
+def test_mistakes_on_the_command_line_are_errors(files, capsys, tmp_path):
     with pytest.raises(SystemExit, match="2"):
         main(["audit", files[0], "--fail-on", "zero"])
     assert "finding must be one of nan, zeros" in capsys.readouterr().err
@@ -214,7 +214,7 @@ def test_mistakes_on_the_command_line(files, capsys, tmp_path):
     assert "none.pt" in capsys.readouterr().err
     (tmp_path / "text").write_text("some words")
     assert main(["audit", str(tmp_path / "text")]) == 2
-    assert "is no safetensors" in capsys.readouterr().err
+    assert "must be a safetensors" in capsys.readouterr().err
 
 
 def test_memory_is_bounded(tmp_path):
@@ -231,7 +231,7 @@ def test_memory_is_bounded(tmp_path):
     assert peak < 60e6
 
 
-def test_torch_models():
+def test_models_of_torch_are_audited():
     torch = pytest.importorskip("torch")
     import initlib.adapters.torch as init
 
@@ -245,7 +245,7 @@ def test_torch_models():
         init.audit(3)
 
 
-def test_packed_and_grouped_kernels_by_their_own_fans():
+def test_packed_and_grouped_kernels_are_matched_by_their_own_fans():
     pytest.importorskip("torch")
     from torch import nn
 

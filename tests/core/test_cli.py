@@ -16,14 +16,25 @@ from initlib.__main__ import main
     ("arguments", "fan_in", "fan_out"),
     [
         (["64x32x3x3", "--axes", "OIHW"], 288, 576),
-        (["784x128"], 784, 128),
         (["192x64", "--axes", "(3 O)I"], 64, 64),
         (["7"], 7, 7),
-        (["0x3"], 0, 3),
+        (["0x3", "--axes", "IO"], 0, 3),
     ],
 )
 def test_fans(command, arguments, fan_in, fan_out):
     assert command("fans", *arguments) == (0, [f"fan_in  {fan_in}", f"fan_out {fan_out}"], [])
+
+
+@pytest.mark.parametrize(
+    ("shape", "fans", "meaning"),
+    [
+        ("64x32x3x3", (6144, 6144), "a 64x32 field, 3 inputs, 3 outputs"),
+        ("784x128", (784, 128), "784 inputs, 128 outputs"),
+    ],
+)
+def test_fans_names_the_axes_that_it_assumes(command, shape, fans, meaning):
+    assumed = f"axes    ...IO is assumed: {meaning}; for the order of PyTorch: --axes OI..."
+    assert command("fans", shape) == (0, [f"fan_in  {fans[0]}", f"fan_out {fans[1]}", assumed], [])
 
 
 @pytest.mark.parametrize(
@@ -37,15 +48,24 @@ def test_fans(command, arguments, fan_in, fan_out):
         (["draw", "sparse", "3x4"], ["'sparsity'", "sparsity, std"]),
         (["draw", "uniform:2,1", "3x4"], ["low must not be above high"]),
         (["draw", "normal:std=much", "3x4"], ["std must be a real number", "'much'"]),
-        (["draw", "normal:std=__import__('os')", "3x4"], ["std must be a real number"]),
-        (["draw", "normal:std=" + "(" * 10**5 + "1", "3x4"], ["std must be a real number"]),
+        (["draw", "normal:std=__import__('os')", "3x4"], ["initializer must be one of"]),
+        (["draw", "normal(std=[1 for _ in range(3)])", "3x4"], ["initializer must be written as in normal(std=0.02)"]),
+        (["draw", "normal(**{})", "3x4"], ["initializer must be written as in normal(std=0.02)"]),
+        (["draw", "normal(*[1])", "3x4"], ["initializer must be written as in normal(std=0.02)"]),
+        (["draw", "normal.std", "3x4"], ["initializer must be written as in normal(std=0.02)"]),
+        (["draw", "he_normal * he_normal", "3x4"], ["factor must be a real number", "variance_scaling"]),
+        (["draw", "normal:std=" + "(" * 10**5 + "1", "3x4"], ["initializer must be written as in"]),
+        (["draw", "normal(std=0.02", "3x4"], ["initializer must be written as in", "'normal(std=0.02'"]),
         (["draw", "variance_scaling:factor=1" + "0" * 400, "3x4"], ["factor must be finite, got inf"]),
-        (["draw", "variance_scaling:factor=1" + "0" * 5000, "3x4"], ["factor must be finite, got inf"]),
-        (["draw", "variance_scaling:factor=10**400", "3x4"], ["factor must be a real number, got '10**400'"]),
+        (["draw", "variance_scaling:factor=1" + "0" * 5000, "3x4"], ["initializer must be written as in"]),
+        (
+            ["draw", "variance_scaling:factor=10**400", "3x4"],
+            ["initializer must be written as in", "'variance_scaling:factor=10**400'"],
+        ),
         (["draw", "he_normal", "3x4", "--dtype", "int8"], ["dtype must be one of", "'int8'"]),
         (["draw", "he_normal", "3x4", "--seed", "-1"], ["seed must be at least 0", "-1"]),
         (["draw", "he_normal", "3x4", "-o", "w.txt"], ["output must end in .npy or .safetensors", "'w.txt'"]),
-        (["draw", "he_normal", "3x4", "-o", "nowhere/w.npy"], ["directory that does not exist"]),
+        (["draw", "he_normal", "3x4", "-o", "nowhere/w.npy"], ["must be in a directory that exists"]),
         (["draw", "he_normal", "3x4", "-o", "w.npy", "--dtype", "bfloat16"], ["bfloat16", ".safetensors"]),
         (["draw", "he_normal", "10000000x100000000"], ["Unable to allocate"]),
     ],

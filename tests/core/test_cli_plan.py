@@ -1,5 +1,6 @@
 """`initlib plan`, `initlib write` and `initlib verify`."""
 
+import numpy as np
 import pytest
 from checkpoints import LLAMA_RULES, everything, llama
 
@@ -7,6 +8,8 @@ import initlib
 from initlib import normal, ones, plan, recipes
 from initlib.__main__ import main
 from initlib.cli import syntax
+from initlib.files.header import Header
+from initlib.plans.text.table import table
 
 SIZE = ("--max-shard-size", "8KB")
 
@@ -19,7 +22,7 @@ def saved(tmp_path):
 
 
 def test_a_plan_is_printed(command, saved):
-    assert command("plan", saved) == (0, str(everything()).splitlines(), [])
+    assert command("plan", saved) == (0, table(everything().entries, True, 100).splitlines(), [])
     assert command("plan", saved, "--all")[1] == everything().table(fold=False).splitlines()
 
 
@@ -47,7 +50,7 @@ def test_from_a_checkpoint_to_a_plan_to_a_checkpoint(command, saved, tmp_path):
     assert made["embed.weight"].filling == normal(std=0.02)
     assert command("write", new, "--seed", "0", "-o", again)[0] == 0
     assert made.verify(again, 0) == ()
-    assert sorted(command("plan", "--like", again, *rules)[1]) == sorted(str(made).splitlines())
+    assert sorted(command("plan", "--like", again, *rules, "--all")[1]) == sorted(made.table(fold=False).splitlines())
 
 
 def test_a_difference_is_exit_status_one(command, saved, tmp_path):
@@ -77,8 +80,8 @@ def test_what_may_be_replaced(command, saved, tmp_path):
 
 
 def test_what_fills_a_tensor():
-    assert syntax.filling("keep") is initlib.keep
-    assert syntax.filling("normal:std=2") == normal(std=2)
+    assert syntax.fill("keep") is initlib.keep
+    assert syntax.fill("normal:std=2") == normal(std=2)
 
 
 def test_defaults_and_axes(command, saved, tmp_path):
@@ -103,6 +106,8 @@ def test_recipes(command, tmp_path, monkeypatch):
         std = 0.5 * (2 * (layer + 1)) ** -0.5
         assert f"truncated_normal(std={std:.6g}," in shown[f"model.layers.{layer}.mlp.down_proj.weight"]
     assert "ones" in shown["model.norm.weight"]
+    for text in ("llama_depth(16, std=0.5)", "llama_depth:16,0.5"):
+        assert command("plan", "--like", str(out), *kinds, "--recipe", text, "--all") == (0, lines, [])
     first = ("--rule", "model.norm.weight=zeros", "--recipe", "llama_depth:width=16", "--all")
     lines = command("plan", "--like", str(out), *kinds, *first)[1]
     assert "zeros" in next(line for line in lines if line.startswith("model.norm.weight"))
@@ -119,9 +124,9 @@ def test_recipes(command, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["plan"], "plan takes one of PLAN.json"),
-        (["plan", "p.json", "--like", "x"], "plan takes one of PLAN.json"),
-        (["plan", "p.json", "--rule", "*=ones", "--dtype", "float16"], "--rule, --dtype make a plan of --like"),
+        (["plan"], "plan must have one of PLAN.json"),
+        (["plan", "p.json", "--like", "x"], "plan must have one of PLAN.json"),
+        (["plan", "p.json", "--rule", "*=ones", "--dtype", "float16"], "--rule, --dtype must come with --like PATH"),
         (["plan", "--like", "nowhere"], "No such file or directory: 'nowhere'"),
         (["plan", "--like", ".", "--rule", "*=oens"], "initializer must be one of"),
         (["plan", "nowhere.json"], "No such file or directory: 'nowhere.json'"),
@@ -144,6 +149,33 @@ def test_the_problems_of_a_plan_are_a_line_each(command, saved, tmp_path):
     assert (code, lines, err[0]) == (2, [], "initlib: the plan has 9 problems:")
     assert len(err) == 10
     assert any(line.startswith("  - positions: no rule matches it") for line in err)
+
+
+def test_errors_name_the_options_of_the_command_line(command, saved, tmp_path):
+    out = str(tmp_path / "out")
+    command("write", saved, "--seed", "3", "-o", out)
+    code, lines, err = command("plan", "--like", out, "--rule", "*.qkv.*=he_normal", "--default", "zeros")
+    assert (code, lines) == (2, [])
+    assert any("Pass --axes '" in line and "=OI'" in line for line in err)
+    code, _, err = command("write", saved, "--seed", "4", "-o", out)
+    assert (code, len(err)) == (2, 1)
+    assert err[0].endswith("; pass --overwrite to replace it")
+
+
+def test_names_from_files_are_escaped(command, tmp_path):
+    header = Header.of({"a\x1b[2J\nb": ("float32", (1,))}, {})
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(header.to_bytes() + bytes(4))
+    for arguments in (["audit", str(path)], ["audit", str(path), "--tests"], ["plan", "--like", str(path)]):
+        _, out, err = command(*arguments)
+        assert all(line.isprintable() for line in (*out, *err))
+        assert any(r"a\x1b[2J\nb" in line for line in (*out, *err))
+
+
+@pytest.mark.parametrize(("options", "status"), [([], 1), (["--fail-on", ""], 0), (["--fail-on", "zeros"], 0)])
+def test_audit_fails_where_it_finds_nan(command, tmp_path, options, status):
+    np.save(tmp_path / "w.npy", np.array([1.0, np.nan]))
+    assert command("audit", str(tmp_path / "w.npy"), *options)[0] == status
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 import initlib
 from initlib.__main__ import main
 from initlib.cli import syntax
+from initlib.plans.text.describe import described
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,43 @@ from initlib.cli import syntax
 )
 def test_initializers_are_read(text, initializer):
     assert syntax.initializer(text) == initializer
+
+
+@pytest.mark.parametrize("argument", ["normal(std=0.02)", "he_normal", "normal(std=0.02) * 0.25"])
+def test_initializers_are_read_as_tables_print_them(argument):
+    assert described(syntax.initializer(argument)) == argument
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        initlib.truncated_normal(std=0.5, low=-float("inf"), high=2),
+        initlib.variance_scaling(2, "fan_out", "uniform"),
+        initlib.icnr(initlib.he_normal * 0.5, 2),
+        initlib.sparse(0.25, std=0.5),
+        initlib.inverse_softplus(initlib.log_uniform(0.001, 0.1)),
+        initlib.orthogonal(2) * 0.125,
+        initlib.glorot_uniform,
+    ],
+    ids=described,
+)
+def test_all_that_a_table_or_python_prints_is_read(initializer):
+    assert syntax.initializer(described(initializer)) == initializer
+    assert syntax.initializer(repr(initializer)) == initializer
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ('pass axes={"*.gate": "OI"}.', "pass --axes '*.gate=OI'."),
+        ("pass axes='OI'", "pass --axes 'OI'"),
+        ("pass overwrite=True to replace it", "pass --overwrite to replace it"),
+        ('{"*.gamma": ones}  # all 1', "--rule '*.gamma=ones'  # all 1"),
+        ("got {}", "got {}"),
+    ],
+)
+def test_messages_name_the_options_of_the_command_line(message, options):
+    assert syntax.as_options(message) == options
 
 
 def test_every_initializer_of_the_package_is_offered(capsys):
@@ -60,11 +98,12 @@ def test_a_shape_that_is_none(capsys, shape):
         ("ones", initlib.ones),
         ("fan_out", "fan_out"),
         ("9" * 30, 1e30),
-        ("9" * 5000, float("inf")),
+        ("9" * 400, float("inf")),
+        ("(1, -2)", (1, -2)),
     ],
 )
 def test_values(written, value):
-    read = syntax._value(written)
+    read = syntax._value(syntax._parsed(written), written)
     assert (read, type(read)) == (value, type(value))
 
 

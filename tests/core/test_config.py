@@ -14,7 +14,7 @@ def run(program, **environ):
     )
 
 
-def test_show_config_says_what_draws(capsys, monkeypatch):
+def test_show_config_prints_the_code_that_draws(capsys, monkeypatch):
     initlib.show_config()
     out = capsys.readouterr().out
     assert f"initlib {initlib.__version__}" in out
@@ -60,13 +60,13 @@ print(digest.hexdigest())
         ({"INITLIB_NUM_THREADS": "two"}, "INITLIB_NUM_THREADS must be an int of at least 1, got 'two'"),
     ],
 )
-def test_environment_that_does_not_do(environ, message):
+def test_a_wrong_environment_variable_is_an_error(environ, message):
     failed = run("import initlib", **environ)
     assert failed.returncode != 0
     assert message in failed.stderr
 
 
-def test_threads_come_from_the_environment_or_the_cpus():
+def test_the_number_of_threads_comes_from_the_environment_or_the_cpus():
     shown = run("import initlib; print(initlib.get_num_threads())", INITLIB_NUM_THREADS="3")
     assert shown.stdout == "3\n"
     if hasattr(os, "sched_getaffinity"):

@@ -1,11 +1,11 @@
-"""The demo: its network is right, and the four initializations come out as they must."""
+"""The demo: its network, the results of the four initializations, and the conclusion."""
 
 import re
 
 import numpy as np
 import pytest
 
-from initlib import glorot_uniform
+from initlib import glorot_uniform, he_normal
 from initlib.__main__ import main
 from initlib.key import Key
 
@@ -69,7 +69,7 @@ def test_a_name_per_layer():
         assert np.array_equal(weight, glorot_uniform(shape, seed=1, name=name))
 
 
-def test_divergence_is_said(tmp_path, capsys, monkeypatch):
+def test_a_divergence_is_printed(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "RATE", 1e300)
     results = demo.run(tmp_path / "picture.png", epochs=3)
     assert any(len(result.loss) < 3 for result in results)
@@ -78,13 +78,26 @@ def test_divergence_is_said(tmp_path, capsys, monkeypatch):
 
 def test_the_command(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(demo.run, "__defaults__", (0, 1))
+    monkeypatch.setattr(demo.run, "__defaults__", (None, 0, 1))
     assert main(["demo", "--seed", "5", "--out", "other.png"]) == 0
     out = capsys.readouterr().out
     assert "seed 5" in out
     assert "wrote other.png" in out
-    assert len(re.findall(r"\d\.\d%", out)) == 4
+    assert len(re.findall(r"\d\.\d%", out)) == 2 * 4  # in the table and in the conclusion
     assert [path.name for path in tmp_path.iterdir()] == ["other.png"]
+
+
+def test_without_out_the_command_prints_a_conclusion_and_writes_no_file(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo.run, "__defaults__", (None, 0, 20))
+    assert main(["demo"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "zeros: no gradient reaches the weights, so it never learns" in out
+    assert re.search(r"normal, std 10: the signal grows \d+ times", out)
+    assert "he_normal: the signal keeps its size through the layers, so it learns (9" in out
+    first = he_normal((64, 128), seed=0, name="hidden1").flat[0]
+    assert f"under he_normal and seed 0 is {first:.9g}, in NumPy, PyTorch, Keras and JAX alike" in out
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("out", ["picture", "picture.txt", "nowhere/picture.png"])

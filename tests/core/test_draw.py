@@ -1,4 +1,4 @@
-"""Boxes, memory and threads: every way to draw gives the weights of the whole."""
+"""Boxes, memory and threads: every way to draw gives the same weights."""
 
 import math
 import mmap
@@ -56,7 +56,7 @@ def weights(draw):
 
 @pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "reference"])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_box_equals_the_box_of_the_whole(kernel, dtype, monkeypatch):
+def test_a_box_equals_the_box_of_the_full_weight(kernel, dtype, monkeypatch):
     if not kernel:
         monkeypatch.setattr(config, "kernel", None)
 
@@ -74,7 +74,7 @@ def test_a_box_equals_the_box_of_the_whole(kernel, dtype, monkeypatch):
 @pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "reference"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_memory_is_filled(kernel, dtype, monkeypatch):
-    """Transposed, sliced and reversed memory; and nothing beside it is touched."""
+    """Transposed, sliced and reversed memory; memory beside it is not changed."""
     if not kernel:
         monkeypatch.setattr(config, "kernel", None)
 
@@ -119,7 +119,7 @@ def test_threads_do_not_change_the_weights(axes):
 @pytest.mark.skipif(config.kernel is None, reason="the reference draws on one thread")
 @given(weights(), st.integers(0, 2**64 - 1), st.integers(1, 16))
 def test_no_number_of_threads_changes_any_weight(weight, seed, threads):
-    """In blocks of a few weights, so that a small weight takes the ways of a large one."""
+    """In blocks of a few weights, so that a small weight is shared as a large weight is."""
     shape, axes, index = weight
     assume(math.prod(shape) < 2**14)
     expected = normal()(shape, axes=axes, seed=seed, index=index)
@@ -135,7 +135,7 @@ def test_no_number_of_threads_changes_any_weight(weight, seed, threads):
     assert np.array_equal(drawn.view(np.uint32), expected.view(np.uint32))
 
 
-def test_a_storage_is_a_transpose():
+def test_weights_of_other_axes_are_a_transpose():
     keras = he_normal((3, 3, 32, 64), seed=4)
     assert np.array_equal(he_normal((64, 32, 3, 3), axes="OIHW", seed=4), keras.transpose(3, 2, 0, 1))
     assert np.array_equal(he_normal((64, 3, 3, 32), axes="OHWI", seed=4), keras.transpose(3, 0, 1, 2))
@@ -149,8 +149,8 @@ def test_a_storage_is_a_transpose():
     ("shape", "axes"),
     [((2**40, 2**20), None), ((2**20, 2**40), "OI"), ((2**31, 2**32), "OI"), ((3 * 2**40, 5), "(3 O)I")],
 )
-def test_a_weight_that_fits_no_memory(shape, axes):
-    """The kernel and the reference agree at its far corner; transposed storage too."""
+def test_a_box_of_a_weight_larger_than_memory(shape, axes):
+    """The kernel and the reference agree at the far corner, also in transposed storage."""
     index = (slice(-20, None, 3), slice(-300, None, 7))
     kernel = he_normal(shape, seed=1, axes=axes, index=index)
     with pytest.MonkeyPatch.context() as patch:
@@ -205,7 +205,7 @@ def read_only():
         (np.zeros((4, 6), [("w", "f4"), ("x", "i2")])["w"], ValueError, "must be aligned"),
     ],
 )
-def test_out_that_does_not_do_is_refused_untouched(initializer, out, error, message):
+def test_wrong_memory_is_an_error_and_stays_unchanged(initializer, out, error, message):
     before = np.array(out, copy=True)
     with pytest.raises(error) as raised:
         initializer((4, 6), seed=0, out=out)
@@ -229,20 +229,20 @@ def test_out_that_does_not_do_is_refused_untouched(initializer, out, error, mess
         ((slice(None, None, 0),), ValueError, "zero"),
     ],
 )
-def test_index_that_does_not_do(index, error, message):
+def test_a_wrong_index_is_an_error(index, error, message):
     with pytest.raises(error) as raised:
         he_normal((4, 6), seed=0, index=index)
     assert message in str(raised.value)
 
 
-def test_index_with_an_ellipsis():
+def test_an_index_may_have_an_ellipsis():
     whole = he_normal((4, 3, 5), seed=0)
     for index in [..., (..., 2), (1, ...), (slice(1, 3), ..., -1), ()]:
         assert np.array_equal(he_normal((4, 3, 5), seed=0, index=index), whole[index])
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, "2"])
-def test_threads_that_do_not_do(threads):
+def test_a_wrong_number_of_threads_is_an_error(threads):
     before = get_num_threads()
     with pytest.raises((TypeError, ValueError), match="threads must be"):
         set_num_threads(threads)
@@ -250,7 +250,7 @@ def test_threads_that_do_not_do(threads):
 
 
 @given(weights(), st.data())
-def test_a_flat_range_is_that_of_the_whole(weight, data):
+def test_a_flat_range_equals_the_range_of_the_full_weight(weight, data):
     shape, axes, _ = weight
     whole = normal()(shape, axes=axes, seed=3).reshape(-1)
     start = data.draw(st.integers(0, whole.size))
@@ -271,11 +271,11 @@ def test_a_flat_range_is_a_few_boxes(shape):
     for start in range(size):
         for stop in range(start + 1, size + 1):
             boxes = list(flat_boxes(start, stop, shape))
-            assert sum(math.prod(box_shape(box)) for _, box in boxes) == stop - start  # it costs what it holds
+            assert sum(math.prod(box_shape(box)) for _, box in boxes) == stop - start  # the cost is that of the range
             assert len(boxes) <= 2 * len(shape) - 1
 
 
-def test_a_flat_range_of_a_weight_that_fits_no_memory():
+def test_a_flat_range_of_a_weight_larger_than_memory():
     shape, middle = (2**30, 2**20), 2**29
     before = he_normal(shape, seed=0, index=(middle - 1, slice(-2, None)))
     after = he_normal(shape, seed=0, index=(middle, slice(0, 2)))
@@ -293,14 +293,14 @@ def test_a_flat_range_of_a_weight_that_fits_no_memory():
         ({"flat": slice(0, 3), "out": np.zeros((3, 1), np.float32)}, ValueError, "out must have the shape"),
     ],
 )
-def test_flat_ranges_that_make_no_sense(arguments, error, message):
+def test_a_wrong_flat_range_is_an_error(arguments, error, message):
     with pytest.raises(error, match=message):
         he_normal((4, 6), seed=0, **arguments)
     assert he_normal((4, 6), seed=0, flat=slice(3, 3)).shape == (0,)
     assert he_normal((4, 6), seed=0, flat=slice(-3, None)).shape == (3,)
 
 
-def test_the_kernel_refuses_runs_outside_the_memory():
+def test_runs_outside_the_memory_are_an_error_of_the_kernel():
     if config.kernel is None:
         pytest.skip("the kernel was not compiled")
     out = np.zeros(100, np.uint32)
@@ -336,20 +336,20 @@ def test_an_error_in_a_thread_reaches_the_caller():
         threads._in_threads(work, 1000, 1, 5, 4)
 
 
-def test_a_draw_lets_go_of_its_memory():
+def test_a_draw_keeps_no_reference_to_its_memory():
     before = get_num_threads()
     set_num_threads(8)
     try:
         for _ in range(100):
             memory = mmap.mmap(-1, 4 * 2**20)
             he_normal((2**10, 2**10), seed=0, out=np.frombuffer(memory, np.float32).reshape(2**10, 2**10))
-            memory.close()  # raises while anyone holds a view of it
+            memory.close()  # raises while a view of the memory exists
     finally:
         set_num_threads(before)
 
 
 @pytest.mark.skipif(config.kernel is None, reason="the reference draws on one thread")
-def test_without_a_second_thread_the_first_does_it_all(monkeypatch):
+def test_one_thread_draws_all_if_no_other_can_start(monkeypatch):
     def refused(function, arguments):
         raise RuntimeError("can't start new thread")
 
@@ -358,7 +358,7 @@ def test_without_a_second_thread_the_first_does_it_all(monkeypatch):
     assert np.array_equal(he_normal((2**10, 2**10), seed=0), expected)
 
 
-def test_all_blocks_are_shared_out_once():
+def test_every_block_is_drawn_once():
     done = []
     lock = threading.Lock()
 
@@ -384,13 +384,13 @@ from initlib.stream import config, engine, kernel
 from initlib.stream.boxes import Piece
 from initlib.stream.runs import Runs
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a script that runs in the background ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # scripts in the background ignore the signal
 out = np.zeros(2**20, np.float32)
 endless = Runs(np.arange(2**16, dtype=np.uint64) << 20, np.zeros(2**16, np.int64), 2**20, 2**20, 0, 0, None, None)
 
 def reported(function):
     def call(*arguments):
-        os.write(1, b"drawing\\n")  # whole, whoever else writes
+        os.write(1, b"drawing\\n")  # one system call, which other threads cannot split
         return function(*arguments)
     return call
 
@@ -433,7 +433,7 @@ except KeyboardInterrupt:
     ],
     ids=str,
 )
-def test_a_box_of_nothing_needs_a_shape_all_the_same(scheme, shape):
+def test_an_empty_box_of_an_impossible_shape_is_an_error(scheme, shape):
     nothing = slice(0, 0)
     for index in (nothing, 0):
         with pytest.raises(ValueError, match=r"axes|shape"):
@@ -441,7 +441,7 @@ def test_a_box_of_nothing_needs_a_shape_all_the_same(scheme, shape):
 
 
 @pytest.mark.parametrize("drawn_by", ["the kernel", "the reference"])
-def test_axes_of_nearly_2_64(drawn_by, request):
+def test_axes_of_nearly_2_64_indices(drawn_by, request):
     if drawn_by == "the reference":
         request.getfixturevalue("reference")
     last = 2**64 - 2

@@ -35,8 +35,8 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("name", "parameters", "forward", "backward"), TABLE, ids=[str(row[:2]) for row in TABLE])
-def test_table(name, parameters, forward, backward):
-    assert abs(gain(name, **parameters) - forward) < 6e-11  # the table's own rounding
+def test_gains_equal_the_table(name, parameters, forward, backward):
+    assert abs(gain(name, **parameters) - forward) < 6e-11  # the rounding of the table
     assert abs(gain(name, backward=True, **parameters) - backward) < 6e-11
 
 
@@ -48,7 +48,7 @@ def softplus(z):
     return mpmath.log1p(mpmath.exp(z))
 
 
-# f in high precision, and its kinks.
+# Activations in high precision, and their kinks.
 EXACT = [
     ("celu", {"alpha": 2.0}, lambda z: z if z > 0 else 2 * mpmath.expm1(z / 2), [0]),
     ("elu", {"alpha": 0.5}, lambda z: z if z > 0 else mpmath.expm1(z) / 2, [0]),
@@ -71,7 +71,7 @@ EXACT = [
 
 
 @pytest.mark.parametrize(("activation", "parameters", "exact", "kinks"), EXACT)
-def test_high_precision(activation, parameters, exact, kinks):
+def test_gains_equal_high_precision_quadrature(activation, parameters, exact, kinks):
     with mpmath.workdps(25):
         points = sorted({*kinks, -16, -8, -4, -2, -1, -0.5, 0, 0.5, 1, 2, 4, 8, 16})
 
@@ -83,7 +83,7 @@ def test_high_precision(activation, parameters, exact, kinks):
         assert gain(activation, backward=True, **parameters) == pytest.approx(slope, rel=1e-9)
 
 
-def test_identities():
+def test_gains_of_related_activations_are_related():
     assert gain("identity") == gain("linear", backward=True) == 1
     assert gain("relu") == gain("ReLU", backward=True) == math.sqrt(2)
     assert gain("leaky_relu", slope=0.2) == gain("prelu", slope=0.2) == math.sqrt(2 / 1.04)
@@ -92,7 +92,7 @@ def test_identities():
     assert variance_scaling(gain("selu") ** 2).std((100, 7)) == pytest.approx(0.1, rel=1e-9)
 
 
-def test_agrees_with_pytorch_where_pytorch_means_the_same():
+def test_gains_equal_pytorch_where_both_have_the_same_definition():
     torch = pytest.importorskip("torch")
     assert gain("linear") == torch.nn.init.calculate_gain("linear")
     assert gain("relu") == torch.nn.init.calculate_gain("relu")
@@ -108,18 +108,18 @@ STEPS = [
 
 
 @pytest.mark.parametrize(("step", "square"), [row[1:] for row in STEPS], ids=[row[0] for row in STEPS])
-def test_a_step_has_a_gain_forward_and_none_backward(step, square):
+def test_a_step_has_a_forward_gain_and_no_backward_gain(step, square):
     assert gain(step) == pytest.approx(square**-0.5, rel=1e-9)
     with pytest.raises(ValueError, match=r"mean square E f'\(z\)\*\*2 that is positive and finite, got infinity"):
         gain(step, backward=True)
 
 
-def test_many_jumps_and_kinks():
+def test_functions_may_have_many_jumps_and_kinks():
     assert gain(lambda z: 10 * z % 1) == pytest.approx(math.sqrt(3), rel=1e-5)  # nearly uniform on [0, 1)
     assert gain(lambda z: np.abs(10 * z % 1 - 0.5), backward=True) == pytest.approx(0.1, rel=1e-9)
 
 
-def test_slopes_without_bound():
+def test_slopes_may_be_unbounded():
     # E |z|**-0.8 = 2**-0.4 gamma(0.1) / sqrt(pi)
     square = 0.36 * 2**-0.4 * math.gamma(0.1) / math.sqrt(math.pi)
     assert gain(lambda z: np.abs(z) ** 0.6, backward=True) == pytest.approx(square**-0.5, rel=1e-9)
@@ -128,21 +128,21 @@ def test_slopes_without_bound():
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-5, 1e200])
-def test_scale_is_no_matter(scale):
+def test_the_gain_scales_with_the_function(scale):
     assert gain(lambda z: scale * np.tanh(z)) == pytest.approx(gain("tanh") / scale, rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_functions_of_low_precision(dtype):
+def test_functions_may_compute_in_low_precision(dtype):
     precision = float(np.finfo(dtype).eps)
     assert gain(lambda z: np.tanh(z.astype(dtype))) == pytest.approx(gain("tanh"), rel=precision)
 
 
-def test_the_function_gets_an_array_of_its_own():
+def test_a_function_may_change_its_argument():
     assert gain(lambda z: np.maximum(z, 0, out=z)) == pytest.approx(math.sqrt(2), rel=1e-12)
 
 
-def test_errors():
+def test_wrong_activations_are_errors():
     with pytest.raises(ValueError, match=r"celu, elu, gelu, gelu_tanh, hardsigmoid.*got 'rleu'") as error:
         gain("rleu")
     assert all(name in str(error.value) for name in ACTIVATIONS)

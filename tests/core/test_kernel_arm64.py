@@ -1,4 +1,4 @@
-"""The kernel compiled for arm64, with NEON, gives the bits of the reference: in an emulator, where there is one."""
+"""The kernel compiled for arm64, with NEON, gives the bits of the reference, in an emulator if installed."""
 
 import shutil
 import subprocess
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    """The kernel without Python's library: its functions are never called."""
+    """Return the kernel without the library of Python, whose functions are never called."""
     folder = tmp_path_factory.mktemp("arm64")
     kernel._TABLE.tofile(folder / "table")
     flags = ["-std=c99", "-O3", "-ffp-contract=off", "-static", "-Wl,--unresolved-symbols=ignore-all"]
@@ -35,7 +35,7 @@ def driver(tmp_path_factory):
 @pytest.mark.parametrize("stride", [1, 3])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("initializer", [he_normal, normal(0.5, 2.0), uniform(-1.0, 1.0)], ids=repr)
-def test_bits_of_the_reference(driver, initializer, dtype, stride, monkeypatch):
+def test_the_kernel_for_arm64_gives_the_bits_of_the_reference(driver, initializer, dtype, stride, monkeypatch):
     count, seed = 20011, 5
     shape = (count * stride,)
     law = initializer.law(shape, None, dtype)

@@ -1,4 +1,4 @@
-"""Launches: they cover a box once, and their numbers have 32 bits."""
+"""Launches cover a box once, and their numbers have 32 bits."""
 
 import math
 
@@ -19,7 +19,7 @@ def dense(shape):
 
 
 def places(launch):
-    """The position and the place in memory of every weight, as the kernel finds them."""
+    """Return the position and the place in memory of every weight, as the kernel computes them."""
     position, memory = np.array([launch.position]), np.array([launch.offset])
     for loop in launch.loops:
         steps = np.arange(loop.size)
@@ -29,7 +29,7 @@ def places(launch):
 
 
 def positions(shape, axes):
-    """The canonical position of every weight, by the definition."""
+    """Return the canonical position of every weight, by the definition."""
     index = np.indices(shape)
     return sum(
         index[axis] // factor.step % factor.size * factor.stride
@@ -95,17 +95,17 @@ def test_a_common_weight_is_one_launch(shape, axes):
     assert launch.dense
 
 
-def test_a_shard_that_cuts_packed_kernels_is_a_few():
+def test_a_shard_that_cuts_packed_kernels_is_few_launches():
     shard = normalize_index((slice(1000, 2000),), (3072, 1024))
     assert len(launches((3072, 1024), "(3 O)I", shard, dense((1000, 1024)), 4)) == 2
 
 
-def test_nothing_to_draw_is_no_launch():
+def test_an_empty_box_is_no_launch():
     assert launches((0, 5), "OI", None, (5, 1), 4) == ()
 
 
 @given(st.integers(2, 2**30), st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1))
-def test_division_by_a_reciprocal(size, k, other):
+def test_the_reciprocal_divides_exactly(size, k, other):
     multiplier, shift = reciprocal(size)
     assert 2**31 <= multiplier < 2**32
     multiple = other % (2**31 // size) * size

@@ -1,4 +1,4 @@
-"""A plan of the tensors of a checkpoint that is there."""
+"""A plan of the tensors of a checkpoint on disk."""
 
 import json
 import tracemalloc
@@ -45,11 +45,11 @@ def test_kinds(folder):
     assert set(kinds.values()) == {"other"}
     with pytest.raises(ValueError, match="must be one of kernel, recurrent"):
         like(folder, normal(), kinds={"*": "weight"})
-    with pytest.raises(ValueError, match=r"'none.*' is the first pattern to match no tensor"):
+    with pytest.raises(ValueError, match=r"the first to match a tensor, got 'none.\*'"):
         like(folder, normal(), kinds={"none.*": "scale"})
 
 
-def test_what_is_no_float_is_kept(tmp_path):
+def test_tensors_that_are_not_floating_point_are_kept(tmp_path):
     path = tmp_path / "model.safetensors"
     codes = [code for code in CODES if BITS[code] >= 8]
     text = json.dumps(
@@ -86,35 +86,44 @@ def test_the_files_of_an_index(tmp_path):
         tmp_path / "2.safetensors": ["b"],
     }
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(ValueError, match=r"has both model.safetensors and model.safetensors.index.json"):
+    with pytest.raises(ValueError, match=r"must hold one of model.safetensors and model.safetensors.index.json"):
         checkpoint_files(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"", "does not begin with {"),
-        (b"{}", "has no weight_map"),
-        (b'{"weight_map": []}', "is no name and value"),
-        (b'{"weight_map": {"a": 1}}', "is no name and value"),
-        (b'{"weight_map": {"a": "x.safetensors", "a": "x.safetensors"}}', "has 'a' twice"),
-        (b'{"weight_map": {}, "weight_map": {}}', "has 'weight_map' twice"),
-        (b'{"weight_map": {"a": "../x.safetensors"}}', "'../x.safetensors', which is no .safetensors beside it"),
-        (b'{"weight_map": {"a": "/x.safetensors"}}', "which is no .safetensors beside it"),
-        (b'{"weight_map": {"a": "..\\\\x.safetensors"}}', "which is no .safetensors beside it"),
-        (b'{"weight_map": {"a": "x.bin"}}', "which is no .safetensors beside it"),
-        (b'{"weight_map": {"a": "x\\u0000.safetensors"}}', "which is no .safetensors beside it"),
-        (b'{"weight_map":' * 10**5, "is no name and value"),
+        (b"", "Expecting value"),
+        (b"[]", "must be a JSON object, got a list"),
+        (b"{}", "has no object weight_map"),
+        (b'{"weight_map": []}', "has no object weight_map"),
+        (b'{"weight_map": {"a": 1}}', "in the folder of the index, got '1'"),
+        (b'{"weight_map": {"a": "x.safetensors", "a": "x.safetensors"}}', "has the name 'a' twice"),
+        (b'{"weight_map": {}, "weight_map": {}}', "has the name 'weight_map' twice"),
+        (b'{"weight_map": {"\\ud800": "x.safetensors"}}', r"must be text that UTF-8 can write, got '\\ud800'"),
+        (b'{"weight_map":' * 10**5, "nested too deeply"),
+        *(
+            (b'{"weight_map": {"a": "' + name + b'"}}', "in the folder of the index, got")
+            for name in (
+                b"../x.safetensors",
+                b"/x.safetensors",
+                b"..\\\\x.safetensors",
+                b"x.bin",
+                b"x\\u0000.safetensors",
+                b"C:x.safetensors",
+                b"x\\u001b[2J.safetensors",
+            )
+        ),
     ],
 )
-def test_an_index_that_is_none(tmp_path, text, words):
+def test_a_broken_index(tmp_path, text, words):
     with pytest.raises(ValueError, match=words) as caught:
         checkpoint_files(index(tmp_path, text))
-    assert "is no index of a checkpoint" in str(caught.value)
+    assert "is not the index of a checkpoint" in str(caught.value)
     assert len(str(caught.value)) < 1000
 
 
-def test_an_index_without_end_is_not_read(tmp_path):
+def test_a_large_index_is_not_read(tmp_path):
     path = tmp_path / "model.safetensors.index.json"
     with path.open("wb") as file:
         file.truncate(200_000_000)

@@ -1,4 +1,4 @@
-"""Boxes of packed axes as nests of loops: as many weights as the index takes, in few nests."""
+"""Boxes of packed axes as nests of loops: all weights of the index, in few nests."""
 
 import numpy as np
 from hypothesis import given
@@ -12,7 +12,7 @@ AXES = ["(2 O)I", "O(3 I)", "(2 (3 O))(2 I)", "(2 B)(3 I)", "(5 B)I"]
 
 
 @given(axes=st.sampled_from(AXES), sizes=st.tuples(st.integers(1, 4), st.integers(1, 4)), data=st.data())
-def test_any_step_takes_what_it_takes_of_the_whole(axes, sizes, data):
+def test_an_index_of_any_step_takes_the_weights_of_the_full_draw(axes, sizes, data):
     shape = tuple(30 * size for size in sizes)
     bounds = st.none() | st.integers(-130, 130)
     steps = st.integers(-70, 70).filter(bool)
@@ -21,7 +21,7 @@ def test_any_step_takes_what_it_takes_of_the_whole(axes, sizes, data):
     assert np.array_equal(normal()(shape, axes=axes, seed=0, index=index), whole[index])
 
 
-def test_a_step_takes_few_nests():
+def test_an_index_with_a_step_is_few_nests():
     shape, axes = (128, 128, 128), "(64 B)(64 O)(64 I)"
     whole = normal()(shape, axes=axes, seed=0)
     for step, most in ((1, 1), (-1, 1), (3, 27), (-3, 27), (-7, 27), (64, 1)):

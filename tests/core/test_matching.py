@@ -61,12 +61,12 @@ OURS = {
 
 
 @pytest.mark.parametrize("label", OURS)
-def test_ours(label):
+def test_schemes_of_this_library_are_named(label):
     assert_named(label, lambda seed: OURS[label](SHAPE, seed=seed))
 
 
 @pytest.mark.parametrize("axes", ["...IO", "OI..."])
-def test_kernels_of_convolutions(axes):
+def test_kernels_of_convolutions_are_named(axes):
     shape = (3, 3, 32, 48) if axes == "...IO" else (48, 32, 3, 3)
     for label in ("he_normal", "glorot_uniform", "orthogonal", "dirac", "delta_orthogonal"):
         scheme = getattr(initlib, label)
@@ -75,7 +75,7 @@ def test_kernels_of_convolutions(axes):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision(dtype):
+def test_schemes_are_named_in_half_precision(dtype):
     pytest.importorskip("ml_dtypes")
     for label in ("he_normal", "glorot_uniform", "normal(std=0.02)", "orthogonal"):
         for seed in SEEDS:
@@ -84,7 +84,7 @@ def test_half_precision(dtype):
             assert label in (result.scheme, *result.also), result
 
 
-def test_torch():
+def test_schemes_of_torch_are_named():
     torch = pytest.importorskip("torch")
     init = torch.nn.init
 
@@ -117,7 +117,7 @@ def test_torch():
         assert_named(label, draw(fill, **arguments), "OI...")
 
 
-def test_keras():
+def test_schemes_of_keras_are_named():
     keras = pytest.importorskip("keras")
     init = keras.initializers
     for label, make in (
@@ -135,7 +135,7 @@ def test_keras():
         assert_named(label, lambda seed, make=make: keras.ops.convert_to_numpy(make(seed=seed)(SHAPE)))
 
 
-def test_jax():
+def test_schemes_of_jax_are_named():
     jax = pytest.importorskip("jax")
     init = jax.nn.initializers
     schemes = {
@@ -155,7 +155,7 @@ def test_jax():
         assert_named(label, lambda seed, scheme=scheme: np.asarray(scheme(jax.random.key(seed), SHAPE)))
 
 
-def test_no_scheme_for_what_no_scheme_gives():
+def test_other_weights_match_no_scheme():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=SHAPE)
     scaled = noise * np.linspace(0.7, 1.3, 64)[:, None]
@@ -198,13 +198,13 @@ def trained(initializer, steps=300, rate=0.1, width=96):
 
 
 @pytest.mark.parametrize("label", ["he_normal", "he_uniform", "glorot_uniform", "normal(std=0.02)", "orthogonal"])
-def test_no_scheme_for_a_trained_weight(label):
+def test_a_trained_weight_matches_no_scheme(label):
     weight, accuracy = trained(OURS[label])
     assert accuracy > 0.9
     assert found(weight).scheme is None
 
 
-def test_rows_of_padding():
+def test_rows_of_padding_are_left_out():
     table = initlib.normal(std=0.02)((1000, 64), seed=0)
     table[[0, 5]] = 0
     result = found(table, "OI...")
@@ -212,7 +212,7 @@ def test_rows_of_padding():
     assert result.test.startswith("2 rows of 0; the others: normal, KS")
 
 
-def test_what_cannot_be_told_apart_is_said():
+def test_indistinguishable_schemes_are_listed():
     square = found(initlib.glorot_normal((64, 64), seed=0))
     assert (square.scheme, square.also[0]) == ("glorot_normal", "lecun_normal")
     assert square.axes == "...IO"
@@ -220,14 +220,14 @@ def test_what_cannot_be_told_apart_is_said():
     assert (turned.scheme, turned.axes) == ("lecun_normal", "OI...")
 
 
-def test_the_tests_are_behind_the_word():
+def test_a_match_has_the_tests_that_support_it():
     test = found(initlib.he_normal(SHAPE, seed=0)).test
     assert test.startswith("normal cut at 2 sigma, KS 0.0")
     assert "for 0.1768 (z " in test
     assert all(word in test for word in ("rows z", "columns z", "top singular value"))
 
 
-def testroundest():
+def test_roundest_has_the_fewest_digits():
     assert roundest(0.0195, 0.0204) == 0.02
     assert roundest(-0.0204, -0.0195) == -0.02
     assert roundest(-0.1, 0.2) == 0

@@ -53,20 +53,20 @@ def test_every_matrix_is_orthogonal_times_the_gain(shape, axes, dtype):
         lambda axes: [letter for letter, _, _ in axes].count("W") < 2
     )
 )
-def test_any_axes(axes):
+def test_matrices_of_any_axes_are_orthogonal(axes):
     shape = tuple(n * size for _, n, size in axes)
     string = "".join(f"({n} {letter})" for letter, n, _ in axes)
     for matrix in matrices(orthogonal()(shape, "float64", axes=string, seed=1), shape, string):
         assert np.abs(np.linalg.svd(matrix, compute_uv=False) - 1).max() < 1e-12
 
 
-def test_what_a_seed_gives_is_a_promise():
+def test_the_weights_of_a_seed_never_change():
     known = [[0.9608367, 0.08323465], [-0.25674978, -0.09150981], [0.10427088, -0.99231946]]
     assert (orthogonal()((3, 2), seed=0) == np.float32(known)).all()
     assert (orthogonal()((2, 3), seed=0) == np.float32(known).T).all()
 
 
-def test_matrices_in_pieces(monkeypatch):
+def test_matrices_drawn_in_pieces_are_the_same(monkeypatch):
     whole = orthogonal()((7, 5, 6), axes="BIO", seed=1)
     monkeypatch.setattr(NUMPY, "piece", 70)
     assert (orthogonal()((7, 5, 6), axes="BIO", seed=1) == whole).all()
@@ -96,13 +96,13 @@ def test_one_seed_is_one_network_in_every_storage(scheme):
 
 
 @pytest.mark.parametrize("scheme", [orthogonal(), delta_orthogonal()], ids=repr)
-def test_a_box_is_the_box_of_the_whole(scheme):
+def test_a_box_equals_the_box_of_the_full_weight(scheme):
     index = (slice(None, None, -1), 1, slice(1, 6, 2), slice(3, None))
     whole = scheme((3, 3, 8, 10), "float64", seed=5, name="conv")
     assert (scheme((3, 3, 8, 10), "float64", seed=5, name="conv", index=index) == whole[index]).all()
 
 
-def test_std_and_bounds():
+def test_std_and_bounds_are_those_of_the_weights():
     assert orthogonal(-2.0).std((3, 3, 4, 5)) == 2 / 6
     assert orthogonal(-2.0).bounds((3, 3, 4, 5)) == (-2, 2)
     assert orthogonal().std((2, 8)) == 1 / math.sqrt(8)
@@ -127,12 +127,12 @@ def test_q_is_the_product_of_the_reflections(block):
         assert np.abs(q - expected[:, :columns]).max() < 1e-14
 
 
-def test_noise_of_zeros_reflects_nothing():
+def test_noise_of_zeros_is_not_reflected():
     assert (np.abs(reflected(np.zeros((1, 4, 3)), "float64", NUMPY)[0]) == np.eye(4, 3)).all()
 
 
 def distance(samples, cdf):
-    """Kolmogorov's and Smirnov's."""
+    """Return the statistic of Kolmogorov and Smirnov."""
     samples = np.sort(np.asarray(samples, np.float64))
     steps = np.arange(len(samples) + 1) / len(samples)
     expected = cdf(samples)
@@ -150,7 +150,7 @@ def trace_cdf(t):
     return (turns(t) + 1 - turns(-t)) / 2
 
 
-def test_haar():
+def test_matrices_are_uniformly_distributed():
     q = orthogonal()((SAMPLES, 3, 3), "float64", axes="BIO", seed=11)
     for row in range(3):
         for column in range(3):  # Archimedes: a coordinate of the sphere is uniform
@@ -158,7 +158,7 @@ def test_haar():
     trace = np.trace(q, axis1=1, axis2=2)
     assert distance(trace, trace_cdf) < KS
     assert abs(np.sign(np.linalg.det(q)).mean()) < 7.13 / math.sqrt(SAMPLES)
-    # From either side a fixed rotation changes nothing.
+    # A fixed rotation from either side keeps the distribution.
     fixed = orthogonal()((3, 3), "float64", seed=12)
     assert distance(np.trace(q @ fixed, axis1=1, axis2=2), trace_cdf) < KS
     # The test can fail: LAPACK's signs are not uniform.
@@ -166,7 +166,7 @@ def test_haar():
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (3, 5)], ids=["tall", "wide"])
-def test_haar_of_a_rectangle(shape):
+def test_rectangular_matrices_are_uniformly_distributed(shape):
     q = orthogonal()((SAMPLES, *shape), axes="BIO", seed=13)
     # The square of an entry of a unit vector in 5 dimensions is Beta(1/2, 2): its root has the CDF (3 x - x**3) / 2.
     for entry in (q[:, 0, 0], q[:, -1, -1], q[:, 1, 2]):
@@ -189,7 +189,7 @@ def test_delta_orthogonal_keeps_the_norm_of_a_real_convolution(kernel, groups):
     axes = f"({groups} O)I..."
     weight = torch.from_numpy(delta_orthogonal(1.5)((outputs, 4, *kernel), "float64", axes=axes, seed=1))
     x = torch.randn(2, inputs, *[7] * len(kernel), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    pads = [pad for size in reversed(kernel) for pad in ((size - 1) // 2, size // 2)]  # what "same" pads
+    pads = [pad for size in reversed(kernel) for pad in ((size - 1) // 2, size // 2)]  # "same" padding
     convolution = getattr(torch.nn.functional, f"conv{len(kernel)}d")
     y = convolution(torch.nn.functional.pad(x, pads), weight, groups=groups)
     assert y.shape[2:] == x.shape[2:]
@@ -204,7 +204,7 @@ def test_delta_orthogonal_has_the_centre_of_jax(kernel):
     assert ((delta_orthogonal()((*kernel, 3, 5), seed=0) != 0) == (np.asarray(theirs) != 0)).all()
 
 
-def test_errors():
+def test_wrong_arguments_and_shapes_are_errors():
     with pytest.raises(ValueError, match="at least as many as inputs, got 9 inputs and 4 outputs"):
         delta_orthogonal()((3, 3, 9, 4), seed=0)
     with pytest.raises(ValueError, match=r"shape must have at least 2 axes for orthogonal, got \(7,\)"):
@@ -223,12 +223,12 @@ def test_errors():
         orthogonal(1e6)((3, 3), "float16", seed=0)
 
 
-def test_nothing_to_draw():
+def test_an_empty_weight_is_drawn():
     assert orthogonal()((0, 5), seed=0).shape == (0, 5)
     assert delta_orthogonal()((3, 0, 0, 5), seed=0).shape == (3, 0, 0, 5)
 
 
-# In a process of its own: where `torch.compile` looks at each call, Python keeps a caller's arguments for longer.
+# In another process: where `torch.compile` watches each call, Python keeps arguments for longer.
 HELD = """
 import tracemalloc, numpy as np
 from initlib import orthogonal
@@ -242,7 +242,7 @@ for shape, axes in [((512, 512), "IO"), ((256, 2048), "IO"), ((8, 128, 128), "BI
 """
 
 
-def test_three_matrices_are_held_on_the_way():
+def test_a_draw_holds_at_most_three_matrices():
     ran = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
     held = [float(line) for line in ran.stdout.splitlines()]
     assert len(held) == 3

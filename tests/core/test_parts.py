@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initlib import (
+    Initializer,
     Key,
     Parameter,
     PlanError,
@@ -24,6 +25,7 @@ from initlib import (
 )
 from initlib.plans.packing.part_axes import unpacked, without
 from initlib.plans.rules.parts import Parts
+from initlib.stream.boxes import box_index
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 SEED = 3
@@ -347,6 +349,10 @@ def test_any_box_of_any_parts(data, shape, dtype):
     box = entry.draw_one("t", SEED, index=index)
     assert box.shape == whole[index].shape
     assert np.array_equal(box, whole[index])
-    for piece, outer, inner in entry["t"].boxes(index):
-        weight = piece.draw(dtype, Key(SEED))
-        assert np.array_equal(whole[index][outer], weight[inner])
+    for place, source, request in entry["t"].requests(Key(SEED), index):
+        alone = whole[index][place]
+        if isinstance(source, Initializer):
+            full = source(request.shape, dtype, axes=request.axes, seed=request.key)
+            assert np.array_equal(alone, full[box_index(request.box)])
+        else:
+            assert np.array_equal(alone, source)

@@ -141,3 +141,15 @@ def test_rename_knows_what_it_has_not_used():
     rename = as_rename({"a.*": "b.*", "c": "d"})
     rename("a.x")
     assert rename.unused() == ["c"]
+
+
+@given(st.text(alphabet="ab.*?", max_size=9), st.text(alphabet="ab.", max_size=9))
+def test_a_glob_matches_as_greedy_groups_do(pattern, name):
+    greedy = re.sub(r"(\\\*)+", "(.*)", re.escape(pattern)).replace(r"\?", ".")
+    expected, match = re.fullmatch(greedy, name), glob(pattern).fullmatch(name)
+    assert (match and match.groups()) == (expected and expected.groups())
+
+
+@pytest.mark.parametrize("pattern", ["*a" * 60 + "b", "*?" * 60 + "b", "*aab*" * 30 + "c", "*" * 1000 + "b"])
+def test_a_glob_of_many_stars_takes_no_exponential_time(pattern):
+    assert glob(pattern).fullmatch("a" * 400) is None

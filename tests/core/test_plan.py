@@ -21,6 +21,7 @@ from initlib import (
     orthogonal,
     parts,
     plan,
+    recipes,
     same_as,
     uniform,
     values,
@@ -428,6 +429,43 @@ def test_one_rule_may_say_the_same_of_tied_names():
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error) as caught:
         plan(**{"parameters": [kernel()], "rules": {"*": he_normal}, **arguments})
+    assert message in str(caught.value)
+
+
+def kaiming_normal_(tensor):
+    """Stand in for the function of torch.nn.init."""
+
+
+kaiming_normal_.__module__ = "torch.nn.init"
+
+SLIPS = [
+    ({"*": "he_normal"}, TypeError, "got 'he_normal'. Write he_normal, without quotes"),
+    ({"*": "normal"}, TypeError, "got 'normal'. Write normal(...), without quotes"),
+    ({"*": "gpt2"}, TypeError, "got 'gpt2'. Call the recipe: recipes.gpt2(...)"),
+    ({"*": "nothing"}, TypeError, "must be an initializer, keep, values(...) or parts(...), got 'nothing'"),
+    ({"*": kaiming_normal_}, TypeError, "Write kaiming_normal, from initlib"),
+    ({Parameter: ones}, TypeError, 'Write "*:Parameter" for the parameters of a class'),
+    ("gpt2", TypeError, "rules must be a mapping by pattern, or pairs, got 'gpt2'. Call the recipe: recipes.gpt2(...)"),
+    ("he_normal", TypeError, "got 'he_normal'. Write he_normal, without quotes"),
+    (recipes.gpt2, TypeError, "rules must be what a recipe returns, got the function. Call recipes.gpt2(...)"),
+    ([{"*": ones}, recipes.gpt2], TypeError, "Call recipes.gpt2(...)"),
+    (
+        {"fc1": ones},
+        PlanError,
+        "rule 'fc1' matches nothing: it is the name of a module. Write 'fc1.*' for its parameters",
+    ),
+    (
+        {re.compile("fc1"): ones},
+        PlanError,
+        "matches nothing: an expression must match the full name. Write re.compile('.*fc1.*')",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rules", "error", "message"), SLIPS, ids=[message for _, _, message in SLIPS])
+def test_slips_get_advice(rules, error, message):
+    with pytest.raises(error) as caught:
+        plan([kernel("fc1.weight")], rules)
     assert message in str(caught.value)
 
 

@@ -51,7 +51,7 @@ CLOSED_FORMS = {
 
 @pytest.mark.parametrize("length", [0.05, 1.0, 30.0])
 @pytest.mark.parametrize("name", CLOSED_FORMS)
-def test_closed_forms(name, length):
+def test_maps_follow_closed_forms(name, length):
     activation, kernel = CLOSED_FORMS[name]
     variances = {"weight_variance": 1.7, "bias_variance": 0.3}
     expected = 1.7 * kernel(length, CORRELATIONS) + 0.3
@@ -64,7 +64,7 @@ def test_closed_forms(name, length):
 
 
 @pytest.mark.parametrize("length", [0.05, 1.0, 30.0])
-def test_closed_forms_of_chi(length):
+def test_chi_follows_closed_forms(length):
     given_length = {"weight_variance": 1.7, "bias_variance": 0.3, "length": length}
     assert chi("linear", **given_length) == pytest.approx(1.7, rel=1e-9)
     assert chi("relu", **given_length) == pytest.approx(0.85, rel=1e-9)
@@ -72,7 +72,7 @@ def test_closed_forms_of_chi(length):
     assert chi(ERF, **given_length) == pytest.approx(1.7 * 4 / np.pi / math.sqrt(1 + 4 * length), rel=1e-9)
 
 
-def test_fixed_points_of_the_closed_forms():
+def test_fixed_points_follow_closed_forms():
     assert fixed_point("relu", weight_variance=1.5, bias_variance=0.3) == pytest.approx(0.3 / 0.25, rel=1e-9)
     assert fixed_point("linear", weight_variance=0.999, bias_variance=1.0) == pytest.approx(1000, rel=1e-8)
     assert fixed_point("relu", weight_variance=2.0, bias_variance=0.1) == math.inf
@@ -85,14 +85,14 @@ def test_fixed_points_of_the_closed_forms():
     assert fixed_point(relu_cubed, weight_variance=1.0, start=0.37) == math.inf
 
 
-def test_what_a_gain_keeps():
+def test_gains_keep_lengths_and_gradients():
     for name in ("elu", "gelu", "tanh", "mish"):
         assert length_map(name, 1.0, weight_variance=gain(name) ** 2) == pytest.approx(1, rel=1e-9)
         assert chi(name, length=1.0, weight_variance=gain(name, backward=True) ** 2) == pytest.approx(1, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
-def test_simulated_wide_layers(name):
+def test_simulated_wide_layers_follow_the_maps(name):
     """One layer of 100 000 units, of two inputs of correlation 0.6: six standard errors."""
     from initlib.gains import ACTIVATIONS
 
@@ -106,7 +106,7 @@ def test_simulated_wide_layers(name):
         assert abs(product.mean() - value) < 6 * product.std() / math.sqrt(units)
 
 
-def test_simulated_networks():
+def test_simulated_networks_follow_the_maps():
     """Six tanh layers of 500 units: the mean over 20 networks follows the maps, to four standard errors."""
     variances, width = {"weight_variance": 1.8, "bias_variance": 0.05}, 500
     measured = []
@@ -126,7 +126,7 @@ def test_simulated_networks():
     assert (errors < 4 * np.std(measured, axis=0) / math.sqrt(20)).all()
 
 
-def test_critical_line():
+def test_chi_is_1_on_the_critical_line():
     assert critical_line("relu") == 2.0
     assert critical_line("tanh") == critical_line("elu") == 1.0
     line = critical_line("tanh", np.array([[1e-4, 0.05], [0.2, 1.0]]))
@@ -145,7 +145,7 @@ def test_critical_line():
     assert describe("gelu") == "no weight variance keeps small differences at a stable length when bias_variance is 0"
 
 
-def test_depth_scale():
+def test_the_depth_scale_is_the_rate_of_the_correlation():
     assert depth_scale("relu", weight_variance=1.0, bias_variance=0.1) == pytest.approx(1 / math.log(2), rel=1e-9)
     assert depth_scale("relu", weight_variance=2.0) == math.inf
     assert depth_scale("tanh", weight_variance=0.0, bias_variance=0.1) == 0.0
@@ -163,7 +163,7 @@ def test_depth_scale():
     assert depth_scale("tanh", weight_variance=2.5) == pytest.approx(-1 / math.log(square), rel=1e-4)
 
 
-def test_descriptions():
+def test_descriptions_name_the_phase():
     assert describe("tanh", weight_variance=0.9).startswith("vanishing: a length of 1 is 0.355")
     assert describe("tanh", weight_variance=1.0).startswith("critical: chi is 1")
     assert describe("tanh", weight_variance=1.0, bias_variance=0.05).startswith("ordered: lengths settle at 0.194")
@@ -176,7 +176,7 @@ def test_descriptions():
 
 @settings(max_examples=25)
 @given(st.floats(0.3, 3.0), st.floats(0.01, 1.0), st.sampled_from(["tanh", "erf", "sin", "hardtanh"]))
-def test_a_fixed_point_is_one(weights, biases, name):
+def test_the_length_map_keeps_its_fixed_point(weights, biases, name):
     activation = ERF if name == "erf" else name
     found = fixed_point(activation, weight_variance=weights, bias_variance=biases)
     assert length_map(activation, found, weight_variance=weights, bias_variance=biases) == pytest.approx(
@@ -186,7 +186,7 @@ def test_a_fixed_point_is_one(weights, biases, name):
 
 @settings(max_examples=25)
 @given(st.floats(-0.999, 0.999), st.sampled_from(["relu", "gelu", "hardtanh", "relu6"]))
-def test_the_slope_of_the_series(c, name):
+def test_the_slope_of_the_series_is_its_derivative(c, name):
     from initlib.gains import ACTIVATIONS
 
     series, step = HermiteSeries(ACTIVATIONS[name]), 1e-5
@@ -194,13 +194,13 @@ def test_the_slope_of_the_series(c, name):
     assert series.slope(c) == pytest.approx(difference, abs=1e-4)
 
 
-def test_lengths():
+def test_lengths_repeat_the_length_map():
     assert lengths("relu", 30, weight_variance=1.0)[-1] == pytest.approx(2.0**-29, rel=1e-9)
     assert lengths("relu", 0, weight_variance=1.0).size == 0
     assert np.isinf(lengths(np.exp, 12, weight_variance=1.0)[-1])
 
 
-def test_phase_diagram():
+def test_the_phase_diagram_names_its_phases():
     pytest.importorskip("matplotlib")
     for name in ("tanh", "relu"):
         figure = phase_diagram(name, weight_variance=(0.5, 3.0))
@@ -220,7 +220,7 @@ def test_the_phase_diagram_shows_chi():
         assert rates[at] == pytest.approx(exact, rel=2e-3)
 
 
-def test_errors():
+def test_arguments_out_of_range_are_errors():
     with pytest.raises(ValueError, match="length must be above 0, got 0"):
         length_map("relu", 0.0, weight_variance=1.0)
     with pytest.raises(ValueError, match=r"weight_variance must be at least 0, got -1\.0"):

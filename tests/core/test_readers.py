@@ -1,6 +1,7 @@
-"""Readers: tensors of files of every kind, and files that nobody vouches for."""
+"""Readers: tensors of files of every kind, and hostile files."""
 
 import io
+import os
 import pickle
 import struct
 import sys
@@ -9,9 +10,13 @@ import zipfile
 import numpy as np
 import pytest
 
+from initlib import Plan, audit, plan
+from initlib.checkpoints.like import like
+from initlib.files.header import Header
 from initlib.files.readers import hdf5_file
 from initlib.files.readers.open_file import open_tensors
 from initlib.files.readers.stored_tensor import StoredTensor, UnmeasuredError
+from initlib.files.readers.torch_file import named_tensors
 
 ARRAYS = {
     "a.weight": np.arange(600, dtype=np.float32).reshape(20, 30),
@@ -21,7 +26,7 @@ ARRAYS = {
 }
 
 
-def whole(tensor, most=64):
+def whole_of(tensor, most=64):
     pieces = list(tensor.pieces(most))
     return np.concatenate(pieces).reshape(tensor.shape) if pieces else np.empty(tensor.shape)
 
@@ -29,7 +34,7 @@ def whole(tensor, most=64):
 def check(path, kind, arrays=ARRAYS):
     found, tensors = open_tensors(path)
     assert found == kind
-    read = {tensor.name: (tensor.shape, tensor.dtype, whole(tensor)) for tensor in tensors}
+    read = {tensor.name: (tensor.shape, tensor.dtype, whole_of(tensor)) for tensor in tensors}
     assert read.keys() == arrays.keys()
     for name, array in arrays.items():
         shape, dtype, values = read[name]
@@ -42,7 +47,7 @@ def read_all(path):
 
 
 def errors(path, match=None):
-    """Whoever reads such a file gets one ValueError."""
+    """Reading the file raises one ValueError."""
     with pytest.raises(ValueError, match=match):
         read_all(path)
 
@@ -51,10 +56,10 @@ def test_pieces():
     tensor = StoredTensor.of("w", np.arange(35.0).reshape(7, 5))
     assert [len(piece) for piece in tensor.pieces(10)] == [2, 2, 2, 1]
     assert [len(piece) for piece in tensor.pieces(1)] == 7 * [1]
-    assert np.array_equal(whole(tensor), np.arange(35.0).reshape(7, 5))
-    assert np.array_equal(whole(StoredTensor.of("s", np.array(3.0))), 3.0)
+    assert np.array_equal(whole_of(tensor), np.arange(35.0).reshape(7, 5))
+    assert np.array_equal(whole_of(StoredTensor.of("s", np.array(3.0))), 3.0)
     swapped = StoredTensor.of("w", np.arange(3, dtype=">f4"))
-    assert whole(swapped).dtype.isnative
+    assert whole_of(swapped).dtype.isnative
     long = StoredTensor("w", (1, 2**40), "float32", lambda rows: iter(()))
     with pytest.raises(UnmeasuredError, match="too long to be read, 1099511627776 numbers"):
         long.pieces()
@@ -88,7 +93,7 @@ def test_narrow_floats_of_safetensors(tmp_path):
 
     values = torch.tensor([[1.5, -2.0], [0.25, 3.0]])
     save_file({"b": values.bfloat16(), "f": values.to(torch.float8_e4m3fn)}, tmp_path / "w.safetensors")
-    read = {tensor.name: (tensor.dtype, whole(tensor)) for tensor in open_tensors(tmp_path / "w.safetensors")[1]}
+    read = {tensor.name: (tensor.dtype, whole_of(tensor)) for tensor in open_tensors(tmp_path / "w.safetensors")[1]}
     assert {name: dtype for name, (dtype, _) in read.items()} == {"b": "bfloat16", "f": "float8_e4m3fn"}
     assert all(np.array_equal(array, values.numpy()) for _, array in read.values())
     assert ml_dtypes
@@ -107,7 +112,7 @@ def test_torch(tmp_path):
     read = {tensor.name: tensor for tensor in open_tensors(tmp_path / "nested.pt")[1]}
     assert list(read) == ["model.a", "model.b", "steps.0"]
     assert read["model.a"].memory == read["model.b"].memory
-    assert (read["steps.0"].dtype, whole(read["steps.0"]).dtype) == ("bfloat16", np.float32)
+    assert (read["steps.0"].dtype, whole_of(read["steps.0"]).dtype) == ("bfloat16", np.float32)
 
 
 def test_torch_tensors_that_are_not_measured(tmp_path):
@@ -173,7 +178,7 @@ def test_hdf5_that_leads_elsewhere(hdf5, tmp_path, monkeypatch):
 
 
 class Bomb:
-    """What runs when it is unpickled."""
+    """An object whose unpickling ends the process."""
 
     def __reduce__(self):
         return (sys.exit, (17,))
@@ -186,7 +191,7 @@ def test_nothing_is_executed(tmp_path):
     (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb()))
     errors(tmp_path / "bomb.pkl", "cannot be read without running code")
     np.save(tmp_path / "bomb.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
-    errors(tmp_path / "bomb.npy", "it holds no numbers; what is pickled could run code")
+    errors(tmp_path / "bomb.npy", "it holds no numbers; a pickle could run code")
     np.savez(tmp_path / "bomb.npz", w=np.array([Bomb()], dtype=object))
     errors(tmp_path / "bomb.npz", "it holds no numbers")
 
@@ -219,7 +224,7 @@ def test_truncated_files(tmp_path, kind, request):
 
 
 def test_bytes_that_were_changed(tmp_path):
-    """Whatever is changed: a clear error, or other numbers."""
+    """Each change gives a clear error, or other numbers."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, w=np.random.default_rng(0).normal(size=(16, 16)))
     content = bytearray(buffer.getvalue())
@@ -250,7 +255,7 @@ def test_headers_that_lie(tmp_path):
         path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(64))
         errors(path)
     path.write_bytes(b"\x93NUMPY\x09\x00" + bytes(64))
-    errors(path, r"version \(9, 0\)")
+    errors(path, r"got \(9, 0\)")
     (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{" + bytes(64))
     errors(tmp_path / "w.safetensors", "ends before its header")
 
@@ -260,19 +265,217 @@ def test_archives_that_lie(tmp_path):
     path = tmp_path / "w.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("w/data.pkl", bytes(10**7))
-    errors(path, "has the compressed member 'w/data.pkl'")
+    errors(path, "compresses the member 'w/data.pkl'")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("w/data.pkl", bytes(10**8 + 1))
     errors(path, "names its tensors in 100000001 bytes")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.weights.h5", bytes(10**6))
-    errors(path, "compressed, which Keras does not do")
+    errors(path, "compresses model.weights.h5, which Keras does not do")
     assert torch
+
+
+def pickled(path, *opcodes):
+    """A checkpoint of PyTorch whose structure is a pickle of these opcodes."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("w/data.pkl", b"\x80\x02" + b"".join(opcodes) + b".")
+        archive.writestr("w/version", "3\n")
+        archive.writestr("w/byteorder", sys.byteorder)
+
+
+def test_containers_that_hold_themselves_or_one_another_are_read_once(tmp_path):
+    torch = pytest.importorskip("torch")
+    pickled(tmp_path / "list.pt", b"]q\x00h\x00a")
+    pickled(tmp_path / "dict.pt", b"}q\x00X\x01\x00\x00\x00ah\x00s")
+    levels = [b"]q" + bytes([k]) + (b"h" + bytes([k - 1]) + b"a") * 2 for k in range(1, 60)]
+    pickled(tmp_path / "shared.pt", b"]q\x00", *levels)
+    for name in ("list.pt", "dict.pt", "shared.pt"):
+        assert read_all(tmp_path / name) == []
+    state = {"a": torch.ones(3)}
+    state["again"] = state["list"] = [state, state["a"]]
+    assert [tensor.name for tensor in named_tensors(state)] == ["a", "again.1"]
+
+
+def test_a_checkpoint_of_pytorch_that_shrinks_while_it_is_read_is_an_error(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "w.pt"
+    torch.save({"w": torch.zeros(1000, 1000)}, path)
+    (tensor,) = open_tensors(path)[1]
+    with path.open("r+b") as file:
+        file.truncate(5000)
+    with pytest.raises(ValueError, match="ends before all of it is there"):
+        list(tensor.pieces())
+
+
+def test_strided_tensors_of_pytorch(tmp_path):
+    torch = pytest.importorskip("torch")
+    whole = torch.arange(120.0).reshape(10, 12)
+    state = {
+        "transposed": whole.t(),
+        "part": whole[2:7, 1:11:3],
+        "half": whole.bfloat16().t()[3:],
+        "conj": torch.complex(whole, whole).conj(),
+        "parameter": torch.nn.Parameter(whole[5:]),
+        "byte": whole.to(torch.float8_e4m3fn),
+    }
+    torch.save(state, tmp_path / "w.pt")
+    read = {tensor.name: tensor for tensor in open_tensors(tmp_path / "w.pt")[1]}
+    assert list(read) == list(state)
+    for name in ("transposed", "part", "half", "parameter", "byte"):
+        assert np.array_equal(whole_of(read[name]), state[name].detach().float().numpy())
+    with pytest.raises(UnmeasuredError, match="conjugate"):
+        list(read["conj"].pieces())
+
+
+def test_a_name_with_half_a_surrogate_pair_can_be_printed(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"a\ud800\x1b[2J": torch.ones(2, 2)}, tmp_path / "w.pt")
+    text = str(audit(tmp_path / "w.pt"))
+    assert r"a\ud800\x1b[2J" in text.encode().decode()
+    assert all(line.isprintable() for line in text.splitlines())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="FIFOs")
+@pytest.mark.parametrize("name", ["w", "w.json", "model.safetensors.index.json", "model.safetensors", "plan.json"])
+def test_a_fifo_is_an_error(tmp_path, name):
+    path = tmp_path / name
+    os.mkfifo(path)
+    sources = [path, tmp_path] if name.startswith("model") else [path]
+    for source in sources:
+        for read in (read_all, like, verified):
+            with pytest.raises(ValueError, match="must be a regular file, got a folder, a FIFO or a device"):
+                read(source)
+    with pytest.raises(ValueError, match="must be a regular file"):
+        Plan.load(path)
+
+
+def verified(path):
+    """Raise ValueError for the differences of a checkpoint from a plan of nothing."""
+    raise ValueError(*map(str, plan([], {}).verify(path, 0)))
+
+
+def entries_over_one_member(path, count):
+    """A zip archive of many entries that all are one member."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((100, 100)))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w.npy", buffer.getvalue())
+    content = path.read_bytes()
+    start = content.index(b"PK\1\2")
+    end = content.index(b"PK\5\6")
+    directory = content[start:end] * count
+    tail = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, len(directory), start, 0)
+    path.write_bytes(content[:start] + directory + tail)
+
+
+def test_an_archive_of_many_entries_over_one_member_is_refused(tmp_path):
+    entries_over_one_member(tmp_path / "w.npz", 500)
+    errors(tmp_path / "w.npz", "the member 'w.npy' overlaps another")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compression_that_numpy_does_not_use_is_refused(tmp_path, compression):
+    with zipfile.ZipFile(tmp_path / "w.npz", "w", compression) as archive:
+        archive.writestr("w.npy", b"")
+    errors(tmp_path / "w.npz", "compresses 'w.npy' as NumPy does not")
+
+
+def test_a_small_file_that_unpacks_to_much_is_not_measured(tmp_path):
+    np.savez_compressed(tmp_path / "w.npz", small=np.ones(3), large=np.zeros(2**23), last=np.ones(3))
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_dataset("large", data=np.zeros(2**23), compression="gzip")
+    for name in ("w.npz", "w.h5"):
+        for tensor in open_tensors(tmp_path / name)[1]:
+            if tensor.name == "small":
+                assert whole_of(tensor).tolist() == [1, 1, 1]
+                continue
+            with pytest.raises(UnmeasuredError, match="unpacks to more than 100 times its size"):
+                list(tensor.pieces())
+
+
+def test_tall_chunks_of_hdf5_are_unpacked_once(tmp_path, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    values = np.arange(6000.0).reshape(600, 10)
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.create_dataset("w", data=values, chunks=(250, 5), compression="gzip")
+    calls = []
+    read = hdf5_file._read
+    monkeypatch.setattr(hdf5_file, "_read", lambda *arguments: calls.append(arguments[1]) or read(*arguments))
+    for tensor in open_tensors(tmp_path / "w.h5")[1]:
+        pieces = list(tensor.pieces(30))
+        assert {len(piece) for piece in pieces} <= {1, 2, 3}
+        assert np.array_equal(np.concatenate(pieces), values)
+    assert calls == [slice(0, 250), slice(250, 500), slice(500, 750)]
+
+
+def test_filters_of_hdf5_that_unpack_twice_are_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((100,))
+        properties.set_deflate(6)
+        properties.set_deflate(6)
+        space = h5py.h5s.create_simple((100,))
+        h5py.Dataset(h5py.h5d.create(file.id, b"w", h5py.h5t.NATIVE_DOUBLE, space, properties))[...] = np.ones(100)
+    for tensor in open_tensors(tmp_path / "w.h5")[1]:
+        with pytest.raises(UnmeasuredError, match=r"it is packed by filters other than gzip, .* or by several"):
+            list(tensor.pieces())
+
+
+def test_names_and_types_of_hdf5_that_python_lacks(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        space = h5py.h5s.create_simple((2, 2))
+        h5py.Dataset(h5py.h5d.create(file.id, b"w\xff", h5py.h5t.NATIVE_DOUBLE, space))[...] = np.ones((2, 2))
+        file["bits"] = "a text"
+    names = []
+    for tensor in open_tensors(tmp_path / "w.h5")[1]:
+        names.append(tensor.name)
+        if tensor.name == "bits":
+            with pytest.raises(UnmeasuredError, match="it holds no numbers"):
+                list(tensor.pieces())
+        else:
+            assert whole_of(tensor).tolist() == [[1, 1], [1, 1]]
+    assert names == ["bits", "w\udcff"]
+    assert r"w\udcff" in str(audit(tmp_path / "w.h5"))
+
+
+def test_more_axes_than_numpy_has_are_not_measured(tmp_path):
+    header = Header.of({"w": ("float32", (1,) * 65)}, {})
+    (tmp_path / "w").write_bytes(header.to_bytes() + bytes(4))
+    for tensor in open_tensors(tmp_path / "w")[1]:
+        with pytest.raises(UnmeasuredError, match="it has 65 axes, more than 64"):
+            list(tensor.pieces())
+
+
+def test_a_type_of_hdf5_that_numpy_lacks_costs_one_tensor(tmp_path, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["a"], file["b"] = np.ones(3), np.ones(3)
+
+    def no_type(dataset):
+        if dataset.name == "/a":
+            raise TypeError("No NumPy equivalent for a type")
+        return np.dtype("f8")
+
+    monkeypatch.setattr(h5py.Dataset, "dtype", property(no_type))
+    tests = [tensor.test for tensor in audit(tmp_path / "w.h5").tensors]
+    assert tests == ["not measured: it holds no numbers: No NumPy equivalent for a type", "all weights are equal"]
+
+
+def test_a_checkpoint_of_pytorch_with_a_broken_member_is_a_value_error(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.ones(3)}, tmp_path / "w.pt")
+    content = bytearray((tmp_path / "w.pt").read_bytes())
+    content[content.index(b"w/byteorder")] ^= 1
+    (tmp_path / "w.pt").write_bytes(content)
+    errors(tmp_path / "w.pt", "cannot be read without running code from it, or is broken: File name in directory")
 
 
 def test_other_files(tmp_path):
     (tmp_path / "text").write_text("some words, no tensors at all")
-    errors(tmp_path / "text", "is no safetensors, .npy, .npz, checkpoint of PyTorch, .keras or HDF5 file")
+    errors(tmp_path / "text", "must be a safetensors, .npy, .npz, .keras or HDF5 file, or a checkpoint of PyTorch")
     with pytest.raises(FileNotFoundError):
         open_tensors(tmp_path / "missing.pt")
 

@@ -276,13 +276,6 @@ def test_fixup(convolutions):
     assert found[f"layer1.3.conv{convolutions}.weight"] == found["fc.weight"] == 0
 
 
-def test_mup():
-    parameters = [*kernels(fc_weight=(256, 256), head_weight=(10, 256)), Parameter("embed", (10, 256), kind="table")]
-    found = drawn_std(parameters, recipes.mup(256, 64, "head.weight"))
-    assert found == {"fc.weight": 0.01, "head.weight": 0.005, "embed": 0.02}
-    assert drawn_std(parameters, recipes.mup(256, 64, "head.weight", zero_head=True))["head.weight"] == 0
-
-
 def test_siren():
     table = plan(kernels(net_0_weight=(256, 2), net_2_weight=(256, 256)), recipes.siren_network("net.0.weight"))
     drawn = table.draw(0)
@@ -376,10 +369,19 @@ MISSING = [
     (recipes.normalized(2, 64), "recipes.normalized finds no output of a residual branch"),
     (recipes.t5(64, 16), "recipes.t5 finds no queries"),
     (recipes.deepnorm(2), "Pass smaller=, the pattern of yours"),
-    (recipes.mup(64, 32, "head.weight"), "recipes.mup finds no head: rule 'head.weight' matches nothing"),
     (recipes.resnet(64), "recipes.resnet finds no last scale of a residual branch: rule '*.bn3.weight'"),
     (recipes.fixup(2, inner=re.compile("x")), "Pass inner=, the pattern of yours"),
     (recipes.siren_network("net.0"), "recipes.siren_network finds no first layer"),
+    (recipes.wang(2, 64), "recipes.wang finds no output of a residual branch"),
+    (recipes.mitchell(64), "Pass residual=, the pattern of yours"),
+    (recipes.full_megatron(2, 64), "recipes.full_megatron finds no output of a residual branch"),
+    (recipes.nanochat(), "recipes.nanochat finds no output of a residual branch"),
+    (recipes.mamba2(), "recipes.mamba2 finds no A_log"),
+    (recipes.rg_lru(), "recipes.rg_lru finds no a_param"),
+    (recipes.xlstm(2, 64), "recipes.xlstm finds no output of a residual branch"),
+    (recipes.rezero(), "recipes.rezero finds no scales of residual branches"),
+    (recipes.layer_scale(12), "Pass scale=, the pattern of yours"),
+    (recipes.lora(), "recipes.lora finds no factors A"),
     (recipes.lstm(), "recipes.lstm finds no bias with a forget gate: rule '*bias_ih*' matches nothing. Pass bias="),
 ]
 
@@ -430,7 +432,14 @@ def test_switch_fills_the_tables_of_transformers(transformers):
         (recipes.fixup, (8, 1)),
         (recipes.vit, (0,)),
         (recipes.deepnorm, (0,)),
-        (recipes.mup, (64, 0, "head")),
+        (recipes.small_init, (0,)),
+        (recipes.wang, (0, 64)),
+        (recipes.mitchell, (0,)),
+        (recipes.full_megatron, (4, 0)),
+        (recipes.mamba2, (0,)),
+        (recipes.xlstm, (0, 64)),
+        (recipes.layer_scale, (0,)),
+        (recipes.lora, (0,)),
     ],
 )
 def test_sizes_are_checked(recipe, arguments):

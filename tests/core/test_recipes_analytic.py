@@ -44,7 +44,7 @@ def mlp(activation, depth=12):
     return nn.Sequential(*layers, nn.Linear(WIDTH, 10))
 
 
-def test_the_activation_that_follows():
+def test_the_next_activation_gives_the_factor():
     relu = variance_scaling(2.0, "fan_in", "truncated_normal")
     assert recipes.analytic(mlp(nn.ReLU, 2), (4, WIDTH)) == {
         "0.weight": relu,
@@ -59,7 +59,7 @@ def test_the_activation_that_follows():
 
 
 @pytest.mark.parametrize("activation", ["gelu", "silu", "mish", "softplus", "relu6", "elu"])
-def test_its_mean_square_is_1(activation):
+def test_the_activation_has_a_mean_square_of_1(activation):
     function = getattr(F, activation)
     model = Network(lambda self, x: self.b(function(self.a(x))), **linears("ab"))
     factors = found(model)
@@ -67,7 +67,7 @@ def test_its_mean_square_is_1(activation):
     assert factors["b.weight"] == pytest.approx(1, rel=1e-5)
 
 
-def test_any_function_of_one_unit_is_an_activation():
+def test_any_function_of_one_unit_counts_as_an_activation():
     """However it is written."""
     written = {
         lambda x: x * torch.sigmoid(x): nn.SiLU,
@@ -84,12 +84,12 @@ def test_any_function_of_one_unit_is_an_activation():
     assert found(cubed)["a.weight"] == pytest.approx((1 / 7.5) ** (1 / 3), rel=1e-5)  # E relu(z)**6 = 15 / 2
 
 
-def test_what_a_model_scales_on_purpose_stays_scaled():
+def test_a_scale_in_the_model_is_kept():
     model = Network(lambda self, x: self.b(0.1 * self.a(x)), **linears("ab"))
     assert found(model) == pytest.approx({"a.weight": 1, "b.weight": 100})
 
 
-def test_residual_sums():
+def test_residual_sums_share_their_variance():
     def before(self, x):
         x = self.stem(x)
         for k in range(4):
@@ -105,7 +105,7 @@ def test_residual_sums():
     assert factors["head.weight"] == 0.5
 
 
-def test_sums_of_kernels_share_and_norms_begin_anew():
+def test_sums_of_kernels_share_and_norms_restart_a_stream():
     parallel = Network(lambda self, x: self.c(F.relu(self.a(x) + self.b(x))), **linears("abc"))
     assert found(parallel) == pytest.approx({"a.weight": 1, "b.weight": 1, "c.weight": 1}, rel=1e-5)
     normed = Network(
@@ -116,7 +116,7 @@ def test_sums_of_kernels_share_and_norms_begin_anew():
     assert found(normed) == pytest.approx({"a.weight": 2, "b.weight": 1, "c.weight": 1}, rel=1e-5)
 
 
-def test_products_parts_and_joins():
+def test_products_parts_and_concatenations_are_followed():
     gated = Network(lambda self, x: self.b(F.silu(self.a(x)) * self.c(x)), **linears("abc"))
     assert found(gated)["b.weight"] == pytest.approx(1, rel=1e-5)
     halves = Network(lambda self, x: self.b(F.glu(self.a(x))), a=nn.Linear(WIDTH, 2 * WIDTH), b=nn.Linear(WIDTH, 4))
@@ -132,7 +132,7 @@ def test_products_parts_and_joins():
     assert found(joined) == pytest.approx({"b.weight": 320 / (256 + 9 * 64)}, rel=1e-5)
 
 
-def test_images():
+def test_operations_on_images_are_followed():
     """Measured: the logits of a network with pools, after convolutions whose outputs resemble one another."""
     model = nn.Sequential(
         *(nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
@@ -151,7 +151,7 @@ def test_images():
     assert 1 / 3 < squares[-1] < 3  # of an average over positions, whose likeness is estimated
 
 
-def test_attentions_and_tables():
+def test_attentions_and_tables_are_followed():
     layer = nn.TransformerEncoderLayer(64, 4, 128, dropout=0.0, norm_first=True)
     model = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False).eval()
     factors = found(model, (10, 4, 64))
@@ -174,7 +174,7 @@ def test_attentions_and_tables():
     }
 
 
-def test_control_flow_shared_and_normed_weights():
+def test_control_flow_shared_and_normed_weights_are_followed():
     def run(self, x):
         for _ in range(3):
             x = F.relu(self.a(x))
@@ -185,7 +185,7 @@ def test_control_flow_shared_and_normed_weights():
     init.initialize(model, recipes.analytic(model, (4, 64)), seed=0)
 
 
-def test_what_is_not_followed_is_said():
+def test_a_warning_names_operations_that_are_not_followed():
     model = Network(lambda self, x: self.b(torch.cumsum(self.a(x), -1)), **linears("ab"))
     with pytest.warns(UserWarning, match="analytic could not follow cumsum: taken to keep the mean square"):
         assert found(model) == {"a.weight": 1, "b.weight": 1}
@@ -194,7 +194,7 @@ def test_what_is_not_followed_is_said():
         assert list(recipes.analytic(lstm, (5, 2, 8))) == ["b.weight"]
 
 
-def test_nothing_is_left_behind():
+def test_the_model_is_unchanged():
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.ReLU(), nn.Linear(8, 2))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     torch.manual_seed(0)
@@ -208,7 +208,7 @@ def test_nothing_is_left_behind():
     assert not torch.overrides._get_current_function_mode_stack()
 
 
-def test_errors():
+def test_unsuitable_models_are_errors():
     with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module or a keras\.Model, got int"):
         recipes.analytic(3, (2, 4))
     with pytest.raises(ValueError, match="model has no kernels that a signal passes through"):

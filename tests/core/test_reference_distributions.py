@@ -26,7 +26,7 @@ def test_moments_bounds_and_cdf_are_those_of_scipy(distribution, peer):
 
 
 @pytest.mark.parametrize("size", [50, 5000])
-def test_kolmogorov(size):
+def test_kolmogorov_is_that_of_scipy(size):
     x = np.sort(stats.norm().rvs(size, random_state=0))
     distance, chance = kolmogorov(REFERENCE_DISTRIBUTIONS[-1].cdf(x))
     peer = stats.kstest(x, "norm")
@@ -38,7 +38,7 @@ def test_kolmogorov(size):
 
 
 @pytest.mark.parametrize("freedom", [30, 63, 1000])
-def test_wilson_hilferty(freedom):
+def test_wilson_hilferty_approximates_the_chi_square(freedom):
     for chance in (1e-4, 0.3, 0.7, 1 - 1e-4):
         value = stats.chi2(freedom).ppf(chance)
         assert wilson_hilferty(value, freedom, 2 * freedom) == pytest.approx(stats.norm.ppf(chance), abs=0.08)

@@ -17,9 +17,9 @@ from initlib.schemes import kinds
 from initlib.stream import config
 
 X86_LINUX = sys.platform == "linux" and platform.machine() == "x86_64"
-NEAREST, MODES = 0, {"down": 0x400, "up": 0x800, "to zero": 0xC00}  # of <fenv.h>, on x86
-FLUSH_TO_ZERO = 0x8040  # the two bits of the register MXCSR: results, and what is read
-SOURCE = Path(__file__).parents[2] / "initlib" / "stream" / "_kernel.c"  # no install has it
+NEAREST, MODES = 0, {"down": 0x400, "up": 0x800, "to zero": 0xC00}  # from <fenv.h> on x86
+FLUSH_TO_ZERO = 0x8040  # two bits of the register MXCSR: of results, and of operands
+SOURCE = Path(__file__).parents[2] / "initlib" / "stream" / "_kernel.c"  # not installed
 
 in_environments = pytest.mark.skipif(not X86_LINUX, reason="sets the registers of x86 by Linux's libm")
 
@@ -34,7 +34,7 @@ def engine(request, monkeypatch):
 
 @pytest.fixture
 def libm():
-    """The C library's, and the environment set back after."""
+    """Return the C library, and restore the environment afterwards."""
     library = ctypes.CDLL("libm.so.6")
     before = ctypes.create_string_buffer(32)
     library.fegetenv(before)
@@ -43,7 +43,7 @@ def libm():
 
 
 def drawn_there(initializer, dtype, cold):
-    """Draw, in whatever environment this thread has; with a law that is made there, or before."""
+    """Draw in the environment of this thread, with a law made there (cold) or before (warm)."""
     if cold:
         kinds._law.cache_clear()
     return initializer((7, 9), dtype, seed=3)
@@ -66,7 +66,9 @@ def test_no_weights_are_drawn_under_another_rounding_mode(initializer, mode, col
     finally:
         libm.fesetround(NEAREST)
     assert (out == 7).all()
-    assert (drawn_there(initializer, "float32", cold=False) == usual).all()  # nothing of it stays in a cache
+    assert (
+        drawn_there(initializer, "float32", cold=False) == usual
+    ).all()  # no law of that environment stays in a cache
 
 
 @in_environments
@@ -77,7 +79,7 @@ def test_no_weights_are_drawn_under_another_rounding_mode(initializer, mode, col
     [he_normal, glorot_uniform, normal(1e-36, 1e-36), truncated_normal(low=6.0, high=7.0), normal(std=2.0**-1001)],
     ids=repr,
 )
-def test_numbers_flushed_to_zero_change_nothing(initializer, dtype, libm):
+def test_flushing_small_numbers_to_zero_changes_no_weight(initializer, dtype, libm):
     def draw():
         try:
             return drawn_there(initializer, dtype, cold=True).tobytes()
@@ -90,7 +92,7 @@ def test_numbers_flushed_to_zero_change_nothing(initializer, dtype, libm):
     (mxcsr,) = struct.unpack_from("<I", environment, 28)
     struct.pack_into("<I", environment, 28, mxcsr | FLUSH_TO_ZERO)
     libm.fesetenv(environment)
-    assert 2.0**-1022 * float(np.float64(0.5)) == 0  # it is set
+    assert 2.0**-1022 * float(np.float64(0.5)) == 0  # the mode is set
     flushed = draw()
     assert flushed == usual
 
@@ -101,7 +103,7 @@ def test_numbers_flushed_to_zero_change_nothing(initializer, dtype, libm):
     [(["-mfpmath=387"], "must round to float, and only once"), (["-ffast-math"], "must be IEEE 754's"), ([], None)],
     ids=["x87", "fast-math", "usual"],
 )
-def test_a_kernel_that_would_round_otherwise_is_not_compiled(flags, message):
+def test_a_kernel_does_not_compile_with_flags_that_change_rounding(flags, message):
     include = "-I" + sysconfig.get_paths()["include"]
     command = ["gcc", "-std=c99", "-fsyntax-only", "-DPy_LIMITED_API=0x030B0000", *flags, include, SOURCE]
     run = subprocess.run(command, capture_output=True, text=True)

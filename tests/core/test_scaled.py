@@ -46,7 +46,7 @@ def test_a_power_of_two_is_exact(scheme, dtype):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=repr)
-def test_std_and_bounds_scale(scheme):
+def test_std_and_bounds_scale_with_the_factor(scheme):
     shape = (3, 3, 8, 16)
     assert (scheme * 0.3).std(shape) == pytest.approx(0.3 * scheme.std(shape), rel=1e-12)
     assert (scheme * 0.3).bounds(shape) == pytest.approx([0.3 * bound for bound in scheme.bounds(shape)], rel=1e-12)
@@ -63,7 +63,7 @@ def test_the_weight_is_rounded_once(dtype):
     assert np.abs(scaled(he_normal, 0.7)((64, 64), "float64", seed=2) / (whole * 0.7) - 1).max() < 3e-16
 
 
-def test_the_operator():
+def test_the_operator_is_the_function():
     assert he_normal * 0.5 == 0.5 * he_normal == np.float32(0.5) * he_normal == scaled(he_normal, 0.5)
     assert he_normal * 0.5 * 0.5 == he_normal * 0.25
     assert hash(he_normal * 0.5) == hash(scaled(he_normal, 0.5))
@@ -80,32 +80,32 @@ def test_a_repr_is_the_call_that_makes_it():
     assert repr(normal() * 0.5) == "scaled(initializer=normal(mean=0.0, std=1.0), factor=0.5)"
 
 
-def test_copies_and_pickles():
+def test_a_scaled_initializer_can_be_copied_and_pickled():
     for scheme in SCHEMES:
         assert pickle.loads(pickle.dumps(scheme * 0.3)) == copy.deepcopy(scheme * 0.3) == scheme * 0.3
 
 
-def test_boxes():
+def test_a_box_equals_the_box_of_the_full_weight():
     index = (0, slice(None), slice(1, 7, 3), slice(None, None, -1))
     for scheme in SCHEMES:
         whole = (scheme * 0.3)((3, 3, 8, 16), seed=1)
         assert ((scheme * 0.3)((3, 3, 8, 16), seed=1, index=index) == whole[index]).all()
 
 
-def test_zero():
+def test_the_factor_may_be_zero():
     for scheme in SCHEMES:
         assert ((scheme * 0)((3, 3, 8, 16), seed=1) == 0).all()
         assert (scheme * 0).std((3, 3, 8, 16)) == 0
     assert (normal() * 0).bounds(3) == (0, 0)
 
 
-def test_published_schemes():
+def test_scaled_presets_are_the_published_schemes():
     layers, shape = 12, (768, 768)
     assert (normal(std=0.02) * (2 * layers) ** -0.5).std(shape) == 0.02 / math.sqrt(24)
     assert (glorot_normal * (8 * layers) ** -0.25).std(shape) == pytest.approx(768**-0.5 / 96**0.25)
 
 
-def test_errors():
+def test_wrong_factors_and_initializers_are_errors():
     for wrong in (-1, math.nan, math.inf):
         with pytest.raises(ValueError, match="factor must be"):
             he_normal * wrong

@@ -1,4 +1,4 @@
-"""Which tensor lies in which file, and what a file says of itself."""
+"""The files of a plan: their tensors, names and metadata."""
 
 import json
 
@@ -38,30 +38,30 @@ def test_one_file_has_no_index():
 
 
 def test_provenance():
-    def said(made, key=KEY):
+    def metadata(made, key=KEY):
         return shards(made.entries, key, "5GB")[0].header.metadata
 
     one, same, other = everything(), initlib.Plan.from_json(everything().to_json()), plan([], {})
     other = plan([Parameter("w", (3,))], normal())
-    assert said(one) == said(same)
-    assert said(one)["initlib.plan"] != said(other)["initlib.plan"]
-    digest = said(one).pop("initlib.plan")
+    assert metadata(one) == metadata(same)
+    assert metadata(one)["initlib.plan"] != metadata(other)["initlib.plan"]
+    digest = metadata(one).pop("initlib.plan")
     assert len(digest) == 64
-    rest = {key: value for key, value in said(one).items() if key != "initlib.plan"}
+    rest = {key: value for key, value in metadata(one).items() if key != "initlib.plan"}
     assert rest == {"format": "pt", "initlib": initlib.__version__, "initlib.seed": "7", "initlib.stream": "1"}
 
 
-def test_what_cannot_be_written():
-    with pytest.raises(ValueError, match="keeps all its tensors"):
+def test_plans_that_no_file_can_hold():
+    with pytest.raises(ValueError, match="a plan that keeps all its tensors"):
         shards(plan([Parameter("w", (3,))], {"*": keep}).entries, KEY, "5GB")
     half = parts({"a": (1, keep), "b": (1, normal())})
-    with pytest.raises(ValueError, match="qk is kept in part"):
+    with pytest.raises(ValueError, match="qk must be filled or kept as a whole"):
         shards(plan([Parameter("qk", (4, 2))], {"*": half}).entries, KEY, "5GB")
     with pytest.raises(ValueError, match="__metadata__"):
         shards(plan([Parameter("__metadata__", (3,))], normal()).entries, KEY, "5GB")
 
 
-def test_what_is_kept_is_in_no_file():
+def test_kept_tensors_are_in_no_file():
     made = plan([Parameter("a", (3,)), Parameter("b", (3,))], {"a": keep, "b": constant(1.0)})
     assert list(shards(made.entries, KEY, "5GB")[0].header.tensors) == ["b"]
 
@@ -74,8 +74,8 @@ def test_sizes(size, count):
 
 
 @pytest.mark.parametrize("size", ["", "GB", "-1GB", "5GiB", "5 G", "0", 0, -3, 1.5e400, "1e9", True, None, "٣GB"])
-def test_sizes_that_are_none(size):
-    with pytest.raises(ValueError, match="max_shard_size must be a number of bytes, or one such as '5GB'"):
+def test_wrong_sizes(size):
+    with pytest.raises(ValueError, match="max_shard_size must be a number of bytes, or a text such as '5GB'"):
         parse_size(size)
 
 

@@ -6,7 +6,7 @@ import pytest
 from initlib import siren
 
 
-def test_the_paper_s_bounds():
+def test_bounds_are_those_of_the_paper():
     assert siren(first=True).bounds((2, 256)) == (-1 / 2, 1 / 2)
     assert siren(w0=10).bounds((256, 3))[1] == math.sqrt(6 / 256) / 10
     assert siren().bounds((64, 32, 3, 3), axes="OIHW")[1] == math.sqrt(6 / 288) / 30
@@ -32,7 +32,7 @@ def test_sines_keep_their_distribution_through_the_layers():
     assert before.var() == pytest.approx(0.797, rel=0.05)
 
 
-def test_errors():
+def test_wrong_arguments_are_errors():
     with pytest.raises(ValueError, match="w0 must be above 0"):
         siren(0)
     with pytest.raises(TypeError, match="first must be True or False, got 1"):

@@ -1,7 +1,7 @@
 """Tensors that a checkpoint writes in pieces, or at once."""
 
 from initlib import Parameter, he_normal, identity, orthogonal, parts, plan
-from initlib.checkpoints.spans import costs_a_whole, spans
+from initlib.checkpoints.spans import spans
 
 
 def test_weights_that_depend_on_one_another_are_not_cut():
@@ -13,5 +13,4 @@ def test_weights_that_depend_on_one_another_are_not_cut():
         "qk": parts({"q": (1, he_normal), "k": (1, orthogonal())}),
     }
     entries = {entry.parameter.name: entry for entry in plan(parameters, rules).entries}
-    assert [name for name, entry in entries.items() if costs_a_whole(entry)] == ["whole", "qk"]
     assert [len(spans(entry, 12)) for entry in entries.values()] == [4, 1, 4, 1]

@@ -15,7 +15,7 @@ from initlib.stream.numpy_engine import NumPyEngine
 @pytest.mark.parametrize(
     ("shape", "axes"), [((7, 10), None), ((10, 7), "OI"), ((3, 4, 10), "WIO"), ((20, 7), "(2 O)I"), ((1, 1), None)]
 )
-def test_each_input_has_its_zeros_and_the_rest_are_the_normals(shape, axes, sparsity, dtype):
+def test_each_input_has_its_zeros_and_other_weights_are_normal(shape, axes, sparsity, dtype):
     parts = canonical(shape, axes)
     weight = parts.arrange(sparse(sparsity, 0.5)(shape, dtype, axes=axes, seed=4)).reshape(parts.matrices)
     values = parts.arrange(normal(0, 0.5)(shape, dtype, axes=axes, seed=4)).reshape(parts.matrices)
@@ -41,12 +41,12 @@ def test_the_mask_follows_from_the_key_and_the_name():
     assert (mask(seed=1) != (normal()((50, 40), seed=1) < 0)).any()
 
 
-def test_what_a_seed_gives_is_a_promise():
+def test_the_weights_of_a_seed_never_change():
     known = [[0, 1, 1, 0, 0, 1], [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1], [1, 0, 0, 1, 1, 0]]
     assert ((sparse(0.5)((4, 6), seed=0) == 0) == np.array(known, bool)).all()
 
 
-def test_zeros_fall_everywhere_alike():
+def test_zeros_are_uniformly_distributed():
     rows, columns = 2**14, 64
     zeros = sparse(0.25)((rows, columns), seed=3) == 0
     # Of each row 16 of 64, without replacement: the counts' chi-square has 63 degrees once the share that stays is out.
@@ -74,7 +74,7 @@ def test_equal_ranks_go_to_the_lower_index():
     assert (np.sort(first, axis=1) == np.nonzero(weight == 0)[1].reshape(200, 5)).all()
 
 
-def test_std_bounds_and_box():
+def test_std_bounds_and_boxes_are_those_of_the_weights():
     shape = (400, 500)
     weight = sparse(0.25, 0.5)(shape, "float64", seed=0)
     assert abs(weight.std() / sparse(0.25, 0.5).std(shape) - 1) < 7.13 * math.sqrt(3 / weight.size)
@@ -84,12 +84,12 @@ def test_std_bounds_and_box():
 
 
 @pytest.mark.parametrize("sparsity", [-0.1, 1.1, math.nan, math.inf])
-def test_sparsity_out_of_range(sparsity):
+def test_a_sparsity_out_of_range_is_an_error(sparsity):
     with pytest.raises(ValueError, match="sparsity must be"):
         sparse(sparsity)
 
 
-def test_errors():
+def test_wrong_arguments_and_shapes_are_errors():
     with pytest.raises(ValueError, match="std must be at least 0, got -1"):
         sparse(0.5, -1)
     with pytest.raises(TypeError, match="sparsity must be a real number"):
@@ -101,7 +101,7 @@ def test_errors():
 
 
 @pytest.mark.parametrize("shape", [(1024, 1024), (16, 2**16), (4, 3, 2**10, 64)])
-def test_twice_the_weight_is_held_on_the_way(shape):
+def test_a_draw_holds_at_most_twice_the_weight(shape):
     sparse(0.5)((2, 2), seed=0)
     out = np.empty(shape, np.float32)
     tracemalloc.start()

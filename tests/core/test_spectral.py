@@ -7,7 +7,7 @@ from initlib import spectral
 
 
 @pytest.mark.parametrize(("shape", "axes"), [((512, 512), None), ((256, 1024), None), ((200, 900), "OI")])
-def test_the_spectral_norm(shape, axes):
+def test_weights_have_the_spectral_norm(shape, axes):
     weight = spectral(1.5)(shape, axes=axes, seed=0)
     inputs, outputs = shape if axes is None else shape[::-1]
     assert np.linalg.norm(weight, 2) == pytest.approx(1.5 * math.sqrt(outputs / inputs), rel=0.03)
@@ -22,12 +22,12 @@ def test_a_convolution_counts_as_the_matrix_of_its_patches():
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(10, 10), (10, 1000), (1000, 10)])
-def test_the_paper_s_std_up_to_a_factor(rows, columns):
+def test_the_std_is_that_of_the_paper_up_to_a_factor(rows, columns):
     paper = min(1, math.sqrt(columns / rows)) / math.sqrt(rows)
     assert paper / 2 <= spectral().std((rows, columns)) <= paper
 
 
-def test_errors():
+def test_wrong_arguments_and_shapes_are_errors():
     with pytest.raises(ValueError, match="gain must be at least 0"):
         spectral(-1)
     with pytest.raises(ValueError, match="at least 2 axes"):

@@ -1,6 +1,6 @@
-"""The empirical distributions, with fixed seeds, and thresholds that 1000 tests together pass wrongly never.
+"""Empirical distributions, with fixed seeds, and thresholds that 1000 tests together never fail by chance.
 
-Each threshold is passed by chance with probability 1e-12 (z = 7.13): Kolmogorov-Smirnov by the
+Chance exceeds each threshold with probability 1e-12 (z = 7.13): Kolmogorov-Smirnov by the
 Dvoretzky-Kiefer-Wolfowitz inequality, rigorous for every n; the others by the normal approximation.
 """
 
@@ -29,7 +29,7 @@ PRESETS = [
 
 
 def cdf(distribution, z):
-    """Of the distribution of that name, of mean 0 and variance 1."""
+    """Return the distribution of that name, with mean 0 and variance 1."""
     if distribution == "uniform":
         return np.clip(z / math.sqrt(12) + 0.5, 0, 1)
     if distribution == "normal":
@@ -45,14 +45,14 @@ def kolmogorov_smirnov(sample, cdf):
 
 
 def assert_moments(z, kurtosis, extra=0.0):
-    """Mean 0 and variance 1, within what chance allows (and, relatively, `extra` for a dtype's rounding)."""
+    """Check mean 0 and variance 1, within chance and a relative `extra` for the rounding of a dtype."""
     assert abs(z.mean()) < Z / math.sqrt(z.size)
     assert abs(z.std() - 1) < Z * math.sqrt((kurtosis - 1) / (4 * z.size)) + extra
 
 
 @pytest.mark.parametrize(("factor", "mode", "distribution"), PRESETS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_variance_of_every_preset(factor, mode, distribution, dtype):
+def test_every_preset_has_its_variance(factor, mode, distribution, dtype):
     initializer = variance_scaling(factor, mode, distribution)
     shape = (2048, 512)
     z = initializer(shape, dtype, seed=11).astype(np.float64).ravel() / initializer.std(shape)
@@ -62,7 +62,7 @@ def test_variance_of_every_preset(factor, mode, distribution, dtype):
 @pytest.mark.parametrize("distribution", KURTOSIS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("axes", ["IO", "OI", "(4 O)I"])
-def test_distribution_by_kolmogorov_smirnov(distribution, dtype, axes):
+def test_weights_follow_their_distribution(distribution, dtype, axes):
     initializer = variance_scaling(1.0, "fan_in", distribution)
     z = initializer(SHAPE, dtype, seed=12, axes=axes).astype(np.float64).ravel() / initializer.std(SHAPE, axes)
     assert kolmogorov_smirnov(z, lambda x: cdf(distribution, x)) < math.sqrt(math.log(2 / ALPHA) / (2 * N))
@@ -71,7 +71,7 @@ def test_distribution_by_kolmogorov_smirnov(distribution, dtype, axes):
 @pytest.mark.parametrize(
     ("low", "high"), [(-2.0, 2.0), (-1.0, 3.0), (0.5, 2.0), (-0.05, 0.02), (2.0, 5.0), (-30.0, 0.0), (-9.0, 9.0)]
 )
-def test_windows_by_kolmogorov_smirnov(low, high):
+def test_truncated_weights_follow_their_distribution(low, high):
     initializer = truncated_normal(1.0, 0.5, 1.0 + low / 2, 1.0 + high / 2)
     z = (initializer(N, "float64", seed=13) - 1.0) * 2
     assert low <= z.min()
@@ -98,8 +98,8 @@ def test_moments_of_a_window_are_the_closed_forms():
     assert truncated_moments(-math.inf, math.inf) == pytest.approx((0.0, 1.0), abs=1e-14)
 
 
-def test_the_std_of_a_truncated_normal_is_not_contrib_s():
-    """contrib's 1.3 makes the std 0.29% too large: 2**24 draws tell."""
+def test_the_std_of_a_truncated_normal_differs_from_contrib():
+    """The factor 1.3 of contrib makes the std 0.29% too large, which 2**24 draws resolve."""
     z = he_normal((4096, 4096), seed=14).ravel() / he_normal.std((4096, 4096))
     n = z.size
     error = abs(float(np.sqrt(np.mean(np.square(z, dtype=np.float64)))) - 1)
@@ -108,7 +108,7 @@ def test_the_std_of_a_truncated_normal_is_not_contrib_s():
 
 
 def test_the_std_after_truncation_holds_in_exact_arithmetic():
-    """Each row of the table in its own probability: the noise's variance is the window's, without any sampling."""
+    """Each row of the table with its probability: the variance of the noise is that of the window, without sampling."""
     lo = round(special.ndtr(-2.0) * 2**32)
     tail = np.arange(lo, 2**31, 4099, dtype=np.int64) | 1
     bits = tail.astype(np.float32).view(np.int32)
@@ -121,7 +121,7 @@ def test_the_std_after_truncation_holds_in_exact_arithmetic():
 
 @pytest.mark.parametrize("initializer", [uniform(-1, 1), normal(), he_normal], ids=repr)
 @pytest.mark.parametrize("lag", [1, 2, 3, 64, 1024, 8192])
-def test_no_lag_correlates(initializer, lag):
+def test_weights_at_any_lag_are_uncorrelated(initializer, lag):
     z = initializer(SHAPE, "float64", seed=15).ravel()
     z /= z.std()
     assert abs(np.mean(z[:-lag] * z[lag:])) < Z / math.sqrt(z.size - lag)
@@ -161,7 +161,7 @@ def test_words_and_pairs_are_uniform():
 
 @pytest.mark.parametrize("distribution", KURTOSIS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_16_bits_are_the_rounded_distribution(distribution, dtype):
+def test_16_bit_weights_follow_the_rounded_distribution(distribution, dtype):
     """Chi-square against the exact probability that each value inside the bounds is the nearest one to a real draw."""
     n = 2**22
     initializer = variance_scaling(1.0, "fan_in", distribution)
@@ -170,7 +170,7 @@ def test_16_bits_are_the_rounded_distribution(distribution, dtype):
     weight = initializer(shape, dtype, seed=17).ravel()
     assert len(np.unique(weight)) > 2000
     patterns = np.arange(2**16, dtype=np.uint16).view(weight.dtype)
-    with np.errstate(invalid="ignore"):  # NaN is among the patterns
+    with np.errstate(invalid="ignore"):  # some patterns are NaN
         values = np.unique(patterns[np.isfinite(patterns)].astype(np.float64))
     values = values[np.abs(values) <= initializer.bounds(shape)[1]]
     # Cells between neighbouring values' midpoints, each of about 1/256 of the mass.
@@ -187,7 +187,7 @@ def test_16_bits_are_the_rounded_distribution(distribution, dtype):
 @pytest.mark.parametrize("initializer", [he_normal, he_uniform, glorot_uniform], ids=repr)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_the_support_is_exact(initializer, dtype):
-    """No weight passes its bound, and the largest comes close."""
+    """No weight is beyond its bound, and the largest is close to it."""
     shape = (2048, 2048)
     weight = np.abs(initializer(shape, dtype, seed=18).astype(np.float64))
     bound = initializer.bounds(shape)[1]

@@ -53,7 +53,7 @@ def test_engines_give_equal_bits(engine, dtype):
         cases = list(zip(SHAPES, itertools.cycle(INITIALIZERS)))
     for seed, ((shape, axes), initializer) in enumerate(cases):
         if 0 in shape and engine not in ENGINES[:2]:
-            continue  # a law of no weights would divide by a fan of 0
+            continue  # the fan of an empty weight is 0
         seed = seed * 0x9E3779B97F4A7C15 % 2**64
         expected = initializer(shape, dtype, axes=axes, seed=seed)
         drawn = engine(initializer, shape, dtype, axes, seed)
@@ -79,8 +79,8 @@ def test_engines_give_equal_bits_for_any_weight(engine):
 
 @pytest.mark.parametrize("engine", [*ENGINES[1:3], *ENGINES[4:]], ids=lambda engine: engine.__name__)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_engines_add_the_mean_alike(engine, dtype):
-    """Where no compiler may fuse the product with the sum."""
+def test_engines_give_equal_bits_with_a_mean(engine, dtype):
+    """On engines whose compiler does not fuse the product with the sum."""
     for initializer in (normal(0.1, 2.0), uniform(-1.0, 3.0), truncated_normal(5.0, 1.0, 4.5, 8.0)):
         expected = initializer((9, 33), dtype, seed=1)
         assert np.array_equal(bits(engine(initializer, (9, 33), dtype, None, 1)), bits(expected))
@@ -113,7 +113,7 @@ def test_uniform_noise_is_odd_symmetric_and_inside():
 
 @pytest.mark.parametrize("bounds", [(-math.inf, math.inf), (-2.0, 2.0), (-0.5, 0.5)])
 def test_normal_noise_is_symmetric(bounds):
-    """Word by word on the whole line; in a window, as a distribution, to the resolution of the CDF."""
+    """Without truncation, word by word. In a window, as a distribution, to the resolution of the CDF."""
     kept = WHOLE_LINE if math.isinf(bounds[0]) else window(*bounds)
     noise = stream.normal(EVERY_WORD, kept, OPS)
     mirrored = -stream.normal(~EVERY_WORD, kept, OPS)
@@ -123,7 +123,7 @@ def test_normal_noise_is_symmetric(bounds):
 
 
 def tails():
-    """Odd tails over every row of the table, its ends included, and 2**22 of the stream's own."""
+    """Return odd tails over every row of the table, with both ends, and 2**22 tails of the stream."""
     for octave in range(31):
         step = max(1, 2**octave // 1024)
         yield np.arange(2**octave, 2 ** (octave + 1), step, dtype=np.int64) | 1
@@ -134,7 +134,7 @@ def tails():
 
 
 def test_normal_noise_is_the_quantile():
-    """|n / 2**21 - z| <= 4e-6 for |z| <= 4, and the tail's probability right to 1e-3 up to the largest draw."""
+    """|n / 2**21 - z| <= 4e-6 for |z| <= 4, and the tail probability is accurate to 1e-3 up to the largest draw."""
     special = pytest.importorskip("scipy.special")
     worst_z = worst_tail = 0.0
     for tail in tails():
@@ -160,13 +160,13 @@ def test_products_of_the_cubic_fit_32_bits():
             assert abs(c0 + ((q1 * (u >> 8) + ((q1 * (u & 255)) >> 8)) >> 12)) < 2**24
 
 
-def test_frozen_table_is_what_its_program_makes():
+def test_the_frozen_table_is_the_output_of_its_program():
     pytest.importorskip("mpmath")
     program = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "normal_table.py"))
     assert program["source"]() == program["TARGET"].read_text()
 
 
-# What version 1 of the stream gives is a promise: the SHA-256 of these draws never changes.
+# The bits of version 1 are promised: the SHA-256 of these draws never changes.
 PROMISE = [
     (lambda: Key(7).bits(1000), "c19db290f91b64ff"),
     (lambda: glorot_uniform((40, 25), seed=7), "a882956dc2d331f8"),
@@ -180,12 +180,12 @@ PROMISE = [
 
 
 @pytest.mark.parametrize(("draw", "digest"), PROMISE)
-def test_the_bits_of_version_1(draw, digest):
+def test_the_bits_of_version_1_never_change(draw, digest):
     assert hashlib.sha256(draw().tobytes()).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize("position", [0, 2**31, 2**32 - 1, 2**32, 2**40 + 12345, 2**63 + 1])
-def test_a_position_alone_is_the_position_in_its_run(position):
+def test_a_weight_alone_is_the_weight_of_its_run(position):
     for initializer in (he_normal, glorot_uniform):
         run = initializer(2**63 + 100, seed=3, index=slice(max(0, position - 3), position + 4))
         assert initializer(2**63 + 100, seed=3, index=position) == run[min(3, position)]

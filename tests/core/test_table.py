@@ -1,7 +1,10 @@
+import re
+
 import pytest
 
 from initlib import Parameter, he_normal, icnr, keep, normal, orthogonal, parts, plan, truncated_normal, values, zeros
 from initlib.plans.text.describe import described
+from initlib.plans.text.table import table
 
 QKV = parts({"q.weight": 2, "k.weight": 1, "v.weight": (1, normal(std=0.02))}, he_normal)
 
@@ -23,11 +26,11 @@ RULES = {"*.qkv.*": QKV, "scan.*": parts("scan.{i}.kernel", orthogonal()), "posi
 FOLDED = """\
 name                      shape  dtype     axes  fan_in  fan_out  initializer          std  bytes  notes
 embed.weight              20x8   bfloat16                         normal(std=0.02)    0.02    320  tied: head.weight; row 0 zero
-h.{0..2}.attn.qkv.weight  16x8   float32   OI                     3 parts                     512
+h.{0..2}.attn.qkv.weight  16x8   float32   OI                     3 parts                   1,536
   q.weight                8x8              OI         8        8  he_normal            0.5
   k.weight                4x8              OI         8        4  he_normal            0.5
   v.weight                4x8              OI         8        4  normal(std=0.02)    0.02
-h.{0..2}.norm.weight      8      float32                          ones                   0     32
+h.{0..2}.norm.weight      8      float32                          ones                   0     96
 scan.kernel               4x8x2  float32   BIO                    4 parts                     256
   {0..3}.kernel           8x2              IO         8        2  orthogonal()      0.3536
 positions                 4      float32                          values             1.118     16
@@ -44,6 +47,34 @@ def test_the_table():
     assert [line.split()[0] for line in whole if line.startswith("h.")] == [
         p.name for p in model() if "h." in p.name[:2]
     ]
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 100, 110])
+def test_a_table_fits_the_width(width):
+    entries = plan(model(), RULES, default=he_normal).entries
+    lines = table(entries, True, width).splitlines()
+    assert max(map(len, lines[:-1])) <= max(width, 89)
+    assert "    note: tied: head.weight; row 0 zero" in lines
+    assert table(entries, True, 200) == FOLDED
+
+
+def test_long_names_and_initializers_wrap():
+    name = "model.layers.0.self_attn.a_projection_of_a_long_name.weight"
+    entries = plan([Parameter(name, (3,))], truncated_normal(std=0.0123456789, low=-1.5, high=2.5) * 0.25).entries
+    header, *lines, _ = table(entries, True, 100).splitlines()
+    assert max(map(len, (header, *lines))) <= 100
+    start, end = header.index("initializer"), header.index("std") - 7
+    assert "".join(line[:24].strip() for line in lines) == name
+    text = "".join(line[start:end].strip() for line in lines).replace(" ", "")
+    assert re.sub(r"0\.0+3086", "", text) == "truncated_normal(std=0.0123457,low=-1.5,high=2.5)*0.25"
+
+
+def test_the_bytes_of_the_rows_add_up():
+    lines = plan(model(), RULES, default=he_normal).table().splitlines()
+    sizes = [
+        int(re.search(r"  ([0-9,]+)(  tied.*)?$", line)[1].replace(",", "")) for line in lines[1:-1] if line[0] != " "
+    ]
+    assert lines[-1].endswith(f" {sum(sizes):,} bytes")
 
 
 def test_rows():

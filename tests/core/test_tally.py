@@ -1,10 +1,14 @@
 """Tally: what is counted in pieces is what all numbers together have."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from initlib import audit
+from initlib.diagnostics.audit import tally as module
 from initlib.diagnostics.audit.tally import EXTREMES, SAMPLE, Tally, _stride
 from initlib.files.readers.stored_tensor import StoredTensor, UnmeasuredError
 
@@ -17,7 +21,7 @@ def tally(array, most=97):
 
 
 @given(st.sampled_from([(), (5,), (1, 7), (40, 30), (3, 3, 8, 5), (600, 2)]), st.integers(1, 2000), st.floats(-9, 9))
-def test_figures(shape, most, mean):
+def test_figures_do_not_depend_on_the_pieces(shape, most, mean):
     array = np.asarray(RNG.normal(mean, 1, size=shape))
     found = tally(array, most)
     assert found.count == array.size
@@ -37,7 +41,7 @@ def test_figures(shape, most, mean):
             assert np.allclose(lines.squares, (matrix**2).sum(axis=1))
 
 
-def test_what_is_not_finite():
+def test_numbers_that_are_not_finite_are_counted_apart():
     found = tally([1.0, np.nan, np.inf, -np.inf, 0.0, 2.0])
     assert (found.count, found.nans, found.infinities, found.zeros) == (3, 1, 2, 1)
     assert (found.mean, found.least, found.greatest) == (1.0, 0.0, 2.0)
@@ -47,13 +51,13 @@ def test_what_is_not_finite():
     assert tally(np.empty((0, 3))).count == 0
 
 
-def test_constant():
+def test_a_constant_tensor_has_std_0():
     assert tally(np.full((3, 4), 0.1)).constant
     assert tally(np.full((3, 4), 0.1)).std == 0
     assert not tally([1.0, 1.0, np.nan]).constant
 
 
-def test_hashes_of_equal_lines():
+def test_equal_lines_have_equal_hashes():
     array = RNG.normal(size=(50, 40)).astype(np.float32)
     array[7] = array[31]
     array[:, 3] = array[:, 20]
@@ -68,7 +72,7 @@ def test_hashes_of_equal_lines():
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8, np.bool_, np.uint32])
-def test_other_dtypes(dtype):
+def test_other_dtypes_are_counted(dtype):
     array = RNG.integers(0, 2, size=(20, 30)).astype(dtype)
     found = tally(array)
     assert found.floats == (array.dtype.kind == "f")
@@ -78,7 +82,7 @@ def test_other_dtypes(dtype):
 
 
 @pytest.mark.parametrize("last", [1, 3, 64, 1000, 4096])
-def test_the_sample_is_of_all_columns(last):
+def test_the_sample_covers_all_columns(last):
     size = 40 * SAMPLE // last * last
     stride = _stride(size, last)
     assert SAMPLE / 2 < size / stride < 2 * SAMPLE
@@ -86,7 +90,7 @@ def test_the_sample_is_of_all_columns(last):
     assert tally(np.arange(float(2**18)).reshape(-1, 64), 2**14).sample.size <= SAMPLE
 
 
-def test_rows_of_zeros():
+def test_rows_of_zeros_are_left_out():
     array = RNG.normal(size=(50, 40))
     assert tally(array).without_empty_rows()[1] == 0
     array[[3, 9]] = 0
@@ -97,3 +101,31 @@ def test_rows_of_zeros():
     assert (kept.mean, kept.std) == (pytest.approx(others.mean()), pytest.approx(others.std()))
     array[0, 0] = 0
     assert tally(array).without_empty_rows()[1] == 0
+
+
+@pytest.mark.parametrize("shape", [(3, 1000), (2, 7, 150), (1, 4, 3, 100), (1050, 1), (2, 1, 1000)])
+def test_long_rows_are_counted_in_parts(shape, monkeypatch):
+    array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    array[0, ..., :3] = 0
+    expected = Tally(shape, [array])
+    monkeypatch.setattr(module, "PIECE", 64)
+    counts = Tally(shape, (array[k : k + 1] for k in range(len(array))))
+    assert (counts.zeros, counts.least, counts.greatest) == (expected.zeros, expected.least, expected.greatest)
+    assert (counts.mean, counts.std) == pytest.approx((expected.mean, expected.std), rel=1e-12)
+    assert counts.digest == expected.digest
+    for ours, theirs in ((counts.rows, expected.rows), (counts.columns, expected.columns)):
+        assert np.array_equal(ours.hashes, theirs.hashes)
+        assert np.array_equal(ours.zeros, theirs.zeros)
+        assert np.allclose(ours.sums, theirs.sums, rtol=1e-12)
+        assert np.allclose(ours.squares, theirs.squares, rtol=1e-12)
+
+
+def test_a_long_row_takes_little_more_memory_than_itself(tmp_path):
+    np.savez(tmp_path / "w.npz", w=np.zeros((1, 2**24), np.float32))
+    tracemalloc.start()
+    try:
+        report = audit(tmp_path / "w.npz")
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * 2**26
+    finally:
+        tracemalloc.stop()
+    assert report.tensors[0].scheme == "zeros"

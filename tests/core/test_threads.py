@@ -1,4 +1,4 @@
-"""Helper threads: nobody is told of an exception while one of them still writes."""
+"""Helper threads: an exception is raised only after all threads have stopped writing."""
 
 import threading
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from initlib.stream import threads
 
 
 class Interrupted:
-    """A lock at which whoever waits is interrupted four times first, as by so many Ctrl-C."""
+    """A lock that raises KeyboardInterrupt in the first four waits, as four times Ctrl-C would."""
 
     left = 4
 
@@ -31,7 +31,7 @@ class Interrupted:
 release, begun = threading.Event(), threading.Event()
 
 
-def test_no_number_of_interruptions_leaves_a_helper_at_work(monkeypatch):
+def test_all_helpers_stop_after_any_number_of_interruptions(monkeypatch):
     main, written = threading.get_ident(), []
 
     def work(first, last):

@@ -15,7 +15,7 @@ def test_the_logarithm_is_uniform():
     assert scheme.bounds(3) == (1e-3, 0.1)
 
 
-def test_softplus_gives_the_draw_back():
+def test_softplus_of_the_weights_is_the_draw():
     steps = log_uniform(1e-3, 0.1)
     bias = inverse_softplus(steps)(1000, "float64", seed=4)
     assert np.allclose(np.log1p(np.exp(bias)), steps(1000, "float64", seed=4), rtol=1e-9)
@@ -23,12 +23,12 @@ def test_softplus_gives_the_draw_back():
     assert low <= bias.min() <= bias.max() <= high
 
 
-def test_the_floor():
+def test_weights_below_the_floor_count_as_the_floor():
     bias = inverse_softplus(uniform(-1.0, 1.0), floor=0.5)(1000, "float64", seed=0)
     assert np.log1p(np.exp(bias)).min() == pytest.approx(0.5)
 
 
-def test_boxes_and_factors():
+def test_boxes_and_factors_are_those_of_the_full_weight():
     scheme = inverse_softplus(log_uniform(0.01, 1.0))
     whole = scheme((30, 20), seed=2)
     assert (scheme((30, 20), seed=2, index=(slice(3, 20, 4), 7)) == whole[3:20:4, 7]).all()
@@ -53,7 +53,7 @@ def test_engines_agree(engine):
     assert np.allclose(np.asarray(weights), inverse_softplus(log_uniform(1e-3, 0.1))(64, seed=0), rtol=2e-6)
 
 
-def test_errors():
+def test_wrong_arguments_are_errors():
     with pytest.raises(ValueError, match="low must be above 0, got 0"):
         log_uniform(0.0, 1.0)
     with pytest.raises(ValueError, match="low must not be above high"):

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is what a plan and a seed are."""
+"""Comparing a checkpoint with a plan and a seed."""
 
 import json
 import shutil
@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 from checkpoints import everything
 
-from initlib import Parameter, keep, normal, orthogonal, parts, plan, zeros
+from initlib import (
+    Parameter,
+    delta_orthogonal,
+    icnr,
+    inverse_softplus,
+    keep,
+    log_uniform,
+    normal,
+    orthogonal,
+    parts,
+    plan,
+    zeros,
+)
 from initlib.checkpoints import verify as module
 from initlib.checkpoints.verify import Difference
 from initlib.files.header import Header
@@ -96,6 +108,66 @@ def test_what_costs_a_whole_is_drawn_once(tmp_path, monkeypatch):
     assert len(calls) == 1
 
 
+def shifted(path, name, dtype, at, change):
+    """Change one weight of a file by a function."""
+    header = Header.read(path)
+    with path.open("r+b") as file:
+        place = header.data + header.tensors[name].start + at * np.dtype(dtype).itemsize
+        file.seek(place)
+        value = np.frombuffer(file.read(np.dtype(dtype).itemsize), dtype)
+        file.seek(place)
+        file.write(np.asarray(change(value), dtype).tobytes())
+
+
+def one_bit(weight):
+    """The weight with its last bit changed; of a complex one, that of its real part."""
+    changed = np.nextafter(weight.real, weight.real.dtype.type(9))
+    return changed + 1j * weight.imag if np.iscomplexobj(weight) else changed
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "complex64"])
+@pytest.mark.parametrize("scheme", [orthogonal(3.0), delta_orthogonal() * 0.5, icnr(orthogonal(), 2), orthogonal()])
+def test_products_of_matrices_are_compared_to_the_promised_accuracy(tmp_path, dtype, scheme):
+    numpy_dtype = pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype
+    made = plan([Parameter("w", (32, 8, 3, 3), dtype, axes="OIHW")], scheme)
+    if dtype == "complex64" and scheme.factory == "icnr":
+        pytest.skip("icnr has no complex weights")
+    (path,) = made.write(tmp_path, 0)
+    at = 9 * 8 * 31 + 4  # at the centre of the last kernel
+    shifted(path, "w", numpy_dtype, at, np.positive if dtype == "bfloat16" else one_bit)
+    shifted(path, "w", numpy_dtype, at + 9, lambda w: w.astype(complex if dtype == "complex64" else float) + 3e-7)
+    assert made.verify(path, 0, whole=True) == made.verify(path, 0) == made.write(tmp_path, 0) == ()
+    shifted(path, "w", numpy_dtype, at, lambda w: w.astype(complex if dtype == "complex64" else float) + 0.1)
+    assert [difference.index for difference in made.verify(path, 0)] == [(31, 0, 1, 1)]
+    with pytest.raises(FileExistsError, match="w differs from weight"):
+        made.write(tmp_path, 0)
+
+
+def test_exponentials_are_compared_to_the_promised_accuracy(tmp_path):
+    made = plan([Parameter("w", (300,), "float64")], inverse_softplus(log_uniform(1e-3, 0.1)))
+    (path,) = made.write(tmp_path, 0)
+    shifted(path, "w", "float64", 7, lambda w: w * (1 + 1e-15))
+    assert made.verify(path, 0) == ()
+    shifted(path, "w", "float64", 7, lambda w: w * (1 + 1e-5))
+    assert [difference.index for difference in made.verify(path, 0)] == [(7,)]
+
+
+@pytest.mark.parametrize(("at", "found"), [(0, ()), (40, ((5, 0),))])
+def test_weights_beside_products_of_matrices_are_compared_by_their_bits(tmp_path, at, found):
+    halves = parts({"q": (1, orthogonal()), "k": (1, normal())})
+    made = plan([Parameter("qk", (8, 8), axes="OI")], {"qk": halves})
+    (path,) = made.write(tmp_path, 0)
+    shifted(path, "qk", "float32", at, lambda w: np.nextafter(w, np.float32(9)))
+    assert tuple(difference.index for difference in made.verify(path, 0)) == found
+
+
+def test_names_from_files_are_escaped(tmp_path):
+    header = Header.of({"a\x1b[31m\nforged": ("float32", (1,))}, {})
+    (tmp_path / "model.safetensors").write_bytes(header.to_bytes() + bytes(4))
+    texts = [str(difference) for difference in plan([], {}).verify(tmp_path, 0)]
+    assert texts == [r"'a\x1b[31m\nforged' is not in the plan"]
+
+
 def test_names_shapes_and_dtypes(tmp_path):
     written = plan([Parameter("a", (3,)), Parameter("b", (4, 2)), Parameter("c", (5,), "float16")], normal())
     written.write(tmp_path, 0)
@@ -164,8 +236,8 @@ def test_an_index_that_says_something_else(folder):
     index["weight_map"][name] = second
     path.write_text(json.dumps(index))
     assert {str(difference) for difference in everything().verify(folder, 5)} == {
-        f"{name!r} is not where the index says: {first} holds it",
-        f"{name!r} is not where the index says: {second} does not hold it",
+        f"{name!r} is not in the file that the index gives: {first} holds it",
+        f"{name!r} is not in the file that the index gives: {second} does not hold it",
     }
 
 
@@ -189,7 +261,9 @@ def test_progress(folder):
 
 
 def test_what_is_no_checkpoint(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"has neither model.safetensors nor model.safetensors.index.json"):
+    with pytest.raises(
+        FileNotFoundError, match=r"must hold model.safetensors or model.safetensors.index.json, got neither"
+    ):
         everything().verify(tmp_path, 5)
     with pytest.raises(FileNotFoundError):
         everything().verify(tmp_path / "model.safetensors.index.json", 5)

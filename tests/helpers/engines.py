@@ -1,4 +1,4 @@
-"""Every engine, as a function that draws a whole weight and gives it as NumPy's array: the adapters' own ones."""
+"""Every engine, as a function that draws a full weight and returns a NumPy array; a new engine is added here."""
 
 import numpy as np
 import pytest
@@ -22,8 +22,8 @@ def reference(initializer, shape, dtype, axes, seed):
         return initializer(shape, dtype, axes=axes, seed=seed)
 
 
-def whole_reference(initializer, shape, dtype, axes, seed):
-    """The reference in one piece, which the array libraries without a kernel use."""
+def full_reference(initializer, shape, dtype, axes, seed):
+    """Draw by the reference in one piece, as array libraries without a kernel do."""
     return NUMPY.reference(initializer.law(shape, axes, dtype), DrawRequest(shape, axes, dtype, Key(seed)))
 
 
@@ -54,7 +54,7 @@ def triton(initializer, shape, dtype, axes, seed):
 
 
 def array(tensor):
-    """NumPy's array of a PyTorch tensor."""
+    """Return a PyTorch tensor as a NumPy array."""
     import torch
 
     if tensor.dtype is torch.bfloat16:
@@ -62,4 +62,4 @@ def array(tensor):
     return tensor.numpy()
 
 
-ENGINES = (kernel, reference, whole_reference, jax, torch, triton)
+ENGINES = (kernel, reference, full_reference, jax, torch, triton)

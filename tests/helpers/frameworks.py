@@ -1,4 +1,4 @@
-"""The tests of a framework: ignored where the framework is missing, an error where INITLIB_REQUIRE names it."""
+"""Tests of a missing framework: ignored, or an error if INITLIB_REQUIRE names the framework."""
 
 import importlib.util
 import os
@@ -7,7 +7,7 @@ import pytest
 
 
 def ignored_without(framework: str) -> list[str]:
-    """Return the test files to ignore: all of the folder where the framework is not installed."""
+    """Return the test files to ignore: all of the folder if the framework is not installed."""
     if importlib.util.find_spec(framework) is not None:
         return []
     if framework in os.environ.get("INITLIB_REQUIRE", "").split(","):

@@ -1,11 +1,11 @@
-"""What hypothesis draws from, for more than one file of tests."""
+"""Hypothesis strategies that several files of tests use."""
 
 from hypothesis import strategies as st
 
 
 @st.composite
 def small_boxes(draw):
-    """A shape of a few weights, its axes, and an index of it."""
+    """Draw a shape of a few weights, its axes, and an index."""
     letters = draw(st.permutations("BIOIOHWD"))
     axes = [(letter, draw(st.integers(1, 3)), draw(st.integers(1, 7))) for letter in letters[: draw(st.integers(1, 5))]]
     shape = tuple(n * size for _, n, size in axes)

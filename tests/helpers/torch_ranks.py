@@ -1,4 +1,4 @@
-"""A program: fills DTensors on real processes over gloo, and compares each rank's memory with the whole weight's."""
+"""A program that fills DTensors on processes over gloo, and compares the memory of each rank with the full weight."""
 
 import sys
 import tempfile
@@ -47,7 +47,7 @@ def placements(world):
 
 
 def split(whole, mesh, where):
-    """PyTorch's own cut of a tensor: the judge of ours."""
+    """Return PyTorch's own shards of a tensor."""
     return distribute_tensor(whole, mesh, where, src_data_rank=None)
 
 
@@ -116,6 +116,23 @@ def check_fully_shard(world):
     compare(model, alone)
 
 
+def check_verify(world):
+    """Each rank compares its own shards; only the rank that holds a changed weight reports it."""
+    model = torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.Linear(5, 30), torch.nn.Embedding(6, 3))
+    fully_shard(model)
+    plan = init.initialize(model, initlib.normal(std=0.5), seed=0)
+    with CommDebugMode() as communication:
+        assert init.verify(model, plan, 0, whole=True) == ()
+        assert all(difference.index is not None for difference in init.verify(model, plan, 1))
+    assert communication.get_total_counts() == 0
+    local = model[1].weight.to_local().detach()
+    last = dist.get_rank() == world - 1
+    if last:
+        local[-1, 2] += 1
+    differences = [(each.name, each.index) for each in init.verify(model, plan, 0, whole=True)]
+    assert differences == ([("1.weight", (29, 2))] if last else [])
+
+
 def check_tensor_parallel():
     grid = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "tensor"))
 
@@ -146,6 +163,7 @@ def main(rank, world, store):
     check_parameters(world)
     check_partial(world)
     check_fully_shard(world)
+    check_verify(world)
     if world == 4:
         check_tensor_parallel()
     dist.destroy_process_group()

@@ -15,7 +15,7 @@ SOURCE = f"{initlib.adapters.torch.__path__[0]}/drawing/triton_kernel.py"
 
 
 def interpreted(path=SOURCE):
-    """The kernel's module, of that source: Triton looks at the environment where it meets a kernel."""
+    """Return the kernel's module made of a source: Triton reads the environment where a kernel is defined."""
     spec = importlib.util.spec_from_file_location("interpreted_kernel", path)
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:

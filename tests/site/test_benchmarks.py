@@ -46,6 +46,6 @@ def test_the_models_have_their_size(model, millions):
     assert sum(map(math.prod, models.MODELS[model].shapes)) / 1e6 == pytest.approx(millions, abs=0.15)
 
 
-def test_storage_of_torch():
+def test_shapes_of_torch_are_output_first():
     assert models.stored_for_torch((3, 4, 5, 6)) == (6, 5, 3, 4)
     assert models.stored_for_torch((5, 6)) == (6, 5)

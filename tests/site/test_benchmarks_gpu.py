@@ -18,7 +18,7 @@ HALF = Code(("IMAD.IADD",) * 400 + ("LOP3.LUT",) * 400, 8, 32, 0, 0, "")
 CODES = {name: dict.fromkeys(TARGETS, HALF) for name in gpu.CASES}
 
 
-def test_time_on_paper():
+def test_the_counted_time_follows_from_the_instructions():
     """Two pipes in step take half as long as one instruction after another, if each has half of them."""
     least, most = gpu.on_paper(HALF)
     assert most == pytest.approx(1e3 * 2**25 * 100 / (132 * 64 * 1.755e9))
@@ -26,7 +26,7 @@ def test_time_on_paper():
     assert gpu.on_paper(HALF._replace(instructions=("LOP3.LUT",) * 800))[0] == pytest.approx(most)
 
 
-def test_without_a_card_the_page_says_so():
+def test_the_page_without_a_gpu_has_no_measured_times():
     page = gpu.page(CODES, [])
     assert page.count("| 100, 32, 0 | 100, 32, 0 | 100, 32, 0 |") == len(CODES)
     assert "Not measured" in page
@@ -50,7 +50,7 @@ class Event:
         return end.at - self.at
 
 
-def test_with_a_card_its_figures_are_there(monkeypatch):
+def test_the_page_with_a_gpu_has_measured_times(monkeypatch):
     def taking(milliseconds):
         def draw(weight):
             Event.now += milliseconds

@@ -8,9 +8,13 @@ import pickle
 import pkgutil
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+with suppress(ImportError):  # without PyTorch
+    import torchvision_names  # noqa: F401 - transformers imports torchvision, whose operators a CPU build of PyTorch lacks
 
 import initlib
 import initlib.adapters

@@ -55,6 +55,12 @@ def test_every_claim_of_the_last_run_holds():
     assert [claim["statement"] for claim in claims if not claim["holds"]] == []
 
 
+def test_the_page_on_signals_has_the_table_of_verdicts():
+    run = json.loads(STORED.read_text(encoding="utf-8"))
+    grid = run["experiments"]["verdicts"]["quoted"]["grid"]
+    assert grid in (ROOT / "docs" / "signals.md").read_text(encoding="utf-8")
+
+
 def bare_figures(page):
     """What is written as a measured figure is, a decimal or a percentage, and quoted from no run."""
     prose = re.sub(r"```.*?```|`[^`]*`|\{\{ \w+ \}\}|\(\d{4}\.\d{5}\)", "", page, flags=re.DOTALL)
@@ -67,11 +73,11 @@ def test_pages_hold_no_figure_of_their_own(name):
     assert bare_figures((report.PAGES / f"{name}.md").read_text(encoding="utf-8")) == constants.get(name, [])
 
 
-def test_a_figure_of_its_own_is_found():
+def test_a_figure_in_the_text_of_a_page_is_found():
     assert bare_figures("It is 12.5, or 40%, not {{ loss }} `1.5`.") == ["12.5", "40%"]
 
 
-def test_a_figure_that_nobody_recorded():
+def test_a_figure_that_was_not_recorded_is_an_error():
     with pytest.raises(KeyError, match="rows"):
         report.filled("layer", {})
 
@@ -92,7 +98,7 @@ def test_the_command_writes_a_report_and_pictures(tmp_path, capsys):
     assert "6 claims, 0 fail" in capsys.readouterr().out
 
 
-def test_experiments_keep_what_the_others_found(tmp_path):
+def test_an_experiment_keeps_the_results_of_others(tmp_path):
     for name in ("layer", "depth"):
         assert command.main([name, "--quick", "--out", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "experiments.json").read_text(encoding="utf-8"))["experiments"]
@@ -110,13 +116,13 @@ def test_a_claim_that_does_not_hold_fails_the_command(tmp_path, capsys, monkeypa
     assert "**no**" in (tmp_path / "EXPERIMENTS.md").read_text(encoding="utf-8")
 
 
-def test_a_name_that_is_none(capsys):
+def test_an_unknown_name_is_an_error(capsys):
     with pytest.raises(SystemExit, match="2"):
         command.main(["moon"])
     assert "got 'moon'" in capsys.readouterr().err
 
 
-def test_the_record_of_a_lab(lab):
+def test_a_lab_records_figures_tables_and_claims(lab):
     lab.quote(loss="1.5", seeds=3)
     lab.table("rows", ["a", "b"], [["x", "1"], ["y", "2"]])
     lab.claim("one is one", "1", np.True_)
@@ -132,7 +138,7 @@ def test_the_record_of_a_lab(lab):
 
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("kind", ["p - y", "clipped", "squared"])
-def test_gradients(relu, kind):
+def test_gradients_are_the_differences_of_costs(relu, kind):
     """Of every cost, by differences."""
     circles = importlib.import_module("benchmarks.experiments.circles")
     random = np.random.default_rng(0)
@@ -157,7 +163,7 @@ def test_gradients(relu, kind):
         assert (costs[0] - costs[1]) / 2e-6 == pytest.approx(step[index], rel=1e-4)
 
 
-def test_networks_side_by_side_are_each_alone():
+def test_stacked_networks_equal_single_ones():
     x = np.random.default_rng(1).normal(size=(1, 2, 9))
     both = stacks.Stack(moons.networks("He", [3, 5]), True)
     alone = stacks.Stack(moons.networks("He", [5]), True)
@@ -168,7 +174,7 @@ def test_networks_side_by_side_are_each_alone():
     assert np.array_equal(moons.networks("He", [3, 5])[0][1].T, kernel)
 
 
-def test_moons_figures():
+def test_costs_and_accuracies_of_moons():
     p, y = np.array([[[0.1, 0.9, 0.4, 0.2]]]), np.array([[[0, 1, 0, 1]]])
     assert moons.soft(p, y) == pytest.approx([65.0])
     assert moons.hard(p, y) == pytest.approx([75.0])
@@ -180,7 +186,7 @@ def test_moons_figures():
 # --- the predictions
 
 
-def test_depth_is_predicted_where_it_is_known():
+def test_depth_predictions_follow_closed_forms():
     he = depth.predict(depth.SCHEMES["He"], "relu")
     assert np.allclose(he, 1, rtol=1e-6)
     glorot = depth.predict(depth.SCHEMES["Glorot"], "relu")
@@ -189,7 +195,7 @@ def test_depth_is_predicted_where_it_is_known():
 
 
 @pytest.mark.parametrize("scheme", list(depth.SCHEMES))
-def test_depth_is_predicted_for_tanh(scheme):
+def test_depth_predictions_for_tanh_follow_a_quadrature(scheme):
     """By the library's adaptive quadrature there, by a sum over a grid here."""
     spread = depth.WIDTH * depth.SCHEMES[scheme].std((depth.WIDTH, depth.WIDTH)) ** 2
     squares, gradients = depth.predict(depth.SCHEMES[scheme], "tanh") ** 2
@@ -201,7 +207,7 @@ def test_depth_is_predicted_for_tanh(scheme):
         assert gradients[k] / gradients[k + 1] == pytest.approx(spread * (1 - out**2) ** 2 @ density, rel=1e-6)
 
 
-def test_mean_square():
+def test_the_mean_square_of_a_layer_is_that_of_a_simulation():
     assert layer.mean_square(1e-3) == pytest.approx(10 * 1e-6 / 3, rel=1e-4)
     x = np.random.default_rng(0).normal(size=(10**6, layer.INPUTS))
     w = np.random.default_rng(1).uniform(-0.6, 0.6, x.shape)
@@ -209,13 +215,13 @@ def test_mean_square():
     assert squares.mean() == pytest.approx(layer.mean_square(0.6), abs=7.13 * squares.std() / 1000)
 
 
-def test_quantiles():
+def test_quantiles_are_shares_below_a_value():
     drawn = np.arange(10.0)[:, None] * [1, 10]
     assert layer.quantiles(drawn, (5, 5)).tolist() == [0.5, 0.1]
 
 
 @pytest.mark.parametrize("peer", list(formulas.PEERS))
-def test_what_a_peer_asks_its_generator_for(peer):
+def test_arguments_of_the_generators_of_peers(peer):
     package, value = formulas.PEERS[peer]
     pytest.importorskip(package, exc_type=ImportError)
     assert value("he_uniform") == pytest.approx(np.sqrt(6 / formulas.FAN_IN), rel=1e-12)
@@ -258,7 +264,7 @@ def test_the_circles_networks_draw_what_the_core_does():
 
 
 @pytest.mark.usefixtures("tensorflow")
-def test_circles_take_keras_steps(lab):
+def test_circles_take_the_steps_of_keras(lab):
     circles = importlib.import_module("benchmarks.experiments.circles")
     random = np.random.default_rng(0)
     x, y = random.normal(size=(2, 320)).astype(np.float32), random.integers(0, 2, 320).astype(np.float32)

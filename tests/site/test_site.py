@@ -82,7 +82,7 @@ def test_a_dead_link_is_found(tmp_path):
 
 
 def test_the_reference_has_every_public_name(site):
-    html = (site / "reference.html").read_text(encoding="utf-8")
+    html = "".join(path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html"))
     described = set(re.findall(r'id="(?:module-)?(initlib[\w.]+)"', html))
     presets = set(re.findall(r'<span class="pre">(\w+)</span>', html))
     for module in ("initlib", "initlib.adapters.torch", "initlib.adapters.keras", "initlib.adapters.jax"):

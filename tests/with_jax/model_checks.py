@@ -18,7 +18,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import initlib
 import initlib.adapters.jax as init
 from initlib import glorot_uniform, he_normal, orthogonal, parts
-from initlib.adapters.jax.models import fill as filling
+from initlib.adapters.jax.drawing import fill as filling
 
 KEY = jax.random.key(5)
 MESHES = {
@@ -41,6 +41,10 @@ OPTIONS = {"default": he_normal, "stack": {"layers": "layers.{i}", "second": ("s
 
 def made(seed=5, shapes=SHAPES, **options):
     return init.initialize(shapes, RULES, seed, **OPTIONS, **options)
+
+
+def drawn(shape):
+    return jax.random.normal(KEY, shape)
 
 
 def every_spec(ndim):
@@ -193,14 +197,14 @@ def placement():
         )
     # Arrays stay where they are, and shapes that say where they will be go there.
     lying = jax.tree.map(
-        lambda leaf: jax.device_put(jnp.zeros(leaf.shape), sharded) if leaf.ndim == 2 else jnp.zeros(leaf.shape), two
+        lambda leaf: jax.device_put(drawn(leaf.shape), sharded) if leaf.ndim == 2 else jnp.zeros(leaf.shape), two
     )
     check(init.initialize(lying, RULES, 5, default=he_normal), sharded)
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharded if leaf.ndim == 2 else None), two
     )
     check(init.initialize(abstract, RULES, 5, default=he_normal), sharded)
-    third = jax.device_put(jnp.zeros((64, 32)), jax.devices()[3])
+    third = jax.device_put(drawn((64, 32)), jax.devices()[3])
     weight = init.initialize({"dense": {"kernel": third}}, he_normal, 5)["dense"]["kernel"]
     assert weight.devices() == {jax.devices()[3]}
     # Devices that are not the host's draw the same by a program.
@@ -208,7 +212,7 @@ def placement():
     check(of(shardings=lambda parameter: sharded if len(parameter.shape) == 2 else None), sharded)
     filling.HOST = "cpu"
     for options, words in [
-        ({"dense": sharded}, "qkv.kernel: shardings says nothing of it"),
+        ({"dense": sharded}, "qkv.kernel: shardings has no value for it"),
         ({"dense": sharded, "qkv": sharded, "more": sharded}, "more: shardings has a place that is not in the tree"),
         (spec, "needs a mesh: enter jax.set_mesh, or give a NamedSharding"),
         (NamedSharding(MESH, PartitionSpec(None, ("a", "b"), None)), "names 3 axes, shape (64, 32) has 2"),
@@ -225,6 +229,25 @@ def composed():
     assert np.array_equal(weight["kernel"], orthogonal()((64, 32), seed=5, name="kernel"))
 
 
+def verification():
+    """`verify` reads the shards that are here, and finds a weight that differs on one device."""
+    plan = init.plan(SHAPES, RULES, **OPTIONS)
+    for spec in (PartitionSpec("a"), PartitionSpec(("b", "a")), PartitionSpec()):
+        placed = NamedSharding(MESH, spec)
+        weights = made(shardings=placed)
+        assert not init.verify(weights, plan, 5, stack=OPTIONS["stack"])
+        assert not init.verify(weights, plan, 5, stack=OPTIONS["stack"], whole=True)
+        kernel = weights["qkv"]["kernel"]
+        shards = [shard.data for shard in kernel.addressable_shards]
+        shards[5] = jax.device_put(shards[5].at[0, 3].add(1), shards[5].device)
+        start = kernel.addressable_shards[5].index[0].start or 0
+        changed = jax.make_array_from_single_device_arrays(kernel.shape, placed, shards)
+        (difference,) = init.verify(
+            {**weights, "qkv": {"kernel": changed}}, plan, 5, stack=OPTIONS["stack"], whole=True
+        )
+        assert (difference.name, difference.index) == ("qkv.kernel", (start, 3))
+
+
 def flax():
     """The shardings that Flax reads off its annotations, and the boxes that hold them."""
     layer = linen.Dense(32, kernel_init=linen.with_partitioning(linen.initializers.lecun_normal(), ("a", "b")))
@@ -233,7 +256,7 @@ def flax():
     kernel = weights["params"]["kernel"]
     assert kernel.names == ("a", "b")
     assert kernel.value.sharding == NamedSharding(MESH, PartitionSpec("a", "b"))
-    assert np.array_equal(kernel.value, he_normal((64, 32), seed=5, name="params.kernel"))
+    assert np.array_equal(kernel.value, he_normal((64, 32), seed=5, name="kernel"))
     with jax.set_mesh(MESH):
         make = nnx.with_partitioning(nnx.initializers.lecun_normal(), ("a", "b"))
         model = nnx.eval_shape(lambda: nnx.Linear(64, 32, kernel_init=make, rngs=nnx.Rngs(0)))

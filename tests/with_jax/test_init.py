@@ -40,6 +40,8 @@ def test_every_public_name_is_there_with_its_signature():
             ]
             assert [(p.name, p.default) for p in positional] == [(p.name, p.default) for p in expected.values()]
             assert isinstance(make(ours, name), theirs.Initializer)
+        elif name in ("zeros", "ones"):
+            assert inspect.signature(getattr(ours, name)) == inspect.signature(getattr(theirs, name))
         else:
             assert getattr(ours, name) is getattr(theirs, name)
 
@@ -263,12 +265,20 @@ def test_empty_weights():
         (lambda: ours.he_normal()(KEY, (5,)), ValueError, "^Can't compute input and output sizes of a 1-dimensional"),
         (lambda: ours.he_normal()(KEY, ()), ValueError, "^Can't compute input and output sizes of a 0-dimensional"),
         (lambda: ours.he_normal(5)(KEY, (5, 4)), IndexError, "in_axis: axis 5 is out of bounds"),
-        (lambda: ours.he_normal(0, 1, 0)(KEY, (5, 4)), ValueError, "batch_axis 0 names axis 0 of 2 again"),
-        (lambda: ours.he_normal((0, 0))(KEY, (5, 4)), ValueError, "in_axis .* names axis 0 of 2 again"),
+        (
+            lambda: ours.he_normal(0, 1, 0)(KEY, (5, 4)),
+            ValueError,
+            "batch_axis must name each axis once, .* got axis 0 of 2 twice",
+        ),
+        (
+            lambda: ours.he_normal((0, 0))(KEY, (5, 4)),
+            ValueError,
+            "in_axis must name each axis once, .* got axis 0 of 2 twice",
+        ),
         (lambda: ours.he_normal("x"), TypeError, "in_axis must be an int"),
-        (lambda: ours.he_normal(axes="OI", in_axis=0), ValueError, "axes 'OI' says what the axes mean"),
+        (lambda: ours.he_normal(axes="OI", in_axis=0), ValueError, "axes must be given alone, got axes 'OI'"),
         (lambda: ours.he_normal(axes="OIH")(KEY, (5, 4)), ValueError, "axes must name 2 axes for shape"),
-        (lambda: ours.he_normal(axes="oi"), ValueError, "axes 'oi' has 'o'"),
+        (lambda: ours.he_normal(axes="oi"), ValueError, "axes must consist of .*, got 'o' in 'oi'"),
         (lambda: ours.he_normal(seed=-1), ValueError, "seed must be at least 0"),
         (lambda: ours.he_normal(name=3), TypeError, "name must be a string"),
         (lambda: ours.he_normal()(0, (5, 4)), TypeError, "key"),
@@ -407,3 +417,49 @@ def test_a_compiled_orthogonal_matrix_is_one_loop():
         for size in (256, 4096)
     )
     assert large < 1.1 * small
+
+
+# Frequent slips
+
+
+SLIPS = [
+    (
+        lambda: ours.he_normal()(KEY, 3, 4),
+        r"shape must be one argument, got 3, 4\. Call .* \(key, \(3, 4\)\)\.",
+    ),
+    (lambda: ours.normal()(KEY, 3, 4, 5), r"got 3, 4, 5\. Call the initializer with \(key, \(3, 4, 5\)\)\."),
+    (lambda: ours.zeros(), r"zeros must be called with a key and a shape, got no arguments\. Write zeros alone\."),
+    (lambda: ours.ones(), r"Write ones alone\."),
+]
+
+
+@pytest.mark.parametrize(("slip", "match"), SLIPS, ids=["shape", "shape of three axes", "zeros()", "ones()"])
+def test_a_slip_is_an_error_that_says_what_to_write(slip, match):
+    with pytest.raises(TypeError, match=match):
+        slip()
+
+
+@pytest.mark.parametrize("key", [KEY, jax.random.PRNGKey(5)], ids=["typed", "raw"])
+@pytest.mark.parametrize("name", [name for name in DISTINCT if name != "variance_scaling"])
+def test_a_factory_that_is_not_called_says_so(name, key):
+    """As Flax calls it in a layer with kernel_init=he_normal, in place of he_normal()."""
+    factory = getattr(ours, name)
+    with pytest.raises(
+        TypeError, match=rf"got a random key as its first argument\. Write {name}\(\), with parentheses"
+    ):
+        factory(key, (3, 4), jnp.float32)
+    with pytest.raises(TypeError, match="with parentheses"):
+        jax.eval_shape(lambda key: factory(key, (3, 4), jnp.float32), key)
+
+
+def test_zeros_and_ones_are_those_of_jax():
+    for name in ("zeros", "ones"):
+        mine, expected = getattr(ours, name), getattr(theirs, name)
+        assert jnp.array_equal(mine(KEY, (2, 3), "bfloat16"), expected(KEY, (2, 3), "bfloat16"))
+        assert pickle.loads(pickle.dumps(mine)) is mine
+
+
+def test_bounds_that_are_arrays_are_drawn_where_ours_stands_in_for_jaxs(monkeypatch):
+    expected = ours.truncated_normal(lower=jnp.arange(3.0))(KEY, (3,))
+    monkeypatch.setattr(jax.nn.initializers, "truncated_normal", ours.truncated_normal)
+    assert jnp.array_equal(jax.nn.initializers.truncated_normal(lower=jnp.arange(3.0))(KEY, (3,)), expected)

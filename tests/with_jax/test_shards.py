@@ -17,7 +17,9 @@ def test_on_eight_devices(check):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("check", ["shards", "jitted", "explicit", "memory", "peak", "placement", "composed", "flax"])
+@pytest.mark.parametrize(
+    "check", ["shards", "jitted", "explicit", "memory", "peak", "placement", "composed", "verification", "flax"]
+)
 def test_models_on_eight_devices(check):
     pytest.importorskip("flax")
     done = run(MODELS, check)

@@ -93,7 +93,7 @@ def test_flax():
     variables = model.init(jax.random.key(0), BATCH)
     report = init.signals(model.apply, variables, BATCH)
     assert [row.name for row in report.activations] == ["block.Dense_0", "block.add()", "head"]
-    assert "params.block.Dense_0.kernel" in [row.name for row in report.parameters]
+    assert "block.Dense_0.kernel" in [row.name for row in report.parameters]
 
 
 def test_names_are_those_of_plans():

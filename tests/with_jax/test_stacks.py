@@ -47,9 +47,9 @@ def test_scanned_linen_layers_are_those_of_an_unrolled_model():
     x = jnp.linspace(-1, 1, 16).reshape(2, 8)
     rules = {"*.down.kernel": lambda parameter: normal(std=0.02) * (1 + parameter.indices[0]) ** -0.5}
     one = init.initialize(
-        jax.eval_shape(Unrolled().init, KEY, x), rules, 0, default=he_normal, rename={"*.layers_*": "*.layers.*"}
+        jax.eval_shape(Unrolled().init, KEY, x), rules, 0, default=he_normal, rename={"layers_*": "layers.*"}
     )
-    stack = {"params.layers": "params.layers.{i}"}
+    stack = {"layers": "layers.{i}"}
     shapes = jax.eval_shape(Scanned().init, KEY, x)
     other = init.initialize(shapes, rules, 0, default=he_normal, stack=stack)
     for i in range(3):
@@ -128,7 +128,7 @@ def test_nnx_stacks_by_vmap():
 
     shapes = nnx.eval_shape(lambda: Model(nnx.Rngs(0)))
     with pytest.raises(
-        PlanError, match=r"axes must name 3 axes for shape .* a stack of layers is told by stack={'layers': 'layers"
+        PlanError, match=r"axes must name 3 axes for shape .* If it is a stack of layers, pass stack={'layers': 'layers"
     ):
         init.plan(shapes, he_normal)
     model = init.initialize(shapes, he_normal, 0, stack=LAYERS)
@@ -166,12 +166,15 @@ def test_an_empty_stack():
     ("stack", "words"),
     [
         ({"layer": "layers.{i}"}, "stack 'layer' matches nothing"),
-        ({"layers": "layers.{i}"}, r"stack 'layers' has layers of different numbers: 3 in layers\.a, 2 in layers\.b"),
-        ({"layers": "layers.{i}"}, r"counted along axis 0, another is said by a pair: {'layers': \('layers.{i}', 1\)}"),
-        ({"other": "other.{i}"}, r"other\.c: stack 'other' asks for axis 0 of layers, and its shape is \(\)"),
+        (
+            {"layers": "layers.{i}"},
+            r"stack 'layers' must have as many layers in every array, got 3 in layers\.a, 2 in layers\.b",
+        ),
+        ({"layers": "layers.{i}"}, r"along axis 0\. For another axis, pass {'layers': \('layers.{i}', 1\)}"),
+        ({"other": "other.{i}"}, r"other\.c: stack 'other' has its layers along axis 0, got an array of shape \(\)"),
         (
             {"layers": ("layers.{i}", 2)},
-            r"layers\.a: stack 'layers' asks for axis 2 of layers, .* is \(3, 4\)",
+            r"layers\.a: stack 'layers' has its layers along axis 2, .* shape \(3, 4\)",
         ),
     ],
 )

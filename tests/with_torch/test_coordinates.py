@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 import initlib.adapters.torch as init
-from initlib import he_normal, normal, recipes
+from initlib import he_normal, mup_learning_rates, normal, recipes
 
 WIDTHS, BASE, RATE = [64, 128, 256, 512], 64, 0.01
 BATCH = torch.arange(24)
@@ -31,15 +31,14 @@ def loss(y):
 
 def mup(width, seed):
     model = Network(width)
-    init.initialize(model, recipes.mup(width, BASE, "head.weight", std=BASE**-0.5), seed=seed)
+    base = init.plan(Network(BASE), normal(std=BASE**-0.5))
+    init.initialize(model, recipes.mup(base), seed=seed)
     return model
 
 
 def mup_adam(model, width):
-    """The rates of table 3: kernels whose inputs grow with the width have theirs divided by it."""
-    kernels = [layer.weight for layer in (model.first, model.second, model.head)]
-    others = [p for p in model.parameters() if all(p is not kernel for kernel in kernels)]
-    return torch.optim.Adam([{"params": kernels, "lr": RATE * BASE / width}, {"params": others, "lr": RATE}])
+    multipliers = mup_learning_rates(init.plan(model, normal()), init.plan(Network(BASE), normal()))
+    return torch.optim.Adam(init.parameter_groups(model, multipliers, lr=RATE))
 
 
 def standard(width, seed):

@@ -1,4 +1,4 @@
-"""Which engine draws on a device: Triton's where it can and gives the core's bits, else the reference."""
+"""Engines of devices: Triton's where it gives the bits of the core, else the reference."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from initlib.adapters.torch.drawing.triton_engine import TritonEngine
 
 @pytest.fixture(autouse=True)
 def forget(monkeypatch):
-    """Each device is looked at once in a process; here, anew."""
+    """Clear the engines that the process has chosen."""
     monkeypatch.delenv("INITLIB_TRITON", raising=False)
     looked_at = devices._obstacle, devices.engine_of
     for function in looked_at:
@@ -32,18 +32,18 @@ def triton_works(monkeypatch):
 
 
 def describe_with_a_warning(device):
-    with pytest.warns(RuntimeWarning, match=f"weights on {device} are drawn by the reference"):
+    with pytest.warns(RuntimeWarning, match=f"the reference draws weights on {device}"):
         return describe(device)
 
 
 @pytest.mark.usefixtures("triton_works")
-def test_triton_draws_on_a_card():
+def test_triton_draws_on_a_gpu():
     assert describe("cuda:0") == "Triton kernel"
     for device in ("cpu", "mps", "meta"):
         assert describe(device) == "reference"
 
 
-def test_the_engine_of_a_device(monkeypatch):
+def test_each_device_has_one_engine(monkeypatch):
     assert type(engine_of(torch.device("cpu"))) is TorchEngine
     engine_of.cache_clear()
     monkeypatch.setattr(devices, "_obstacle", lambda device: None)
@@ -55,12 +55,12 @@ def test_the_environment_forces_the_reference(monkeypatch):
     monkeypatch.setenv("INITLIB_TRITON", "0")
     assert describe("cuda:0") == "reference (INITLIB_TRITON=0)"
     monkeypatch.setenv("INITLIB_TRITON", "yes")
-    with pytest.raises(ValueError, match=r"INITLIB_TRITON='yes' is not available here; allowed is 0"):
+    with pytest.raises(ValueError, match=r"INITLIB_TRITON must be 0, for the reference, or unset, got 'yes'"):
         describe("cuda:1")
 
 
 @pytest.mark.usefixtures("triton_works")
-def test_show_config_says_what_draws_on_the_card(monkeypatch, capsys):
+def test_show_config_names_the_engine_of_the_gpu(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     initlib.show_config()
     assert "draws on" not in capsys.readouterr().out
@@ -77,7 +77,7 @@ def test_without_triton_the_reference_draws(monkeypatch):
 
 
 @pytest.mark.usefixtures("triton_works")
-def test_where_triton_fails_the_reference_draws(monkeypatch):
+def test_the_reference_draws_where_triton_fails(monkeypatch):
     def fail(device):
         raise RuntimeError("Failed to find C compiler.\nPlease set CC")
 
@@ -88,7 +88,7 @@ def test_where_triton_fails_the_reference_draws(monkeypatch):
 
 
 @pytest.mark.usefixtures("triton_works")
-def test_a_kernel_of_other_bits_does_not_draw(monkeypatch):
+def test_the_reference_draws_where_the_kernel_gives_other_bits(monkeypatch):
     monkeypatch.setattr(devices, "_trial", lambda device: "other bits")
     assert describe_with_a_warning("cuda:0") == "reference (other bits)"
 

@@ -1,6 +1,7 @@
-"""A call in PyTorch: what it leaves alone, who may override it, and what a trace would keep."""
+"""Calls in PyTorch: loaded tensors that they keep, overrides, and traces."""
 
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,7 +33,7 @@ def nines(*shape, **options):
 
 @pytest.fixture
 def loading(monkeypatch):
-    """What transformers does while it initializes the weights that a checkpoint lacked."""
+    """Replace a function as transformers does while it initializes the weights that a checkpoint lacked."""
 
     def guarded(tensor, *args, **kwargs):
         return tensor
@@ -42,7 +43,7 @@ def loading(monkeypatch):
 
 
 @pytest.mark.parametrize("name", FILLS)
-def test_what_a_checkpoint_gave_is_not_drawn_over(name, loading):
+def test_tensors_of_a_checkpoint_are_kept_while_the_rest_is_initialized(name, loading):
     loaded, missing = nines(4, 4), nines(4, 4)
     loaded._is_hf_initialized = True
     assert getattr(init, name)(loaded, *FILLS[name]) is loaded
@@ -52,7 +53,7 @@ def test_what_a_checkpoint_gave_is_not_drawn_over(name, loading):
 
 
 @pytest.mark.parametrize("name", FILLS)
-def test_the_mark_of_what_was_loaded_means_nothing_afterwards(name):
+def test_loaded_tensors_are_filled_afterwards(name):
     tensor = nines(4, 4)
     tensor._is_hf_initialized = True
     getattr(init, name)(tensor, *FILLS[name])
@@ -60,7 +61,7 @@ def test_the_mark_of_what_was_loaded_means_nothing_afterwards(name):
 
 
 class Seen(TorchFunctionMode):
-    """Notes the functions that a mode sees, and with what; a table says what becomes of some of them."""
+    """A mode that records the calls that it sees, and replaces the functions of a table."""
 
     def __init__(self, table=()):
         super().__init__()
@@ -75,7 +76,7 @@ class Seen(TorchFunctionMode):
 
 
 @pytest.mark.parametrize("name", ["uniform_", "normal_", "trunc_normal_", "kaiming_uniform_", "orthogonal_", "eye_"])
-def test_modes_see_the_function_that_they_know(name):
+def test_modes_see_the_function_of_pytorch(name):
     tensor = nines(4, 4)
     with Seen() as mode:
         getattr(init, name)(tensor)
@@ -87,7 +88,7 @@ def test_modes_see_the_function_that_they_know(name):
     assert not {"axes", "seed", "name"} & set(kwargs)
 
 
-def test_modes_see_the_arguments_that_pytorch_hands_on():
+def test_modes_see_the_arguments_that_pytorch_passes():
     seen = []
     for module in (init, theirs):
         tensor = nines(4, 4)
@@ -97,12 +98,12 @@ def test_modes_see_the_arguments_that_pytorch_hands_on():
     assert seen[0] == seen[1] == [("mean", 1.0), ("std", 1.0), ("generator", None)]
 
 
-def test_a_table_of_pytorchs_functions_overrides_ours():
+def test_a_table_of_pytorchs_functions_overrides_these():
     with Seen({theirs.normal_: lambda tensor, mean, std, generator: tensor.fill_(3)}):
         assert (init.normal_(nines(2, 2)) == 3).all()
 
 
-def test_a_mode_that_leaves_pytorchs_functions_out_leaves_out_ours():
+def test_a_mode_that_skips_pytorchs_functions_skips_these():
     class Empty(TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
             if getattr(function, "__module__", None) == "torch.nn.init":
@@ -124,7 +125,7 @@ def test_a_mode_that_only_looks_on_changes_no_bit():
 @pytest.mark.parametrize(
     ("name", "options"), [("normal_", {"seed": 0}), ("he_normal_", {}), ("normal_", {"axes": "IO"})]
 )
-def test_modes_see_ours_where_pytorch_has_no_such_function_or_argument(name, options):
+def test_modes_see_the_function_here_where_pytorch_has_no_such_function_or_argument(name, options):
     tensor = nines(4, 4)
     with Seen() as mode:
         getattr(init, name)(tensor, **options)
@@ -144,7 +145,7 @@ class Noisy(torch.nn.Module):
 
 @pytest.mark.parametrize("seed", [None, np.random.default_rng(0)], ids=["None", "Generator"])
 @pytest.mark.parametrize("before_dispatch", [False, True])
-def test_no_trace_keeps_a_draw_that_moves_on(seed, before_dispatch):
+def test_a_trace_refuses_draws_that_differ_between_calls(seed, before_dispatch):
     with pytest.raises(
         RuntimeError, match="outside of the graph, which would keep these weights for ever: give a seed"
     ):
@@ -152,20 +153,20 @@ def test_no_trace_keeps_a_draw_that_moves_on(seed, before_dispatch):
 
 
 @pytest.mark.parametrize("seed", [0, np.int64(0), initlib.Key(0)], ids=repr)
-def test_a_trace_keeps_what_a_seed_gives(seed):
+def test_a_trace_keeps_the_weights_of_a_seed(seed):
     traced = make_fx(Noisy(seed=seed))(torch.zeros(8))
     assert torch.equal(traced(torch.zeros(8)), init.normal_(torch.empty(8), seed=0))
 
 
 @pytest.mark.parametrize("options", [{}, {"seed": 0}])
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-def test_jit_traces_have_no_draws(options):
+def test_jit_traces_refuse_draws(options):
     with pytest.raises(RuntimeError, match=r"fill the tensor before torch\.jit\.trace"):
         torch.jit.trace(Noisy(**options), torch.zeros(8))
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_exported_programs_have_no_draws(strict):
+def test_exported_programs_refuse_draws(strict):
     with pytest.raises((RuntimeError, torch._dynamo.exc.Unsupported), match="initlib draws outside of the graph"):
         torch.export.export(Noisy(), (torch.zeros(8),), strict=strict)
 
@@ -190,12 +191,12 @@ def scripted(x):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
-def test_scripts_have_no_draws():
+def test_scripts_refuse_draws():
     with pytest.raises(torch.jit.frontend.NotSupportedError):
         torch.jit.script(scripted)
 
 
-def test_captured_cuda_graphs_have_no_draws(monkeypatch):
+def test_captured_cuda_graphs_refuse_draws(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     on_a_card = SimpleNamespace(is_meta=False, numel=lambda: 8, is_cuda=True)
     with pytest.raises(RuntimeError, match=r"fill the tensor before torch\.cuda\.graph captures"):
@@ -203,7 +204,7 @@ def test_captured_cuda_graphs_have_no_draws(monkeypatch):
     assert not memory.has_no_storage(torch.empty(8))
 
 
-def test_a_symbolic_trace_calls_the_function_that_pytorch_knows():
+def test_a_symbolic_trace_calls_the_function_of_pytorch():
     graph = torch.fx.symbolic_trace(scripted).graph
     assert [node.target for node in graph.nodes if node.op == "call_function"] == [theirs.normal_]
 
@@ -222,7 +223,7 @@ def test_threads_do_not_share_the_numbers_of_the_generator():
     assert len({value for values in drawn for value in values}) == 200
 
 
-def test_a_first_draw_in_inference_mode_leaves_the_next_ones_alone():
+def test_a_thread_whose_first_draw_is_in_inference_mode_can_draw_outside_of_it():
     with torch.inference_mode():
         worked = []
 
@@ -237,8 +238,44 @@ def test_a_first_draw_in_inference_mode_leaves_the_next_ones_alone():
     assert len(worked) == 1
 
 
-def test_weights_near_the_end_of_a_dtype():
+def test_weights_that_overflow_their_dtype_are_an_error():
     tensor = init.normal_(torch.empty(1000, dtype=torch.float16), 0, 1e4, seed=0)
     assert torch.isfinite(tensor).all()
     with pytest.raises(ValueError, match="overflow float16"):
         init.normal_(tensor, 0, 1.1e4)
+
+
+@pytest.fixture
+def in_place_of_pytorchs(monkeypatch):
+    """Set the functions here in place of those of `torch.nn.init`, as users do for code that they cannot change."""
+    for name in [name for name in init.__all__ if hasattr(theirs, name)]:
+        monkeypatch.setattr(theirs, name, getattr(init, name))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float32])
+@pytest.mark.parametrize(
+    ("name", "shape", "arguments"),
+    [
+        ("eye_", (3, 3), ()),
+        ("dirac_", (4, 2, 3), (2,)),
+        ("constant_", (3,), (1,)),
+        ("ones_", (3,), ()),
+        ("zeros_", (3,), ()),
+    ],
+)
+def test_functions_in_place_of_pytorchs_do_not_call_themselves(name, shape, arguments, dtype, in_place_of_pytorchs):
+    for around in (nullcontext(), Seen(), init.named(torch.nn.Linear(2, 2), seed=0)):
+        tensor = torch.full(shape, 9.0).to(dtype)
+        with around:
+            assert getattr(theirs, name)(tensor, *arguments) is tensor
+        assert set(tensor.unique().tolist()) <= {0, 1}
+
+
+def test_modules_draw_by_functions_in_place_of_pytorchs(in_place_of_pytorchs):
+    model = torch.nn.ModuleList([torch.nn.Linear(4, 3), torch.nn.Conv1d(3, 3, 3), torch.nn.Embedding(5, 4)])
+    with init.named(model, seed=0):
+        for part in model:
+            part.reset_parameters()
+    assert theirs.calculate_gain("gelu") == initlib.gain("gelu")
+    expected = init.uniform_(torch.empty(3, 4), -0.5, 0.5, seed=0, name="0.weight")
+    assert torch.allclose(model[0].weight, expected)

@@ -1,4 +1,4 @@
-"""DTensors: which indices a rank holds; and on real processes, every shard has the bits of the whole weight."""
+"""DTensors: the indices that a rank holds; on real processes, every shard has the bits of the full weight."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ PLACEMENTS = [Replicate(), Shard(0), Shard(1), _StridedShard(0, split_factor=2),
     mesh=st.lists(st.tuples(st.integers(1, 4), st.sampled_from(PLACEMENTS)), min_size=1, max_size=3),
     data=st.data(),
 )
-def test_indices_are_those_of_pytorch_own_cut(shape, mesh, data):
+def test_indices_are_those_of_pytorchs_own_shards(shape, mesh, data):
     coordinate = [data.draw(st.integers(0, size - 1)) for size, _ in mesh]
     placements = [placement for _, placement in mesh]
     sizes = tuple(size for size, _ in mesh)
@@ -40,15 +40,15 @@ def test_indices_are_those_of_pytorch_own_cut(shape, mesh, data):
 
 def test_sums_over_ranks_are_refused():
     tensor = SimpleNamespace(shape=(4,), placements=[Partial()], device_mesh=SimpleNamespace(shape=(2,)))
-    with pytest.raises(ValueError, match=r"tensor is a DTensor of placements .*Partial.*can not"):
+    with pytest.raises(ValueError, match=r"placements, got .*Partial.*cannot be filled"):
         shards._held(tensor, [0])
 
 
 def test_several_ranks_at_once_are_refused():
-    """As in PyTorch's LocalTensorMode, where a place on the mesh is a number for each rank."""
+    """In PyTorch's LocalTensorMode a coordinate of the mesh is a number for each rank."""
     mesh = SimpleNamespace(shape=(2,), ndim=1, get_coordinate=lambda: [torch.tensor([0, 1])])
     tensor = SimpleNamespace(shape=(4,), placements=[Shard(0)], device_mesh=mesh, _local_tensor=torch.empty(2))
-    with pytest.raises(TypeError, match="tensor is a DTensor of several ranks at once"):
+    with pytest.raises(TypeError, match="tensor must be a DTensor of one rank"):
         next(shards.shards(tensor))
 
 

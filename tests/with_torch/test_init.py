@@ -1,5 +1,6 @@
-"""`torch.nn.init`, replaced: its names, signatures, values, warnings and errors."""
+"""Names, signatures, values, warnings and errors of `torch.nn.init` in its replacement."""
 
+import functools
 import inspect
 import math
 import subprocess
@@ -67,13 +68,13 @@ print(*(name for name in ("torch._dynamo", "torch.distributed.tensor", "ml_dtype
     assert run.stdout.split() == []
 
 
-def test_every_public_name_is_there():
+def test_every_public_name_of_pytorch_exists():
     assert set(PUBLIC) <= set(init.__all__)
     assert all(hasattr(init, name) for name in init.__all__)
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC if name.endswith("_")])
-def test_signatures_begin_as_theirs(name):
+def test_signatures_begin_as_those_of_pytorch(name):
     ours, other = (inspect.signature(getattr(module, name)).parameters for module in (init, theirs))
     assert list(ours)[: len(other)] == list(other)
     for argument in other:
@@ -85,7 +86,7 @@ def test_signatures_begin_as_theirs(name):
 
 
 @pytest.mark.parametrize("name", [name for name in vars(theirs) if name.startswith(("_no_grad", "_calculate"))])
-def test_private_helpers_that_code_bases_import_are_there(name):
+def test_private_helpers_that_code_bases_import_exist(name):
     assert callable(getattr(init, name))
 
 
@@ -118,7 +119,7 @@ def test_draws_obey_seed_generator_and_manual_seed(name):
     assert torch.equal(fill(generator=generators[0]), fill(generator=generators[1]))
     assert torch.equal(
         fill(generator=torch.Generator().manual_seed(3)), first
-    )  # the generator's words, whoever holds it
+    )  # the words of the generator
     if name == "sparse_":
         assert not torch.equal(fill(seed=5) == 0, fill(seed=6) == 0)
 
@@ -149,7 +150,7 @@ def test_draws_equal_the_core(shape, axes, core, dtype):
         assert np.array_equal(tensor.double().numpy(), drawn.astype(np.float64)), ours
 
 
-def test_stored_the_pytorch_way_it_is_the_transpose():
+def test_weights_are_the_transpose_of_those_of_the_core():
     ours = init.he_normal_(torch.empty(128, 784), seed=0)
     assert np.array_equal(ours.numpy(), initlib.he_normal((784, 128), seed=0).T)
     kernel = init.he_normal_(torch.empty(64, 32, 3, 3), seed=0)
@@ -171,12 +172,12 @@ def test_stored_the_pytorch_way_it_is_the_transpose():
         ("kaiming_normal_", (0, "fan_in", "gelu"), stats.norm(0, 1.5335304412 / 32)),
     ],
 )
-def test_distributions(name, arguments, distribution):
+def test_distributions_are_those_of_pytorch(name, arguments, distribution):
     drawn = getattr(init, name)(torch.empty(1024, 1024), *arguments, seed=11).flatten()[: 2**17].double().numpy()
     assert stats.kstest(drawn, distribution.cdf).statistic < 0.0104  # DKW at 1e-12, n = 2**17
 
 
-def test_gains_of_pytorch_and_of_the_rest():
+def test_gains_are_those_of_pytorch_where_it_has_one():
     for name in ("linear", "conv1d", "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"):
         assert init.calculate_gain(name) == theirs.calculate_gain(name)
     for slope in (None, 0, 0.01, 10):
@@ -193,9 +194,39 @@ def test_gains_of_pytorch_and_of_the_rest():
             init.calculate_gain(name)
 
 
+FUNCTIONS = {
+    "tanh": torch.tanh,
+    "softsign": torch.nn.functional.softsign,
+    "gelu": torch.nn.functional.gelu,
+    "mish": torch.nn.Mish(),
+    "prelu": torch.nn.PReLU(),
+    "leaky_relu": functools.partial(torch.nn.functional.leaky_relu, negative_slope=0.01),
+    "silu": lambda z: z * torch.sigmoid(z),
+    "softplus": lambda z: np.logaddexp(0, z),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_and_modules_of_pytorch_have_gains(name):
+    function = FUNCTIONS[name]
+    for backward in (False, True):
+        expected = initlib.gain(name, backward=backward)
+        assert initlib.gain(function, backward=backward) == pytest.approx(expected, rel=1e-9)
+    assert init.calculate_gain(function) == pytest.approx(initlib.gain(name), rel=1e-9)
+    drawn = init.kaiming_normal_(torch.empty(512, 256), nonlinearity=function, seed=0)
+    assert drawn.std().item() * 16 == pytest.approx(initlib.gain(name), rel=0.02)
+
+
+def test_a_module_whose_gain_is_computed_stays_as_it_is():
+    module = torch.nn.PReLU()
+    initlib.gain(module)
+    assert module.training
+    assert module.weight.dtype is torch.float32
+
+
 @pytest.mark.parametrize("name", ["constant_", "ones_", "zeros_", "eye_", "dirac_"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool", "complex64"])
-def test_what_is_not_drawn_equals_theirs(name, dtype):
+def test_constants_equal_those_of_pytorch(name, dtype):
     shapes = {"eye_": [(3, 5), (5, 3), (0, 2)], "dirac_": [(6, 2, 3), (3, 6, 4, 2), (6, 1, 1, 2, 3)]}
     for shape in shapes.get(name, [(3, 5), (), (0,), (2, 1, 3)]):
         for options in [{"groups": 1}, {"groups": 3}] if name == "dirac_" else [{}]:
@@ -207,13 +238,13 @@ def test_what_is_not_drawn_equals_theirs(name, dtype):
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (4, 3), (20, 2, 3, 4), (2, 3, 4, 5)])
-def test_orthogonal_rows_or_columns(shape):
+def test_rows_or_columns_are_orthogonal(shape):
     matrix = init.orthogonal_(torch.empty(shape), 1.7).flatten(1)
     square = matrix @ matrix.T if matrix.shape[0] < matrix.shape[1] else matrix.T @ matrix
     assert torch.allclose(square, torch.eye(len(square)) * 1.7**2, atol=1e-6)
 
 
-def test_sparse_zeroes_a_share_of_each_column():
+def test_sparse_sets_a_fraction_of_each_column_to_zero():
     tensor = init.sparse_(torch.empty(37, 50), 0.3, std=0.2)
     assert ((tensor == 0).sum(dim=0) == math.ceil(0.3 * 37)).all()
 
@@ -241,7 +272,7 @@ def test_fans_need_two_dimensions(name, shape):
         ("normal_", (3, 3), (0.0, -1.0), RuntimeError, "normal expects std >= 0.0, but found std -1"),
     ],
 )
-def test_errors_are_theirs(name, shape, arguments, error, message):
+def test_errors_are_those_of_pytorch(name, shape, arguments, error, message):
     for module in (init, theirs):
         tensor = empty(*shape)
         with pytest.raises(error, match=message):
@@ -258,13 +289,13 @@ def test_errors_are_theirs(name, shape, arguments, error, message):
         ((0.5, "fan_in", lambda z: 2 * z), 1 / 2 / 16),
     ],
 )
-def test_slopes_that_are_not_given_or_not_used(arguments, std):
+def test_the_slope_matters_only_for_leaky_relu(arguments, std):
     for name in ("kaiming_uniform_", "kaiming_normal_"):
         drawn = getattr(init, name)(torch.empty(256, 256), *arguments, seed=0)
         assert float(drawn.std()) == pytest.approx(std, rel=0.02)
 
 
-def test_warnings_are_theirs():
+def test_warnings_are_those_of_pytorch():
     for module in (init, theirs):
         for name in ("kaiming_uniform_", "kaiming_normal_"):
             tensor = torch.empty(0, 1)
@@ -275,12 +306,12 @@ def test_warnings_are_theirs():
         assert module is theirs or seen[0].filename == __file__
 
 
-def test_defaults_name_the_stream_in_the_pytorch_order():
+def test_the_default_axes_are_outputs_then_inputs():
     assert torch.equal(init.normal_(empty(3, 5), seed=0), init.normal_(empty(3, 5), seed=0, axes="OI"))
     assert torch.equal(init.normal_(empty(3, 5), seed=0).T, init.normal_(empty(5, 3), seed=0, axes="IO"))
 
 
-def test_keywords_alone():
+def test_all_arguments_can_be_keywords():
     tensor = empty(3, 5)
     assert init.uniform_(tensor=tensor, a=0.0, b=1.0, generator=None) is tensor
     assert init.fill_(tensor=tensor, initializer=initlib.he_normal) is tensor
@@ -288,7 +319,7 @@ def test_keywords_alone():
 
 @pytest.mark.parametrize("name", ["uniform_", "normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_"])
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
-def test_complex_weights_where_pytorch_draws_them(name, dtype):
+def test_complex_weights_have_the_distribution_of_pytorch(name, dtype):
     torch.manual_seed(0)
     ours, other = (getattr(module, name)(empty(512, 512, dtype=getattr(torch, dtype))) for module in (init, theirs))
     for part in (torch.real, torch.imag):
@@ -297,7 +328,7 @@ def test_complex_weights_where_pytorch_draws_them(name, dtype):
     assert torch.equal(*(getattr(init, name)(empty(5, 3, dtype=torch.complex64), seed=1) for _ in range(2)))
 
 
-def test_complex_weights_of_the_core():
+def test_complex_weights_are_those_of_the_core():
     weight = init.he_normal_(empty(3, 5, dtype=torch.complex64), seed=0)
     assert np.array_equal(weight.numpy(), initlib.he_normal((3, 5), "complex64", axes="OI", seed=0))
     normal = init.normal_(empty(3, 5, dtype=torch.complex64), seed=0)

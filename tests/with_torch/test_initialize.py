@@ -2,9 +2,7 @@
 
 import contextlib
 import copy
-import io
 import re
-import sys
 import warnings
 
 import numpy as np
@@ -17,6 +15,7 @@ from initlib import (
     Key,
     Plan,
     PlanError,
+    _progress,
     constant,
     fans,
     he_normal,
@@ -29,7 +28,6 @@ from initlib import (
     values,
     zeros,
 )
-from initlib.adapters.common import progress
 from initlib.adapters.torch import initialize, plan, skeleton
 
 
@@ -404,54 +402,27 @@ def test_a_prefix_is_part_of_the_names():
     assert plan(model, {"a.b.conv.*": ones}, default=he_normal, prefix="a.b") == made
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_a_bar_after_a_while(monkeypatch):
-    pytest.importorskip("rich")
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr(progress.time, "monotonic", iter(range(0, 10_000, 3)).__next__)
-    bars = []
-    shown = progress._bar
-    monkeypatch.setattr(progress, "_bar", lambda total: bars.append(shown(total)) or bars[-1])
-    initialize(nn.Linear(4, 3), he_normal, seed=0)
-    (bar,) = bars
-    assert (bar.tasks[0].completed, bar.tasks[0].total) == (15, 15)
-    assert bar.finished
-    assert not bar.live.is_started
-
-
-def test_no_bar_before(monkeypatch):
-    monkeypatch.setattr(progress, "_bar", lambda total: pytest.fail("there is a bar"))
-    initialize(nn.Linear(4, 3), he_normal, seed=0)
-
-
-def test_no_bar_without_rich_or_terminal(monkeypatch):
-    assert progress._bar(3) is None
-    monkeypatch.setitem(sys.modules, "rich.console", None)
-    assert progress._bar(3) is None
-
-
-def test_an_interruption_ends_the_bar(monkeypatch):
-    stopped = []
+def test_a_bar_shows_the_bytes_that_are_filled(monkeypatch):
+    seen = []
 
     class Bar:
         task_ids = (0,)
 
-        def update(self, *args, **kwargs):
-            raise KeyboardInterrupt
+        def update(self, task, completed, total):
+            seen.append((completed, total))
 
         def stop(self):
-            stopped.append(True)
+            seen.append("stopped")
 
-    monkeypatch.setattr(progress, "PATIENCE", -1.0)
-    monkeypatch.setattr(progress, "_bar", lambda total: Bar())
-    with pytest.raises(KeyboardInterrupt):
-        initialize(nn.Linear(4, 3), he_normal, seed=0)
-    assert stopped == [True]
+    monkeypatch.setattr(_progress.time, "monotonic", iter(range(0, 10_000, 3)).__next__)
+    monkeypatch.setattr(_progress, "_bar", lambda description: Bar())
+    initialize(nn.Linear(4, 3), he_normal, seed=0)
+    assert seen[-2:] == [(60, 60), "stopped"]
+
+
+def test_a_quick_call_shows_no_bar(monkeypatch):
+    monkeypatch.setattr(_progress, "_bar", lambda description: pytest.fail("there is a bar"))
+    initialize(nn.Linear(4, 3), he_normal, seed=0)
 
 
 def test_normal_for_all():

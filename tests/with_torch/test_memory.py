@@ -1,4 +1,4 @@
-"""Where a tensor keeps its weights: memory of every kind, other devices, and what cannot be filled."""
+"""Memory of tensors: views, devices, transforms, and tensors that cannot be filled."""
 
 import math
 import warnings
@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations, prune
 
 import initlib
 import initlib.adapters.torch as init
@@ -54,7 +54,7 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_any_memory_of_a_tensor(view):
+def test_every_kind_of_view_is_filled_in_place(view):
     tensor = VIEWS[view]()
     before = tensor._version
     with torch.enable_grad():
@@ -70,21 +70,21 @@ def test_only_the_view_is_written():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_no_copy_is_made(dtype, monkeypatch):
+def test_memory_is_filled_without_a_copy(dtype, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "copy_", None)
     tensor = init.he_normal_(nines(6, 8, 3, 3, dtype=getattr(torch, dtype)), seed=0)
     assert (tensor != 9).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_channels_last(dtype):
+def test_channels_last_tensors_get_the_same_weights(dtype):
     kernel = nines(6, 8, 3, 3, dtype=getattr(torch, dtype))
     last = init.he_normal_(kernel.clone(memory_format=torch.channels_last), seed=0)
     assert last.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(last, init.he_normal_(kernel, seed=0))
 
 
-def test_the_version_tells_autograd():
+def test_autograd_notices_a_draw():
     weight = nines(3, 3, requires_grad=True)
     loss = (weight * weight).sum()
     init.he_normal_(weight, seed=0)
@@ -93,7 +93,7 @@ def test_the_version_tells_autograd():
         loss.backward()
 
 
-def test_inference_mode():
+def test_tensors_of_inference_mode_are_filled_only_there():
     with torch.inference_mode():
         tensor = nines(6, 8)
         assert torch.equal(init.he_normal_(tensor, seed=0), expected(6, 8))
@@ -103,17 +103,69 @@ def test_inference_mode():
             module.normal_(tensor)
 
 
-def test_parametrized_weights():
+def test_the_stored_tensor_of_a_computed_weight_can_be_filled():
     layer = parametrizations.weight_norm(torch.nn.Linear(8, 6))
     original = layer.parametrizations.weight.original1
     assert torch.equal(init.he_normal_(original, seed=0).detach(), expected(6, 8))
-    with parametrize.cached():
-        layer.weight = init.orthogonal_(layer.weight, seed=0)
+    layer.weight = init.orthogonal_(torch.empty(6, 8), seed=0)
     assert torch.allclose(layer.weight, init.orthogonal_(nines(6, 8), seed=0), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*(weight_norm|spectral_norm).*deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "compute",
+    [
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+        parametrizations.orthogonal,
+        torch.nn.utils.weight_norm,
+        lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+    ],
+)
+def test_a_draw_into_a_computed_weight_warns_that_it_is_lost(compute):
+    layer = compute(torch.nn.Linear(8, 6))
+    with pytest.warns(UserWarning, match=r"tensor of shape \(6, 8\) is computed") as seen:
+        init.he_normal_(layer.weight, seed=0)
+    assert seen[0].filename == __file__
+
+
+def test_tensors_that_autograd_follows_can_be_filled_in_place():
+    """Parameters, their views and copies are no computed weights."""
+    parameter = torch.nn.Parameter(nines(6, 8))
+    for tensor in (parameter, parameter[1:], parameter.detach(), parameter.data.clone(), parameter.T):
+        assert init.normal_(tensor) is tensor
+
+
+@pytest.mark.parametrize("name", ["he_normal_", "xavier_uniform_", "kaiming_normal_", "orthogonal_"])
+def test_a_second_parameter_under_one_seed_without_a_name_is_warned_of(name):
+    fill = getattr(init, name)
+    first, second, other = (torch.nn.Parameter(nines(*shape)) for shape in ((7, 8), (7, 8), (7, 9)))
+    fill(first, seed=0)
+    fill(first, seed=0)
+    fill(other, seed=0)
+    fill(second, seed=1)
+    fill(second, seed=0, name="second")
+    fill(second.data, seed=0)
+    fill(second, seed=Key(0))
+    with pytest.warns(UserWarning, match=r"two parameters of shape \(7, 8\) get the same weights from seed=0") as seen:
+        fill(second, seed=0)
+    assert seen[0].filename == __file__
+
+
+def test_parameters_that_are_gone_are_not_warned_of():
+    for _ in range(3):
+        init.he_normal_(torch.nn.Parameter(nines(5, 9)), seed=0)
+
+
+def test_slices_of_one_weight_and_constants_may_share_a_seed():
+    rows = [torch.nn.Parameter(nines(3, 8)) for _ in range(2)]
+    for start, row in enumerate(rows):
+        init.he_normal_(row, seed=0, shape=(6, 8), index=slice(3 * start, 3 * start + 3))
+        init.fill_(row, initlib.constant(2.0), seed=0)
+
+
 def on_device(tensor, initializer, axes, seed, shape=None, box=None):
-    """Fill as on a device whose memory NumPy cannot see."""
+    """Fill by the engine of a device, whose memory NumPy cannot see."""
     weight = DrawRequest(shape or tuple(tensor.shape), axes, str(tensor.dtype).removeprefix("torch."), Key(seed), box)
     initializer.fill(tensor, weight, engine_of(tensor.device))
     return tensor
@@ -121,7 +173,7 @@ def on_device(tensor, initializer, axes, seed, shape=None, box=None):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("initializer", LAWS, ids=repr)
-def test_the_stream_on_a_device_has_the_same_bits(dtype, initializer, monkeypatch):
+def test_the_engine_of_a_device_draws_the_same_bits(dtype, initializer, monkeypatch):
     monkeypatch.setattr(TorchEngine, "piece", 97)
     for shape, axes in [((5,), "O"), ((), "..."), ((64, 31), "OI"), ((6, 5, 3, 2), "(3 O)I..."), ((2, 300), "BI")]:
         kernel, stream = (nines(*shape, dtype=getattr(torch, dtype)) for _ in range(2))
@@ -130,7 +182,7 @@ def test_the_stream_on_a_device_has_the_same_bits(dtype, initializer, monkeypatc
 
 
 @given(st.data())
-def test_the_stream_on_a_device_draws_any_box(data):
+def test_the_engine_of_a_device_draws_any_box(data):
     shape = tuple(data.draw(st.lists(st.integers(1, 7), min_size=1, max_size=4)))
     index = []
     for size in shape:
@@ -142,7 +194,7 @@ def test_the_stream_on_a_device_draws_any_box(data):
     assert np.array_equal(drawn.numpy(), initlib.normal()(shape, axes=axes, seed=1, index=tuple(index)))
 
 
-def test_positions_past_32_bits_on_a_device():
+def test_the_engine_of_a_device_draws_positions_past_32_bits():
     shape, index = (2**20, 2**14), (slice(-3, None), slice(-5, None))
     drawn = on_device(torch.empty(3, 5), initlib.normal(), "OI", 1, shape, normalize_index(index, shape))
     assert np.array_equal(drawn.numpy(), initlib.normal()(shape, axes="OI", seed=1, index=index))
@@ -150,7 +202,7 @@ def test_positions_past_32_bits_on_a_device():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("initializer", [*LAWS, initlib.orthogonal(), initlib.dirac(), initlib.sparse(0.5)], ids=repr)
-def test_a_device_whose_memory_numpy_cannot_see(initializer, dtype, monkeypatch):
+def test_memory_that_numpy_cannot_see_gets_the_same_weights(initializer, dtype, monkeypatch):
     kernel, device = (nines(6, 8, 3, dtype=getattr(torch, dtype)) for _ in range(2))
     init.fill_(kernel, initializer, seed=3)
     monkeypatch.setattr(torch.Tensor, "is_cpu", False)
@@ -163,7 +215,7 @@ def test_a_device_whose_memory_numpy_cannot_see(initializer, dtype, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["normal_", "orthogonal_", "eye_", "sparse_", "xavier_uniform_"])
-def test_meta_tensors_pass_through(name):
+def test_meta_tensors_are_returned_as_they_are(name):
     state = torch.random.get_rng_state()
     tensor = torch.empty(3, 4, device="meta")
     assert getattr(init, name)(tensor, *([0.5] if name == "sparse_" else [])) is tensor
@@ -176,7 +228,7 @@ def test_meta_tensors_pass_through(name):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_fake_tensors_pass_through():
+def test_fake_tensors_are_returned_as_they_are():
     from torch._subclasses import FakeTensorMode
 
     with FakeTensorMode():
@@ -184,7 +236,7 @@ def test_fake_tensors_pass_through():
         assert init.he_normal_(layer.weight) is layer.weight
 
 
-def test_subclasses_and_modes_may_override():
+def test_a_subclass_overrides_the_functions():
     class Shouting(torch.Tensor):
         @classmethod
         def __torch_function__(cls, function, types, args=(), kwargs=None):
@@ -214,7 +266,7 @@ def test_subclasses_with_a_dispatch_of_their_own_are_copied_to():
     assert torch.equal(pair.b, expected(6, 8))
 
 
-def test_transforms():
+def test_transforms_and_traces_see_the_weights_of_a_seed():
     def inside(x):
         return x @ init.he_normal_(torch.empty(6, 8), seed=0).T
 
@@ -229,7 +281,7 @@ def test_transforms():
     assert torch.equal(wrapped, expected(6, 8).expand(2, 6, 8))
 
 
-def test_compiled_modules():
+def test_compiled_code_draws_outside_of_the_graph():
     class Layer(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -252,13 +304,14 @@ BAD = {
     "quantized": (lambda: torch.quantize_per_tensor(nines(3, 3), 1.0, 0, torch.qint8), TypeError, "got torch.qint8"),
     "expanded": (lambda: nines(3, 1).expand(3, 3), ValueError, "overlaps itself"),
     "overlapping": (lambda: nines(9).as_strided((3, 3), (2, 1)), ValueError, "overlaps itself"),
+    "interleaved": (lambda: nines(20).as_strided((3, 4), (3, 2)), ValueError, "overlaps itself"),
     "no tensor": (lambda: np.full((3, 3), 9.0), TypeError, "tensor must be a torch.Tensor, got ndarray"),
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
 @pytest.mark.parametrize("name", ["normal_", "he_normal_", "kaiming_uniform_", "orthogonal_"])
-def test_tensors_that_cannot_be_filled(kind, name):
+def test_tensors_that_cannot_be_filled_are_errors(kind, name):
     make, error, message = BAD[kind]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # quantized tensors are deprecated
@@ -282,7 +335,7 @@ def test_tensors_that_cannot_be_filled(kind, name):
         ({"generator": 3}, TypeError, "generator must be a torch.Generator or None, got 3"),
     ],
 )
-def test_arguments_that_do_not_fit(arguments, error, message):
+def test_arguments_that_do_not_fit_are_errors(arguments, error, message):
     tensor = nines(3, 3)
     with pytest.raises(error, match=message):
         init.he_normal_(tensor, **arguments)
@@ -303,7 +356,7 @@ def test_arguments_that_do_not_fit(arguments, error, message):
         ("variance_scaling_", (1.0, "fan_sum"), ValueError, "mode must be one of fan_in, fan_out"),
     ],
 )
-def test_parameters_that_do_not_fit(name, arguments, error, message):
+def test_parameters_of_distributions_that_do_not_fit_are_errors(name, arguments, error, message):
     tensor = nines(3, 3)
     with pytest.raises(error, match=message):
         getattr(init, name)(tensor, *arguments)
@@ -314,7 +367,7 @@ def test_parameters_that_do_not_fit(name, arguments, error, message):
 @pytest.mark.parametrize(
     "name", ["he_normal_", "glorot_uniform_", "lecun_normal_", "variance_scaling_", "xavier_normal_"]
 )
-def test_fans_need_axes(name, shape):
+def test_fans_of_a_vector_need_axes(name, shape):
     tensor = nines(*shape)
     with pytest.raises(ValueError, match="tensor with fewer than 2 dimensions"):
         getattr(init, name)(tensor)
@@ -329,19 +382,33 @@ def test_a_wrapper_needs_the_fans_that_its_initializer_needs():
             init.fill_(nines(3), scheme)
 
 
-def test_initializers_of_another_kind():
+def test_an_initializer_that_is_none_of_the_core_is_an_error():
     with pytest.raises(TypeError, match=r"initializer must be an initlib\.Initializer, got 'he_normal'"):
         init.fill_(nines(3, 3), "he_normal")
 
 
-def test_freed_memory():
-    tensor = nines(3, 3)
-    tensor.untyped_storage().resize_(0)
-    with pytest.raises(ValueError, match="storage was freed"):
-        init.normal_(tensor)
+@pytest.mark.parametrize("count", [0, 8, 35])
+@pytest.mark.parametrize("view", [lambda t: t, lambda t: t.T])
+def test_storage_that_was_freed_or_shrunk_is_not_written_to(count, view, monkeypatch):
+    tensor = view(nines(3, 3))
+    tensor.untyped_storage().resize_(count)
+    for is_cpu in (True, False):
+        monkeypatch.setattr(torch.Tensor, "is_cpu", is_cpu)
+        with pytest.raises(ValueError, match=rf"must have a storage of 36 bytes, got {count}: its storage was freed"):
+            init.normal_(tensor)
 
 
-def test_empty_tensors_are_left_alone():
+@pytest.mark.parametrize(
+    ("shape", "strides"), [((2, 3), (3, 2)), ((3, 2), (2, 3)), ((2, 2, 3), (6, 3, 2)), ((2, 4), (7, 2))]
+)
+def test_strides_that_interleave_without_an_overlap_can_be_filled(shape, strides):
+    memory = nines(20)
+    tensor = init.normal_(memory.as_strided(shape, strides), seed=0)
+    assert torch.equal(tensor, init.normal_(nines(*shape), seed=0))
+    assert int((memory == 9).sum()) == 20 - tensor.numel()
+
+
+def test_empty_tensors_draw_nothing():
     state = torch.random.get_rng_state()
     for name in ("normal_", "uniform_", "orthogonal_", "xavier_uniform_", "eye_"):
         assert getattr(init, name)(torch.empty(0, 3)).shape == (0, 3)
@@ -349,7 +416,7 @@ def test_empty_tensors_are_left_alone():
 
 
 @pytest.mark.parametrize(("a", "b"), [(5.0, 6.0), (-9.0, -7.0), (0.0, 1e-4), (5.0, math.inf), (-1e-5, 2e-5)])
-def test_windows_of_next_to_no_mass(a, b):
+def test_bounds_far_from_the_mean_give_the_truncated_distribution(a, b):
     stats = pytest.importorskip("scipy.stats")
     with pytest.warns(UserWarning, match="more than 2 std") if abs(a) > 2 else pytest.MonkeyPatch.context():
         drawn = init.trunc_normal_(torch.empty(2**16, dtype=torch.float64), 0.0, 1.0, a, b, seed=0).numpy()
@@ -360,7 +427,7 @@ def test_windows_of_next_to_no_mass(a, b):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_memory_that_was_drawn_into_can_be_freed(dtype):
-    """As FSDP frees what it has gathered. `Tensor.numpy` would forbid it for ever."""
+    """FSDP frees gathered parameters so; after `Tensor.numpy` PyTorch would refuse to."""
     weight = torch.nn.Parameter(torch.empty(6, 4, dtype=dtype))
     init.he_normal_(weight.detach().t()[::2], seed=0)
     assert weight.untyped_storage().resizable()

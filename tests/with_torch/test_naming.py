@@ -1,4 +1,4 @@
-"""Named: a model's own initialization code, with draws by the names of its parameters."""
+"""A model's own initialization code, with draws by the names of its parameters."""
 
 import math
 import threading
@@ -14,7 +14,7 @@ from initlib.adapters.torch import named
 
 
 class Odd(nn.Module):
-    """Draws outside of any parameter."""
+    """A module that draws into temporary tensors."""
 
     def __init__(self):
         super().__init__()
@@ -59,7 +59,7 @@ def equal(one, other):
     return [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
-def test_every_parameter_follows_from_its_name():
+def test_the_name_decides_the_values_of_a_parameter():
     first, second = model(), model()
     with named(first, seed=0):
         reset([first])
@@ -74,8 +74,7 @@ def test_every_parameter_follows_from_its_name():
     assert not any(torch.equal(state(second)[name], state(first)[name]) for name in drawn)
 
 
-def test_it_is_the_same_recipe():
-    """The bits are those of `initialize` by PyTorch's own laws; what is constant stays so."""
+def test_the_bits_are_those_of_initialize_by_the_same_distributions():
     module = model()
     with named(module, seed=3):
         reset([module])
@@ -103,7 +102,7 @@ def test_it_is_the_same_recipe():
     assert drawn["odd.steps"].min() >= 1e-3 * (1 - 1e-6)
 
 
-def test_windows_of_truncated_draws():
+def test_truncated_draws_keep_their_bounds():
     weight = nn.Linear(200, 100)
     with named(weight, seed=0):
         nn.init.trunc_normal_(weight.weight, a=-0.5, b=1.0)
@@ -121,7 +120,7 @@ def test_windows_of_truncated_draws():
 @pytest.mark.parametrize("window", [(0.0, 1.0, -2.0, 2.0), (0.0, 1.0, 1.5, 3.0), (0.3, 0.5, -9.0, -0.5)])
 @pytest.mark.filterwarnings("ignore:mean is more than 2 std from")
 def test_truncated_draws_are_those_of_the_core(window):
-    """PyTorch draws some anew until they are inside; here the first are, and of the same law."""
+    """PyTorch rejects draws outside the bounds; here no draw is outside."""
     layer, expected = nn.Linear(60, 50), torch.empty(50, 60)
     init.fill_(expected, truncated_normal(*window), seed=0, name="weight")
     for around in (warnings.catch_warnings(), named(nn.Linear(2, 2), seed=1), torch.device("cpu")):
@@ -133,7 +132,7 @@ def test_truncated_draws_are_those_of_the_core(window):
 
 
 def test_a_uniform_draw_has_no_weight_at_its_end():
-    """So that the inverse error function of it, which many take for truncated normals, is finite."""
+    """Code that makes truncated normals by the inverse error function needs that."""
     layer = nn.Linear(2**11, 2**13, bias=False)
     with named(layer, seed=0), torch.no_grad():
         layer.weight.uniform_(-1, 1)
@@ -163,7 +162,7 @@ def test_slices_are_boxes_of_the_weight():
         assert torch.equal(module.weight, before)
 
 
-def test_draws_that_pytorch_makes_itself():
+def test_draws_by_pytorchs_generator_are_reproducible():
     module = nn.Linear(30, 40)
     draws = {
         "exponential_": lambda t: t.exponential_(),
@@ -181,8 +180,7 @@ def test_draws_that_pytorch_makes_itself():
     assert torch.allclose(module.weight.T @ module.weight, torch.eye(30), atol=1e-5)
 
 
-def test_our_own_functions():
-    """They draw by name too, unless a seed or a generator says otherwise."""
+def test_functions_of_this_adapter_draw_by_name_unless_a_stream_is_given():
     module = nn.ModuleDict({"a": nn.Linear(4, 8)})
     weight, empty = module["a"].weight, torch.empty(8, 4)
     with named(module, seed=0), named(nn.Linear(2, 2), seed=1):
@@ -204,23 +202,22 @@ def test_our_own_functions():
     assert torch.equal(drawn, init.he_normal_(empty, torch.Generator().manual_seed(3)))
 
 
-def test_our_own_functions_into_a_part():
-    """As a layer of Megatron calls them for the rows that it has."""
+def test_functions_of_this_adapter_fill_the_rows_of_a_rank():
     rows = nn.ModuleDict({"up": nn.Linear(6, 4, bias=False)})
     with named(rows, seed=0):
         init.he_normal_(rows["up"].weight, shape=(8, 6), index=slice(4, 8))
     assert torch.equal(rows["up"].weight, init.he_normal_(torch.empty(8, 6), seed=0, name="up.weight")[4:])
 
 
-def test_what_nobody_can_tell_is_warned_of():
+def test_a_draw_that_cannot_be_attributed_is_warned_of():
     module = nn.Linear(3, 3)
-    with named(module, seed=0), pytest.warns(UserWarning, match="which parameter or module rand draws for"):
+    with named(module, seed=0), pytest.warns(UserWarning, match="Could not attribute this rand call"):
         first = torch.rand(4)
-    with named(module, seed=0), pytest.warns(UserWarning, match="which parameter or module rand draws for"):
+    with named(module, seed=0), pytest.warns(UserWarning, match="Could not attribute this rand call"):
         assert torch.equal(torch.rand(4), first)
 
 
-def test_rename_prefix_and_seeds():
+def test_rename_prefix_and_seeds_are_those_of_initialize():
     module, inner = model(), model()["lstm"]
     with named(module, Key(5)):
         reset([module])
@@ -238,7 +235,7 @@ def test_rename_prefix_and_seeds():
     assert equal(first, state(inner))
 
 
-def test_tied_and_shared_weights():
+def test_a_tied_weight_has_the_stream_of_its_first_name():
     module = nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3)})
     module["b"].weight = module["a"].weight
     with named(module, seed=0):
@@ -249,13 +246,13 @@ def test_tied_and_shared_weights():
     assert torch.equal(module["a"].weight, alone["a"].weight)
 
 
-def test_memory_that_is_made_meanwhile():
+def test_memory_that_is_allocated_inside_is_found():
     with init.skeleton():
         late = model()
     early = model()
     with named(late, seed=0):
         late["conv"].reset_parameters()
-        assert all(parameter.is_meta for parameter in late.parameters())
+        assert late["conv"].weight.is_meta
         late.to_empty(device="cpu")
         reset([late])
     with named(early, seed=0):
@@ -287,7 +284,7 @@ def test_nothing_is_left_behind():
     assert equal(first, state(module))
 
 
-def test_one_inside_another():
+def test_the_mode_whose_model_has_the_parameter_draws():
     outer, inner = nn.ModuleDict({"a": nn.Linear(3, 3)}), nn.Linear(3, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

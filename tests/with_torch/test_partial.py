@@ -1,4 +1,4 @@
-"""Held: a plain tensor that is a box or a range of a bigger weight has the bits that the whole has there."""
+"""A plain tensor that holds a box or a range of a bigger weight gets the bits of the full weight."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float64]
     initializer=st.sampled_from([he_normal, glorot_uniform, orthogonal()]),
     data=st.data(),
 )
-def test_a_part_is_that_of_the_whole(record, dtype, initializer, data):
+def test_a_slice_has_the_bits_of_the_full_weight(record, dtype, initializer, data):
     shape, axes = record
     how = {"axes": axes, "seed": 3, "name": "w"}
     whole = fill_(torch.empty(shape, dtype=dtype), initializer, **how)
@@ -45,8 +45,8 @@ def test_a_part_is_that_of_the_whole(record, dtype, initializer, data):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("axes", [None, "IO"])
-def test_every_function_fills_parts(name, axes):
-    """By the fans and the axes of the whole, also where the part has fewer axes than the function asks for, or none."""
+def test_every_function_fills_slices(name, axes):
+    """Fans and axes are those of the full weight, even if the slice has fewer axes than the function needs, or none."""
     fill, how = getattr(init, name), {"axes": axes, "seed": 3, "name": "w"}
     whole = fill(torch.empty(12, 7), *FUNCTIONS[name], **how)
     assert len(whole.unique()) > 12
@@ -64,7 +64,7 @@ def test_a_convolution_cut_by_its_channels():
     assert torch.equal(part, whole[8:])
 
 
-def test_what_a_function_refuses_of_the_whole():
+def test_a_function_checks_the_full_weight():
     with pytest.raises(ValueError, match="Fan in and fan out can not be computed"):
         init.kaiming_normal_(torch.empty(4, 3), shape=(12,), index=slice(12))
     with pytest.raises(ValueError, match="2 or more dimensions"):
@@ -73,7 +73,7 @@ def test_what_a_function_refuses_of_the_whole():
         init.normal_(torch.empty(4), shapes=(12,))
 
 
-def test_the_default_axes_are_those_of_the_whole():
+def test_the_default_axes_are_those_of_the_full_weight():
     whole = fill_(torch.empty(8, 6), he_normal, seed=0)
     assert torch.equal(fill_(torch.empty(6), he_normal, seed=0, shape=(8, 6), index=3), whole[3])
     assert torch.equal(fill_(torch.empty(48), he_normal, seed=0, shape=(8, 6), flat=slice(None)), whole.flatten())
@@ -83,19 +83,19 @@ def test_the_default_axes_are_those_of_the_whole():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"index": 3}, "shape must be the whole weight's"),
-        ({"flat": slice(3)}, "shape must be the whole weight's"),
-        ({"shape": (8, 6), "index": 3, "flat": slice(3)}, "index and flat both say"),
+        ({"index": 3}, "shape must be that of the full weight"),
+        ({"flat": slice(3)}, "shape must be that of the full weight"),
+        ({"shape": (8, 6), "index": 3, "flat": slice(3)}, "index and flat both name a slice"),
         (
             {"shape": (8, 6), "index": slice(3)},
-            r"tensor has shape \(6,\), and the part of shape \(8, 6\).* has \(3, 6\)",
+            r"tensor must have the shape \(3, 6\) of its slice of shape \(8, 6\), got \(6,\)",
         ),
-        ({"shape": (8, 6), "flat": slice(3)}, r"tensor has shape \(6,\).* has \(3,\)"),
+        ({"shape": (8, 6), "flat": slice(3)}, r"the shape \(3,\) of its slice of shape \(8, 6\), got \(6,\)"),
         ({"shape": (8, 6), "flat": slice(0, 12, 2)}, "flat must have the step 1"),
-        ({"shape": (8, 6)}, r"has \(8, 6\)"),
+        ({"shape": (8, 6)}, r"the shape \(8, 6\) of its slice"),
     ],
 )
-def test_parts_that_do_not_fit(arguments, message):
+def test_slices_that_do_not_fit_are_errors(arguments, message):
     tensor = torch.full((6,), 9.0)
     with pytest.raises(ValueError, match=message):
         fill_(tensor, he_normal, seed=0, **arguments)

@@ -310,9 +310,9 @@ def test_verdicts_in_words():
     zeros = init.signals(network(initlib.zeros, 30, 256), (64, 256))
     assert he.healthy
     assert glorot.activations[-1].reason.startswith("signal ")
-    assert glorot.activations[-1].reason.endswith(" of the input's; healthy from 0.02")
+    assert glorot.activations[-1].reason.endswith(" of the input's; healthy from 0.00999")
     assert {row.verdict for row in glorot.activations} == {"vanishing"}
-    assert "relu over 29 layers needs 1.5 to 2.8" in glorot.summary()
+    assert "relu over 29 layers needs 1.7 to 2.3" in glorot.summary()
     assert {row.verdict for row in large.activations[:-1]} == {"exploding"}
     assert {row.verdict for row in zeros.activations} == {"dead"}
     assert math.isclose(he.activations[0].std, 2**0.5, rel_tol=0.05)

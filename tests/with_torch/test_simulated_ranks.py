@@ -1,4 +1,4 @@
-"""LLaMA-3-70B on 64 ranks, simulated: each rank's boxes are those of the whole, and nothing else is touched."""
+"""LLaMA-3-70B on 64 simulated ranks: each rank draws the boxes of the full weights, and nothing else."""
 
 from types import SimpleNamespace
 
@@ -48,7 +48,7 @@ def plan():
 
 
 def boxes(shape, rank):
-    """What a rank of the 16 x 4 mesh holds: fully sharded along the rows, over tensor parallelism."""
+    """Return the boxes of a rank of the 16 x 4 mesh: fully sharded along the rows, over tensor parallelism."""
     tensor_axis = 1 if len(shape) > 1 and shape == (WIDTH, HIDDEN) else 0
     over = _StridedShard(0, split_factor=TENSOR) if tensor_axis == 0 else Shard(0)
     placements = [over, Shard(tensor_axis)] if len(shape) > 1 else [Shard(0), Replicate()]
@@ -60,20 +60,20 @@ def boxes(shape, rank):
     return tuple(pieces[0] if pieces else range(0) for pieces in held)
 
 
-def test_the_plan_is_of_the_whole_model(plan):
+def test_the_plan_has_the_full_model(plan):
     assert sum(entry.parameter.size for entry in plan.entries) == pytest.approx(70.5e9, rel=0.01)
     assert plan["layers.79.down.weight"].filling == normal(std=0.02) * 160**-0.5
 
 
 @pytest.mark.parametrize("name", ["table.weight", "layers.3.k.weight", "layers.79.down.weight", "head.weight"])
-def test_ranks_hold_all_of_it_once(plan, name):
+def test_the_ranks_hold_every_weight_once(plan, name):
     shape = plan[name].parameter.shape
     sizes = [int(np.prod([len(part) for part in boxes(shape, rank)], dtype=object)) for rank in range(DATA * TENSOR)]
     assert sum(sizes) == plan[name].parameter.size
 
 
-def test_each_box_is_that_of_the_whole(plan):
-    """Of small weights all of it; of the large ones the rows that meet between two ranks."""
+def test_each_box_has_the_bits_of_the_full_weight(plan):
+    """Small weights are compared in full, large weights at the rows between two ranks."""
     for name in ("layers.0.k.weight", "layers.41.norm.weight"):
         whole = plan.draw_one(name, seed=0)
         for rank in range(0, DATA * TENSOR, 7):

@@ -114,7 +114,8 @@ def test_what_was_loaded_stays(tmp_path):
     for _ in range(2):
         model = package.LlamaForSequenceClassification.from_pretrained(tmp_path)
         loaded = state(model)
-        with init.named(model, seed=0):
+        lacked = pytest.warns(UserWarning, match=r"^score\.weight: not loaded from the checkpoint")
+        with lacked, init.named(model, seed=0):
             model.init_weights()
         models.append(state(model))
     init.initialize(model, SMALL, seed=0, only="score.*")
@@ -125,6 +126,30 @@ def test_what_was_loaded_stays(tmp_path):
             assert torch.equal(models[1][name], loaded[name]), name
     model.init_weights()  # and then nobody draws over it
     assert torch.equal(model.score.weight, models[0]["score.weight"])
+
+
+def test_a_resized_head_is_named_before_it_is_drawn(tmp_path):
+    """transformers copies the head to a module that it flags, and cannot be told from a head that was initialized."""
+    package = pytest.importorskip("transformers")
+    config = package.LlamaConfig(
+        vocab_size=48, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2
+    )
+    package.LlamaForCausalLM(config).save_pretrained(tmp_path)
+    model = package.LlamaForCausalLM.from_pretrained(tmp_path)
+    with init.named(model, seed=1):
+        model.init_weights()
+    model.resize_token_embeddings(53)
+    before = state(model)
+    copied = pytest.warns(UserWarning, match=r"^lm_head\.weight: not loaded .* resize_token_embeddings")
+    with copied as seen, init.named(model, seed=1):
+        model.init_weights()
+    assert seen[0].filename == __file__
+    assert not torch.equal(model.lm_head.weight, before["lm_head.weight"])
+    model.lm_head.weight.data.copy_(before["lm_head.weight"])
+    model.lm_head.weight._is_hf_initialized = True
+    with init.named(model, seed=1):
+        model.init_weights()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
 
 
 def test_the_base_model_of_a_head():

@@ -1,4 +1,4 @@
-"""The Triton kernel: interpreted, it gives the bits of the core; compiled, it fuses no floats and spills nothing."""
+"""The Triton kernel: the interpreter gives the bits of the core; compiled code fuses no floats, and spills nothing."""
 
 import itertools
 import re
@@ -57,14 +57,14 @@ INITIALIZERS = {
 
 
 def drawn(initializer, shape, dtype, axes, seed, index=(), kernel=INTERPRETED):
-    """The bytes of a box of a weight, drawn by the kernel."""
+    """Return the bytes of a box of a weight, drawn by the kernel."""
     kept = box_shape(normalize_index(index, shape))
     tensor = torch.full(kept, torch.nan, dtype=getattr(torch, dtype))
     return content(fill(tensor, initializer, shape, axes, seed, index, kernel))
 
 
 def content(tensor):
-    """The bytes of a tensor's numbers, in their order."""
+    """Return the bytes of a tensor's numbers, in their order."""
     return tensor.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
@@ -73,21 +73,21 @@ def content(tensor):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("initializer", INITIALIZERS.values(), ids=INITIALIZERS)
-def test_bits_of_the_core(initializer, dtype):
+def test_the_kernel_draws_the_bits_of_the_core(initializer, dtype):
     for shape, axes in [((4000,), "I"), ((31, 64), "OI"), ((6, 5, 3, 2), "(3 O)IHW"), ((2, 300), "BI"), ((), "...")]:
         expected = initializer(shape, dtype, axes=axes, seed=2**40 + 1)
         assert drawn(initializer, shape, dtype, axes, 2**40 + 1) == expected.tobytes()
 
 
 @pytest.mark.parametrize("block", [64, 1024])
-def test_many_programs(block, monkeypatch):
+def test_any_number_of_programs_draws_the_same_bits(block, monkeypatch):
     monkeypatch.setattr(INTERPRETED, "BLOCK", block)
     for size in (1, block - 1, block, block + 1, 5 * block, 5 * block + 1):
         assert drawn(he_normal, (size,), "float32", "I", 7) == he_normal((size,), axes="I", seed=7).tobytes()
 
 
-def test_the_rarest_tails():
-    """Where the word is nearest to 0 or to 2**32 among many, the rows of the table are the first ones."""
+def test_the_rarest_tails_have_the_bits_of_the_core():
+    """Words nearest to 0 or to 2**32 use the first rows of the table."""
     size = 2**22
     word = Key(1).bits(size)
     tail = np.minimum(word, ~word)
@@ -97,14 +97,14 @@ def test_the_rarest_tails():
 
 
 @pytest.mark.parametrize("step", [1, 7, -1, -7, 2**20 + 1])
-def test_positions_past_32_bits(step):
-    """Where they pass a multiple of 2**32, and where they lie further apart than that."""
+def test_positions_past_32_bits_have_the_bits_of_the_core(step):
+    """Positions pass a multiple of 2**32, or lie further apart than that."""
     shape, index = (2**34,), slice(2**33 - 150 * step, 2**33 + 150 * step, step)
     for dtype in DTYPES:
         assert drawn(he_normal, shape, dtype, "I", 11, index) == he_normal(shape, dtype, seed=11, index=index).tobytes()
 
 
-def test_boxes_of_a_huge_weight():
+def test_boxes_of_a_huge_weight_have_the_bits_of_the_core():
     shape = (2**20, 2**20)
     for index in [(slice(-3, None), slice(-5, None)), (slice(5), slice(None, None, 2**18)), (2**19, slice(-9, None))]:
         expected = uniform()(shape, axes="OI", seed=1, index=index)
@@ -119,8 +119,8 @@ def test_boxes_of_a_huge_weight():
     st.integers(0, 2**64 - 1),
     st.data(),
 )
-def test_any_box_in_any_memory(weight, initializer, dtype, seed, data):
-    """The axes of the memory in any order, with gaps, which are not touched."""
+def test_any_box_is_drawn_in_memory_of_any_strides(weight, initializer, dtype, seed, data):
+    """The axes of the memory have any order, and gaps, which are not written to."""
     shape, axes, index = weight
     expected = initializer(shape, dtype, axes=axes, seed=seed, index=index)
     order = data.draw(st.permutations(range(expected.ndim)))
@@ -181,7 +181,7 @@ FUSED = (
 
 @pytest.fixture(autouse=True, scope="module")
 def cache(tmp_path_factory):
-    """What Triton compiles is kept out of the user's folder."""
+    """Keep compiled code out of the user's folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
         yield
@@ -189,7 +189,7 @@ def cache(tmp_path_factory):
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_compiled_ahead_of_time(target, case):
+def test_compiled_code_fuses_no_floats_and_spills_nothing(target, case):
     code = compiled(target, case)
     assert code.spills == 0
     assert code.shared == 0
@@ -202,7 +202,7 @@ def test_compiled_ahead_of_time(target, case):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_test_above_can_fail(target, monkeypatch):
-    """Where the compiler may fuse a product and a sum, it does."""
+    """The compiler fuses products and sums if the options allow it."""
     monkeypatch.setitem(triton_kernel.OPTIONS, "enable_fp_fusion", True)
     for name in ("bfloat16, a mean", "float32, a mean", "float64, a mean"):
         assert re.findall(FUSED, compiled(target, CASES[name]).text)
@@ -219,7 +219,7 @@ def test_no_value_is_compiled_in():
     assert len(driver.kernels) == 1
 
 
-def test_empty_tensors_are_no_launch():
+def test_empty_tensors_need_no_launch():
     with on_paper("sm_90") as driver:
         Case(he_normal, (0, 5), "OI").launch()
     assert not driver.launches
@@ -240,7 +240,7 @@ SCHEMES = [
 
 
 @pytest.mark.parametrize(("scheme", "shape", "axes"), SCHEMES, ids=[repr(scheme) for scheme, _, _ in SCHEMES])
-def test_whatever_draws_does_it_by_the_kernel(scheme, shape, axes):
+def test_all_initializers_that_draw_use_the_kernel(scheme, shape, axes):
     tensor = torch.full(shape, torch.nan)
     fill(tensor, scheme, shape, axes, 3)
     expected = scheme(shape, axes=axes, seed=3)
@@ -251,7 +251,7 @@ def test_whatever_draws_does_it_by_the_kernel(scheme, shape, axes):
 
 
 @pytest.mark.parametrize("scheme", [he_normal, normal(0.5), uniform(-1.0, 1.0)], ids=repr)
-def test_complex_weights(scheme):
+def test_complex_weights_use_the_kernel(scheme):
     tensor = torch.full((20, 12), torch.nan, dtype=torch.complex64)
     fill(tensor, scheme, (20, 12), "OI", 3)
     expected = scheme((20, 12), "complex64", axes="OI", seed=3)
@@ -259,7 +259,7 @@ def test_complex_weights(scheme):
 
 
 def test_the_adapter_fills_in_place_by_the_kernel(monkeypatch):
-    """Through the public functions, as on a device whose memory NumPy cannot see."""
+    """The public functions fill memory that NumPy cannot see."""
     launched = []
     draw = INTERPRETED.draw
 
@@ -279,12 +279,11 @@ def test_the_adapter_fills_in_place_by_the_kernel(monkeypatch):
         assert init.he_normal_(weight, seed=1, name="conv") is weight
         assert torch.equal(weight, expected)
         assert weight.data_ptr() == place
-        assert weight._version > version  # autograd is told
+        assert weight._version > version  # autograd notices it
     assert launched == [(5,), (5,)]
 
 
-def test_a_dtype_that_the_kernel_does_not_draw(monkeypatch):
-    """The reference draws it."""
+def test_the_reference_draws_dtypes_that_the_kernel_lacks(monkeypatch):
     monkeypatch.setattr(INTERPRETED, "DTYPES", ())
     monkeypatch.setattr(INTERPRETED, "draw", None)
     assert drawn(he_normal, (300, 5), "float32", "OI", 3) == he_normal((300, 5), axes="OI", seed=3).tobytes()

@@ -1,4 +1,4 @@
-"""Views: which box of a tensor a view of its memory is."""
+"""Views: the box of a tensor that a view of its memory is."""
 
 import torch
 from hypothesis import given
@@ -8,7 +8,7 @@ from initlib.adapters.torch.naming.views import box_of, overlap, same_memory
 
 
 def some(size):
-    """An index of an axis."""
+    """Return a strategy for indices of an axis."""
     slices = st.slices(size).filter(lambda part: part.step is None or part.step > 0)
     return st.one_of(st.integers(0, size - 1), slices)
 
@@ -40,14 +40,14 @@ def test_rows_in_another_shape_are_boxes(shape, data):
     assert same_memory(found.memory, whole if found.index is ... else whole[found.index])
 
 
-def test_what_is_no_box():
+def test_diagonals_and_parts_of_two_rows_are_no_boxes():
     whole = torch.arange(24).view(4, 6)
     assert box_of(whole.view(-1)[4:8], whole) is None  # from one row to the next
     assert box_of(whole.diagonal(), whole) is None
     assert box_of(whole.view(-1)[::5], whole) is None
 
 
-def test_overlap():
+def test_views_of_one_memory_overlap_where_they_share_elements():
     memory = torch.arange(24)
     first, second = memory[:12].view(3, 4), memory[12:].view(3, 4)
     assert not overlap(first, second)

@@ -1,4 +1,4 @@
-"""Draws under `torch.vmap`: the same weights in every member, or each member's own."""
+"""Draws under `torch.vmap`: the same weights in all members, or other weights in each."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from initlib import Key
 
 
 def entropy():
-    """The key that `torch.manual_seed(0)` gives the first draw."""
+    """Return the key of the first draw after `torch.manual_seed(0)`."""
     torch.manual_seed(0)
     return Key(int(torch.empty((), dtype=torch.int64).random_(-(2**63), None)) % 2**64)
 
@@ -47,7 +47,7 @@ def test_members_of_members():
 
 
 @pytest.mark.parametrize("name", ["orthogonal_", "he_uniform_", "sparse_"])
-def test_members_differ_whatever_is_drawn(name):
+def test_members_differ_for_all_kinds_of_initializers(name):
     drawn = draw_in(
         "different", lambda t: getattr(init, name)(t.clone(), *[0.2] * (name == "sparse_")), torch.ones(2, 5, 5)
     )
@@ -55,30 +55,44 @@ def test_members_differ_whatever_is_drawn(name):
     assert not torch.equal(*drawn)
 
 
-def test_members_that_are_the_same():
+def test_members_are_equal_with_the_randomness_same():
     for fill in (lambda t: init.normal_(t.clone()), lambda t: t + init.normal_(torch.empty(5))):
         assert torch.equal(draw_in("same", fill, torch.zeros(3, 5)), weight(entropy(), 5).expand(3, 5))
 
 
-@pytest.mark.parametrize("randomness", ["error", "same", "different"])
-def test_a_seed_gives_every_member_its_weights(randomness):
+@pytest.mark.parametrize("randomness", ["error", "same"])
+def test_a_seed_gives_every_member_the_same_weights(randomness):
     drawn = vmap(lambda t: init.normal_(t.clone(), seed=7), randomness=randomness)(torch.zeros(3, 5))
     assert torch.equal(drawn, weight(7, 5).expand(3, 5))
 
 
+def test_a_seed_is_refused_where_members_are_to_differ():
+    with pytest.raises(ValueError, match=r"seed must be None in a vmap with randomness='different'.* got 7"):
+        vmap(lambda t: init.normal_(t.clone(), seed=7), randomness="different")(torch.zeros(3, 5))
+    with pytest.raises(ValueError, match="seed must be None in a vmap"):
+        vmap(vmap(lambda t: init.normal_(t.clone(), seed=7), randomness="different"), randomness="same")(
+            torch.zeros(2, 3, 5)
+        )
+
+
+def test_weights_that_are_not_random_need_no_stream_of_a_member():
+    drawn = vmap(lambda t: init.eye_(t.clone()), randomness="different")(torch.zeros(3, 2, 2))
+    assert torch.equal(drawn, torch.eye(2).expand(3, 2, 2))
+
+
 def test_one_tensor_cannot_hold_the_weights_of_all_members():
-    with pytest.raises(RuntimeError, match="tensor is one for all members of a vmap with randomness='different'"):
+    with pytest.raises(RuntimeError, match="tensor must have values for each member of a vmap"):
         draw_in("different", lambda t: t + init.normal_(torch.empty(5)), torch.zeros(3, 5))
 
 
-def test_randomness_is_an_error_where_vmap_says_so():
+def test_a_draw_is_an_error_with_the_randomness_error():
     with pytest.raises(RuntimeError, match="called random operation while in randomness error mode"):
         vmap(lambda t: init.normal_(t.clone()))(torch.zeros(3, 5))
     with pytest.raises(RuntimeError, match="vmap: "):
         vmap(vmap(lambda t: init.normal_(t.clone()), randomness="different"))(torch.zeros(2, 3, 5))
 
 
-def test_the_generator_moves_on_once():
+def test_the_generator_advances_by_one_draw():
     draw_in("different", lambda t: init.normal_(t.clone()), torch.zeros(3, 5))
     after = torch.random.get_rng_state()
     torch.manual_seed(0)

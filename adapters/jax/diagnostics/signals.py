@@ -24,8 +24,8 @@ from initlib.diagnostics.measurements import Activation, activation, gradient_of
 from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
-from ..models.layers import meaning
-from ..models.tensors import Leaf, children, leaves, rebuilt
+from ..models.layers import role
+from ..models.tensors import Leaf, children, leaves, replaced
 
 BARE = "params"  # the name of params that are one array
 
@@ -74,10 +74,10 @@ def signals(
         batch = initlib.normal()(batch, seed=0, name="batch")
     arguments = jax.tree.map(jnp.asarray, batch if isinstance(batch, list) else [batch])
     std = input_std([_array(x) for x in jax.tree.leaves(arguments) if _is_float(x)])
-    found, every, tree = _arrays(params)
+    found, tree = _arrays(params)
 
     def whole(values: Sequence[Any]) -> Any:
-        built = rebuilt(every, tree, found, list(values))
+        built = replaced(tree, found, list(values))
         return built[BARE] if _is_bare(params) else built
 
     values = [jnp.asarray(leaf.value) for leaf in found]
@@ -134,7 +134,7 @@ def audit(params: Any, *, axes: str | None = None) -> Audit:
     >>> init.audit({"kernel": init.he_normal()(jax.random.key(0), (64, 128))}).tensors[0].scheme
     'he_normal'
     """
-    found, _, _ = _arrays(params)
+    found, _ = _arrays(params)
     tensors = (
         StoredTensor.of(leaf.names[0], _array(leaf.value), axes=means)
         for leaf, means in zip(found, _axes(found), strict=True)
@@ -147,16 +147,16 @@ def _is_bare(params: Any) -> bool:
     return isinstance(params, (jax.Array, np.ndarray))
 
 
-def _arrays(params: Any) -> tuple[list[Leaf], list[Any], Any]:
-    """The arrays by the names of plans, but for random keys; all leaves; and the structure of the tree."""
-    found, every, tree = leaves({BARE: params} if _is_bare(params) else params)
-    return [leaf for leaf in found if not leaf.is_key], every, tree
+def _arrays(params: Any) -> tuple[list[Leaf], Any]:
+    """The arrays by the names of plans, but for random keys; and the tree that has these names."""
+    tree = {BARE: params} if _is_bare(params) else params
+    return [leaf for leaf in leaves(tree) if not leaf.is_key], tree
 
 
 def _axes(found: list[Leaf]) -> list[str | None]:
     """What the axes of arrays mean, where their modules or names say it."""
     below = children(found)
-    return [meaning(leaf, leaf.value.ndim, below.get(leaf.components[:-2], set())).axes for leaf in found]
+    return [role(leaf, leaf.value.ndim, below.get(leaf.components[:-2], set())).axes for leaf in found]
 
 
 def _array(x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The core's draws in JAX: by the kernel where the key is known and the memory is the CPU's, else traced."""
+"""Draws in JAX: by the compiled kernel for a known key on one CPU, by traced operations otherwise."""
 
 import math
 import warnings
@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from initlib import Initializer, Key
 from initlib._public import public
@@ -21,24 +23,45 @@ from initlib.stream.engine import DrawRequest
 
 from .engine import JAX
 
-ALIGNMENT = 64  # bytes: memory of NumPy's that is aligned so becomes JAX's without a copy
+ALIGNMENT = 64  # bytes: JAX takes over NumPy's memory without a copy if it is aligned like this
+
+Placement = Sharding | PartitionSpec | None
 
 
 @public("initlib.adapters.jax")
 def draw(
     initializer: Initializer,
-    words: Any,
+    words: Key | ArrayLike,
     shape: tuple[int, ...],
     dtype: str,
     axes: str | None = None,
-    out_sharding: Any = None,
-) -> Any:
-    """The weight under a key of two words, as a JAX array: the same bits however it is drawn.
+    out_sharding: Placement = None,
+) -> jax.Array:
+    """Draw a weight of the core as a JAX array.
 
-    `words` is a uint32 array of shape (2,), of NumPy or JAX, traced or not; `dtype` is one of the core's, complex64 or
-    complex128. Known words on one CPU draw by the kernel, and its memory is handed over. Others draw by the traced
-    stream, where each device computes the positions that it holds: with an `out_sharding` (a sharding, or a
-    PartitionSpec in a mesh context) nothing of full size is made, and nothing is sent.
+    The bits do not depend on the way: a known key on one CPU draws by the compiled kernel, whose memory JAX takes
+    over; otherwise each device computes the positions that it holds. With an `out_sharding`, no array of full size is
+    made and nothing is sent.
+
+    Args:
+        initializer: an initializer of the core.
+        words: a `Key`, or its two words as a uint32 array of shape (2,), which may be traced.
+        shape: the sizes of the axes.
+        dtype: float16, bfloat16, float32, float64, complex64 or complex128.
+        axes: the roles of the axes, such as "OI"; None is "...IO".
+        out_sharding: a sharding, or a `PartitionSpec` inside `jax.set_mesh`; None draws where the words are.
+
+    Returns:
+        The weight.
+
+    Raises:
+        TypeError: `out_sharding` is neither a sharding nor a `PartitionSpec`.
+        ValueError: `out_sharding` is a `PartitionSpec` and no mesh is set, or `axes` does not fit the shape.
+
+    Example:
+        >>> import initlib
+        >>> draw(initlib.he_normal, initlib.Key(0), (784, 128), "float32").shape
+        (784, 128)
     """
     if dtype in DTYPES:
         dtype = jax.dtypes.canonicalize_dtype(dtype).name
@@ -48,21 +71,33 @@ def draw(
     mesh = jax.sharding.get_abstract_mesh()
     if isinstance(out_sharding, PartitionSpec) and mesh.empty:
         raise ValueError(f"out_sharding {out_sharding} needs a mesh: enter jax.set_mesh, or give a NamedSharding")
-    if not isinstance(words, jax.Array):
-        words = jnp.asarray(words, jnp.uint32)
-    if isinstance(words, jax.core.Tracer):
-        return compiled(None)(words, initializer, shape, dtype, axes, out_sharding)
-    if out_sharding is None and mesh.empty:
-        device, *others = words.devices()
-        if device.platform == "cpu" and not others:
-            return by_kernel(words, initializer, shape, dtype, axes, device if words.committed else None)
-    elif out_sharding is not None:
-        words = np.asarray(words)  # free of the device that it was on
-    return compiled(out_sharding)(words, initializer, shape, dtype, axes, out_sharding)
+    array = words if isinstance(words, jax.Array) else jnp.asarray(as_words(words))
+    if isinstance(array, jax.core.Tracer):
+        return compiled(None)(array, initializer, shape, dtype, axes, out_sharding)  # type: ignore[no-any-return]
+    if out_sharding is not None:
+        # As an array of NumPy the words are free of the device that they were on.
+        return compiled(out_sharding)(as_words(array), initializer, shape, dtype, axes, out_sharding)  # type: ignore[no-any-return]
+    device, *others = array.devices()
+    if mesh.empty and device.platform == "cpu" and not others:
+        return _by_kernel(initializer, known_key(words), shape, dtype, axes, device if array.committed else None)
+    return compiled(None)(array, initializer, shape, dtype, axes, None)  # type: ignore[no-any-return]
+
+
+def as_words(key: Key | ArrayLike) -> NDArray[np.uint32]:
+    """Return the two words of a known key."""
+    return np.asarray(key.words if isinstance(key, Key) else key, np.uint32)
+
+
+def known_key(words: Key | ArrayLike) -> Key:
+    """Return the key of two known words."""
+    if isinstance(words, Key):
+        return words
+    high, low = np.asarray(words).tolist()
+    return Key(high << 32 | low)
 
 
 def _of_all_axes(sharding: Any, ndim: int) -> Any:
-    """The sharding with an entry for each axis, as JAX's own functions have it: P("x") of two is P("x", None)."""
+    """Return the sharding with an entry for each axis, as JAX's functions have it: P("x") of two is P("x", None)."""
     if isinstance(sharding, PartitionSpec):
         return PartitionSpec(*sharding, *[None] * (ndim - len(sharding)))  # type: ignore[no-untyped-call]
     if isinstance(sharding, NamedSharding):
@@ -70,18 +105,18 @@ def _of_all_axes(sharding: Any, ndim: int) -> Any:
     return sharding
 
 
-def by_kernel(
-    words: Any, initializer: Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, device: Any
-) -> Any:
-    """The weight as the core draws it, in memory that JAX takes over."""
-    high, low = np.asarray(words).tolist()
+def _by_kernel(
+    initializer: Initializer, key: Key, shape: tuple[int, ...], dtype: str, axes: str | None, device: Any
+) -> jax.Array:
+    """Draw by the compiled kernel, into memory that JAX takes over."""
     out = memory(shape, dtype)
-    initializer(shape, dtype, axes=axes, seed=Key(high << 32 | low), out=out)
-    return jax.device_put(out, device)
+    initializer(shape, dtype, axes=axes, seed=key, out=out)
+    weight: jax.Array = jax.device_put(out, device)
+    return weight
 
 
-def memory(shape: tuple[int, ...], dtype: str) -> Any:
-    """Memory of NumPy's, not filled, that JAX can take over."""
+def memory(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    """Return memory of NumPy's, not filled, that JAX takes over without a copy."""
     size = math.prod(shape) * numpy_dtype(dtype).itemsize
     block = np.empty(size + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
@@ -89,37 +124,51 @@ def memory(shape: tuple[int, ...], dtype: str) -> Any:
 
 
 @lru_cache(maxsize=256)
-def compiled(out_sharding: Any) -> Any:
-    """`constrained`, compiled for outputs of that sharding (None: where the words are, or inside another program)."""
-    placed = {} if out_sharding is None else {"out_shardings": out_sharding}
-    return jax.jit(constrained, static_argnums=(1, 2, 3, 4, 5), inline=True, **placed)
+def compiled(out_sharding: Placement) -> Any:
+    """Return `constrained`, compiled for outputs of that sharding.
+
+    None draws where the words are, or inside another traced function.
+    """
+    options = {} if out_sharding is None else {"out_shardings": out_sharding}
+    return jax.jit(constrained, static_argnums=(1, 2, 3, 4, 5), inline=True, **options)
 
 
-def traced(words: Any, initializer: Initializer, shape: tuple[int, ...], dtype: str, axes: str | None = None) -> Any:
-    """The weight, drawn by JAX's own operations from words that may be traced."""
+def traced(
+    words: jax.Array, initializer: Initializer, shape: tuple[int, ...], dtype: str, axes: str | None = None
+) -> jax.Array:
+    """Draw by JAX's own operations, from words that may be traced."""
     match(shape, axes)
     if 0 in shape:
         if initializer.uses_fans:
             warnings.warn(f"shape {shape} holds no weights: nothing is drawn", UserWarning, stacklevel=2)
         return jnp.zeros(shape, dtype)
-    return initializer.weights(DrawRequest(shape, axes, dtype, words), JAX).astype(dtype)
+    weight: jax.Array = initializer.weights(DrawRequest(shape, axes, dtype, words), JAX).astype(dtype)
+    return weight
 
 
 def constrained(
-    words: Any, initializer: Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, out_sharding: Any
-) -> Any:
-    """The traced weight, of that sharding."""
+    words: jax.Array,
+    initializer: Initializer,
+    shape: tuple[int, ...],
+    dtype: str,
+    axes: str | None,
+    out_sharding: Placement,
+) -> jax.Array:
+    """Draw by JAX's own operations, with that sharding."""
     make = partial(traced, initializer=initializer, shape=shape, dtype=dtype, axes=axes)
     return placed(make, out_sharding, words)
 
 
-def placed(make: Callable[..., Any], out_sharding: Any, *operands: Any) -> Any:
-    """What a traced function makes of its operands, of that sharding."""
+def placed(make: Callable[..., jax.Array], out_sharding: Placement, *operands: Any) -> jax.Array:
+    """Return the result of a traced function, with that sharding."""
     if out_sharding is None:
         return make(*operands)
     if isinstance(out_sharding, PartitionSpec):
         out_sharding = NamedSharding(jax.sharding.get_abstract_mesh(), out_sharding)
     explicit = out_sharding.mesh.explicit_axes if isinstance(out_sharding, NamedSharding) else ()
+    result: jax.Array
     if explicit:
-        return jax.sharding.auto_axes(make, axes=explicit, out_sharding=out_sharding)(*operands)
-    return lax.with_sharding_constraint(make(*operands), out_sharding)  # type: ignore[no-untyped-call]
+        result = jax.sharding.auto_axes(make, axes=explicit, out_sharding=out_sharding)(*operands)
+    else:
+        result = lax.with_sharding_constraint(make(*operands), out_sharding)  # type: ignore[no-untyped-call]
+    return result

@@ -1,4 +1,4 @@
-"""JAX's engine: every position of a weight is computed from words that may be traced."""
+"""JAX's engine: computes each position of a weight from words that may be traced."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,10 +17,10 @@ from initlib.stream.engine import Engine
 
 
 class JaxEngine(Engine):
-    """`Engine` of JAX, whose keys are arrays of two uint32 words."""
+    """The `Engine` of JAX, with keys that are arrays of two uint32 words."""
 
     xp = jnp
-    piece = 2**63  # what is traced is compiled as a whole
+    piece = 2**63  # a traced draw is compiled as a whole
 
     def cast(self, x: Any, dtype: str) -> Any:
         return x.astype(dtype)
@@ -40,7 +40,7 @@ class JaxEngine(Engine):
     def index(self, part: Part, axis: int, shape: tuple[int, ...]) -> Any:
         if part.size > 2**32:
             raise ValueError(f"shape {shape} has an axis of more than 2**32, which JAX's 32-bit indices cannot count")
-        # Of the box's whole shape, so that a sharded axis is counted where it lies.
+        # The index has the shape of the box, so that each device counts its shard of a sharded axis.
         index = lax.broadcasted_iota(jnp.int32 if part.size <= 2**31 else jnp.uint32, shape, axis)
         return index if part.step == 1 and part.start == 0 else index * part.step + part.start
 
@@ -55,12 +55,12 @@ class JaxEngine(Engine):
         return enciphered(key, np.array(Key(fold_number(data)).words, np.uint32))
 
     def inverse(self, upper: Any) -> Any:
-        # A third of the time to compile that a general inverse takes.
+        # Compiles in a third of the time of a general inverse.
         eye = jnp.broadcast_to(jnp.eye(upper.shape[-1], dtype=upper.dtype), upper.shape)
         return lax.linalg.triangular_solve(upper, eye, left_side=True, lower=False)
 
     def reflect(self, q: Any, v: Any, square: Any, size: int, apply: Callable[[Any, Any, Any], Any]) -> Any:
-        # One loop that the compiler sees once, over blocks of one size: columns of zeros reflect nothing.
+        # Blocks of one size, padded with columns of zeros that reflect nothing, make one loop, compiled once.
         blocks = -(-v.shape[2] // size)
         missing = blocks * size - v.shape[2]
         v = jnp.pad(v, ((0, 0), (0, 0), (0, missing)))
@@ -79,5 +79,5 @@ JAX = JaxEngine()
 
 @jax.jit
 def enciphered(words: Any, counter: Any) -> Any:
-    """The block cipher of a counter of two words."""
+    """Encipher a counter of two words under a key of two words."""
     return lax.bitcast_convert_type(jnp.stack(stream.threefry(JAX.words(words), *JAX.words(counter), JAX)), jnp.uint32)

@@ -1,15 +1,15 @@
-"""An initializer of the core as JAX calls one."""
+"""JaxInitializer: an initializer of the core that is called with a key, as JAX's are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_batching import custom_vmap
 from jax.nn.initializers import Initializer
+from jax.typing import ArrayLike, DTypeLike
 
 import initlib
 from initlib import Key
@@ -20,86 +20,120 @@ from initlib.dtypes import DTYPES
 from initlib.key import as_key
 
 from .axes import Delta, Kernel, Matrix
-from .draw import draw
+from .draw import Placement, as_words, draw
 from .keys import words_of
 
 
 @public("initlib.adapters.jax")
 @dataclass(frozen=True, eq=False)
 class JaxInitializer:
-    """A core initializer as JAX calls one, with a key: what the functions of this module make.
+    """An initializer of the core that is called with a key, as JAX's are: the result of every factory of this module.
 
-    >>> import jax
-    >>> from initlib.adapters.jax import he_normal
-    >>> init = he_normal(axes="OI", name="conv1")
-    >>> jax.jit(init, static_argnums=(1, 2))(jax.random.key(0), (128, 784), "bfloat16").dtype
-    dtype(bfloat16)
-
-    `axes` says what the axes mean; `dtype` is the dtype where a call gives none. With a `seed` (an int or a
-    `Key`) the key of a call is not looked at; with a `name` the stream is the one of that name inside the key: so each
-    parameter of a model has weights of its own, the same as in every other framework. Equal ones are equal and hash
-    alike, so that a model that holds one is compiled once; one with a traced number or an array in it is equal to
-    itself alone. Shapes are ints: a symbolic shape of `jax.export` is refused, since no position of it has a number.
+    Equal initializers compare and hash equal, so that a model that holds one is compiled once. An initializer with a
+    traced number or an array in it is equal to itself alone.
 
     A seed in a layer that a transform repeats (`nn.scan`, `nnx.vmap`, `jax.vmap`) would make all layers equal. Under
-    `vmap`, where it can be seen, that is a ValueError; under `scan`, where a layer looks like one alone, it is not.
-    Leave the seed out there, or fill the model by `initialize` with `stack=`: each layer has its own stream, by name.
+    `vmap` this is a ValueError; under `scan` it cannot be detected. Leave the seed out there, or fill the model by
+    `initialize` with `stack=`, which gives each layer a stream of its own.
+
+    Args:
+        core: the initializer that draws.
+        axes: the roles of the axes, such as "OI".
+        dtype: the dtype of a call that gives none; None is JAX's default float.
+        seed: a `Key`. With it, the key of a call is ignored.
+        name: the name of a stream inside the key, as in every other framework.
+        factor: a number or array that multiplies the weights, if it is not known before a trace.
+        theirs: an initializer of JAX that draws instead, where the core has none.
+
+    Example:
+        >>> import jax
+        >>> from initlib.adapters.jax import he_normal
+        >>> init = he_normal(axes="OI", name="conv1")
+        >>> jax.jit(init, static_argnums=(1, 2))(jax.random.key(0), (128, 784), "bfloat16").dtype
+        dtype(bfloat16)
     """
 
     core: initlib.Initializer
     axes: str | Kernel | Matrix | Delta | None = None
-    dtype: Any = None
+    dtype: DTypeLike | None = None
     seed: Key | None = None
     name: str | None = None
-    factor: Any = None  # what multiplies the weights where no number known beforehand does
-    theirs: Initializer | None = None  # what draws with the key where no law can be made beforehand: JAX's own
+    factor: ArrayLike | None = None
+    theirs: Initializer | None = None
 
     @property
     def __name__(self) -> str:
-        """The public name of what draws, as a function has one."""
+        """The public name of the core's initializer, as a function has one."""
         return self.core.factory
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, JaxInitializer) or self._is_alone or other._is_alone:
+        if not isinstance(other, JaxInitializer) or self._is_unique or other._is_unique:
             return self is other
         return self._values == other._values
 
     def __hash__(self) -> int:
-        return id(self) if self._is_alone else hash(self._values)
+        return id(self) if self._is_unique else hash(self._values)
 
     @property
-    def _is_alone(self) -> bool:
-        """Whether it holds what cannot be compared, or not before it is traced."""
+    def _is_unique(self) -> bool:
+        """Whether a field cannot be compared, or not before it is traced."""
         return self.theirs is not None or not isinstance(self.factor, (float, NoneType))
 
     @property
-    def _values(self) -> tuple[Any, ...]:
+    def _values(self) -> tuple[object, ...]:
         return self.core, self.axes, self.dtype, self.seed, self.name, self.factor
 
-    def __call__(self, key: Any, shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> jax.Array:
-        """Draw the weight of that shape under a key, on the devices of `out_sharding` where that is given."""
-        sizes = checked_shape(shape)
+    def __call__(
+        self,
+        key: ArrayLike | None,
+        shape: Sequence[SupportsIndex] | int,
+        dtype: DTypeLike | None = None,
+        out_sharding: Placement = None,
+    ) -> jax.Array:
+        """Draw the weight of a shape.
+
+        Args:
+            key: a key of JAX, typed or raw; ignored if the initializer has a seed.
+            shape: the sizes of the axes. A symbolic shape of `jax.export` is refused.
+            dtype: a float or complex dtype; None is the initializer's own.
+            out_sharding: where the weight lies; each device draws its own shard.
+
+        Returns:
+            The weight.
+
+        Raises:
+            TypeError: an argument has a wrong type.
+            ValueError: the shape and the axes do not fit, or a seed would make layers of a `vmap` equal.
+        """
+        if isinstance(shape, int) and isinstance(dtype, int):
+            sizes = (shape, dtype, *([out_sharding] if isinstance(out_sharding, int) else []))
+            raise TypeError(
+                f"shape must be one argument, got {', '.join(map(str, sizes))}. Call the initializer with "
+                f"(key, {sizes})."
+            )
+        shape = checked_shape(shape)
         wanted = _dtype_name(self.dtype if dtype is None else dtype, self.core.factory)
-        axes = self.axes if self.axes is None or isinstance(self.axes, str) else self.axes.of(sizes)
+        axes = self.axes if self.axes is None or isinstance(self.axes, str) else self.axes.of(shape)
+        words: Key | jax.Array
         if self.seed is None:
             words = words_of(key, self.name, self.core.factory)
         else:
             if isinstance(key, jax.core.Tracer):
                 _one_layer(key)
-            words = np.array(as_key(self.seed, self.name).words, np.uint32)
+            words = as_key(self.seed, self.name)
         if self.theirs is not None:
-            return self.theirs(jax.random.wrap_key_data(words, impl="threefry2x32"), sizes, wanted, out_sharding)
+            words = as_words(words) if isinstance(words, Key) else words
+            return self.theirs(jax.random.wrap_key_data(words, impl="threefry2x32"), shape, wanted, out_sharding)
         drawn = wanted if wanted in DTYPES else "float32"
-        weight = draw(self.core, words, sizes, drawn, axes, out_sharding)
+        weight = draw(self.core, words, shape, drawn, axes, out_sharding)
         if self.factor is not None:
             weight = weight * jnp.asarray(self.factor, drawn)
-        result: jax.Array = weight if drawn == wanted else weight.astype(wanted)
-        return result
+        return weight if drawn == wanted else weight.astype(wanted)
 
 
 @custom_vmap
 def _one_layer(key: Any) -> Any:
-    """The key, which must not be one of many."""
+    """Return the key, unless `vmap` maps over it."""
     return key
 
 
@@ -111,8 +145,8 @@ def _many_layers(size: int, batched: list[bool], key: Any) -> Any:
     )
 
 
-def _dtype_name(dtype: Any, caller: str) -> str:
-    """The name of the dtype that JAX makes of the one asked for, with its own warning where that is another."""
+def _dtype_name(dtype: DTypeLike | None, caller: str) -> str:
+    """Return the name of the dtype that JAX uses for a dtype, with JAX's own warning where the two differ."""
     if dtype is None:
         return str(jax.dtypes.canonicalize_dtype(float).name)
     name = str(jnp.dtype(dtype).name)
@@ -127,17 +161,17 @@ def jax_initializer(
     core: initlib.Initializer,
     roles: Kernel | Matrix | Delta | None,
     axes: str | None,
-    dtype: Any,
+    dtype: DTypeLike | None,
     seed: Any,
     name: str | None,
-    factor: Any = None,
+    factor: ArrayLike | None = None,
     theirs: Initializer | None = None,
 ) -> JaxInitializer:
-    """The initializer of checked arguments; a `seed` is what `Key` or an int can be."""
+    """Return the initializer of checked arguments; `seed` is anything that stands for a key of the core."""
     if axes is not None:
         parse(axes)
         if roles not in (None, Kernel(-2, -1, ()), Matrix(-1), Delta()):
-            raise ValueError(f"axes {axes!r} says what the axes mean, and so does {roles}: give one of them")
+            raise ValueError(f"axes must be given alone, got axes {axes!r} and {roles}. Leave one of them out.")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")
     key = None if seed is None else as_key(seed)

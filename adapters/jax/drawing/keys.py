@@ -1,7 +1,6 @@
-"""Keys of JAX, of any kind, as the two words that the stream takes."""
+"""Keys of JAX, of any implementation, as the two words that the stream takes."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +8,12 @@ import jax.numpy as jnp
 from .engine import JAX, enciphered
 
 
-def words_of(key: Any, name: str | None, caller: str) -> Any:
-    """The two words of a key, typed or raw, traced or not; with a name, those of the stream of that name inside it.
+def words_of(key: jax.typing.ArrayLike, name: str | None, caller: str) -> jax.Array:
+    """Return the two words of a key, typed or raw, traced or not; with a name, those of that stream inside the key.
 
-    A threefry key's words are its own: those of `jax.random.key(seed)` are the core's for that seed. Of more words,
-    the first two, enciphering in turn each further pair that differs from them: so an rbg key made from a seed, which
-    holds two words twice, counts as the threefry key. A word too few is a 0 in front.
+    A threefry key has two words, and they are used as they are: `jax.random.key(seed)` is the core's `Key(seed)`.
+    Of a longer key, the first two words are enciphered with each further pair that differs from them. So an rbg key
+    made from a seed, which holds two words twice, equals the threefry key. An odd number of words gets a 0 in front.
     """
     words = _data(key) if isinstance(key, jax.Array) else jax.random.key_data(key)
     if words.ndim != 1:
@@ -27,13 +26,20 @@ def words_of(key: Any, name: str | None, caller: str) -> Any:
     return words if name is None else JAX.fold_in(words, name)
 
 
+def is_key(value: object) -> bool:
+    """Return whether a value is a key of JAX: typed, or the raw words of one."""
+    if not isinstance(value, jax.Array):
+        return False
+    return bool(jnp.issubdtype(value.dtype, jax.dtypes.prng_key)) or (value.dtype == jnp.uint32 and value.ndim == 1)
+
+
 @partial(jax.jit, inline=True)  # a compiled function is called three times as fast as the bare one
-def _data(key: Any) -> Any:
+def _data(key: jax.Array) -> jax.Array:
     return jax.random.key_data(key)
 
 
 @jax.jit
-def _two(words: Any) -> Any:
+def _two(words: jax.Array) -> jax.Array:
     if words.shape[0] % 2:
         words = jnp.concatenate([jnp.zeros(1, words.dtype), words])
     first, *further = words.reshape(-1, 2)

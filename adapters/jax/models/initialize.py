@@ -1,199 +1,270 @@
-"""Initialize: a plan for a pytree of arrays or shapes, and a pytree of its weights."""
+"""Initialize: the plan of a pytree of arrays or shapes, and the pytree of its weights."""
 
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from initlib import Key, Parameter, Plan, PlanError, constant, keep, zeros
+from initlib import Key, Parameter, Plan, PlanError, constant, keep
 from initlib import plan as plan_of
 from initlib._public import public
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.key import as_key
 from initlib.plans.entry import Entry
-from initlib.plans.rules.constructor_value import constant_of
 
+from ..drawing.draw import as_words, known_key
+from ..drawing.fill import filled
 from ..drawing.keys import words_of
-from .fill import filled
-from .layers import is_statistic, meaning
-from .placement import placements
+from .constructor_values import constructor_value, remember
+from .layers import is_statistic, role
+from .placement import Shardings, placements
 from .stacks import At, Layers, Stacks, Unrolled
-from .tensors import Leaf, children, leaves, rebuilt
+from .tensors import Leaf, Tree, check_trace, children, leaves, replaced
+from .weight_norm import NOTE, Norms, norms_of
 
 SHAPE_ONLY = "a shape holds no values to keep; a rule must say what fills it, or the tree must hold the array"
 RANDOM_KEY = (
     "it is a random key without a value, which nothing draws; nnx.reseed(model, default=0) gives it one, "
     "or give the parameters alone: nnx.split(model, nnx.Param, ...)"
 )
-UNSAID = "nobody says what a vector starts with whose values differ, or are not there"
-OWN_START = "it starts with zeros, whatever the default is; a rule must say so"
+OF_PARAMS = re.compile(r"(rule|axes|rename|stack) (['\"])params\.(?P<rest>[^'\"]+)\2")
+NO_PARAMS = "; names do not begin with 'params.': write {rest!r}"
+FROM_KERNEL = constant(1.0)  # by identity: a scale of weight norm that no rule matches
 
 
 @public("initlib.adapters.jax")
 def plan(
-    shapes: Any, rules: Any = None, *, default: Any = None, rename: Any = None, axes: Any = None, stack: Any = None
+    shapes: Tree,
+    rules: Any = None,
+    *,
+    default: Any = None,
+    rename: Any = None,
+    axes: Any = None,
+    stack: Mapping[str, Any] | None = None,
+    unmatched: str = "default",
 ) -> Plan:
-    """Make the plan of a pytree: what fills each of its arrays. Nothing is drawn.
+    """Make the plan of a pytree: the fill of each of its arrays. Nothing is drawn.
 
-    >>> import jax
-    >>> from initlib import he_normal
-    >>> layer = {"kernel": jax.ShapeDtypeStruct((3, 8, 8), "float32"), "bias": jax.ShapeDtypeStruct((3, 8), "float32")}
-    >>> print(plan({"layers": layer}, he_normal, stack={"layers": "layers.{i}"}))
-    name                  shape  dtype    axes  fan_in  fan_out  initializer  std  bytes  notes
-    layers.{0..2}.bias    8      float32                         zeros          0     32
-    layers.{0..2}.kernel  8x8    float32  IO         8        8  he_normal    0.5    256
-    6 parameters, 216 weights, 864 bytes
+    The names are the keys on the way to each array, joined by dots, without a leading `params.`. The role of an array
+    (its axes and its kind) comes from the class of the module that has the array as an attribute, of `flax.nnx`,
+    Equinox or `declare`; otherwise from Flax's names: kernel, bias, scale, embedding, and query, key, value and out of
+    an attention. A kernel of three axes or more is a convolution's if the name of its module has "conv" in it.
 
-    `shapes` holds arrays or `ShapeDtypeStruct`s: what `jax.eval_shape` of an `init` gives, an `nnx` module, its state.
-    The names are the keys on the way to each, joined by dots. The other arguments are those of `initlib.plan`, and
-    `stack`: which places of the tree are stacks of layers, as `scan` and `vmap` make them, and what each layer would be
-    called alone; `("layers.{i}", 1)` where they lie along axis 1 in place of the first. A layer's weights are those of
-    the model that is not stacked; rules, `rename` and `axes` see these names.
+    Integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of nnx modules
+    and an optimizer's `opt_state` are kept; statistics of batches start at 0 and 1. The scales of weight norm become
+    the norms of the drawn kernel.
 
-    What axes mean and which kind it is comes from the class of the module that has the array as an attribute (`nnx`'s,
-    and those of `declare`), else from Flax's names: kernel, bias, scale, embedding, an attention's query, key, value
-    and out; a kernel of three axes or more is a convolution's where its module's name has "conv" in it. A vector has
-    the value that all its weights have, of an array, else zeros as a bias and ones as a scale. What is no float,
-    collections of linen other than params, variables of nnx other than `Param` and an optimizer's `opt_state` are kept;
-    statistics of batches start at 0 and 1. Raises `PlanError`, with all problems that there are, among them rules that
-    would draw a statistic or the state of an optimizer.
+    Args:
+        shapes: arrays or `ShapeDtypeStruct`s: a module of `flax.nnx`, its state, an Equinox module, or the result of
+            `jax.eval_shape` of a linen `init`.
+        rules: as for `initlib.plan`.
+        default: as for `initlib.plan`.
+        rename: as for `initlib.plan`.
+        axes: as for `initlib.plan`.
+        stack: a mapping from the places of stacks of layers, as `scan` and `vmap` make them, to the names that a layer
+            would have alone, such as {"layers": "layers.{i}"}, or {"*": "{i}.*"} for a whole tree. A pair
+            ("layers.{i}", 1) puts the layers along axis 1. Rules, `rename` and `axes` see the names of the layers.
+        unmatched: "default", or "keep" to leave unchanged what no rule matches.
+
+    Returns:
+        The plan.
+
+    Raises:
+        PlanError: the plan cannot be made; the error lists all problems, among them rules that would draw a statistic
+            or the state of an optimizer.
+
+    Example:
+        >>> import jax
+        >>> from initlib import he_normal
+        >>> shape = jax.ShapeDtypeStruct
+        >>> layer = {"kernel": shape((3, 8, 8), "float32"), "bias": shape((3, 8), "float32")}
+        >>> print(plan({"layers": layer}, he_normal, stack={"layers": "layers.{i}"}))
+        name                  shape  dtype    axes  fan_in  fan_out  initializer  std  bytes  notes
+        layers.{0..2}.bias    8      float32                         zeros          0     32
+        layers.{0..2}.kernel  8x8    float32  IO         8        8  he_normal    0.5    256
+        6 parameters, 216 weights, 864 bytes
     """
-    return _Model(shapes, stack).plan(rules, default, rename, axes)
+    return _Model(shapes, stack).plan(rules, default=default, rename=rename, axes=axes, unmatched=unmatched)
 
 
 @public("initlib.adapters.jax")
 def initialize(
-    shapes: Any,
+    shapes: Tree,
     rules: Any = None,
     seed: Any = None,
     *,
     default: Any = None,
     rename: Any = None,
     axes: Any = None,
-    stack: Any = None,
-    shardings: Any = None,
-) -> Any:
-    """Make a pytree of weights, by rules and by name, in place of one of arrays or shapes.
+    stack: Mapping[str, Any] | None = None,
+    shardings: Shardings = None,
+    unmatched: str = "default",
+) -> Tree:
+    """Return a pytree with weights by rules and by name, in place of arrays or shapes.
 
-    >>> import jax
-    >>> from initlib import he_normal
-    >>> shapes = {"dense": {"kernel": jax.ShapeDtypeStruct((784, 128), "bfloat16")}}
-    >>> weights = initialize(shapes, he_normal, seed=0)
-    >>> bool((weights["dense"]["kernel"] == he_normal((784, 128), "bfloat16", seed=0, name="dense.kernel")).all())
-    True
+    A module of `flax.nnx` is filled in place and returned; every other tree is new. The weights of an array depend on
+    the seed, its name, shape, axes and initializer, and on nothing else in the tree, nor on devices or shardings:
+    `plan(...).draw(seed)` gives the same bits in NumPy. Under `jax.jit` everything is traced, with the same bits but
+    for products of matrices (`orthogonal`), which are equal to 1e-6.
 
-    The arguments are those of `plan`, and `seed` and `shardings`. A seed is an int, a `Key`, a
-    `numpy.random.Generator`, a key of JAX, traced or not, or None for fresh entropy. What an array gets depends on the
-    seed and on its name, not on devices, on shardings or on what else is in the tree: `plan(...).draw(seed)` are the
-    same bits in NumPy.
+    Args:
+        shapes: as for `plan`.
+        rules: as for `initlib.plan`.
+        seed: an int, a `Key`, a `numpy.random.Generator`, a key of JAX, traced or not, or None for fresh entropy.
+        default: as for `initlib.plan`.
+        rename: as for `initlib.plan`.
+        axes: as for `initlib.plan`.
+        stack: as for `plan`.
+        shardings: a sharding (or a `PartitionSpec`, if a mesh is set), a pytree of shardings, each for the array at its
+            place or for all arrays below it, or a function of the `Parameter`. None leaves arrays where they are. Each
+            device draws its own shard, and no array of full size is made.
+        unmatched: as for `plan`.
 
-    `shardings` says where arrays lie: a sharding (or a PartitionSpec, where a mesh is set), a pytree of them that has
-    one for each array or for a place above it, or a function of the `Parameter`. Without it an array lies where it lay.
-    Each device gets the part that it holds, and nothing of full size is made. On CPUs nothing is compiled, others
-    draw by a program for each shape, and under `jax.jit` all of it is traced. The bits are the same, but of weights
-    that are products of matrices (`orthogonal`), which are equal to 1e-6.
+    Returns:
+        The pytree of weights: not the plan, which `plan` returns.
 
-    Raises `PlanError` with all problems that there are, before anything is drawn.
+    Raises:
+        PlanError: the plan cannot be made, an array has no values to keep, or a sharding does not fit. The error lists
+            all problems, and nothing was drawn.
+        ValueError: a module of `flax.nnx` was made outside of the current trace, so that it cannot be changed.
+
+    Example:
+        >>> import jax
+        >>> from initlib import he_normal
+        >>> shapes = {"dense": {"kernel": jax.ShapeDtypeStruct((784, 128), "bfloat16")}}
+        >>> weights = initialize(shapes, he_normal, seed=0)
+        >>> bool((weights["dense"]["kernel"] == he_normal((784, 128), "bfloat16", seed=0, name="dense.kernel")).all())
+        True
     """
     model = _Model(shapes, stack)
-    words = words_of(seed, None, "initialize") if isinstance(seed, jax.Array) else _words(as_key(seed))
-    tracing = isinstance(jnp.asarray(words), jax.core.Tracer)
-    entries = model.entries(model.plan(rules, default, rename, axes))
-    placed, problems = placements(model.found, [entry.parameter for entry in entries], shardings, tracing)
+    key = words_of(seed, None, "initialize") if isinstance(seed, jax.Array) else as_key(seed)
+    words = jnp.asarray(as_words(key)) if isinstance(key, Key) else key
+    tracing = isinstance(words, jax.core.Tracer)
+    entries = model.entries(model.plan(rules, default=default, rename=rename, axes=axes, unmatched=unmatched))
+    places, problems = placements(model.found, [entry.parameter for entry in entries], shardings, tracing)
     for leaf, entry in zip(model.found, entries, strict=True):
-        if not (entry.filled or leaf.has_values):
+        if not (entry.filled or leaf.has_values or leaf in model.scales):
             problems.append(f"{leaf.names[0]}: {SHAPE_ONLY}")
     if problems:
         raise PlanError(problems)
-    key = words if tracing else _key(words)
-    drawn = [
-        leaf.value if entry.kept else filled(entry, key, sharding, leaf.value if leaf.has_values else None)
-        for leaf, entry, sharding in zip(model.found, entries, placed, strict=True)
+    check_trace([leaf for leaf, entry in zip(model.found, entries, strict=True) if not entry.kept])
+    key = words if tracing else known_key(key)
+    weights = [
+        leaf.value if entry.kept else filled(entry, key, place, leaf.value if leaf.has_values else None)
+        for leaf, entry, place in zip(model.found, entries, places, strict=True)
     ]
-    return rebuilt(model.every, model.structure, model.found, drawn)
-
-
-def _words(key: Key) -> Any:
-    return np.array(key.words, np.uint32)
-
-
-def _key(words: Any) -> Key:
-    high, low = np.asarray(words).tolist()
-    return Key(high << 32 | low)
+    for scale, norms in model.scales.items():
+        at, place = model.found.index(scale), model.found.index(norms.kernel)
+        weights[at] = norms.of(weights[place])
+        if places[at] is not None:
+            weights[at] = jax.device_put(weights[at], places[at])
+    model.remember()
+    return replaced(shapes, model.found, weights, in_place=True)
 
 
 class _Model:
     """The arrays of a tree, and the weights in each of them."""
 
-    def __init__(self, shapes: Any, stack: Any) -> None:
-        every, self.every, self.structure = leaves(shapes)
+    def __init__(self, shapes: Tree, stack: Mapping[str, Any] | None) -> None:
+        every = leaves(shapes)
         self.found = [leaf for leaf in every if not leaf.is_key]
         self.keys = [leaf.names[0] for leaf in every if leaf.is_key and not leaf.has_values]
         self.stacks = Stacks(stack)
-        self.layers: list[list[Unrolled]] = []
+        self.scales: dict[Leaf, Norms] = {norms.scale: norms for norms in norms_of(self.found)}
+        self.weights: list[list[tuple[Unrolled, Parameter]]] = []  # of each array
 
-    def plan(self, rules: Any, default: Any, rename: Any, axes: Any) -> Plan:
-        """The plan of all weights, those of stacks one by one."""
+    def plan(self, rules: Any, **options: Any) -> Plan:
+        """Return the plan of all weights, with those of a stack one by one."""
         problems = [f"{name}: {RANDOM_KEY}" for name in self.keys]
-        parameters: list[Parameter] = []
         below = children(self.found)
         for leaf in self.found:
-            shape = tuple(leaf.value.shape)
             try:
-                layers, *ties = [self.stacks.unrolled(name, shape) for name in leaf.names]
-                beside = below.get(leaf.components[:-2], set())
-                for layer, *tied in zip(layers, *ties, strict=True):
-                    parameters.append(_parameter(leaf, layer, tuple(other.name for other in tied), beside))
-                self.layers.append(layers)
+                self.weights.append(list(self._parameters(leaf, below.get(leaf.components[:-2], set()))))
             except ValueError as error:
                 problems.append(f"{leaf.names[0]}: {error}")
-        problems += self.stacks.problems()
+        problems += map(_with_hint, self.stacks.problems())
         if problems:
             raise PlanError(problems)
-        made = plan_of(parameters, rules, default=default, rename=rename, axes=axes)
-        refuse_drawn(entry for leaf, entry in zip(self.found, self.entries(made), strict=True) if is_statistic(leaf))
+        try:
+            made = plan_of([parameter for each in self.weights for _, parameter in each], rules, **options)
+        except PlanError as error:
+            raise PlanError(map(_with_hint, error.problems)) from None
+        made = self._with_norms(made)
+        entries = zip(self.found, self.entries(made), strict=True)
+        refuse_drawn(entry for leaf, entry in entries if is_statistic(leaf))
         return made
 
     def entries(self, made: Plan) -> list[Entry]:
-        """What fills each array."""
+        """Return the entry of each array."""
         each = iter(made.entries)
-        both = zip(self.found, self.layers, strict=True)
-        return [_entry(leaf, [(layer.at, next(each)) for layer in layers]) for leaf, layers in both]
+        pairs = zip(self.found, self.weights, strict=True)
+        return [_entry(leaf, [(layer.at, next(each)) for layer, _ in layers]) for leaf, layers in pairs]
+
+    def remember(self) -> None:
+        """Record the values that constructors gave."""
+        for leaf, weights in zip(self.found, self.weights, strict=True):
+            for layer, parameter in weights:
+                remember(leaf, layer, parameter)
+
+    def _parameters(self, leaf: Leaf, beside: set[str]) -> Iterator[tuple[Unrolled, Parameter]]:
+        """Yield the weights of an array."""
+        layers, *ties = [self.stacks.unrolled(name, tuple(leaf.value.shape)) for name in leaf.names]
+        for layer, *tied in zip(layers, *ties, strict=True):
+            parameter = _parameter(leaf, layer, tuple(other.name for other in tied), beside)
+            if leaf in self.scales and len(layers) == 1:
+                parameter = replace(parameter, default=FROM_KERNEL, constructor=None)
+            yield layer, parameter
+
+    def _with_norms(self, made: Plan) -> Plan:
+        """Return the plan in which scales of weight norm that no rule matches are kept, to be set after the kernel."""
+        entries = {entry.parameter.name: entry for entry in made.entries}
+        for scale, norms in list(self.scales.items()):
+            entry, kernel = entries.get(scale.names[0]), entries.get(norms.kernel.names[0])
+            if entry is None or entry.filling is not FROM_KERNEL:
+                del self.scales[scale]
+            elif kernel is None or kernel.kept:
+                del self.scales[scale]
+                entries[entry.parameter.name] = replace(entry, filling=keep if scale.has_values else FROM_KERNEL)
+            else:
+                notes = (*entry.notes, NOTE.format(kernel=kernel.parameter.name))
+                entries[entry.parameter.name] = replace(entry, filling=keep, notes=notes)
+        return Plan(tuple(entries.values()))
+
+
+def _with_hint(problem: str) -> str:
+    """Return a problem, with a hint where a pattern begins with linen's `params.`."""
+    match = OF_PARAMS.match(problem)
+    return problem if match is None else problem + NO_PARAMS.format(rest=match["rest"])
 
 
 def _parameter(leaf: Leaf, layer: Unrolled, tied: tuple[str, ...], beside: set[str]) -> Parameter:
-    """What a plan is told of a weight."""
-    value, (at, name, shape) = leaf.value, layer
-    known = meaning(leaf, len(shape), beside)
-    default, needs = known.default, None
-    if not jnp.issubdtype(value.dtype, jnp.inexact):
-        default = keep  # counts, masks: nothing to draw
-    elif len(shape) < 2 and known.kind != "buffer":
-        built = constant_of(np.asarray(value[at])) if _is_readable(value) else None
-        if built is not None:
-            default = constant(built)
-        elif default is None and known.kind == "other":
-            needs = UNSAID
-    elif default == zeros and known.kind == "other":
-        needs = OWN_START
-    owner = None if leaf.owner is None else type(leaf.owner).__name__
+    """Return the facts about a weight that a plan is made of."""
+    known = role(leaf, len(layer.shape), beside)
+    is_float = jnp.issubdtype(leaf.value.dtype, jnp.inexact)
+    is_kept = not is_float or (known.kind == "buffer" and known.default is None)
     try:
-        return Parameter(name, shape, value.dtype.name, known.axes, known.kind, owner, default, tied, needs=needs)
+        return Parameter(
+            layer.name,
+            layer.shape,
+            leaf.value.dtype.name,
+            known.axes,
+            known.kind,
+            None if leaf.owner is None else type(leaf.owner).__name__,
+            keep if is_kept else known.default,
+            tied,
+            constructor=None if is_kept else constructor_value(leaf, layer, known),
+        )
     except ValueError as error:
-        place = ".".join(leaf.components[:-1])
-        raise ValueError(f"{error}; a stack of layers is told by stack={{{place!r}: '{place}.{{i}}'}}") from None
-
-
-def _is_readable(value: Any) -> bool:
-    """Whether all of its values can be read here."""
-    if isinstance(value, np.ndarray):
-        return True
-    return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer) and value.is_fully_addressable
+        place = ".".join(leaf.names[0].split(".")[:-1])
+        stack = {place: f"{place}.{{i}}"} if place else {"*": "{i}.*"}
+        raise ValueError(f"{error}. If it is a stack of layers, pass stack={stack}") from None
 
 
 def _entry(leaf: Leaf, layers: list[tuple[At, Entry]]) -> Entry:
-    """What fills an array: an entry of the plan, or those of its layers."""
+    """Return the entry of an array: an entry of the plan, or those of its layers."""
     if len(layers) == 1 and layers[0][0] == ():
         return layers[0][1]
     stored = Parameter(leaf.names[0], tuple(leaf.value.shape), leaf.value.dtype.name)

@@ -1,13 +1,14 @@
-"""Conventions: what the leaves of a tree mean, by the class that owns them or by the names that Flax gives."""
+"""The roles of arrays, by the class that owns them or by the names that Flax gives."""
 
 import re
 import sys
 from typing import TypeVar
 
-from initlib import ones, zeros
+from initlib import he_uniform, ones, zeros
 from initlib._public import public
 from initlib.adapters.common.roles import Declarations, ParameterRole
 
+from .equinox import equinox_roles
 from .tensors import Leaf
 
 Class = TypeVar("Class", bound=type)
@@ -19,12 +20,13 @@ NAMED = {
     "scale": ParameterRole(None, "scale"),
     "embedding": ParameterRole("IO", "table"),
 }
+LORA = {"lora_a": ParameterRole("IO", "kernel", he_uniform), "lora_b": ParameterRole("IO", "other", zeros)}
 STATISTICS = {"mean": zeros, "var": ones}
 ATTENTION = {"query", "key", "value", "out"}
 GATED = {"dense_i", "dense_h"}
-BATCHES = "batch_stats"  # linen's collection of statistics, also in a TrainState of one's own
-OPTIMIZER = "opt_state"  # where Flax's TrainState and nnx.Optimizer keep what follows the weights
-DIRECTIONS = ("/u", "'u')")  # how the names of SpectralNorm's estimates end, in linen and nnx: a rule may draw them
+BATCHES = "batch_stats"  # linen's collection of statistics, also in a custom TrainState
+OPTIMIZER = "opt_state"  # the state of an optimizer, in Flax's TrainState and nnx.Optimizer
+DIRECTIONS = ("/u", "'u')")  # the ends of the names of SpectralNorm's estimates, which a rule may draw
 FIELD = "DHW"
 
 _declared = Declarations()
@@ -32,18 +34,29 @@ _declared = Declarations()
 
 @public("initlib.adapters.jax")
 def declare(cls: Class, /, **axes: str) -> Class:
-    """Say what the axes of a module's parameters mean, for all plans from now on, and return the class.
+    """Declare the roles of the axes of a module's parameters, for all later plans.
 
-    >>> class Experts:
-    ...     def __init__(self, up):
-    ...         self.up = up
-    >>> declare(Experts, up="BIO") is Experts
-    True
+    A module may declare its own axes by an attribute, of its class or of the object: `initlib_axes = {"up": "BIO"}`.
+    Modules of Flax linen are no nodes of their trees: pass `axes={"*.up": "BIO"}` to `plan` and `initialize`.
 
-    The class is that of a node in the tree whose leaves are attributes: a module of `flax.nnx` or Equinox, a dataclass.
-    A module may say so itself, by an attribute of its class or of its own: `initlib_axes = {"up": "BIO"}`. Modules of
-    Flax linen are not in their trees: say it by `axes={"*.up": "BIO"}`.
-    Raises TypeError for what is no class; ValueError for axes that are none.
+    Args:
+        cls: the class of a node of the tree whose leaves are attributes: a module of `flax.nnx` or Equinox, or a
+            dataclass.
+        axes: an axes string for each parameter, by the name of the attribute.
+
+    Returns:
+        The class.
+
+    Raises:
+        TypeError: `cls` is no class.
+        ValueError: a string is no axes string.
+
+    Example:
+        >>> class Experts:
+        ...     def __init__(self, up):
+        ...         self.up = up
+        >>> declare(Experts, up="BIO") is Experts
+        True
     """
     if not isinstance(cls, type):
         raise TypeError(f"cls must be a class, got {cls!r}")
@@ -51,14 +64,16 @@ def declare(cls: Class, /, **axes: str) -> Class:
     return cls
 
 
-def meaning(leaf: Leaf, ndim: int, beside: set[str]) -> ParameterRole:
-    """What a leaf means, of that many axes where the stacks around it are undone.
+def role(leaf: Leaf, ndim: int, beside: set[str]) -> ParameterRole:
+    """Return the role of an array that has `ndim` axes without those of stacks.
 
     `beside` are the names at the place of the module that owns it: query, key, value and out of an attention.
     """
     if OPTIMIZER in leaf.components:
         return BUFFER
-    found = _owned(leaf) or _named(leaf, ndim, beside)
+    found = _of_class(leaf, ndim) or _of_name(leaf, ndim, beside)
+    if leaf.is_state and found.kind != "buffer":
+        return BUFFER
     module = leaf.components[-2] if len(leaf.components) > 1 else ""
     if found.kind == "kernel" and _is_recurrent(module, beside):
         return found._replace(kind="recurrent")
@@ -66,34 +81,35 @@ def meaning(leaf: Leaf, ndim: int, beside: set[str]) -> ParameterRole:
 
 
 def is_statistic(leaf: Leaf) -> bool:
-    """Whether it is of the data or the training: what no rule may draw."""
+    """Return whether an array holds statistics of data, or the state of an optimizer: no rule may draw it."""
     of_batches = leaf.kind == "BatchStat" or BATCHES in leaf.components
     return OPTIMIZER in leaf.components or (of_batches and not leaf.components[-1].endswith(DIRECTIONS))
 
 
 def _is_recurrent(module: str, beside: set[str]) -> bool:
-    """Whether it is what a cell applies to its state: hi beside ii, dense_h beside dense_i."""
+    """Return whether a cell multiplies its state by the module's kernel: hi beside ii, dense_h beside dense_i."""
     if module == "dense_h":
         return "dense_i" in beside
     gate = f"i{module[1:]}"
     return module.startswith("h") and bool({gate, f"{gate}_"} & beside)  # `if_`: an attribute cannot be called `if`
 
 
-def _owned(leaf: Leaf) -> ParameterRole | None:
-    """What the class of the module says that holds it as an attribute."""
+def _of_class(leaf: Leaf, ndim: int) -> ParameterRole | None:
+    """Return the role that the class of the owner states."""
     if leaf.owner is None:
         return None
-    cls, held = type(leaf.owner), getattr(leaf.owner, "__dict__", {})
-    known: dict[str, ParameterRole] = {}
+    attributes = getattr(leaf.owner, "__dict__", {})
+    roles = equinox_roles(leaf.owner, ndim, leaf.components[-1])
     if "flax" in sys.modules:
-        from .flax import flax_meanings
+        from .flax import flax_roles
 
-        known = flax_meanings(leaf.owner, leaf.around)
-    return _declared.meanings(cls, leaf.owner, known, held.__contains__, held).get(leaf.components[-1])
+        roles = roles or flax_roles(leaf.owner, leaf.around)
+    declared = _declared.meanings(type(leaf.owner), leaf.owner, roles, attributes.__contains__, attributes)
+    return declared.get(leaf.components[-1])
 
 
-def _named(leaf: Leaf, ndim: int, beside: set[str]) -> ParameterRole:
-    """What the names say: Flax's own, of linen's variables and of an nnx state."""
+def _of_name(leaf: Leaf, ndim: int, beside: set[str]) -> ParameterRole:
+    """Return the role that Flax's names state, of linen's variables and of an nnx state."""
     *around, name = leaf.components
     module = around[-1] if around else ""
     if name in STATISTICS and (BATCHES in around or leaf.kind == "BatchStat"):
@@ -102,12 +118,12 @@ def _named(leaf: Leaf, ndim: int, beside: set[str]) -> ParameterRole:
         return BUFFER
     if name == "kernel":
         return ParameterRole(_kernel(module, ndim, beside), "kernel")
-    known = NAMED.get(name, UNKNOWN)
-    return known if known.axes is None or ndim == len(known.axes) else known._replace(axes=None)
+    found = LORA.get(name, UNKNOWN) if leaf.kind == "LoRAParam" else NAMED.get(name, UNKNOWN)
+    return found if found.axes is None or ndim == len(found.axes) else found._replace(axes=None)
 
 
 def _kernel(module: str, ndim: int, beside: set[str]) -> str | None:
-    """The axes of a kernel: of a dense layer, of an attention, of a layer whose name says that it is a convolution."""
+    """Return the axes of a kernel: of a dense layer, an attention, or a layer with "conv" in its name."""
     if module in GATED <= beside:
         return None  # it may hold a matrix for each gate
     if ndim == 2:

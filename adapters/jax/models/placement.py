@@ -1,5 +1,6 @@
-"""Placement: where each array of a tree is to lie, as `shardings=` or the array itself says."""
+"""The sharding of each array of a tree, as `shardings=` or the array itself states it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,22 +8,25 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec, Sharding
 
 from initlib import Parameter
 
-from .tensors import Leaf, named
+from ..drawing.draw import Placement
+from .tensors import Leaf, Tree, named
+
+Shardings = Placement | Callable[[Parameter], Placement] | Tree
 
 
 def placements(
-    found: list[Leaf], parameters: list[Parameter], given: Any, tracing: bool
-) -> tuple[list[Any], list[str]]:
-    """A sharding for each array, or None, and what is wrong with them."""
+    found: list[Leaf], parameters: list[Parameter], shardings: Shardings, tracing: bool
+) -> tuple[list[Sharding | None], list[str]]:
+    """Return a sharding for each array, or None, and the problems of them."""
     problems: list[str] = []
-    if given is None:
-        said = [_own(leaf.value) for leaf in found]
-    elif callable(given) and not _is_placement(given):
-        said = [given(parameter) for parameter in parameters]
+    if shardings is None:
+        requested = [_own(leaf.value) for leaf in found]
+    elif callable(shardings) and not _is_placement(shardings):
+        requested = [shardings(parameter) for parameter in parameters]
     else:
-        said, problems = _by_name(found, given)
-    placed = []
-    for parameter, each in zip(parameters, said, strict=True):
+        requested, problems = _by_name(found, shardings)
+    placed: list[Sharding | None] = []
+    for parameter, each in zip(parameters, requested, strict=True):
         try:
             sharding = _resolved(each, tracing)
             _check(sharding, parameter.shape)
@@ -32,13 +36,13 @@ def placements(
     return placed, problems
 
 
-def _check(sharding: Any, shape: tuple[int, ...]) -> None:
-    """Raise ValueError where it does not divide the shape."""
-    named = len(sharding.spec) if isinstance(sharding, NamedSharding) else 0
-    if named > len(shape):
-        raise ValueError(f"sharding {sharding.spec} names {named} axes, shape {shape} has {len(shape)}")
-    if sharding is not None:
-        sharding.shard_shape(shape)
+def _check(sharding: Sharding | None, shape: tuple[int, ...]) -> None:
+    """Raise ValueError if a sharding does not divide a shape."""
+    if sharding is None:
+        return
+    if isinstance(sharding, NamedSharding) and len(sharding.spec) > len(shape):
+        raise ValueError(f"sharding {sharding.spec} names {len(sharding.spec)} axes, shape {shape} has {len(shape)}")
+    sharding.shard_shape(shape)
 
 
 def _is_placement(node: Any) -> bool:
@@ -46,7 +50,7 @@ def _is_placement(node: Any) -> bool:
 
 
 def _own(value: Any) -> Any:
-    """Where it lies, or a shape says that it will."""
+    """Return the sharding that an array has, or that a shape states."""
     if isinstance(value, jax.core.Tracer) or (isinstance(value, jax.Array) and not value.committed):
         return None
     sharding = getattr(value, "sharding", None)
@@ -55,34 +59,34 @@ def _own(value: Any) -> Any:
     return sharding
 
 
-def _by_name(found: list[Leaf], given: Any) -> tuple[list[Any], list[str]]:
-    """What a pytree says of each array, at its place or at one above it; and the places of no use."""
-    places = named(given, _is_placement)
+def _by_name(found: list[Leaf], shardings: Tree) -> tuple[list[Any], list[str]]:
+    """Return the value that a pytree has for each array, at its place or above it, and the problems."""
+    places = named(shardings, _is_placement)
     unused = dict.fromkeys(places)
-    said: list[Any] = []
+    requested: list[Any] = []
     problems = []
     for leaf in found:
         above = [".".join(leaf.components[:depth]) for depth in range(len(leaf.components), -1, -1)]
         place = next((name for name in above if name in places), None)
         if place is None:
-            problems.append(f"{leaf.names[0]}: shardings says nothing of it")
-            said.append(None)
+            problems.append(f"{leaf.names[0]}: shardings has no value for it")
+            requested.append(None)
             continue
         unused.pop(place, None)
-        said.append(places[place])
+        requested.append(places[place])
     problems += [f"{place}: shardings has a place that is not in the tree" for place in unused]
-    return said, problems
+    return requested, problems
 
 
-def _resolved(sharding: Any, tracing: bool) -> Any:
-    """The sharding, a PartitionSpec on the mesh that is set; none is all on every device of that mesh, if one is."""
+def _resolved(sharding: Any, tracing: bool) -> Sharding | None:
+    """Return the sharding; a PartitionSpec is one on the mesh that is set, and None is replicated on that mesh."""
     if not _is_placement(sharding):
         raise TypeError(f"shardings must be made of jax shardings, PartitionSpecs and None, got {sharding!r}")
     mesh = jax.sharding.get_abstract_mesh()
     if sharding is None and not mesh.empty and not tracing:
         sharding = PartitionSpec()  # type: ignore[no-untyped-call]
     if not isinstance(sharding, PartitionSpec):
-        return sharding
+        return sharding  # type: ignore[no-any-return]
     if mesh.empty:
         raise ValueError(f"shardings has {sharding}, which needs a mesh: enter jax.set_mesh, or give a NamedSharding")
     return NamedSharding(mesh if tracing else jax.sharding.get_mesh(), sharding)

@@ -1,4 +1,4 @@
-"""Stacks: arrays that hold the same weight of many layers, as `scan` and `vmap` keep them, layer by layer."""
+"""Stacks: arrays that hold the same weight of many layers, as `scan` and `vmap` make them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from initlib.plans.packing.overlaps import Index, Overlap
 from initlib.plans.parameter import check_name
 from initlib.plans.rules.patterns import glob
 
-# Where a layer's weight lies: an int along each axis of layers, slice(None) along every other axis before the last int.
+# The place of a layer's weight: an int along each axis of layers, slice(None) along other axes before the last int.
 At = tuple[int | slice, ...]
 
 
 class Unrolled(NamedTuple):
-    """One layer's weight in an array: where it lies, what it is called, its shape."""
+    """One layer's weight in an array: its place, its name and its shape."""
 
     at: At
     name: str
@@ -25,7 +25,7 @@ class Unrolled(NamedTuple):
 
 
 class Stacks:
-    """Which parts of a tree are stacks, along which axis, and what their layers are called: what `stack=` says.
+    """The stacks of a tree as `stack=` describes them: their places, the names of their layers, the axis of the layers.
 
     >>> Stacks({"layers": "layers.{i}"}).unrolled("layers.mlp.kernel", (2, 8, 8))[1]
     Unrolled(at=(1,), name='layers.1.mlp.kernel', shape=(8, 8))
@@ -35,7 +35,7 @@ class Stacks:
 
     def __init__(self, stack: Mapping[str, Any] | None) -> None:
         if stack is not None and not isinstance(stack, Mapping):
-            raise TypeError(f"stack must be a mapping of places in the tree to names with {{i}}, got {stack!r}")
+            raise TypeError(f"stack must be a mapping from places in the tree to names with {{i}}, got {stack!r}")
         self.names: dict[str, str] = {}
         self.axes: dict[str, int] = {}
         for pattern, value in (stack or {}).items():
@@ -51,7 +51,7 @@ class Stacks:
         self._sizes: dict[str, dict[int, str]] = {pattern: {} for pattern in self.names}
 
     def unrolled(self, name: str, shape: tuple[int, ...]) -> list[Unrolled]:
-        """The weights that an array holds. Raises ValueError for an array that has no axis for them."""
+        """Return the weights that an array holds. Raises ValueError for an array that lacks the axis of the layers."""
         return list(self._unrolled(Unrolled((), name, shape), tuple(self.names)))
 
     def _unrolled(self, weight: Unrolled, patterns: tuple[str, ...]) -> Iterator[Unrolled]:
@@ -65,7 +65,9 @@ class Stacks:
                     continue
                 axis = self.axes[pattern]
                 if axis >= len(shape):
-                    raise ValueError(f"stack {pattern!r} asks for axis {axis} of layers, and its shape is {shape}")
+                    raise ValueError(
+                        f"stack {pattern!r} has its layers along axis {axis}, got an array of shape {shape}"
+                    )
                 self._sizes[pattern].setdefault(shape[axis], name)
                 others = tuple(each for each in patterns if each != pattern)
                 for i in range(shape[axis]):
@@ -76,7 +78,7 @@ class Stacks:
         yield weight
 
     def problems(self) -> list[str]:
-        """What is wrong with the stacks, once all arrays were asked for."""
+        """Return the problems of the stacks, after `unrolled` was called for all arrays."""
         found = []
         for pattern, sizes in self._sizes.items():
             if not sizes:
@@ -84,14 +86,14 @@ class Stacks:
             elif len(sizes) > 1:
                 each = ", ".join(f"{size} in {name}" for size, name in sizes.items())
                 found.append(
-                    f"stack {pattern!r} has layers of different numbers: {each}; they are counted along axis "
-                    f"{self.axes[pattern]}, another is said by a pair: {{{pattern!r}: ({self.names[pattern]!r}, 1)}}"
+                    f"stack {pattern!r} must have as many layers in every array, got {each} along axis "
+                    f"{self.axes[pattern]}. For another axis, pass {{{pattern!r}: ({self.names[pattern]!r}, 1)}}"
                 )
         return found
 
 
 def _taken(at: At, axis: int, i: int) -> At:
-    """The place of layer i of what lies there, along one of the axes that it has there."""
+    """Return the place of layer i along one of the free axes of a place."""
     free = [n for n, each in enumerate(at) if isinstance(each, slice)]
     ahead = [*at, *[slice(None)] * (axis + 1 - len(free))]
     free = [n for n, each in enumerate(ahead) if isinstance(each, slice)]
@@ -100,21 +102,21 @@ def _taken(at: At, axis: int, i: int) -> At:
 
 
 def _filled(name: str, stars: tuple[str, ...], i: int) -> str:
-    """The name with a text in place of each `*`, and the number of the layer."""
+    """Return the name with a text in place of each `*`, and with the number of the layer."""
     for star in stars[: name.count("*")]:
         name = name.replace("*", star, 1)
     return name.replace("{i}", str(i))
 
 
 def _box(at: At, outer: Index) -> Index:
-    """A box of a layer's weight as one of the array that holds it."""
+    """Return a box of a layer's weight as a box of the array."""
     own = iter(outer)
     return (*(next(own) if isinstance(each, slice) else each for each in at), *own)
 
 
 @dataclass(frozen=True)
 class Layers(Entry):
-    """What fills an array that is a stack: the entries of its layers, where they lie in it."""
+    """The entry of an array that is a stack: the entries of its layers, and their places."""
 
     layers: tuple[tuple[At, Entry], ...] = ()
 

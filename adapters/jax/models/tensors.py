@@ -1,8 +1,9 @@
-"""Trees: the arrays of a pytree by name, and the pytree made of other arrays again."""
+"""The arrays of a pytree by name, and the pytree with other arrays in their places."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import jax
@@ -10,20 +11,32 @@ import numpy as np
 from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 
 UNNAMED = "shapes must be a pytree whose leaves have names, such as {{'kernel': ...}}, got a bare {kind}"
+CYCLIC = "params must be a tree, got a module of flax.nnx that holds itself; call nnx.split"
+TRACED = (
+    "shapes must be a module of flax.nnx made in this trace, got one made outside of it. Initialize the module outside "
+    "of jit, or give nnx.state(module)."
+)
+PARAMS = "params"  # linen's collection of parameters, which is no part of a name
+
+Tree = Any  # a pytree: JAX has no type for one
+Path = tuple[Any, ...]  # the keys on the way to a leaf
+IsLeaf = Callable[[Any], bool]
 
 
 @dataclass(eq=False)
 class Leaf:
-    """An array of the tree, or the shape of one: its names, its value and the box that holds it."""
+    """An array of the tree, or the shape of one, with its names and the objects around it."""
 
     names: list[str]
-    places: list[int]  # among all leaves of the tree
-    components: tuple[str, ...]  # of the first of its names
-    value: Any
-    box: Any  # a variable of Flax with what is said of it; the value itself where there is none
-    owner: Any  # the module that has it as an attribute, where one has
-    around: Any  # and what has that
-    is_state: bool = False  # whether it is in a collection of linen's other than params, or no Param of nnx
+    paths: list[Path]
+    components: tuple[str, ...]  # of the first path
+    value: Any  # an array, traced or not, or anything with a shape and a dtype
+    box: Any  # a variable of Flax, which holds the value and metadata; the value itself where there is none
+    holder: Any  # the object whose attribute or item it is
+    owner: Any  # the holder, if it is an attribute
+    around: Any  # the object that holds the owner
+    module: Any  # the module of flax.nnx that it is somewhere in, if there is one
+    is_state: bool = False  # in a collection of linen's other than params, or of nnx and no Param
 
     @property
     def kind(self) -> str:
@@ -40,44 +53,85 @@ class Leaf:
         """Whether it is an array, traced or not."""
         return isinstance(self.value, (jax.Array, np.ndarray))
 
+    def set(self, value: Any) -> None:
+        """Put another value into the module of flax.nnx."""
+        key = self.paths[0][-1]
+        if self.box is not self.value:
+            self.box.set_value(value)
+        elif isinstance(key, GetAttrKey):
+            setattr(self.holder, key.name, value)
+        else:
+            self.holder[key.idx if isinstance(key, SequenceKey) else key.key] = value
 
-def leaves(tree: Any) -> tuple[list[Leaf], list[Any], Any]:
-    """The arrays, each variable of Flax once; all leaves of the tree, which has others too; and its structure."""
-    flat, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_box)
+
+def leaves(tree: Tree) -> list[Leaf]:
+    """Return the arrays of a tree, each variable of Flax once, with all its names."""
     found: dict[int, Leaf] = {}
-    collections = isinstance(tree, Mapping) and "params" in tree
-    for place, (path, box) in enumerate(flat):
+    prefix = _prefix(tree)
+    collections = isinstance(tree, Mapping) and PARAMS in tree
+    for number, (path, box, around) in enumerate(_walk(tree, (), ())):
         value = jax.tree.leaves(box)[0] if _is_box(box) else box
         if not (hasattr(value, "shape") and hasattr(value, "dtype")):
-            continue  # a number, a function: what a module holds beside its parameters
-        components = tuple(map(_component, path))
-        if not components:
+            continue  # a number, a function: a module holds such beside its parameters
+        if not path:
             raise TypeError(UNNAMED.format(kind=type(value).__name__))
-        name = ".".join(components)
+        components = tuple(map(_component, path))
+        name = ".".join(components[1:] if components[0] == prefix and len(components) > 1 else components)
         if _is_box(box) and id(box) in found:  # tied
             found[id(box)].names.append(name)
-            found[id(box)].places.append(place)
+            found[id(box)].paths.append(path)
             continue
-        owner = _at(tree, path[:-1]) if isinstance(path[-1], GetAttrKey) else None
-        around = _at(tree, path[:-2])
-        state = (collections and components[0] != "params") or _is_state(box)
-        leaf = Leaf([name], [place], components, value, box, owner, around, state)
-        found[id(box) if _is_box(box) else -1 - place] = leaf
-    return list(found.values()), [box for _, box in flat], structure
+        module = next(filter(is_module, around), None)
+        state = collections and components[0] != PARAMS
+        if module is not None or _is_box(box):
+            state = state or _is_state(box, module)
+        owner = around[-1] if isinstance(path[-1], GetAttrKey) else None
+        holders = (None, *around)
+        leaf = Leaf([name], [path], components, value, box, holders[-1], owner, holders[-2], module, state)
+        found[id(box) if _is_box(box) else -1 - number] = leaf
+    return list(found.values())
 
 
-def rebuilt(every: list[Any], structure: Any, found: list[Leaf], values: list[Any]) -> Any:
-    """The tree with other values in its arrays' places."""
-    new = list(every)
-    for leaf, value in zip(found, values, strict=True):
-        box = jax.tree.unflatten(jax.tree.structure(leaf.box), [value]) if _is_box(leaf.box) else value
-        for place in leaf.places:
-            new[place] = box
-    return jax.tree.unflatten(structure, new)
+def is_module(node: Any) -> bool:
+    """Return whether a node of a tree is a module of flax.nnx, or another object that nnx changes in place."""
+    if "flax" not in sys.modules:
+        return False
+    from flax import nnx
+
+    return isinstance(node, nnx.Pytree)
 
 
-def named(tree: Any, is_leaf: Any) -> dict[str, Any]:
-    """Any pytree's leaves by name, boxes undone."""
+def replaced(tree: Tree, found: list[Leaf], values: list[Any], *, in_place: bool = False) -> Tree:
+    """Return the tree with other values of its arrays; `in_place` changes modules of flax.nnx, and returns the same."""
+    if in_place:
+        for leaf, value in zip(found, values, strict=True):
+            if leaf.module is not None and value is not leaf.value:
+                leaf.set(value)
+    is_leaf: IsLeaf = (lambda node: _is_box(node) or is_module(node)) if in_place else _is_box
+    try:
+        flat, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)
+    except RecursionError:
+        raise TypeError(CYCLIC) from None
+    pairs = zip(found, values, strict=True)
+    new = {path: _boxed(leaf.box, value) for leaf, value in pairs for path in leaf.paths}
+    return jax.tree.unflatten(structure, [new.get(path, box) for path, box in flat])
+
+
+def check_trace(found: list[Leaf]) -> None:
+    """Raise ValueError where a module of flax.nnx cannot be changed, as it was made outside of this trace."""
+    from flax import nnx
+    from flax.errors import TraceContextError
+
+    for leaf in found:
+        if leaf.module is not None and isinstance(leaf.box, nnx.Variable):
+            try:
+                leaf.box.set_raw_value(leaf.box.get_raw_value())
+            except TraceContextError:
+                raise ValueError(TRACED) from None
+
+
+def named(tree: Tree, is_leaf: IsLeaf) -> dict[str, Any]:
+    """Return the leaves of any pytree by name, without their boxes."""
     flat, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: is_leaf(node) or _is_box(node))
     return {
         ".".join(map(_component, path)): jax.tree.leaves(box, is_leaf=is_leaf)[0] if _is_box(box) else box
@@ -86,12 +140,48 @@ def named(tree: Any, is_leaf: Any) -> dict[str, Any]:
 
 
 def children(found: list[Leaf]) -> dict[tuple[str, ...], set[str]]:
-    """The names right under each place of the tree."""
+    """Return the names right under each place of the tree."""
     below: dict[tuple[str, ...], set[str]] = {}
     for leaf in found:
         for depth, component in enumerate(leaf.components):
             below.setdefault(leaf.components[:depth], set()).add(component)
     return below
+
+
+def _walk(node: Any, path: Path, around: tuple[Any, ...]) -> Iterator[tuple[Path, Any, tuple[Any, ...]]]:
+    """Yield each leaf with its path and the objects around it, from the root on; an object never inside itself."""
+    if _is_box(node):
+        yield path, node, around
+        return
+    if any(node is each for each in around):
+        return
+    children = _children(node)
+    if children is None:
+        yield path, node, around
+        return
+    for key, child in children:
+        yield from _walk(child, (*path, key), (*around, node))
+
+
+def _children(node: Any) -> list[tuple[Any, Any]] | None:
+    """Return the keys and objects right inside a node; None of a leaf."""
+    asked = count()  # JAX asks of the node itself first, and then of each child, which may be the node again
+    flat, structure = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda _: next(asked) > 0)
+    if not jax.tree_util.treedef_is_leaf(structure):
+        return [(key, child) for (key,), child in flat]
+    if is_module(node):  # made with pytree=False
+        return [(GetAttrKey(name), child) for name, child in sorted(vars(node).items()) if "__" not in name]
+    return None
+
+
+def _prefix(tree: Tree) -> str | None:
+    """Return the first component that is no part of a name: `params` in linen's variables and in a TrainState."""
+    holds_parameters = isinstance(tree, Mapping) or (hasattr(tree, PARAMS) and hasattr(tree, "opt_state"))
+    return PARAMS if holds_parameters else None
+
+
+def _boxed(box: Any, value: Any) -> Any:
+    return jax.tree.unflatten(jax.tree.structure(box), [value]) if _is_box(box) else value
 
 
 def _is_box(node: Any) -> bool:
@@ -102,12 +192,10 @@ def _is_box(node: Any) -> bool:
     return isinstance(node, BOXES) and len(jax.tree.leaves(node)) == 1
 
 
-def _is_state(node: Any) -> bool:
-    if "flax" not in sys.modules:
-        return False
+def _is_state(box: Any, module: Any) -> bool:
     from .flax import is_state
 
-    return is_state(node)
+    return is_state(box, module)
 
 
 def _component(key: Any) -> str:
@@ -118,18 +206,3 @@ def _component(key: Any) -> str:
     if isinstance(key, (DictKey, FlattenedIndexKey)):
         return str(key.key)
     return str(key)
-
-
-def _at(node: Any, path: Any) -> Any:
-    """The node at the end of a path; None where its keys do not lead there."""
-    for key in path:
-        if isinstance(key, GetAttrKey):
-            node = getattr(node, key.name, None)
-        elif isinstance(key, (DictKey, SequenceKey)):
-            try:
-                node = node[key.key if isinstance(key, DictKey) else key.idx]
-            except (LookupError, TypeError):
-                return None
-        else:
-            return None
-    return node

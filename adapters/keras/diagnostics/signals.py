@@ -20,7 +20,8 @@ from initlib.diagnostics.measurements import Activation, activation, gradient_of
 from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
-from ..models.layers import UNKNOWN, meanings
+from .._private import sublayers
+from ..models.layers import UNKNOWN, roles
 from ..models.tensors import ModelTensor, walk, weights
 
 
@@ -112,7 +113,7 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
 
 def _axes(weight: ModelTensor) -> str | None:
     """What the axes of a variable mean, where its layer says it."""
-    return meanings(weight.layer).get(weight.variable.name, UNKNOWN).axes
+    return roles(weight.layer).get(weight.variable.name, UNKNOWN).axes
 
 
 def _array(x: Any) -> Any:
@@ -257,7 +258,7 @@ def _layers(model: Any) -> list[tuple[str, Any]]:
     def visit(layer: Any, path: str) -> None:
         if isinstance(layer, (keras.layers.RNN, keras.layers.Wrapper)):
             return
-        for child in (*getattr(layer, "operations", ()), *getattr(layer, "layers", ()), *getattr(layer, "_layers", ())):
+        for child in (*getattr(layer, "operations", ()), *getattr(layer, "layers", ()), *sublayers(layer)):
             if id(child) not in found and not isinstance(child, keras.layers.InputLayer):
                 name = names.get(id(child), f"{path}{child.name}")
                 found[id(child)] = (name, child)

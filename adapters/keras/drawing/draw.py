@@ -1,4 +1,4 @@
-"""What Keras's initializers are given to draw as the core does, on every backend."""
+"""Draws of the core for Keras's initializers, on every backend."""
 
 # mypy: disable-error-code="import-untyped, misc"
 # Keras and TensorFlow come without types, so their classes are Any.
@@ -33,9 +33,9 @@ elif BACKEND == "torch":
 
 
 class InitlibMixin(keras.initializers.Initializer):
-    """What the classes below put before Keras's: two more arguments, and a call that draws as the core does."""
+    """A base of the adapter's initializers, before Keras's: two more arguments, and a call that draws as the core."""
 
-    axes: str | None = None  # for objects pickled before there was such an argument
+    axes: str | None = None  # pickles of older versions lack the attribute
     name: str | None = None
 
     def __init_subclass__(cls) -> None:
@@ -49,23 +49,31 @@ class InitlibMixin(keras.initializers.Initializer):
     def __init__(self, *args: Any, axes: str | None = None, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.axes, self.name = axes, name
-        # What can be wrong is said now, not at the first draw.
+        # These raise now, not at the first draw.
         check(axes)
         _key(self.seed if isinstance(self.seed, int) else 0, name)
         _ = self.core
 
     @property
     def core(self) -> initlib.Initializer:
-        """The core initializer that draws: `core.std(shape)` says what to expect."""
+        """The core initializer that draws, with `core.std(shape)` and `core.bounds(shape)`."""
         raise NotImplementedError
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        """Draw a weight: a tensor of Keras's backend, of `keras.config.floatx()` where `dtype` is None."""
+        """Draw a weight.
+
+        Args:
+            shape: the sizes of the axes.
+            dtype: a float dtype; None is `keras.config.floatx()`.
+
+        Returns:
+            A tensor of Keras's backend.
+        """
         shape, dtype = checked_shape(shape), keras.backend.standardize_dtype(dtype)
         return drawn_tensor(self.core, shape, dtype, self._axes(len(shape)), self.seed, self.name)
 
     def _axes(self, ndim: int) -> str | None:
-        """The axes of a weight: ours, or Keras's lists of input and output axes in our letters."""
+        """Return the axes of a weight: `axes`, or Keras's lists of input and output axes as letters."""
         inputs, outputs = getattr(self, "input_axes", None), getattr(self, "output_axes", None)
         if self.axes is not None or inputs is None or outputs is None:
             return self.axes
@@ -80,28 +88,28 @@ class InitlibMixin(keras.initializers.Initializer):
         return "".join(letters.get(marks) or next(in_both) for marks in zip(is_input, is_output, strict=True))
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make it, fit for JSON: those of Keras's class alone, where ours are not given.
+        """Return the arguments that make the initializer, fit for JSON, without `axes` and `name` where they are None.
 
-        A model saved with such ones can be loaded without this library, and has Keras's initializers then.
+        A model that is saved without them can be loaded without this library, with Keras's initializers.
         """
         return {**super().get_config(), **self._given()}
 
     def _given(self) -> dict[str, Any]:
-        """Those of our arguments that were given."""
+        """Return `axes` and `name` where they are not None."""
         return {key: value for key, value in (("axes", self.axes), ("name", self.name)) if value is not None}
 
 
 def drawn_tensor(
     core: initlib.Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, seed: Any, name: str | None
 ) -> Any:
-    """The weight under a seed of Keras (an int, or a `SeedGenerator`, which moves on), as a tensor of the backend."""
+    """Draw a weight as a tensor of the backend, under an int or a `SeedGenerator`, which moves on."""
     if BACKEND == "torch" and torch.compiler.is_compiling():
         return outside(drawn_tensor, core, shape, dtype, axes, seed, name)
-    if not isinstance(seed, int):  # what is wrong is said before the generator moves on
+    if not isinstance(seed, int):  # these raise before the generator moves on
         match(shape, axes)
         dtype_name(dtype)
     if BACKEND == "jax":
-        return draw_in_jax(core, _words(seed, name), shape, dtype, axes)
+        return draw_in_jax(core, _jax_key(seed, name), shape, dtype, axes)
 
     def weight(key: Key) -> Any:
         return core(shape, dtype, axes=axes, seed=key)
@@ -117,32 +125,32 @@ def drawn_tensor(
 
 
 def _key(seed: int, name: str | None) -> Key:
-    """The key of a seed, which in Keras may be any int, such as a hash: it counts modulo 2**64."""
+    """Return the key of a seed, which in Keras may be any int, such as a hash: it counts modulo 2**64."""
     return as_key(seed % 2**64, name)
 
 
 def _key_of_state(state: Any, name: str | None) -> Key:
-    """The key of a `SeedGenerator`'s state, its seed and how often it was asked, in any backend's dtype."""
+    """Return the key of a `SeedGenerator`'s state (its seed and the number of its calls), in any backend's dtype."""
     seed, count = (int(number) % 2**64 for number in state)
     return as_key(Key(seed).fold_in(count), name)
 
 
-def _words(seed: Any, name: str | None) -> Any:
-    """The two words of the key, for JAX: traced if the state of a `SeedGenerator` is."""
+def _jax_key(seed: Any, name: str | None) -> Any:
+    """Return the key, for JAX; its two words, traced, if the state of a `SeedGenerator` is traced."""
     if isinstance(seed, int):
-        return np.array(_key(seed, name).words, np.uint32)
-    with jax.ensure_compile_time_eval():  # a state that is known stays so while another function is traced
+        return _key(seed, name)
+    with jax.ensure_compile_time_eval():  # a known state stays known while another function is traced
         state = seed.next()
     if not isinstance(state, jax.core.Tracer):
-        return np.array(_key_of_state(np.asarray(state), name).words, np.uint32)
+        return _key_of_state(np.asarray(state), name)
     seed_words, count_words = jnp.stack([jnp.zeros_like(state), state], axis=1)
     words = enciphered(seed_words, count_words)
     return words if name is None else JAX.fold_in(words, name)
 
 
 def as_tensor(array: Any, dtype: str) -> Any:
-    """The backend's tensor of an array that nobody else holds."""
-    if BACKEND == "torch":  # which knows no bfloat16 of NumPy, and can take the memory itself
+    """Return the backend's tensor of an array that has no other user."""
+    if BACKEND == "torch":  # which lacks NumPy's bfloat16, and takes over the memory
         bits = array.view(np.uint16) if dtype == "bfloat16" else array
         array = torch.from_numpy(bits).view(getattr(torch, dtype))
     return keras.ops.convert_to_tensor(array, dtype)

@@ -1,4 +1,4 @@
-"""Initialize: a plan for a model, and its weights put where Keras's backend keeps them."""
+"""Initialize: the plan of a model, and its weights in the memory of Keras's backend."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.adapters.common.selection import Only, plan_selected, selected
 from initlib.key import Key, as_key
 from initlib.plans.entry import Entry
-from initlib.plans.rules.values import Fill
 
 from ..drawing.draw import BACKEND, as_tensor
-from .tensors import ModelTensor, parameters, remember, weights
+from .constructor_values import remember
+from .tensors import ModelTensor, parameters, weights
 
 if BACKEND == "jax":
-    from ...jax.models.fill import filled
+    from ...jax.drawing.fill import filled
 elif BACKEND == "torch":
-    from ...torch.models.fill import fill_box
+    from ...torch.drawing.fill import fill_box
 
 
 @public("initlib.adapters.keras")
@@ -31,52 +31,50 @@ def plan(
     axes: Any = None,
     only: Only = None,
     prefix: str = "",
+    unmatched: str = "default",
 ) -> Plan:
-    """Make the plan of a built model: what fills each of its variables. Nothing is written.
+    """Make the plan of a built model: the fill of each of its variables. Nothing is written.
 
-    >>> import keras
-    >>> model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(128), keras.layers.Dense(10)])
-    >>> print(plan(model))
-    name            shape    dtype    axes  fan_in  fan_out  initializer         std    bytes  notes
-    dense.kernel    784x128  float32  IO       784      128  glorot_uniform  0.04683  401,408
-    dense.bias      128      float32                         zeros                 0      512
-    dense_1.kernel  128x10   float32  IO       128       10  glorot_uniform    0.1204    5,120
-    dense_1.bias    10       float32                         zeros                 0       40
-    4 parameters, 101,770 weights, 407,080 bytes
+    The names are the paths of the variables with dots, without the name of the model itself. Automatic names, such as
+    dense_7, are counted by Keras in the whole process; here they are counted in the layer or model around them, so that
+    dense_7 may be dense_1. The user's names that look like automatic ones are counted too, unless a number begins with
+    0 (block_0), as no automatic number does. A variable in several places is tied.
 
-    The arguments are those of `initlib.plan`, and `only` and `prefix` as for `initialize`. The names are the variables'
-    paths, with dots: the names of the layers from the model on, which is not in them itself. Automatic names, such as
-    dense_7, are counted by Keras in the whole process: here they are counted in the layer or model around them, so that
-    dense_7 may be dense_1. Nobody can tell them from yours that look alike, a class and a number: begin at 0 (block_0),
-    which none of Keras's does, or use words, and your names stay. What is held in more than one place is tied.
+    Keras's layers state the roles of their variables; `declare` states them for other classes. Without `default`, a
+    variable that no rule matches has the distribution of its layer's initializer, with the fans of its axes and a
+    matrix for each gate. With `default`, this holds for all variables but kernels, recurrent kernels and tables.
 
-    Keras's layers say themselves what their weights' axes mean; `declare` says it of others. Without `default`, what no
-    rule matches has the law of its own layer's initializer, with the fans that the axes mean and a matrix a gate.
-    Raises `PlanError`, with all problems that there are: layers that are not built, frozen and quantized weights of
-    which no rule says something, statistics that a rule would draw.
+    Args:
+        model: a built model or layer.
+        rules: as for `initlib.plan`.
+        default: as for `initlib.plan`; fills kernels, recurrent kernels and tables.
+        rename: as for `initlib.plan`.
+        axes: as for `initlib.plan`.
+        only: a pattern, or the names of the variables to fill; all others are kept.
+        prefix: the name of the model inside a larger model, whose names its variables then have.
+        unmatched: "default", or "keep" to leave unchanged what no rule matches.
+
+    Returns:
+        The plan.
+
+    Raises:
+        PlanError: the plan cannot be made: layers that are not built, frozen and quantized weights without a rule,
+            statistics that a rule would draw. The error lists all problems.
+
+    Example:
+        >>> import keras
+        >>> model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(128), keras.layers.Dense(10)])
+        >>> print(plan(model))
+        name            shape    dtype    axes  fan_in  fan_out  initializer         std    bytes  notes
+        dense.kernel    784x128  float32  IO       784      128  glorot_uniform  0.04683  401,408
+        dense.bias      128      float32                         zeros                 0      512
+        dense_1.kernel  128x10   float32  IO       128       10  glorot_uniform    0.1204    5,120
+        dense_1.bias    10       float32                         zeros                 0       40
+        4 parameters, 101,770 weights, 407,080 bytes
     """
-    return _plan(weights(model, prefix), (rules, default, rename, axes), only)
-
-
-def _plan(found: list[ModelTensor], said: Any, only: Only) -> Plan:
-    rules, default, rename, axes = said
-    own = default is None and not isinstance(rules, Initializer)
-    told = parameters(found, own)
-    meant, _ = selected(only, told, ())
-    made = plan_selected(told, meant, rules, default=_own_start if own else default, rename=rename, axes=axes)
-    refuse_drawn(filter(_is_statistic, made.entries))
+    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    made, _ = _plan(weights(model, prefix), rules, only, options)
     return made
-
-
-def _own_start(parameter: Parameter) -> Fill:
-    """What a layer starts its variable with, which is known of every one that comes here, but not of a part of one."""
-    if parameter.default is None:
-        raise ValueError(f"nothing says what fills the part {parameter.name}; give the parts a filling, or a default")
-    return parameter.default
-
-
-def _is_statistic(entry: Entry) -> bool:
-    return entry.parameter.kind == "buffer" and entry.parameter.owner != "SpectralNormalization"
 
 
 @public("initlib.adapters.keras")
@@ -90,39 +88,70 @@ def initialize(
     axes: Any = None,
     only: Only = None,
     prefix: str = "",
+    unmatched: str = "default",
 ) -> Plan:
-    """Fill every weight of a built model by rules and by its name, and return the plan, which prints as a report.
+    """Fill every weight of a built model by rules and by its name.
 
-    >>> import keras
-    >>> from initlib import he_normal, normal
-    >>> model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(128), keras.layers.Dense(10)])
-    >>> report = initialize(model, {"dense_1.kernel": normal(std=0.01)}, seed=0, default=he_normal)
-    >>> weight = keras.ops.convert_to_numpy(model.layers[0].kernel)
-    >>> bool((weight == he_normal((784, 128), seed=0, name="dense.kernel")).all())
-    True
+    A weight depends on the seed, its name, shape, axes and initializer, and on nothing else in the model, nor on the
+    backend, devices or shardings: `plan.draw(seed)` gives the same bits in NumPy. With a seed alone the model gets its
+    own initializers, drawn by name. Statistics are set to the initial values of their layers (those of an adapted
+    `Normalization` are kept); optimizers, metrics and seed generators do not change. On JAX each device draws its own
+    shard of a variable of `keras.distribution`.
 
-    The arguments are those of `plan`, and `seed`: an int, a `Key`, a `numpy.random.Generator`, or None for fresh
-    entropy. What a weight gets depends on the seed and on its name, not on the backend, on devices, on shards or on
-    what else is in the model: `report.draw(seed)` are the same bits in NumPy. With a seed alone it is the model's own
-    recipe, drawn by name. Statistics are set to what their layers start them with (`Normalization`'s, of adapted data,
-    are kept); optimizers, metrics and seed generators are left alone. On JAX each device draws its own part of a
-    variable of `keras.distribution`.
+    Args:
+        model: a built model or layer. Its variables are filled in place.
+        rules: as for `initlib.plan`.
+        seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
+        default: as for `plan`.
+        rename: as for `initlib.plan`.
+        axes: as for `initlib.plan`.
+        only: as for `plan`.
+        prefix: as for `plan`.
+        unmatched: as for `plan`.
 
-    `only`, a pattern or names, leaves everything else as it is. `prefix` is the name of the model in a bigger one,
-    whose names its variables then have. Raises `PlanError` as `plan` does, before anything is written.
+    Returns:
+        The plan, which prints as a report.
+
+    Raises:
+        PlanError: as for `plan`, before anything is written.
+
+    Example:
+        >>> import keras
+        >>> from initlib import he_normal, normal
+        >>> model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(128), keras.layers.Dense(10)])
+        >>> report = initialize(model, {"dense_1.kernel": normal(std=0.01)}, seed=0, default=he_normal)
+        >>> weight = keras.ops.convert_to_numpy(model.layers[0].kernel)
+        >>> bool((weight == he_normal((784, 128), seed=0, name="dense.kernel")).all())
+        True
     """
     found = weights(model, prefix)
-    made = _plan(found, (rules, default, rename, axes), only)
+    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    made, facts = _plan(found, rules, only, options)
     key = as_key(seed)
+    for weight, parameter in zip(found, facts, strict=True):
+        remember(weight.variable, parameter)
     for weight, entry in zip(found, made.entries, strict=True):
         if not entry.kept:
             _write(weight.variable, entry, key)
-    remember(found)
     return made
 
 
+def _plan(found: list[ModelTensor], rules: Any, only: Only, options: dict[str, Any]) -> tuple[Plan, list[Parameter]]:
+    """Return the plan of variables, and the facts that it is made of."""
+    own = options["default"] is None and not isinstance(rules, Initializer)
+    facts = parameters(found, own)
+    is_selected, _ = selected(only, facts, ())
+    made = plan_selected(facts, is_selected, rules, **options)
+    refuse_drawn(filter(_is_statistic, made.entries))
+    return made, facts
+
+
+def _is_statistic(entry: Entry) -> bool:
+    return entry.parameter.kind == "buffer" and entry.parameter.owner != "SpectralNormalization"
+
+
 def _write(variable: Any, entry: Entry, key: Key) -> None:
-    """Put what an entry says into a variable of the backend."""
+    """Write the fill of an entry into a variable of the backend."""
     if BACKEND == "jax":
         value = variable.value
         variable.assign(filled(entry, key, value.sharding if value.committed else None, value))

@@ -1,4 +1,4 @@
-"""Layers: what each variable of a layer means to it, hence its axes, its kind and its own start."""
+"""The role of each variable of a layer: its axes, its kind and the initializer that its layer states."""
 
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types, so its classes are Any.
@@ -6,7 +6,6 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import keras
 from keras import layers
 
 import initlib
@@ -14,38 +13,39 @@ from initlib import he_uniform, keep, ones, parts, truncated_normal, zeros
 from initlib._public import public
 from initlib.adapters.common.einsum_axes import einsum_axes
 from initlib.adapters.common.roles import Declarations, ParameterRole
+from initlib.plans.rules.values import Fill
 
-from .._private import ConvLSTMCell, held
+from .._private import ConvLSTMCell, frequencies, held
 from ..drawing.draw import InitlibMixin
-from .layer_initializers import as_core, own_initializer
+from .constructor_values import constant_value
+from .layer_initializers import CLASSES, as_core, draws, only_initializer, own_initializer
 
 UNKNOWN = ParameterRole(None, "other")
 KERNEL = ParameterRole("IO", "kernel")
 BIAS = ParameterRole(None, "bias")
 SCALE = ParameterRole(None, "scale")
-TABLE = ParameterRole("IO", "table")  # a one-hot input times a matrix: a row for each input
+TABLE = ParameterRole("IO", "table")
 STATE = ParameterRole(None, "buffer", keep)
 
-Meanings = dict[str, ParameterRole]
+Roles = dict[str, ParameterRole]
 Layer = TypeVar("Layer", bound=type)
 
 FIELD = "DHW"  # the letters of a convolution's kernel, of one to three axes
 
-# LoRA's two matrices: their product is added to a kernel, and is zero at first.
+# The product of LoRA's two matrices, which is zero at first, is added to a kernel.
 LORA_A = ParameterRole("IO", "kernel", he_uniform)
 LORA_B = ParameterRole("IO", "other", zeros)
-FIXED = ("lora_kernel_b", "lora_embeddings_b")  # no default goes before their own start
 
 
 def _field(layer: Any) -> str:
     return FIELD[-len(layer.kernel_size) :]
 
 
-def _dense(layer: Any) -> Meanings:
+def _dense(layer: Any) -> Roles:
     return {"kernel": KERNEL, "bias": BIAS, "lora_kernel_a": LORA_A, "lora_kernel_b": LORA_B}
 
 
-def _einsum_dense(layer: Any) -> Meanings:
+def _einsum_dense(layer: Any) -> Roles:
     axes = einsum_axes(layer.equation)
     return {
         "kernel": ParameterRole(axes, "kernel"),
@@ -55,8 +55,8 @@ def _einsum_dense(layer: Any) -> Meanings:
     }
 
 
-def _convolution(layer: Any) -> Meanings:
-    """A kernel a group, packed into the outputs."""
+def _convolution(layer: Any) -> Roles:
+    """Return the roles of a layer with a kernel for each group, packed into the outputs."""
     outputs = f"({layer.groups} O)" if layer.groups > 1 else "O"
     return {
         "kernel": ParameterRole(f"{_field(layer)}I{outputs}", "kernel"),
@@ -66,15 +66,15 @@ def _convolution(layer: Any) -> Meanings:
     }
 
 
-def _transposed(layer: Any) -> Meanings:
+def _transposed(layer: Any) -> Roles:
     return {"kernel": ParameterRole(f"{_field(layer)}OI", "kernel"), "bias": BIAS}
 
 
-def _depthwise(layer: Any) -> Meanings:
+def _depthwise(layer: Any) -> Roles:
     return {"kernel": ParameterRole(f"{_field(layer)}BO", "kernel"), "bias": BIAS}
 
 
-def _separable(layer: Any) -> Meanings:
+def _separable(layer: Any) -> Roles:
     field = _field(layer)
     return {
         "depthwise_kernel": ParameterRole(f"{field}BO", "kernel"),
@@ -83,7 +83,7 @@ def _separable(layer: Any) -> Meanings:
     }
 
 
-def _embedding(layer: Any) -> Meanings:
+def _embedding(layer: Any) -> Roles:
     return {
         "embeddings": TABLE,
         "reverse_embeddings": KERNEL,
@@ -92,13 +92,13 @@ def _embedding(layer: Any) -> Meanings:
     }
 
 
-def _recurrent(gates: str, field: str = "") -> Meanings:
-    """A matrix a gate, packed into the outputs."""
+def _recurrent(gates: str, field: str = "") -> Roles:
+    """Return the roles of a cell with a matrix for each gate, packed into the outputs."""
     axes = f"{field}I{gates}"
     return {"kernel": ParameterRole(axes, "kernel"), "recurrent_kernel": ParameterRole(axes, "recurrent"), "bias": BIAS}
 
 
-def _lstm(layer: Any) -> Meanings:
+def _lstm(layer: Any) -> Roles:
     known = _recurrent("(4 O)", FIELD[-layer.rank :] if isinstance(layer, ConvLSTMCell) else "")
     start = as_core(layer.bias_initializer, ())
     if layer.unit_forget_bias and isinstance(start, initlib.Initializer):
@@ -107,18 +107,18 @@ def _lstm(layer: Any) -> Meanings:
     return known
 
 
-def _spectrogram(layer: Any) -> Meanings:
+def _spectrogram(layer: Any) -> Roles:
     made = (layer.window, layer.scaling, layer.periodic)
-    shape = (layer.frame_length, 1, layer._fft_length // 2 + 1)
-    starts = {side: as_core(keras.initializers.STFT(side, *made), shape) for side in ("real", "imag")}
-    return {f"{side}_kernel": ParameterRole("HIO", "other", start) for side, start in starts.items()}
+    shape = (layer.frame_length, 1, frequencies(layer))
+    fills = {side: as_core(CLASSES["STFT"](side, *made), shape) for side in ("real", "imag")}
+    return {f"{side}_kernel": ParameterRole("HIO", "other", fill) for side, fill in fills.items()}
 
 
-def _norm(layer: Any) -> Meanings:
+def _norm(layer: Any) -> Roles:
     return {"gamma": SCALE, "beta": BIAS}
 
 
-KERAS: dict[type, Callable[[Any], Meanings]] = {
+KERAS: dict[type, Callable[[Any], Roles]] = {
     layers.Dense: _dense,
     layers.EinsumDense: _einsum_dense,
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _convolution),
@@ -142,10 +142,10 @@ KERAS: dict[type, Callable[[Any], Meanings]] = {
     layers.GroupNormalization: _norm,
     layers.RMSNormalization: lambda layer: {"scale": SCALE._replace(default=ones)},
     layers.SpectralNormalization: lambda layer: {
-        "vector_u": ParameterRole(None, "buffer", truncated_normal(std=0.02))  # an estimate, which a step makes better
+        "vector_u": ParameterRole(None, "buffer", truncated_normal(std=0.02))  # an estimate
     },
     layers.Normalization: lambda layer: dict.fromkeys(("mean", "variance", "count"), STATE),
-    layers.PReLU: lambda layer: {"alpha": SCALE},  # of what is negative
+    layers.PReLU: lambda layer: {"alpha": SCALE},
     layers.STFTSpectrogram: _spectrogram,
 }
 
@@ -154,16 +154,28 @@ _declared = Declarations()
 
 @public("initlib.adapters.keras")
 def declare(cls: Layer, /, **axes: str) -> Layer:
-    """Say what the axes of a layer's variables mean, for all plans from now on, and return the class.
+    """Declare the roles of the axes of a layer's variables, for all later plans.
 
-    >>> class Experts(keras.layers.Layer):
-    ...     def build(self, input_shape):
-    ...         self.up = self.add_weight(name="up", shape=(8, input_shape[-1], 64))
-    >>> declare(Experts, up="BIO") is Experts
-    True
+    A layer may declare its own axes by an attribute, of its class or of the object: `initlib_axes = {"up": "BIO"}`.
 
-    The names are those of the variables. A layer may say so itself, by an attribute of its class or of its own:
-    `initlib_axes = {"up": "BIO"}`. Raises TypeError for what is no layer class; ValueError for axes that are none.
+    Args:
+        cls: a class of `keras.layers.Layer`.
+        axes: an axes string for each variable, by the name of the variable.
+
+    Returns:
+        The class.
+
+    Raises:
+        TypeError: `cls` is no class of layers.
+        ValueError: a string is no axes string.
+
+    Example:
+        >>> import keras
+        >>> class Experts(keras.layers.Layer):
+        ...     def build(self, input_shape):
+        ...         self.up = self.add_weight(name="up", shape=(8, input_shape[-1], 64))
+        >>> declare(Experts, up="BIO") is Experts
+        True
     """
     if not (isinstance(cls, type) and issubclass(cls, layers.Layer)):
         raise TypeError(f"cls must be a class of keras.layers.Layer, got {cls!r}")
@@ -171,20 +183,34 @@ def declare(cls: Layer, /, **axes: str) -> Layer:
     return cls
 
 
-def meanings(layer: Any) -> Meanings:
-    """What is known of the layer's variables, by name; the start of each is the default of its meaning."""
+def roles(layer: Any) -> Roles:
+    """Return the roles of the layer's variables, by name; the default of a role is the initializer of its layer."""
     cls = type(layer)
     names = [variable.name for variable in held(layer)]
     table = next((KERAS[base] for base in cls.__mro__ if base in KERAS), None)
-    known = {name: meaning for name, meaning in (table(layer) if table else {}).items() if name in names}
+    known = {name: role for name, role in (table(layer) if table else {}).items() if name in names}
     known = _declared.meanings(cls, layer, known, names.__contains__, names)
     for variable in held(layer):
-        name = variable.name
-        meaning = known.get(name) or (BIAS if name in ("bias", "beta") else UNKNOWN)
+        name, shape = variable.name, tuple(variable.shape)
+        role = known.get(name) or (BIAS if name in ("bias", "beta") else UNKNOWN)
         initializer = own_initializer(layer, name)
-        if meaning.default is None:
-            meaning = meaning._replace(default=as_core(initializer, tuple(variable.shape)))
+        if role.default is None:
+            role = role._replace(default=as_core(initializer, shape))
+        if role == UNKNOWN and sum(size > 1 for size in shape) > 1 and constant_value(variable) is None:
+            role = _of_name(name, len(shape), as_core(only_initializer(layer), shape))
         if isinstance(initializer, InitlibMixin) and initializer.axes is not None:
-            meaning = meaning._replace(axes=initializer.axes)  # said where the layer was made
-        known[name] = meaning
+            role = role._replace(axes=initializer.axes)
+        known[name] = role
     return known
+
+
+def _of_name(name: str, ndim: int, fill: Fill | None) -> ParameterRole:
+    """Return the role of a variable that its layer does not describe; `fill` is the layer's only initializer.
+
+    The variable is a table, experts, or a kernel of two axes, inputs before outputs, as in Keras.
+    """
+    is_table = "embedding" in name
+    if not (is_table or draws(fill)):
+        return UNKNOWN
+    axes = "IO" if ndim == 2 else "BIO" if ndim == 3 and (is_table or "expert" in name) else None
+    return ParameterRole(axes, "table" if is_table else "kernel", fill)

@@ -1,4 +1,4 @@
-"""Variables: the weights of a model, by names that do not depend on what the process made before."""
+"""The variables of a model, by names that do not depend on other models of the process."""
 
 # mypy: disable-error-code="import-untyped, misc"
 # Keras comes without types, so its classes are Any.
@@ -9,35 +9,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from keras import layers, ops
+from keras import layers
 
-from initlib import Parameter, PlanError, constant, keep, zeros
-from initlib.plans.rules.constructor_value import constant_of
-from initlib.plans.rules.values import Fill
-from initlib.plans.text.describe import described
+from initlib import Parameter, PlanError, keep
 
 from .._private import held, is_weight, sublayers, to_snake_case
-from .layers import FIXED, UNKNOWN, meanings
+from .constructor_values import DRAWN, constant_value, constructor_value
+from .layer_initializers import draws
+from .layers import UNKNOWN, roles
 
 UNBUILT = "{owner} is not built, and has no weights yet; call model.build(input_shape), or the model on a batch"
-FROZEN = "it is frozen (trainable=False): a rule must say keep, or what fills it"
-QUANTIZED = "it is quantized, and nothing draws that: keep it, or initialize the model before it is quantized"
-UNSAID = "what {owner} starts it with, it does not say (by an attribute such as kernel_initializer)"
-OWN_START = "it starts with {start}, whatever the default is; a rule must say so"
-
-BUILT = "_initlib_built"  # of a variable: the value that all its weights had before they were first filled
+QUANTIZED = "it is quantized, and no initializer draws that. Keep it, or initialize the model before it is quantized"
+UNSTATED = (
+    "{owner} states no initializer for it, by an attribute such as kernel_initializer. Add a rule, or pass default="
+)
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 @dataclass(eq=False)
 class ModelTensor:
-    """A variable of the model: its layer, its names, and whether it is not to be trained now."""
+    """A variable of the model: its layer, its names, and whether it is frozen."""
 
     variable: Any
     layer: Any
     names: list[str]
     frozen: bool
-    built: float | None = None  # the value of all its weights, where nothing else says what they start with
 
     @property
     def owner(self) -> str:
@@ -45,13 +41,13 @@ class ModelTensor:
 
     @property
     def is_quantized(self) -> bool:
-        """Whether it is of what quantization stores in place of a weight."""
+        """Whether quantization stores it in place of a weight."""
         mode = getattr(self.layer, "quantization_mode", None)
         return mode not in (None, "float8") and not is_weight(self.layer, self.variable)
 
 
 def walk(layer: Any, prefix: str = "", frozen: bool = False) -> Iterator[tuple[str, Any, bool]]:
-    """Every layer of the model with what its variables' names begin with, and whether it is frozen."""
+    """Yield every layer of the model with the prefix of its variables' names, and whether it is frozen."""
     frozen = frozen or not layer.trainable
     yield prefix, layer, frozen
     inner = sublayers(layer)
@@ -60,10 +56,10 @@ def walk(layer: Any, prefix: str = "", frozen: bool = False) -> Iterator[tuple[s
 
 
 def _names(beside: list[Any], in_pair: bool = False) -> list[str]:
-    """The names of layers or variables beside one another, the automatic ones numbered by their place.
+    """Return the names of layers or variables beside one another, with automatic names numbered by place.
 
-    An automatic name is that of the class, and from the second of a process on a number: dense, dense_1. A number 0,
-    or one that begins with 0, is somebody's own, and so are then all of its kind.
+    An automatic name is that of the class, with a number from the second object of a process on: dense, dense_1. A
+    number that begins with 0 is the user's, and so are then all names of that class.
     """
     side = "(?:forward_|backward_)?" if in_pair else ""
     split = [re.fullmatch(rf"({side}{to_snake_case(type(each).__name__)})(?:_(\d+))?", each.name) for each in beside]
@@ -73,7 +69,7 @@ def _names(beside: list[Any], in_pair: bool = False) -> list[str]:
 
 
 def numbered(stems: list[str]) -> list[str]:
-    """The names, those that are there twice with the number of their place: dense, dense_1.
+    """Return the names, with numbers for those that appear twice: dense, dense_1.
 
     >>> numbered(["dense", "conv", "dense"])
     ['dense', 'conv', 'dense_1']
@@ -91,7 +87,7 @@ def numbered(stems: list[str]) -> list[str]:
 
 
 def weights(model: Any, prefix: str = "") -> list[ModelTensor]:
-    """The variables of the model, each once, by names with a prefix. Raises PlanError where layers have none yet."""
+    """Return the variables of the model, each once, by names with a prefix. Raises PlanError for unbuilt layers."""
     if not isinstance(model, layers.Layer):
         raise TypeError(f"model must be a keras.Model or another keras.Layer, got {model!r}")
     if not model.built:
@@ -103,8 +99,8 @@ def weights(model: Any, prefix: str = "") -> list[ModelTensor]:
             problems.append(f"{start[:-1]}: {UNBUILT.format(owner=type(layer).__name__)}")
         variables = held(layer)
         for name, variable in zip(_names(variables), variables, strict=True):
-            still = frozen or (is_weight(layer, variable) and not variable.trainable)
-            weight = ModelTensor(variable, layer, [start + name], still)
+            fixed = frozen or (is_weight(layer, variable) and not variable.trainable)
+            weight = ModelTensor(variable, layer, [start + name], fixed)
             first = found.setdefault(id(variable), weight)
             if first is not weight:
                 _join(first, weight)
@@ -114,7 +110,7 @@ def weights(model: Any, prefix: str = "") -> list[ModelTensor]:
 
 
 def _join(first: ModelTensor, other: ModelTensor) -> None:
-    """One variable is in more places: it is known by its place in the layer that made it."""
+    """Join the names of one variable; the name in the layer that made it comes first."""
     first.names += other.names
     first.frozen = first.frozen or other.frozen
     if f"{other.layer.path}/{other.variable.name}" == other.variable.path:
@@ -124,14 +120,15 @@ def _join(first: ModelTensor, other: ModelTensor) -> None:
 
 
 def parameters(found: list[ModelTensor], own: bool) -> list[Parameter]:
-    """What a plan is made of; `own`: what layers start weights with is what fills them where no rule matches.
+    """Return the facts that a plan is made of; `own`: the initializers of layers fill variables that no rule matches.
 
-    Raises PlanError where axes do not fit their variables.
+    Raises PlanError for axes that do not fit their variables.
     """
+    trained = any(is_weight(weight.layer, weight.variable) and not weight.frozen for weight in found)
     made, problems = [], []
     for weight in found:
         try:
-            made.append(_parameter(weight, own))
+            made.append(_parameter(weight, own, is_frozen=weight.frozen and trained))
         except ValueError as error:
             problems.append(f"{weight.names[0]}: {error}")
     if problems:
@@ -139,43 +136,33 @@ def parameters(found: list[ModelTensor], own: bool) -> list[Parameter]:
     return made
 
 
-def _parameter(weight: ModelTensor, own: bool) -> Parameter:
-    variable, name = weight.variable, weight.variable.name
-    shape, dtype = tuple(variable.shape), variable.dtype
-    meaning = meanings(weight.layer).get(name, UNKNOWN)
-    default, needs, kind, axes = meaning.default, None, meaning.kind, meaning.axes
-    if not is_weight(weight.layer, variable) and kind == "other":
-        kind = "buffer"  # its layer made it to be none that is trained
+def _parameter(weight: ModelTensor, own: bool, is_frozen: bool) -> Parameter:
+    variable = weight.variable
+    role = roles(weight.layer).get(variable.name, UNKNOWN)
+    if not is_weight(weight.layer, variable) and role.kind == "other":
+        role = role._replace(kind="buffer")  # its layer does not train it
+    needs, constructor = None, None
     if weight.is_quantized:
-        needs, axes = QUANTIZED, None  # its shape may be that of a packed matrix
-    elif weight.frozen:
-        needs = FROZEN
-    elif dtype not in FLOATS or (kind == "buffer" and default is None):
-        default = keep
-    elif default is None:
-        default, needs = _unsaid(weight, len(shape), own)
-    elif kind in ("kernel", "recurrent", "table") and not own:
-        default = zeros if default == zeros else None
-    elif name in FIXED and not own:
-        needs = OWN_START.format(start=described(default))
+        needs, role = QUANTIZED, role._replace(axes=None)  # its shape may be that of a packed matrix
+    elif variable.dtype not in FLOATS or (role.kind == "buffer" and (role.default is None or is_frozen)):
+        role = role._replace(default=keep)
+    else:
+        constructor = constructor_value(variable, role, own, is_frozen)
+        is_matrix = sum(size > 1 for size in variable.shape) > 1
+        if own and role.default is None and not is_frozen and is_matrix and constant_value(variable) is None:
+            needs = UNSTATED.format(owner=weight.owner)
+    if role.kind in DRAWN and not own and draws(role.default):
+        role = role._replace(default=None)
+    names = tuple(weight.names)
     return Parameter(
-        weight.names[0], shape, dtype, axes, kind, weight.owner, default, tuple(weight.names[1:]), needs=needs
+        names[0],
+        tuple(variable.shape),
+        variable.dtype,
+        role.axes,
+        role.kind,
+        weight.owner,
+        role.default,
+        names[1:],
+        needs=needs,
+        constructor=constructor,
     )
-
-
-def _unsaid(weight: ModelTensor, ndim: int, own: bool) -> tuple[Fill | None, str | None]:
-    """What a variable starts with whose layer does not say it, and why nobody knows."""
-    if ndim < 2:
-        if not hasattr(weight.variable, BUILT):
-            weight.built = constant_of(ops.convert_to_numpy(weight.variable.value))
-        value = getattr(weight.variable, BUILT, weight.built)
-        if value is not None:
-            return constant(value), None
-    return None, UNSAID.format(owner=weight.owner) if own or ndim < 2 else None
-
-
-def remember(found: list[ModelTensor]) -> None:
-    """Let variables keep what they were built with: training will change it."""
-    for weight in found:
-        if weight.built is not None:
-            setattr(weight.variable, BUILT, weight.built)

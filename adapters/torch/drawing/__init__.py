@@ -1,1 +1,1 @@
-"""The draw of one tensor."""
+"""Draws into one tensor: dispatch, memory, shards, devices."""

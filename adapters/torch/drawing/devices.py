@@ -1,4 +1,4 @@
-"""Devices: which engine draws on which of them."""
+"""Devices, and the engine that draws on each."""
 
 import importlib.util
 import os
@@ -19,12 +19,12 @@ from .triton_engine import TritonEngine
 
 @cache
 def engine_of(device: torch.device) -> TorchEngine:
-    """The engine of a device."""
+    """Return the engine of a device."""
     return TritonEngine(device) if _obstacle(device) is None else TorchEngine(device)
 
 
 def describe(device: torch.device | str) -> str:
-    """What draws on a device: "Triton kernel", or "reference" and, where the kernel might, why it does not.
+    """Return "Triton kernel", or "reference" and, on a device of Triton, the reason.
 
     >>> describe("mps")
     'reference'
@@ -34,7 +34,7 @@ def describe(device: torch.device | str) -> str:
 
 
 def _current_card() -> Iterator[str]:
-    """A line on the card that PyTorch uses unless told otherwise; the others are left asleep."""
+    """Yield a line about PyTorch's current GPU; other GPUs are not initialized."""
     if torch.cuda.is_available():
         device = torch.device("cuda", torch.cuda.current_device())
         yield f"draws on {device}, {torch.cuda.get_device_name(device)}: {describe(device)}"
@@ -45,11 +45,11 @@ config.added.append(_current_card)
 
 @cache
 def _obstacle(device: torch.device) -> str | None:
-    """Why Triton's kernel does not draw on a device, or nothing where nobody expects it to; None if it does."""
+    """Return why Triton's kernel does not draw on a device, "" on a device without Triton, None if it draws."""
     wish = os.environ.get("INITLIB_TRITON", "")
     if wish not in ("", "0"):
-        raise ValueError(f"INITLIB_TRITON={wish!r} is not available here; allowed is 0, for the reference")
-    if device.type != "cuda":  # as PyTorch calls AMD's cards too
+        raise ValueError(f"INITLIB_TRITON must be 0, for the reference, or unset, got {wish!r}")
+    if device.type != "cuda":  # AMD's GPUs too have this type
         return ""
     if wish == "0":
         return "INITLIB_TRITON=0"
@@ -57,12 +57,12 @@ def _obstacle(device: torch.device) -> str | None:
         return "Triton is not installed"
     try:
         obstacle = _trial(device)
-    except Exception as error:  # no compiler for Triton's launcher, a card that it does not know …
+    except Exception as error:  # no compiler for Triton's launcher, an unknown GPU …
         obstacle = f"Triton failed: {type(error).__name__}: {error}".splitlines()[0]
     if obstacle is not None:
         warnings.warn(
-            f"weights on {device} are drawn by the reference, in many launches: {obstacle}; "
-            f"INITLIB_TRITON=0 asks for that",
+            f"the reference draws weights on {device}, in many launches: {obstacle}. "
+            f"Set INITLIB_TRITON=0 to choose it.",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -70,7 +70,7 @@ def _obstacle(device: torch.device) -> str | None:
 
 
 def _trial(device: torch.device) -> str | None:
-    """Draw a few weights, once in a process: what is wrong with them."""
+    """Draw a few weights, once in a process, and return what is wrong with them."""
     weight = DrawRequest((2048,), None, "float32", Key(0))
     drawn = truncated_normal().weights(weight, TritonEngine(device))
     right = drawn.cpu().numpy().tobytes() == truncated_normal()(weight.shape, seed=0).tobytes()

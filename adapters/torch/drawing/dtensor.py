@@ -1,4 +1,4 @@
-"""Shards: which part of a DTensor's weight lies in the memory of this rank."""
+"""Shards of DTensors: which boxes of the weight the memory of this rank holds."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from .._private import local_tensor, strided_shard
 
 
 def _take(held: list[range], start: int, stop: int) -> list[range]:
-    """The indices from `start` to `stop` of ranges that follow one another."""
+    """Return the indices from `start` to `stop` of consecutive ranges."""
     taken = []
     for piece in held:
         part = piece[max(start, 0) : max(stop, 0)]
@@ -23,13 +23,13 @@ def _take(held: list[range], start: int, stop: int) -> list[range]:
 
 
 def _chunk(held: list[range], chunks: int, number: int) -> list[range]:
-    """One chunk of the indices, as `torch.chunk` cuts them: the last ones may be short, or empty."""
+    """Return one chunk of the indices, as `torch.chunk` cuts them: the last chunks may be short, or empty."""
     size = -(-sum(map(len, held)) // chunks)
     return _take(held, number * size, (number + 1) * size)
 
 
 def _held(tensor: Any, coordinate: Sequence[int]) -> list[list[range]]:
-    """For every axis the ranges of indices that the rank at this coordinate of the mesh holds, in stored order."""
+    """Return for each axis the ranges of indices that the rank at this coordinate of the mesh holds."""
     held, strided = [[range(size)] for size in tensor.shape], strided_shard()
     for number, chunks, placement in zip(coordinate, tensor.device_mesh.shape, tensor.placements, strict=True):
         if isinstance(placement, strided):
@@ -40,20 +40,20 @@ def _held(tensor: Any, coordinate: Sequence[int]) -> list[list[range]]:
             held[placement.dim] = _chunk(held[placement.dim], chunks, number)
         elif not placement.is_replicate():
             raise ValueError(
-                f"tensor is a DTensor of placements {tensor.placements}; "
-                f"Shard and Replicate can be filled, a sum over ranks can not"
+                f"tensor must be a DTensor of Shard and Replicate placements, got {tensor.placements}: a sum over "
+                f"ranks cannot be filled"
             )
     return held
 
 
 def shards(tensor: Any) -> Iterator[tuple[Any, Box]]:
-    """The views of this rank's memory, each with the box of the weight that belongs there."""
+    """Yield views of this rank's memory, each with the box of the weight that it holds."""
     coordinate = tensor.device_mesh.get_coordinate()
     local = local_tensor(tensor)
     if not all(isinstance(place, int) for place in coordinate or ()):
         raise TypeError(
-            "tensor is a DTensor of several ranks at once, as in PyTorch's LocalTensorMode: its shards have no one "
-            "place to be drawn for; fill it before that mode, or on real ranks"
+            "tensor must be a DTensor of one rank, got a DTensor of several, as in PyTorch's LocalTensorMode. Fill it "
+            "before that mode, or on real ranks."
         )
     held = _held(tensor, coordinate or [0] * tensor.device_mesh.ndim)
     if coordinate is None or local.numel() == 0:
@@ -61,8 +61,8 @@ def shards(tensor: Any) -> Iterator[tuple[Any, Box]]:
     sizes = tuple(sum(map(len, pieces)) for pieces in held)
     if sizes != tuple(local.shape):
         raise ValueError(
-            f"tensor is a DTensor whose placements {tensor.placements} put the shape {sizes} on this rank; "
-            f"it holds {tuple(local.shape)}"
+            f"tensor must hold the shape {sizes} on this rank, as its placements {tensor.placements} say, got "
+            f"{tuple(local.shape)}"
         )
     starts = [itertools.accumulate((len(piece) for piece in pieces[:-1]), initial=0) for pieces in held]
     parts = (list(zip(start, pieces, strict=True)) for start, pieces in zip(starts, held, strict=True))

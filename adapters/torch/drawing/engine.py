@@ -1,4 +1,4 @@
-"""PyTorch's engine: the reference stream in its operations, on the device where the tensor lies."""
+"""PyTorch's engine: the reference stream in PyTorch's operations, on the device of the tensor."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from initlib.stream.engine import Engine
 
 
 class _Functions:
-    """PyTorch's functions by NumPy's names, as far as the schemes use them."""
+    """PyTorch's functions under the NumPy names that the schemes use."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
@@ -39,18 +39,18 @@ class _Functions:
 
 
 class TorchEngine(Engine):
-    """`Engine` of PyTorch, on one device."""
+    """An `Engine` of PyTorch, on one device."""
 
     xp: Any = _Functions()
-    piece = 2**20  # about 60 MiB on the way
+    piece = 2**20  # takes about 60 MiB of temporary memory
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.columns = torch.from_numpy(stream.COLUMNS).to(device)
 
     def cast(self, x: Tensor, dtype: str) -> Tensor:
-        wanted: torch.dtype = getattr(torch, dtype)
-        return x.to(wanted)
+        result: Tensor = x.to(getattr(torch, dtype))
+        return result
 
     def bits(self, x: Tensor) -> Tensor:
         return x.view(torch.int32)

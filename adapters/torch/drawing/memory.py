@@ -1,5 +1,6 @@
-"""Memory: the weights of an initializer, put where a tensor keeps them, on any device and any shard."""
+"""Memory of tensors: check it, find what of it this rank holds, and fill it with the weights of a draw request."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -10,7 +11,9 @@ from torch import Tensor
 from initlib import Initializer
 from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
+from initlib.stream.boxes import Box
 from initlib.stream.engine import DrawRequest
+from initlib.stream.kernel import overlaps_itself
 from initlib.stream.numpy_engine import NUMPY
 
 from .._private import is_dtensor, is_fake, is_lost, is_traced
@@ -21,42 +24,43 @@ DTYPES: dict[torch.dtype, str] = {getattr(torch, name): name for name in NAMES}
 
 
 def is_weight(tensor: Tensor) -> bool:
-    """Whether it is ours to fill where nothing is drawn: PyTorch fills other dtypes itself, on one device."""
+    """Return whether this library, not PyTorch, fills tensors of this kind with constants."""
     return tensor.dtype in DTYPES or is_dtensor(tensor)
 
 
 def check_reach(tensor: Tensor) -> None:
-    """Raise ValueError where nothing that is written to the tensor reaches the one that it is a part of."""
+    """Raise ValueError if the tensor is a copy of a slice of a DTensor, so that writes to it are lost."""
     if is_lost(tensor):
         raise ValueError(
-            f"tensor of shape {tuple(tensor.shape)} is a copy of a part of a DTensor, and what is written to it is "
-            f"lost; fill the whole DTensor"
+            f"tensor must be memory that its DTensor keeps, got a copy of a slice, of shape {tuple(tensor.shape)}. "
+            f"Fill the full DTensor."
         )
 
 
 def check(tensor: Tensor) -> None:
-    """Raise TypeError or ValueError unless the tensor's memory can hold weights."""
+    """Raise TypeError, ValueError or RuntimeError unless the tensor's memory can hold weights."""
     if tensor.layout is not torch.strided or tensor.is_nested:
-        kind = "a nested tensor" if tensor.is_nested else f"layout {tensor.layout}"
-        raise TypeError(f"tensor must be dense (layout torch.strided), got {kind}")
+        layout = "a nested tensor" if tensor.is_nested else f"layout {tensor.layout}"
+        raise TypeError(f"tensor must be dense (layout torch.strided), got {layout}")
     if tensor.dtype not in DTYPES:
         allowed = ", ".join(map(str, DTYPES))
         raise TypeError(f"tensor must be of a dtype among {allowed}, got {tensor.dtype}")
-    if not tensor.is_contiguous():
-        span = 1
-        for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-            if size > 1 and stride < span:
-                raise ValueError(
-                    f"tensor of shape {tuple(tensor.shape)} and strides {tensor.stride()} overlaps itself; clone it"
-                )
-            span += stride * (size - 1)
+    if not tensor.is_contiguous() and overlaps_itself(tensor.shape, tensor.stride(), extent(tensor)):
+        raise ValueError(
+            f"tensor of shape {tuple(tensor.shape)} and strides {tensor.stride()} overlaps itself. Clone it."
+        )
     check_reach(tensor)
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
-        raise RuntimeError("tensor was made under torch.inference_mode and can be filled only there; clone it first")
+        raise RuntimeError("tensor was made under torch.inference_mode, and can be filled only there. Clone it.")
+
+
+def extent(tensor: Tensor) -> int:
+    """Return the number of elements from the first to the last one in memory, both included."""
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def has_no_storage(tensor: Tensor) -> bool:
-    """Whether the tensor has no weights in memory: it is meta, fake or empty."""
+    """Return whether the tensor has no weights in memory: it is meta, fake or empty."""
     if tensor.is_meta or tensor.numel() == 0:
         return True
     if is_fake(tensor):
@@ -68,53 +72,62 @@ def has_no_storage(tensor: Tensor) -> bool:
     return False
 
 
-def write(
-    tensor: Tensor, initializer: Initializer, weight: DrawRequest, part: Held | None = None, *, observed: bool
-) -> None:
-    """Fill a tensor that has been checked, the whole of a weight or a part."""
+def local_views(tensor: Tensor, held: Held | None = None) -> Iterator[tuple[Tensor, Box | None]]:
+    """Yield views of the memory on this rank, each with the box of the full weight that it holds (None: all of it)."""
     if is_dtensor(tensor):
         from .dtensor import shards
 
-        for local, box in shards(tensor):
-            place(local, initializer, weight._replace(box=box), observed=observed)
-        _increment_version(tensor)
-    elif part is None:
-        place(tensor, initializer, weight, observed=observed)
+        yield from shards(tensor)
+    elif held is not None:
+        yield from held.boxes(tensor)
     else:
-        for view, box in part.boxes(tensor):
-            place(view, initializer, weight._replace(box=box), observed=observed)
+        yield tensor, None
 
 
-def _increment_version(tensor: Tensor) -> None:
-    """Tell autograd of the change, as PyTorch's own functions do."""
+def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, *, observed: bool) -> None:
+    """Fill memory of this process with what is requested of a weight.
+
+    `observed` is the value of `is_observed()`. The tensor was checked, and is no DTensor.
+    """
+    if observed or not _is_plain(tensor):
+        drawn = np.empty(request.out_shape, numpy_dtype(request.dtype))
+        initializer.fill(drawn, request, NUMPY)
+        with torch.no_grad():
+            tensor.copy_(_tensor(drawn))
+        return
+    _check_storage(tensor)
+    if tensor.is_cpu:
+        initializer.fill(_array(tensor), request, NUMPY)
+    else:
+        with torch.no_grad():
+            initializer.fill(tensor, request, engine_of(tensor.device))
+    increment_version(tensor)
+
+
+def increment_version(tensor: Tensor) -> None:
+    """Let autograd know that the tensor's memory was written to, as PyTorch's own functions do."""
     if not tensor.is_inference():
         torch.autograd.graph.increment_version(tensor)
 
 
-def place(tensor: Tensor, initializer: Initializer, weight: DrawRequest, *, observed: bool) -> None:
-    """Fill a tensor that is memory of this process with a box of a weight; `observed` is what `is_observed` says."""
-    plain = not observed and _is_plain(tensor)
-    if plain and tensor.is_cpu:
-        initializer.fill(_array(tensor), weight, NUMPY)
-        _increment_version(tensor)
-    elif plain:
-        with torch.no_grad():
-            initializer.fill(tensor, weight, engine_of(tensor.device))
-        _increment_version(tensor)
-    else:
-        drawn = np.empty(weight.out_shape, numpy_dtype(weight.dtype))
-        initializer.fill(drawn, weight, NUMPY)
-        with torch.no_grad():
-            tensor.copy_(_tensor(drawn))
-
-
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether the tensor is just its memory: no subclass that must see what is done, nor to be negated when read."""
+    """Return whether the memory holds the tensor's values as they are, and no subclass must see a write to it."""
     return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__ and not tensor.is_neg() and not tensor.is_conj()
 
 
+def _check_storage(tensor: Tensor) -> None:
+    """Raise ValueError unless the storage is as large as the tensor: FSDP frees it, `resize_` shrinks it."""
+    elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
+    needed = (tensor.storage_offset() + elements) * tensor.itemsize
+    if tensor.untyped_storage().nbytes() < needed:
+        raise ValueError(
+            f"tensor of shape {tuple(tensor.shape)} must have a storage of {needed} bytes, got "
+            f"{tensor.untyped_storage().nbytes()}: its storage was freed or shrunk"
+        )
+
+
 class _Memory:
-    """A tensor's memory, told by the protocol that NumPy reads.
+    """The memory of a tensor, described by the protocol that NumPy reads.
 
     After `Tensor.numpy` PyTorch would never resize the memory again, which is how FSDP frees it.
     """
@@ -122,7 +135,7 @@ class _Memory:
     __slots__ = ("__array_interface__", "tensor")
 
     def __init__(self, tensor: Tensor, typestr: str) -> None:
-        self.tensor = tensor  # which keeps it
+        self.tensor = tensor  # keeps the memory alive
         strides = None
         if not tensor.is_contiguous():
             strides = tuple(stride * tensor.itemsize for stride in tensor.stride())
@@ -137,9 +150,7 @@ class _Memory:
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """The tensor's own memory, as NumPy sees it."""
-    if not tensor.data_ptr():
-        raise ValueError(f"tensor of shape {tuple(tensor.shape)} has no memory: its storage was freed")
+    """Return the tensor's own memory as an array."""
     typestr, dtype = _types(tensor.dtype)
     array = np.asarray(_Memory(tensor, typestr))
     return array if dtype is None else array.view(dtype)
@@ -147,13 +158,22 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
 
 @cache
 def _types(dtype: torch.dtype) -> tuple[str, np.dtype[Any] | None]:
-    """The protocol's word for a dtype; for one that is an extension's, that of its bits, and the dtype."""
-    found = numpy_dtype(DTYPES[dtype])
-    return (found.str, None) if found.isbuiltin == 1 else (f"=u{found.itemsize}", found)
+    """Return the protocol's word for a dtype; for a dtype of an extension, the word for its bits, and the dtype."""
+    array_dtype = numpy_dtype(DTYPES[dtype])
+    return (array_dtype.str, None) if array_dtype.isbuiltin == 1 else (f"=u{array_dtype.itemsize}", array_dtype)
 
 
 def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
-    """The same memory, as PyTorch sees it: a tensor that no transform wraps."""
+    """Return a tensor of the same memory, which no transform wraps."""
     if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)
     return torch.from_numpy(array.view(f"u{array.itemsize}")).view(getattr(torch, array.dtype.name))
+
+
+def array_of(tensor: Tensor) -> np.ndarray[Any, Any]:
+    """Return a copy of a tensor's values as an array of the same dtype."""
+    values = tensor.detach().resolve_conj().resolve_neg().cpu().clone(memory_format=torch.contiguous_format)
+    dtype = numpy_dtype(DTYPES[tensor.dtype])
+    if dtype.isbuiltin == 1:
+        return values.numpy()
+    return values.view(getattr(torch, f"uint{8 * dtype.itemsize}")).numpy().view(dtype)

@@ -1,19 +1,19 @@
-"""Held: which part of a bigger weight a plain tensor is, as ranks hold it that no DTensor tells."""
+"""Slices of weights: which slice of the full weight a plain tensor holds (Megatron, ZeRO)."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from initlib._arguments import Shape, checked_shape
-from initlib.stream.boxes import Box, box_shape, flat_boxes, normalize_index, normalize_range
+from initlib.stream.boxes import Box, Index, box_shape, flat_boxes, normalize_index, normalize_range
 
 from .._private import is_dtensor
 
 
 class Held(NamedTuple):
-    """The shape of the whole weight, and the box or the row-major range of it that the tensor is."""
+    """The shape of the full weight, and the box or the row-major range of it that the tensor holds."""
 
     shape: tuple[int, ...]
     box: Box | None
@@ -21,7 +21,7 @@ class Held(NamedTuple):
     stop: int = 0
 
     def boxes(self, tensor: Tensor) -> Iterator[tuple[Tensor, Box]]:
-        """The views of the tensor, each with the box that it is."""
+        """Yield views of the tensor, each with the box of the weight that it holds."""
         if self.box is not None:
             yield tensor, self.box
             return
@@ -29,36 +29,34 @@ class Held(NamedTuple):
             yield tensor[place].view(box_shape(box)), box
 
 
-def held(tensor: Tensor, shape: Shape | None, index: Any, flat: Any) -> Held | None:
-    """What the arguments say; None where the tensor is the whole weight.
+def held(tensor: Tensor, shape: Shape | None, index: Index | None, flat: slice | None) -> Held | None:
+    """Return the slice that the arguments describe; None if the tensor is the full weight.
 
-    Raises TypeError or ValueError unless they say of which weight, and take of it what fits the tensor.
+    Raises TypeError or ValueError unless the slice has the shape of the tensor.
     """
     if shape is None:
         if index is not None or flat is not None:
             raise ValueError(
-                f"shape must be the whole weight's, of which index or flat take a part; got {index or flat!r}"
+                f"shape must be that of the full weight where index or flat is given, got None and {index or flat!r}"
             )
         return None
     if is_dtensor(tensor):
-        raise ValueError("tensor is a DTensor, which knows its part of the weight; shape is for other tensors")
+        raise ValueError(f"shape must be None for a DTensor, which holds a known slice of its weight; got {shape!r}")
     if index is not None and flat is not None:
-        raise ValueError(f"index and flat both say which part the tensor is; give one, got {index!r} and {flat!r}")
+        raise ValueError(f"index and flat both name a slice; give one, got {index!r} and {flat!r}")
     sizes = checked_shape(shape)
     taken: tuple[int, ...]
     if flat is not None:
         start, stop = normalize_range(flat, sizes)
-        found, taken = Held(sizes, None, start, stop), (stop - start,)
+        part, taken = Held(sizes, None, start, stop), (stop - start,)
     else:
         box = normalize_index(... if index is None else index, sizes)
-        found, taken = Held(sizes, box), box_shape(box)
+        part, taken = Held(sizes, box), box_shape(box)
     if tuple(tensor.shape) != taken:
-        raise ValueError(
-            f"tensor has shape {tuple(tensor.shape)}, and the part of shape {sizes} that it is has {taken}"
-        )
-    return found
+        raise ValueError(f"tensor must have the shape {taken} of its slice of shape {sizes}, got {tuple(tensor.shape)}")
+    return part
 
 
-def whole(tensor: Tensor, shape: Shape | None) -> Tensor:
-    """The weight that a tensor is or, without memory, the one of that shape that it is a part of."""
+def full_weight(tensor: Tensor, shape: Shape | None) -> Tensor:
+    """Return the tensor itself or, if it holds a slice, a tensor of the full shape without memory."""
     return tensor if shape is None else torch.empty(checked_shape(shape), device="meta")

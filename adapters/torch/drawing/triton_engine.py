@@ -1,4 +1,4 @@
-"""Triton's engine: on a GPU, one launch of a fused kernel draws what the reference draws in more than a hundred."""
+"""Triton's engine: one launch of a fused kernel on a GPU, where the reference needs more than a hundred."""
 
 import struct
 from contextlib import AbstractContextManager, nullcontext
@@ -20,7 +20,7 @@ from .engine import TorchEngine
 
 
 class TritonEngine(TorchEngine):
-    """`Engine` of PyTorch on a device that Triton serves."""
+    """An `Engine` of PyTorch on a device that Triton supports."""
 
     def draw(self, law: Law, weight: DrawRequest) -> Tensor:
         out = torch.empty(weight.out_shape, dtype=getattr(torch, law.dtype), device=self.device)
@@ -39,7 +39,7 @@ class TritonEngine(TorchEngine):
                 self._launch(kernel, first, law, weight.key, launch)
 
     def _launch(self, kernel: ModuleType, first: Tensor, law: Law, key: Key, launch: Launch) -> None:
-        """Fill what a launch fills, whose first weight in the order of its loops lies at `first`."""
+        """Run a launch, whose first weight in the order of its loops lies at `first`."""
         lo, width = law.window or (0, 0)
         kernel.draw[(-(-launch.weights // kernel.BLOCK),)](
             first,
@@ -63,7 +63,7 @@ class TritonEngine(TorchEngine):
 
 @lru_cache(maxsize=256)
 def _numbers(launch: Launch, depth: int) -> tuple[int, ...]:
-    """A launch as the kernel takes it, from its position on."""
+    """Return the kernel's arguments of a launch, from its position on."""
     inner = (*reversed(launch.loops), *(Loop(2, 0, 0),) * (depth - len(launch.loops)))
     numbers = [launch.position >> 32, launch.position, launch.weights]
     numbers += [loop.position for loop in inner] + [loop.memory for loop in inner]
@@ -73,18 +73,18 @@ def _numbers(launch: Launch, depth: int) -> tuple[int, ...]:
 
 
 def _bits(x: float, dtype: str) -> int:
-    """The bits of a number as weights of that dtype take it, float64 or float32, read as an int."""
+    """Return the bits of a number, in float64 for float64 weights and in float32 for others, as an int."""
     number, integer = ("<d", "<q") if dtype == "float64" else ("<f", "<i")
     return int(struct.unpack(integer, struct.pack(number, x))[0])
 
 
 def _kernel() -> ModuleType:
-    """The kernel's module, imported when it first draws: it imports Triton."""
+    """Return the kernel's module, imported at the first draw because it imports Triton."""
     from . import triton_kernel
 
     return triton_kernel
 
 
 def _current(device: torch.device) -> AbstractContextManager[Any]:
-    """Make a device the one that Triton launches on; a CPU has its interpreter."""
+    """Return a context in which Triton launches on the device; on a CPU its interpreter runs."""
     return nullcontext() if device.type == "cpu" else torch.cuda.device(device)

@@ -1,4 +1,4 @@
-"""Members: what `torch.vmap` is to draw differently, each with a stream of its own."""
+"""Members of `torch.vmap`, each with a stream of its own where they draw different weights."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ from .._private import in_transform, unbatched, vmaps
 
 
 def members_differ() -> bool:
-    """Whether a vmap is running that asks for other random numbers in each of its members."""
+    """Return whether a vmap with randomness='different' is running."""
     if not in_transform():
         return False
     randomness = [randomness for _, randomness in vmaps()]
@@ -18,7 +18,7 @@ def members_differ() -> bool:
 
 
 def members(tensor: Tensor, key: Key) -> Iterator[tuple[Tensor, Key]]:
-    """The members of a tensor, and the key of each: its index folded in where a vmap's randomness is different."""
+    """Yield the members of a tensor, and the key of each: its index folded in where the randomness is different."""
     return _members(tensor, key, vmaps())
 
 
@@ -30,8 +30,8 @@ def _members(tensor: Tensor, key: Key, transforms: Sequence[tuple[int, str]]) ->
     value, axis = unbatched(tensor, level)
     if axis is None and randomness == "different":
         raise RuntimeError(
-            "tensor is one for all members of a vmap with randomness='different', so that they cannot have weights of "
-            "their own: fill a tensor that each member has, such as torch.empty_like of an argument"
+            "tensor must have values for each member of a vmap with randomness='different', got one for all members. "
+            "Fill torch.empty_like of a batched argument."
         )
     if axis is None:
         yield from _members(tensor, key, outer)

@@ -1,21 +1,16 @@
-"""The fill of a tensor: the weights of a plan's entry, written to the memory that this rank holds."""
+"""The fill of a tensor of a model, and a check before anything is written that it can be filled."""
 
-from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from initlib import Key
 from initlib.plans.entry import Entry
-from initlib.plans.packing.logical_weights import is_made_whole
-from initlib.stream.boxes import box_index, normalize_index
-from initlib.stream.engine import DrawRequest
 
-from .._private import is_dtensor, is_fake, is_observed
+from .._private import is_dtensor, is_fake
 from ..drawing import memory
+from ..drawing.fill import fill_stored, local_boxes
 from .tensors import ModelTensor
 
 UNWRITABLE = "tensor must be one whose weights can be written, got a {cls}; initialize the model before it is converted"
@@ -24,8 +19,8 @@ UNWRITABLE = "tensor must be one whose weights can be written, got a {cls}; init
 def check(tensor: ModelTensor) -> None:
     """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
     memory.check(tensor.tensor)
-    for _ in _boxes(tensor):  # which raises for sums over ranks
-        pass
+    if tensor.flat is None:
+        list(local_boxes(tensor.tensor))  # which raises for sums over ranks
     if _is_foreign(tensor.tensor):
         _check_foreign(tensor.tensor)
 
@@ -60,51 +55,12 @@ def fill(tensor: ModelTensor, entry: Entry, key: Key) -> None:
     """Fill a tensor of the model, under the key of the full model."""
     if entry.kept or memory.has_no_storage(tensor.tensor):
         return
-    fill_stored(tensor, entry, key)
+    fill_stored(tensor.tensor, entry, key, None if tensor.flat is None else tensor.flat.boxes())
     if tensor.magnitude is not None:
-        _normalize(tensor)
+        normalize(tensor)
 
 
-def fill_stored(tensor: ModelTensor, entry: Entry, key: Key) -> None:
-    """Fill the memory of the stored tensor on this rank."""
-    for view, index in _boxes(tensor):
-        fill_box(view, entry, index, key)
-    if is_dtensor(tensor.tensor):
-        torch.autograd.graph.increment_version(tensor.tensor)
-
-
-def _boxes(tensor: ModelTensor) -> Iterator[tuple[Tensor, Any]]:
-    """Return the views of the memory on this rank, each with the index of the box that the view holds."""
-    if tensor.flat is not None:
-        yield from tensor.flat.boxes()
-    elif is_dtensor(tensor.tensor):
-        from ..drawing.dtensor import shards
-
-        for view, box in shards(tensor.tensor):
-            yield view, box_index(box)
-    else:
-        yield tensor.tensor, ...
-
-
-def fill_box(view: Tensor, entry: Entry, index: Any, key: Key) -> None:
-    """Fill a view of memory that holds the box at an index of the stored tensor."""
-    dtype = memory.DTYPES[view.dtype]
-    for weight, boxes in groupby(entry.boxes(index), key=lambda box: box[0]):
-        places = [(outer, inner) for _, outer, inner in boxes]
-        initializer = weight.initializer
-        if isinstance(initializer, np.ndarray) or (len(places) > 1 and is_made_whole(initializer)):
-            full = weight.draw(dtype, key)  # drawing one box alone would cost as much
-            for outer, inner in places:
-                values = full[inner]
-                view[outer].copy_(torch.from_numpy(values.astype("float32") if values.itemsize == 2 else values))
-            continue
-        for outer, inner in places:
-            box = normalize_index(inner, weight.shape)
-            request = DrawRequest(weight.shape, weight.axes, dtype, key.fold_in(weight.stream), box)
-            memory.place(view[outer], initializer, request, observed=is_observed())
-
-
-def _normalize(tensor: ModelTensor) -> None:
+def normalize(tensor: ModelTensor) -> None:
     """Set the magnitudes of a weight-normed weight to the norms of its direction, so that it is the drawn weight."""
     direction, magnitude = tensor.tensor, tensor.magnitude
     assert magnitude is not None

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from initlib import Parameter, Plan, PlanError
+from initlib._progress import progress
 from initlib._public import public
 from initlib.adapters.common.selection import Only, plan_selected, selected
 from initlib.plans.entry import Entry
 
-from ...common.progress import Progress
 from ..drawing.dispatch import Seed, key_of
 from . import constructor_values
 from .buffers import buffer_names, lost_buffers, reset_buffers, sharded_estimates
@@ -23,6 +23,7 @@ from .tensors import ModelTensor, Modules, model_tensors, parameters, walk
 from .transformers import mark
 
 SHARED = '{name}: it shares part of its memory with {other}; keep one of them: {{"{other}": keep}}'
+PATIENCE = 2.0  # seconds without a progress bar
 
 
 @public("initlib.adapters.torch")
@@ -130,10 +131,12 @@ def initialize(
     if device is not None:
         materialize(module, tensors, torch.device(device))
     tie(tensors)
-    with torch.no_grad(), Progress(sum(tensor.tensor.numel() for tensor, _ in filled)) as progress:
+    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in filled)
+    with torch.no_grad(), progress("initialize", PATIENCE) as advance:
         for tensor, entry in filled:
             fill(tensor, entry, key)
-            progress.advance(tensor.tensor.numel())
+            done += tensor.tensor.nbytes
+            advance(done, total)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
     reset_buffers(modules, drawn, selection.buffers, key)

@@ -6,7 +6,6 @@ constructor draws, as in `torch.nn.Linear`. The names of norms do not tell where
 at 0 in those that multiply by 1 + scale.
 """
 
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
@@ -70,4 +69,4 @@ def known_class(cls: type) -> KnownClass | None:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    return re.fullmatch(glob(pattern), name) is not None
+    return glob(pattern).fullmatch(name) is not None

@@ -147,8 +147,11 @@ def _owned(module: nn.Module, flat: Mapping[str, FlatShard]) -> Iterator[ModelTe
             yield owned(name if attribute == "original" else path, Place(chain, attribute), path, needs=needs)
 
 
-def model_tensors(modules: Modules) -> list[ModelTensor]:
-    """Return the tensors of a model, each once. Raise PlanError for tensors without a name or a shape of their own."""
+def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTensor]:
+    """Return the tensors of the modules of a model, each once.
+
+    Raises PlanError for tensors that have no name of their own, and for those of lazy modules, unless they are skipped.
+    """
     flat = flat_shards(part for _, part in modules)
     tensors: dict[int, ModelTensor] = {}
     problems = []
@@ -161,6 +164,8 @@ def model_tensors(modules: Modules) -> list[ModelTensor]:
         for each in owned:
             each.names = [prefix + each.names[0]]
             stored: Any = each.flat or each.tensor
+            if is_lazy(stored) and skip_lazy:
+                continue
             if is_lazy(stored):
                 problems.append(f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}")
             elif id(stored) in tensors:

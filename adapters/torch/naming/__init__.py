@@ -1,1 +1,1 @@
-"""A model's own initialization code, with draws by parameter name."""
+"""Named draws: a model's own initialization code, with draws by parameter name."""

@@ -1,4 +1,9 @@
-"""Callers: what the function that is running is about, and what it means to draw, told by its variables."""
+"""The call stack: the parameter or module that the running code initializes, read from the variables of its callers.
+
+A draw into a temporary tensor (`steps = torch.rand(50)`, later copied to a parameter) does not name a parameter, and
+neither PyTorch nor the tensor records its destination. The order of such draws depends on the order of modules. Only
+the variables of the calling functions show for which parameter or module they draw, so this file reads them.
+"""
 
 import sys
 from collections.abc import Mapping
@@ -13,21 +18,21 @@ from .._private import no_grad_trunc_normal_
 
 
 def subject(tensors: Mapping[int, str], modules: Mapping[int, str]) -> str | None:
-    """The name of the parameter or of the module that the innermost calling function is about.
+    """Return the name of the parameter or module that the innermost calling function initializes.
 
-    That is the one parameter among its variables, else the most deeply nested module. `tensors` and `modules` are the
-    names, by identity. A function that has only the whole model among its variables is about it if it is its method.
+    It is the one parameter among the function's variables, else the most deeply nested module. `tensors` and `modules`
+    are the names by identity, the model first. The model itself counts only in its own methods.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = _about(frame, tensors, modules)
+        name = _subject_of(frame, tensors, modules)
         if name is not None:
             return name
         frame = frame.f_back
     return None
 
 
-def _about(frame: FrameType, tensors: Mapping[int, str], modules: Mapping[int, str]) -> str | None:
+def _subject_of(frame: FrameType, tensors: Mapping[int, str], modules: Mapping[int, str]) -> str | None:
     variables = frame.f_locals
     names = {tensors[id(value)] for value in variables.values() if id(value) in tensors}
     if len(names) == 1:
@@ -35,28 +40,34 @@ def _about(frame: FrameType, tensors: Mapping[int, str], modules: Mapping[int, s
     parts = [value for value in variables.values() if isinstance(value, nn.Module) and id(value) in modules]
     if not parts:
         return None
-    deepest = max((modules[id(part)] for part in parts), key=len)
-    whole = min(modules.values(), key=len)
-    return deepest if deepest != whole or _is_method_of(parts[0], frame, variables) else None
+    deepest = max((modules[id(part)] for part in parts), key=_depth)
+    model = next(iter(modules.values()))
+    return deepest if deepest != model or _is_method_of(parts[0], frame, variables) else None
+
+
+def _depth(name: str) -> int:
+    """Return the number of modules that a name passes through; the empty name of the model itself has none."""
+    return name.count(".") + 1 if name else 0
 
 
 def _is_method_of(part: Any, frame: FrameType, variables: Mapping[str, Any]) -> bool:
-    """Whether the function's first argument is that module."""
+    """Return whether the function's first argument is that module."""
     code = frame.f_code
     return code.co_argcount > 0 and variables.get(code.co_varnames[0]) is part
 
 
-def rejected(frame: FrameType, tensor: Tensor) -> Initializer | None:
-    """What PyTorch's `trunc_normal_` means where it is the caller, and draws a tensor to reject a part of it.
+def rejected(tensor: Tensor) -> Initializer | None:
+    """Return the initializer that PyTorch's `trunc_normal_` emulates by rejection, if it makes this draw.
 
-    That is the window's own law, of which it then rejects nothing. Of a far window it draws uniformly, and rejects
-    what comes out greater, in logarithms, than the density there: nothing, if that draw is of zeros.
+    For its tensor that is the truncated normal, of which it then rejects nothing. For a far window it draws uniformly,
+    and rejects what exceeds the density there, in logarithms: nothing, if that second draw is of zeros.
     """
-    while frame.f_back is not None and frame.f_code.co_name == "__torch_function__":  # modes within ours
+    frame: FrameType = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_name == "__torch_function__":  # of this mode and of others
         frame = frame.f_back
     if frame.f_code is not no_grad_trunc_normal_.__code__:
         return None
-    said = frame.f_locals
-    if tensor is said.get("tensor"):
-        return truncated_normal(said["mean"], said["std"], said["a"], said["b"])
-    return zeros if tensor is said.get("accept_buf") else None
+    variables = frame.f_locals
+    if tensor is variables.get("tensor"):
+        return truncated_normal(variables["mean"], variables["std"], variables["a"], variables["b"])
+    return zeros if tensor is variables.get("accept_buf") else None

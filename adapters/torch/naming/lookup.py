@@ -1,121 +1,172 @@
-"""Tensors: which parameter of a model a tensor is, or is a part of."""
+"""Lookup: the parameter of a model that a tensor is, or is a slice of."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from initlib import Parameter
+from initlib import Key, Parameter
 
 from .._private import is_dtensor, local_tensor
 from ..models.fsdp1 import FlatShard
 from ..models.tensors import ModelTensor, model_tensors, parameters, walk
+from .computed import ComputedWeight, computed_weights, observe
 from .views import View, box_of, overlap, same_memory
 
 
 class TensorMatch(NamedTuple):
-    """A tensor of the model, or the row-major range of it that this rank holds."""
+    """A tensor of the model, or the row-major range of it on this rank; or a weight that is computed from tensors."""
 
-    weight: ModelTensor
+    tensor: ModelTensor | ComputedWeight
     parameter: Parameter
     stream: str
 
     @property
     def memory(self) -> Tensor:
-        """What there is of it here, in its own shape where that is all of it."""
-        flat = self.weight.flat
+        """Return the memory on this rank, in the parameter's own shape where it is the full parameter."""
+        if isinstance(self.tensor, ComputedWeight):
+            assert self.tensor.value is not None
+            return local_tensor(self.tensor.value)
+        flat = self.tensor.flat
         if flat is None:
-            return _memory(self.weight.tensor)
+            return local_tensor(self.tensor.tensor)
         return flat.memory.view(flat.shape) if flat.is_whole else flat.memory
 
     @property
     def flat(self) -> FlatShard | None:
-        """The range of it, where only that is here."""
-        flat = self.weight.flat
+        """Return the range of the parameter on this rank; None where it is the full parameter."""
+        flat = None if isinstance(self.tensor, ComputedWeight) else self.tensor.flat
         return None if flat is None or flat.is_whole else flat
 
-    def cut(self, view: Tensor) -> "TensorMatch | None":
-        """The smaller range that a view of the range is; None where it is none."""
-        flat = self.weight.flat
-        assert flat is not None
+    @property
+    def is_sharded(self) -> bool:
+        """Return whether the tensor is a DTensor."""
+        held = self.tensor.value if isinstance(self.tensor, ComputedWeight) else self.tensor.tensor
+        return is_dtensor(held)
+
+    def cut(self, flat: FlatShard, view: Tensor) -> "TensorMatch | None":
+        """Return the smaller range that a view of the range `flat` is; None where it is no range."""
         start = int(view.storage_offset() - flat.memory.storage_offset())
         if view.ndim > 1 or not view.is_contiguous() or not 0 <= start <= flat.memory.numel() - view.numel():
             return None
+        assert isinstance(self.tensor, ModelTensor)
         smaller = FlatShard(flat.shape, view.view(-1), flat.start + start)
-        return self._replace(weight=replace(self.weight, flat=smaller))
+        return self._replace(tensor=replace(self.tensor, flat=smaller))
 
 
 class Tensors:
-    """The tensors of a model by their identity and by their memory, and the names of their streams."""
+    """The tensors of a model, found by their identity or their memory, and the names of their streams."""
 
     def __init__(self, module: nn.Module, new_name: Callable[[str], str], prefix: str) -> None:
         self.module, self.new_name, self.prefix = module, new_name, prefix
-        self._learn()
+        self._read()
+        self._computed = list(computed_weights(walk(module, prefix)))
 
-    def _learn(self) -> None:
-        self._learnt = self._identities()
+    def _read(self) -> None:
+        """Read the tensors of the model. Parameters of lazy modules are left out until they have a shape."""
+        self._read_as = self._identities()
         modules = walk(self.module, self.prefix)
-        found = model_tensors(modules)
-        self._known: dict[int, tuple[Tensor, TensorMatch]] = {}
-        self._stored: dict[int, list[TensorMatch]] = {}
+        tensors = model_tensors(modules, skip_lazy=True)
+        self._by_identity: dict[int, tuple[Tensor, TensorMatch]] = {}
+        self._by_storage: dict[int, list[TensorMatch]] = {}
         self.by_stream: dict[str, TensorMatch] = {}
-        for weight, parameter in zip(found, parameters(found, []), strict=True):
-            known = TensorMatch(weight, parameter, self.new_name(parameter.name))
-            self.by_stream[known.stream] = known
-            for place in weight.places:
-                self._known[id(place.tensor)] = place.tensor, known
-            if known.memory.numel() and _storage(known.memory):  # which is 0 on the meta device
-                self._stored.setdefault(_storage(known.memory), []).append(known)
-        self.streams = {identity: known.stream for identity, (_, known) in self._known.items()}
+        for tensor, parameter in zip(tensors, parameters(tensors, []), strict=True):
+            match = TensorMatch(tensor, parameter, self.new_name(parameter.name))
+            self.by_stream[match.stream] = match
+            for place in tensor.places:
+                self._by_identity[id(place.tensor)] = place.tensor, match
+            if match.memory.numel() and _storage(match.memory):  # which is 0 on the meta device
+                self._by_storage.setdefault(_storage(match.memory), []).append(match)
         self.modules = {id(part): self.new_name(prefix[:-1]) for prefix, part in modules}
 
     def _identities(self) -> list[tuple[int, int]]:
-        return [(id(parameter), _storage(_memory(parameter))) for parameter in self.module.parameters()]
+        return [
+            (id(parameter), 0 if is_lazy(parameter) else _storage(local_tensor(parameter)))
+            for parameter in self.module.parameters()
+        ]
+
+    @property
+    def streams(self) -> dict[int, str]:
+        """Return the names of the streams of parameters and computed weights, by the identity of the tensor."""
+        streams = {identity: match.stream for identity, (_, match) in self._by_identity.items()}
+        computed = ((weight.current(), weight) for weight in self._computed)
+        return streams | {id(value): self.new_name(weight.name) for value, weight in computed if value is not None}
+
+    def observe(self, key: Key) -> Callable[[bool], None]:
+        """Observe the computed weights, to store the values that are written to them.
+
+        Returns the function that ends the observation, and stores the last values if its argument is True.
+        """
+
+        def store(weight: ComputedWeight) -> None:
+            match = self.by_stream.get(self.new_name(weight.name))
+            weight.store(match.tensor if match and isinstance(match.tensor, ModelTensor) else None, key)
+
+        handles = [handle for weight in self._computed for handle in observe(weight, store)]
+
+        def end(last: bool) -> None:
+            for handle in handles:
+                handle.remove()
+            for weight in self._computed if last else ():
+                store(weight)
+
+        for weight in self._computed:
+            weight.current()
+        return end
 
     def find(self, tensor: Tensor) -> tuple[TensorMatch, View | None] | None:
-        """The parameter, and the box of it that the tensor is, or None for all of it; None for another tensor.
+        """Return the parameter, and the box of it that the tensor is, or None for all of it; None for other tensors.
 
-        Raises RuntimeError for a part of a parameter that is no box of it, and for a tensor without memory.
+        Raises RuntimeError for a slice of a parameter that is no box of it, for a tensor whose memory was freed, and
+        for a weight that is computed without a right inverse.
         """
-        held, known = self._known.get(id(tensor), (None, None))
-        if known is not None and held is tensor and _storage(_memory(tensor)) == _storage(known.memory):
-            return known, None
-        if self._identities() != self._learnt:  # as after `to_empty`
-            self._learn()
+        held, match = self._by_identity.get(id(tensor), (None, None))
+        if match is not None and held is tensor and _storage(local_tensor(tensor)) == _storage(match.memory):
+            return match, None
+        if self._identities() != self._read_as:  # as after `to_empty`
+            self._read()
             return self.find(tensor)
-        view = _memory(tensor).detach()
+        view = local_tensor(tensor).detach()
         if view.numel() and not _storage(view):
             raise RuntimeError(
                 f"a draw goes to a tensor of shape {tuple(view.shape)} whose memory was freed, as "
                 f"FullyShardedDataParallel does between steps: draw in its `summon_full_params`"
             )
-        for known in self._stored.get(_storage(view), ()):
-            whole = known.memory
-            if same_memory(view, whole):
-                return known, None
-            if overlap(view, whole):
-                return _part(known, view, whole)
+        matches = [*self._by_storage.get(_storage(view), ()), *self._computed_on(view)]
+        for match in matches:
+            if same_memory(view, match.memory):
+                return match, None
+            if overlap(view, match.memory):
+                return _slice(match, view)
         return None
 
+    def _computed_on(self, view: Tensor) -> list[TensorMatch]:
+        """Return the computed weight whose value the view shows, and mark it as drawn."""
+        for weight in self._computed:
+            value = weight.current()
+            if value is not None and _storage(local_tensor(value)) == _storage(view):
+                weight.drawn = True
+                if not weight.is_stored:
+                    weight.check()
+                    return [TensorMatch(weight, weight.parameter, self.new_name(weight.name))]
+        return []
 
-def _part(known: TensorMatch, view: Tensor, whole: Tensor) -> tuple[TensorMatch, View | None]:
-    """The box of a parameter, or the range of its range, that a view of its memory is."""
-    smaller = known.cut(view) if known.flat else None
+
+def _slice(match: TensorMatch, view: Tensor) -> tuple[TensorMatch, View | None]:
+    """Return the box of a parameter, or the range of its range, that a view of its memory is."""
+    smaller = match.cut(match.flat, view) if match.flat else None
     if smaller is not None:
         return smaller, None
-    box = None if known.flat or is_dtensor(known.weight.tensor) else box_of(view, whole)
+    full = match.memory
+    box = None if match.flat or match.is_sharded else box_of(view, full)
     if box is None:
         raise RuntimeError(
-            f"a draw goes to a part of {known.parameter.name} that is no box of it, or is one of a shard: "
-            f"shape {tuple(view.shape)}, strides {view.stride()} of {tuple(whole.shape)}, {whole.stride()}"
+            f"a draw goes to a part of {match.parameter.name} that is no box of it, or is one of a shard: "
+            f"shape {tuple(view.shape)}, strides {view.stride()} of {tuple(full.shape)}, {full.stride()}"
         )
-    return known, box
-
-
-def _memory(tensor: Any) -> Tensor:
-    """The memory of a tensor on this rank."""
-    return local_tensor(tensor) if is_dtensor(tensor) else tensor
+    return match, box
 
 
 def _storage(tensor: Tensor) -> int:

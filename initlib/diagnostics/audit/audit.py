@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..._public import public
+from ...files.printable import printable
 from ...files.readers.open_file import ORDER, open_tensors
 from ...files.readers.stored_tensor import StoredTensor, UnmeasuredError
 from ..table import number, size, table
@@ -95,9 +96,10 @@ class Audit:
         rows = []
         for t in self.tensors:
             figures = [number(value) for value in (t.mean, t.std, t.least, t.greatest)]
-            findings = "; ".join(f"{word}: {reason}" for word, reason in t.findings)
+            findings = "; ".join(f"{word}: {printable(reason)}" for word, reason in t.findings)
             scheme = " or ".join([t.scheme or "-", *(other for other in t.also if not other.endswith(")"))])
-            rows.append([t.file] * files + [t.name, size(t.shape), t.dtype, *figures, scheme, findings])
+            names = [printable(t.file)] * files + [printable(t.name)]
+            rows.append([*names, size(t.shape), t.dtype, *figures, scheme, findings])
         return table(heads, rows)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:

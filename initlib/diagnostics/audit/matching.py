@@ -14,6 +14,7 @@ from .reference_distributions import REFERENCE_DISTRIBUTIONS, kolmogorov
 from .right_angles import delta_orthogonal, orthogonal
 from .tally import Tally
 
+MOST_IN_ROW = 2**23  # numbers of the rows that are compared with a matrix, in copies of float64
 FEWEST = 1024  # the fewest weights in which a drawn weight differs visibly from a trained one
 FEW_ZEROS = 2e-3  # the largest share of zeros that rounding to 16 bits may give
 EXACT = 2e-3  # the relative tolerance of a scheme that computes its weights
@@ -27,7 +28,8 @@ def match(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match:
     if tally.least == tally.greatest:
         names = {0.0: "zeros", 1.0: "ones"}
         return Match(names.get(tally.least, f"constant({tally.least:.6g})"), test="all weights are equal")
-    exact = _exact(tensor, tally, orders) if len(tensor.shape) >= 2 else None
+    is_matrix = len(tensor.shape) >= 2 and tally.size // tensor.shape[0] <= MOST_IN_ROW
+    exact = _exact(tensor, tally, orders) if is_matrix else None
     if exact:
         return exact
     if tally.size < FEWEST:
@@ -42,7 +44,7 @@ def match(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match:
         delta = delta_orthogonal(tensor, tally.zeros, orders)
         return delta or _sparse(tally) or Match(None, test=f"{tally.zeros} weights are 0")
     result = independent(tensor, tally, orders)
-    if result.scheme is None and len(tensor.shape) >= 2:
+    if result.scheme is None and is_matrix:
         return orthogonal(tensor, orders) or result
     return result
 

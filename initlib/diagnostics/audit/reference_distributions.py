@@ -90,7 +90,7 @@ def _erf(x: Array) -> Array:
         before, hermite = hermite, 2 * (a * hermite - (n - 1) * before)
         power = power * (-d / (n + 1))
         series = series + hermite * power
-    return np.copysign(values[at] + slopes[at] * series, x)
+    return np.asarray(np.copysign(values[at] + slopes[at] * series, x))
 
 
 REFERENCE_DISTRIBUTIONS = (

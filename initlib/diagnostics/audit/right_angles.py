@@ -18,7 +18,8 @@ EPS = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # the relative rounding error 
 SAME_GAIN = 1e-3
 STACK = 0  # the role of a stack axis in `axes.match`
 TOGETHER = 64  # the rows or columns whose angles are measured
-LARGEST_DELTA = 2**26  # the weights of a delta-orthogonal tensor that is read at once
+MOST_TOGETHER = 2**23  # the numbers of those rows or columns
+LARGEST_DELTA = 2**23  # the weights of a delta-orthogonal tensor that is read at once
 
 
 def orthogonal(tensor: StoredTensor, orders: Sequence[str]) -> Match | None:
@@ -65,7 +66,7 @@ def _lines(tensor: StoredTensor, view: int) -> tuple[str, Array]:
     """
     rows = tensor.shape[0] if view == 0 else tensor.size // tensor.shape[-1]
     columns = tensor.size // rows
-    count = min(TOGETHER, rows, columns)
+    count = min(TOGETHER, rows, columns, max(2, MOST_TOGETHER // columns))
     if rows <= columns:
         matrix = first_rows(tensor, columns, count).astype(np.float64)
         return "rows", matrix @ matrix.T
@@ -81,7 +82,7 @@ def first_rows(tensor: StoredTensor, columns: int, count: int, most_columns: int
     pieces: list[Array] = []
     remaining = count
     for piece in tensor.pieces():
-        pieces.append(piece.reshape(-1, columns)[:remaining, :most_columns])
+        pieces.append(piece.reshape(-1, columns)[:remaining, :most_columns].copy())
         remaining -= len(pieces[-1])
         if not remaining:
             break

@@ -3,19 +3,19 @@
 import copy
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...files.readers.stored_tensor import UnmeasuredError
+from ...files.readers.stored_tensor import PIECE, UnmeasuredError
 
 Array = NDArray[Any]
 
 SAMPLE = 2**16  # numbers in the sample
 EXTREMES = 256  # numbers that are kept at each end
-MOST_LINES = 2**24  # the most rows, or columns, that are measured separately
+MOST_LINES = 2**22  # the most rows, or columns, that are measured separately
 LARGEST = 2.0**480  # sums of squares are exact enough up to this size, and down to its inverse
 SCALE = 2.0**768  # the factor by which numbers outside of that range are multiplied or divided
 
@@ -71,9 +71,10 @@ class Tally:
             if piece.dtype.kind == "c":
                 raise UnmeasuredError("its numbers are complex")
             self.floats, self.bits = piece.dtype.kind == "f", 8 * piece.itemsize
-            self._add(piece, done, sample)
-            digest.update(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
-            done += piece.size
+            for part in self._parts(np.ascontiguousarray(piece).reshape(-1)):
+                self._add(part, done, sample)
+                digest.update(part.view(np.uint8).data)
+                done += part.size
         self.digest = digest.digest()
         self.sample = np.concatenate(sample) if sample else np.empty(0)
 
@@ -124,9 +125,21 @@ class Tally:
         rest.columns = Lines(self.columns.length - lost, *self.columns[1:])
         return rest, count
 
+    def _parts(self, flat: Array) -> Iterator[Array]:
+        """Cut a long row, so that copies in float64 stay small: between lines along the last axis, or in one."""
+        last = self.shape[-1] if self.shape else 1
+        if flat.size <= PIECE:
+            yield flat
+        elif last <= PIECE:
+            step = PIECE // last * last
+            yield from (flat[start : start + step] for start in range(0, flat.size, step))
+        else:
+            for line in flat.reshape(-1, last):
+                yield from (line[start : start + PIECE] for start in range(0, last, PIECE))
+
     def _add(self, piece: Array, done: int, sample: list[Array]) -> None:
         with np.errstate(all="ignore"):
-            flat = piece.reshape(-1).astype(np.float64)
+            flat = piece.astype(np.float64)
         finite = np.isfinite(flat)
         all_finite = bool(finite.all())
         if not all_finite:
@@ -162,14 +175,16 @@ class Tally:
 
     def _add_lines(self, piece: Array, flat: Array, done: int) -> None:
         row, last = self.size // self.shape[0], self.shape[-1]
-        bits = piece.reshape(-1).view(f"u{piece.itemsize}").astype(np.uint64)
+        bits = piece.view(f"u{piece.itemsize}").astype(np.uint64)
         with np.errstate(all="ignore"):
             if self.rows is not None:
-                at = slice(done // row, (done + flat.size) // row)
-                self.rows.add(at, flat.reshape(-1, row), bits.reshape(-1, row), _factors(0, row), 1)
+                width, first = min(row, flat.size), done // row  # the piece is rows, or a part of a row
+                at, factors = slice(first, first + flat.size // width), _factors(done % row, width)
+                self.rows.add(at, flat.reshape(-1, width), bits.reshape(-1, width), factors, 1)
             if self.columns is not None:
-                factors = _factors(done // last, flat.size // last)
-                self.columns.add(slice(None), flat.reshape(-1, last), bits.reshape(-1, last), factors, 0)
+                width, first = min(last, flat.size), done % last
+                at, factors = slice(first, first + width), _factors(done // last, flat.size // width)
+                self.columns.add(at, flat.reshape(-1, width), bits.reshape(-1, width), factors, 0)
 
 
 def _ends(values: Array) -> Array:

@@ -1,1 +1,1 @@
-"""Readers: the tensors of files of any origin, piece by piece; nothing in a file is executed."""
+"""Readers of the tensors in files that other people wrote, piece by piece; no code in a file runs."""

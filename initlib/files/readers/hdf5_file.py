@@ -1,9 +1,11 @@
-"""Tensors of an HDF5 file, or of the one in a .keras archive. No link leads out of the file."""
+"""Reader of an HDF5 file, or of the one in a .keras archive. No link leads out of the file."""
 
 import io
 import math
+import os
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -11,10 +13,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .stored_tensor import LARGEST, StoredTensor, numbers
+from ..printable import printable
+from .stored_tensor import LARGEST, TOO_PACKED, StoredTensor, numbers, unpacked_limit
 
 MEMBER = "model.weights.h5"
-MOST_PACKED = 1100  # bytes that one stored byte may stand for: what compresses best stands for fewer
+MAX_RATIO = 1100  # bytes of numbers for each stored byte: no sound compression of one stage reaches it
+FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 32000: "lzf"}
+PACKING = {1, 4, 32000}  # filters of which one dataset may have one: two unpack to a million times their size
 
 
 class Part(io.RawIOBase):
@@ -24,20 +29,20 @@ class Part(io.RawIOBase):
         self.file, self.start, self.size, self.at = file, start, size, 0
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a byte of the part."""
+        """Move to a byte of the part."""
         self.at = max(0, offset + (0, self.at, self.size)[whence])
         return self.at
 
     def readinto(self, buffer: Any) -> int:
-        """Read the bytes from there on, to the end of the part at most."""
+        """Read the next bytes, up to the end of the part."""
         self.file.seek(self.start + self.at)
         raw = self.file.read(max(0, min(len(buffer), self.size - self.at)))
         buffer[: len(raw)] = raw
@@ -46,65 +51,103 @@ class Part(io.RawIOBase):
 
 
 def keras_tensors(path: Path) -> Iterator[StoredTensor]:
-    """The tensors of a .keras archive, whose weights Keras stores without compression."""
+    """Yield the tensors of a .keras archive, whose weights Keras stores without compression."""
     with zipfile.ZipFile(path) as archive:
         try:
             member = archive.getinfo(MEMBER)
         except KeyError:
             raise ValueError(f"{path} is an archive without {MEMBER}") from None
         if member.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"{path} has its {MEMBER} compressed, which Keras does not do: unpack it first")
+            raise ValueError(f"{path} compresses {MEMBER}, which Keras does not do. Unpack it first")
     with path.open("rb") as file:
         file.seek(member.header_offset)
-        head = file.read(30)  # the local header says where the member's bytes begin
+        head = file.read(30)  # the local header holds the lengths of what stands before the member's bytes
         if len(head) < 30 or head[:4] != b"PK\3\4":
-            raise ValueError(f"{path} is broken: {MEMBER} is not where the archive says")
+            raise ValueError(f"{path} is broken: {MEMBER} is not at the place that the archive gives")
         start = (
             member.header_offset + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
         )
-        yield from _of(Part(file, start, member.file_size), path)
+        yield from _of(Part(file, start, member.file_size), member.file_size, path)
 
 
 def tensors(path: Path) -> Iterator[StoredTensor]:
-    """The tensors of an HDF5 file."""
+    """Yield the tensors of an HDF5 file."""
     with path.open("rb") as file:
-        yield from _of(file, path)
+        yield from _of(file, os.fstat(file.fileno()).st_size, path)
 
 
-def _of(file: Any, path: Path) -> Iterator[StoredTensor]:
+def _of(file: Any, size: int, path: Path) -> Iterator[StoredTensor]:
     try:
         import h5py  # type: ignore[import-untyped]
     except ImportError:
         raise ImportError("weights of Keras, and HDF5, need the package h5py: pip install h5py") from None
+    with _as_value_errors(f"{path} is not an HDF5 file, or broken"), h5py.File(file, "r") as opened:
+        left = unpacked_limit(size)
+        names: list[bytes] = []
+        h5py.h5o.visit(opened.id, names.append)  # the names as bytes, for some are not UTF-8
+        for name in names:
+            found = h5py.h5o.open(opened.id, name)
+            if isinstance(found, h5py.h5d.DatasetID):
+                tensor, stored, unpacked = _tensor(h5py.Dataset(found), name)
+                size -= stored
+                if size < 0:
+                    raise ValueError("its datasets have more bytes than the file")
+                left -= unpacked
+                if left < 0 and unpacked:
+                    tensor = StoredTensor.without(tensor.name, tensor.shape, tensor.dtype, TOO_PACKED)
+                yield tensor
+
+
+@contextmanager
+def _as_value_errors(what: str) -> Iterator[None]:
+    """Raise ValueError for the errors of h5py, which are of many classes where a file is broken."""
     try:
-        with h5py.File(file, "r") as opened:
-            datasets: list[Any] = []
-            opened.visititems(lambda name, found: datasets.append(found) if isinstance(found, h5py.Dataset) else None)
-            yield from map(_tensor, datasets)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{path} is no HDF5 file, or a broken one: {error}") from None
+        yield
+    except Exception as error:
+        raise ValueError(f"{what}: {printable(str(error))}") from None
 
 
-def _tensor(dataset: Any) -> StoredTensor:
-    name, dtype = dataset.name.strip("/").replace("/", "."), dataset.dtype
-    shape, stored = tuple(dataset.shape or ()), dataset.id.get_storage_size()
+def _tensor(dataset: Any, path: bytes) -> tuple[StoredTensor, int, int]:
+    """Return the tensor of a dataset, and the bytes that it takes in the file and in memory."""
+    name = path.decode("utf-8", "surrogateescape").strip("/").replace("/", ".")
+    try:
+        dtype = dataset.dtype
+    except (TypeError, ValueError) as error:  # a type that NumPy does not have
+        return StoredTensor.without(name, (), "unknown", f"it holds no numbers: {printable(str(error))}"), 0, 0
+    shape, chunks, stored = tuple(dataset.shape or ()), dataset.chunks, dataset.id.get_storage_size()
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
+    bytes_of_row = math.prod(shape[1:]) * dtype.itemsize
     reason = None
     if dataset.is_virtual or dataset.external:
-        reason = "it is in other files, which are not read"
+        reason, stored = "it is in other files, which are not read", 0
     elif dtype.kind not in "biufc" or dataset.shape is None:
         reason = "it holds no numbers"
-    elif math.prod(shape) * dtype.itemsize > MOST_PACKED * stored:
+    elif math.prod(shape) * dtype.itemsize > MAX_RATIO * stored:
         reason = f"it has {math.prod(shape)} numbers in {stored} bytes: most were never written"
-    elif math.prod(dataset.chunks or ()) * dtype.itemsize > LARGEST:
-        reason = f"it is stored in chunks of {dataset.chunks}, too large to be read"
+    elif not FILTERS.keys() >= {*filters} or sum(each in PACKING for each in filters) > 1:
+        reason = f"it is packed by filters other than {', '.join(FILTERS.values())}, or by several"
+    elif chunks and max(math.prod(chunks) * dtype.itemsize, min(chunks[0], shape[0]) * bytes_of_row) > LARGEST:
+        reason = f"it is stored in chunks of {chunks}, too large to be read"
     if reason:
-        return StoredTensor.without(name, shape, dtype.name, reason)
-    return StoredTensor(name, shape, dtype.name, partial(_blocks, dataset))
+        return StoredTensor.without(name, shape, dtype.name, reason), stored, 0
+    tensor = StoredTensor(name, shape, dtype.name, partial(_blocks, dataset, chunks[0] if chunks else 1))
+    return tensor, stored, math.prod(shape) * dtype.itemsize
 
 
-def _blocks(dataset: Any, rows: int) -> Iterator[NDArray[Any]]:
+def _blocks(dataset: Any, height: int, rows: int) -> Iterator[NDArray[Any]]:
+    """Yield the rows; the library unpacks each chunk, of so many rows, once."""
     if not dataset.shape:
-        yield numbers(np.asarray(dataset[()]).reshape(1))
+        yield numbers(np.asarray(_read(dataset, ())).reshape(1))
         return
-    for start in range(0, dataset.shape[0], rows):
-        yield numbers(dataset[start : start + rows])
+    band = -(-rows // height) * height
+    for first in range(0, dataset.shape[0], band):
+        whole = _read(dataset, slice(first, first + band))
+        yield from (numbers(whole[start : start + rows]) for start in range(0, len(whole), rows))
+
+
+def _read(dataset: Any, index: Any) -> Any:
+    try:
+        return dataset[index]
+    except Exception as error:  # h5py raises errors of many classes for a broken file
+        raise ValueError(f"a dataset is broken: {printable(str(error))}") from None

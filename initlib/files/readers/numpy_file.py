@@ -1,4 +1,4 @@
-"""Tensors of a .npy or a .npz of NumPy. Nothing is unpickled."""
+"""Reader of a .npy or a .npz of NumPy. Pickled arrays are refused."""
 
 import math
 import zipfile
@@ -13,70 +13,89 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from .stored_tensor import LARGEST, StoredTensor, exactly, numbers
+from ..printable import printable
+from .stored_tensor import LARGEST, TOO_PACKED, StoredTensor, exactly, numbers, unpacked_limit
 
 Open = Callable[[], IO[bytes]]
+KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of compression: others unpack to thousands of times their size
 
 
 def array(path: Path) -> Iterator[StoredTensor]:
-    """The tensor of a .npy, named like the file."""
+    """Yield the tensor of a .npy, named like the file."""
     yield _tensor(path.stem, lambda: path.open("rb"))
 
 
 def arrays(path: Path) -> Iterator[StoredTensor]:
-    """The tensors of a .npz, whose file stays open until the last of them."""
+    """Yield the tensors of a .npz, which stays open until the last of them."""
     with zipfile.ZipFile(path) as archive:
-        for member in archive.namelist():
-            if member.endswith(".npy"):
-                yield _tensor(member.removesuffix(".npy"), partial(archive.open, member))
+        members = sorted(archive.infolist(), key=lambda member: member.header_offset)
+        at = 0
+        for member in members:
+            if member.header_offset < at:
+                raise ValueError(f"{path} is broken: the member '{printable(member.filename)}' overlaps another")
+            if member.compress_type not in KINDS:
+                raise ValueError(f"{path} compresses '{printable(member.filename)}' as NumPy does not")
+            at = member.header_offset + 30 + member.compress_size  # 30 bytes, at least, are before the member's own
+        left = unpacked_limit(path.stat().st_size)
+        for member in archive.infolist():
+            left -= member.file_size
+            name = member.filename.removesuffix(".npy")
+            if name != member.filename and left >= 0:
+                yield _tensor(name, partial(archive.open, member))
+            elif name != member.filename:
+                yield StoredTensor.without(name, (), "unknown", TOO_PACKED)
 
 
 def _tensor(name: str, opened: Open) -> StoredTensor:
-    with _sound(name), opened() as file:
+    with _as_value_errors(name), opened() as file:
         shape, in_columns, dtype = _header(file, name)
     if dtype.kind not in "biufc":
-        return StoredTensor.without(name, shape, str(dtype), "it holds no numbers; what is pickled could run code")
+        return StoredTensor.without(name, shape, str(dtype), "it holds no numbers; a pickle could run code")
     if in_columns and math.prod(shape) * dtype.itemsize > LARGEST:
-        return StoredTensor.without(name, shape, dtype.name, "it is too large to be read, being stored by columns")
+        return StoredTensor.without(
+            name, shape, dtype.name, "it is stored by columns, and too large to be read at once"
+        )
+    what = f"array '{printable(name)}'"
 
     def blocks(rows: int) -> Iterator[NDArray[Any]]:
         count, *rest = shape or (1,)
-        with _sound(name), opened() as file:
+        with _as_value_errors(name), opened() as file:
             _header(file, name)
             if in_columns:
-                whole = exactly(file, math.prod(shape) * dtype.itemsize, f"array {name!r}")
+                whole = exactly(file, math.prod(shape) * dtype.itemsize, what)
                 turned = np.frombuffer(whole, dtype).reshape(shape[::-1]).T
                 yield from (numbers(turned[start : start + rows]) for start in range(0, count, rows))
                 return
             for start in range(0, count, rows):
                 some = min(rows, count - start)
-                raw = exactly(file, some * math.prod(rest) * dtype.itemsize, f"array {name!r}")
+                raw = exactly(file, some * math.prod(rest) * dtype.itemsize, what)
                 yield numbers(np.frombuffer(raw, dtype).reshape(some, *rest))
 
     return StoredTensor(name, shape, dtype.name, blocks)
 
 
 @contextmanager
-def _sound(name: str) -> Iterator[None]:
-    """What a broken archive raises, as ValueError."""
+def _as_value_errors(name: str) -> Iterator[None]:
+    """Raise ValueError for the errors that a broken archive raises."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
-        raise ValueError(f"array {name!r} is broken: {error}") from None
+        raise ValueError(f"array '{printable(name)}' is broken: {printable(str(error))}") from None
 
 
 def _header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """The shape, whether columns come first, and the dtype."""
+    """Return the shape, whether columns come first, and the dtype."""
+    what = f"array '{printable(name)}'"
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"array {name!r} has version {version} of its format, which numbers need not")
+        raise ValueError(f"{what} must have version (1, 0) or (2, 0) of its format, got {version}")
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     try:
         shape, in_columns, dtype = read(file)
     except (OSError, zipfile.BadZipFile, zlib.error):
         raise
-    except Exception as error:  # what NumPy's parser raises, its tokenizer's errors among them
-        raise ValueError(f"array {name!r} has no header of NumPy's: {error}") from None
+    except Exception as error:  # NumPy's parser raises errors of its tokenizer too
+        raise ValueError(f"{what} has no header of NumPy: {printable(str(error))}") from None
     if any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize >= 2**63:
-        raise ValueError(f"array {name!r} has the shape {shape}, which no file holds")
+        raise ValueError(f"{what} has a shape that no file can hold, {printable(str(shape))}")
     return shape, bool(in_columns and len(shape) > 1), dtype

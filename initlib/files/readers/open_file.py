@@ -1,31 +1,29 @@
-"""Opening: which kind of file it is, by its first bytes."""
+"""Opening a file: its first bytes decide which reader reads it."""
 
 import os
-import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ..regular_file import open_regular
 from . import hdf5_file, numpy_file, safetensors_file, torch_file
 from .stored_tensor import StoredTensor
 
-# How the axes of weights lie in each kind of file, where nothing else says.
+# The usual order of a weight's axes in each format.
 ORDER = {"safetensors": "OI...", "torch": "OI...", "numpy": "...IO", "hdf5": "...IO", "keras": "...IO"}
 
 
 def open_tensors(path: str | os.PathLike[str]) -> tuple[str, Iterator[StoredTensor]]:
-    """The kind of a file (a key of `ORDER`) and its tensors, each to be read before the next is asked for.
+    """Return the format of a file (a key of `ORDER`) and its tensors; read each before you take the next.
 
-    The file is a safetensors, an index of several or a folder with one; a .npy or .npz; a checkpoint of PyTorch;
-    a .keras; or HDF5. Its name does not matter. Nothing in it is executed. Raises OSError, ImportError for a package
-    that is missing, and ValueError for a file of no such kind, or a broken one.
+    The file is a safetensors file, an index of several or a folder with one; a .npy or .npz; a checkpoint of PyTorch;
+    a .keras; or HDF5. Its name does not matter. No code in the file runs. Raises OSError, ImportError for a missing
+    package, and ValueError for a broken file or one of another format.
     """
     path = Path(path)
     if path.is_dir() or path.suffix == ".json":
         return "safetensors", safetensors_file.tensors(path)
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError(f"{path} is not a file")
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         magic = file.read(9)
     if magic.startswith(b"\x93NUMPY"):
         return "numpy", numpy_file.array(path)
@@ -34,11 +32,11 @@ def open_tensors(path: str | os.PathLike[str]) -> tuple[str, Iterator[StoredTens
     if magic.startswith(b"PK"):
         kind, read = _archive(path)
         return kind, read(path)
-    if magic.startswith(b"\x80"):  # a pickle, as PyTorch's old format is
+    if magic.startswith(b"\x80"):  # a pickle: PyTorch's old format
         return "torch", torch_file.tensors(path)
     if magic[8:9] in (b"{", b""):
         return "safetensors", safetensors_file.tensors(path)
-    raise ValueError(f"{path} is no safetensors, .npy, .npz, checkpoint of PyTorch, .keras or HDF5 file")
+    raise ValueError(f"{path} must be a safetensors, .npy, .npz, .keras or HDF5 file, or a checkpoint of PyTorch")
 
 
 def _archive(path: Path) -> tuple[str, Callable[[Path], Iterator[StoredTensor]]]:

@@ -1,24 +1,28 @@
-"""One tensor of a file, whose numbers are read when they are asked for, some rows at a time."""
+"""One tensor of a file, which is read piece by piece when its numbers are needed."""
 
 import math
 from collections.abc import Callable, Hashable, Iterator
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-PIECE = 2**18  # numbers that are read at once, where one row is no more
-LARGEST = 2**31  # bytes of what has to be read at once: a row, or an array in the order of columns
+PIECE = 2**18  # numbers that are read at once, unless one row has more
+LARGEST = 2**31  # bytes of a row, or of an array that must be read at once
+CHUNK = 2**24  # bytes of one call of read
+MAX_AXES = 64  # of a NumPy array
+TOO_PACKED = "its file unpacks to more than 100 times its size. Save it again without compression"
 
-Blocks = Callable[[int], Iterator[NDArray[Any]]]  # so many rows of the first axis after so many, from the first on
+Blocks = Callable[[int], Iterator[NDArray[Any]]]  # yields all rows of the first axis, at most so many at a time
 
 
 class UnmeasuredError(ValueError):
-    """A tensor whose numbers cannot be had, in a file that may be sound."""
+    """A tensor that cannot be read, in a file that may be sound."""
 
 
 class StoredTensor(NamedTuple):
-    """A tensor's name, shape and dtype, and what reads it.
+    """A tensor's name, shape and dtype, and the function that reads it.
 
     >>> tensor = StoredTensor.of("w", np.arange(6.0).reshape(3, 2))
     >>> [piece.tolist() for piece in tensor.pieces(4)]
@@ -29,12 +33,12 @@ class StoredTensor(NamedTuple):
     shape: tuple[int, ...]
     dtype: str
     blocks: Blocks
-    memory: Hashable = None  # tensors that say the same are one tensor under several names
-    axes: str | None = None  # what its axes mean, where somebody knows
+    memory: Hashable = None  # two tensors of equal memory are one tensor under two names
+    axes: str | None = None  # if known
 
     @classmethod
     def of(cls, name: str, array: NDArray[Any], memory: Hashable = None, axes: str | None = None) -> "StoredTensor":
-        """A tensor that is in memory."""
+        """Return the stored tensor of an array in memory."""
 
         def blocks(rows: int) -> Iterator[NDArray[Any]]:
             whole = array.reshape(1) if array.ndim == 0 else array
@@ -44,15 +48,32 @@ class StoredTensor(NamedTuple):
 
     @classmethod
     def without(cls, name: str, shape: tuple[int, ...], dtype: str, reason: str) -> "StoredTensor":
-        """A tensor whose numbers cannot be had: reading them raises `UnmeasuredError`, with the reason."""
+        """Return a tensor that cannot be read: reading it raises `UnmeasuredError` with the reason."""
 
         def blocks(rows: int) -> Iterator[NDArray[Any]]:
             raise UnmeasuredError(reason)
 
         return cls(name, shape, dtype, blocks)
 
+    @classmethod
+    def in_file(cls, name: str, shape: tuple[int, ...], dtype: str, path: Path, start: int) -> "StoredTensor":
+        """Return the tensor whose little-endian numbers lie in row-major order from a byte of a file on."""
+
+        def blocks(rows: int) -> Iterator[NDArray[Any]]:
+            count, *rest = shape or (1,)
+            kind = _stored_dtype(dtype)
+            # Not mapped: a mapped file that shrinks kills the process.
+            with path.open("rb") as file:
+                file.seek(start)
+                for first in range(0, count, rows):
+                    some = min(rows, count - first)
+                    raw = exactly(file, some * math.prod(rest) * kind.itemsize, str(path))
+                    yield decoded(np.frombuffer(raw, kind), dtype).reshape(some, *rest)
+
+        return cls(name, shape, dtype, blocks)
+
     def part(self, start: int, stop: int) -> "StoredTensor":
-        """Some of its rows, as a tensor."""
+        """Return some of its rows, as a tensor."""
 
         def blocks(rows: int) -> Iterator[NDArray[Any]]:
             passed = 0
@@ -68,17 +89,19 @@ class StoredTensor(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many numbers it has."""
+        """Return the number of weights."""
         return math.prod(self.shape)
 
     def pieces(self, most: int = PIECE) -> Iterator[NDArray[Any]]:
-        """Its rows, so many numbers at a time, and a row at least; a scalar is one row.
+        """Yield its rows in pieces of at most so many numbers, and at least one row; a scalar is one row.
 
         Raises OSError, ImportError for a dtype that needs a package, `UnmeasuredError`, and ValueError where the file
-        is not what it says.
+        is broken.
         """
         if not self.size:
             return iter(())
+        if len(self.shape) > MAX_AXES:
+            raise UnmeasuredError(f"it has {len(self.shape)} axes, more than {MAX_AXES}")
         row = self.size // (self.shape[0] if self.shape else 1)
         if row * 8 > LARGEST:
             raise UnmeasuredError(f"its rows are too long to be read, {row} numbers")
@@ -86,15 +109,47 @@ class StoredTensor(NamedTuple):
 
 
 def numbers(array: NDArray[Any]) -> NDArray[Any]:
-    """An array in a dtype that NumPy computes with: narrow floats as float32, which holds them exactly."""
+    """Return the array in a dtype with which NumPy computes: narrow floats as float32, which holds them exactly."""
     if array.dtype.kind not in "biufc":
         return array.astype(np.float32)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def exactly(file: IO[bytes], size: int, what: str) -> bytes:
-    """So many bytes of a file. Raises ValueError where it ends before."""
-    raw = file.read(size)
-    if len(raw) != size:
-        raise ValueError(f"{what} ends before all of it is there")
+def decoded(stored: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Return the numbers of an array of the dtype in which a file stores them."""
+    if dtype == "bfloat16":  # the upper half of a float32; ml_dtypes may be missing
+        return (stored.astype(np.uint32) << 16).view(np.float32)
+    return numbers(stored)
+
+
+def _stored_dtype(name: str) -> np.dtype[Any]:
+    """Return the NumPy dtype in which a file stores a dtype of that name."""
+    if name == "bfloat16":
+        return np.dtype("<u2")
+    if name.startswith("float8"):
+        try:
+            import ml_dtypes
+        except ImportError:
+            raise ImportError(f"dtype {name} needs the package ml_dtypes: pip install ml_dtypes") from None
+        return np.dtype(getattr(ml_dtypes, name))
+    try:
+        dtype: np.dtype[Any] = np.dtype(name).newbyteorder("<")
+    except TypeError:
+        raise UnmeasuredError(f"NumPy has no dtype {name}") from None
+    return dtype
+
+
+def unpacked_limit(size: int) -> int:
+    """Return the bytes to which a file of `size` bytes may unpack: files of repetitions alone unpack to more."""
+    return max(2**25, 100 * size)
+
+
+def exactly(file: IO[bytes], size: int, what: str) -> bytearray:
+    """Return the next `size` bytes of a file. Raises ValueError where the file ends before."""
+    raw = bytearray()
+    while len(raw) < size:
+        chunk = file.read(min(CHUNK, size - len(raw)))
+        if not chunk:
+            raise ValueError(f"{what} ends before all of it is there")
+        raw += chunk
     return raw

@@ -1,21 +1,32 @@
 """Pieces: the weights that lie in a stored tensor, each as it would be alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...dtypes import rounded
+from ...dtypes import numpy_dtype, rounded
 from ...key import Key
 from ...schemes.initializer import Initializer
+from ...stream.boxes import normalize_index
+from ...stream.engine import DrawRequest
+from ...stream.numpy_engine import NUMPY
 from ..rules.parts import Parts, Split, Stack
 from ..rules.values import Fill, Keep, Values
 from .overlaps import Index, Overlap, identity_overlap, join
 from .part_axes import ROW_MAJOR, unpacked, without
 
 MOST = 2**16  # boxes in one stored tensor
+
+
+class Request(NamedTuple):
+    """A box of a tensor to fill: its index, the initializer or the values of the box, and the draw."""
+
+    index: Index
+    source: Initializer | NDArray[Any]
+    draw: DrawRequest
 
 
 class LogicalWeight(NamedTuple):
@@ -27,23 +38,26 @@ class LogicalWeight(NamedTuple):
     axes: str
     boxes: tuple[Overlap, ...]  # (index into the stored tensor, index into the piece), of equal shapes
 
-    def draw(self, dtype: str, key: Key, index: Index | None = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Draw the weight, or a box of it, under the key of the whole model."""
-        init = self.initializer
-        if isinstance(init, Initializer):
-            return init(self.shape, dtype, axes=self.axes, seed=key, name=self.stream, index=index, out=out)
-        values = rounded(np.array(init[... if index is None else index]), dtype)
-        if out is None:
-            return values
-        out[...] = values
-        return out
+    @property
+    def requires_full_draw(self) -> bool:
+        """Return whether a box costs as much as the full weight, as of an orthogonal one."""
+        return isinstance(self.initializer, Initializer) and self.initializer.requires_full_draw
 
-
-def is_made_whole(initializer: Any) -> bool:
-    """Whether a box of its weights costs as much as all of them: they, or those of one in it, depend on one another."""
-    if not isinstance(initializer, Initializer):
-        return False
-    return initializer.requires_full_draw
+    def requests(self, boxes: Sequence[Overlap], dtype: str, key: Key) -> Iterator[Request]:
+        """Yield the requests for boxes of the weight, under the key of the model."""
+        request = DrawRequest(self.shape, self.axes, dtype, key.fold_in(self.stream))
+        full = None
+        if len(boxes) > 1 and self.requires_full_draw:
+            assert isinstance(self.initializer, Initializer)
+            full = np.empty(self.shape, numpy_dtype(dtype))
+            self.initializer.fill(full, request, NUMPY)
+        for outer, inner in boxes:
+            source = self.initializer
+            if full is not None:
+                source = full[inner]
+            elif not isinstance(source, Initializer):
+                source = rounded(np.array(source[inner]), dtype)
+            yield Request(outer, source, request._replace(box=normalize_index(inner, self.shape)))
 
 
 class Member(NamedTuple):

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from ..parameter import KINDS, Parameter
 from ..text.folding import fold
-from .patterns import Pattern
+from .patterns import ParsedPattern
 
 ALIKE = 0.75
 AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes those it matches kernels'
@@ -39,7 +39,9 @@ def _likeness(first: str, second: str) -> float:
     return SequenceMatcher(None, text, name).ratio()
 
 
-def explain_unused(what: str, pattern: Pattern, before: Sequence[Pattern], parameters: Sequence[Parameter]) -> str:
+def explain_unused(
+    what: str, pattern: ParsedPattern, before: Sequence[ParsedPattern], parameters: Sequence[Parameter]
+) -> str:
     """Return the error of a pattern of rules or axes (`what`) that comes first for none of the parameters."""
     reason = _why_unused(pattern, before, parameters)
     is_missing = pattern.missing and not any(map(pattern.matches, parameters))
@@ -48,7 +50,7 @@ def explain_unused(what: str, pattern: Pattern, before: Sequence[Pattern], param
     return f"{pattern.missing}: {what} {pattern.text!r} {reason}. {pattern.advice}"
 
 
-def _why_unused(pattern: Pattern, before: Sequence[Pattern], parameters: Sequence[Parameter]) -> str:
+def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], parameters: Sequence[Parameter]) -> str:
     owners = sorted({parameter.owner for parameter in parameters if parameter.owner})
     if pattern.of is not None and pattern.of not in (*KINDS, *owners):
         known = f"the kinds are {', '.join(KINDS)}; the owners here {', '.join(owners) or 'none'}"
@@ -64,4 +66,9 @@ def _why_unused(pattern: Pattern, before: Sequence[Pattern], parameters: Sequenc
         advice = f". {AXES}" if pattern.of == "kernel" and "kernel" not in kinds else ""
         return f"matches nothing: parameters of such names are {', '.join(found)}{advice}"
     names = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
+    if any(name.startswith(f"{pattern.text}.") for name in names):
+        return f"matches nothing: it is the name of a module. Write {pattern.text + '.*'!r} for its parameters"
+    if pattern.text.startswith("re.compile") and any(map(pattern.name.search, names)):
+        wider = f".*{pattern.name.pattern}.*"
+        return f"matches nothing: an expression must match the full name. Write re.compile({wider!r})"
     return f"matches nothing{nearest(pattern.text, names, 'names')}"

@@ -8,36 +8,66 @@ from typing import Any, NamedTuple
 
 from ..._public import public
 from ..parameter import Parameter, check_name
+from ..text.describe import advice_for_text
+
+
+class GlobMatch(NamedTuple):
+    """The text of each `*` of a glob, in a name that matches."""
+
+    stars: tuple[str, ...]
+
+    def groups(self) -> tuple[str, ...]:
+        """Return the texts, as `re.Match.groups` does."""
+        return self.stars
+
+
+@dataclass(frozen=True)
+class Glob:
+    """A compiled glob, with the methods of `re.Pattern` that patterns need. It takes linear time for each `*`."""
+
+    groups: int  # the number of `*`
+    reversed_expression: re.Pattern[str]
+
+    def fullmatch(self, name: str) -> GlobMatch | None:
+        """Match the whole name; of several ways, the one in which the first `*` is longest, then the second."""
+        match = self.reversed_expression.fullmatch(name[::-1])
+        return None if match is None else GlobMatch(tuple(text[::-1] for text in reversed(match.groups())))
 
 
 @lru_cache(maxsize=1024)
-def glob(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a glob: `*` is any text with any dots, `?` a character, `[ab]` or `[!ab]` one of a set.
+def glob(pattern: str) -> Glob:
+    """Compile a glob: `*` is any text with any dots, `?` a character, `[ab]` or `[!ab]` one of a set.
 
     >>> glob("h.*.mlp.w[13]").fullmatch("h.11.mlp.w3").groups()
     ('11',)
 
-    Each `*` is a group. Raises ValueError for a set that is not closed, or cannot be read.
+    Raises ValueError for a set that is not closed, or cannot be read.
     """
-    expression, at = "", 0
+    segments: list[list[str]] = [[]]  # the expressions of single characters, between the `*`
+    at = 0
     while at < len(pattern):
         letter = pattern[at]
         at += 1
         if letter == "*":
             at += len(pattern[at:]) - len(pattern[at:].lstrip("*"))
-            expression += "(.*)"
+            segments.append([])
         elif letter == "[":
             inverted = pattern.startswith("!", at)
             end = pattern.find("]", at + inverted + 1)  # a set has at least one character
             if end < 0:
                 raise ValueError(f"pattern {pattern!r} leaves a bracket open")
             characters = re.sub(r"([\\\[\]^&~|])", r"\\\1", pattern[at + inverted : end])
-            expression += f"[{'^' * inverted}{characters}]"
+            segments[-1].append(f"[{'^' * inverted}{characters}]")
             at = end + 1
         else:
-            expression += "." if letter == "?" else re.escape(letter)
+            segments[-1].append("." if letter == "?" else re.escape(letter))
+    # From the last character to the first, the shortest text for each `*` leaves the longest to those before it. The
+    # atomic groups (?>...) give nothing back, so that no name takes more than linear time for each `*`.
+    last, *others = ("".join(reversed(segment)) for segment in reversed(segments))
+    middle = "".join(f"(?>(.*?){segment})" for segment in others[:-1])
+    expression = last + middle + "".join(f"(.*){segment}" for segment in others[-1:])
     try:
-        return re.compile(expression)
+        return Glob(len(others), re.compile(expression))
     except re.error as error:
         raise ValueError(f"pattern {pattern!r} has a set that cannot be read: {error}") from None
 
@@ -52,11 +82,11 @@ class RecipePattern(str):
 
 
 @dataclass(frozen=True)
-class Pattern:
+class ParsedPattern:
     """A condition on parameters: the full name matches, and the kind or the owner is that of the pattern."""
 
     text: str
-    name: re.Pattern[str]
+    name: re.Pattern[str] | Glob
     of: str | None = None  # a kind or an owner
     is_optional: bool = False  # a pattern of a recipe for parameters that a model may lack
     missing: str = ""  # the error where it matches nothing
@@ -72,25 +102,26 @@ class Pattern:
         return '"*:kernel"' if self.text.startswith("re.compile") else f'"{self.text.partition(":")[0]}:kernel"'
 
 
-def as_pattern(pattern: Any, argument: str) -> Pattern:
+def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     """Return the argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled expression."""
     if isinstance(pattern, RecipePattern):
         own = as_pattern(pattern.expression, argument)
         return replace(own, is_optional=pattern.is_optional, missing=pattern.missing, advice=pattern.advice)
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
-        return Pattern(f"re.compile({pattern.pattern!r})", pattern)
+        return ParsedPattern(f"re.compile({pattern.pattern!r})", pattern)
     if not isinstance(pattern, str):
-        raise TypeError(f"{argument} must be by globs or compiled regular expressions, got {pattern!r}")
+        hint = f'. Write "*:{pattern.__name__}" for the parameters of a class' if isinstance(pattern, type) else ""
+        raise TypeError(f"{argument} must be by globs or compiled regular expressions, got {pattern!r}{hint}")
     name, colon, of = pattern.rpartition(":") if ":" in pattern else (pattern, "", "")
     if not name or (colon and not of):
         raise ValueError(f"{argument} has the pattern {pattern!r}; write a glob, then optionally :kind or :Owner")
-    return Pattern(pattern, glob(name), of or None)
+    return ParsedPattern(pattern, glob(name), of or None)
 
 
 class PatternValue(NamedTuple):
     """A pattern and its value."""
 
-    pattern: Pattern
+    pattern: ParsedPattern
     value: Any
     source: int = 0  # the number of the mapping that has it, of a list of them
 
@@ -99,8 +130,9 @@ class Ordered:
     """Values by pattern, in order: the first pattern that matches counts."""
 
     def __init__(self, rules: Any, argument: str, check: Callable[[Any, str], Any]) -> None:
-        if rules is not None and not isinstance(rules, Iterable):
-            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {rules!r}")
+        if isinstance(rules, str) or (rules is not None and not isinstance(rules, Iterable)):
+            hint = advice_for_text(rules) if isinstance(rules, str) else ""
+            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {rules!r}{hint}")
         self.rules: list[PatternValue] = []
         for source, (pattern, value) in _pairs(rules, argument):
             checked = check(value, f"{argument} of {pattern!r}")
@@ -120,7 +152,7 @@ class Ordered:
                 return rule
         return None
 
-    def unused(self, parameters: Sequence[Parameter] = ()) -> Iterator[tuple[Pattern, list[Pattern]]]:
+    def unused(self, parameters: Sequence[Parameter] = ()) -> Iterator[tuple[ParsedPattern, list[ParsedPattern]]]:
         """Yield the patterns that came first for none of the parameters, and those before each.
 
         A rule of a later mapping may be replaced by those of earlier ones.
@@ -179,11 +211,11 @@ def same_as(name: str) -> SameAs:
     return SameAs(check_name(name, "same_as"))
 
 
-class Rename:
+class Renamer:
     """New names by pattern: the first pattern that matches the full name counts."""
 
     def __init__(self, rename: Mapping[Any, Any]) -> None:
-        self.rules: list[tuple[Any, re.Pattern[str], str]] = []
+        self.rules: list[tuple[Any, re.Pattern[str] | Glob, str]] = []
         self.shared = [isinstance(new, SameAs) for new in rename.values()]
         for pattern, value in rename.items():
             new = value.name if isinstance(value, SameAs) else value
@@ -203,7 +235,7 @@ class Rename:
         pattern, expression, new = self.rules[number]
         match = expression.fullmatch(name)
         assert match is not None
-        return match.expand(new) if isinstance(pattern, re.Pattern) else _with_stars(new, match.groups())
+        return match.expand(new) if isinstance(match, re.Match) else _with_stars(new, match.groups())
 
     def shares(self, name: str) -> bool:
         """Return whether the name becomes that of another parameter, by `same_as`."""
@@ -229,7 +261,7 @@ def as_rename(rename: Any) -> Callable[[str], str]:
     if rename is None:
         return str
     if isinstance(rename, Mapping):
-        return Rename(rename)
+        return Renamer(rename)
     if not callable(rename):
         raise TypeError(f"rename must be a mapping by pattern or a function of the name, got {rename!r}")
     return rename  # type: ignore[no-any-return]

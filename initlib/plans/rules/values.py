@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from ..._public import public
 from ...schemes._scaled import scaled
 from ...schemes.initializer import Initializer
+from ..text.describe import advice_for_name, advice_for_text
 
+FOREIGN = ("torch.nn.init", "initlib.adapters.", "jax._src.nn.", "jax.nn.", "keras.")  # modules of initializers
 LIMIT = 2**26  # bytes of `values`: what a plan may hold itself
 
 
@@ -86,16 +88,30 @@ def as_fill(value: Any, argument: str) -> Fill:
         hint = "; write values(array)"
     elif isinstance(value, (int, float)):
         hint = f"; write constant({value!r})"
+    elif isinstance(value, str):
+        hint = advice_for_text(value)
     elif _makes_initializers(value):
         hint = f"; call it: {getattr(value, 'factory', value.__name__)}(...)"
+    elif _is_foreign(value):
+        name = getattr(value, "__name__", type(value).__name__).removesuffix("_")
+        name = {"trunc_normal": "truncated_normal"}.get(name, name)
+        hint = advice_for_name(name, "from initlib") or ". Write an initializer of initlib"
     raise TypeError(f"{argument} must be an initializer, keep, values(...) or parts(...), got {value!r}{hint}")
 
 
 def as_rule(value: Any, argument: str) -> Rule:
     """The argument as a rule's value, checked: what fills a tensor, or a function of the `Parameter`."""
-    if callable(value) and not isinstance(value, (Initializer, type)) and not _makes_initializers(value):
+    if isinstance(value, (Initializer, type)) or _makes_initializers(value) or _is_foreign(value):
+        return as_fill(value, argument)
+    if callable(value):
         return value  # type: ignore[no-any-return]
     return as_fill(value, argument)
+
+
+def _is_foreign(value: Any) -> bool:
+    """Return whether the value is an initializer of PyTorch, JAX or Keras, or of an adapter."""
+    modules = (getattr(value, "__module__", None) or "", type(value).__module__)
+    return callable(value) and any(module.startswith(FOREIGN) for module in modules)
 
 
 def _makes_initializers(value: Any) -> bool:

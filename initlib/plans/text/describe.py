@@ -21,6 +21,22 @@ def _presets() -> dict[Initializer, str]:
     return found
 
 
+def advice_for_text(text: str) -> str:
+    """Return the advice for a text in the place of an initializer or of rules: a recipe or an initializer by name."""
+    if text in initlib.recipes.__all__:
+        return f". Call the recipe: recipes.{text}(...)"
+    return advice_for_name(text, "without quotes")
+
+
+def advice_for_name(name: str, how: str) -> str:
+    """Return the advice to write the initializer or factory of that name; empty where this library has none."""
+    if name not in initlib.__all__:
+        return ""
+    if isinstance(getattr(initlib, name), Initializer):
+        return f". Write {name}, {how}"
+    return f". Write {name}(...), {how}" if name in FACTORIES else ""
+
+
 def described(filling: Any) -> str:
     """The filling in few words: he_normal, normal(std=0.02), normal(std=0.02) * 0.25."""
     if not isinstance(filling, Initializer):

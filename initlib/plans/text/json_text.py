@@ -1,15 +1,16 @@
-"""Encoding: a plan as JSON text and back. Nothing in a text is run: it names factories of a closed list."""
+"""A plan as JSON text, and back. No code in a text runs: a text names factories of a closed list."""
 
 import base64
 import json
 import math
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from ...files.json_object import parse_object
+from ...files.regular_file import open_regular
 from ...schemes import FACTORIES
 from ...schemes.initializer import Initializer
 from ..entry import Entry
@@ -19,13 +20,13 @@ from ..rules.values import LIMIT, Fill, Keep, Values, keep, values
 
 FORMAT = "initlib plan"
 VERSION = 1
-LONGEST = 2**28  # characters of a text
+MAX_BYTES = 2**28  # of a text
 
 T = TypeVar("T")
 
 
 def encode(entries: Iterable[Entry]) -> str:
-    """The text of entries: what fills them, each once, a line each; then a line for each parameter."""
+    """Return the text of entries: a line for each different fill, then a line for each parameter."""
     numbers: dict[Fill, int] = {}
     parameters = [_line(_parameter(entry, numbers.setdefault(entry.filling, len(numbers)))) for entry in entries]
     fillings = [_line(_filling(filling)) for filling in numbers]
@@ -42,7 +43,7 @@ def _line(value: Any) -> str:
 
 
 def _parameter(entry: Entry, filling: int) -> dict[str, Any]:
-    """The fields of a parameter and its entry, but for those that are as they would be unsaid."""
+    """Return the fields of a parameter and its entry that differ from their defaults."""
     parameter = entry.parameter
     fields = {
         "name": parameter.name,
@@ -55,8 +56,8 @@ def _parameter(entry: Entry, filling: int) -> dict[str, Any]:
         "padding": parameter.padding,
         "stream": entry.stream if entry.stream != parameter.name else None,
         "filling": filling,
-        "notes": list(entry.notes) or None,
         "shared": entry.shared or None,
+        "notes": list(entry.notes) or None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -91,68 +92,57 @@ def _argument(value: Any) -> Any:
 
 
 def read(path: str | os.PathLike[str]) -> str:
-    """The text of a file. Raises ValueError where it is longer than a plan may be, or no UTF-8."""
-    with Path(path).open(encoding="utf-8") as file:
-        return file.read(LONGEST + 1)
+    """Return the text of a file. Raises ValueError for a FIFO, a text too long, and bytes that are not UTF-8."""
+    with open_regular(path) as file:
+        text = file.read(MAX_BYTES + 1)
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"{path} must be a plan of at most {MAX_BYTES} bytes, got more")
+    return text.decode()
 
 
 def decode(text: str) -> list[Entry]:
-    """The entries of a text. Raises ValueError where it is none that `encode` could have made."""
+    """Return the entries of a text. Raises ValueError for a text that `encode` cannot have made."""
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")
-    if len(text) > LONGEST:
-        raise ValueError(f"a plan has at most {LONGEST} characters, got more")
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"text must have at most {MAX_BYTES} characters, got {len(text)}")
     try:
-        plan = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("a plan is not nested so deeply") from None
+        plan = parse_object(text)
     except ValueError as error:
-        raise ValueError(f"a plan is JSON, and this is not: {error}") from None
-    if not isinstance(plan, dict) or plan.get("format") != FORMAT:
-        raise ValueError(f"a plan is an object whose format is {FORMAT!r}, got {_shown(plan)}")
+        raise ValueError(f"text must be the JSON of a plan: {error}") from None
+    if plan.get("format") != FORMAT:
+        raise ValueError(f"text must have the format {FORMAT!r}, got {_shown(plan)}")
     if plan.get("version") != VERSION:
-        raise ValueError(f"this initlib reads plans of version {VERSION}, got version {_shown(plan.get('version'))}")
+        raise ValueError(f"text must have version {VERSION} to be read here, got {_shown(plan.get('version'))}")
     _check_fields(plan, {"format": str, "version": int, "fillings": list, "parameters": list})
     fillings = [_located(f"filling {k}", _as_fill, each, 0) for k, each in enumerate(plan["fillings"])]
     return [_located(f"parameter {k}", _as_entry, each, fillings) for k, each in enumerate(plan["parameters"])]
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
-        raise ValueError(f"an object has the name {twice!r} twice")
-    return found
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
-
-
-def _located(where: str, make: Callable[..., T], *given: Any) -> T:
-    """What is made of a value; what makes that impossible, whatever it is, is a ValueError that says where."""
+def _located(where: str, make: Callable[..., T], *arguments: Any) -> T:
+    """Return `make(*arguments)`; turn its errors into ValueError with the place in the plan."""
     try:
-        return make(*given)
+        return make(*arguments)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"{where} of the plan: {error}") from None
 
 
 def _check_fields(value: Any, needed: dict[str, type], optional: dict[str, type] | None = None) -> None:
-    """Raise ValueError unless it is an object of these fields, of these types."""
+    """Raise ValueError unless the value is an object of these fields, of these types."""
     if not isinstance(value, dict):
-        raise ValueError(f"expected an object, got {_shown(value)}")
+        raise ValueError(f"it must be an object, got {_shown(value)}")
     types = {**needed, **(optional or {})}
     unknown = [name for name in value if name not in types]
     missing = [name for name in needed if name not in value]
     if unknown or missing:
-        raise ValueError(f"expected the fields {', '.join(types)}, got {_shown(list(value))}")
+        raise ValueError(f"it must have the fields {', '.join(types)}, got {_shown(list(value))}")
     for name, each in value.items():
         if type(each) is not types[name]:  # a bool is an int elsewhere
-            raise ValueError(f"{name} must be a {types[name].__name__}, got {_shown(each)}")
+            raise ValueError(f"{name} must be of type {types[name].__name__}, got {_shown(each)}")
 
 
 def _check_list(values: list[Any], kind: type, what: str) -> None:
+    """Raise ValueError unless all values are of the type."""
     for each in values:
         if type(each) is not kind:
             raise ValueError(f"{what} must be made of {kind.__name__}, got {_shown(each)}")
@@ -168,13 +158,13 @@ def _as_entry(value: Any, fillings: list[Fill]) -> Entry:
     _check_fields(
         value, {"name": str, "shape": list, "filling": int}, {**optional, "tied": list, "notes": list, "shared": bool}
     )
-    given = dict(value)
-    _check_list(given["shape"], int, "shape")
-    number, notes, shared = given.pop("filling"), given.pop("notes", []), given.pop("shared", False)
-    stream = check_name(given.pop("stream", given["name"]), "stream")
+    fields = dict(value)
+    _check_list(fields["shape"], int, "shape")
+    number, notes, shared = fields.pop("filling"), fields.pop("notes", []), fields.pop("shared", False)
+    stream = check_name(fields.pop("stream", fields["name"]), "stream")
     if not 0 <= number < len(fillings):
         raise ValueError(f"filling must be one of {len(fillings)}, got {number}")
-    parameter = Parameter(**{**given, "shape": tuple(given["shape"]), "tied": tuple(given.get("tied", ()))})
+    parameter = Parameter(**{**fields, "shape": tuple(fields["shape"]), "tied": tuple(fields.get("tied", ()))})
     return Entry(parameter, stream, fillings[number], tuple(check_name(note, "a note") for note in notes), shared)
 
 
@@ -187,20 +177,20 @@ def _as_fill(value: Any, depth: int) -> Fill:
         return _as_values(value)
     if not isinstance(value, dict) or not value.keys() & {"stack", "parts"}:
         return _as_initializer(value, depth)
-    given = {name: each for name, each in value.items() if each is not None}
-    if "stack" in given:
-        _check_fields(given, {"stack": str, "fillings": list}, {"axis": int, "replaces": int})
+    fields = {name: each for name, each in value.items() if each is not None}
+    if "stack" in fields:
+        _check_fields(fields, {"stack": str, "fillings": list}, {"axis": int, "replaces": int})
     else:
-        _check_fields(given, {"parts": list, "fillings": list}, {"axis": int, "replaces": int, "groups": int})
-    fillings = tuple(_as_fill(each, depth + 1) for each in given["fillings"])
-    shared = (fillings, given.get("axis", 0), given.get("replaces"))
-    if "stack" in given:
-        return Stack(*shared, given["stack"])
-    for pair in given["parts"]:
+        _check_fields(fields, {"parts": list, "fillings": list}, {"axis": int, "replaces": int, "groups": int})
+    fillings = tuple(_as_fill(each, depth + 1) for each in fields["fillings"])
+    shared = (fillings, fields.get("axis", 0), fields.get("replaces"))
+    if "stack" in fields:
+        return Stack(*shared, fields["stack"])
+    for pair in fields["parts"]:
         if not isinstance(pair, list) or [type(each) for each in pair] != [str, int]:
             raise ValueError(f"parts must be made of pairs of a name and a size, got {_shown(pair)}")
-    names, sizes = zip(*given["parts"], strict=True) if given["parts"] else ((), ())
-    return Split(*shared, names, sizes, given.get("groups", 1))
+    names, sizes = zip(*fields["parts"], strict=True) if fields["parts"] else ((), ())
+    return Split(*shared, names, sizes, fields.get("groups", 1))
 
 
 def _as_initializer(value: Any, depth: int) -> Initializer:
@@ -210,11 +200,11 @@ def _as_initializer(value: Any, depth: int) -> Initializer:
         raise ValueError(f"factory must be one of {', '.join(FACTORIES)}, got {_shown(value['factory'])}")
     if depth > 2 * NESTED:
         raise ValueError(f"initializers may be nested at most {2 * NESTED} deep")
-    given = {name: _as_argument(each, depth + 1) for name, each in value["arguments"].items()}
+    arguments = {name: _as_argument(each, depth + 1) for name, each in value["arguments"].items()}
     try:
-        return scheme.from_config(given)
+        return scheme.from_config(arguments)
     except TypeError as error:
-        raise ValueError(f"{value['factory']} cannot be made of {_shown(given)}: {error}") from None
+        raise ValueError(f"{value['factory']} cannot be made of {_shown(arguments)}: {error}") from None
 
 
 def _as_argument(value: Any, depth: int) -> Any:

@@ -1,8 +1,11 @@
 """Table: a plan as rows, and as text for people."""
 
 import math
+import re
+import textwrap
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,9 @@ from .describe import described
 from .folding import fold as folded
 
 COLUMNS = ("name", "shape", "dtype", "axes", "fan_in", "fan_out", "initializer", "std", "bytes", "notes")
+BYTES = COLUMNS.index("bytes") - 1  # behind the name
 _NUMBERS = ("fan_in", "fan_out", "std", "bytes")
+NARROWEST = {"initializer": 20, "name": 16, "shape": 8, "axes": 4}  # the widths to which columns wrap, in this order
 
 
 def rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
@@ -71,17 +76,21 @@ def _drawn(initializer: Initializer, shape: tuple[int, ...], axes: str) -> tuple
     return described(initializer), math.nan if 0 in shape else initializer.std(shape, axes)
 
 
-def table(entries: Iterable[Entry], fold: bool) -> str:
-    """The rows as aligned text, those that differ in the numbers of their names as one."""
+def table(entries: Iterable[Entry], fold: bool, width: int | None = None) -> str:
+    """Return the rows as aligned text of at most `width` characters.
+
+    `fold` makes one row of those that differ in the numbers of their names; its bytes are those of all of them.
+    """
     every = rows(entries)
     contents = [(row["name"], _cells(row)) for row in every]
     named = folded(contents) if fold else [(name, [place]) for place, (name, _) in enumerate(contents)]
     lines: list[tuple[str, ...]] = [COLUMNS]
     for name, places in named:
         first, *parts = contents[places[0]][1]
-        lines.append((name, *first))
+        together = _text("bytes", sum(every[place]["bytes"] for place in places))
+        lines.append((name, *first[:BYTES], together, *first[BYTES + 1 :]))
         lines += parts
-    return "\n".join([*_aligned(lines), _total(every)])
+    return "\n".join([*_aligned(lines, width), _total(every)])
 
 
 def _cells(row: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
@@ -112,16 +121,43 @@ def _text(column: str, value: Any) -> str:
     return "; ".join(value) if column == "notes" else str(value)
 
 
-def _aligned(lines: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    right = [column in _NUMBERS for column in COLUMNS]
-    return [
-        "  ".join(
-            cell.rjust(width) if at_right else cell.ljust(width)
-            for cell, width, at_right in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in lines
-    ]
+def _aligned(lines: list[tuple[str, ...]], most: int | None) -> list[str]:
+    """Return the lines in columns; if they are longer than `most`, with notes below and long cells wrapped."""
+    widths = {column: max(map(len, cells)) for column, cells in zip(COLUMNS, zip(*lines, strict=True), strict=True)}
+    excess = 0 if most is None else sum(widths.values()) + 2 * (len(COLUMNS) - 1) - most
+    below = excess > 0
+    if below:
+        excess -= widths.pop("notes") + 2
+    for column, narrowest in NARROWEST.items():
+        spared = min(max(excess, 0), max(widths[column] - narrowest, 0))
+        widths[column] -= spared
+        excess -= spared
+    aligned = []
+    for number, line in enumerate(lines):
+        wrapped = [_wrapped(cell, width) for cell, width in zip(line, widths.values(), strict=not below)]
+        for cells in zip_longest(*wrapped, fillvalue=""):
+            columns = zip(cells, widths.items(), strict=True)
+            texts = (cell.rjust(width) if name in _NUMBERS else cell.ljust(width) for cell, (name, width) in columns)
+            aligned.append("  ".join(texts).rstrip())
+        if below and line[-1] and number:
+            indent = " " * 4
+            aligned += textwrap.wrap(line[-1], most or 0, initial_indent=indent + "note: ", subsequent_indent=indent)
+    return aligned
+
+
+def _wrapped(cell: str, width: int) -> list[str]:
+    """Return the cell in lines of the width, broken at spaces; a name, which has none, behind dots."""
+    if len(cell) <= width:
+        return [cell]
+    indent = " " * (len(cell) - len(cell.lstrip()) + 2)
+    if " " in cell.strip():
+        return textwrap.wrap(cell, width, subsequent_indent=indent, break_on_hyphens=False)
+    lines = [""]
+    for component in re.split(r"(?<=[.])", cell):
+        if len(lines[-1]) + len(component) > width:
+            lines.append(indent)
+        lines[-1] += component
+    return [line for long in lines for line in textwrap.wrap(long, width, drop_whitespace=False)]
 
 
 def _total(every: list[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Filling: what a plan's entry says, as an array on the devices of a sharding, each of which draws its own part."""
+"""The fill of a plan's entry as an array: each device of a sharding draws its own shard."""
 
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -12,21 +12,21 @@ from initlib import Initializer, Key
 from initlib.dtypes import rounded
 from initlib.key import fold_number
 from initlib.plans.entry import Entry
-from initlib.plans.packing.logical_weights import LogicalWeight, is_made_whole
+from initlib.plans.packing.logical_weights import LogicalWeight
 from initlib.plans.packing.overlaps import Index, identity_overlap
 from initlib.stream.boxes import box_shape, normalize_index
 
-from ..drawing.draw import memory, placed, traced
-from ..drawing.engine import enciphered
+from .draw import memory, placed, traced
+from .engine import enciphered
 
-HOST = "cpu"  # the platform whose memory the kernel fills
+HOST = "cpu"  # the platform whose memory the compiled kernel fills
 
 
 def filled(entry: Entry, key: Any, sharding: Any, current: Any = None) -> jax.Array:
-    """The tensor of an entry under the key of the whole model: a `Key`, or, traced, its two words.
+    """Return the tensor of an entry under the key of the whole model: a `Key`, or, traced, its two words.
 
-    `current` is the tensor that is there, of which parts may be kept. The kernel draws what goes to CPUs, and every
-    device gets the box that it holds; other devices draw by a program that is compiled once for a shape.
+    `current` is the present tensor, of which parts may be kept. The compiled kernel draws for CPUs, each device the
+    box that it holds; other devices draw by a program that is compiled once for each shape.
     """
     if isinstance(key, Key):
         devices = jax.devices()[:1] if sharding is None else sharding.device_set
@@ -45,7 +45,7 @@ def filled(entry: Entry, key: Any, sharding: Any, current: Any = None) -> jax.Ar
 
 
 def _by_kernel(entry: Entry, key: Key, sharding: Any, current: Any) -> jax.Array:
-    """Boxes of it as the core draws them, in memory that JAX takes over."""
+    """Draw each device's box by the compiled kernel, into memory that JAX takes over."""
     shape, dtype = entry.parameter.shape, entry.parameter.dtype
 
     def part(index: Any) -> Any:
@@ -57,7 +57,7 @@ def _by_kernel(entry: Entry, key: Key, sharding: Any, current: Any) -> jax.Array
     if sharding is None or isinstance(sharding, SingleDeviceSharding):
         placed: jax.Array = jax.device_put(part(...), sharding)
         return placed
-    if any(is_made_whole(piece.initializer) for piece in entry.pieces):
+    if entry.requires_full_draw:
         made = part(...)  # each box alone would cost as much
         return jax.make_array_from_callback(shape, sharding, lambda index: made[index])
     drawn: dict[Any, Any] = {}  # replicas are drawn once
@@ -72,20 +72,20 @@ def _by_kernel(entry: Entry, key: Key, sharding: Any, current: Any) -> jax.Array
 
 
 class _Group(NamedTuple):
-    """Weights that differ in their streams alone, hence are drawn together; or the one array of `values`."""
+    """Weights that differ in their streams alone, so that one call draws them; or the one array of `values`."""
 
     initializer: Initializer | None
     shape: tuple[int, ...]
     axes: str
     numbers: tuple[int, ...]  # of the pieces
-    boxes: tuple[Any, ...]  # of each of them, with slices as tuples, which can be hashed
+    boxes: tuple[Any, ...]  # of each piece, with slices as tuples, which can be hashed
 
 
 Recipe = tuple[tuple[int, ...], str, tuple[_Group, ...]]
 
 
 def _recipe(entry: Entry) -> Recipe:
-    """How the tensor is made of its weights, without the names of their streams: alike for every layer of a model."""
+    """Return how weights make the tensor, without the names of their streams: equal for all layers of a model."""
     groups: dict[Any, list[int]] = {}
     for number, piece in enumerate(entry.pieces):
         drawn = isinstance(piece.initializer, Initializer)
@@ -123,7 +123,7 @@ def _constrained(words: Any, arrays: Any, current: Any, recipe: Recipe, sharding
 
 
 def _assembled(recipe: Recipe, words: Any, arrays: Any, current: Any) -> Any:
-    """The tensor, traced: weights that are alike are drawn as one, and each is put where it lies."""
+    """Return the tensor, traced: one call draws the weights of a group, and each goes to its place."""
     shape, dtype, groups = recipe
     given = iter(arrays)
     tensor = current
@@ -142,7 +142,7 @@ def _assembled(recipe: Recipe, words: Any, arrays: Any, current: Any) -> Any:
 
 
 def _drawn(group: _Group, numbers: list[int], words: Any, dtype: str, given: Any) -> Any:
-    """The weights of a group, in that order along a new first axis."""
+    """Return the weights of a group, in that order along a new first axis."""
     if group.initializer is None:
         return next(given)[None]
     draw = partial(traced, initializer=group.initializer, shape=group.shape, dtype=dtype, axes=group.axes)
@@ -152,7 +152,10 @@ def _drawn(group: _Group, numbers: list[int], words: Any, dtype: str, given: Any
 
 
 def _stacking(group: _Group, shape: tuple[int, ...]) -> tuple[tuple[int, ...], list[int]]:
-    """The axes of the tensor that number its weights, none where one is all of it; and their order, if they fill it."""
+    """Return the axes of the tensor that number its weights, and the order of the weights, if they fill the tensor.
+
+    There are no such axes if one weight is the whole tensor.
+    """
     axes = tuple(axis for axis, at in enumerate(group.boxes[0][0][0]) if isinstance(at, int))
     every, inner = (_hashable_index(identity_overlap(each).outer) for each in (shape, group.shape))
     numbers, order = {boxes: n for n, boxes in enumerate(group.boxes)}, []

@@ -17,7 +17,7 @@ from ..text.errors import RuleNeededError
 from .constructor_value import ConstructorValue, decide
 from .hints import nearest
 from .parts import NESTED, Parts, Stack
-from .patterns import Ordered, Pattern
+from .patterns import Ordered, ParsedPattern
 from .values import Fill, Rule, Values, as_fill, as_rule, keep
 
 # What modules have by default that do not say it. These kinds keep it whatever their number of axes.
@@ -28,7 +28,7 @@ _INSTEAD: dict[str, Fill] = {"table": normal(std=0.02), "recurrent": orthogonal(
 _DRAWABLE = re.compile("b?float|complex")
 
 
-class Rules:
+class RuleResolver:
     """The fill of each parameter: of the first rule that matches, else by its constructor's value, else the default."""
 
     def __init__(self, rules: Ordered, default: Any, unmatched: str = "default") -> None:
@@ -94,7 +94,7 @@ class Rules:
         return ValueError(f"no rule matches it, and {why}{near}")
 
     def made(
-        self, value: Rule, parameter: Parameter, depth: int = 0, pattern: Pattern | None = None
+        self, value: Rule, parameter: Parameter, depth: int = 0, pattern: ParsedPattern | None = None
     ) -> tuple[Fill, tuple[str, ...]]:
         """Return what a value is for the parameter, and notes: functions are called, its own and those of parts.
 
@@ -140,7 +140,7 @@ def _part(parameter: Parameter, part: Member) -> Parameter:
     )
 
 
-def _check_vector(value: Fill, pattern: Pattern) -> None:
+def _check_vector(value: Fill, pattern: ParsedPattern) -> None:
     """Raise RuleNeededError for a rule that draws a bias or a scale by fans, as `{"*": he_normal}` does."""
     if isinstance(value, Initializer) and first_needing_axes(value):
         name = described(value)

@@ -1,0 +1,69 @@
+"""The values that constructors gave the arrays of a tree, as far as they are known."""
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from initlib import Parameter, ones, zeros
+from initlib.adapters.common.roles import ParameterRole
+from initlib.plans.rules.constructor_value import ConstructorValue
+
+from .equinox import bias_bound
+from .stacks import Unrolled
+from .tensors import Leaf
+
+# By module of flax.nnx, which `initialize` fills in place, then by attribute and place of a layer: other trees are new.
+_records: WeakKeyDictionary[Any, dict[tuple[Any, ...], ConstructorValue]] = WeakKeyDictionary()
+
+
+def constructor_value(leaf: Leaf, layer: Unrolled, role: ParameterRole) -> ConstructorValue:
+    """Return the value that a constructor gave a weight of an array."""
+    record = _records.get(leaf.owner, {}).get(_place(leaf, layer)) if leaf.module is not None else None
+    if record is not None:
+        return record
+    bound = None if leaf.owner is None or role.kind != "bias" else bias_bound(leaf.owner)
+    draws = role.kind in ("kernel", "recurrent", "table") or bound is not None
+    start = ones if role.kind == "scale" else role.default
+    read = _reader(leaf.value, layer)
+    if draws and leaf.owner is None and read is not None and _is_zero(read(...)):
+        draws = False  # by the name alone it may be a blank array, made to be initialized
+    return ConstructorValue(
+        read=read,
+        draws=True if draws else False if role.kind in ("bias", "scale") else None,
+        bound=bound,
+        zeroed=role.default == zeros,
+        start=start if role.kind in ("bias", "scale", "other", "buffer") else None,
+    )
+
+
+def remember(leaf: Leaf, layer: Unrolled, parameter: Parameter) -> None:
+    """Record the value that a constructor gave, which training will change."""
+    if leaf.module is not None and leaf.owner is not None and parameter.constructor is not None:
+        _records.setdefault(leaf.owner, {})[_place(leaf, layer)] = parameter.constructor.record(parameter)
+
+
+def _place(leaf: Leaf, layer: Unrolled) -> tuple[Any, ...]:
+    return leaf.components[-1], *map(str, layer.at)
+
+
+def _reader(value: Any, layer: Unrolled) -> Any:
+    """Return a function that reads a box of a weight; None where the values are not here."""
+    if not isinstance(value, np.ndarray) and not _is_readable(value):
+        return None
+
+    def read(index: Any) -> NDArray[Any]:
+        return np.asarray(np.asarray(value)[layer.at][index])
+
+    return read
+
+
+def _is_zero(values: NDArray[Any]) -> bool:
+    few = values.reshape(-1)[:64]
+    return not few.any() and not values.any()
+
+
+def _is_readable(value: Any) -> bool:
+    return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer) and value.is_fully_addressable

@@ -1,0 +1,64 @@
+"""Weight norm: the scales that make the weight of a normalized layer the drawn kernel, as in PyTorch."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .tensors import Leaf
+
+Place = tuple[str, ...]  # the components of a path
+
+NOTE = "norms of the drawn {kernel}"
+
+
+class Norms(NamedTuple):
+    """The scales of a normalized layer: the norms of a kernel along all axes but some."""
+
+    scale: Leaf
+    kernel: Leaf
+    axes: tuple[int, ...]  # of the kernel, along which there is a scale for each index
+
+    def of(self, kernel: jax.Array) -> jax.Array:
+        """Return the scales of a kernel."""
+        value = self.scale.value
+        others = tuple(axis for axis in range(kernel.ndim) if axis not in self.axes)
+        squares = jnp.square(jnp.abs(kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))))
+        return jnp.sqrt(squares.sum(others)).reshape(value.shape).astype(value.dtype)
+
+
+def norms_of(found: list[Leaf]) -> list[Norms]:
+    """Return the scales of all normalized layers in a tree."""
+    by_place = {leaf.components: leaf for leaf in found}
+    pairs = []
+    for scale in found:
+        places, feature_axes = _kernel_of(scale)
+        kernel = next((by_place[place] for place in places if place in by_place), None)
+        if kernel is None:
+            continue
+        shape = kernel.value.shape
+        axes = tuple(axis % len(shape) for axis in feature_axes)
+        if math.prod(shape[axis] for axis in axes) == math.prod(scale.value.shape):
+            pairs.append(Norms(scale, kernel, axes))
+    return pairs
+
+
+def _kernel_of(scale: Leaf) -> tuple[list[Place], tuple[int, ...]]:
+    """Return the places where the kernel that an array scales may be, and the axes of its scales."""
+    *outer, name = scale.components
+    if name.endswith("/scale"):  # linen's: the layer is beside it, or beside the module that normalizes it
+        path = name.split("/")[:-1]
+        return [(*outer, *path), (*outer[:-1], *path)], (-1,)
+    owner = type(scale.owner)
+    if owner.__name__ == "WeightNorm" and owner.__module__.startswith("equinox.") and name == "g":
+        axis = scale.owner.axis
+        return [(*outer, "layer", scale.owner.weight_name)], () if axis is None else (axis,)
+    if scale.module is not None:
+        from flax import nnx
+
+        if isinstance(scale.around, nnx.WeightNorm) and outer[-1] == "scales":
+            axes = scale.around.feature_axes
+            path = map(str, scale.paths[0][-1].key)
+            return [(*outer[:-1], "layer_instance", *path)], (axes,) if isinstance(axes, int) else tuple(axes)
+    return [], ()

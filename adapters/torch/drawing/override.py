@@ -1,0 +1,88 @@
+"""Overrides of PyTorch's functions: `overridable` lets a mode or a tensor subclass override the functions here too.
+
+Two things in this file have no plain way.
+
+- An override recognizes PyTorch's functions as keys of a table, or by module and name. A function of Python cannot be
+  equal to another, and a call of PyTorch's function itself would draw other bits under a mode that only looks on, such
+  as `with torch.device(...)`. So an override receives a `Counterpart`, which is equal to PyTorch's function.
+- All functions that draw share the arguments of `DrawOptions`. `Unpack` states them once for type checkers, but
+  `help` and `inspect` do not expand it: `overridable` writes the full signature.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from torch import Tensor
+from torch.compiler import is_compiling
+from torch.nn import init
+from torch.overrides import handle_torch_function, has_torch_function_variadic
+
+from .._private import in_jit_trace
+from .dispatch import DrawOptions, outside
+from .transformers import is_guarded
+
+Function = TypeVar("Function", bound=Callable[..., Tensor])
+OPTIONS = DrawOptions.__annotations__
+
+
+class Counterpart:
+    """A function of this adapter that is equal to the function of PyTorch that it replaces.
+
+    It has the hash, the module and the name of PyTorch's function. A call draws as the function of this adapter.
+    """
+
+    def __init__(self, ours: Callable[..., Tensor], replaced: Callable[..., Tensor]) -> None:
+        functools.update_wrapper(self, replaced)
+        self.ours, self.replaced = ours, replaced
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self.ours(*args, **kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other is self.replaced
+
+    def __hash__(self) -> int:
+        return hash(self.replaced)
+
+
+def overridable(function: Function) -> Function:
+    """Return the function, changed to keep loaded tensors and to call an override of PyTorch's function."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if is_guarded(tensor):
+            return tensor
+        if has_torch_function_variadic(tensor):
+            if counterpart is None or any(kwargs.get(option) is not None for option in OPTIONS):
+                return handle_torch_function(call, (tensor,), tensor, *args, **kwargs)
+            options = {name: value for name, value in kwargs.items() if name not in OPTIONS}
+            bound = signature.bind(tensor, *args, **options)
+            bound.apply_defaults()
+            bound.arguments.pop("options", None)
+            return handle_torch_function(counterpart, (tensor,), **bound.arguments)
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
+        if is_compiling():
+            return outside(function, tensor, *args, **kwargs)
+        if in_jit_trace():
+            raise RuntimeError("initlib draws outside of the graph: fill the tensor before torch.jit.trace")
+        return function(tensor, *args, **kwargs)
+
+    replaced = getattr(init, function.__name__, None)
+    counterpart = None if replaced is None else Counterpart(call, replaced)
+    call.__signature__ = _with_options(signature)  # type: ignore[attr-defined]
+    return cast(Function, call)
+
+
+def _with_options(signature: inspect.Signature) -> inspect.Signature:
+    """Return the signature with the arguments of `DrawOptions` in place of `**options`."""
+    parameters = [parameter for name, parameter in signature.parameters.items() if name != "options"]
+    if len(parameters) < len(signature.parameters):
+        parameters += [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+            for name, annotation in OPTIONS.items()
+        ]
+    return signature.replace(parameters=parameters)

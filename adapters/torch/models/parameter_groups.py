@@ -1,0 +1,59 @@
+"""Parameter groups of an optimizer, with a learning rate and a weight decay for each parameter's name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from initlib._arguments import positive
+from initlib._public import public
+
+from .tensors import model_tensors, walk
+
+
+@public("initlib.adapters.torch")
+def parameter_groups(
+    model: nn.Module, multipliers: Mapping[str, Mapping[str, float]], *, lr: float, weight_decay: float = 0.0
+) -> list[dict[str, Any]]:
+    """Return the parameter groups of an optimizer, such as muP needs.
+
+    Parameters with equal products share a group. Parameters that need no gradient are in none.
+
+    Args:
+        model: a module.
+        multipliers: for each name, the multipliers "lr" and "weight_decay", as from `initlib.mup_learning_rates`.
+        lr: the learning rate at the base width, above 0.
+        weight_decay: the weight decay at the base width, at least 0.
+
+    Returns:
+        A list of dictionaries with "params", "lr" and "weight_decay", for any optimizer of `torch.optim`.
+
+    Raises:
+        ValueError: a parameter has no multipliers, or `lr` or `weight_decay` is out of its range.
+
+    Example:
+        >>> import torch
+        >>> import initlib.adapters.torch as init
+        >>> from initlib import mup_learning_rates, normal
+        >>> models = [torch.nn.Sequential(torch.nn.Linear(8, n), torch.nn.Linear(n, n)) for n in (64, 256)]
+        >>> base, wide = (init.plan(model, normal(std=0.02)) for model in models)
+        >>> groups = init.parameter_groups(models[1], mup_learning_rates(wide, base), lr=0.01)
+        >>> [(group["lr"], len(group["params"])) for group in groups]
+        [(0.01, 3), (0.0025, 1)]
+        >>> optimizer = torch.optim.Adam(groups)
+
+    Reference:
+        Yang, Hu et al. Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer. 2022.
+        arXiv:2203.03466.
+    """
+    lr, weight_decay = positive(lr, "lr"), positive(weight_decay, "weight_decay", or_zero=True)
+    groups: dict[tuple[float, float], list[Any]] = {}
+    for model_tensor in model_tensors(list(walk(model))):
+        tensor = model_tensor.tensor
+        if not tensor.requires_grad:
+            continue
+        factors = next((multipliers[name] for name in model_tensor.names if name in multipliers), None)
+        if factors is None:
+            raise ValueError(f"multipliers must have every parameter of the model, got none for {model_tensor.names[0]!r}")
+        groups.setdefault((lr * factors["lr"], weight_decay * factors["weight_decay"]), []).append(tensor)
+    return [{"params": tensors, "lr": rate, "weight_decay": decay} for (rate, decay), tensors in groups.items()]

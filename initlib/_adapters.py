@@ -1,0 +1,52 @@
+"""Adapters of objects: the framework of a model or function is the top-level package that defines it.
+
+No other file of the core imports an adapter.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+FRAMEWORKS = ("keras", "torch")  # a Keras model is a PyTorch module too, on that backend
+
+
+def framework_of(value: Any) -> str | None:
+    """Return the framework that defines the class of an object, or a function; None for all others."""
+    while isinstance(value, partial):
+        value = value.func
+    modules = [cls.__module__ for cls in type(value).__mro__] + [getattr(value, "__module__", None) or ""]
+    packages = {module.partition(".")[0] for module in modules}
+    return next((framework for framework in FRAMEWORKS if framework in packages), None)
+
+
+def adapter(framework: str, file: str) -> ModuleType:
+    """Return a module of the adapter of a framework."""
+    return import_module(f"initlib.adapters.{framework}.{file}")
+
+
+def numpy_function(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return an elementwise function of any framework as a function of NumPy arrays.
+
+    The functions of NumPy, JAX and Keras take NumPy arrays; those of PyTorch, and functions that call them, do not.
+    """
+    if framework_of(function) == "torch" or ("torch" in sys.modules and not _takes_arrays(function)):
+        converted: Callable[[Any], Any] = adapter("torch", "activations").numpy_function(function)
+        return converted
+    return function
+
+
+def _takes_arrays(function: Callable[[Any], Any]) -> bool:
+    """Return whether a function takes NumPy arrays, as far as a call shows it."""
+    try:
+        with np.errstate(all="ignore"):
+            function(np.zeros(1))
+    except (TypeError, AttributeError):
+        return False
+    except Exception:
+        return True  # the caller gets this error
+    return True

@@ -1,0 +1,257 @@
+"""The maximal update parametrization (muP): initializations and learning rates that transfer over the width."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from .._arguments import choice
+from .._public import public
+from ..axes import fans
+from ..plans.parameter import Parameter
+from ..plans.plan import Plan
+from ..plans.rules.parts import Parts
+from ..plans.rules.values import Fill, Keep, Values
+from ..schemes._constant import zeros
+from ..schemes._normal import normal
+from ..schemes.initializer import Initializer
+from .rules import Rules, optional
+
+Base = Plan | Iterable[Parameter]
+Readout = Literal["weight", "multiplier"]
+READOUTS = ("weight", "multiplier")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+
+
+class _Weight(NamedTuple):
+    """A weight of the base model: its shape, its axes, and its initializer if the base is a plan."""
+
+    shape: tuple[int, ...]
+    axes: str | None
+    filling: Initializer | Parts | None
+
+
+class _Role(NamedTuple):
+    """The role of a weight in muP: hidden, input or output, and the growth of its fan_in; of an input, of its size."""
+
+    name: str
+    growth: float
+    fan_out_growth: float = 1.0  # of a hidden weight
+
+
+def mup(
+    base: Base, initializer: Initializer | None = None, *, readout: Readout = "weight", zero_readout: bool = False
+) -> Rules:
+    """Return the rules of muP for a model, from the same model at its base width.
+
+    Each kernel and table is compared with the weight of the same name in the base. m is the growth of fan_in:
+
+    - both fans grow (hidden): the std is the base's divided by sqrt(m);
+    - only fan_in grows (output): divided by m, or unchanged with `readout="multiplier"`;
+    - only fan_out grows (input, tables), or neither: unchanged.
+
+    The parts of a fused tensor are compared one by one. Biases and scales keep their own initialization. A table that
+    is also the head (tied) is an input: divide its output by m in the forward pass. Attention logits must be divided by
+    the head's width instead of its square root. `initlib.mup_learning_rates` gives the learning rates.
+
+    Args:
+        base: the plan of the model at its base width, whose initializers are scaled; or its parameters.
+        initializer: the initializer of every weight at the base width; by default that of the base plan, and
+            normal(std=0.02) for parameters.
+        readout: "weight" for a model without multipliers; "multiplier" for a model that divides the output of its head
+            by m in the forward pass.
+        zero_readout: True for a head of zeros.
+
+    Returns:
+        Rules for kernels, recurrent kernels and tables.
+
+    Raises:
+        ValueError: `readout` is another word. When the plan is made: a name is not in the base, the number of axes
+            differs, or the axes of a kernel are not known.
+
+    Example:
+        >>> from initlib import Parameter, plan
+        >>> def network(width):
+        ...     shapes = {"first": (width, 8), "hidden": (width, width), "head": (10, width)}
+        ...     return [Parameter(f"{name}.weight", shape, axes="OI", kind="kernel") for name, shape in shapes.items()]
+        >>> wide = plan(network(1024), mup(network(64)))
+        >>> [round(row["std"], 6) for row in wide.to_dicts()]  # 0.02, 0.02 / sqrt(16), 0.02 / 16
+        [0.02, 0.005, 0.00125]
+
+    Reference:
+        Yang, Hu et al. Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer, tables 3
+        and 8. 2022. arXiv:2203.03466. As Microsoft's package mup.
+    """
+    readout = choice(readout, "readout", READOUTS)  # type: ignore[assignment]
+    weights = _weights(base)
+    default = initializer or normal(std=0.02)
+
+    def rule(parameter: Parameter) -> Fill:
+        weight = _weight(weights, parameter, "recipes.mup")
+        filling = weight.filling
+        if isinstance(filling, Parts) and initializer is None:
+            fillings = [rule if each is None or isinstance(each, Initializer) else each for each in filling.fillings]
+            return replace(filling, fillings=tuple(fillings))
+        own = initializer or (filling if isinstance(filling, Initializer) else default)
+        role = _role(parameter, weight)
+        if role.name == "output" and zero_readout:
+            return zeros
+        factor = {"hidden": role.growth**-0.5, "output": 1 / role.growth if readout == "weight" else 1.0}
+        return _scaled(own, parameter, weight, factor.get(role.name, 1.0))
+
+    return {optional("*:kernel"): rule, optional("*:recurrent"): rule, optional("*:table"): rule}
+
+
+def completep(base: Base, initializer: Initializer | None = None) -> Rules:
+    """Return the rules of CompleteP: the std of hidden weights is the base's divided by sqrt(m).
+
+    m is the growth of fan_in. Tables and the head keep the base's std. The rest belongs to the model and the optimizer:
+    the forward pass divides the output of the head by m, and that of each residual branch by the growth of the depth.
+    Adam's learning rate of hidden kernels is divided by m (`initlib.mup_learning_rates` with `readout="multiplier"`).
+    Its epsilon within blocks is divided by m and by the growth of the depth. These rates do not depend on the depth,
+    because CompleteP has alpha = 1.
+
+    Args:
+        base: the plan of the model at its base width, or its parameters.
+        initializer: the initializer of every weight at the base width; by default as for `mup`.
+
+    Returns:
+        Rules for kernels, recurrent kernels and tables.
+
+    Raises:
+        ValueError: when the plan is made, as for `mup`.
+
+    Example:
+        >>> hidden = [Parameter("h.weight", (width, width), axes="OI", kind="kernel") for width in (64, 256)]
+        >>> completep(hidden[:1])["*:kernel"](hidden[1]).std((256, 256), "OI")
+        0.01
+
+    Reference:
+        Dey et al. Don't be lazy: CompleteP enables compute-efficient deep transformers, table 1. 2025.
+        arXiv:2505.01618.
+    """
+    return mup(base, initializer, readout="multiplier")
+
+
+@public("initlib")
+def mup_learning_rates(
+    plan: Base, base: Base, optimizer: str = "adam", *, readout: Readout = "weight"
+) -> dict[str, dict[str, float]]:
+    """Return the multipliers of muP for the learning rate and the weight decay of each parameter.
+
+    m is the growth of fan_in from the base to the model, n that of the other fan:
+
+    | role | adam, adamw: lr | sgd: lr |
+    | --- | --- | --- |
+    | hidden | 1 / m | n / m |
+    | input, bias, scale | 1 | n |
+    | output, readout="weight" | 1 / m | 1 / m |
+    | output, readout="multiplier" | 1 | m |
+
+    The weight decay has the inverse of the learning rate's multiplier, so that their product stays. With "adam", whose
+    weight decay is part of the gradient, that of the readout as a weight has m**2 instead.
+
+    Args:
+        plan: the plan of the model, or its parameters.
+        base: the plan of the model at its base width, or its parameters.
+        optimizer: "adam", "adamw" or "sgd".
+        readout: as for `recipes.mup`.
+
+    Returns:
+        For each name, a dictionary with "lr" and "weight_decay".
+
+    Raises:
+        ValueError: `optimizer` or `readout` is another word, a name is not in the base, or the number of axes differs.
+
+    Example:
+        >>> from initlib import Parameter
+        >>> wide, narrow = ([Parameter("w", (width, width), axes="OI", kind="kernel")] for width in (512, 128))
+        >>> mup_learning_rates(wide, narrow)
+        {'w': {'lr': 0.25, 'weight_decay': 4.0}}
+
+    Reference:
+        Yang, Hu et al. Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer, table 8.
+        2022. arXiv:2203.03466. As `MuAdam`, `MuAdamW` and `MuSGD` of Microsoft's package mup.
+    """
+    optimizer = choice(optimizer, "optimizer", OPTIMIZERS)
+    readout = choice(readout, "readout", READOUTS)  # type: ignore[assignment]
+    weights = _weights(base)
+    multipliers = {}
+    for parameter in _parameters(plan):
+        if parameter.kind == "buffer":
+            continue
+        role = _role(parameter, _weight(weights, parameter, "mup_learning_rates"))
+        rate = _rate(role, optimizer, readout)
+        decay = 1 / rate
+        if optimizer == "adam" and role.name == "output" and readout == "weight":
+            decay = role.growth**2
+        multipliers[parameter.name] = {"lr": rate, "weight_decay": decay}
+    return multipliers
+
+
+def _rate(role: _Role, optimizer: str, readout: str) -> float:
+    if role.name == "output" and readout == "weight":
+        return 1 / role.growth
+    if optimizer == "sgd":
+        return role.fan_out_growth / role.growth if role.name == "hidden" else role.growth
+    return 1 / role.growth if role.name == "hidden" else 1.0
+
+
+def _parameters(model: Base) -> Iterable[Parameter]:
+    return [entry.parameter for entry in model.entries] if isinstance(model, Plan) else model
+
+
+def _weights(base: Base) -> dict[str, _Weight]:
+    """Return the weights of the base by name: the stored tensors, and the parts that lie in them."""
+    weights: dict[str, _Weight] = {}
+    if not isinstance(base, Plan):
+        return {parameter.name: _Weight(parameter.shape, parameter.axes, None) for parameter in base}
+    for entry in base.entries:
+        own = entry.parameter
+        filling = None if isinstance(entry.filling, (Keep, Values)) else entry.filling
+        for name in (own.name, entry.stream):
+            weights[name] = _Weight(own.shape, own.axes, filling)  # type: ignore[arg-type]
+        for piece in entry.pieces:
+            initializer = piece.initializer if isinstance(piece.initializer, Initializer) else None
+            weights.setdefault(piece.stream, _Weight(piece.shape, piece.axes, initializer))
+    return weights
+
+
+def _weight(weights: dict[str, _Weight], parameter: Parameter, caller: str) -> _Weight:
+    """Return the weight of the base with a parameter's name."""
+    weight = weights.get(parameter.name)
+    if weight is None:
+        raise ValueError(f"base of {caller} must have every parameter of the model, got none named {parameter.name!r}")
+    if len(weight.shape) != len(parameter.shape):
+        raise ValueError(
+            f"base of {caller} must have {parameter.name!r} with {len(parameter.shape)} axes, got {len(weight.shape)}"
+        )
+    return weight
+
+
+def _role(parameter: Parameter, weight: _Weight) -> _Role:
+    """Compare a parameter with the weight of the base."""
+    if parameter.kind == "table":  # rows are looked up: the last axis is the width
+        return _Role("input", parameter.shape[-1] / weight.shape[-1])
+    if parameter.axes is None:
+        if sum(a != b for a, b in zip(parameter.shape, weight.shape, strict=True)) > 1:
+            raise ValueError(f"axes of {parameter.name!r} must be known where two of them grow. Pass axes=")
+        return _Role("input", parameter.size / math.prod(weight.shape))
+    fan_in, fan_out = fans(parameter.shape, parameter.axes)
+    base_in, base_out = fans(weight.shape, weight.axes or parameter.axes)
+    inputs, outputs = fan_in / base_in, fan_out / base_out
+    if inputs == outputs == 1:  # depthwise kernels are vectors, one number for each channel and position
+        return _Role("input", parameter.size / math.prod(weight.shape))
+    if inputs == 1:
+        return _Role("input", outputs)
+    return _Role("output", inputs) if outputs == 1 else _Role("hidden", inputs, outputs)
+
+
+def _scaled(own: Initializer, parameter: Parameter, weight: _Weight, factor: float) -> Initializer:
+    """Return the initializer with `factor` times the std that it has at the base's shape."""
+    base_std = own.std(weight.shape, weight.axes or parameter.axes)
+    std = own.std(parameter.shape, parameter.axes)
+    if not (math.isfinite(base_std) and std > 0):
+        return own  # constants, and distributions that do not depend on the shape
+    factor *= base_std / std
+    return own if abs(factor - 1) < 1e-12 else own * factor

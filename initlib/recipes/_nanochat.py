@@ -1,0 +1,40 @@
+"""The recipe of nanochat."""
+
+import math
+
+from ..axes import fans
+from ..plans.parameter import Parameter
+from ..schemes._constant import zeros
+from ..schemes._normal import normal
+from ..schemes.initializer import Initializer
+from .rules import RESIDUAL, Rules, named, optional, required
+
+
+def nanochat() -> Rules:
+    """Return the rules of nanochat: residual outputs and the head are 0, tables have std 1.
+
+    The other kernels have std min(1, sqrt(fan_out / fan_in)) / sqrt(fan_in), the first form of the spectral condition.
+
+    Returns:
+        Rules for the head, residual outputs, kernels and tables.
+
+    Example:
+        >>> kernel = nanochat()["*:kernel"](Parameter("h.0.attn.c_k.weight", (64, 256), axes="OI", kind="kernel"))
+        >>> kernel.std((64, 256))  # min(1, sqrt(64 / 256)) / sqrt(256)
+        0.03125
+
+    Reference:
+        Karpathy. nanochat, `GPT.init_weights`, October 2025. https://github.com/karpathy/nanochat
+        Yang, Simon, Bernstein. A spectral condition for feature learning. 2023. arXiv:2310.17813.
+    """
+    return {
+        optional(named("lm_head")): zeros,
+        required(named("c_proj"), "nanochat", RESIDUAL): zeros,
+        optional("*:kernel"): _spectral,
+        optional("*:table"): normal(),
+    }
+
+
+def _spectral(parameter: Parameter) -> Initializer:
+    fan_in, fan_out = fans(parameter.shape, parameter.axes)
+    return normal(std=min(1.0, math.sqrt(fan_out / fan_in)) / math.sqrt(fan_in))

@@ -1,0 +1,46 @@
+"""Parameter groups: the learning rates and weight decays of muP for an optimizer of PyTorch."""
+
+import pytest
+import torch
+from torch import nn
+
+import initlib.adapters.torch as init
+from initlib import mup_learning_rates, normal
+
+
+def network(width):
+    return nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, width), nn.Linear(width, 3))
+
+
+@pytest.fixture
+def multipliers():
+    wide, base = (init.plan(network(width), normal(std=0.02)) for width in (256, 64))
+    return mup_learning_rates(wide, base, "adamw")
+
+
+def test_parameters_with_equal_rates_share_a_group(multipliers):
+    model = network(256)
+    groups = init.parameter_groups(model, multipliers, lr=0.1, weight_decay=0.5)
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert len(groups) == 2
+    for name, p in model.named_parameters():
+        assert found[id(p)] == ((0.025, 2.0) if name in ("2.weight", "3.weight") else (0.1, 0.5))
+    optimizer = torch.optim.AdamW(groups)
+    model(torch.ones(2, 8)).sum().backward()
+    optimizer.step()
+
+
+def test_frozen_parameters_are_in_no_group(multipliers):
+    model = network(256)
+    model[0].requires_grad_(False)
+    groups = init.parameter_groups(model, multipliers, lr=0.1)
+    assert sum(len(group["params"]) for group in groups) == 4
+
+
+def test_a_parameter_without_multipliers_is_named(multipliers):
+    with pytest.raises(
+        ValueError, match=r"multipliers must have every parameter of the model, got none for '4\.weight'"
+    ):
+        init.parameter_groups(nn.Sequential(*network(256), nn.Linear(3, 3)), multipliers, lr=0.1)
+    with pytest.raises(ValueError, match="lr must be above 0"):
+        init.parameter_groups(network(256), multipliers, lr=0)
