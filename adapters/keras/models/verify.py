@@ -1,24 +1,18 @@
 """Verification: compare the weights that a model holds with those of a plan and a seed."""
 
-# mypy: disable-error-code="import-untyped"
-# Keras comes without types, so its classes are Any.
-
 from collections.abc import Iterator
 from typing import Any
-
-import keras
-import numpy as np
 
 from initlib import Plan
 from initlib._public import public
 from initlib.adapters.common.comparison import first_difference
 from initlib.checkpoints.verify import Difference
-from initlib.dtypes import DTYPES, numpy_dtype
+from initlib.dtypes import DTYPES
 from initlib.key import Key, as_key
 from initlib.plans.entry import Entry
 from initlib.stream.boxes import normalize_index
 
-from ..drawing.draw import BACKEND
+from ..drawing.draw import BACKEND, as_array
 from .tensors import weights
 
 if BACKEND == "jax":
@@ -88,6 +82,6 @@ def _boxes(variable: Any) -> Iterator[tuple[Any, Any]]:
     if BACKEND == "jax":
         yield from shards(variable.value)
         return
-    array = keras.ops.convert_to_numpy(variable.value).astype(numpy_dtype(variable.dtype))  # PyTorch's has no bfloat16
+    array = as_array(variable.value)
     box = tuple(part._replace(drop=False) for part in normalize_index(..., array.shape))
-    yield box, np.asarray(array).__getitem__
+    yield box, array.__getitem__
