@@ -13,7 +13,7 @@ from initlib.stream.boxes import full_box, normalize_index
 def held(array, shape=None, index=..., *, dtype=None, **options):
     """Return an array as the box at an index of a tensor that a process holds."""
     shape = array.shape if shape is None else shape
-    box = HeldBox(normalize_index(index, shape), (lambda piece: array[piece.index],))
+    box = HeldBox(normalize_index(index, shape), (lambda piece: array[piece.place],))
     return HeldTensor(("w",), shape, dtype or array.dtype.name, lambda: [box], **options)
 
 
@@ -118,10 +118,10 @@ def test_the_first_difference_of_several_boxes_and_copies_is_that_of_the_lowest_
     array[40, 5] = array[9, 20] = 1
     other = DRAWN["w"].copy()
     other[9, 3] = 1
-    lower = HeldBox(normalize_index(slice(32, 64), (64, 32)), (lambda piece: array[32:][piece.index],))
+    lower = HeldBox(normalize_index(slice(32, 64), (64, 32)), (lambda piece: array[32:][piece.place],))
     upper = HeldBox(
         normalize_index(slice(0, 32), (64, 32)),
-        (lambda piece: array[:32][piece.index], lambda piece: other[:32][piece.index]),
+        (lambda piece: array[:32][piece.place], lambda piece: other[:32][piece.place]),
     )
     assert compare(MODEL, HeldTensor(("w",), (64, 32), "float32", lambda: [lower, upper])).index == (9, 3)
     swapped = upper._replace(copies=upper.copies[::-1])
@@ -167,7 +167,7 @@ def test_parts_that_depend_on_one_another_in_several_boxes():
     made = plan([Parameter("w", (24, 8), axes="OI")], {"w": parts({"q": (8, orthogonal()), "k": 16}, normal())})
     drawn = made.draw(0)["w"]
     boxes = [
-        HeldBox(normalize_index(slice(at, at + 4), (24, 8)), (lambda piece, at=at: drawn[at : at + 4][piece.index],))
+        HeldBox(normalize_index(slice(at, at + 4), (24, 8)), (lambda piece, at=at: drawn[at : at + 4][piece.place],))
         for at in range(0, 24, 4)
     ]
     for whole in (False, True):
@@ -182,7 +182,7 @@ def test_samples_read_a_small_share_of_a_large_tensor():
     made.draw_one("w", 0, out=array)
 
     def count(piece):
-        values = array[piece.index]
+        values = array[piece.place]
         read.append(values.size)
         return values
 
