@@ -10,27 +10,6 @@ import pytest
 
 PACKAGES = ("initlib", "initlib.recipes", "initlib.adapters.torch", "initlib.adapters.jax", "initlib.adapters.keras")
 
-# Packages whose docstrings are not in this form yet.
-LATER = ("initlib.recipes", "initlib.adapters.torch", "initlib.adapters.jax", "initlib.adapters.keras")
-
-# The public names of initlib whose docstrings are not in this form yet.
-LATER_NAMES = ("Parameter", "Plan", "PlanError", "SignalReport", "audit", "parts", "plan", "propagation", "values")
-
-# Folders with files that have a narrator still.
-LATER_FILES = (
-    "adapters/",
-    "benchmarks/",
-    "docs/",
-    "initlib/checkpoints/",
-    "initlib/diagnostics/",
-    "initlib/files/",
-    "initlib/plans/",
-    "tests/core/test_readers.py",
-    "tests/core/test_write.py",
-    "tests/helpers/",
-    "tests/with_",
-)
-
 # First words of docstrings of functions that are no verbs in the imperative.
 NO_VERBS = "A An The What Whether Why How Which Where When It This That There One".split()  # noqa: SIM905
 
@@ -88,15 +67,9 @@ def faults(member):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_public_docstrings_have_a_verb_and_every_argument(package):
-    if package in LATER:
-        pytest.skip("not in this form yet")
     if package.startswith("initlib.adapters."):
         pytest.importorskip(package.rpartition(".")[2])
-    found = {
-        name: list(faults(member))
-        for name, member in members(importlib.import_module(package))
-        if name.partition(".")[0] not in LATER_NAMES
-    }
+    found = {name: list(faults(member)) for name, member in members(importlib.import_module(package))}
     assert len(found) > 10
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
@@ -141,6 +114,6 @@ def test_no_file_of_the_repository_has_a_narrator():
         except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
             continue
         words = sorted({word.lower() for word in NARRATORS.findall(text)})
-        if words and not name.startswith((*LATER_FILES, "tests/core/test_docstrings.py")):
+        if words and not name != "tests/core/test_docstrings.py":
             found[name] = words
     assert found == {}

@@ -75,7 +75,7 @@ RULES = {
     "layers.*.mix.weight": parts({"up.weight": 1, "gate.weight": (2, orthogonal(0.5))}, normal(std=0.3)),
     "layers.1.out.weight": orthogonal(),
 }
-# What the constructors do, for memory that nobody can read it from.
+# Rules for the values that constructors set, which sharded memory does not show.
 BUILT = {"*.norm.weight:RMSNorm": zeros, "*.gamma": constant(0.1)}
 
 

@@ -33,7 +33,7 @@ def test_on(backend, checks):
 
 
 def test_only_the_schemes_of_the_library_are_registered():
-    """A scheme of somebody's own is theirs to register, whenever they made it."""
+    """A subclass of a scheme that a user writes is not registered, whenever it was made."""
     program = """
 import initlib
 import keras

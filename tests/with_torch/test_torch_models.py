@@ -124,7 +124,7 @@ def test_what_was_loaded_stays(tmp_path):
     for name in loaded:
         if name != "score.weight":
             assert torch.equal(models[1][name], loaded[name]), name
-    model.init_weights()  # and then nobody draws over it
+    model.init_weights()  # afterwards, the guards keep every tensor
     assert torch.equal(model.score.weight, models[0]["score.weight"])
 
 

@@ -46,7 +46,7 @@ def _two(words: jax.Array) -> jax.Array:
     if words.shape[0] % 2:
         words = jnp.concatenate([jnp.zeros(1, words.dtype), words])
     first, *further = words.reshape(-1, 2)
-    result = first
+    result: jax.Array = first
     for pair in further:
         result = jnp.where((pair == first).all(), result, enciphered(result, pair))
     return result

@@ -31,7 +31,7 @@ elif BACKEND == "torch":
     import torch
 
     from ...torch.drawing.dispatch import outside
-    from ...torch.drawing.memory import array_of
+    from ...torch.drawing.memory import read_array
 
 
 class InitlibMixin(keras.initializers.Initializer):
@@ -160,5 +160,5 @@ def as_tensor(array: Any, dtype: str) -> Any:
 
 def as_array(tensor: Any) -> NDArray[Any]:
     """Return the values of a tensor of the backend, in its dtype."""
-    array = array_of(tensor.detach()) if BACKEND == "torch" else np.asarray(keras.ops.convert_to_numpy(tensor))
+    array = read_array(tensor.detach()) if BACKEND == "torch" else np.asarray(keras.ops.convert_to_numpy(tensor))
     return cast("NDArray[Any]", array)

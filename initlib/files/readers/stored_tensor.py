@@ -131,7 +131,8 @@ def _stored_dtype(name: str) -> np.dtype[Any]:
             import ml_dtypes
         except ImportError:
             raise ImportError(f"dtype {name} needs the package ml_dtypes: pip install ml_dtypes") from None
-        return np.dtype(getattr(ml_dtypes, name))
+        float8: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return float8
     try:
         dtype: np.dtype[Any] = np.dtype(name).newbyteorder("<")
     except TypeError:
