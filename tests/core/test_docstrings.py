@@ -35,12 +35,12 @@ def members(package):
 
 
 def arguments(member):
-    """Return the names of the arguments that a docstring describes."""
+    """Return the names of the arguments that a docstring must describe: of a decorated function, as it is written."""
     if inspect.isclass(member) and "__init__" not in vars(member) and not hasattr(member, "__dataclass_fields__"):
         return []
     names = [
         f"{'*' * (2 if p.kind is p.VAR_KEYWORD else p.kind is p.VAR_POSITIONAL)}{name}"
-        for name, p in inspect.signature(member).parameters.items()
+        for name, p in inspect.signature(inspect.unwrap(member)).parameters.items()
     ]
     return [name for name in names if name not in ("self", "cls")]
 
