@@ -18,7 +18,7 @@ from .rules.hints import nearest
 from .text.errors import PlanError
 
 if TYPE_CHECKING:
-    from ..checkpoints.verify import Difference
+    from ..checkpoints.compare import Differences
     from .diff import PlanDiff
 
 
@@ -305,7 +305,7 @@ class Plan:
         *,
         whole: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> "tuple[Difference, ...]":
+    ) -> "Differences":
         """Compare a checkpoint with the plan and a seed.
 
         The name, shape and dtype of every tensor are compared, and samples of its weights; kept tensors are not.

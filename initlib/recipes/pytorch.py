@@ -48,10 +48,8 @@ def torch_default(parameters: Iterable[Parameter]) -> Rules:
         shapes = {attribute: parameter.shape for parameter, _, attribute in held}
         for parameter, name, attribute in held:
             value = parameter.constructor
-            if value is None:  # made by hand: the owner's name is all there is
-                initializer = constructor_distribution(parameter.owner or "", attribute, shapes)
-            else:
-                initializer = value.distribution
+            owner = parameter.owner if value is None else value.draws_like  # by hand: the name is all there is
+            initializer = constructor_distribution(owner or "", attribute, shapes)
             if initializer is not None:
                 rules[re.compile(re.escape(name))] = initializer
     return rules

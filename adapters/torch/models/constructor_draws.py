@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from torch import nn
 
-from initlib import Initializer, zeros
+from initlib import zeros
+from initlib.adapters.common.roles import ParameterRole
 from initlib.axes import fans
 from initlib.recipes.pytorch import constructor_distribution
 
 from .known_classes import known_class
-from .layers import UNKNOWN, ParameterRole, is_torch, own_class, roles
+from .layers import UNKNOWN, is_torch, own_class, roles
 
 Shapes = Mapping[str, tuple[int, ...]]  # of the parameters of one module, by attribute
 
@@ -21,7 +22,7 @@ class ConstructorDraw(NamedTuple):
 
     draws: bool | None = None  # None: an unknown class
     bound: float | None = None  # of the uniform distribution of a bias
-    distribution: Initializer | None = None  # of a class of `torch.nn`, not of one that derives from it
+    draws_like: str | None = None  # the class of `torch.nn`, not of one that derives from it
 
 
 def constructor_draw(module: nn.Module, attribute: str, role: ParameterRole, shapes: Shapes) -> ConstructorDraw:
@@ -51,4 +52,4 @@ def _of_torch(
         return ConstructorDraw(role.kind in ("kernel", "recurrent", "table"))
     drawn = distribution != zeros
     bound = distribution.bounds(shapes[attribute])[1] if drawn and role.kind == "bias" else None
-    return ConstructorDraw(drawn, bound, distribution if cls is base else None)
+    return ConstructorDraw(drawn, bound, name if cls is base else None)

@@ -23,7 +23,7 @@ COPYING = ("clone", "_to_copy", "lift_fresh", "alias", "detach")
 class Origin(NamedTuple):
     """The origin of the values of one storage.
 
-    A storage of which nothing is known has readable values that no random call made.
+    A storage without an origin has readable values that no random call made.
     """
 
     drawn: bool = False  # by a random call, or computed from such values
@@ -32,7 +32,7 @@ class Origin(NamedTuple):
     values: Tensor | None = None  # on the meta device: the values that were copied
 
 
-UNKNOWN = Origin()  # fresh memory, or memory of which the observer missed a write
+UNKNOWN = Origin()  # fresh memory, or memory to which the observer missed a write
 DRAWN = Origin(drawn=True)
 COMPUTED = Origin(drawn=True, computed=True)
 
@@ -134,7 +134,7 @@ def _of_constant(name: str, constant: float, args: Any) -> Origin:
         return UNKNOWN
 
 
-class _Operations(TorchDispatchMode):
+class _Operations(TorchDispatchMode):  # type: ignore[misc]  # a private class of PyTorch
     """Tell an observer of every operation on tensors."""
 
     def __init__(self, observer: ConstructorObserver) -> None:

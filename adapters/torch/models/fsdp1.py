@@ -12,7 +12,7 @@ from .._private import flat_ranges
 
 
 class FlatShard(NamedTuple):
-    """A parameter of which this rank holds a row-major range."""
+    """A row-major range of a parameter, which this rank holds."""
 
     shape: tuple[int, ...]
     memory: Tensor  # one axis: the range

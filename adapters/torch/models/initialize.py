@@ -203,7 +203,7 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
 
 
 def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
-    """Return the problems of tensors of which one would be written over a part of another."""
+    """Return a problem for each tensor that would be written over a part of another tensor."""
     readable = [
         (tensor.names[0], tensor.tensor)
         for tensor, _ in filled

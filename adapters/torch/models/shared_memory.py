@@ -37,7 +37,7 @@ def _end(tensor: Tensor) -> int:
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors, of which the first begins first, share elements."""
+    """Return whether two tensors share elements; the first must begin first."""
     distance, rest = divmod(other.data_ptr() - one.data_ptr(), one.itemsize)
     if rest or one.dtype != other.dtype:
         return True

@@ -14,13 +14,14 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from initlib import Parameter, PlanError, keep
+from initlib.adapters.common.roles import ParameterRole
 from initlib.plans.rules.constructor_value import ConstructorValue
 
 from .. import _private
 from . import constructor_values
 from .constructor_draws import Shapes, constructor_draw
 from .fsdp1 import FlatShard, flat_shards
-from .layers import BIAS, UNKNOWN, ParameterRole, own_class, roles
+from .layers import BIAS, UNKNOWN, own_class, roles
 from .shared_memory import same_elements
 
 # Wrappers keep the wrapped module under these names, or, those of the classes below, under `module`.
@@ -142,8 +143,8 @@ def _owned(module: nn.Module, flat: Mapping[str, FlatShard]) -> Iterator[ModelTe
             continue
         needs = COMPUTED.format(steps=", then ".join(type(step).__name__ for step in chain))
         for attribute, _ in chain.named_parameters(recurse=False):
-            stored = f"parametrizations.{name}.{attribute}"
-            yield owned(name if attribute == "original" else stored, Place(chain, attribute), stored, needs=needs)
+            path = f"parametrizations.{name}.{attribute}"
+            yield owned(name if attribute == "original" else path, Place(chain, attribute), path, needs=needs)
 
 
 def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTensor]:
@@ -303,4 +304,4 @@ def constructor_value(tensor: ModelTensor, shapes: Shapes, readable: bool, train
     if drawn and draw.bound is not None and value.read is not None and memory.numel() == 1:
         drawn = abs(float(memory.detach())) <= draw.bound  # one number out of that range was set
     frozen = trains and tensor.flat is None and not memory.requires_grad
-    return replace(value, frozen=frozen, draws=drawn, bound=draw.bound, distribution=draw.distribution)
+    return replace(value, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like)
