@@ -473,7 +473,7 @@ def sparse_(
     generator: torch.Generator | None = None,
     **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with normal values, of which ceil(sparsity * rows) in each column are 0.
+    """Fill the tensor with normal values; ceil(sparsity * rows) values of each column are 0.
 
     The seed or generator decides which values are 0, too.
 

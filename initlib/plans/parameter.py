@@ -62,7 +62,7 @@ def _dtype(dtype: Any) -> str:
 class Parameter:
     """One stored tensor of a model, and the facts that its module states.
 
-    Attributes:
+    Args:
         name: the dotted name.
         shape: the full shape.
         dtype: the name of the dtype.

@@ -29,7 +29,7 @@ class Plan:
 
     `plan` makes it of parameters and rules. `plan[name]` is the entry of a tensor.
 
-    Attributes:
+    Args:
         entries: an `Entry` for each tensor.
 
     Raises:

@@ -46,7 +46,7 @@ def plan(
             (`*:LayerNorm`); or a compiled regular expression of the full name. A value is an initializer, `keep`,
             `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these. `rules` may also be
             an initializer, which is then the default; a function that makes rules of the tuple of all parameters; or a
-            list of mappings and such functions, of which the first rule that matches counts.
+            list of mappings and such functions, where the first rule that matches counts.
         default: what fills the parameters that no rule matches, but for those above.
         rename: the names of the streams, which patterns and functions see: a mapping by pattern, whose `*` are filled
             in order, or a function of the name. `same_as` shares the stream of another parameter.

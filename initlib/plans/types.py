@@ -15,7 +15,7 @@ Pattern = str | re.Pattern[str]
 _Mapping = Mapping[str, Rule] | Mapping[re.Pattern[str], Rule] | Mapping[Pattern, Rule]
 _Function = Callable[[tuple[Parameter, ...]], _Mapping]
 _Pair = tuple[Pattern, Rule]
-# Rules by pattern, of which the first that matches counts; functions make them of all parameters.
+# Rules by pattern; the first that matches counts. Functions make rules of all parameters.
 Rules = Initializer | _Mapping | _Function | Iterable[_Pair] | Sequence[_Mapping | _Function | _Pair]
 # From names, by pattern or by a function, to the names of streams.
 _Name = str | SameAs

@@ -219,7 +219,12 @@ class Initializer(Frozen, ABC):
         return False
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
-        """Return whether each weight is noise plus a mean other than 0, an addition that a compiler may fuse."""
+        """Return whether each weight is noise plus a mean other than 0, an addition that a compiler may fuse.
+
+        Args:
+            shape: the shape of the weight.
+            axes: its axes string, or None.
+        """
         return False
 
     @property

@@ -49,24 +49,34 @@ def signals(
 ) -> SignalReport:
     """Measure every activation and parameter of `function(params, batch)`, forward and backward.
 
-    >>> import jax, jax.numpy as jnp
-    >>> import initlib.adapters.jax as init
-    >>> def network(params, x):
-    ...     return jax.nn.relu(x @ params["hidden"]) @ params["out"]
-    >>> he = init.he_normal()
-    >>> params = {"hidden": he(jax.random.key(0), (8, 64)), "out": he(jax.random.key(1), (64, 1))}
-    >>> report = init.signals(network, params, (32, 8))  # standard normal inputs of that shape
-    >>> [row.name for row in report.activations], [row.name for row in report.parameters]
-    (['dot()', 'relu()', 'dot()#2'], ['hidden', 'out'])
+    In Flax, pass `model.apply` and the variables. Names are those of the modules (`jax.named_scope`, which Flax sets),
+    then of the operation, in the order of execution; an operation that runs again is "relu()#2". Operations inside
+    `scan`, `while_loop` and `cond` are not measured.
 
-    In Flax it is `signals(model.apply, variables, batch)`. `params` is any pytree; what is no array in it stays as it
-    is. `batch` is an array, a list of arguments, or a shape: then it is standard normal, the same in every framework.
-    `loss` takes the function's output; without it the loss is the output's mean square. With a `learning_rate` the
-    report has the update:data ratio of a step of gradient descent.
+    Args:
+        function: a function of the parameters and the batch.
+        params: a pytree of arrays; other leaves stay as they are.
+        batch: an array, a list of arguments, or a shape for standard normal inputs, which are the same in every
+            framework.
+        loss: a function of the output that returns one number; None is the mean square of the output.
+        learning_rate: if given, the report has the update:data ratio of a step of gradient descent.
 
-    Names are those of the modules (`jax.named_scope`, which Flax sets), then of what was run there, in the order of
-    execution; what comes again is "relu()#2". What runs inside of `scan`, `while_loop` and `cond` is not looked at.
-    Raises ValueError where the loss is no scalar.
+    Returns:
+        The report on activations and parameters, with a verdict on each.
+
+    Raises:
+        ValueError: the loss is not one number.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> import initlib.adapters.jax as init
+        >>> def network(params, x):
+        ...     return jax.nn.relu(x @ params["hidden"]) @ params["out"]
+        >>> he = init.he_normal()
+        >>> params = {"hidden": he(jax.random.key(0), (8, 64)), "out": he(jax.random.key(1), (64, 1))}
+        >>> report = init.signals(network, params, (32, 8))  # standard normal inputs of that shape
+        >>> [row.name for row in report.activations], [row.name for row in report.parameters]
+        (['dot()', 'relu()', 'dot()#2'], ['hidden', 'out'])
     """
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
@@ -129,10 +139,18 @@ def signals(
 def audit(params: Any, *, axes: str | None = None) -> Audit:
     """Audit the arrays of a pytree: see `initlib.audit`.
 
-    >>> import jax
-    >>> import initlib.adapters.jax as init
-    >>> init.audit({"kernel": init.he_normal()(jax.random.key(0), (64, 128))}).tensors[0].scheme
-    'he_normal'
+    Args:
+        params: a pytree of arrays.
+        axes: the axes of the arrays; None takes them from the names and classes of the tree.
+
+    Returns:
+        The measured statistics and the scheme of each array.
+
+    Example:
+        >>> import jax
+        >>> import initlib.adapters.jax as init
+        >>> init.audit({"kernel": init.he_normal()(jax.random.key(0), (64, 128))}).tensors[0].scheme
+        'he_normal'
     """
     found, _ = _arrays(params)
     tensors = (

@@ -42,7 +42,7 @@ def declare(cls: Class, /, **axes: str) -> Class:
     Args:
         cls: the class of a node of the tree whose leaves are attributes: a module of `flax.nnx` or Equinox, or a
             dataclass.
-        axes: an axes string for each parameter, by the name of the attribute.
+        **axes: an axes string for each parameter, by the name of the attribute.
 
     Returns:
         The class.

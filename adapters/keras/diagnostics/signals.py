@@ -36,22 +36,31 @@ def signals(
 ) -> SignalReport:
     """Measure every activation and trainable variable of a model on a batch, forward and backward.
 
-    >>> import keras
-    >>> import initlib.adapters.keras as init
-    >>> layers = [keras.Input((8,)), keras.layers.Dense(64, "relu", name="hidden"), keras.layers.Dense(1, name="out")]
-    >>> report = init.signals(keras.Sequential(layers), (32, 8))  # standard normal inputs of that shape
-    >>> [row.name for row in report.activations], [row.name for row in report.parameters]
-    (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
+    An activation is the output of a layer, or of an operation of a functional model, in the order of execution; one
+    that runs again is "relu#2". The steps inside an RNN or a wrapper are not measured. Variables, seeds and statistics
+    are restored, after an exception too.
 
-    `batch` is what the model takes, or a shape: then it is standard normal, the same in every framework. `loss` takes
-    the model's output; without it the loss is the output's mean square. With a `learning_rate` the report has the
-    update:data ratio of a step of gradient descent. `training` is handed to the model: batch normalization then uses
-    the statistics of the batch, as at the start of training.
+    Args:
+        model: a built model.
+        batch: the inputs of the model, or a shape for standard normal inputs, which are the same in every framework.
+        loss: a function of the model's output that returns one number; None is the mean square of the output.
+        learning_rate: if given, the report has the update:data ratio of a step of gradient descent.
+        training: passed to the model. With True, batch normalization uses the statistics of the batch, as at the start
+            of training.
 
-    An activation is what a layer, or an operation of a functional model, gives, in the order of execution; those that
-    run again are "relu#2", "relu#3". What runs step by step inside of an RNN or a wrapper is not looked at. Variables,
-    seeds and statistics are, after it and after any exception, what they were. Raises ValueError for a model that is
-    not built, and where the loss is no scalar.
+    Returns:
+        The report on activations and variables, with a verdict on each.
+
+    Raises:
+        ValueError: the model is not built, or the loss is not one number.
+
+    Example:
+        >>> import keras
+        >>> import initlib.adapters.keras as init
+        >>> layers = [keras.Input((8,)), keras.layers.Dense(64, "relu", name="hidden"), keras.layers.Dense(1, name="out")]
+        >>> report = init.signals(keras.Sequential(layers), (32, 8))  # standard normal inputs of that shape
+        >>> [row.name for row in report.activations], [row.name for row in report.parameters]
+        (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
     """
     if not model.built:
         raise ValueError(f"model {model.name!r} has no variables yet: call it once, or build it")
@@ -98,12 +107,20 @@ def signals(
 def audit(model: Any, *, axes: str | None = None) -> Audit:
     """Audit the weights of a model or layer: see `initlib.audit`.
 
-    >>> import keras
-    >>> import initlib.adapters.keras as init
-    >>> layer = keras.layers.Dense(128, kernel_initializer=init.HeNormal(seed=0), use_bias=False)
-    >>> layer.build((None, 64))
-    >>> init.audit(layer).tensors[0].scheme
-    'he_normal'
+    Args:
+        model: a built model or layer.
+        axes: the axes of variables whose layer does not state them.
+
+    Returns:
+        The measured statistics and the scheme of each variable.
+
+    Example:
+        >>> import keras
+        >>> import initlib.adapters.keras as init
+        >>> layer = keras.layers.Dense(128, kernel_initializer=init.HeNormal(seed=0), use_bias=False)
+        >>> layer.build((None, 64))
+        >>> init.audit(layer).tensors[0].scheme
+        'he_normal'
     """
     tensors = (
         StoredTensor.of(weight.names[0], _array(weight.variable), axes=_axes(weight)) for weight in weights(model)

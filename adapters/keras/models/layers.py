@@ -160,7 +160,7 @@ def declare(cls: Layer, /, **axes: str) -> Layer:
 
     Args:
         cls: a class of `keras.layers.Layer`.
-        axes: an axes string for each variable, by the name of the variable.
+        **axes: an axes string for each variable, by the name of the variable.
 
     Returns:
         The class.

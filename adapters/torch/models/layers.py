@@ -104,7 +104,7 @@ def declare(cls: Module, /, **axes: str) -> Module:
 
     Args:
         cls: a class of `torch.nn.Module`; its subclasses inherit the declaration.
-        axes: the axes string of each parameter, by the parameter's name in the module. I is an input axis, O an
+        **axes: the axes string of each parameter, by the parameter's name in the module. I is an input axis, O an
             output axis, B a stack of independent kernels.
 
     Returns:

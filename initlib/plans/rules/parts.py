@@ -109,7 +109,7 @@ def parts(
         filling: a rule's value for parts without one of their own: an initializer, `values`, `parts`, `keep`, or a
             function of the `Parameter` that the part would be. None is what the rules of the plan give that parameter.
         axis: the axis along which the parts lie.
-        groups: the number of groups in a row, each of which holds all the parts. In grouped-query attention a group
+        groups: the number of groups in a row, each with all the parts. In grouped-query attention a group
             holds some rows of q, then of k, then of v.
         replaces: the number of components at the end of the stored name that a part's name replaces; None is as many as
             the part's name has, `{i}` not counted.

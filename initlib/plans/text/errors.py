@@ -29,12 +29,16 @@ class RuleNeededError(ValueError):
 
 @public("initlib")
 class PlanError(ValueError):
-    """The error of a plan that cannot be made: `problems` holds one string each, and nothing was written.
+    """The error of a plan that cannot be made. Nothing was written.
 
-    >>> print(PlanError(["a: no rule", "b: no rule"]))
-    the plan has 2 problems:
-      - a: no rule
-      - b: no rule
+    Args:
+        problems: a string for each problem; the attribute `problems` holds all of them.
+
+    Example:
+        >>> print(PlanError(["a: no rule", "b: no rule"]))
+        the plan has 2 problems:
+          - a: no rule
+          - b: no rule
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -49,7 +53,12 @@ class PlanError(ValueError):
     def of(cls, problems: Iterable[Problem], names: Iterable[str] = ()) -> "PlanError":
         """Return the error of these problems, in which names with the same problem share a line.
 
-        `names` are those of all parameters: a pattern in the advice matches no other of them.
+        Args:
+            problems: the problems, in the order in which they are listed.
+            names: the names of all parameters; a pattern in the advice matches no other parameter.
+
+        Returns:
+            The error.
         """
         groups: dict[tuple[str, str], list[str]] = {}
         for name, text, advice in problems:
