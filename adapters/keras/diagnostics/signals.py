@@ -57,7 +57,8 @@ def signals(
     Example:
         >>> import keras
         >>> import initlib.adapters.keras as init
-        >>> layers = [keras.Input((8,)), keras.layers.Dense(64, "relu", name="hidden"), keras.layers.Dense(1, name="out")]
+        >>> dense = keras.layers.Dense
+        >>> layers = [keras.Input((8,)), dense(64, "relu", name="hidden"), dense(1, name="out")]
         >>> report = init.signals(keras.Sequential(layers), (32, 8))  # standard normal inputs of that shape
         >>> [row.name for row in report.activations], [row.name for row in report.parameters]
         (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
