@@ -463,3 +463,9 @@ def test_bounds_that_are_arrays_are_drawn_where_ours_stands_in_for_jaxs(monkeypa
     expected = ours.truncated_normal(lower=jnp.arange(3.0))(KEY, (3,))
     monkeypatch.setattr(jax.nn.initializers, "truncated_normal", ours.truncated_normal)
     assert jnp.array_equal(jax.nn.initializers.truncated_normal(lower=jnp.arange(3.0))(KEY, (3,)), expected)
+
+
+@pytest.mark.parametrize("key", [jax.random.key(0), jax.random.PRNGKey(0)], ids=["typed", "raw"])
+def test_an_initializer_of_the_core_that_is_called_with_a_key_names_the_adapter(key):
+    with pytest.raises(TypeError, match=r"pass initlib\.adapters\.jax\.he_normal\(\)"):
+        initlib.he_normal(key, (3, 4), "float32")
