@@ -59,7 +59,7 @@ def choice(value: str, argument: str, allowed: tuple[str, ...]) -> str:
 def checked_shape(shape: Shape) -> tuple[int, ...]:
     """Return the shape as a tuple of Python ints, or raise TypeError or ValueError."""
     try:  # the usual type first: the second test is slow
-        several = shape if type(shape) is tuple or (isinstance(shape, Iterable) and not _is_jax(shape)) else (shape,)
+        several = shape if type(shape) is tuple or isinstance(shape, Iterable) else (shape,)
         sizes = tuple(map(operator.index, several))
     except TypeError:
         raise TypeError(f"shape must be an int or a sequence of ints, got {_described(shape)}") from None
@@ -70,17 +70,8 @@ def checked_shape(shape: Shape) -> tuple[int, ...]:
     return sizes
 
 
-def _is_jax(value: object) -> bool:
-    return type(value).__module__.partition(".")[0] in ("jax", "jaxlib")
-
-
 def _described(shape: object) -> str:
     """Return the value for an error: of a tensor its shape, and how to fill a tensor."""
-    if _is_jax(shape):
-        return (
-            f"a {type(shape).__name__} of JAX. JAX and Flax call an initializer with a key: pass "
-            "initlib.adapters.jax.he_normal(), or initlib.adapters.jax.initializer(init) of any other initializer"
-        )
     if not hasattr(shape, "shape") or not hasattr(shape, "dtype"):
         return repr(shape)
     return (

@@ -466,6 +466,12 @@ def test_bounds_that_are_arrays_are_drawn_where_ours_stands_in_for_jaxs(monkeypa
 
 
 @pytest.mark.parametrize("key", [jax.random.key(0), jax.random.PRNGKey(0)], ids=["typed", "raw"])
-def test_an_initializer_of_the_core_that_is_called_with_a_key_names_the_adapter(key):
-    with pytest.raises(TypeError, match=r"pass initlib\.adapters\.jax\.he_normal\(\)"):
-        initlib.he_normal(key, (3, 4), "float32")
+def test_an_initializer_of_the_core_draws_where_jax_calls_it_with_a_key(key):
+    expected = ours.he_normal()(key, (3, 4), "bfloat16")
+    assert (initlib.he_normal(key, (3, 4), "bfloat16") == expected).all()
+    assert (jax.jit(lambda key: initlib.he_normal(key, (3, 4), "bfloat16"))(key) == expected).all()
+
+
+def test_more_than_two_positional_arguments_are_an_error_without_a_key():
+    with pytest.raises(TypeError, match="shape and dtype must be the only positional arguments, got 3, 4, 5"):
+        initlib.he_normal(3, 4, 5)
