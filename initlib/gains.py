@@ -41,8 +41,11 @@ _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 def _gelu(z: Array, approximate: str = "none") -> Array:
     # Hendrycks, Gimpel 2016, arXiv 1606.08415.
     if approximate == "tanh":
-        return z / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
-    return z / 2 * _erfc(-z / math.sqrt(2))
+        phi = np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)) + 1
+    else:
+        phi = _erfc(-z / math.sqrt(2))
+    gated: Array = z / 2 * phi
+    return gated
 
 
 def _gelu_tanh(z: Array) -> Array:
@@ -82,7 +85,8 @@ def _relu_squared(z: Array) -> Array:
 
 
 def _softsign(z: Array) -> Array:
-    return z / (1 + np.abs(z))
+    squashed: Array = z / (1 + np.abs(z))
+    return squashed
 
 
 def _log_sigmoid(z: Array) -> Array:

@@ -1,11 +1,11 @@
-"""Einsum: the axes of a kernel that an einsum multiplies its inputs with."""
+"""The axes of a kernel that an einsum multiplies its inputs with."""
 
 _FIELD = "XYZUVWKLMN"  # summed over, and in neither the inputs nor the outputs
 _ROLES = {(True, False): "I", (False, True): "O", (True, True): "B"}
 
 
 def einsum_axes(equation: str) -> str:
-    """The axes of the second operand of an einsum.
+    """Return the axes of the second operand of an einsum.
 
     >>> einsum_axes("...btd,dnh->...btnh"), einsum_axes("bte,nehd->bnthd"), einsum_axes("egd,edf->egf")
     ('IOO', 'OIOO', 'BIO')

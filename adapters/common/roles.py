@@ -1,4 +1,4 @@
-"""ParameterRole: what a tensor is to the module that owns it, as the framework's table or a declaration says."""
+"""Roles: what each tensor is to its module, from an adapter's table or a declaration."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from initlib.plans.rules.values import Fill
 
 
 class ParameterRole(NamedTuple):
-    """What a tensor is to its module."""
+    """The axes, kind and usual start of a tensor of a module."""
 
     axes: str | None
     kind: str
@@ -16,7 +16,7 @@ class ParameterRole(NamedTuple):
 
 
 class Declarations:
-    """What the axes of tensors mean, said of the classes that own them: what a framework's `declare` adds to.
+    """The axes that `declare` has stated for classes.
 
     >>> declared = Declarations()
     >>> class Experts:
@@ -30,7 +30,7 @@ class Declarations:
         self._axes: dict[type, dict[str, str]] = {}
 
     def add(self, cls: type, axes: Mapping[str, str]) -> None:
-        """Say it of a class. Raises TypeError or ValueError for axes that are none."""
+        """Declare the axes of a class's tensors. Raises TypeError or ValueError."""
         for name, value in axes.items():
             _check(cls, name, value)
         self._axes[cls] = {**self._axes.get(cls, {}), **axes}
@@ -43,15 +43,15 @@ class Declarations:
         has: Callable[[str], bool],
         there: Iterable[str],
     ) -> dict[str, ParameterRole]:
-        """What is known of the owner's tensors, with what its attribute `initlib_axes` and declarations say.
+        """Return the roles of the owner's tensors: those of a table, its attribute `initlib_axes`, and declarations.
 
-        `has` tells whether it has a tensor of a name, and `there` are those that the error then lists.
+        `has` returns whether the owner has a tensor of a name; the error lists the names in `there`.
         """
-        said: dict[str, str] = dict(getattr(owner, "initlib_axes", {}))
+        stated: dict[str, str] = dict(getattr(owner, "initlib_axes", {}))
         for base in reversed(cls.__mro__):
-            said.update(self._axes.get(base, {}))
+            stated.update(self._axes.get(base, {}))
         meanings = dict(known)
-        for name, axes in said.items():
+        for name, axes in stated.items():
             _check(cls, name, axes)
             if not has(name):
                 names = ", ".join(there) or "none"

@@ -1,4 +1,4 @@
-"""Statistics: what a model keeps of its data or its training, which is never drawn."""
+"""Running statistics: buffers that a model computes from data, and that no plan draws."""
 
 from collections.abc import Iterable
 

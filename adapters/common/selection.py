@@ -1,9 +1,8 @@
-"""Selection: which tensors of a model `only=` means."""
+"""Selection: the tensors of a model that `only=` selects."""
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from initlib.plans.parameter import Parameter
 from initlib.plans.plan import Plan
@@ -11,58 +10,59 @@ from initlib.plans.planning import plan
 from initlib.plans.rules.hints import nearest
 from initlib.plans.rules.patterns import as_pattern
 from initlib.plans.rules.values import keep
+from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 
 Only = str | re.Pattern[str] | Iterable[str] | None
 
 
 def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]) -> tuple[list[bool], set[str]]:
-    """Whether each parameter is meant, and which buffers.
+    """Return for each parameter whether it is selected, and the names of the selected buffers.
 
-    A pattern means the parameters that it matches by any of their names. Names mean those that have no other name: a
-    checkpoint lacks the second name of a tied parameter, and has the parameter. Raises ValueError for what there is
-    not.
+    A pattern selects the parameters that it matches by any of their names. Names select the parameters all of whose
+    names they hold: a checkpoint that lacks only the second name of a tied parameter has the parameter. Raises
+    ValueError for a name or pattern that matches nothing.
     """
     if only is None:
         return [True] * len(parameters), set(buffers)
     if isinstance(only, (str, re.Pattern)):
         pattern = as_pattern(only, "only")
-        found = [any(pattern.matches(replace(each, name=name)) for name in each.names) for each in parameters]
-        if not any(found):
-            there = [name for each in parameters for name in each.names]
-            raise ValueError(f"only {pattern.text!r} matches nothing{nearest(pattern.text, there, 'names')}")
-        return found, set()
+        matches = [any(pattern.matches(replace(each, name=name)) for name in each.names) for each in parameters]
+        if not any(matches):
+            every = [name for each in parameters for name in each.names]
+            raise ValueError(f"only {pattern.text!r} matches nothing{nearest(pattern.text, every, 'names')}")
+        return matches, set()
     names = set(only)
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"only must be a pattern or names, got {only!r}")
-    kept = set(buffers)
-    known = kept.union(*(each.names for each in parameters))
-    for name in sorted(names - known):
-        raise ValueError(f"only has {name!r}, which the model has not{nearest(name, known, 'names')}")
-    return [names.issuperset(each.names) for each in parameters], names & kept
+    buffer_names = set(buffers)
+    present = buffer_names.union(*(each.names for each in parameters))
+    for name in sorted(names - present):
+        raise ValueError(f"only has {name!r}, which the model lacks{nearest(name, present, 'names')}")
+    return [names.issuperset(each.names) for each in parameters], names & buffer_names
 
 
 def plan_selected(
     parameters: Sequence[Parameter],
-    meant: Sequence[bool],
-    rules: Any,
+    selection: Sequence[bool],
+    rules: Rules | None,
     *,
-    default: Any,
-    rename: Any,
-    axes: Any,
-    unmatched: str = "default",
+    default: Rule | None,
+    rename: Rename | None,
+    axes: Axes | None,
+    unmatched: Unmatched = "default",
 ) -> Plan:
-    """The plan of a model of which only some parameters are meant: the others are kept."""
+    """Return the plan of a model in which the parameters that are not selected are kept."""
     others_kept = [
-        each if of else replace(each, default=keep, needs=None, constructor=None)
-        for each, of in zip(parameters, meant, strict=True)
+        each if is_selected else replace(each, default=keep, needs=None, constructor=None)
+        for each, is_selected in zip(parameters, selection, strict=True)
     ]
     made = plan(others_kept, rules, default=default, rename=rename, axes=axes, unmatched=unmatched)
-    if all(meant):
+    if all(selection):
         return made
-    kept = ("not meant by only",)
+    notes = ("not selected by only",)
     return Plan(
         tuple(
-            entry if of else replace(entry, filling=keep, notes=kept)
-            for entry, of in zip(made.entries, meant, strict=True)
+            entry if is_selected else replace(entry, filling=keep, notes=notes)
+            for entry, is_selected in zip(made.entries, selection, strict=True)
         )
     )

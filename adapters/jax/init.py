@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, SupportsFloat, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -144,7 +144,7 @@ def _split(scale: ArrayLike, argument: str, *, above: bool = True) -> tuple[floa
     """
     if _is_open(scale):
         return 1.0, scale
-    number = real(scale, argument)
+    number = real(cast(SupportsFloat, scale), argument)
     return (1.0, number) if above and number <= 0 else (number, None)
 
 
@@ -225,7 +225,8 @@ def truncated_normal(
         theirs = _jax_truncated_normal(stddev, lower=lower, upper=upper)
         return jax_initializer(initlib.truncated_normal(), None, axes, dtype, seed, name, theirs=theirs)
     std, factor = _split(stddev, "stddev")
-    low, high = (real(bound, argument, or_infinite=True) for bound, argument in ((lower, "lower"), (upper, "upper")))
+    low = real(cast(SupportsFloat, lower), "lower", or_infinite=True)
+    high = real(cast(SupportsFloat, upper), "upper", or_infinite=True)
     core = initlib.truncated_normal(0.0, std, low * std, high * std)
     return jax_initializer(core, None, axes, dtype, seed, name, factor)
 
@@ -283,9 +284,8 @@ def _preset(preset_name: str, scheme: Any, reference: str) -> Any:
         seed: Any = None,
         name: str | None = None,
     ) -> JaxInitializer:
-        where = (in_axis, out_axis, batch_axis, dtype)
         numbers = (scheme.factor, scheme.mode, scheme.distribution)
-        return variance_scaling(*numbers, *where, axes=axes, seed=seed, name=name)
+        return variance_scaling(*numbers, in_axis, out_axis, batch_axis, dtype, axes=axes, seed=seed, name=name)
 
     preset.__name__ = preset.__qualname__ = preset_name
     preset.__doc__ = f"""Make the initializer `initlib.{preset_name}`: {scheme!r}.

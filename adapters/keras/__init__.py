@@ -27,22 +27,21 @@ On JAX, each device draws its own shard under `jit`, and of a large variable of 
 graph a weight is a constant; under a `SeedGenerator` it is drawn at each run (not by XLA).
 """
 
-from keras.initializers import Initializer, serialize
+# mypy: disable-error-code="import-untyped"
+# Keras comes without types, so its classes are Any.
+
+from keras.initializers import STFT, Constant, Identity, Initializer, Ones, Zeros, serialize
 
 from .diagnostics.signals import audit, signals
 from .init import (
-    STFT,
-    Constant,
     CoreInitializer,
     GlorotNormal,
     GlorotUniform,
     HeNormal,
     HeUniform,
-    Identity,
     IdentityInitializer,
     LecunNormal,
     LecunUniform,
-    Ones,
     Orthogonal,
     OrthogonalInitializer,
     RandomNormal,
@@ -50,7 +49,6 @@ from .init import (
     STFTInitializer,
     TruncatedNormal,
     VarianceScaling,
-    Zeros,
     constant,
     deserialize,
     get,

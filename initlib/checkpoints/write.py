@@ -21,9 +21,10 @@ from ..files.folder import INDEX
 from ..files.header import Header
 from ..key import Key, as_key
 from ..plans.entry import Entry
+from .compare import Comparison
 from .shards import Shard, index, shards
 from .spans import spans
-from .verify import first_difference
+from .verify import held_in_file
 
 LARGE = 2**24  # bytes that are drawn, and handed to the disk, at a time
 LOADED = re.compile(r"model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?")  # the names that a loader looks for
@@ -151,7 +152,7 @@ def _fill(file: BinaryIO, shard: Shard, key: Key, advance: Callable[[int], None]
         for span in spans(entry, LARGE // dtype.itemsize):
             start = header.data + stored.start + span.start * dtype.itemsize
             stop = header.data + stored.start + span.stop * dtype.itemsize
-            entry.draw(key, span.index, np.memmap(file, dtype, "r+", start, span.shape))
+            entry.draw(key, span.place, np.memmap(file, dtype, "r+", start, span.shape))
             if stop - handed >= LARGE and hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(file.fileno(), handed, stop - handed, os.POSIX_FADV_DONTNEED)
                 handed = stop
@@ -198,11 +199,12 @@ def _difference(path: Path, shard: Shard, key: Key) -> str:
             return f"its {field} is {metadata.get(field)}, not {expected}"
     if header != shard.header:
         return "it holds other tensors"
-    with path.open("rb") as file:
-        for name, stored in header.tensors.items():
-            index = first_difference(shard.entries[name], file, header.data + stored.start, key, whole=False)
-            if index is not None:
-                return f"{name} differs from weight {index} on"
+    comparison = Comparison(tuple(shard.entries.values()), key, whole=False)
+    for name, entry in shard.entries.items():
+        with held_in_file(name, path, header) as tensor:
+            difference = comparison.difference(entry, name, tensor)
+        if difference is not None:
+            return f"{name} {difference.what} {difference.index} on"
     return ""
 
 

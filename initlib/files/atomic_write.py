@@ -48,10 +48,11 @@ def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Itera
                 partial.unlink()
     partial, file = _create(target, mode)
     try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        if fcntl is None:
+            file.close()  # Windows renames no open file; elsewhere the lock must last until the file has its name
         if replace:
             partial.replace(target)
         else:
@@ -63,13 +64,10 @@ def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Itera
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error  # by the name that the caller passed
     finally:
+        file.close()
         partial.unlink(missing_ok=True)
-    with suppress(OSError):  # some systems cannot sync folders
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    with suppress(OSError), _folder(target) as folder:  # some systems cannot sync folders
+        os.fsync(folder)
 
 
 def is_being_written(path: Path) -> bool:
@@ -169,5 +167,19 @@ def _claim(partial: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        partial.replace(target)
+        with _folder(target) as folder:
+            with suppress(OSError):
+                fcntl.flock(folder, fcntl.LOCK_EX)  # other writers wait until this one has renamed its file
+            if os.path.lexists(target):
+                raise _exists(target) from None
+            partial.rename(target)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    """Open the folder of a path."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        yield folder
+    finally:
+        os.close(folder)

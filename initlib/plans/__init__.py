@@ -1,1 +1,1 @@
-"""Whole models: what fills every tensor of one."""
+"""Plans: what fills every tensor of a model."""

@@ -1,4 +1,4 @@
-"""Checks: what would keep a plan from being drawn, all of it, before anything is."""
+"""Checks: every error that prevents a plan, found before anything is drawn."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from .text.errors import PATTERN, Problem
 
 @lru_cache(maxsize=1024)
 def first_needing_axes(initializer: Initializer) -> str | None:
-    """The factory of the initializer, or of one in it, that asks what the axes mean, if there is one.
+    """Return the factory of the initializer, or of one inside, that needs to know the axes; None for others.
 
     >>> from initlib import he_normal, normal
     >>> first_needing_axes(he_normal * 0.5), first_needing_axes(normal() * 0.5)
@@ -30,7 +30,7 @@ MOST_BOXES = 2**17  # in all tensors of a plan: of weights that lie in parts
 
 
 def check(entries: Iterable[Entry]) -> list[Problem]:
-    """What keeps the entries from being a plan."""
+    """Return the problems of the entries of a plan."""
     problems: list[Problem] = []
     names: set[str] = set()
     owners: dict[str, Entry] = {}  # by stream
@@ -133,5 +133,5 @@ def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: 
 
 
 def _of_range(dtype: str) -> str:
-    """A dtype of the same range that every NumPy has."""
+    """Return a dtype of the same range that every NumPy has."""
     return "float32" if dtype == "bfloat16" else DTYPES[dtype].part or dtype

@@ -144,7 +144,7 @@ def diff(before: Iterable[Entry], after: Iterable[Entry]) -> PlanDiff:
 
 def _pairs(old: list[Entry], new: list[Entry]) -> list[tuple[Entry, Entry]]:
     """Return the entries that are one parameter: of one stream and name, then of one stream, then of one name."""
-    found: dict[int, tuple[Entry, Entry]] = {}
+    pairs: dict[int, tuple[Entry, Entry]] = {}
     left = list(new)
     for key in (attrgetter("stream", "parameter.name"), attrgetter("stream"), attrgetter("parameter.name")):
         by_key: dict[Any, list[Entry]] = {}
@@ -152,11 +152,11 @@ def _pairs(old: list[Entry], new: list[Entry]) -> list[tuple[Entry, Entry]]:
             by_key.setdefault(key(entry), []).append(entry)
         for entry in old:
             others = by_key.get(key(entry))
-            if id(entry) not in found and others:
-                found[id(entry)] = entry, others.pop(0)
-        taken = {id(other) for _, other in found.values()}
+            if id(entry) not in pairs and others:
+                pairs[id(entry)] = entry, others.pop(0)
+        taken = {id(other) for _, other in pairs.values()}
         left = [entry for entry in left if id(entry) not in taken]
-    return [found[id(entry)] for entry in old if id(entry) in found]
+    return [pairs[id(entry)] for entry in old if id(entry) in pairs]
 
 
 def _facts(entry: Entry) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Entry: one stored tensor of a plan, what fills it, and how it is drawn."""
+"""Entry: one stored tensor of a plan, what fills it, and its draws."""
 
 import math
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from .rules.values import Fill, Keep
 
 @dataclass(frozen=True)
 class Entry:
-    """What fills one stored tensor: the parameter, the name of its stream, what fills it, and notes.
+    """One stored tensor of a plan: the parameter, the name of its stream, what fills it, and notes.
 
     >>> from initlib import Parameter, he_normal, plan
     >>> kernel = Parameter("mlp.weight", (8, 4), axes="OI", kind="kernel")
@@ -43,19 +43,19 @@ class Entry:
 
     @property
     def kept(self) -> bool:
-        """Whether the whole tensor stays as it is."""
+        """Return whether the full tensor stays unchanged."""
         return isinstance(self.filling, Keep)
 
     @cached_property
     def pieces(self) -> tuple[LogicalWeight, ...]:
-        """The weights that lie in the tensor; none where it is kept."""
-        found = pieces(self.filling, self.stream, self.parameter.shape, self.parameter.axes)
+        """Return the weights that lie in the tensor; none for a kept tensor."""
+        weights = pieces(self.filling, self.stream, self.parameter.shape, self.parameter.axes)
         if self.parameter.padding is not None and isinstance(self.filling, Initializer):
-            return self._padded(found[0], self.parameter.padding)
-        return tuple(found)
+            return self._padded(weights[0], self.parameter.padding)
+        return tuple(weights)
 
     def _padded(self, table: LogicalWeight, row: int) -> tuple[LogicalWeight, ...]:
-        """The table without a row, and that row, which is zero."""
+        """Return the table without its padding row, and that row, which is zero."""
         shape = self.parameter.shape
         rest = identity_overlap(shape[1:]).outer
         around = [slice(0, row), slice(row + 1, shape[0])]
@@ -64,7 +64,7 @@ class Entry:
         return table._replace(boxes=boxes), LogicalWeight(self.stream, zeros, (1, *shape[1:]), ROW_MAJOR, (padding,))
 
     def boxes(self, index: Any) -> Iterator[tuple[LogicalWeight, Index, Index]]:
-        """What an index takes of each piece: (piece, index into what is taken, index into the piece)."""
+        """Yield the boxes of each weight in an index: the weight, the index into the box, the index into the weight."""
         for piece in self.pieces:
             for outer, inner in piece.boxes if index is ... else cut(piece.boxes, index, self.parameter.shape):
                 yield piece, outer, inner
@@ -85,7 +85,7 @@ class Entry:
         return any(weight.requires_full_draw for weight in self.pieces)
 
     def draw(self, key: Key, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Draw the tensor, or a box of it, under the key of the whole model; what is kept stays as `out` has it."""
+        """Draw the tensor, or a box of it, under the key of the model; kept weights stay as `out` has them."""
         if out is None and not self.filled:
             raise ValueError(f"{self.parameter.name} is kept, at least in part: it can be drawn into out= alone")
         if self.kept:
@@ -107,7 +107,7 @@ class Entry:
 
     @cached_property
     def filled(self) -> bool:
-        """Whether the pieces fill the whole tensor."""
+        """Return whether the weights fill the full tensor."""
         boxes = (outer for piece in self.pieces for outer, _ in piece.boxes)
         sizes = (math.prod(part.stop - part.start for part in outer if isinstance(part, slice)) for outer in boxes)
         return sum(sizes) == self.parameter.size and not self.kept

@@ -1,4 +1,4 @@
-"""Parameter: what a model says of one stored tensor."""
+"""Parameter: the facts about one stored tensor of a model."""
 
 import math
 import re
@@ -21,12 +21,12 @@ LONGEST_AXES = 1024  # characters
 
 KINDS = ("kernel", "recurrent", "bias", "scale", "table", "buffer", "other")
 
-# The plain words for what NumPy has no dtype of: bfloat16, float8_e4m3fn, int4 and their like.
+# Names of dtypes, also of those that NumPy lacks: bfloat16, float8_e4m3fn, int4.
 _DTYPE = re.compile(r"[a-z]+(\d*)[a-z0-9_]*")
 
 
 def check_name(name: Any, argument: str) -> str:
-    """The argument as the name of a tensor, checked."""
+    """Return the argument if it is the name of a tensor. Raises TypeError or ValueError."""
     if not isinstance(name, str):
         raise TypeError(f"{argument} must be a string, got {name!r}")
     if len(name) > LONGEST_NAME:
@@ -37,7 +37,7 @@ def check_name(name: Any, argument: str) -> str:
 
 
 def as_axes(axes: Any, argument: str) -> str:
-    """The argument as an axes string, checked."""
+    """Return the argument if it is an axes string. Raises TypeError or ValueError."""
     if not isinstance(axes, str):
         raise TypeError(f"{argument} must be a string such as 'OIHW' or '(3 O)I', got {axes!r}")
     if len(axes) > LONGEST_AXES:
@@ -60,18 +60,29 @@ def _dtype(dtype: Any) -> str:
 @public("initlib")
 @dataclass(frozen=True)
 class Parameter:
-    """One stored tensor of a model, and what its module says of it.
+    """One stored tensor of a model, and the facts that its module states.
 
-    >>> query = Parameter("layers.7.attn.q.weight", (64, 512), axes="OI", kind="kernel", owner="Linear")
-    >>> query.indices, query.size, query.bytes
-    ((7,), 32768, 131072)
+    Args:
+        name: the dotted name.
+        shape: the full shape.
+        dtype: the name of the dtype.
+        axes: the axes string; None for unknown axes.
+        kind: kernel, recurrent, bias, scale, table, buffer or other.
+        owner: the class name of the module.
+        default: what the module itself puts there: an initializer, `keep`, `values` or `parts`.
+        tied: the other names of the same tensor.
+        padding: the row of a table that stays zero.
+        needs: why only a rule can fill the tensor.
+        constructor: the value that the module's constructor gave the tensor; a plan drops it.
 
-    `axes` is None where nobody knows what the axes mean. `kind` is kernel, recurrent, bias, scale, table, buffer or
-    other; `owner` is the class name of the module. `default` is what the module itself would put there: an
-    initializer, `keep`, `values` or `parts`. `tied` are the other names of the same tensor. `padding` is the row of
-    a table that stays zero. `needs` says why nothing but a rule can tell what fills it, where that is so.
-    `constructor` is the value that the module's constructor gave it; a plan drops it. Raises TypeError or ValueError,
-    naming the field.
+    Raises:
+        TypeError: a field is of the wrong type.
+        ValueError: a field has a value that is not allowed. The message names the field.
+
+    Example:
+        >>> query = Parameter("layers.7.attn.q.weight", (64, 512), axes="OI", kind="kernel", owner="Linear")
+        >>> query.indices, query.size, query.bytes
+        ((7,), 32768, 131072)
     """
 
     name: str
@@ -113,28 +124,28 @@ class Parameter:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its name, then those it is tied to."""
+        """Return the name, then the names of tied tensors."""
         return (self.name, *self.tied)
 
     @cached_property
     def indices(self) -> tuple[int, ...]:
-        """The integers in its name, for what depends on the depth: (3, 1) of "h.3.conv1.weight"."""
+        """Return the integers in the name, for rules by depth: (3, 1) of `h.3.conv1.weight`."""
         return tuple(int(digits) for digits in re.findall(r"[0-9]+", self.name))
 
     @property
     def is_vector(self) -> bool:
-        """Whether it is no matrix: its axes are not known, and it is a bias, a scale or has one axis longer than 1."""
+        """Return whether the axes are unknown, and it is a bias, a scale, or has at most one axis longer than 1."""
         if self.axes is not None or self.kind in ("kernel", "recurrent", "table"):
             return False
         return self.kind in ("bias", "scale") or sum(size > 1 for size in self.shape) < 2
 
     @property
     def size(self) -> int:
-        """How many weights it has."""
+        """Return the number of weights."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
-        """The memory that it takes."""
+        """Return the bytes of memory."""
         digits = _DTYPE.fullmatch(self.dtype)[1]  # type: ignore[index]  # checked when it was made
         return self.size * int(digits or 8) // 8

@@ -10,36 +10,43 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from .._public import public
-from ..key import as_key
+from ..key import Seed, as_key
+from ..stream.boxes import Index
 from .checks import check
 from .entry import Entry
 from .rules.hints import nearest
 from .text.errors import PlanError
 
 if TYPE_CHECKING:
-    from ..checkpoints.verify import Difference
+    from ..checkpoints.compare import Differences
     from .diff import PlanDiff
 
 
 @public("initlib")
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """What fills every stored tensor of a model: immutable, comparable, and with a seed its initial state.
+    """The fills of all stored tensors of a model: immutable, comparable, and with a seed the model's initial state.
 
-    >>> from initlib import Parameter, he_normal, plan
-    >>> mlp = [
-    ...     Parameter(f"layers.{i}.{name}", shape, axes=axes, kind=kind, owner="Linear")
-    ...     for i in range(3)
-    ...     for name, shape, axes, kind in (("weight", (64, 64), "OI", "kernel"), ("bias", (64,), None, "bias"))
-    ... ]
-    >>> print(plan(mlp, he_normal))
-    name                   shape  dtype    axes  fan_in  fan_out  initializer     std   bytes  notes
-    layers.{0..2}.weight   64x64  float32  OI        64       64  he_normal    0.1768  16,384
-    layers.{0..2}.bias     64     float32                         zeros             0     256
-    6 parameters, 12,480 weights, 49,920 bytes
+    `plan` makes it of parameters and rules. `plan[name]` is the entry of a tensor.
 
-    `entries` has an `Entry` for each tensor, and `plan[name]` is the one of that name. `plan` makes it of parameters
-    and rules. Raises PlanError for entries that cannot be drawn.
+    Args:
+        entries: an `Entry` for each tensor.
+
+    Raises:
+        PlanError: entries cannot be drawn.
+
+    Example:
+        >>> from initlib import Parameter, he_normal, plan
+        >>> mlp = [
+        ...     Parameter(f"layers.{i}.{name}", shape, axes=axes, kind=kind, owner="Linear")
+        ...     for i in range(3)
+        ...     for name, shape, axes, kind in (("weight", (64, 64), "OI", "kernel"), ("bias", (64,), None, "bias"))
+        ... ]
+        >>> print(plan(mlp, he_normal))
+        name                   shape  dtype    axes  fan_in  fan_out  initializer     std   bytes  notes
+        layers.{0..2}.weight   64x64  float32  OI        64       64  he_normal    0.1768  49,152
+        layers.{0..2}.bias     64     float32                         zeros             0     768
+        6 parameters, 12,480 weights, 49,920 bytes
     """
 
     entries: tuple[Entry, ...]
@@ -62,7 +69,7 @@ class Plan:
             hint = nearest(str(name), self._by_name, "names")
             raise ValueError(f"name must be that of a parameter of the plan, got {name!r}{hint}") from None
 
-    def draw(self, seed: Any) -> dict[str, NDArray[Any]]:
+    def draw(self, seed: Seed) -> dict[str, NDArray[Any]]:
         """Draw every tensor that is not kept.
 
         Each weight is `initializer(shape, dtype, axes=axes, seed=seed, name=stream)`.
@@ -84,7 +91,9 @@ class Plan:
         key = as_key(seed)
         return {entry.parameter.name: entry.draw(key) for entry in self.entries if not entry.kept}
 
-    def draw_one(self, name: str, seed: Any, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    def draw_one(
+        self, name: str, seed: Seed, index: Index | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """Draw one tensor, or a box of it, alone.
 
         Args:
@@ -139,7 +148,8 @@ class Plan:
         return diff(self.entries, other.entries)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return a row for each tensor: name, shape, dtype, axes, fan_in, fan_out, initializer, std, bytes, notes and more.
+        """Return a row for each tensor: name, shape, dtype, axes, fan_in, fan_out, initializer, std, bytes, notes and
+        more.
 
         Returns:
             Dictionaries; `parts` holds the rows of the weights in a tensor that is several weights.
@@ -240,33 +250,47 @@ class Plan:
     def write(
         self,
         folder: str | os.PathLike[str],
-        seed: Any,
+        seed: Seed,
         *,
         max_shard_size: int | str = "5GB",
         overwrite: bool = False,
         only: slice | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[Path, ...]:
-        """Write the checkpoint that the plan and a seed are: safetensors files that frameworks load.
+        """Write the checkpoint of the plan and a seed: safetensors files that frameworks load.
 
-        >>> import tempfile
-        >>> from initlib import Parameter, normal, plan
-        >>> folder = tempfile.mkdtemp()
-        >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
-        >>> [path.name for path in made.write(folder, seed=0)]
-        ['model.safetensors']
-        >>> made.write(folder, seed=0), made.verify(folder, seed=0)
-        ((), ())
+        Files are named as Hugging Face's libraries name them. Tied tensors are stored once, under their first name;
+        kept tensors are left out, with a warning. Each file is complete, or not there: a call after an interrupted one
+        writes the missing files. The memory it takes does not grow with the model.
 
-        Returns the files that it wrote. A model that is larger than `max_shard_size` takes several, and an index,
-        named as Hugging Face's libraries name them; tied tensors are stored once, under their first name, and what
-        the plan keeps is left out, with a warning. Each file is there whole or not at all: called again after it was
-        interrupted, it goes on with those that are missing. `only` is the slice of the files, in order, that this
-        call writes: `slice(3, None, 64)` in the fourth of 64 processes. `progress` is called with the bytes that are
-        done and all of them. The memory that it takes does not grow with the model.
-        Raises FileExistsError where the folder holds another checkpoint's files, `overwrite` or not; or other files
-        of the same names, unless `overwrite`; OSError where the disk has no room; ValueError for what no file can
-        hold.
+        Args:
+            folder: the folder of the files.
+            seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
+            max_shard_size: the largest size of a file, in bytes or as "5GB"; a larger model takes several files and an
+                index.
+            overwrite: True replaces other files of the same names.
+            only: the slice of the files, in order, that this call writes: `slice(3, None, 64)` in the fourth of 64
+                processes.
+            progress: a function that is called with the bytes written so far and the bytes of all files.
+
+        Returns:
+            The files that this call wrote.
+
+        Raises:
+            FileExistsError: the folder holds files of another checkpoint; or files of the same names, without
+                `overwrite`.
+            OSError: the disk has no room.
+            ValueError: no file can hold the tensors.
+
+        Example:
+            >>> import tempfile
+            >>> from initlib import Parameter, normal, plan
+            >>> folder = tempfile.mkdtemp()
+            >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
+            >>> [path.name for path in made.write(folder, seed=0)]
+            ['model.safetensors']
+            >>> made.write(folder, seed=0), made.verify(folder, seed=0)
+            ((), ())
         """
         from ..checkpoints.write import write
 
@@ -277,26 +301,38 @@ class Plan:
     def verify(
         self,
         path: str | os.PathLike[str],
-        seed: Any,
+        seed: Seed,
         *,
         whole: bool = False,
         progress: Callable[[int, int], None] | None = None,
-    ) -> "tuple[Difference, ...]":
-        """Compare a checkpoint with what the plan and a seed are; nothing differs where the result is empty.
+    ) -> "Differences":
+        """Compare a checkpoint with the plan and a seed.
 
-        >>> import tempfile
-        >>> from initlib import Parameter, normal, plan
-        >>> folder = tempfile.mkdtemp()
-        >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
-        >>> _ = made.write(folder, seed=0)
-        >>> for difference in made.verify(folder, seed=1):
-        ...     print(difference)
-        'table' differs from weight (0, 0) on
+        The name, shape and dtype of every tensor are compared, and samples of its weights; kept tensors are not.
 
-        The path is a safetensors file, an index, or a folder with one of them under its usual name. Every tensor's
-        name, shape and dtype is compared, and of its weights samples, or the `whole`; what the plan keeps is not. Each
-        difference has a `name`, `what` differs, and the `index` of the first weight that does. Raises OSError, or
-        ValueError where the path is no checkpoint.
+        Args:
+            path: a safetensors file, an index, or a folder with one of them under its usual name.
+            seed: the seed of the checkpoint.
+            whole: True compares every weight.
+            progress: a function that is called with the bytes compared so far and all bytes.
+
+        Returns:
+            The differences, empty where nothing differs. Each has a `name`, `what` differs, and the `index` of the
+            first weight that differs.
+
+        Raises:
+            OSError: the files cannot be read.
+            ValueError: the path is no checkpoint.
+
+        Example:
+            >>> import tempfile
+            >>> from initlib import Parameter, normal, plan
+            >>> folder = tempfile.mkdtemp()
+            >>> made = plan([Parameter("table", (100, 8), "float16")], normal(std=0.02))
+            >>> _ = made.write(folder, seed=0)
+            >>> for difference in made.verify(folder, seed=1):
+            ...     print(difference)
+            'table' differs from weight (0, 0) on
         """
         from ..checkpoints.verify import verify
 

@@ -33,10 +33,11 @@ def plan(
     """Make the plan of a model: what fills each of its parameters.
 
     A parameter that no rule matches gets the value that its module's constructor gave it, or `default`. Constants stay.
-    Biases that the constructor draws are 0. Frozen parameters, vectors of differing values and matrices that were set are
-    errors, which propose a rule. Notes in the plan list every choice that is not `default`. A parameter made by hand has its
-    own `default`; without one, biases are 0, scales are 1, and buffers are kept. A default that goes by fans or as a matrix
-    (he_normal, orthogonal()) is for kernels: tables then get normal(std=0.02), recurrent kernels orthogonal() for each gate.
+    Biases that the constructor draws are 0. Frozen parameters, vectors of differing values and matrices that were set
+    are errors, which propose a rule. Notes in the plan list every choice that is not `default`. A parameter made by
+    hand has its own `default`; without one, biases are 0, scales are 1, and buffers are kept. A default that goes by
+    fans or as a matrix (he_normal, orthogonal()) is for kernels: tables then get normal(std=0.02), recurrent kernels
+    orthogonal() for each gate.
 
     Args:
         parameters: a `Parameter` for each stored tensor of the model.
@@ -45,20 +46,20 @@ def plan(
             (`*:LayerNorm`); or a compiled regular expression of the full name. A value is an initializer, `keep`,
             `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these. `rules` may also be
             an initializer, which is then the default; a function that makes rules of the tuple of all parameters; or a
-            list of mappings and such functions, of which the first rule that matches counts.
+            list of mappings and such functions, where the first rule that matches counts.
         default: what fills the parameters that no rule matches, but for those above.
-        rename: the names of the streams, which patterns and functions see: a mapping by pattern, whose `*` are filled in
-            order, or a function of the name. `same_as` shares the stream of another parameter.
-        axes: a mapping from patterns to axes strings. A parameter of kind other whose axes hold inputs and outputs becomes
-            a kernel.
+        rename: the names of the streams, which patterns and functions see: a mapping by pattern, whose `*` are filled
+            in order, or a function of the name. `same_as` shares the stream of another parameter.
+        axes: a mapping from patterns to axes strings. A parameter of kind other whose axes hold inputs and outputs
+            becomes a kernel.
         unmatched: "keep" keeps every parameter that no rule matches, for fine-tuning.
 
     Returns:
         The plan.
 
     Raises:
-        PlanError: all that is wrong, at once: parameters without a rule, patterns that match nothing, unknown axes, parts
-            that do not fit, streams that two parameters would share.
+        PlanError: all that is wrong, at once: parameters without a rule, patterns that match nothing, unknown axes,
+            parts that do not fit, streams that two parameters would share.
         TypeError: an argument is of the wrong type.
 
     Warns:
@@ -67,7 +68,7 @@ def plan(
     Example:
         >>> from initlib import Parameter, he_normal, keep, normal
         >>> model = [
-        ...     Parameter("embed.weight", (100, 8), kind="table", owner="Embedding", tied=("head",)),
+        ...     Parameter("embed.weight", (100, 8), kind="table", owner="Embedding"),
         ...     *(Parameter(f"h.{i}.up.weight", (8, 8), axes="OI", kind="kernel", owner="Linear") for i in range(4)),
         ...     *(Parameter(f"h.{i}.norm.weight", (8,), kind="scale", owner="LayerNorm") for i in range(4)),
         ...     Parameter("mask", (8, 8), kind="buffer"),
@@ -78,12 +79,12 @@ def plan(
         ... }
         >>> print(plan(model, rules, default=he_normal))
         name                  shape  dtype    axes  fan_in  fan_out  initializer                     std  bytes  notes
-        embed.weight          100x8  float32                         normal(std=0.02)               0.02  3,200  tied: head
+        embed.weight          100x8  float32                         normal(std=0.02)               0.02  3,200
         h.0.up.weight         8x8    float32  OI                     keep                                   256
         h.1.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.5          0.05    256
         h.2.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.333333  0.03333    256
         h.3.up.weight         8x8    float32  OI         8        8  normal(std=0.1) * 0.25        0.025    256
-        h.{0..3}.norm.weight  8      float32                         ones                              0     32
+        h.{0..3}.norm.weight  8      float32                         ones                              0    128
         mask                  8x8    float32                         keep                                   256
         10 parameters, 1,152 weights, 4,608 bytes
     """

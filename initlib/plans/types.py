@@ -2,26 +2,23 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import EllipsisType
 from typing import Literal
 
 from ..schemes.initializer import Initializer
 from .parameter import Parameter
 from .rules.patterns import SameAs
-from .rules.values import Rule
+from .rules.values import Fill as Fill
+from .rules.values import Rule as Rule
 
 # A glob on the full name, then optionally `:kind` or `:Owner`; or a compiled expression of the full name.
 Pattern = str | re.Pattern[str]
 _Mapping = Mapping[str, Rule] | Mapping[re.Pattern[str], Rule] | Mapping[Pattern, Rule]
 _Function = Callable[[tuple[Parameter, ...]], _Mapping]
 _Pair = tuple[Pattern, Rule]
-# Rules by pattern, of which the first that matches counts; functions make them of all parameters.
+# Rules by pattern; the first that matches counts. Functions make rules of all parameters.
 Rules = Initializer | _Mapping | _Function | Iterable[_Pair] | Sequence[_Mapping | _Function | _Pair]
 # From names, by pattern or by a function, to the names of streams.
 _Name = str | SameAs
 Rename = Mapping[str, _Name] | Mapping[re.Pattern[str], _Name] | Mapping[Pattern, _Name] | Callable[[str], str]
 Axes = Mapping[str, str] | Mapping[re.Pattern[str], str] | Mapping[Pattern, str]
 Unmatched = Literal["default", "keep"]
-
-_Entry = int | slice | EllipsisType
-BoxIndex = _Entry | tuple[_Entry, ...]  # of a box, as for an array

@@ -1,4 +1,4 @@
-"""Recipes: published initializations of models, as rules for a plan. Nothing is guessed: one is asked for by name."""
+"""Recipes: published initializations of models, as rules for a plan. You ask for each by name."""
 
 import warnings
 from typing import Any

@@ -1,4 +1,4 @@
-"""Analytic: gains found in the model, by what its operations do to signals."""
+"""Gains found in a model, by the effect of its operations on signals."""
 
 import re
 import warnings
@@ -16,24 +16,38 @@ DIGITS = 6  # of a factor: what follows is within the errors
 def analytic(model: Any, input_shape: Any = None, *, distribution: str = "truncated_normal") -> Rules:
     """Find the variance of every kernel of a model from the activations, sums, pools and norms around it.
 
-    >>> from torch import nn
-    >>> model = nn.Sequential(nn.Linear(64, 128), nn.GELU(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, 10))
-    >>> for pattern, rule in analytic(model, (1, 64)).items():
-    ...     print(pattern, rule)
-    0.weight variance_scaling(factor=2.15506, mode='fan_in', distribution='truncated_normal')
-    2.weight variance_scaling(factor=1.0, mode='fan_in', distribution='truncated_normal')
-    4.weight variance_scaling(factor=2.53618, mode='fan_in', distribution='truncated_normal')
+    Nothing is drawn or written: the result is rules like any others, to read and to change. In PyTorch the model runs
+    once, without gradients, so that any control flow is followed.
 
-    They are rules like any others, to read, to change and to give to `initialize`: nothing is drawn or written here. A
-    kernel gives the variance at which the activation that follows it, whatever function that is, has a mean square of
-    1; variance 1 before a bounded activation or none. What it gets is counted: means that relu leaves, dropout, pools,
+    A kernel gives the variance at which the activation that follows, whatever function that is, has a mean square of 1,
+    and variance 1 before a bounded activation or none. Its inputs are counted: means that relu leaves, dropout, pools,
     concatenations, norms. Kernels that are added share that variance, and the last kernel of each of n residual
     branches of a stream gives 1 / n, so that the stream grows to twice its variance and no further.
 
-    `input_shape` is that of an input, whose numbers are taken for standard normal, or, in PyTorch, a batch as for
-    `signals`; there the model runs once, without gradients, so that any control flow is followed. In Keras it is to be
-    a functional or sequential model. A UserWarning names operations that were not followed, and taken to keep what they
-    get. Raises TypeError for another model, and ValueError for one that has no such kernels or gives one only zeros.
+    Args:
+        model: a `torch.nn.Module`, or a functional or sequential model of Keras.
+        input_shape: the shape of an input, whose numbers are taken for standard normal, or, in PyTorch, a batch as for
+            `signals`.
+        distribution: the distribution of the kernels, as for `variance_scaling`.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Raises:
+        TypeError: the model is of neither framework.
+        ValueError: the model has no kernels that a signal passes through, or gives one only zeros.
+
+    Warns:
+        UserWarning: operations could not be followed, and are taken to keep the mean square.
+
+    Example:
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(64, 128), nn.GELU(), nn.Linear(128, 128), nn.Tanh(), nn.Linear(128, 10))
+        >>> for pattern, rule in analytic(model, (1, 64)).items():
+        ...     print(pattern, rule)
+        0.weight variance_scaling(factor=2.15506, mode='fan_in', distribution='truncated_normal')
+        2.weight variance_scaling(factor=1.0, mode='fan_in', distribution='truncated_normal')
+        4.weight variance_scaling(factor=2.53618, mode='fan_in', distribution='truncated_normal')
     """
     framework = framework_of(model)
     if framework is None:

@@ -1,4 +1,4 @@
-"""Recipes of language models. Where a paper and a library differ, the docstring says whose way it is."""
+"""Recipes of language models. Where a paper and a library differ, the docstring names the one that is followed."""
 
 import numpy as np
 
@@ -13,13 +13,27 @@ from .rules import RESIDUAL, Rules, named, optional, required
 
 
 def gpt2(layers: int, std: float = 0.02) -> Rules:
-    """GPT-2: normal; the outputs of the two residual branches of each layer are divided by sqrt(2 layers).
+    """Make the rules of GPT-2: normal, and the outputs of residual branches divided by sqrt(2 layers).
 
-    >>> round(gpt2(12)["*.c_proj.weight"].std((768, 768)), 9)
-    0.004082483
+    Names are those of the authors' code, transformers (GPT2PreTrainedModel) and nanoGPT.
 
-    Names as in the authors' code, transformers (GPT2PreTrainedModel) and nanoGPT. Radford, Wu, Child, Luan, Amodei,
-    Sutskever 2019, Language models are unsupervised multitask learners, section 2.3.
+    Args:
+        layers: the number of layers.
+        std: the std of all other weights.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Raises:
+        ValueError: a size is less than 1.
+
+    Example:
+        >>> round(gpt2(12)["*.c_proj.weight"].std((768, 768)), 9)
+        0.004082483
+
+    Reference:
+        Radford, Wu, Child, Luan, Amodei, Sutskever. Language models are unsupervised multitask learners. 2019.
+        Section 2.3.
     """
     every = normal(std=std)
     return {
@@ -30,26 +44,49 @@ def gpt2(layers: int, std: float = 0.02) -> Rules:
 
 
 def bert(std: float = 0.02) -> Rules:
-    """BERT: normal; padding rows, biases and scales are their modules' own.
+    """Make the rules of BERT: normal. Padding rows, biases and scales stay those of their modules.
 
-    >>> bert()
-    {'*:kernel': normal(mean=0.0, std=0.02), '*:table': normal(mean=0.0, std=0.02)}
+    As in transformers (BertPreTrainedModel); the authors' own code cuts the distribution at 2 sigmas.
 
-    As in transformers (BertPreTrainedModel); the authors' own code cuts it at 2 sigmas.
-    Devlin, Chang, Lee, Toutanova 2018, arXiv 1810.04805.
+    Args:
+        std: the std of kernels and tables.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Example:
+        >>> bert()
+        {'*:kernel': normal(mean=0.0, std=0.02), '*:table': normal(mean=0.0, std=0.02)}
+
+    Reference:
+        Devlin, Chang, Lee, Toutanova. BERT. 2018. arXiv:1810.04805.
     """
     return {"*:kernel": normal(std=std), optional("*:table"): normal(std=std)}
 
 
 def t5(width: int, head_width: int) -> Rules:
-    """T5: 1 / sqrt(fan_in); queries also divided by sqrt(head_width), since attention divides by nothing.
+    """Make the rules of T5: std 1 / sqrt(fan_in), queries divided by sqrt(head_width) as well.
 
-    >>> rules = t5(512, 64)
-    >>> round(rules["*Attention.q.weight"].std((512, 512), axes="OI"), 9)  # (512 * 64)**-0.5
-    0.005524272
+    Tables, and a head that is a table, have std 1; relative position biases width**-0.5. Names and scales are those of
+    transformers (T5PreTrainedModel).
 
-    Tables, and a head that is one, have std 1; relative position biases width**-0.5. Names and scales as in
-    transformers (T5PreTrainedModel). Raffel et al. 2019, arXiv 1910.10683.
+    Args:
+        width: the width of the model.
+        head_width: the width of an attention head, whose scores are not divided by its square root.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Raises:
+        ValueError: a size is less than 1.
+
+    Example:
+        >>> rules = t5(512, 64)
+        >>> round(rules["*Attention.q.weight"].std((512, 512), axes="OI"), 9)  # (512 * 64)**-0.5
+        0.005524272
+
+    Reference:
+        Raffel et al. Exploring the limits of transfer learning. 2019. arXiv:1910.10683.
     """
     by_fan = variance_scaling(1.0, "fan_in", "normal")
     return {
@@ -61,14 +98,29 @@ def t5(width: int, head_width: int) -> Rules:
 
 
 def mamba(layers: int | None = None, std: float = 0.1, low: float = 1e-3, high: float = 0.1) -> Rules:
-    """Mamba: the real part of S4D, step sizes log-uniform in [low, high], and what PyTorch has for its convolutions.
+    """Make the rules of Mamba: the real part of S4D, step sizes log-uniform in [low, high], PyTorch's convolutions.
 
-    >>> mamba()["*.A_log"](Parameter("A_log", (2, 4))).array[0]
-    array([0.       , 0.6931472, 1.0986123, 1.3862944], dtype=float32)
+    Names and scales are those of transformers (MambaPreTrainedModel); the authors' code leaves the projections, here
+    normal, to PyTorch. The convolution is depthwise: its axes are "(channels O)IK".
 
-    `layers` divides the outputs of the residual branches by sqrt(layers); None does not. Names and scales as in
-    transformers (MambaPreTrainedModel); the authors' code leaves the projections, here normal, to PyTorch.
-    The convolution is depthwise: its axes are "(channels O)IK". Gu, Dao 2023, arXiv 2312.00752.
+    Args:
+        layers: the number of layers, by whose square root the outputs of residual branches are divided; None does not.
+        std: the std of other kernels and of tables.
+        low: the smallest step size.
+        high: the largest step size.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Raises:
+        ValueError: a size is less than 1.
+
+    Example:
+        >>> mamba()["*.A_log"](Parameter("A_log", (2, 4))).array[0]
+        array([0.       , 0.6931472, 1.0986123, 1.3862944], dtype=float32)
+
+    Reference:
+        Gu, Dao. Mamba. 2023. arXiv:2312.00752.
     """
     bound = variance_scaling(1 / 3, "fan_in", "uniform")  # within 1 / sqrt(fan_in)
     depth = 1.0 if layers is None else integer(layers, "layers", least=1) ** -0.5
@@ -85,19 +137,29 @@ def mamba(layers: int | None = None, std: float = 0.1, low: float = 1e-3, high: 
 
 
 def _log_states(parameter: Parameter) -> Values:
-    """log(1..n) over the last axis, the states of each channel."""
+    """Return log(1..n) over the last axis: the states of each channel."""
     return values(np.broadcast_to(np.log(np.arange(1, parameter.shape[-1] + 1)), parameter.shape).astype("float32"))
 
 
 def switch(scale: float = 0.1) -> Rules:
-    """Switch Transformer: truncated normal of variance scale / fan_in, experts and router too.
+    """Make the rules of the Switch Transformer: truncated normal of variance scale / fan_in, for experts and router
+    too.
 
-    >>> round(switch()["*:kernel"].std((64, 768, 3072), axes="BIO"), 9)
-    0.011410887
+    Each expert has its own fans if the axes of a stack of experts are known ("BIO"). Tables have std 1, and relative
+    position biases are Glorot uniform, as in the authors' library T5X.
 
-    A tenth of the usual scale, which is of the variance, trains more stably. Each expert has its own fans where the
-    axes of a stack of them are known ("BIO"). Tables have std 1, and relative position biases are Glorot uniform, as in
-    the T5 of its authors' library T5X. Fedus, Zoph, Shazeer 2021, arXiv 2101.03961, section 2.4.
+    Args:
+        scale: the scale of the variance. A tenth of the usual scale trains more stably.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Example:
+        >>> round(switch()["*:kernel"].std((64, 768, 3072), axes="BIO"), 9)
+        0.011410887
+
+    Reference:
+        Fedus, Zoph, Shazeer. Switch transformers. 2021. arXiv:2101.03961. Section 2.4.
     """
     return {
         optional("*.relative_attention_bias.weight"): glorot_uniform,

@@ -15,33 +15,58 @@ _HEAD = ("output", "lm_head", "lm_head.w_out")
 
 
 def _cut(std: float) -> Initializer:
-    """Normal, cut at 3 sigmas."""
+    """Return a normal distribution, cut at 3 sigmas."""
     return truncated_normal(std=std, low=-3 * std, high=3 * std)
 
 
 def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
-    """LLaMA: attention outputs, up and down projections divided by sqrt(2 layers); tables of std 1.
+    """Make the rules of LLaMA: outputs of residual branches and up projections divided by sqrt(2 layers).
 
-    >>> residual, head, table, kernel = llama(32, 4096).values()
-    >>> residual, table
-    (truncated_normal(mean=0.0, std=0.0025, low=-0.0075, high=0.0075), normal(mean=0.0, std=1.0))
+    Tables have std 1, the head width**-0.5, and so have both if they are tied. All but tables are cut at 3 sigmas.
+    Names are those of torchtitan, OLMo-core and transformers. As OLMo-core's `InitMethod.llama`; torchtitan's llama3
+    (with depth_init off) cuts the head alone.
 
-    The head has width**-0.5, and so have both where the head is the table (`tied`). All but tables are cut at 3 sigmas.
-    Names of torchtitan, OLMo-core and transformers. As OLMo-core's `InitMethod.llama`; torchtitan's llama3 (with
-    depth_init off) cuts the head alone.
+    Args:
+        layers: the number of layers.
+        width: the width of the model.
+        std: the std of other kernels.
+        tied: True for a model whose head is its table.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Raises:
+        ValueError: a size is less than 1.
+
+    Example:
+        >>> residual, head, table, kernel = llama(32, 4096).values()
+        >>> residual, table
+        (truncated_normal(mean=0.0, std=0.0025, low=-0.0075, high=0.0075), normal(mean=0.0, std=1.0))
     """
     residual = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
     return _llama("llama", residual, width, std, tied)
 
 
 def llama_depth(width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
-    """LLaMA by depth: as `llama`, but those of layer i are divided by sqrt(2 (i + 1)).
-
-    >>> residual = next(iter(llama_depth(4096).values()))
-    >>> residual(Parameter("layers.7.attention.wo.weight", (4096, 4096)))
-    truncated_normal(mean=0.0, std=0.005, low=-0.015, high=0.015)
+    """Make the rules of LLaMA by depth: as `llama`, with outputs of layer i divided by sqrt(2 (i + 1)).
 
     i is the first integer in the name. As OLMo-core's `InitMethod.llama_depth` and torchtitan's llama3.
+
+    Args:
+        width: the width of the model.
+        std: the std of other kernels.
+        tied: True for a model whose head is its table.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Raises:
+        ValueError: a size is less than 1.
+
+    Example:
+        >>> residual = next(iter(llama_depth(4096).values()))
+        >>> residual(Parameter("layers.7.attention.wo.weight", (4096, 4096)))
+        truncated_normal(mean=0.0, std=0.005, low=-0.015, high=0.015)
     """
 
     def residual(parameter: Parameter) -> Initializer:
@@ -60,22 +85,42 @@ def _llama(recipe: str, residual: Rule, width: int, std: float, tied: bool) -> R
 
 
 def olmo_normal(std: float = 0.02) -> Rules:
-    """Normal everywhere, cut at 3 sigmas: OLMo-core's `InitMethod.normal`.
+    """Make rules of one normal distribution, cut at 3 sigmas: OLMo-core's `InitMethod.normal`.
 
-    >>> olmo_normal()["*:kernel"]
-    truncated_normal(mean=0.0, std=0.02, low=-0.06, high=0.06)
+    Args:
+        std: the std before the cut.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Example:
+        >>> olmo_normal()["*:kernel"]
+        truncated_normal(mean=0.0, std=0.02, low=-0.06, high=0.06)
     """
     return {"*:kernel": _cut(std), optional("*:table"): _cut(std)}
 
 
 def normalized(layers: int, width: int) -> Rules:
-    """nGPT: std width**-0.5 everywhere, residual outputs divided by sqrt(2 layers); all but tables cut at 3 sigmas.
+    """Make the rules of nGPT: std width**-0.5, outputs of residual branches divided by sqrt(2 layers).
 
-    >>> normalized(8, 1024)["*:table"]
-    normal(mean=0.0, std=0.03125)
+    All but tables are cut at 3 sigmas. Names are those of `llama`. As OLMo-core's `InitMethod.normalized`.
 
-    Names as for `llama`. As OLMo-core's `InitMethod.normalized`. Loshchilov, Hsieh, Sun, Ginsburg 2024,
-    arXiv 2410.01131.
+    Args:
+        layers: the number of layers.
+        width: the width of the model.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Raises:
+        ValueError: a size is less than 1.
+
+    Example:
+        >>> normalized(8, 1024)["*:table"]
+        normal(mean=0.0, std=0.03125)
+
+    Reference:
+        Loshchilov, Hsieh, Sun, Ginsburg. nGPT: normalized transformer. 2024. arXiv:2410.01131.
     """
     std = integer(width, "width", least=1) ** -0.5
     residual = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)

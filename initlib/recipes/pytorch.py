@@ -15,18 +15,28 @@ Shapes = dict[str, tuple[int, ...]]  # of a module's parameters, by attribute
 
 
 def torch_default(parameters: Iterable[Parameter]) -> Rules:
-    """PyTorch's own defaults: a rule for each parameter of the modules of `torch.nn` that draw theirs.
+    """Make PyTorch's own defaults: a rule for each parameter of the modules of `torch.nn` that draw theirs.
 
-    >>> linear = [
-    ...     Parameter("fc.weight", (10, 64), axes="OI", kind="kernel", owner="Linear"),
-    ...     Parameter("fc.bias", (10,), kind="bias", owner="Linear"),
-    ... ]
-    >>> [rule.bounds((10, 64)) for rule in torch_default(linear).values()]  # both within 1 / sqrt(fan_in)
-    [(-0.125, 0.125), (-0.125, 0.125)]
+    A class of another library that has the name of one of PyTorch's gets no rule. Fans are those that PyTorch counts:
+    those of packed queries, keys and values, and of transposed convolutions, are not their own.
 
-    For `rules=` itself, which may be a function of the parameters: `plan(parameters, torch_default)`, or in a list
-    after your own rules. A class of another library that has the name of one of PyTorch's gets no rule. It counts as
-    PyTorch does: the fans of packed queries, keys and values, and of transposed convolutions, are not their own.
+    Args:
+        parameters: the parameters of a model. `rules=` may be this function itself, alone or in a list after your own
+            rules.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Example:
+        >>> linear = [
+        ...     Parameter("fc.weight", (10, 64), axes="OI", kind="kernel", owner="Linear"),
+        ...     Parameter("fc.bias", (10,), kind="bias", owner="Linear"),
+        ... ]
+        >>> [rule.bounds((10, 64)) for rule in torch_default(linear).values()]  # both within 1 / sqrt(fan_in)
+        [(-0.125, 0.125), (-0.125, 0.125)]
+
+    Reference:
+        The `reset_parameters` methods of PyTorch's modules.
     """
     modules: dict[str, list[tuple[Parameter, str, str]]] = {}
     for parameter in parameters:
@@ -38,10 +48,8 @@ def torch_default(parameters: Iterable[Parameter]) -> Rules:
         shapes = {attribute: parameter.shape for parameter, _, attribute in held}
         for parameter, name, attribute in held:
             value = parameter.constructor
-            if value is None:  # made by hand: the owner's name is all there is
-                initializer = constructor_distribution(parameter.owner or "", attribute, shapes)
-            else:
-                initializer = value.distribution
+            owner = parameter.owner if value is None else value.draws_like  # by hand: the name is all there is
+            initializer = constructor_distribution(owner or "", attribute, shapes)
             if initializer is not None:
                 rules[re.compile(re.escape(name))] = initializer
     return rules

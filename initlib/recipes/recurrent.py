@@ -10,16 +10,26 @@ from .rules import Rules, required
 
 
 def lstm(bias: Any = "*bias_ih*", forget: float = 1.0) -> Rules:
-    """LSTM: orthogonal recurrent kernels and Glorot input kernels, a matrix a gate, and a forget gate that starts open.
+    """Make the rules of an LSTM: orthogonal recurrent kernels, Glorot input kernels, an open forget gate.
 
-    >>> rules = lstm()
-    >>> rules["*:recurrent"]
-    orthogonal(gain=1.0)
+    Each gate has a matrix and fans of its own; in all else this is Keras's default.
 
-    `bias` is the pattern of the biases that hold the forget gate's, which is `forget`, second of the four gates: as in
-    PyTorch, whose other bias stays 0, and in Keras (`*bias`). The whole is Keras's default, but for fans that are a
-    gate's own. Jozefowicz, Zaremba, Sutskever 2015, An empirical exploration of recurrent network architectures;
-    Saxe, McClelland, Ganguli 2013, arXiv 1312.6120.
+    Args:
+        bias: the pattern of the biases that hold the forget gate's, second of four gates. The default is PyTorch's,
+            whose other bias stays 0; in Keras pass "*bias".
+        forget: the bias of the forget gate.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Example:
+        >>> rules = lstm()
+        >>> rules["*:recurrent"]
+        orthogonal(gain=1.0)
+
+    Reference:
+        Jozefowicz, Zaremba, Sutskever. An empirical exploration of recurrent network architectures. 2015.
+        Saxe, McClelland, Ganguli. Exact solutions to the nonlinear dynamics of learning. 2013. arXiv:1312.6120.
     """
     gates = {"input": 1, "forget": (1, constant(forget)), "cell": 1, "output": 1}
     biases = required(bias, "lstm", "bias with a forget gate", "bias")

@@ -14,17 +14,31 @@ _HE_FAN_OUT = variance_scaling(2.0, "fan_out", "normal")
 
 
 def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules:
-    """ResNet: He by fan_out, the last scale of each residual branch 0, and PyTorch's own classifier.
+    """Make the rules of ResNet: He by fan_out, the last scale of each residual branch 0, PyTorch's own classifier.
 
-    >>> rules = resnet(2048)
-    >>> rules["*.bn3.weight"], rules["*:kernel"]
-    (constant(value=0.0), variance_scaling(factor=2.0, mode='fan_out', distribution='normal'))
+    The fan_out of a grouped convolution (ResNeXt) is that of one group. torchvision and timm count the outputs of all
+    groups together, so that their std is smaller, by the square root of the number of groups. Names are those of
+    torchvision and timm (ResNet.init_weights).
 
-    `features` is the classifier's inputs. `last` are the scales: `*.bn2.weight` where a branch has two convolutions.
-    The fan_out of a grouped convolution (ResNeXt) is that of one group; torchvision and timm count the outputs of all
-    groups together, so that their std is smaller, by the square root of the number of groups.
-    Names as in torchvision and timm (ResNet.init_weights). He, Zhang, Ren, Sun 2015, arXiv 1502.01852; for the zero
-    scales: Goyal et al. 2017, arXiv 1706.02677.
+    Args:
+        features: the number of inputs of the classifier.
+        last: the pattern of the last scales: "*.bn2.weight" where a branch has two convolutions.
+        head: the name of the classifier.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Raises:
+        ValueError: a size is less than 1.
+
+    Example:
+        >>> rules = resnet(2048)
+        >>> rules["*.bn3.weight"], rules["*:kernel"]
+        (constant(value=0.0), variance_scaling(factor=2.0, mode='fan_out', distribution='normal'))
+
+    Reference:
+        He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852.
+        Goyal et al. Accurate, large minibatch SGD. 2017. arXiv:1706.02677. (The scales of zero.)
     """
     bound = integer(features, "features", least=1) ** -0.5
     return {
@@ -43,13 +57,28 @@ def fixup(
     head: str = "fc",
     initializer: Initializer = _HE_FAN_OUT,
 ) -> Rules:
-    """Fixup, for residual networks without norms: last convolutions and classifier 0, the others of a branch smaller.
+    """Make the rules of Fixup, for residual networks without norms.
 
-    >>> fixup(16)["*.conv1.weight"]  # 16**(-1 / 2)
-    scaled(initializer=variance_scaling(factor=2.0, mode='fan_out', distribution='normal'), factor=0.25)
+    Args:
+        blocks: the number of residual branches.
+        convolutions: the number m of convolutions of a branch.
+        inner: the pattern of all but the last, which are multiplied by blocks**(-1 / (2 m - 2)).
+        last: the pattern of the last convolution of each branch, which is zero.
+        head: the name of the classifier, which is zero.
+        initializer: the initializer of all other kernels.
 
-    Branches of m `convolutions` have the initializer times blocks**(-1 / (2 m - 2)), all else the initializer.
-    Zhang, Dauphin, Ma 2019, arXiv 1901.09321.
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Raises:
+        ValueError: a size is less than 1.
+
+    Example:
+        >>> fixup(16)["*.conv1.weight"]  # 16**(-1 / 2)
+        scaled(initializer=variance_scaling(factor=2.0, mode='fan_out', distribution='normal'), factor=0.25)
+
+    Reference:
+        Zhang, Dauphin, Ma. Fixup initialization. 2019. arXiv:1901.09321.
     """
     factor = integer(blocks, "blocks", least=1) ** (-1 / (2 * integer(convolutions, "convolutions", least=2) - 2))
     return {
@@ -61,12 +90,26 @@ def fixup(
 
 
 def vit(patch: int = 16, channels: int = 3) -> Rules:
-    """Vision Transformer as in timm: normal, the patch embedding PyTorch's own, the class token almost 0.
+    """Make the rules of the Vision Transformer of timm: normal, PyTorch's own patch embedding, a class token near 0.
 
-    >>> vit()["pos_embed"], vit()["cls_token"]
-    (normal(mean=0.0, std=0.02), normal(mean=0.0, std=1e-06))
+    Names are those of timm (init_weights_vit_timm), which cuts at 100 sigmas.
 
-    Names as in timm (init_weights_vit_timm), which cuts at 100 sigmas. Dosovitskiy et al. 2020, arXiv 2010.11929.
+    Args:
+        patch: the width of a patch.
+        channels: the channels of a picture.
+
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Raises:
+        ValueError: a size is less than 1.
+
+    Example:
+        >>> vit()["pos_embed"], vit()["cls_token"]
+        (normal(mean=0.0, std=0.02), normal(mean=0.0, std=1e-06))
+
+    Reference:
+        Dosovitskiy et al. An image is worth 16x16 words. 2020. arXiv:2010.11929.
     """
     bound = (integer(patch, "patch", least=1) ** 2 * integer(channels, "channels", least=1)) ** -0.5
     return {
@@ -78,14 +121,20 @@ def vit(patch: int = 16, channels: int = 3) -> Rules:
 
 
 def vit_jax() -> Rules:
-    """Vision Transformer as its authors' JAX code has it: Glorot, LeCun for the patches, a head of zeros.
+    """Make the rules of the Vision Transformer of its authors' JAX code: Glorot, LeCun for patches, a head of zeros.
 
-    >>> vit_jax()["head.weight"], vit_jax()["*.mlp.*:bias"]
-    (constant(value=0.0), normal(mean=0.0, std=1e-06))
+    Names are those of timm (init_weights_vit_jax), where packed queries, keys and values count as one kernel. With axes
+    "(3 O)I" each has its own fans, as in the authors' code, which stores them apart.
 
-    Names as in timm (init_weights_vit_jax), where the class token is normal(std=1e-6) and packed queries, keys and
-    values count as one kernel; with axes "(3 O)I" each has its own fans, as in the authors' code, which keeps them
-    apart. Dosovitskiy et al. 2020, arXiv 2010.11929.
+    Returns:
+        Rules by pattern, for `rules=`.
+
+    Example:
+        >>> vit_jax()["head.weight"], vit_jax()["*.mlp.*:bias"]
+        (constant(value=0.0), normal(mean=0.0, std=1e-06))
+
+    Reference:
+        Dosovitskiy et al. An image is worth 16x16 words. 2020. arXiv:2010.11929.
     """
     return {
         optional("cls_token"): normal(std=1e-6),

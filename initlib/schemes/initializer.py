@@ -218,6 +218,15 @@ class Initializer(Frozen, ABC):
         """
         return False
 
+    def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
+        """Return whether each weight is noise plus a mean other than 0, an addition that a compiler may fuse.
+
+        Args:
+            shape: the shape of the weight.
+            axes: its axes string, or None.
+        """
+        return False
+
     @property
     def made_whole(self) -> bool:
         """The old name of `requires_full_draw`, for one release."""
@@ -353,6 +362,9 @@ class Scaled(Initializer):
     @property
     def requires_full_draw(self) -> bool:
         return self.initializer.requires_full_draw
+
+    def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
+        return self.initializer.adds_mean(shape, axes)
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return float(self.initializer.std(shape, axes) * self.factor)

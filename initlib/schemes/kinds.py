@@ -24,6 +24,9 @@ class Independent(Initializer):
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         """Return the law of the weights of that shape."""
 
+    def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
+        return self.law(shape, axes, "float64").mean != 0
+
     def complex_form(self, request: DrawRequest) -> Initializer:
         """Return the initializer that draws the complex weights of a request, or raise ValueError."""
         raise not_real(self, request)

@@ -82,9 +82,9 @@ def box_inside(box: Box, index: Index) -> Box:
 
 
 class Piece(NamedTuple):
-    """One piece of a shape: its index, its shape, and the row-major range [start, stop) of its weights."""
+    """One piece of a shape: its place, its shape, and the row-major range [start, stop) of its weights."""
 
-    index: tuple[int | slice, ...]
+    place: tuple[int | slice, ...]  # the index of the piece
     shape: tuple[int, ...]
     start: int
     stop: int
@@ -97,10 +97,10 @@ class Pieces:
 
     >>> for piece in Pieces((2, 3, 4), 8):
     ...     print(piece)
-    Piece(index=(0, slice(0, 2, None)), shape=(2, 4), start=0, stop=8)
-    Piece(index=(0, slice(2, 3, None)), shape=(1, 4), start=8, stop=12)
-    Piece(index=(1, slice(0, 2, None)), shape=(2, 4), start=12, stop=20)
-    Piece(index=(1, slice(2, 3, None)), shape=(1, 4), start=20, stop=24)
+    Piece(place=(0, slice(0, 2, None)), shape=(2, 4), start=0, stop=8)
+    Piece(place=(0, slice(2, 3, None)), shape=(1, 4), start=8, stop=12)
+    Piece(place=(1, slice(0, 2, None)), shape=(2, 4), start=12, stop=20)
+    Piece(place=(1, slice(2, 3, None)), shape=(1, 4), start=20, stop=24)
     """
 
     def __init__(self, shape: tuple[int, ...], most: int) -> None:

@@ -116,8 +116,8 @@ class Engine(stream.Ops):
         # The `...` keeps a view where an empty index would give a number.
         out = out[(*(None if part.drop else slice(None) for part in request.parts), ...)]
         for piece in Pieces(tuple(part.size for part in parts), self.piece):
-            drawn = draw(request._replace(box=box_inside(parts, piece.index)))
-            self.put(out[(*piece.index, ...)], drawn, request.dtype)
+            drawn = draw(request._replace(box=box_inside(parts, piece.place)))
+            self.put(out[(*piece.place, ...)], drawn, request.dtype)
 
     def put(self, out: Any, values: Array, dtype: str) -> None:
         """Write the values, rounded to the dtype, into memory."""

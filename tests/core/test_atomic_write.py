@@ -198,6 +198,23 @@ def test_the_hidden_file_of_a_killed_process_is_removed_and_that_of_a_living_one
     assert contents(tmp_path) == {"w": b"first"} | dict.fromkeys(others, b"half")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks")
+@pytest.mark.parametrize("call", ["link", "replace"])
+def test_the_hidden_file_stays_locked_until_it_has_its_name(tmp_path, monkeypatch, call):
+    path, locked = tmp_path / "w", []
+    owner = os if call == "link" else Path
+    real = getattr(owner, call)
+
+    def look(partial, target):
+        locked.append(files._is_locked(Path(partial)))
+        return real(partial, target)
+
+    monkeypatch.setattr(owner, call, look)
+    with atomic_write(path, replace=call == "replace") as file:
+        file.write(b"all")
+    assert locked == [True]
+
+
 def test_a_new_hidden_file_that_another_process_removed_is_made_again(tmp_path, monkeypatch):
     removed = []
     lock = files._lock

@@ -20,7 +20,7 @@ def test_the_pieces_in_order_are_the_tensor(shape, most):
     at = 0
     for number, piece in enumerate(cut):
         assert piece == cut[number]
-        box = tensor[piece.index]
+        box = tensor[piece.place]
         assert (piece.start, box.shape) == (at, piece.shape)
         assert np.array_equal(box.reshape(-1), np.arange(piece.start, piece.stop))
         assert 0 < box.size <= max(most, 1)

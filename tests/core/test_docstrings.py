@@ -11,10 +11,10 @@ import pytest
 PACKAGES = ("initlib", "initlib.recipes", "initlib.adapters.torch", "initlib.adapters.jax", "initlib.adapters.keras")
 
 # Packages whose docstrings are not in this form yet.
-LATER = ("initlib.recipes", "initlib.adapters.torch", "initlib.adapters.jax", "initlib.adapters.keras")
+LATER = ("initlib.adapters.torch", "initlib.adapters.jax", "initlib.adapters.keras")
 
 # The public names of initlib whose docstrings are not in this form yet.
-LATER_NAMES = ("Parameter", "Plan", "PlanError", "SignalReport", "audit", "parts", "plan", "propagation", "values")
+LATER_NAMES = ("SignalReport", "audit", "propagation")
 
 # Folders with files that have a narrator still.
 LATER_FILES = (
@@ -24,7 +24,6 @@ LATER_FILES = (
     "initlib/checkpoints/",
     "initlib/diagnostics/",
     "initlib/files/",
-    "initlib/plans/",
     "tests/core/test_readers.py",
     "tests/core/test_write.py",
     "tests/helpers/",

@@ -301,9 +301,7 @@ def test_a_small_plan_cannot_make_many_boxes(filling):
     text = json.dumps({"format": "initlib plan", "version": 1, "fillings": [filling], "parameters": parameters})
     tracemalloc.start()
     try:
-        with pytest.raises(
-            PlanError, match=r"2.w: the parts of the plan .* at most 131072 boxes, got 196608"
-        ):
+        with pytest.raises(PlanError, match=r"2.w: the parts of the plan .* at most 131072 boxes, got 196608"):
             Plan.from_json(text)
         assert tracemalloc.get_traced_memory()[1] < 300e6
     finally:

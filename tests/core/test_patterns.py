@@ -98,10 +98,10 @@ def test_the_first_pattern_counts_and_the_others_are_unused():
     assert pairs.first(KERNEL) == 1
 
 
-@pytest.mark.parametrize("said", [["*"], [("*", 1, 2)], [3]])
-def test_pairs_are_pairs(said):
+@pytest.mark.parametrize("rules", [["*"], [("*", 1, 2)], [3]])
+def test_pairs_are_pairs(rules):
     with pytest.raises(TypeError, match="rules must be a mapping by pattern, or pairs"):
-        Ordered(said, "rules", lambda value, argument: value)
+        Ordered(rules, "rules", lambda value, argument: value)
 
 
 @pytest.mark.parametrize(

@@ -186,9 +186,9 @@ def test_renamed_parameters_have_the_streams_of_their_new_names():
 def test_unknown_axes_are_numbered_as_stored():
     unknown = Parameter("gate", (8, 4))
     assert np.array_equal(plan([unknown], STD).draw(0)["gate"], STD((8, 4), seed=0, name="gate"))
-    told = plan([unknown], he_normal, axes={"gate": "OI"})
-    assert told["gate"].parameter.axes == "OI"
-    assert np.array_equal(told.draw(0)["gate"], he_normal((8, 4), axes="OI", seed=0, name="gate"))
+    stated = plan([unknown], he_normal, axes={"gate": "OI"})
+    assert stated["gate"].parameter.axes == "OI"
+    assert np.array_equal(stated.draw(0)["gate"], he_normal((8, 4), axes="OI", seed=0, name="gate"))
 
 
 def test_axes_of_inputs_and_outputs_make_a_kernel():
@@ -198,7 +198,7 @@ def test_axes_of_inputs_and_outputs_make_a_kernel():
     assert [entry.parameter.kind for entry in made.entries] == ["table", "other"]
 
 
-def test_axes_told_by_pattern_come_before_the_parameters_own():
+def test_axes_by_pattern_come_before_the_parameters_own():
     assert plan([kernel()], he_normal, axes={"*:kernel": "IO"})["kernel"].parameter.axes == "IO"
 
 
@@ -267,7 +267,7 @@ def test_a_kept_tensor_stays_as_it_is():
 # Errors, all at once.
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_listed_at_once():
     parameters = [
         *(Parameter(f"h.{i}.gate", (4, 8, 2), owner="Router") for i in range(4)),
         kernel("h.0.up.weight", owner="Linear"),
@@ -275,8 +275,8 @@ def test_all_problems_are_told_at_once():
         Parameter("ids", (8,), "int64"),
     ]
     rules = {"*.gate": he_normal, "*.up.wieght": he_normal, "ids": ones, "*:Conv2d": zeros}
-    told = problems(parameters, rules, axes={"*.fc": "OI"}, rename={"transformer.*": "*"})
-    assert told == (
+    lines = problems(parameters, rules, axes={"*.fc": "OI"}, rename={"transformer.*": "*"})
+    assert lines == (
         "h.0.up.weight: no rule matches it, and there is no default; nearest patterns: *.up.wieght",
         "temperature: no rule matches it, and there is no default",
         "rule '*.up.wieght' matches nothing; nearest names: h.0.up.weight",
@@ -353,12 +353,12 @@ def test_errors(parameters, rules, message):
 
 def test_names_that_would_share_a_stream():
     parameters = [kernel("a.w"), kernel("b.w"), kernel("c.w")]
-    told = problems(parameters, he_normal, rename={"[ab].w": "w"})
-    assert told == ("b.w: it and a.w would share the stream w; tie them, or rename one",)
+    lines = problems(parameters, he_normal, rename={"[ab].w": "w"})
+    assert lines == ("b.w: it and a.w would share the stream w; tie them, or rename one",)
     parameters = [kernel("a.q"), kernel("a.qkv")]
     assert plan(parameters, {"*.qkv": parts({"q": 1, "k": 1}, ones), "*.q": STD})  # what is constant has no stream
-    told = problems(parameters, {"*.qkv": parts({"q": 1, "k": 1}, STD), "*.q": STD})
-    assert told == ("a.qkv: it and a.q would share the stream a.q; tie them, or rename one",)
+    lines = problems(parameters, {"*.qkv": parts({"q": 1, "k": 1}, STD), "*.q": STD})
+    assert lines == ("a.qkv: it and a.q would share the stream a.q; tie them, or rename one",)
 
 
 TARGET = {"target.*": same_as("online.*")}
@@ -470,12 +470,12 @@ def test_slips_get_advice(rules, error, message):
 
 
 def test_a_long_list_of_problems_is_cut_short_in_the_text_alone():
-    told = problems([kernel("k" * (1 + k)) for k in range(60)])
-    assert len(told) == 60
-    error = PlanError(told)
+    lines = problems([kernel("k" * (1 + k)) for k in range(60)])
+    assert len(lines) == 60
+    error = PlanError(lines)
     assert str(error).count("\n") == 51
     assert str(error).endswith("and 10 more (in the error's `problems`)")
-    assert pickle.loads(pickle.dumps(error)).problems == told
+    assert pickle.loads(pickle.dumps(error)).problems == lines
 
 
 # What a plan is.

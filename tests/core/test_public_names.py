@@ -14,8 +14,8 @@ import initlib
 OWN = {
     "initlib": (
         "Fans Initializer Key Parameter Plan PlanError SignalReport audit constant delta_orthogonal dirac fans "
-        "gain get_num_threads icnr identity inverse_softplus log_uniform logarithm mup_learning_rates normal orthogonal parts plan "
-        "same_as scaled "
+        "gain get_num_threads icnr identity inverse_softplus log_uniform logarithm mup_learning_rates normal "
+        "orthogonal parts plan same_as scaled "
         "set_num_threads show_config siren sparse spectral truncated_normal uniform values variance_scaling "
         "zero_hadamard "
     ),
@@ -23,7 +23,7 @@ OWN = {
         "audit calculate_gain coordinate_check declare delta_orthogonal_ dirac_ eye_ fill_ glorot_normal_ "
         "glorot_uniform_ he_normal_ he_uniform_ initialize kaiming_normal_ kaiming_uniform_ lecun_normal_ "
         "lecun_uniform_ lsuv_ named normal_ orthogonal_ parameter_groups plan signals skeleton sparse_ trunc_normal_ "
-        "truncated_normal_ uniform_ variance_scaling_ xavier_normal_ xavier_uniform_ "
+        "truncated_normal_ uniform_ variance_scaling_ verify xavier_normal_ xavier_uniform_ "
     ),
     "initlib.adapters.jax": (
         "JaxInitializer audit declare delta_orthogonal draw glorot_normal glorot_uniform he_normal he_uniform "

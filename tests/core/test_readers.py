@@ -473,6 +473,14 @@ def test_a_checkpoint_of_pytorch_with_a_broken_member_is_a_value_error(tmp_path)
     errors(tmp_path / "w.pt", "cannot be read without running code from it, or is broken: File name in directory")
 
 
+def test_an_archive_over_several_disks_is_a_value_error(tmp_path):
+    pytest.importorskip("torch")
+    locator = struct.pack("<IIQI", 0x07064B50, 1, 0, 9)
+    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0, 0, 0, 0, 0)
+    (tmp_path / "w.pt").write_bytes(b"\x80\x02" + bytes(80) + locator + end)
+    errors(tmp_path / "w.pt", "cannot be read without running code from it, or is broken: zipfiles that span multiple")
+
+
 def test_other_files(tmp_path):
     (tmp_path / "text").write_text("some words, no tensors at all")
     errors(tmp_path / "text", "must be a safetensors, .npy, .npz, .keras or HDF5 file, or a checkpoint of PyTorch")

@@ -381,7 +381,7 @@ def check_spectral_norm(world):
     fully_shard(model, mesh=init_device_mesh("cpu", (world,)))
     before = whole(model[0].weight).clone()
     name = "1.parametrizations.weight.original"
-    with pytest.raises(PlanError, match="1.weight: the estimates of its spectral norm need the full weight"):
+    with pytest.raises(PlanError, match=r"1\.weight: the estimates of its spectral norm need the full weight"):
         init.initialize(model, {name: normal(std=0.02)}, seed=0, default=normal(std=0.02))
     assert torch.equal(whole(model[0].weight), before)
     init.initialize(model, {name: keep}, seed=0, default=normal(std=0.02))

@@ -673,3 +673,10 @@ def test_compiled_functions_draw_outside_of_the_graph():
             warnings.simplefilter("error")
             drawn = torch.compile(lambda: initializer((4, 5)) + 0, backend="eager")()  # noqa: B023
         assert equal(drawn, initlib.he_normal((4, 5), seed=key))
+
+
+@pytest.mark.parametrize("name", ["gelu", "silu", "relu", "tanh", "selu"])
+def test_the_gain_of_an_activation_of_keras(name):
+    activation = getattr(keras.activations, name)
+    assert initlib.gain(activation) == pytest.approx(initlib.gain(name), rel=1e-6)
+    assert initlib.gain(keras.layers.Activation(activation)) == pytest.approx(initlib.gain(name), rel=1e-6)

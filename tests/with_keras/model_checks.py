@@ -521,8 +521,8 @@ def test_only_some_weights_and_a_prefix():
     after = weights_of(model)
     assert np.array_equal(before[0], after[0])
     assert np.array_equal(after[2], he_normal((4, 4), seed=0, name="decoder.new.kernel"))
-    assert plan["decoder.old.kernel"].notes == ("not meant by only",)
-    with pytest.raises(ValueError, match=r"only has 'new\.kernl', which the model has not; nearest names: new\.kernel"):
+    assert plan["decoder.old.kernel"].notes == ("not selected by only",)
+    with pytest.raises(ValueError, match=r"only has 'new\.kernl', which the model lacks; nearest names: new\.kernel"):
         adapter.plan(model, he_normal, only=["new.kernl"])
 
 

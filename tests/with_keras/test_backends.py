@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-NAMES = ("init_checks.py", "model_checks.py", "signals_checks.py")
+NAMES = ("init_checks.py", "model_checks.py", "signals_checks.py", "verify_checks.py")
 CHECKS = [Path(__file__).parent / name for name in NAMES]
 
 

@@ -47,16 +47,22 @@ def test_what_a_class_of_torch_nn_draws(build):
         assert value.draws is not torch.equal(weight, second[parameter.name]), parameter.name
         if parameter.kind == "bias" and value.draws:
             assert 0.5 * value.bound < weight.abs().max() <= value.bound, parameter.name
-            assert value.distribution.bounds(parameter.shape)[1] == value.bound
+            assert value.draws_like in type(models[0]).__name__
 
 
-def test_a_class_that_derives_from_one_of_torch_nn_has_no_distribution():
+def test_a_class_that_derives_from_one_of_torch_nn_draws_like_it_unless_it_resets_parameters_itself():
     class Mine(nn.Linear):
         pass
 
+    class Redrawn(nn.Linear):
+        def reset_parameters(self):
+            nn.init.normal_(self.weight)
+
     (weight, bias) = parameters(model_tensors(walk(Mine(4, 4))))
-    assert (weight.constructor.draws, weight.constructor.distribution) == (True, None)
+    assert (weight.constructor.draws, weight.constructor.draws_like) == (True, "Linear")
     assert (bias.constructor.draws, bias.constructor.bound) == (True, 0.5)
+    (weight,) = parameters(model_tensors(walk(Redrawn(4, 4, bias=False))))
+    assert (weight.constructor.draws, weight.constructor.draws_like) == (True, None)
 
 
 def module(cls, **shapes):

@@ -117,9 +117,7 @@ def test_draws_obey_seed_generator_and_manual_seed(name):
     assert not torch.equal(first, second)
     generators = [torch.Generator().manual_seed(3) for _ in range(2)]
     assert torch.equal(fill(generator=generators[0]), fill(generator=generators[1]))
-    assert torch.equal(
-        fill(generator=torch.Generator().manual_seed(3)), first
-    )  # the words of the generator
+    assert torch.equal(fill(generator=torch.Generator().manual_seed(3)), first)  # the words of the generator
     if name == "sparse_":
         assert not torch.equal(fill(seed=5) == 0, fill(seed=6) == 0)
 

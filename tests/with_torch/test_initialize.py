@@ -342,7 +342,7 @@ def test_only_what_is_meant():
     initialize(whole, he_normal, seed=0)
     made = initialize(model, he_normal, seed=0, only="conv.*")
     assert list(made.draw(0)) == ["conv.weight", "conv.bias"]
-    assert made["lstm.bias_ih_l0"].notes == ("not meant by only",)
+    assert made["lstm.bias_ih_l0"].notes == ("not selected by only",)
     for name, parameter in model.named_parameters():
         expected = whole.get_parameter(name) if name.startswith("conv") else before[name]
         assert torch.equal(parameter, expected), name
@@ -378,16 +378,14 @@ def test_fresh_memory_among_what_was_loaded():
     with pytest.raises(PlanError, match=r"1.gamma: no rule matches it, and its values are not in memory. Build"):
         initialize(model, he_normal, seed=0, only=missing)
     made = initialize(model, {"*.gamma": constant(0.25)}, seed=0, default=he_normal, only=missing)
-    assert made["0.weight"].notes == ("not meant by only",)
+    assert made["0.weight"].notes == ("not selected by only",)
 
 
 def test_what_only_cannot_mean():
     model = Model()
     with pytest.raises(ValueError, match=r"only 'convv\.\*' matches nothing; nearest names: conv"):
         initialize(model, he_normal, seed=0, only="convv.*")
-    with pytest.raises(
-        ValueError, match=r"only has 'conv.wieght', which the model has not; nearest names: conv.weight"
-    ):
+    with pytest.raises(ValueError, match=r"only has 'conv.wieght', which the model lacks; nearest names: conv.weight"):
         initialize(model, he_normal, seed=0, only=["conv.wieght"])
     with pytest.raises(TypeError, match="only must be a pattern or names"):
         initialize(model, he_normal, seed=0, only=[3])

@@ -73,6 +73,15 @@ save_file(model.state_dict(), loaded)
 """
 
 
+def in_process(program, *arguments):
+    """Run a program that imports transformers."""
+    paths = {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), os.environ.get("PYTHONPATH", "")])
+    }
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | paths)
+
+
 @pytest.mark.parametrize(("size", "count"), [("5GB", 1), ("20KB", 4)])
 def test_from_pretrained(tmp_path, size, count):
     if not importlib.util.find_spec("transformers"):
@@ -80,13 +89,43 @@ def test_from_pretrained(tmp_path, size, count):
     folder, loaded = tmp_path / "model", tmp_path / "loaded.safetensors"
     made = plan(llama(layers=2, vocabulary=128, hidden=32, inner=80, keys=16), LLAMA_RULES)
     assert len(made.write(folder, 1, max_shard_size=size)) == count
-    arguments = [sys.executable, "-c", FROM_PRETRAINED, str(folder), str(loaded)]
-    paths = {
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1] / "helpers"), os.environ.get("PYTHONPATH", "")])
-    }
-    ran = subprocess.run(arguments, capture_output=True, text=True, check=False, env=os.environ | paths)
+    ran = in_process(FROM_PRETRAINED, folder, loaded)
     assert ran.returncode == 0, ran.stderr
     assert made.verify(loaded, 1, whole=True) == ()
+
+
+RANDOM_WEIGHTS = """
+import sys
+import torch
+import torchvision_names
+import transformers
+import initlib.adapters.torch as init
+from initlib import normal
+
+folder = sys.argv[1]
+config = transformers.LlamaConfig(
+    hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=100
+)
+with init.skeleton():
+    model = transformers.LlamaForCausalLM(config)
+plan = init.plan(model, normal(std=0.02))
+plan.write(folder, seed=0)
+config.save_pretrained(folder)
+loaded = transformers.LlamaForCausalLM.from_pretrained(folder)
+for whole in (False, True):
+    assert not init.verify(loaded, plan, seed=0, whole=whole)
+with torch.no_grad():
+    loaded.model.layers[1].mlp.up_proj.weight[40, 5] = 0
+(difference,) = init.verify(loaded, plan, seed=0, whole=True)
+assert (difference.name, difference.index) == ("model.layers.1.mlp.up_proj.weight", (40, 5))
+"""
+
+
+def test_a_loaded_model_of_random_weights_is_verified(tmp_path):
+    if not importlib.util.find_spec("transformers"):
+        pytest.skip("transformers is not installed")
+    ran = in_process(RANDOM_WEIGHTS, tmp_path / "model")
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch.distributed

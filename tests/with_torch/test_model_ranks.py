@@ -26,3 +26,7 @@ def test_real_models():
     if not all(map(importlib.util.find_spec, ("transformers", "timm"))):
         pytest.skip("transformers or timm is not installed")
     assert printed("torch_real_model_ranks.py", "2")[-1].endswith("models on 2 ranks")
+
+
+def test_each_rank_verifies_what_it_holds():
+    assert printed("torch_verify_ranks.py", "1", "2", "4") == ["1 ranks", "2 ranks", "4 ranks"]

@@ -129,7 +129,7 @@ def compiled(out_sharding: Placement) -> Any:
 
     None draws where the words are, or inside another traced function.
     """
-    options = {} if out_sharding is None else {"out_shardings": out_sharding}
+    options: dict[str, Any] = {} if out_sharding is None else {"out_shardings": out_sharding}
     return jax.jit(constrained, static_argnums=(1, 2, 3, 4, 5), inline=True, **options)
 
 

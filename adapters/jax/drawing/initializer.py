@@ -122,8 +122,9 @@ class JaxInitializer:
                 _one_layer(key)
             words = as_key(self.seed, self.name)
         if self.theirs is not None:
-            words = as_words(words) if isinstance(words, Key) else words
-            return self.theirs(jax.random.wrap_key_data(words, impl="threefry2x32"), shape, wanted, out_sharding)
+            data = jnp.asarray(as_words(words)) if isinstance(words, Key) else words
+            typed: Any = jax.random.wrap_key_data(data, impl="threefry2x32")
+            return self.theirs(typed, shape, wanted, out_sharding)  # type: ignore[arg-type]  # or any other sharding
         drawn = wanted if wanted in DTYPES else "float32"
         weight = draw(self.core, words, shape, drawn, axes, out_sharding)
         if self.factor is not None:

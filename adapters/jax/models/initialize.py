@@ -79,13 +79,11 @@ def plan(
     Example:
         >>> import jax
         >>> from initlib import he_normal
-        >>> shape = jax.ShapeDtypeStruct
-        >>> layer = {"kernel": shape((3, 8, 8), "float32"), "bias": shape((3, 8), "float32")}
+        >>> layer = {"kernel": jax.ShapeDtypeStruct((3, 8, 8), "float32")}
         >>> print(plan({"layers": layer}, he_normal, stack={"layers": "layers.{i}"}))
         name                  shape  dtype    axes  fan_in  fan_out  initializer  std  bytes  notes
-        layers.{0..2}.bias    8      float32                         zeros          0     32
-        layers.{0..2}.kernel  8x8    float32  IO         8        8  he_normal    0.5    256
-        6 parameters, 216 weights, 864 bytes
+        layers.{0..2}.kernel  8x8    float32  IO         8        8  he_normal    0.5    768
+        3 parameters, 192 weights, 768 bytes
     """
     return _Model(shapes, stack).plan(rules, default=default, rename=rename, axes=axes, unmatched=unmatched)
 

@@ -59,6 +59,6 @@ def _kernel_of(scale: Leaf) -> tuple[list[Place], tuple[int, ...]]:
 
         if isinstance(scale.around, nnx.WeightNorm) and outer[-1] == "scales":
             axes = scale.around.feature_axes
-            path = map(str, scale.paths[0][-1].key)
+            path = [str(each) for each in scale.paths[0][-1].key]
             return [(*outer[:-1], "layer_instance", *path)], (axes,) if isinstance(axes, int) else tuple(axes)
     return [], ()

@@ -5,10 +5,11 @@
 
 from inspect import Parameter, Signature, signature
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 import initlib
 from initlib._arguments import checked_shape
@@ -30,6 +31,7 @@ elif BACKEND == "torch":
     import torch
 
     from ...torch.drawing.dispatch import outside
+    from ...torch.drawing.memory import array_of
 
 
 class InitlibMixin(keras.initializers.Initializer):
@@ -154,3 +156,9 @@ def as_tensor(array: Any, dtype: str) -> Any:
         bits = array.view(np.uint16) if dtype == "bfloat16" else array
         array = torch.from_numpy(bits).view(getattr(torch, dtype))
     return keras.ops.convert_to_tensor(array, dtype)
+
+
+def as_array(tensor: Any) -> NDArray[Any]:
+    """Return the values of a tensor of the backend, in its dtype."""
+    array = array_of(tensor.detach()) if BACKEND == "torch" else np.asarray(keras.ops.convert_to_numpy(tensor))
+    return cast("NDArray[Any]", array)

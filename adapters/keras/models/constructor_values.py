@@ -1,19 +1,13 @@
 """The values that the constructors of layers gave to variables, as far as they are known."""
 
-# mypy: disable-error-code="import-untyped"
-# Keras comes without types, so its classes are Any.
-
 from dataclasses import replace
 from typing import Any
-
-import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from initlib import Parameter, zeros
 from initlib.adapters.common.roles import ParameterRole
 from initlib.plans.rules.constructor_value import ConstructorValue, constant_of
 
+from ..drawing.draw import as_array
 from .layer_initializers import draws
 
 RECORD = "_initlib_constructor"  # of a variable: the value that its constructor gave it, before it was first filled
@@ -30,11 +24,11 @@ def constructor_value(variable: Any, role: ParameterRole, own: bool, is_frozen: 
     if stated is not None and not is_frozen and (own or role.kind not in DRAWN or not draws(stated)):
         is_zero = stated == zeros and len(variable.shape) > 1
         return ConstructorValue(constant=0.0, recorded=True, zeroed=True) if is_zero else None
-    record = getattr(variable, RECORD, None)
+    record: ConstructorValue | None = getattr(variable, RECORD, None)
     if record is not None:
         return replace(record, frozen=is_frozen)
     return ConstructorValue(
-        read=lambda index: _values(variable)[index],
+        read=lambda index: as_array(variable.value)[index],
         frozen=is_frozen,
         draws=True if role.kind in DRAWN else None,
         zeroed=True,
@@ -44,7 +38,7 @@ def constructor_value(variable: Any, role: ParameterRole, own: bool, is_frozen: 
 def constant_value(variable: Any) -> float | None:
     """Return the value that all weights of a variable had at first; None where they differed."""
     record = getattr(variable, RECORD, None)
-    return constant_of(_values(variable)) if record is None else record.constant
+    return constant_of(as_array(variable.value)) if record is None else record.constant
 
 
 def remember(variable: Any, parameter: Parameter) -> None:
@@ -52,7 +46,3 @@ def remember(variable: Any, parameter: Parameter) -> None:
     value = parameter.constructor
     if value is not None and value.read is not None:
         setattr(variable, RECORD, value.record(parameter))
-
-
-def _values(variable: Any) -> NDArray[Any]:
-    return np.asarray(keras.ops.convert_to_numpy(variable.value))

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from initlib import Initializer, Parameter, Plan
 from initlib._public import public
 from initlib.adapters.common.running_statistics import refuse_drawn
@@ -11,7 +9,7 @@ from initlib.adapters.common.selection import Only, plan_selected, selected
 from initlib.key import Key, as_key
 from initlib.plans.entry import Entry
 
-from ..drawing.draw import BACKEND, as_tensor
+from ..drawing.draw import BACKEND, as_array, as_tensor
 from .constructor_values import remember
 from .tensors import ModelTensor, parameters, weights
 
@@ -160,4 +158,4 @@ def _write(variable: Any, entry: Entry, key: Key) -> None:
     elif entry.filled:
         variable.assign(as_tensor(entry.draw(key), entry.parameter.dtype))
     else:
-        variable.assign(entry.draw(key, out=np.array(variable.value)))
+        variable.assign(entry.draw(key, out=as_array(variable.value).copy()))

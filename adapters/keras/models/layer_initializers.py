@@ -17,7 +17,7 @@ from .. import init as ours
 from ..drawing.draw import InitlibMixin
 
 # Captured here, so that a program may put the adapter's classes in the place of Keras's.
-CLASSES = {name: cls for name, cls in vars(initializers).items() if inspect.isclass(cls)}
+CLASSES: dict[str, Any] = {name: cls for name, cls in vars(initializers).items() if inspect.isclass(cls)}
 SET = ("constant", "identity", "dirac", "zero_hadamard")  # factories of the core that draw nothing
 
 

@@ -89,13 +89,13 @@ def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, 
 
     `observed` is the value of `is_observed()`. The tensor was checked, and is no DTensor.
     """
-    if observed or not _is_plain(tensor):
+    if observed or not is_plain(tensor):
         drawn = np.empty(request.out_shape, numpy_dtype(request.dtype))
         initializer.fill(drawn, request, NUMPY)
         with torch.no_grad():
             tensor.copy_(_tensor(drawn))
         return
-    _check_storage(tensor)
+    check_storage(tensor)
     if tensor.is_cpu:
         initializer.fill(_array(tensor), request, NUMPY)
     else:
@@ -104,18 +104,28 @@ def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, 
     increment_version(tensor)
 
 
+def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    """Return the values of a tensor on any device; the array may share its memory."""
+    tensor = tensor.detach()
+    if not is_plain(tensor):
+        with torch.no_grad():
+            tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
+    check_storage(tensor)
+    return _array(tensor.cpu())
+
+
 def increment_version(tensor: Tensor) -> None:
     """Let autograd know that the tensor's memory was written to, as PyTorch's own functions do."""
     if not tensor.is_inference():
         torch.autograd.graph.increment_version(tensor)
 
 
-def _is_plain(tensor: Tensor) -> bool:
+def is_plain(tensor: Tensor) -> bool:
     """Return whether the memory holds the tensor's values as they are, and no subclass must see a write to it."""
     return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__ and not tensor.is_neg() and not tensor.is_conj()
 
 
-def _check_storage(tensor: Tensor) -> None:
+def check_storage(tensor: Tensor) -> None:
     """Raise ValueError unless the storage is as large as the tensor: FSDP frees it, `resize_` shrinks it."""
     elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
     needed = (tensor.storage_offset() + elements) * tensor.itemsize
@@ -168,12 +178,3 @@ def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
     if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)
     return torch.from_numpy(array.view(f"u{array.itemsize}")).view(getattr(torch, array.dtype.name))
-
-
-def array_of(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """Return a copy of a tensor's values as an array of the same dtype."""
-    values = tensor.detach().resolve_conj().resolve_neg().cpu().clone(memory_format=torch.contiguous_format)
-    dtype = numpy_dtype(DTYPES[tensor.dtype])
-    if dtype.isbuiltin == 1:
-        return values.numpy()
-    return values.view(getattr(torch, f"uint{8 * dtype.itemsize}")).numpy().view(dtype)

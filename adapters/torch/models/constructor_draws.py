@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from initlib import Initializer, zeros
+from initlib import zeros
 from initlib.adapters.common.roles import ParameterRole
 from initlib.axes import fans
 from initlib.recipes.pytorch import constructor_distribution
@@ -22,7 +22,7 @@ class ConstructorDraw(NamedTuple):
 
     draws: bool | None = None  # None: an unknown class
     bound: float | None = None  # of the uniform distribution of a bias
-    distribution: Initializer | None = None  # of a class of `torch.nn`, not of one that derives from it
+    draws_like: str | None = None  # the class of `torch.nn` whose `reset_parameters` draws it
 
 
 def constructor_draw(module: nn.Module, attribute: str, role: ParameterRole, shapes: Shapes) -> ConstructorDraw:
@@ -52,4 +52,5 @@ def _of_torch(
         return ConstructorDraw(role.kind in ("kernel", "recurrent", "table"))
     drawn = distribution != zeros
     bound = distribution.bounds(shapes[attribute])[1] if drawn and role.kind == "bias" else None
-    return ConstructorDraw(drawn, bound, distribution if cls is base else None)
+    inherits = getattr(cls, "reset_parameters", None) is getattr(base, "reset_parameters", None)
+    return ConstructorDraw(drawn, bound, name if inherits else None)

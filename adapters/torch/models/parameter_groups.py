@@ -54,6 +54,7 @@ def parameter_groups(
             continue
         factors = next((multipliers[name] for name in model_tensor.names if name in multipliers), None)
         if factors is None:
-            raise ValueError(f"multipliers must have every parameter of the model, got none for {model_tensor.names[0]!r}")
+            name = model_tensor.names[0]
+            raise ValueError(f"multipliers must have every parameter of the model, got none for {name!r}")
         groups.setdefault((lr * factors["lr"], weight_decay * factors["weight_decay"]), []).append(tensor)
     return [{"params": tensors, "lr": rate, "weight_decay": decay} for (rate, decay), tensors in groups.items()]

@@ -307,4 +307,4 @@ def constructor_value(tensor: ModelTensor, shapes: Shapes, readable: bool, train
     if drawn and draw.bound is not None and value.read is not None and memory.numel() == 1:
         drawn = abs(float(memory.detach())) <= draw.bound  # one number out of that range was set
     frozen = trains and tensor.flat is None and not memory.requires_grad
-    return replace(value, frozen=frozen, draws=drawn, bound=draw.bound, distribution=draw.distribution)
+    return replace(value, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like)

@@ -1,116 +1,129 @@
-"""Verification: compare the weights that a model holds with those of a plan and a seed."""
+"""The comparison of a model with the plan and the seed that initialized it."""
 
+import re
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from initlib import Key, Plan
+from initlib import Plan
 from initlib._public import public
-from initlib.adapters.common.comparison import first_difference
-from initlib.checkpoints.verify import Difference
-from initlib.key import as_key
-from initlib.plans.entry import Entry
-from initlib.stream.boxes import Box, normalize_index
+from initlib.adapters.common.selection import Only
+from initlib.adapters.common.verify import compare_model
+from initlib.checkpoints.compare import Differences
+from initlib.checkpoints.held import HeldBox, HeldTensor
+from initlib.stream.boxes import normalize_index
 
+from .._private import is_dtensor, is_fake, local_tensor
 from ..drawing.dispatch import Seed
 from ..drawing.fill import local_boxes
-from ..drawing.memory import DTYPES, array_of
-from .tensors import ModelTensor, model_tensors, walk
-
-COMPUTED = 1e-5  # how far a weight-normed weight may be from its draw, relative to the draw
+from ..drawing.read import held_box
+from .layers import UNKNOWN
+from .state_names import plan_names
+from .tensors import Magnitude, ModelTensor, Modules, Place, model_tensors, walk
 
 
 @public("initlib.adapters.torch")
-def verify(model: nn.Module, plan: Plan, seed: Seed, *, whole: bool = False) -> tuple[Difference, ...]:
-    """Compare the weights that a model holds now with those that a plan and a seed give.
+def verify(
+    module: nn.Module, plan: Plan, seed: Seed, *, whole: bool = False, only: Only = None, prefix: str = ""
+) -> Differences:
+    """Compare the tensors of a model with the weights that a plan and a seed give.
 
-    Each rank compares its own shards, without communication. Names, shapes and dtypes are compared for all tensors,
-    values for those that the plan fills. A weight-normed weight is compared as the module computes it. Orthogonal
-    matrices, which are products, may differ by 1e-6.
+    Each rank compares the memory that it holds, of plain tensors on any device, DTensors and flat shards (FSDP1);
+    nothing is sent. Bits are compared, but for products of matrices and means other than 0, which agree to 1e-6.
+    Kept tensors are compared by shape and dtype, weight-normed weights by the weight that the module computes.
+
+    The default compares 16 samples of 1024 weights of each tensor: enough to find another seed, an unfilled tensor or
+    a swapped shard. Single changed weights are found with `whole=True` alone.
 
     Args:
-        model: the model, on any devices, plain or sharded.
-        plan: the plan, as `plan` or `initialize` return it.
-        seed: the seed with which the model was initialized: an int or a `Key`.
-        whole: compare all weights. By default samples of 1024 weights are compared, 16 for each tensor and shard: they
-            miss single changed weights.
+        module: the model, as `initialize` filled it or a checkpoint was loaded into it.
+        plan: the plan that `initialize` or `plan` returned, or `Plan.load` read.
+        seed: the seed of `initialize`: an int, a `Key` or a `numpy.random.Generator` in the same state.
+        whole: True to compare all weights.
+        only: a pattern or names; all other tensors are not compared.
+        prefix: the name of the module in a bigger model, as for `initialize`.
 
     Returns:
-        The differences: name, what differs, and the index of the first weight that differs, in the full weight. The
-        result is empty where nothing differs.
+        The differences: a tuple, empty and false if this rank found none. Each has a `name`, `what` differs, and of
+        weights the `index` of the first that differs in the full weight; `holds` names the slice of the same or
+        another weight of the plan whose bits are there, if a short search finds it. `print` begins with a summary.
+
+    Raises:
+        TypeError: `module` is no `torch.nn.Module`, or `plan` no plan.
+        ValueError: `only` names a tensor that neither the model nor the plan has.
 
     Example:
         >>> from torch import nn
         >>> from initlib import he_normal
-        >>> from initlib.adapters.torch import initialize, verify
         >>> model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
-        >>> plan = initialize(model, he_normal, seed=0)
-        >>> verify(model, plan, seed=0)
-        ()
-        >>> print(*verify(model, plan, seed=1), sep=", ")
-        '0.weight' differs from weight (0, 0) on, '2.weight' differs from weight (0, 0) on
+        >>> made = initialize(model, he_normal, seed=0)
+        >>> print(verify(model, made, seed=0))
+        nothing differs: compared 4 tensors, 13,962 of 101,770 weights
+        >>> model[2].weight.data[3] = model[2].weight.data[5]
+        >>> for difference in verify(model, made, seed=0, whole=True):
+        ...     print(difference)
+        '2.weight' differs from weight (3, 0) on: holds row 5 of the same weight
     """
-    key = as_key(seed)
-    tensors = model_tensors(walk(model), skip_lazy=True)
-    by_name = {name: tensor for tensor in tensors for name in tensor.names}
-    planned = {name for entry in plan.entries for name in entry.parameter.names}
-    differences = []
-    for tensor in tensors:
-        if planned.isdisjoint(tensor.names):
-            differences.append(Difference(tensor.names[0], "is not in the plan"))
-    for entry in plan.entries:
-        held = {id(by_name[name]): (name, by_name[name]) for name in entry.parameter.names[::-1] if name in by_name}
-        if not held:
-            differences.append(Difference(entry.parameter.name, "is not there"))
-        for name, tensor in held.values():
-            differences += _compare(entry, name, tensor, key, whole)
-    return tuple(differences)
+    modules = walk(module, prefix)
+    tensors = model_tensors(modules, skip_lazy=True)
+    if not (only is None or isinstance(only, (str, re.Pattern))):
+        only = plan_names(module, modules, tensors, only)
+    held = [_held_tensor(tensor) for tensor in tensors]
+    return compare_model(plan, seed, held, _held_buffers(modules), whole=whole, only=only)
 
 
-def _compare(entry: Entry, name: str, tensor: ModelTensor, key: Key, whole: bool) -> Iterator[Difference]:
-    """Yield the difference of a tensor from its entry, if there is one."""
-    parameter, dtype = entry.parameter, str(tensor.tensor.dtype).removeprefix("torch.")
-    if tensor.shape != parameter.shape:
-        yield Difference(name, f"has shape {tensor.shape}, the plan has {parameter.shape}")
-    elif dtype != parameter.dtype:
-        yield Difference(name, f"has dtype {dtype}, the plan has {parameter.dtype}")
-    elif entry.kept or tensor.tensor.dtype not in DTYPES:
-        return
-    elif tensor.tensor.is_meta:
-        yield Difference(name, "has no values: it is on the meta device")
-    else:
-        index = _first_difference(entry, tensor, key, whole)
-        if index is not None:
-            yield Difference(name, "differs from weight", index)
+def _held_tensor(tensor: ModelTensor) -> HeldTensor:
+    return HeldTensor(tuple(tensor.names), tensor.shape, _dtype(tensor.tensor), partial(_boxes, tensor))
 
 
-def _first_difference(entry: Entry, tensor: ModelTensor, key: Key, whole: bool) -> tuple[int, ...] | None:
-    with torch.no_grad():
-        if tensor.magnitude is not None:
-            return _computed_difference(entry, tensor, key)
-        indices = []
-        for view, index in tensor.flat.boxes() if tensor.flat is not None else local_boxes(tensor.tensor):
-            box = tuple(part._replace(drop=False) for part in normalize_index(index, entry.parameter.shape))
-            if view.numel():
-                indices.append(first_difference(entry, key, box, _reader(view, box), whole=whole))
-    return min((index for index in indices if index is not None), default=None)
+def _held_buffers(modules: Modules) -> Iterator[HeldTensor]:
+    """Yield the buffers of the modules, which a plan may name if it was not made from the model."""
+    for prefix, part in modules:
+        for name, buffer in part.named_buffers(recurse=False):
+            tensor = ModelTensor(part, UNKNOWN, [prefix + name], [Place(part, name)])
+            yield HeldTensor((prefix + name,), tensor.shape, _dtype(buffer), partial(_boxes, tensor))
 
 
-def _reader(view: Tensor, box: Box) -> Any:
-    memory = view.detach().reshape([part.size for part in box])
-    return lambda index: array_of(memory[index])
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
-def _computed_difference(entry: Entry, tensor: ModelTensor, key: Key) -> tuple[int, ...] | None:
-    """Return the first index at which a weight-normed weight, as its module computes it, differs from the draw."""
-    assert tensor.magnitude is not None
-    direction, norms = tensor.tensor, tensor.magnitude.place.tensor
-    kept = None if tensor.magnitude.axis == -1 else tensor.magnitude.axis % direction.ndim
+def _boxes(tensor: ModelTensor) -> list[HeldBox]:
+    """Return the boxes of a tensor that this rank holds. Raises TypeError or ValueError if they cannot be read."""
+    memory = tensor.tensor
+    if memory.is_meta or is_fake(memory):
+        raise ValueError("it has no values in memory")
+    if memory.layout is not torch.strided or memory.is_nested:
+        raise TypeError(f"it is not dense, but of layout {memory.layout}")
+    local = local_boxes(memory) if tensor.flat is None else tensor.flat.boxes()
+    views = [(view.detach(), normalize_index(index, tensor.shape)) for view, index in local]
+    if tensor.magnitude is not None and tensor.flat is None and len(views) == 1:
+        ((direction, box),) = views
+        weight = _weight(direction, tensor.magnitude, tensor.shape)
+        if weight is not None:
+            return [held_box(weight, box)._replace(computed=True)]
+    return [held_box(view, box) for view, box in views]
+
+
+@torch.no_grad()
+def _weight(direction: Tensor, magnitude: Magnitude, shape: tuple[int, ...]) -> Tensor | None:
+    """Return the weight that a module computes of a direction and its magnitudes.
+
+    None where this rank holds only slices of the rows, whose norms it does not know. The direction is then compared,
+    which `initialize` fills with the weight itself.
+    """
+    norms = magnitude.place.tensor
+    norms = local_tensor(norms) if is_dtensor(norms) else norms
+    kept = None if magnitude.axis == -1 else magnitude.axis % direction.ndim
     axes = [axis for axis in range(direction.ndim) if axis != kept]
-    lengths = torch.linalg.vector_norm(direction, dim=axes, keepdim=kept is not None) if axes else direction.abs()
-    drawn = torch.from_numpy(entry.draw(key).astype("float64"))
-    computed = (direction * (norms / lengths)).double().cpu()
-    places = ((computed - drawn).abs() > COMPUTED * drawn.abs().max()).nonzero()
-    return tuple(places[0].tolist()) if len(places) else None
+    if any(direction.shape[axis] != shape[axis] for axis in axes):
+        return None
+    if norms.numel() != (1 if kept is None else direction.shape[kept]):
+        return None
+    wide = torch.promote_types(direction.dtype, torch.float32)
+    direction = direction.to(wide)
+    lengths = torch.linalg.vector_norm(direction, dim=axes, keepdim=True) if axes else direction.abs()
+    weight: Tensor = direction * (norms.to(wide).view(lengths.shape) / lengths)
+    return weight

@@ -1,4 +1,4 @@
-"""Pieces: the weights that lie in a stored tensor, each as it would be alone."""
+"""Logical weights: the weights that lie in a stored tensor, each as it would be alone."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -22,9 +22,9 @@ MOST = 2**16  # boxes in one stored tensor
 
 
 class Request(NamedTuple):
-    """A box of a tensor to fill: its index, the initializer or the values of the box, and the draw."""
+    """A box of a tensor to fill: its place, the initializer or the values of the box, and the draw."""
 
-    index: Index
+    place: Index
     source: Initializer | NDArray[Any]
     draw: DrawRequest
 
@@ -61,7 +61,7 @@ class LogicalWeight(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One of the parts of a tensor: the tensor that it would be alone, where it lies, and what fills it."""
+    """A part of a tensor: the parameter that the part would be alone, its boxes, and what fills it."""
 
     name: str
     shape: tuple[int, ...]
@@ -71,7 +71,7 @@ class Member(NamedTuple):
 
 
 def members(filling: Parts, name: str, shape: tuple[int, ...], axes: str | None) -> Iterator[Member]:
-    """The parts of a tensor of that name, shape and axes. Raises ValueError where they do not fit it."""
+    """Return the parts of a tensor of that name, shape and axes. Raises ValueError for parts that do not fit."""
     axis = filling.axis + len(shape) if filling.axis < 0 else filling.axis
     if not 0 <= axis < len(shape):
         raise ValueError(f"parts lie along axis {filling.axis}, shape {shape} has {len(shape)} axes")
@@ -113,7 +113,7 @@ def _side_by_side(filling: Split, name: str, shape: tuple[int, ...], axes: str |
 
 
 def _part_name(stored: str, part: str, replaces: int | None) -> str:
-    """The name of a part: in place of the last components of the stored name."""
+    """Return the name of a part, which replaces the last components of the stored name."""
     count = sum(component != "{i}" for component in part.split(".")) if replaces is None else replaces
     components = stored.split(".")
     return ".".join([*components[: max(0, len(components) - count)], part])
@@ -125,7 +125,7 @@ def _check_count(boxes: int) -> None:
 
 
 def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -> list[LogicalWeight]:
-    """The weights that a filling puts in a tensor; none where it keeps it. Raises ValueError where they do not fit."""
+    """Return the weights that a fill puts in a tensor; none for `keep`. Raises ValueError if they do not fit."""
     if isinstance(filling, Initializer):
         return [LogicalWeight(name, filling, shape, axes or ROW_MAJOR, (identity_overlap(shape),))]
     if isinstance(filling, Values):
@@ -135,35 +135,35 @@ def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -
     if isinstance(filling, Keep):
         return []
     if not isinstance(filling, Parts):
-        raise TypeError(f"a plan is of what functions and rules have said, got {filling!r} for {name}")
+        raise TypeError(f"the fill of {name} must be an initializer, keep, values or parts, got {filling!r}")
     if isinstance(filling, Stack) and len(filling.fillings) == 1:
-        found = _repeated(filling, name, shape, axes)
+        weights = _repeated(filling, name, shape, axes)
     else:
-        found = [piece for member in members(filling, name, shape, axes) for piece in _inside(member)]
-    _check_count(sum(len(piece.boxes) for piece in found))
-    return found
+        weights = [piece for member in members(filling, name, shape, axes) for piece in _inside(member)]
+    _check_count(sum(len(piece.boxes) for piece in weights))
+    return weights
 
 
 def _inside(member: Member) -> list[LogicalWeight]:
-    """The pieces of a part, as they lie in the whole."""
-    found = pieces(member.filling, member.name, member.shape, member.axes)
+    """Return the weights of a part, with boxes of the full tensor."""
+    weights = pieces(member.filling, member.name, member.shape, member.axes)
     if not isinstance(member.filling, Parts):
-        return [piece._replace(boxes=member.boxes) for piece in found]
-    _check_count(sum(len(member.boxes) * len(piece.boxes) for piece in found))
-    joined = [[join(*pair) for pair in product(member.boxes, piece.boxes)] for piece in found]
+        return [piece._replace(boxes=member.boxes) for piece in weights]
+    _check_count(sum(len(member.boxes) * len(piece.boxes) for piece in weights))
+    joined = [[join(*pair) for pair in product(member.boxes, piece.boxes)] for piece in weights]
     return [
         piece._replace(boxes=tuple(box for box in boxes if box is not None))
-        for piece, boxes in zip(found, joined, strict=True)
+        for piece, boxes in zip(weights, joined, strict=True)
     ]
 
 
 def _repeated(filling: Stack, name: str, shape: tuple[int, ...], axes: str | None) -> list[LogicalWeight]:
-    """The pieces of weights at each index of an axis that are filled alike: those of the first, moved along."""
+    """Return the weights of a stack whose layers have one fill: those of the first layer, moved along the axis."""
     first = next(members(filling, name, shape, axes), None)
     if first is None:
         return []
     axis = filling.axis % len(shape)
-    # Until it is known, the index stands in the name as a character that no name has.
+    # A character that no name has stands for the index.
     mark = next(chr(code) for code in range(32) if chr(code) not in name)
     named = _part_name(name, filling.template, filling.replaces).replace("{i}", mark)
     return [

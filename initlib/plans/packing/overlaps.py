@@ -1,4 +1,4 @@
-"""Overlaps: which part of one tensor lies where in another."""
+"""Overlaps: the boxes of two tensors that hold the same weights."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -16,13 +16,13 @@ class Overlap(NamedTuple):
 
 
 def identity_overlap(shape: tuple[int, ...]) -> Overlap:
-    """A tensor in itself."""
+    """Return the overlap of a tensor with itself."""
     index = tuple(slice(0, size) for size in shape)
     return Overlap(index, index)
 
 
 def cut(overlaps: Iterable[Overlap], index: Any, shape: tuple[int, ...]) -> Iterator[Overlap]:
-    """The overlaps with a tensor of that shape, as overlaps with what an index takes of it.
+    """Yield the overlaps with the box that an index takes of a tensor of that shape.
 
     >>> halves = [Overlap((slice(0, 4),), (slice(0, 4),)), Overlap((slice(4, 8),), (slice(0, 4),))]
     >>> list(cut(halves, slice(3, 6), (8,)))
@@ -37,16 +37,16 @@ def cut(overlaps: Iterable[Overlap], index: Any, shape: tuple[int, ...]) -> Iter
 
 
 def join(first: Overlap, second: Overlap) -> Overlap | None:
-    """The overlap of A with C, of one of A with B and one of B with C; None where there is none.
+    """Return the overlap of A with C, given those of A with B and of B with C; None where they do not meet.
 
     The slices of `first.outer`, `second.outer` and `second.inner` have step 1; those of `first.inner` any.
     """
     outer: list[int | slice] = []
     inner: list[int | slice] = []
-    ours, theirs = iter(first.outer), iter(second.inner)
+    outer_slices, inner_slices = iter(first.outer), iter(second.inner)
     for mine, its in zip(first.inner, second.outer, strict=True):
-        a = _next_slice(ours, outer) if isinstance(mine, slice) else None
-        c = _next_slice(theirs, inner) if isinstance(its, slice) else None
+        a = _next_slice(outer_slices, outer) if isinstance(mine, slice) else None
+        c = _next_slice(inner_slices, inner) if isinstance(its, slice) else None
         begin, end, start, step = _meet(mine, its)
         if begin >= end:
             return None
@@ -54,11 +54,11 @@ def join(first: Overlap, second: Overlap) -> Overlap | None:
             outer.append(slice(a.start + begin, a.start + end) if c is not None else a.start + begin)
         if c is not None:
             inner.append(_slice(c.start + start, step, end - begin) if a is not None else c.start + start)
-    return Overlap((*outer, *ours), (*inner, *theirs))
+    return Overlap((*outer, *outer_slices), (*inner, *inner_slices))
 
 
 def _next_slice(entries: Iterator[int | slice], passed: list[int | slice]) -> slice:
-    """The next slice; the ints before it stay."""
+    """Return the next slice; append the ints before the slice to `passed`."""
     for entry in entries:
         if isinstance(entry, slice):
             return entry
@@ -67,8 +67,10 @@ def _next_slice(entries: Iterator[int | slice], passed: list[int | slice]) -> sl
 
 
 def _meet(mine: int | slice, its: int | slice) -> tuple[int, int, int, int]:
-    """Where a run of any step lies in one of step 1: from which to before which of its items it does, how far from the
-    start of the other the first of them is, and the step.
+    """Return where a run of any step lies in a run of step 1.
+
+    The result is the first and the last-but-one of its items that lie there, the distance of the first from the start
+    of the other run, and the step.
     """
     start, step, count = _run(mine)
     low, _, size = _run(its)
@@ -81,7 +83,7 @@ def _meet(mine: int | slice, its: int | slice) -> tuple[int, int, int, int]:
 
 
 def _run(entry: int | slice) -> tuple[int, int, int]:
-    """The start, step and count of the indices that an entry takes."""
+    """Return the start, step and count of the indices that an entry takes."""
     if not isinstance(entry, slice):
         return entry, 1, 1
     step = entry.step or 1
@@ -90,6 +92,6 @@ def _run(entry: int | slice) -> tuple[int, int, int]:
 
 
 def _slice(start: int, step: int, count: int) -> slice:
-    """The slice of `count` indices from `start` on by `step`."""
+    """Return the slice of `count` indices from `start` on by `step`."""
     stop = start + step * count
     return slice(start, stop if stop >= 0 else None, None if step == 1 else step)

@@ -1,14 +1,14 @@
-"""The axes of a part: those of the stored tensor, without what packs the parts."""
+"""The axes of a part: those of the stored tensor, without the axes that pack the parts."""
 
 import math
 
 from ...axes import Token, parse
 
-ROW_MAJOR = "..."  # the axes of a weight of which nobody knows more: it is numbered as it is stored
+ROW_MAJOR = "..."  # the axes of a weight whose axes are unknown: its positions are numbered as stored
 
 
 def without(axes: str | None, ndim: int, axis: int) -> str | None:
-    """The axes of what lies at one index of an axis.
+    """Return the axes of the tensor at one index of an axis.
 
     >>> without("BIO", 3, 0), without("I(3 O)B", 3, 1), without("...IO", 4, 0)
     ('IO', 'IB', '...IO')
@@ -23,7 +23,7 @@ def without(axes: str | None, ndim: int, axis: int) -> str | None:
 
 
 def unpacked(axes: str | None, shape: tuple[int, ...], axis: int, lengths: list[int], groups: int) -> list[str | None]:
-    """The axes of each part along an axis: of the kernels that are packed there it has those that it holds.
+    """Return the axes of each part along an axis: a part keeps the packing of the kernels that it holds.
 
     >>> unpacked("(4 O)I", (64, 8), 0, [16, 48], 1)
     ['OI', '(3 O)I']
@@ -42,7 +42,7 @@ def unpacked(axes: str | None, shape: tuple[int, ...], axis: int, lengths: list[
 
 
 def _token(tokens: list[Token], ndim: int, axis: int) -> int | None:
-    """Which token names the axis; None where `...` stands for it, or nothing does."""
+    """Return the number of the token that names the axis; None where `...` or no token does."""
     free = next((k for k, token in enumerate(tokens) if token.letter == "..."), math.inf)
     if axis < min(free, len(tokens)):
         return axis
@@ -51,7 +51,7 @@ def _token(tokens: list[Token], ndim: int, axis: int) -> int | None:
 
 
 def _text(tokens: list[Token]) -> str:
-    """The axes string of tokens."""
+    """Return the axes string of tokens."""
     return "".join(
         "".join(f"({count} " for count in token.packed) + token.letter + ")" * len(token.packed) for token in tokens
     )

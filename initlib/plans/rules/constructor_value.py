@@ -1,4 +1,4 @@
-"""The value that a module's constructor gave a tensor, and what it means for a tensor that no rule matches."""
+"""The value that a module's constructor gave a tensor, and the table of what a tensor without a rule gets."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...schemes._constant import constant, zeros
-from ...schemes.initializer import Initializer
 from ..packing.overlaps import Overlap
 from ..text.errors import PATTERN, RuleNeededError
 from .values import Fill, Keep, keep
@@ -51,7 +50,7 @@ class ConstructorValue:
     `zeroed` are facts of a skeleton: the tensor was set without a random call, or to zero. `draws` is True where the
     constructor of the class draws the tensor, False where it sets the tensor. A bias within [-bound, bound] is in the
     range from which its constructor draws. `start` is the value that the class states, and `hint` a sentence of advice,
-    both for a tensor without values. `distribution` is that from which the constructor of the class draws.
+    both for a tensor without values. `draws_like` names the class of `torch.nn` whose constructor draws the tensor.
     """
 
     read: Read | None = None
@@ -64,7 +63,7 @@ class ConstructorValue:
     zeroed: bool = False
     start: Fill | None = None
     hint: str | None = None
-    distribution: Initializer | None = None
+    draws_like: str | None = None
 
     def part(self, shape: tuple[int, ...], boxes: tuple[Overlap, ...]) -> "ConstructorValue":
         """Return the value of a part of that shape, which lies in those boxes of the tensor."""
@@ -83,7 +82,7 @@ class ConstructorValue:
 
 
 class Decision(NamedTuple):
-    """What fills a tensor that no rule matches: None is the default of the plan; notes; whether to warn of zeros."""
+    """The fill of a tensor that no rule matches (None: the default), notes, and whether to warn of zeros."""
 
     fill: Fill | None
     notes: tuple[str, ...] = ()

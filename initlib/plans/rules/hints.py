@@ -1,4 +1,4 @@
-"""Hints: what is near to what somebody wrote, and why a pattern is of no use."""
+"""Hints: the known names nearest to a wrong one, and the reason why a pattern is unused."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,19 +14,19 @@ _NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
 
 
 def nearest(wanted: str, known: Iterable[str], what: str) -> str:
-    """The known names nearest to one, as the end of a sentence; empty where none is near. Either may be patterns.
+    """Return the known names nearest to a wrong one, as the end of a sentence; empty where none is near.
 
     >>> nearest("*.c_prj.weight", ["h.0.c_proj.weight", "h.0.c_proj.bias", "wte.weight"], "names")
     '; nearest names: h.0.c_proj.weight'
     """
     alike = [(_likeness(_NUMBER.sub("0", wanted), _NUMBER.sub("0", name)), name) for name in dict.fromkeys(known)]
-    found = [name for likeness, name in sorted(alike, key=lambda pair: -pair[0]) if likeness >= ALIKE]
-    return f"; nearest {what}: {', '.join(found[:3])}" if found else ""
+    alike_names = [name for likeness, name in sorted(alike, key=lambda pair: -pair[0]) if likeness >= ALIKE]
+    return f"; nearest {what}: {', '.join(alike_names[:3])}" if alike_names else ""
 
 
 @lru_cache(maxsize=4096)  # the same for every layer
 def _likeness(first: str, second: str) -> float:
-    """How alike two names are, from 0 to 1: of a pattern that starts with `*` the end counts, and so on."""
+    """Return how alike two names are, from 0 to 1; for a pattern that starts with `*` only the end counts."""
     from difflib import SequenceMatcher
 
     pattern, name = (second, first) if "*" in second else (first, second)
@@ -62,13 +62,13 @@ def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], paramet
         return f"is never used: what it matches, {' or '.join(map(repr, first))} before it does"
     named = [parameter for parameter in parameters if pattern.name.fullmatch(parameter.name)]
     if named:
-        found = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
+        labels = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
         advice = f". {AXES}" if pattern.of == "kernel" and "kernel" not in kinds else ""
-        return f"matches nothing: parameters of such names are {', '.join(found)}{advice}"
+        return f"matches nothing: parameters of such names are {', '.join(labels)}{advice}"
     names = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
-    if any(name.startswith(f"{pattern.text}.") for name in names):
+    if any(parameter.name.startswith(f"{pattern.text}.") for parameter in parameters):
         return f"matches nothing: it is the name of a module. Write {pattern.text + '.*'!r} for its parameters"
-    if pattern.text.startswith("re.compile") and any(map(pattern.name.search, names)):
+    if isinstance(pattern.name, re.Pattern) and any(map(pattern.name.search, names)):
         wider = f".*{pattern.name.pattern}.*"
         return f"matches nothing: an expression must match the full name. Write re.compile({wider!r})"
     return f"matches nothing{nearest(pattern.text, names, 'names')}"

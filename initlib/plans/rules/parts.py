@@ -16,7 +16,7 @@ _USUAL = {"axis": 0, "groups": 1, "replaces": None}
 
 @dataclass(frozen=True)
 class Parts(Filling):
-    """Several weights along an axis of one tensor: what `parts` makes."""
+    """Several weights along an axis of one tensor."""
 
     fillings: tuple[Any, ...]  # a rule's values; None: what the rules say of the part's name
     axis: int = 0
@@ -37,7 +37,7 @@ class Parts(Filling):
 
 @dataclass(frozen=True)
 class Split(Parts):
-    """Weights side by side along an axis: what `parts` makes of a mapping."""
+    """Weights side by side along an axis: a mapping given to `parts`."""
 
     names: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
@@ -60,7 +60,7 @@ class Split(Parts):
         super().__post_init__()
 
     def lengths(self, size: int) -> list[int]:
-        """How long each part is, in each group of an axis of that size. Raises ValueError where they do not fit."""
+        """Return the length of each part in each group of an axis. Raises ValueError for sizes that do not divide."""
         common = math.gcd(*self.sizes)
         shares = [part // common for part in self.sizes]
         if size % (sum(shares) * self.groups):
@@ -77,7 +77,7 @@ class Split(Parts):
 
 @dataclass(frozen=True)
 class Stack(Parts):
-    """A weight at each index of an axis: what `parts` makes of a name with `{i}`. It has one filling, or one each."""
+    """A weight at each index of an axis: a name with `{i}` given to `parts`. It has one fill, or one for each index."""
 
     template: str = ""
 
@@ -97,32 +97,43 @@ class Stack(Parts):
 def parts(
     names: str | Mapping[str, Any], filling: Any = None, *, axis: int = 0, groups: int = 1, replaces: int | None = None
 ) -> Split | Stack:
-    """Make the filling of a stored tensor that is several named weights, each drawn as it would be alone.
+    """Make the fill of a stored tensor that is several named weights, each drawn as it would be alone.
 
-    >>> from initlib import Parameter, he_normal, normal, plan
-    >>> fused = Parameter("attn.qkv.weight", (40, 16), axes="OI", kind="kernel")
-    >>> qkv = parts({"q.weight": 3, "k.weight": 1, "v.weight": (1, normal(std=0.02))}, he_normal)
-    >>> weight = plan([fused], {"*.qkv.weight": qkv}).draw(seed=0)["attn.qkv.weight"]
-    >>> query = he_normal((24, 16), axes="OI", seed=0, name="attn.q.weight")
-    >>> bool((weight[:24] == query).all())
-    True
-    >>> scanned = Parameter("layers.kernel", (12, 16, 64), axes="BIO", kind="kernel")
-    >>> weight = plan([scanned], {"layers.kernel": parts("layers.{i}.kernel", he_normal)}).draw(seed=0)["layers.kernel"]
-    >>> bool((weight[7] == he_normal((16, 64), seed=0, name="layers.7.kernel")).all())
-    True
+    A part has the stream of its own name, its own shape and fans, and the stored axes without the packing of the parts.
+    So a fused model has the bits of a split one, and a stacked model those of an unrolled one.
 
-    A mapping gives the parts in their order along the axis, and the share of each: the shares are scaled to the axis.
-    With `groups` the axis is that many groups in a row, each of which holds all the parts (grouped-query attention:
-    some rows of q, then of k, then of v, for each group). A string with `{i}` names the weight at each index of the
-    axis: stacked layers, experts.
+    Args:
+        names: a mapping from the names of the parts, in their order along the axis, to their shares, which are scaled
+            to the size of the axis; a value may be a pair (share, filling). Or a string with `{i}`, the name of the
+            weight at each index of the axis: stacked layers, experts.
+        filling: a rule's value for parts without one of their own: an initializer, `values`, `parts`, `keep`, or a
+            function of the `Parameter` that the part would be. None is what the rules of the plan give that parameter.
+        axis: the axis along which the parts lie.
+        groups: the number of groups in a row, each with all the parts. In grouped-query attention a group
+            holds some rows of q, then of k, then of v.
+        replaces: the number of components at the end of the stored name that a part's name replaces; None is as many as
+            the part's name has, `{i}` not counted.
 
-    `filling`, or the second of a pair (share, filling), is a rule's value: an initializer, `values`, `parts`, `keep`, a
-    function of the `Parameter` that the part would be; None is what the plan's rules say of that parameter.
+    Returns:
+        A value for `rules=`.
 
-    A part's name replaces as many components at the end of the stored name as it has, `{i}` not counted; `replaces` is
-    another number of them. A part has its own name's stream, its own shape and fans, and the stored axes without what
-    packs the parts: a fused model has the bits of a split one, and a stacked model those of an unrolled one.
-    Raises TypeError or ValueError for parts that make no sense; the plan raises for a tensor that they do not fit.
+    Raises:
+        TypeError: `names` is neither a mapping nor a string, or a fill is no rule's value.
+        ValueError: shares, groups or names are not allowed. The plan raises for a tensor that the parts do not fit.
+
+    Example:
+        >>> from initlib import Parameter, he_normal, normal, plan
+        >>> fused = Parameter("attn.qkv.weight", (40, 16), axes="OI", kind="kernel")
+        >>> qkv = parts({"q.weight": 3, "k.weight": 1, "v.weight": (1, normal(std=0.02))}, he_normal)
+        >>> weight = plan([fused], {"*.qkv.weight": qkv}).draw(seed=0)["attn.qkv.weight"]
+        >>> query = he_normal((24, 16), axes="OI", seed=0, name="attn.q.weight")
+        >>> bool((weight[:24] == query).all())
+        True
+        >>> scanned = Parameter("layers.kernel", (12, 16, 64), axes="BIO", kind="kernel")
+        >>> stack = {"layers.kernel": parts("layers.{i}.kernel", he_normal)}
+        >>> weight = plan([scanned], stack).draw(seed=0)["layers.kernel"]
+        >>> bool((weight[7] == he_normal((16, 64), seed=0, name="layers.7.kernel")).all())
+        True
     """
     if isinstance(names, str):
         if groups != 1:
@@ -136,8 +147,8 @@ def parts(
 
 
 def _options(given: Parts) -> str:
-    said = {name: vars(given).get(name, usual) for name, usual in _USUAL.items()}
-    return "".join(f", {name}={value}" for name, value in said.items() if value != _USUAL[name])
+    options = {name: vars(given).get(name, usual) for name, usual in _USUAL.items()}
+    return "".join(f", {name}={value}" for name, value in options.items() if value != _USUAL[name])
 
 
 def _depth(filling: Any) -> int:

@@ -1,4 +1,4 @@
-"""Patterns: which parameters are meant, by name, kind and owner."""
+"""Patterns: conditions on the names, kinds and owners of parameters."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -93,12 +93,12 @@ class ParsedPattern:
     advice: str = ""
 
     def matches(self, parameter: Parameter) -> bool:
-        """Whether the parameter is meant."""
+        """Return whether the parameter meets the condition."""
         return self.of in (None, parameter.kind, parameter.owner) and bool(self.name.fullmatch(parameter.name))
 
     @property
     def for_kernels(self) -> str:
-        """The text of the pattern for kernels alone, as code."""
+        """Return the text of the pattern for kernels alone, as code."""
         return '"*:kernel"' if self.text.startswith("re.compile") else f'"{self.text.partition(":")[0]}:kernel"'
 
 
@@ -180,7 +180,7 @@ def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
 
 
 class SameAs(NamedTuple):
-    """The new name of parameters that share the stream of another parameter: what `same_as` makes."""
+    """The new name of parameters that share the stream of another parameter."""
 
     name: str
 
@@ -232,7 +232,7 @@ class Renamer:
         if number is None:
             return name
         self._unused.pop(number, None)
-        pattern, expression, new = self.rules[number]
+        _, expression, new = self.rules[number]
         match = expression.fullmatch(name)
         assert match is not None
         return match.expand(new) if isinstance(match, re.Match) else _with_stars(new, match.groups())
@@ -246,18 +246,18 @@ class Renamer:
         return next((n for n, (_, expression, _) in enumerate(self.rules) if expression.fullmatch(name)), None)
 
     def unused(self) -> list[Any]:
-        """The patterns that have renamed nothing."""
+        """Return the patterns that have renamed no name."""
         return [self.rules[number][0] for number in self._unused]
 
 
 def _with_stars(new: str, stars: tuple[str, ...]) -> str:
-    """The new name with a text in place of each `*`."""
+    """Return the new name with a text in place of each `*`."""
     first, *rest = new.split("*")
     return first + "".join(star + text for star, text in zip(stars, rest, strict=False))
 
 
 def as_rename(rename: Any) -> Callable[[str], str]:
-    """The argument as a function from names to new names: of a mapping by pattern, or itself one."""
+    """Return the argument of `rename=` as a function from names to new names."""
     if rename is None:
         return str
     if isinstance(rename, Mapping):

@@ -1,4 +1,4 @@
-"""Rules: what fills each parameter, in order of precedence."""
+"""The resolver of rules: the fill of each parameter, in order of precedence."""
 
 import re
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from .parts import NESTED, Parts, Stack
 from .patterns import Ordered, ParsedPattern
 from .values import Fill, Rule, Values, as_fill, as_rule, keep
 
-# What modules have by default that do not say it. These kinds keep it whatever their number of axes.
+# The starts of kinds whose module states none, whatever the number of axes.
 _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
-# What others get where the default goes by fans or matrices, which are those of kernels.
+# The fills of kinds for which a default by fans or as a matrix is not made.
 _INSTEAD: dict[str, Fill] = {"table": normal(std=0.02), "recurrent": orthogonal()}
 
 _DRAWABLE = re.compile("b?float|complex")
@@ -158,7 +158,7 @@ def _called(function: Callable[[Parameter], Fill], parameter: Parameter) -> Any:
 
 
 def _is_made(value: Any) -> bool:
-    """Whether nothing of it has to be called or looked up."""
+    """Return whether no function of a value has to be called, and no part looked up."""
     if isinstance(value, Parts):
         return all(map(_is_made, value.fillings))
     return value is not None and (isinstance(value, Initializer) or not callable(value))

@@ -1,4 +1,4 @@
-"""Fillings: what a rule may say of a tensor beside an initializer; here, to keep it, and values of its own."""
+"""Fills: what a rule may give a tensor besides an initializer: `keep`, and values of its own."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ LIMIT = 2**26  # bytes of `values`: what a plan may hold itself
 
 
 class Filling:
-    """What fills a tensor, and is no initializer."""
+    """A fill that is no initializer."""
 
 
 Fill = Initializer | Filling
@@ -24,7 +24,7 @@ Rule = Fill | Callable[[Any], Fill]
 
 
 class Keep(Filling):
-    """What leaves a tensor as it is: `keep`."""
+    """The fill that leaves a tensor unchanged: `keep`."""
 
     def __repr__(self) -> str:
         return "keep"
@@ -37,7 +37,7 @@ keep = Keep()
 
 
 class Values(Filling):
-    """A tensor's own values: what `values` makes. Immutable, comparable, hashable."""
+    """A fill of given values. Immutable, comparable, hashable."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array
@@ -57,15 +57,25 @@ class Values(Filling):
 
 @public("initlib")
 def values(array: ArrayLike) -> Values:
-    """Make the filling of exact values, of the tensor's own shape: sinusoids, log(1..n), a mask.
+    """Make the fill of exact values, of the tensor's own shape: sinusoids, log(1..n), a mask.
 
-    >>> import numpy as np
-    >>> values(np.log(np.arange(1, 17)))  # the state of one channel of Mamba's A_log
-    values(float64[16])
+    The values are copied, float16, float32 and float64 as they are, other real numbers as float64, and rounded once to
+    the dtype of the tensor.
 
-    The array is copied: float16, float32 and float64 as they are, other real numbers as float64. They are rounded once,
-    to the tensor's dtype. Raises TypeError for what is no array of real numbers; ValueError for one that holds NaN, or
-    takes more than 64 MiB.
+    Args:
+        array: real numbers, of at most 64 MiB.
+
+    Returns:
+        A value for `rules=`.
+
+    Raises:
+        TypeError: the array does not hold real numbers.
+        ValueError: the array holds NaN, or is too large.
+
+    Example:
+        >>> import numpy as np
+        >>> values(np.log(np.arange(1, 17)))  # the state of one channel of Mamba's A_log
+        values(float64[16])
     """
     given = np.asarray(array)
     if given.dtype.kind not in "fiub" and given.dtype.name != "bfloat16":
@@ -80,7 +90,7 @@ def values(array: ArrayLike) -> Values:
 
 
 def as_fill(value: Any, argument: str) -> Fill:
-    """The argument as what fills a tensor, checked."""
+    """Return the argument as a fill. Raises TypeError, with advice."""
     if isinstance(value, (Initializer, Filling)):
         return value
     hint = ""
@@ -100,7 +110,7 @@ def as_fill(value: Any, argument: str) -> Fill:
 
 
 def as_rule(value: Any, argument: str) -> Rule:
-    """The argument as a rule's value, checked: what fills a tensor, or a function of the `Parameter`."""
+    """Return the argument as a rule's value: a fill, or a function of the `Parameter`. Raises TypeError."""
     if isinstance(value, (Initializer, type)) or _makes_initializers(value) or _is_foreign(value):
         return as_fill(value, argument)
     if callable(value):
@@ -115,5 +125,5 @@ def _is_foreign(value: Any) -> bool:
 
 
 def _makes_initializers(value: Any) -> bool:
-    """Whether it is a factory that somebody forgot to call, which would take a `Parameter` for its first argument."""
+    """Return whether the value is a factory that was not called, which a `Parameter` would be passed to."""
     return value is scaled or (isinstance(value, type) and issubclass(value, Initializer))

@@ -1,4 +1,4 @@
-"""Describe: initializers by their factory's name and its arguments, as a person writes them."""
+"""Descriptions: initializers by the name of their factory and its arguments, as people write them."""
 
 import inspect
 from functools import lru_cache
@@ -12,13 +12,13 @@ from ...schemes.initializer import Initializer
 
 @lru_cache(maxsize=1)
 def _presets() -> dict[Initializer, str]:
-    """The initializers that have a name; of two names the first in the alphabet."""
-    found: dict[Initializer, str] = {}
+    """Return the initializers that have a name; of two names the first in the alphabet."""
+    names: dict[Initializer, str] = {}
     for name in initlib.__all__:
         value = getattr(initlib, name)
         if isinstance(value, Initializer):
-            found.setdefault(value, name)
-    return found
+            names.setdefault(value, name)
+    return names
 
 
 def advice_for_text(text: str) -> str:
@@ -38,7 +38,7 @@ def advice_for_name(name: str, how: str) -> str:
 
 
 def described(filling: Any) -> str:
-    """The filling in few words: he_normal, normal(std=0.02), normal(std=0.02) * 0.25."""
+    """Return a fill in few words: he_normal, normal(std=0.02), normal(std=0.02) * 0.25."""
     if not isinstance(filling, Initializer):
         return repr(filling)
     preset = _presets().get(filling)

@@ -1,4 +1,4 @@
-"""The error of a plan: every problem that was found, at once."""
+"""The error of a plan: all problems at once."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ PATTERN = "<pattern>"  # in advice, in place of the pattern of the parameters th
 
 
 class Problem(NamedTuple):
-    """One problem of a plan: the name of a parameter, or ""; the problem; the advice, which names may share."""
+    """One problem of a plan: the name of a parameter, the text, and advice that parameters may share."""
 
     name: str
     text: str
@@ -29,12 +29,16 @@ class RuleNeededError(ValueError):
 
 @public("initlib")
 class PlanError(ValueError):
-    """A plan that cannot be made: `problems` says why, one string each, and nothing was written.
+    """The error of a plan that cannot be made. Nothing was written.
 
-    >>> print(PlanError(["a: no rule", "b: no rule"]))
-    the plan has 2 problems:
-      - a: no rule
-      - b: no rule
+    Args:
+        problems: a string for each problem; the attribute `problems` holds all of them.
+
+    Example:
+        >>> print(PlanError(["a: no rule", "b: no rule"]))
+        the plan has 2 problems:
+          - a: no rule
+          - b: no rule
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -49,7 +53,12 @@ class PlanError(ValueError):
     def of(cls, problems: Iterable[Problem], names: Iterable[str] = ()) -> "PlanError":
         """Return the error of these problems, in which names with the same problem share a line.
 
-        `names` are those of all parameters: a pattern in the advice matches no other of them.
+        Args:
+            problems: the problems, in the order in which they are listed.
+            names: the names of all parameters; a pattern in the advice matches no other parameter.
+
+        Returns:
+            The error.
         """
         groups: dict[tuple[str, str], list[str]] = {}
         for name, text, advice in problems:
@@ -86,7 +95,7 @@ def _patterns(alike: list[str], names: list[str]) -> dict[str, list[str]]:
     """Return patterns that match these names and no other, by as few of their last components as that takes."""
     own = set(alike)
     others = [name for name in names if name not in own]
-    found: dict[str, list[str]] = {}
+    patterns: dict[str, list[str]] = {}
     depth, left = 1, list(dict.fromkeys(alike))
     while left:
         groups: dict[str, list[str]] = {}
@@ -96,9 +105,9 @@ def _patterns(alike: list[str], names: list[str]) -> dict[str, list[str]]:
         for ending, group in groups.items():
             pattern = ending if group == [ending] else f"*{ending}" if ending in group else f"*.{ending}"
             if group == [ending] or not any(name.endswith(pattern[1:]) for name in others):
-                found[pattern] = group
+                patterns[pattern] = group
             else:
-                found.update({ending: [ending]} if ending in group else {})
+                patterns.update({ending: [ending]} if ending in group else {})
                 left += [name for name in group if name != ending]
         depth += 1
-    return found
+    return patterns

@@ -1,4 +1,4 @@
-"""Folding: names that differ in their numbers alone, as one."""
+"""Folding: names that differ only in their numbers, as one."""
 
 import re
 from collections.abc import Hashable, Iterable
@@ -7,7 +7,7 @@ _NUMBER = re.compile(r"(?<![0-9])(0|[1-9][0-9]*)(?![0-9])")  # with a leading ze
 
 
 def fold(rows: Iterable[tuple[str, Hashable]]) -> list[tuple[str, list[int]]]:
-    """The names, folded where what stands beside them is equal: each with the places of its rows.
+    """Return the names, those of equal contents folded into one, each with the places of its rows.
 
     >>> fold([("h.0.w", "a"), ("h.0.b", "b"), ("h.1.w", "a"), ("h.1.b", "b"), ("h.2.w", "c")])
     [('h.{0..1}.w', [0, 2]), ('h.{0..1}.b', [1, 3]), ('h.2.w', [4])]
@@ -36,7 +36,7 @@ def _holds(numbers: tuple[int, ...], number: int) -> bool:
 
 
 def _products(tuples: frozenset[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:
-    """The tuples as products of sets of numbers, one set a place."""
+    """Return the tuples as products of sets of numbers, one set for each place."""
     if tuples == {()}:
         return [()]
     rests: dict[int, set[tuple[int, ...]]] = {}
@@ -49,7 +49,7 @@ def _products(tuples: frozenset[tuple[int, ...]]) -> list[tuple[tuple[int, ...],
 
 
 def _text(numbers: tuple[int, ...]) -> str:
-    """Sorted numbers: 7, {0..31}, {0..30..2}, {0,1,5..9}."""
+    """Return sorted numbers as text: 7, {0..31}, {0..30..2}, {0,1,5..9}."""
     if len(numbers) == 1:
         return str(numbers[0])
     step = numbers[1] - numbers[0]

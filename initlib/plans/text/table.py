@@ -1,4 +1,4 @@
-"""Table: a plan as rows, and as text for people."""
+"""Tables: a plan as rows, and as text for people."""
 
 import math
 import re
@@ -26,7 +26,7 @@ NARROWEST = {"initializer": 20, "name": 16, "shape": 8, "axes": 4}  # the widths
 
 
 def rows(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """A row for each tensor, and in it one for each of its parts."""
+    """Return a row for each tensor, which holds a row for each of its parts."""
     return [_row(entry) for entry in entries]
 
 
@@ -53,7 +53,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _weight(piece: LogicalWeight) -> dict[str, Any]:
-    """The row of one weight, as it would be alone."""
+    """Return the row of one weight, as it would be alone."""
     if isinstance(piece.initializer, Initializer):
         initializer, std = _drawn(piece.initializer, piece.shape, piece.axes)
     else:
@@ -72,7 +72,7 @@ def _weight(piece: LogicalWeight) -> dict[str, Any]:
 
 @lru_cache(maxsize=4096)
 def _drawn(initializer: Initializer, shape: tuple[int, ...], axes: str) -> tuple[str, float]:
-    """The initializer in words, and the std of its weights; nan where there is none."""
+    """Return the initializer in words, and the std of its weights; NaN for a weight without elements."""
     return described(initializer), math.nan if 0 in shape else initializer.std(shape, axes)
 
 
@@ -94,7 +94,7 @@ def table(entries: Iterable[Entry], fold: bool, width: int | None = None) -> str
 
 
 def _cells(row: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
-    """The cells of a row, but for its name, and then those of its parts."""
+    """Return the cells of a row without its name, then those of its parts."""
     before = row["stream"].rpartition(".")[0]
     names = [part["name"] for part in row["parts"]]
     while before and not all(name.startswith(before + ".") for name in names):

@@ -1,0 +1,51 @@
+"""The comparison of a live model with a plan, for every framework: tensors are paired by name, and compared."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from initlib.adapters.common.selection import Only, selected
+from initlib.checkpoints.compare import Comparison, Difference, Differences
+from initlib.checkpoints.held import HeldTensor
+from initlib.key import as_key
+from initlib.plans.parameter import Parameter
+from initlib.plans.plan import Plan
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise TypeError unless the argument is a plan."""
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan must be an initlib.Plan, as plan() returns it, got {plan!r}")
+
+
+def compare_model(
+    plan: Plan,
+    seed: Any,
+    tensors: Sequence[HeldTensor],
+    buffers: Iterable[HeldTensor] = (),
+    *,
+    whole: bool,
+    only: Only,
+) -> Differences:
+    """Return the differences between the tensors of a model and a plan; buffers count where the plan names them."""
+    check_plan(plan)
+    if seed is None:
+        raise TypeError("seed must be the seed under which the model was initialized, got None")
+    by_name = {name: tensor for tensor in (*buffers, *tensors) for name in tensor.names}
+    planned = {name for entry in plan.entries for name in entry.parameter.names}
+    extra = [tensor for tensor in tensors if planned.isdisjoint(tensor.names)]
+    parameters = [entry.parameter for entry in plan.entries]
+    parameters += [Parameter(tensor.names[0], tensor.shape, tied=tensor.names[1:]) for tensor in extra]
+    chosen, _ = selected(only, parameters, by_name.keys() - planned)
+    comparison = Comparison(plan.entries, as_key(seed), whole=whole)
+    differences = []
+    for entry, is_chosen in zip(plan.entries, chosen, strict=False):
+        names = entry.parameter.names if is_chosen else ()
+        if is_chosen and by_name.keys().isdisjoint(names):
+            differences.append(Difference(entry.parameter.name, "is not there"))
+        pairs = {id(by_name[name]): name for name in reversed(names) if name in by_name}  # a tied tensor once
+        found = [comparison.difference(entry, name, by_name[name]) for name in reversed(pairs.values())]
+        differences += [difference for difference in found if difference is not None]
+    for tensor, is_chosen in zip(extra, chosen[len(plan.entries) :], strict=True):
+        if is_chosen:
+            differences.append(Difference(tensor.names[0], "is not in the plan"))
+    return comparison.result(differences)

@@ -1,0 +1,178 @@
+"""Comparison of held tensors, in files and in live models, with the weights that a plan and a seed give."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dtypes import numpy_dtype
+from ..files.printable import escaped, printable
+from ..key import Key
+from ..plans.entry import Entry
+from ..stream.boxes import Piece
+from .held import HeldBox, HeldTensor, Place, Read, Values, same_bits
+from .source import Foreign, Source
+from .spans import requires_full_draw, spans
+from .tolerance import allow_for_tolerance, close
+
+LARGE = 2**20  # weights that are drawn and read at a time
+SMALL = 1024  # weights of one sample
+SAMPLES = 16  # of each tensor
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference between a plan and a file or a model.
+
+    Attributes:
+        name: the name of the tensor, or of the file.
+        what: what differs.
+        index: the index of the first weight that is known to differ, in the full weight.
+        holds: the slice of the plan's weights that is held in place of the tensor's own, where it is found.
+    """
+
+    name: str
+    what: str
+    index: tuple[int, ...] | None = None
+    holds: str | None = None
+
+    def __str__(self) -> str:
+        start = "" if self.index is None else f" {self.index} on"
+        holds = "" if self.holds is None else f": holds {escaped(self.holds)}"
+        return f"'{printable(self.name)}' {escaped(self.what)}{start}{holds}"
+
+
+class Differences(tuple[Difference, ...]):
+    """The differences that a comparison found: a tuple, which is empty and false if nothing differs.
+
+    Attributes:
+        summary: a line about what was compared; `str` returns it, and a line for each difference.
+    """
+
+    summary: str
+
+    def __new__(cls, differences: Iterable[Difference] = (), summary: str = "") -> "Differences":
+        made = super().__new__(cls, differences)
+        made.summary = summary
+        return made
+
+    def __str__(self) -> str:
+        return "\n".join([self.summary, *map(str, self)])
+
+
+class Found(NamedTuple):
+    """The first weight that differs: its place in the full tensor, the box that holds it, and how to read the box."""
+
+    place: tuple[int, ...]
+    held: HeldBox
+    read: Read
+
+
+class Comparison:
+    """The comparison of tensors with a plan's entries under a key."""
+
+    def __init__(self, entries: Sequence[Entry], key: Key, *, whole: bool) -> None:
+        self._key = key
+        self._whole = whole
+        self._source = Source(entries, key)
+        self._tensors = self._weights = self._compared = 0
+        self._memory = np.empty(0, np.uint8)
+
+    def difference(self, entry: Entry, name: str, tensor: HeldTensor) -> Difference | None:
+        """Return the difference between a tensor and its entry, if there is one."""
+        parameter = entry.parameter
+        self._tensors += 1
+        if tensor.shape != parameter.shape:
+            return Difference(name, f"has shape {tensor.shape}, the plan has {parameter.shape}")
+        if tensor.dtype != parameter.dtype:
+            return Difference(name, f"has dtype {tensor.dtype}, the plan has {parameter.dtype}")
+        if entry.kept:
+            return None
+        try:
+            boxes = [held for held in tensor.boxes() if 0 not in held.shape]
+        except (TypeError, ValueError, RuntimeError) as error:
+            return Difference(name, f"cannot be read: {error}")
+        self._weights += sum(math.prod(held.shape) for held in boxes)
+        found = self._first(entry, tensor, boxes)
+        if found is None:
+            return None
+        holds = self._source.find(entry, Foreign(found.held, found.read, found.place))
+        return Difference(name, "differs from weight", found.place, holds)
+
+    def result(self, differences: Sequence[Difference]) -> Differences:
+        """Return the differences, with a line of summary."""
+        count = len(differences)
+        verdict = f"{count:,} difference{'s' * (count > 1)}" if count else "nothing differs"
+        extent = "all" if self._whole else f"{self._compared:,} of"
+        tensors = f"{self._tensors:,} tensor{'s' * (self._tensors != 1)}"
+        return Differences(differences, f"{verdict}: compared {tensors}, {extent} {self._weights:,} weights")
+
+    def _first(self, entry: Entry, tensor: HeldTensor, boxes: list[HeldBox]) -> Found | None:
+        """Return the first weight that differs: of all weights, or of all weights if one in the samples differs."""
+        full = None
+        if len(boxes) > 1 and entry.filled and requires_full_draw(entry):
+            full = entry.draw(self._key)  # each box alone would cost as much
+        if not self._whole:
+            cuts = [spans(entry, SMALL, held.shape) for held in boxes]
+            total = sum(map(len, cuts))
+            samples = [
+                (held, piece)
+                for held, pieces in zip(boxes, cuts, strict=True)
+                for piece in pieces.sample(max(1, round(SAMPLES * len(pieces) / total)))
+            ]
+            self._compared += sum(piece.stop - piece.start for _, piece in samples)
+            if all(self._in_piece(entry, tensor, *sample, full) is None for sample in samples):
+                return None
+        found = []
+        for held in boxes:
+            each = (self._in_piece(entry, tensor, held, piece, full) for piece in spans(entry, LARGE, held.shape))
+            found.append(next((first for first in each if first is not None), None))
+        return min(filter(None, found), key=lambda first: first.place, default=None)
+
+    def _in_piece(
+        self, entry: Entry, tensor: HeldTensor, held: HeldBox, piece: Piece, full: Values | None
+    ) -> Found | None:
+        """Return the first weight of a piece that differs in a copy."""
+        place, size, dtype = held.place(piece), piece.stop - piece.start, numpy_dtype(entry.parameter.dtype)
+        drawn = None if full is None else full[place]
+        found = None
+        for read in held.copies:
+            values = read(piece).reshape(-1)
+            present = values.size
+            if present < size:
+                values = np.concatenate([values, np.zeros(size - present, values.dtype)])
+            values = values.reshape(piece.shape)
+            if not entry.filled:  # what is kept stays as it was read
+                drawn = entry.draw(self._key, place, np.array(values, dtype))
+            elif drawn is None:
+                drawn = entry.draw(self._key, place, self._out(piece.shape, dtype))
+            differs = (~_same(entry, tensor, held, place, drawn, values)).reshape(-1)
+            differs[present:] = True
+            if differs.any():
+                local = np.unravel_index(piece.start + int(differs.argmax()), held.shape)
+                index = tuple(part.start + int(at) * part.step for at, part in zip(local, held.box, strict=True))
+                if found is None or index < found.place:
+                    found = Found(index, held, read)
+        return found
+
+    def _out(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Values:
+        """Return memory to draw into, the same each time: fresh memory costs more than the draw."""
+        size = math.prod(shape) * dtype.itemsize
+        if self._memory.size < size:
+            self._memory = np.empty(size, np.uint8)
+        return self._memory[:size].view(dtype).reshape(shape)
+
+
+def _same(
+    entry: Entry, tensor: HeldTensor, held: HeldBox, place: Place, drawn: Values, values: Values
+) -> NDArray[np.bool_]:
+    """Return which values are the weights that were drawn, as far as these are promised."""
+    if held.computed:
+        return close(drawn, values, entry.parameter.dtype)
+    differs = np.asarray(~same_bits(drawn, values))
+    if differs.any():
+        allow_for_tolerance(differs, entry, place, drawn, values, fused=tensor.fused)
+    return ~differs

@@ -1,0 +1,75 @@
+"""The tolerance of comparisons: what is promised of weights whose last bits depend on the engine.
+
+docs/promise.md promises 1e-6: of products of matrices, relative to the gain; of exponentials, relative to the weight;
+and of a mean other than 0, where a compiler may fuse its addition.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dtypes import DTYPES
+from ..plans.entry import Entry
+from ..schemes.initializer import Initializer
+from .held import Place, Values
+
+TOLERANCE = 1e-6
+PRODUCTS = {"orthogonal", "delta_orthogonal"}
+EXPONENTIALS = {"log_uniform", "inverse_softplus"}
+
+
+def allow_for_tolerance(
+    differs: NDArray[np.bool_], entry: Entry, place: Place, drawn: Values, held: Values, *, fused: bool
+) -> None:
+    """Clear the marks of weights that are equal within the promise. All arrays have the shape of the place."""
+    for piece, outer, _ in entry.boxes(place):
+        scale = _scale(piece.initializer, piece.shape, piece.axes, fused)
+        if scale is not None:
+            box = (*outer, ...)
+            differs[box] &= ~_close(drawn[box], held[box], entry.parameter.dtype, scale)
+
+
+def close(drawn: Values, held: Values, dtype: str) -> NDArray[np.bool_]:
+    """Return which values, computed in any dtype, are weights within the roundings of a dtype."""
+    return _close(drawn, held, dtype, 0.0)
+
+
+def _close(drawn: Values, held: Values, dtype: str, scale: float) -> NDArray[np.bool_]:
+    wide = np.complex128 if DTYPES[dtype].part else np.float64
+    expected, given = drawn.astype(wide), held.astype(wide)
+    with np.errstate(invalid="ignore", over="ignore"):
+        # A weight near a tie may round to its neighbour.
+        allowed = TOLERANCE * np.maximum(abs(expected), scale) + _epsilon(dtype) * abs(expected)
+        near: NDArray[np.bool_] = abs(expected - given) <= allowed
+    near |= expected == given
+    return near
+
+
+def _epsilon(dtype: str) -> float:
+    """Return the distance from 1 to the next number of a dtype."""
+    if dtype == "bfloat16":
+        return 2.0**-7
+    if dtype.startswith("float8"):
+        return 2.0**-3 if "e4" in dtype else 2.0**-2
+    return float(np.finfo(DTYPES[dtype].part or dtype).eps)
+
+
+def _scale(initializer: Any, shape: tuple[int, ...], axes: str, fused: bool) -> float | None:
+    """Return the scale to which the promise is relative, beside the weight's own; None where all bits are promised."""
+    if not isinstance(initializer, Initializer):
+        return None
+    factories = _factories(initializer)
+    if factories & PRODUCTS:
+        greatest = max(map(abs, initializer.bounds(shape, axes)))
+        return greatest if np.isfinite(greatest) else 0.0
+    if factories & EXPONENTIALS:
+        return 0.0
+    return initializer.std(shape, axes) if fused and initializer.adds_mean(shape, axes) else None
+
+
+def _factories(initializer: Any) -> set[str]:
+    """Return the factories of an initializer and of the initializers in it; none for an array of values."""
+    if not isinstance(initializer, Initializer):
+        return set()
+    return {initializer.factory}.union(*map(_factories, initializer.get_config().values()))

@@ -1,0 +1,120 @@
+"""Comparisons of models with plans on the Keras backend of this process; `test_backends.py` runs it."""
+
+import os
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from initlib import PlanError, keep, normal, orthogonal, parts, uniform
+from initlib.adapters import keras as adapter
+
+BACKEND = keras.backend.backend()
+assert os.environ["KERAS_BACKEND"] == BACKEND
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning",
+)
+
+
+def model_of(*inner, shape=(48,)):
+    return keras.Sequential([keras.Input(shape), *inner])
+
+
+def change(variable, function):
+    """Apply a function to the values of a variable."""
+    values = np.array(keras.ops.convert_to_numpy(variable))
+    function(values)
+    variable.assign(values)
+
+
+def reports(*arguments, **options):
+    return [str(difference) for difference in adapter.verify(*arguments, **options)]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_nothing_differs_after_initialize(dtype, whole):
+    model = model_of(layers.Dense(64, dtype=dtype), layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(32))
+    plan = adapter.initialize(model, seed=0)
+    result = adapter.verify(model, plan, seed=0, whole=whole)
+    assert not result
+    assert result.summary.startswith("nothing differs: compared ")
+    assert reports(model, plan, 1) == [
+        f"'{name}.kernel' differs from weight (0, 0) on" for name in ("dense", "dense_1")
+    ]
+
+
+def test_recurrent_and_other_layers():
+    model = model_of(layers.Embedding(50, 16), layers.LSTM(12), layers.Dense(4), shape=(7,))
+    rules = {"*.recurrent_kernel": parts({f"{gate}": 1 for gate in "ifco"}, orthogonal(), axis=-1)}
+    plan = adapter.initialize(model, rules, seed=0)
+    assert reports(model, plan, 0, whole=True) == []
+
+
+def test_one_weight_rows_and_weights():
+    model = model_of(layers.Dense(48), layers.Dense(48), layers.Dense(40))
+    plan = adapter.initialize(model, normal(std=0.02), seed=0)
+    first, second, third = (layer.kernel for layer in model.layers)
+    values = keras.ops.convert_to_numpy(first).copy()
+    first.assign(second)
+    second.assign(values)
+
+    def swap(values):
+        values[[3, 7]] = values[[7, 3]]
+
+    change(third, swap)
+
+    def set_one(values):
+        values[5] = 1
+
+    change(model.layers[2].bias, set_one)
+    assert reports(model, plan, 0, whole=True) == [
+        "'dense.kernel' differs from weight (0, 0) on: holds dense_1.kernel",
+        "'dense_1.kernel' differs from weight (0, 0) on: holds dense.kernel",
+        "'dense_2.kernel' differs from weight (3, 0) on: holds row 7 of the same weight",
+        "'dense_2.bias' differs from weight (5,) on",
+    ]
+    assert reports(model, plan, 0, only="dense_2.bias", whole=True) == ["'dense_2.bias' differs from weight (5,) on"]
+
+
+def test_missing_and_additional_variables_shapes_and_prefix():
+    plan = adapter.initialize(model_of(layers.Dense(64), layers.Dense(32)), seed=0, prefix="encoder")
+    other = model_of(layers.Dense(64, use_bias=False), layers.Dense(16), layers.Dense(8))
+    assert reports(other, plan, 0, prefix="encoder", only="*ense*") == reports(other, plan, 0, prefix="encoder")
+    found = {(each.name, each.what) for each in adapter.verify(other, plan, 0, prefix="encoder")}
+    assert {
+        ("encoder.dense.bias", "is not there"),
+        ("encoder.dense_1.kernel", "has shape (64, 16), the plan has (64, 32)"),
+        ("encoder.dense_2.kernel", "is not in the plan"),
+    } <= found
+
+
+def test_kept_variables_are_compared_by_shape_and_dtype():
+    model = model_of(layers.Dense(64))
+    plan = adapter.initialize(model, {"dense.bias": keep, "dense.kernel": uniform(0.5, 1.0)}, seed=0)
+    model.layers[0].bias.assign(np.ones(64))
+    assert reports(model, plan, 0, whole=True) == []
+
+
+def test_a_model_that_is_not_built():
+    plan = adapter.initialize(model_of(layers.Dense(64)), seed=0)
+    with pytest.raises(PlanError):
+        adapter.verify(keras.Sequential([layers.Dense(64)]), plan, 0)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="of jax")
+def test_variables_that_are_sharded():
+    mesh = keras.distribution.DeviceMesh((4, 2), ("batch", "model"))
+    layout = keras.distribution.LayoutMap(mesh)
+    layout[".*kernel"] = keras.distribution.TensorLayout(["batch", "model"])
+    with keras.distribution.ModelParallel(layout_map=layout).scope():
+        model = model_of(layers.Dense(64))
+        plan = adapter.initialize(model, seed=0)
+        assert reports(model, plan, 0, whole=True) == []
+
+        def set_one(values):
+            values[30, 50] = 1
+
+        change(model.layers[0].kernel, set_one)
+        assert reports(model, plan, 0, whole=True) == ["'dense.kernel' differs from weight (30, 50) on"]
