@@ -82,7 +82,7 @@ def _held_buffers(modules: Modules) -> Iterator[HeldTensor]:
     """Yield the buffers of the modules, which a plan may name if it was not made from the model."""
     for prefix, part in modules:
         for name, buffer in part.named_buffers(recurse=False):
-            tensor = ModelTensor(part, UNKNOWN, [prefix + name], [Place(part, name)])
+            tensor = ModelTensor(part, name, UNKNOWN, [prefix + name], [Place(part, name)])
             yield HeldTensor((prefix + name,), tensor.shape, _dtype(buffer), partial(_boxes, tensor))
 
 
