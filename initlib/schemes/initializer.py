@@ -95,7 +95,8 @@ class Initializer(Frozen, ABC):
         if of_jax or (type(shape) is not tuple and type(shape).__module__.startswith("jax")):
             from .._adapters import draw_in_jax
 
-            return draw_in_jax(self, shape, dtype, *of_jax)
+            array: NDArray[Any] = draw_in_jax(self, shape, dtype, *of_jax)  # of JAX
+            return array
         sizes = checked_shape(shape)
         dtype = dtype_name(dtype)
         if axes is not None:
