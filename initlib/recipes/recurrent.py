@@ -16,7 +16,7 @@ def lstm(bias: Any = "*bias_ih*", forget: float = 1.0) -> Rules:
 
     Args:
         bias: the pattern of the biases that hold the forget gate's, second of four gates. The default is PyTorch's,
-            whose other bias stays 0; in Keras pass "*bias".
+            whose other bias stays 0; in Keras pass `"*bias"`.
         forget: the bias of the forget gate.
 
     Returns:

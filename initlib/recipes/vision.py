@@ -22,7 +22,7 @@ def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules
 
     Args:
         features: the number of inputs of the classifier.
-        last: the pattern of the last scales: "*.bn2.weight" where a branch has two convolutions.
+        last: the pattern of the last scales: `"*.bn2.weight"` where a branch has two convolutions.
         head: the name of the classifier.
 
     Returns:
@@ -62,7 +62,7 @@ def fixup(
     Args:
         blocks: the number of residual branches.
         convolutions: the number m of convolutions of a branch.
-        inner: the pattern of all but the last, which are multiplied by blocks**(-1 / (2 m - 2)).
+        inner: the pattern of all but the last, which are multiplied by `blocks**(-1 / (2 m - 2))`.
         last: the pattern of the last convolution of each branch, which is zero.
         head: the name of the classifier, which is zero.
         initializer: the initializer of all other kernels.

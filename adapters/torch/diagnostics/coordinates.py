@@ -29,7 +29,7 @@ def coordinate_check(
 ) -> CoordinateCheck:
     """Train models of several widths for a few steps, and fit how the size of each activation depends on the width.
 
-    The size of an activation is its mean |x|, averaged over seeds, before the first step and after each. The check fits
+    The size of an activation is its mean absolute value, averaged over seeds, before the first step and after each. The check fits
     the slope of log size by log width. In a parametrization such as muP (`recipes.mup`) wide models train as narrow
     models do, and all slopes are about 0. PyTorch's random states are restored.
 
@@ -115,7 +115,7 @@ def _run(
 
 
 def _sizes(model: nn.Module, batch: Any) -> dict[str, float]:
-    """Return the mean |x| of every activation."""
+    """Return the mean absolute value of every activation."""
     given = inputs(model, batch)
     with restored(model), torch.no_grad(), Recorder(model) as recorder:
         model(*given.positional, **given.named)
