@@ -193,6 +193,8 @@ def activation_function(activation: Activation, parameters: dict[str, Any]) -> C
     if isinstance(activation, str):
         name, checked = _checked(activation, parameters)
         return partial(ACTIVATIONS[name], **checked)
+    if isinstance(activation, type):
+        raise TypeError(f"activation must be a name or a function, got a class. Write {activation.__name__}()")
     if not callable(activation):
         raise TypeError(f"activation must be a name or a function of NumPy arrays, got {activation!r}")
     if parameters:

@@ -12,6 +12,9 @@ from .entry import Entry
 from .packing.logical_weights import LogicalWeight
 from .text.errors import PATTERN, Problem
 
+# The axes of a kernel with that number of axes: of PyTorch, and of Keras and JAX.
+AXES_OF_KERNELS = {2: ("OI", "IO"), 3: ("BOI", "BIO"), 4: ("OIHW", "HWIO"), 5: ("OIDHW", "DHWIO")}
+
 
 @lru_cache(maxsize=1024)
 def first_needing_axes(initializer: Initializer) -> str | None:
@@ -112,10 +115,10 @@ def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _axes_advice(ndim: int) -> str:
-    axes = {2: "OI", 3: "BOI", 4: "OIHW", 5: "OIDHW"}.get(ndim, "OI...")
+    first, last = AXES_OF_KERNELS.get(ndim, ("OI...", "...IO"))
     return (
-        f'Pass axes={{{PATTERN}: "{axes}"}}, or the order in which they are stored: I is an input axis, O an output '
-        "axis, B a stack"
+        f'Pass axes={{{PATTERN}: "{first}"}} if outputs are stored first, as in PyTorch, or "{last}" if they are '
+        "stored last, as in Keras and JAX: I is an input axis, O an output axis, B a stack"
     )
 
 

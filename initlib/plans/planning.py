@@ -92,6 +92,13 @@ def plan(
         if default is not None:
             raise TypeError(f"rules is an initializer, {rules!r}, which is a default; got default={default!r} too")
         rules, default = None, rules
+    if callable(rules):
+        as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
+    if not isinstance(parameters, Iterable):
+        raise TypeError(
+            f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. "
+            "Of a model: initlib.adapters.torch.plan(model, ...), or that of the adapter for your framework"
+        )
     if unmatched not in ("default", "keep"):
         raise ValueError(f'unmatched must be "default" or "keep", got {unmatched!r}')
     if unmatched == "keep" and default is not None:

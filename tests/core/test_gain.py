@@ -179,3 +179,11 @@ def test_every_name_has_both_gains():
     for name in ACTIVATIONS:
         assert gain(name) > 0
         assert gain(name, backward=True) > 0
+
+
+def test_a_class_in_place_of_an_activation_says_to_call_it():
+    class Wave:
+        pass
+
+    with pytest.raises(TypeError, match=r"got a class\. Write Wave\(\)"):
+        gain(Wave)

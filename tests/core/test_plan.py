@@ -285,8 +285,8 @@ def test_all_problems_are_listed_at_once():
         "axes '*.fc' matches nothing",
         "rename 'transformer.*' matches nothing",
         "h.{0..3}.gate: variance_scaling needs to know which of its 3 axes in Router are inputs and outputs. Pass "
-        'axes={"*.gate": "BOI"}, or the order in which they are stored: I is an input axis, O an output axis, B a '
-        "stack",
+        'axes={"*.gate": "BOI"} if outputs are stored first, as in PyTorch, or "BIO" if they are stored last, as in '
+        "Keras and JAX: I is an input axis, O an output axis, B a stack",
         f"ids: dtype int64 cannot be drawn, {', '.join(DTYPES)} can; keep it",
     )
 
@@ -322,7 +322,11 @@ ERRORS = [
     ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): axes of icnr must have one output axis and"),
     ([Parameter("a", (3,), kind="kernel")], {"*": orthogonal()}, "shape must have at least 2 axes for orthogonal"),
     ([Parameter("a", (3,), kind="bias")], {"*": he_normal}, """rule '*' draws it by he_normal, which goes by fans"""),
-    ([Parameter("a", (1, 1, 3))], {"a": he_normal * 0.5}, 'Write {"a:kernel": he_normal * 0.5}, and other rules for'),
+    (
+        [Parameter("a", (1, 1, 3))],
+        {"a": he_normal * 0.5},
+        'Write {"a:kernel": he_normal * 0.5} for kernels, and zeros for biases',
+    ),
     ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "a vector has no input and output axes"),
     ([Parameter("a", (3, 3), "float16")], {"*": uniform(-1e6, 1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3, 3), "float16")], {"*": constant(1e6)}, "as large as 1e+06 overflow float16"),
@@ -509,3 +513,14 @@ def test_planning_draws_nothing_and_imports_no_framework(monkeypatch):
     monkeypatch.setattr(initlib.plans.entry.Entry, "draw", None)
     huge = [kernel(f"h.{i}.w", (2**20, 2**20)) for i in range(3)]
     assert "3,298,534,883,328 weights" in str(plan(huge, he_normal))
+
+
+def test_a_model_in_place_of_parameters_names_the_adapter():
+    with pytest.raises(TypeError, match=r"got int\. Of a model: initlib\.adapters\.torch\.plan"):
+        plan(3, he_normal)
+
+
+def test_rules_that_are_an_initializer_of_an_adapter_name_that_of_the_core():
+    init = pytest.importorskip("initlib.adapters.torch", exc_type=ImportError)
+    with pytest.raises(TypeError, match=r"rules must be an initializer.*Write he_normal, from initlib"):
+        plan([], init.he_normal_)

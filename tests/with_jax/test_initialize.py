@@ -519,3 +519,8 @@ def test_saving_and_loading(tmp_path):
         saver.wait_until_finished()
         assert same(saver.restore(tmp_path / "linen", blank), variables)
         assert same(saver.restore(tmp_path / "nnx", jax.tree.map(jnp.zeros_like, state)), state)
+
+
+def test_a_module_of_linen_in_place_of_its_variables_says_what_to_pass():
+    with pytest.raises(TypeError, match=r"got one Dense\. Of a linen module, pass jax\.eval_shape"):
+        init.initialize(linen.Dense(3), he_normal, seed=0)

@@ -10,6 +10,10 @@ import jax
 import numpy as np
 from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 
+NO_TREE = (
+    "shapes must be a pytree of arrays or of their shapes, got one {kind}. Of a linen module, pass "
+    "jax.eval_shape(module.init, key, inputs)"
+)
 UNNAMED = "shapes must be a pytree whose leaves have names, such as {{'kernel': ...}}, got a bare {kind}"
 CYCLIC = "params must be a tree, got a module of flax.nnx that holds itself; call nnx.split"
 TRACED = (
@@ -72,6 +76,8 @@ def leaves(tree: Tree) -> list[Leaf]:
     for number, (path, box, around) in enumerate(_walk(tree, (), ())):
         value = jax.tree.leaves(box)[0] if _is_box(box) else box
         if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+            if not path:
+                raise TypeError(NO_TREE.format(kind=type(value).__name__))
             continue  # a number, a function: a module holds such beside its parameters
         if not path:
             raise TypeError(UNNAMED.format(kind=type(value).__name__))

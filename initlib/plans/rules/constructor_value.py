@@ -109,7 +109,7 @@ def decide(parameter: Tensor, value: ConstructorValue, *, default_needs_axes: bo
     look = _look(parameter, value)
     number = None if look is None else look.constant
     if value.frozen and number is None:
-        raise _keep(FROZEN, "frozen")
+        raise _keep(FROZEN, 'frozen; unmatched="keep" keeps every parameter without a rule')
     notes = ("frozen",) if value.frozen else ()
     if look is None:
         return _without_values(parameter, value)

@@ -104,7 +104,7 @@ class RuleResolver:
             value = as_fill(_called(value, parameter), "what the rule's function returns")
         if not isinstance(value, Parts):
             if pattern is not None and parameter.is_vector:
-                _check_vector(value, pattern)
+                _check_vector(value, pattern, parameter.kind)
             return value, ()
         if _is_made(value) and (pattern is None or parameter.axes is not None):
             return value, ()
@@ -140,13 +140,14 @@ def _part(parameter: Parameter, part: Member) -> Parameter:
     )
 
 
-def _check_vector(value: Fill, pattern: ParsedPattern) -> None:
+def _check_vector(value: Fill, pattern: ParsedPattern, kind: str) -> None:
     """Raise RuleNeededError for a rule that draws a bias or a scale by fans, as `{"*": he_normal}` does."""
     if isinstance(value, Initializer) and first_needing_axes(value):
         name = described(value)
+        vectors = {"bias": "zeros for biases", "scale": "ones for scales"}.get(kind, "other rules for vectors")
         raise RuleNeededError(
             f"rule {pattern.text!r} draws it by {name}, which goes by fans, and a vector has no input and output axes",
-            f"Write {{{pattern.for_kernels}: {name}}}, and other rules for vectors",
+            f"Write {{{pattern.for_kernels}: {name}}} for kernels, and {vectors}",
         )
 
 
