@@ -325,7 +325,7 @@ ERRORS = [
     (
         [Parameter("a", (1, 1, 3))],
         {"a": he_normal * 0.5},
-        'Write {"a:kernel": he_normal * 0.5} for kernels, and zeros for biases',
+        "he_normal * 0.5} for kernels, and other rules for vectors",
     ),
     ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "a vector has no input and output axes"),
     ([Parameter("a", (3, 3), "float16")], {"*": uniform(-1e6, 1e6)}, "as large as 1e+06 overflow float16"),
