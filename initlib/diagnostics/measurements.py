@@ -69,6 +69,8 @@ def activation(name: str, owner: str, values: Array, axis: int = -1, gradient: A
     0.5
     """
     shape = tuple(int(size) for size in values.shape)
+    if not values.size:
+        raise ValueError(f"the output of {name} must not be empty, got shape {values.shape}. Remove the empty layer")
     units = channels(values, axis)
     row = Activation(
         name,

@@ -429,3 +429,12 @@ def test_normal_for_all():
     assert made["lstm.weight_hh_l0"].filling == normal(std=0.02)
     with pytest.raises(TypeError, match="default"):
         initialize(model, normal(std=0.02), seed=0, default=he_normal)
+
+
+def test_a_parameter_of_mkldnn_needs_a_rule_and_stops_no_other_module():
+    model = nn.Sequential(nn.Linear(4, 4))
+    model.packed = nn.Parameter(torch.randn(4, 4).to_mkldnn())
+    with pytest.raises(PlanError, match=r"packed: .* a tensor of layout torch._mkldnn cannot be filled"):
+        initialize(model, he_normal, seed=0)
+    assert initialize(model, {"packed": keep}, seed=0, default=he_normal)["packed"].kept
+    assert initialize(model, he_normal, seed=0, only="0.*")["packed"].kept

@@ -158,6 +158,7 @@ def test_errors_leave_the_model_as_it_was():
         with pytest.raises(ValueError, match=message):
             init.lsuv_(model, batch, rules, seed=0)
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        assert not any("_initlib_constants" in vars(module) for module in model.modules())
     with pytest.raises(ValueError, match="tolerance must be above 0"):
         init.lsuv_(model, (5, 4), tolerance=0)
     with pytest.raises(ValueError, match="max_iterations must be at least 1"):

@@ -322,3 +322,12 @@ def test_verdicts_in_words():
 def test_no_false_alarm(seed):
     """Deep networks with He's weights; in narrower ones, chance makes signals vanish."""
     assert init.signals(network(initlib.he_normal, 40, 128, seed), (32, 128)).healthy
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_layer_without_outputs_is_named():
+    model = nn.Sequential(nn.Linear(4, 0), nn.Linear(0, 2))
+    with pytest.raises(
+        ValueError, match="the output of 0 must not be empty, got shape \\(8, 0\\). Remove the empty layer"
+    ):
+        init.signals(model, (8, 4))

@@ -17,6 +17,7 @@ from initlib.plans.types import Rules
 
 from .._private import is_dtensor
 from ..drawing.dispatch import Seed
+from ..models.constructor_values import CONSTANTS
 from ..models.initialize import initialize
 from ..models.layers import is_fsdp, own_class
 from ..models.tensors import ModelTensor, model_tensors, walk
@@ -93,14 +94,18 @@ def lsuv_(
 
 @contextmanager
 def _kept_on_error(model: nn.Module) -> Iterator[None]:
-    """Restore every weight and buffer after an exception."""
+    """Restore every weight, buffer and record of constructor values after an exception."""
     before = {tensor: tensor.detach().clone() for tensor in (*model.parameters(), *model.buffers())}
+    records = {module: dict(vars(module)[CONSTANTS]) for module in model.modules() if CONSTANTS in vars(module)}
     try:
         yield
     except BaseException:
         with torch.no_grad():
             for tensor, values in before.items():
                 tensor.copy_(values)
+        for module in model.modules():
+            vars(module).pop(CONSTANTS, None)
+            vars(module).update({CONSTANTS: records[module]} if module in records else {})
         raise
 
 

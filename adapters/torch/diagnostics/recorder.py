@@ -113,7 +113,7 @@ class Recorder(TorchFunctionMode):
         self.kept.append(tensor)
         known = {"axis": self._axis(tensor, module), "shape": tuple(tensor.shape)}
         self._name(known, name, module, owner)
-        known["row"] = activation("", "", array(tensor), known["axis"])
+        known["row"] = activation(name, owner, array(tensor), known["axis"])
         self.found.append(known)
         if tensor.requires_grad:
 
