@@ -151,7 +151,7 @@ def fans(shape: Shape, axes: str | None = None) -> Fans:
         axes: role of each stored axis, such as "OIHW": I (input), O (output), B (stack), another capital letter
             (receptive field), `(n X)` for n kernels packed into an axis, and one `...` for any number of
             receptive-field axes. None is "...IO", the order of Keras, JAX and TensorFlow; a shape of fewer than two
-            axes is then all receptive field, as in Keras.
+            axes then has only receptive-field axes, as in Keras.
 
     Returns:
         The two fans.

@@ -39,9 +39,9 @@ def draw(
 ) -> jax.Array:
     """Draw a weight of the core as a JAX array.
 
-    The bits do not depend on the way: a known key on one CPU draws by the compiled kernel, whose memory JAX takes
-    over; otherwise each device computes the positions that it holds. With an `out_sharding`, no array of full size is
-    made and nothing is sent.
+    The bits do not depend on the code that draws. With a known key on one CPU, the compiled kernel draws into memory
+    that JAX takes over. Otherwise each device computes its own positions. With an `out_sharding`, no array of full size
+    is made and devices exchange no data.
 
     Args:
         initializer: an initializer of the core.

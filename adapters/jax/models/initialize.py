@@ -48,10 +48,11 @@ def plan(
 ) -> Plan:
     """Make the plan of a pytree: the fill of each of its arrays. Nothing is drawn.
 
-    The names are the keys on the way to each array, joined by dots, without a leading `params.`. The role of an array
-    (its axes and its kind) comes from the class of the module that has the array as an attribute, of `flax.nnx`,
-    Equinox or `declare`; otherwise from Flax's names: kernel, bias, scale, embedding, and query, key, value and out of
-    an attention. A kernel of three axes or more is a convolution's if the name of its module has "conv" in it.
+    The name of an array is its path in the tree, with keys joined by dots and without a leading `params.`. The role of
+    an array (its axes and its kind) comes from the class of the module that has the array as an attribute, of
+    `flax.nnx`, Equinox or `declare`; otherwise from Flax's names: kernel, bias, scale, embedding, and query, key, value
+    and out of an attention. A kernel of three or more axes is a convolution kernel if the name of its module contains
+    "conv".
 
     Integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of nnx modules
     and an optimizer's `opt_state` are kept; statistics of batches start at 0 and 1. The scales of weight norm become
@@ -67,7 +68,7 @@ def plan(
         stack: a mapping from the places of stacks of layers, as `scan` and `vmap` make them, to the names that a layer
             would have alone, such as {"layers": "layers.{i}"}, or {"*": "{i}.*"} for a whole tree. A pair
             ("layers.{i}", 1) puts the layers along axis 1. Rules, `rename` and `axes` see the names of the layers.
-        unmatched: "default", or "keep" to leave unchanged what no rule matches.
+        unmatched: "default", or "keep" to keep everything that no rule matches.
 
     Returns:
         The plan.
@@ -122,7 +123,7 @@ def initialize(
         unmatched: as for `plan`.
 
     Returns:
-        The pytree of weights: not the plan, which `plan` returns.
+        The pytree of weights. Call `plan` for the plan.
 
     Raises:
         PlanError: the plan cannot be made, an array has no values to keep, or a sharding does not fit. The error lists

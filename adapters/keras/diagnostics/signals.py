@@ -36,9 +36,9 @@ def signals(
 ) -> SignalReport:
     """Measure every activation and trainable variable of a model on a batch, forward and backward.
 
-    An activation is the output of a layer, or of an operation of a functional model, in the order of execution; one
-    that runs again is "relu#2". The steps inside an RNN or a wrapper are not measured. Variables, seeds and statistics
-    are restored, after an exception too.
+    An activation is the output of a layer, or of an operation of a functional model, in the order of execution. An
+    operation that runs again is named "relu#2". The steps inside an RNN or a wrapper are not measured. Variables, seeds
+    and statistics are restored, after an exception too.
 
     Args:
         model: a built model.

@@ -92,7 +92,7 @@ class InitlibMixin(keras.initializers.Initializer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the initializer, fit for JSON, without `axes` and `name` where they are None.
 
-        A model that is saved without them can be loaded without this library, with Keras's initializers.
+        A model that is saved without `axes` and `name` can be loaded without this library, with Keras's initializers.
         """
         return {**super().get_config(), **self._given()}
 

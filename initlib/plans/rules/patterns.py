@@ -187,7 +187,7 @@ class SameAs(NamedTuple):
 
 @public("initlib")
 def same_as(name: str) -> SameAs:
-    """Make a new name for `rename=` that is the name of another parameter: both have the same weights.
+    """Make a value of `rename=` that gives a parameter the stream, and so the weights, of another parameter.
 
     A target network that starts as the online network is the usual case. Both parameters must have the same shape,
     axes and initializer.

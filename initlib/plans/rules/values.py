@@ -57,10 +57,10 @@ class Values(Filling):
 
 @public("initlib")
 def values(array: ArrayLike) -> Values:
-    """Make the fill of exact values, of the tensor's own shape: sinusoids, log(1..n), a mask.
+    """Make a fill from an array of exact values, in the shape of the tensor: sinusoids, log(1..n), a mask.
 
-    The values are copied, float16, float32 and float64 as they are, other real numbers as float64, and rounded once to
-    the dtype of the tensor.
+    The values are copied. float16, float32 and float64 keep their dtype; other real numbers become float64. Values are
+    rounded once, to the dtype of the tensor.
 
     Args:
         array: real numbers, of at most 64 MiB.
