@@ -1,5 +1,4 @@
-"""The Keras adapter: every name of `keras.initializers` with the weights of the core on each backend, and whole
-models.
+"""The Keras adapter: every name of `keras.initializers` with the weights of the core, and whole models.
 
 >>> import initlib, keras
 >>> from initlib.adapters.keras import HeNormal

@@ -134,8 +134,7 @@ class Parameter:
 
     @property
     def is_vector(self) -> bool:
-        """Return True if the axes are unknown and this is a bias, a scale, or a tensor of at most one axis longer than
-        1."""
+        """Return True if the axes are unknown and this is a bias, a scale, or has at most one axis longer than 1."""
         if self.axes is not None or self.kind in ("kernel", "recurrent", "table"):
             return False
         return self.kind in ("bias", "scale") or sum(size > 1 for size in self.shape) < 2

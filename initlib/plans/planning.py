@@ -91,7 +91,7 @@ def plan(
     """
     if isinstance(rules, Initializer):
         if default is not None:
-            raise TypeError(f"rules is an initializer, {rules!r}, which is a default; got default={default!r} too")
+            raise TypeError(f"default must be None if rules is an initializer, got {default!r} and {rules!r}")
         rules, default = None, rules
     if unmatched not in ("default", "keep"):
         raise ValueError(f'unmatched must be "default" or "keep", got {unmatched!r}')
@@ -151,7 +151,7 @@ def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
             if not str(getattr(rules, "__module__", "")).startswith("initlib.recipes"):
                 raise
             raise TypeError(
-                f"rules must be what a recipe returns, got the function. Call recipes.{name}(...)"
+                f"rules must be the result of a recipe, got the function. Call recipes.{name}(...)"
             ) from error
     if isinstance(rules, Iterable) and not isinstance(rules, (Mapping, str)):
         return [_called(each, parameters) if callable(each) else each for each in rules]
@@ -202,7 +202,7 @@ def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...
     for tie in _each(view)[1:]:
         rule = resolver.rules.first(tie)
         if rule is not None and resolver.made(rule, tie)[0] != fill:
-            raise ValueError(f"it gets {fill!r}, but {tie.name}, which it is tied to, {rule!r}: give both the same")
+            raise ValueError(f"it gets {fill!r}, but the tied {tie.name} gets {rule!r}: give both the same")
     return fill, notes
 
 

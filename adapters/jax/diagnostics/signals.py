@@ -193,10 +193,10 @@ def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
     else:
         floats = [x for x in jax.tree.leaves(output) if _is_float(x)]
         if not floats:
-            raise ValueError(f"function gave {type(output).__name__}, which holds no floats: give loss=")
+            raise ValueError(f"function must return floats, got {type(output).__name__} without floats. Pass loss=")
         value = jnp.mean(jnp.square(floats[0].astype(jnp.float32)))
     if value.size != 1:
-        raise ValueError(f"loss must give one number, got {value.shape}")
+        raise ValueError(f"loss must return one number, got {value.shape}")
     return value.reshape(())
 
 

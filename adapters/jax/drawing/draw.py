@@ -70,7 +70,9 @@ def draw(
     out_sharding = _of_all_axes(out_sharding, len(shape))
     mesh = jax.sharding.get_abstract_mesh()
     if isinstance(out_sharding, PartitionSpec) and mesh.empty:
-        raise ValueError(f"out_sharding {out_sharding} needs a mesh: enter jax.set_mesh, or give a NamedSharding")
+        raise ValueError(
+            f"out_sharding must have a mesh, got {out_sharding}. Enter jax.set_mesh, or pass a NamedSharding"
+        )
     array = words if isinstance(words, jax.Array) else jnp.asarray(as_words(words))
     if isinstance(array, jax.core.Tracer):
         return compiled(None)(array, initializer, shape, dtype, axes, out_sharding)  # type: ignore[no-any-return]

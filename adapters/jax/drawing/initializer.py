@@ -141,8 +141,8 @@ def _one_layer(key: Any) -> Any:
 @_one_layer.def_vmap
 def _many_layers(size: int, batched: list[bool], key: Any) -> Any:
     raise ValueError(
-        f"an initializer with a seed would make the {size} layers of this vmap equal; leave seed= out, as their keys "
-        "differ, or fill the model by initialize(..., stack=...)"
+        f"seed must be None under vmap, got a seed that would make all {size} layers equal. Leave seed= out, because "
+        "the keys differ, or fill the model by initialize(..., stack=...)"
     )
 
 

@@ -64,7 +64,7 @@ def signals(
         (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
     """
     if not model.built:
-        raise ValueError(f"model {model.name!r} has no variables yet: call it once, or build it")
+        raise ValueError(f"model must be built, got {model.name!r} without variables. Call it once, or build it")
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
     if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
@@ -150,11 +150,11 @@ def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
     else:
         floats = [x for x in keras.tree.flatten(output) if _is_float(x)]
         if not floats:
-            raise ValueError(f"model gave {type(output).__name__}, which holds no floats: give loss=")
+            raise ValueError(f"model must return floats, got {type(output).__name__} without floats. Pass loss=")
         value = keras.ops.mean(keras.ops.square(keras.ops.cast(floats[0], "float32")))
     shape = getattr(value, "shape", None)
     if shape is None or np.prod(tuple(shape)) != 1:
-        raise ValueError(f"loss must give one number, got {type(value).__name__ if shape is None else tuple(shape)}")
+        raise ValueError(f"loss must return one number, got {type(value).__name__ if shape is None else tuple(shape)}")
     return keras.ops.reshape(value, ())
 
 

@@ -231,11 +231,13 @@ class NamedDrawMode(TorchFunctionMode):
         if tensor is not None and is_dtensor(tensor) and (match is None or tensor.shape != match.parameter.shape):
             # A DTensor of another shape may be a slice of the parameter, which is a copy if it is of several ranks.
             raise RuntimeError(
-                f"{func.__name__} would draw into a DTensor of shape {tuple(tensor.shape)} that is no parameter, "
-                f"but may be a copy of a part of one: draw the full parameter"
+                f"{func.__name__} must fill a parameter, got a DTensor of shape {tuple(tensor.shape)} that may be a "
+                f"copy of a part of a parameter. Draw the full parameter"
             )
         if name is not None and self._is_in_ranges(name) and not self._range(name, tensor):
-            raise RuntimeError(f"{func.__name__} draws for {name}, of which this rank holds a range: {SUMMON}")
+            raise RuntimeError(
+                f"{func.__name__} draws for {name}, and this rank holds only a range of {name}: {SUMMON}"
+            )
         if name is None and _thread.depth > 1:
             return None
         if name is None:

@@ -30,7 +30,7 @@ class Parts(Filling):
             if each is not None:
                 as_rule(each, "what fills a part")
         if all(isinstance(each, Keep) for each in self.fillings):
-            raise ValueError("parts must not all be kept; keep the tensor")
+            raise ValueError("parts must not all be kept. Use keep for the tensor")
         if _depth(self) > NESTED:
             raise ValueError(f"parts may lie at most {NESTED} deep in one another, got {_depth(self)}")
 

@@ -145,7 +145,7 @@ def _check_vector(value: Fill, pattern: ParsedPattern) -> None:
     if isinstance(value, Initializer) and first_needing_axes(value):
         name = described(value)
         raise RuleNeededError(
-            f"rule {pattern.text!r} draws it by {name}, which goes by fans, and a vector has no input and output axes",
+            f"rule {pattern.text!r} draws it by {name}, which needs fans, and a vector has no input and output axes",
             f"Write {{{pattern.for_kernels}: {name}}}, and other rules for vectors",
         )
 

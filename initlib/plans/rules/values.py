@@ -82,9 +82,9 @@ def values(array: ArrayLike) -> Values:
         raise TypeError(f"values must be an array of real numbers, got dtype {given.dtype}")
     kept = np.array(given, given.dtype.name if given.dtype.name in ("float16", "float32") else "float64", order="C")
     if kept.nbytes > LIMIT:
-        raise ValueError(f"values of shape {kept.shape} take {kept.nbytes} bytes; a plan holds at most {LIMIT}")
+        raise ValueError(f"values must take at most {LIMIT} bytes, got {kept.nbytes} for shape {kept.shape}")
     if np.isnan(kept).any():
-        raise ValueError(f"values of shape {kept.shape} hold NaN")
+        raise ValueError(f"values must not be NaN, got NaN in an array of shape {kept.shape}")
     kept.flags.writeable = False
     return Values(kept)
 
