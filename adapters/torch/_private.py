@@ -96,7 +96,7 @@ def is_fake(tensor: Tensor) -> bool:
 
 
 def is_observed() -> bool:
-    """Return whether modes or transforms follow what is done to tensors."""
+    """Return whether modes or transforms follow the operations on tensors."""
     # Every draw calls this function, so it calls no other function of this file.
     return bool(_dispatch_modes() or _key_included(_before_dispatch) or _innermost_transform() is not None)
 

@@ -1,4 +1,4 @@
-"""Writing a plan and a seed as files that a framework loads."""
+"""The write of a plan and a seed as files that a framework loads."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Entry: one stored tensor of a plan, what fills it, and its draws."""
+"""Entry: one stored tensor of a plan, its fill, and its draws."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Plan: what fills every stored tensor of a model."""
+"""Plan: the fills of all stored tensors of a model."""
 
 import os
 from collections.abc import Callable

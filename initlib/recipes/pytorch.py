@@ -1,4 +1,4 @@
-"""PyTorch's own defaults, as its modules' `reset_parameters` has them."""
+"""PyTorch's own defaults, as in the `reset_parameters` methods of its modules."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""JaxInitializer: an initializer of the core that is called with a key, as JAX's are."""
+"""JaxInitializer: an initializer of the core that is called with a key, as in JAX."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

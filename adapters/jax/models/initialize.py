@@ -25,9 +25,9 @@ from .stacks import At, Layers, Stacks, Unrolled
 from .tensors import Leaf, Tree, check_trace, children, leaves, replaced
 from .weight_norm import NOTE, Norms, norms_of
 
-SHAPE_ONLY = "a shape holds no values to keep; a rule must say what fills it, or the tree must hold the array"
+SHAPE_ONLY = "a shape holds no values to keep; add a rule with an initializer, or pass the array"
 RANDOM_KEY = (
-    "it is a random key without a value, which nothing draws; nnx.reseed(model, default=0) gives it one, "
+    "it is a random key without a value, and is never drawn; nnx.reseed(model, default=0) gives it one, "
     "or give the parameters alone: nnx.split(model, nnx.Param, ...)"
 )
 OF_PARAMS = re.compile(r"(rule|axes|rename|stack) (['\"])params\.(?P<rest>[^'\"]+)\2")

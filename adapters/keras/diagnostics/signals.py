@@ -1,4 +1,4 @@
-"""Signals: what one batch does in a model of Keras, forward and backward, on any backend. Nothing is left behind."""
+"""Signals: measurements of a model of Keras on one batch, forward and backward, on any backend."""
 
 # mypy: disable-error-code="import-untyped"
 # Keras and TensorFlow come without types.
@@ -130,7 +130,7 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
 
 
 def _axes(weight: ModelTensor) -> str | None:
-    """What the axes of a variable mean, where its layer says it."""
+    """Return the roles of the axes of a variable, if its layer states them."""
     return roles(weight.layer).get(weight.variable.name, UNKNOWN).axes
 
 

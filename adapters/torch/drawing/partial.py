@@ -1,4 +1,4 @@
-"""Slices of weights: which slice of the full weight a plain tensor holds (Megatron, ZeRO)."""
+"""Slices of weights: the slice of the full weight that a plain tensor holds (Megatron, ZeRO)."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

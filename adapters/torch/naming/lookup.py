@@ -1,4 +1,4 @@
-"""Lookup: the parameter of a model that a tensor is, or is a slice of."""
+"""Lookup: the parameter of a model for a tensor that is the parameter or a slice of it."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -224,7 +224,7 @@ class NamedDrawMode(TorchFunctionMode):
         """Return the parameter or module to which a draw into a temporary tensor is attributed.
 
         None leaves the draw to a mode around this one. Raises RuntimeError where this rank holds only a range of the
-        parameter, of which the draw would be another range.
+        parameter, and the draw would be another range.
         """
         name = subject(self.tensors.streams, self.tensors.modules)
         match = self.tensors.by_stream.get(name or "")

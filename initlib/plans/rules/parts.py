@@ -1,4 +1,4 @@
-"""Parts: one stored tensor that is several named weights, side by side or one at each index."""
+"""Parts: several named weights in one stored tensor, side by side or one at each index."""
 
 import math
 from collections.abc import Mapping

@@ -96,7 +96,8 @@ class RuleResolver:
     def made(
         self, value: Rule, parameter: Parameter, depth: int = 0, pattern: ParsedPattern | None = None
     ) -> tuple[Fill, tuple[str, ...]]:
-        """Return what a value is for the parameter, and notes: functions are called, its own and those of parts.
+        """Return the fill that a rule's value is for the parameter, and notes: functions are called, its own and those
+        of parts.
 
         `pattern` is that of the rule whose value it is.
         """

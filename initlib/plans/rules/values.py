@@ -1,4 +1,4 @@
-"""Fills: what a rule may give a tensor besides an initializer: `keep`, and values of its own."""
+"""Fills of a tensor other than initializers: `keep`, and exact values."""
 
 from collections.abc import Callable
 from typing import Any
