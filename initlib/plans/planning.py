@@ -45,8 +45,8 @@ def plan(
             on the full dotted name, in which `*` crosses dots. An optional `:kind` or `:Owner` follows (`*:LayerNorm`).
             A pattern may also be a compiled regular expression of the full name. A value is an initializer, `keep`,
             `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these. `rules` may also be
-            an initializer, which is then the default; a function that makes rules of the tuple of all parameters; or a
-            list of mappings and such functions, where the first rule that matches counts.
+            an initializer, which is then the default. A function may make the rules from the tuple of all parameters. A
+            list may hold mappings and such functions; the first rule that matches decides.
         default: the fill of the parameters that no rule matches, with the exceptions above.
         rename: the names of the streams: a mapping from patterns to new names, with each `*` filled in order, or a
             function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream

@@ -16,8 +16,8 @@ _HE_FAN_OUT = variance_scaling(2.0, "fan_out", "normal")
 def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules:
     """Make the rules of ResNet: He by fan_out, the last scale of each residual branch 0, PyTorch's own classifier.
 
-    The fan_out of a grouped convolution (ResNeXt) is that of one group. torchvision and timm count the outputs of all
-    groups together, so that their std is smaller, by the square root of the number of groups. Names are those of
+    The fan_out of a grouped convolution (ResNeXt) is the fan_out of one group. torchvision and timm count the outputs
+    of all groups together. Their std is smaller by the square root of the number of groups. Names are those of
     torchvision and timm (ResNet.init_weights).
 
     Args:

@@ -90,11 +90,11 @@ def initialize(
 ) -> Plan:
     """Fill every weight of a built model by rules and by its name.
 
-    A weight depends on the seed, its name, shape, axes and initializer, and on nothing else in the model, nor on the
-    backend, devices or shardings: `plan.draw(seed)` gives the same bits in NumPy. With a seed alone the model gets its
-    own initializers, drawn by name. Statistics are set to the initial values of their layers (those of an adapted
-    `Normalization` are kept); optimizers, metrics and seed generators do not change. On JAX each device draws its own
-    shard of a variable of `keras.distribution`.
+    A weight depends on the seed, and on its name, shape, axes and initializer. It does not depend on the rest of the
+    model, the backend, devices or shardings: `plan.draw(seed)` returns the same bits in NumPy. With a seed alone the
+    model gets its own initializers, drawn by name. Statistics are set to the initial values of their layers (those of
+    an adapted `Normalization` are kept); optimizers, metrics and seed generators do not change. On JAX each device
+    draws its own shard of a variable of `keras.distribution`.
 
     Args:
         model: a built model or layer. Its variables are filled in place.
