@@ -16,7 +16,7 @@ def lstm(bias: Any = "*bias_ih*", forget: float = 1.0) -> Rules:
 
     Args:
         bias: the pattern of the biases that contain the bias of the forget gate, the second of four gates. The default
-            is for PyTorch, in which the other bias stays 0. In Keras pass "*bias".
+            is for PyTorch, in which the other bias stays 0. In Keras pass `"*bias"`.
         forget: the bias of the forget gate.
 
     Returns:

@@ -22,7 +22,7 @@ def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules
 
     Args:
         features: the number of inputs of the classifier.
-        last: the pattern of the last scales: "*.bn2.weight" where a branch has two convolutions.
+        last: the pattern of the last scales: `"*.bn2.weight"` where a branch has two convolutions.
         head: the name of the classifier.
 
     Returns:
