@@ -29,6 +29,17 @@ def adapter(framework: str, file: str) -> ModuleType:
     return import_module(f"initlib.adapters.{framework}.{file}")
 
 
+def draw_in_jax(initializer: Any, *arguments: Any) -> Any:
+    """Return the JAX array that an initializer draws for the arguments of JAX: a key, a shape and a dtype.
+
+    Raises TypeError unless the first argument is an array of JAX.
+    """
+    if not type(arguments[0]).__module__.startswith("jax"):
+        shown = ", ".join(repr(argument) for argument in arguments)
+        raise TypeError(f"shape and dtype must be the only positional arguments, got {shown}. Pass the others by name")
+    return adapter("jax", "init").initializer(initializer)(*arguments)
+
+
 def numpy_function(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return an elementwise function of any framework as a function of NumPy arrays.
 

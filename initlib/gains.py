@@ -9,7 +9,6 @@ from typing import Any, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
-from ._adapters import numpy_function
 from ._arguments import choice, real
 from ._public import public
 from .quadrature import root_mean_square
@@ -200,6 +199,8 @@ def activation_function(activation: Activation, parameters: dict[str, Any]) -> C
         raise TypeError(
             f"parameters must be given with a named activation only, got {', '.join(parameters)} and a function"
         )
+    from ._adapters import numpy_function  # most programs ask for no gain
+
     return numpy_function(activation)
 
 

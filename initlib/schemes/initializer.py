@@ -44,7 +44,7 @@ class Initializer(Frozen, ABC):
         self,
         shape: Shape | None = None,
         dtype: DTypeLike = "float32",
-        *,
+        *of_jax: Any,
         axes: str | None = None,
         seed: Seed = None,
         name: str | None = None,
@@ -63,6 +63,8 @@ class Initializer(Frozen, ABC):
                 below one sigma where they are normal, also in float64: 10 million float64 normals have about 5.7
                 million distinct values.
             axes: role of each stored axis, such as "OIHW" (see `fans`). None is "...IO".
+            *of_jax: the dtype, where JAX or Flax calls the initializer with (key, shape, dtype). Such a call returns a
+                JAX array.
             seed: an int from 0 to 2**64 - 1, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
             name: name of the parameter, which selects a stream of its own. Without names, weights of different
                 shapes under one seed share their first numbers: name every parameter.
@@ -90,6 +92,11 @@ class Initializer(Frozen, ABC):
                 f"shape must be an int or a sequence of ints, got None. {self!r} is an initializer already: "
                 "leave out the parentheses, or pass a shape"
             )
+        if of_jax or (type(shape) is not tuple and type(shape).__module__.startswith("jax")):
+            from .._adapters import draw_in_jax
+
+            array: NDArray[Any] = draw_in_jax(self, shape, dtype, *of_jax)  # of JAX
+            return array
         sizes = checked_shape(shape)
         dtype = dtype_name(dtype)
         if axes is not None:

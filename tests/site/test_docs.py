@@ -23,6 +23,10 @@ ROOT = Path(__file__).parents[2]
 FRAMEWORKS = ("torch", "jax", "keras")
 OPTIONAL = {*FRAMEWORKS, "flax", "matplotlib", "safetensors", "sklearn", "tensorflow", "timm", "transformers"}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "EXPERIMENTS.md"]
+# Keras converts variables of TensorFlow in a way that NumPy deprecates.
+KERAS_CONVERTS = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
 MODULES = sorted(
     module.name
     for package in (initlib, initlib.adapters)
@@ -37,9 +41,7 @@ def not_here(text, lines=r"(?:>>> )?"):
     return {name for name in OPTIONAL.intersection(imported) if importlib.util.find_spec(name) is None}
 
 
-@pytest.mark.filterwarnings(  # of Keras's own conversions, with NumPy 2.5
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-)
+@KERAS_CONVERTS
 @pytest.mark.parametrize("name", ["initlib", *MODULES])
 def test_docstrings(name):
     try:
@@ -66,6 +68,7 @@ def test_public_names_are_in_public_places():
     assert pickle.dumps(initlib.normal(), protocol=0).startswith(b"ccopy_reg\n_reconstructor\np0\n(cinitlib\nnormal")
 
 
+@KERAS_CONVERTS
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents(path):
     """The ```python blocks of a document, in one session each: `>>>` lines are compared, the rest runs."""

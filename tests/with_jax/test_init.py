@@ -463,3 +463,15 @@ def test_bounds_that_are_arrays_are_drawn_where_ours_stands_in_for_jaxs(monkeypa
     expected = ours.truncated_normal(lower=jnp.arange(3.0))(KEY, (3,))
     monkeypatch.setattr(jax.nn.initializers, "truncated_normal", ours.truncated_normal)
     assert jnp.array_equal(jax.nn.initializers.truncated_normal(lower=jnp.arange(3.0))(KEY, (3,)), expected)
+
+
+@pytest.mark.parametrize("key", [jax.random.key(0), jax.random.PRNGKey(0)], ids=["typed", "raw"])
+def test_an_initializer_of_the_core_draws_where_jax_calls_it_with_a_key(key):
+    expected = ours.he_normal()(key, (3, 4), "bfloat16")
+    assert (initlib.he_normal(key, (3, 4), "bfloat16") == expected).all()
+    assert (jax.jit(lambda key: initlib.he_normal(key, (3, 4), "bfloat16"))(key) == expected).all()
+
+
+def test_more_than_two_positional_arguments_are_an_error_without_a_key():
+    with pytest.raises(TypeError, match="shape and dtype must be the only positional arguments, got 3, 4, 5"):
+        initlib.he_normal(3, 4, 5)

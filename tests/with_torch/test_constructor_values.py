@@ -69,6 +69,13 @@ def test_zeros_of_an_unknown_class_may_be_fresh_memory():
     assert made["table"].notes == ("zeros as constructed (may be fresh memory)",)
 
 
+def test_zeros_among_unknown_classes_alone_are_noted():
+    model = nn.Module()
+    model.means = nn.Parameter(torch.zeros(4, 1, 8))
+    with pytest.warns(UserWarning, match="means: all zeros as constructed"):
+        assert plan(model, SMALL)["means"].notes == ("zeros as constructed (may be fresh memory)",)
+
+
 def test_a_bias_that_no_constructor_draws_needs_a_rule():
     lstm = nn.LSTM(4, 8)
     with torch.no_grad():

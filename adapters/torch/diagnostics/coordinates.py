@@ -115,7 +115,7 @@ def _run(
 
 
 def _sizes(model: nn.Module, batch: Any) -> dict[str, float]:
-    """Return the mean |x| of every activation."""
+    """Return the mean absolute value of every activation."""
     given = inputs(model, batch)
     with restored(model), torch.no_grad(), Recorder(model) as recorder:
         model(*given.positional, **given.named)

@@ -13,6 +13,7 @@ from initlib import orthogonal
 from initlib._arguments import integer, positive
 from initlib._public import public
 from initlib.diagnostics.scaling import ScaledLayer, ScalingReport
+from initlib.plans.types import Rules
 
 from .._private import is_dtensor
 from ..drawing.dispatch import Seed
@@ -33,7 +34,7 @@ SLOW = "not within the tolerance after so many iterations"
 def lsuv_(
     model: nn.Module,
     batch: Any,
-    rules: Any = None,
+    rules: Rules | None = None,
     seed: Seed = None,
     *,
     tolerance: float = 0.1,

@@ -125,6 +125,11 @@ def are_constructor_values(witnesses: Iterable[Witness]) -> bool:
     return bool(scales) and all(map(_is_set, scales)) and not any(bool(tensor.any()) for tensor in unwritten)
 
 
+def is_zero_matrix(tensor: Tensor) -> bool:
+    """Return whether a tensor with several axes longer than 1 is all zeros."""
+    return has_values(tensor) and sum(size > 1 for size in tensor.shape) > 1 and not bool(tensor.detach().any())
+
+
 def _looks_written(tensor: Tensor) -> bool:
     """Return whether a few of its values are zeros and numbers of a weight's size, and not all zeros."""
     rows = tensor.detach() if tensor.is_contiguous() else tensor.detach()[:1]  # no copy of the full tensor

@@ -11,6 +11,8 @@ from initlib._progress import progress
 from initlib._public import public
 from initlib.adapters.common.selection import Only, plan_selected, selected
 from initlib.plans.entry import Entry
+from initlib.plans.rules.values import Rule
+from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
 from ..drawing.dispatch import Seed, key_of
 from . import constructor_values
@@ -29,14 +31,14 @@ PATIENCE = 2.0  # seconds without a progress bar
 @public("initlib.adapters.torch")
 def plan(
     module: nn.Module,
-    rules: Any = None,
+    rules: Rules | None = None,
     *,
-    default: Any = None,
-    rename: Any = None,
-    axes: Any = None,
+    default: Rule | None = None,
+    rename: Rename | None = None,
+    axes: Axes | None = None,
     only: Only = None,
     prefix: str = "",
-    unmatched: str = "default",
+    unmatched: Unmatched = "default",
 ) -> Plan:
     """Make the plan of a model: the fill of each of its parameters. Nothing is written.
 
@@ -61,23 +63,23 @@ def plan(
         'OI'
     """
     modules = walk(module, prefix)
-    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     return _plan(module, modules, model_tensors(modules), only, rules, **options)[0]
 
 
 @public("initlib.adapters.torch")
 def initialize(
     module: nn.Module,
-    rules: Any = None,
+    rules: Rules | None = None,
     seed: Seed = None,
     *,
-    default: Any = None,
-    rename: Any = None,
-    axes: Any = None,
+    default: Rule | None = None,
+    rename: Rename | None = None,
+    axes: Axes | None = None,
     device: torch.device | str | None = None,
     only: Only = None,
     prefix: str = "",
-    unmatched: str = "default",
+    unmatched: Unmatched = "default",
 ) -> Plan:
     """Fill every parameter of a model by rules and by its name.
 
@@ -111,7 +113,7 @@ def initialize(
         >>> initialize(model, {"2.weight": normal(std=0.01)}, seed=0, default=he_normal)
         Plan(4 parameters, 101,770 weights)
     """
-    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     modules = walk(module, prefix)
     tensors = model_tensors(modules)
     problems = _without_memory(modules, tensors, device)
@@ -152,7 +154,7 @@ class _Selection(NamedTuple):
 
 
 def _plan(
-    module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only, rules: Any, **options: Any
+    module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only, rules: Rules | None, **options: Any
 ) -> tuple[Plan, _Selection]:
     """Return the plan, in which tensors that `only` does not select are kept, and the selection."""
     known = parameters(tensors)

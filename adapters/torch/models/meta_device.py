@@ -18,7 +18,7 @@ from initlib._public import public
 from .._private import replace_tensors
 from . import constructor_values
 from .constructor_observer import ConstructorObserver, Origin, origin_of
-from .shared_memory import same_elements
+from .shared_memory import same_memory
 from .tensors import ModelTensor
 
 SMALL = 2**16  # weights of a parameter that stays real until the skeleton is built
@@ -162,4 +162,4 @@ def tie(tensors: list[ModelTensor]) -> None:
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
     both = constructor_values.has_values(one) and constructor_values.has_values(other)
-    return both and same_elements(one) == same_elements(other)
+    return both and same_memory(one, other)

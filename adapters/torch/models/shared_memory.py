@@ -6,10 +6,17 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..drawing.memory import extent
+
 
 def same_elements(tensor: Tensor) -> Hashable:
     """Return a key that is equal for tensors of the same elements in the same order."""
     return tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
+
+
+def same_memory(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors are the same elements in the same order."""
+    return same_elements(one) == same_elements(other)
 
 
 def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
@@ -32,8 +39,7 @@ def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
 
 def _end(tensor: Tensor) -> int:
     """Return the address after the last element of a tensor."""
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.data_ptr() + (last + 1) * tensor.itemsize
+    return tensor.data_ptr() + extent(tensor) * tensor.itemsize
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:

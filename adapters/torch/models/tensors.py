@@ -21,7 +21,7 @@ from .. import _private
 from . import constructor_values
 from .constructor_draws import Shapes, constructor_draw
 from .fsdp1 import FlatShard, flat_shards
-from .layers import BIAS, UNKNOWN, own_class, roles
+from .layers import BIAS, UNKNOWN, is_torch, own_class, roles
 from .shared_memory import same_elements
 
 # Wrappers keep the wrapped module under these names, or, those of the classes below, under `module`.
@@ -227,6 +227,8 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
     readable = constructor_values.are_constructor_values(
         constructor_values.Witness(each.owner, each.tensor, each.role.kind) for each in witnesses
     )
+    # Zeros among unknown classes alone are read, and noted, whatever memory they are.
+    torch_layers = any(is_torch(each.owner) for each in tensors)
     trains = any(each.tensor.requires_grad for each in tensors)
     shapes: dict[int, dict[str, tuple[int, ...]]] = {}
     for each in tensors:
@@ -235,7 +237,8 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
     made, problems = [], []
     for each in tensors:
         try:
-            made.append(_parameter(each, constructor_value(each, shapes[id(each.owner)], readable, trains)))
+            trusted = readable or (not torch_layers and constructor_values.is_zero_matrix(each.tensor))
+            made.append(_parameter(each, constructor_value(each, shapes[id(each.owner)], trusted, trains)))
         except ValueError as error:
             problems.append(f"{each.names[0]}: {error}")
     if problems:

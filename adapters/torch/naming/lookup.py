@@ -11,9 +11,10 @@ from initlib import Key, Parameter
 
 from .._private import is_dtensor, local_tensor
 from ..models.fsdp1 import FlatShard
+from ..models.shared_memory import same_memory
 from ..models.tensors import ModelTensor, model_tensors, parameters, walk
 from .computed import ComputedWeight, computed_weights, observe
-from .views import View, box_of, overlap, same_memory
+from .views import View, box_of, overlap
 
 
 class TensorMatch(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..drawing.memory import extent
+from ..models.shared_memory import same_memory
 
 
 class View(NamedTuple):
@@ -13,11 +14,6 @@ class View(NamedTuple):
 
     memory: Tensor
     index: Any
-
-
-def same_memory(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors are the same elements, in the same order."""
-    return (one.data_ptr(), one.shape, one.stride()) == (other.data_ptr(), other.shape, other.stride())
 
 
 def overlap(view: Tensor, full: Tensor) -> bool:
