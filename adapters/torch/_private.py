@@ -125,7 +125,7 @@ def is_lost(tensor: Any) -> bool:
 
 
 def is_computed(tensor: Tensor) -> bool:
-    """Return whether autograd computed the tensor, or what it is a view of, so that writes reach no parameter."""
+    """Return whether autograd computed the tensor or its base, so that writes reach no parameter."""
     source = _base(tensor) if _is_view(tensor) else tensor
     return source.grad_fn is not None and source.grad_fn.name() != "CopySlices"  # which wrote into memory of its own
 

@@ -25,7 +25,7 @@ class HeldBox(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape of what is held."""
+        """Return the shape of the held box."""
         return box_shape(self.box)
 
     def place(self, piece: Piece) -> Place:

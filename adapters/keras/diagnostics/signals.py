@@ -196,7 +196,7 @@ def _chance_restored() -> Iterator[None]:
 
 
 class _Tap:
-    """What the layers gave in one run, and what is to be added to it."""
+    """The outputs of the layers in one run, and the changes to add to them."""
 
     def __init__(self, added: Sequence[Any] | None) -> None:
         self.added = None if added is None else list(added)

@@ -152,7 +152,8 @@ def materialize(module: nn.Module, tensors: list[ModelTensor], device: torch.dev
 
 
 def tie(tensors: list[ModelTensor]) -> None:
-    """Let all places of a tensor hold the tensor of the first place, unless theirs has the same memory."""
+    """Let all places of a tensor hold the tensor of the first place, unless the tensor of a place has the same
+    memory."""
     for each in tensors:
         first, *others = each.places
         for place in others:
