@@ -1,4 +1,4 @@
-"""One library draws the initial weights of a network, for every framework."""
+"""A library that draws the initial weights of neural networks, for every framework."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Checks of arguments that functions share. An error names the argument, what it must be, and what was given."""
+"""Checks of arguments that functions share. An error names the argument, the allowed values and the given value."""
 
 import math
 import operator

@@ -143,15 +143,15 @@ def _match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, i
 def fans(shape: Shape, axes: str | None = None) -> Fans:
     """Compute fan_in and fan_out of a weight.
 
-    fan_in = field * inputs and fan_out = field * outputs, where field is the product of the receptive-field axes,
-    and inputs and outputs are the products of the I and O axes. Stacks (B, and n in `(n X)`) do not count.
+    fan_in = field * inputs and fan_out = field * outputs. The field is the product of the receptive-field axes. Inputs
+    and outputs are the products of the I and O axes. Stacks (B, and n in `(n X)`) do not count.
 
     Args:
         shape: shape of the weight, as stored.
-        axes: role of each stored axis, such as "OIHW": I (input), O (output), B (stack), another capital letter
-            (receptive field), `(n X)` for n kernels packed into an axis, and one `...` for any number of
-            receptive-field axes. None is "...IO", the order of Keras, JAX and TensorFlow; a shape of fewer than two
-            axes is then all receptive field, as in Keras.
+        axes: role of each stored axis, such as "OIHW": I (input), O (output), B (stack), or another capital letter
+            (receptive field). `(n X)` is an axis that packs n kernels. One `...` is any number of receptive-field axes.
+            None is "...IO", the order of Keras, JAX and TensorFlow; a shape of fewer than two axes then has only
+            receptive-field axes, as in Keras.
 
     Returns:
         The two fans.

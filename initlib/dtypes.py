@@ -77,5 +77,6 @@ def rounded(values: NDArray[Any], dtype: str) -> NDArray[Any]:
 
 @lru_cache(maxsize=1024)
 def rounded_once(value: float, dtype: str) -> float:
-    """Return the number as a weight of that dtype, which every engine holds exactly, whatever dtype it computes in."""
+    """Return the number as a weight of the given dtype. Every dtype that engines compute in holds this weight
+    exactly."""
     return float(rounded(np.array(value), DTYPES[dtype].part or dtype))

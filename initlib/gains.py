@@ -198,7 +198,9 @@ def activation_function(activation: Activation, parameters: dict[str, Any]) -> C
     if not callable(activation):
         raise TypeError(f"activation must be a name or a function of NumPy arrays, got {activation!r}")
     if parameters:
-        raise TypeError(f"parameters must be those of a named activation, got {', '.join(parameters)} and a function")
+        raise TypeError(
+            f"parameters must be given with a named activation only, got {', '.join(parameters)} and a function"
+        )
     from ._adapters import numpy_function  # most programs ask for no gain
 
     return numpy_function(activation)

@@ -68,7 +68,7 @@ class Key:
         """Return the key of another stream, for a name or an int: the Threefry-2x32 block of `data` under this key.
 
         Args:
-            data: an int from 0 to 2**64 - 1, or a name. A name counts as the first eight bytes, big-endian, of the
+            data: an int from 0 to 2**64 - 1, or a name. A name is replaced by the first eight bytes, big-endian, of the
                 SHA-256 of its UTF-8.
 
         Returns:

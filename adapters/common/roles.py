@@ -55,9 +55,7 @@ class Declarations:
             _check(cls, name, axes)
             if not has(name):
                 names = ", ".join(there) or "none"
-                raise ValueError(
-                    f"axes are declared for {cls.__name__}.{name}, which is no parameter of it; it has {names}"
-                )
+                raise ValueError(f"declared axes must be for parameters of {cls.__name__} ({names}), got {name!r}")
             letters = {token.letter for token in parse(axes)}
             guess = ParameterRole(axes, "kernel" if {"I", "O"} <= letters else "other")
             meanings[name] = known[name]._replace(axes=axes) if name in known else guess

@@ -6,7 +6,7 @@ from initlib.plans.entry import Entry
 from initlib.plans.text.errors import PlanError
 
 REFUSED = (
-    "it is a statistic, or the state of an optimizer, and is never drawn; say '*:buffer': keep before the rule, or "
+    "it is a statistic, or the state of an optimizer, and is never drawn; write '*:buffer': keep before the rule, or "
     "another pattern"
 )
 
@@ -20,7 +20,7 @@ def refuse_drawn(statistics: Iterable[Entry]) -> None:
     >>> refuse_drawn(plan([mean], {"*": normal()}).entries)
     Traceback (most recent call last):
     initlib.PlanError: the plan has 1 problem:
-      - norm.mean: it is a statistic, or the state of an optimizer, and is never drawn; say '*:buffer': keep ...
+      - norm.mean: it is a statistic, or the state of an optimizer, and is never drawn; write '*:buffer': keep ...
     """
     drawn = [entry.parameter.name for entry in statistics if not _is_constant(entry)]
     if drawn:

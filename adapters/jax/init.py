@@ -120,7 +120,7 @@ def initializer(
 
     Raises:
         TypeError: `core` is not an initializer of the core.
-        ValueError: `axes` is no axes string.
+        ValueError: `axes` is not a valid axes string.
 
     Example:
         >>> import initlib, jax

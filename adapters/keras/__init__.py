@@ -1,4 +1,4 @@
-"""`keras.initializers`, name by name, with the core's weights on TensorFlow, JAX and PyTorch, and whole models.
+"""The Keras adapter: every name of `keras.initializers` with the weights of the core, and whole models.
 
 >>> import initlib, keras
 >>> from initlib.adapters.keras import HeNormal
@@ -8,20 +8,20 @@ True
 
 Every class and alias of `keras.initializers` is here, with the same arguments. Two arguments are new:
 
-- `axes` gives the roles of the axes, where Keras takes the last two for (input, output): "HWBO" for a depthwise kernel,
-  "HWOI" for a transposed one, "I(4 O)" for the four gates of an LSTM, "IOO" for queries of many heads, "BIO" for
-  experts. `EinsumDense` hands over its own axes when none are given.
+- `axes` states the roles of the axes. Without `axes`, the last two are (input, output), as in Keras. Examples are
+  "HWBO" for a depthwise kernel, "HWOI" for a transposed one, "I(4 O)" for the four gates of an LSTM, "IOO" for queries
+  of many heads, "BIO" for experts. `EinsumDense` passes its own axes if `axes` is not given.
 - `name` gives a layer a stream of its own: `HeNormal(seed=0, name="conv1")` is `he_normal(seed=0, name="conv1")`.
 
 Seeds are Keras's. An int draws the same weights at every call: two layers of one shape that share an initializer are
 equal. Give each its own `name` or seed, or share a `SeedGenerator`, which moves on at every call: call c (from 0) of
 `SeedGenerator(s)` draws with the key `Key(s).fold_in(c)`, on every backend. None takes a seed from Python's `random`,
 once, so that `keras.utils.set_random_seed` governs it. `MultiHeadAttention` clones its initializer for queries, keys
-and values: under an int or a seeded generator, those of one shape are equal; under None they are not.
+and values: with an int or a seeded generator, weights of the same shape are equal; with None they differ.
 
 Any other initializer of the core is `CoreInitializer(initlib.dirac(), seed=0)`. A layer also takes a bare initializer
 of the core (`kernel_initializer=initlib.he_normal`), which has no seed and draws new weights at every call. Import this
-module before saving or loading a model that has either.
+module before you save or load a model with such initializers.
 
 On JAX, each device draws its own shard under `jit`, and of a large variable of `keras.distribution`. In a TensorFlow
 graph a weight is a constant; under a `SeedGenerator` it is drawn at each run (not by XLA).

@@ -219,7 +219,7 @@ class CoreInitializer(InitlibMixin, keras.initializers.VarianceScaling):
         {axes}
 
     Raises:
-        TypeError: `core` is no initializer of `initlib`.
+        TypeError: `core` is not an initializer of `initlib`.
 
     Example:
         >>> layer = keras.layers.Conv2D(8, 3, kernel_initializer=CoreInitializer(initlib.delta_orthogonal(), seed=0))
@@ -311,7 +311,7 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> An
 
 @public("initlib.adapters.keras")
 def get(identifier: Any) -> Any:
-    """Make an initializer from anything that names one.
+    """Return the initializer that an identifier names.
 
     Args:
         identifier: a name, config, class, tensor or initializer of the core; callables and None are returned as they

@@ -1,4 +1,4 @@
-"""PyTorch: every name of `torch.nn.init`, exact on every device and shard, and what it does not have.
+"""The PyTorch adapter: every name of `torch.nn.init`, exact on every device and shard, and whole models.
 
 >>> import torch
 >>> import initlib.adapters.torch as init

@@ -96,7 +96,7 @@ def is_fake(tensor: Tensor) -> bool:
 
 
 def is_observed() -> bool:
-    """Return whether modes or transforms follow what is done to tensors."""
+    """Return whether modes or transforms follow the operations on tensors."""
     # Every draw calls this function, so it calls no other function of this file.
     return bool(_dispatch_modes() or _key_included(_before_dispatch) or _innermost_transform() is not None)
 
@@ -125,7 +125,7 @@ def is_lost(tensor: Any) -> bool:
 
 
 def is_computed(tensor: Tensor) -> bool:
-    """Return whether autograd computed the tensor, or what it is a view of, so that writes reach no parameter."""
+    """Return whether autograd computed the tensor or its base, so that writes reach no parameter."""
     source = _base(tensor) if _is_view(tensor) else tensor
     return source.grad_fn is not None and source.grad_fn.name() != "CopySlices"  # which wrote into memory of its own
 

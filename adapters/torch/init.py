@@ -48,7 +48,7 @@ def _scaling(factor: float, mode: str, distribution: str) -> initlib.Initializer
 
 @public("initlib.adapters.torch")
 def calculate_gain(nonlinearity: Any, param: float | None = None) -> float:
-    """Return PyTorch's gain of an activation where PyTorch has one, and `initlib.gain` of all others.
+    """Return PyTorch's gain of an activation, or `initlib.gain` of an activation that PyTorch does not have.
 
     Args:
         nonlinearity: the name of an activation, or a function of tensors or arrays.
@@ -475,7 +475,7 @@ def sparse_(
 ) -> Tensor:
     """Fill the tensor with normal values; ceil(sparsity * rows) values of each column are 0.
 
-    The seed or generator decides which values are 0, too.
+    The seed or generator also selects the zeros.
 
     Args:
         tensor: a tensor of two axes. Filled in place.

@@ -1,4 +1,4 @@
-"""Comparison of held tensors, in files and in live models, with the weights that a plan and a seed give."""
+"""Comparison of held tensors, in files and in live models, with the weights of a plan and a seed."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -82,7 +82,7 @@ class Comparison:
         self._memory = np.empty(0, np.uint8)
 
     def difference(self, entry: Entry, name: str, tensor: HeldTensor) -> Difference | None:
-        """Return the difference between a tensor and its entry, if there is one."""
+        """Return the difference between a tensor and its entry, or None."""
         parameter = entry.parameter
         self._tensors += 1
         if tensor.shape != parameter.shape:

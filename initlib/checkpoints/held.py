@@ -25,7 +25,7 @@ class HeldBox(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape of what is held."""
+        """Return the shape of the held box."""
         return box_shape(self.box)
 
     def place(self, piece: Piece) -> Place:
@@ -35,7 +35,7 @@ class HeldBox(NamedTuple):
 
 @dataclass(frozen=True)
 class HeldTensor:
-    """A tensor of which a file or a process holds some boxes, or all of it.
+    """A tensor, and the boxes of it that a file or a process holds.
 
     Attributes:
         names: all names of the tensor.

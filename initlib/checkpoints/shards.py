@@ -45,8 +45,8 @@ def shards(entries: Sequence[Entry], key: Key, max_shard_size: int | str) -> tup
             continue
         if not entry.filled:
             raise ValueError(
-                f"{entry.parameter.name} must be filled or kept as a whole to be written, got parts of which some are "
-                "kept. Give each part an initializer"
+                f"{entry.parameter.name} must be filled or kept as a whole to be written, got filled and kept parts. "
+                "Give each part an initializer"
             )
         if entry.parameter.bytes > most:
             groups.append([entry])

@@ -1,4 +1,4 @@
-"""The tolerance of comparisons: what is promised of weights whose last bits depend on the engine.
+"""The tolerance of comparisons: the promised accuracy of weights whose last bits depend on the engine.
 
 docs/promise.md promises 1e-6: of products of matrices, relative to the gain; of exponentials, relative to the weight;
 and of a mean other than 0, where a compiler may fuse its addition.

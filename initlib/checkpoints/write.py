@@ -1,4 +1,4 @@
-"""Writing a plan and a seed as files that a framework loads."""
+"""The write of a plan and a seed as files that a framework loads."""
 
 import errno
 import json
@@ -121,8 +121,8 @@ class Claim:
             except FileExistsError:
                 if not _holds(self.path, self.text) and self.path.exists():
                     raise FileExistsError(
-                        f"{str(folder)!r} must not be in use by the write of another plan or seed, got {CLAIM} of one. "
-                        "Wait for its end; if it was killed, run it again, or remove that file"
+                        f"{str(folder)!r} must not be in use by the write of another plan or seed, got {CLAIM}. "
+                        f"Wait until that write ends. If it was killed, run it again, or remove {CLAIM}"
                     ) from None
 
     def withdraw(self) -> None:
@@ -215,8 +215,8 @@ def _refuse_others(folder: Path, files: Sequence[Shard], text: bytes | None, ove
     others = [name for name in present if LOADED.fullmatch(name) and name not in names]
     if others:
         raise FileExistsError(
-            f"{str(folder)!r} must hold no files of another checkpoint, got {_some(others)}, which this plan, in "
-            f"{len(files)} files, does not have. Pass another folder, or remove the files"
+            f"{str(folder)!r} must hold no files of another checkpoint, got {_some(others)}. This plan has other "
+            f"files ({len(files)}). Pass another folder, or remove the files"
         )
     if text is not None and INDEX in present and not overwrite and not _holds(folder / INDEX, text):
         raise _another_index(folder)

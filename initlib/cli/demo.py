@@ -92,7 +92,7 @@ def run(out: Path | None = None, seed: int = 0, epochs: int = EPOCHS) -> list[Re
 
 
 def conclusion(results: list[Result], key: Key) -> list[str]:
-    """Return what the table shows, in words."""
+    """Return the conclusion from the table, in words."""
     best = max(results, key=lambda result: result.accuracy)
     sentences = []
     for result in results:

@@ -1,4 +1,4 @@
-"""Compare two plans: exit status 0 if they give the same weights, 1 if they differ."""
+"""Compare two plans: exit status 0 if both plans draw the same weights, 1 if they differ."""
 
 import argparse
 from pathlib import Path

@@ -65,12 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Make or read the plan; save or print it."""
     if (options.plan is None) == (options.like is None):
-        raise ValueError("plan must have one of PLAN.json, a plan to print, and --like PATH, a checkpoint to plan for")
+        raise ValueError("plan must have either PLAN.json (a plan to print) or --like PATH (a checkpoint to plan for)")
     making = ("rule", "recipe", "default", "axes", "kind", "dtype")
     given = [f"--{name}" for name in making if getattr(options, name)]
     if options.plan is not None and given:
         raise ValueError(
-            f"{', '.join(given)} must come with --like PATH: they make a plan, and PLAN.json is one already"
+            f"{', '.join(given)} must come with --like PATH, got PLAN.json. Leave them out to print a plan"
         )
     if options.plan is not None:
         plan = initlib.Plan.load(options.plan)

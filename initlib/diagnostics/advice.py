@@ -1,4 +1,4 @@
-"""Advice on a network whose signals are ill: the weight variance that theory asks for."""
+"""Advice on a network whose signals are ill: the weight variance that theory requires."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ def advise(activations: Sequence[Activation], parameters: Sequence[ParameterStat
 
 
 def _known(owner: str) -> str | None:
-    """Return the name by which `gain` knows an activation's class or function."""
+    """Return the name of an activation's class or function in `gain`."""
     name = owner.lower()
     name = NAMES.get(name, name)
     return name if name in ACTIVATIONS and name not in ("identity", "linear") else None  # classes of layers

@@ -62,7 +62,7 @@ class GradientFields(TypedDict):
 
 
 def activation(name: str, owner: str, values: Array, axis: int = -1, gradient: Array | None = None) -> Activation:
-    """Measure a layer's output, whose units lie along an axis, and its gradient if there is one.
+    """Measure a layer's output, whose units lie along an axis, and its gradient if it has a gradient.
 
     >>> import numpy as np
     >>> activation("relu", "ReLU", np.array([[0.0, 1.0], [0.0, 3.0]])).dead
@@ -122,7 +122,7 @@ def parameter(
     axes: str | None = None,
     learning_rate: float | None = None,
 ) -> ParameterStats:
-    """Measure a parameter with the given axes, and its gradient if there is one.
+    """Measure a parameter with the given axes, and its gradient if it has a gradient.
 
     >>> import numpy as np
     >>> parameter("kernel", np.eye(2), np.eye(2) / 100).gradient_ratio

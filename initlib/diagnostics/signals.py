@@ -29,18 +29,18 @@ PARAMETER_FIGURES = {
 class SignalReport:
     """The report of `signals`: the activations in the order of execution, then the parameters.
 
-    A printed report begins with the verdict, the first layer where it goes wrong, and what to do. Repeated layers with
-    the same verdict are one row, with the figures of the first and the last.
+    A printed report begins with the verdict, the first ill layer, and advice. Repeated layers with the same verdict are
+    one row, with the figures of the first and the last.
 
     The *signal* of an activation is the part that depends on the input: the std over the batch, as a root mean square
-    over units. Biases do not count. The verdicts, each with its figure:
+    over units. Biases do not change the signal. The verdicts, each with its figure:
 
-    - *vanishing*, *exploding*: the signal, against that of the input and 1; or the norm of a gradient, against that
-      before the head. A signal may shrink by a factor of 100 and grow by 150: the limits within which networks learn,
-      in the experiment "verdicts".
+    - *vanishing*, *exploding*: the signal, compared with the signal of the input and with 1; or the norm of a gradient,
+      compared with the norm before the head. A signal may shrink by a factor of 100 or grow by a factor of 150. Within
+      these limits networks learn, in the experiment "verdicts".
     - *dead*: units that have the same value for every input.
-    - *silent*: such units on a branch, or in a head whose weights are 0. This is healthy, and so is a small signal on a
-      branch.
+    - *silent*: units that have the same value for every input, on a branch or in a head whose weights are 0. Silent
+      units, and a small signal on a branch, are healthy.
 
     Args:
         activations: the measured activations, in the order of execution.
@@ -48,7 +48,7 @@ class SignalReport:
         input_std: the std of the input; by default the signal of the first activation.
         loss: the loss of the batch.
         mean_square_loss: True if the loss is the mean square of the output. Then the gradients of a normalized output
-            are not judged.
+            have no verdict.
 
     Example:
         >>> import numpy as np
@@ -95,7 +95,7 @@ class SignalReport:
         return not self.ill
 
     def summary(self) -> str:
-        """Return three lines: the verdict, the first layer where it goes wrong, and what to do. One line if healthy."""
+        """Return three lines (the verdict, the first ill layer, and advice), or one line if the model is healthy."""
         ill = self.ill
         if not ill:
             return f"verdict: healthy: {len(self.activations)} activations, {len(self.parameters)} parameters"
@@ -130,7 +130,7 @@ class SignalReport:
         printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return the rows as dictionaries, fit for JSON where all numbers are finite.
+        """Return the rows as dictionaries. JSON can store them if all numbers are finite.
 
         Returns:
             The activations, then the parameters; "kind" is "activation" or "parameter".
@@ -144,7 +144,7 @@ class SignalReport:
         return [{"kind": KINDS[type(row)], **asdict(row)} for row in self.rows]
 
     def assert_healthy(self) -> None:
-        """Raise AssertionError with every ill verdict: for tests of a model.
+        """Raise AssertionError if a verdict is ill, with all ill verdicts. Use this in the tests of a model.
 
         Raises:
             AssertionError: an activation or a parameter is dead, exploding or vanishing.
@@ -166,7 +166,8 @@ class SignalReport:
         Args:
             others: more reports, by label.
             label: the label of this report.
-            predicted: stds by label, one for each activation that is drawn, such as the root of `propagation.lengths`.
+            predicted: predicted stds by label, a std for each plotted activation, such as the root of
+                `propagation.lengths`.
             owner: draw only the activations of this class.
 
         Returns:

@@ -1,1 +1,1 @@
-"""Plans: what fills every tensor of a model."""
+"""Plans: the fills of all tensors of a model."""

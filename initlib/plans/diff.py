@@ -160,7 +160,7 @@ def _pairs(old: list[Entry], new: list[Entry]) -> list[tuple[Entry, Entry]]:
 
 
 def _facts(entry: Entry) -> tuple[Any, ...]:
-    """Return what the weights of an entry and their names depend on."""
+    """Return the facts that determine the weights of an entry and their names."""
     parameter = entry.parameter
     own = (parameter.names, parameter.shape, parameter.dtype, parameter.axes, parameter.padding)
     return (*own, entry.stream, entry.filling)

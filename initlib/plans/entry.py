@@ -1,4 +1,4 @@
-"""Entry: one stored tensor of a plan, what fills it, and its draws."""
+"""Entry: one stored tensor of a plan, its fill, and its draws."""
 
 import math
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ class Entry:
     def draw(self, key: Key, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Draw the tensor, or a box of it, under the key of the model; kept weights stay as `out` has them."""
         if out is None and not self.filled:
-            raise ValueError(f"{self.parameter.name} is kept, at least in part: it can be drawn into out= alone")
+            raise ValueError(f"out must be given for {self.parameter.name}, because the plan keeps some of its weights")
         if self.kept:
             return out  # type: ignore[return-value]  # there is one
         shape, dtype = self.parameter.shape, numpy_dtype(self.parameter.dtype)
@@ -97,7 +97,9 @@ class Entry:
         elif not isinstance(out, np.ndarray):
             raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
         elif out.shape != kept or out.dtype != dtype:
-            raise ValueError(f"out has shape {out.shape} and dtype {out.dtype}, the draw has {kept} and {dtype}")
+            raise ValueError(
+                f"out must have shape {kept} and dtype {dtype}, got shape {out.shape} and dtype {out.dtype}"
+            )
         for place, source, request in self.requests(key, ... if index is None else index) if out.size else ():
             if isinstance(source, Initializer):
                 source.fill(out[(*place, ...)], request, NUMPY)

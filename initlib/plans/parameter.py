@@ -69,11 +69,11 @@ class Parameter:
         axes: the axes string; None for unknown axes.
         kind: kernel, recurrent, bias, scale, table, buffer or other.
         owner: the class name of the module.
-        default: what the module itself puts there: an initializer, `keep`, `values` or `parts`.
+        default: the fill that the module itself uses: an initializer, `keep`, `values` or `parts`.
         tied: the other names of the same tensor.
         padding: the row of a table that stays zero.
-        needs: why only a rule can fill the tensor.
-        constructor: the value that the module's constructor gave the tensor; a plan drops it.
+        needs: the reason that only a rule can fill the tensor.
+        constructor: the value that the module's constructor set; a plan does not store it.
 
     Raises:
         TypeError: a field is of the wrong type.
@@ -134,7 +134,7 @@ class Parameter:
 
     @property
     def is_vector(self) -> bool:
-        """Return whether the axes are unknown, and it is a bias, a scale, or has at most one axis longer than 1."""
+        """Return True if the axes are unknown and this is a bias, a scale, or has at most one axis longer than 1."""
         if self.axes is not None or self.kind in ("kernel", "recurrent", "table"):
             return False
         return self.kind in ("bias", "scale") or sum(size > 1 for size in self.shape) < 2

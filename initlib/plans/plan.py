@@ -1,4 +1,4 @@
-"""Plan: what fills every stored tensor of a model."""
+"""Plan: the fills of all stored tensors of a model."""
 
 import os
 from collections.abc import Callable
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 @public("initlib")
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """The fills of all stored tensors of a model: immutable, comparable, and with a seed the model's initial state.
+    """The fills of all stored tensors of a model. A plan and a seed determine the initial state of the model.
 
-    `plan` makes it of parameters and rules. `plan[name]` is the entry of a tensor.
+    `initlib.plan` makes a plan from parameters and rules. Plans are immutable, and compare by their entries.
+    `plan[name]` is the entry of a tensor.
 
     Args:
         entries: an `Entry` for each tensor.
@@ -117,16 +118,17 @@ class Plan:
         return self[name].draw(as_key(seed), index, out)
 
     def diff(self, other: "Plan") -> "PlanDiff":
-        """Compare the plan with another plan: what changed from this one to the other.
+        """Compare the plan with another plan, and return the changes from this plan to the other.
 
-        Parameters are paired by the name of their stream, then by their own. Notes, kinds and owners do not count.
+        Parameters are paired by the names of their streams, then by their own names. Notes, kinds and owners are not
+        compared.
 
         Args:
             other: the plan to compare with.
 
         Returns:
-            The differences: false where both plans give the same weights. `print` shows them for a reviewer, with
-            repeated layers on one line; `to_dicts()` is for programs.
+            The differences, false if both plans draw the same weights. `print` shows the differences to a reviewer,
+            with repeated layers on one line. `to_dicts()` returns them as dictionaries.
 
         Raises:
             TypeError: `other` is not a plan.
@@ -152,7 +154,7 @@ class Plan:
         more.
 
         Returns:
-            Dictionaries; `parts` holds the rows of the weights in a tensor that is several weights.
+            Dictionaries. For a tensor that packs several weights, `parts` holds a row for each weight.
 
         Example:
             >>> from initlib import Parameter, he_normal, plan
@@ -192,7 +194,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
-        """Make the plan of a JSON text. Nothing in the text is run.
+        """Make the plan from JSON text. The text contains no code, and nothing is executed.
 
         Args:
             text: what `to_json` returned.
@@ -201,7 +203,7 @@ class Plan:
             The plan.
 
         Raises:
-            ValueError: this version of initlib does not write such a text.
+            ValueError: the text is not in the format that this version of initlib writes.
 
         Example:
             >>> from initlib import Parameter, he_normal, plan
@@ -214,10 +216,10 @@ class Plan:
         return cls(tuple(decode(text)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan to a file as JSON text. The file is complete, or not there.
+        """Write the plan to a file as JSON text. An interrupted call leaves no incomplete file.
 
         Args:
-            path: the file, which is replaced.
+            path: the file; an existing file is replaced.
 
         Raises:
             OSError: the file cannot be written.
@@ -260,8 +262,8 @@ class Plan:
         """Write the checkpoint of the plan and a seed: safetensors files that frameworks load.
 
         Files are named as Hugging Face's libraries name them. Tied tensors are stored once, under their first name;
-        kept tensors are left out, with a warning. Each file is complete, or not there: a call after an interrupted one
-        writes the missing files. The memory it takes does not grow with the model.
+        kept tensors are left out, with a warning. An interrupted call leaves no incomplete file, and the next call
+        writes the missing files. Memory use does not grow with the size of the model.
 
         Args:
             folder: the folder of the files.
@@ -277,8 +279,8 @@ class Plan:
             The files that this call wrote.
 
         Raises:
-            FileExistsError: the folder holds files of another checkpoint; or files of the same names, without
-                `overwrite`.
+            FileExistsError: the folder holds files of another checkpoint, or files of the same names and `overwrite` is
+                False.
             OSError: the disk has no room.
             ValueError: no file can hold the tensors.
 
@@ -308,7 +310,8 @@ class Plan:
     ) -> "Differences":
         """Compare a checkpoint with the plan and a seed.
 
-        The name, shape and dtype of every tensor are compared, and samples of its weights; kept tensors are not.
+        The comparison covers the name, shape and dtype of every tensor, and samples of its weights. Kept tensors are
+        not compared.
 
         Args:
             path: a safetensors file, an index, or a folder with one of them under its usual name.
@@ -317,8 +320,8 @@ class Plan:
             progress: a function that is called with the bytes compared so far and all bytes.
 
         Returns:
-            The differences, empty where nothing differs. Each has a `name`, `what` differs, and the `index` of the
-            first weight that differs.
+            The differences, empty if there are none. Each difference has a `name`, a `what` (the property that differs)
+            and the `index` of the first weight that differs.
 
         Raises:
             OSError: the files cannot be read.

@@ -30,26 +30,27 @@ def plan(
     axes: Axes | None = None,
     unmatched: Unmatched = "default",
 ) -> Plan:
-    """Make the plan of a model: what fills each of its parameters.
+    """Make the plan of a model: the fill of each of its parameters.
 
-    A parameter that no rule matches gets the value that its module's constructor gave it, or `default`. Constants stay.
-    Biases that the constructor draws are 0. Frozen parameters, vectors of differing values and matrices that were set
-    are errors, which propose a rule. Notes in the plan list every choice that is not `default`. A parameter made by
-    hand has its own `default`; without one, biases are 0, scales are 1, and buffers are kept. A default that goes by
-    fans or as a matrix (he_normal, orthogonal()) is for kernels: tables then get normal(std=0.02), recurrent kernels
-    orthogonal() for each gate.
+    A parameter that no rule matches is filled with its constructor value or by `default`. Constants stay. Biases that
+    the constructor draws become 0. Frozen parameters, vectors of differing values and matrices that the constructor set
+    are errors, and each error proposes a rule. Notes in the plan list every choice that is not `default`. A `Parameter`
+    that the caller makes has its own `default`. Without this default, biases are 0, scales are 1, and buffers are kept.
+    A default that depends on fans or on matrices (he_normal, orthogonal()) fills only kernels. Then normal(std=0.02)
+    fills tables, and orthogonal() fills each gate of a recurrent kernel.
 
     Args:
         parameters: a `Parameter` for each stored tensor of the model.
-        rules: a mapping or pairs from patterns to what fills the parameters; the first pattern that matches counts. A
-            pattern is a glob on the full dotted name, whose `*` crosses dots, then optionally `:kind` or `:Owner`
-            (`*:LayerNorm`); or a compiled regular expression of the full name. A value is an initializer, `keep`,
+        rules: a mapping, or pairs, from patterns to fills. The first pattern that matches decides. A pattern is a glob
+            on the full dotted name, in which `*` crosses dots. An optional `:kind` or `:Owner` follows (`*:LayerNorm`).
+            A pattern may also be a compiled regular expression of the full name. A value is an initializer, `keep`,
             `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these. `rules` may also be
-            an initializer, which is then the default; a function that makes rules of the tuple of all parameters; or a
-            list of mappings and such functions, where the first rule that matches counts.
-        default: what fills the parameters that no rule matches, but for those above.
-        rename: the names of the streams, which patterns and functions see: a mapping by pattern, whose `*` are filled
-            in order, or a function of the name. `same_as` shares the stream of another parameter.
+            an initializer, which is then the default. A function may make the rules from the tuple of all parameters. A
+            list may hold mappings and such functions; the first rule that matches decides.
+        default: the fill of the parameters that no rule matches, with the exceptions above.
+        rename: the names of the streams: a mapping from patterns to new names, with each `*` filled in order, or a
+            function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream
+            of another parameter.
         axes: a mapping from patterns to axes strings. A parameter of kind other whose axes hold inputs and outputs
             becomes a kernel.
         unmatched: "keep" keeps every parameter that no rule matches, for fine-tuning.
@@ -58,12 +59,12 @@ def plan(
         The plan.
 
     Raises:
-        PlanError: all that is wrong, at once: parameters without a rule, patterns that match nothing, unknown axes,
-            parts that do not fit, streams that two parameters would share.
+        PlanError: the plan has problems; the error lists all of them. Examples are parameters without a rule, patterns
+            that match nothing, unknown axes, parts that do not fit, and streams that two parameters would share.
         TypeError: an argument is of the wrong type.
 
     Warns:
-        UserWarning: parameters are all zeros, which their constructor may have set, or which may be fresh memory.
+        UserWarning: parameters are all zeros. Their constructor may have set the zeros, or the memory may be unfilled.
 
     Example:
         >>> from initlib import Parameter, he_normal, keep, normal
@@ -90,7 +91,7 @@ def plan(
     """
     if isinstance(rules, Initializer):
         if default is not None:
-            raise TypeError(f"rules is an initializer, {rules!r}, which is a default; got default={default!r} too")
+            raise TypeError(f"default must be None if rules is an initializer, got {default!r} and {rules!r}")
         rules, default = None, rules
     if callable(rules):
         as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
@@ -157,7 +158,7 @@ def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
             if not str(getattr(rules, "__module__", "")).startswith("initlib.recipes"):
                 raise
             raise TypeError(
-                f"rules must be what a recipe returns, got the function. Call recipes.{name}(...)"
+                f"rules must be the result of a recipe, got the function. Call recipes.{name}(...)"
             ) from error
     if isinstance(rules, Iterable) and not isinstance(rules, (Mapping, str)):
         return [_called(each, parameters) if callable(each) else each for each in rules]
@@ -208,7 +209,7 @@ def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...
     for tie in _each(view)[1:]:
         rule = resolver.rules.first(tie)
         if rule is not None and resolver.made(rule, tie)[0] != fill:
-            raise ValueError(f"it gets {fill!r}, but {tie.name}, which it is tied to, {rule!r}: give both the same")
+            raise ValueError(f"it gets {fill!r}, but the tied {tie.name} gets {rule!r}: give both the same")
     return fill, notes
 
 

@@ -1,4 +1,4 @@
-"""Recipes: published initializations of models, as rules for a plan. You ask for each by name."""
+"""Recipes: published initializations of models, as rules for a plan. No recipe is applied by default."""
 
 import warnings
 from typing import Any

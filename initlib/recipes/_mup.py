@@ -66,7 +66,7 @@ def mup(
         Rules for kernels, recurrent kernels and tables.
 
     Raises:
-        ValueError: `readout` is another word. When the plan is made: a name is not in the base, the number of axes
+        ValueError: `readout` has another value. When the plan is made: a name is not in the base, the number of axes
             differs, or the axes of a kernel are not known.
 
     Example:
@@ -105,8 +105,8 @@ def mup(
 def completep(base: Base, initializer: Initializer | None = None) -> Rules:
     """Return the rules of CompleteP: the std of hidden weights is the base's divided by sqrt(m).
 
-    m is the growth of fan_in. Tables and the head keep the base's std. The rest belongs to the model and the optimizer:
-    the forward pass divides the output of the head by m, and that of each residual branch by the growth of the depth.
+    m is the growth of fan_in. Tables and the head keep the base's std. The model and the optimizer do the rest. The
+    forward pass divides the output of the head by m, and the output of each residual branch by the growth of the depth.
     Adam's learning rate of hidden kernels is divided by m (`initlib.mup_learning_rates` with `readout="multiplier"`).
     Its epsilon within blocks is divided by m and by the growth of the depth. These rates do not depend on the depth,
     because CompleteP has alpha = 1.
@@ -139,7 +139,7 @@ def mup_learning_rates(
 ) -> dict[str, dict[str, float]]:
     """Return the multipliers of muP for the learning rate and the weight decay of each parameter.
 
-    m is the growth of fan_in from the base to the model, n that of the other fan:
+    m is the growth of fan_in from the base to the model. n is the growth of the other fan.
 
     | role | adam, adamw: lr | sgd: lr |
     | --- | --- | --- |
@@ -148,8 +148,9 @@ def mup_learning_rates(
     | output, readout="weight" | 1 / m | 1 / m |
     | output, readout="multiplier" | 1 | m |
 
-    The weight decay has the inverse of the learning rate's multiplier, so that their product stays. With "adam", whose
-    weight decay is part of the gradient, that of the readout as a weight has m**2 instead.
+    The multiplier of the weight decay is the inverse of the multiplier of the learning rate, so that their product is
+    constant. The weight decay of "adam" is part of the gradient: with readout="weight", the multiplier for the readout
+    is m**2 instead.
 
     Args:
         plan: the plan of the model, or its parameters.
@@ -161,7 +162,8 @@ def mup_learning_rates(
         For each name, a dictionary with "lr" and "weight_decay".
 
     Raises:
-        ValueError: `optimizer` or `readout` is another word, a name is not in the base, or the number of axes differs.
+        ValueError: `optimizer` or `readout` has another value, a name is not in the base, or the number of axes
+            differs.
 
     Example:
         >>> from initlib import Parameter

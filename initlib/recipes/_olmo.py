@@ -1,4 +1,4 @@
-"""Recipes of OLMo and OLMo-core, cut at 3 sigmas as there."""
+"""Recipes of OLMo and OLMo-core, truncated at 3 sigmas as in their code."""
 
 from typing import Any
 

@@ -16,29 +16,28 @@ DIGITS = 6  # of a factor: what follows is within the errors
 def analytic(model: Any, input_shape: Any = None, *, distribution: str = "truncated_normal") -> Rules:
     """Find the variance of every kernel of a model from the activations, sums, pools and norms around it.
 
-    Nothing is drawn or written: the result is rules like any others, to read and to change. In PyTorch the model runs
+    Nothing is drawn or written. The result is ordinary rules, which can be read and changed. In PyTorch the model runs
     once, without gradients, so that any control flow is followed.
 
-    A kernel gives the variance at which the activation that follows, whatever function that is, has a mean square of 1,
-    and variance 1 before a bounded activation or none. Its inputs are counted: means that relu leaves, dropout, pools,
-    concatenations, norms. Kernels that are added share that variance, and the last kernel of each of n residual
-    branches of a stream gives 1 / n, so that the stream grows to twice its variance and no further.
+    The output of a kernel has the variance at which the next activation, of any function, has a mean square of 1.
+    Before a bounded activation, or none, the output has variance 1. The calculation accounts for the means that relu
+    leaves, dropout, pools, concatenations and norms. Kernels with added outputs share the variance. The last kernel of
+    each of n residual branches contributes variance 1 / n, so that the stream grows to at most twice its variance.
 
     Args:
         model: a `torch.nn.Module`, or a functional or sequential model of Keras.
-        input_shape: the shape of an input, whose numbers are taken for standard normal, or, in PyTorch, a batch as for
-            `signals`.
+        input_shape: the shape of an input of standard normal numbers; in PyTorch also a batch, as for `signals`.
         distribution: the distribution of the kernels, as for `variance_scaling`.
 
     Returns:
         Rules by pattern, for `rules=`.
 
     Raises:
-        TypeError: the model is of neither framework.
-        ValueError: the model has no kernels that a signal passes through, or gives one only zeros.
+        TypeError: the model is neither a module of PyTorch nor a model of Keras.
+        ValueError: no signal passes through a kernel of the model, or the input of a kernel is only zeros.
 
     Warns:
-        UserWarning: operations could not be followed, and are taken to keep the mean square.
+        UserWarning: operations could not be followed. They are assumed to keep the mean square.
 
     Example:
         >>> from torch import nn
@@ -53,11 +52,11 @@ def analytic(model: Any, input_shape: Any = None, *, distribution: str = "trunca
     if framework is None:
         raise TypeError(f"model must be a torch.nn.Module or a keras.Model, got {type(model).__name__}")
     if input_shape is None and framework == "torch":
-        raise ValueError("input_shape must be the shape of an input, or a batch, since a model of PyTorch says neither")
+        raise ValueError("input_shape must be the shape of an input, or a batch, for a model of PyTorch; got None")
     operations, unfollowed = adapter(framework, "diagnostics.graph").followed(model, input_shape)
     if unfollowed:
         names = ", ".join(dict.fromkeys(unfollowed))
-        warnings.warn(f"analytic could not follow {names}: taken to keep the mean square", stacklevel=2)
+        warnings.warn(f"analytic could not follow {names}, and assumes that they keep the mean square", stacklevel=2)
     fan_ins = {operation.weight: operation.fan_in for operation in operations}
     rules: Rules = {}
     for name, factor in factors(operations).items():
@@ -65,5 +64,5 @@ def analytic(model: Any, input_shape: Any = None, *, distribution: str = "trunca
         rule = normal(std=(rounded / fan_in) ** 0.5) if fan_in else variance_scaling(rounded, "fan_in", distribution)
         rules[re.compile(re.escape(name)) if set(name) & set("*?[:") else name] = rule
     if not rules:
-        raise ValueError("model has no kernels that a signal passes through")
+        raise ValueError("model must have a kernel that a signal passes through, got none")
     return rules

@@ -17,7 +17,7 @@ def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
 
     Args:
         layers: the number of layers.
-        smaller: the pattern of the weights that are multiplied, by default those of the authors' torchscale.
+        smaller: the pattern of the weights that are multiplied; by default the names in the authors' torchscale.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -40,7 +40,7 @@ def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
 def siren_network(first: Any, w0: float = 30.0) -> Rules:
     """Make the rules of SIREN, of layers sin(w0 (W x + b)).
 
-    Biases, which the authors' code leaves to PyTorch, stay those of their modules.
+    Biases keep the values of their modules, as in the authors' code.
 
     Args:
         first: the pattern of the first layer's weight, uniform within 1 / fan_in.

@@ -44,9 +44,9 @@ def gpt2(layers: int, std: float = 0.02) -> Rules:
 
 
 def bert(std: float = 0.02) -> Rules:
-    """Make the rules of BERT: normal. Padding rows, biases and scales stay those of their modules.
+    """Make the rules of BERT: normal. Padding rows, biases and scales keep the values of their modules.
 
-    As in transformers (BertPreTrainedModel); the authors' own code cuts the distribution at 2 sigmas.
+    As in transformers (BertPreTrainedModel); the authors' own code truncates the distribution at 2 sigmas.
 
     Args:
         std: the std of kernels and tables.
@@ -72,7 +72,7 @@ def t5(width: int, head_width: int) -> Rules:
 
     Args:
         width: the width of the model.
-        head_width: the width of an attention head, whose scores are not divided by its square root.
+        head_width: the width of an attention head. T5 does not divide attention scores by its square root.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -100,11 +100,12 @@ def t5(width: int, head_width: int) -> Rules:
 def mamba(layers: int | None = None, std: float = 0.1, low: float = 1e-3, high: float = 0.1) -> Rules:
     """Make the rules of Mamba: the real part of S4D, step sizes log-uniform in [low, high], PyTorch's convolutions.
 
-    Names and scales are those of transformers (MambaPreTrainedModel); the authors' code leaves the projections, here
-    normal, to PyTorch. The convolution is depthwise: its axes are "(channels O)IK".
+    Names and scales are those of transformers (MambaPreTrainedModel); projections are normal here, and PyTorch's
+    defaults in the authors' code. The convolution is depthwise: its axes are "(channels O)IK".
 
     Args:
-        layers: the number of layers, by whose square root the outputs of residual branches are divided; None does not.
+        layers: the number of layers. The outputs of residual branches are divided by its square root, or not divided if
+            None.
         std: the std of other kernels and of tables.
         low: the smallest step size.
         high: the largest step size.

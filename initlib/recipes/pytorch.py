@@ -1,4 +1,4 @@
-"""PyTorch's own defaults, as its modules' `reset_parameters` has them."""
+"""PyTorch's own defaults, as in the `reset_parameters` methods of its modules."""
 
 import math
 import re
@@ -15,10 +15,11 @@ Shapes = dict[str, tuple[int, ...]]  # of a module's parameters, by attribute
 
 
 def torch_default(parameters: Iterable[Parameter]) -> Rules:
-    """Make PyTorch's own defaults: a rule for each parameter of the modules of `torch.nn` that draw theirs.
+    """Make the rules of PyTorch's own defaults, for all modules of `torch.nn` that draw their parameters.
 
-    A class of another library that has the name of one of PyTorch's gets no rule. Fans are those that PyTorch counts:
-    those of packed queries, keys and values, and of transposed convolutions, are not their own.
+    A class of another library gets no rule, even if a class of PyTorch has the same name. Fans are those that PyTorch
+    counts. PyTorch's fans of packed queries, keys and values, and of transposed convolutions, are not the fans of the
+    layers.
 
     Args:
         parameters: the parameters of a model. `rules=` may be this function itself, alone or in a list after your own

@@ -12,11 +12,11 @@ from .rules import Rules, required
 def lstm(bias: Any = "*bias_ih*", forget: float = 1.0) -> Rules:
     """Make the rules of an LSTM: orthogonal recurrent kernels, Glorot input kernels, an open forget gate.
 
-    Each gate has a matrix and fans of its own; in all else this is Keras's default.
+    Each gate has a matrix and fans of its own. Otherwise the rules are Keras's defaults.
 
     Args:
-        bias: the pattern of the biases that hold the forget gate's, second of four gates. The default is PyTorch's,
-            whose other bias stays 0; in Keras pass `"*bias"`.
+        bias: the pattern of the biases that contain the bias of the forget gate, the second of four gates. The default
+            is for PyTorch, in which the other bias stays 0. In Keras pass `"*bias"`.
         forget: the bias of the forget gate.
 
     Returns:

@@ -16,8 +16,8 @@ _HE_FAN_OUT = variance_scaling(2.0, "fan_out", "normal")
 def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules:
     """Make the rules of ResNet: He by fan_out, the last scale of each residual branch 0, PyTorch's own classifier.
 
-    The fan_out of a grouped convolution (ResNeXt) is that of one group. torchvision and timm count the outputs of all
-    groups together, so that their std is smaller, by the square root of the number of groups. Names are those of
+    The fan_out of a grouped convolution (ResNeXt) is the fan_out of one group. torchvision and timm count the outputs
+    of all groups together. Their std is smaller by the square root of the number of groups. Names are those of
     torchvision and timm (ResNet.init_weights).
 
     Args:
@@ -62,7 +62,8 @@ def fixup(
     Args:
         blocks: the number of residual branches.
         convolutions: the number m of convolutions of a branch.
-        inner: the pattern of all but the last, which are multiplied by `blocks**(-1 / (2 m - 2))`.
+        inner: the pattern of all convolutions of a branch but the last. They are multiplied by
+            `blocks**(-1 / (2 m - 2))`.
         last: the pattern of the last convolution of each branch, which is zero.
         head: the name of the classifier, which is zero.
         initializer: the initializer of all other kernels.
@@ -124,7 +125,7 @@ def vit_jax() -> Rules:
     """Make the rules of the Vision Transformer of its authors' JAX code: Glorot, LeCun for patches, a head of zeros.
 
     Names are those of timm (init_weights_vit_jax), where packed queries, keys and values count as one kernel. With axes
-    "(3 O)I" each has its own fans, as in the authors' code, which stores them apart.
+    "(3 O)I" queries, keys and values each have their own fans, as in the authors' code.
 
     Returns:
         Rules by pattern, for `rules=`.

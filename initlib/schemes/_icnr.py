@@ -18,16 +18,16 @@ SHUFFLES = ("pixel_shuffle", "depth_to_space")
 @public("initlib", "icnr")
 @dataclass(repr=False, eq=False)
 class Icnr(Composed):
-    """Kernels before a sub-pixel upscaling that start as a nearest-neighbour upscaling.
+    """Kernels of a sub-pixel convolution that initially upscales as nearest-neighbour interpolation does.
 
-    Another initializer draws the kernel of outputs / upscale**d outputs, for d receptive-field axes. Each output is
-    then repeated upscale**d times. A box (`index=`) costs a full draw.
+    Another initializer draws a smaller kernel with outputs / upscale**d outputs, for d receptive-field axes. Each
+    output of the smaller kernel is then repeated upscale**d times. A box (`index=`) costs a full draw.
 
     Args:
         initializer: the initializer of the smaller kernel.
         upscale: factor of the upscaling, at least 1.
         shuffle: "pixel_shuffle" repeats each output next to itself (PyTorch); "depth_to_space" repeats the smaller
-            kernel as one (TensorFlow, JAX).
+            kernel as a block (TensorFlow, JAX).
 
     Raises:
         TypeError: initializer is not an initializer, or upscale is not an int.

@@ -66,7 +66,7 @@ class PassThrough(Indexed):
 class Identity(PassThrough):
     """Matrices with the gain on the diagonal and 0 elsewhere: input c goes to output c.
 
-    Each stack (B, and n in `(n O)`) is an identity of its own. A box (`index=`) costs a box.
+    Each stack (B, and n in `(n O)`) is an identity of its own. A box (`index=`) costs only its own weights.
 
     Args:
         gain: the value on the diagonal.
@@ -112,7 +112,7 @@ class Dirac(PassThrough):
 
     A convolution with such a kernel passes its input through, times the gain. The centre of k positions is k // 2, as
     in PyTorch. For even k, "same" padding and `delta_orthogonal` have the centre (k - 1) // 2. A box (`index=`) costs
-    a box.
+    only its own weights.
 
     Args:
         gain: the value at the centre.

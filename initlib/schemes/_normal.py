@@ -28,9 +28,9 @@ FOLDS = 40.0  # the density beyond exp(-40) of its maximum is neglected
 @public("initlib", "normal")
 @dataclass(repr=False, eq=False, init=False)
 class Normal(Independent):
-    """Weights of a normal distribution of that mean and std.
+    """Weights from the normal distribution with the given mean and std.
 
-    Both parts of a complex weight have the mean and the std / sqrt(2).
+    The real and the imaginary part of a complex weight both have this mean, and std / sqrt(2).
 
     Args:
         mean: the mean, finite.

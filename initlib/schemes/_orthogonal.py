@@ -82,8 +82,9 @@ class Orthogonal(Composed):
     """Weights that, as a matrix of receptive field x inputs to outputs, are orthogonal, times the gain.
 
     The matrix is uniformly distributed (Haar): the Q of the QR of a normal matrix, times the signs of the diagonal of
-    R. Each stack (B, and n in `(n O)`) is a matrix of its own. All dtypes are computed in float64, in three matrices:
-    6 times the memory of a float32 weight, 12 times that of a 16-bit weight. A box (`index=`) costs a full draw.
+    R. Each stack (B, and n in `(n O)`) is a matrix of its own. All dtypes are computed in float64, with three matrices.
+    These need 6 times the memory of a float32 weight, or 12 times the memory of a 16-bit weight. A box (`index=`) costs
+    a full draw.
 
     Args:
         gain: factor of the matrix.
@@ -127,9 +128,9 @@ class Orthogonal(Composed):
 @public("initlib", "delta_orthogonal")
 @dataclass(repr=False, eq=False)
 class DeltaOrthogonal(Composed):
-    """Kernels with an orthogonal matrix of inputs to outputs at their centre, times the gain, and 0 elsewhere.
+    """Kernels with the gain times an orthogonal matrix, from inputs to outputs, at their centre, and 0 elsewhere.
 
-    A convolution with such a kernel keeps the norm of the channels of every position, times the gain. The centre of k
+    A convolution with such a kernel multiplies the norm of the channels at every position by the gain. The centre of k
     positions is (k - 1) // 2, which "same" padding needs in JAX, Keras and PyTorch. A box (`index=`) costs the full
     matrix.
 

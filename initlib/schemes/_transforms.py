@@ -74,7 +74,7 @@ class InverseSoftplus(Elementwise):
 
     Args:
         initializer: the initializer of softplus(b).
-        floor: the least value of softplus(b), above 0; smaller weights count as the floor.
+        floor: the least value of softplus(b), above 0; smaller weights are raised to the floor.
 
     Raises:
         TypeError: initializer is not an initializer, or floor is not a real number.
@@ -90,7 +90,7 @@ class InverseSoftplus(Elementwise):
 
     Reference:
         Gu, Dao. Mamba: linear-time sequence modeling with selective state spaces. 2023. arXiv:2312.00752. The formula
-        is that of the authors' code.
+        is from the authors' code.
     """
 
     initializer: Initializer

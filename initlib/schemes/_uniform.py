@@ -20,8 +20,8 @@ from .kinds import Independent
 class Uniform(Independent):
     """Weights of a uniform distribution on [low, high], with std = (high - low) / sqrt(12).
 
-    The real and the imaginary part of a complex weight are drawn alike. Where no number of the dtype lies between the
-    bounds, weights are the nearest numbers.
+    The real and the imaginary part of a complex weight have the same distribution. If no number of the dtype lies
+    between the bounds, weights are the nearest numbers.
 
     Args:
         low: least value.

@@ -1,8 +1,8 @@
-"""Frozen: dataclasses whose fields are set once, and that compare and hash by their fields.
+"""The base class of dataclasses whose fields are set once, and that compare and hash by their fields.
 
-Written by hand, because `dataclass(frozen=True)` compiles these methods anew for each scheme: `import initlib` beyond
-NumPy then takes 12.8 ms of CPU time in place of 10.1 (least of 40 interleaved starts each, on one machine). A scheme is
-a `dataclass(repr=False, eq=False)`.
+The base class exists because `dataclass(frozen=True)` compiles these methods anew for each scheme: `import initlib`
+beyond NumPy then takes 12.8 ms of CPU time in place of 10.1 (least of 40 interleaved starts each, on one machine). A
+scheme is a `dataclass(repr=False, eq=False)`.
 """
 
 from dataclasses import FrozenInstanceError

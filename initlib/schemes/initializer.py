@@ -128,7 +128,7 @@ class Initializer(Frozen, ABC):
         return target
 
     def check(self, shape: Shape, dtype: DTypeLike = "float32", *, axes: str | None = None) -> None:
-        """Raise an error unless weights of that shape, dtype and axes can be drawn. Nothing is drawn.
+        """Raise an error if a weight of this shape, dtype and axes cannot be drawn. Nothing is drawn.
 
         Args:
             shape: shape of the full weight, as stored.
@@ -152,14 +152,14 @@ class Initializer(Frozen, ABC):
 
     @abstractmethod
     def std(self, shape: Shape, axes: str | None = None) -> float:
-        """Return the standard deviation of the weights of that shape, without drawing.
+        """Return the standard deviation of the weights of the given shape, without drawing.
 
         Args:
             shape: shape of the full weight, as stored.
             axes: role of each stored axis (see `fans`). None is "...IO".
 
         Returns:
-            The standard deviation; nan where it is not known.
+            The standard deviation, or nan if it is unknown.
 
         Raises:
             TypeError: an argument has a wrong type.
@@ -173,7 +173,7 @@ class Initializer(Frozen, ABC):
 
     @abstractmethod
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        """Return the least and the greatest value that a weight of that shape can have, without drawing.
+        """Return the least and the greatest value that a weight of the given shape can have, without drawing.
 
         Args:
             shape: shape of the full weight, as stored.
@@ -194,7 +194,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def uses_fans(self) -> bool:
-        """True if the weights depend on fan_in or fan_out, which a bias does not have.
+        """True if the weights depend on fan_in or fan_out. A bias has neither.
 
         Example:
             >>> from initlib import he_normal, normal
@@ -226,7 +226,7 @@ class Initializer(Frozen, ABC):
         return False
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
-        """Return whether each weight is noise plus a mean other than 0, an addition that a compiler may fuse.
+        """Return True if each weight is noise plus a nonzero mean. A compiler may fuse this addition.
 
         Args:
             shape: the shape of the weight.
@@ -284,7 +284,7 @@ class Initializer(Frozen, ABC):
         return f"{self.factory}({', '.join(f'{name}={value!r}' for name, value in self.get_config().items())})"
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the initializer by name, as Keras asks for.
+        """Return the arguments of the initializer by name, as `get_config` does in Keras.
 
         Returns:
             The arguments: `type(init).from_config(init.get_config()) == init`.

@@ -74,7 +74,7 @@ class Composed(Initializer):
 
     @abstractmethod
     def compose(self, request: DrawRequest, engine: Engine) -> Any:
-        """Return the full weight, whatever the box, in the wide dtype of the request or a wider one."""
+        """Return the full weight, for any box, in the wide dtype of the request or a wider dtype."""
 
     def weights(self, request: DrawRequest, engine: Engine) -> Any:
         full = self.compose(request, engine)

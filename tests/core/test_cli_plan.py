@@ -124,8 +124,8 @@ def test_recipes(command, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["plan"], "plan must have one of PLAN.json"),
-        (["plan", "p.json", "--like", "x"], "plan must have one of PLAN.json"),
+        (["plan"], "plan must have either PLAN.json"),
+        (["plan", "p.json", "--like", "x"], "plan must have either PLAN.json"),
         (["plan", "p.json", "--rule", "*=ones", "--dtype", "float16"], "--rule, --dtype must come with --like PATH"),
         (["plan", "--like", "nowhere"], "No such file or directory: 'nowhere'"),
         (["plan", "--like", ".", "--rule", "*=oens"], "initializer must be one of"),

@@ -122,7 +122,7 @@ def test_an_initializer_of_ones_own_cannot_be_saved(tmp_path):
     assert (made.draw(0)["w"] == 7).all()
     path = tmp_path / "plan.json"
     path.write_text("before")
-    with pytest.raises(ValueError, match="only initializers of initlib's own can be saved in a plan, got mine"):
+    with pytest.raises(ValueError, match="initializers of a saved plan must be initlib's own, got mine"):
         made.save(path)
     assert path.read_text() == "before"
 
@@ -264,15 +264,18 @@ HOSTILE = [
     (filled({"stack": "a.{i}", "fillings": []}), "parts must have at least one filling"),
     (
         filled({"stack": "a.{i}", "fillings": [normal_of()] * 3}),
-        "parts have 3 fillings, one each, for an axis of size 8",
+        "parts must have a filling for each of 8 indices, got 3",
     ),
-    (filled({"stack": "a.{i}", "fillings": [normal_of()], "axis": 10**30}), "parts lie along axis 1000"),
+    (
+        filled({"stack": "a.{i}", "fillings": [normal_of()], "axis": 10**30}),
+        "axis of parts must be an axis of shape (8, 4), got 1000",
+    ),
     (filled({"values": "AAAA", "dtype": "float32", "shape": [8, 4]}), "buffer size must be a multiple"),
     (filled({"values": "AAAAAA==", "dtype": "float32", "shape": [8, 4]}), "cannot reshape array"),
     (filled({"values": "AAAAAA==", "dtype": "object", "shape": [1]}), "values must be float16, float32 or float64"),
     (filled({"values": "!", "dtype": "float32", "shape": [1]}), "filling 0 of the plan"),
-    (filled({"values": "AADAfw==", "dtype": "float32", "shape": [1]}), "hold NaN"),
-    (filled({"values": "AAAAAA==", "dtype": "float32", "shape": [1]}), "values have shape (1,), w has (8, 4)"),
+    (filled({"values": "AADAfw==", "dtype": "float32", "shape": [1]}), "must not be NaN"),
+    (filled({"values": "AAAAAA==", "dtype": "float32", "shape": [1]}), "values for w must have shape (8, 4), got (1,)"),
 ]
 
 

@@ -74,13 +74,13 @@ def test_kinds_owners_and_regular_expressions(pattern, matches):
 @pytest.mark.parametrize(
     ("pattern", "error", "message"),
     [
-        ("", ValueError, "rules has the pattern ''; write a glob, then optionally :kind or :Owner"),
-        (":kernel", ValueError, "rules has the pattern ':kernel'"),
-        ("*:", ValueError, "rules has the pattern '*:'"),
-        ("w[13", ValueError, "pattern 'w[13' leaves a bracket open"),
-        ("w[3-1]", ValueError, "pattern 'w[3-1]' has a set that cannot be read"),
-        (3, TypeError, "rules must be by globs or compiled regular expressions, got 3"),
-        (re.compile(b"a"), TypeError, "rules must be by globs or compiled regular expressions"),
+        ("", ValueError, "a pattern of rules must be a glob, then optionally :kind or :Owner, got ''"),
+        (":kernel", ValueError, ":Owner, got ':kernel'"),
+        ("*:", ValueError, ":Owner, got '*:'"),
+        ("w[13", ValueError, "a pattern must close each bracket, got 'w[13'"),
+        ("w[3-1]", ValueError, "a pattern must have only valid sets in brackets, got 'w[3-1]'"),
+        (3, TypeError, "rules must have globs or compiled regular expressions as patterns, got 3"),
+        (re.compile(b"a"), TypeError, "rules must have globs or compiled regular expressions as patterns"),
     ],
 )
 def test_errors(pattern, error, message):
@@ -125,7 +125,7 @@ def test_rename(rename, name, new):
 @pytest.mark.parametrize(
     ("rename", "error", "message"),
     [
-        ({"h.*": "layers.*.*"}, ValueError, "rename makes 'layers.*.*' of 'h.*', which has fewer *"),
+        ({"h.*": "layers.*.*"}, ValueError, "rename of 'h.*' must have no more * than the pattern, got 'layers.*.*'"),
         ({"h.*": 3}, TypeError, "the new name of 'h.*' must be a string, got 3"),
         ({3: "h"}, TypeError, "rename's pattern must be a string, got 3"),
         (3, TypeError, "rename must be a mapping by pattern or a function of the name, got 3"),

@@ -60,8 +60,8 @@ def test_values_are_compared_by_their_bits():
         (["a"], TypeError, "values must be an array of real numbers, got dtype <U1"),
         ([1j], TypeError, "values must be an array of real numbers, got dtype complex128"),
         ([None], TypeError, "values must be an array of real numbers, got dtype object"),
-        ([np.nan], ValueError, "values of shape (1,) hold NaN"),
-        (np.broadcast_to(0.0, (2**24,)), ValueError, "take 134217728 bytes; a plan holds at most 67108864"),
+        ([np.nan], ValueError, "values must not be NaN, got NaN in an array of shape (1,)"),
+        (np.broadcast_to(0.0, (2**24,)), ValueError, "at most 67108864 bytes, got 134217728"),
     ],
     ids=str,
 )

@@ -214,8 +214,8 @@ def placement():
     for options, words in [
         ({"dense": sharded}, "qkv.kernel: shardings has no value for it"),
         ({"dense": sharded, "qkv": sharded, "more": sharded}, "more: shardings has a place that is not in the tree"),
-        (spec, "needs a mesh: enter jax.set_mesh, or give a NamedSharding"),
-        (NamedSharding(MESH, PartitionSpec(None, ("a", "b"), None)), "names 3 axes, shape (64, 32) has 2"),
+        (spec, "Enter jax.set_mesh, or pass a NamedSharding"),
+        (NamedSharding(MESH, PartitionSpec(None, ("a", "b"), None)), "must name at most 2 axes for shape (64, 32)"),
     ]:
         with pytest.raises(initlib.PlanError, match=re.escape(words)):
             of(shardings=options)

@@ -299,7 +299,7 @@ def test_empty_weights():
         (lambda: ours.delta_orthogonal()(KEY, (3, 4, 3)), ValueError, "`fan_in` must be less or equal"),
         (lambda: ours.delta_orthogonal(column_axis=2), ValueError, "column_axis must be"),
         (lambda: ours.initializer("he_normal"), TypeError, "core must be an initlib initializer"),
-        (lambda: ours.he_normal()(KEY, (4, 4), out_sharding=jax.P("x")), ValueError, "needs a mesh"),
+        (lambda: ours.he_normal()(KEY, (4, 4), out_sharding=jax.P("x")), ValueError, "must have a mesh"),
         (lambda: ours.normal("x"), TypeError, "stddev must be a real number"),
         (lambda: ours.uniform(math.nan), ValueError, "scale must be finite"),
         (lambda: ours.he_normal()(KEY, (4, 4), out_sharding="x"), TypeError, "out_sharding must be"),

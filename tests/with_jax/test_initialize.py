@@ -247,7 +247,7 @@ def test_declared_classes():
     model = init.initialize(made, he_normal, 0)
     assert np.array_equal(model.up[...], he_normal((4, 8, 16), axes="BIO", seed=0, name="up"))
     init.declare(Experts, down="BOI")
-    with pytest.raises(PlanError, match=r"axes are declared for Experts\.down, which is no parameter of it; it has"):
+    with pytest.raises(PlanError, match=r"declared axes must be for parameters of Experts"):
         init.plan(made, he_normal)
     with pytest.raises(TypeError, match="cls must be a class, got 3"):
         init.declare(3)
@@ -322,7 +322,7 @@ def test_what_is_no_float_is_kept():
     made = init.initialize(tree, he_normal, 0)
     assert made["count"] is count
     assert made["mask"].dtype == bool
-    with pytest.raises(PlanError, match="count: a shape holds no values to keep; a rule must say what fills it"):
+    with pytest.raises(PlanError, match="count: a shape holds no values to keep; add a rule with an initializer"):
         init.initialize({"count": shape(3, dtype="int32"), "kernel": shape(2, 2)}, he_normal, 0)
     with pytest.raises(PlanError, match="dtype int32 cannot be drawn"):
         init.initialize(tree, {"count": normal()}, 0, default=normal())
@@ -341,7 +341,7 @@ def test_random_keys_are_left_alone():
     assert made.drop.rngs.key is not None
     assert jnp.array_equal(jax.random.key_data(made.drop.rngs.key[...]), jax.random.key_data(model.drop.rngs.key[...]))
     shapes = nnx.eval_shape(lambda: Drops(nnx.Rngs(0)))
-    with pytest.raises(PlanError, match=r"drop\.rngs\.key: it is a random key without a value, which nothing draws"):
+    with pytest.raises(PlanError, match=r"drop\.rngs\.key: it is a random key without a value, and is never drawn"):
         init.initialize(shapes, he_normal, 0)
     nnx.reseed(shapes, default=0)
     assert np.array_equal(init.initialize(shapes, he_normal, 0).linear.kernel[...], made.linear.kernel[...])

@@ -171,10 +171,13 @@ def test_an_empty_stack():
             r"stack 'layers' must have as many layers in every array, got 3 in layers\.a, 2 in layers\.b",
         ),
         ({"layers": "layers.{i}"}, r"along axis 0\. For another axis, pass {'layers': \('layers.{i}', 1\)}"),
-        ({"other": "other.{i}"}, r"other\.c: stack 'other' has its layers along axis 0, got an array of shape \(\)"),
+        (
+            {"other": "other.{i}"},
+            r"other\.c: stack 'other' must have its layers along axis 0, got an array of shape \(\)",
+        ),
         (
             {"layers": ("layers.{i}", 2)},
-            r"layers\.a: stack 'layers' has its layers along axis 2, .* shape \(3, 4\)",
+            r"layers\.a: stack 'layers' must have its layers along axis 2, .* shape \(3, 4\)",
         ),
     ],
 )
@@ -217,7 +220,7 @@ class Seeded(linen.Module):
     ids=["vmap", "vmap of jit", "linen.vmap", "nnx.vmap"],
 )
 def test_a_seed_under_vmap_is_refused(make):
-    with pytest.raises(ValueError, match="an initializer with a seed would make the 3 layers of this vmap equal"):
+    with pytest.raises(ValueError, match="got a seed that would make all 3 layers equal"):
         make()
 
 

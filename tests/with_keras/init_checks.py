@@ -246,7 +246,7 @@ def test_get_of_anything_else():
         (
             lambda: adapter.HeNormal(input_axes=[2], output_axes=[0])((3, 4)),
             ValueError,
-            "input_axes \\[2\\] names axis 2 of a weight of 2 axes",
+            "input_axes must name axes of a weight of 2 axes, got \\[2\\]",
         ),
     ],
 )

@@ -146,9 +146,7 @@ class Noisy(torch.nn.Module):
 @pytest.mark.parametrize("seed", [None, np.random.default_rng(0)], ids=["None", "Generator"])
 @pytest.mark.parametrize("before_dispatch", [False, True])
 def test_a_trace_refuses_draws_that_differ_between_calls(seed, before_dispatch):
-    with pytest.raises(
-        RuntimeError, match="outside of the graph, which would keep these weights for ever: give a seed"
-    ):
+    with pytest.raises(RuntimeError, match=r"would repeat these weights in every call\. Pass a seed"):
         make_fx(Noisy(seed=seed), pre_dispatch=before_dispatch)(torch.zeros(8))
 
 

@@ -385,7 +385,9 @@ def test_what_only_cannot_mean():
     model = Model()
     with pytest.raises(ValueError, match=r"only 'convv\.\*' matches nothing; nearest names: conv"):
         initialize(model, he_normal, seed=0, only="convv.*")
-    with pytest.raises(ValueError, match=r"only has 'conv.wieght', which the model lacks; nearest names: conv.weight"):
+    with pytest.raises(
+        ValueError, match=r"only must name parts of the model, got 'conv.wieght'; nearest names: conv.weight"
+    ):
         initialize(model, he_normal, seed=0, only=["conv.wieght"])
     with pytest.raises(TypeError, match="only must be a pattern or names"):
         initialize(model, he_normal, seed=0, only=[3])

@@ -208,7 +208,7 @@ def test_what_cannot_be_declared():
     class Misspelt(Mixed):
         initlib_axes = {"upp": "BIO"}  # noqa: RUF012
 
-    with pytest.raises(ValueError, match=r"Misspelt.upp, which is no parameter of it; it has up, other"):
+    with pytest.raises(ValueError, match=r"parameters of Misspelt \(up, other\), got 'upp'"):
         roles(Misspelt())
 
 

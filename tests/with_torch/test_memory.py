@@ -328,7 +328,7 @@ def test_tensors_that_cannot_be_filled_are_errors(kind, name):
     [
         ({"axes": "OIH"}, ValueError, "axes must name 2 axes for shape .3, 3., got 'OIH' with 3"),
         ({"axes": 3}, TypeError, "axes must be a string"),
-        ({"seed": 0, "generator": torch.Generator()}, ValueError, "seed and generator both"),
+        ({"seed": 0, "generator": torch.Generator()}, ValueError, "seed and generator must not both be given"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
         ({"seed": 1.5}, TypeError, "seed must be an int"),
         ({"seed": 0, "name": 3}, TypeError, "name must be a string"),

@@ -157,7 +157,7 @@ def test_slices_are_boxes_of_the_weight():
             assert 0 < drawn.sum() < drawn.numel()
             assert torch.equal(module.weight[drawn], whole[drawn])
         before = module.weight.clone()
-        with pytest.raises(RuntimeError, match=r"a part of weight that is no box of it"):
+        with pytest.raises(RuntimeError, match=r"a part of weight must fill a box"):
             module.weight.view(-1)[3:9].normal_()
         assert torch.equal(module.weight, before)
 

@@ -85,7 +85,7 @@ def test_the_default_axes_are_those_of_the_full_weight():
     [
         ({"index": 3}, "shape must be that of the full weight"),
         ({"flat": slice(3)}, "shape must be that of the full weight"),
-        ({"shape": (8, 6), "index": 3, "flat": slice(3)}, "index and flat both name a slice"),
+        ({"shape": (8, 6), "index": 3, "flat": slice(3)}, "index and flat must not both be given"),
         (
             {"shape": (8, 6), "index": slice(3)},
             r"tensor must have the shape \(3, 6\) of its slice of shape \(8, 6\), got \(6,\)",

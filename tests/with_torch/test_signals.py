@@ -327,7 +327,5 @@ def test_no_false_alarm(seed):
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 def test_a_layer_without_outputs_is_named():
     model = nn.Sequential(nn.Linear(4, 0), nn.Linear(0, 2))
-    with pytest.raises(
-        ValueError, match="the output of 0 must not be empty, got shape \\(8, 0\\). Remove the empty layer"
-    ):
+    with pytest.raises(ValueError, match=r"the output of 0 must not be empty, got shape \(8, 0\)"):
         init.signals(model, (8, 4))

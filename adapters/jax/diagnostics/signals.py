@@ -1,4 +1,4 @@
-"""Signals: what one batch does in a function of JAX, forward and backward.
+"""Signals: measurements of a function of JAX on one batch, forward and backward.
 
 The function is traced, and its operations are run one by one. Layers are what has weights: products and convolutions,
 with the bias that is added next, and rows taken from a table. An activation is what enters a layer, however many
@@ -172,7 +172,7 @@ def _arrays(params: Any) -> tuple[list[Leaf], Any]:
 
 
 def _axes(found: list[Leaf]) -> list[str | None]:
-    """What the axes of arrays mean, where their modules or names say it."""
+    """Return the roles of the axes of arrays, as far as their modules or names state them."""
     below = children(found)
     return [role(leaf, leaf.value.ndim, below.get(leaf.components[:-2], set())).axes for leaf in found]
 
@@ -193,15 +193,15 @@ def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
     else:
         floats = [x for x in jax.tree.leaves(output) if _is_float(x)]
         if not floats:
-            raise ValueError(f"function gave {type(output).__name__}, which holds no floats: give loss=")
+            raise ValueError(f"function must return floats, got {type(output).__name__} without floats. Pass loss=")
         value = jnp.mean(jnp.square(floats[0].astype(jnp.float32)))
     if value.size != 1:
-        raise ValueError(f"loss must give one number, got {value.shape}")
+        raise ValueError(f"loss must return one number, got {value.shape}")
     return value.reshape(())
 
 
 class _Known(NamedTuple):
-    """What is known of a value."""
+    """The known facts about a value."""
 
     batch: bool = False  # whether it depends on the batch
     layers: int = 0  # on which layers, as bits
@@ -223,14 +223,14 @@ class _Walk:
         self.others: set[Site] = set()  # where what enters a layer, a sum, or the output was computed
 
     def run(self, jaxpr: Any, inputs: Sequence[Any], known: Sequence[_Known]) -> list[Any]:
-        """The outputs of a function, of its inputs and what is known of them."""
+        """Return the outputs of a function, from its inputs and the known facts about them."""
         outputs, found = self._run(jaxpr.jaxpr, jaxpr.consts, inputs, known, (), "")
         for one in found:
             self._enter(one)
         return outputs
 
     def rows(self) -> dict[Site, Activation]:
-        """What is to be reported, in the order of execution."""
+        """The activations to report, in the order of execution."""
         names = {site: self.names[site] for site in self.others} | dict(self.layers)
         # Of Flax: all is inside of the scope of the whole model, whose name says nothing.
         roots = {scope.partition("/")[0] for scope, _ in names.values()}

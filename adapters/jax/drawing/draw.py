@@ -39,9 +39,9 @@ def draw(
 ) -> jax.Array:
     """Draw a weight of the core as a JAX array.
 
-    The bits do not depend on the way: a known key on one CPU draws by the compiled kernel, whose memory JAX takes
-    over; otherwise each device computes the positions that it holds. With an `out_sharding`, no array of full size is
-    made and nothing is sent.
+    The bits do not depend on the code that draws. With a known key on one CPU, the compiled kernel draws into memory
+    that JAX takes over. Otherwise each device computes its own positions. With an `out_sharding`, no array of full size
+    is made and devices exchange no data.
 
     Args:
         initializer: an initializer of the core.
@@ -70,7 +70,9 @@ def draw(
     out_sharding = _of_all_axes(out_sharding, len(shape))
     mesh = jax.sharding.get_abstract_mesh()
     if isinstance(out_sharding, PartitionSpec) and mesh.empty:
-        raise ValueError(f"out_sharding {out_sharding} needs a mesh: enter jax.set_mesh, or give a NamedSharding")
+        raise ValueError(
+            f"out_sharding must have a mesh, got {out_sharding}. Enter jax.set_mesh, or pass a NamedSharding"
+        )
     array = words if isinstance(words, jax.Array) else jnp.asarray(as_words(words))
     if isinstance(array, jax.core.Tracer):
         return compiled(None)(array, initializer, shape, dtype, axes, out_sharding)  # type: ignore[no-any-return]

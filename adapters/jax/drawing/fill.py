@@ -25,8 +25,8 @@ HOST = "cpu"  # the platform whose memory the compiled kernel fills
 def filled(entry: Entry, key: Any, sharding: Any, current: Any = None) -> jax.Array:
     """Return the tensor of an entry under the key of the whole model: a `Key`, or, traced, its two words.
 
-    `current` is the present tensor, of which parts may be kept. The compiled kernel draws for CPUs, each device the
-    box that it holds; other devices draw by a program that is compiled once for each shape.
+    `current` is the present tensor; parts of it may be kept. The compiled kernel draws for CPUs, each device the box
+    that it holds; other devices draw by a program that is compiled once for each shape.
     """
     if isinstance(key, Key):
         devices = jax.devices()[:1] if sharding is None else sharding.device_set

@@ -1,4 +1,4 @@
-"""JaxInitializer: an initializer of the core that is called with a key, as JAX's are."""
+"""JaxInitializer: an initializer of the core that is called with a key, as in JAX."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ from .keys import words_of
 @public("initlib.adapters.jax")
 @dataclass(frozen=True, eq=False)
 class JaxInitializer:
-    """An initializer of the core that is called with a key, as JAX's are: the result of every factory of this module.
+    """An initializer of the core that is called with a key, as in JAX. Every factory of this module returns one.
 
-    Equal initializers compare and hash equal, so that a model that holds one is compiled once. An initializer with a
-    traced number or an array in it is equal to itself alone.
+    Equal initializers have equal hashes, so that JAX compiles a model with such an initializer once. An initializer
+    that holds a traced number or an array is equal only to itself.
 
     A seed in a layer that a transform repeats (`nn.scan`, `nnx.vmap`, `jax.vmap`) would make all layers equal. Under
-    `vmap` this is a ValueError; under `scan` it cannot be detected. Leave the seed out there, or fill the model by
+    `vmap` this is a ValueError; under `scan` it cannot be detected. In such a layer omit the seed, or fill the model by
     `initialize` with `stack=`, which gives each layer a stream of its own.
 
     Args:
@@ -141,8 +141,8 @@ def _one_layer(key: Any) -> Any:
 @_one_layer.def_vmap
 def _many_layers(size: int, batched: list[bool], key: Any) -> Any:
     raise ValueError(
-        f"an initializer with a seed would make the {size} layers of this vmap equal; leave seed= out, as their keys "
-        "differ, or fill the model by initialize(..., stack=...)"
+        f"seed must be None under vmap, got a seed that would make all {size} layers equal. Leave seed= out, because "
+        "the keys differ, or fill the model by initialize(..., stack=...)"
     )
 
 

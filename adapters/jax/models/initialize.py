@@ -25,9 +25,9 @@ from .stacks import At, Layers, Stacks, Unrolled
 from .tensors import Leaf, Tree, check_trace, children, leaves, replaced
 from .weight_norm import NOTE, Norms, norms_of
 
-SHAPE_ONLY = "a shape holds no values to keep; a rule must say what fills it, or the tree must hold the array"
+SHAPE_ONLY = "a shape holds no values to keep; add a rule with an initializer, or pass the array"
 RANDOM_KEY = (
-    "it is a random key without a value, which nothing draws; nnx.reseed(model, default=0) gives it one, "
+    "it is a random key without a value, and is never drawn; nnx.reseed(model, default=0) gives it one, "
     "or give the parameters alone: nnx.split(model, nnx.Param, ...)"
 )
 OF_PARAMS = re.compile(r"(rule|axes|rename|stack) (['\"])params\.(?P<rest>[^'\"]+)\2")
@@ -48,14 +48,15 @@ def plan(
 ) -> Plan:
     """Make the plan of a pytree: the fill of each of its arrays. Nothing is drawn.
 
-    The names are the keys on the way to each array, joined by dots, without a leading `params.`. The role of an array
-    (its axes and its kind) comes from the class of the module that has the array as an attribute, of `flax.nnx`,
-    Equinox or `declare`; otherwise from Flax's names: kernel, bias, scale, embedding, and query, key, value and out of
-    an attention. A kernel of three axes or more is a convolution's if the name of its module has "conv" in it.
+    The name of an array is its path in the tree, with keys joined by dots and without a leading `params.`. The role of
+    an array is its axes and its kind. The class of the module that holds the array states the role, for `flax.nnx`,
+    Equinox and classes of `declare`. Otherwise Flax's names state the role: kernel, bias, scale, embedding, and query,
+    key, value and out of an attention. A kernel of three or more axes is a convolution kernel if the name of its module
+    contains "conv".
 
-    Integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of nnx modules
-    and an optimizer's `opt_state` are kept; statistics of batches start at 0 and 1. The scales of weight norm become
-    the norms of the drawn kernel.
+    Kept are integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of nnx
+    modules, and an optimizer's `opt_state`. Batch statistics start at 0 and 1. The scales of weight norm become the
+    norms of the drawn kernel.
 
     Args:
         shapes: arrays or `ShapeDtypeStruct`s: a module of `flax.nnx`, its state, an Equinox module, or the result of
@@ -64,10 +65,10 @@ def plan(
         default: as for `initlib.plan`.
         rename: as for `initlib.plan`.
         axes: as for `initlib.plan`.
-        stack: a mapping from the places of stacks of layers, as `scan` and `vmap` make them, to the names that a layer
-            would have alone, such as {"layers": "layers.{i}"}, or {"*": "{i}.*"} for a whole tree. A pair
-            ("layers.{i}", 1) puts the layers along axis 1. Rules, `rename` and `axes` see the names of the layers.
-        unmatched: "default", or "keep" to leave unchanged what no rule matches.
+        stack: a mapping from the places of stacks of layers (`scan`, `vmap`) to the names of single layers, such as
+            {"layers": "layers.{i}"}, or {"*": "{i}.*"} for a whole tree. A pair ("layers.{i}", 1) puts the layers along
+            axis 1. Rules, `rename` and `axes` see the names of the layers.
+        unmatched: "default", or "keep" to keep everything that no rule matches.
 
     Returns:
         The plan.
@@ -104,9 +105,9 @@ def initialize(
     """Return a pytree with weights by rules and by name, in place of arrays or shapes.
 
     A module of `flax.nnx` is filled in place and returned; every other tree is new. The weights of an array depend on
-    the seed, its name, shape, axes and initializer, and on nothing else in the tree, nor on devices or shardings:
-    `plan(...).draw(seed)` gives the same bits in NumPy. Under `jax.jit` everything is traced, with the same bits but
-    for products of matrices (`orthogonal`), which are equal to 1e-6.
+    the seed, and on the name, shape, axes and initializer of the array. They do not depend on the rest of the tree,
+    devices or shardings: `plan(...).draw(seed)` returns the same bits in NumPy. Under `jax.jit` everything is traced,
+    with the same bits but for products of matrices (`orthogonal`), which are equal to 1e-6.
 
     Args:
         shapes: as for `plan`.
@@ -116,13 +117,13 @@ def initialize(
         rename: as for `initlib.plan`.
         axes: as for `initlib.plan`.
         stack: as for `plan`.
-        shardings: a sharding (or a `PartitionSpec`, if a mesh is set), a pytree of shardings, each for the array at its
-            place or for all arrays below it, or a function of the `Parameter`. None leaves arrays where they are. Each
-            device draws its own shard, and no array of full size is made.
+        shardings: a sharding (or a `PartitionSpec`, if a mesh is set), a pytree of shardings, or a function of the
+            `Parameter`. A sharding in a pytree is for the array at its place, or for all arrays below it. None leaves
+            arrays where they are. Each device draws its own shard, and no array of full size is made.
         unmatched: as for `plan`.
 
     Returns:
-        The pytree of weights: not the plan, which `plan` returns.
+        The pytree of weights. Call `plan` for the plan.
 
     Raises:
         PlanError: the plan cannot be made, an array has no values to keep, or a sharding does not fit. The error lists

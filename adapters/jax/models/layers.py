@@ -36,8 +36,8 @@ _declared = Declarations()
 def declare(cls: Class, /, **axes: str) -> Class:
     """Declare the roles of the axes of a module's parameters, for all later plans.
 
-    A module may declare its own axes by an attribute, of its class or of the object: `initlib_axes = {"up": "BIO"}`.
-    Modules of Flax linen are no nodes of their trees: pass `axes={"*.up": "BIO"}` to `plan` and `initialize`.
+    A module or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`. Modules of Flax linen are no
+    nodes of their trees: pass `axes={"*.up": "BIO"}` to `plan` and `initialize`.
 
     Args:
         cls: the class of a node of the tree whose leaves are attributes: a module of `flax.nnx` or Equinox, or a
@@ -49,7 +49,7 @@ def declare(cls: Class, /, **axes: str) -> Class:
 
     Raises:
         TypeError: `cls` is no class.
-        ValueError: a string is no axes string.
+        ValueError: a string is not a valid axes string.
 
     Example:
         >>> class Experts:

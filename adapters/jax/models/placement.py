@@ -41,7 +41,7 @@ def _check(sharding: Sharding | None, shape: tuple[int, ...]) -> None:
     if sharding is None:
         return
     if isinstance(sharding, NamedSharding) and len(sharding.spec) > len(shape):
-        raise ValueError(f"sharding {sharding.spec} names {len(sharding.spec)} axes, shape {shape} has {len(shape)}")
+        raise ValueError(f"sharding must name at most {len(shape)} axes for shape {shape}, got {sharding.spec}")
     sharding.shard_shape(shape)
 
 
@@ -88,5 +88,5 @@ def _resolved(sharding: Any, tracing: bool) -> Sharding | None:
     if not isinstance(sharding, PartitionSpec):
         return sharding  # type: ignore[no-any-return]
     if mesh.empty:
-        raise ValueError(f"shardings has {sharding}, which needs a mesh: enter jax.set_mesh, or give a NamedSharding")
+        raise ValueError(f"shardings must have a mesh, got {sharding}. Enter jax.set_mesh, or pass a NamedSharding")
     return NamedSharding(mesh if tracing else jax.sharding.get_mesh(), sharding)

@@ -66,7 +66,7 @@ class Stacks:
                 axis = self.axes[pattern]
                 if axis >= len(shape):
                     raise ValueError(
-                        f"stack {pattern!r} has its layers along axis {axis}, got an array of shape {shape}"
+                        f"stack {pattern!r} must have its layers along axis {axis}, got an array of shape {shape}"
                     )
                 self._sizes[pattern].setdefault(shape[axis], name)
                 others = tuple(each for each in patterns if each != pattern)

@@ -33,14 +33,14 @@ def verify(
     only: Only = None,
     stack: Mapping[str, Any] | None = None,
 ) -> Differences:
-    """Compare the arrays of a pytree with the weights that a plan and a seed give.
+    """Compare the arrays of a pytree with the weights of a plan and a seed.
 
-    Each process compares the shards that it can address, with all their copies; nothing is sent. Bits are compared,
-    but for products of matrices and means other than 0, which agree to 1e-6. Kept arrays are compared by shape and
-    dtype, weight-normed kernels by the weight that the module computes.
+    Each process compares the shards that it can address, with all their copies. Processes exchange no data. Bits are
+    compared, except for products of matrices and nonzero means, which are compared to 1e-6. Kept arrays are compared by
+    shape and dtype, weight-normed kernels by the weight that the module computes.
 
     The default compares 16 samples of 1024 weights of each weight: enough to find another seed, an unfilled array or
-    a swapped shard. Single changed weights are found with `whole=True` alone.
+    a swapped shard. Only `whole=True` finds single changed weights.
 
     Args:
         params: the pytree of arrays, as `initialize` returned it or a checkpoint was loaded into it.
@@ -51,12 +51,13 @@ def verify(
         stack: the stacks of layers, as for `plan`.
 
     Returns:
-        The differences: a tuple, empty and false if this process found none. Each has a `name`, `what` differs, and of
-        weights the `index` of the first that differs in the full weight; `holds` names the slice of the same or
-        another weight of the plan whose bits are there, if a short search finds it. `print` begins with a summary.
+        The differences: a tuple, empty if this process found none. Each difference has a `name`, a `what` (the property
+        that differs), and for weights the `index` of the first different position in the full weight. `holds` names the
+        slice of the plan whose bits are in that position, if a short search finds the slice. `print` begins with a
+        summary.
 
     Raises:
-        TypeError: `params` is no pytree of named arrays, or `plan` no plan.
+        TypeError: `params` is not a pytree of named arrays, or `plan` is not a plan.
         ValueError: `only` names an array that neither the tree nor the plan has, or `stack` does not fit the tree.
 
     Example:

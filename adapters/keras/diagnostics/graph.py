@@ -1,4 +1,4 @@
-"""Operations: what a functional model of Keras does to a signal, for `initlib.recipes.analytic`."""
+"""The operations of a functional model of Keras on a signal, for `initlib.recipes.analytic`."""
 
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types.
@@ -190,7 +190,7 @@ class _Alone:
 
 
 def _is_alone(call: _Alone) -> bool:
-    """Whether it makes of each number another, whatever the others are."""
+    """Return whether the operation is elementwise."""
     try:
         whole = call(PROBE)
         return whole.shape == PROBE.shape and np.allclose(

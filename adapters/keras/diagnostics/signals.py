@@ -1,4 +1,4 @@
-"""Signals: what one batch does in a model of Keras, forward and backward, on any backend. Nothing is left behind."""
+"""Signals: measurements of a model of Keras on one batch, forward and backward, on any backend."""
 
 # mypy: disable-error-code="import-untyped"
 # Keras and TensorFlow come without types.
@@ -36,9 +36,9 @@ def signals(
 ) -> SignalReport:
     """Measure every activation and trainable variable of a model on a batch, forward and backward.
 
-    An activation is the output of a layer, or of an operation of a functional model, in the order of execution; one
-    that runs again is "relu#2". The steps inside an RNN or a wrapper are not measured. Variables, seeds and statistics
-    are restored, after an exception too.
+    An activation is the output of a layer, or of an operation of a functional model, in the order of execution. An
+    operation that runs again is named "relu#2". The steps inside an RNN or a wrapper are not measured. Variables, seeds
+    and statistics are restored, after an exception too.
 
     Args:
         model: a built model.
@@ -64,7 +64,7 @@ def signals(
         (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
     """
     if not model.built:
-        raise ValueError(f"model {model.name!r} has no variables yet: call it once, or build it")
+        raise ValueError(f"model must be built, got {model.name!r} without variables. Call it once, or build it")
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
     if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
@@ -130,7 +130,7 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
 
 
 def _axes(weight: ModelTensor) -> str | None:
-    """What the axes of a variable mean, where its layer says it."""
+    """Return the roles of the axes of a variable, if its layer states them."""
     return roles(weight.layer).get(weight.variable.name, UNKNOWN).axes
 
 
@@ -150,11 +150,11 @@ def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
     else:
         floats = [x for x in keras.tree.flatten(output) if _is_float(x)]
         if not floats:
-            raise ValueError(f"model gave {type(output).__name__}, which holds no floats: give loss=")
+            raise ValueError(f"model must return floats, got {type(output).__name__} without floats. Pass loss=")
         value = keras.ops.mean(keras.ops.square(keras.ops.cast(floats[0], "float32")))
     shape = getattr(value, "shape", None)
     if shape is None or np.prod(tuple(shape)) != 1:
-        raise ValueError(f"loss must give one number, got {type(value).__name__ if shape is None else tuple(shape)}")
+        raise ValueError(f"loss must return one number, got {type(value).__name__ if shape is None else tuple(shape)}")
     return keras.ops.reshape(value, ())
 
 
@@ -196,7 +196,7 @@ def _chance_restored() -> Iterator[None]:
 
 
 class _Tap:
-    """What the layers gave in one run, and what is to be added to it."""
+    """The outputs of the layers in one run, and the changes to add to them."""
 
     def __init__(self, added: Sequence[Any] | None) -> None:
         self.added = None if added is None else list(added)

@@ -83,7 +83,7 @@ class InitlibMixin(keras.initializers.Initializer):
         for marks, axes, argument in ((is_input, inputs, "input_axes"), (is_output, outputs, "output_axes")):
             for axis in axes:
                 if not -ndim <= axis < ndim:
-                    raise ValueError(f"{argument} {list(axes)} names axis {axis} of a weight of {ndim} axes")
+                    raise ValueError(f"{argument} must name axes of a weight of {ndim} axes, got {list(axes)}")
                 marks[axis] = True
         in_both = iter(sorted(set(ascii_uppercase) - set("IOB")))
         letters = {(True, False): "I", (False, True): "O", (False, False): "B"}
@@ -92,7 +92,7 @@ class InitlibMixin(keras.initializers.Initializer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the initializer, fit for JSON, without `axes` and `name` where they are None.
 
-        A model that is saved without them can be loaded without this library, with Keras's initializers.
+        A model that is saved without `axes` and `name` can be loaded without this library, with Keras's initializers.
         """
         return {**super().get_config(), **self._given()}
 

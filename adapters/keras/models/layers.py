@@ -156,7 +156,7 @@ _declared = Declarations()
 def declare(cls: Layer, /, **axes: str) -> Layer:
     """Declare the roles of the axes of a layer's variables, for all later plans.
 
-    A layer may declare its own axes by an attribute, of its class or of the object: `initlib_axes = {"up": "BIO"}`.
+    A layer or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`.
 
     Args:
         cls: a class of `keras.layers.Layer`.
@@ -166,8 +166,8 @@ def declare(cls: Layer, /, **axes: str) -> Layer:
         The class.
 
     Raises:
-        TypeError: `cls` is no class of layers.
-        ValueError: a string is no axes string.
+        TypeError: `cls` is not a class of layers.
+        ValueError: a string is not a valid axes string.
 
     Example:
         >>> import keras

@@ -19,7 +19,9 @@ from .layer_initializers import draws
 from .layers import UNKNOWN, roles
 
 UNBUILT = "{owner} is not built, and has no weights yet; call model.build(input_shape), or the model on a batch"
-QUANTIZED = "it is quantized, and no initializer draws that. Keep it, or initialize the model before it is quantized"
+QUANTIZED = (
+    "it is quantized, and no initializer draws such weights. Keep it, or initialize the model before it is quantized"
+)
 UNSTATED = (
     "{owner} states no initializer for it, by an attribute such as kernel_initializer. Add a rule, or pass default="
 )

@@ -18,13 +18,13 @@ from .tensors import weights
 def verify(
     model: Any, plan: Plan, seed: Any, *, whole: bool = False, only: Only = None, prefix: str = ""
 ) -> Differences:
-    """Compare the variables of a model with the weights that a plan and a seed give, on every backend.
+    """Compare the variables of a model with the weights of a plan and a seed, on every backend.
 
-    Bits are compared, but for products of matrices and means other than 0, which agree to 1e-6. Kept variables are
+    Bits are compared, except for products of matrices and nonzero means, which are compared to 1e-6. Kept variables are
     compared by shape and dtype. On JAX each process compares the shards that it can address, with all their copies.
 
     The default compares 16 samples of 1024 weights of each variable: enough to find another seed, an unfilled variable
-    or a swapped shard. Single changed weights are found with `whole=True` alone.
+    or a swapped shard. Only `whole=True` finds single changed weights.
 
     Args:
         model: the built model or layer, as `initialize` filled it or a checkpoint was loaded into it.
@@ -35,12 +35,12 @@ def verify(
         prefix: the name of the model in a bigger one, as for `initialize`.
 
     Returns:
-        The differences: a tuple, empty and false if there are none. Each has a `name`, `what` differs, and of weights
-        the `index` of the first that differs; `holds` names the slice of the same or another weight of the plan whose
-        bits are there, if a short search finds it. `print` begins with a summary.
+        The differences: a tuple, empty if there are none. Each difference has a `name`, a `what` (the property that
+        differs), and for weights the `index` of the first different position. `holds` names the slice of the plan whose
+        bits are in that position, if a short search finds the slice. `print` begins with a summary.
 
     Raises:
-        TypeError: `model` is no `keras.Layer`, or `plan` no plan.
+        TypeError: `model` is not a `keras.Layer`, or `plan` is not a plan.
         PlanError: the model is not built.
         ValueError: `only` names a variable that neither the model nor the plan has.
 

@@ -20,9 +20,9 @@ FLAT = "this rank holds a range of it; audit the model before it is sharded, or 
 def audit(model: Any, *, axes: str | None = None) -> Audit:
     """Audit the parameters and buffers of a module, or the tensors of a state dictionary: see `initlib.audit`.
 
-    The names and axes of a module's tensors are those of its plan: each of packed or grouped kernels is measured by its
-    own fans. Tensors that share their memory count once. A DTensor is gathered, so that all ranks must call this
-    together; flat shards of FSDP are not measured.
+    The names and axes of a module's tensors come from its plan, so each packed or grouped kernel is measured by its own
+    fans. Tensors that share their memory count once. A DTensor is gathered, so all ranks must call this function
+    together. Flat shards of FSDP are not measured.
 
     Args:
         model: a `torch.nn.Module`, or a dictionary of tensors.

@@ -1,4 +1,4 @@
-"""The arguments that a model is called with, and the tensors in its arguments and results."""
+"""The arguments of a model's call, and the tensors in its arguments and results."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple

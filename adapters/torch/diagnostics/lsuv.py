@@ -160,7 +160,9 @@ class _Scaler:
         same = values.ndim > 1 and len(values) > 1 and bool((values == values[:1]).all())
         if same or not 0 < variance < math.inf:
             output = "the same for every input" if same or variance == 0 else "not finite"
-            raise ValueError(f"the output of the layer of {weight.names[0]} is {output}, and no scale changes that")
+            raise ValueError(
+                f"the output of the layer of {weight.names[0]} is {output}. No scale of the weight changes this"
+            )
         return variance
 
     def rows(self) -> list[ScaledLayer]:

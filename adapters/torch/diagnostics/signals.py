@@ -29,9 +29,9 @@ def signals(
     """Measure every activation and parameter of a model on a batch, forward and backward.
 
     An activation is the output of a module, or of an activation function (`torch.relu`, `F.gelu`, …) that a module
-    calls, named "block.relu()". Activations are in the order of execution; those of modules and functions that run
-    again are "relu#2", "relu#3". Names are those of plans, without the prefixes of wrappers. The model runs in its
-    current mode. Hooks, gradients, buffers and random states are restored, after an exception too.
+    calls, named "block.relu()". Activations are in the order of execution. Modules and functions that run again are
+    named "relu#2", "relu#3". Names are those of plans, without the prefixes of wrappers. The model runs in its current
+    mode. Hooks, gradients, buffers and random states are restored, after an exception too.
 
     Args:
         model: the model. A DTensor is gathered, so that all ranks must call this together.

@@ -70,7 +70,7 @@ def _obstacle(device: torch.device) -> str | None:
 
 
 def _trial(device: torch.device) -> str | None:
-    """Draw a few weights, once in a process, and return what is wrong with them."""
+    """Draw a few weights, once in a process, and return the fault that they show, or None."""
     weight = DrawRequest((2048,), None, "float32", Key(0))
     drawn = truncated_normal().weights(weight, TritonEngine(device))
     right = drawn.cpu().numpy().tobytes() == truncated_normal()(weight.shape, seed=0).tobytes()

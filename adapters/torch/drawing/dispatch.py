@@ -129,7 +129,7 @@ def draw_into(
 ) -> Tensor:
     """Fill the tensor, or the slice of a weight that it holds: all functions that draw end here."""
     if seed is not None and generator is not None:
-        raise ValueError(f"seed and generator both name a stream; give one, got seed {seed!r} and {generator!r}")
+        raise ValueError(f"seed and generator must not both be given, got seed {seed!r} and {generator!r}")
     check(tensor)
     part = held(tensor, shape, index, flat)
     sizes = tuple(tensor.shape) if part is None else part.shape
@@ -143,8 +143,8 @@ def draw_into(
     observed = is_observed()
     if observed and is_traced() and (seed is None or isinstance(seed, np.random.Generator)):
         raise RuntimeError(
-            "initlib draws outside of the graph, which would keep these weights for ever: give a seed, or fill the "
-            "tensor before the function is traced"
+            "initlib draws outside of the graph, and the graph would repeat these weights in every call. Pass a "
+            "seed, or fill the tensor before the function is traced"
         )
     differ = observed and seed is not NO_SEED and members_differ()
     if differ and seed is not None:

@@ -1,4 +1,4 @@
-"""Shards of DTensors: which boxes of the weight the memory of this rank holds."""
+"""Shards of DTensors: the boxes of the weight that the memory of this rank holds."""
 
 import itertools
 from collections.abc import Iterator, Sequence

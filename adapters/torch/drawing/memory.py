@@ -1,4 +1,4 @@
-"""Memory of tensors: check it, find what of it this rank holds, and fill it with the weights of a draw request."""
+"""Memory of tensors: its checks, the part that this rank holds, and its fill with the weights of a draw request."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -85,7 +85,7 @@ def local_views(tensor: Tensor, held: Held | None = None) -> Iterator[tuple[Tens
 
 
 def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, *, observed: bool) -> None:
-    """Fill memory of this process with what is requested of a weight.
+    """Fill memory of this process with the requested box of a weight.
 
     `observed` is the value of `is_observed()`. The tensor was checked, and is no DTensor.
     """

@@ -1,4 +1,4 @@
-"""Slices of weights: which slice of the full weight a plain tensor holds (Megatron, ZeRO)."""
+"""Slices of weights: the slice of the full weight that a plain tensor holds (Megatron, ZeRO)."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -41,9 +41,9 @@ def held(tensor: Tensor, shape: Shape | None, index: Index | None, flat: slice |
             )
         return None
     if is_dtensor(tensor):
-        raise ValueError(f"shape must be None for a DTensor, which holds a known slice of its weight; got {shape!r}")
+        raise ValueError(f"shape must be None for a DTensor, got {shape!r}. A DTensor already states its slice")
     if index is not None and flat is not None:
-        raise ValueError(f"index and flat both name a slice; give one, got {index!r} and {flat!r}")
+        raise ValueError(f"index and flat must not both be given, got {index!r} and {flat!r}")
     sizes = checked_shape(shape)
     taken: tuple[int, ...]
     if flat is not None:

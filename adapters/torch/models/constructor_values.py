@@ -102,9 +102,9 @@ class Witness(NamedTuple):
 def are_constructor_values(witnesses: Iterable[Witness]) -> bool:
     """Return whether memory can be trusted to hold the values that the modules' constructors wrote.
 
-    Memory that `to_empty()` made holds anything: often zeros, or what was there before. PyTorch's own modules draw
-    their weights in place, which a tensor's version counts; in fresh memory it is 0. It is 0 in a copy of a model too:
-    there every weight has to look written, or be zero beside norms whose scales are constants.
+    Memory that `to_empty()` made holds anything: often zeros, or the earlier content. PyTorch's own modules draw their
+    weights in place, which a tensor's version counts; in fresh memory it is 0. It is 0 in a copy of a model too: there
+    every weight has to look written, or be zero beside norms whose scales are constants.
     """
     readable = [
         each for each in witnesses if has_values(each.tensor) and each.tensor.numel() and each.tensor.itemsize > 1

@@ -40,9 +40,9 @@ def plan(
     prefix: str = "",
     unmatched: Unmatched = "default",
 ) -> Plan:
-    """Make the plan of a model, which states what fills each of its parameters; nothing is written.
+    """Make the plan of a model: the fill of each of its parameters. Nothing is written.
 
-    The modules of `torch.nn` state the axes of their weights themselves, `declare` states those of other modules.
+    The modules of `torch.nn` state the axes of their weights. `declare` states the axes of other modules.
 
     Args:
         module: the model.
@@ -93,8 +93,8 @@ def initialize(
         seed: an integer, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's default generator.
         device: the device on which the weights of a model on the meta device are made (see `skeleton`).
         only: a pattern or names; all other parameters and buffers stay as they are.
-            `only=model.load_state_dict(state, strict=False).missing_keys` fills what a checkpoint lacked. Names may be
-            those of plans or of PyTorch's state dictionaries.
+            `only=model.load_state_dict(state, strict=False).missing_keys` fills the parameters that a checkpoint did
+            not contain. Names may be those of plans or of PyTorch's state dictionaries.
         prefix: the name of the module in a bigger model; the names of the parameters begin with it.
 
     Returns:

@@ -63,7 +63,7 @@ KNOWN_CLASSES: dict[str, KnownClass] = {
 
 @cache
 def known_class(cls: type) -> KnownClass | None:
-    """Return what is known of a class, by its module and name."""
+    """Return the known axes of a class, by its module and name."""
     name = f"{cls.__module__}.{cls.__name__}"
     return next((known for pattern, known in KNOWN_CLASSES.items() if _matches(pattern, name)), None)
 

@@ -100,7 +100,7 @@ _declared = Declarations()
 def declare(cls: Module, /, **axes: str) -> Module:
     """Declare the axes of a module class's parameters for all plans from now on.
 
-    A module may instead have an attribute, of its class or its own: `initlib_axes = {"up": "BIO"}`.
+    A module or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`.
 
     Args:
         cls: a class of `torch.nn.Module`; its subclasses inherit the declaration.

@@ -31,12 +31,12 @@ WITHOUT_VALUES = (
 @public("initlib.adapters.torch")
 @contextmanager
 def skeleton() -> Iterator[None]:
-    """Build models with their parameters on the meta device, and their buffers where they always are.
+    """Build models with their parameters on the meta device, and their buffers on their usual device.
 
-    No weights stay in memory. Modules record what `to_empty()` loses: which parameters are one tensor, and the
-    constants that their constructors set, such as a scale of 1e-6. Parameters that a constructor computes, such as
-    sinusoids, stay real, as buffers do. `initialize(model, ..., device=...)` makes the weights, or fills them after
-    `fully_shard(model)` and `model.to_empty(...)`. Models that other threads build meanwhile are left as they are.
+    No weights stay in memory. Modules record the facts that `to_empty()` loses: the tied parameters, and the constants
+    that constructors set, such as a scale of 1e-6. Parameters that a constructor computes, such as sinusoids, stay
+    real, as buffers do. `initialize(model, ..., device=...)` makes the weights, or fills them after
+    `fully_shard(model)` and `model.to_empty(...)`. Models that other threads build at the same time do not change.
 
     Returns:
         A context manager.
@@ -152,7 +152,8 @@ def materialize(module: nn.Module, tensors: list[ModelTensor], device: torch.dev
 
 
 def tie(tensors: list[ModelTensor]) -> None:
-    """Let all places of a tensor hold the tensor of the first place, unless theirs has the same memory."""
+    """Let all places of a tensor hold the tensor of the first place, unless the tensor of a place has the same
+    memory."""
     for each in tensors:
         first, *others = each.places
         for place in others:

@@ -15,9 +15,9 @@ from .tensors import model_tensors, walk
 def parameter_groups(
     model: nn.Module, multipliers: Mapping[str, Mapping[str, float]], *, lr: float, weight_decay: float = 0.0
 ) -> list[dict[str, Any]]:
-    """Return the parameter groups of an optimizer, such as muP needs.
+    """Return the parameter groups of an optimizer, with a learning rate and a weight decay for each, as muP needs.
 
-    Parameters with equal products share a group. Parameters that need no gradient are in none.
+    Parameters with equal products share a group. Parameters that need no gradient are left out.
 
     Args:
         model: a module.

@@ -28,7 +28,7 @@ from .shared_memory import same_elements
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 PARALLEL = {"DataParallel", "DistributedDataParallel", "AveragedModel", "DeepSpeedEngine"}
 
-COMPUTED = "the model uses {steps} of the stored tensor, and no initializer allows for that"
+COMPUTED = "the model uses {steps} of the stored tensor, and no initializer accounts for them"
 LAZY = "{owner} is lazy, and its parameters have no shape yet; run a batch through the model first"
 TWICE = "two tensors have this name once the prefixes of wrappers are removed"
 NOT_DENSE = "a tensor of layout {layout} cannot be filled; add the rule {{{name!r}: keep}}"
@@ -266,7 +266,7 @@ def _parameter(tensor: ModelTensor, value: ConstructorValue) -> Parameter:
 
 
 def _needs(tensor: ModelTensor, value: ConstructorValue) -> str | None:
-    """Return the reason for which only a rule can fill the tensor, if there is one."""
+    """Return the reason that only a rule can fill the tensor, or None."""
     if tensor.needs is not None:
         return tensor.needs
     memory = tensor.tensor

@@ -28,14 +28,14 @@ from .tensors import Magnitude, ModelTensor, Modules, Place, model_tensors, walk
 def verify(
     module: nn.Module, plan: Plan, seed: Seed, *, whole: bool = False, only: Only = None, prefix: str = ""
 ) -> Differences:
-    """Compare the tensors of a model with the weights that a plan and a seed give.
+    """Compare the tensors of a model with the weights of a plan and a seed.
 
-    Each rank compares the memory that it holds, of plain tensors on any device, DTensors and flat shards (FSDP1);
-    nothing is sent. Bits are compared, but for products of matrices and means other than 0, which agree to 1e-6.
-    Kept tensors are compared by shape and dtype, weight-normed weights by the weight that the module computes.
+    Each rank compares its own memory: plain tensors on any device, DTensors and flat shards (FSDP1). Ranks exchange no
+    data. Bits are compared, except for products of matrices and nonzero means, which are compared to 1e-6. Kept tensors
+    are compared by shape and dtype, weight-normed weights by the weight that the module computes.
 
     The default compares 16 samples of 1024 weights of each tensor: enough to find another seed, an unfilled tensor or
-    a swapped shard. Single changed weights are found with `whole=True` alone.
+    a swapped shard. Only `whole=True` finds single changed weights.
 
     Args:
         module: the model, as `initialize` filled it or a checkpoint was loaded into it.
@@ -46,12 +46,13 @@ def verify(
         prefix: the name of the module in a bigger model, as for `initialize`.
 
     Returns:
-        The differences: a tuple, empty and false if this rank found none. Each has a `name`, `what` differs, and of
-        weights the `index` of the first that differs in the full weight; `holds` names the slice of the same or
-        another weight of the plan whose bits are there, if a short search finds it. `print` begins with a summary.
+        The differences: a tuple, empty if this rank found none. Each difference has a `name`, a `what` (the property
+        that differs), and for weights the `index` of the first different position in the full weight. `holds` names the
+        slice of the plan whose bits are in that position, if a short search finds the slice. `print` begins with a
+        summary.
 
     Raises:
-        TypeError: `module` is no `torch.nn.Module`, or `plan` no plan.
+        TypeError: `module` is not a `torch.nn.Module`, or `plan` is not a plan.
         ValueError: `only` names a tensor that neither the model nor the plan has.
 
     Example:

@@ -59,8 +59,9 @@ def _is_method_of(part: Any, frame: FrameType, variables: Mapping[str, Any]) -> 
 def rejected(tensor: Tensor) -> Initializer | None:
     """Return the initializer that PyTorch's `trunc_normal_` emulates by rejection, if it makes this draw.
 
-    For its tensor that is the truncated normal, of which it then rejects nothing. For a far window it draws uniformly,
-    and rejects what exceeds the density there, in logarithms: nothing, if that second draw is of zeros.
+    For this tensor the draw is from the truncated normal, and the caller then rejects no value. For a far window it
+    draws uniformly, and rejects what exceeds the density there, in logarithms: nothing, if that second draw is of
+    zeros.
     """
     frame: FrameType = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_name == "__torch_function__":  # of this mode and of others

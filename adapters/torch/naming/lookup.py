@@ -1,4 +1,4 @@
-"""Lookup: the parameter of a model that a tensor is, or is a slice of."""
+"""Lookup: the parameter of a model for a tensor that is the parameter or a slice of it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -132,8 +132,8 @@ class Tensors:
         view = local_tensor(tensor).detach()
         if view.numel() and not _storage(view):
             raise RuntimeError(
-                f"a draw goes to a tensor of shape {tuple(view.shape)} whose memory was freed, as "
-                f"FullyShardedDataParallel does between steps: draw in its `summon_full_params`"
+                f"a draw must fill a tensor in memory, got shape {tuple(view.shape)} whose memory was freed, as "
+                f"FullyShardedDataParallel does between steps. Draw in its `summon_full_params`"
             )
         matches = [*self._by_storage.get(_storage(view), ()), *self._computed_on(view)]
         for match in matches:
@@ -164,7 +164,7 @@ def _slice(match: TensorMatch, view: Tensor) -> tuple[TensorMatch, View | None]:
     box = None if match.flat or match.is_sharded else box_of(view, full)
     if box is None:
         raise RuntimeError(
-            f"a draw goes to a part of {match.parameter.name} that is no box of it, or is one of a shard: "
+            f"a draw into a part of {match.parameter.name} must fill a box of the full weight, got "
             f"shape {tuple(view.shape)}, strides {view.stride()} of {tuple(full.shape)}, {full.stride()}"
         )
     return match, box

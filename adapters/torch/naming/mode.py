@@ -40,18 +40,18 @@ def named(
     rename: Mapping[Any, str] | Callable[[str], str] | None = None,
     prefix: str = "",
 ) -> Iterator[None]:
-    """Let a model's own initialization code draw by the names of its parameters.
+    """Make the draws of a model's own initialization code depend on a seed and the names of its parameters.
 
     The code still decides the distributions: `torch.nn.init`, `reset_parameters`, `weight.data.normal_()`, or the
     `init_weights` of transformers and timm. The values of a parameter depend on the seed and its name, not on the
-    order of calls, the device or the shards. They are the bits of `initialize` with the same distribution as a rule.
+    order of calls, the device or the shards. `initialize` draws the same bits if its rules have the same distributions.
 
-    - A draw into a slice of a parameter gets that box of the weight.
+    - A draw into a slice of a parameter writes the same box of the weight.
     - A draw into a weight that is computed (weight norm, spectral norm, pruning, parametrizations) has the stream of
-      the weight's name, and sets the tensors that it is computed from.
+      the weight's name, and sets the tensors from which the weight is computed.
     - A draw into another tensor, as in a formula, has a numbered stream of the parameter or module that the calling
-      function initializes. Where the call stack shows none, a warning says so.
-    - A `generator=` in the code decides, as without `named`.
+      function initializes. If the call stack shows none, the function warns.
+    - A call with `generator=` draws from that generator, as without `named`.
     - Modules of transformers are initialized anew, but tensors that were loaded from a checkpoint are kept. A warning
       names the other tensors of a loaded model.
 
@@ -59,13 +59,13 @@ def named(
 
     Args:
         module: the model.
-        seed: an int, a `Key` or a `numpy.random.Generator`; by default PyTorch's generator gives one.
+        seed: an int, a `Key` or a `numpy.random.Generator`; by default a seed from PyTorch's generator.
         rename: from the model's names to the names of the streams, as for `initialize`.
         prefix: the name of the module in a bigger model.
 
     Raises:
-        RuntimeError: a draw goes to a slice of a parameter that is no box of it, to a range that this rank cannot draw
-            alone, or to a computed weight whose computation has no right inverse.
+        RuntimeError: a draw fills a slice that is not a box of its parameter, a range that this rank cannot draw alone,
+            or a computed weight whose computation has no right inverse.
 
     Example:
         >>> from torch import nn
@@ -224,18 +224,20 @@ class NamedDrawMode(TorchFunctionMode):
         """Return the parameter or module to which a draw into a temporary tensor is attributed.
 
         None leaves the draw to a mode around this one. Raises RuntimeError where this rank holds only a range of the
-        parameter, of which the draw would be another range.
+        parameter, and the draw would be another range.
         """
         name = subject(self.tensors.streams, self.tensors.modules)
         match = self.tensors.by_stream.get(name or "")
         if tensor is not None and is_dtensor(tensor) and (match is None or tensor.shape != match.parameter.shape):
             # A DTensor of another shape may be a slice of the parameter, which is a copy if it is of several ranks.
             raise RuntimeError(
-                f"{func.__name__} would draw into a DTensor of shape {tuple(tensor.shape)} that is no parameter, "
-                f"but may be a copy of a part of one: draw the full parameter"
+                f"{func.__name__} must fill a parameter, got a DTensor of shape {tuple(tensor.shape)} that may be a "
+                f"copy of a part of a parameter. Draw the full parameter"
             )
         if name is not None and self._is_in_ranges(name) and not self._range(name, tensor):
-            raise RuntimeError(f"{func.__name__} draws for {name}, of which this rank holds a range: {SUMMON}")
+            raise RuntimeError(
+                f"{func.__name__} draws for {name}, and this rank holds only a range of {name}: {SUMMON}"
+            )
         if name is None and _thread.depth > 1:
             return None
         if name is None:

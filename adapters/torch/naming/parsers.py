@@ -1,4 +1,4 @@
-"""Parsers: the initializer that a call of a drawing function of PyTorch asks for."""
+"""Parsers: the initializer that a call of a drawing function of PyTorch requests."""
 
 import math
 from collections.abc import Callable

@@ -126,9 +126,9 @@ Source = FilePath | Sequence[FilePath] | Mapping[str, ArrayLike]
 def audit(source: Source, *, axes: str | None = None) -> Audit:
     """Measure every tensor of a file, of several files, or of a dictionary of arrays, and look for faults.
 
-    A scheme is named where every test passes that a drawn weight passes 99 times in 100. Otherwise the row has the
-    test that failed. Nothing in a file is executed. Files are read piece by piece: memory holds about 50 MB beside one
-    row of a tensor.
+    A row names a scheme if the tensor passes every test of the scheme. A weight drawn from the scheme passes each test
+    99 times in 100. Otherwise the row names the failed test. Nothing in a file is executed. Files are read piece by
+    piece: memory use is about 50 MB plus one row of a tensor.
 
     Args:
         source: a path, several paths, or a dictionary of arrays by name. A path is a safetensors file, an index of
@@ -142,7 +142,7 @@ def audit(source: Source, *, axes: str | None = None) -> Audit:
     Raises:
         OSError: a file cannot be read.
         ImportError: the package that reads a file is not installed.
-        ValueError: a file is broken or of another kind, or `axes` is another string.
+        ValueError: a file is damaged or has another format, or `axes` has another value.
         TypeError: a name is not a string, or a value is not an array of numbers.
 
     Example:

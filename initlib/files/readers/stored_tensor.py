@@ -151,6 +151,6 @@ def exactly(file: IO[bytes], size: int, what: str) -> bytearray:
     while len(raw) < size:
         chunk = file.read(min(CHUNK, size - len(raw)))
         if not chunk:
-            raise ValueError(f"{what} ends before all of it is there")
+            raise ValueError(f"{what} is cut short")
         raw += chunk
     return raw

@@ -134,7 +134,7 @@ def _in_archive(path: Path, name: str, tensor: Any) -> StoredTensor:
 
 
 def _strided_blocks(flat: StoredTensor, tensor: Any, rows: int) -> Iterator[NDArray[Any]]:
-    """Yield the rows of a tensor of any strides, of which all memory is read at once."""
+    """Yield the rows of a tensor of any strides. All memory of the tensor is read at once."""
     (whole,) = flat.blocks(flat.size)
     if tensor.is_neg() or tensor.is_conj():
         raise UnmeasuredError("it is a conjugate or negative view")

@@ -74,7 +74,7 @@ def members(filling: Parts, name: str, shape: tuple[int, ...], axes: str | None)
     """Return the parts of a tensor of that name, shape and axes. Raises ValueError for parts that do not fit."""
     axis = filling.axis + len(shape) if filling.axis < 0 else filling.axis
     if not 0 <= axis < len(shape):
-        raise ValueError(f"parts lie along axis {filling.axis}, shape {shape} has {len(shape)} axes")
+        raise ValueError(f"axis of parts must be an axis of shape {shape}, got {filling.axis}")
     if isinstance(filling, Stack):
         return _stacked(filling, name, shape, axes, axis)
     assert isinstance(filling, Split)
@@ -84,7 +84,7 @@ def members(filling: Parts, name: str, shape: tuple[int, ...], axes: str | None)
 def _stacked(filling: Stack, name: str, shape: tuple[int, ...], axes: str | None, axis: int) -> Iterator[Member]:
     size, given = shape[axis], len(filling.fillings)
     if given not in (1, size):
-        raise ValueError(f"parts have {given} fillings, one each, for an axis of size {size}")
+        raise ValueError(f"parts must have a filling for each of {size} indices, got {given}")
     _check_count(size)
     named = _part_name(name, filling.template, filling.replaces)
     own = shape[:axis] + shape[axis + 1 :]
@@ -130,7 +130,7 @@ def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -
         return [LogicalWeight(name, filling, shape, axes or ROW_MAJOR, (identity_overlap(shape),))]
     if isinstance(filling, Values):
         if filling.array.shape != shape:
-            raise ValueError(f"values have shape {filling.array.shape}, {name} has {shape}")
+            raise ValueError(f"values for {name} must have shape {shape}, got {filling.array.shape}")
         return [LogicalWeight(name, filling.array, shape, axes or ROW_MAJOR, (identity_overlap(shape),))]
     if isinstance(filling, Keep):
         return []

@@ -1,4 +1,4 @@
-"""The value that a module's constructor gave a tensor, and the table of what a tensor without a rule gets."""
+"""The value that a module's constructor gave a tensor, and the table of the fills of tensors without a rule."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ FROZEN = "it is frozen, and its values differ"
 UNREADABLE = "its values are not in memory"
 DIFFERING = "its constructor set values that differ"
 REGULAR = "its constructor set a matrix that no initializer draws"
-TOKEN = "the default goes by fans, and a token has no input and output axes"
+TOKEN = "the default needs fans, and a token has no input and output axes"
 
 
 class Tensor(Protocol):

@@ -9,7 +9,7 @@ from ..text.folding import fold
 from .patterns import ParsedPattern
 
 ALIKE = 0.75
-AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes those it matches kernels'
+AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes the matching parameters kernels'
 _NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
 
 

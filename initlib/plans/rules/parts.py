@@ -1,4 +1,4 @@
-"""Parts: one stored tensor that is several named weights, side by side or one at each index."""
+"""Parts: several named weights in one stored tensor, side by side or one at each index."""
 
 import math
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Parts(Filling):
             if each is not None:
                 as_rule(each, "what fills a part")
         if all(isinstance(each, Keep) for each in self.fillings):
-            raise ValueError("parts must not all be kept; keep the tensor")
+            raise ValueError("parts must not all be kept. Use keep for the tensor")
         if _depth(self) > NESTED:
             raise ValueError(f"parts may lie at most {NESTED} deep in one another, got {_depth(self)}")
 
@@ -97,28 +97,28 @@ class Stack(Parts):
 def parts(
     names: str | Mapping[str, Any], filling: Any = None, *, axis: int = 0, groups: int = 1, replaces: int | None = None
 ) -> Split | Stack:
-    """Make the fill of a stored tensor that is several named weights, each drawn as it would be alone.
+    """Make the fill of a stored tensor that packs several named weights. Each is drawn as if it were stored alone.
 
     A part has the stream of its own name, its own shape and fans, and the stored axes without the packing of the parts.
-    So a fused model has the bits of a split one, and a stacked model those of an unrolled one.
+    So a fused model has the bits of the split model, and a stacked model has the bits of the unrolled model.
 
     Args:
-        names: a mapping from the names of the parts, in their order along the axis, to their shares, which are scaled
-            to the size of the axis; a value may be a pair (share, filling). Or a string with `{i}`, the name of the
-            weight at each index of the axis: stacked layers, experts.
-        filling: a rule's value for parts without one of their own: an initializer, `values`, `parts`, `keep`, or a
-            function of the `Parameter` that the part would be. None is what the rules of the plan give that parameter.
+        names: a mapping from the names of the parts to their shares of the axis, in the order of the parts. Shares are
+            scaled to the size of the axis. A value may be a pair (share, filling). For stacked layers or experts, a
+            string with `{i}`, which is the name of the weight at index i of the axis.
+        filling: the fill of parts without a fill of their own: an initializer, `values`, `parts`, `keep`, or a function
+            of the `Parameter` of the part. None applies the rules of the plan to each part.
         axis: the axis along which the parts lie.
         groups: the number of groups in a row, each with all the parts. In grouped-query attention a group
             holds some rows of q, then of k, then of v.
-        replaces: the number of components at the end of the stored name that a part's name replaces; None is as many as
-            the part's name has, `{i}` not counted.
+        replaces: the number of last components of the stored name that the name of a part replaces. None is the number
+            of components of the part's name, without `{i}`.
 
     Returns:
         A value for `rules=`.
 
     Raises:
-        TypeError: `names` is neither a mapping nor a string, or a fill is no rule's value.
+        TypeError: `names` is neither a mapping nor a string, or a fill cannot be the value of a rule.
         ValueError: shares, groups or names are not allowed. The plan raises for a tensor that the parts do not fit.
 
     Example:

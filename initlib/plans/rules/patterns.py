@@ -55,7 +55,7 @@ def glob(pattern: str) -> Glob:
             inverted = pattern.startswith("!", at)
             end = pattern.find("]", at + inverted + 1)  # a set has at least one character
             if end < 0:
-                raise ValueError(f"pattern {pattern!r} leaves a bracket open")
+                raise ValueError(f"a pattern must close each bracket, got {pattern!r}")
             characters = re.sub(r"([\\\[\]^&~|])", r"\\\1", pattern[at + inverted : end])
             segments[-1].append(f"[{'^' * inverted}{characters}]")
             at = end + 1
@@ -69,7 +69,7 @@ def glob(pattern: str) -> Glob:
     try:
         return Glob(len(others), re.compile(expression))
     except re.error as error:
-        raise ValueError(f"pattern {pattern!r} has a set that cannot be read: {error}") from None
+        raise ValueError(f"a pattern must have only valid sets in brackets, got {pattern!r}: {error}") from None
 
 
 class RecipePattern(str):
@@ -111,10 +111,12 @@ def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
         return ParsedPattern(f"re.compile({pattern.pattern!r})", pattern)
     if not isinstance(pattern, str):
         hint = f'. Write "*:{pattern.__name__}" for the parameters of a class' if isinstance(pattern, type) else ""
-        raise TypeError(f"{argument} must be by globs or compiled regular expressions, got {pattern!r}{hint}")
+        raise TypeError(
+            f"{argument} must have globs or compiled regular expressions as patterns, got {pattern!r}{hint}"
+        )
     name, colon, of = pattern.rpartition(":") if ":" in pattern else (pattern, "", "")
     if not name or (colon and not of):
-        raise ValueError(f"{argument} has the pattern {pattern!r}; write a glob, then optionally :kind or :Owner")
+        raise ValueError(f"a pattern of {argument} must be a glob, then optionally :kind or :Owner, got {pattern!r}")
     return ParsedPattern(pattern, glob(name), of or None)
 
 
@@ -187,7 +189,7 @@ class SameAs(NamedTuple):
 
 @public("initlib")
 def same_as(name: str) -> SameAs:
-    """Make a new name for `rename=` that is the name of another parameter: both have the same weights.
+    """Make a value of `rename=` that gives a parameter the stream, and so the weights, of another parameter.
 
     A target network that starts as the online network is the usual case. Both parameters must have the same shape,
     axes and initializer.
@@ -223,7 +225,7 @@ class Renamer:
             by_glob = not isinstance(pattern, re.Pattern)
             expression = glob(check_name(pattern, "rename's pattern")) if by_glob else pattern
             if by_glob and new.count("*") > expression.groups:
-                raise ValueError(f"rename makes {new!r} of {pattern!r}, which has fewer *")
+                raise ValueError(f"rename of {pattern!r} must have no more * than the pattern, got {new!r}")
             self.rules.append((pattern, expression, new))
         self._unused = dict.fromkeys(range(len(self.rules)))
 

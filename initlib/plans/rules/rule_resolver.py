@@ -96,7 +96,8 @@ class RuleResolver:
     def made(
         self, value: Rule, parameter: Parameter, depth: int = 0, pattern: ParsedPattern | None = None
     ) -> tuple[Fill, tuple[str, ...]]:
-        """Return what a value is for the parameter, and notes: functions are called, its own and those of parts.
+        """Return the fill that a rule's value is for the parameter, and notes: functions are called, its own and those
+        of parts.
 
         `pattern` is that of the rule whose value it is.
         """
@@ -146,7 +147,7 @@ def _check_vector(value: Fill, pattern: ParsedPattern, kind: str) -> None:
         name = described(value)
         vectors = {"bias": "zeros for biases", "scale": "ones for scales"}.get(kind, "other rules for vectors")
         raise RuleNeededError(
-            f"rule {pattern.text!r} draws it by {name}, which goes by fans, and a vector has no input and output axes",
+            f"rule {pattern.text!r} draws it by {name}, which needs fans, and a vector has no input and output axes",
             f"Write {{{pattern.for_kernels}: {name}}} for kernels, and {vectors}",
         )
 

@@ -1,4 +1,4 @@
-"""Fills: what a rule may give a tensor besides an initializer: `keep`, and values of its own."""
+"""Fills of a tensor other than initializers: `keep`, and exact values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -57,10 +57,10 @@ class Values(Filling):
 
 @public("initlib")
 def values(array: ArrayLike) -> Values:
-    """Make the fill of exact values, of the tensor's own shape: sinusoids, log(1..n), a mask.
+    """Make a fill from an array of exact values, in the shape of the tensor: sinusoids, log(1..n), a mask.
 
-    The values are copied, float16, float32 and float64 as they are, other real numbers as float64, and rounded once to
-    the dtype of the tensor.
+    The values are copied. float16, float32 and float64 keep their dtype; other real numbers become float64. Values are
+    rounded once, to the dtype of the tensor.
 
     Args:
         array: real numbers, of at most 64 MiB.
@@ -82,9 +82,9 @@ def values(array: ArrayLike) -> Values:
         raise TypeError(f"values must be an array of real numbers, got dtype {given.dtype}")
     kept = np.array(given, given.dtype.name if given.dtype.name in ("float16", "float32") else "float64", order="C")
     if kept.nbytes > LIMIT:
-        raise ValueError(f"values of shape {kept.shape} take {kept.nbytes} bytes; a plan holds at most {LIMIT}")
+        raise ValueError(f"values must take at most {LIMIT} bytes, got {kept.nbytes} for shape {kept.shape}")
     if np.isnan(kept).any():
-        raise ValueError(f"values of shape {kept.shape} hold NaN")
+        raise ValueError(f"values must not be NaN, got NaN in an array of shape {kept.shape}")
     kept.flags.writeable = False
     return Values(kept)
 

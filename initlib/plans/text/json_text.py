@@ -65,7 +65,7 @@ def _parameter(entry: Entry, filling: int) -> dict[str, Any]:
 def _filling(filling: Any) -> Any:
     if isinstance(filling, Initializer):
         if type(filling) is not FACTORIES.get(filling.factory):
-            raise ValueError(f"only initializers of initlib's own can be saved in a plan, got {filling!r}")
+            raise ValueError(f"initializers of a saved plan must be initlib's own, got {filling!r}")
         return {
             "factory": filling.factory,
             "arguments": {name: _argument(each) for name, each in filling.get_config().items()},
