@@ -112,7 +112,7 @@ def run(lab: Lab) -> None:
     x, labels = digits()
     names, depths = (["relu", "tanh"], DEPTHS[:3]) if lab.quick else (list(ACTIVATIONS), DEPTHS)
     grids = {}
-    seeds = (CHOSEN, CHECKED)
+    seeds = (CHOSEN,) if lab.quick else (CHOSEN, CHECKED)
     with lab.progress(len(names) * len(depths) * len(seeds)) as advance:
         for seed in seeds:
             for name in names:
@@ -149,6 +149,8 @@ def run(lab: Lab) -> None:
         f"{caught} of {failing}",
         caught >= math.ceil(0.9 * failing),
     )
+    if lab.quick:
+        return  # a small grid has too few networks to hold out
     lab.claim(
         "with other random weights, at most one in fifty networks that learn gets a wrong alarm",
         f"{other_alarms} of {other_learning}",
