@@ -167,7 +167,7 @@ def test_wrong_activations_are_errors():
         gain("leaky_relu", alpha=0.2)
     with pytest.raises(TypeError, match="'tanh' must be none, got 'slope'"):
         gain("tanh", slope=0.2)
-    with pytest.raises(TypeError, match="those of a named activation"):
+    with pytest.raises(TypeError, match="given with a named activation only"):
         gain(np.tanh, slope=0.2)
     with pytest.raises(TypeError, match="slope must be a real number"):
         gain("leaky_relu", slope="a")
