@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from .measurements import Activation, ParameterStats
 
-VANISHING = 100.0  # the factor by which a healthy signal, or gradient, may shrink
-EXPLODING = 150.0  # the factor by which it may grow
-SMALL_HEAD = 1000.0  # the factor by which the last layer may be smaller than the layer before on purpose
+VANISHING = 100.0  # a healthy signal, or gradient, shrinks by at most this factor
+EXPLODING = 150.0  # a healthy signal, or gradient, grows by at most this factor
+SMALL_HEAD = 1000.0  # the last layer may be smaller on purpose, by at most this factor
 # Softmax gives each of n units about 1 / n, whatever the size of its input.
 UNJUDGED = ("softmax", "logsoftmax", "log_softmax")
 ILL = ("dead", "exploding", "vanishing")

@@ -1,4 +1,4 @@
-"""Rules of recipes, and the patterns by which a recipe finds parameters."""
+"""Rules of recipes, and the patterns that find a recipe's parameters."""
 
 import re
 from typing import Any
@@ -29,7 +29,7 @@ def optional(pattern: str | re.Pattern[str]) -> RecipePattern:
 def required(pattern: Any, recipe: str, layers: str, argument: str | None = None) -> RecipePattern:
     """Return a pattern for layers without which the recipe makes no sense, such as the outputs of residual branches.
 
-    The error of a model without them names the recipe and the argument by which the pattern is passed; without an
+    The error of a model without them names the recipe and the argument that takes the pattern; without an
     argument, the names are fixed, and parameters are renamed.
     """
     made = _marked(pattern)

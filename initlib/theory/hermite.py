@@ -44,7 +44,7 @@ class HermiteSeries:
         self.rest = [self._rest(parity, float(w @ (root * part) ** 2) * 2) for parity, part in enumerate((even, odd))]
 
     def _rest(self, parity: int, total: float) -> tuple[float, float]:
-        """Return the sum of the omitted terms of a parity, and the power by which it falls with the degree."""
+        """Return the sum of the omitted terms of a parity, and the power of the degree with which the sum falls."""
         terms = self.terms[parity::2]
         rest = total - float(terms.sum())
         if rest <= RESOLVED * float(self.terms.sum()):

@@ -35,3 +35,23 @@ def test_float8_weights_never_saturate(dtype, largest):
             initializer((4, 4), dtype)
     with pytest.raises(ValueError, match=f"underflow {dtype}"):
         normal(std=1e-8)((4, 4), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
+def test_pytorch_draws_the_bits_of_the_core(dtype):
+    torch = pytest.importorskip("torch")
+    from initlib.adapters.torch import he_normal_
+
+    tensor = he_normal_(torch.empty(32, 64, dtype=getattr(torch, dtype)), seed=0, name="w")
+    expected = he_normal((32, 64), dtype, axes="OI", seed=0, name="w")
+    assert np.array_equal(tensor.view(torch.uint8).numpy(), expected.view(np.uint8))
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
+def test_jax_draws_the_bits_of_the_core(dtype):
+    jax = pytest.importorskip("jax")
+    from initlib.adapters.jax import he_normal as of_jax
+
+    expected = he_normal((64, 32), dtype, seed=0).view(np.uint8)
+    for draw in (of_jax(), jax.jit(of_jax(), static_argnums=(1, 2))):
+        assert np.array_equal(np.asarray(draw(jax.random.key(0), (64, 32), dtype)).view(np.uint8), expected)

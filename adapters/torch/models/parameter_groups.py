@@ -48,7 +48,7 @@ def parameter_groups(
     """
     lr, weight_decay = positive(lr, "lr"), positive(weight_decay, "weight_decay", or_zero=True)
     groups: dict[tuple[float, float], list[Any]] = {}
-    for model_tensor in model_tensors(list(walk(model))):
+    for model_tensor in model_tensors(walk(model)):
         tensor = model_tensor.tensor
         if not tensor.requires_grad:
             continue

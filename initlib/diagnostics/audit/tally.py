@@ -17,7 +17,7 @@ SAMPLE = 2**16  # numbers in the sample
 EXTREMES = 256  # numbers that are kept at each end
 MOST_LINES = 2**22  # the most rows, or columns, that are measured separately
 LARGEST = 2.0**480  # sums of squares are exact enough up to this size, and down to its inverse
-SCALE = 2.0**768  # the factor by which numbers outside of that range are multiplied or divided
+SCALE = 2.0**768  # multiplies or divides numbers outside of that range
 
 
 class Lines(NamedTuple):

@@ -19,7 +19,7 @@ from .stored_tensor import LARGEST, TOO_PACKED, StoredTensor, numbers, unpacked_
 MEMBER = "model.weights.h5"
 MAX_RATIO = 1100  # bytes of numbers for each stored byte: no sound compression of one stage reaches it
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 32000: "lzf"}
-PACKING = {1, 4, 32000}  # filters of which one dataset may have one: two unpack to a million times their size
+PACKING = {1, 4, 32000}  # a dataset may have one of these filters: two unpack to a million times their size
 
 
 class Part(io.RawIOBase):
