@@ -67,6 +67,7 @@ __all__ = [
     "keep",
     "lecun_normal",
     "lecun_uniform",
+    "loaded",
     "log_uniform",
     "logarithm",
     "mup_learning_rates",

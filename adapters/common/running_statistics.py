@@ -28,4 +28,4 @@ def refuse_drawn(statistics: Iterable[Entry]) -> None:
 
 
 def _is_constant(entry: Entry) -> bool:
-    return all(getattr(piece.initializer, "factory", "constant") == "constant" for piece in entry.pieces)
+    return all(piece.drawn is None or piece.drawn.factory == "constant" for piece in entry.pieces)

@@ -15,6 +15,8 @@ from .plan import Plan
 from .rules.hints import explain_unused
 from .rules.patterns import Ordered, Renamer, as_rename
 from .rules.rule_resolver import RuleResolver
+from .rules.sources import Sources
+from .rules.sums import Addend
 from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
@@ -121,11 +123,12 @@ def plan(
         views.append((parameter, view))
     ordered = Ordered(_called(rules, tuple(view for _, view in views)), "rules", as_rule)
     resolver = RuleResolver(ordered, default, unmatched)
+    sources = Sources()
     unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
     for parameter, view in views:
         try:
-            entry = _entry(parameter, view, *_fill(view, resolver))
+            entry = sources.complete(_entry(parameter, view, *_fill(view, resolver)))
             if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
                 entry = replace(entry, shared=True)
         except RuleNeededError as error:
@@ -208,6 +211,8 @@ def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...
     fill, notes = resolver.fill(view)
     for tie in _each(view)[1:]:
         rule = resolver.rules.first(tie)
+        if isinstance(rule, Addend) and rule is resolver.rules.first(view):
+            continue  # a `*` in the name of a tensor may differ
         if rule is not None and resolver.made(rule, tie)[0] != fill:
             raise ValueError(f"it gets {fill!r}, but the tied {tie.name} gets {rule!r}: give both the same")
     return fill, notes

@@ -262,7 +262,11 @@ WRONG = [
     (lambda: parts({"q": 1}, zeros, axis="O"), TypeError, "axis must be an int, got 'O'"),
     (lambda: parts({"q": 1}, zeros, groups=0), ValueError, "groups must be at least 1, got 0"),
     (lambda: parts({"q": 1}, zeros, replaces=-1), ValueError, "replaces must be at least 0, got -1"),
-    (lambda: parts({"q": 1}, 0.5), TypeError, "what fills a part must be an initializer, keep, values(...) or parts"),
+    (
+        lambda: parts({"q": 1}, 0.5),
+        TypeError,
+        "what fills a part must be an initializer, keep, values(...), parts(...) or loaded",
+    ),
     (lambda: parts({"q": 1}, normal), TypeError, "call it: normal(...)"),
     (lambda: parts({"q": 1}, orthogonal), TypeError, "call it: orthogonal(...)"),
     (lambda: parts({"q": 1, "k": 1}, keep), ValueError, "parts must not all be kept. Use keep for the tensor"),

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,15 @@ from ...schemes.initializer import Initializer
 from ..entry import Entry
 from ..packing.logical_weights import LogicalWeight
 from ..packing.part_axes import ROW_MAJOR
+from ..rules.loaded import FileSource, Loaded
 from ..rules.parts import Parts
+from ..rules.sums import Addend, Term
 from .describe import described
 from .folding import fold as folded
 
 COLUMNS = ("name", "shape", "dtype", "axes", "fan_in", "fan_out", "initializer", "std", "bytes", "notes")
 BYTES = COLUMNS.index("bytes") - 1  # behind the name
+_QUOTED = re.compile(r'"[^"]*"')
 _NUMBERS = ("fan_in", "fan_out", "std", "bytes")
 NARROWEST = {"initializer": 20, "name": 16, "shape": 8, "axes": 4}  # the widths to which columns wrap, in this order
 
@@ -54,9 +58,12 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def _weight(piece: LogicalWeight) -> dict[str, Any]:
     """Return the row of one weight, as it would be alone."""
-    if isinstance(piece.initializer, Initializer):
-        initializer, std = _drawn(piece.initializer, piece.shape, piece.axes)
-    else:
+    initializer, std = "", math.nan
+    if piece.drawn is not None:
+        initializer, std = _drawn(piece.drawn, piece.shape, piece.axes)
+    if isinstance(piece.initializer, Addend):
+        initializer = " + ".join(filter(None, [*map(_term, piece.initializer.terms), initializer]))
+    elif not isinstance(piece.initializer, Initializer):
         initializer, std = "values", float(np.std(piece.initializer)) if piece.initializer.size else math.nan
     fan_in, fan_out = (None, None) if piece.axes == ROW_MAJOR else fans(piece.shape, piece.axes)
     return {
@@ -68,6 +75,14 @@ def _weight(piece: LogicalWeight) -> dict[str, Any]:
         "initializer": initializer,
         "std": None if math.isnan(std) else std,
     }
+
+
+def _term(term: Term) -> str:
+    """Return a term in words: old weights by the last component of the path."""
+    if not isinstance(term, Loaded):
+        return "values"
+    source = term.source
+    return term.text(str(FileSource(Path(source.path).name) if isinstance(source, FileSource) else source))
 
 
 @lru_cache(maxsize=4096)
@@ -83,10 +98,11 @@ def table(entries: Iterable[Entry], fold: bool, width: int | None = None) -> str
     """
     every = rows(entries)
     contents = [(row["name"], _cells(row)) for row in every]
-    named = folded(contents) if fold else [(name, [place]) for place, (name, _) in enumerate(contents)]
+    unnumbered = [(name, tuple(map(_unnumbered, cells))) for name, cells in contents]
+    named = folded(unnumbered) if fold else [(name, [place]) for place, (name, _) in enumerate(contents)]
     lines: list[tuple[str, ...]] = [COLUMNS]
     for name, places in named:
-        first, *parts = contents[places[0]][1]
+        first, *parts = [_merged(alike) for alike in zip(*(contents[place][1] for place in places), strict=True)]
         together = _text("bytes", sum(every[place]["bytes"] for place in places))
         lines.append((name, *first[:BYTES], together, *first[BYTES + 1 :]))
         lines += parts
@@ -103,6 +119,17 @@ def _cells(row: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
     parts = folded((part["name"][start:], _texts(part)) for part in row["parts"])
     texts = [("  " + name, *_texts(row["parts"][places[0]])) for name, places in parts]
     return (_texts(row), *texts)
+
+
+def _unnumbered(cells: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the cells of a row without the numbers in the names of old weights, which differ in repeated layers."""
+    return tuple(_QUOTED.sub(lambda quoted: re.sub(r"\d+", "#", quoted[0]), cell) for cell in cells)
+
+
+def _merged(rows: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """Return the cells of rows that differ in the numbers of the names of old weights, as one row."""
+    columns = (folded((text, None) for text in dict.fromkeys(cells)) for cells in zip(*rows, strict=True))
+    return tuple(texts[0][0] if len(texts) == 1 else f"{texts[0][0]} … {texts[-1][0]}" for texts in columns)
 
 
 def _texts(row: dict[str, Any]) -> tuple[str, ...]:
