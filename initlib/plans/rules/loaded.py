@@ -94,7 +94,7 @@ class ArraySource:
 
     def read(self, name: str, box: Box) -> NDArray[Any]:
         """Return a box of an array, with all its axes."""
-        return np.asarray(self.arrays[name][box_index(tuple(part._replace(drop=False) for part in box))])
+        return np.array(self.arrays[name][box_index(tuple(part._replace(drop=False) for part in box))])
 
     def __str__(self) -> str:
         return f"<{len(self.arrays)} arrays>"
