@@ -150,8 +150,7 @@ def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -
     if isinstance(filling, Initializer):
         return [LogicalWeight(name, filling, shape, axes or ROW_MAJOR, (identity_overlap(shape),))]
     if isinstance(filling, Addend):
-        for term in filling.terms:
-            term.check(name, shape, axes or ROW_MAJOR)
+        filling.check(name, shape, axes or ROW_MAJOR)
         source = filling.array if isinstance(filling, Values) else filling
         return [LogicalWeight(name, source, shape, axes or ROW_MAJOR, (identity_overlap(shape),))]
     if isinstance(filling, Keep):

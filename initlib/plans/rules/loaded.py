@@ -161,6 +161,11 @@ class Loaded(Term):
         return self.source.opened is not None and DTYPES[self.dtype].part is not None
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the tensor, or of the slice of it, in the order of the source."""
+        return box_shape(self._box)
+
+    @property
     def _box(self) -> Box:
         """Return the box of the tensor that the index takes."""
         if self.index is None:
@@ -178,7 +183,7 @@ class Loaded(Term):
 
     def _order(self, shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
         """Return, for each axis of a weight, the axis of the slice of the tensor."""
-        stored = box_shape(self._box)
+        stored = self.shape
         if self.axes is None or len(shape) < 2:
             if stored != shape:
                 swapped = sorted(stored) == sorted(shape)

@@ -23,11 +23,12 @@ class Addend(Filling):
     __array_ufunc__: None = None  # NumPy's numbers leave `number * loaded` to `__rmul__`
     terms: "tuple[Term, ...]"
     noise: Initializer | None = None
+    is_linear = True  # the weights are the terms plus the noise
 
     def __add__(self, other: "Addend | Initializer") -> "Sum":
         if isinstance(other, Initializer):
             other = Sum((), other)
-        if not isinstance(other, Addend):
+        if not isinstance(other, Addend) or not (self.is_linear and other.is_linear):
             return NotImplemented
         if self.noise is not None and other.noise is not None:
             raise ValueError(f"a sum must have at most one initializer, got {self.noise!r} and {other.noise!r}")
@@ -35,6 +36,11 @@ class Addend(Filling):
 
     def __radd__(self, other: Initializer) -> "Sum":
         return self + other
+
+    def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
+        """Raise ValueError unless the fill fits a weight of that name, shape and axes."""
+        for term in self.terms:
+            term.check(name, shape, axes)
 
     @property
     def quiet(self) -> "Sum":
@@ -56,7 +62,7 @@ class Addend(Filling):
             total += term.scaled(request, wide)
         if self.noise is not None:
             total += self.draw_noise(request) if full_noise is None else full_noise[_index(request)]
-        return rounded(odd_float32(total) if _rounds_twice(total.dtype, request.dtype) else total, request.dtype)
+        return round_wide(total, request.dtype)
 
     def draw_noise(self, request: DrawRequest) -> NDArray[Any]:
         """Return the noise in the box of a draw request, in the dtype of the addition."""
@@ -132,6 +138,7 @@ def _index(request: DrawRequest) -> Any:
     return ... if request.box is None else box_index(request.box)
 
 
-def _rounds_twice(wide: np.dtype[Any], dtype: str) -> bool:
-    """Return whether ml_dtypes rounds these numbers to float32 on the way to a dtype."""
-    return wide == np.float64 and numpy_dtype(dtype).isbuiltin != 1
+def round_wide(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Return values of a wide dtype in a dtype, rounded once: ml_dtypes would round float64 to float32 on the way."""
+    rounds_twice = values.dtype == np.float64 and numpy_dtype(dtype).isbuiltin != 1
+    return rounded(odd_float32(values) if rounds_twice else values, dtype)
