@@ -1,7 +1,8 @@
 """The tolerance of comparisons: the promised accuracy of weights whose last bits depend on the engine.
 
 docs/promise.md promises 1e-6: of products of matrices, relative to the gain; of exponentials, relative to the weight;
-and of a mean other than 0, where a compiler may fuse its addition.
+of new weights with the statistics of old ones, relative to the std; and of a mean other than 0, where a compiler may
+fuse its addition.
 """
 
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..dtypes import DTYPES
 from ..plans.entry import Entry
+from ..plans.rules.new_weights import NewWeights
 from ..schemes.initializer import Initializer
 from .held import Place, Values
 
@@ -24,7 +26,10 @@ def allow_for_tolerance(
 ) -> None:
     """Clear the marks of weights that are equal within the promise. All arrays have the shape of the place."""
     for piece, outer, _ in entry.boxes(place):
-        scale = _scale(piece.drawn, piece.shape, piece.axes, fused)
+        if isinstance(piece.initializer, NewWeights):
+            scale: float | None = piece.initializer.scale
+        else:
+            scale = _scale(piece.drawn, piece.shape, piece.axes, fused)
         if scale is not None:
             box = (*outer, ...)
             differs[box] &= ~_close(drawn[box], held[box], entry.parameter.dtype, scale)

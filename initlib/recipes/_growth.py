@@ -23,7 +23,7 @@ from ..plans.text.errors import RuleNeededError
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
 from ..schemes.initializer import Initializer
-from .rules import Rules, optional, required
+from .rules import Rules, required
 
 Source = str | os.PathLike[str] | Mapping[str, ArrayLike]
 Pattern = str
@@ -42,7 +42,7 @@ def grow_vocabulary(
 
     New rows are normal, with the mean of the old rows and their std in each column. With `covariance=True` the columns
     are also correlated as in the old rows, which are read once when the first weights are drawn. These rows agree to
-    1e-6 between machines. All other parameters are loaded.
+    1e-6 between machines. A rule for the other parameters, `{"*": loaded(source)}`, belongs after these rules.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
@@ -53,7 +53,7 @@ def grow_vocabulary(
             `covariance=True, spread=1e-9**0.5`; `spread=0` gives each new row the mean.
 
     Returns:
-        Rules for the tables, and one that loads every other parameter.
+        Rules for the tables.
 
     Raises:
         OSError: the source cannot be read.
@@ -77,18 +77,18 @@ def grow_vocabulary(
 
     def grown(parameter: Parameter) -> Fill:
         name = old.name(parameter)
-        count = old.shape_of(name)[0] if kept is None else kept
+        stored = old.shape_of(name)[0]
+        count = stored if kept is None else kept
         added = parameter.shape[0] - count
         if added < 0:
             raise ValueError(f"the table must have at least the {count} rows of the old one, got {parameter.shape}")
-        known = loaded(source, name, index=slice(0, count))
+        known = loaded(source, name, index=None if count == stored else slice(0, count))
         if not added:
             return known
         return Split((known, NewRows((known,), noise, covariance)), 0, 0, ("old", "added"), (count, added))
 
     patterns = [tables] if isinstance(tables, str) else tables
-    grow = {required(pattern, "grow_vocabulary", "tables", "tables"): grown for pattern in patterns}
-    return {**grow, optional("*"): loaded(source)}
+    return {required(pattern, "grow_vocabulary", "tables", "tables"): grown for pattern in patterns}
 
 
 def upcycle(
@@ -104,10 +104,11 @@ def upcycle(
     """Return the rules of sparse upcycling: every expert of a mixture starts as the dense MLP.
 
     With `redrawn`, a share of the hidden units of each expert is drawn anew (drop-upcycling): normal, with the mean and
-    the std of the dense weights at these units. The choice of units depends on the names of the expert's first weight
-    and on `seed`; it is the same in all weights of an expert.
+    the std of the dense weights at these units. The choice of units depends on `seed`, on the texts of the `*` in the
+    pattern, and on the number of the expert. So it is the same in all weights of an expert.
 
-    The router is not in the dense model. Write its rule before these rules. All other parameters are loaded.
+    The router is not in the dense model, and needs a rule of its own. A rule for the other parameters,
+    `{"*": loaded(source)}`, belongs after these rules.
 
     Args:
         source: the checkpoint of the dense model (see `initlib.loaded`).
@@ -121,7 +122,7 @@ def upcycle(
         axis: the axis of the hidden units in `up` weights of one expert: 0 in PyTorch, 1 in Keras and Flax.
 
     Returns:
-        Rules for the experts, and one that loads every other parameter.
+        Rules for the experts.
 
     Raises:
         OSError: the source cannot be read.
@@ -162,17 +163,17 @@ def upcycle(
 
     def rule(pattern: Pattern, names: tuple[str, ...], hidden: int) -> Callable[[Parameter], Fill]:
         def copied(parameter: Parameter) -> Fill:
-            filled = tuple(with_stars(name, glob(pattern), parameter.name) for name in names)
-            owner = parameter.name.rpartition(".")[0]
-            shape = old.shape_of(filled[0])
-            if len(parameter.shape) == len(shape):  # an expert of its own
-                return _fused([one(name, hidden, owner) for name in filled], names, hidden)
-            last = parameter.name.rpartition(".")[2]
-            every = [
-                _fused([one(name, hidden, f"{owner}.{i}") for name in filled], names, hidden)
+            match = glob(pattern).fullmatch(parameter.name)
+            assert match is not None  # the pattern of the rule
+            expert = ".".join(match.groups())
+            filled = [with_stars(name, glob(pattern), parameter.name) for name in names]
+            if len(parameter.shape) == len(old.shape_of(filled[0])):  # one expert
+                return _fused([one(name, hidden, expert) for name in filled], names, hidden)
+            every = (
+                _fused([one(name, hidden, f"{expert}.{i}") for name in filled], names, hidden)
                 for i in range(parameter.shape[0])
-            ]
-            return Stack(tuple(every), 0, 1, f"{{i}}.{last}")
+            )
+            return Stack(tuple(every), 0, 1, f"{{i}}.{parameter.name.rpartition('.')[2]}")
 
         return copied
 
@@ -182,7 +183,7 @@ def upcycle(
         rules[required(pattern, "upcycle", "experts", "up")] = rule(pattern, names, axis)
     for pattern, name in down.items():
         rules[required(pattern, "upcycle", "experts", "down")] = rule(pattern, (name,), 1 - axis)
-    return {**rules, optional("*"): loaded(source)}
+    return rules
 
 
 def _fused(fills: list[Fill], names: Sequence[str], axis: int) -> Fill:
@@ -219,7 +220,7 @@ def grow_depth(
             biases.
 
     Returns:
-        A rule for the parameters of layers, and one that loads every other parameter.
+        A rule for the parameters of layers. A rule for the other parameters, `{"*": loaded(source)}`, belongs after it.
 
     Raises:
         OSError: the source cannot be read.
@@ -259,7 +260,7 @@ def grow_depth(
             return zeros
         return loaded(source, f"{match[1]}{origin}{match[3]}")
 
-    return {required(numbered, "grow_depth", "layers", "module"): copied, optional("*"): loaded(source)}
+    return {required(numbered, "grow_depth", "layers", "module"): copied}
 
 
 def _origins(old: int, new: int, scheme: str) -> list[tuple[int, bool]]:
@@ -290,7 +291,8 @@ def grow_width(source: Source) -> Rules:
 
     Each axis of a weight must be a multiple of the old axis. The old weight is repeated along each axis, and divided by
     the number of repetitions along its input axes. So each old unit has equal copies, and the next weight averages the
-    copies. A fused weight is repeated inside each of its parts, which its axes state as `(3 O)`.
+    copies. A fused weight and its bias are repeated inside each of their parts, which their axes state:
+    `axes={"*.c_attn.weight": "I(3 O)", "*.c_attn.bias": "(3 O)"}` for GPT-2.
 
     In a transformer the number of heads grows, and the size of a head stays. The head must not be tied to the table,
     because the table is repeated and the head is repeated and divided.
@@ -377,7 +379,8 @@ def input_channels(
 
     A model with one channel gets the sum of the old channels, or their mean. A model with n > 1 channels repeats the
     old channels in order; "sum" multiplies them by old / n, so that an input of equal channels gives what the old model
-    gives, and "mean" leaves them as they are. All other parameters are loaded.
+    gives, and "mean" leaves them as they are. A rule for the other parameters, `{"*": loaded(source)}`, belongs after
+    these rules.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
@@ -386,7 +389,7 @@ def input_channels(
         axis: the axis of the channels as stored: 1 in PyTorch, -2 in Keras and Flax.
 
     Returns:
-        Rules for these kernels, and one that loads every other parameter.
+        Rules for these kernels.
 
     Raises:
         OSError: the source cannot be read.
@@ -431,8 +434,7 @@ def input_channels(
         return Split(fills, at, 0, tuple(f"channel{number}" for number in range(channels)), (1,) * channels)
 
     every = [patterns] if isinstance(patterns, str) else patterns
-    adapt = {required(pattern, "input_channels", "kernels", "patterns"): adapted for pattern in every}
-    return {**adapt, optional("*"): loaded(source)}
+    return {required(pattern, "input_channels", "kernels", "patterns"): adapted for pattern in every}
 
 
 class _Old:

@@ -1,7 +1,7 @@
 """New weights among old ones: normal weights with the mean and the spread of old weights."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,6 +25,11 @@ class NewWeights(Sum):
     """A fill with normal weights, whose mean and spread are those of old weights."""
 
     is_linear = False
+
+    @property
+    def scale(self) -> float:
+        """Return the greatest std of the new weights."""
+        raise NotImplementedError
 
     @property
     def old(self) -> Loaded:
@@ -73,6 +78,14 @@ class NewRows(NewWeights):
             drawn = mean.reshape(columns)[index] + self.normal(request) * spread.reshape(columns)[index]
         return round_wide(drawn, request.dtype)
 
+    @property
+    def scale(self) -> float:
+        return (
+            float(np.sqrt(np.max(np.square(self.statistics[1]).sum(axis=0))))
+            if self.covariance
+            else float(np.max(self.statistics[1]))
+        )
+
     @cached_property
     def statistics(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the mean of the old rows, and their std or the symmetric root of their covariance.
@@ -95,9 +108,8 @@ class NewRows(NewWeights):
         values, vectors = np.linalg.eigh(products / rows - np.outer(mean, mean))
         return mean + shift, (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
-    def __repr__(self) -> str:
-        spread = "covariance" if self.covariance else "std"
-        return f"rows with the mean and the {spread} of {self.old!r}"
+    def worded(self, terms: Sequence[str], noise: str) -> str:
+        return f"rows like {terms[0]}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -112,7 +124,8 @@ class Redrawn(NewWeights):
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", integer(self.axis, "axis", least=0))
         object.__setattr__(self, "seed", integer(self.seed, "seed", least=0))
-        if not 0 <= real(self.share, "share") <= 1:
+        object.__setattr__(self, "share", real(self.share, "share"))
+        if not 0 <= self.share <= 1:
             raise ValueError(f"share must be from 0 to 1, got {self.share!r}")
 
     def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
@@ -137,6 +150,10 @@ class Redrawn(NewWeights):
         ranks = uniform()((size,), WIDE, seed=self.seed, name=self.choice)
         return np.argsort(ranks, kind="stable")[: int(self.share * size)]
 
+    @property
+    def scale(self) -> float:
+        return self.moments[1]
+
     @cached_property
     def moments(self) -> tuple[float, float]:
         """Return the mean and the std of the old weights at the indices at which weights are new."""
@@ -151,5 +168,5 @@ class Redrawn(NewWeights):
         mean = total / count
         return mean, math.sqrt(max(squares / count - mean**2, 0) * count / max(1, count - 1))
 
-    def __repr__(self) -> str:
-        return f"{self.old!r}, of which {self.share:g} is drawn anew along axis {self.axis}"
+    def worded(self, terms: Sequence[str], noise: str) -> str:
+        return f"{terms[0]}, {self.share:.0%} redrawn"

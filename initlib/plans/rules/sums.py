@@ -1,5 +1,6 @@
 """Sums: fills that add old weights and noise, on the host."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -41,6 +42,10 @@ class Addend(Filling):
         """Raise ValueError unless the fill fits a weight of that name, shape and axes."""
         for term in self.terms:
             term.check(name, shape, axes)
+
+    def worded(self, terms: Sequence[str], noise: str) -> str:
+        """Return the fill in words, from those of its terms and of its noise, which are "" without noise."""
+        return " + ".join([*terms, noise] if noise else terms)
 
     @property
     def quiet(self) -> "Sum":
@@ -131,7 +136,7 @@ class Sum(Addend):
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
-        return " + ".join(repr(each) for each in (*self.terms, self.noise) if each is not None)
+        return self.worded([*map(repr, self.terms)], "" if self.noise is None else repr(self.noise))
 
 
 def _index(request: DrawRequest) -> Any:

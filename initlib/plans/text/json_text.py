@@ -15,11 +15,13 @@ from ..._arguments import real
 from ...files.json_object import parse_object
 from ...files.regular_file import open_regular
 from ...schemes import FACTORIES
+from ...schemes._normal import normal
 from ...schemes.initializer import Initializer
 from ..entry import Entry
 from ..parameter import Parameter, as_axes, check_name
 from ..rules.hints import nearest
 from ..rules.loaded import ArraySource, FileSource, Loaded, as_path, loaded
+from ..rules.new_weights import NewRows, Redrawn
 from ..rules.parts import NESTED, Split, Stack
 from ..rules.sources import Sources
 from ..rules.sums import Sum
@@ -97,6 +99,12 @@ def _filling(filling: Any, sources: Numbers) -> Any:
         data = filling.array.astype(filling.array.dtype.newbyteorder("<")).tobytes()
         text = base64.b64encode(data).decode("ascii")
         return {"dtype": filling.array.dtype.name, "shape": list(filling.array.shape), "values": text}
+    if isinstance(filling, NewRows):
+        old, noise = _filling(filling.old, sources), _filling(filling.noise, sources)
+        return {"rows_like": old, "noise": noise, "covariance": filling.covariance}
+    if isinstance(filling, Redrawn):
+        chosen = {"axis": filling.axis, "share": filling.share, "choice": filling.choice, "seed": filling.seed}
+        return {"redrawn": _filling(filling.old, sources), **chosen}
     if isinstance(filling, Sum):
         noise = None if filling.noise is None else _filling(filling.noise, sources)
         return {"sum": [_filling(term, sources) for term in filling.terms], "noise": noise}
@@ -241,6 +249,14 @@ def _as_fill(value: Any, depth: int, sources: list[FileSource]) -> Fill:
         return _as_loaded(value, sources)
     if isinstance(value, dict) and "sum" in value:
         return _as_sum(value, depth, sources)
+    if isinstance(value, dict) and "rows_like" in value:
+        _check_fields(value, {"rows_like": dict, "noise": dict, "covariance": bool})
+        old, noise = _as_loaded(value["rows_like"], sources), _as_initializer(value["noise"], depth + 1)
+        return NewRows((old,), noise, value["covariance"])
+    if isinstance(value, dict) and "redrawn" in value:
+        _check_fields(value, {"redrawn": dict, "axis": int, "share": float, "choice": str, "seed": int})
+        chosen = (value["axis"], value["share"], check_name(value["choice"], "choice"), value["seed"])
+        return Redrawn((_as_loaded(value["redrawn"], sources),), normal(), *chosen)
     if not isinstance(value, dict) or not value.keys() & {"stack", "parts"}:
         return _as_initializer(value, depth)
     fields = {name: each for name, each in value.items() if each is not None}

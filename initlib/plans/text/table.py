@@ -62,7 +62,8 @@ def _weight(piece: LogicalWeight) -> dict[str, Any]:
     if piece.drawn is not None:
         initializer, std = _drawn(piece.drawn, piece.shape, piece.axes)
     if isinstance(piece.initializer, Addend):
-        initializer = " + ".join(filter(None, [*map(_term, piece.initializer.terms), initializer]))
+        initializer = piece.initializer.worded([*map(_term, piece.initializer.terms)], initializer)
+        std = std if piece.initializer.is_linear else math.nan
     elif not isinstance(piece.initializer, Initializer):
         initializer, std = "values", float(np.std(piece.initializer)) if piece.initializer.size else math.nan
     fan_in, fan_out = (None, None) if piece.axes == ROW_MAJOR else fans(piece.shape, piece.axes)
