@@ -59,7 +59,7 @@ class CheckpointSource:
         self.size = 0
         self._states: dict[Path, FileState] = {}
         digest = sha256()
-        for file, names in sorted(checkpoint_files(path).items()):
+        for file, names in sorted(checkpoint_files(Path(path).absolute()).items()):
             header = self._read_header(file, digest)
             listed = header.tensors if names is None else names
             for name in listed:
@@ -86,6 +86,11 @@ class CheckpointSource:
             raise ValueError(
                 f"{file} must stay as it was when its header was read, got a file that has changed. Make the plan again"
             )
+
+    def check_unchanged(self, name: str) -> None:
+        """Raise OSError or ValueError if the file of a tensor is not as it was when its header was read."""
+        path = self.tensors[name].path
+        self._check(path, FileState.of(path.stat()))
 
     def read(self, name: str, box: Box) -> NDArray[Any]:
         """Return a box of a tensor, with all its axes, in the dtype of the file.

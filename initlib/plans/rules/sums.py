@@ -90,6 +90,9 @@ class Term(Addend):
         """Return the name of the dtype of the known weights."""
         raise NotImplementedError
 
+    def check_unchanged(self) -> None:
+        """Raise ValueError if the known weights cannot be read now, because a file has changed or was not named."""
+
     @property
     def is_complex(self) -> bool:
         """Return whether the known weights are complex numbers."""
