@@ -51,11 +51,12 @@ class Addend(Filling):
         if not others and self.noise is None and first.scale == 1 and first.dtype == request.dtype:
             return first.read(request)
         wide = self._wide(request.dtype)
-        total = first.scaled(request, wide)
-        for term in others:
-            total += term.scaled(request, wide)
-        if self.noise is not None:
-            total += self.draw_noise(request) if full_noise is None else full_noise[_index(request)]
+        with np.errstate(invalid="ignore"):  # of NaN in old weights
+            total = first.scaled(request, wide)
+            for term in others:
+                total += term.scaled(request, wide)
+            if self.noise is not None:
+                total += self.draw_noise(request) if full_noise is None else full_noise[_index(request)]
         return rounded(odd_float32(total) if _rounds_twice(total.dtype, request.dtype) else total, request.dtype)
 
     def draw_noise(self, request: DrawRequest) -> NDArray[Any]:
