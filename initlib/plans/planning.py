@@ -46,7 +46,7 @@ def plan(
         rules: a mapping, or pairs, from patterns to fills. The first pattern that matches decides. A pattern is a glob
             on the full dotted name, in which `*` crosses dots. An optional `:kind` or `:Owner` follows (`*:LayerNorm`).
             A pattern may also be a compiled regular expression of the full name. A value is an initializer, `keep`,
-            `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these. `rules` may also be
+            `values(...)`, `parts(...)`, `loaded(...)`, or a function of the `Parameter` that returns one of these. `rules` may also be
             an initializer, which is then the default. A function may make the rules from the tuple of all parameters. A
             list may hold mappings and such functions; the first rule that matches decides.
         default: the fill of the parameters that no rule matches, with the exceptions above.
