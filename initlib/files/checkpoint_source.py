@@ -3,7 +3,7 @@
 import math
 import os
 from hashlib import sha256
-from io import RawIOBase
+from io import FileIO, RawIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,7 +98,7 @@ class CheckpointSource:
         Raises OSError; ValueError if the file has changed since its header was read.
         """
         place = self.tensors[name]
-        with open_regular(place.path, buffering=0) as file:
+        with open_regular(place.path) as opened, FileIO(opened.fileno(), closefd=False) as file:  # without a buffer
             self._check(place.path, FileState.of(os.fstat(file.fileno())))
             values = read_box(file, place.start, place.shape, numpy_dtype(place.dtype), box)
             self._check(place.path, FileState.of(os.fstat(file.fileno())))
@@ -146,7 +146,7 @@ def read_box(file: RawIOBase, start: int, shape: tuple[int, ...], dtype: np.dtyp
 
 def _read_exactly(file: RawIOBase, memory: NDArray[Any]) -> None:
     """Fill contiguous memory with the next bytes of a file. Raises ValueError where the file ends before."""
-    left = memoryview(memory.reshape(-1).view(np.uint8))
+    left = memory.reshape(-1).view(np.uint8).data
     while left:
         count = file.readinto(left)
         if not count:

@@ -513,7 +513,8 @@ def test_json_holds_the_path_the_digest_and_the_size(old):
 
 
 def test_a_plan_from_json_opens_no_file_that_is_not_named(old, tmp_path, monkeypatch):
-    text = saved(old).to_json()
+    text, new = saved(old).to_json(), tmp_path / "written"
+    saved(old).write(new, 0)
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint_source, "CheckpointSource", None)
         patch.setattr(builtins, "open", None)
@@ -521,7 +522,7 @@ def test_a_plan_from_json_opens_no_file_that_is_not_named(old, tmp_path, monkeyp
         print(read)
         assert read == Plan.from_json(text)
         message = f"source '{old}' must be named before it is read. Pass sources="
-        for use in (lambda: read.draw(0), lambda: read.write(tmp_path / "new", 0)):
+        for use in (lambda: read.draw(0), lambda: read.write(tmp_path / "new", 0), lambda: read.verify(new, 0)):
             with pytest.raises(ValueError, match=message):
                 use()
     assert not (tmp_path / "new").exists()

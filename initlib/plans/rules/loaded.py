@@ -151,8 +151,15 @@ class Loaded(Term):
         return replace(self, source=source, name=name)
 
     @property
+    def _found(self) -> str:
+        """Return the name of the tensor, which a plan has found."""
+        if self.name is None:
+            raise ValueError(f"{self!r} must have a name before it is read. Make the plan by initlib.plan")
+        return self.name
+
+    @property
     def _tensor(self) -> Any:
-        return self.source.tensors()[self.name]
+        return self.source.tensors()[self._found]
 
     @property
     def dtype(self) -> str:
@@ -163,7 +170,7 @@ class Loaded(Term):
         """Raise ValueError if the source was not opened, or has changed."""
         self.source.tensors()
         if isinstance(self.source.opened, CheckpointSource):
-            self.source.opened.check_unchanged(self.name)
+            self.source.opened.check_unchanged(self._found)
 
     @property
     def is_complex(self) -> bool:
@@ -217,7 +224,7 @@ class Loaded(Term):
         taken = dict(zip(order, request.parts, strict=True))
         kept = iter(range(len(order)))
         box = tuple(part if part.drop else _inside(part, taken[next(kept)]) for part in self._box)
-        values = self.source.read(self.name or "", box)
+        values = self.source.read(self._found, box)
         sliced = values.reshape([part.size for part, whole in zip(box, self._box, strict=True) if not whole.drop])
         return sliced.transpose(order).reshape(request.out_shape)
 

@@ -22,7 +22,7 @@ from ..rules.hints import nearest
 from ..rules.loaded import ArraySource, FileSource, Loaded, as_path, loaded
 from ..rules.parts import NESTED, Split, Stack
 from ..rules.sources import Sources
-from ..rules.sums import Sum
+from ..rules.sums import Sum, Term
 from ..rules.values import LIMIT, Fill, Keep, Values, keep, values
 from .errors import PlanError, Problem, RuleNeededError
 
@@ -303,8 +303,9 @@ def _as_index_entry(value: Any) -> Any:
 
 def _as_sum(value: dict[str, Any], depth: int, sources: list[FileSource]) -> Sum:
     _check_fields(value, {"sum": list}, {"noise": dict})
-    terms = [_as_fill(each, depth + 1, sources) for each in value["sum"]]
-    if not terms or not all(isinstance(term, (Loaded, Values)) for term in terms):
+    fills = [_as_fill(each, depth + 1, sources) for each in value["sum"]]
+    terms = [fill for fill in fills if isinstance(fill, Term)]
+    if not terms or len(terms) < len(fills):
         raise ValueError("sum must be made of loaded weights and values")
     noise = value.get("noise")
     return Sum(tuple(terms), None if noise is None else _as_initializer(noise, depth + 1))
