@@ -48,6 +48,8 @@ def shards(entries: Sequence[Entry], key: Key, max_shard_size: int | str) -> tup
                 f"{entry.parameter.name} must be filled or kept as a whole to be written, got filled and kept parts. "
                 "Give each part an initializer"
             )
+        for term in (term for addend in entry.added for term in addend.terms):
+            term.check_unchanged()
         if entry.parameter.bytes > most:
             groups.append([entry])
             continue

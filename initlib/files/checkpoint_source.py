@@ -3,7 +3,7 @@
 import math
 import os
 from hashlib import sha256
-from io import RawIOBase
+from io import FileIO, RawIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +59,7 @@ class CheckpointSource:
         self.size = 0
         self._states: dict[Path, FileState] = {}
         digest = sha256()
-        for file, names in sorted(checkpoint_files(path).items()):
+        for file, names in sorted(checkpoint_files(Path(path).absolute()).items()):
             header = self._read_header(file, digest)
             listed = header.tensors if names is None else names
             for name in listed:
@@ -87,13 +87,18 @@ class CheckpointSource:
                 f"{file} must stay as it was when its header was read, got a file that has changed. Make the plan again"
             )
 
+    def check_unchanged(self, name: str) -> None:
+        """Raise OSError or ValueError if the file of a tensor is not as it was when its header was read."""
+        path = self.tensors[name].path
+        self._check(path, FileState.of(path.stat()))
+
     def read(self, name: str, box: Box) -> NDArray[Any]:
         """Return a box of a tensor, with all its axes, in the dtype of the file.
 
         Raises OSError; ValueError if the file has changed since its header was read.
         """
         place = self.tensors[name]
-        with open_regular(place.path, buffering=0) as file:
+        with open_regular(place.path) as opened, FileIO(opened.fileno(), closefd=False) as file:  # without a buffer
             self._check(place.path, FileState.of(os.fstat(file.fileno())))
             values = read_box(file, place.start, place.shape, numpy_dtype(place.dtype), box)
             self._check(place.path, FileState.of(os.fstat(file.fileno())))
@@ -141,7 +146,7 @@ def read_box(file: RawIOBase, start: int, shape: tuple[int, ...], dtype: np.dtyp
 
 def _read_exactly(file: RawIOBase, memory: NDArray[Any]) -> None:
     """Fill contiguous memory with the next bytes of a file. Raises ValueError where the file ends before."""
-    left = memoryview(memory.reshape(-1).view(np.uint8))
+    left = memory.reshape(-1).view(np.uint8).data
     while left:
         count = file.readinto(left)
         if not count:

@@ -91,9 +91,9 @@ class Entry:
             yield from weight.requests(boxes, self.parameter.dtype, key)
 
     @property
-    def added(self) -> Addend | None:
-        """Return a fill of old weights in the tensor, which only the host can read and add; None if there is none."""
-        return next((each.initializer for each in self.pieces if isinstance(each.initializer, Addend)), None)
+    def added(self) -> tuple[Addend, ...]:
+        """Return the fills of old weights in the tensor, which only the host reads and adds."""
+        return tuple(piece.initializer for piece in self.pieces if isinstance(piece.initializer, Addend))
 
     @property
     def requires_full_draw(self) -> bool:

@@ -46,9 +46,9 @@ def plan(
         rules: a mapping, or pairs, from patterns to fills. The first pattern that matches decides. A pattern is a glob
             on the full dotted name, in which `*` crosses dots. An optional `:kind` or `:Owner` follows (`*:LayerNorm`).
             A pattern may also be a compiled regular expression of the full name. A value is an initializer, `keep`,
-            `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these. `rules` may also be
-            an initializer, which is then the default. A function may make the rules from the tuple of all parameters. A
-            list may hold mappings and such functions; the first rule that matches decides.
+            `values(...)`, `parts(...)`, `loaded(...)`, or a function of the `Parameter` that returns one of these.
+            `rules` may also be an initializer, which is then the default. A function may make the rules from the tuple
+            of all parameters. A list may hold mappings and such functions; the first rule that matches decides.
         default: the fill of the parameters that no rule matches, with the exceptions above.
         rename: the names of the streams: a mapping from patterns to new names, with each `*` filled in order, or a
             function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream

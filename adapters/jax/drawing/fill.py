@@ -30,13 +30,13 @@ def filled(entry: Entry, key: Any, sharding: Any, current: Any = None) -> jax.Ar
     """
     if isinstance(key, Key):
         devices = jax.devices()[:1] if sharding is None else sharding.device_set
-        if entry.added is not None or all(device.platform == HOST for device in devices):
+        if entry.added or all(device.platform == HOST for device in devices):
             return _by_kernel(entry, key, sharding, current)
         words = np.array([key.fold_in(piece.stream).words for piece in entry.pieces], np.uint32)
-    elif entry.added is not None:
+    elif entry.added:
         raise ValueError(
-            f"{entry.parameter.name} must be filled outside of jax.jit, got {entry.added!r} in a traced function. The "
-            "host reads and adds these weights"
+            f"{entry.parameter.name} must be filled outside of jax.jit, got {entry.added[0]!r} in a traced function. "
+            "The host reads and adds these weights"
         )
     else:
         numbers = [Key(fold_number(piece.stream)).words for piece in entry.pieces]

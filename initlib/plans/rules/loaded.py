@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..._adapters import adapter, framework_of
 from ..._arguments import integer, real
 from ..._public import public
 from ...axes import canonical
 from ...axes import check as check_axes
-from ...dtypes import DTYPES
+from ...dtypes import DTYPES, dtype_name
 from ...files.checkpoint_source import CheckpointSource
 from ...files.printable import printable
 from ...stream.boxes import Box, Index, Part, box_index, box_shape, normalize_index
 from ...stream.engine import DrawRequest
 from ..packing.part_axes import ROW_MAJOR
+from ..parameter import check_name
 from .hints import nearest
 from .sums import Term
 
@@ -94,7 +96,10 @@ class ArraySource:
 
     def read(self, name: str, box: Box) -> NDArray[Any]:
         """Return a box of an array, with all its axes."""
-        return np.array(self.arrays[name][box_index(tuple(part._replace(drop=False) for part in box))])
+        array = self.arrays[name]
+        if framework_of(array) == "torch":
+            array = adapter("torch", "drawing.memory").read_array(array)
+        return np.array(array[box_index(tuple(part._replace(drop=False) for part in box))])
 
     def __str__(self) -> str:
         return f"<{len(self.arrays)} arrays>"
@@ -116,10 +121,10 @@ class Loaded(Term):
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
-        return self.text(str(self.source))
+        return self.text(str(self.source), repr(self.scale))
 
-    def text(self, source: str) -> str:
-        """Return the call that makes the fill, with a text for the source."""
+    def text(self, source: str, scale: str) -> str:
+        """Return the code that makes the fill, with texts for the source and for the factor."""
         arguments = [source]
         if self.name is not None:
             arguments.append(json.dumps(self.name, ensure_ascii=False))
@@ -128,8 +133,7 @@ class Loaded(Term):
             arguments.append(f"index={index[0] if len(index) == 1 else tuple(index)!r}")
         if self.axes is not None:
             arguments.append(f"axes={json.dumps(self.axes)}")
-        factor = "" if self.scale == 1 else f" * {self.scale!r}"
-        return f"loaded({', '.join(arguments)}){factor}"
+        return f"loaded({', '.join(arguments)})" + (f" * {scale}" if self.scale != 1 else "")
 
     def found(self, names: Iterable[str], source: FileSource | ArraySource) -> "Loaded":
         """Return the fill with an opened source, and with the first name that is in the source.
@@ -147,13 +151,26 @@ class Loaded(Term):
         return replace(self, source=source, name=name)
 
     @property
+    def _found(self) -> str:
+        """Return the name of the tensor, which a plan has found."""
+        if self.name is None:
+            raise ValueError(f"{self!r} must have a name before it is read. Make the plan by initlib.plan")
+        return self.name
+
+    @property
     def _tensor(self) -> Any:
-        return self.source.tensors()[self.name]
+        return self.source.tensors()[self._found]
 
     @property
     def dtype(self) -> str:
-        """Return the name of the dtype in the source."""
-        return str(getattr(self._tensor.dtype, "name", self._tensor.dtype))
+        """Return the name of the dtype in the source. Raises TypeError for a dtype that weights cannot have."""
+        return dtype_name(self._tensor.dtype)
+
+    def check_unchanged(self) -> None:
+        """Raise ValueError if the source was not opened, or has changed."""
+        self.source.tensors()
+        if isinstance(self.source.opened, CheckpointSource):
+            self.source.opened.check_unchanged(self._found)
 
     @property
     def is_complex(self) -> bool:
@@ -177,8 +194,10 @@ class Loaded(Term):
         """Raise ValueError unless the tensor, or the slice of it, fits a weight of that shape and axes."""
         if self.source.opened is None:
             return
-        if self.dtype not in DTYPES:
-            raise ValueError(f"{self!r} must have a dtype among {', '.join(DTYPES)}, got {printable(self.dtype)}")
+        try:
+            self.dtype  # noqa: B018
+        except TypeError as error:
+            raise ValueError(f"{self!r}: {error}") from None
         self._order(shape, axes)
 
     def _order(self, shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
@@ -210,7 +229,7 @@ class Loaded(Term):
         taken = dict(zip(order, request.parts, strict=True))
         kept = iter(range(len(order)))
         box = tuple(part if part.drop else _inside(part, taken[next(kept)]) for part in self._box)
-        values = self.source.read(self.name or "", box)
+        values = self.source.read(self._found, box)
         sliced = values.reshape([part.size for part, whole in zip(box, self._box, strict=True) if not whole.drop])
         return sliced.transpose(order).reshape(request.out_shape)
 
@@ -240,7 +259,7 @@ def loaded(
 
     Args:
         source: a safetensors file, an index, or a folder with one of them under its usual name; or a mapping from names
-            to arrays, which may be memory maps.
+            to arrays: of NumPy (also memory maps), of JAX, or tensors of PyTorch.
         name: the name of the tensor in the source. Each `*` stands for the text of a `*` in the rule's pattern, as in
             `rename`. None is the name of the parameter in the model, or of the part.
         index: ints and slices that take a slice of the stored tensor.
@@ -269,8 +288,8 @@ def loaded(
         loaded("old.safetensors", "layers.0.w", index=slice(0, 8, None)) * 0.5
     """
     made = ArraySource(source) if isinstance(source, Mapping) else FileSource(as_path(source))
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"name must be a string or None, got {name!r}")
+    if name is not None:
+        check_name(name, "name")
     check_axes(axes)
     return Loaded(made, name, None if index is None else _entries(index), axes, real(scale, "scale"))
 
@@ -283,8 +302,8 @@ def as_path(source: Any) -> str:
         raise TypeError(f"source must be a path or a mapping of arrays, got {type(source).__name__}") from None
     if not isinstance(path, str):
         raise TypeError(f"source must be a path of text, got {path!r}")
-    if not path or len(path) > LONGEST_PATH or "\0" in path:
-        raise ValueError(f"source must be a path of 1 to {LONGEST_PATH} characters, got {printable(path)!r}")
+    if not path or len(path) > LONGEST_PATH or not path.isprintable():
+        raise ValueError(f"source must be a path of 1 to {LONGEST_PATH} printable characters, got '{printable(path)}'")
     return path
 
 

@@ -62,11 +62,12 @@ class Addend(Filling):
         if not others and self.noise is None and first.scale == 1 and first.dtype == request.dtype:
             return first.read(request)
         wide = self._wide(request.dtype)
-        total = first.scaled(request, wide)
-        for term in others:
-            total += term.scaled(request, wide)
-        if self.noise is not None:
-            total += self.draw_noise(request) if full_noise is None else full_noise[_index(request)]
+        with np.errstate(invalid="ignore"):  # of NaN in old weights
+            total = first.scaled(request, wide)
+            for term in others:
+                total += term.scaled(request, wide)
+            if self.noise is not None:
+                total += self.draw_noise(request) if full_noise is None else full_noise[_index(request)]
         return round_wide(total, request.dtype)
 
     def draw_noise(self, request: DrawRequest) -> NDArray[Any]:
@@ -100,6 +101,9 @@ class Term(Addend):
     def dtype(self) -> str:
         """Return the name of the dtype of the known weights."""
         raise NotImplementedError
+
+    def check_unchanged(self) -> None:
+        """Raise ValueError if the known weights cannot be read now, because a file has changed or was not named."""
 
     @property
     def is_complex(self) -> bool:

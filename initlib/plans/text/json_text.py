@@ -24,7 +24,7 @@ from ..rules.loaded import ArraySource, FileSource, Loaded, as_path, loaded
 from ..rules.new_weights import NewRows, Redrawn
 from ..rules.parts import NESTED, Split, Stack
 from ..rules.sources import Sources
-from ..rules.sums import Sum
+from ..rules.sums import Sum, Term
 from ..rules.values import LIMIT, Fill, Keep, Values, keep, values
 from .errors import PlanError, Problem, RuleNeededError
 
@@ -106,8 +106,8 @@ def _filling(filling: Any, sources: Numbers) -> Any:
         chosen = {"axis": filling.axis, "share": filling.share, "choice": filling.choice, "seed": filling.seed}
         return {"redrawn": _filling(filling.old, sources), **chosen}
     if isinstance(filling, Sum):
-        noise = None if filling.noise is None else _filling(filling.noise, sources)
-        return {"sum": [_filling(term, sources) for term in filling.terms], "noise": noise}
+        noise = {} if filling.noise is None else {"noise": _filling(filling.noise, sources)}
+        return {"sum": [_filling(term, sources) for term in filling.terms], **noise}
     if isinstance(filling, Loaded):
         index = None if filling.index is None else ["..." if each is ... else each for each in filling.index]
         number = sources.setdefault(filling.source, len(sources))
@@ -299,18 +299,29 @@ def _as_loaded(value: dict[str, Any], sources: list[FileSource]) -> Loaded:
     _check_fields(value, {"loaded": str, "source": int}, {"index": list, "axes": str, "scale": float})
     if not 0 <= value["source"] < len(sources):
         raise ValueError(f"source must be one of {len(sources)}, got {value['source']}")
-    index = value.get("index")
-    if index is not None:
-        index = tuple(slice(*each) if isinstance(each, list) else ... if each == "..." else each for each in index)
+    index = None if "index" not in value else tuple(map(_as_index_entry, value["index"]))
     axes = value.get("axes")
     made = loaded({}, value["loaded"], index=index, axes=None if axes is None else as_axes(axes, "axes"))
     return replace(made, source=sources[value["source"]], scale=real(value.get("scale", 1.0), "scale"))
 
 
+def _as_index_entry(value: Any) -> Any:
+    if value == "...":
+        return ...
+    if type(value) is int:
+        return value
+    if not isinstance(value, list) or len(value) != 3 or {*map(type, value)} - {int, type(None)}:
+        raise ValueError(
+            f"index must be made of integers, lists of start, stop and step, and '...', got {_shown(value)}"
+        )
+    return slice(*value)
+
+
 def _as_sum(value: dict[str, Any], depth: int, sources: list[FileSource]) -> Sum:
-    _check_fields({name: each for name, each in value.items() if each is not None}, {"sum": list}, {"noise": dict})
-    terms = [_as_fill(each, depth + 1, sources) for each in value["sum"]]
-    if not terms or not all(isinstance(term, (Loaded, Values)) for term in terms):
+    _check_fields(value, {"sum": list}, {"noise": dict})
+    fills = [_as_fill(each, depth + 1, sources) for each in value["sum"]]
+    terms = [fill for fill in fills if isinstance(fill, Term)]
+    if not terms or len(terms) < len(fills):
         raise ValueError("sum must be made of loaded weights and values")
     noise = value.get("noise")
     return Sum(tuple(terms), None if noise is None else _as_initializer(noise, depth + 1))

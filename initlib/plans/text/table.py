@@ -21,10 +21,10 @@ from ..rules.parts import Parts
 from ..rules.sums import Addend, Term
 from .describe import described
 from .folding import fold as folded
+from .folding import merged, unnumbered
 
 COLUMNS = ("name", "shape", "dtype", "axes", "fan_in", "fan_out", "initializer", "std", "bytes", "notes")
 BYTES = COLUMNS.index("bytes") - 1  # behind the name
-_QUOTED = re.compile(r'"[^"]*"')
 _NUMBERS = ("fan_in", "fan_out", "std", "bytes")
 NARROWEST = {"initializer": 20, "name": 16, "shape": 8, "axes": 4}  # the widths to which columns wrap, in this order
 
@@ -83,7 +83,9 @@ def _term(term: Term) -> str:
     if not isinstance(term, Loaded):
         return "values"
     source = term.source
-    return term.text(str(FileSource(Path(source.path).name) if isinstance(source, FileSource) else source))
+    return term.text(
+        str(FileSource(Path(source.path).name) if isinstance(source, FileSource) else source), f"{term.scale:.6g}"
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -99,11 +101,12 @@ def table(entries: Iterable[Entry], fold: bool, width: int | None = None) -> str
     """
     every = rows(entries)
     contents = [(row["name"], _cells(row)) for row in every]
-    unnumbered = [(name, tuple(map(_unnumbered, cells))) for name, cells in contents]
-    named = folded(unnumbered) if fold else [(name, [place]) for place, (name, _) in enumerate(contents)]
+    alike = ((name, tuple(tuple(map(unnumbered, row)) for row in cells)) for name, cells in contents)
+    named = folded(alike) if fold else [(name, [place]) for place, (name, _) in enumerate(contents)]
     lines: list[tuple[str, ...]] = [COLUMNS]
     for name, places in named:
-        first, *parts = [_merged(alike) for alike in zip(*(contents[place][1] for place in places), strict=True)]
+        same = zip(*(contents[place][1] for place in places), strict=True)
+        first, *parts = [tuple(map(merged, zip(*rows, strict=True))) for rows in same]
         together = _text("bytes", sum(every[place]["bytes"] for place in places))
         lines.append((name, *first[:BYTES], together, *first[BYTES + 1 :]))
         lines += parts
@@ -117,20 +120,12 @@ def _cells(row: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
     while before and not all(name.startswith(before + ".") for name in names):
         before = before.rpartition(".")[0]
     start = len(before) + 1 if before else 0
-    parts = folded((part["name"][start:], _texts(part)) for part in row["parts"])
-    texts = [("  " + name, *_texts(row["parts"][places[0]])) for name, places in parts]
+    parts = [_texts(part) for part in row["parts"]]
+    named = folded((name[start:], tuple(map(unnumbered, part))) for name, part in zip(names, parts, strict=True))
+    texts = [
+        ("  " + name, *map(merged, zip(*(parts[place] for place in places), strict=True))) for name, places in named
+    ]
     return (_texts(row), *texts)
-
-
-def _unnumbered(cells: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the cells of a row without the numbers in the names of old weights, which differ in repeated layers."""
-    return tuple(_QUOTED.sub(lambda quoted: re.sub(r"\d+", "#", quoted[0]), cell) for cell in cells)
-
-
-def _merged(rows: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-    """Return the cells of rows that differ in the numbers of the names of old weights, as one row."""
-    columns = (folded((text, None) for text in dict.fromkeys(cells)) for cells in zip(*rows, strict=True))
-    return tuple(texts[0][0] if len(texts) == 1 else f"{texts[0][0]} … {texts[-1][0]}" for texts in columns)
 
 
 def _texts(row: dict[str, Any]) -> tuple[str, ...]:
