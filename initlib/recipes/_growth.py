@@ -249,6 +249,9 @@ def grow_depth(
     old_layers = 1 + max(int(match[2]) for match in names)
     origins = _origins(old_layers, integer(layers, "layers", least=1), scheme)
     ends = [glob(output) for output in outputs]
+    for output, end in zip(outputs, ends, strict=True):
+        if scheme == "expand" and not any(end.fullmatch(match[0]) for match in names):
+            raise ValueError(f"each pattern of outputs must match a parameter of a layer in {source}, got {output!r}")
 
     def copied(parameter: Parameter) -> Fill:
         match = numbered.fullmatch(parameter.name)
