@@ -7,6 +7,7 @@ from ._version import __version__ as __version__
 from .axes import Fans, fans
 from .gains import gain
 from .key import Key
+from .schemes._alibi_slopes import alibi_slopes
 from .schemes._constant import constant, ones, zeros
 from .schemes._hadamard import zero_hadamard
 from .schemes._icnr import icnr
@@ -14,7 +15,9 @@ from .schemes._identity import dirac, identity
 from .schemes._logarithm import logarithm
 from .schemes._normal import normal, truncated_normal
 from .schemes._orthogonal import delta_orthogonal, orthogonal
+from .schemes._rotary_frequencies import rotary_frequencies
 from .schemes._scaled import scaled
+from .schemes._sinusoidal import sinusoidal
 from .schemes._siren import siren
 from .schemes._sparse import sparse
 from .schemes._spectral import spectral
@@ -48,6 +51,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "SignalReport",
+    "alibi_slopes",
     "audit",
     "constant",
     "delta_orthogonal",
@@ -77,10 +81,12 @@ __all__ = [
     "plan",
     "propagation",
     "recipes",
+    "rotary_frequencies",
     "same_as",
     "scaled",
     "set_num_threads",
     "show_config",
+    "sinusoidal",
     "siren",
     "sparse",
     "spectral",

@@ -1,5 +1,6 @@
 """The schemes: initializers, their kinds, and one file for each family."""
 
+from ._alibi_slopes import AlibiSlopes
 from ._complex import TwoParts
 from ._constant import Constant
 from ._hadamard import ZeroHadamard
@@ -8,6 +9,8 @@ from ._identity import Dirac, Identity
 from ._logarithm import Logarithm
 from ._normal import Normal, TruncatedNormal
 from ._orthogonal import DeltaOrthogonal, Orthogonal
+from ._rotary_frequencies import RotaryFrequencies
+from ._sinusoidal import Sinusoidal
 from ._siren import Siren
 from ._sparse import Sparse
 from ._spectral import Spectral
@@ -22,6 +25,7 @@ __all__ = ["FACTORIES"]
 FACTORIES: dict[str, type[Initializer]] = {
     scheme.factory: scheme
     for scheme in (
+        AlibiSlopes,
         Constant,
         DeltaOrthogonal,
         Dirac,
@@ -32,7 +36,9 @@ FACTORIES: dict[str, type[Initializer]] = {
         Logarithm,
         Normal,
         Orthogonal,
+        RotaryFrequencies,
         Scaled,
+        Sinusoidal,
         Siren,
         Sparse,
         Spectral,

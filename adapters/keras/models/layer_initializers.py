@@ -18,7 +18,8 @@ from ..drawing.draw import InitlibMixin
 
 # Captured here, so that a program may put the adapter's classes in the place of Keras's.
 CLASSES: dict[str, Any] = {name: cls for name, cls in vars(initializers).items() if inspect.isclass(cls)}
-SET = ("constant", "identity", "dirac", "zero_hadamard")  # factories of the core that draw nothing
+# Factories of the core that draw nothing.
+SET = ("constant", "identity", "dirac", "zero_hadamard", "sinusoidal", "rotary_frequencies", "alibi_slopes")
 
 
 def own_initializer(layer: Any, name: str) -> Any:
