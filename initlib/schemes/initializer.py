@@ -225,6 +225,17 @@ class Initializer(Frozen, ABC):
         """
         return False
 
+    @property
+    def is_random(self) -> bool:
+        """True if the weights depend on the seed.
+
+        Example:
+            >>> from initlib import he_normal, zeros
+            >>> he_normal.is_random, zeros.is_random
+            (True, False)
+        """
+        return True
+
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         """Return True if each weight is noise plus a nonzero mean. A compiler may fuse this addition.
 
@@ -369,6 +380,10 @@ class Scaled(Initializer):
     @property
     def requires_full_draw(self) -> bool:
         return self.initializer.requires_full_draw
+
+    @property
+    def is_random(self) -> bool:
+        return self.initializer.is_random
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         return self.initializer.adds_mean(shape, axes)

@@ -170,6 +170,15 @@ class Ordered:
                 yield pattern, [rule.pattern for rule in before]
 
 
+def patterns_of_kind(rules: Any, kind: str) -> list[ParsedPattern]:
+    """Return the patterns of rules that end in `:kind`. Functions, which need all parameters, give none."""
+    if not isinstance(rules, (Mapping, Sequence)) or isinstance(rules, str):
+        return []
+    plain = rules if isinstance(rules, Mapping) else [each for each in rules if not callable(each)]
+    patterns = (as_pattern(pattern, "rules") for _, (pattern, _) in _pairs(plain, "rules"))
+    return [pattern for pattern in patterns if pattern.of == kind]
+
+
 def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
     """Yield the pairs of a mapping, of pairs, or of a list of mappings, with the number of their mapping."""
     for number, each in enumerate(rules.items() if isinstance(rules, Mapping) else rules or ()):
