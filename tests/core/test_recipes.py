@@ -385,7 +385,8 @@ def test_tables_are_optional():
 
 MISSING = [
     (recipes.gpt2(2), "recipes.gpt2 finds no output of a residual branch: rule '*.c_proj.weight' matches nothing"),
-    (recipes.gpt2(2), "Pass rename=, from your names to those of the recipe, which match '*.c_proj.weight'"),
+    (recipes.gpt2(2), "Pass residual=, the pattern of yours"),
+    (recipes.t5(64, 16), "Pass rename=, from your names to those of the recipe, which match '*Attention.q.weight'"),
     (recipes.llama(2, 64), "recipes.llama finds no output of a residual branch"),
     (recipes.llama_depth(64), "recipes.llama_depth finds no output of a residual branch"),
     (recipes.normalized(2, 64), "recipes.normalized finds no output of a residual branch"),
@@ -416,9 +417,74 @@ def test_a_recipe_that_finds_no_layers_names_the_argument(rules, message):
 
 
 def test_a_rename_gives_a_recipe_its_names():
-    parameters = kernels(h_0_out_weight=(64, 64), h_0_in_weight=(64, 64))
+    parameters = kernels(h_1_out_weight=(64, 64), h_1_in_weight=(64, 64))
     table = plan(parameters, recipes.gpt2(2), rename={"*.out.weight": "*.c_proj.weight"})
-    assert {row["name"]: row["std"] for row in table.to_dicts()} == {"h.0.out.weight": 0.01, "h.0.in.weight": 0.02}
+    assert {row["name"]: row["std"] for row in table.to_dicts()} == {"h.1.out.weight": 0.01, "h.1.in.weight": 0.02}
+
+
+def outputs(*layers, names=("attn.c_proj", "mlp.c_proj"), prefix="h"):
+    return [
+        Parameter(f"{prefix}.{layer}.{name}.weight", (8, 8), axes="OI", kind="kernel")
+        for layer in layers
+        for name in names
+    ]
+
+
+OF_LAYERS = {
+    "gpt2": (recipes.gpt2, "c_proj"),
+    "llama": (lambda layers: recipes.llama(layers, 64, residual="*.out.weight"), "out"),
+    "normalized": (lambda layers: recipes.normalized(layers, 64, residual="*.out.weight"), "out"),
+    "wang": (lambda layers: recipes.wang(layers, 64, residual="*.out.weight"), "out"),
+    "full_megatron": (lambda layers: recipes.full_megatron(layers, 64, residual="*.out.weight"), "out"),
+    "mamba2": (lambda layers: {"*.A_log": zeros} | recipes.mamba2(layers, residual="*.out.weight"), "out"),
+    "mamba3": (lambda layers: {"*.dt_bias": zeros} | recipes.mamba3(layers, residual="*.out.weight"), "out"),
+    "xlstm": (lambda blocks: recipes.xlstm(blocks, 64, residual="*.out.weight"), "out"),
+    "deepnorm": (lambda layers: recipes.deepnorm(layers, smaller="*.out.weight"), "out"),
+    "fixup": (lambda n: {"fc.*": zeros} | recipes.fixup(n, inner="*.up.weight", last="*.out.weight"), "out"),
+}
+
+
+@pytest.mark.parametrize("recipe", OF_LAYERS)
+def test_another_number_of_layers_names_the_argument(recipe):
+    make, name = OF_LAYERS[recipe]
+    argument = {"xlstm": "blocks", "fixup": "blocks"}.get(recipe, "layers")
+    model = outputs(0, 1, 2, names=(f"attn.{name}", f"mlp.{name}"))
+    model += [Parameter(f"h.0.{each}", (8,), kind="other") for each in ("A_log", "dt_bias")]
+    model += [*outputs(0, names=("mlp.up",)), Parameter("fc.weight", (8, 8), kind="other")]
+    plan(model, make(3), default=zeros)
+    with pytest.warns(
+        UserWarning, match=rf"recipes.{recipe} matches 6 outputs .* {argument}=12 needs at least (12|24)"
+    ):
+        plan(model, make(12), default=zeros)
+    with pytest.raises(
+        PlanError, match=f"{argument} of recipes.{recipe} must be .*, got 2 for 3 layers. Pass {argument}=3"
+    ):
+        plan(model, make(2), default=zeros)
+
+
+def test_residual_branches_of_other_names_are_a_warning():
+    model = outputs(*range(4), names=("attn.c_proj", "mlp.proj_out"))
+    with pytest.warns(UserWarning, match="recipes.gpt2 matches 4 outputs of residual branches, and layers=4 needs"):
+        plan(model, recipes.gpt2(4))
+    made = plan(model, recipes.gpt2(4, residual=re.compile(r".*\.(c_proj|proj_out)\.weight")))
+    assert {entry.filling.std((8, 8)) for entry in made.entries} == {0.02 * 8**-0.5}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        outputs(*range(12)),
+        outputs(8, 9, 10, 11),  # a stage of a pipeline
+        outputs(3),  # one layer alone
+        outputs(*range(6), prefix="encoder") + outputs(*range(6), prefix="decoder"),
+        [each for layer in range(12) for each in outputs(*range(16), names=("c_proj",), prefix=f"h.{layer}.experts")],
+        outputs(*range(12), prefix="module.0.h"),
+        [Parameter("h.c_proj.weight", (12, 8, 8), axes="BIO", kind="kernel")],  # stacked layers
+    ],
+    ids=["full", "stage", "layer", "two stacks", "experts", "nested", "stacked"],
+)
+def test_the_layers_of_a_model_are_those_of_the_recipe(model):
+    assert plan(model, recipes.gpt2(12)).entries
 
 
 def test_rules_of_the_user_are_never_optional():

@@ -65,7 +65,7 @@ def test_full_megatron_and_fan_in_have_the_std_of_olmo():
     assert std(weights["embed_tokens.weight"], cut(0.03))
     assert std(weights["layers.2.self_attn.q_proj.weight"], cut(0.03))
     assert std(weights["layers.2.mlp.down_proj.weight"], cut(0.03 / math.sqrt(2 * LAYERS)))
-    names = ["transformer.blocks.0.attn_out.weight", "transformer.blocks.0.ff_out.weight", "transformer.ff_out.weight"]
+    names = ["transformer.blocks.5.attn_out.weight", "transformer.blocks.5.ff_out.weight", "transformer.ff_out.weight"]
     weights = drawn([kernel(name, (WIDTH, WIDTH)) for name in names], recipes.full_megatron(LAYERS, WIDTH))
     expected = [0.02 / math.sqrt(2 * LAYERS)] * 2 + [WIDTH**-0.5]
     assert all(std(array, cut(value)) for array, value in zip(weights.values(), expected, strict=True))
@@ -95,23 +95,23 @@ def test_nanochat_starts_with_zero_outputs():
 def test_mamba2_draws_a_and_the_step_sizes():
     heads = 4000
     parameters = [
-        *(Parameter(f"layers.0.mixer.{name}", (heads,)) for name in ("A_log", "dt_bias", "D")),
-        kernel("layers.0.mixer.in_proj.weight", (512, WIDTH)),
-        kernel("layers.0.mixer.out_proj.weight", (WIDTH, 512)),
-        kernel("layers.0.mixer.conv1d.weight", (512, 1, 4), "(512 O)IK"),
+        *(Parameter(f"layers.8.mixer.{name}", (heads,)) for name in ("A_log", "dt_bias", "D")),
+        kernel("layers.8.mixer.in_proj.weight", (512, WIDTH)),
+        kernel("layers.8.mixer.out_proj.weight", (WIDTH, 512)),
+        kernel("layers.8.mixer.conv1d.weight", (512, 1, 4), "(512 O)IK"),
     ]
     weights = drawn(parameters, recipes.mamba2(layers=9))
-    a = np.exp(weights["layers.0.mixer.A_log"].astype(float))
+    a = np.exp(weights["layers.8.mixer.A_log"].astype(float))
     assert 1 <= a.min() < 1.1
     assert 15.9 < a.max() <= 16.0001
     assert a.mean() == pytest.approx(8.5, abs=7 * 15 / math.sqrt(12 * heads))
-    steps = np.log(np.log1p(np.exp(weights["layers.0.mixer.dt_bias"].astype(float))))
+    steps = np.log(np.log1p(np.exp(weights["layers.8.mixer.dt_bias"].astype(float))))
     assert math.log(0.00099) < steps.min()
     assert steps.max() < math.log(0.101)
     assert steps.mean() == pytest.approx(math.log(0.01), abs=7 * math.log(100) / math.sqrt(12 * heads))
-    assert (weights["layers.0.mixer.D"] == 1).all()
+    assert (weights["layers.8.mixer.D"] == 1).all()
     for name, limit in {"in_proj": WIDTH**-0.5, "conv1d": 0.5, "out_proj": 512**-0.5 / 3}.items():
-        assert 0.99 * limit < np.abs(weights[f"layers.0.mixer.{name}.weight"]).max() <= limit
+        assert 0.99 * limit < np.abs(weights[f"layers.8.mixer.{name}.weight"]).max() <= limit
 
 
 def test_the_recurrence_of_the_rg_lru_is_uniform_on_a_ring():
@@ -133,7 +133,7 @@ def test_the_recurrence_of_the_rg_lru_is_uniform_on_a_ring():
 
 
 def test_the_gates_of_xlstm_start_open():
-    block = "blocks.0.xlstm"
+    block = "blocks.11.xlstm"
     parameters = [
         Parameter("token_embedding.weight", (500, WIDTH), kind="table"),
         kernel(f"{block}.proj_up.weight", (4 * WIDTH, WIDTH)),

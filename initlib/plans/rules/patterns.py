@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..._public import public
 from ..parameter import Parameter, check_name
 from ..text.describe import advice_for_text
+from .layer_count import LayerCount
 
 
 class GlobMatch(NamedTuple):
@@ -79,6 +80,7 @@ class RecipePattern(str):
     is_optional = False
     missing = ""
     advice = ""
+    count: LayerCount | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class ParsedPattern:
     is_optional: bool = False  # a pattern of a recipe for parameters that a model may lack
     missing: str = ""  # the error where it matches nothing
     advice: str = ""
+    count: LayerCount | None = None
 
     def matches(self, parameter: Parameter) -> bool:
         """Return whether the parameter meets the condition."""
@@ -106,7 +109,9 @@ def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     """Return the argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled expression."""
     if isinstance(pattern, RecipePattern):
         own = as_pattern(pattern.expression, argument)
-        return replace(own, is_optional=pattern.is_optional, missing=pattern.missing, advice=pattern.advice)
+        return replace(
+            own, is_optional=pattern.is_optional, missing=pattern.missing, advice=pattern.advice, count=pattern.count
+        )
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
         return ParsedPattern(f"re.compile({pattern.pattern!r})", pattern)
     if not isinstance(pattern, str):
