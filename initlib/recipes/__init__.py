@@ -8,6 +8,7 @@ from ._lora import lora
 from ._mup import completep, mup
 from ._nanochat import nanochat
 from ._olmo import full_megatron, mitchell, olmo_fan_in
+from ._pissa import olora, pissa
 from ._small_init import small_init, wang
 from ._state_space import gated_deltanet, mamba2, mamba3, rg_lru
 from ._xlstm import xlstm
@@ -42,6 +43,8 @@ __all__ = [
     "normalized",
     "olmo_fan_in",
     "olmo_normal",
+    "olora",
+    "pissa",
     "resnet",
     "rezero",
     "rg_lru",

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from initlib import Parameter, PlanError, constant, plan, recipes, uniform, zeros
+from initlib import Parameter, PlanError, constant, normal, ones, plan, recipes, uniform, zeros
 from initlib.plans.rules.constructor_value import ConstructorValue
 
 LAYERS = 4
@@ -137,6 +137,30 @@ def test_mamba(transformers, layers):
         rescale_prenorm_residual=layers is not None,
     )
     assert_like_its_own(transformers.MambaForCausalLM(config), recipes.mamba(layers))
+
+
+def test_gated_deltanet(transformers):
+    config = transformers.Qwen3NextConfig(
+        vocab_size=500,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        linear_num_value_heads=64,
+        linear_num_key_heads=16,
+        linear_key_head_dim=8,
+        linear_value_head_dim=8,
+        num_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=32,
+        shared_expert_intermediate_size=32,
+    )
+    model = transformers.Qwen3NextForCausalLM(config)
+    special = {"*.dt_bias": ones, "*linear_attn.norm.weight": ones, "*norm.weight": zeros}
+    experts = {"*.experts.*": normal(std=0.02), "*.gate.weight": normal(std=0.02)}
+    assert_like_its_own(model, [special, experts, recipes.gated_deltanet()])
 
 
 def test_vit(timm):
