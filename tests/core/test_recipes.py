@@ -1,5 +1,6 @@
 """Recipes against the initialization that each names, where its package is installed; else against its formula."""
 
+import dataclasses
 import math
 import re
 import sys
@@ -69,14 +70,42 @@ def assert_like_its_own(model, rules, **options):
             (own[name].ravel(), ours.astype(float).ravel())
         )
     for (name, _), pairs in groups.items():
-        theirs, ours = (np.concatenate(each) for each in zip(*pairs, strict=True))
-        if len(np.unique(theirs[: 1 << 12])) <= 2 or len(np.unique(ours[: 1 << 12])) <= 2 or theirs.size < 8:
-            assert np.allclose(theirs, ours, atol=1e-5), name
-            continue
-        # Of two normal samples; a uniform one varies less. Seven sigmas.
-        error = 7 * math.sqrt(2 / theirs.size)
-        assert abs(theirs.mean() - ours.mean()) < error * theirs.std(), name
-        assert abs(theirs.std() / ours.std() - 1) < error / math.sqrt(2), name
+        assert_alike(*(np.concatenate(each) for each in zip(*pairs, strict=True)), name)
+
+
+def assert_alike(expected, weights, name):
+    """Two samples have one mean and one std, or are equal where they are constants."""
+    if len(np.unique(expected[: 1 << 12])) <= 2 or len(np.unique(weights[: 1 << 12])) <= 2 or expected.size < 8:
+        assert np.allclose(expected, weights, atol=1e-5), name
+        return
+    # Of two normal samples; a uniform one varies less. Seven sigmas.
+    error = 7 * math.sqrt(2 / expected.size)
+    assert abs(expected.mean() - weights.mean()) < error * expected.std(), name
+    assert abs(expected.std() / weights.std() - 1) < error / math.sqrt(2), name
+
+
+def assert_alike_over_seeds(make, rules, names):
+    """The weights of some names, of models that `make` returns, are alike over several seeds of both sides.
+
+    `names` maps the names of the model to those of the recipe.
+    """
+    torch = pytest.importorskip("torch")
+    expected, weights = {}, {}
+    for seed in range(4):
+        torch.manual_seed(seed)
+        model = make()
+        parameters = {parameter.name: parameter for parameter in parameters_of(model)}
+        values = dict(model.named_parameters())
+        chosen = [
+            dataclasses.replace(parameters[old], name=new, axes=axes, kind="kernel" if axes else "other")
+            for old, (new, axes) in names.items()
+        ]
+        drawn = plan(chosen, rules, default=zeros).draw(seed=seed)
+        for old, (new, _) in names.items():
+            expected.setdefault(new, []).append(values[old].detach().double().numpy().ravel())
+            weights.setdefault(new, []).append(drawn[new].astype(float).ravel())
+    for name in expected:
+        assert_alike(np.concatenate(expected[name]), np.concatenate(weights[name]), name)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +190,63 @@ def test_gated_deltanet(transformers):
     special = {"*.dt_bias": ones, "*linear_attn.norm.weight": ones, "*norm.weight": zeros}
     experts = {"*.experts.*": normal(std=0.02), "*.gate.weight": normal(std=0.02)}
     assert_like_its_own(model, [special, experts, recipes.gated_deltanet()])
+
+
+def test_mamba2(transformers):
+    config = transformers.Mamba2Config(
+        vocab_size=50, hidden_size=64, num_hidden_layers=2, num_heads=16, head_dim=8, state_size=16, n_groups=1,
+        rescale_prenorm_residual=True,
+    )  # fmt: skip
+    block = "layers.1.mixer"
+    axes = {"dt_bias": None, "D": None, "conv1d.weight": "(160 O)IK", "out_proj.weight": "OI"}
+    names = {f"{block}.{name}": (f"{block}.{name}", letters) for name, letters in axes.items()}
+    # transformers sets A_log to log(1..n), and draws the input projections as in its other models.
+    rules = {pattern: rule for pattern, rule in recipes.mamba2(2).items() if "A_log" not in pattern}
+    assert_alike_over_seeds(lambda: transformers.Mamba2Model(config), rules, names)
+
+
+def test_rg_lru(transformers):
+    config = transformers.RecurrentGemmaConfig(
+        vocab_size=50, hidden_size=64, intermediate_size=64, lru_width=64, num_hidden_layers=1, num_attention_heads=4,
+        w_init_variance_scale=1.0,
+    )  # fmt: skip
+    block = "layers.0.temporal_block.rg_lru"
+    names = {
+        f"{block}.recurrent_param": ("rg_lru.a_param", None),
+        f"{block}.input_gate_weight": ("rg_lru.input_gate.w", "BIO"),
+        f"{block}.recurrent_gate_weight": ("rg_lru.a_gate.w", "BIO"),
+        f"{block}.input_gate_bias": ("rg_lru.input_gate.b", None),
+        f"{block}.recurrent_gate_bias": ("rg_lru.a_gate.b", None),
+    }
+    assert_alike_over_seeds(lambda: transformers.RecurrentGemmaModel(config), recipes.rg_lru(), names)
+
+
+def test_small_init_and_wang(transformers, torch):
+    from transformers.models.xlstm.modeling_xlstm import small_init_method, wang_init_method
+
+    def make():
+        model = torch.nn.ModuleDict({name: torch.nn.Linear(64, 64, bias=False) for name in ("up", "down")})
+        small_init_method(64)(model["up"].weight)
+        wang_init_method(12, 64)(model["down"].weight)
+        return model
+
+    names = {"up.weight": ("h.7.up.weight", "OI"), "down.weight": ("h.7.down.weight", "OI")}
+    assert_alike_over_seeds(make, recipes.wang(12, 64, residual="*.down.weight"), names)
+
+
+@pytest.mark.parametrize("rank", [None, 8])
+def test_lora(torch, rank):
+    peft = pytest.importorskip("peft")
+
+    def make():
+        model = torch.nn.Sequential(torch.nn.Linear(256, 64, bias=False), torch.nn.Embedding(300, 16))
+        start = True if rank is None else "gaussian"
+        return peft.get_peft_model(model, peft.LoraConfig(r=8, target_modules=["0", "1"], init_lora_weights=start))
+
+    linear, table = "base_model.model.0", "base_model.model.1"
+    names = {f"{linear}.lora_{which}.default.weight": (f"q.lora_{which}.default.weight", "OI") for which in "AB"}
+    names |= {f"{table}.lora_embedding_{which}.default": (f"t.lora_embedding_{which}.default", "OI") for which in "AB"}
+    assert_alike_over_seeds(make, recipes.lora(rank), names)
 
 
 def test_vit(timm):
