@@ -1,4 +1,4 @@
-"""The report of `signals`: measurements of activations and parameters, with a verdict on each."""
+"""Report of `signals`: measurements of activations and parameters, with a verdict on each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -27,13 +27,13 @@ PARAMETER_FIGURES = {
 
 @public("initlib")
 class SignalReport:
-    """The report of `signals`: the activations in the order of execution, then the parameters.
+    """Report of `signals`: the activations in the order of execution, then the parameters.
 
     A printed report begins with the verdict, the first ill layer, and advice. Repeated layers with the same verdict are
-    one row, with the figures of the first and the last.
+    one row, with the numbers of the first and the last layer.
 
     The *signal* of an activation is the part that depends on the input: the std over the batch, as a root mean square
-    over units. Biases do not change the signal. The verdicts, each with its figure:
+    over units. Biases do not change the signal. The verdicts, each with the number that decides:
 
     - *vanishing*, *exploding*: the signal, compared with the signal of the input and with 1; or the norm of a gradient,
       compared with the norm before the head. A signal may shrink by a factor of 100 or grow by a factor of 150. Within
@@ -81,17 +81,17 @@ class SignalReport:
 
     @property
     def rows(self) -> list[Activation | ParameterStats]:
-        """The activations, then the parameters."""
+        """Return the activations, then the parameters."""
         return [*self.activations, *self.parameters]
 
     @property
     def ill(self) -> list[Activation | ParameterStats]:
-        """The activations and parameters whose verdict is dead, exploding or vanishing."""
+        """Return the activations and parameters whose verdict is dead, exploding or vanishing."""
         return [row for row in self.rows if row.verdict in ILL]
 
     @property
     def healthy(self) -> bool:
-        """True if no activation or parameter is dead, exploding or vanishing."""
+        """Return True if no activation or parameter is dead, exploding or vanishing."""
         return not self.ill
 
     def summary(self) -> str:

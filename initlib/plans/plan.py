@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @public("initlib")
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """The fills of all stored tensors of a model. A plan and a seed determine the initial state of the model.
+    """Fills of all stored tensors of a model. A plan and a seed determine the initial state of the model.
 
     `initlib.plan` makes a plan from parameters and rules. Plans are immutable, and compare by their entries.
     `plan[name]` is the entry of a tensor.
@@ -167,7 +167,7 @@ class Plan:
         return rows(self.entries)
 
     def table(self, *, fold: bool = True) -> str:
-        """Return the plan as a table for people, as `print` shows it.
+        """Return the plan as a text table, as `print` shows the plan.
 
         Args:
             fold: True puts repeated layers on one line; False gives each tensor a line of its own.
@@ -197,7 +197,7 @@ class Plan:
         """Make the plan from JSON text. The text contains no code, and nothing is executed.
 
         Args:
-            text: what `to_json` returned.
+            text: the text that `to_json` returned.
 
         Returns:
             The plan.

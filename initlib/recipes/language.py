@@ -1,4 +1,4 @@
-"""Recipes of language models. Where a paper and a library differ, the docstring names the one that is followed."""
+"""Recipes of language models. If a paper and a library differ, the docstring names the source of the recipe."""
 
 import numpy as np
 

@@ -74,7 +74,7 @@ def _within(bound: float) -> Initializer:
 
 
 def _fan_in(shape: tuple[int, ...]) -> int:
-    """The fan_in that PyTorch counts."""
+    """Return the fan_in that PyTorch counts."""
     return math.prod(shape[1:])
 
 
@@ -84,7 +84,7 @@ def _linear(attribute: str, shapes: Shapes) -> Initializer | None:
 
 
 def _packed_output(attribute: str, shapes: Shapes) -> Initializer | None:
-    """The last projection of an attention, whose bias the attention sets."""
+    """Return the last projection of an attention, whose bias the attention sets."""
     return zeros if attribute == "bias" else _linear(attribute, shapes)
 
 

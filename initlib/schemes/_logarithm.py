@@ -1,4 +1,4 @@
-"""The initializer whose weights are a multiple of the logarithm of another initializer's."""
+"""Weights that are a multiple of the logarithm of another initializer's weights."""
 
 import math
 from dataclasses import dataclass

@@ -83,7 +83,7 @@ def test_float64_weights_are_measured_where_squares_overflow_or_underflow(scale)
     exact = np.asarray(array, np.longdouble)
     assert tensor.std == pytest.approx(float(exact.std()), rel=1e-3 if scale < 1e-300 else 1e-12)
     assert (tensor.mean, tensor.scheme) == (pytest.approx(float(exact.mean()), rel=1e-6), None)
-    assert tensor.test == "its squares are outside of the range of float64"
+    assert tensor.test == "the squares of the numbers leave the range of float64"
     assert other.scheme == "he_normal"
 
 
@@ -186,7 +186,7 @@ def test_files_are_audited_together(files):
         ("a.npz", "o"),
         ("b.npz", "w"),
     ]
-    assert report.tensors[2].test == "not measured: it holds no numbers; a pickle could run code"
+    assert report.tensors[2].test == "not measured: the array holds no numbers; a pickle could run code"
     assert dict(report.tensors[3].findings) == {"duplicates": "equal to a.npz w"}
     assert str(report).startswith("file   tensor")
     assert audit(files[1]).found() == []

@@ -40,7 +40,7 @@ TABLE = [
     (parameter(given(NOISE), default=keep), STD, keep, ()),
     # Frozen.
     (weights(NOISE, frozen=True, draws=True), STD, 'Add the rule {"*.x": keep}  # frozen', None),
-    (parameter(NONE.__class__(frozen=True), (8, 8)), STD, "it is frozen, and its values differ", None),
+    (parameter(NONE.__class__(frozen=True), (8, 8)), STD, "the parameter is frozen, and its values differ", None),
     (weights(SQUARE + 1, frozen=True), STD, constant(1), ("ones as constructed", "frozen")),
     (weights(SQUARE, frozen=True), STD, zeros, ("zeros as constructed (may be fresh memory)", "frozen")),
     # No values in memory.
@@ -63,8 +63,8 @@ TABLE = [
     (weights(SQUARE, zeroed=True), STD, zeros, ("zeros as constructed",)),
     (weights(SQUARE, axes=None, kind="other"), STD, STD, "warns"),
     # Biases.
-    (parameter(given(NOISE[0] / 4, bound=1), kind="bias"), STD, zeros, ("its constructor draws it",)),
-    (parameter(given(NOISE[0], draws=True), kind="bias"), STD, zeros, ("its constructor draws it",)),
+    (parameter(given(NOISE[0] / 4, bound=1), kind="bias"), STD, zeros, ("the constructor draws it",)),
+    (parameter(given(NOISE[0], draws=True), kind="bias"), STD, zeros, ("the constructor draws it",)),
     (parameter(given(RAMP, bound=1), kind="bias"), STD, ADD_KEEP, None),
     (parameter(given(NOISE[0]), kind="bias"), STD, ADD_KEEP, None),
     # Vectors of differing values.
@@ -89,7 +89,7 @@ TABLE = [
     (weights(NOISE, draws=True), he_normal, he_normal, ()),
     (parameter(given(NOISE)), STD, STD, ()),
     (parameter(given(NOISE)), he_normal, 'Pass axes={"*.x": "OI"}', None),
-    (parameter(given(NOISE)), None, "no rule matches it, and there is no default", None),
+    (parameter(given(NOISE)), None, "no rule matches, and there is no default", None),
 ]
 
 
@@ -104,7 +104,9 @@ def test_a_parameter_that_no_rule_matches(tensor, default, expected, notes):
     if notes == "warns":
         notes = ("zeros as constructed (may be fresh memory)",)
     if "zeros as constructed (may be fresh memory)" in notes and not tensor.constructor.frozen:
-        with pytest.warns(UserWarning, match=r"block\.x: all zeros as constructed, or fresh memory"):
+        with pytest.warns(
+            UserWarning, match=r"block\.x: all weights are zeros, set by a constructor or left in fresh memory"
+        ):
             (entry,) = plan([tensor], default=default).entries
     else:
         (entry,) = plan([tensor], default=default).entries
@@ -182,7 +184,7 @@ def test_unmatched_parameters_can_be_kept():
     tensors = [parameter(given(RAMP), name="a"), Parameter("b", (8,), needs="it is frozen"), weights(NOISE)]
     made = plan(tensors, {"block.x": STD}, unmatched="keep")
     assert [entry.filling for entry in made.entries] == [keep, keep, STD]
-    assert made["a"].notes == ("no rule matches it",)
+    assert made["a"].notes == ("no rule matches",)
     with pytest.raises(TypeError, match="default must be None with unmatched='keep'"):
         plan(tensors, STD, unmatched="keep")
     with pytest.raises(ValueError, match='unmatched must be "default" or "keep", got 3'):

@@ -92,9 +92,9 @@ def test_without_out_the_command_prints_a_conclusion_and_writes_no_file(tmp_path
     monkeypatch.setattr(demo.run, "__defaults__", (None, 0, 20))
     assert main(["demo"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "zeros: no gradient reaches the weights, so it never learns" in out
+    assert "zeros: no gradient reaches the weights, so the network never learns" in out
     assert re.search(r"normal, std 10: the signal grows \d+ times", out)
-    assert "he_normal: the signal keeps its size through the layers, so it learns (9" in out
+    assert "he_normal: the signal keeps its size through the layers, so the network learns (9" in out
     first = he_normal((64, 128), seed=0, name="hidden1").flat[0]
     assert f"under he_normal and seed 0 is {first:.9g}, in NumPy, PyTorch, Keras and JAX alike" in out
     assert list(tmp_path.iterdir()) == []

@@ -36,11 +36,11 @@ def test_nearest(wanted, known, found):
             [],
             "has no kind or owner 'kernal': the kinds are kernel, recurrent, bias, scale, table, buffer, other;",
         ),
-        ("*.weight:bias", [], "matches nothing: parameters of such names are Linear, kernel"),
+        ("*.weight:bias", [], "matches nothing: the parameters of these names are Linear, kernel"),
         (
             "*:Linear",
             ["h.0.*", "*.bias", "*"],
-            "is never used: what it matches, 'h.0.*' or '*.bias' or '*' before it does",
+            "is never used: 'h.0.*' or '*.bias' or '*' matches the same parameters first",
         ),
         ("*.c_prj.weight", [], "matches nothing; nearest names: h.{0..2}.c_proj.weight"),
         ("nothing.like.it", [], "matches nothing"),

@@ -201,17 +201,17 @@ HOSTILE = [
     (put("version", 2), "text must have version 1 to be read here, got 2"),
     (put("version", True), "version must be of type int, got True"),
     (put("version", "1"), "to be read here, got '1'"),
-    (put("more", 2), "it must have the fields format, version, fillings, parameters, got"),
+    (put("more", 2), "the object must have the fields format, version, fillings, parameters, got"),
     (put("parameters", {}), "parameters must be of type list, got {}"),
     (put("fillings", []), "parameter 0 of the plan: filling must be one of 0, got 0"),
-    (put("parameters", 0, 3), "parameter 0 of the plan: it must be an object, got 3"),
+    (put("parameters", 0, 3), "parameter 0 of the plan: the value must be an object, got 3"),
     (put("parameters", 0, "filling", -1), "parameter 0 of the plan: filling must be one of 7, got -1"),
     (put("parameters", 0, "filling", 10**30), "filling must be one of 7"),
     (put("parameters", 0, "filling", True), "filling must be of type int, got True"),
     (put("parameters", 0, "filling", 0.0), "filling must be of type int, got 0.0"),
     (put("parameters", 0, "name", 3), "name must be of type str, got 3"),
     (put("parameters", 0, "name", ""), "must be a printable string"),
-    (put("parameters", 0, "name", "h.0.qkv"), "h.0.qkv: another parameter is named h.0.qkv too"),
+    (put("parameters", 0, "name", "h.0.qkv"), "h.0.qkv: another parameter has the name h.0.qkv too"),
     (put("parameters", 0, "stream", "layers.0.bias"), "would share the stream layers.0.bias"),
     (put("parameters", 0, "stream", "a\u0000"), "stream must be a printable string"),
     (put("parameters", 0, "shape", 3), "shape must be of type list, got 3"),
@@ -220,19 +220,19 @@ HOSTILE = [
     (put("parameters", 0, "shape", [-1, 3]), "shape must have no negative size"),
     (put("parameters", 0, "shape", [1] * 10_000), "shape must have at most 64 axes, got 10000"),
     (put("parameters", 0, "dtype", "object!"), "dtype must be a name such as 'float32', got 'object!'"),
-    (put("parameters", 0, "dtype", "object"), "dtype object cannot be drawn"),
+    (put("parameters", 0, "dtype", "object"), "to be drawn, got object"),
     (put("parameters", 0, "axes", "(" * 10_000), "axes must have at most 1024 characters"),
     (put("parameters", 0, "axes", "OIH"), "axes must name 2 axes for shape"),
     (put("parameters", 0, "kind", "code"), "kind must be one of"),
-    (put("parameters", 0, "default", 3), "it must have the fields name, shape, filling, dtype"),
+    (put("parameters", 0, "default", 3), "the object must have the fields name, shape, filling, dtype"),
     (put("parameters", 0, "tied", ["a", 3]), "tied must be a string, got 3"),
     (put("parameters", 0, "padding", 20), "padding must be at least 0 and below 20, got 20"),
     (put("parameters", 0, "notes", ["\x1b[31m"]), "a note must be a printable string"),
     (put("fillings", 0, {"factory": "os.system", "arguments": {}}), "filling 0 of the plan: factory must be one of"),
     (put("fillings", 0, {"factory": "Initializer", "arguments": {}}), "factory must be one of"),
     (put("fillings", 0, {"factory": "he_normal", "arguments": {}}), "factory must be one of"),
-    (put("fillings", 0, None), "filling 0 of the plan: it must be an object, got None"),
-    (put("fillings", 0, "run"), "filling 0 of the plan: it must be an object, got 'run'"),
+    (put("fillings", 0, None), "filling 0 of the plan: the value must be an object, got None"),
+    (put("fillings", 0, "run"), "filling 0 of the plan: the value must be an object, got 'run'"),
     (
         filled(normal_of(std="0.02")),
         "filling 0 of the plan: normal cannot be made of {'std': '0.02'}: std must be a real",
@@ -259,7 +259,10 @@ HOSTILE = [
     (filled({"parts": [["a", 1]], "fillings": ["keep"]}), "parts must not all be kept"),
     (filled({"parts": [["a", 3]], "groups": 3, "fillings": [normal_of()]}), "do not divide an axis of size 8"),
     (filled({"parts": [["a", 1]], "groups": 0, "fillings": [normal_of()]}), "groups must be at least 1, got 0"),
-    (filled({"parts": [["a", 1]], "fillings": [normal_of()], "x": 1}), "it must have the fields parts, fillings, axis"),
+    (
+        filled({"parts": [["a", 1]], "fillings": [normal_of()], "x": 1}),
+        "the object must have the fields parts, fillings, axis",
+    ),
     (filled({"stack": "a", "fillings": [normal_of()]}), "a part's name must have {i}"),
     (filled({"stack": "a.{i}", "fillings": []}), "parts must have at least one filling"),
     (
@@ -288,7 +291,7 @@ def test_a_hostile_or_future_text_is_an_error(text, message):
 
 
 def test_a_plan_of_what_cannot_be_drawn_is_a_plan_error():
-    with pytest.raises(PlanError, match="orthogonal needs to know which of its 2 axes"):
+    with pytest.raises(PlanError, match="orthogonal needs to know which of the 2 axes"):
         Plan.from_json(filled({"factory": "orthogonal", "arguments": {}}))
 
 

@@ -32,7 +32,7 @@ def test_rules_axes_and_dtype(folder):
     assert {entry.parameter.dtype for entry in made.entries} == {"float64"}
     assert made["layers.0.norm.weight"].pieces[0].initializer == ones
     assert made["layers.0.qkv.weight"].pieces[0].axes == "(3 O)I"
-    with pytest.raises(PlanError, match="needs to know which of its"):
+    with pytest.raises(PlanError, match="needs to know which of the"):
         like(folder, rules)
     with pytest.raises(TypeError, match="dtype must be one of"):
         like(folder, rules, dtype="int8")
@@ -45,7 +45,7 @@ def test_kinds(folder):
     assert set(kinds.values()) == {"other"}
     with pytest.raises(ValueError, match="must be one of kernel, recurrent"):
         like(folder, normal(), kinds={"*": "weight"})
-    with pytest.raises(ValueError, match=r"the first to match a tensor, got 'none.\*'"):
+    with pytest.raises(ValueError, match=r"the first match of at least one tensor, got 'none.\*'"):
         like(folder, normal(), kinds={"none.*": "scale"})
 
 
@@ -69,7 +69,7 @@ def test_tensors_that_are_not_floating_point_are_kept(tmp_path):
     kept = {entry.parameter.name for entry in made.entries if entry.kept}
     assert kept == {"BOOL", "U8", "I8", "I16", "U16", "I32", "U32", "I64", "U64"}
     assert {entry.parameter.dtype for entry in made.entries if not entry.kept} == {"bfloat16"}
-    with pytest.raises(PlanError, match="dtype float8_e4m3fn"):
+    with pytest.raises(PlanError, match=r"F8_E4M3: dtype must be one of"):
         like(path, {"*F*": normal(), "C64": normal()})
     assert made["I64"].filling is keep
 

@@ -162,13 +162,13 @@ def test_other_weights_match_no_scheme():
     for weight, reason in (
         (noise**3, "no distribution: the nearest is normal"),
         (noise + 0.4 * np.outer(rng.normal(size=64), rng.normal(size=80)), "trained, or not drawn"),
-        (noise + 0.3 * rng.normal(size=(64, 1)), "the means of its rows differ"),
-        (scaled, "the stds of its rows differ"),
-        (scaled.T, "the stds of its columns differ"),
+        (noise + 0.3 * rng.normal(size=(64, 1)), "the means of the rows differ"),
+        (scaled, "the stds of the rows differ"),
+        (scaled.T, "the stds of the columns differ"),
         (np.where(noise > 0, noise, 0), "weights are 0"),
         (np.where(np.arange(80) == 3, np.nan, noise), "not finite"),
         (noise[:10, :10], "100 weights are too few to test"),
-        (np.empty((0, 3)), "holds nothing"),
+        (np.empty((0, 3)), "is empty"),
     ):
         result = found(weight)
         assert result.scheme is None, result

@@ -237,7 +237,7 @@ MISFITS = [
     ((2**40, 2), parts({"q": 1, "k": 1}, zeros, groups=2**20), "at most 65536 boxes"),
     ((4, 2**16), parts("a.{i}", parts("b.{i}", zeros)), "at most 65536 boxes"),
     ((4, 2), parts({"q": 1, "k": (1, values([1.0]))}, zeros), "values for k must have shape (2, 2), got (1,)"),
-    ((4, 2), parts({"q": 1, "k": (1, orthogonal())}, zeros), "orthogonal needs to know which of its 2 axes"),
+    ((4, 2), parts({"q": 1, "k": (1, orthogonal())}, zeros), "orthogonal needs to know which of the 2 axes"),
     ((4, 2, 2), parts("b.{i}", parts({"c": 1, "d": 1}, normal(), replaces=2)), "would share the stream c"),
 ]
 
@@ -262,9 +262,13 @@ WRONG = [
     (lambda: parts({"q": 1}, zeros, axis="O"), TypeError, "axis must be an int, got 'O'"),
     (lambda: parts({"q": 1}, zeros, groups=0), ValueError, "groups must be at least 1, got 0"),
     (lambda: parts({"q": 1}, zeros, replaces=-1), ValueError, "replaces must be at least 0, got -1"),
-    (lambda: parts({"q": 1}, 0.5), TypeError, "what fills a part must be an initializer, keep, values(...) or parts"),
-    (lambda: parts({"q": 1}, normal), TypeError, "call it: normal(...)"),
-    (lambda: parts({"q": 1}, orthogonal), TypeError, "call it: orthogonal(...)"),
+    (
+        lambda: parts({"q": 1}, 0.5),
+        TypeError,
+        "the filling of a part must be an initializer, keep, values(...) or parts",
+    ),
+    (lambda: parts({"q": 1}, normal), TypeError, "write normal(...)"),
+    (lambda: parts({"q": 1}, orthogonal), TypeError, "write orthogonal(...)"),
     (lambda: parts({"q": 1, "k": 1}, keep), ValueError, "parts must not all be kept. Use keep for the tensor"),
 ]
 

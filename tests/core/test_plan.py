@@ -277,41 +277,41 @@ def test_all_problems_are_listed_at_once():
     rules = {"*.gate": he_normal, "*.up.wieght": he_normal, "ids": ones, "*:Conv2d": zeros}
     lines = problems(parameters, rules, axes={"*.fc": "OI"}, rename={"transformer.*": "*"})
     assert lines == (
-        "h.0.up.weight: no rule matches it, and there is no default; nearest patterns: *.up.wieght",
-        "temperature: no rule matches it, and there is no default",
+        "h.0.up.weight: no rule matches, and there is no default; nearest patterns: *.up.wieght",
+        "temperature: no rule matches, and there is no default",
         "rule '*.up.wieght' matches nothing; nearest names: h.0.up.weight",
         "rule '*:Conv2d' has no kind or owner 'Conv2d': the kinds are kernel, recurrent, bias, scale, table, buffer, "
         "other; the owners here Linear, Router",
         "axes '*.fc' matches nothing",
         "rename 'transformer.*' matches nothing",
-        "h.{0..3}.gate: variance_scaling needs to know which of its 3 axes in Router are inputs and outputs. Pass "
-        'axes={"*.gate": "BOI"} if outputs are stored first, as in PyTorch, or "BIO" if they are stored last, as in '
-        "Keras and JAX: I is an input axis, O an output axis, B a stack",
-        f"ids: dtype int64 cannot be drawn, {', '.join(DTYPES)} can; keep it",
+        "h.{0..3}.gate: variance_scaling needs to know which of the 3 axes in Router are inputs and outputs. Pass "
+        'axes={"*.gate": "BOI"} if outputs are stored first, as in PyTorch, or "BIO" if outputs are stored last, as '
+        "in Keras and JAX: I is an input axis, O an output axis, B a stack",
+        f"ids: dtype must be one of {', '.join(DTYPES)} to be drawn, got int64; keep the parameter",
     )
 
 
 ERRORS = [
-    ([kernel()], {}, "kernel: no rule matches it, and there is no default"),
-    ([kernel(default=zeros)], {}, "kernel: no rule matches it, and there is no default"),
-    ([Parameter("a", (3,))], he_normal, "a: no rule matches it, and the default, variance_scaling, is for kernels"),
-    ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling needs to know which of its 2 axes"),
-    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal needs to know which of its 2 axes"),
-    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling needs to know which of its 2 axes"),
-    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal needs to know which of its 2 axes"),
+    ([kernel()], {}, "kernel: no rule matches, and there is no default"),
+    ([kernel(default=zeros)], {}, "kernel: no rule matches, and there is no default"),
+    ([Parameter("a", (3,))], he_normal, "a: no rule matches, and the default, variance_scaling, is for kernels"),
+    ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal needs to know which of the 2 axes"),
     ([kernel()], {"*.bias:kernel": ones, "*": ones}, "rule '*.bias:kernel' matches nothing"),
     (
         [kernel(owner="Linear")],
         {"*:bias": ones, "*": ones},
-        "'*:bias' matches nothing: parameters of such names are Linear, kernel",
+        "'*:bias' matches nothing: the parameters of these names are Linear, kernel",
     ),
-    ([kernel()], {"*": ones, "k*": zeros}, "rule 'k*' is never used: what it matches, '*' before it does"),
+    ([kernel()], {"*": ones, "k*": zeros}, "rule 'k*' is never used: '*' matches the same parameters first"),
     ([kernel()], {re.compile("x"): ones, "*": ones}, "rule \"re.compile('x')\" matches nothing"),
-    ([kernel(), kernel()], he_normal, "kernel: another parameter is named kernel too; tie them, or rename one"),
+    ([kernel(), kernel()], he_normal, "kernel: another parameter has the name kernel too; tie the two, or rename one"),
     (
         [kernel("a", tied=("b",)), kernel("b")],
         he_normal,
-        "b: another parameter is named b too; tie them, or rename one",
+        "b: another parameter has the name b too; tie the two, or rename one",
     ),
     ([kernel()], {"*": identity()}, None),
     (
@@ -321,28 +321,32 @@ ERRORS = [
     ),
     ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): axes of icnr must have one output axis and"),
     ([Parameter("a", (3,), kind="kernel")], {"*": orthogonal()}, "shape must have at least 2 axes for orthogonal"),
-    ([Parameter("a", (3,), kind="bias")], {"*": he_normal}, """rule '*' draws it by he_normal, which needs fans"""),
+    (
+        [Parameter("a", (3,), kind="bias")],
+        {"*": he_normal},
+        """rule '*' draws a vector by he_normal, which needs fans""",
+    ),
     (
         [Parameter("a", (1, 1, 3))],
         {"a": he_normal * 0.5},
         "he_normal * 0.5} for kernels, and other rules for vectors",
     ),
-    ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "a vector has no input and output axes"),
+    ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "a vector has no inputs and outputs"),
     ([Parameter("a", (3, 3), "float16")], {"*": uniform(-1e6, 1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3, 3), "float16")], {"*": constant(1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3,), "float16")], {"*": values([1e6, 0, 0])}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3, 3), "float16")], {"*": normal(std=1e6)}, "overflow float16"),
     ([Parameter("a", (3, 3))], {"*": values([1.0])}, "a: values for a must have shape (3, 3), got (1,)"),
-    ([kernel()], {"*": lambda parameter: None}, "what the rule's function returns must be an initializer, keep"),
+    ([kernel()], {"*": lambda parameter: None}, "the result of the rule's function must be an initializer, keep"),
     ([kernel()], {"*": lambda parameter: parameter.indices[0]}, "the rule's function raised IndexError: tuple index"),
-    ([kernel()], {"*": lambda parameter: lambda parameter: ones}, "what the rule's function returns must be an"),
+    ([kernel()], {"*": lambda parameter: lambda parameter: ones}, "the result of the rule's function must be an"),
     (
         [kernel("b", tied=("a",))],
         {"a": ones, "b": zeros},
-        "b: it gets constant(value=0.0), but the tied a gets",
+        "b: tied names must have the same fill, got constant(value=0.0) here and",
     ),
-    ([Parameter("a", (3,), needs="its norm says nothing")], STD, "a: no rule matches it, and its norm says nothing"),
-    ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "but the tied a gets"),
+    ([Parameter("a", (3,), needs="its norm says nothing")], STD, "a: no rule matches, and its norm says nothing"),
+    ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "for a. Change one rule"),
 ]
 
 
@@ -358,11 +362,11 @@ def test_errors(parameters, rules, message):
 def test_names_that_would_share_a_stream():
     parameters = [kernel("a.w"), kernel("b.w"), kernel("c.w")]
     lines = problems(parameters, he_normal, rename={"[ab].w": "w"})
-    assert lines == ("b.w: it and a.w would share the stream w; tie them, or rename one",)
+    assert lines == ("b.w: would share the stream w with a.w; tie the two, or rename one",)
     parameters = [kernel("a.q"), kernel("a.qkv")]
     assert plan(parameters, {"*.qkv": parts({"q": 1, "k": 1}, ones), "*.q": STD})  # what is constant has no stream
     lines = problems(parameters, {"*.qkv": parts({"q": 1, "k": 1}, STD), "*.q": STD})
-    assert lines == ("a.qkv: it and a.q would share the stream a.q; tie them, or rename one",)
+    assert lines == ("a.qkv: would share the stream a.q with a.q; tie the two, or rename one",)
 
 
 TARGET = {"target.*": same_as("online.*")}
@@ -384,9 +388,9 @@ def test_a_target_network_starts_as_the_online_one():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (kernel("target.w", (8, 5)), "target.w: it has the stream of online.w by same_as, and another shape, axes or"),
-        (kernel("target.w", axes="IO"), "target.w: it has the stream of online.w by same_as, and another shape, axes"),
-        (kernel("target.x"), "target.x: same_as names online.x, which is no other parameter"),
+        (kernel("target.w", (8, 5)), "target.w: has another shape, axes or initializer than online.w, whose stream"),
+        (kernel("target.w", axes="IO"), "target.w: has another shape, axes or initializer than online.w, whose stream"),
+        (kernel("target.x"), "target.x: same_as must name another parameter, got online.x"),
     ],
 )
 @pytest.mark.parametrize("order", [1, -1])
@@ -456,7 +460,7 @@ SLIPS = [
     (
         {"fc1": ones},
         PlanError,
-        "rule 'fc1' matches nothing: it is the name of a module. Write 'fc1.*' for its parameters",
+        "rule 'fc1' matches nothing, but names a module. Write 'fc1.*' for the module's parameters",
     ),
     (
         {re.compile("fc1"): ones},
@@ -498,7 +502,7 @@ def test_a_plan_is_immutable_and_comparable():
 
 def test_a_plan_made_by_hand_is_checked():
     entries = plan(model(), he_normal).entries
-    with pytest.raises(PlanError, match="another parameter is named mask too"):
+    with pytest.raises(PlanError, match="another parameter has the name mask too"):
         Plan((*entries, entries[-1]))
 
 
@@ -516,7 +520,7 @@ def test_planning_draws_nothing_and_imports_no_framework(monkeypatch):
 
 
 def test_a_model_in_place_of_parameters_names_the_adapter():
-    with pytest.raises(TypeError, match=r"got int\. Of a model: initlib\.adapters\.torch\.plan"):
+    with pytest.raises(TypeError, match=r"got int\. For a model, call initlib\.adapters\.torch\.plan"):
         plan(3, he_normal)
 
 

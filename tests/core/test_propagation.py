@@ -237,7 +237,7 @@ def test_arguments_out_of_range_are_errors():
         phase_diagram("tanh", bias_variance=(1.0, 1.0))
     with pytest.raises(ValueError, match="activation must be finite up to 12 sigmas"):
         correlation_map(np.log, 0.5, weight_variance=1.0, length=1.0)
-    with pytest.raises(ValueError, match="must not both give signals of 0"):
+    with pytest.raises(ValueError, match="must not make all signals 0"):
         correlation_map(np.zeros_like, 0.5, weight_variance=1.0, length=1.0)
     with pytest.raises(ValueError, match="depth must be at least 0"):
         lengths("relu", -1, weight_variance=1.0)

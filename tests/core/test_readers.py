@@ -61,7 +61,7 @@ def test_pieces():
     swapped = StoredTensor.of("w", np.arange(3, dtype=">f4"))
     assert whole_of(swapped).dtype.isnative
     long = StoredTensor("w", (1, 2**40), "float32", lambda rows: iter(()))
-    with pytest.raises(UnmeasuredError, match="too long to be read, 1099511627776 numbers"):
+    with pytest.raises(UnmeasuredError, match="the rows of 1099511627776 numbers are too long to be read"):
         long.pieces()
 
 
@@ -119,7 +119,7 @@ def test_torch_tensors_that_are_not_measured(tmp_path):
     torch = pytest.importorskip("torch")
     huge = torch.zeros(1).expand(10**6, 10**6)
     torch.save({"expanded": huge, "sparse": torch.eye(3).to_sparse()}, tmp_path / "w.pt")
-    for tensor, reason in zip(open_tensors(tmp_path / "w.pt")[1], ("repeats its memory", "sparse"), strict=True):
+    for tensor, reason in zip(open_tensors(tmp_path / "w.pt")[1], ("share memory", "sparse"), strict=True):
         with pytest.raises(UnmeasuredError, match=reason):
             list(tensor.pieces())
 
@@ -170,10 +170,10 @@ def test_hdf5_that_leads_elsewhere(hdf5, tmp_path, monkeypatch):
         with pytest.raises(UnmeasuredError) as error:
             list(tensor.pieces())
         reasons[tensor.name] = str(error.value)
-    assert reasons["external"] == reasons["virtual"] == "it is in other files, which are not read"
+    assert reasons["external"] == reasons["virtual"] == "the dataset is in other files, which are not read"
     assert "most were never written" in reasons["never_written"]
-    assert reasons["large_chunk"] == "it is stored in chunks of (300, 300), too large to be read"
-    assert reasons["text"] == reasons["empty"] == "it holds no numbers"
+    assert reasons["large_chunk"] == "the dataset has chunks of (300, 300), too large to be read"
+    assert reasons["text"] == reasons["empty"] == "the dataset holds no numbers"
     assert "linked" not in reasons
 
 
@@ -187,13 +187,13 @@ class Bomb:
 def test_nothing_is_executed(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"w": Bomb()}, tmp_path / "bomb.pt")
-    errors(tmp_path / "bomb.pt", "cannot be read without running code from it, or is broken")
+    errors(tmp_path / "bomb.pt", "cannot be read without running its code, or is broken")
     (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb()))
-    errors(tmp_path / "bomb.pkl", "cannot be read without running code")
+    errors(tmp_path / "bomb.pkl", "cannot be read without running its code")
     np.save(tmp_path / "bomb.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
-    errors(tmp_path / "bomb.npy", "it holds no numbers; a pickle could run code")
+    errors(tmp_path / "bomb.npy", "holds no numbers; a pickle could run code")
     np.savez(tmp_path / "bomb.npz", w=np.array([Bomb()], dtype=object))
-    errors(tmp_path / "bomb.npz", "it holds no numbers")
+    errors(tmp_path / "bomb.npz", "holds no numbers")
 
 
 @pytest.mark.parametrize("kind", ["npz", "npy", "pt", "h5", "keras", "safetensors"])
@@ -419,7 +419,9 @@ def test_filters_of_hdf5_that_unpack_twice_are_refused(tmp_path):
         space = h5py.h5s.create_simple((100,))
         h5py.Dataset(h5py.h5d.create(file.id, b"w", h5py.h5t.NATIVE_DOUBLE, space, properties))[...] = np.ones(100)
     for tensor in open_tensors(tmp_path / "w.h5")[1]:
-        with pytest.raises(UnmeasuredError, match=r"it is packed by filters other than gzip, .* or by several"):
+        with pytest.raises(
+            UnmeasuredError, match=r"packed by filters other than gzip, .* or by several"
+        ):
             list(tensor.pieces())
 
 
@@ -433,7 +435,7 @@ def test_names_and_types_of_hdf5_that_python_lacks(tmp_path):
     for tensor in open_tensors(tmp_path / "w.h5")[1]:
         names.append(tensor.name)
         if tensor.name == "bits":
-            with pytest.raises(UnmeasuredError, match="it holds no numbers"):
+            with pytest.raises(UnmeasuredError, match="holds no numbers"):
                 list(tensor.pieces())
         else:
             assert whole_of(tensor).tolist() == [[1, 1], [1, 1]]
@@ -445,7 +447,7 @@ def test_more_axes_than_numpy_has_are_not_measured(tmp_path):
     header = Header.of({"w": ("float32", (1,) * 65)}, {})
     (tmp_path / "w").write_bytes(header.to_bytes() + bytes(4))
     for tensor in open_tensors(tmp_path / "w")[1]:
-        with pytest.raises(UnmeasuredError, match="it has 65 axes, more than 64"):
+        with pytest.raises(UnmeasuredError, match="the tensor has 65 axes, more than 64"):
             list(tensor.pieces())
 
 
@@ -461,7 +463,10 @@ def test_a_type_of_hdf5_that_numpy_lacks_costs_one_tensor(tmp_path, monkeypatch)
 
     monkeypatch.setattr(h5py.Dataset, "dtype", property(no_type))
     tests = [tensor.test for tensor in audit(tmp_path / "w.h5").tensors]
-    assert tests == ["not measured: it holds no numbers: No NumPy equivalent for a type", "all weights are equal"]
+    assert tests == [
+        "not measured: the dataset holds no numbers: No NumPy equivalent for a type",
+        "all weights are equal",
+    ]
 
 
 def test_a_checkpoint_of_pytorch_with_a_broken_member_is_a_value_error(tmp_path):
@@ -470,7 +475,7 @@ def test_a_checkpoint_of_pytorch_with_a_broken_member_is_a_value_error(tmp_path)
     content = bytearray((tmp_path / "w.pt").read_bytes())
     content[content.index(b"w/byteorder")] ^= 1
     (tmp_path / "w.pt").write_bytes(content)
-    errors(tmp_path / "w.pt", "cannot be read without running code from it, or is broken: File name in directory")
+    errors(tmp_path / "w.pt", "cannot be read without running its code, or is broken: File name in directory")
 
 
 def test_an_archive_over_several_disks_is_a_value_error(tmp_path):
@@ -478,7 +483,7 @@ def test_an_archive_over_several_disks_is_a_value_error(tmp_path):
     locator = struct.pack("<IIQI", 0x07064B50, 1, 0, 9)
     end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0, 0, 0, 0, 0)
     (tmp_path / "w.pt").write_bytes(b"\x80\x02" + bytes(80) + locator + end)
-    errors(tmp_path / "w.pt", "cannot be read without running code from it, or is broken: zipfiles that span multiple")
+    errors(tmp_path / "w.pt", "cannot be read without running its code, or is broken: zipfiles that span multiple")
 
 
 def test_other_files(tmp_path):

@@ -223,7 +223,7 @@ def test_llama(library, depth):
 def test_a_head_that_is_the_table(library):
     found = stds(llama_of(library, tied=True), recipes.llama(LAYERS, WIDTH, tied=True))
     assert found["embeddings.weight"] == WIDTH**-0.5
-    with pytest.raises(ValueError, match="but the tied"):
+    with pytest.raises(ValueError, match="tied names must have the same fill"):
         plan(llama_of(library, tied=True), recipes.llama(LAYERS, WIDTH))
 
 
@@ -385,24 +385,24 @@ def test_tables_are_optional():
 
 MISSING = [
     (recipes.gpt2(2), "recipes.gpt2 finds no output of a residual branch: rule '*.c_proj.weight' matches nothing"),
-    (recipes.gpt2(2), "Pass rename=, from your names to those of the recipe, which match '*.c_proj.weight'"),
+    (recipes.gpt2(2), "Pass rename=, from your names to the recipe's names, which match '*.c_proj.weight'"),
     (recipes.llama(2, 64), "recipes.llama finds no output of a residual branch"),
     (recipes.llama_depth(64), "recipes.llama_depth finds no output of a residual branch"),
     (recipes.normalized(2, 64), "recipes.normalized finds no output of a residual branch"),
     (recipes.t5(64, 16), "recipes.t5 finds no queries"),
-    (recipes.deepnorm(2), "Pass smaller=, the pattern of yours"),
+    (recipes.deepnorm(2), "Pass smaller=, the pattern of your layers"),
     (recipes.resnet(64), "recipes.resnet finds no last scale of a residual branch: rule '*.bn3.weight'"),
-    (recipes.fixup(2, inner=re.compile("x")), "Pass inner=, the pattern of yours"),
+    (recipes.fixup(2, inner=re.compile("x")), "Pass inner=, the pattern of your layers"),
     (recipes.siren_network("net.0"), "recipes.siren_network finds no first layer"),
     (recipes.wang(2, 64), "recipes.wang finds no output of a residual branch"),
-    (recipes.mitchell(64), "Pass residual=, the pattern of yours"),
+    (recipes.mitchell(64), "Pass residual=, the pattern of your layers"),
     (recipes.full_megatron(2, 64), "recipes.full_megatron finds no output of a residual branch"),
     (recipes.nanochat(), "recipes.nanochat finds no output of a residual branch"),
     (recipes.mamba2(), "recipes.mamba2 finds no A_log"),
     (recipes.rg_lru(), "recipes.rg_lru finds no a_param"),
     (recipes.xlstm(2, 64), "recipes.xlstm finds no output of a residual branch"),
     (recipes.rezero(), "recipes.rezero finds no scales of residual branches"),
-    (recipes.layer_scale(12), "Pass scale=, the pattern of yours"),
+    (recipes.layer_scale(12), "Pass scale=, the pattern of your layers"),
     (recipes.lora(), "recipes.lora finds no factors A"),
     (recipes.lstm(), "recipes.lstm finds no bias with a forget gate: rule '*bias_ih*' matches nothing. Pass bias="),
 ]

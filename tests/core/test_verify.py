@@ -176,7 +176,7 @@ def test_names_shapes_and_dtypes(tmp_path):
         "'c' is not in the plan",
         "'a' has dtype float32, the plan has bfloat16",
         "'b' has shape (4, 2), the plan has (8,)",
-        "'d' is not there",
+        "'d' is missing",
     ]
 
 
@@ -219,7 +219,7 @@ def test_files_that_are_gone_or_broken_are_named_and_the_rest_is_compared(folder
     first.unlink()
     second.write_bytes(struct.pack("<Q", 2**63))
     texts = [str(difference) for difference in everything().verify(folder, 5)]
-    assert texts[0] == f"{first.name!r} is not there"
+    assert texts[0] == f"{first.name!r} is missing"
     assert texts[1].startswith(f"{second.name!r} cannot be read: {second} is not a safetensors file: ")
     assert len(texts) == 2  # what the index says is in them is not said once more
     change(third, min(Header.read(third).tensors), 0, 0xA5)
@@ -236,8 +236,8 @@ def test_an_index_that_says_something_else(folder):
     index["weight_map"][name] = second
     path.write_text(json.dumps(index))
     assert {str(difference) for difference in everything().verify(folder, 5)} == {
-        f"{name!r} is not in the file that the index gives: {first} holds it",
-        f"{name!r} is not in the file that the index gives: {second} does not hold it",
+        f"{name!r} is in {first}, where the index does not place it",
+        f"{name!r} is not in {second}, where the index places it",
     }
 
 
@@ -267,6 +267,4 @@ def test_what_is_no_checkpoint(tmp_path):
         everything().verify(tmp_path, 5)
     with pytest.raises(FileNotFoundError):
         everything().verify(tmp_path / "model.safetensors.index.json", 5)
-    assert [str(each) for each in plan([], {}).verify(tmp_path / "w.safetensors", 5)] == [
-        "'w.safetensors' is not there"
-    ]
+    assert [str(each) for each in plan([], {}).verify(tmp_path / "w.safetensors", 5)] == ["'w.safetensors' is missing"]

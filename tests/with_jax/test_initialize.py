@@ -229,7 +229,7 @@ def test_recurrent_cells():
 
 def test_axes_that_nobody_knows():
     shapes = {"mix": {"kernel": shape(4, 8, 16), "up": shape(4, 8)}}
-    with pytest.raises(PlanError, match=r"mix\.kernel: variance_scaling needs to know which of its 3 axes are inputs"):
+    with pytest.raises(PlanError, match=r"mix\.kernel: variance_scaling needs to know which of the 3 axes are inputs"):
         init.initialize(shapes, he_normal, 0, axes={"*.up": "IO"})
     made = init.initialize(shapes, he_normal, 0, axes={"*.up": "IO", "*.kernel": "BIO"})
     assert np.array_equal(made["mix"]["kernel"], he_normal((4, 8, 16), axes="BIO", seed=0, name="mix.kernel"))
@@ -241,7 +241,7 @@ def test_declared_classes():
             self.up = nnx.Param(rngs.params.normal((4, 8, 16)))
 
     made = nnx.eval_shape(lambda: Experts(nnx.Rngs(0)))
-    with pytest.raises(PlanError, match=r"needs to know which of its 3 axes in Experts are inputs"):
+    with pytest.raises(PlanError, match=r"needs to know which of the 3 axes in Experts are inputs"):
         init.plan(made, he_normal)
     assert init.declare(Experts, up="BIO") is Experts
     model = init.initialize(made, he_normal, 0)
@@ -282,7 +282,7 @@ def test_equinox():
     arrays = init.initialize(equinox.nn.MLP(4, 2, 8, 2, key=key), {"*.bias": zeros}, 0, default=he_normal)
     assert same(*(equinox.filter(model, equinox.is_array) for model in (made, arrays)))
     conv = equinox.filter_eval_shape(equinox.nn.Conv2d, 3, 8, 3, key=key)
-    with pytest.raises(PlanError, match=r"weight: variance_scaling needs to know which of its 4 axes in Conv2d"):
+    with pytest.raises(PlanError, match=r"weight: variance_scaling needs to know which of the 4 axes in Conv2d"):
         init.plan(conv, he_normal)
     stacked = equinox.filter_vmap(lambda key: equinox.nn.Linear(4, 4, key=key))(jax.random.split(key, 3))
     layers = init.initialize({"layers": stacked}, he_normal, 0, axes={"*.weight": "OI"}, stack={"layers": "h.{i}"})
@@ -302,7 +302,7 @@ def test_haiku():
 
 def test_vectors():
     arrays = {"a": {"bias": jnp.full(3, 0.5), "scale": jnp.zeros(3), "odd": jnp.arange(3.0), "one": jnp.float32(2.5)}}
-    with pytest.raises(PlanError, match=r'a\.odd: no rule matches it, .* Add the rule {"\*\.odd": keep}'):
+    with pytest.raises(PlanError, match=r'a\.odd: no rule matches, .* Add the rule {"\*\.odd": keep}'):
         init.plan(arrays, he_normal)
     made = init.initialize(arrays, {"*.odd": zeros}, 0)
     assert {name: np.unique(vector).tolist() for name, vector in made["a"].items()} == {
@@ -324,7 +324,7 @@ def test_what_is_no_float_is_kept():
     assert made["mask"].dtype == bool
     with pytest.raises(PlanError, match="count: a shape holds no values to keep; add a rule with an initializer"):
         init.initialize({"count": shape(3, dtype="int32"), "kernel": shape(2, 2)}, he_normal, 0)
-    with pytest.raises(PlanError, match="dtype int32 cannot be drawn"):
+    with pytest.raises(PlanError, match="to be drawn, got int32"):
         init.initialize(tree, {"count": normal()}, 0, default=normal())
     collections = {"params": {"kernel": shape(2, 2)}, "cache": {"index": jnp.ones((2, 2))}}
     assert init.initialize(collections, he_normal, 0)["cache"]["index"] is collections["cache"]["index"]

@@ -113,7 +113,7 @@ def others():
         entry.parameter.name for entry in PLAN.entries
     ]
     tree["more"] = tree.pop("mixed")
-    assert reports(tree) == ["'mixed.kernel' is not there", "'more.kernel' is not in the plan"]
+    assert reports(tree) == ["'mixed.kernel' is missing", "'more.kernel' is not in the plan"]
     assert reports(SHAPES, only="q.*") == ["'q.kernel' cannot be read: it has no known values"]
 
 

@@ -284,7 +284,7 @@ def test_an_initializer_of_the_user_s_own_class_is_not_known():
             return keras.random.normal(shape, dtype=dtype) if len(shape) > 1 else keras.ops.ones(shape, dtype)
 
     model = sequential(layers.Dense(3, kernel_initializer=Own(), bias_initializer=Own()))
-    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches it, and Dense states no initializer") as error:
+    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches, and Dense states no initializer") as error:
         adapter.initialize(model, seed=0)
     assert len(error.value.problems) == 1  # all weights of the bias are 1
     plan = adapter.initialize(model, he_normal, seed=0)
@@ -399,7 +399,7 @@ def test_fused_weights_are_the_split_ones():
     for i, name in enumerate("qkv"):
         alone = glorot_uniform((6, 4), seed=0, name=f"{name}.kernel")
         assert np.array_equal(values(model.layers[0].kernel)[:, 4 * i : 4 * i + 4], alone)
-    with pytest.raises(PlanError, match=r"qkv\.kernel: no rule matches it, and there is no default"):
+    with pytest.raises(PlanError, match=r"qkv\.kernel: no rule matches, and there is no default"):
         adapter.plan(model, {"qkv.kernel": parts({"q.kernel": 1, "k.kernel": 2}, axis=1, replaces=2)})
 
 
@@ -612,7 +612,7 @@ def test_frozen_weights_need_a_rule():
     model = sequential(layers.Dense(4, name="backbone"), layers.BatchNormalization(), layers.Dense(2, name="head"))
     model.layers[0].trainable = False
     before = weights_of(model)
-    with pytest.raises(PlanError, match=r"backbone\.kernel: no rule matches it, and it is frozen") as error:
+    with pytest.raises(PlanError, match=r"backbone\.kernel: no rule matches, and the parameter is frozen") as error:
         adapter.initialize(model, he_normal, seed=0)
     assert 'Add the rule {"backbone.kernel": keep}  # frozen' in error.value.problems[0]
     assert len(error.value.problems) == 1  # the bias is a constant
@@ -629,11 +629,11 @@ def test_frozen_weights_need_a_rule():
 def test_quantized_weights_need_a_rule():
     model = sequential(layers.Dense(4, name="dense"))
     model.quantize("int8")
-    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches it, and it is quantized") as error:
+    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches, and it is quantized") as error:
         adapter.initialize(model, seed=0)
     assert len(error.value.problems) == 2  # and its scale
     adapter.initialize(model, {"*.kernel*": keep}, seed=0)
-    with pytest.raises(PlanError, match="dtype int8 cannot be drawn"):
+    with pytest.raises(PlanError, match="to be drawn, got int8"):
         adapter.initialize(model, {"*.kernel_scale": keep, "*.kernel": he_normal}, seed=0)
 
 
@@ -664,7 +664,7 @@ def test_quantized_weights_of_every_layer(mode, layer, shape):
 def test_low_rank_weights():
     model = sequential(layers.Dense(4, name="dense"))
     model.layers[0].enable_lora(2)
-    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches it, and it is frozen"):
+    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches, and the parameter is frozen"):
         adapter.plan(model)
     adapter.initialize(model, {"*.kernel": keep}, seed=0)
     assert values(model.layers[0].lora_kernel_a).any()
@@ -693,7 +693,7 @@ def test_layers_of_one_s_own():
     assert [problem.split(":")[0] for problem in error.value.problems] == ["experts.up", "experts.table"]
     assert "Experts states no initializer for it, by an attribute such as" in error.value.problems[0]
     assert error.value.problems[1].endswith('Add the rule {"*.table": keep}  # differing values as constructed')
-    with pytest.raises(PlanError, match=r"needs to know which of its 3 axes in Experts are inputs and outputs"):
+    with pytest.raises(PlanError, match=r"needs to know which of the 3 axes in Experts are inputs and outputs"):
         adapter.plan(model, {"*.table": zeros}, default=he_normal)
     assert adapter.declare(Experts, up="BIO") is Experts
     plan = adapter.initialize(model, {"*.table": zeros}, seed=0, default=he_normal)
@@ -830,7 +830,7 @@ def test_unmatched_weights_can_be_kept():
     model = sequential(layers.Dense(4, name="body"), layers.Dense(2, name="head"))
     before = weights_of(model)
     plan = adapter.initialize(model, {"head.kernel": he_normal}, seed=0, unmatched="keep")
-    assert plan["body.kernel"].notes == ("no rule matches it",)
+    assert plan["body.kernel"].notes == ("no rule matches",)
     assert np.array_equal(before[0], weights_of(model)[0])
     assert np.array_equal(weights_of(model)[2], he_normal((4, 2), seed=0, name="head.kernel"))
 
@@ -865,7 +865,7 @@ def test_verify_finds_what_differs_and_nothing_else():
     found = {each.name: each.what for each in adapter.verify(model, other, 0)}
     assert found["q.kernel"] == "has shape (40, 40), the plan has (40, 41)"
     assert found["k.kernel"] == "is not in the plan"
-    assert found["v.kernel"] == "is not there"
+    assert found["v.kernel"] == "is missing"
 
 
 # One backend's own

@@ -84,7 +84,7 @@ def test_missing_and_additional_variables_shapes_and_prefix():
     assert reports(other, plan, 0, prefix="encoder", only="*ense*") == reports(other, plan, 0, prefix="encoder")
     found = {(each.name, each.what) for each in adapter.verify(other, plan, 0, prefix="encoder")}
     assert {
-        ("encoder.dense.bias", "is not there"),
+        ("encoder.dense.bias", "is missing"),
         ("encoder.dense_1.kernel", "has shape (64, 16), the plan has (64, 32)"),
         ("encoder.dense_2.kernel", "is not in the plan"),
     } <= found

@@ -63,7 +63,7 @@ def test_constants_of_any_number_of_axes_stay(through):
 def test_zeros_of_an_unknown_class_may_be_fresh_memory():
     model = nn.Sequential(nn.Linear(8, 8))
     model.table = nn.Parameter(torch.zeros(4, 8))
-    with pytest.warns(UserWarning, match="table: all zeros as constructed"):
+    with pytest.warns(UserWarning, match="table: all weights are zeros"):
         made = plan(model, SMALL)
     assert made["table"].filling == SMALL
     assert made["table"].notes == ("zeros as constructed (may be fresh memory)",)
@@ -72,7 +72,7 @@ def test_zeros_of_an_unknown_class_may_be_fresh_memory():
 def test_zeros_among_unknown_classes_alone_are_noted():
     model = nn.Module()
     model.means = nn.Parameter(torch.zeros(4, 1, 8))
-    with pytest.warns(UserWarning, match="means: all zeros as constructed"):
+    with pytest.warns(UserWarning, match="means: all weights are zeros"):
         assert plan(model, SMALL)["means"].notes == ("zeros as constructed (may be fresh memory)",)
 
 
@@ -84,7 +84,7 @@ def test_a_bias_that_no_constructor_draws_needs_a_rule():
         plan(lstm, SMALL)
     made = plan(lstm, {"bias_hh_l0": keep}, default=SMALL)
     assert made["bias_ih_l0"].filling == zeros
-    assert made["bias_ih_l0"].notes == ("its constructor draws it",)
+    assert made["bias_ih_l0"].notes == ("the constructor draws it",)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_what_cannot_be_filled_is_kept_by_a_rule_or_named():
         model.nested = nn.Parameter(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
     with pytest.raises(PlanError, match=r"sparse: .*layout torch.sparse_csr cannot be filled") as raised:
         plan(model, SMALL)
-    assert "nested: no rule matches it, and a tensor of layout torch.nested cannot be filled" in str(raised.value)
+    assert "nested: no rule matches, and a tensor of layout torch.nested cannot be filled" in str(raised.value)
     made = initialize(model, {"sparse": keep, "nested": keep}, seed=0, default=SMALL)
     assert made["0.weight"].filling == SMALL
     assert len(initialize(model, SMALL, seed=0, only="0.*").draw(0)) == 2

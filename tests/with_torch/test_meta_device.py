@@ -135,7 +135,7 @@ def test_nothing_is_left_behind():
 def test_what_is_built_on_meta_has_nothing_to_remember():
     with skeleton(), torch.device("meta"):
         model = Model()
-    with pytest.raises(PlanError, match="logit: no rule matches it, and its values are not in memory"):
+    with pytest.raises(PlanError, match="logit: no rule matches, and the values are not in memory"):
         plan(model, RULES, default=he_normal)
 
 

@@ -65,7 +65,7 @@ def test_constants_stay():
     assert found["logit"] == constant(2.66)
     assert found["count"] is keep
     assert found["head.bias"] == constant(-4.5)
-    with pytest.raises(PlanError, match=r'mixed: no rule matches it, .* Add the rule \{"mixed": keep\}'):
+    with pytest.raises(PlanError, match=r'mixed: no rule matches, .* Add the rule \{"mixed": keep\}'):
         plan(Block(), default=normal())
 
 
@@ -98,7 +98,7 @@ def test_fresh_memory_is_not_believed():
     with pytest.raises(PlanError) as raised:
         fills(emptied(Block()))
     for name in names:
-        assert f"{name}: no rule matches it, and its values are not in memory" in str(raised.value)
+        assert f"{name}: no rule matches, and the values are not in memory" in str(raised.value)
 
 
 class RMSNorm(nn.Module):
@@ -113,7 +113,7 @@ class RMSNorm(nn.Module):
 def test_foreign_norms(value):
     model = nn.Sequential(nn.Linear(4, 4), RMSNorm(value))
     assert fills(model)["1.weight"] == constant(value)
-    with pytest.raises(PlanError, match=r"1.weight: no rule matches it, and its values are not in memory"):
+    with pytest.raises(PlanError, match=r"1.weight: no rule matches, and the values are not in memory"):
         fills(emptied(model))
 
 

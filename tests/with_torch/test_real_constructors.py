@@ -94,7 +94,7 @@ def test_what_a_constructor_set_is_unchanged_or_noted(build, default):
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     rules, axes = {}, {}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*all zeros as constructed.*")
+        warnings.filterwarnings("ignore", message=".*all weights are zeros.*")
         try:
             init.plan(model, default=default)
         except PlanError as error:

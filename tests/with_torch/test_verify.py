@@ -110,10 +110,10 @@ def test_missing_and_additional_tensors_shapes_and_dtypes():
     model.attention.k.half()
     assert reports(model, plan, 0) == [
         "'attention.q.weight' has shape (16, 32), the plan has (32, 32)",
-        "'attention.q.bias' is not there",
+        "'attention.q.bias' is missing",
         "'attention.k.weight' has dtype float16, the plan has float32",
         "'attention.k.bias' has dtype float16, the plan has float32",
-        "'attention.norm.bias' is not there",
+        "'attention.norm.bias' is missing",
         "'attention.more' is not in the plan",
     ]
 

@@ -18,7 +18,7 @@ _USUAL = {"axis": 0, "groups": 1, "replaces": None}
 class Parts(Filling):
     """Several weights along an axis of one tensor."""
 
-    fillings: tuple[Any, ...]  # a rule's values; None: what the rules say of the part's name
+    fillings: tuple[Any, ...]  # values of a rule; None: the fill that the rules give to the name of the part
     axis: int = 0
     replaces: int | None = None
 
@@ -28,7 +28,7 @@ class Parts(Filling):
             object.__setattr__(self, "replaces", integer(self.replaces, "replaces", least=0))
         for each in self.fillings:
             if each is not None:
-                as_rule(each, "what fills a part")
+                as_rule(each, "the filling of a part")
         if all(isinstance(each, Keep) for each in self.fillings):
             raise ValueError("parts must not all be kept. Use keep for the tensor")
         if _depth(self) > NESTED:
