@@ -1,4 +1,4 @@
-"""The comparison of a live model with a plan, for every framework: tensors are paired by name, and compared."""
+"""Comparison of a live model with a plan, for every framework. Tensors are paired by name."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

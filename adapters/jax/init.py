@@ -1,4 +1,4 @@
-"""The names of `jax.nn.initializers`, with the core's draws."""
+"""Names of `jax.nn.initializers`, with the core's draws."""
 
 import functools
 from collections.abc import Callable

@@ -227,7 +227,7 @@ def test_other_files_are_not_replaced(tmp_path):
     before = path.read_bytes()
     for made, seed, words in (
         (other, 5, "initlib.plan is "),
-        (everything(), 6, "its initlib.seed is 5, not 6"),
+        (everything(), 6, "initlib.seed is 5, not 6"),
     ):
         with pytest.raises(
             FileExistsError,

@@ -369,7 +369,7 @@ def check_reports(world):
     flat = FullyShardedDataParallel(Model(), device_id=torch.device("cpu"), use_orig_params=True)
     tests = [row.test for row in init.audit(flat).tensors if row.name == "head.weight"]
     assert tests == [
-        "not measured: this rank holds a range of it; audit the model before it is sharded, or its checkpoint"
+        "not measured: this rank holds a range of the parameter; audit the unsharded model, or its checkpoint"
     ]
     with pytest.raises(ValueError, match="model must not be sharded by FSDP"):
         init.signals(flat, tokens)
@@ -381,7 +381,7 @@ def check_spectral_norm(world):
     fully_shard(model, mesh=init_device_mesh("cpu", (world,)))
     before = whole(model[0].weight).clone()
     name = "1.parametrizations.weight.original"
-    with pytest.raises(PlanError, match=r"1\.weight: the estimates of its spectral norm need the full weight"):
+    with pytest.raises(PlanError, match=r"1\.weight: the estimates of the spectral norm need the full weight"):
         init.initialize(model, {name: normal(std=0.02)}, seed=0, default=normal(std=0.02))
     assert torch.equal(whole(model[0].weight), before)
     init.initialize(model, {name: keep}, seed=0, default=normal(std=0.02))

@@ -212,8 +212,11 @@ def placement():
     check(of(shardings=lambda parameter: sharded if len(parameter.shape) == 2 else None), sharded)
     filling.HOST = "cpu"
     for options, words in [
-        ({"dense": sharded}, "qkv.kernel: shardings has no value for it"),
-        ({"dense": sharded, "qkv": sharded, "more": sharded}, "more: shardings has a place that is not in the tree"),
+        ({"dense": sharded}, "qkv.kernel: shardings has no value for this array"),
+        (
+            {"dense": sharded, "qkv": sharded, "more": sharded},
+            "more: shardings names this place, which is not in the tree",
+        ),
         (spec, "Enter jax.set_mesh, or pass a NamedSharding"),
         (NamedSharding(MESH, PartitionSpec(None, ("a", "b"), None)), "must name at most 2 axes for shape (64, 32)"),
     ]:

@@ -128,7 +128,8 @@ def test_nnx_stacks_by_vmap():
 
     shapes = nnx.eval_shape(lambda: Model(nnx.Rngs(0)))
     with pytest.raises(
-        PlanError, match=r"axes must name 3 axes for shape .* If it is a stack of layers, pass stack={'layers': 'layers"
+        PlanError,
+        match=r"axes must name 3 axes for shape .* If the array is a stack of layers, pass stack={'layers': 'layers",
     ):
         init.plan(shapes, he_normal)
     model = init.initialize(shapes, he_normal, 0, stack=LAYERS)
@@ -168,7 +169,7 @@ def test_an_empty_stack():
         ({"layer": "layers.{i}"}, "stack 'layer' matches nothing"),
         (
             {"layers": "layers.{i}"},
-            r"stack 'layers' must have as many layers in every array, got 3 in layers\.a, 2 in layers\.b",
+            r"stack 'layers' must have equally many layers in every array, got 3 in layers\.a, 2 in layers\.b",
         ),
         ({"layers": "layers.{i}"}, r"along axis 0\. For another axis, pass {'layers': \('layers.{i}', 1\)}"),
         (

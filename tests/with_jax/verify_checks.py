@@ -114,7 +114,7 @@ def others():
     ]
     tree["more"] = tree.pop("mixed")
     assert reports(tree) == ["'mixed.kernel' is missing", "'more.kernel' is not in the plan"]
-    assert reports(SHAPES, only="q.*") == ["'q.kernel' cannot be read: it has no known values"]
+    assert reports(SHAPES, only="q.*") == ["'q.kernel' cannot be read: the array has no known values"]
 
 
 if __name__ == "__main__":

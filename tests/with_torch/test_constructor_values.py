@@ -183,7 +183,7 @@ def test_magnitudes_that_were_set_need_a_rule(change):
         else:
             magnitude.requires_grad_(False)
         model = nn.Sequential(layer, nn.Linear(4, 4))
-        with pytest.raises(PlanError, match=r"0.weight: .*magnitudes of its weight norm"):
+        with pytest.raises(PlanError, match=r"0.weight: .*magnitudes of the weight norm"):
             plan(model, SMALL)
         initialize(model, {"0.weight": SMALL}, seed=0, default=SMALL)
 
@@ -225,7 +225,7 @@ def test_what_can_fail_is_tried_before_anything_is_written():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = nn.Parameter(Quantized(torch.ones(4, 4, dtype=torch.int8)))
     before = model[0].weight.clone()
-    with pytest.raises(PlanError, match=r"1.weight: tensor must be one whose weights can be written, got a Quantized"):
+    with pytest.raises(PlanError, match=r"1.weight: tensor must be of a class that can be filled, got a Quantized"):
         initialize(model, SMALL, seed=0)
     assert torch.equal(model[0].weight, before)
     initialize(model, {"1.weight": keep}, seed=0, default=SMALL)

@@ -51,7 +51,7 @@ def test_every_layer_gives_a_variance_of_1():
     assert report.converged
     names = ["stem.weight", "branch.weight", "twice.weight", "head.weight", "unused.weight"]
     assert [layer.name for layer in report.layers] == names
-    assert [layer.note for layer in report.layers] == 4 * [""] + ["its layer did not run on this batch"]
+    assert [layer.note for layer in report.layers] == 4 * [""] + ["the layer did not run on this batch"]
     measured = variances(model, batch)
     for layer in report.layers[:4]:
         assert measured[layer.name.removesuffix(".weight")] == pytest.approx(1, abs=1e-3)
@@ -90,7 +90,7 @@ def test_weights_that_are_there():
         model[2].bias.mul_(100)
     stopped = init.lsuv_(model, (64, 16), {"*": keep}, max_iterations=3)
     assert not stopped.converged
-    assert stopped.layers[1].note == "not within the tolerance after so many iterations"
+    assert stopped.layers[1].note == "not within the tolerance after max_iterations"
     assert "Linear  " in str(stopped)
     assert stopped.to_dicts()[1]["iterations"] == 3
 
@@ -100,7 +100,7 @@ def test_other_starts_and_weight_norms():
         nn.utils.parametrizations.weight_norm(nn.Linear(16, 32)), nn.ReLU(), nn.Linear(32, 32), nn.LSTM(32, 4)
     )
     report = init.lsuv_(model, (64, 16), normal(std=0.3), seed=0, tolerance=1e-3)
-    notes = dict.fromkeys(("3.weight_ih_l0", "3.weight_hh_l0"), "its layer is not linear in one weight")
+    notes = dict.fromkeys(("3.weight_ih_l0", "3.weight_hh_l0"), "the layer is not linear in one weight")
     assert {layer.name: layer.note for layer in report.layers} == {"0.weight": "", "2.weight": "", **notes}
     measured = {row.name: row.std**2 for row in init.signals(model, (64, 16)).activations}
     assert (measured["0"], measured["2"]) == pytest.approx((1, 1), abs=1e-3)

@@ -235,17 +235,17 @@ def test_what_is_computed_from_weights_is_an_error_that_says_so():
     with skeleton():
         models = [Norms(norms), Norms(buffer)]
     with pytest.raises(
-        PlanError, match=r"norms: .* computed it from weights, which a skeleton does not have; add a rule"
+        PlanError, match=r"norms: .* computed this tensor from weights, which a skeleton does not have; add a rule"
     ):
         initialize(models[0], normal(), 0, device="cpu")
     initialize(models[0], {"norms": ones}, 0, default=normal(), device="cpu")
-    with pytest.raises(PlanError, match=r"start: its constructor computed this buffer from weights, .* without"):
+    with pytest.raises(PlanError, match=r"start: the constructor computed this buffer from weights, .* without"):
         initialize(models[1], normal(), 0, device="cpu")
 
 
 @pytest.mark.parametrize("compute", [lambda m: m.linear.weight.to("cpu"), lambda m: m.linear.weight.sum().item()])
 def test_a_constructor_that_reads_weights_is_an_error_that_says_so(compute):
-    message = r"reads the values of weights, which have none .* without `skeleton\(\)`"
+    message = r"reads the values of weights, but a skeleton has no values .* without `skeleton\(\)`"
     with pytest.raises(RuntimeError, match=message), skeleton():
         Norms(compute)
     assert not nn.Linear(3, 3).weight.is_meta

@@ -216,7 +216,7 @@ def test_tensors_without_readable_memory():
         model = nn.Linear(8, 8)
     plan = init.plan(model, normal())
     assert reports(model, plan, 0) == [
-        f"'{name}' cannot be read: it has no values in memory" for name in ("weight", "bias")
+        f"'{name}' cannot be read: the tensor has no values in memory" for name in ("weight", "bias")
     ]
     model.to_empty(device="cpu")
     plan = init.initialize(model, normal(), seed=0)

@@ -63,7 +63,7 @@ class JaxInitializer:
 
     @property
     def __name__(self) -> str:
-        """The public name of the core's initializer, as a function has one."""
+        """Return the public name of the core's initializer."""
         return self.core.factory
 
     def __eq__(self, other: object) -> bool:
@@ -76,7 +76,7 @@ class JaxInitializer:
 
     @property
     def _is_unique(self) -> bool:
-        """Whether a field cannot be compared, or not before it is traced."""
+        """Return whether a field, such as a traced number, cannot be compared."""
         return self.theirs is not None or not isinstance(self.factor, (float, NoneType))
 
     @property
@@ -172,7 +172,7 @@ def jax_initializer(
     if axes is not None:
         parse(axes)
         if roles not in (None, Kernel(-2, -1, ()), Matrix(-1), Delta()):
-            raise ValueError(f"axes must be given alone, got axes {axes!r} and {roles}. Leave one of them out.")
+            raise ValueError(f"axes must be given alone, got axes {axes!r} and {roles}. Omit one of the two.")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")
     key = None if seed is None else as_key(seed)

@@ -1,4 +1,4 @@
-"""The coordinate check: the sizes of activations of models of several widths, after a few steps of training."""
+"""Coordinate check: the sizes of activations of models of several widths, after a few steps of training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

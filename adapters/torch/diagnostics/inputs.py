@@ -1,4 +1,4 @@
-"""The arguments of a model's call, and the tensors in its arguments and results."""
+"""Arguments of a model's call, and the tensors in its arguments and results."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from .._private import is_dtensor
 
 
 class Inputs(NamedTuple):
-    """The arguments of a call, and the floating-point tensors among them."""
+    """Arguments of a call, and the floating-point tensors among them."""
 
     positional: list[Any]
     named: dict[str, Any]

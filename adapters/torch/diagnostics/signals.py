@@ -64,7 +64,7 @@ def signals(
     measured = model_tensors(walk(model))
     if any(weight.flat is not None for weight in measured) or any(map(is_fsdp, model.modules())):
         raise ValueError(
-            "model must not be sharded by FSDP, which gathers weights only while it runs. Measure it before sharding"
+            "model must not be sharded by FSDP, which gathers weights only during a run. Call signals before sharding"
         )
     given = inputs(model, batch)
     with ExitStack() as stack:
