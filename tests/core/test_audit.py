@@ -95,7 +95,7 @@ def test_numbers_of_very_different_scales_are_measured_together():
     assert (tensor.least, tensor.greatest) == (-1e200, 1.0)
 
 
-def test_names_that_are_no_strings_and_values_that_are_no_numbers_are_errors():
+def test_names_must_be_strings_and_values_must_be_numbers():
     with pytest.raises(TypeError, match=r"names must be strings, got 1\. Pass \{'1': array\}"):
         audit({1: HE})
     for value, kind in (
@@ -231,7 +231,7 @@ def test_memory_is_bounded(tmp_path):
     assert peak < 60e6
 
 
-def test_models_of_torch_are_audited():
+def test_models_of_pytorch_are_audited():
     torch = pytest.importorskip("torch")
     import initlib.adapters.torch as init
 

@@ -94,7 +94,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("tensor", "default", "expected", "notes"), TABLE)
-def test_a_parameter_that_no_rule_matches(tensor, default, expected, notes):
+def test_a_parameter_without_a_rule_gets_the_fill_of_the_table(tensor, default, expected, notes):
     if isinstance(expected, str):
         with pytest.raises(PlanError) as caught:
             plan([tensor], default=default)
@@ -213,7 +213,7 @@ def test_a_mask_and_a_row_of_one_value_were_set():
             plan([parameter(given(values), (8, 8))], STD)
 
 
-def test_the_record_of_a_drawn_bias_of_rising_values_is_drawn():
+def test_a_drawn_bias_with_rising_values_is_recorded_as_drawn():
     bias = parameter(given(RAMP / 100, draws=True, bound=0.1), kind="bias")
     assert not bias.constructor.record(bias).unset
 
@@ -243,7 +243,7 @@ def test_rules_may_be_a_list_of_mappings_and_functions():
     assert plan(tensors, [("h.0.w", zeros), {"*": STD}])["h.0.w"].filling == zeros
 
 
-def test_no_draw_is_taken_for_a_smooth_matrix():
+def test_no_random_draw_counts_as_a_smooth_matrix():
     for seed in range(200):
         for scheme in (he_normal, orthogonal()):
             values = scheme((16, 16), seed=seed)

@@ -24,7 +24,7 @@ LAYERS = [
         ("weight", [], ""),
     ],
 )
-def test_nearest(wanted, known, found):
+def test_the_nearest_names_are_listed(wanted, known, found):
     assert nearest(wanted, known, "names") == found
 
 
@@ -46,7 +46,7 @@ def test_nearest(wanted, known, found):
         ("nothing.like.it", [], "matches nothing"),
     ],
 )
-def test_useless(pattern, before, why):
+def test_an_unused_pattern_has_a_reason(pattern, before, why):
     others = [as_pattern(each, "rules") for each in before]
     text = explain_unused("rule", as_pattern(pattern, "rules"), others, LAYERS)
     assert text.startswith(f"rule {pattern!r} {why}")

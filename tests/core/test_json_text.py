@@ -64,7 +64,7 @@ def example():
     return plan(model(), RULES, default=he_normal, rename={"h.*": "layers.*"})
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_a_saved_plan_is_loaded_as_it_was(tmp_path):
     made = example()
     text = made.to_json()
     assert json.loads(text)["version"] == 1
@@ -77,14 +77,14 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert np.array_equal(box, made.draw_one("h.0.experts", 5)[2])
 
 
-def test_sizes_of_fields():
+def test_a_saved_plan_has_a_line_for_each_parameter():
     lines = example().to_json().splitlines()
     assert lines[:3] == ["{", '"format": "initlib plan",', '"version": 1,']
     assert '{"name": "ids", "shape": [4], "dtype": "int64", "kind": "buffer", "filling": 6}' in lines
 
 
 @pytest.mark.parametrize("name", sorted(FACTORIES))
-def test_every_factory(name):
+def test_every_factory_can_be_saved(name):
     initializer = FACTORIES[name](**ARGUMENTS.get(name, {}))
     made = plan([Parameter("w", (8, 4, 3), axes="OIK")], {"w": keep} if name == "identity" else {"w": initializer})
     assert Plan.from_json(made.to_json()) == made
@@ -101,7 +101,7 @@ def test_numbers_are_exact(number, dtype):
     assert loaded["c"].filling.value == number
 
 
-def test_an_initializer_of_ones_own_cannot_be_saved(tmp_path):
+def test_an_initializer_of_the_user_cannot_be_saved(tmp_path):
     class Mine(Initializer):
         factory = "mine"
 
@@ -127,7 +127,7 @@ def test_an_initializer_of_ones_own_cannot_be_saved(tmp_path):
     assert path.read_text() == "before"
 
 
-def test_repeated_layers_are_small():
+def test_repeated_layers_take_little_text():
     layers = [
         Parameter(f"layers.{i}.{name}.weight", shape, "bfloat16", "OI", "kernel", "Linear")
         for i in range(80)
@@ -290,7 +290,7 @@ def test_a_hostile_or_future_text_is_an_error(text, message):
     assert len(str(caught.value)) < 2000
 
 
-def test_a_plan_of_what_cannot_be_drawn_is_a_plan_error():
+def test_a_text_of_a_plan_that_cannot_be_drawn_is_a_plan_error():
     with pytest.raises(PlanError, match="orthogonal needs to know which of the 2 axes"):
         Plan.from_json(filled({"factory": "orthogonal", "arguments": {}}))
 
@@ -319,12 +319,12 @@ def test_a_plan_of_extreme_bounds_is_printed():
     assert "log_uniform(low=4.94066e-324, high=2.14748e+09)" in str(Plan.from_json(filled(extreme)))
 
 
-def test_text_is_a_string():
+def test_a_text_must_be_a_string():
     with pytest.raises(TypeError, match="text must be a string, got bytes"):
         Plan.from_json(b"{}")
 
 
-def test_a_text_may_be_too_long(monkeypatch, tmp_path):
+def test_a_text_over_the_limit_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(initlib.plans.text.json_text, "MAX_BYTES", 100)
     path = tmp_path / "plan.json"
     example().save(path)

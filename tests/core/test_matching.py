@@ -84,7 +84,7 @@ def test_schemes_are_named_in_half_precision(dtype):
             assert label in (result.scheme, *result.also), result
 
 
-def test_schemes_of_torch_are_named():
+def test_schemes_of_pytorch_are_named():
     torch = pytest.importorskip("torch")
     init = torch.nn.init
 

@@ -83,7 +83,7 @@ PRECEDENCE = [
 
 
 @pytest.mark.parametrize(("parameter", "rules", "default", "expected"), PRECEDENCE)
-def test_precedence(parameter, rules, default, expected):
+def test_rules_come_before_the_module_and_the_default(parameter, rules, default, expected):
     if expected == "unused":
         assert len(problems([parameter], rules, default=default)) == 2
     else:
@@ -96,7 +96,7 @@ def test_an_initializer_for_rules_is_the_default():
         plan([kernel()], he_normal, default=ones)
 
 
-def test_zeros_as_built_are_noted():
+def test_zeros_as_constructed_are_noted():
     built, made = plan([kernel(default=zeros), kernel("made")], he_normal).entries
     assert built.notes == ("zeros as built",)
     assert made.notes == ()
@@ -168,7 +168,7 @@ def test_a_plan_draws_what_its_initializers_draw():
     assert np.array_equal(drawn["embed.weight"], table)
 
 
-def test_the_whole_plan_has_one_seed():
+def test_all_tensors_of_a_plan_share_one_seed():
     table = plan([kernel("a"), kernel("b")], he_normal)
     fresh = table.draw(None)
     assert not np.array_equal(fresh["a"], fresh["b"])
@@ -203,7 +203,7 @@ def test_axes_by_pattern_come_before_the_parameters_own():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_draw_one(dtype):
+def test_draw_one_draws_a_box(dtype):
     table = plan([Parameter("t", (20, 8), dtype, kind="table", padding=3)], STD)
     whole = table.draw(1)["t"]
     for index in [(slice(2, 5), 1), slice(None, None, -2), 3, (Ellipsis, 0), (slice(5, 5),)]:
@@ -216,7 +216,7 @@ def test_draw_one(dtype):
 
 
 @pytest.mark.parametrize("row", [0, 2])
-def test_padding_at_an_end(row):
+def test_a_padding_row_may_be_at_either_end(row):
     table = plan([Parameter("t", (3, 4), kind="table", padding=row)], normal()).draw(0)["t"]
     assert [bool(each.any()) for each in table] == [k != row for k in range(3)]
 
@@ -228,7 +228,7 @@ def test_values_are_rounded_once():
     assert np.array_equal(table.draw_one("A_log", 0, index=slice(3, 9, 2)), exact.astype("float16")[3:9:2])
 
 
-def test_what_holds_no_weights():
+def test_tensors_without_weights_can_be_planned():
     table = plan([kernel("empty", (0, 4)), Parameter("none", (3, 0))], {"empty": he_normal, "none": STD})
     assert {name: weight.shape for name, weight in table.draw(0).items()} == {"empty": (0, 4), "none": (3, 0)}
 
@@ -249,7 +249,7 @@ DRAW_ERRORS = [
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), DRAW_ERRORS, ids=str)
-def test_draw_one_errors(arguments, error, message):
+def test_wrong_arguments_of_draw_one_are_errors(arguments, error, message):
     table = plan([kernel(), Parameter("kept", (3,))], {"kept": keep}, default=he_normal)
     with pytest.raises(error) as caught:
         table.draw_one(**{"seed": 0, **arguments})
@@ -351,7 +351,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("parameters", "rules", "message"), ERRORS, ids=[str(message) for _, _, message in ERRORS])
-def test_errors(parameters, rules, message):
+def test_each_problem_has_its_message(parameters, rules, message):
     if message is None:
         assert plan(parameters, rules)
     else:
@@ -359,7 +359,7 @@ def test_errors(parameters, rules, message):
         assert message in problem
 
 
-def test_names_that_would_share_a_stream():
+def test_names_that_would_share_a_stream_are_errors():
     parameters = [kernel("a.w"), kernel("b.w"), kernel("c.w")]
     lines = problems(parameters, he_normal, rename={"[ab].w": "w"})
     assert lines == ("b.w: would share the stream w with a.w; tie the two, or rename one",)
@@ -372,7 +372,7 @@ def test_names_that_would_share_a_stream():
 TARGET = {"target.*": same_as("online.*")}
 
 
-def test_a_target_network_starts_as_the_online_one():
+def test_a_target_network_starts_as_the_online_network():
     networks = [kernel(f"{name}.{i}.w") for name in ("target", "online") for i in range(2)]
     table = plan(networks, he_normal, rename=TARGET)
     drawn = table.draw(0)
@@ -394,12 +394,12 @@ def test_a_target_network_starts_as_the_online_one():
     ],
 )
 @pytest.mark.parametrize("order", [1, -1])
-def test_same_as_is_for_equal_weights(target, message, order):
+def test_same_as_needs_equal_shapes_axes_and_initializers(target, message, order):
     (problem,) = problems([kernel("online.w"), target][::order], he_normal, rename=TARGET)
     assert problem.startswith(message)
 
 
-def test_same_as_is_a_name():
+def test_same_as_needs_the_name_of_a_parameter():
     with pytest.raises(TypeError, match="same_as must be a string, got 3"):
         same_as(3)
     with pytest.raises(ValueError, match="must have no more"):
@@ -411,7 +411,7 @@ def test_tied_parameters_may_share_a_new_name():
     assert table["b.w"].stream == "w"
 
 
-def test_one_rule_may_say_the_same_of_tied_names():
+def test_rules_for_tied_names_may_be_equal():
     assert fill(kernel("b", tied=("a",)), {"a": ones, "b": ones}) == ones
     assert fill(kernel("b", tied=("a",)), {"b": ones}) == ones
     assert fill(Parameter("b", (8, 4), kind="table", tied=("a",)), {"a": STD}, default=he_normal) == STD
@@ -434,7 +434,7 @@ def test_one_rule_may_say_the_same_of_tied_names():
         ({"rename": lambda name: None}, PlanError, "kernel: name must be a string, got None"),
     ],
 )
-def test_wrong_arguments(arguments, error, message):
+def test_wrong_arguments_are_errors(arguments, error, message):
     with pytest.raises(error) as caught:
         plan(**{"parameters": [kernel()], "rules": {"*": he_normal}, **arguments})
     assert message in str(caught.value)
@@ -471,7 +471,7 @@ SLIPS = [
 
 
 @pytest.mark.parametrize(("rules", "error", "message"), SLIPS, ids=[message for _, _, message in SLIPS])
-def test_slips_get_advice(rules, error, message):
+def test_frequent_mistakes_get_advice(rules, error, message):
     with pytest.raises(error) as caught:
         plan([kernel("fc1.weight")], rules)
     assert message in str(caught.value)
@@ -506,7 +506,7 @@ def test_a_plan_made_by_hand_is_checked():
         Plan((*entries, entries[-1]))
 
 
-def test_an_empty_plan():
+def test_an_empty_plan_is_a_plan():
     assert plan([]).draw(0) == {}
     assert str(plan([])).splitlines()[1:] == ["0 parameters, 0 weights, 0 bytes"]
     with pytest.raises(PlanError, match="rule '\\*' matches nothing"):
@@ -524,7 +524,7 @@ def test_a_model_in_place_of_parameters_names_the_adapter():
         plan(3, he_normal)
 
 
-def test_rules_that_are_an_initializer_of_an_adapter_name_that_of_the_core():
+def test_an_initializer_of_an_adapter_is_an_error_that_names_the_core_initializer():
     init = pytest.importorskip("initlib.adapters.torch", exc_type=ImportError)
     with pytest.raises(TypeError, match=r"rules must be an initializer.*Write he_normal, from initlib"):
         plan([], init.he_normal_)

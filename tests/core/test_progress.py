@@ -43,7 +43,7 @@ def test_a_terminal_shows_a_bar(monkeypatch):
     assert "1.0/1.0 MB" in shown.getvalue()
 
 
-def test_the_bar_waits(monkeypatch):
+def test_the_bar_appears_after_its_patience(monkeypatch):
     screen = terminal(monkeypatch)
     monkeypatch.setattr(_progress.time, "monotonic", iter(range(10_000)).__next__)
     shown = []

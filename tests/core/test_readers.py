@@ -52,7 +52,7 @@ def errors(path, match=None):
         read_all(path)
 
 
-def test_pieces():
+def test_pieces_of_a_tensor_are_its_rows():
     tensor = StoredTensor.of("w", np.arange(35.0).reshape(7, 5))
     assert [len(piece) for piece in tensor.pieces(10)] == [2, 2, 2, 1]
     assert [len(piece) for piece in tensor.pieces(1)] == 7 * [1]
@@ -66,27 +66,27 @@ def test_pieces():
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_npz(tmp_path, compressed):
+def test_npz_files_are_read(tmp_path, compressed):
     path = tmp_path / "any_name"
     with path.open("wb") as file:
         (np.savez_compressed if compressed else np.savez)(file, **ARRAYS)
     check(path, "numpy")
 
 
-def test_npy(tmp_path):
+def test_npy_files_are_read(tmp_path):
     for order in "CF":
         np.save(tmp_path / "w.npy", np.asarray(ARRAYS["d"], order=order))
         check(tmp_path / "w.npy", "numpy", {"w": ARRAYS["d"]})
 
 
-def test_safetensors(tmp_path):
+def test_safetensors_files_are_read(tmp_path):
     save_file = pytest.importorskip("safetensors.numpy").save_file
     save_file(ARRAYS, tmp_path / "model.safetensors")
     check(tmp_path / "model.safetensors", "safetensors")
     check(tmp_path, "safetensors")
 
 
-def test_narrow_floats_of_safetensors(tmp_path):
+def test_narrow_floats_of_safetensors_are_read_exactly(tmp_path):
     torch = pytest.importorskip("torch")
     ml_dtypes = pytest.importorskip("ml_dtypes")
     from safetensors.torch import save_file
@@ -99,7 +99,7 @@ def test_narrow_floats_of_safetensors(tmp_path):
     assert ml_dtypes
 
 
-def test_torch(tmp_path):
+def test_checkpoints_of_pytorch_are_read(tmp_path):
     torch = pytest.importorskip("torch")
     state = {name: torch.from_numpy(np.array(array)) for name, array in ARRAYS.items()}
     torch.save(state, tmp_path / "w.pt")
@@ -115,7 +115,7 @@ def test_torch(tmp_path):
     assert (read["steps.0"].dtype, whole_of(read["steps.0"]).dtype) == ("bfloat16", np.float32)
 
 
-def test_torch_tensors_that_are_not_measured(tmp_path):
+def test_sparse_and_repeating_tensors_of_pytorch_are_not_measured(tmp_path):
     torch = pytest.importorskip("torch")
     huge = torch.zeros(1).expand(10**6, 10**6)
     torch.save({"expanded": huge, "sparse": torch.eye(3).to_sparse()}, tmp_path / "w.pt")
@@ -136,7 +136,7 @@ def hdf5(tmp_path):
     return path
 
 
-def test_hdf5(hdf5):
+def test_hdf5_files_are_read(hdf5):
     arrays = {
         "layers.dense.kernel": ARRAYS["a.weight"],
         "layers.dense.packed": np.tile(ARRAYS["a.weight"], (9, 1)),
@@ -150,7 +150,7 @@ def test_hdf5(hdf5):
     check(keras, "keras", arrays)
 
 
-def test_hdf5_that_leads_elsewhere(hdf5, tmp_path, monkeypatch):
+def test_hdf5_data_in_other_files_is_not_read(hdf5, tmp_path, monkeypatch):
     import h5py
 
     with h5py.File(tmp_path / "hostile.h5", "w") as file:
@@ -197,7 +197,7 @@ def test_nothing_is_executed(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["npz", "npy", "pt", "h5", "keras", "safetensors"])
-def test_truncated_files(tmp_path, kind, request):
+def test_truncated_files_are_errors(tmp_path, kind, request):
     path = tmp_path / f"w.{kind}"
     array = np.random.default_rng(0).normal(size=(64, 64))
     if kind == "npz":
@@ -223,7 +223,7 @@ def test_truncated_files(tmp_path, kind, request):
         errors(path)
 
 
-def test_bytes_that_were_changed(tmp_path):
+def test_changed_bytes_are_errors_or_other_numbers(tmp_path):
     """Each change gives a clear error, or other numbers."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, w=np.random.default_rng(0).normal(size=(16, 16)))
@@ -241,7 +241,7 @@ def test_bytes_that_were_changed(tmp_path):
     assert failed > 100
 
 
-def test_headers_that_lie(tmp_path):
+def test_headers_with_wrong_sizes_are_errors(tmp_path):
     path = tmp_path / "w.npy"
     for header in (
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }",
@@ -260,7 +260,7 @@ def test_headers_that_lie(tmp_path):
     errors(tmp_path / "w.safetensors", "ends before its header")
 
 
-def test_archives_that_lie(tmp_path):
+def test_archives_with_wrong_sizes_are_errors(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "w.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -296,7 +296,7 @@ def test_containers_that_hold_themselves_or_one_another_are_read_once(tmp_path):
     assert [tensor.name for tensor in named_tensors(state)] == ["a", "again.1"]
 
 
-def test_a_checkpoint_of_pytorch_that_shrinks_while_it_is_read_is_an_error(tmp_path):
+def test_a_checkpoint_that_shrinks_during_the_read_is_an_error(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "w.pt"
     torch.save({"w": torch.zeros(1000, 1000)}, path)
@@ -307,7 +307,7 @@ def test_a_checkpoint_of_pytorch_that_shrinks_while_it_is_read_is_an_error(tmp_p
         list(tensor.pieces())
 
 
-def test_strided_tensors_of_pytorch(tmp_path):
+def test_strided_tensors_of_pytorch_are_read(tmp_path):
     torch = pytest.importorskip("torch")
     whole = torch.arange(120.0).reshape(10, 12)
     state = {
@@ -423,7 +423,7 @@ def test_filters_of_hdf5_that_unpack_twice_are_refused(tmp_path):
             list(tensor.pieces())
 
 
-def test_names_and_types_of_hdf5_that_python_lacks(tmp_path):
+def test_names_and_types_of_hdf5_that_python_lacks_are_read(tmp_path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "w.h5", "w") as file:
         space = h5py.h5s.create_simple((2, 2))
@@ -484,7 +484,7 @@ def test_an_archive_over_several_disks_is_a_value_error(tmp_path):
     errors(tmp_path / "w.pt", "cannot be read without running its code, or is broken: zipfiles that span multiple")
 
 
-def test_other_files(tmp_path):
+def test_files_of_other_formats_are_errors(tmp_path):
     (tmp_path / "text").write_text("some words, no tensors at all")
     errors(tmp_path / "text", "must be a safetensors, .npy, .npz, .keras or HDF5 file, or a checkpoint of PyTorch")
     with pytest.raises(FileNotFoundError):
@@ -492,7 +492,7 @@ def test_other_files(tmp_path):
 
 
 @pytest.mark.parametrize(("package", "magic"), [("torch", b"\x80\x02"), ("h5py", b"\x89HDF\r\n\x1a\n")])
-def test_a_package_that_is_missing(tmp_path, monkeypatch, package, magic):
+def test_a_missing_package_is_named(tmp_path, monkeypatch, package, magic):
     monkeypatch.setitem(sys.modules, package, None)
     (tmp_path / "w").write_bytes(magic + bytes(20))
     with pytest.raises(ImportError, match=f"pip install {package}"):

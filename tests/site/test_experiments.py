@@ -174,7 +174,7 @@ def test_stacked_networks_equal_single_ones():
     assert np.array_equal(moons.networks("He", [3, 5])[0][1].T, kernel)
 
 
-def test_costs_and_accuracies_of_moons():
+def test_costs_and_accuracies_of_moons_follow_their_definitions():
     p, y = np.array([[[0.1, 0.9, 0.4, 0.2]]]), np.array([[[0, 1, 0, 1]]])
     assert moons.soft(p, y) == pytest.approx([65.0])
     assert moons.hard(p, y) == pytest.approx([75.0])
@@ -221,7 +221,7 @@ def test_quantiles_are_shares_below_a_value():
 
 
 @pytest.mark.parametrize("peer", list(formulas.PEERS))
-def test_arguments_of_the_generators_of_peers(peer):
+def test_generators_of_peers_get_the_arguments_of_each_scheme(peer):
     package, value = formulas.PEERS[peer]
     pytest.importorskip(package, exc_type=ImportError)
     assert value("he_uniform") == pytest.approx(np.sqrt(6 / formulas.FAN_IN), rel=1e-12)

@@ -52,7 +52,7 @@ def unquoted(text):
     return [" ".join(found) for section in sections for found in re.findall(FIGURE + "(?!<!-- )", section)]
 
 
-def test_the_page_is_that_of_the_last_run():
+def test_the_page_shows_the_last_run():
     assert report.page(RUN) == (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
 
 

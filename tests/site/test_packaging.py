@@ -62,7 +62,7 @@ def test_without_a_compiler_the_reference_draws(without_compiler):
     assert run(without_compiler, program) == run(ROOT, program)
 
 
-def test_the_package_is_whole(without_compiler):
+def test_the_package_has_all_files(without_compiler):
     for name in ("py.typed", "stream/_kernel.pyi", "adapters/__init__.py", "__main__.py"):
         assert (without_compiler / "initlib" / name).is_file()
     for package, source in (("initlib/adapters", "adapters"), ("initlib", "initlib")):
@@ -91,7 +91,7 @@ def test_the_frameworks_are_tested_at_the_oldest_versions_promised():
 
 
 @pytest.mark.parametrize("free_threaded", [False, True])
-def test_the_stable_abi_is_asked_for_only_where_there_is_one(free_threaded, monkeypatch):
+def test_the_stable_abi_is_requested_only_where_it_exists(free_threaded, monkeypatch):
     """setuptools refuses it for a free-threaded Python, which could then not install the package."""
     given, asked = {}, sysconfig.get_config_var
     monkeypatch.setattr("setuptools.setup", lambda **arguments: given.update(arguments))

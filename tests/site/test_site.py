@@ -94,7 +94,7 @@ def test_the_reference_has_every_public_name(site):
     assert "<p>alias of" not in html  # in place of what it is
 
 
-def test_nothing_comes_from_elsewhere(site):
+def test_pages_load_nothing_from_other_sites(site):
     for path in site.rglob("*.html"):
         outside = re.findall(r'(?:src|<link[^>]*href)="(?:https?:)?//[^"]+"', path.read_text(encoding="utf-8"))
         assert outside == [], path.name
@@ -126,7 +126,7 @@ def test_the_gains_are_exact():
 @pytest.mark.parametrize(
     "code", sorted({code for row in rows("choose.md", 3) for code in re.findall(r"`(.*?)`", row[1])})
 )
-def test_what_is_advised_for_special_weights_is_an_initializer(code):
+def test_advice_for_special_weights_is_an_initializer(code):
     assert isinstance(eval(code, {"L": 12}, vars(initlib)), initlib.Initializer)
 
 
@@ -158,26 +158,26 @@ def compare(page, functions):
     return missing, [code for code in first if code not in functions.values()]
 
 
-def test_every_name_and_argument_of_torch():
+def test_the_table_has_every_name_and_argument_of_torch():
     pytest.importorskip("torch", exc_type=ImportError)
     functions = {n: f for n, f in public("torch.nn.init").items() if f.__module__ == "torch.nn.init"}
     assert compare("migrate/torch.md", {name: signature(name, f) for name, f in functions.items()}) == ([], [])
 
 
-def test_every_name_and_argument_of_keras():
+def test_the_table_has_every_name_and_argument_of_keras():
     pytest.importorskip("keras", exc_type=ImportError)
     functions = public("keras.initializers")
     assert compare("migrate/keras.md", {name: signature(name, f) for name, f in functions.items()}) == ([], [])
 
 
-def test_every_name_and_argument_of_jax():
+def test_the_table_has_every_name_and_argument_of_jax():
     pytest.importorskip("jax", exc_type=ImportError)
     functions = public("jax.nn.initializers")
     assert compare("migrate/jax.md", {name: signature(name, f) for name, f in functions.items()}) == ([], [])
 
 
 @pytest.mark.parametrize(("package", "file"), [("mup", "init.py"), ("timm", "layers/weight_init.py")])
-def test_every_name_and_argument_of(package, file):
+def test_the_table_has_every_name_and_argument_of_other_packages(package, file):
     """Read, not imported: neither is a dependency, and one needs torchvision."""
     found = importlib.util.find_spec(package)
     if found is None:
@@ -216,7 +216,7 @@ def runs():
     return json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
 
 
-def test_the_slider_is_of_its_template():
+def test_the_slider_page_follows_from_its_template():
     template = (ROOT / "benchmarks" / "experiments" / "pages" / "slider.html").read_text(encoding="utf-8")
     before, after = template.split("{{ data }}")
     text = SLIDER.read_text(encoding="utf-8")
@@ -226,7 +226,7 @@ def test_the_slider_is_of_its_template():
     assert len(text) < 200_000
 
 
-def test_the_slider_shows_what_the_prose_says(runs):
+def test_the_slider_shows_the_numbers_of_the_text(runs):
     he = runs["multiples"].index(1.0)
     relu, tanh = runs["runs"]["relu"], runs["runs"]["tanh"]
     assert relu[he]["accuracy"] > 97
@@ -238,7 +238,7 @@ def test_the_slider_shows_what_the_prose_says(runs):
     assert tanh[-1]["gradients"][0] > 1e3
 
 
-def test_the_slider_in_a_browser(runs):
+def test_the_slider_works_in_a_browser(runs):
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("needs a browser")

@@ -86,7 +86,7 @@ def test_biases_that_differ_need_a_rule():
         init.plan(tree, he_normal)
 
 
-def test_a_constant_in_one_layer_of_a_stack_is_that_layers():
+def test_a_constant_in_one_layer_of_a_stack_stays_in_that_layer():
     scales = jnp.stack([jnp.full(3, 0.1), jnp.full(3, 0.2)])
     made = init.initialize({"layers": {"gamma": scales}}, normal(), 0, stack={"layers": "layers.{i}"})
     assert np.array_equal(made["layers"]["gamma"], scales)
@@ -218,7 +218,7 @@ def test_a_module_is_filled_in_place_and_returned():
     assert names == ("blocks.1.kernel", "first.kernel", "second.kernel")
 
 
-def test_modules_in_other_containers_are_filled_in_place_too():
+def test_modules_in_other_containers_are_filled_in_place():
     model = nnx.Linear(4, 4, rngs=nnx.Rngs(0))
     tree = {"actor": model, "critic": model, "log_std": jnp.zeros(3)}
     made = init.initialize(tree, he_normal, 0)
@@ -266,7 +266,7 @@ def test_nnx_jit_fills_the_module_that_it_was_given():
     assert np.array_equal(model.kernel[...], he_normal((4, 4), seed=0, name="kernel"))
 
 
-def test_a_module_is_drawn_again_whatever_the_first_call_and_training_left():
+def test_a_trained_module_can_be_initialized_again():
     model = nnx.Linear(4, 4, rngs=nnx.Rngs(0))
     init.initialize(model, {"*": zeros}, 0)
     model.bias[...] = jnp.arange(4.0)

@@ -14,7 +14,7 @@ CHECKS = [Path(__file__).parent / name for name in NAMES]
 
 @pytest.mark.parametrize("checks", CHECKS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("backend", ["jax", "tensorflow", "torch"])
-def test_on(backend, checks):
+def test_the_checks_pass_on(backend, checks):
     for framework in ("keras", backend):
         if importlib.util.find_spec(framework) is None:
             pytest.skip(f"{framework} is not installed")

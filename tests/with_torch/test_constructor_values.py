@@ -24,7 +24,7 @@ def test_a_frozen_tensor_needs_a_rule():
     assert torch.equal(model[0].weight, before)
 
 
-def test_a_model_that_is_frozen_as_a_whole_is_drawn():
+def test_a_model_with_all_parameters_frozen_is_drawn():
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)).requires_grad_(False)
     assert plan(model, SMALL)["0.weight"].filling == SMALL
 
@@ -69,7 +69,7 @@ def test_zeros_of_an_unknown_class_may_be_fresh_memory():
     assert made["table"].notes == ("zeros as constructed (may be fresh memory)",)
 
 
-def test_zeros_among_unknown_classes_alone_are_noted():
+def test_zeros_in_a_model_of_unknown_classes_are_noted():
     model = nn.Module()
     model.means = nn.Parameter(torch.zeros(4, 1, 8))
     with pytest.warns(UserWarning, match="means: all weights are zeros"):
@@ -143,7 +143,7 @@ def test_the_record_survives_copies_and_files(tmp_path):
         assert plan(again, SMALL) == made
 
 
-def test_what_was_not_selected_is_not_recorded():
+def test_unselected_tensors_are_not_recorded():
     model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8))
     with torch.no_grad():
         model[1].weight.mul_(torch.rand(8))  # as a checkpoint has it
@@ -188,7 +188,7 @@ def test_magnitudes_that_were_set_need_a_rule(change):
         initialize(model, {"0.weight": SMALL}, seed=0, default=SMALL)
 
 
-def test_what_cannot_be_filled_is_kept_by_a_rule_or_named():
+def test_tensors_that_cannot_be_filled_are_kept_by_a_rule_or_named():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # both are in beta
@@ -221,7 +221,7 @@ class Quantized(torch.Tensor):
         raise NotImplementedError(f"{func} is not for quantized tensors")
 
 
-def test_what_can_fail_is_tried_before_anything_is_written():
+def test_fills_that_can_fail_are_tried_before_anything_is_written():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = nn.Parameter(Quantized(torch.ones(4, 4, dtype=torch.int8)))
     before = model[0].weight.clone()
@@ -232,7 +232,7 @@ def test_what_can_fail_is_tried_before_anything_is_written():
     assert not torch.equal(model[0].weight, before)
 
 
-def test_what_no_rule_matches_can_be_kept():
+def test_unmatched_parameters_can_be_kept():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     before = copy.deepcopy(model.state_dict())
     initialize(model, {"1.weight": SMALL}, seed=0, unmatched="keep")

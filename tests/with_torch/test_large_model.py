@@ -15,7 +15,7 @@ def printed(program, ranks):
     return dict(line.split(": ") for line in run.stdout.splitlines())
 
 
-def test_one_network_under_every_layout():
+def test_one_network_has_the_same_weights_under_every_layout():
     lines = printed("large_model.py", 2)
     after = lines.pop("after a step, saved and loaded").split(", ")
     assert list(lines) == ["one process", "fully sharded on 2", "tensor parallel on 2", "flat shards on 2"]
@@ -24,7 +24,7 @@ def test_one_network_under_every_layout():
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_parts_that_are_plain_tensors(ranks):
+def test_plain_tensors_of_a_rank_have_the_bits_of_the_full_weight(ranks):
     lines = printed("plain_parts.py", ranks)
     assert list(lines) == ["one process", f"Megatron's parts on {ranks}", f"ZeRO's partitions on {ranks}"]
     assert len(set(lines.values())) == 1

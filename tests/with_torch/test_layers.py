@@ -76,12 +76,12 @@ RECORDS = [
 
 
 @pytest.mark.parametrize(("module", "expected"), RECORDS, ids=lambda value: type(value).__name__)
-def test_every_parameter(module, expected):
+def test_every_parameter_has_known_axes_and_kind(module, expected):
     known = roles(module)
     assert {name: tuple(known[name]) for name in module._parameters if module._parameters[name] is not None} == expected
 
 
-def test_every_class_of_torch_nn_that_has_parameters_is_above():
+def test_every_class_of_torch_nn_with_parameters_is_tested_above():
     """What a new release of PyTorch adds shows here."""
     kept = re.compile(r"Parameter\(|register_parameter\(")
 
@@ -96,7 +96,7 @@ def test_every_class_of_torch_nn_that_has_parameters_is_above():
     }
 
 
-def test_compound_modules_are_made_of_those_above():
+def test_compound_modules_hold_only_tested_modules():
     compound = [
         nn.Transformer(8, 2, 1, 1, 16, batch_first=True),
         nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10], div_value=2.0),
@@ -126,7 +126,7 @@ def test_fans_are_what_an_output_sums_and_an_input_reaches(module):
     assert (y[middle].item(), x.grad[reach].item()) == fans(tuple(module.weight.shape), roles(module)["weight"].axes)
 
 
-def test_fans_of_a_bilinear_layer():
+def test_a_bilinear_layer_has_the_fans_of_its_products():
     assert fans((3, 4, 5), roles(nn.Bilinear(4, 5, 3))["weight"].axes) == (20, 3)
 
 
@@ -164,14 +164,14 @@ class GatedRMSNorm(nn.Module):
     pass
 
 
-def test_classes_that_are_known_by_name():
+def test_classes_of_other_libraries_are_known_by_name():
     assert roles(Conv1D())["weight"] == ("IO", "kernel", None)
     assert roles(GatedRMSNorm())["weight"] == (None, "scale", None)
     assert roles(type("LayerNorm2d", (nn.Module,), {})())["gamma"].kind == "scale"
     assert roles(type("Normalizer", (nn.Module,), {})()) == {}
 
 
-def test_a_module_says_its_axes():
+def test_a_module_may_state_its_axes():
     assert roles(Mixed()) == {}
     assert roles(Said())["up"] == ("BIO", "kernel", None)
     module = Mixed()
@@ -179,7 +179,7 @@ def test_a_module_says_its_axes():
     assert roles(module)["up"] == ("(2 B)OI", "kernel", None)
 
 
-def test_declared_axes():
+def test_declared_axes_apply():
     class Expert(Mixed):
         pass
 
@@ -197,7 +197,7 @@ def test_declared_axes():
     assert roles(Mixed()) == {}
 
 
-def test_what_cannot_be_declared():
+def test_wrong_declarations_are_errors():
     with pytest.raises(TypeError, match=r"class of torch.nn.Module, got 3"):
         declare(3)
     with pytest.raises(ValueError, match=r"Mixed.up: axes must consist of .* got 'o' in 'oi'"):
@@ -212,7 +212,7 @@ def test_what_cannot_be_declared():
         roles(Misspelt())
 
 
-def test_own_class_is_what_was_written():
+def test_own_class_ignores_classes_of_wrappers():
     class FSDPLike(nn.Linear):
         pass
 

@@ -71,13 +71,13 @@ def test_weights_are_orthonormal_by_name_times_the_factor():
     assert all((p == 0).all() for name, p in model.named_parameters() if name.endswith("bias"))
 
 
-def test_what_is_within_the_tolerance_is_left():
+def test_layers_within_the_tolerance_are_not_scaled():
     layer = nn.Linear(8, 8)
     report = init.lsuv_(layer, 1.02 * torch.eye(8).repeat(4, 1) * 8**0.5, seed=0, tolerance=0.2)
     assert [(row.factor, row.iterations) for row in report.layers] == [(1.0, 0)]
 
 
-def test_weights_that_are_there():
+def test_present_weights_can_be_scaled():
     """Biases keep their part of the variance: that takes more than one step."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 8))
@@ -95,7 +95,7 @@ def test_weights_that_are_there():
     assert stopped.to_dicts()[1]["iterations"] == 3
 
 
-def test_other_starts_and_weight_norms():
+def test_other_initializers_and_weight_norms_can_be_scaled():
     model = nn.Sequential(
         nn.utils.parametrizations.weight_norm(nn.Linear(16, 32)), nn.ReLU(), nn.Linear(32, 32), nn.LSTM(32, 4)
     )
@@ -111,7 +111,7 @@ def state(model):
 
 
 @pytest.mark.parametrize("fail", [False, True])
-def test_nothing_is_left_behind(fail):
+def test_hooks_modes_gradients_and_random_states_are_restored(fail):
     model = Network()
     model.head.eval()
     nn.init.zeros_(model.stem.bias.requires_grad_(False))

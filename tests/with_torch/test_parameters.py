@@ -41,7 +41,7 @@ class Block(nn.Module):
         nn.init.constant_(self.head.bias, -4.5)
 
 
-def test_what_a_module_says():
+def test_a_module_states_facts_about_its_parameters():
     found = by_name(Block())
     table = found["table.weight"]
     assert (table.shape, table.dtype, table.axes, table.kind, table.owner) == (
@@ -70,12 +70,12 @@ def test_constants_stay():
 
 
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_copies_say_the_same(through):
+def test_copies_of_a_model_have_the_same_records(through):
     model = Block()
     assert by_name(through(model)) == by_name(model)
 
 
-def test_values_of_other_precisions():
+def test_constants_are_read_in_every_precision():
     assert fills(Block().double(), {"mixed": keep})["gamma"] == constant(float(torch.tensor(1e-6)))
     half = fills(Block().bfloat16(), {"mixed": keep})
     assert half["logit"] == constant(float(torch.tensor(2.66, dtype=torch.bfloat16)))
@@ -90,7 +90,7 @@ def emptied(model):
     return model
 
 
-def test_fresh_memory_is_not_believed():
+def test_values_of_fresh_memory_are_ignored():
     names = ("gamma", "logit", "mixed")
     found = fills(emptied(Block()), dict.fromkeys(names, ones))
     assert found["norm.weight"] == ones
@@ -110,14 +110,14 @@ class RMSNorm(nn.Module):
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_foreign_norms(value):
+def test_norms_of_other_libraries_keep_their_scale(value):
     model = nn.Sequential(nn.Linear(4, 4), RMSNorm(value))
     assert fills(model)["1.weight"] == constant(value)
     with pytest.raises(PlanError, match=r"1.weight: no rule matches, and the values are not in memory"):
         fills(emptied(model))
 
 
-def test_a_trained_foreign_norm_is_not_guessed():
+def test_a_trained_norm_of_another_library_needs_a_rule():
     model = nn.Sequential(nn.Linear(4, 4), RMSNorm(1.0))
     with torch.no_grad():
         model[1].weight[0] = 2.0
@@ -157,7 +157,7 @@ def test_one_module_in_two_places_is_tied():
     }
 
 
-def test_ties_that_a_model_names():
+def test_ties_that_a_model_names_are_kept():
     """As transformers' models do."""
 
     class Model(Block):
@@ -170,7 +170,7 @@ def test_ties_that_a_model_names():
         assert table.tied[0].endswith("head.weight")
 
 
-def test_weight_norm_is_the_weight():
+def test_weight_norm_counts_as_its_weight():
     model = nn.Sequential(parametrizations.weight_norm(nn.Conv1d(4, 6, 3)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -199,7 +199,7 @@ def test_other_parametrizations_need_a_rule():
     assert all(found[name].axes == "OI" for name in needs)
 
 
-def test_what_has_no_shape_yet_is_an_error():
+def test_a_lazy_parameter_is_an_error():
     with pytest.raises(
         PlanError, match=r"0.weight: LazyLinear is lazy, and its parameters have no shape yet; run a batch"
     ) as raised:

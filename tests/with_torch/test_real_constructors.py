@@ -88,7 +88,7 @@ def entry_of(plan, name):
 
 
 @pytest.mark.parametrize("default", [SMALL, he_normal], ids=["normal", "he_normal"])
-def test_what_a_constructor_set_is_unchanged_or_noted(build, default):
+def test_values_of_constructors_are_unchanged_or_noted(build, default):
     model, other = built(build, 1), state(built(build, 2))
     before = state(model)
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}

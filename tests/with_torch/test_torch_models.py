@@ -42,7 +42,7 @@ def made(request):
     return record, model, initialized(record, model)
 
 
-def test_a_few_rules_say_what_the_package_does(made):
+def test_a_few_rules_give_the_initialization_of_the_package(made):
     """Each parameter's std is the report's, and so is the package's own over some seeds; constants are equal."""
     record, model, report = made
     own = []
@@ -65,7 +65,7 @@ def test_a_few_rules_say_what_the_package_does(made):
                 assert weights.std().item() == pytest.approx(row["std"], rel=6 / math.sqrt(2 * count)), name
 
 
-def test_from_a_skeleton(made):
+def test_a_skeleton_gets_the_same_bits(made):
     """Built on meta, without a look at the weights: the same bits, and buffers that work."""
     record, model, report = made
     with init.skeleton():
@@ -81,7 +81,7 @@ def state(model):
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
-def test_its_own_code_draws_by_name(made):
+def test_the_models_own_code_draws_by_name(made):
     """Every draw follows from the seed and the name, and has the std that it has without us."""
     record, _, _ = made
     models = []
@@ -105,7 +105,7 @@ def test_its_own_code_draws_by_name(made):
             assert first[name].std().item() == pytest.approx(weights.std().item(), rel=6 / math.sqrt(count)), name
 
 
-def test_what_was_loaded_stays(tmp_path):
+def test_loaded_weights_stay(tmp_path):
     """The head that a checkpoint lacks is drawn by its name, by transformers' own code or by a rule."""
     package = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -152,7 +152,7 @@ def test_a_resized_head_is_named_before_it_is_drawn(tmp_path):
     assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
 
 
-def test_the_base_model_of_a_head():
+def test_the_base_model_has_the_weights_of_the_full_model():
     record = RECORDS["llama"]
     whole, alone = record.build(), record.build().model
     initialized(record, whole)
@@ -161,7 +161,7 @@ def test_the_base_model_of_a_head():
     assert all(torch.equal(alone.state_dict()[name], tensor) for name, tensor in whole.model.state_dict().items())
 
 
-def test_it_trains(made):
+def test_the_model_trains(made):
     record, model, _ = made
     torch.manual_seed(0)
     batch = record.batch()
