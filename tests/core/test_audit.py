@@ -218,7 +218,7 @@ def test_mistakes_on_the_command_line_are_errors(files, capsys, tmp_path):
 
 
 def test_memory_is_bounded(tmp_path):
-    """A file of 64 MB is read in far less."""
+    """A file of 64 MB is read in far less memory."""
     import tracemalloc
 
     np.save(tmp_path / "w.npy", normal()((2**12, 2**12), seed=0))

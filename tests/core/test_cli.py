@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it writes, and how it fails."""
+"""Command line: outputs, files and errors."""
 
 import os
 import subprocess

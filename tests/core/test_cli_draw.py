@@ -1,4 +1,4 @@
-"""`initlib draw`: what it prints, and the files that it writes."""
+"""`initlib draw`: outputs and files."""
 
 import errno
 import os

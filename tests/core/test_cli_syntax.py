@@ -1,4 +1,4 @@
-"""How the command line writes shapes, initializers and rules."""
+"""Shapes, initializers and rules as text on the command line."""
 
 import argparse
 

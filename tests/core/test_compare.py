@@ -1,4 +1,4 @@
-"""What a comparison reports: the differences, a summary, and the source of foreign weights."""
+"""Reports of comparisons: the differences, a summary, and the source of foreign weights."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from initlib.stream.boxes import full_box, normalize_index
 
 
 def held(array, shape=None, index=..., *, dtype=None, **options):
-    """Return an array as the box at an index of a tensor that a process holds."""
+    """Return an array as a held box, which lies at an index of a tensor."""
     shape = array.shape if shape is None else shape
     box = HeldBox(normalize_index(index, shape), (lambda piece: array[piece.place],))
     return HeldTensor(("w",), shape, dtype or array.dtype.name, lambda: [box], **options)

@@ -1,4 +1,4 @@
-"""The table of what a parameter gets that no rule matches: a record for each line, with values given by hand."""
+"""Table of the fills of parameters without a rule: a record for each line, with values given by hand."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ NOISE = np.random.default_rng(0).normal(size=(8, 8)).astype("float32")
 
 
 def given(values, **facts):
-    """The value of a constructor that put these values in memory."""
+    """Return the value of a constructor that put these values in memory."""
     return ConstructorValue(read=lambda index: np.asarray(values)[index], **facts)
 
 
@@ -32,7 +32,7 @@ ANGLES = np.arange(64)[:, None] / 10000 ** (np.arange(32) / 32)
 SINUSOIDS = np.concatenate([np.sin(ANGLES), np.cos(ANGLES)], 1).astype("float32")
 SQUARE = np.zeros((8, 8), "float32")
 
-# (the parameter, the default, what fills it or text of the error, its notes)
+# (the parameter, the default, the fill or the text of the error, the notes)
 TABLE = [
     # Buffers and integers.
     (parameter(given(NOISE), kind="buffer"), STD, keep, ()),

@@ -1,4 +1,4 @@
-"""The coordinate check's report: slopes, verdicts, the table and the picture."""
+"""Report of the coordinate check: slopes, verdicts, the table and the picture."""
 
 import json
 import math

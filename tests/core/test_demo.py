@@ -1,4 +1,4 @@
-"""The demo: its network, the results of the four initializations, and the conclusion."""
+"""Demo: its network, the results of the four initializations, and the conclusion."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The differences between two plans."""
+"""Differences between two plans."""
 
 import pickle
 

@@ -119,7 +119,7 @@ def test_threads_do_not_change_the_weights(axes):
 @pytest.mark.skipif(config.kernel is None, reason="the reference draws on one thread")
 @given(weights(), st.integers(0, 2**64 - 1), st.integers(1, 16))
 def test_no_number_of_threads_changes_any_weight(weight, seed, threads):
-    """In blocks of a few weights, so that a small weight is shared as a large weight is."""
+    """Blocks have a few weights, so that threads share a small weight as they share a large weight."""
     shape, axes, index = weight
     assume(math.prod(shape) < 2**14)
     expected = normal()(shape, axes=axes, seed=seed, index=index)

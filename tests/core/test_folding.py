@@ -29,7 +29,7 @@ def test_names_with_different_contents_are_not_folded():
 
 
 def unfolded(name):
-    """The names that a folded one stands for."""
+    """Return the names that a folded name stands for."""
     texts = re.split(r"(\{[^}]*\})", name)
     choices = []
     for text in texts:

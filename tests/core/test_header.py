@@ -1,4 +1,4 @@
-"""The header of a safetensors file: the bytes of the library, and hostile files."""
+"""Header of a safetensors file: the bytes of the library, and hostile files."""
 
 import json
 import tracemalloc
@@ -19,7 +19,7 @@ TENSORS = st.dictionaries(TEXT.filter(lambda name: name != "__metadata__"), st.t
 
 
 def file_of(path, header, data=0):
-    """A file of this header: bytes, or what JSON makes of it."""
+    """Return a file with this header: bytes, or a value that JSON encodes."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(data))
     return path

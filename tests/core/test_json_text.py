@@ -1,4 +1,4 @@
-"""A plan as JSON: what is saved is loaded, and a text that no plan wrote is an error."""
+"""Plans as JSON: a saved plan loads as it was, and a text that no plan wrote is an error."""
 
 import json
 import tracemalloc
@@ -147,14 +147,14 @@ def test_repeated_layers_take_little_text():
 
 
 def changed(change):
-    """The example's text after a change of its document."""
+    """Return the text of the example after a change of its document."""
     document = json.loads(example().to_json())
     change(document)
     return json.dumps(document)
 
 
 def put(*path_and_value):
-    """A change that puts a value at a path of keys."""
+    """Return a change that puts a value at a path of keys."""
     *path, last, value = path_and_value
 
     def change(document):
@@ -166,7 +166,7 @@ def put(*path_and_value):
 
 
 def filled(filling, axes=None):
-    """A plan of one parameter with a filling as JSON."""
+    """Return a plan of one parameter with a filling as JSON."""
     more = {} if axes is None else {"axes": axes}
     document = {
         "format": "initlib plan",

@@ -1,4 +1,4 @@
-"""Matching: every framework's own draws are named, and what was trained is not."""
+"""Matching: draws of every framework have a scheme, and trained weights have none."""
 
 import math
 
@@ -12,7 +12,7 @@ from initlib.diagnostics.audit.tally import Tally
 from initlib.files.readers.stored_tensor import StoredTensor
 
 SHAPE = (64, 80)
-SEEDS = range(6)  # of 100 seeds of each at least 99 were named, but 97 of what is cut at 3 sigma
+SEEDS = range(6)  # of 100 seeds of each scheme at least 99 were named, but 97 of a normal cut at 3 sigma
 
 
 def found(array, order="...IO", dtype=None):
@@ -176,7 +176,7 @@ def test_other_weights_match_no_scheme():
 
 
 def trained(initializer, steps=300, rate=0.1, width=96):
-    """The hidden layer of a network that learnt to tell which of ten prototypes a noisy input is near."""
+    """Return the hidden layer of a network that has learnt to assign noisy inputs to ten prototypes."""
     rng = np.random.default_rng(0)
     prototypes = rng.normal(size=(10, 64))
     shapes = [(64, width), (width, 64), (64, 10)]

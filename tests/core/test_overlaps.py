@@ -10,7 +10,7 @@ from initlib.plans.packing.overlaps import Overlap, cut, identity_overlap, join
 
 @st.composite
 def indices(draw, shape):
-    """An index of ints and slices of an array of that shape."""
+    """Draw an index of ints and slices of an array of that shape."""
     entries = []
     for size in shape:
         if size and draw(st.booleans()):
@@ -22,7 +22,7 @@ def indices(draw, shape):
 
 @st.composite
 def partitions(draw, shape):
-    """Boxes of pieces of their own that together are a tensor of that shape: cut along one axis, stacked or not."""
+    """Draw boxes of separate pieces that together are a tensor of that shape: cut along one axis, stacked or not."""
     axis = draw(st.integers(0, len(shape) - 1))
     every = identity_overlap(shape).outer
     if draw(st.booleans()):

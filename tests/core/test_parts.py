@@ -1,4 +1,4 @@
-"""A tensor that is several weights has their bits: fused = split, stacked = unrolled."""
+"""Tensors of several weights have the bits of these weights: fused = split, stacked = unrolled."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_a_stacked_weight_has_the_bits_of_the_unrolled_layers(scheme, axis, axes
 
 
 def test_packed_experts_have_the_bits_of_single_experts():
-    """A stack of experts, each of which is a gate and an up projection side by side."""
+    """Each expert of a stack has a gate and an up projection side by side."""
     two = parts({"gate_proj.weight": 1, "up_proj.weight": 1}, he_normal, axis=0, replaces=1)
     experts = parts("experts.{i}.gate_up", two, replaces=2)
     fused = drawn(experts, (3, 16, 8), "B(2 O)I", "mlp.experts.gate_up_proj")
@@ -296,7 +296,7 @@ def test_numpy_sizes_are_ints():
 
 @st.composite
 def fillings(draw, shape, depth=0):
-    """A filling of a tensor of that shape."""
+    """Draw a filling of a tensor of that shape."""
     choices = ["normal", "values"] if depth == 3 else ["normal", "values", "orthogonal", "split", "split", "stack"]
     kind = draw(st.sampled_from(choices)) if shape else "normal"
     axis = draw(st.integers(0, len(shape) - 1)) if shape else 0
@@ -321,7 +321,7 @@ def fillings(draw, shape, depth=0):
 
 
 def assembled(filling, name, shape, axes, dtype):
-    """The tensor, put together from its weights as each is alone."""
+    """Return the tensor, assembled from weights that are drawn alone."""
     if not isinstance(filling, Parts):
         if hasattr(filling, "array"):
             return filling.array.astype(alone(zeros, 1, "", dtype=dtype).dtype)
@@ -341,7 +341,7 @@ def assembled(filling, name, shape, axes, dtype):
 
 @given(st.data(), st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple), st.sampled_from(DTYPES))
 def test_any_box_of_any_parts_can_be_drawn(data, shape, dtype):
-    # All axes are inputs: whichever are taken away, the others stay as they are.
+    # All axes are inputs: the axes that remain at an index keep their roles.
     axes = "I" * len(shape)
     filling = data.draw(fillings(shape))
     entry = plan([Parameter("t", shape, dtype, axes)], {"*": filling})

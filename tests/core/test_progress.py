@@ -1,4 +1,4 @@
-"""The progress bar."""
+"""Progress bar."""
 
 import io
 import sys
@@ -10,7 +10,7 @@ from initlib._progress import progress
 
 
 def terminal(monkeypatch):
-    """A terminal in place of stderr; not a fixture, for pytest sets stderr anew before each test."""
+    """Return a terminal in place of stderr; not a fixture, because pytest sets stderr anew before each test."""
     pytest.importorskip("rich")
     terminal = io.StringIO()
     terminal.isatty = lambda: True

@@ -47,7 +47,7 @@ def read_all(path):
 
 
 def errors(path, match=None):
-    """Reading the file raises one ValueError."""
+    """Check that reading the file raises one ValueError."""
     with pytest.raises(ValueError, match=match):
         read_all(path)
 
@@ -276,7 +276,7 @@ def test_archives_with_wrong_sizes_are_errors(tmp_path):
 
 
 def pickled(path, *opcodes):
-    """A checkpoint of PyTorch whose structure is a pickle of these opcodes."""
+    """Return a checkpoint of PyTorch whose structure is a pickle of these opcodes."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("w/data.pkl", b"\x80\x02" + b"".join(opcodes) + b".")
         archive.writestr("w/version", "3\n")
@@ -350,12 +350,12 @@ def test_a_fifo_is_an_error(tmp_path, name):
 
 
 def verified(path):
-    """Raise ValueError for the differences of a checkpoint from a plan of nothing."""
+    """Raise ValueError for the differences of a checkpoint from an empty plan."""
     raise ValueError(*map(str, plan([], {}).verify(path, 0)))
 
 
 def entries_over_one_member(path, count):
-    """A zip archive of many entries that all are one member."""
+    """Write a zip archive of many entries that all are one member."""
     buffer = io.BytesIO()
     np.save(buffer, np.zeros((100, 100)))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

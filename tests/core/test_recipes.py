@@ -1,4 +1,4 @@
-"""Recipes against the initialization that each names, where its package is installed; else against its formula."""
+"""Recipes against the packages that they follow, if installed, or against their formulas."""
 
 import math
 import re
@@ -14,7 +14,7 @@ LAYERS = 4
 
 
 def parameters_of(model):
-    """The parameters of a PyTorch model, with what its modules say of them."""
+    """Return the parameters of a PyTorch model, with the facts that its modules state."""
     nn = pytest.importorskip("torch").nn
     found = {}
     for prefix, module in model.named_modules():
@@ -58,7 +58,7 @@ def parameters_of(model):
 
 
 def assert_like_its_own(model, rules, **options):
-    """Every weight has the mean and std that the model has of its own initialization, and the same constants."""
+    """Check that every weight has the mean, std and constants of the model's own initialization."""
     parameters = parameters_of(model)
     own = {name: tensor.detach().double().numpy() for name, tensor in model.named_parameters()}
     drawn = plan(parameters, rules, **options).draw(seed=0)
@@ -156,7 +156,7 @@ def test_resnet_follows_torchvision(timm):
     assert_like_its_own(model, recipes.resnet(512, "*.bn2.weight"))
 
 
-# What is stated by its formula: names of the libraries, shapes of our own.
+# Recipes that are tested by their formulas: names of the libraries, with small shapes.
 
 WIDTH, HIDDEN = 64, 128
 NAMES = {
@@ -179,7 +179,7 @@ NAMES = {
 
 
 def llama_of(library, tied=False):
-    """The parameters of a small LLaMA: for each layer query, output, gate, down, up; then the head and the table."""
+    """Return the parameters of a small LLaMA: per layer query, output, gate, down, up; then the head and the table."""
     attention, (query, output), feed_forward, (gate, down, up), head = NAMES[library]
     shapes = []
     for i in range(LAYERS):
@@ -195,7 +195,7 @@ def llama_of(library, tied=False):
 
 
 def stds(parameters, rules):
-    """The std before truncation, by the last components of the name and the layer."""
+    """Return the std before truncation, by the last components of the name and the layer."""
     found = {}
     for entry in plan(parameters, rules).entries:
         if len(entry.parameter.shape) > 1:
@@ -374,7 +374,7 @@ def test_torch_default_may_follow_rules_of_the_user():
     assert [entry.filling for entry in table.entries] == [uniform(-0.125, 0.125), constant(2)]
 
 
-# What a model lacks.
+# Layers that a model lacks.
 
 
 def test_tables_are_optional():

@@ -25,7 +25,7 @@ def std(array, expected):
 
 
 def cut(sigma):
-    """The std of PyTorch's `trunc_normal_` at 3 sigmas."""
+    """Return the std of PyTorch's `trunc_normal_` at 3 sigmas."""
     return 0.98658 * sigma
 
 

@@ -1,4 +1,4 @@
-"""The files of a plan: their tensors, names and metadata."""
+"""Files of a plan: their tensors, names and metadata."""
 
 import json
 

@@ -79,7 +79,7 @@ def test_signals_of_scaled_inputs_are_healthy():
 
 
 def deep_tanh(std, bias, depth=40, width=128):
-    """The report of tanh layers with a bias in the last one, computed by NumPy."""
+    """Return the report of tanh layers with a bias in the last layer, computed by NumPy."""
     rng = np.random.default_rng(0)
     x = inputs = rng.normal(size=(64, width))
     outputs, zs, weights = [], [], [rng.normal(size=(width, width)) * std for _ in range(depth)]

@@ -1,4 +1,4 @@
-"""Tally: what is counted in pieces is what all numbers together have."""
+"""Tally: counts in pieces are the counts of all numbers together."""
 
 import tracemalloc
 

@@ -1,4 +1,4 @@
-"""Comparing a checkpoint with a plan and a seed."""
+"""Comparison of a checkpoint with a plan and a seed."""
 
 import json
 import shutil
@@ -120,7 +120,7 @@ def shifted(path, name, dtype, at, change):
 
 
 def one_bit(weight):
-    """The weight with its last bit changed; of a complex one, that of its real part."""
+    """Return the weight with its last bit changed; of a complex weight, the last bit of its real part."""
     changed = np.nextafter(weight.real, weight.real.dtype.type(9))
     return changed + 1j * weight.imag if np.iscomplexobj(weight) else changed
 
@@ -221,7 +221,7 @@ def test_missing_and_broken_files_are_named_and_the_others_are_compared(folder):
     texts = [str(difference) for difference in everything().verify(folder, 5)]
     assert texts[0] == f"{first.name!r} is missing"
     assert texts[1].startswith(f"{second.name!r} cannot be read: {second} is not a safetensors file: ")
-    assert len(texts) == 2  # what the index says is in them is not said once more
+    assert len(texts) == 2  # tensors of these files have no second difference
     change(third, min(Header.read(third).tensors), 0, 0xA5)
     assert len(everything().verify(folder, 5)) == 3
     third.write_bytes(b"")

@@ -29,7 +29,7 @@ def small_pieces(monkeypatch):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The folder of one writer, left alone."""
+    """Return the folder of one undisturbed writer."""
     folder = tmp_path_factory.mktemp("undisturbed")
     everything().write(folder, 5, max_shard_size=SIZE)
     return contents(folder)
@@ -55,7 +55,7 @@ def test_one_file_is_what_the_library_writes(tmp_path):
     (path,) = made.write(tmp_path, 5)
     metadata = Header.read(path).metadata
     ours, theirs = path.read_bytes(), library.save(made.draw(5), {"format": "pt"})
-    # The library writes several entries of metadata in any order: all the rest is the same.
+    # The library writes the entries of metadata in any order. All other bytes are the same.
     body = Header.read(path)
     assert ours[body.data :] == theirs[8 + int.from_bytes(theirs[:8], "little") :]
     (tmp_path / "theirs").write_bytes(theirs)
@@ -321,7 +321,7 @@ def test_many_writers_write_the_files_of_one(tmp_path):
 
 
 def during(step, action):
-    """A progress callback that acts at one of its calls."""
+    """Return a progress callback that acts at one of its calls."""
     calls = []
 
     def progress(done, total):

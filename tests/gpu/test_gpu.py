@@ -1,4 +1,4 @@
-"""On a card: `pytest tests/gpu`. The weights are the core's, drawn in place, wherever the tensor lies on the card."""
+"""Draws on a GPU: `pytest tests/gpu`. The weights are those of the core, drawn in place, in any memory of the GPU."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ INITIALIZERS = [
 
 
 def content(tensor):
-    """The bytes of a tensor's numbers, in their order."""
+    """Return the bytes of a tensor's numbers, in their order."""
     return tensor.clone(memory_format=torch.contiguous_format).cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
@@ -87,7 +87,7 @@ def test_every_row_of_the_table_has_the_bits_of_the_core():
 @settings(max_examples=500)
 @given(small_boxes(), st.sampled_from(INITIALIZERS), st.sampled_from(DTYPES[1:]), st.integers(0, 2**64 - 1), st.data())
 def test_any_box_is_drawn_in_any_memory(weight, initializer, dtype, seed, data):
-    """The axes of the memory in any order, with gaps, which are not touched."""
+    """The axes of the memory have any order, and gaps, which are not written to."""
     shape, axes, index = weight
     expected = initializer(shape, dtype, axes=axes, seed=seed, index=index)
     order = data.draw(st.permutations(range(expected.ndim)))

@@ -1,4 +1,4 @@
-"""A program: compares one model with its plan under every layout over gloo; each rank reports its own memory."""
+"""A program that compares one model with its plan under every layout over gloo; each rank reports its own memory."""
 
 import sys
 import tempfile

@@ -1,4 +1,4 @@
-"""Every example in a docstring or a document runs and prints what it says."""
+"""Examples in docstrings and documents: they run and print the text that is shown."""
 
 import doctest
 import importlib
@@ -36,7 +36,7 @@ MODULES = sorted(
 
 
 def not_here(text, lines=r"(?:>>> )?"):
-    """The packages that examples import and that are not installed."""
+    """Return the packages that examples import and that are not installed."""
     imported = re.findall(rf"^{lines}(?:import|from) (?:initlib\.adapters\.)?(\w+)", text, re.MULTILINE)
     return {name for name in OPTIONAL.intersection(imported) if importlib.util.find_spec(name) is None}
 
@@ -71,7 +71,7 @@ def test_public_names_state_their_package():
 @KERAS_CONVERTS
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_examples_in_documents_run(path):
-    """The ```python blocks of a document, in one session each: `>>>` lines are compared, the rest runs."""
+    """The ```python blocks of a document run in one session. Output after `>>>` lines is compared."""
     blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
     assert blocks or path.name != "README.md"
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

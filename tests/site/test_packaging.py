@@ -1,4 +1,4 @@
-"""What an install gives, and that it needs no compiler."""
+"""Installed package: its files, also without a compiler."""
 
 import os
 import runpy
@@ -17,7 +17,7 @@ FRAMEWORKS = ("torch", "keras", "jax")
 
 @pytest.fixture(scope="module")
 def without_compiler(tmp_path_factory):
-    """A folder with the package installed where no C compiler works."""
+    """Return a folder with the package, installed without a working C compiler."""
     folder = tmp_path_factory.mktemp("install")
     source = folder / "source"
     source.mkdir()
@@ -82,7 +82,7 @@ def test_the_versions_of_the_tools_are_pinned_once():
 
 
 def test_the_frameworks_are_tested_at_the_oldest_versions_promised():
-    """What else is promised, `.ci/floors` installs."""
+    """`.ci/floors` installs the other promised versions."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     pinned = dict(entry.split(";")[0].split("==") for entry in extras["test"] if "==" in entry)
     for name, floor in (entry.split(">=") for extra in FRAMEWORKS for entry in extras[extra]):

@@ -1,4 +1,4 @@
-"""The documentation: it builds without a warning, its links lead somewhere, its tables say what the code does."""
+"""Documentation: it builds without a warning, its links have targets, and its tables agree with the code."""
 
 import ast
 import importlib
@@ -28,7 +28,7 @@ SLIDER = DOCS / "extra" / "std.html"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The built site. Its reference imports the adapters, so the frameworks must be there."""
+    """Build the site. Its reference imports the adapters, so the frameworks must be installed."""
     for package in ("sphinx", "myst_parser", "furo", "torch", "keras", "jax"):
         pytest.importorskip(package, exc_type=ImportError)
     out = tmp_path_factory.mktemp("site")
@@ -39,7 +39,7 @@ def site(tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """The links of a page, and the places in it that a link can lead to."""
+    """Links of a page, and the places in the page that a link can lead to."""
 
     def __init__(self, text):
         super().__init__()
@@ -55,7 +55,7 @@ class Page(HTMLParser):
 
 
 def dead_links(folder):
-    """The links within the site that lead nowhere, and the number of those that were followed."""
+    """Return the links within the site without a target, and the number of links that were followed."""
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in folder.rglob("*.html")}
     dead, followed = [], 0
     for path, page in pages.items():
@@ -104,7 +104,7 @@ def test_pages_load_nothing_from_other_sites(site):
 
 
 def rows(page, columns):
-    """The rows of a page's tables that have so many columns, without the backticks' marks."""
+    """Return the rows of a page's tables with so many columns, without backticks."""
     lines = re.findall(r"^\| (.*) \|$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)
     cells = [[cell.strip() for cell in line.split(" | ")] for line in lines]
     return [row for row in cells if len(row) == columns and not row[0].startswith("-")]
@@ -136,7 +136,7 @@ def signature(name, function):
 
 
 def codes(page):
-    """What stands in backticks in the first columns of a page's tables, and what does in its paragraphs."""
+    """Return the text in backticks in the first columns of a page's tables, and in its paragraphs."""
     text = (DOCS / page).read_text(encoding="utf-8")
     first = re.findall(r"^\| `([^`]*)` \|", text, re.MULTILINE)
     prose = re.sub(r"^\|.*$", "", re.sub(r"```.*?```", "", text, flags=re.DOTALL), flags=re.MULTILINE)
@@ -152,7 +152,7 @@ def public(module):
 
 
 def compare(page, functions):
-    """Names that a page's tables miss, with their arguments, and rows that the peer does not have."""
+    """Return the names and arguments that a page's tables lack, and the rows that the peer does not have."""
     first, prose = codes(page)
     missing = [text for name, text in functions.items() if text not in first and name not in prose]
     return missing, [code for code in first if code not in functions.values()]
@@ -178,7 +178,7 @@ def test_the_table_has_every_name_and_argument_of_jax():
 
 @pytest.mark.parametrize(("package", "file"), [("mup", "init.py"), ("timm", "layers/weight_init.py")])
 def test_the_table_has_every_name_and_argument_of_other_packages(package, file):
-    """Read, not imported: neither is a dependency, and one needs torchvision."""
+    """The test reads the sources, because neither package is a dependency, and one needs torchvision."""
     found = importlib.util.find_spec(package)
     if found is None:
         pytest.skip(f"needs {package}")
@@ -193,7 +193,7 @@ def test_the_table_has_every_name_and_argument_of_other_packages(package, file):
 
 
 def written(function):
-    """The signature of a function's source, without the tensor."""
+    """Return the signature in a function's source, without the tensor."""
     arguments = function.args.args
     defaults = [None] * (len(arguments) - len(function.args.defaults)) + function.args.defaults
     pairs = zip((argument.arg for argument in arguments), defaults, strict=True)

@@ -1,4 +1,4 @@
-"""The values that constructors set on purpose survive, or the plan has a note or an error."""
+"""Values that constructors set on purpose: they stay, or the plan has a note or an error."""
 
 import re
 

@@ -442,7 +442,7 @@ def test_a_frequent_mistake_is_an_error_with_the_fix(slip, match):
 @pytest.mark.parametrize("key", [KEY, jax.random.PRNGKey(5)], ids=["typed", "raw"])
 @pytest.mark.parametrize("name", [name for name in DISTINCT if name != "variance_scaling"])
 def test_a_factory_that_is_not_called_is_an_error_with_the_fix(name, key):
-    """As Flax calls it in a layer with kernel_init=he_normal, in place of he_normal()."""
+    """Flax calls the factory in a layer with kernel_init=he_normal, in place of he_normal()."""
     factory = getattr(ours, name)
     with pytest.raises(
         TypeError, match=rf"got a random key as its first argument\. Write {name}\(\), with parentheses"

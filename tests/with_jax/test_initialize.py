@@ -25,7 +25,7 @@ def shape(*sizes, dtype="float32"):
 
 
 def same(one, other):
-    """Whether two trees are of one structure and of the same bits."""
+    """Return whether two trees have one structure and the same bits."""
     return jax.tree.structure(one) == jax.tree.structure(other) and jax.tree.all(
         jax.tree.map(lambda a, b: a.dtype == b.dtype and np.array_equal(a, b), one, other)
     )
@@ -174,7 +174,7 @@ def test_every_module_of_nnx_is_known():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_of_nnx_has_its_fills(name):
-    """Kernels and tables are drawn, with axes that are known; all else starts as the module starts it, or stays."""
+    """Kernels and tables have known axes and are drawn; other arrays keep the values of the module."""
     drawn = {"kernel": he_normal, "recurrent": orthogonal(), "table": normal(std=0.02)}
     model = MODULES[name](nnx.Rngs(3))
     plan = init.plan(model, default=he_normal)

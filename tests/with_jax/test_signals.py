@@ -1,4 +1,4 @@
-"""Signals of JAX's functions: of plain ones and of Flax's."""
+"""Signals of functions of JAX and of models of Flax."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def test_activations_have_the_names_of_modules():
 
 
 def test_inputs_of_layers_sums_and_outputs_are_activations():
-    """However many operations compute it: what enters a layer, a sum around a layer, and the output."""
+    """Any number of operations may compute an activation."""
 
     def function(params, ids):
         x = params["table"][ids]

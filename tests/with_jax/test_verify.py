@@ -1,4 +1,4 @@
-"""A pytree of JAX is compared with the plan and the seed that initialized it."""
+"""Comparison of a pytree of JAX with the plan and the seed that initialized it."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Run by test_verify.py, in a process of its own: comparisons of arrays on 8 devices."""
+"""Comparisons of arrays on 8 devices, which test_verify.py runs in a separate process."""
 
 import os
 import sys
@@ -67,7 +67,7 @@ def nothing():
 
 
 def one_weight():
-    """One weight in the memory of one device, of a shard or of a copy."""
+    """Change one weight in the memory of one device, of a shard or of a copy."""
     for spec in SPECS:
         tree = initialized(NamedSharding(MESH, spec))
 

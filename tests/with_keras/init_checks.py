@@ -1,4 +1,4 @@
-"""What must hold of the Keras adapter on the backend of this process; `test_adapter_keras.py` runs it on each."""
+"""Checks of the Keras adapter on the backend of this process; `test_backends.py` runs them on each backend."""
 
 import copy
 import doctest
@@ -569,7 +569,7 @@ def test_every_replica_has_the_weights():
 
 
 def jitted(initializer, shape, sharding=None):
-    """How Keras calls the initializer of a large sharded variable."""
+    """Return a function that calls the initializer as Keras does for a large sharded variable."""
     import jax
 
     placed = {} if sharding is None else {"out_shardings": sharding}

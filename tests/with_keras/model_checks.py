@@ -1,4 +1,4 @@
-"""What must hold of plans and `initialize` on the Keras backend of this process; `test_adapter_keras.py` runs it."""
+"""Checks of plans and `initialize` on the Keras backend of this process; `test_backends.py` runs them."""
 
 import ast
 import inspect
@@ -31,19 +31,19 @@ def values(tensor):
 
 
 def weights_of(model):
-    """The values of a model's variables, in Keras's order."""
+    """Return the values of a model's variables, in Keras's order."""
     return [values(variable) for variable in model.weights]
 
 
 def by_name(model):
-    """The variables of a model, by the names of its plan."""
+    """Return the variables of a model, by the names of its plan."""
     from initlib.adapters.keras.models.tensors import weights
 
     return {weight.names[0]: weight.variable for weight in weights(model)}
 
 
 def check(model, plan, seed=0):
-    """Every variable holds what the plan draws in NumPy."""
+    """Check that every variable holds the weights that the plan draws in NumPy."""
     drawn = plan.draw(seed)
     named = by_name(model)
     assert set(named) == {entry.parameter.name for entry in plan.entries}
@@ -162,7 +162,7 @@ FOREIGN = {"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"}
 
 
 def calls(cls):
-    """The names of what the class, and what it is derived from but the plain layer, calls."""
+    """Return the names that the methods of a class, and of its bases below Layer, call."""
     of_keras = [base for base in cls.__mro__ if issubclass(base, layers.Layer) and base is not layers.Layer]
     trees = (ast.parse(textwrap.dedent(inspect.getsource(base))) for base in of_keras)
     called = [node.func for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
@@ -170,7 +170,7 @@ def calls(cls):
 
 
 def test_every_layer_with_weights_is_known():
-    """A class makes weights if it adds some, or makes a layer of a class that does."""
+    """A class has weights if it adds weights, or makes a layer of a class with weights."""
     classes = {
         name: cls for name, cls in vars(layers).items() if inspect.isclass(cls) and issubclass(cls, layers.Layer)
     }
@@ -583,7 +583,7 @@ def test_models_can_be_saved_and_loaded(tmp_path):
     check(loaded, plan)
 
 
-# What cannot be filled
+# Weights that cannot be filled
 
 
 def test_unbuilt_models_are_errors():
@@ -676,7 +676,7 @@ def test_low_rank_weights_are_filled():
 
 
 class Experts(layers.Layer):
-    """A layer of the user's, which states no initializers."""
+    """A layer of the user, which states no initializers."""
 
     def build(self, shape):
         self.up = self.add_weight(name="up", shape=(4, shape[-1], 8), initializer="he_normal")
@@ -743,7 +743,7 @@ def test_nothing_is_written_after_an_error():
 
 
 class Stating(layers.Layer):
-    """A layer with variables of names of its own, and one initializer for them, as those of keras-hub."""
+    """A layer with other names of variables, and one initializer for all, as in keras-hub."""
 
     def __init__(self, attribute, shapes, **options):
         super().__init__(**options)
@@ -868,7 +868,7 @@ def test_verify_finds_what_differs_and_nothing_else():
     assert found["v.kernel"] == "is missing"
 
 
-# One backend's own
+# Layers of one backend
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="of JAX and TensorFlow")

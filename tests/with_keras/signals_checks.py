@@ -1,4 +1,4 @@
-"""What must hold of the signals of Keras's models on a backend; `test_adapter_keras.py` runs it on each."""
+"""Checks of the signals of Keras's models on a backend; `test_backends.py` runs them on each backend."""
 
 import os
 
@@ -116,7 +116,7 @@ def test_a_second_report_is_equal(everything):
 
 
 class Block(keras.Model):
-    """A model by subclassing, in another."""
+    """A subclassed model inside another model."""
 
     def __init__(self, name):
         super().__init__(name=name)
@@ -181,7 +181,7 @@ def test_the_audit_names_the_schemes():
 
 
 def test_names_are_those_of_plans():
-    """Not those that Keras numbers in the whole process."""
+    """The names are not those that Keras numbers over the process."""
     layers.Dense(3), layers.Dense(3)
     model = keras.Sequential(
         [keras.Input((20,)), layers.Dense(8), layers.Dense(8), layers.BatchNormalization(), layers.Dense(4)]

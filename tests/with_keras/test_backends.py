@@ -1,4 +1,4 @@
-"""The Keras adapter on every backend: each is chosen when Keras is imported, hence a process of its own."""
+"""Keras adapter on every backend, each in a separate process, because the import of Keras selects the backend."""
 
 import importlib.util
 import os
@@ -33,7 +33,7 @@ def test_the_checks_pass_on(backend, checks):
 
 
 def test_only_the_schemes_of_the_library_are_registered():
-    """A subclass of a scheme that a user writes is not registered, whenever it was made."""
+    """A subclass of a scheme that a user writes is not registered, before or after the import of the adapter."""
     program = """
 import initlib
 import keras

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*(weight_norm|spectral_norm).*d
 
 
 class Exponential(nn.Module):
-    """A positive weight: the exponential of what is stored."""
+    """A positive weight: the exponential of the stored tensor."""
 
     def forward(self, stored):
         return stored.exp()

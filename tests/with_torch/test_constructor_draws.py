@@ -1,4 +1,4 @@
-"""Draws of constructors: which parameters each class draws, and within which bounds, is what the class does."""
+"""Draws of constructors: the parameters that each class draws, and the bounds, agree with the class."""
 
 import copy
 
@@ -66,7 +66,7 @@ def test_a_derived_class_draws_like_its_base_unless_it_resets_parameters():
 
 
 def module(cls, **shapes):
-    """A module of a class of another library, by its full name."""
+    """Return a module of a class of another library, by its full name."""
     path, _, name = cls.rpartition(".")
     made = type(name, (nn.Module,), {"__module__": path})()
     for attribute, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""Constructor values: what a constructor set on purpose stays or needs a rule, and notes state every choice."""
+"""Constructor values: values set on purpose stay or need a rule, and notes state every choice."""
 
 import copy
 import warnings

@@ -1,4 +1,4 @@
-"""The coordinate check: muP passes and the standard parametrization fails."""
+"""Coordinate check: muP passes and the standard parametrization fails."""
 
 import pytest
 import torch

@@ -61,7 +61,7 @@ def test_loaded_tensors_are_filled_afterwards(name):
 
 
 class Seen(TorchFunctionMode):
-    """A mode that records the calls that it sees, and replaces the functions of a table."""
+    """A mode that records calls, and replaces the functions of a table."""
 
     def __init__(self, table=()):
         super().__init__()
@@ -245,7 +245,7 @@ def test_weights_that_overflow_their_dtype_are_an_error():
 
 @pytest.fixture
 def in_place_of_pytorchs(monkeypatch):
-    """Set the functions here in place of those of `torch.nn.init`, as users do for code that they cannot change."""
+    """Replace the functions of `torch.nn.init`, as users do for code that they cannot change."""
     for name in [name for name in init.__all__ if hasattr(theirs, name)]:
         monkeypatch.setattr(theirs, name, getattr(init, name))
 

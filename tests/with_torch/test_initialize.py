@@ -1,4 +1,4 @@
-"""Initialize: every parameter of a model is filled as its plan says, by its name, or nothing is."""
+"""Initialize: every parameter of a model is filled by its plan and its name, or the model stays unchanged."""
 
 import contextlib
 import copy
@@ -32,7 +32,7 @@ from initlib.adapters.torch import initialize, plan, skeleton
 
 
 class Model(nn.Module):
-    """One of each: a tied and padded table, packed gates and attention, groups, norms, bare parameters."""
+    """A model with a tied and padded table, packed gates and attention, groups, norms and bare parameters."""
 
     initlib_axes = {"experts": "B(2 O)I"}  # noqa: RUF012
 
@@ -56,7 +56,7 @@ class Model(nn.Module):
 
 
 def bits(model):
-    """The state's bits, by name."""
+    """Return the bits of the state, by name."""
     return {name: tensor.view(torch.uint8).flatten().tolist() for name, tensor in _states(model)}
 
 
@@ -65,7 +65,7 @@ def _states(model):
 
 
 def drawn(made, seed):
-    """What a plan draws, as PyTorch has it."""
+    """Return the weights of a plan as PyTorch tensors."""
     return {
         name: torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
         if array.dtype.name == "bfloat16"
@@ -245,7 +245,7 @@ def test_spectral_norm_needs_a_rule_for_the_stored_tensor():
 
 
 def untouched(model, call):
-    """The error of a call that changes nothing."""
+    """Return the error of a call, and check that the call changes no weight."""
     before = bits(model)
     with pytest.raises(PlanError) as raised:
         call()
@@ -275,7 +275,7 @@ def test_nothing_is_written_after_an_error():
     ],
 )
 def test_a_drawn_bias_of_one_weight_is_no_constant(build):
-    """Alone it is equal to all the others, and yet no constant: the network follows from the seed."""
+    """A single weight equals all weights of its tensor, but a drawn weight is no constant."""
     for context in (contextlib.nullcontext, skeleton):
         for seed in range(3):
             torch.manual_seed(seed)
@@ -368,7 +368,7 @@ def test_only_fills_the_parameters_that_a_checkpoint_lacked():
 
 
 def test_fresh_memory_beside_loaded_tensors_is_filled():
-    """What was loaded shows nothing of the memory that was not."""
+    """Loaded tensors do not show that other memory is fresh."""
     with torch.device("meta"):
         model = nn.Sequential(nn.Linear(3, 3), Model())
     model.to_empty(device="cpu")

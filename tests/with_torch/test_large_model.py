@@ -1,4 +1,4 @@
-"""The examples of large models: one digest in one process and under every layout."""
+"""Examples of large models: one digest in one process and under every layout."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 
 def printed(program, ranks):
-    """What an example prints on so many ranks: what follows each colon, by what stands before it."""
+    """Return the printed values of an example on so many ranks, by their labels."""
     path = Path(__file__).parents[2] / "examples" / program
     run = subprocess.run([sys.executable, str(path), str(ranks)], capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr[-4000:]

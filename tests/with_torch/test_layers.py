@@ -1,4 +1,4 @@
-"""Modules: the axes, kinds and usual starts of every parameter of `torch.nn`, and of modules that say it themselves."""
+"""Modules: the axes, kinds and usual starts of every parameter of `torch.nn`, and of modules that state them."""
 
 import inspect
 import math
@@ -82,7 +82,7 @@ def test_every_parameter_has_known_axes_and_kind(module, expected):
 
 
 def test_every_class_of_torch_nn_with_parameters_is_tested_above():
-    """What a new release of PyTorch adds shows here."""
+    """The test fails if a new release of PyTorch adds a class."""
     kept = re.compile(r"Parameter\(|register_parameter\(")
 
     def has_parameters(cls):
@@ -112,7 +112,7 @@ def test_compound_modules_hold_only_tested_modules():
     ids=lambda module: f"{type(module).__name__}-{getattr(module, 'groups', 1)}",
 )
 def test_fans_are_what_an_output_sums_and_an_input_reaches(module):
-    """With weights of 1, an inner output of inputs of 1 is the fan_in, and its gradient the fan_out."""
+    """With weights and inputs of 1, an inner output is the fan_in, and the gradient of an input the fan_out."""
     with torch.no_grad():
         module.weight.fill_(1)
         module.bias.zero_()
@@ -131,7 +131,7 @@ def test_a_bilinear_layer_has_the_fans_of_its_products():
 
 
 def test_gates_are_packed_outermost():
-    """Each gate's rows follow one another: the matrix of one of them makes that gate alone."""
+    """The rows of a gate follow one another, and their matrix decides that gate alone."""
     cell, x, h = nn.LSTMCell(3, 2, bias=False), torch.ones(1, 3), torch.zeros(1, 2)
     with torch.no_grad():
         for weight in cell.parameters():
@@ -152,7 +152,7 @@ class Said(Mixed):
 
 
 class Conv1D(nn.Module):
-    """As transformers has it."""
+    """Conv1D of transformers."""
 
     def __init__(self):
         super().__init__()

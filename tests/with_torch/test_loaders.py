@@ -1,4 +1,4 @@
-"""What is written is what the frameworks load, and what they have in memory."""
+"""Written files: frameworks load the bits that they have in memory."""
 
 import importlib.util
 import json
@@ -19,7 +19,7 @@ DTYPES = ["float32", "bfloat16", "float16"]
 
 
 def bits(tensor):
-    """The bits of a PyTorch tensor or a NumPy array, as a NumPy array."""
+    """Return the bits of a PyTorch tensor or a NumPy array, as a NumPy array."""
     if isinstance(tensor, torch.Tensor):
         tensor = tensor.detach().reshape(-1).contiguous().view(torch.uint8).numpy()
     return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
@@ -48,7 +48,7 @@ def test_memory_and_disk_have_the_same_bits(tmp_path, dtype):
     assert torch.equal(loader.load_file(path)["layer.weight"], tensor)
 
 
-# In a process of its own: what transformers imports does not bear every library that other tests have imported.
+# In a separate process, because imports of transformers conflict with libraries of other tests.
 FROM_PRETRAINED = """
 import sys
 from pathlib import Path

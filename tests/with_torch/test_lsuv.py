@@ -1,4 +1,4 @@
-"""LSUV: every layer gives a variance of 1, and nothing else is changed."""
+"""LSUV: the output of every layer has variance 1, and nothing else changes."""
 
 import random
 
@@ -37,7 +37,7 @@ class Network(nn.Module):
 
 
 def variances(model, batch):
-    """What each layer gives, the first time that it runs."""
+    """Return the variance of the output of each layer at its first run."""
     found = {
         row.name: row.std**2 for row in init.signals(model, batch).activations if row.owner in ("Conv2d", "Linear")
     }
@@ -78,7 +78,7 @@ def test_layers_within_the_tolerance_are_not_scaled():
 
 
 def test_present_weights_can_be_scaled():
-    """Biases keep their part of the variance: that takes more than one step."""
+    """Biases keep their share of the variance, so that several steps are needed."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 8))
     biases = [model[0].bias.clone(), model[2].bias.clone()]

@@ -427,7 +427,7 @@ def test_bounds_far_from_the_mean_give_the_truncated_distribution(a, b):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_memory_that_was_drawn_into_can_be_freed(dtype):
-    """FSDP frees gathered parameters so; after `Tensor.numpy` PyTorch would refuse to."""
+    """FSDP frees gathered parameters by a resize, which PyTorch refuses after `Tensor.numpy`."""
     weight = torch.nn.Parameter(torch.empty(6, 4, dtype=dtype))
     init.he_normal_(weight.detach().t()[::2], seed=0)
     assert weight.untyped_storage().resizable()

@@ -1,4 +1,4 @@
-"""A whole model on real processes: under every layout, on 1, 2 and 4 ranks, the gathered state is the same."""
+"""Models on several processes: under every layout, on 1, 2 and 4 ranks, the gathered state is the same."""
 
 import importlib.util
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 
 def printed(program, *ranks):
-    """The lines that a program of this folder prints."""
+    """Return the lines that a program of the helpers prints."""
     path = Path(__file__).parents[1] / "helpers" / program
     run = subprocess.run([sys.executable, str(path), *ranks], capture_output=True, text=True, timeout=400)
     assert run.returncode == 0, run.stderr[-4000:]

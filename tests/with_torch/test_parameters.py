@@ -1,4 +1,4 @@
-"""Parameters: names that no wrapper changes, ties, what a model was built with, and what cannot be told."""
+"""Parameters: names that no wrapper changes, ties, constructor values, and values that cannot be known."""
 
 import copy
 import pickle
@@ -16,7 +16,7 @@ from initlib.adapters.torch.models.tensors import model_tensors, parameters, wal
 
 
 def fills(model, rules=None):
-    """What a plan fills each parameter with, by name."""
+    """Return the fill of each parameter, by name."""
     return {entry.parameter.name: entry.filling for entry in plan(model, rules, default=normal()).entries}
 
 
@@ -82,7 +82,7 @@ def test_constants_are_read_in_every_precision():
 
 
 def emptied(model):
-    """Memory that holds anything, as `to_empty` leaves it."""
+    """Return the model with memory of random content, as `to_empty` leaves it."""
     model.to_empty(device="cpu")
     with torch.no_grad():
         for parameter in model.parameters():
@@ -102,7 +102,7 @@ def test_values_of_fresh_memory_are_ignored():
 
 
 class RMSNorm(nn.Module):
-    """One of another package, which may multiply by the scale or by 1 + scale."""
+    """A norm of another package, which may multiply by the scale or by 1 + scale."""
 
     def __init__(self, value):
         super().__init__()
@@ -158,7 +158,7 @@ def test_one_module_in_two_places_is_tied():
 
 
 def test_ties_that_a_model_names_are_kept():
-    """As transformers' models do."""
+    """Models of transformers name their ties."""
 
     class Model(Block):
         def __init__(self):

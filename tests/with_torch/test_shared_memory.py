@@ -27,7 +27,7 @@ def test_data_of_another_parameter_is_a_tie():
 
 
 class Views(nn.Module):
-    """Query, key and value as parameters, on memory of one buffer or of a parameter that the model has too."""
+    """Query, key and value as parameters that share the memory of one buffer, or of another parameter of the model."""
 
     def __init__(self, fused):
         super().__init__()

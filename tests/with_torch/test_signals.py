@@ -1,4 +1,4 @@
-"""Signals of PyTorch's models: what is measured, in which order, and that nothing is left behind."""
+"""Signals of PyTorch's models: measurements, their order, and an unchanged model."""
 
 import math
 import random
@@ -16,7 +16,7 @@ from initlib import propagation
 
 
 def network(initializer, depth, width, seed=0):
-    """A network of relu layers, drawn by names."""
+    """Return a network of relu layers, drawn by names."""
     layers = []
     for k in range(depth):
         linear = nn.Linear(width, width)
@@ -27,7 +27,7 @@ def network(initializer, depth, width, seed=0):
 
 
 class Everything(nn.Module):
-    """Functions, modules that change their input, a shared one, a repeated one, and a branch."""
+    """Functions, modules that change their input, a shared module, a repeated module, and a branch."""
 
     def __init__(self):
         super().__init__()
@@ -140,7 +140,7 @@ def test_singular_values_of_convolutions_are_those_of_their_matrices():
 
 
 def test_singular_values_of_stacks_are_the_largest_of_their_matrices():
-    """Packed and grouped kernels: the largest of one of them."""
+    """Packed and grouped kernels have the largest singular value of their matrices."""
     attention = nn.MultiheadAttention(8, 2)
     row = init.signals(attention, (torch.randn(5, 3, 8),) * 3).parameters[0]
     parts = attention.in_proj_weight.detach().unflatten(0, (3, 8))
@@ -283,7 +283,7 @@ def test_wrong_arguments_are_errors():
 
 
 def test_he_keeps_what_glorot_shrinks_by_the_predicted_factor():
-    """Thirty relu layers, the root mean over seeds of the mean square: the predicted one to 5%, of std."""
+    """In thirty relu layers, the std over seeds agrees with the predicted std to 5%."""
     depth, width, seeds = 30, 384, 6
     rows = {"he": [], "glorot": []}
     for seed in range(seeds):
@@ -320,7 +320,7 @@ def test_verdicts_have_reasons_in_words():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_deep_networks_with_he_weights_are_healthy(seed):
-    """Deep networks with He's weights; in narrower ones, chance makes signals vanish."""
+    """In narrower networks, chance makes signals vanish."""
     assert init.signals(network(initlib.he_normal, 40, 128, seed), (32, 128)).healthy
 
 

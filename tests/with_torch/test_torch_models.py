@@ -1,4 +1,4 @@
-"""Real models of transformers and timm: a few rules give each parameter what the package gives it, and they train."""
+"""Real models of transformers and timm: a few rules give the package's own initialization, and the models train."""
 
 import fnmatch
 import math
@@ -33,7 +33,7 @@ def _one_thread():
 
 @pytest.fixture(scope="module", params=RECORDS)
 def made(request):
-    """The record, a model that we have initialized, and the report."""
+    """Return the record, a model that initlib has initialized, and the report."""
     record = RECORDS[request.param]
     torch.manual_seed(0)
     model = record.build()
@@ -43,7 +43,7 @@ def made(request):
 
 
 def test_a_few_rules_give_the_initialization_of_the_package(made):
-    """Each parameter's std is the report's, and so is the package's own over some seeds; constants are equal."""
+    """The std of each parameter is that of the report and, over some seeds, of the package; constants are equal."""
     record, model, report = made
     own = []
     for seed in SEEDS:
@@ -66,7 +66,7 @@ def test_a_few_rules_give_the_initialization_of_the_package(made):
 
 
 def test_a_skeleton_gets_the_same_bits(made):
-    """Built on meta, without a look at the weights: the same bits, and buffers that work."""
+    """A model built on meta, whose weights were never read, has the same bits and valid buffers."""
     record, model, report = made
     with init.skeleton():
         late = record.build()
@@ -82,7 +82,7 @@ def state(model):
 
 
 def test_the_models_own_code_draws_by_name(made):
-    """Every draw follows from the seed and the name, and has the std that it has without us."""
+    """Every draw follows from the seed and the name, and has the std of the package's own draw."""
     record, _, _ = made
     models = []
     for seed in SEEDS:
@@ -129,7 +129,7 @@ def test_loaded_weights_stay(tmp_path):
 
 
 def test_a_resized_head_is_named_before_it_is_drawn(tmp_path):
-    """transformers copies the head to a module that it flags, and cannot be told from a head that was initialized."""
+    """transformers copies the head to a module with the same flag as a head that was initialized."""
     package = pytest.importorskip("transformers")
     config = package.LlamaConfig(
         vocab_size=48, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2

@@ -1,4 +1,4 @@
-"""A model of PyTorch is compared with the plan and the seed that filled it."""
+"""Comparison of a model of PyTorch with the plan and the seed that filled it."""
 
 import copy
 import io
