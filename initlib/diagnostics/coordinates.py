@@ -107,7 +107,7 @@ class CoordinateCheck:
         printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return the rows as dictionaries. JSON can store them if all numbers are finite."""
+        """Return the rows as dictionaries. JSON can store the rows if all numbers are finite."""
         return [asdict(row) for row in self.rows]
 
     def plot(self) -> "Figure":

@@ -36,8 +36,8 @@ class SignalReport:
     over units. Biases do not change the signal. The verdicts, each with the number that decides:
 
     - *vanishing*, *exploding*: the signal, compared with the signal of the input and with 1; or the norm of a gradient,
-      compared with the norm before the head. A signal may shrink by a factor of 100 or grow by a factor of 150. Within
-      these limits networks learn, in the experiment "verdicts".
+      compared with the norm before the head. A signal may shrink by a factor of 100 or grow by a factor of 150. In the
+      experiment "verdicts", networks within these limits learn.
     - *dead*: units that have the same value for every input.
     - *silent*: units that have the same value for every input, on a branch or in a head whose weights are 0. Silent
       units, and a small signal on a branch, are healthy.
@@ -130,7 +130,7 @@ class SignalReport:
         printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return the rows as dictionaries. JSON can store them if all numbers are finite.
+        """Return the rows as dictionaries. JSON can store the rows if all numbers are finite.
 
         Returns:
             The activations, then the parameters; "kind" is "activation" or "parameter".

@@ -70,7 +70,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
                 break
             if other is not entry and not (entry.kept or other.kept or _are_alike(entry, other)):
                 one, two = (entry, other) if entry.shared else (other, entry)
-                text = f"has another shape, axes or initializer than {two.parameter.name}, whose stream same_as gives"
+                text = f"must have the shape, axes and initializer of {two.parameter.name} to share its stream"
                 problems.append(Problem(one.parameter.name, text))
                 break
     return problems

@@ -101,7 +101,7 @@ class Plan:
             name: any name of the tensor.
             seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
             index: ints and slices, as for an array; None is the full tensor.
-            out: an array to fill; kept weights stay as they are there.
+            out: an array to fill; kept weights in the array do not change.
 
         Returns:
             `out`, or a new array.
@@ -262,12 +262,12 @@ class Plan:
         """Write the checkpoint of the plan and a seed: safetensors files that frameworks load.
 
         Files are named as Hugging Face's libraries name them. Tied tensors are stored once, under their first name;
-        kept tensors are left out, with a warning. An interrupted call leaves no incomplete file, and the next call
+        kept tensors are omitted, with a warning. An interrupted call leaves no incomplete file, and the next call
         writes the missing files. Memory use does not grow with the size of the model.
 
         Args:
             folder: the folder of the files.
-            seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
+            seed: an int, a `Key` or a `numpy.random.Generator`.
             max_shard_size: the largest size of a file, in bytes or as "5GB"; a larger model takes several files and an
                 index.
             overwrite: True replaces other files of the same names.
@@ -282,6 +282,7 @@ class Plan:
             FileExistsError: the folder holds files of another checkpoint, or files of the same names and `overwrite` is
                 False.
             OSError: the disk has no room.
+            TypeError: `seed` is None.
             ValueError: no file can hold the tensors.
 
         Example:

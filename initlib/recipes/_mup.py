@@ -108,7 +108,7 @@ def completep(base: Base, initializer: Initializer | None = None) -> Rules:
     m is the growth of fan_in. Tables and the head keep the base's std. The model and the optimizer do the rest. The
     forward pass divides the output of the head by m, and the output of each residual branch by the growth of the depth.
     Adam's learning rate of hidden kernels is divided by m (`initlib.mup_learning_rates` with `readout="multiplier"`).
-    Its epsilon within blocks is divided by m and by the growth of the depth. These rates do not depend on the depth,
+    Adam's epsilon within blocks is divided by m and by the growth of the depth. The rates do not depend on the depth,
     because CompleteP has alpha = 1.
 
     Args:

@@ -1,4 +1,4 @@
-"""Signal propagation through wide layers: the length of a signal, and the correlation of two.
+"""Signal propagation through wide layers: the length of a signal, and the correlation of two signals.
 
 A layer maps x to W f(x) + b, with weights of variance `weight_variance` / fan_in and biases of variance
 `bias_variance`. In wide layers the units of one input are normally distributed. Their mean square, the *length* q, and

@@ -388,8 +388,8 @@ def test_a_target_network_starts_as_the_online_network():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (kernel("target.w", (8, 5)), "target.w: has another shape, axes or initializer than online.w, whose stream"),
-        (kernel("target.w", axes="IO"), "target.w: has another shape, axes or initializer than online.w, whose stream"),
+        (kernel("target.w", (8, 5)), "target.w: must have the shape, axes and initializer of online.w"),
+        (kernel("target.w", axes="IO"), "target.w: must have the shape, axes and initializer of online.w"),
         (kernel("target.x"), "target.x: same_as must name another parameter, got online.x"),
     ],
 )

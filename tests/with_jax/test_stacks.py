@@ -169,7 +169,7 @@ def test_a_stack_may_be_empty():
         ({"layer": "layers.{i}"}, "stack 'layer' matches nothing"),
         (
             {"layers": "layers.{i}"},
-            r"stack 'layers' must have equally many layers in every array, got 3 in layers\.a, 2 in layers\.b",
+            r"stack 'layers' must have the same number of layers in every array, got 3 in layers\.a, 2 in layers\.b",
         ),
         ({"layers": "layers.{i}"}, r"along axis 0\. For another axis, pass {'layers': \('layers.{i}', 1\)}"),
         (

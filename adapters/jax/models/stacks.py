@@ -86,7 +86,7 @@ class Stacks:
             elif len(sizes) > 1:
                 each = ", ".join(f"{size} in {name}" for size, name in sizes.items())
                 found.append(
-                    f"stack {pattern!r} must have equally many layers in every array, got {each} along axis "
+                    f"stack {pattern!r} must have the same number of layers in every array, got {each} along axis "
                     f"{self.axes[pattern]}. For another axis, pass {{{pattern!r}: ({self.names[pattern]!r}, 1)}}"
                 )
         return found

@@ -74,7 +74,7 @@ def scalar_loss(output: Any, loss: Callable[[Any], Tensor] | None = None) -> Ten
 
 
 def array(tensor: Tensor | None) -> Any:
-    """Return a tensor as a NumPy array; of a DTensor, which is gathered, all ranks must call this together."""
+    """Return a tensor as a NumPy array. A DTensor is gathered, so all ranks must call this function together."""
     if tensor is None:
         return None
     tensor = tensor.detach()

@@ -91,7 +91,7 @@ def initialize(
         module: the model; its parameters are filled in place.
         rules, default, rename, axes, unmatched: as for `initlib.plan`.
         seed: an integer, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's default generator.
-        device: the device on which the weights of a model on the meta device are made (see `skeleton`).
+        device: the device for the weights of a model on the meta device (see `skeleton`).
         only: a pattern or names; all other parameters and buffers stay as they are.
             `only=model.load_state_dict(state, strict=False).missing_keys` fills the parameters that a checkpoint did
             not contain. Names may be those of plans or of PyTorch's state dictionaries.

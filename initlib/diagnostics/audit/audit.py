@@ -24,7 +24,7 @@ FINDINGS = {
     "rows": "equal rows or columns: units that stay equal in training",
     "shards": "equal parts along an axis: one seed on every rank",
     "duplicates": "a tensor equal to another one",
-    "stuck": "many numbers, or one far out, at the least or the greatest value",
+    "stuck": "many numbers at the least or the greatest value, or one number far from all others",
 }
 MOST_PARTS = 64
 FEWEST_BITS = 256  # of a line: shorter lines may be equal by chance

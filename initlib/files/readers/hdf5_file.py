@@ -126,7 +126,7 @@ def _tensor(dataset: Any, path: bytes) -> tuple[StoredTensor, int, int]:
     elif math.prod(shape) * dtype.itemsize > MAX_RATIO * stored:
         reason = f"the dataset has {math.prod(shape)} numbers in {stored} bytes: most were never written"
     elif not FILTERS.keys() >= {*filters} or sum(each in PACKING for each in filters) > 1:
-        reason = f"the dataset is packed by filters other than {', '.join(FILTERS.values())}, or by several"
+        reason = f"the dataset is packed by filters other than {', '.join(FILTERS.values())}, or by several filters"
     elif chunks and max(math.prod(chunks) * dtype.itemsize, min(chunks[0], shape[0]) * bytes_of_row) > LARGEST:
         reason = f"the dataset has chunks of {chunks}, too large to be read"
     if reason:

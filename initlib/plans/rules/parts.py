@@ -97,7 +97,7 @@ class Stack(Parts):
 def parts(
     names: str | Mapping[str, Any], filling: Any = None, *, axis: int = 0, groups: int = 1, replaces: int | None = None
 ) -> Split | Stack:
-    """Make the fill of a stored tensor that packs several named weights. Each is drawn as if it were stored alone.
+    """Make the fill of a stored tensor that packs several named weights. Each weight is drawn as if stored alone.
 
     A part has the stream of its own name, its own shape and fans, and the stored axes without the packing of the parts.
     So a fused model has the bits of the split model, and a stacked model has the bits of the unrolled model.
