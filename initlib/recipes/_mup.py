@@ -108,8 +108,8 @@ def completep(base: Base, initializer: Initializer | None = None) -> Rules:
     """Return the rules of CompleteP: the std of hidden weights is the base's divided by sqrt(m).
 
     m is the growth of fan_in. Tables and the head keep the base's std. The forward pass must divide the output of the
-    head by m, attention logits by the head's width, and the output of each residual branch by depth**alpha. depth is the
-    growth of the number of layers. CompleteP has alpha = 1; depth-muP has alpha = 0.5. For the optimizer, call
+    head by m, attention logits by the head's width, and the output of each residual branch by depth**alpha. depth is
+    the growth of the number of layers. CompleteP has alpha = 1; depth-muP has alpha = 0.5. For the optimizer, call
     `initlib.mup_learning_rates` with `readout="multiplier"`, `depth`, `alpha` and `blocks`.
 
     Args:
@@ -160,10 +160,10 @@ def mup_learning_rates(
     constant. The weight decay of "adam" is part of the gradient: with readout="weight", the multiplier for the readout
     is m**2 instead.
 
-    Parameters within residual blocks, which `blocks` selects, depend on the depth too (CompleteP and depth-muP). Adam's
-    epsilon is divided by m * depth**alpha; m of a bias or a scale is the growth of its size. Adam's learning rate is
-    multiplied by depth**(alpha - 1), so CompleteP (alpha = 1) leaves learning rates unchanged. The weight decay does not
-    depend on the depth. Without `blocks` the multiplier of epsilon is 1, as in the package mup.
+    `blocks` selects the parameters within residual blocks, which depend on the depth too (CompleteP and depth-muP).
+    Adam's epsilon is divided by m * depth**alpha; m of a bias or a scale is the growth of its size. Adam's learning
+    rate is multiplied by depth**(alpha - 1), so CompleteP (alpha = 1) leaves learning rates unchanged. The weight decay
+    does not depend on the depth. Without `blocks` the multiplier of epsilon is 1, as in the package mup.
 
     Args:
         plan: the plan of the model, or its parameters.

@@ -26,7 +26,8 @@ def parameter_groups(
 
     Args:
         model: a module.
-        multipliers: for each name, the multipliers "lr", "weight_decay" and "eps", as from `initlib.mup_learning_rates`.
+        multipliers: for each name, the multipliers "lr", "weight_decay" and "eps", as from
+            `initlib.mup_learning_rates`.
         lr: the learning rate at the base width, above 0.
         weight_decay: the weight decay at the base width, at least 0.
         eps: Adam's epsilon at the base width, above 0. With None the groups have no "eps".
