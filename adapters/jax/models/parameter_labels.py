@@ -29,7 +29,8 @@ def parameter_labels(
         stack: the stacks of layers, as for `plan`.
 
     Returns:
-        A pytree with a string in place of each array, and a dictionary from these strings to multipliers.
+        A pytree with a string in place of each array, and a dictionary from these strings to multipliers. optax calls a
+        pytree that is callable, as modules of Equinox are: pass `lambda _: labels` for these.
 
     Raises:
         ValueError: a parameter has no multipliers, the layers of a stack have different multipliers, or `stack` does
