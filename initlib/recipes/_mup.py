@@ -238,11 +238,11 @@ def _weights(base: Base) -> dict[str, _Weight]:
     """Return the weights of the base by name: the stored tensors, and the parts that lie in them."""
     weights: dict[str, _Weight] = {}
     if not isinstance(base, Plan):
-        return {parameter.name: _Weight(parameter.shape, parameter.axes, None) for parameter in base}
+        return {name: _Weight(each.shape, each.axes, None) for each in base for name in each.names}
     for entry in base.entries:
         own = entry.parameter
         filling = None if isinstance(entry.filling, (Keep, Values)) else entry.filling
-        for name in (own.name, entry.stream):
+        for name in (*own.names, entry.stream):
             weights[name] = _Weight(own.shape, own.axes, filling)  # type: ignore[arg-type]
         for piece in entry.pieces:
             initializer = piece.initializer if isinstance(piece.initializer, Initializer) else None
