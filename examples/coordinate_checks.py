@@ -2,8 +2,8 @@
 
     python examples/coordinate_checks.py 64 128 256 512 1024
 
-Each line has the steepest slope of an activation's size over the width, after 1 to 4 steps. In muP all slopes are about
-0. In the standard parametrization, with one learning rate for all widths, some sizes grow. The layers are those of the
+Each line has the steepest slope of an activation's size over the width, after 1 to 4 steps: in muP, and in the standard
+parametrization with one learning rate for all widths. In muP all slopes are about 0. The layers are those of the
 examples of Microsoft's package mup.
 """
 
@@ -16,16 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import initlib.adapters.torch as init
-from initlib import mup_learning_rates, normal, recipes, variance_scaling, zeros
+from initlib import Initializer, mup_learning_rates, normal, recipes, variance_scaling, zeros
 from initlib.diagnostics.coordinates import CoordinateCheck
-from initlib.plans.types import Rules
 
 BASE = 64  # the width to which the learning rates belong
 CLASSES, WORDS, HEADS = 10, 32, 4
-GENERATOR = torch.Generator().manual_seed(0)
-IMAGES = torch.randn(16, 3, 8, 8, generator=GENERATOR)
-LABELS = torch.randint(CLASSES, (16,), generator=GENERATOR)
+GENERATOR = torch.Generator().manual_seed(1)
 TOKENS = torch.randint(WORDS, (4, 17), generator=GENERATOR)
+LABELS = torch.randint(CLASSES, (16,), generator=GENERATOR)
+IMAGES = torch.randn(16, 3, 8, 8, generator=GENERATOR)
 Head = type[nn.Linear]
 
 
@@ -114,66 +113,52 @@ def token_loss(logits: Tensor) -> Tensor:
 
 
 class Case(NamedTuple):
-    """A network, its options in the standard parametrization, its data, and its learning rates at the base width."""
+    """A network, its widths, its options in the standard parametrization, and its data."""
 
     network: Callable[..., Network]
+    widths: tuple[int, ...]
     options: dict[str, float]
     batch: Tensor
     loss: Callable[[Tensor], Tensor]
-    rates: dict[str, float]
 
 
+RATES = {"sgd": 0.1, "adam": 0.001}
 CASES = {
-    "perceptron": Case(perceptron, {}, IMAGES, image_loss, {"sgd": 0.1, "adam": 0.001}),
-    "convolutional": Case(convolutional, {}, IMAGES, image_loss, {"sgd": 0.1, "adam": 0.001}),
-    "transformer": Case(transformer, {"power": -0.5}, TOKENS[:, :-1], token_loss, {"sgd": 0.5, "adam": 0.01}),
+    "perceptron": Case(perceptron, (64, 128, 256), {}, IMAGES, image_loss),
+    "convolutional": Case(convolutional, (32, 64, 128), {}, IMAGES, image_loss),
+    "transformer": Case(transformer, (64, 128, 256), {"power": -0.5}, TOKENS[:, :-1], token_loss),
 }
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
-
-
 DEFAULT = variance_scaling(1, "fan_in", "normal")
 
 
-def standard(network: Network) -> Rules:
+def standard(network: Network) -> dict[str, Initializer]:
     """Return the rules of the standard parametrization, beside the default."""
     tables = {"*.table.weight": normal()} if isinstance(network.body[0], Embedding) else {}
     return {"head.weight": zeros, **tables}
 
 
-def mup_check(name: str, optimizer: str, widths: Sequence[int], seeds: int = 3) -> CoordinateCheck:
-    """Return the coordinate check of a network in muP."""
-    case = CASES[name]
-    base_model = case.network(BASE)
-    base = init.plan(base_model, standard(base_model), default=DEFAULT)
+def check(
+    name: str, optimizer: str, *, mup: bool, widths: Sequence[int] | None = None, seeds: int = 4
+) -> CoordinateCheck:
+    """Return the coordinate check of a network, in muP or in the standard parametrization."""
+    case, rate = CASES[name], RATES[optimizer]
+    small = case.network(BASE)
+    base = init.plan(small, standard(small), default=DEFAULT)
 
     def make_model(width: int, seed: int) -> Network:
-        model = case.network(width)
-        init.initialize(model, recipes.mup(base), seed=seed)
+        model = case.network(width) if mup else case.network(width, **case.options)
+        init.initialize(model, recipes.mup(base) if mup else standard(model), seed=seed, default=DEFAULT)
         return model
 
     def make_optimizer(model: Network, width: int) -> torch.optim.Optimizer:
+        if not mup:
+            return OPTIMIZERS[optimizer](model.parameters(), rate)
         multipliers = mup_learning_rates(init.plan(model, recipes.mup(base)), base, optimizer)
-        return OPTIMIZERS[optimizer](init.parameter_groups(model, multipliers, lr=case.rates[optimizer]))
+        return OPTIMIZERS[optimizer](init.parameter_groups(model, multipliers, lr=rate))
 
     return init.coordinate_check(
-        make_model, widths, case.batch, case.loss, optimizer=make_optimizer, steps=4, seeds=seeds
-    )
-
-
-def standard_check(name: str, optimizer: str, widths: Sequence[int], seeds: int = 3) -> CoordinateCheck:
-    """Return the coordinate check of a network in the standard parametrization."""
-    case = CASES[name]
-
-    def make_model(width: int, seed: int) -> Network:
-        model = case.network(width, **case.options)
-        init.initialize(model, standard(model), seed=seed, default=DEFAULT)
-        return model
-
-    def make_optimizer(model: Network, width: int) -> torch.optim.Optimizer:
-        return OPTIMIZERS[optimizer](model.parameters(), case.rates[optimizer])
-
-    return init.coordinate_check(
-        make_model, widths, case.batch, case.loss, optimizer=make_optimizer, steps=4, seeds=seeds
+        make_model, widths or case.widths, case.batch, case.loss, optimizer=make_optimizer, steps=4, seeds=seeds
     )
 
 
@@ -183,8 +168,9 @@ def steepest(check: CoordinateCheck) -> float:
 
 
 if __name__ == "__main__":
-    widths = [int(width) for width in sys.argv[1:]] or [64, 128, 256]
-    for name in CASES:
-        for optimizer in OPTIMIZERS:
-            slopes = [steepest(check(name, optimizer, widths)) for check in (mup_check, standard_check)]
-            print(f"| {name} | {optimizer} | {slopes[0]:+.2f} | {slopes[1]:+.2f} |")
+    given = [int(width) for width in sys.argv[1:]]
+    for name, case in CASES.items():
+        for optimizer in RATES:
+            slopes = [steepest(check(name, optimizer, mup=mup, widths=given)) for mup in (True, False)]
+            widths = ", ".join(map(str, given or case.widths))
+            print(f"| {name} | {widths} | {optimizer} | {slopes[0]:+.2f} | {slopes[1]:+.2f} |", flush=True)

@@ -1,6 +1,7 @@
 """muP of three networks: activations are flat over the width, and stds and rates are those of the package mup."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ SPEC = importlib.util.spec_from_file_location("coordinate_checks", ROOT / "examp
 networks = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(networks)
 
-EACH = [(name, optimizer) for name in networks.CASES for optimizer in networks.OPTIMIZERS]
 KAIMING = variance_scaling(1, "fan_in", "normal")
 
 
@@ -31,14 +31,19 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize(("name", "optimizer"), EACH)
+@pytest.mark.parametrize("name", networks.CASES)
+@pytest.mark.parametrize("optimizer", networks.RATES)
 def test_activations_of_mup_are_flat_over_the_width_and_grow_in_the_standard_parametrization(name, optimizer):
-    widths, seeds = ([16, 32, 64], 1) if name == "convolutional" else ([32, 64, 128, 256], 3)
-    flat = networks.mup_check(name, optimizer, widths, seeds)
+    flat, standard = (networks.check(name, optimizer, mup=mup) for mup in (True, False))
     flat.assert_passed()
     assert next(row.verdict for row in flat.rows if row.name == "head") == "zero"
-    standard = networks.standard_check(name, optimizer, widths, seeds)
     assert "head" in {row.name for row in standard.growing if row.step == 1}
+    widths = ", ".join(map(str, flat.widths))
+    row = re.escape(f"| {name} | {widths} | {optimizer} |") + r" ([-+.\d]+) \| ([-+.\d]+) \|"
+    printed = re.search(row, (ROOT / "docs" / "signals.md").read_text(encoding="utf-8"))
+    assert [networks.steepest(flat), networks.steepest(standard)] == pytest.approx(
+        [*map(float, printed.groups())], abs=0.02
+    )
 
 
 def test_activations_that_shrink_with_the_width_fail():
