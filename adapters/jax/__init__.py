@@ -46,6 +46,7 @@ from .init import (
 )
 from .models.initialize import initialize, plan
 from .models.layers import declare
+from .models.parameter_labels import parameter_labels
 from .models.verify import verify
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "parameter_labels",
     "plan",
     "signals",
     "truncated_normal",
