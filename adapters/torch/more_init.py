@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 
 import initlib
-from initlib._public import public
 
 from .drawing.dispatch import DrawOptions, draw_into
 from .drawing.override import overridable
 
 
-@public("initlib.adapters.torch")
 @overridable
 def fill_(
     tensor: Tensor,
@@ -50,7 +48,6 @@ def fill_(
     return draw_into(tensor, initializer, generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def variance_scaling_(
     tensor: Tensor,
@@ -83,7 +80,6 @@ def variance_scaling_(
     return draw_into(tensor, initlib.variance_scaling(factor, mode, distribution), generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def delta_orthogonal_(
     tensor: Tensor,
@@ -118,7 +114,6 @@ def delta_orthogonal_(
     return draw_into(tensor, initlib.delta_orthogonal(gain), generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def truncated_normal_(
     tensor: Tensor,
@@ -196,7 +191,7 @@ def _preset(name_: str) -> Preset:
         >>> {name_}_(torch.empty(128, 784), seed=0).shape
         torch.Size([128, 784])
     """
-    return public("initlib.adapters.torch")(overridable(fill))
+    return overridable(fill)
 
 
 he_normal_ = _preset("he_normal")

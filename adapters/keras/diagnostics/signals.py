@@ -15,13 +15,14 @@ import numpy as np
 import initlib
 from initlib._arguments import positive
 from initlib._public import public
+from initlib.adapters.common.roles import UNKNOWN
 from initlib.diagnostics.audit.audit import Audit, audit_tensors
 from initlib.diagnostics.measurements import Activation, activation, gradient_of, input_std, numbered, parameter
 from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
 from .._private import sublayers
-from ..models.layers import UNKNOWN, roles
+from ..models.layers import layer_roles
 from ..models.tensors import ModelTensor, walk, weights
 
 
@@ -131,7 +132,7 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
 
 def _axes(weight: ModelTensor) -> str | None:
     """Return the roles of the axes of a variable, if its layer states them."""
-    return roles(weight.layer).get(weight.variable.name, UNKNOWN).axes
+    return layer_roles(weight.layer).get(weight.variable.name, UNKNOWN).axes
 
 
 def _array(x: Any) -> Any:

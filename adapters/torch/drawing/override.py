@@ -19,6 +19,8 @@ from torch.compiler import is_compiling
 from torch.nn import init
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
+from initlib._public import public
+
 from .._private import in_jit_trace
 from .dispatch import DrawOptions, outside
 from .transformers import is_guarded
@@ -48,7 +50,7 @@ class Counterpart:
 
 
 def overridable(function: Function) -> Function:
-    """Return the function, changed to keep loaded tensors and to call an override of PyTorch's function."""
+    """Return the public function, changed to keep loaded tensors and to call an override of PyTorch's function."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -74,7 +76,7 @@ def overridable(function: Function) -> Function:
     replaced = getattr(init, function.__name__, None)
     counterpart = None if replaced is None else Counterpart(call, replaced)
     call.__signature__ = _with_options(signature)  # type: ignore[attr-defined]
-    return cast(Function, call)
+    return cast(Function, public("initlib.adapters.torch")(call))
 
 
 def _with_options(signature: inspect.Signature) -> inspect.Signature:
