@@ -11,14 +11,13 @@ from .schemes._constant import constant, ones, zeros
 from .schemes._hadamard import zero_hadamard
 from .schemes._icnr import icnr
 from .schemes._identity import dirac, identity
-from .schemes._logarithm import logarithm
 from .schemes._normal import normal, truncated_normal
 from .schemes._orthogonal import delta_orthogonal, orthogonal
 from .schemes._scaled import scaled
 from .schemes._siren import siren
 from .schemes._sparse import sparse
 from .schemes._spectral import spectral
-from .schemes._transforms import inverse_softplus, log_uniform
+from .schemes._transforms import inverse_softplus, log_uniform, logarithm
 from .schemes._uniform import uniform
 from .schemes._variance import (
     glorot_normal,

@@ -5,13 +5,12 @@ from ._constant import Constant
 from ._hadamard import ZeroHadamard
 from ._icnr import Icnr
 from ._identity import Dirac, Identity
-from ._logarithm import Logarithm
 from ._normal import Normal, TruncatedNormal
 from ._orthogonal import DeltaOrthogonal, Orthogonal
 from ._siren import Siren
 from ._sparse import Sparse
 from ._spectral import Spectral
-from ._transforms import InverseSoftplus, LogUniform
+from ._transforms import InverseSoftplus, Logarithm, LogUniform
 from ._uniform import Uniform
 from ._variance import VarianceScaling
 from .initializer import Initializer, Scaled

@@ -1,19 +1,16 @@
 """The initializer that sets the spectral norm of a matrix."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 from .._arguments import Shape, positive
-from .._public import public
 from ..stream.distributions import normal_law
 from ..stream.law import Law
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .kinds import Independent, matrices
 
 
-@public("initlib", "spectral")
-@dataclass(repr=False, eq=False)
+@scheme("spectral")
 class Spectral(Independent):
     """Normal weights whose matrix, from n inputs to m outputs, has the spectral norm gain * sqrt(m / n).
 
@@ -41,7 +38,6 @@ class Spectral(Independent):
     """
 
     gain: float = 1.0
-    factory: ClassVar[str] = "spectral"
     proportional_to: ClassVar[str | None] = "gain"
 
     def __post_init__(self) -> None:

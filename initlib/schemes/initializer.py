@@ -36,7 +36,6 @@ class Initializer(Frozen, ABC):
         0.050507627227610534
     """
 
-    factory: ClassVar[str]  # the public name of the scheme, for the repr
     proportional_to: ClassVar[str | None] = None  # the argument that every weight is a multiple of, if any
     __array_ufunc__: ClassVar[None] = None  # NumPy's numbers leave `number * initializer` to `__rmul__`
 
@@ -345,8 +344,29 @@ def checked_initializer(value: Any) -> Initializer:
     return value
 
 
+class Derived(Initializer):
+    """An initializer whose weights follow from those of another initializer."""
+
+    @property
+    @abstractmethod
+    def drawn(self) -> Initializer:
+        """The other initializer."""
+
+    @property
+    def uses_fans(self) -> bool:
+        return self.drawn.uses_fans
+
+    @property
+    def needs_axes(self) -> bool:
+        return self.drawn.needs_axes
+
+    @property
+    def requires_full_draw(self) -> bool:
+        return self.drawn.requires_full_draw
+
+
 @dataclass(repr=False, eq=False)
-class Scaled(Initializer):
+class Scaled(Derived):
     """The weights of another initializer times a factor."""
 
     initializer: Initializer
@@ -359,16 +379,8 @@ class Scaled(Initializer):
         set_fields(self, factor=positive(self.factor, "factor", or_zero=True))
 
     @property
-    def uses_fans(self) -> bool:
-        return self.initializer.uses_fans
-
-    @property
-    def needs_axes(self) -> bool:
-        return self.initializer.needs_axes
-
-    @property
-    def requires_full_draw(self) -> bool:
-        return self.initializer.requires_full_draw
+    def drawn(self) -> Initializer:
+        return self.initializer
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         return self.initializer.adds_mean(shape, axes)

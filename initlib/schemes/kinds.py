@@ -14,7 +14,7 @@ from ..stream.boxes import box_index
 from ..stream.distributions import clamped_law
 from ..stream.engine import DrawRequest, Engine
 from ..stream.law import Law, noise_bits
-from .initializer import Initializer, times
+from .initializer import Derived, Initializer, times
 
 
 class Independent(Initializer):
@@ -109,25 +109,8 @@ class Indexed(Initializer):
         engine.fill_in_pieces(out, request, partial(self.weights, engine=engine))
 
 
-class Elementwise(Initializer):
+class Elementwise(Derived):
     """An initializer each of whose weights is a function of one weight that another initializer draws."""
-
-    @property
-    def uses_fans(self) -> bool:
-        return self.drawn.uses_fans
-
-    @property
-    def needs_axes(self) -> bool:
-        return self.drawn.needs_axes
-
-    @property
-    def requires_full_draw(self) -> bool:
-        return self.drawn.requires_full_draw
-
-    @property
-    @abstractmethod
-    def drawn(self) -> Initializer:
-        """The initializer that draws the arguments of the function."""
 
     @abstractmethod
     def apply(self, values: Any, request: DrawRequest, engine: Engine) -> Any:
