@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
-import initlib
 from initlib._arguments import positive
 from initlib._public import public
+from initlib.adapters.common.signals import batch_of, report, scalar_loss
 from initlib.diagnostics.audit.audit import Audit, audit_tensors
-from initlib.diagnostics.measurements import Activation, activation, gradient_of, input_std, numbered, parameter
+from initlib.diagnostics.measurements import Activation, activation, gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
@@ -80,10 +80,8 @@ def signals(
     """
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
-    if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
-        batch = initlib.normal()(batch, seed=0, name="batch")
+    batch = batch_of(batch)
     arguments = jax.tree.map(jnp.asarray, batch if isinstance(batch, list) else [batch])
-    std = input_std([_array(x) for x in jax.tree.leaves(arguments) if _is_float(x)])
     found, tree = _arrays(params)
 
     def whole(values: Sequence[Any]) -> Any:
@@ -119,20 +117,12 @@ def signals(
 
     by_values, by_rows = jax.grad(of_floats, argnums=(0, 1))([values[k] for k in learnt], zeros)
     gradients = dict(zip(learnt, by_values, strict=True))
-    parameters = [
-        parameter(
-            leaf.names[0],
-            _array(x),
-            _array(gradients[k]) if k in gradients else None,
-            axes=axes,
-            learning_rate=learning_rate,
-        )
+    weights = [
+        (leaf.names[0], _array(x), _array(gradients[k]) if k in gradients else None, axes)
         for k, (x, leaf, axes) in enumerate(zip(values, found, _axes(found), strict=True))
     ]
-    activations = [replace(row, **gradient_of(_array(by_rows[site]))) for site, row in rows.items()]
-    return SignalReport(
-        numbered(activations), parameters, input_std=std, loss=float(value), mean_square_loss=loss is None
-    )
+    activations = numbered([replace(row, **gradient_of(_array(by_rows[site]))) for site, row in rows.items()])
+    return report(activations, weights, list(map(_array, _floats(arguments))), float(value), loss, learning_rate)
 
 
 @public("initlib.adapters.jax")
@@ -183,21 +173,15 @@ def _array(x: Any) -> Any:
     return array if array.dtype.kind != "V" and array.dtype.itemsize > 2 else array.astype(np.float32)
 
 
-def _is_float(x: Any) -> bool:
-    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+def _floats(tree: Any) -> list[Any]:
+    """Return the arrays of floats in a tree."""
+    return [x for x in jax.tree.leaves(tree) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)]
 
 
-def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
-    if loss is not None:
-        value = jnp.asarray(loss(output))
-    else:
-        floats = [x for x in jax.tree.leaves(output) if _is_float(x)]
-        if not floats:
-            raise ValueError(f"function must return floats, got {type(output).__name__} without floats. Pass loss=")
-        value = jnp.mean(jnp.square(floats[0].astype(jnp.float32)))
-    if value.size != 1:
-        raise ValueError(f"loss must return one number, got {value.shape}")
-    return value.reshape(())
+def _loss(output: Any, loss: Callable[[Any], Any] | None) -> jax.Array:
+    as_array = None if loss is None else (lambda result: jnp.asarray(loss(result)))
+    value = scalar_loss(output, as_array, _floats(output), lambda x: jnp.mean(jnp.square(x.astype(jnp.float32))))
+    return jnp.reshape(value, ())
 
 
 class _Known(NamedTuple):

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from initlib.adapters.common.follower import Follower
 from initlib.theory.network import Operation, Times
 
 from .._private import Node, nodes
@@ -40,21 +41,12 @@ def followed(model: Any, input_shape: Any = None) -> tuple[list[Operation], list
     return follower.operations, follower.unfollowed
 
 
-class _Follower:
-    """Notes what becomes of the inputs of a model."""
+class _Follower(Follower):
+    """A record of the operations on the inputs of a model."""
 
     def __init__(self, names: dict[int, str]) -> None:
+        super().__init__()
         self.names = names  # of variables, by identity
-        self.operations: list[Operation] = []
-        self.unfollowed: list[str] = []
-        self.known: dict[int, int] = {}  # of a symbolic tensor: the operation that gave it
-
-    def add(self, tensor: Any, kind: str, *given: int, **more: Any) -> int:
-        """Note an operation, and the tensor that it gave."""
-        self.operations.append(Operation(kind, given, **more))
-        if tensor is not None:
-            self.known[id(tensor)] = len(self.operations) - 1
-        return len(self.operations) - 1
 
     def follow(self, model: Any) -> None:
         """Note all calls of a model whose inputs are known."""
@@ -102,16 +94,14 @@ class _Follower:
             sizes = tuple(math.prod(size or 1 for size in tensor.shape) for tensor in node.given)
             self.add(result, "concat", *given, sizes=sizes)
         elif name in PARTS:
-            for each in node.results:
-                self.add(each, "part", first)
+            self.add_each(node.results, "part", first)
         elif name in SAME:
             self.add(result, "same", first)
         elif len(given) == 1 and not getattr(layer, "weights", ()) and _is_alone(_Alone(node)):
             self.add(result, "function", first, function=_Alone(node))
         else:
             self.unfollowed.append(layer.name)
-            for each in node.results:
-                self.add(each, "same", first)
+            self.add_each(node.results, "same", first)
 
     def _kernel(self, source: int, kernel: Any, share: float = 1.0) -> int:
         return self.add(None, "kernel", source, weight=self.names[id(kernel)], count=share)
