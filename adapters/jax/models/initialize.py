@@ -210,10 +210,10 @@ class _Model:
 
     def _parameters(self, leaf: Leaf, beside: set[str]) -> Iterator[tuple[Unrolled, Parameter]]:
         """Yield the weights of an array."""
-        layers, *ties = [self.stacks.unrolled(name, tuple(leaf.value.shape)) for name in leaf.names]
-        for layer, *tied in zip(layers, *ties, strict=True):
-            parameter = _parameter(leaf, layer, tuple(other.name for other in tied), beside)
-            if leaf in self.scales and len(layers) == 1:
+        weights = self.stacks.weights(leaf.names, leaf.value.shape)
+        for layer, ties in weights:
+            parameter = _parameter(leaf, layer, ties, beside)
+            if leaf in self.scales and len(weights) == 1:
                 parameter = replace(parameter, default=FROM_KERNEL, constructor=None)
             yield layer, parameter
 

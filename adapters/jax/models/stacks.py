@@ -1,6 +1,6 @@
 """Stacks: arrays that hold the same weight of many layers, as `scan` and `vmap` make them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -49,6 +49,11 @@ class Stacks:
             self.names[pattern] = name
             self.axes[pattern] = integer(axis, f"the axis in stack of {pattern!r}", least=0)
         self._sizes: dict[str, dict[int, str]] = {pattern: {} for pattern in self.names}
+
+    def weights(self, names: Sequence[str], shape: tuple[int, ...]) -> list[tuple[Unrolled, tuple[str, ...]]]:
+        """Return the weights that an array of these names holds, each with its other names."""
+        layers, *ties = [self.unrolled(name, shape) for name in names]
+        return [(layer, tuple(other.name for other in tied)) for layer, *tied in zip(layers, *ties, strict=True)]
 
     def unrolled(self, name: str, shape: tuple[int, ...]) -> list[Unrolled]:
         """Return the weights that an array holds. Raises ValueError for an array that lacks the axis of the layers."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
+from jax.tree_util import GetAttrKey, SequenceKey, keystr
 
 NO_TREE = (
     "shapes must be a pytree of arrays or of their shapes, got one {kind}. Of a linen module, pass "
@@ -205,10 +205,4 @@ def _is_state(box: Any, module: Any) -> bool:
 
 
 def _component(key: Any) -> str:
-    if isinstance(key, GetAttrKey):
-        return str(key.name)
-    if isinstance(key, SequenceKey):
-        return str(key.idx)
-    if isinstance(key, (DictKey, FlattenedIndexKey)):
-        return str(key.key)
-    return str(key)
+    return keystr((key,), simple=True)

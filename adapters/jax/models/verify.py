@@ -88,11 +88,9 @@ def verify(
 
 def _held_tensors(leaf: Leaf, stacks: Stacks, norms: Norms | None) -> Iterator[HeldTensor]:
     """Yield the weights of an array: one, or those of the layers in a stack."""
-    layers, *ties = [stacks.unrolled(name, tuple(leaf.value.shape)) for name in leaf.names]
-    for layer, *tied in zip(layers, *ties, strict=True):
-        names = (layer.name, *(other.name for other in tied))
+    for layer, ties in stacks.weights(leaf.names, leaf.value.shape):
         boxes = partial(held_boxes, leaf.value, layer.at) if norms is None else partial(_computed, norms)
-        yield HeldTensor(names, layer.shape, leaf.value.dtype.name, boxes)
+        yield HeldTensor((layer.name, *ties), layer.shape, leaf.value.dtype.name, boxes)
 
 
 def _is_from_kernel(norms: Norms, notes: Mapping[str, tuple[str, ...]]) -> bool:
