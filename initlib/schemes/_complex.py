@@ -1,24 +1,23 @@
 """Complex weights: real draws of streams of their own, made into a distribution on the plane."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from .._arguments import Shape
 from ..dtypes import DTYPES
 from ..stream.engine import DrawRequest, Engine
+from .frozen import scheme
 from .initializer import Derived, Initializer
 
 # The names of the streams inside the stream of a parameter.
 REAL, IMAGINARY, MODULUS, ANGLE = "real", "imaginary", "modulus", "angle"
 
 
-@dataclass(repr=False, eq=False)
+@scheme("two_parts", is_public=False)
 class TwoParts(Derived):
     """Weights whose real and imaginary parts, where they are complex, are drawn alike by another initializer."""
 
     each: Initializer
-    factory: ClassVar[str] = "two_parts"
 
     def __post_init__(self) -> None:
         if not isinstance(self.each, Initializer):

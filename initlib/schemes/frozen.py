@@ -1,4 +1,4 @@
-"""The base class of dataclasses whose fields are set once, and that compare and hash by their fields.
+"""Schemes: dataclasses whose fields are set once, that compare and hash by their fields, and that have a public name.
 
 The base class exists because `dataclass(frozen=True)` compiles these methods anew for each scheme: `import initlib`
 beyond NumPy then takes 12.8 ms of CPU time in place of 10.1 (least of 40 interleaved starts each, on one machine). A
@@ -7,17 +7,18 @@ scheme is a `dataclass(repr=False, eq=False)`, which `scheme` makes of a class.
 
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, field
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 from .._public import public
 
-Scheme = TypeVar("Scheme", bound="type[Frozen]")
+if TYPE_CHECKING:
+    from .initializer import Initializer
+
+Scheme = TypeVar("Scheme", bound="type[Initializer]")
 
 
 class Frozen:
     """The base of immutable dataclasses."""
-
-    factory: ClassVar[str]  # the public name of the scheme, for the repr
 
     def __setattr__(self, name: str, value: Any) -> None:
         declared = getattr(self, "__dataclass_fields__", None)
@@ -41,12 +42,17 @@ def set_fields(instance: Frozen, **values: Any) -> None:
         object.__setattr__(instance, name, value)
 
 
+# The initializers that a file or a command line can name: no other class is ever made from text.
+FACTORIES: "dict[str, type[Initializer]]" = {}
+
+
 @dataclass_transform(eq_default=False, field_specifiers=(field,))
-def scheme(name: str, *, init: bool = True) -> Callable[[Scheme], Scheme]:
-    """Return a decorator that makes a class the scheme of a public name; `init=False` keeps its own `__init__`."""
+def scheme(name: str, *, init: bool = True, is_public: bool = True) -> Callable[[Scheme], Scheme]:
+    """Return a decorator that makes a class the scheme of a name; `init=False` keeps the class's own `__init__`."""
 
     def decorate(cls: Scheme) -> Scheme:
         cls.factory = name
-        return public("initlib", name)(dataclass(repr=False, eq=False, init=init)(cls))
+        FACTORIES[name] = dataclass(repr=False, eq=False, init=init)(cls)
+        return public("initlib", name)(cls) if is_public else cls
 
     return decorate

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from ..stream import kernel
 from ..stream.boxes import Index, box_shape, flat_boxes, normalize_index, normalize_range
 from ..stream.engine import DrawRequest, Engine
 from ..stream.numpy_engine import NUMPY
-from .frozen import Frozen, set_fields
+from .frozen import Frozen, scheme, set_fields
 
 
 @public("initlib")
@@ -36,6 +36,7 @@ class Initializer(Frozen, ABC):
         0.050507627227610534
     """
 
+    factory: ClassVar[str]  # the public name of the scheme, for the repr
     proportional_to: ClassVar[str | None] = None  # the argument that every weight is a multiple of, if any
     __array_ufunc__: ClassVar[None] = None  # NumPy's numbers leave `number * initializer` to `__rmul__`
 
@@ -365,13 +366,12 @@ class Derived(Initializer):
         return self.drawn.requires_full_draw
 
 
-@dataclass(repr=False, eq=False)
+@scheme("scaled", is_public=False)
 class Scaled(Derived):
     """The weights of another initializer times a factor."""
 
     initializer: Initializer
     factor: float
-    factory: ClassVar[str] = "scaled"
     proportional_to: ClassVar[str | None] = "factor"
 
     def __post_init__(self) -> None:

@@ -150,11 +150,9 @@ class _Fit(NamedTuple):
                 high += 0.02 * self.error * self.std
         if self.distribution.name == "uniform":
             # Each end separately, because the middle of the numbers is only near that of the distribution.
-            room = (self.tally.greatest - self.tally.least) * (self.eps - LOG_CHANCE / self.tally.size)
-            ends = (
-                roundest(self.tally.least - room, self.tally.least),
-                roundest(self.tally.greatest, self.tally.greatest + room),
-            )
+            least, greatest = self.tally.least, self.tally.greatest
+            room = (greatest - least) * (self.eps - LOG_CHANCE / self.tally.size)
+            ends = roundest(least - room, least), roundest(greatest, greatest + room)
             return f"uniform({ends[0]:g}, {ends[1]:g})", math.inf
         error = SIGMAS * self.std / math.sqrt(self.tally.size)
         mean = f"mean={roundest(self.mean - error, self.mean + error):g}, " if self.mean else ""
