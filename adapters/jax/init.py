@@ -64,12 +64,12 @@ def _factory(function: Factory) -> Factory:
 
     @functools.wraps(function)
     def checked(*arguments: Any, **keywords: Any) -> JaxInitializer:
-        signature.bind(*arguments, **keywords)
         if arguments and is_key(arguments[0]):
             raise TypeError(
                 f"{name} must be called before it is handed to a layer, got a random key as its first argument. "
                 f"Write {name}(), with parentheses."
             )
+        signature.bind(*arguments, **keywords)
         return function(*arguments, **keywords)
 
     checked.__signature__ = signature  # type: ignore[attr-defined]

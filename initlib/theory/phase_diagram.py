@@ -1,7 +1,7 @@
 """The phase diagram of an activation: chi over the weight variance and the bias variance."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def phase_diagram(
     *,
     weight_variance: tuple[float, float] = (0.0, 4.0),
     bias_variance: tuple[float, float] = (0.0, 0.5),
-    **parameters: Any,
+    **parameters: float | str,
 ) -> "Figure":
     """Draw chi over the weight variance and the bias variance.
 

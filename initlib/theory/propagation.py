@@ -14,7 +14,7 @@ chaotic: lengths settle at 1.43; a small difference grows by 1.21 a layer, and t
 """
 
 import math
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,7 +41,12 @@ GRID = np.logspace(-6, 6, 49)  # the lengths among which a critical one is sough
 
 
 def length_map(
-    activation: Activation, length: float, *, weight_variance: float, bias_variance: float = 0.0, **parameters: Any
+    activation: Activation,
+    length: float,
+    *,
+    weight_variance: float,
+    bias_variance: float = 0.0,
+    **parameters: float | str,
 ) -> float:
     """Return the length after the next layer: weight_variance E f(sqrt(q) z)**2 + bias_variance, z ~ N(0, 1).
 
@@ -79,7 +84,7 @@ def lengths(
     weight_variance: float,
     bias_variance: float = 0.0,
     start: float = START,
-    **parameters: Any,
+    **parameters: float | str,
 ) -> Array:
     """Return the lengths of the first `depth` layers.
 
@@ -116,7 +121,7 @@ def fixed_point(
     weight_variance: float,
     bias_variance: float = 0.0,
     start: float = START,
-    **parameters: Any,
+    **parameters: float | str,
 ) -> float:
     """Return the length to which many layers lead: a fixed point of the length map, 0, or infinity.
 
@@ -150,7 +155,7 @@ def chi(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: Any,
+    **parameters: float | str,
 ) -> float:
     """Return the growth per layer of a small squared difference of two inputs: weight_variance E f'(sqrt(q) z)**2.
 
@@ -191,7 +196,7 @@ def correlation_map(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: Any,
+    **parameters: float | str,
 ) -> float: ...
 @overload
 def correlation_map(
@@ -201,7 +206,7 @@ def correlation_map(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: Any,
+    **parameters: float | str,
 ) -> Array: ...
 def correlation_map(
     activation: Activation,
@@ -210,7 +215,7 @@ def correlation_map(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: Any,
+    **parameters: float | str,
 ) -> float | Array:
     """Return the correlation of two inputs after the next layer.
 
@@ -252,7 +257,7 @@ def depth_scale(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: Any,
+    **parameters: float | str,
 ) -> float:
     """Return the number of layers in which the correlation of two inputs comes e times closer to its fixed point.
 
@@ -292,10 +297,10 @@ def depth_scale(
 
 
 @overload
-def critical_line(activation: Activation, bias_variance: float = 0.0, **parameters: Any) -> float: ...
+def critical_line(activation: Activation, bias_variance: float = 0.0, **parameters: float | str) -> float: ...
 @overload
-def critical_line(activation: Activation, bias_variance: ArrayLike, **parameters: Any) -> Array: ...
-def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **parameters: Any) -> float | Array:
+def critical_line(activation: Activation, bias_variance: ArrayLike, **parameters: float | str) -> Array: ...
+def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **parameters: float | str) -> float | Array:
     """Return the weight variance at which chi is 1: the border between order and chaos.
 
     Lengths are stable there. Among several such variances, the result is the one of the least length.
@@ -368,7 +373,11 @@ def _instability(layer: Layer) -> str | None:
 
 
 def describe(
-    activation: Activation, *, weight_variance: float | None = None, bias_variance: float = 0.0, **parameters: Any
+    activation: Activation,
+    *,
+    weight_variance: float | None = None,
+    bias_variance: float = 0.0,
+    **parameters: float | str,
 ) -> str:
     """Describe in a sentence the effect of depth on signals.
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from initlib._arguments import positive
 from initlib._public import public
@@ -25,7 +27,7 @@ from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
 from ..models.layers import role
-from ..models.tensors import Leaf, children, leaves, replaced
+from ..models.tensors import Leaf, Tree, children, leaves, replaced
 
 BARE = "params"  # the name of params that are one array
 
@@ -35,13 +37,14 @@ RESHAPES = MOVES | {"convert_element_type", "copy"}
 CALLS = {"jit", "pjit", "closed_call", "checkpoint", "remat2"}  # what is looked into
 NAMES = {"add": "add", "logistic": "sigmoid", "max": "relu", "sin": "sin", "tanh": "tanh"}
 
+Values = Sequence[jax.Array]
 Site = tuple[int, ...]  # the places of an operation, and of the calls that it is inside of
 
 
 @public("initlib.adapters.jax")
 def signals(
     function: Callable[..., Any],
-    params: Any,
+    params: Tree,
     batch: Any,
     loss: Callable[[Any], Any] | None = None,
     *,
@@ -84,14 +87,14 @@ def signals(
     arguments = jax.tree.map(jnp.asarray, batch if isinstance(batch, list) else [batch])
     found, tree = _arrays(params)
 
-    def whole(values: Sequence[Any]) -> Any:
+    def whole(values: Values) -> Tree:
         built = replaced(tree, found, list(values))
         return built[BARE] if _is_bare(params) else built
 
     values = [jnp.asarray(leaf.value) for leaf in found]
     inputs, shape = jax.tree.flatten(arguments)
 
-    def traced(values: Sequence[Any], inputs: Sequence[Any]) -> Any:
+    def traced(values: Values, inputs: Values) -> Tree:
         return function(whole(values), *jax.tree.unflatten(shape, inputs))
 
     jaxpr, result = jax.make_jaxpr(traced, return_shape=True)(values, inputs)
@@ -99,7 +102,7 @@ def signals(
 
     known = [_Known()] * len(values) + [_Known(batch=True)] * len(inputs)
 
-    def run(values: Sequence[Any], added: dict[Site, Any]) -> tuple[Any, _Walk]:
+    def run(values: Values, added: dict[Site, jax.Array]) -> tuple[jax.Array, _Walk]:
         walk = _Walk(added)
         outputs = walk.run(jaxpr, [*values, *inputs], known)
         return _loss(jax.tree.unflatten(form, outputs), loss), walk
@@ -109,7 +112,7 @@ def signals(
     zeros = {site: jnp.zeros_like(walk.values[site]) for site in rows}
     learnt = [k for k, x in enumerate(values) if jnp.issubdtype(x.dtype, jnp.floating)]
 
-    def of_floats(floats: Sequence[Any], added: dict[Site, Any]) -> Any:
+    def of_floats(floats: Values, added: dict[Site, jax.Array]) -> jax.Array:
         given = list(values)
         for k, x in zip(learnt, floats, strict=True):
             given[k] = x
@@ -126,7 +129,7 @@ def signals(
 
 
 @public("initlib.adapters.jax")
-def audit(params: Any, *, axes: str | None = None) -> Audit:
+def audit(params: Tree, *, axes: str | None = None) -> Audit:
     """Audit the arrays of a pytree: see `initlib.audit`.
 
     Args:
@@ -150,12 +153,12 @@ def audit(params: Any, *, axes: str | None = None) -> Audit:
     return audit_tensors([("", "...IO", tensors)], axes)
 
 
-def _is_bare(params: Any) -> bool:
+def _is_bare(params: Tree) -> bool:
     """Whether it is one array, which no tree names."""
     return isinstance(params, (jax.Array, np.ndarray))
 
 
-def _arrays(params: Any) -> tuple[list[Leaf], Any]:
+def _arrays(params: Tree) -> tuple[list[Leaf], Tree]:
     """The arrays by the names of plans, but for random keys; and the tree that has these names."""
     tree = {BARE: params} if _is_bare(params) else params
     return [leaf for leaf in leaves(tree) if not leaf.is_key], tree
@@ -167,18 +170,18 @@ def _axes(found: list[Leaf]) -> list[str | None]:
     return [role(leaf, leaf.value.ndim, below.get(leaf.components[:-2], set())).axes for leaf in found]
 
 
-def _array(x: Any) -> Any:
+def _array(x: ArrayLike) -> NDArray[Any]:
     """The numbers of an array, for NumPy."""
     array = np.asarray(x)
     return array if array.dtype.kind != "V" and array.dtype.itemsize > 2 else array.astype(np.float32)
 
 
-def _floats(tree: Any) -> list[Any]:
+def _floats(tree: Tree) -> list[jax.Array]:
     """Return the arrays of floats in a tree."""
     return [x for x in jax.tree.leaves(tree) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)]
 
 
-def _loss(output: Any, loss: Callable[[Any], Any] | None) -> jax.Array:
+def _loss(output: Tree, loss: Callable[[Any], Any] | None) -> jax.Array:
     as_array = None if loss is None else (lambda result: jnp.asarray(loss(result)))
     value = scalar_loss(output, as_array, _floats(output), lambda x: jnp.mean(jnp.square(x.astype(jnp.float32))))
     return jnp.reshape(value, ())
@@ -197,16 +200,16 @@ class _Known(NamedTuple):
 class _Walk:
     """One run of a traced function, operation by operation, with something added to what some of them give."""
 
-    def __init__(self, added: dict[Site, Any]) -> None:
+    def __init__(self, added: dict[Site, jax.Array]) -> None:
         self.added = added
-        self.values: dict[Site, Any] = {}
+        self.values: dict[Site, jax.Array] = {}
         self.known: dict[Site, _Known] = {}
         self.names: dict[Site, tuple[str, str]] = {}  # the scope, and what was run
         self.order: dict[Site, int] = {}
         self.layers: list[tuple[Site, tuple[str, str]]] = []  # where the output of each is, and its name
         self.others: set[Site] = set()  # where what enters a layer, a sum, or the output was computed
 
-    def run(self, jaxpr: Any, inputs: Sequence[Any], known: Sequence[_Known]) -> list[Any]:
+    def run(self, jaxpr: ClosedJaxpr, inputs: Values, known: Sequence[_Known]) -> list[jax.Array]:
         """Return the outputs of a function, from its inputs and the known facts about them."""
         outputs, found = self._run(jaxpr.jaxpr, jaxpr.consts, inputs, known, (), "")
         for one in found:
@@ -228,16 +231,16 @@ class _Walk:
         return found
 
     def _run(
-        self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], known: Sequence[_Known], path: Site, scope: str
-    ) -> tuple[list[Any], list[_Known]]:
-        values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+        self, jaxpr: Jaxpr, consts: Values, inputs: Values, known: Sequence[_Known], path: Site, scope: str
+    ) -> tuple[list[jax.Array], list[_Known]]:
+        values: dict[Var, jax.Array] = dict(zip(jaxpr.constvars, consts, strict=True))
         values.update(zip(jaxpr.invars, inputs, strict=True))
-        facts: dict[Any, _Known] = dict(zip(jaxpr.invars, known, strict=True))
+        facts: dict[Var, _Known] = dict(zip(jaxpr.invars, known, strict=True))
 
-        def value(atom: Any) -> Any:
+        def value(atom: Var | Literal) -> jax.Array:
             return atom.val if isinstance(atom, Literal) else values[atom]
 
-        def fact(atom: Any) -> _Known:
+        def fact(atom: Var | Literal) -> _Known:
             return _Known() if isinstance(atom, Literal) else facts.get(atom, _Known())
 
         for number, equation in enumerate(jaxpr.eqns):
@@ -258,7 +261,7 @@ class _Walk:
             facts.update(zip(equation.outvars, found, strict=True))
         return [value(atom) for atom in jaxpr.outvars], [fact(atom) for atom in jaxpr.outvars]
 
-    def _learn(self, equation: Any, site: Site, scope: str, of: Sequence[_Known]) -> _Known:
+    def _learn(self, equation: JaxprEqn, site: Site, scope: str, of: Sequence[_Known]) -> _Known:
         """What is known of what an operation gives; layers and sums are noted."""
         kind, data = equation.primitive.name, next((one for one in of if one.batch), None)
         self.names[site] = scope, LAYERS.get(kind) or _name(equation)
@@ -294,13 +297,13 @@ class _Walk:
             self.others.add(one.site)
 
 
-def _scope(outer: str, equation: Any) -> str:
+def _scope(outer: str, equation: JaxprEqn) -> str:
     """The scope of an operation; what transforms such as `vmap` put into it is left out."""
     inner = str(equation.source_info.name_stack).split("/")
     return "/".join(part for part in (outer, *inner) if part and "(" not in part)
 
 
-def _inner(equation: Any) -> tuple[Any, Sequence[Any]] | None:
+def _inner(equation: JaxprEqn) -> tuple[Jaxpr, Values] | None:
     """The function that an operation calls, where that has layers, and its constants."""
     if equation.primitive.name not in CALLS:
         return None
@@ -310,14 +313,14 @@ def _inner(equation: Any) -> tuple[Any, Sequence[Any]] | None:
     return (jaxpr, consts) if layers else None
 
 
-def _evaluated(equation: Any, given: Sequence[Any]) -> list[Any]:
+def _evaluated(equation: JaxprEqn, given: Values) -> list[jax.Array]:
     bound = equation.primitive.get_bind_params(equation.params)
     subfunctions, parameters = bound if isinstance(bound, tuple) else ((), bound)  # before JAX 0.10, a pair
     outputs = equation.primitive.bind(*subfunctions, *given, **parameters)
     return list(outputs) if equation.primitive.multiple_results else [outputs]
 
 
-def _name(equation: Any) -> str:
+def _name(equation: JaxprEqn) -> str:
     """The name of the function that an operation is, as far as JAX keeps it."""
     if equation.primitive.name == "custom_jvp_call":
         inner = equation.params["call_jaxpr"].eqns

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +13,12 @@ from initlib.adapters.common.selection import Only
 from initlib.adapters.common.verify import check_plan, compare_model
 from initlib.checkpoints.compare import Differences
 from initlib.checkpoints.held import HeldBox, HeldTensor
+from initlib.key import Seed
 
 from ..drawing.draw import known_key
 from ..drawing.keys import words_of
 from ..drawing.read import held_boxes
-from .stacks import Stacks
+from .stacks import Stack, Stacks
 from .tensors import Leaf, Tree, leaves
 from .weight_norm import NOTE, Norms, norms_of
 
@@ -27,11 +27,11 @@ from .weight_norm import NOTE, Norms, norms_of
 def verify(
     params: Tree,
     plan: Plan,
-    seed: Any,
+    seed: "Seed | jax.Array",
     *,
     whole: bool = False,
     only: Only = None,
-    stack: Mapping[str, Any] | None = None,
+    stack: Stack | None = None,
 ) -> Differences:
     """Compare the arrays of a pytree with the weights of a plan and a seed.
 
