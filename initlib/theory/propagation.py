@@ -286,10 +286,13 @@ def depth_scale(
         Schoenholz, Gilmer, Ganguli, Sohl-Dickstein. Deep information propagation. 2017. arXiv:1611.01232.
     """
     layer = Layer(activation, weight_variance, bias_variance, parameters)
-    at = layer.length(length, "the depth scale")
-    rate = layer.weights * layer.slope(at)
+    return _depth_scale(layer, layer.length(length, "the depth scale"))
+
+
+def _depth_scale(layer: Layer, length: float) -> float:
+    rate = layer.weights * layer.slope(length)
     if rate > 1 + SAME:
-        correlations = Correlations(layer, at)
+        correlations = Correlations(layer, length)
         rate = correlations.slope(correlations.settled())
     elif rate > 1 - SAME:
         return math.inf
@@ -419,9 +422,8 @@ def describe(
     rate = layer.weights * layer.slope(length)
     if abs(rate - 1) < CRITICAL:
         return f"critical: chi is 1 at length {length:.3g}: small differences and gradients keep their size"
-    scale = depth_scale(activation, weight_variance=weight_variance, bias_variance=bias_variance, **parameters)
     word, way, end = ("chaotic", "grows", "decorrelate") if rate > 1 else ("ordered", "shrinks", "become one")
     return (
         f"{word}: lengths settle at {length:.3g}; a small difference {way} by {rate:.3g} a layer, "
-        f"and two inputs {end} within {scale:.2g} layers"
+        f"and two inputs {end} within {_depth_scale(layer, length):.2g} layers"
     )

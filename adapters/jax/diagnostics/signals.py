@@ -261,7 +261,7 @@ class _Walk:
             facts.update(zip(equation.outvars, found, strict=True))
         return [value(atom) for atom in jaxpr.outvars], [fact(atom) for atom in jaxpr.outvars]
 
-    def _learn(self, equation: JaxprEqn, site: Site, scope: str, of: Sequence[_Known]) -> _Known:
+    def _learn(self, equation: Any, site: Site, scope: str, of: Sequence[_Known]) -> _Known:
         """What is known of what an operation gives; layers and sums are noted."""
         kind, data = equation.primitive.name, next((one for one in of if one.batch), None)
         self.names[site] = scope, LAYERS.get(kind) or _name(equation)
@@ -313,7 +313,7 @@ def _inner(equation: JaxprEqn) -> tuple[Jaxpr, Values] | None:
     return (jaxpr, consts) if layers else None
 
 
-def _evaluated(equation: JaxprEqn, given: Values) -> list[jax.Array]:
+def _evaluated(equation: Any, given: Values) -> list[jax.Array]:
     bound = equation.primitive.get_bind_params(equation.params)
     subfunctions, parameters = bound if isinstance(bound, tuple) else ((), bound)  # before JAX 0.10, a pair
     outputs = equation.primitive.bind(*subfunctions, *given, **parameters)
