@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arguments import positive
-from .layer_maps import SAME, SHORT, START, Activation, Array, Correlations, Layer, root
+from .layer_maps import SAME, SHORT, START, Activation, Array, Correlations, Layer, Value, root
 from .phase_diagram import phase_diagram
 
 __all__ = [
@@ -41,12 +41,7 @@ GRID = np.logspace(-6, 6, 49)  # the lengths among which a critical one is sough
 
 
 def length_map(
-    activation: Activation,
-    length: float,
-    *,
-    weight_variance: float,
-    bias_variance: float = 0.0,
-    **parameters: float | str,
+    activation: Activation, length: float, *, weight_variance: float, bias_variance: float = 0.0, **parameters: Value
 ) -> float:
     """Return the length after the next layer: weight_variance E f(sqrt(q) z)**2 + bias_variance, z ~ N(0, 1).
 
@@ -84,7 +79,7 @@ def lengths(
     weight_variance: float,
     bias_variance: float = 0.0,
     start: float = START,
-    **parameters: float | str,
+    **parameters: Value,
 ) -> Array:
     """Return the lengths of the first `depth` layers.
 
@@ -121,7 +116,7 @@ def fixed_point(
     weight_variance: float,
     bias_variance: float = 0.0,
     start: float = START,
-    **parameters: float | str,
+    **parameters: Value,
 ) -> float:
     """Return the length to which many layers lead: a fixed point of the length map, 0, or infinity.
 
@@ -155,7 +150,7 @@ def chi(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: float | str,
+    **parameters: Value,
 ) -> float:
     """Return the growth per layer of a small squared difference of two inputs: weight_variance E f'(sqrt(q) z)**2.
 
@@ -196,7 +191,7 @@ def correlation_map(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: float | str,
+    **parameters: Value,
 ) -> float: ...
 @overload
 def correlation_map(
@@ -206,7 +201,7 @@ def correlation_map(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: float | str,
+    **parameters: Value,
 ) -> Array: ...
 def correlation_map(
     activation: Activation,
@@ -215,7 +210,7 @@ def correlation_map(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: float | str,
+    **parameters: Value,
 ) -> float | Array:
     """Return the correlation of two inputs after the next layer.
 
@@ -257,7 +252,7 @@ def depth_scale(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: float | str,
+    **parameters: Value,
 ) -> float:
     """Return the number of layers in which the correlation of two inputs comes e times closer to its fixed point.
 
@@ -300,10 +295,10 @@ def _depth_scale(layer: Layer, length: float) -> float:
 
 
 @overload
-def critical_line(activation: Activation, bias_variance: float = 0.0, **parameters: float | str) -> float: ...
+def critical_line(activation: Activation, bias_variance: float = 0.0, **parameters: Value) -> float: ...
 @overload
-def critical_line(activation: Activation, bias_variance: ArrayLike, **parameters: float | str) -> Array: ...
-def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **parameters: float | str) -> float | Array:
+def critical_line(activation: Activation, bias_variance: ArrayLike, **parameters: Value) -> Array: ...
+def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **parameters: Value) -> float | Array:
     """Return the weight variance at which chi is 1: the border between order and chaos.
 
     Lengths are stable there. Among several such variances, the result is the one of the least length.
@@ -376,11 +371,7 @@ def _instability(layer: Layer) -> str | None:
 
 
 def describe(
-    activation: Activation,
-    *,
-    weight_variance: float | None = None,
-    bias_variance: float = 0.0,
-    **parameters: float | str,
+    activation: Activation, *, weight_variance: float | None = None, bias_variance: float = 0.0, **parameters: Value
 ) -> str:
     """Describe in a sentence the effect of depth on signals.
 

@@ -30,29 +30,28 @@ FEWEST_LINES = 8
 FEWEST_SINGULAR = 16  # the shorter side of a matrix whose top singular value is tested
 
 
-def _presets() -> dict[str, dict[str, Initializer]]:
-    """Return the schemes whose std follows from the shape, by the distribution of their weights and by name."""
-    distributions = {
-        "uniform": ("uniform", "uniform"),
-        "normal 2": ("normal", "truncated_normal"),
-        "normal inf": ("normal, not truncated", "normal"),
-    }
-    presets: dict[str, dict[str, Initializer]] = {}
-    for label, (ending, distribution) in distributions.items():
-        presets[label] = {
-            f"he_{ending}": variance_scaling(2.0, "fan_in", distribution),
-            f"glorot_{ending}": variance_scaling(1.0, "fan_avg", distribution),
-            f"lecun_{ending}": variance_scaling(1.0, "fan_in", distribution),
-            f"he_{ending}, by fan_out": variance_scaling(2.0, "fan_out", distribution),
-        }
-    torch_default = variance_scaling(1 / 3, "fan_in", "uniform")
-    presets["uniform"]["uniform within 1 / sqrt(fan_in), torch's default"] = torch_default
-    presets["uniform"] |= {"siren": siren(), "siren(first=True)": siren(first=True)}
-    presets["normal inf"]["spectral"] = spectral()
-    return presets
-
-
-PRESETS = _presets()
+# The schemes whose std follows from the shape, by the distribution of their weights and by name.
+SCALINGS = {
+    "he_{}": (2.0, "fan_in"),
+    "glorot_{}": (1.0, "fan_avg"),
+    "lecun_{}": (1.0, "fan_in"),
+    "he_{}, by fan_out": (2.0, "fan_out"),
+}
+DISTRIBUTIONS = {
+    "uniform": ("uniform", "uniform"),
+    "normal 2": ("normal", "truncated_normal"),
+    "normal inf": ("normal, not truncated", "normal"),
+}
+PRESETS: dict[str, dict[str, Initializer]] = {
+    label: {name.format(end): variance_scaling(*scaling, distribution) for name, scaling in SCALINGS.items()}
+    for label, (end, distribution) in DISTRIBUTIONS.items()
+}
+PRESETS["uniform"] |= {
+    "uniform within 1 / sqrt(fan_in), torch's default": variance_scaling(1 / 3, "fan_in", "uniform"),
+    "siren": siren(),
+    "siren(first=True)": siren(first=True),
+}
+PRESETS["normal inf"]["spectral"] = spectral()
 
 
 def independent(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match:
