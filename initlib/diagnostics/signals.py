@@ -113,8 +113,8 @@ class SignalReport:
         rows = []
         for name, places in _folded(self.activations):
             group = [self.activations[k] for k in places]
-            cells = [_range([getattr(row, figure) for row in group]) for figure in ACTIVATION_FIGURES]
-            cells.insert(-1, _percent([row.dead for row in group]))
+            cells = [_range([number(getattr(row, figure)) for row in group]) for figure in ACTIVATION_FIGURES]
+            cells.insert(-1, _range([f"{row.dead:.0%}" for row in group]))
             rows.append([name, group[0].owner, size(group[0].shape), *cells, verdict(group[0])])
         text = f"{self.summary()}\n\n{table(heads, rows)}"
         if not self.parameters:
@@ -122,7 +122,7 @@ class SignalReport:
         rows = []
         for name, places in _folded(self.parameters):
             weights = [self.parameters[k] for k in places]
-            cells = [_range([getattr(row, figure) for row in weights]) for figure in PARAMETER_FIGURES]
+            cells = [_range([number(getattr(row, figure)) for row in weights]) for figure in PARAMETER_FIGURES]
             rows.append([name, size(weights[0].shape), *cells, verdict(weights[0])])
         return f"{text}\n\n{table(['parameter', 'shape', *PARAMETER_FIGURES.values(), 'verdict'], rows)}"
 
@@ -204,11 +204,5 @@ def _folded(rows: Sequence[Activation] | Sequence[ParameterStats]) -> list[tuple
     return fold((row.name, (getattr(row, "owner", ""), row.shape, row.verdict)) for row in rows)
 
 
-def _range(values: Sequence[float | None]) -> str:
-    first, last = number(values[0]), number(values[-1])
-    return first if first == last else f"{first}..{last}"
-
-
-def _percent(values: Sequence[float]) -> str:
-    first, last = f"{values[0]:.0%}", f"{values[-1]:.0%}"
-    return first if first == last else f"{first}..{last}"
+def _range(cells: Sequence[str]) -> str:
+    return cells[0] if cells[0] == cells[-1] else f"{cells[0]}..{cells[-1]}"

@@ -1,6 +1,6 @@
 """Constants: weights that are all one number."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from .frozen import scheme, set_fields
 from .initializer import Initializer
 
 
-@scheme("constant")
+@scheme("constant", proportional_to="value")
 class Constant(Initializer):
     """Weights that are all one value.
 
@@ -32,7 +32,6 @@ class Constant(Initializer):
     """
 
     value: float = 0.0
-    proportional_to: ClassVar[str | None] = "value"
 
     def __post_init__(self) -> None:
         set_fields(self, value=real(self.value, "value"))

@@ -27,7 +27,7 @@ def _sum(rows: int, columns: int) -> int:
     return _sum(half, left) + _sum(half, columns - left) + _sum(rows - half, left) - _sum(rows - half, columns - left)
 
 
-@scheme("zero_hadamard")
+@scheme("zero_hadamard", proportional_to="gain")
 class ZeroHadamard(PassThrough):
     """Deterministic weights of ZerO: an identity, or a Hadamard matrix if there are more outputs than inputs.
 

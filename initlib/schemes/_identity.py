@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +30,6 @@ class PassThrough(Indexed):
     """Kernels that are a fixed matrix of inputs to outputs at the centre of the receptive field, and 0 elsewhere."""
 
     gain: float = 1.0
-    proportional_to: ClassVar[str | None] = "gain"
 
     def __post_init__(self) -> None:
         set_fields(self, gain=real(self.gain, "gain"))
@@ -60,7 +59,7 @@ class PassThrough(Indexed):
         return values
 
 
-@scheme("identity")
+@scheme("identity", proportional_to="gain")
 class Identity(PassThrough):
     """Matrices with the gain on the diagonal and 0 elsewhere: input c goes to output c.
 
@@ -101,7 +100,7 @@ class Identity(PassThrough):
             )
 
 
-@scheme("dirac")
+@scheme("dirac", proportional_to="gain")
 class Dirac(PassThrough):
     """Kernels with the gain at their centre, from input c to output c, and 0 elsewhere.
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from .._arguments import Shape, real
 from ..axes import Canonical
@@ -80,7 +80,6 @@ class OrthogonalMatrices(Composed):
     """Kernels that hold the gain times an orthogonal matrix."""
 
     gain: float = 1.0
-    proportional_to: ClassVar[str | None] = "gain"
 
     def __post_init__(self) -> None:
         set_fields(self, gain=real(self.gain, "gain"))
@@ -89,7 +88,7 @@ class OrthogonalMatrices(Composed):
         return -abs(self.gain), abs(self.gain)
 
 
-@scheme("orthogonal")
+@scheme("orthogonal", proportional_to="gain")
 class Orthogonal(OrthogonalMatrices):
     """Weights that, as a matrix of receptive field x inputs to outputs, are orthogonal, times the gain.
 
@@ -127,7 +126,7 @@ class Orthogonal(OrthogonalMatrices):
         return kernel.store(haar(*kernel.matrices, self.gain, request, engine), engine.xp)
 
 
-@scheme("delta_orthogonal")
+@scheme("delta_orthogonal", proportional_to="gain")
 class DeltaOrthogonal(OrthogonalMatrices):
     """Kernels with the gain times an orthogonal matrix, from inputs to outputs, at their centre, and 0 elsewhere.
 

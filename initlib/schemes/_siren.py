@@ -43,9 +43,7 @@ class Siren(Independent):
         if not isinstance(self.first, bool):
             raise TypeError(f"first must be True or False, got {self.first!r}")
 
-    @property
-    def uses_fans(self) -> bool:
-        return True
+    uses_fans = True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return self.bounds(shape, axes)[1] / math.sqrt(3)

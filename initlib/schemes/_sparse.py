@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import field
-from typing import Any, ClassVar
+from typing import Any
 
 from .._arguments import Shape, positive, real
 from ..dtypes import DTYPES
@@ -14,7 +14,7 @@ from .frozen import scheme, set_fields
 from .kinds import Composed, matrices
 
 
-@scheme("sparse", init=False)
+@scheme("sparse", init=False, proportional_to="std")
 class Sparse(Composed):
     """Normal weights with ceil(sparsity * outputs) zeros for each input.
 
@@ -41,7 +41,6 @@ class Sparse(Composed):
 
     sparsity: float
     sigma: float = field(metadata={"argument": "std"})
-    proportional_to: ClassVar[str | None] = "std"
 
     def __init__(self, sparsity: float, std: float = 0.01) -> None:
         set_fields(self, sparsity=real(sparsity, "sparsity"), sigma=positive(std, "std", or_zero=True))

@@ -1,7 +1,6 @@
 """The initializer that sets the spectral norm of a matrix."""
 
 import math
-from typing import ClassVar
 
 from .._arguments import Shape, positive
 from ..stream.distributions import normal_law
@@ -10,7 +9,7 @@ from .frozen import scheme, set_fields
 from .kinds import Independent, matrices
 
 
-@scheme("spectral")
+@scheme("spectral", proportional_to="gain")
 class Spectral(Independent):
     """Normal weights whose matrix, from n inputs to m outputs, has the spectral norm gain * sqrt(m / n).
 
@@ -38,14 +37,11 @@ class Spectral(Independent):
     """
 
     gain: float = 1.0
-    proportional_to: ClassVar[str | None] = "gain"
 
     def __post_init__(self) -> None:
         set_fields(self, gain=positive(self.gain, "gain", or_zero=True))
 
-    @property
-    def uses_fans(self) -> bool:
-        return True
+    uses_fans = True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         _, rows, columns = matrices(self, shape, axes).matrices

@@ -78,9 +78,7 @@ class VarianceScaling(Independent):
             distribution=choice(distribution, "distribution", DISTRIBUTIONS),
         )
 
-    @property
-    def uses_fans(self) -> bool:
-        return True
+    uses_fans = True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         fan_in, fan_out = fans(shape, axes)

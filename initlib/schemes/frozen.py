@@ -47,11 +47,16 @@ FACTORIES: "dict[str, type[Initializer]]" = {}
 
 
 @dataclass_transform(eq_default=False, field_specifiers=(field,))
-def scheme(name: str, *, init: bool = True, is_public: bool = True) -> Callable[[Scheme], Scheme]:
-    """Return a decorator that makes a class the scheme of a name; `init=False` keeps the class's own `__init__`."""
+def scheme(
+    name: str, *, init: bool = True, is_public: bool = True, proportional_to: str | None = None
+) -> Callable[[Scheme], Scheme]:
+    """Return a decorator that makes a class the scheme of a name; `init=False` keeps the class's own `__init__`.
+
+    Every weight is a multiple of the argument `proportional_to`, if any.
+    """
 
     def decorate(cls: Scheme) -> Scheme:
-        cls.factory = name
+        cls.factory, cls.proportional_to = name, proportional_to
         FACTORIES[name] = dataclass(repr=False, eq=False, init=init)(cls)
         return public("initlib", name)(cls) if is_public else cls
 

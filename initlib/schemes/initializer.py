@@ -366,13 +366,12 @@ class Derived(Initializer):
         return self.drawn.requires_full_draw
 
 
-@scheme("scaled", is_public=False)
+@scheme("scaled", is_public=False, proportional_to="factor")
 class Scaled(Derived):
     """The weights of another initializer times a factor."""
 
     initializer: Initializer
     factor: float
-    proportional_to: ClassVar[str | None] = "factor"
 
     def __post_init__(self) -> None:
         checked_initializer(self.initializer)

@@ -64,13 +64,9 @@ def _law(initializer: Independent, shape: tuple[int, ...], axes: str | None, dty
 class Composed(Initializer):
     """An initializer whose weights depend on one another: the full weight is made at once, also for a box."""
 
-    @property
-    def needs_axes(self) -> bool:
-        return True  # its weights are matrices of inputs and outputs
+    needs_axes = True  # its weights are matrices of inputs and outputs
 
-    @property
-    def requires_full_draw(self) -> bool:
-        return True
+    requires_full_draw = True
 
     @abstractmethod
     def compose(self, request: DrawRequest, engine: Engine) -> Any:
@@ -86,9 +82,7 @@ class Composed(Initializer):
 class Indexed(Initializer):
     """An initializer whose weights follow from their indices alone: nothing is drawn, and a box costs a box."""
 
-    @property
-    def needs_axes(self) -> bool:
-        return True  # its indices are inputs and outputs
+    needs_axes = True  # its indices are inputs and outputs
 
     @abstractmethod
     def at(self, request: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
