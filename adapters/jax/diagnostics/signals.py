@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from jax.typing import ArrayLike
-from numpy.typing import NDArray
 
 from initlib._arguments import positive
 from initlib._public import public
@@ -121,7 +120,7 @@ def signals(
     by_values, by_rows = jax.grad(of_floats, argnums=(0, 1))([values[k] for k in learnt], zeros)
     gradients = dict(zip(learnt, by_values, strict=True))
     weights = [
-        (leaf.names[0], _array(x), _array(gradients[k]) if k in gradients else None, axes)
+        (leaf.names[0], _array(x), _array(gradients.get(k)), axes)
         for k, (x, leaf, axes) in enumerate(zip(values, found, _axes(found), strict=True))
     ]
     activations = numbered([replace(row, **gradient_of(_array(by_rows[site]))) for site, row in rows.items()])
@@ -170,8 +169,10 @@ def _axes(found: list[Leaf]) -> list[str | None]:
     return [role(leaf, leaf.value.ndim, below.get(leaf.components[:-2], set())).axes for leaf in found]
 
 
-def _array(x: ArrayLike) -> NDArray[Any]:
-    """The numbers of an array, for NumPy."""
+def _array(x: ArrayLike | None) -> Any:
+    """Return the numbers of an array, for NumPy; None of None."""
+    if x is None:
+        return None
     array = np.asarray(x)
     return array if array.dtype.kind != "V" and array.dtype.itemsize > 2 else array.astype(np.float32)
 

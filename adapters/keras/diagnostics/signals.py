@@ -89,12 +89,11 @@ def signals(
         for row, gradient in zip(tap.rows, gradients[count:], strict=True)
     ]
     by_variable = {id(variable): gradient for variable, gradient in zip(trained, gradients, strict=False)}
-    measured = []
-    for weight in weights(model):
-        if id(weight.variable) in by_variable:
-            gradient = by_variable[id(weight.variable)]
-            of_loss = None if gradient is None else _array(gradient)
-            measured.append((weight.names[0], _array(weight.variable), of_loss, _axes(weight)))
+    measured = [
+        (weight.names[0], _array(weight.variable), _array(by_variable[id(weight.variable)]), _axes(weight))
+        for weight in weights(model)
+        if id(weight.variable) in by_variable
+    ]
     batch_floats = list(map(_array, _floats(inputs)))
     return report(numbered(rows), measured, batch_floats, float(_array(value)), loss, learning_rate)
 
@@ -130,7 +129,9 @@ def _axes(weight: ModelTensor) -> str | None:
 
 
 def _array(x: Any) -> Any:
-    """The numbers of a tensor or variable, for NumPy."""
+    """Return the numbers of a tensor or variable, for NumPy; None of None."""
+    if x is None:
+        return None
     array = np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(x)))
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
