@@ -31,20 +31,20 @@ from .drawing.keys import is_key
 Factory = TypeVar("Factory", bound=Callable[..., JaxInitializer])
 
 SHARED = """dtype: the dtype of a call that gives none; None is JAX's default float.
-        axes: the roles of the axes, such as "OI"; None is "...IO".
-        seed: an int or a `Key`. With it, the key of a call is ignored.
-        name: the name of a stream inside the key, as in every other framework.
+    axes: the roles of the axes, such as "OI"; None is "...IO".
+    seed: an int or a `Key`. With it, the key of a call is ignored.
+    name: the name of a stream inside the key, as in every other framework.
 
-    Returns:
-        An initializer to be called with (key, shape, dtype, out_sharding).
+Returns:
+    An initializer to be called with (key, shape, dtype, out_sharding).
 
-    Raises:
-        TypeError: an argument has a wrong type.
-        ValueError: an argument has a value that is not allowed."""
+Raises:
+    TypeError: an argument has a wrong type.
+    ValueError: an argument has a value that is not allowed."""
 AXES = """in_axis: the axis or axes of inputs.
-        out_axis: the axis or axes of outputs.
-        batch_axis: the axis or axes of independent kernels. All other axes are the receptive field.
-        """
+    out_axis: the axis or axes of outputs.
+    batch_axis: the axis or axes of independent kernels. All other axes are the receptive field.
+    """
 
 
 class StreamOptions(TypedDict, total=False):
@@ -55,11 +55,10 @@ class StreamOptions(TypedDict, total=False):
     name: str | None
 
 
-def _factory(function: Factory) -> Factory:
+def _factory(function: Factory, **texts: object) -> Factory:
     """Put the texts that all factories share into a docstring, and refuse the call that Flax makes without it."""
     name = function.__name__
-    function.__doc__ = (function.__doc__ or "").replace("{axes}", AXES).replace("{shared}", SHARED)
-
+    function.__doc__ = inspect.cleandoc(function.__doc__ or "").format(axes=AXES, shared=SHARED, name=name, **texts)
     signature = with_options(inspect.signature(function), StreamOptions)
 
     @functools.wraps(function)
@@ -80,31 +79,32 @@ def _without_call(initializer: Initializer, name: str) -> Any:
     """Return an initializer of JAX that explains the error of a call without arguments."""
 
     @public("initlib.adapters.jax")
-    @functools.wraps(initializer)
+    @functools.wraps(initializer, assigned=("__name__", "__qualname__"))
     def checked(*arguments: Any, **keywords: Any) -> jax.Array:
+        """Return an array of {name}: an initializer itself, not a factory.
+
+        Args:
+            key: a key of JAX, which is ignored.
+            shape: the sizes of the axes.
+            dtype: the dtype of the array.
+            out_sharding: where the array lies.
+
+        Returns:
+            The array.
+
+        Raises:
+            TypeError: the function is called without arguments, as a factory is.
+
+        Example:
+            >>> import jax
+            >>> {name}(jax.random.key(0), (2, 3)).shape
+            (2, 3)
+        """
         if not arguments and not keywords:
             raise TypeError(f"{name} must be called with a key and a shape, got no arguments. Write {name} alone.")
         return initializer(*arguments, **keywords)
 
-    checked.__doc__ = f"""Return an array of {name}: an initializer itself, not a factory.
-
-    Args:
-        key: a key of JAX, which is ignored.
-        shape: the sizes of the axes.
-        dtype: the dtype of the array.
-        out_sharding: where the array lies.
-
-    Returns:
-        The array.
-
-    Raises:
-        TypeError: the function is called without arguments, as a factory is.
-
-    Example:
-        >>> import jax
-        >>> {name}(jax.random.key(0), (2, 3)).shape
-        (2, 3)
-    """
+    checked.__doc__ = (checked.__doc__ or "").format(name=name)
     return checked
 
 
@@ -284,24 +284,24 @@ def _preset(preset_name: str, scheme: Any, reference: str) -> Any:
         dtype: DTypeLike | None = None,
         **options: Unpack[StreamOptions],
     ) -> JaxInitializer:
+        """Make the initializer `initlib.{name}`: {scheme}.
+
+        Args:
+            {axes}{shared}
+
+        Example:
+            >>> import jax
+            >>> {name}()(jax.random.key(0), (784, 128)).shape
+            (784, 128)
+
+        Reference:
+            {reference}
+        """
         numbers = (scheme.factor, scheme.mode, scheme.distribution)
         return variance_scaling(*numbers, in_axis, out_axis, batch_axis, dtype, **options)
 
     preset.__name__ = preset.__qualname__ = preset_name
-    preset.__doc__ = f"""Make the initializer `initlib.{preset_name}`: {scheme!r}.
-
-    Args:
-        {{axes}}{{shared}}
-
-    Example:
-        >>> import jax
-        >>> {preset_name}()(jax.random.key(0), (784, 128)).shape
-        (784, 128)
-
-    Reference:
-        {reference}
-    """
-    return _factory(preset)
+    return _factory(preset, scheme=scheme, reference=reference)
 
 
 _HE = "He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852."

@@ -162,35 +162,36 @@ class Preset(Protocol):
         """Fill the tensor, and return it."""
 
 
-def _preset(name_: str) -> Preset:
+def _preset(name: str) -> Preset:
     """Return the function of a preset."""
-    initializer = getattr(initlib, name_)
+    initializer = getattr(initlib, name)
 
     def fill(
         tensor: Tensor,
         generator: torch.Generator | None = None,
         **options: Unpack[DrawOptions],
     ) -> Tensor:
+        """Fill the tensor with the weights of `initlib.{name}`, {initializer}.
+
+        Args:
+            tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
+            generator: the generator that draws; by default PyTorch's global one.
+            **options: the arguments of `DrawOptions`.
+
+        Returns:
+            The tensor.
+
+        Raises:
+            ValueError: the tensor has fewer than two axes, and `axes` is None.
+
+        Example:
+            >>> {name}_(torch.empty(128, 784), seed=0).shape
+            torch.Size([128, 784])
+        """
         return draw_into(tensor, initializer, generator, **options)
 
-    fill.__name__ = fill.__qualname__ = f"{name_}_"
-    fill.__doc__ = f"""Fill the tensor with the weights of `initlib.{name_}`, {initializer!r}.
-
-    Args:
-        tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
-
-    Returns:
-        The tensor.
-
-    Raises:
-        ValueError: the tensor has fewer than two axes, and `axes` is None.
-
-    Example:
-        >>> {name_}_(torch.empty(128, 784), seed=0).shape
-        torch.Size([128, 784])
-    """
+    fill.__name__ = fill.__qualname__ = f"{name}_"
+    fill.__doc__ = (fill.__doc__ or "").format(name=name, initializer=initializer)
     return overridable(fill)
 
 

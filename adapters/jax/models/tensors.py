@@ -90,7 +90,9 @@ def leaves(tree: Tree) -> list[Leaf]:
         module = next(filter(is_module, around), None)
         state = collections and components[0] != PARAMS
         if module is not None or _is_box(box):
-            state = state or _is_state(box, module)
+            from .flax import is_state
+
+            state = state or is_state(box, module)
         owner = around[-1] if isinstance(path[-1], GetAttrKey) else None
         holders = (None, *around)
         leaf = Leaf([name], [path], components, value, box, holders[-1], owner, holders[-2], module, state)
@@ -196,12 +198,6 @@ def _is_box(node: Any) -> bool:
     from .flax import BOXES
 
     return isinstance(node, BOXES) and len(jax.tree.leaves(node)) == 1
-
-
-def _is_state(box: Any, module: Any) -> bool:
-    from .flax import is_state
-
-    return is_state(box, module)
 
 
 def _component(key: Any) -> str:
