@@ -69,10 +69,14 @@ class _Follower(Follower):
         elif isinstance(layer, layers.MultiHeadAttention):
             self._attention(layer, result, given)
         elif kernels := _kernels(layer):
+            # The share of its fan_in that meets an output is below 1 where a transposed convolution strides.
+            share = math.prod(1 / stride for stride in layer.strides) if "Transpose" in name else 1.0
             at = first
             for kernel in kernels:
-                at = self._kernel(at, kernel, _share(layer, node))
-            at = self._activated(at, getattr(layer, "activation", None))
+                at = self._kernel(at, kernel, share)
+            activation = getattr(layer, "activation", None)
+            if activation not in (None, keras.activations.linear):
+                at = self.add(None, "function", at, function=_Activation(activation))
             self.add(result, "same", at)
         elif isinstance(layer, layers.BatchNormalization):
             self._scaled(result, self.add(None, "norm", first, count=0.0), layer)
@@ -105,11 +109,6 @@ class _Follower(Follower):
 
     def _kernel(self, source: int, kernel: Any, share: float = 1.0) -> int:
         return self.add(None, "kernel", source, weight=self.names[id(kernel)], count=share)
-
-    def _activated(self, source: int, activation: Any) -> int:
-        if activation in (None, keras.activations.linear):
-            return source
-        return self.add(None, "function", source, function=_Activation(activation))
 
     def _attention(self, layer: Any, result: Any, given: list[int]) -> None:
         """Attention may look at one value or at many: it keeps what values have."""
@@ -145,11 +144,6 @@ def _kernels(layer: Any) -> list[Any]:
     names = ("depthwise_kernel", "pointwise_kernel", "kernel", "_kernel")
     found = {id(kernel): kernel for name in names if isinstance(kernel := getattr(layer, name, None), keras.Variable)}
     return list(found.values())
-
-
-def _share(layer: Any, node: Node) -> float:
-    """The share of its fan_in that meets an output: less than 1 where a transposed convolution strides."""
-    return math.prod(1 / stride for stride in layer.strides) if "Transpose" in type(layer).__name__ else 1.0
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,9 @@ class _Follower(Follower, TorchFunctionMode):
         used = [each for each in given if id(each) in self.weights]
         result, first = results[0], signals[0] if signals else -1
         if name == "embedding":
-            self._table(result, self.weights.get(id(args[1])), args[1])
+            weight = self.weights.get(id(args[1]))
+            if weight is not None:
+                self.add(result, "table", weight=weight.names[0], fan_in=1, sizes=tuple(args[1].shape))
         elif name == "multiheadattentionforward":
             self._attention(result, _bound(function, args, kwargs))
         elif not signals:
@@ -147,10 +149,6 @@ class _Follower(Follower, TorchFunctionMode):
         elif result.ndim:  # a single number is no signal: it may decide a branch
             self.unfollowed.append(getattr(function, "__name__", name))
             self.add_each(results, "same", first)
-
-    def _table(self, result: Tensor, weight: ModelTensor | None, values: Tensor) -> None:
-        if weight is not None:
-            self.add(result, "table", weight=weight.names[0], fan_in=1, sizes=tuple(values.shape))
 
     def _kernel(self, result: Tensor | None, source: int, used: Tensor, name: str, shape: Sequence[int]) -> int:
         weight = self.weights[id(used)]
