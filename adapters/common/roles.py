@@ -1,4 +1,4 @@
-"""Roles: what each tensor is to its module, from an adapter's table or a declaration."""
+"""Roles of tensors in their modules, from an adapter's table or a declaration."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from initlib.plans.rules.values import Fill
 
 
 class ParameterRole(NamedTuple):
-    """The axes, kind and usual start of a tensor of a module."""
+    """Axes, kind and usual start of a tensor of a module."""
 
     axes: str | None
     kind: str
@@ -52,7 +52,7 @@ def of_class(table: Table, cls: type, module: Any) -> Roles | None:
 
 
 class Declarations:
-    """The axes that `declare` has stated for classes.
+    """Axes that `declare` has stated for classes.
 
     >>> declared = Declarations()
     >>> class Experts:

@@ -1,4 +1,4 @@
-"""The JAX adapter: every name of `jax.nn.initializers` with the weights of the core, and whole models.
+"""JAX adapter: every name of `jax.nn.initializers` with the weights of the core, and whole models.
 
 >>> import jax, initlib
 >>> weight = he_normal()(jax.random.key(0), (784, 128))

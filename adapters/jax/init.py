@@ -1,4 +1,4 @@
-"""The names of `jax.nn.initializers`, with the core's draws."""
+"""Names of `jax.nn.initializers`, with the core's draws."""
 
 import functools
 import inspect
@@ -30,9 +30,9 @@ from .drawing.keys import is_key
 
 Factory = TypeVar("Factory", bound=Callable[..., JaxInitializer])
 
-SHARED = """dtype: the dtype of a call that gives none; None is JAX's default float.
+SHARED = """dtype: the dtype for calls without a dtype; None is JAX's default float.
     axes: the roles of the axes, such as "OI"; None is "...IO".
-    seed: an int or a `Key`. With it, the key of a call is ignored.
+    seed: an int or a `Key`. With a seed, the key of a call is ignored.
     name: the name of a stream inside the key, as in every other framework.
 
 Returns:
@@ -87,7 +87,7 @@ def _without_call(initializer: Initializer, name: str) -> Any:
             key: a key of JAX, which is ignored.
             shape: the sizes of the axes.
             dtype: the dtype of the array.
-            out_sharding: where the array lies.
+            out_sharding: the sharding of the array.
 
         Returns:
             The array.
@@ -126,8 +126,8 @@ def initializer(
     Args:
         core: an initializer of `initlib`, such as `initlib.siren()`.
         axes: the roles of the axes, such as "OI"; None is "...IO".
-        dtype: the dtype of a call that gives none; None is JAX's default float.
-        seed: an int or a `Key`. With it, the key of a call is ignored.
+        dtype: the dtype for calls without a dtype; None is JAX's default float.
+        seed: an int or a `Key`. With a seed, the key of a call is ignored.
         name: the name of a stream inside the key, as in every other framework.
 
     Returns:

@@ -62,7 +62,7 @@ def variance_scaling_(
     Args:
         tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
         factor: the variance, times the fan.
-        mode: "fan_in", "fan_out", "fan_avg" or "fan_geo_avg", the fan that divides.
+        mode: the fan that divides: "fan_in", "fan_out", "fan_avg" or "fan_geo_avg".
         distribution: "truncated_normal", "normal" or "uniform".
         generator: the generator that draws; by default PyTorch's global one.
         **options: the arguments of `DrawOptions`.

@@ -1,4 +1,4 @@
-"""The report of `signals`: measurements of activations and parameters, with a verdict on each."""
+"""Report of `signals`: measurements of activations and parameters, with a verdict on each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -37,17 +37,17 @@ PARAMETER_COLUMNS: dict[str, Callable[[ParameterStats], str]] = {
 
 @public("initlib")
 class SignalReport:
-    """The report of `signals`: the activations in the order of execution, then the parameters.
+    """Report of `signals`: the activations in the order of execution, then the parameters.
 
     A printed report begins with the verdict, the first ill layer, and advice. Repeated layers with the same verdict are
-    one row, with the figures of the first and the last.
+    one row, with the numbers of the first and the last layer.
 
     The *signal* of an activation is the part that depends on the input: the std over the batch, as a root mean square
-    over units. Biases do not change the signal. The verdicts, each with its figure:
+    over units. Biases do not change the signal. The verdicts, each with the number that decides:
 
     - *vanishing*, *exploding*: the signal, compared with the signal of the input and with 1; or the norm of a gradient,
-      compared with the norm before the head. A signal may shrink by a factor of 100 or grow by a factor of 150. Within
-      these limits networks learn, in the experiment "verdicts".
+      compared with the norm before the head. A signal may shrink by a factor of 100 or grow by a factor of 150. In the
+      experiment "verdicts", networks within these limits learn.
     - *dead*: units that have the same value for every input.
     - *silent*: units that have the same value for every input, on a branch or in a head whose weights are 0. Silent
       units, and a small signal on a branch, are healthy.
@@ -91,17 +91,17 @@ class SignalReport:
 
     @property
     def rows(self) -> list[Activation | ParameterStats]:
-        """The activations, then the parameters."""
+        """Return the activations, then the parameters."""
         return [*self.activations, *self.parameters]
 
     @property
     def ill(self) -> list[Activation | ParameterStats]:
-        """The activations and parameters whose verdict is dead, exploding or vanishing."""
+        """Return the activations and parameters whose verdict is dead, exploding or vanishing."""
         return [row for row in self.rows if row.verdict in ILL]
 
     @property
     def healthy(self) -> bool:
-        """True if no activation or parameter is dead, exploding or vanishing."""
+        """Return True if no activation or parameter is dead, exploding or vanishing."""
         return not self.ill
 
     def summary(self) -> str:
@@ -127,7 +127,7 @@ class SignalReport:
         printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return the rows as dictionaries. JSON can store them if all numbers are finite.
+        """Return the rows as dictionaries. JSON can store the rows if all numbers are finite.
 
         Returns:
             The activations, then the parameters; "kind" is "activation" or "parameter".

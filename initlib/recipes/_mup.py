@@ -1,4 +1,4 @@
-"""The maximal update parametrization (muP): initializations and learning rates that transfer over the width."""
+"""Maximal update parametrization (muP): initializations and learning rates that transfer over the width."""
 
 import math
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ class _Weight(NamedTuple):
 
 
 class _Role(NamedTuple):
-    """The role of a weight in muP: hidden, input or output, and the growth of its fan_in; of an input, of its size."""
+    """Role of a weight in muP: hidden, input or output, and the growth of its fan_in; of an input, of its size."""
 
     name: str
     growth: float
@@ -108,7 +108,7 @@ def completep(base: Base, initializer: Initializer | None = None) -> Rules:
     m is the growth of fan_in. Tables and the head keep the base's std. The model and the optimizer do the rest. The
     forward pass divides the output of the head by m, and the output of each residual branch by the growth of the depth.
     Adam's learning rate of hidden kernels is divided by m (`initlib.mup_learning_rates` with `readout="multiplier"`).
-    Its epsilon within blocks is divided by m and by the growth of the depth. These rates do not depend on the depth,
+    Adam's epsilon within blocks is divided by m and by the growth of the depth. The rates do not depend on the depth,
     because CompleteP has alpha = 1.
 
     Args:

@@ -16,7 +16,7 @@ def mamba2(layers: int | None = None, *, a: tuple[float, float] = (1.0, 16.0), s
     depthwise convolution must be "(channels O)IK".
 
     Args:
-        layers: the number of blocks. Output projections are divided by its square root, or not divided if None.
+        layers: the number of blocks. Output projections are divided by the root of this number; None: not divided.
         a: the least and the greatest value of A; `A_log` is the logarithm.
         std: the std of tables.
 

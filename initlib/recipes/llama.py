@@ -1,4 +1,4 @@
-"""Recipes of LLaMA and its kin, trained from scratch: the four that OLMo-core names."""
+"""Recipes of LLaMA and similar models, trained from scratch: the four recipes of OLMo-core."""
 
 from .._arguments import integer
 from ..plans.parameter import Parameter
@@ -22,7 +22,8 @@ def _cut(std: float) -> Initializer:
 def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
     """Make the rules of LLaMA: outputs of residual branches and up projections divided by sqrt(2 layers).
 
-    Tables have std 1, the head width**-0.5, and so have both if they are tied. All but tables are cut at 3 sigmas.
+    Tables have std 1, and the head has std width**-0.5. A table that is tied to the head has std width**-0.5. All
+    distributions but those of tables are cut at 3 sigmas.
     Names are those of torchtitan, OLMo-core and transformers. As OLMo-core's `InitMethod.llama`; torchtitan's llama3
     (with depth_init off) cuts the head alone.
 

@@ -1,4 +1,4 @@
-"""The schemes: initializers, their kinds, and one file for each family."""
+"""Schemes: initializers, their kinds, and one file for each family."""
 
 from .frozen import FACTORIES
 

@@ -1,4 +1,4 @@
-"""The initializer ZerO: deterministic weights from identities and Hadamard matrices."""
+"""ZerO: deterministic weights from identities and Hadamard matrices."""
 
 import math
 from functools import lru_cache

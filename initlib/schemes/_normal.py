@@ -75,8 +75,8 @@ class TruncatedNormal(Independent):
     Args:
         mean: mean before truncation, finite.
         std: standard deviation before truncation, as in PyTorch, JAX and Keras; finite and at least 0.
-        low: least value, which may be -inf: a value, not a multiple of std. None is mean - 2 * std.
-        high: greatest value, which may be inf. None is mean + 2 * std.
+        low: least value, not a multiple of std; may be -inf. None is mean - 2 * std.
+        high: greatest value, not a multiple of std; may be inf. None is mean + 2 * std.
 
     Raises:
         TypeError: an argument is not a real number.

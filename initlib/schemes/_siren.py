@@ -1,4 +1,4 @@
-"""SIREN: the initializer of networks with sine activations."""
+"""SIREN: weights of networks with sine activations."""
 
 import math
 

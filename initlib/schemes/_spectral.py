@@ -1,4 +1,4 @@
-"""The initializer that sets the spectral norm of a matrix."""
+"""Weights with a given spectral norm."""
 
 import math
 

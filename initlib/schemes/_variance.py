@@ -36,7 +36,7 @@ class VarianceScaling(Independent):
             mean). fan_in keeps the variance of activations, fan_out that of gradients.
         distribution: "truncated_normal" (at 2 sigma, with sigma enlarged so that the variance is factor / fan),
             "normal" or "uniform".
-        uniform: not an argument; raises an error that names `distribution`, for code that used tf.contrib.
+        uniform: not supported; an error names `distribution`, which replaces this argument of tf.contrib.
 
     Raises:
         TypeError: factor is not a real number, or uniform is given.

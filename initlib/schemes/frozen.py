@@ -1,6 +1,6 @@
 """Schemes: dataclasses whose fields are set once, that compare and hash by their fields, and that have a public name.
 
-The base class exists because `dataclass(frozen=True)` compiles these methods anew for each scheme: `import initlib`
+The class exists because `dataclass(frozen=True)` compiles these methods anew for each scheme: `import initlib`
 beyond NumPy then takes 12.8 ms of CPU time in place of 10.1 (least of 40 interleaved starts each, on one machine). A
 scheme is a `dataclass(repr=False, eq=False)`, which `scheme` makes of a class.
 """
@@ -18,7 +18,7 @@ Scheme = TypeVar("Scheme", bound="type[Initializer]")
 
 
 class Frozen:
-    """The base of immutable dataclasses."""
+    """Base of immutable dataclasses."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         declared = getattr(self, "__dataclass_fields__", None)

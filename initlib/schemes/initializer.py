@@ -194,7 +194,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def uses_fans(self) -> bool:
-        """True if the weights depend on fan_in or fan_out. A bias has neither.
+        """Return True if the weights depend on fan_in or fan_out. A bias has neither.
 
         Example:
             >>> from initlib import he_normal, normal
@@ -205,7 +205,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def needs_axes(self) -> bool:
-        """True if weights of two axes or more depend on the roles of their axes: on fans, or on matrices.
+        """Return True if weights of two axes or more depend on the roles of their axes: on fans, or on matrices.
 
         Example:
             >>> from initlib import dirac, he_normal, normal
@@ -216,7 +216,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def requires_full_draw(self) -> bool:
-        """True if the weights depend on one another, so that a box costs as much as the full weight.
+        """Return True if the weights depend on one another, so that a box costs as much as the full weight.
 
         Example:
             >>> from initlib import he_normal, orthogonal
@@ -230,13 +230,13 @@ class Initializer(Frozen, ABC):
 
         Args:
             shape: the shape of the weight.
-            axes: its axes string, or None.
+            axes: the axes string of the weight, or None.
         """
         return False
 
     @property
     def made_whole(self) -> bool:
-        """The old name of `requires_full_draw`, for one release."""
+        """Return `requires_full_draw`, for one release under its old name."""
         warnings.warn("made_whole is now requires_full_draw", DeprecationWarning, stacklevel=2)
         return self.requires_full_draw
 
@@ -351,7 +351,7 @@ class Derived(Initializer):
     @property
     @abstractmethod
     def drawn(self) -> Initializer:
-        """The other initializer."""
+        """Return the other initializer."""
 
     @property
     def uses_fans(self) -> bool:
@@ -368,7 +368,7 @@ class Derived(Initializer):
 
 @scheme("scaled", is_public=False, proportional_to="factor")
 class Scaled(Derived):
-    """The weights of another initializer times a factor."""
+    """Weights of another initializer times a factor."""
 
     initializer: Initializer
     factor: float

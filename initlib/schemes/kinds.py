@@ -1,4 +1,4 @@
-"""The kinds of initializers: how weights come from an engine. A scheme is of one kind and adds its formula."""
+"""Kinds of initializers, by the way to compute weights with an engine. A scheme has one kind and adds a formula."""
 
 import math
 from abc import abstractmethod

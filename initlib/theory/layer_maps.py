@@ -23,7 +23,7 @@ REACH = 1e30  # lengths beyond it count as infinite, lengths below its inverse a
 
 
 class Layer:
-    """One kind of layer: an activation, a weight variance and a bias variance."""
+    """A kind of layer: an activation, a weight variance and a bias variance."""
 
     def __init__(
         self, activation: Activation, weight_variance: float, bias_variance: float, parameters: dict[str, Value]
@@ -78,7 +78,7 @@ class Layer:
         return math.log(longer / shorter) / (2 * step)
 
     def length(self, length: float | None, quantity: str) -> float:
-        """Return the given length, or the one to which many layers lead. `quantity` appears in the error."""
+        """Return the given length, or the length to which many layers lead. The error names the `quantity`."""
         if length is not None:
             return positive(length, "length")
         settled = self.settled(START)
@@ -90,7 +90,7 @@ class Layer:
 
 
 class Correlations:
-    """The correlation map of a layer at one length."""
+    """Correlation map of a layer at one length."""
 
     def __init__(self, layer: Layer, length: float) -> None:
         scale = math.sqrt(length)
@@ -98,7 +98,7 @@ class Correlations:
         self.weights, self.biases = layer.weights, layer.biases
         self.length = float(self.weights * self.series(1.0) + self.biases)
         if self.length == 0:
-            raise ValueError("weight_variance and bias_variance must not both give signals of 0. Pass larger ones")
+            raise ValueError("weight_variance and bias_variance must not make all signals 0. Pass larger variances")
 
     def map(self, correlation: Any) -> Any:
         """Return the correlation after the next layer."""

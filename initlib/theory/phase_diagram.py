@@ -1,4 +1,4 @@
-"""The phase diagram of an activation: chi over the weight variance and the bias variance."""
+"""Phase diagram of an activation: chi over the weight variance and the bias variance."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

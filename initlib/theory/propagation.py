@@ -1,4 +1,4 @@
-"""Signal propagation through wide layers: the length of a signal, and the correlation of two.
+"""Signal propagation through wide layers: the length of a signal, and the correlation of two signals.
 
 A layer maps x to W f(x) + b, with weights of variance `weight_variance` / fan_in and biases of variance
 `bias_variance`. In wide layers the units of one input are normally distributed. Their mean square, the *length* q, and
@@ -48,7 +48,7 @@ def length_map(
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
         length: the mean square q of the layer's inputs before the activation, above 0.
-        weight_variance: fan_in times the variance of the weights, at least 0: 2 for He's.
+        weight_variance: fan_in times the variance of the weights, at least 0. He's initialization has 2.
         bias_variance: the variance of the biases, at least 0.
         **parameters: the parameters of a named activation, such as `slope`.
 
@@ -161,7 +161,7 @@ def chi(
         activation: the name of an activation, or a function of NumPy arrays.
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length q; by default the one to which many layers lead.
+        length: the length q; by default the length to which many layers lead.
         **parameters: the parameters of a named activation.
 
     Returns:
@@ -219,7 +219,7 @@ def correlation_map(
         correlation: the correlation of two inputs of equal length, or an array of correlations, in [-1, 1].
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length of the inputs; by default the one to which many layers lead.
+        length: the length of the inputs; by default the length to which many layers lead.
         **parameters: the parameters of a named activation.
 
     Returns:
@@ -256,13 +256,13 @@ def depth_scale(
 ) -> float:
     """Return the number of layers in which the correlation of two inputs comes e times closer to its fixed point.
 
-    Networks train to a few times this depth. It is infinite where chi is 1.
+    Networks train to a few times this depth. The depth scale is infinite where chi is 1.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length of the inputs; by default the one to which many layers lead.
+        length: the length of the inputs; by default the length to which many layers lead.
         **parameters: the parameters of a named activation.
 
     Returns:
@@ -301,7 +301,7 @@ def critical_line(activation: Activation, bias_variance: ArrayLike, **parameters
 def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **parameters: Value) -> float | Array:
     """Return the weight variance at which chi is 1: the border between order and chaos.
 
-    Lengths are stable there. Among several such variances, the result is the one of the least length.
+    Lengths are stable at this variance. Of several such variances, the result is the variance of the least length.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -377,7 +377,7 @@ def describe(
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
-        weight_variance: fan_in times the variance of the weights; by default the critical one.
+        weight_variance: fan_in times the variance of the weights; by default the critical variance.
         bias_variance: the variance of the biases.
         **parameters: the parameters of a named activation.
 

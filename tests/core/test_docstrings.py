@@ -10,7 +10,7 @@ import pytest
 
 PACKAGES = ("initlib", "initlib.recipes", "initlib.adapters.torch", "initlib.adapters.jax", "initlib.adapters.keras")
 
-# First words of docstrings of functions that are no verbs in the imperative.
+# First words that are not verbs in the imperative.
 NO_VERBS = "A An The What Whether Why How Which Where When It This That There One".split()  # noqa: SIM905
 
 BANNED = re.compile(
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def members(package):
-    """Yield the functions and classes of a package that are ours, and the methods that a public class adds."""
+    """Yield the functions and classes that initlib defines, and the methods that a public class adds."""
     public = [getattr(package, name) for name in package.__all__]
     for name, member in zip(package.__all__, public, strict=True):
         if not (inspect.isfunction(member) or inspect.isclass(member)) or not member.__module__.startswith("initlib"):

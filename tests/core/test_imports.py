@@ -42,7 +42,7 @@ def test_plans_are_loaded_at_the_first_use_of_their_names():
         initlib.planss  # noqa: B018
 
 
-def test_a_name_of_the_adapters_is_an_error_that_says_where_it_is():
+def test_a_name_of_an_adapter_is_an_error_that_names_the_adapter():
     with pytest.raises(AttributeError, match=r"no attribute 'initialize'.*initlib.adapters.torch.initialize"):
         initlib.initialize  # noqa: B018
 

@@ -25,7 +25,7 @@ def std(array, expected):
 
 
 def cut(sigma):
-    """The std of PyTorch's `trunc_normal_` at 3 sigmas."""
+    """Return the std of PyTorch's `trunc_normal_` at 3 sigmas."""
     return 0.98658 * sigma
 
 
@@ -155,7 +155,7 @@ def test_the_gates_of_xlstm_start_open():
     assert (weights[f"{block}.learnable_skip"] == 1).all()
 
 
-def test_scales_of_residual_branches():
+def test_scales_of_residual_branches_follow_their_papers():
     scale = Parameter("layers.3.resweight", (1,), kind="scale")
     assert drawn([scale], recipes.rezero())["layers.3.resweight"] == 0
     gamma = Parameter("blocks.0.gamma_1", (8,), kind="scale")
@@ -173,7 +173,7 @@ def test_the_product_of_lora_starts_at_zero():
     assert std(drawn([a, b], recipes.lora(rank=8))["q.lora_A.default.weight"], 1 / 8)
 
 
-def test_logarithm():
+def test_logarithm_gives_the_logarithm_of_another_draw():
     scheme = logarithm(uniform(1.0, 16.0), -0.5)
     weights = scheme((1000,), "float64", seed=0)
     assert np.allclose(weights, -0.5 * np.log(uniform(1.0, 16.0)((1000,), "float64", seed=0)))
@@ -231,7 +231,7 @@ def test_mup_scales_the_initializers_of_a_base_plan():
     assert fused["v.weight"] == pytest.approx(0.05 / 4)
 
 
-def test_mup_names_what_the_base_lacks():
+def test_a_weight_that_the_base_lacks_is_an_error_that_names_it():
     with pytest.raises(Exception, match=r"base of recipes\.mup must have every parameter.*'head\.weight'"):
         plan(network(1024), recipes.mup(network(64)[:-2]))
     other = [kernel("head.weight", (10, 64, 1), "OIK")]

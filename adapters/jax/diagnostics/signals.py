@@ -1,8 +1,8 @@
 """Signals: measurements of a function of JAX on one batch, forward and backward.
 
-The function is traced, and its operations are run one by one. Layers are what has weights: products and convolutions,
-with the bias that is added next, and rows taken from a table. An activation is what enters a layer, however many
-operations it was computed by; a sum of a layer's output and what went around it is one too.
+JAX traces the function, and its operations run one by one. Layers are the operations with weights: products and
+convolutions, with the bias that is added next, and rows taken from a table. An activation is the input of a layer,
+the output of the function, or the sum of a layer's output and its residual branch.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,13 +31,13 @@ from ..models.tensors import Leaf, Tree, children, leaves, replaced
 BARE = "params"  # the name of params that are one array
 
 LAYERS = {"dot_general": "dot", "conv_general_dilated": "conv", "gather": "embedding"}
-MOVES = {"broadcast_in_dim", "reshape", "squeeze", "transpose"}  # what leaves numbers as they are, and moves axes
+MOVES = {"broadcast_in_dim", "reshape", "squeeze", "transpose"}  # move axes, and keep the numbers
 RESHAPES = MOVES | {"convert_element_type", "copy"}
-CALLS = {"jit", "pjit", "closed_call", "checkpoint", "remat2"}  # what is looked into
+CALLS = {"jit", "pjit", "closed_call", "checkpoint", "remat2"}  # run operations of their own
 NAMES = {"add": "add", "logistic": "sigmoid", "max": "relu", "sin": "sin", "tanh": "tanh"}
 
 Values = Sequence[jax.Array]
-Site = tuple[int, ...]  # the places of an operation, and of the calls that it is inside of
+Site = tuple[int, ...]  # the number of an operation, after those of the calls around it
 
 
 @public("initlib.adapters.jax")
@@ -153,12 +153,12 @@ def audit(params: Tree, *, axes: str | None = None) -> Audit:
 
 
 def _is_bare(params: Tree) -> bool:
-    """Whether it is one array, which no tree names."""
+    """Return whether the params are one array, which has no name."""
     return isinstance(params, (jax.Array, np.ndarray))
 
 
 def _arrays(params: Tree) -> tuple[list[Leaf], Tree]:
-    """The arrays by the names of plans, but for random keys; and the tree that has these names."""
+    """Return the arrays by the names of plans, without random keys, and the tree with these names."""
     tree = {BARE: params} if _is_bare(params) else params
     return [leaf for leaf in leaves(tree) if not leaf.is_key], tree
 
@@ -189,26 +189,26 @@ def _loss(output: Tree, loss: Callable[[Any], Any] | None) -> jax.Array:
 
 
 class _Known(NamedTuple):
-    """The known facts about a value."""
+    """Known facts about a value."""
 
-    batch: bool = False  # whether it depends on the batch
-    layers: int = 0  # on which layers, as bits
-    layer: int | None = None  # the layer whose output it is, reshaped perhaps
-    site: Site | None = None  # where it was computed, before it was reshaped
-    axis: int = -1  # along which its units lie
+    batch: bool = False  # the value depends on the batch
+    layers: int = 0  # the layers that the value depends on, as bits
+    layer: int | None = None  # the layer with this output, perhaps reshaped
+    site: Site | None = None  # the operation that computed the value, before it was reshaped
+    axis: int = -1  # the axis of the units
 
 
 class _Walk:
-    """One run of a traced function, operation by operation, with something added to what some of them give."""
+    """A run of a traced function, operation by operation, which adds values to the results of some operations."""
 
     def __init__(self, added: dict[Site, jax.Array]) -> None:
         self.added = added
         self.values: dict[Site, jax.Array] = {}
         self.known: dict[Site, _Known] = {}
-        self.names: dict[Site, tuple[str, str]] = {}  # the scope, and what was run
+        self.names: dict[Site, tuple[str, str]] = {}  # the scope, and the name of the function
         self.order: dict[Site, int] = {}
-        self.layers: list[tuple[Site, tuple[str, str]]] = []  # where the output of each is, and its name
-        self.others: set[Site] = set()  # where what enters a layer, a sum, or the output was computed
+        self.layers: list[tuple[Site, tuple[str, str]]] = []  # the operation with the output of each, and its name
+        self.others: set[Site] = set()  # the operations that computed inputs of layers, sums and outputs
 
     def run(self, jaxpr: ClosedJaxpr, inputs: Values, known: Sequence[_Known]) -> list[jax.Array]:
         """Return the outputs of a function, from its inputs and the known facts about them."""
@@ -218,9 +218,9 @@ class _Walk:
         return outputs
 
     def rows(self) -> dict[Site, Activation]:
-        """The activations to report, in the order of execution."""
+        """Return the activations to report, in the order of execution."""
         names = {site: self.names[site] for site in self.others} | dict(self.layers)
-        # Of Flax: all is inside of the scope of the whole model, whose name says nothing.
+        # In Flax, all operations are in the scope of the model, whose name is left out.
         roots = {scope.partition("/")[0] for scope, _ in names.values()}
         root = roots.pop() if len(roots) == 1 else ""
         found = {}
@@ -263,7 +263,7 @@ class _Walk:
         return [value(atom) for atom in jaxpr.outvars], [fact(atom) for atom in jaxpr.outvars]
 
     def _learn(self, equation: Any, site: Site, scope: str, of: Sequence[_Known]) -> _Known:
-        """What is known of what an operation gives; layers and sums are noted."""
+        """Return the known facts about the result of an operation; record layers and sums."""
         kind, data = equation.primitive.name, next((one for one in of if one.batch), None)
         self.names[site] = scope, LAYERS.get(kind) or _name(equation)
         if data is None:
@@ -288,24 +288,24 @@ class _Walk:
                 if a.layer is not None and not b.batch:  # the bias belongs to its layer
                     self.layers[a.layer] = site, self.layers[a.layer][1]
                     return found._replace(layer=a.layer)
-                if a.layer is not None and not b.layers & 1 << a.layer:  # what went around the layer
+                if a.layer is not None and not b.layers & 1 << a.layer:  # a residual branch around the layer
                     self.others.add(site)
         return found
 
     def _enter(self, one: _Known) -> None:
-        """Note an activation that enters a layer, or is the output, unless it is an input as it was given."""
+        """Record an activation that enters a layer, or is the output, unless it is an unchanged input."""
         if one.layers and one.layer is None and one.site is not None:
             self.others.add(one.site)
 
 
 def _scope(outer: str, equation: JaxprEqn) -> str:
-    """The scope of an operation; what transforms such as `vmap` put into it is left out."""
+    """Return the scope of an operation, without the parts that transforms such as `vmap` add."""
     inner = str(equation.source_info.name_stack).split("/")
     return "/".join(part for part in (outer, *inner) if part and "(" not in part)
 
 
 def _inner(equation: JaxprEqn) -> tuple[Jaxpr, Values] | None:
-    """The function that an operation calls, where that has layers, and its constants."""
+    """Return the function that an operation calls, and its constants; None for a function without layers."""
     if equation.primitive.name not in CALLS:
         return None
     called = equation.params["jaxpr"]
@@ -322,7 +322,7 @@ def _evaluated(equation: Any, given: Values) -> list[jax.Array]:
 
 
 def _name(equation: JaxprEqn) -> str:
-    """The name of the function that an operation is, as far as JAX keeps it."""
+    """Return the name of the function that an operation computes, if JAX keeps the name."""
     if equation.primitive.name == "custom_jvp_call":
         inner = equation.params["call_jaxpr"].eqns
         return _name(inner[0]) if len(inner) == 1 else "function"

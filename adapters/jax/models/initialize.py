@@ -28,8 +28,8 @@ from .weight_norm import NOTE, Norms, norms_of
 
 SHAPE_ONLY = "a shape holds no values to keep; add a rule with an initializer, or pass the array"
 RANDOM_KEY = (
-    "it is a random key without a value, and is never drawn; nnx.reseed(model, default=0) gives it one, "
-    "or give the parameters alone: nnx.split(model, nnx.Param, ...)"
+    "a random key without a value is never drawn; call nnx.reseed(model, default=0), or pass the parameters alone: "
+    "nnx.split(model, nnx.Param, ...)"
 )
 OF_PARAMS = re.compile(r"(rule|axes|rename|stack) (['\"])params\.(?P<rest>[^'\"]+)\2")
 NO_PARAMS = "; names do not begin with 'params.': write {rest!r}"
@@ -55,8 +55,8 @@ def plan(
     key, value and out of an attention. A kernel of three or more axes is a convolution kernel if the name of its module
     contains "conv".
 
-    Kept are integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of nnx
-    modules, and an optimizer's `opt_state`. Batch statistics start at 0 and 1. The scales of weight norm become the
+    The plan keeps integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of
+    nnx modules, and an optimizer's `opt_state`. Batch statistics start at 0 and 1. The scales of weight norm become the
     norms of the drawn kernel.
 
     Args:
@@ -166,7 +166,7 @@ def initialize(
 
 
 class _Model:
-    """The arrays of a tree, and the weights in each of them."""
+    """Arrays of a tree, and the weights in each of them."""
 
     def __init__(self, shapes: Tree, stack: Stack | None) -> None:
         every = leaves(shapes)
@@ -260,7 +260,7 @@ def _parameter(leaf: Leaf, layer: Unrolled, tied: tuple[str, ...], beside: set[s
     except ValueError as error:
         place = ".".join(leaf.names[0].split(".")[:-1])
         stack = {place: f"{place}.{{i}}"} if place else {"*": "{i}.*"}
-        raise ValueError(f"{error}. If it is a stack of layers, pass stack={stack}") from None
+        raise ValueError(f"{error}. If the array is a stack of layers, pass stack={stack}") from None
 
 
 def _entry(leaf: Leaf, layers: list[tuple[At, Entry]]) -> Entry:

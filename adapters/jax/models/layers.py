@@ -1,4 +1,4 @@
-"""The roles of arrays, by the class that owns them or by the names that Flax gives."""
+"""Roles of arrays, by the class that owns them or by the names that Flax gives."""
 
 import re
 import sys

@@ -21,7 +21,7 @@ Stack = Mapping[str, str | tuple[str, int]]
 
 
 class Unrolled(NamedTuple):
-    """One layer's weight in an array: its place, its name and its shape."""
+    """A layer's weight in an array: its place, its name and its shape."""
 
     at: At
     name: str
@@ -29,7 +29,7 @@ class Unrolled(NamedTuple):
 
 
 class Stacks:
-    """The stacks of a tree as `stack=` describes them: their places, the names of their layers, the axis of the layers.
+    """Stacks of a tree as `stack=` describes them: their places, the names of their layers, the axis of the layers.
 
     >>> Stacks({"layers": "layers.{i}"}).unrolled("layers.mlp.kernel", (2, 8, 8))[1]
     Unrolled(at=(1,), name='layers.1.mlp.kernel', shape=(8, 8))
@@ -47,8 +47,8 @@ class Stacks:
             stars = glob(check_name(pattern, "stack's pattern")).groups
             if check_name(name, f"stack of {pattern!r}").count("{i}") != 1 or name.count("*") > stars:
                 raise ValueError(
-                    f"stack of {pattern!r} must be a name with one {{i}}, the number of the layer, and no more * than "
-                    f"the pattern has, or a pair of it and the axis of the layers, got {value!r}"
+                    f"stack of {pattern!r} must be a name with one {{i}} (the number of the layer) and no more * than "
+                    f"the pattern, or a pair (name, axis of the layers), got {value!r}"
                 )
             self.names[pattern] = name
             self.axes[pattern] = integer(axis, f"the axis in stack of {pattern!r}", least=0)
@@ -95,7 +95,7 @@ class Stacks:
             elif len(sizes) > 1:
                 each = ", ".join(f"{size} in {name}" for size, name in sizes.items())
                 found.append(
-                    f"stack {pattern!r} must have as many layers in every array, got {each} along axis "
+                    f"stack {pattern!r} must have the same number of layers in every array, got {each} along axis "
                     f"{self.axes[pattern]}. For another axis, pass {{{pattern!r}: ({self.names[pattern]!r}, 1)}}"
                 )
         return found
@@ -125,7 +125,7 @@ def _box(at: At, outer: Index) -> Index:
 
 @dataclass(frozen=True)
 class Layers(Entry):
-    """The entry of an array that is a stack: the entries of its layers, and their places."""
+    """An entry of an array that is a stack: the entries of its layers, and their places."""
 
     layers: tuple[tuple[At, Entry], ...] = ()
 

@@ -1,4 +1,4 @@
-"""The comparison of a pytree of weights with the plan and the seed that initialized it."""
+"""Comparison of a pytree of weights with the plan and the seed that initialized it."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""The operations of a functional model of Keras on a signal, for `initlib.recipes.analytic`."""
+"""Operations of a functional model of Keras on a signal, for `initlib.recipes.analytic`."""
 
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types.
@@ -31,7 +31,7 @@ PROBE = np.array([-1.7, -0.6, 0.0, 0.4, 2.3], np.float32)
 
 
 def followed(model: Any, input_shape: Any = None) -> tuple[list[Operation], list[str]]:
-    """The operations of the model, and the names of those that were not followed; its inputs have their own shapes."""
+    """Return the operations of the model, and the names of the operations that were not followed."""
     if nodes(model) is None:
         raise TypeError(f"model must be a functional or sequential model of Keras, got {type(model).__name__}")
     follower = _Follower({id(weight.variable): weight.names[0] for weight in weights(model)})
@@ -42,14 +42,14 @@ def followed(model: Any, input_shape: Any = None) -> tuple[list[Operation], list
 
 
 class _Follower(Follower):
-    """A record of the operations on the inputs of a model."""
+    """A recorder of the operations on the inputs of a model."""
 
     def __init__(self, names: dict[int, str]) -> None:
         super().__init__()
         self.names = names  # of variables, by identity
 
     def follow(self, model: Any) -> None:
-        """Note all calls of a model whose inputs are known."""
+        """Record all calls of a model whose inputs are known."""
         for node in nodes(model) or ():
             given = [self.known[id(tensor)] for tensor in node.given if id(tensor) in self.known]
             if nodes(node.operation) is not None:
@@ -111,7 +111,7 @@ class _Follower(Follower):
         return self.add(None, "kernel", source, weight=self.names[id(kernel)], count=share)
 
     def _attention(self, layer: Any, result: Any, given: list[int]) -> None:
-        """Attention may look at one value or at many: it keeps what values have."""
+        """Record the projections of an attention, whose output has the mean square of its values."""
         query, value = given[0], given[min(1, len(given) - 1)]
         key = given[2] if len(given) > 2 else value
         self._kernel(query, layer.query_dense.kernel)
@@ -138,7 +138,7 @@ class _Follower(Follower):
 
 
 def _kernels(layer: Any) -> list[Any]:
-    """The kernels that a layer applies one after the other."""
+    """Return the kernels that a layer applies one after the other."""
     if isinstance(layer, layers.RNN):
         return []
     names = ("depthwise_kernel", "pointwise_kernel", "kernel", "_kernel")
@@ -148,7 +148,7 @@ def _kernels(layer: Any) -> list[Any]:
 
 @dataclass(frozen=True)
 class _Activation:
-    """An activation of Keras as a function of NumPy arrays; equal ones are measured once."""
+    """An activation of Keras as a function of NumPy arrays; equal functions are measured once."""
 
     function: Any
 
@@ -180,5 +180,5 @@ def _is_alone(call: _Alone) -> bool:
         return whole.shape == PROBE.shape and np.allclose(
             whole, np.concatenate([call(PROBE[k : k + 1]) for k in range(5)])
         )
-    except Exception:  # of shapes that it does not take
+    except Exception:  # the operation does not accept these shapes
         return False

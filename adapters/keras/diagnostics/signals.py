@@ -153,7 +153,7 @@ def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
 
 
 def _gradients(function: Callable[[list[Any]], Any], values: list[Any]) -> list[Any]:
-    """The gradients of a scalar function of a list of tensors; None for those that it does not depend on."""
+    """Return the gradients of a scalar function of tensors; None if it does not depend on a tensor."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
@@ -176,7 +176,7 @@ def _gradients(function: Callable[[list[Any]], Any], values: list[Any]) -> list[
 
 @contextmanager
 def _chance_restored() -> Iterator[None]:
-    """Put the state of the backend's own random generator back: PyTorch's, which dropout uses there."""
+    """Restore the state of PyTorch's random generator, which dropout uses on that backend."""
     if keras.backend.backend() != "torch":
         yield
         return
@@ -186,19 +186,19 @@ def _chance_restored() -> Iterator[None]:
         yield
 
 
-# What is added to every activation, zeros, has the gradient of that activation: one way for all backends.
+# The zeros that are added to an activation have its gradient. This works on all backends.
 
 
 class _Tap:
-    """The outputs of the layers in one run, and the changes to add to them."""
+    """Outputs of the layers in one run, and the changes to add to them."""
 
     def __init__(self, added: Sequence[Any] | None) -> None:
         self.added = None if added is None else list(added)
         self.rows: list[Activation] = []
         self.dtypes: list[str] = []
         self.known: set[int] = set()
-        self.kept: list[Any] = []  # as long as they live, nothing else has their ids
-        self.axis: dict[int, int] = {}  # where units lie, by the number of axes
+        self.kept: list[Any] = []  # references, so that no other tensor gets the same id
+        self.axis: dict[int, int] = {}  # the axis of the units, by the number of axes
 
     def __call__(self, name: str, layer: Any, output: Any) -> Any:
         flat = keras.tree.flatten(output)
@@ -226,7 +226,7 @@ class _Tap:
 
 
 def _is_known(x: Any, added: Any) -> bool:
-    """Whether a tensor has numbers: inside of a loop or a map it has none, and nothing can be added to it there."""
+    """Return whether a tensor has numbers. Inside a loop or a map it has none, and cannot be changed."""
     if added is not None or keras.backend.backend() == "torch":
         return True
     if keras.backend.backend() == "jax":
@@ -238,7 +238,7 @@ def _is_known(x: Any, added: Any) -> bool:
 
 @contextmanager
 def _tapped(model: Any, added: Sequence[Any] | None) -> Iterator[_Tap]:
-    """Let a tap have what every layer of the model gives, for as long as the context lasts."""
+    """Pass the output of every layer of the model to a tap, inside the context."""
     tap = _Tap(added)
     tapped: list[tuple[Any, Any]] = []
 
@@ -263,7 +263,7 @@ def _tapped(model: Any, added: Sequence[Any] | None) -> Iterator[_Tap]:
 
 
 def _layers(model: Any) -> list[tuple[str, Any]]:
-    """The layers and operations of a model, each once, by where they stand in it."""
+    """Return the layers and operations of a model, each once, with their names."""
     names = {id(layer): prefix.removesuffix(".") for prefix, layer, _ in walk(model)}  # those of plans
     found: dict[int, tuple[str, Any]] = {id(model): (model.name, model)}
 

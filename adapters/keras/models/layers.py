@@ -1,4 +1,4 @@
-"""The role of each variable of a layer: its axes, its kind and the initializer that its layer states."""
+"""Roles of the variables of a layer: the axes, the kind and the initializer that the layer states."""
 
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types, so its classes are Any.

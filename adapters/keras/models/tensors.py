@@ -1,4 +1,4 @@
-"""The variables of a model, by names that do not depend on other models of the process."""
+"""Variables of a model, by names that do not depend on other models of the process."""
 
 # mypy: disable-error-code="import-untyped, misc"
 # Keras comes without types, so its classes are Any.
@@ -20,12 +20,8 @@ from .layer_initializers import draws
 from .layers import layer_roles
 
 UNBUILT = "{owner} is not built, and has no weights yet; call model.build(input_shape), or the model on a batch"
-QUANTIZED = (
-    "it is quantized, and no initializer draws such weights. Keep it, or initialize the model before it is quantized"
-)
-UNSTATED = (
-    "{owner} states no initializer for it, by an attribute such as kernel_initializer. Add a rule, or pass default="
-)
+QUANTIZED = "quantized weights cannot be drawn. Keep them, or initialize the model before it is quantized"
+UNSTATED = "{owner} states no initializer, by an attribute such as kernel_initializer. Add a rule, or pass default="
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -44,7 +40,7 @@ class ModelTensor:
 
     @property
     def is_quantized(self) -> bool:
-        """Whether quantization stores it in place of a weight."""
+        """Return whether quantization stores the variable in place of a weight."""
         mode = getattr(self.layer, "quantization_mode", None)
         return mode not in (None, "float8") and not is_weight(self.layer, self.variable)
 

@@ -1,4 +1,4 @@
-"""The comparison of a model with the plan and the seed that initialized it."""
+"""Comparison of a model with the plan and the seed that initialized it."""
 
 from functools import partial
 from typing import Any

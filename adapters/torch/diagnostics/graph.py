@@ -1,4 +1,4 @@
-"""The operations of one run of a model on its signals, for `initlib.recipes.analytic`."""
+"""Operations of one run of a model on its signals, for `initlib.recipes.analytic`."""
 
 import inspect
 import math
@@ -227,11 +227,11 @@ class _Follower(Follower, TorchFunctionMode):
 
 
 class _Slot(int):
-    """The number of the signal that stands at this place of the arguments."""
+    """A number of the signal that stands at this place of the arguments."""
 
 
 class _Constant(float):
-    """The root mean square of a tensor argument, in its place."""
+    """Root mean square of a tensor argument, in its place."""
 
 
 @dataclass(frozen=True)

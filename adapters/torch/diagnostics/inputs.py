@@ -1,4 +1,4 @@
-"""The arguments of a model's call, and the tensors in its arguments and results."""
+"""Arguments of a model's call, and the tensors in its arguments and results."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from .._private import is_dtensor
 
 
 class Inputs(NamedTuple):
-    """The arguments of a call, and the floating-point tensors among them."""
+    """Arguments of a call, and the floating-point tensors among them."""
 
     positional: list[Any]
     named: dict[str, Any]
@@ -66,7 +66,7 @@ def loss_of(output: Any, loss: Callable[[Any], Tensor] | None) -> Tensor:
 
 
 def array(tensor: Tensor | None) -> Any:
-    """Return a tensor as a NumPy array; of a DTensor, which is gathered, all ranks must call this together."""
+    """Return a tensor as a NumPy array. A DTensor is gathered, so all ranks must call this function together."""
     if tensor is None:
         return None
     tensor = tensor.detach()

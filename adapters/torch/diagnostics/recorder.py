@@ -1,4 +1,4 @@
-"""The recorder of activations: measures the results of modules and activation functions while a model runs."""
+"""Recorder of activations: it measures the results of modules and activation functions while a model runs."""
 
 import random
 from collections.abc import Iterator, Sequence

@@ -34,7 +34,7 @@ def signals(
     mode. Hooks, gradients, buffers and random states are restored, after an exception too.
 
     Args:
-        model: the model. A DTensor is gathered, so that all ranks must call this together.
+        model: the model. A DTensor is gathered, so all ranks must call this function together.
         batch: a tensor, a tuple or list of arguments, a dict of keyword arguments, or a shape for standard normal
             inputs, which are the same in every framework.
         loss: a function of the model's output that returns one number; None is the mean square of the output.
@@ -44,8 +44,8 @@ def signals(
         The report on activations and parameters, with a verdict on each.
 
     Raises:
-        ValueError: the model has lazy parameters, FSDP has sharded it, all examples of the batch are the same, or the
-            loss is not one number.
+        ValueError: the model has lazy parameters, FSDP has sharded the model, all examples of the batch are the same,
+            or the loss is not one number.
 
     Example:
         >>> from torch import nn
@@ -64,7 +64,7 @@ def signals(
     measured = model_tensors(walk(model))
     if any(weight.flat is not None for weight in measured) or any(map(is_fsdp, model.modules())):
         raise ValueError(
-            "model must not be sharded by FSDP, which gathers weights only while it runs. Measure it before sharding"
+            "model must not be sharded by FSDP, which gathers weights only during a run. Call signals before sharding"
         )
     given = inputs(model, batch)
     with ExitStack() as stack:

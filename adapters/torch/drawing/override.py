@@ -27,7 +27,7 @@ Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 
 class Counterpart:
-    """A function of this adapter that is equal to the function of PyTorch that it replaces.
+    """A function of this adapter that compares equal to the function of PyTorch that it replaces.
 
     It has the hash, the module and the name of PyTorch's function. A call draws as the function of this adapter.
     """

@@ -101,7 +101,7 @@ class _Fit(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """True if every test passes."""
+        """Return True if every test passes."""
         if self.chance < CHANCE or abs(self.kurtosis) > STRUCTURE_SIGMAS:
             return False
         if math.isfinite(self.distribution.bound):
@@ -111,18 +111,18 @@ class _Fit(NamedTuple):
 
     @property
     def words(self) -> str:
-        """The distribution and the tests in words."""
+        """Return the distribution and the tests in words."""
         name, cut = self.distribution
         cut_at = "" if math.isinf(cut) or name == "uniform" else f" cut at {cut:g} sigma"
         return f"{name}{cut_at}, KS {self.distance:.2g} (p {self.chance:.2g}), kurtosis z {self.kurtosis:.1f}"
 
     @property
     def error(self) -> float:
-        """The relative standard error of the std."""
+        """Return the relative standard error of the std."""
         return math.sqrt((self.distribution.moments[1] - 1) / self.tally.size) / 2
 
     def _is_largest(self, largest: float) -> bool:
-        """Return whether chance may well give no larger number, in stds."""
+        """Return whether the largest number, in stds, is likely for a sample of this size."""
         return self.distribution.log_chance_of_no_larger(largest, self.tally.size) > LOG_CHANCE
 
     def sigmas_from(self, scheme: Initializer, shape: tuple[int, ...], axes: str) -> float | None:
@@ -187,15 +187,15 @@ def _structure(tensor: StoredTensor, tally: Tally, fit: _Fit) -> tuple[str | Non
             continue
         sums, squares = _scatter(lines, fit)
         if abs(sums) > STRUCTURE_SIGMAS:
-            return f"the means of its {side} {'differ' if sums > 0 else 'agree too well'} (z {sums:.1f})", words
+            return f"the means of the {side} {'differ' if sums > 0 else 'agree too well'} (z {sums:.1f})", words
         if abs(squares) > STRUCTURE_SIGMAS:
-            return f"the stds of its {side} {'differ' if squares > 0 else 'agree too well'} (z {squares:.1f})", words
+            return f"the stds of the {side} {'differ' if squares > 0 else 'agree too well'} (z {squares:.1f})", words
         words.append(f"{side} z {sums:.1f}, {squares:.1f}")
     spike = _spike(tensor, fit)
     if spike is not None:
         words.append(f"top singular value {spike:.1f}")
         if spike > SPIKE:
-            return f"its top singular value is too large ({spike:.1f} in units of Tracy and Widom)", words
+            return f"the top singular value is too large ({spike:.1f} in units of Tracy and Widom)", words
     return None, words
 
 

@@ -12,7 +12,7 @@ from ..text.describe import advice_for_text
 
 
 class GlobMatch(NamedTuple):
-    """The text of each `*` of a glob, in a name that matches."""
+    """Texts in place of each `*` of a glob, in a name that matches."""
 
     stars: tuple[str, ...]
 
@@ -182,7 +182,7 @@ def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
 
 
 class SameAs(NamedTuple):
-    """The new name of parameters that share the stream of another parameter."""
+    """New name of parameters that share the stream of another parameter."""
 
     name: str
 
