@@ -19,7 +19,7 @@ from jax.typing import ArrayLike, DTypeLike
 import initlib
 from initlib._arguments import positive, real
 from initlib._public import public
-from initlib.adapters.common.options import with_options
+from initlib.adapters.common.options import show_options
 from initlib.key import Seed
 from initlib.schemes._uniform import HalfOpen
 from initlib.schemes._variance import DISTRIBUTIONS, MODES
@@ -59,7 +59,6 @@ def _factory(function: Factory, **texts: object) -> Factory:
     """Put the texts that all factories share into a docstring, and refuse the call that Flax makes without it."""
     name = function.__name__
     function.__doc__ = inspect.cleandoc(function.__doc__ or "").format(axes=AXES, shared=SHARED, name=name, **texts)
-    signature = with_options(inspect.signature(function), StreamOptions)
 
     @functools.wraps(function)
     def checked(*arguments: Any, **keywords: Any) -> JaxInitializer:
@@ -71,7 +70,7 @@ def _factory(function: Factory, **texts: object) -> Factory:
         signature.bind(*arguments, **keywords)
         return function(*arguments, **keywords)
 
-    checked.__signature__ = signature  # type: ignore[attr-defined]
+    signature = show_options(checked, StreamOptions)
     return cast(Factory, public("initlib.adapters.jax")(checked))
 
 
@@ -147,9 +146,9 @@ def initializer(
     return jax_initializer(core, None, dtype, axes=axes, seed=seed, name=name)
 
 
-def _is_open(number: object) -> bool:
+def _is_open(number: ArrayLike) -> bool:
     """Return whether a number is traced, or an array of several: no distribution can be made of it beforehand."""
-    return isinstance(number, jax.core.Tracer) or np.ndim(number) > 0  # type: ignore[arg-type]
+    return isinstance(number, jax.core.Tracer) or np.ndim(number) > 0
 
 
 def _split(scale: ArrayLike, argument: str, *, above: bool = True) -> tuple[float, ArrayLike | None]:

@@ -17,7 +17,7 @@ from torch.nn import init
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from initlib._public import public
-from initlib.adapters.common.options import with_options
+from initlib.adapters.common.options import show_options
 
 from .._private import in_jit_trace
 from .dispatch import DrawOptions, outside
@@ -72,5 +72,5 @@ def overridable(function: Function) -> Function:
 
     replaced = getattr(init, function.__name__, None)
     counterpart = None if replaced is None else Counterpart(call, replaced)
-    call.__signature__ = with_options(signature, DrawOptions)  # type: ignore[attr-defined]
+    show_options(call, DrawOptions)
     return cast(Function, public("initlib.adapters.torch")(call))
