@@ -5,7 +5,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -174,16 +174,13 @@ def _gradients(function: Callable[[list[Any]], Any], values: list[Any]) -> list[
         return list(torch.autograd.grad(function(leaves), leaves, allow_unused=True))
 
 
-@contextmanager
-def _chance_restored() -> Iterator[None]:
+def _chance_restored() -> AbstractContextManager[None]:
     """Restore the state of PyTorch's random generator, which dropout uses on that backend."""
     if keras.backend.backend() != "torch":
-        yield
-        return
+        return nullcontext()
     import torch
 
-    with torch.random.fork_rng():
-        yield
+    return torch.random.fork_rng()
 
 
 # The zeros that are added to an activation have its gradient. This works on all backends.
