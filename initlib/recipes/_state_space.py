@@ -2,9 +2,8 @@
 
 from .._arguments import integer, positive
 from ..schemes._constant import ones, zeros
-from ..schemes._logarithm import logarithm
 from ..schemes._normal import normal
-from ..schemes._transforms import inverse_softplus, log_uniform
+from ..schemes._transforms import inverse_softplus, log_uniform, logarithm
 from ..schemes._uniform import uniform
 from ..schemes._variance import variance_scaling
 from .rules import Rules, optional, required

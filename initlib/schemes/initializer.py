@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from ..stream import kernel
 from ..stream.boxes import Index, box_shape, flat_boxes, normalize_index, normalize_range
 from ..stream.engine import DrawRequest, Engine
 from ..stream.numpy_engine import NUMPY
-from .frozen import Frozen, set_fields
+from .frozen import Frozen, scheme, set_fields
 
 
 @public("initlib")
@@ -345,30 +345,41 @@ def checked_initializer(value: Any) -> Initializer:
     return value
 
 
-@dataclass(repr=False, eq=False)
-class Scaled(Initializer):
+class Derived(Initializer):
+    """An initializer whose weights follow from those of another initializer."""
+
+    @property
+    @abstractmethod
+    def drawn(self) -> Initializer:
+        """Return the other initializer."""
+
+    @property
+    def uses_fans(self) -> bool:
+        return self.drawn.uses_fans
+
+    @property
+    def needs_axes(self) -> bool:
+        return self.drawn.needs_axes
+
+    @property
+    def requires_full_draw(self) -> bool:
+        return self.drawn.requires_full_draw
+
+
+@scheme("scaled", is_public=False, proportional_to="factor")
+class Scaled(Derived):
     """Weights of another initializer times a factor."""
 
     initializer: Initializer
     factor: float
-    factory: ClassVar[str] = "scaled"
-    proportional_to: ClassVar[str | None] = "factor"
 
     def __post_init__(self) -> None:
         checked_initializer(self.initializer)
         set_fields(self, factor=positive(self.factor, "factor", or_zero=True))
 
     @property
-    def uses_fans(self) -> bool:
-        return self.initializer.uses_fans
-
-    @property
-    def needs_axes(self) -> bool:
-        return self.initializer.needs_axes
-
-    @property
-    def requires_full_draw(self) -> bool:
-        return self.initializer.requires_full_draw
+    def drawn(self) -> Initializer:
+        return self.initializer
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         return self.initializer.adds_mean(shape, axes)

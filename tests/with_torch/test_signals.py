@@ -278,7 +278,7 @@ def test_wrong_arguments_are_errors():
         init.signals(nn.Linear(3, 2), torch.ones(4, 3))
     with pytest.raises(ValueError, match="learning_rate must be above 0"):
         init.signals(nn.Linear(3, 2), (4, 3), learning_rate=0)
-    with pytest.raises(ValueError, match="model must return a floating-point tensor, got"):
+    with pytest.raises(ValueError, match="the output must hold floats, got"):
         init.signals(nn.Flatten(), torch.arange(4).reshape(2, 2))
 
 

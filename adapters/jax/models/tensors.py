@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
+from jax.tree_util import GetAttrKey, SequenceKey, keystr
 
 NO_TREE = (
     "shapes must be a pytree of arrays or of their shapes, got one {kind}. For a linen module, pass "
@@ -90,7 +90,9 @@ def leaves(tree: Tree) -> list[Leaf]:
         module = next(filter(is_module, around), None)
         state = collections and components[0] != PARAMS
         if module is not None or is_box(box):
-            state = state or _is_state(box, module)
+            from .flax import is_state
+
+            state = state or is_state(box, module)
         owner = around[-1] if isinstance(path[-1], GetAttrKey) else None
         holders = (None, *around)
         leaf = Leaf([name], [path], components, value, box, holders[-1], owner, holders[-2], module, state)
@@ -199,17 +201,5 @@ def is_box(node: Any) -> bool:
     return isinstance(node, BOXES) and len(jax.tree.leaves(node)) == 1
 
 
-def _is_state(box: Any, module: Any) -> bool:
-    from .flax import is_state
-
-    return is_state(box, module)
-
-
 def _component(key: Any) -> str:
-    if isinstance(key, GetAttrKey):
-        return str(key.name)
-    if isinstance(key, SequenceKey):
-        return str(key.idx)
-    if isinstance(key, (DictKey, FlattenedIndexKey)):
-        return str(key.key)
-    return str(key)
+    return keystr((key,), simple=True)
