@@ -120,7 +120,7 @@ def plan(
             problems.append(Problem(parameter.name, str(error)))
         views.append((parameter, view))
     ordered = Ordered(_called(rules, tuple(view for _, view in views)), "rules", as_rule)
-    resolver = RuleResolver(ordered, default, unmatched)
+    resolver = RuleResolver(ordered, default, unmatched, [view for _, view in views])
     unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
     for parameter, view in views:
