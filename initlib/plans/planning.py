@@ -19,6 +19,8 @@ from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
 
+OF_A_MODEL = "Of a model: initlib.adapters.torch.plan(model, ...), or that of the adapter for your framework"
+
 
 @public("initlib")
 def plan(
@@ -97,8 +99,7 @@ def plan(
         as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
     if not isinstance(parameters, Iterable):
         raise TypeError(
-            f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. "
-            "Of a model: initlib.adapters.torch.plan(model, ...), or that of the adapter for your framework"
+            f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. {OF_A_MODEL}"
         )
     if unmatched not in ("default", "keep"):
         raise ValueError(f'unmatched must be "default" or "keep", got {unmatched!r}')
@@ -111,7 +112,9 @@ def plan(
     views: list[tuple[Parameter, Parameter]] = []  # each parameter, and what patterns and functions see of it
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
-            raise TypeError(f"parameters must be made of initlib.Parameter, got {parameter!r}")
+            raise TypeError(
+                f"parameters must be made of initlib.Parameter, got {type(parameter).__name__}. {OF_A_MODEL}"
+            )
         view = parameter
         try:
             view = _renamed(view, [new_name(name) for name in parameter.names])
@@ -161,7 +164,10 @@ def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
                 f"rules must be the result of a recipe, got the function. Call recipes.{name}(...)"
             ) from error
     if isinstance(rules, Iterable) and not isinstance(rules, (Mapping, str)):
-        return [_called(each, parameters) if callable(each) else each for each in rules]
+        return [
+            _called(each, parameters) if callable(each) and not isinstance(each, Initializer) else each
+            for each in rules
+        ]
     return rules
 
 

@@ -59,7 +59,7 @@ def advice_for_vector(pattern: ParsedPattern, name: str, vector: Parameter, kern
     if kernel is None:
         own = f'"{pattern.text}"' if is_glob else pattern.text
         instead = {"bias": "zeros", "scale": "ones"}.get(vector.kind)
-        return f"Write {{{own}: {instead}}}" if instead else "Pass an initializer without fans, such as normal(std=0.02)"
+        return f"Write {{{own}: {instead}}}" if instead else "Pass an initializer without fans: normal(std=0.02)"
     others = {"bias": "zeros for biases", "scale": "ones for scales"}.get(vector.kind, "other rules for vectors")
     text = pattern.text if is_glob else "*"
     of_kernels = f"{text}:kernel" if pattern.of is None else f"*.{kernel.name.rpartition('.')[2]}:{pattern.of}"

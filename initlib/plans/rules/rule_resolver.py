@@ -84,8 +84,9 @@ class RuleResolver:
 
     def _default(self, parameter: Parameter, depth: int) -> tuple[Fill, tuple[str, ...]]:
         if self.default is None:
-            advice = f"Add the rule {{{PATTERN}: {_example(parameter)}}}, or pass default={_example(parameter)}"
-            raise self._no_rule(parameter, "there is no default", advice)
+            example = _example(parameter)
+            other = "" if parameter.is_vector else f", or pass default={example}"
+            raise self._no_rule(parameter, "there is no default", f"Add the rule {{{PATTERN}: {example}}}{other}")
         if isinstance(self.default, Initializer) and first_needing_axes(self.default):
             if parameter.kind in _INSTEAD:
                 return _INSTEAD[parameter.kind], ()
@@ -137,10 +138,9 @@ class RuleResolver:
         if isinstance(value, Initializer) and first_needing_axes(value):
             name = described(value)
             kernel = next((each for each in self.parameters if each.kind == "kernel" and pattern.matches(each)), None)
-            raise RuleNeededError(
-                f"rule {pattern.text!r} draws it by {name}, which needs fans, and a vector has no input and output axes",
-                advice_for_vector(pattern, name, parameter, kernel),
-            )
+            why = f"{name}, which needs fans, and a vector has no input and output axes"
+            advice = advice_for_vector(pattern, name, parameter, kernel)
+            raise RuleNeededError(f"rule {pattern.text!r} draws it by {why}", advice)
 
 
 def _part(parameter: Parameter, part: Member) -> Parameter:

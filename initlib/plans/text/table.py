@@ -58,7 +58,8 @@ def _weight(piece: LogicalWeight) -> dict[str, Any]:
         initializer, std = _drawn(piece.initializer, piece.shape, piece.axes)
     else:
         initializer, std = "values", float(np.std(piece.initializer)) if piece.initializer.size else math.nan
-    fan_in, fan_out = (None, None) if piece.axes == ROW_MAJOR or not has_fans(piece.axes) else fans(piece.shape, piece.axes)
+    is_known = piece.axes != ROW_MAJOR and has_fans(piece.axes)
+    fan_in, fan_out = fans(piece.shape, piece.axes) if is_known else (None, None)
     return {
         "name": piece.stream,
         "shape": piece.shape,
