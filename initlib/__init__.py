@@ -101,9 +101,9 @@ def __getattr__(name: str) -> Any:
         if hasattr(module, name):
             globals()[name] = getattr(module, name)
             return globals()[name]
-    places = [f"initlib.adapters.{adapter}.{name}" for adapter in ("torch", "keras", "jax")]
-    advice = f". Import an adapter: {', '.join(places)}" if name in ("declare", "initialize", "signals") else ""
-    raise AttributeError(f"module 'initlib' has no attribute {name!r}{advice}")
+    from ._misplaced_names import advice
+
+    raise AttributeError(f"module 'initlib' has no attribute {name!r}{advice(name, __all__)}")
 
 
 def __dir__() -> list[str]:

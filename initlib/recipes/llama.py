@@ -43,6 +43,9 @@ def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False) -> 
         >>> residual, head, table, kernel = llama(32, 4096).values()
         >>> residual, table
         (truncated_normal(mean=0.0, std=0.0025, low=-0.0075, high=0.0075), normal(mean=0.0, std=1.0))
+
+    Reference:
+        OLMo-core, `InitMethod.llama`. https://github.com/allenai/OLMo-core
     """
     residual = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
     return _llama("llama", residual, width, std, tied)
@@ -68,6 +71,9 @@ def llama_depth(width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
         >>> residual = next(iter(llama_depth(4096).values()))
         >>> residual(Parameter("layers.7.attention.wo.weight", (4096, 4096)))
         truncated_normal(mean=0.0, std=0.005, low=-0.015, high=0.015)
+
+    Reference:
+        OLMo-core, `InitMethod.llama_depth`. https://github.com/allenai/OLMo-core
     """
 
     def residual(parameter: Parameter) -> Initializer:
@@ -97,6 +103,9 @@ def olmo_normal(std: float = 0.02) -> Rules:
     Example:
         >>> olmo_normal()["*:kernel"]
         truncated_normal(mean=0.0, std=0.02, low=-0.06, high=0.06)
+
+    Reference:
+        OLMo-core, `InitMethod.normal`. https://github.com/allenai/OLMo-core
     """
     return {"*:kernel": _cut(std), optional("*:table"): _cut(std)}
 
