@@ -142,6 +142,7 @@ def plan(
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
             problems.append(Problem("", explain_unused(what, pattern, before, seen)))
+    problems += _miscounted(ordered, [view for _, view in views])
     if isinstance(new_name, Renamer):
         problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
     problems += _shared_with_none(entries) + check(entries)
@@ -179,6 +180,19 @@ def _warn_of_zeros(names: list[str]) -> None:
             "these parameters, which have a note in the plan. Add a rule to keep the zeros",
             stacklevel=3,
         )
+
+
+def _miscounted(rules: Ordered, parameters: list[Parameter]) -> list[Problem]:
+    """Return a problem for each recipe that was given fewer layers than the model has; warn of more."""
+    problems = []
+    for pattern in (rule.pattern for rule in rules.rules if rule.pattern.count is not None):
+        names = [parameter.name for parameter in parameters if pattern.matches(parameter)]
+        error, warning = pattern.count.too_low(names), pattern.count.too_high(names)
+        if error is not None:
+            problems.append(Problem("", error))
+        elif warning is not None:
+            warnings.warn(warning, stacklevel=3)
+    return problems
 
 
 def _renamed(parameter: Parameter, names: list[str]) -> Parameter:

@@ -227,6 +227,17 @@ class Initializer(Frozen, ABC):
         """
         return False
 
+    @property
+    def is_random(self) -> bool:
+        """True if the weights depend on the seed.
+
+        Example:
+            >>> from initlib import he_normal, zeros
+            >>> he_normal.is_random, zeros.is_random
+            (True, False)
+        """
+        return True
+
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         """Return True if each weight is noise plus a nonzero mean. A compiler may fuse this addition.
 
@@ -382,6 +393,10 @@ class Scaled(Derived):
     @property
     def drawn(self) -> Initializer:
         return self.initializer
+
+    @property
+    def is_random(self) -> bool:
+        return self.initializer.is_random
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         return self.initializer.adds_mean(shape, axes)
