@@ -1,4 +1,4 @@
-"""The recipe of nanochat."""
+"""Recipe of nanochat."""
 
 import math
 from typing import Any

@@ -5,9 +5,8 @@ from typing import Any
 from .._arguments import integer, positive
 from ..plans.parameter import Parameter
 from ..schemes._constant import constant, ones, zeros
-from ..schemes._logarithm import logarithm
 from ..schemes._normal import normal
-from ..schemes._transforms import inverse_softplus, log_uniform
+from ..schemes._transforms import inverse_softplus, log_uniform, logarithm
 from ..schemes._uniform import uniform
 from ..schemes._variance import variance_scaling
 from ..schemes.initializer import Initializer
@@ -29,7 +28,7 @@ def mamba2(
     depthwise convolution must be "(channels O)IK".
 
     Args:
-        layers: the number of blocks. Output projections are divided by its square root, or not divided if None.
+        layers: the number of blocks. Output projections are divided by the root of this number; None: not divided.
         a: the least and the greatest value of A; `A_log` is the logarithm.
         std: the std of tables.
         residual: the pattern of the output projections.

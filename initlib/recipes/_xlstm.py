@@ -1,4 +1,4 @@
-"""The recipe of xLSTM's mLSTM blocks."""
+"""Recipe of xLSTM's mLSTM blocks."""
 
 import math
 from typing import Any

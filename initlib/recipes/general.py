@@ -13,7 +13,7 @@ _FEED_FORWARD_AND_VALUES = named("fc1", "fc2", "v_proj", "out_proj")
 def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
     """Make the rules of DeepNorm: Glorot normal; values and outputs of residual branches times (8 layers)**-0.25.
 
-    For an encoder or a decoder alone. The network must multiply its residuals by (2 layers)**0.25.
+    The rules are for an encoder or a decoder alone. The network must multiply its residuals by (2 layers)**0.25.
 
     Args:
         layers: the number of layers.

@@ -1,4 +1,4 @@
-"""Recipes of language models. Where a paper and a library differ, the docstring names the one that is followed."""
+"""Recipes of language models. If a paper and a library differ, the docstring names the source of the recipe."""
 
 from typing import Any
 
@@ -75,7 +75,7 @@ def t5(width: int, head_width: int) -> Rules:
 
     Args:
         width: the width of the model.
-        head_width: the width of an attention head. T5 does not divide attention scores by its square root.
+        head_width: the width of an attention head. T5 does not divide attention scores by the root of this width.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -113,8 +113,8 @@ def mamba(
     defaults in the authors' code. The convolution is depthwise: its axes are "(channels O)IK".
 
     Args:
-        layers: the number of layers. The outputs of residual branches are divided by its square root, or not divided if
-            None.
+        layers: the number of layers. The outputs of residual branches are divided by the square root of this number, or
+            not divided if None.
         std: the std of other kernels and of tables.
         low: the smallest step size.
         high: the largest step size.

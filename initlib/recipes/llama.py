@@ -1,4 +1,4 @@
-"""Recipes of LLaMA and its kin, trained from scratch: the four that OLMo-core names."""
+"""Recipes of LLaMA and similar models, trained from scratch: the four recipes of OLMo-core."""
 
 from typing import Any
 
@@ -23,7 +23,8 @@ def _cut(std: float) -> Initializer:
 def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, residual: Any = _OUTPUTS_AND_UP) -> Rules:
     """Make the rules of LLaMA: outputs of residual branches and up projections divided by sqrt(2 layers).
 
-    Tables have std 1, the head width**-0.5, and so have both if they are tied. All but tables are cut at 3 sigmas.
+    Tables have std 1, and the head has std width**-0.5. A table that is tied to the head has std width**-0.5. All
+    distributions but those of tables are cut at 3 sigmas.
     Names are those of torchtitan, OLMo-core and transformers. As OLMo-core's `InitMethod.llama`; torchtitan's llama3
     (with depth_init off) cuts the head alone.
 
@@ -44,6 +45,9 @@ def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, res
         >>> residual, head, table, kernel = llama(32, 4096).values()
         >>> residual, table
         (truncated_normal(mean=0.0, std=0.0025, low=-0.0075, high=0.0075), normal(mean=0.0, std=1.0))
+
+    Reference:
+        OLMo-core, `InitMethod.llama`. https://github.com/allenai/OLMo-core
     """
     smaller = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
     return {outputs(residual, "llama", layers): smaller, **_others(width, std, tied)}
@@ -70,6 +74,9 @@ def llama_depth(width: int, std: float = 0.02, *, tied: bool = False, residual: 
         >>> residual = next(iter(llama_depth(4096).values()))
         >>> residual(Parameter("layers.7.attention.wo.weight", (4096, 4096)))
         truncated_normal(mean=0.0, std=0.005, low=-0.015, high=0.015)
+
+    Reference:
+        OLMo-core, `InitMethod.llama_depth`. https://github.com/allenai/OLMo-core
     """
 
     def by_depth(parameter: Parameter) -> Initializer:
@@ -98,6 +105,9 @@ def olmo_normal(std: float = 0.02) -> Rules:
     Example:
         >>> olmo_normal()["*:kernel"]
         truncated_normal(mean=0.0, std=0.02, low=-0.06, high=0.06)
+
+    Reference:
+        OLMo-core, `InitMethod.normal`. https://github.com/allenai/OLMo-core
     """
     return {"*:kernel": _cut(std), optional("*:table"): _cut(std)}
 

@@ -12,7 +12,7 @@ RESIDUAL = "output of a residual branch"
 
 
 def named(*endings: str, attribute: str = "weight") -> re.Pattern[str]:
-    """Return the pattern of an attribute of modules whose names end so, at the top of the model or deep in it.
+    """Return the pattern of an attribute of modules with these last names, at any depth of the model.
 
     >>> bool(named("wo", "lm_head").fullmatch("layers.3.wo.weight")), bool(named("wo").fullmatch("two.weight"))
     (True, False)
@@ -28,18 +28,18 @@ def optional(pattern: str | re.Pattern[str]) -> RecipePattern:
 
 
 def required(pattern: Any, recipe: str, layers: str, argument: str | None = None) -> RecipePattern:
-    """Return a pattern for layers without which the recipe makes no sense, such as the outputs of residual branches.
+    """Return a pattern for layers that the recipe requires, such as the outputs of residual branches.
 
-    The error of a model without them names the recipe and the argument that takes the pattern; without an
-    argument, the names are fixed, and parameters are renamed.
+    For a model without these layers, the error names the recipe and the argument that takes the pattern. A recipe
+    without such an argument has fixed names, and the user renames parameters.
     """
     made = _marked(pattern)
     made.missing = f"recipes.{recipe} finds no {layers}"
     fixed = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
     made.advice = (
-        f"Pass {argument}=, the pattern of yours"
+        f"Pass {argument}=, the pattern of your layers"
         if argument
-        else f"Pass rename=, from your names to those of the recipe, which match {fixed!r}"
+        else f"Pass rename=, from your names to the recipe's names, which match {fixed!r}"
     )
     return made
 

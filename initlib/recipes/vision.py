@@ -62,7 +62,7 @@ def fixup(
     Args:
         blocks: the number of residual branches.
         convolutions: the number m of convolutions of a branch.
-        inner: the pattern of all convolutions of a branch but the last. They are multiplied by
+        inner: the pattern of all convolutions of a branch but the last. These convolutions are multiplied by
             `blocks**(-1 / (2 m - 2))`.
         last: the pattern of the last convolution of each branch, which is zero.
         head: the name of the classifier, which is zero.

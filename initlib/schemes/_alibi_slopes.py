@@ -1,16 +1,11 @@
 """The slopes of attention with linear biases."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from .._arguments import positive
-from .._public import public
 from ._computed import Array, ComputedVector, powers
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 
 
-@public("initlib", "alibi_slopes")
-@dataclass(repr=False, eq=False)
+@scheme("alibi_slopes")
 class AlibiSlopes(ComputedVector):
     """Vectors of the slopes of ALiBi, one for each attention head.
 
@@ -36,7 +31,6 @@ class AlibiSlopes(ComputedVector):
     """
 
     max_bias: float = 8.0
-    factory: ClassVar[str] = "alibi_slopes"
 
     def __post_init__(self) -> None:
         set_fields(self, max_bias=positive(self.max_bias, "max_bias"))

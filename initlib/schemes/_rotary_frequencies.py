@@ -1,16 +1,11 @@
 """The frequencies of rotary position embeddings."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
-from .._public import public
 from ._computed import Array, ComputedVector, powers
 from ._sinusoidal import checked_base
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 
 
-@public("initlib", "rotary_frequencies")
-@dataclass(repr=False, eq=False)
+@scheme("rotary_frequencies")
 class RotaryFrequencies(ComputedVector):
     """Vectors of the d / 2 frequencies of rotary embeddings, `inv_freq`: base**(-2 k / d) for k = 0 … d / 2 - 1.
 
@@ -39,7 +34,6 @@ class RotaryFrequencies(ComputedVector):
     """
 
     base: float = 10000.0
-    factory: ClassVar[str] = "rotary_frequencies"
 
     def __post_init__(self) -> None:
         set_fields(self, base=checked_base(self.base))

@@ -2,22 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import Shape, checked_shape, choice, real
-from .._public import public
 from ._computed import MOST_RADIANS, Array, Computed, powers, sines
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 
 LAYOUTS = ("interleaved", "halves")
 
 
-@public("initlib", "sinusoidal")
-@dataclass(repr=False, eq=False)
+@scheme("sinusoidal")
 class Sinusoidal(Computed):
     """Tables of positions: sin(p * w_k) and cos(p * w_k) in row p, for d / 2 frequencies w_k = base**(-2 k / d).
 
@@ -56,7 +52,6 @@ class Sinusoidal(Computed):
     base: float = 10000.0
     layout: str = "interleaved"
     endpoint: bool = False
-    factory: ClassVar[str] = "sinusoidal"
 
     def __post_init__(self) -> None:
         if not isinstance(self.endpoint, bool):

@@ -1,4 +1,4 @@
-"""The kinds of initializers give the same weights on every engine."""
+"""Kinds of initializers: they give the same weights on every engine."""
 
 import numpy as np
 import pytest
@@ -80,7 +80,7 @@ def test_engines_agree_on_complex_weights(scheme, engine):
 
 @pytest.mark.parametrize("engine", [jax_weight, torch_weight])
 def test_a_gain_is_rounded_once(engine):
-    """1 + 2**-11 + 2**-30 is nearest to 1 + 2**-10 in float16; rounded to float32 first, it is a tie, and gives 1."""
+    """In float16, 1 + 2**-11 + 2**-30 rounds to 1 + 2**-10. Rounded to float32 first, the result would be 1."""
     gain = 1 + 2**-11 + 2**-30
     assert identity(gain)((2, 2), "float16")[0, 0] == np.float16(1 + 2**-10)
     assert engine(identity(gain), (2, 2), None, "float16")[0, 0] == np.float16(1 + 2**-10)

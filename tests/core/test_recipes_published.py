@@ -26,7 +26,7 @@ def std(array, expected):
 
 
 def cut(sigma):
-    """The std of PyTorch's `trunc_normal_` at 3 sigmas."""
+    """Return the std of PyTorch's `trunc_normal_` at 3 sigmas."""
     return 0.98658 * sigma
 
 
@@ -197,7 +197,7 @@ def test_the_gates_of_xlstm_start_open():
     assert (weights[f"{block}.learnable_skip"] == 1).all()
 
 
-def test_scales_of_residual_branches():
+def test_scales_of_residual_branches_follow_their_papers():
     scale = Parameter("layers.3.resweight", (1,), kind="scale")
     assert drawn([scale], recipes.rezero())["layers.3.resweight"] == 0
     gamma = Parameter("blocks.0.gamma_1", (8,), kind="scale")
@@ -254,7 +254,7 @@ def test_adapted_weights_must_be_matrices_of_the_rank():
         recipes.olora({}, 4, 0.0)
 
 
-def test_logarithm():
+def test_logarithm_gives_the_logarithm_of_another_draw():
     scheme = logarithm(uniform(1.0, 16.0), -0.5)
     weights = scheme((1000,), "float64", seed=0)
     assert np.allclose(weights, -0.5 * np.log(uniform(1.0, 16.0)((1000,), "float64", seed=0)))
@@ -312,7 +312,7 @@ def test_mup_scales_the_initializers_of_a_base_plan():
     assert fused["v.weight"] == pytest.approx(0.05 / 4)
 
 
-def test_mup_names_what_the_base_lacks():
+def test_a_weight_that_the_base_lacks_is_an_error_that_names_it():
     with pytest.raises(Exception, match=r"base of recipes\.mup must have every parameter.*'head\.weight'"):
         plan(network(1024), recipes.mup(network(64)[:-2]))
     other = [kernel("head.weight", (10, 64, 1), "OIK")]
@@ -343,3 +343,56 @@ def test_learning_rates_of_mup_are_those_of_table_8():
     assert initlib.mup_learning_rates(*uneven, "sgd")["w"]["lr"] == pytest.approx(4 / 2)
     with pytest.raises(ValueError, match=r"axes of 'w' must be known where two of them grow"):
         initlib.mup_learning_rates([Parameter("w", (4, 4))], [Parameter("w", (2, 2))])
+
+
+def decoder(width, layers=4):
+    names = [f"h.{layer}.{name}" for layer in range(layers) for name in ("norm.weight", "mlp.weight", "mlp.bias")]
+    return [
+        Parameter("embed.weight", (50, width), kind="table"),
+        *(kernel(name, (width, width)) if name.endswith("mlp.weight") else Parameter(name, (width,)) for name in names),
+        Parameter("norm.weight", (width,), kind="scale"),
+        kernel("head.weight", (50, width)),
+    ]
+
+
+@pytest.mark.parametrize(("alpha", "rate"), [(1, 1), (0.5, 1 / 3)])
+def test_learning_rates_of_completep_are_those_of_table_1(alpha, rate):
+    import initlib
+
+    found = initlib.mup_learning_rates(
+        decoder(64), decoder(16), "adamw", readout="multiplier", blocks="h.*", depth=9, alpha=alpha
+    )
+    epsilon = 1 / (4 * 9**alpha)
+    assert found["h.3.mlp.weight"] == pytest.approx({"lr": rate / 4, "weight_decay": 4, "eps": epsilon})
+    assert found["h.0.norm.weight"] == pytest.approx({"lr": rate, "weight_decay": 1, "eps": epsilon})
+    assert found["h.0.mlp.bias"] == found["h.0.norm.weight"]
+    for name in ("embed.weight", "norm.weight", "head.weight"):
+        assert found[name] == {"lr": 1, "weight_decay": 1, "eps": 1}
+    width_alone = initlib.mup_learning_rates(decoder(64), decoder(16), "adamw", readout="multiplier", blocks="h.*")
+    assert width_alone["h.0.mlp.bias"] == {"lr": 1, "weight_decay": 1, "eps": 1 / 4}
+
+
+def test_the_depth_needs_blocks_that_match_and_an_optimizer_of_adam():
+    import initlib
+
+    def rates(*options, **named):
+        return initlib.mup_learning_rates(decoder(64), decoder(16), *options, **named)
+
+    assert rates()["h.0.mlp.weight"]["eps"] == 1  # as in the package mup
+    for options, named in (((), {}), (("sgd",), {"blocks": "h.*"})):
+        with pytest.raises(ValueError, match=r"depth must be 1 without blocks and for sgd, got 2\.0"):
+            rates(*options, depth=2, **named)
+    with pytest.raises(ValueError, match=r"blocks must match parameters of the plan, got 'layers\.\*'"):
+        rates(blocks="layers.*")
+    with pytest.raises(ValueError, match="depth must be above 0"):
+        rates(blocks="h.*", depth=0)
+
+
+def test_a_table_that_is_also_the_head_is_an_input():
+    import initlib
+
+    wide, narrow = ([Parameter("embed.weight", (50, width), kind="table", tied=("head.weight",))] for width in (64, 16))
+    for base in (narrow, plan(narrow, initlib.normal(std=0.02))):
+        assert stds(recipes.mup(base), wide)["embed.weight"] == 0.02
+    assert initlib.mup_learning_rates(wide, narrow)["embed.weight"]["lr"] == 1
+    assert initlib.mup_learning_rates(wide, narrow, "sgd")["embed.weight"]["lr"] == 4

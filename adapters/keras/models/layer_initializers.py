@@ -1,4 +1,4 @@
-"""The initializers that a layer states, as initializers of the core."""
+"""Initializers that a layer states, as initializers of the core."""
 
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types, so its classes are Any.

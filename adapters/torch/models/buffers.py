@@ -1,4 +1,4 @@
-"""The buffers of PyTorch's own modules, which start anew with the parameters, and the buffers that rules name."""
+"""Buffers of PyTorch's own modules, which start anew with the parameters, and the buffers that rules name."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -22,15 +22,15 @@ Drawn = Mapping[int, Collection[str]]  # the attributes whose weights were drawn
 
 POWER_ITERATIONS = 15  # PyTorch's own number
 LOST = (
-    "{name}: it is a buffer on the meta device, and its values are lost; build the model in `with skeleton():`, which "
+    "{name}: the values of this buffer on the meta device are lost; build the model in `with skeleton():`, which "
     'leaves buffers on their device, or fill it by a rule for "{name}:buffer"'
 )
 OF_SKELETON = (
-    "{name}: its constructor computed this buffer from weights, which a skeleton does not have; build the model "
+    "{name}: the constructor computed this buffer from weights, which a skeleton does not have; build the model "
     "without `skeleton()`"
 )
 SHARDED = (
-    "{name}: the estimates of its spectral norm need the full weight, and this rank holds a shard; initialize the "
+    "{name}: the estimates of the spectral norm need the full weight, and this rank holds a shard; initialize the "
     "model before it is sharded"
 )
 

@@ -1,4 +1,4 @@
-"""The plan of a model, and its initialization: the plan's weights written where the model keeps them."""
+"""Initialize: the plan of a model, and its weights in the memory of the model."""
 
 import re
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ from .state_names import plan_names
 from .tensors import ModelTensor, Modules, model_tensors, parameters, walk
 from .transformers import mark
 
-SHARED = '{name}: it shares part of its memory with {other}; keep one of them: {{"{other}": keep}}'
+SHARED = '{name}: shares a part of its memory with {other}; keep one of the two: {{"{other}": keep}}'
 PATIENCE = 2.0  # seconds without a progress bar
 
 
@@ -99,7 +99,7 @@ def initialize(
         module: the model; its parameters are filled in place.
         rules, default, rename, axes, unmatched: as for `initlib.plan`.
         seed: an integer, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's default generator.
-        device: the device on which the weights of a model on the meta device are made (see `skeleton`).
+        device: the device for the weights of a model on the meta device (see `skeleton`).
         only: a pattern or names; all other parameters and buffers stay as they are.
             `only=model.load_state_dict(state, strict=False).missing_keys` fills the parameters that a checkpoint did
             not contain. Names may be those of plans or of PyTorch's state dictionaries.
@@ -160,7 +160,7 @@ def initialize(
 
 
 class _Selection(NamedTuple):
-    """The tensors that `only` selects, each with its parameter, and the names of the buffers that it selects."""
+    """Tensors that `only` selects, each with its parameter, and the names of the selected buffers."""
 
     parameters: list[tuple[ModelTensor, Parameter]]
     buffers: set[str]
@@ -202,14 +202,14 @@ def _without_memory(
 ) -> list[str]:
     """Return the problems of tensors that have no memory, and will have none or lose their values."""
     if device is not None and torch.device(device).type == "meta":
-        raise ValueError(f"device must be one with memory, got {device!r}")
+        raise ValueError(f"device must have memory, got {device!r}")
     if device is not None:
         return lost_buffers(modules, {name for buffer in buffers for name in buffer.names})
     meta = [tensor.names[0] for tensor in (*tensors, *buffers) if tensor.tensor.is_meta]
     if not meta:
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"
-    return [f"{names}: on the meta device, which has no memory; pass the device for it: initialize(..., device='cpu')"]
+    return [f"{names}: on the meta device, which has no memory; pass a device: initialize(..., device='cpu')"]
 
 
 def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
@@ -217,7 +217,7 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
     problems = []
     for tensor, entry in zip(tensors, made.entries, strict=True):
         if tensor.tensor.is_meta and not entry.filled:
-            problems.append(f"{tensor.names[0]}: it is kept, at least in part, and on the meta device it has no values")
+            problems.append(f"{tensor.names[0]}: the plan keeps values, but the meta device has no values")
         try:
             if not entry.kept:
                 check(tensor)

@@ -13,7 +13,7 @@ from .layer_count import LayerCount
 
 
 class GlobMatch(NamedTuple):
-    """The text of each `*` of a glob, in a name that matches."""
+    """Texts in place of each `*` of a glob, in a name that matches."""
 
     stars: tuple[str, ...]
 
@@ -99,11 +99,6 @@ class ParsedPattern:
         """Return whether the parameter meets the condition."""
         return self.of in (None, parameter.kind, parameter.owner) and bool(self.name.fullmatch(parameter.name))
 
-    @property
-    def for_kernels(self) -> str:
-        """Return the text of the pattern for kernels alone, as code."""
-        return '"*:kernel"' if self.text.startswith("re.compile") else f'"{self.text.partition(":")[0]}:kernel"'
-
 
 def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     """Return the argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled expression."""
@@ -119,7 +114,11 @@ def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
         return ParsedPattern(f"re.compile({pattern.pattern!r})", pattern)
     if not isinstance(pattern, str):
-        hint = f'. Write "*:{pattern.__name__}" for the parameters of a class' if isinstance(pattern, type) else ""
+        hint = ""
+        if isinstance(pattern, type):
+            of_keras = any(base.__module__.startswith(("keras", "flax")) for base in pattern.__mro__)
+            weights = f"*.{'kernel' if of_keras else 'weight'}:{pattern.__name__}"
+            hint = f'. Write "{weights}" for the weights of a class, or "*:{pattern.__name__}" for its biases too'
         raise TypeError(
             f"{argument} must have globs or compiled regular expressions as patterns, got {pattern!r}{hint}"
         )
@@ -200,7 +199,7 @@ def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
 
 
 class SameAs(NamedTuple):
-    """The new name of parameters that share the stream of another parameter."""
+    """New name of parameters that share the stream of another parameter."""
 
     name: str
 
