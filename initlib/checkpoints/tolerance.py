@@ -1,7 +1,7 @@
 """Tolerance of comparisons: the promised accuracy of weights whose last bits depend on the engine.
 
-docs/promise.md promises 1e-6: of products of matrices, relative to the gain; of exponentials, relative to the weight;
-and of a mean other than 0, where a compiler may fuse its addition.
+docs/promise.md promises 1e-6: of products of matrices, relative to the gain; of logarithms, relative to the greatest
+weight; of exponentials, relative to the weight; and of a mean other than 0, where a compiler may fuse its addition.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from ..schemes.initializer import Initializer
 from .held import Place, Values
 
 TOLERANCE = 1e-6
-PRODUCTS = {"orthogonal", "delta_orthogonal"}
+RELATIVE_TO_GREATEST = {"orthogonal", "delta_orthogonal", "logarithm"}
 EXPONENTIALS = {"log_uniform", "inverse_softplus"}
 
 
@@ -60,7 +60,7 @@ def _scale(initializer: Any, shape: tuple[int, ...], axes: str, fused: bool) -> 
     if not isinstance(initializer, Initializer):
         return None
     factories = _factories(initializer)
-    if factories & PRODUCTS:
+    if factories & RELATIVE_TO_GREATEST:
         greatest = max(map(abs, initializer.bounds(shape, axes)))
         return greatest if np.isfinite(greatest) else 0.0
     if factories & EXPONENTIALS:
