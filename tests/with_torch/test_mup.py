@@ -65,6 +65,32 @@ def test_activations_that_shrink_with_the_width_fail():
     assert check.growing == []
 
 
+# --- single weights
+
+
+def test_an_input_kernel_keeps_its_std_and_learning_rate():
+    base, model = init.plan(nn.Conv2d(3, 64, 4), normal(std=0.02)), nn.Conv2d(3, 1024, 4)
+    plan = init.initialize(model, recipes.mup(base), seed=0)
+    assert plan["weight"].filling == normal(std=0.02)
+    assert model.weight.std().item() == pytest.approx(0.02, rel=0.01)
+    assert mup_learning_rates(plan, base)["weight"]["lr"] == 1
+
+
+def test_a_table_that_is_also_the_head_keeps_its_std_and_learning_rate():
+    def tied(width):
+        model = nn.Sequential(nn.Embedding(30, width), nn.Linear(width, width), nn.Linear(width, 30, bias=False))
+        model[2].weight = model[0].weight
+        return model
+
+    base = init.plan(tied(16), normal(std=0.02))
+    plan = init.plan(tied(64), recipes.mup(base))
+    assert plan["0.weight"].filling == normal(std=0.02)
+    rates = {optimizer: mup_learning_rates(plan, base, optimizer) for optimizer in ("adam", "sgd")}
+    assert [rates[optimizer]["0.weight"]["lr"] for optimizer in rates] == [1, 4]
+    groups = init.parameter_groups(tied(64), rates["sgd"], lr=1.0)
+    assert sum(len(group["params"]) for group in groups) == 3
+
+
 # --- the depth
 
 
