@@ -1,4 +1,4 @@
-"""The maximal update parametrization (muP): initializations and learning rates that transfer over the width."""
+"""Maximal update parametrization (muP): initializations and learning rates that transfer over the width."""
 
 import math
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ class _Weight(NamedTuple):
 
 
 class _Role(NamedTuple):
-    """The role of a weight in muP: hidden, input or output, and the growth of its fan_in; of an input, of its size."""
+    """Role of a weight in muP: hidden, input or output, and the growth of its fan_in; of an input, of its size."""
 
     name: str
     growth: float

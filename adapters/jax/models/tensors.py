@@ -1,4 +1,4 @@
-"""The arrays of a pytree by name, and the pytree with other arrays in their places."""
+"""Arrays of a pytree by name, and the pytree with other arrays in their places."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -8,17 +8,17 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
+from jax.tree_util import GetAttrKey, SequenceKey, keystr
 
 NO_TREE = (
-    "shapes must be a pytree of arrays or of their shapes, got one {kind}. Of a linen module, pass "
+    "shapes must be a pytree of arrays or of their shapes, got one {kind}. For a linen module, pass "
     "jax.eval_shape(module.init, key, inputs)"
 )
 UNNAMED = "shapes must be a pytree whose leaves have names, such as {{'kernel': ...}}, got a bare {kind}"
 CYCLIC = "params must be a tree, got a module of flax.nnx that holds itself; call nnx.split"
 TRACED = (
-    "shapes must be a module of flax.nnx made in this trace, got one made outside of it. Initialize the module outside "
-    "of jit, or give nnx.state(module)."
+    "shapes must be a module of flax.nnx made in this trace, got a module made outside of the trace. Initialize the "
+    "module outside of jit, or pass nnx.state(module)."
 )
 PARAMS = "params"  # linen's collection of parameters, which is no part of a name
 
@@ -39,22 +39,22 @@ class Leaf:
     holder: Any  # the object whose attribute or item it is
     owner: Any  # the holder, if it is an attribute
     around: Any  # the object that holds the owner
-    module: Any  # the module of flax.nnx that it is somewhere in, if there is one
+    module: Any  # the module of flax.nnx around the value, if any
     is_state: bool = False  # in a collection of linen's other than params, or of nnx and no Param
 
     @property
     def kind(self) -> str:
-        """The class name of its box."""
+        """Return the class name of its box."""
         return type(self.box).__name__
 
     @property
     def is_key(self) -> bool:
-        """Whether it is a random key."""
+        """Return whether the value is a random key."""
         return bool(jax.numpy.issubdtype(self.value.dtype, jax.dtypes.prng_key))
 
     @property
     def has_values(self) -> bool:
-        """Whether it is an array, traced or not."""
+        """Return whether the value is an array, traced or not."""
         return isinstance(self.value, (jax.Array, np.ndarray))
 
     def set(self, value: Any) -> None:
@@ -90,7 +90,9 @@ def leaves(tree: Tree) -> list[Leaf]:
         module = next(filter(is_module, around), None)
         state = collections and components[0] != PARAMS
         if module is not None or is_box(box):
-            state = state or _is_state(box, module)
+            from .flax import is_state
+
+            state = state or is_state(box, module)
         owner = around[-1] if isinstance(path[-1], GetAttrKey) else None
         holders = (None, *around)
         leaf = Leaf([name], [path], components, value, box, holders[-1], owner, holders[-2], module, state)
@@ -199,17 +201,5 @@ def is_box(node: Any) -> bool:
     return isinstance(node, BOXES) and len(jax.tree.leaves(node)) == 1
 
 
-def _is_state(box: Any, module: Any) -> bool:
-    from .flax import is_state
-
-    return is_state(box, module)
-
-
 def _component(key: Any) -> str:
-    if isinstance(key, GetAttrKey):
-        return str(key.name)
-    if isinstance(key, SequenceKey):
-        return str(key.idx)
-    if isinstance(key, (DictKey, FlattenedIndexKey)):
-        return str(key.key)
-    return str(key)
+    return keystr((key,), simple=True)
