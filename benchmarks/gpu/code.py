@@ -124,16 +124,18 @@ def _nvidia(kernel: Any) -> Code:
         )
     names = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ +)?([A-Z][\w.]*)", sass[sass.index(".text.draw:") :])
     end = len(names) - names[::-1].index("EXIT")  # the rest is padding
-    found = {name: int(number) for name, number in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
-    spills = found["STACK"] + found["LOCAL"]
+    numbers = {name: int(number) for name, number in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
+    spills = numbers["STACK"] + numbers["LOCAL"]
     text = kernel.asm["ptx"] + sass
-    return Code(tuple(names[:end]), _weights(kernel), found["REG"], spills, kernel.metadata.shared, text)
+    return Code(tuple(names[:end]), _weights(kernel), numbers["REG"], spills, kernel.metadata.shared, text)
 
 
 def _amd(kernel: Any) -> Code:
     text = kernel.asm["amdgcn"]
     body = text[text.index("\ndraw:") : text.index(".Lfunc_end0:")]
     names = re.findall(r"^\s+((?:[sv]|global|flat|buffer|scratch|ds)_\w+)", body, re.MULTILINE)
-    found = {name: int(number) for name, number in re.findall(r"\.(\w+):\s+(\d+)$", text, re.MULTILINE)}
-    spills = found["vgpr_spill_count"] + found["sgpr_spill_count"] + found["private_segment_fixed_size"]
-    return Code(tuple(names), _weights(kernel), found["vgpr_count"], spills, found["group_segment_fixed_size"], text)
+    numbers = {name: int(number) for name, number in re.findall(r"\.(\w+):\s+(\d+)$", text, re.MULTILINE)}
+    spills = numbers["vgpr_spill_count"] + numbers["sgpr_spill_count"] + numbers["private_segment_fixed_size"]
+    return Code(
+        tuple(names), _weights(kernel), numbers["vgpr_count"], spills, numbers["group_segment_fixed_size"], text
+    )

@@ -26,8 +26,8 @@ def test_each_input_has_its_zeros_and_other_weights_are_normal(shape, axes, spar
 def test_zeros_are_counted_as_in_pytorch():
     torch = pytest.importorskip("torch")
     for rows, sparsity in ((10, 0.25), (7, 0.5), (100, 0.29)):
-        theirs = (torch.nn.init.sparse_(torch.empty(rows, 5), sparsity) == 0).sum(dim=0).tolist()
-        assert (sparse(sparsity)((rows, 5), axes="OI", seed=0) == 0).sum(axis=0).tolist() == theirs
+        peer = (torch.nn.init.sparse_(torch.empty(rows, 5), sparsity) == 0).sum(dim=0).tolist()
+        assert (sparse(sparsity)((rows, 5), axes="OI", seed=0) == 0).sum(axis=0).tolist() == peer
 
 
 def test_the_mask_follows_from_the_key_and_the_name():

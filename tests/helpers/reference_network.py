@@ -50,8 +50,8 @@ def compare(report, with_target, order=range(6)):
     assert report.input_std == pytest.approx(float(BATCH.std()), rel=TO)
     assert len(report.activations) == len(rows)
     assert len(report.parameters) == len(parameters)
-    found = [*report.activations, *(report.parameters[k] for k in order)]
-    for row, wanted in zip(found, [*rows, *parameters], strict=True):
+    rows_of_report = [*report.activations, *(report.parameters[k] for k in order)]
+    for row, wanted in zip(rows_of_report, [*rows, *parameters], strict=True):
         for field in fields(wanted):
             value, exact = getattr(row, field.name), getattr(wanted, field.name)
             if isinstance(exact, float):

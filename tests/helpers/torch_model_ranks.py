@@ -90,10 +90,10 @@ def whole(tensor):
 
 def digest(state):
     """Return the hash of a gathered state."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name, tensor in sorted(state.items()):
-        found.update(name.encode() + whole(tensor).numpy().tobytes())
-    return found.hexdigest()
+        hasher.update(name.encode() + whole(tensor).numpy().tobytes())
+    return hasher.hexdigest()
 
 
 def alone(cls):

@@ -179,11 +179,11 @@ def test_the_table_has_every_name_and_argument_of_jax():
 @pytest.mark.parametrize(("package", "file"), [("mup", "init.py"), ("timm", "layers/weight_init.py")])
 def test_the_table_has_every_name_and_argument_of_other_packages(package, file):
     """The test reads the sources, because neither package is a dependency, and one needs torchvision."""
-    found = importlib.util.find_spec(package)
-    if found is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None:
         pytest.skip(f"needs {package}")
     functions = {}
-    for node in ast.parse((Path(found.origin).parent / file).read_text(encoding="utf-8")).body:
+    for node in ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8")).body:
         # mup defines one of its functions within a `try`.
         for function in node.body[::-1] if isinstance(node, ast.Try) else [node]:
             if isinstance(function, ast.FunctionDef) and not function.name.startswith("_"):

@@ -47,10 +47,10 @@ CONSTANT = {"zeroslike", "oneslike", "fulllike", "emptylike", "randlike", "randn
 def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
     """Return the operations of a run of the model, and the names of functions that are not known."""
     model = getattr(model, "_orig_mod", model)  # of a compiled one: what it was compiled from
-    found = model_tensors(walk(model))
+    model_weights = model_tensors(walk(model))
     with restored(model), torch.no_grad():
         given = inputs(model, batch)
-        with _Follower(found) as follower:
+        with _Follower(model_weights) as follower:
             for tensor in tensors([given.positional, given.named]):
                 if tensor.is_floating_point():
                     follower.add(tensor, "input")
@@ -61,12 +61,12 @@ def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
 class _Follower(TorchFunctionMode):
     """Record the operations on the inputs of a model while it is entered."""
 
-    def __init__(self, found: list[ModelTensor]) -> None:
+    def __init__(self, model_weights: list[ModelTensor]) -> None:
         super().__init__()
         self.operations: list[Operation] = []
         self.unfollowed: list[str] = []
         self.known: dict[int, int] = {}  # id of a tensor: the number of the operation that returned it
-        self.weights = {id(each.tensor): each for each in found if each.role.kind not in ("bias", "scale")}
+        self.weights = {id(each.tensor): each for each in model_weights if each.role.kind not in ("bias", "scale")}
         self.kept: list[Any] = []  # while these tensors live, no other tensor has their ids
         self.scores: set[int] = set()  # the operations that return the weights of an average
 
