@@ -211,7 +211,7 @@ def _contrib(lab: Lab) -> None:
         f"{max(errors):.1e}",
         max(errors) < 1e-9,
     )
-    count = 2**23 if lab.quick else 2**26  # it takes some 7 million weights to tell 0.29% from nothing
+    count = 2**23 if lab.quick else 2**26  # about 7 million weights are needed to measure 0.29%
     hidden = drawn(truncated_normal(std=math.sqrt(1.3 * 2 / FAN_IN)), count, "contrib")
     excess = measured_std(hidden) / measured_std(drawn(initlib.he_normal, count, "ours")) - 1
     lab.quote(excess=f"{100 * excess:.2f}")

@@ -19,7 +19,7 @@ class Pair(NamedTuple):
 
     own: Callable[[torch.Tensor], object]
     peer: Callable[[torch.Tensor], object]
-    most: float | None  # of PyTorch's time that ours may take
+    most: float | None  # the largest share of PyTorch's time
 
 
 PAIRS = {

@@ -32,14 +32,14 @@ class Case(NamedTuple):
     axes: str
     dtype: str = "float32"
     memory: str | None = None  # the axes as they lie in memory, outermost first; None: as they are stored
-    apart: int = 1  # how far two neighbours lie apart there
+    apart: int = 1  # the distance of two neighbours in memory
 
     def launch(self) -> None:
         """Draw with the engine."""
         order = [self.axes.index(axis) for axis in self.memory] if self.memory else list(range(len(self.shape)))
         memory = torch.empty(*(self.shape[axis] for axis in order), self.apart, dtype=getattr(torch, self.dtype))
         tensor = memory[..., 0].permute([order.index(axis) for axis in range(len(order))])
-        engine = TritonEngine(torch.device("cpu"))  # where the tensor lies is no matter
+        engine = TritonEngine(torch.device("cpu"))  # the address of the tensor does not matter
         self.initializer.fill(tensor, DrawRequest(self.shape, self.axes, self.dtype, Key(0)), engine)
 
 

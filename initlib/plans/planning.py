@@ -108,7 +108,7 @@ def plan(
         )
     stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
-    views: list[tuple[Parameter, Parameter]] = []  # each parameter, and what patterns and functions see of it
+    views: list[tuple[Parameter, Parameter]] = []  # each parameter, and the parameter that patterns and functions see
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
             raise TypeError(f"parameters must be made of initlib.Parameter, got {parameter!r}")

@@ -272,6 +272,6 @@ def test_packed_and_grouped_kernels_are_matched_by_their_own_fans():
     tensors = {tensor.name: tensor for tensor in init.audit(model).tensors}
     assert {tensors[name].scheme for name in packed} == {"orthogonal(gain=2)", "orthogonal"}  # recurrent kernels'
     assert tensors["attention.in_proj_weight"].test.startswith("of 3 kernels, the first and the last: 64 rows are")
-    nn.init.xavier_uniform_(model["attention"].in_proj_weight)  # which takes them for one kernel
+    nn.init.xavier_uniform_(model["attention"].in_proj_weight)  # PyTorch draws the packed kernels as one
     tensor = next(iter(init.audit(model).tensors))
     assert (tensor.scheme, tensor.axes) == ("glorot_uniform", "OI...")

@@ -49,7 +49,7 @@ def test_the_weights_of_a_seed_never_change():
 def test_zeros_are_uniformly_distributed():
     rows, columns = 2**14, 64
     zeros = sparse(0.25)((rows, columns), seed=3) == 0
-    # Of each row 16 of 64, without replacement: the counts' chi-square has 63 degrees once the share that stays is out.
+    # Each row has 16 of 64, without replacement. After division by the remaining share, chi-square has 63 degrees.
     counts = zeros.sum(axis=0)
     chi_square = ((counts - rows / 4) ** 2).sum() / (rows / 4 * 3 / 4) * 63 / 64
     assert chi_square < 176.7

@@ -12,7 +12,7 @@ from initlib.diagnostics.measurements import activation, parameter
 SIZES = (20, 48, 32, 5)
 WEIGHTS = [initlib.he_normal(shape, seed=0, name=f"layer{k}") for k, shape in enumerate(pairwise(SIZES))]
 BIASES = [initlib.normal(std=0.1)((size,), seed=0, name=f"bias{k}") for k, size in enumerate(SIZES[1:])]
-BATCH = initlib.normal()((16, 20), seed=0, name="batch")  # what a report draws for the shape (16, 20)
+BATCH = initlib.normal()((16, 20), seed=0, name="batch")  # the input that a report draws for the shape (16, 20)
 TARGET = initlib.normal()((16, 5), seed=1)
 TO = 1e-4  # relatively
 

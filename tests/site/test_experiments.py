@@ -16,7 +16,7 @@ import initlib
 for package in ("matplotlib", "rich", "sklearn"):
     pytest.importorskip(package)
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT))  # last: what is installed stays what is tested
+sys.path.append(str(ROOT))  # last, so that the installed packages are tested
 
 EXPERIMENTS = importlib.import_module("benchmarks.experiments")
 command, depth, formulas, labs, layer, moons, report, stacks = (

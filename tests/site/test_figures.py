@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT))  # last: what is installed stays what is tested
+sys.path.append(str(ROOT))  # last, so that the installed packages are tested
 
 from benchmarks import report
 

@@ -91,7 +91,7 @@ def test_the_reference_has_every_public_name(site):
             names -= set(public("keras.initializers"))  # Keras's own classes, under its names and arguments
         names = {name for name in names if f"{name}_" not in names}  # PyTorch's deprecated names
         assert {name for name in names if f"{module}.{name}" not in described} - presets == set(), module
-    assert "<p>alias of" not in html  # in place of what it is
+    assert "<p>alias of" not in html  # in place of a description
 
 
 def test_pages_load_nothing_from_other_sites(site):

@@ -61,7 +61,7 @@ def abstract():
     return nnx.eval_shape(lambda: Model(nnx.Rngs(0)))
 
 
-# What a plan says
+# Rows of a plan
 
 
 def test_linen_variables_are_filled_by_name():

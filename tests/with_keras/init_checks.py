@@ -493,7 +493,7 @@ def test_saved_models_load_with_equal_initializers(initializer, tmp_path):
     assert np.array_equal(values(model(batch)), values(again(batch)))
 
 
-# What is particular to each backend
+# Particularities of each backend
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

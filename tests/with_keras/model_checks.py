@@ -515,7 +515,7 @@ def test_kept_weights_and_parts_stay():
 
 def test_only_and_prefix_select_and_name_weights():
     model = sequential(layers.Dense(4, name="old"), layers.Dense(4, name="new"))
-    model.layers[0].trainable = False  # what is not meant may be frozen
+    model.layers[0].trainable = False  # unselected layers may be frozen
     before = weights_of(model)
     plan = adapter.initialize(model, he_normal, 0, only="*.new.*", prefix="decoder")
     after = weights_of(model)

@@ -277,7 +277,7 @@ def test_an_error_restores_the_functions_of_pytorch():
     module.reset_parameters()
     first = state(module)
     torch.manual_seed(0)
-    with named(other, seed=0):  # another thread draws as ever
+    with named(other, seed=0):  # another thread draws as before
         thread = threading.Thread(target=module.reset_parameters)
         thread.start()
         thread.join()

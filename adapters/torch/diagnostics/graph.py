@@ -46,7 +46,7 @@ CONSTANT = {"zeroslike", "oneslike", "fulllike", "emptylike", "randlike", "randn
 
 def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
     """Return the operations of a run of the model, and the names of functions that are not known."""
-    model = getattr(model, "_orig_mod", model)  # of a compiled one: what it was compiled from
+    model = getattr(model, "_orig_mod", model)  # of a compiled model, the original model
     model_weights = model_tensors(walk(model))
     with restored(model), torch.no_grad():
         given = inputs(model, batch)

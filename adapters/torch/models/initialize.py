@@ -163,7 +163,7 @@ def _plan(
     chosen, buffers = selected(only, known, buffer_names(modules))
     pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=True) if each]
     if not all(chosen):
-        # The memory of the other tensors, which may have been loaded, does not show what these hold.
+        # Other tensors may have been loaded, and show nothing about the memory of these.
         known = parameters(tensors, [tensor for tensor, _ in pairs])
     return plan_selected(known, chosen, rules, **options), _Selection(pairs, buffers)
 
