@@ -237,7 +237,7 @@ DRAW_ERRORS = [
     (
         {"name": "kernle"},
         ValueError,
-        "name must be that of a parameter of the plan, got 'kernle'; nearest names: kernel",
+        "name must be the name of a parameter of the plan, got 'kernle'; nearest names: kernel",
     ),
     ({"name": "kernel", "out": np.empty((4, 8), "float32")}, ValueError, "got shape (4, 8)"),
     ({"name": "kernel", "out": np.empty((8, 4))}, ValueError, "out must have shape (8, 4) and dtype float32"),

@@ -260,5 +260,5 @@ def test_learning_rates_of_mup_are_those_of_table_8():
     assert rates("sgd")["head.weight"] == (1 / 16, 16)
     uneven = [[kernel("w", shape)] for shape in ((256, 64), (64, 32))]
     assert initlib.mup_learning_rates(*uneven, "sgd")["w"]["lr"] == pytest.approx(4 / 2)
-    with pytest.raises(ValueError, match=r"axes of 'w' must be known where two of them grow"):
+    with pytest.raises(ValueError, match=r"axes of 'w' must be known, because two axes grow"):
         initlib.mup_learning_rates([Parameter("w", (4, 4))], [Parameter("w", (2, 2))])

@@ -64,7 +64,7 @@ def signals(
         (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
     """
     if not model.built:
-        raise ValueError(f"model must be built, got {model.name!r} without variables. Call it once, or build it")
+        raise ValueError(f"model must be built, got {model.name!r} without variables. Call the model once, or build it")
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
     if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):

@@ -91,7 +91,7 @@ def _of(file: Any, size: int, path: Path) -> Iterator[StoredTensor]:
                 tensor, stored, unpacked = _tensor(h5py.Dataset(found), name)
                 size -= stored
                 if size < 0:
-                    raise ValueError("its datasets have more bytes than the file")
+                    raise ValueError("the datasets have more bytes than the file")
                 left -= unpacked
                 if left < 0 and unpacked:
                     tensor = StoredTensor.without(tensor.name, tensor.shape, tensor.dtype, TOO_PACKED)
