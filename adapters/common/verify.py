@@ -1,12 +1,11 @@
 """Comparison of a live model with a plan, for every framework. Tensors are paired by name."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from initlib.adapters.common.selection import Only, selected
 from initlib.checkpoints.compare import Comparison, Difference, Differences
 from initlib.checkpoints.held import HeldTensor
-from initlib.key import as_key
+from initlib.key import Seed, as_key
 from initlib.plans.parameter import Parameter
 from initlib.plans.plan import Plan
 
@@ -19,7 +18,7 @@ def check_plan(plan: Plan) -> None:
 
 def compare_model(
     plan: Plan,
-    seed: Any,
+    seed: Seed,
     tensors: Sequence[HeldTensor],
     buffers: Iterable[HeldTensor] = (),
     *,

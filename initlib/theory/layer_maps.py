@@ -13,6 +13,7 @@ from ..quadrature import root_mean_square
 from .hermite import HermiteSeries
 
 Activation = str | Callable[[Any], Any]
+Value = float | str  # of a parameter of an activation
 Array = NDArray[np.float64]
 
 START = 1.0  # the length at the first layer
@@ -25,7 +26,7 @@ class Layer:
     """A kind of layer: an activation, a weight variance and a bias variance."""
 
     def __init__(
-        self, activation: Activation, weight_variance: float, bias_variance: float, parameters: dict[str, Any]
+        self, activation: Activation, weight_variance: float, bias_variance: float, parameters: dict[str, Value]
     ) -> None:
         self.function = activation_function(activation, parameters)
         self.weights = positive(weight_variance, "weight_variance", or_zero=True)

@@ -14,18 +14,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.typing import ArrayLike
 
-import initlib
 from initlib._arguments import positive
 from initlib._public import public
+from initlib.adapters.common.signals import batch_of, report, scalar_loss
 from initlib.diagnostics.audit.audit import Audit, audit_tensors
-from initlib.diagnostics.measurements import Activation, activation, gradient_of, input_std, numbered, parameter
+from initlib.diagnostics.measurements import Activation, activation, gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
 from ..models.layers import role
-from ..models.tensors import Leaf, children, leaves, replaced
+from ..models.tensors import Leaf, Tree, children, leaves, replaced
 
 BARE = "params"  # the name of params that are one array
 
@@ -35,13 +36,14 @@ RESHAPES = MOVES | {"convert_element_type", "copy"}
 CALLS = {"jit", "pjit", "closed_call", "checkpoint", "remat2"}  # run operations of their own
 NAMES = {"add": "add", "logistic": "sigmoid", "max": "relu", "sin": "sin", "tanh": "tanh"}
 
+Values = Sequence[jax.Array]
 Site = tuple[int, ...]  # the number of an operation, after those of the calls around it
 
 
 @public("initlib.adapters.jax")
 def signals(
     function: Callable[..., Any],
-    params: Any,
+    params: Tree,
     batch: Any,
     loss: Callable[[Any], Any] | None = None,
     *,
@@ -80,20 +82,18 @@ def signals(
     """
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
-    if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
-        batch = initlib.normal()(batch, seed=0, name="batch")
+    batch = batch_of(batch)
     arguments = jax.tree.map(jnp.asarray, batch if isinstance(batch, list) else [batch])
-    std = input_std([_array(x) for x in jax.tree.leaves(arguments) if _is_float(x)])
     found, tree = _arrays(params)
 
-    def whole(values: Sequence[Any]) -> Any:
+    def whole(values: Values) -> Tree:
         built = replaced(tree, found, list(values))
         return built[BARE] if _is_bare(params) else built
 
     values = [jnp.asarray(leaf.value) for leaf in found]
     inputs, shape = jax.tree.flatten(arguments)
 
-    def traced(values: Sequence[Any], inputs: Sequence[Any]) -> Any:
+    def traced(values: Values, inputs: Values) -> Tree:
         return function(whole(values), *jax.tree.unflatten(shape, inputs))
 
     jaxpr, result = jax.make_jaxpr(traced, return_shape=True)(values, inputs)
@@ -101,7 +101,7 @@ def signals(
 
     known = [_Known()] * len(values) + [_Known(batch=True)] * len(inputs)
 
-    def run(values: Sequence[Any], added: dict[Site, Any]) -> tuple[Any, _Walk]:
+    def run(values: Values, added: dict[Site, jax.Array]) -> tuple[jax.Array, _Walk]:
         walk = _Walk(added)
         outputs = walk.run(jaxpr, [*values, *inputs], known)
         return _loss(jax.tree.unflatten(form, outputs), loss), walk
@@ -111,7 +111,7 @@ def signals(
     zeros = {site: jnp.zeros_like(walk.values[site]) for site in rows}
     learnt = [k for k, x in enumerate(values) if jnp.issubdtype(x.dtype, jnp.floating)]
 
-    def of_floats(floats: Sequence[Any], added: dict[Site, Any]) -> Any:
+    def of_floats(floats: Values, added: dict[Site, jax.Array]) -> jax.Array:
         given = list(values)
         for k, x in zip(learnt, floats, strict=True):
             given[k] = x
@@ -119,24 +119,16 @@ def signals(
 
     by_values, by_rows = jax.grad(of_floats, argnums=(0, 1))([values[k] for k in learnt], zeros)
     gradients = dict(zip(learnt, by_values, strict=True))
-    parameters = [
-        parameter(
-            leaf.names[0],
-            _array(x),
-            _array(gradients[k]) if k in gradients else None,
-            axes=axes,
-            learning_rate=learning_rate,
-        )
+    weights = [
+        (leaf.names[0], _array(x), _array(gradients.get(k)), axes)
         for k, (x, leaf, axes) in enumerate(zip(values, found, _axes(found), strict=True))
     ]
-    activations = [replace(row, **gradient_of(_array(by_rows[site]))) for site, row in rows.items()]
-    return SignalReport(
-        numbered(activations), parameters, input_std=std, loss=float(value), mean_square_loss=loss is None
-    )
+    activations = numbered([replace(row, **gradient_of(_array(by_rows[site]))) for site, row in rows.items()])
+    return report(activations, weights, list(map(_array, _floats(arguments))), float(value), loss, learning_rate)
 
 
 @public("initlib.adapters.jax")
-def audit(params: Any, *, axes: str | None = None) -> Audit:
+def audit(params: Tree, *, axes: str | None = None) -> Audit:
     """Audit the arrays of a pytree: see `initlib.audit`.
 
     Args:
@@ -160,12 +152,12 @@ def audit(params: Any, *, axes: str | None = None) -> Audit:
     return audit_tensors([("", "...IO", tensors)], axes)
 
 
-def _is_bare(params: Any) -> bool:
+def _is_bare(params: Tree) -> bool:
     """Return whether the params are one array, which has no name."""
     return isinstance(params, (jax.Array, np.ndarray))
 
 
-def _arrays(params: Any) -> tuple[list[Leaf], Any]:
+def _arrays(params: Tree) -> tuple[list[Leaf], Tree]:
     """Return the arrays by the names of plans, without random keys, and the tree with these names."""
     tree = {BARE: params} if _is_bare(params) else params
     return [leaf for leaf in leaves(tree) if not leaf.is_key], tree
@@ -177,27 +169,23 @@ def _axes(found: list[Leaf]) -> list[str | None]:
     return [role(leaf, leaf.value.ndim, below.get(leaf.components[:-2], set())).axes for leaf in found]
 
 
-def _array(x: Any) -> Any:
-    """Return the numbers of an array, for NumPy."""
+def _array(x: ArrayLike | None) -> Any:
+    """Return the numbers of an array, for NumPy; None of None."""
+    if x is None:
+        return None
     array = np.asarray(x)
     return array if array.dtype.kind != "V" and array.dtype.itemsize > 2 else array.astype(np.float32)
 
 
-def _is_float(x: Any) -> bool:
-    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+def _floats(tree: Tree) -> list[jax.Array]:
+    """Return the arrays of floats in a tree."""
+    return [x for x in jax.tree.leaves(tree) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)]
 
 
-def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
-    if loss is not None:
-        value = jnp.asarray(loss(output))
-    else:
-        floats = [x for x in jax.tree.leaves(output) if _is_float(x)]
-        if not floats:
-            raise ValueError(f"function must return floats, got {type(output).__name__} without floats. Pass loss=")
-        value = jnp.mean(jnp.square(floats[0].astype(jnp.float32)))
-    if value.size != 1:
-        raise ValueError(f"loss must return one number, got {value.shape}")
-    return value.reshape(())
+def _loss(output: Tree, loss: Callable[[Any], Any] | None) -> jax.Array:
+    as_array = None if loss is None else (lambda result: jnp.asarray(loss(result)))
+    value = scalar_loss(output, as_array, _floats(output), lambda x: jnp.mean(jnp.square(x.astype(jnp.float32))))
+    return jnp.reshape(value, ())
 
 
 class _Known(NamedTuple):
@@ -213,16 +201,16 @@ class _Known(NamedTuple):
 class _Walk:
     """A run of a traced function, operation by operation, which adds values to the results of some operations."""
 
-    def __init__(self, added: dict[Site, Any]) -> None:
+    def __init__(self, added: dict[Site, jax.Array]) -> None:
         self.added = added
-        self.values: dict[Site, Any] = {}
+        self.values: dict[Site, jax.Array] = {}
         self.known: dict[Site, _Known] = {}
         self.names: dict[Site, tuple[str, str]] = {}  # the scope, and the name of the function
         self.order: dict[Site, int] = {}
         self.layers: list[tuple[Site, tuple[str, str]]] = []  # the operation with the output of each, and its name
         self.others: set[Site] = set()  # the operations that computed inputs of layers, sums and outputs
 
-    def run(self, jaxpr: Any, inputs: Sequence[Any], known: Sequence[_Known]) -> list[Any]:
+    def run(self, jaxpr: ClosedJaxpr, inputs: Values, known: Sequence[_Known]) -> list[jax.Array]:
         """Return the outputs of a function, from its inputs and the known facts about them."""
         outputs, found = self._run(jaxpr.jaxpr, jaxpr.consts, inputs, known, (), "")
         for one in found:
@@ -244,16 +232,16 @@ class _Walk:
         return found
 
     def _run(
-        self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], known: Sequence[_Known], path: Site, scope: str
-    ) -> tuple[list[Any], list[_Known]]:
-        values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+        self, jaxpr: Jaxpr, consts: Values, inputs: Values, known: Sequence[_Known], path: Site, scope: str
+    ) -> tuple[list[jax.Array], list[_Known]]:
+        values: dict[Var, jax.Array] = dict(zip(jaxpr.constvars, consts, strict=True))
         values.update(zip(jaxpr.invars, inputs, strict=True))
-        facts: dict[Any, _Known] = dict(zip(jaxpr.invars, known, strict=True))
+        facts: dict[Var, _Known] = dict(zip(jaxpr.invars, known, strict=True))
 
-        def value(atom: Any) -> Any:
+        def value(atom: Var | Literal) -> jax.Array:
             return atom.val if isinstance(atom, Literal) else values[atom]
 
-        def fact(atom: Any) -> _Known:
+        def fact(atom: Var | Literal) -> _Known:
             return _Known() if isinstance(atom, Literal) else facts.get(atom, _Known())
 
         for number, equation in enumerate(jaxpr.eqns):
@@ -310,13 +298,13 @@ class _Walk:
             self.others.add(one.site)
 
 
-def _scope(outer: str, equation: Any) -> str:
+def _scope(outer: str, equation: JaxprEqn) -> str:
     """Return the scope of an operation, without the parts that transforms such as `vmap` add."""
     inner = str(equation.source_info.name_stack).split("/")
     return "/".join(part for part in (outer, *inner) if part and "(" not in part)
 
 
-def _inner(equation: Any) -> tuple[Any, Sequence[Any]] | None:
+def _inner(equation: JaxprEqn) -> tuple[Jaxpr, Values] | None:
     """Return the function that an operation calls, and its constants; None for a function without layers."""
     if equation.primitive.name not in CALLS:
         return None
@@ -326,14 +314,14 @@ def _inner(equation: Any) -> tuple[Any, Sequence[Any]] | None:
     return (jaxpr, consts) if layers else None
 
 
-def _evaluated(equation: Any, given: Sequence[Any]) -> list[Any]:
+def _evaluated(equation: Any, given: Values) -> list[jax.Array]:
     bound = equation.primitive.get_bind_params(equation.params)
     subfunctions, parameters = bound if isinstance(bound, tuple) else ((), bound)  # before JAX 0.10, a pair
     outputs = equation.primitive.bind(*subfunctions, *given, **parameters)
     return list(outputs) if equation.primitive.multiple_results else [outputs]
 
 
-def _name(equation: Any) -> str:
+def _name(equation: JaxprEqn) -> str:
     """Return the name of the function that an operation computes, if JAX keeps the name."""
     if equation.primitive.name == "custom_jvp_call":
         inner = equation.params["call_jaxpr"].eqns

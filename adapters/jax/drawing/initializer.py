@@ -17,7 +17,7 @@ from initlib._arguments import checked_shape
 from initlib._public import public
 from initlib.axes import parse
 from initlib.dtypes import DTYPES
-from initlib.key import as_key
+from initlib.key import Seed, as_key
 
 from .axes import Delta, Kernel, Matrix
 from .draw import Placement, as_words, draw
@@ -161,12 +161,13 @@ def _dtype_name(dtype: DTypeLike | None, caller: str) -> str:
 def jax_initializer(
     core: initlib.Initializer,
     roles: Kernel | Matrix | Delta | None,
-    axes: str | None,
     dtype: DTypeLike | None,
-    seed: Any,
-    name: str | None,
     factor: ArrayLike | None = None,
     theirs: Initializer | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: str | None = None,
 ) -> JaxInitializer:
     """Return the initializer of checked arguments; `seed` is anything that stands for a key of the core."""
     if axes is not None:

@@ -1,9 +1,9 @@
 """Stacks: arrays that hold the same weight of many layers, as `scan` and `vmap` make them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from initlib._arguments import integer
 from initlib.plans.entry import Entry
@@ -14,6 +14,10 @@ from initlib.plans.rules.patterns import glob
 
 # The place of a layer's weight: an int along each axis of layers, slice(None) along other axes before the last int.
 At = tuple[int | slice, ...]
+
+
+# From the place of a stack to the name of a layer, with the axis of the layers where it is not 0.
+Stack = Mapping[str, str | tuple[str, int]]
 
 
 class Unrolled(NamedTuple):
@@ -33,7 +37,7 @@ class Stacks:
     (slice(None, None, None), 1)
     """
 
-    def __init__(self, stack: Mapping[str, Any] | None) -> None:
+    def __init__(self, stack: Stack | None) -> None:
         if stack is not None and not isinstance(stack, Mapping):
             raise TypeError(f"stack must be a mapping from places in the tree to names with {{i}}, got {stack!r}")
         self.names: dict[str, str] = {}
@@ -49,6 +53,11 @@ class Stacks:
             self.names[pattern] = name
             self.axes[pattern] = integer(axis, f"the axis in stack of {pattern!r}", least=0)
         self._sizes: dict[str, dict[int, str]] = {pattern: {} for pattern in self.names}
+
+    def weights(self, names: Sequence[str], shape: tuple[int, ...]) -> list[tuple[Unrolled, tuple[str, ...]]]:
+        """Return the weights that an array of these names holds, each with its other names."""
+        layers, *ties = [self.unrolled(name, shape) for name in names]
+        return [(layer, tuple(other.name for other in tied)) for layer, *tied in zip(layers, *ties, strict=True)]
 
     def unrolled(self, name: str, shape: tuple[int, ...]) -> list[Unrolled]:
         """Return the weights that an array holds. Raises ValueError for an array that lacks the axis of the layers."""

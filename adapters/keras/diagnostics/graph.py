@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from initlib.adapters.common.follower import Follower
 from initlib.theory.network import Operation, Times
 
 from .._private import Node, nodes
@@ -40,21 +41,12 @@ def followed(model: Any, input_shape: Any = None) -> tuple[list[Operation], list
     return follower.operations, follower.unfollowed
 
 
-class _Follower:
+class _Follower(Follower):
     """A recorder of the operations on the inputs of a model."""
 
     def __init__(self, names: dict[int, str]) -> None:
+        super().__init__()
         self.names = names  # of variables, by identity
-        self.operations: list[Operation] = []
-        self.unfollowed: list[str] = []
-        self.known: dict[int, int] = {}  # for each symbolic tensor, the operation that returned it
-
-    def add(self, tensor: Any, kind: str, *given: int, **more: Any) -> int:
-        """Record an operation, and the tensor that it returned."""
-        self.operations.append(Operation(kind, given, **more))
-        if tensor is not None:
-            self.known[id(tensor)] = len(self.operations) - 1
-        return len(self.operations) - 1
 
     def follow(self, model: Any) -> None:
         """Record all calls of a model whose inputs are known."""
@@ -77,10 +69,14 @@ class _Follower:
         elif isinstance(layer, layers.MultiHeadAttention):
             self._attention(layer, result, given)
         elif kernels := _kernels(layer):
+            # The share of its fan_in that meets an output is below 1 where a transposed convolution strides.
+            share = math.prod(1 / stride for stride in layer.strides) if "Transpose" in name else 1.0
             at = first
             for kernel in kernels:
-                at = self._kernel(at, kernel, _share(layer, node))
-            at = self._activated(at, getattr(layer, "activation", None))
+                at = self._kernel(at, kernel, share)
+            activation = getattr(layer, "activation", None)
+            if activation not in (None, keras.activations.linear):
+                at = self.add(None, "function", at, function=_Activation(activation))
             self.add(result, "same", at)
         elif isinstance(layer, layers.BatchNormalization):
             self._scaled(result, self.add(None, "norm", first, count=0.0), layer)
@@ -102,24 +98,17 @@ class _Follower:
             sizes = tuple(math.prod(size or 1 for size in tensor.shape) for tensor in node.given)
             self.add(result, "concat", *given, sizes=sizes)
         elif name in PARTS:
-            for each in node.results:
-                self.add(each, "part", first)
+            self.add_each(node.results, "part", first)
         elif name in SAME:
             self.add(result, "same", first)
         elif len(given) == 1 and not getattr(layer, "weights", ()) and _is_alone(_Alone(node)):
             self.add(result, "function", first, function=_Alone(node))
         else:
             self.unfollowed.append(layer.name)
-            for each in node.results:
-                self.add(each, "same", first)
+            self.add_each(node.results, "same", first)
 
     def _kernel(self, source: int, kernel: Any, share: float = 1.0) -> int:
         return self.add(None, "kernel", source, weight=self.names[id(kernel)], count=share)
-
-    def _activated(self, source: int, activation: Any) -> int:
-        if activation in (None, keras.activations.linear):
-            return source
-        return self.add(None, "function", source, function=_Activation(activation))
 
     def _attention(self, layer: Any, result: Any, given: list[int]) -> None:
         """Record the projections of an attention, whose output has the mean square of its values."""
@@ -155,11 +144,6 @@ def _kernels(layer: Any) -> list[Any]:
     names = ("depthwise_kernel", "pointwise_kernel", "kernel", "_kernel")
     by_id = {id(kernel): kernel for name in names if isinstance(kernel := getattr(layer, name, None), keras.Variable)}
     return list(by_id.values())
-
-
-def _share(layer: Any, node: Node) -> float:
-    """Return the share of fan_in that an output meets: less than 1 if a transposed convolution strides."""
-    return math.prod(1 / stride for stride in layer.strides) if "Transpose" in type(layer).__name__ else 1.0
 
 
 @dataclass(frozen=True)

@@ -5,23 +5,24 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-import initlib
 from initlib._arguments import positive
 from initlib._public import public
+from initlib.adapters.common.roles import UNKNOWN
+from initlib.adapters.common.signals import batch_of, report, scalar_loss
 from initlib.diagnostics.audit.audit import Audit, audit_tensors
-from initlib.diagnostics.measurements import Activation, activation, gradient_of, input_std, numbered, parameter
+from initlib.diagnostics.measurements import Activation, activation, gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
 from .._private import sublayers
-from ..models.layers import UNKNOWN, roles
+from ..models.layers import layer_roles
 from ..models.tensors import ModelTensor, walk, weights
 
 
@@ -67,11 +68,7 @@ def signals(
         raise ValueError(f"model must be built, got {model.name!r} without variables. Call the model once, or build it")
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
-    if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
-        batch = initlib.normal()(batch, seed=0, name="batch")
-    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
-    floats = [_array(x) for x in keras.tree.flatten(inputs) if _is_float(x)]
-    std = input_std(floats)
+    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch_of(batch))
     trained = model.trainable_variables
     values = [variable.value for variable in trained]
     takes = inspect.signature(model.call).parameters
@@ -92,16 +89,13 @@ def signals(
         for row, gradient in zip(tap.rows, gradients[count:], strict=True)
     ]
     by_variable = {id(variable): gradient for variable, gradient in zip(trained, gradients, strict=False)}
-    parameters = []
-    for weight in weights(model):
-        if id(weight.variable) in by_variable:
-            gradient = by_variable[id(weight.variable)]
-            measured = None if gradient is None else _array(gradient)
-            numbers, axes = _array(weight.variable), _axes(weight)
-            parameters.append(parameter(weight.names[0], numbers, measured, axes=axes, learning_rate=learning_rate))
-    return SignalReport(
-        numbered(rows), parameters, input_std=std, loss=float(_array(value)), mean_square_loss=loss is None
-    )
+    measured = [
+        (weight.names[0], _array(weight.variable), _array(by_variable[id(weight.variable)]), _axes(weight))
+        for weight in weights(model)
+        if id(weight.variable) in by_variable
+    ]
+    batch_floats = list(map(_array, _floats(inputs)))
+    return report(numbered(rows), measured, batch_floats, float(_array(value)), loss, learning_rate)
 
 
 @public("initlib.adapters.keras")
@@ -131,11 +125,13 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
 
 def _axes(weight: ModelTensor) -> str | None:
     """Return the roles of the axes of a variable, if its layer states them."""
-    return roles(weight.layer).get(weight.variable.name, UNKNOWN).axes
+    return layer_roles(weight.layer).get(weight.variable.name, UNKNOWN).axes
 
 
 def _array(x: Any) -> Any:
-    """Return the numbers of a tensor or variable, for NumPy."""
+    """Return the numbers of a tensor or variable, for NumPy; None of None."""
+    if x is None:
+        return None
     array = np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(x)))
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
@@ -144,18 +140,16 @@ def _is_float(x: Any) -> bool:
     return keras.ops.is_tensor(x) and "float" in keras.backend.standardize_dtype(x.dtype)
 
 
+def _floats(tree: Any) -> list[Any]:
+    """Return the tensors of floats in a structure."""
+    return list(filter(_is_float, keras.tree.flatten(tree)))
+
+
 def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
-    if loss is not None:
-        value = loss(output)
-    else:
-        floats = [x for x in keras.tree.flatten(output) if _is_float(x)]
-        if not floats:
-            raise ValueError(f"model must return floats, got {type(output).__name__} without floats. Pass loss=")
-        value = keras.ops.mean(keras.ops.square(keras.ops.cast(floats[0], "float32")))
-    shape = getattr(value, "shape", None)
-    if shape is None or np.prod(tuple(shape)) != 1:
-        raise ValueError(f"loss must return one number, got {type(value).__name__ if shape is None else tuple(shape)}")
-    return keras.ops.reshape(value, ())
+    def mean_square(x: Any) -> Any:
+        return keras.ops.mean(keras.ops.square(keras.ops.cast(x, "float32")))
+
+    return keras.ops.reshape(scalar_loss(output, loss, _floats(output), mean_square), ())
 
 
 def _gradients(function: Callable[[list[Any]], Any], values: list[Any]) -> list[Any]:
@@ -180,16 +174,13 @@ def _gradients(function: Callable[[list[Any]], Any], values: list[Any]) -> list[
         return list(torch.autograd.grad(function(leaves), leaves, allow_unused=True))
 
 
-@contextmanager
-def _chance_restored() -> Iterator[None]:
+def _chance_restored() -> AbstractContextManager[None]:
     """Restore the state of PyTorch's random generator, which dropout uses on that backend."""
     if keras.backend.backend() != "torch":
-        yield
-        return
+        return nullcontext()
     import torch
 
-    with torch.random.fork_rng():
-        yield
+    return torch.random.fork_rng()
 
 
 # The zeros that are added to an activation have its gradient. This works on all backends.

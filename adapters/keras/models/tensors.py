@@ -12,11 +12,12 @@ from typing import Any
 from keras import layers
 
 from initlib import Parameter, PlanError, keep
+from initlib.adapters.common.roles import UNKNOWN
 
 from .._private import held, is_weight, sublayers, to_snake_case
 from .constructor_values import DRAWN, constant_value, constructor_value
 from .layer_initializers import draws
-from .layers import UNKNOWN, roles
+from .layers import layer_roles
 
 UNBUILT = "{owner} is not built, and has no weights yet; call model.build(input_shape), or the model on a batch"
 QUANTIZED = "quantized weights cannot be drawn. Keep them, or initialize the model before it is quantized"
@@ -136,7 +137,7 @@ def parameters(found: list[ModelTensor], own: bool) -> list[Parameter]:
 
 def _parameter(weight: ModelTensor, own: bool, is_frozen: bool) -> Parameter:
     variable = weight.variable
-    role = roles(weight.layer).get(variable.name, UNKNOWN)
+    role = layer_roles(weight.layer).get(variable.name, UNKNOWN)
     if not is_weight(weight.layer, variable) and role.kind == "other":
         role = role._replace(kind="buffer")  # its layer does not train it
     needs, constructor = None, None

@@ -11,7 +11,7 @@ from initlib._arguments import integer, positive
 from initlib._public import public
 from initlib.diagnostics.coordinates import CoordinateCheck
 
-from .inputs import inputs, scalar_loss
+from .inputs import inputs, loss_of
 from .recorder import Recorder, restored
 
 
@@ -111,7 +111,7 @@ def _run(
         for _ in range(steps):
             training.zero_grad()
             given = inputs(model, batch)
-            scalar_loss(model(*given.positional, **given.named), loss).backward()  # type: ignore[no-untyped-call]
+            loss_of(model(*given.positional, **given.named), loss).backward()  # type: ignore[no-untyped-call]
             training.step()
             sizes.append(_sizes(model, batch))
     return sizes

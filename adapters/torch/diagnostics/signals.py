@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from initlib._arguments import positive
 from initlib._public import public
-from initlib.diagnostics.measurements import input_std, parameter
+from initlib.adapters.common.signals import report as signals_report
 from initlib.diagnostics.signals import SignalReport
 
 from ..models.layers import is_fsdp
 from ..models.tensors import model_tensors, walk
-from .inputs import array, inputs, scalar_loss
+from .inputs import array, inputs, loss_of
 from .recorder import Recorder, restored
 
 
@@ -73,26 +73,15 @@ def signals(
         recorder = stack.enter_context(Recorder(model))
         output = model(*given.positional, **given.named)
         recorder.stop()
-        value = scalar_loss(output, loss)
+        value = loss_of(output, loss)
         wanted = [weight.tensor for weight in measured if weight.tensor.requires_grad]
         results: tuple[Tensor | None, ...] = ()
         if value.requires_grad:
             results = torch.autograd.grad(value, [*wanted, *given.floats], allow_unused=True)
     gradients = dict(zip(wanted, results, strict=False))
-    parameters = [
-        parameter(
-            weight.names[0],
-            array(weight.tensor),
-            array(gradients.get(weight.tensor)),
-            axes=weight.stored_axes,
-            learning_rate=learning_rate,
-        )
+    weights = [
+        (weight.names[0], array(weight.tensor), array(gradients.get(weight.tensor)), weight.stored_axes)
         for weight in measured
     ]
-    return SignalReport(
-        recorder.rows(),
-        parameters,
-        input_std=input_std([array(x) for x in given.floats]),
-        loss=float(value.detach()),
-        mean_square_loss=loss is None,
-    )
+    batch_floats = [array(x) for x in given.floats]
+    return signals_report(recorder.rows(), weights, batch_floats, float(value.detach()), loss, learning_rate)

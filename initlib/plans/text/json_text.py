@@ -197,7 +197,7 @@ def _as_initializer(value: Any, depth: int) -> Initializer:
     _check_fields(value, {"factory": str, "arguments": dict})
     scheme = FACTORIES.get(value["factory"])
     if scheme is None:
-        raise ValueError(f"factory must be one of {', '.join(FACTORIES)}, got {_shown(value['factory'])}")
+        raise ValueError(f"factory must be one of {', '.join(sorted(FACTORIES))}, got {_shown(value['factory'])}")
     if depth > 2 * NESTED:
         raise ValueError(f"initializers may be nested at most {2 * NESTED} deep")
     arguments = {name: _as_argument(each, depth + 1) for name, each in value["arguments"].items()}
