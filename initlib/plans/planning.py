@@ -54,7 +54,7 @@ def plan(
             function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream
             of another parameter.
         axes: a mapping from patterns to axes strings. A parameter of kind other whose axes hold inputs and outputs
-            becomes a kernel. Axes with inputs and outputs pass over parameters of fewer than two axes.
+            becomes a kernel. Axes with inputs and outputs do not apply to parameters of fewer than two axes.
         unmatched: "keep" keeps every parameter that no rule matches, for fine-tuning.
 
     Returns:
@@ -204,7 +204,7 @@ def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
 def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
     """Return the parameter with these axes: with inputs and outputs it is a kernel, unless it is of another kind.
 
-    Axes with inputs and outputs pass over vectors, so that `{"*": "OI"}` is for all matrices.
+    Axes with inputs and outputs do not apply to vectors, so that `{"*": "OI"}` is for all matrices.
     """
     if axes is None:
         return parameter

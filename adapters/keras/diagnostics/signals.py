@@ -129,7 +129,7 @@ def _axes(weight: ModelTensor) -> str | None:
 
 
 def _array(x: Any) -> Any:
-    """Return the numbers of a tensor or variable, for NumPy; None of None."""
+    """Return the numbers of a tensor or variable, for NumPy; None for None."""
     if x is None:
         return None
     array = np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(x)))

@@ -175,7 +175,7 @@ def _plan(
     rules: Rules | None,
     **options: Any,
 ) -> tuple[Plan, _Selection]:
-    """Return the plan of the tensors and then the buffers, and the selection. What `only` does not select is kept."""
+    """Return the plan of the tensors and then the buffers, and the selection. Unselected tensors are kept."""
     ruled = [buffer_parameter(buffer) for buffer in buffers]
     known = parameters(tensors)
     if not (only is None or isinstance(only, (str, re.Pattern))):
