@@ -19,7 +19,7 @@ from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
 
-OF_A_MODEL = "Of a model: initlib.adapters.torch.plan(model, ...), or that of the adapter for your framework"
+OF_A_MODEL = "For a model, call initlib.adapters.torch.plan(model, ...), or plan of another framework's adapter"
 
 
 @public("initlib")
