@@ -40,9 +40,9 @@ class Sinusoidal(Computed):
 
     Example:
         >>> sinusoidal()((3, 4)).round(4)
-        array([[0.    , 1.    , 0.    , 1.    ],
-               [0.8415, 0.5403, 0.01  , 1.    ],
-               [0.9093, -0.4161, 0.02  , 0.9998]], dtype=float32)
+        array([[ 0.    ,  1.    ,  0.    ,  1.    ],
+               [ 0.8415,  0.5403,  0.01  ,  1.    ],
+               [ 0.9093, -0.4161,  0.02  ,  0.9998]], dtype=float32)
 
     Reference:
         Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser, Polosukhin. Attention is all you need, section 3.5.
