@@ -270,7 +270,7 @@ def _role(parameter: Parameter, weight: _Weight) -> _Role:
         return _Role("input", parameter.shape[-1] / weight.shape[-1])
     if parameter.axes is None:
         if sum(a != b for a, b in zip(parameter.shape, weight.shape, strict=True)) > 1:
-            raise ValueError(f"axes of {parameter.name!r} must be known where two of them grow. Pass axes=")
+            raise ValueError(f"axes of {parameter.name!r} must be known, because two axes grow. Pass axes=")
         return _Role("input", parameter.size / math.prod(weight.shape))
     fan_in, fan_out = fans(parameter.shape, parameter.axes)
     base_in, base_out = fans(weight.shape, weight.axes or parameter.axes)
