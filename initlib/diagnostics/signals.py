@@ -201,7 +201,10 @@ def _table(head: str, rows: Sequence[Row], columns: Mapping[str, Callable[[Row],
     folded = []
     for name, places in fold((row.name, (getattr(row, "owner", ""), row.shape, row.verdict)) for row in rows):
         group = [rows[k] for k in places]
-        ends = [(cell(group[0]), cell(group[-1])) for cell in columns.values()]
-        cells = [first if first == last else f"{first}..{last}" for first, last in ends]
+        cells = [_range(cell(group[0]), cell(group[-1])) for cell in columns.values()]
         folded.append([name, *cells, verdict(group[0])])
     return table([head, *columns, "verdict"], folded)
+
+
+def _range(first: str, last: str) -> str:
+    return first if first == last else f"{first}..{last}"
