@@ -1,4 +1,4 @@
-"""The parts of `signals` that every adapter shares: the batch, the loss, and the report."""
+"""Parts of `signals` that every adapter shares: the batch, the loss, and the report."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
