@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__ as __version__
 from .axes import Fans, fans
 from .key import Key
+from .schemes._alibi_slopes import alibi_slopes
 from .schemes._constant import constant, ones, zeros
 from .schemes._hadamard import zero_hadamard
 from .schemes._icnr import icnr
 from .schemes._identity import dirac, identity
 from .schemes._normal import normal, truncated_normal
 from .schemes._orthogonal import delta_orthogonal, orthogonal
+from .schemes._rotary_frequencies import rotary_frequencies
 from .schemes._scaled import scaled
+from .schemes._sinusoidal import sinusoidal
 from .schemes._siren import siren
 from .schemes._sparse import sparse
 from .schemes._spectral import spectral
@@ -47,6 +50,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "SignalReport",
+    "alibi_slopes",
     "audit",
     "constant",
     "delta_orthogonal",
@@ -76,10 +80,12 @@ __all__ = [
     "plan",
     "propagation",
     "recipes",
+    "rotary_frequencies",
     "same_as",
     "scaled",
     "set_num_threads",
     "show_config",
+    "sinusoidal",
     "siren",
     "sparse",
     "spectral",
@@ -101,9 +107,9 @@ def __getattr__(name: str) -> Any:
         if hasattr(module, name):
             globals()[name] = getattr(module, name)
             return globals()[name]
-    places = [f"initlib.adapters.{adapter}.{name}" for adapter in ("torch", "keras", "jax")]
-    advice = f". Import an adapter: {', '.join(places)}" if name in ("declare", "initialize", "signals") else ""
-    raise AttributeError(f"module 'initlib' has no attribute {name!r}{advice}")
+    from ._misplaced_names import advice
+
+    raise AttributeError(f"module 'initlib' has no attribute {name!r}{advice(name, __all__)}")
 
 
 def __dir__() -> list[str]:

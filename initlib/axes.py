@@ -139,6 +139,18 @@ def _match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, i
     return tuple(factors)
 
 
+def has_fans(axes: str | None) -> bool:
+    """Return whether the axes name inputs, outputs or a stack; a single axis or "..." may be all receptive field.
+
+    >>> has_fans("OIHW"), has_fans("BK"), has_fans("..."), has_fans("XY")
+    (True, True, True, False)
+    """
+    if axes is None:
+        return True
+    tokens = parse(axes)
+    return len(tokens) == 1 or any(token.packed or token.letter in (*_ROLES, ELLIPSIS) for token in tokens)
+
+
 @public("initlib")
 def fans(shape: Shape, axes: str | None = None) -> Fans:
     """Compute fan_in and fan_out of a weight.
@@ -158,7 +170,7 @@ def fans(shape: Shape, axes: str | None = None) -> Fans:
 
     Raises:
         TypeError: shape or axes has another type.
-        ValueError: axes is not valid, or does not fit the shape.
+        ValueError: axes is not valid, does not fit the shape, or names several axes, all as receptive field.
 
     Example:
         >>> fans((784, 128))
@@ -168,7 +180,13 @@ def fans(shape: Shape, axes: str | None = None) -> Fans:
         >>> fans((192, 64), "(3 O)I")  # packed query, key and value
         Fans(fan_in=64, fan_out=64)
     """
-    sizes = [part for axis in match(checked_shape(shape), axes) for part in axis]
+    parts = match(checked_shape(shape), axes)
+    if not has_fans(axes):
+        raise ValueError(
+            f"axes must name the inputs (I) or the outputs (O), got {axes!r}, a receptive field alone. "
+            'Write "IO" or "OI", or "..." if there is one input and one output'
+        )
+    sizes = [part for axis in parts for part in axis]
     field = math.prod(size for role, size in sizes if role == _RECEPTIVE_FIELD)
     return Fans(
         field * math.prod(size for role, size in sizes if role == _ROLES["I"]),

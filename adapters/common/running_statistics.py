@@ -12,7 +12,7 @@ REFUSED = (
 
 
 def refuse_drawn(statistics: Iterable[Entry]) -> None:
-    """Raise PlanError if a rule would draw a statistic. Statistics may be kept, or set to constants or values.
+    """Raise PlanError if a rule would draw a statistic. A statistic may be kept, or set to values that no seed changes.
 
     >>> from initlib import Parameter, normal, plan, zeros
     >>> mean = Parameter("norm.mean", (8,), kind="buffer", default=zeros)
@@ -22,10 +22,10 @@ def refuse_drawn(statistics: Iterable[Entry]) -> None:
     initlib.PlanError: the plan has 1 problem:
       - norm.mean: a statistic, or the state of an optimizer, is never drawn; write '*:buffer': keep before the ...
     """
-    drawn = [entry.parameter.name for entry in statistics if not _is_constant(entry)]
+    drawn = [
+        entry.parameter.name
+        for entry in statistics
+        if any(getattr(piece.initializer, "is_random", False) for piece in entry.pieces)
+    ]
     if drawn:
         raise PlanError([f"{name}: {REFUSED}" for name in drawn])
-
-
-def _is_constant(entry: Entry) -> bool:
-    return all(getattr(piece.initializer, "factory", "constant") == "constant" for piece in entry.pieces)

@@ -30,7 +30,12 @@ graph a weight is a constant; under a `SeedGenerator` it is drawn at each run (n
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types, so its classes are Any.
 
-from keras.initializers import STFT, Constant, Identity, Initializer, Ones, Zeros, serialize
+from ..common.requirements import not_installed
+
+try:
+    from keras.initializers import STFT, Constant, Identity, Initializer, Ones, Zeros, serialize
+except ModuleNotFoundError as error:
+    raise not_installed(error, "keras") from None
 
 from .diagnostics.signals import audit, signals
 from .init import (

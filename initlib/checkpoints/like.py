@@ -78,5 +78,8 @@ def _with_kinds(tensors: list[Parameter], kinds: Any) -> list[Parameter]:
     by_pattern = Ordered(kinds, "kinds", lambda kind, argument: choice(kind, argument, KINDS))
     parameters = [replace(parameter, kind=by_pattern.first(parameter) or parameter.kind) for parameter in tensors]
     for pattern, _ in by_pattern.unused():
-        raise ValueError(f"each pattern of kinds must be the first match of at least one tensor, got {pattern.text!r}")
+        raise ValueError(
+            f"kinds must have only patterns that are the first to match a tensor, got {pattern.text!r}. Put narrow "
+            "patterns before wide ones"
+        )
     return parameters

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from .._adapters import framework_of
 from .._public import public
 from ..key import Seed, as_key
 from ..stream.boxes import Index
@@ -326,6 +327,7 @@ class Plan:
 
         Raises:
             OSError: the files cannot be read.
+            TypeError: path is not a path.
             ValueError: the path is no checkpoint.
 
         Example:
@@ -340,6 +342,12 @@ class Plan:
         """
         from ..checkpoints.verify import verify
 
+        if not isinstance(path, (str, os.PathLike)):
+            framework = framework_of(path) or "torch"
+            raise TypeError(
+                f"path must be the path of a checkpoint, got {type(path).__name__}. "
+                f"For a model: initlib.adapters.{framework}.verify(model, plan, seed)"
+            )
         return verify(self.entries, path, seed, whole=whole, progress=progress)
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from ..plans.rules.layer_count import LayerCount
 from ..plans.rules.patterns import RecipePattern
 from ..plans.rules.values import Rule
 
@@ -40,6 +41,25 @@ def required(pattern: Any, recipe: str, layers: str, argument: str | None = None
         if argument
         else f"Pass rename=, from your names to the recipe's names, which match {fixed!r}"
     )
+    return made
+
+
+def outputs(
+    pattern: Any,
+    recipe: str,
+    layers: int | None = None,
+    *,
+    argument: str = "residual",
+    count: str = "layers",
+    branches: int = 2,
+) -> RecipePattern:
+    """Return the pattern of the outputs of residual branches, which an argument of the recipe takes.
+
+    `layers` is the value of the argument `count`. A model with more layers is an error; a model with fewer than
+    `branches` outputs for each layer gets a warning.
+    """
+    made = required(pattern, recipe, RESIDUAL, argument)
+    made.count = None if layers is None else LayerCount(recipe, count, layers, branches, argument)
     return made
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arguments import Shape, checked_shape, positive
+from .._arguments import Shape, check_one_shape, checked_shape, positive
 from .._public import public
 from ..axes import check as check_axes
 from ..axes import match
@@ -92,6 +92,8 @@ class Initializer(Frozen, ABC):
                 f"shape must be an int or a sequence of ints, got None. {self!r} is an initializer already: "
                 "leave out the parentheses, or pass a shape"
             )
+        if of_jax or type(dtype) is int:
+            check_one_shape(shape, dtype, *of_jax)
         if of_jax or (type(shape) is not tuple and type(shape).__module__.startswith("jax")):
             from .._adapters import draw_in_jax
 
@@ -224,6 +226,17 @@ class Initializer(Frozen, ABC):
             (False, True)
         """
         return False
+
+    @property
+    def is_random(self) -> bool:
+        """True if the weights depend on the seed.
+
+        Example:
+            >>> from initlib import he_normal, zeros
+            >>> he_normal.is_random, zeros.is_random
+            (True, False)
+        """
+        return True
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         """Return True if each weight is noise plus a nonzero mean. A compiler may fuse this addition.
@@ -380,6 +393,10 @@ class Scaled(Derived):
     @property
     def drawn(self) -> Initializer:
         return self.initializer
+
+    @property
+    def is_random(self) -> bool:
+        return self.initializer.is_random
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         return self.initializer.adds_mean(shape, axes)

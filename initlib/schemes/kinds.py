@@ -84,6 +84,10 @@ class Indexed(Initializer):
 
     needs_axes = True  # its indices are inputs and outputs
 
+    @property
+    def is_random(self) -> bool:
+        return False
+
     @abstractmethod
     def at(self, request: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
         """Return the weights at broadcastable indices of the stored axes, `rounded_once` to the dtype."""

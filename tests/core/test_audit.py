@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -275,3 +276,12 @@ def test_packed_and_grouped_kernels_are_matched_by_their_own_fans():
     nn.init.xavier_uniform_(model["attention"].in_proj_weight)  # which takes them for one kernel
     tensor = next(iter(init.audit(model).tensors))
     assert (tensor.scheme, tensor.axes) == ("glorot_uniform", "OI...")
+
+
+def test_a_model_in_place_of_a_path_is_an_error_that_names_the_adapter():
+    model = type("Linear", (), {"__module__": "torch.nn.modules.linear"})()
+    message = (
+        "source must be paths or a dictionary of arrays, got Linear. For a model: initlib.adapters.torch.audit(model)"
+    )
+    with pytest.raises(TypeError, match=re.escape(message)):
+        audit(model)

@@ -202,3 +202,55 @@ def test_slices_of_files_are_read():
         slice(None, None, None),
         slice(1, 5, 2),
     ]
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint of two blocks with the names of GPT-2; its headers hold no kinds."""
+    parameters = [initlib.Parameter("wte.weight", (16, 8))]
+    for k in range(2):
+        parameters += [
+            initlib.Parameter(f"h.{k}.ln_1.weight", (8,)),
+            initlib.Parameter(f"h.{k}.c_proj.weight", (8, 8)),
+            initlib.Parameter(f"h.{k}.c_proj.bias", (8,)),
+        ]
+    plan(parameters, normal()).write(tmp_path / "gpt2", seed=0)
+    return str(tmp_path / "gpt2")
+
+
+def test_axes_of_all_tensors_pass_over_vectors(command, checkpoint):
+    rules = ("--rule", "*.bias=zeros", "--rule", "*ln_*=ones", "--default", "he_normal")
+    code, lines, err = command("plan", "--like", checkpoint, *rules, "--axes", "*=OI")
+    assert (code, err) == (0, [])
+    assert sum("he_normal" in line for line in lines) == 2
+
+
+def test_a_recipe_without_kinds_is_an_error_that_shows_the_options(command, checkpoint):
+    code, _, err = command("plan", "--like", checkpoint, "--recipe", "gpt2:layers=2")
+    assert code == 2
+    assert (
+        "has rules for kinds (*:kernel, *:table), which a checkpoint does not record. Pass --kind '*.bias=bias'"
+        in err[0]
+    )
+    kinds = ("--kind", "*.bias=bias", "--kind", "*ln_*.weight=scale", "--kind", "wte.weight=table")
+    given = ("plan", "--like", checkpoint, "--recipe", "gpt2:layers=2", *kinds, "--axes", "*.weight=OI...")
+    code, lines, err = command(*given)
+    assert (code, err) == (0, [])
+    assert any("c_proj.weight" in line and "normal(std=0.02) * 0.5" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--default", "he_norml"), "got 'he_norml'; nearest names: he_normal"),
+        (("--recipe", "gtp2:layers=2"), "got 'gtp2:layers=2'; nearest names: gpt2"),
+        (("--default", "he_normal"), "Add the rule --rule '*.bias=zeros'"),
+        ((), "Add the rule --rule '*.bias=zeros'"),
+        (("--rule", "*.bias=he_normal"), "Pass an initializer without fans: normal(std=0.02)"),
+        (("--kind", "*=kernel", "--kind", "wte*=table"), "got 'wte*'. Put narrow patterns before wide ones"),
+    ],
+)
+def test_a_slip_gets_advice_in_the_language_of_the_command_line(command, checkpoint, arguments, message):
+    code, _, err = command("plan", "--like", checkpoint, *arguments)
+    assert code == 2
+    assert message in "\n".join(err)

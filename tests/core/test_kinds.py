@@ -5,6 +5,7 @@ import pytest
 
 from initlib import (
     Key,
+    alibi_slopes,
     constant,
     delta_orthogonal,
     dirac,
@@ -15,6 +16,8 @@ from initlib import (
     kaiming_normal,
     normal,
     orthogonal,
+    rotary_frequencies,
+    sinusoidal,
     sparse,
     zero_hadamard,
 )
@@ -29,6 +32,10 @@ RECORDS = [
     (dirac(), (8, 4, 3, 2), "(2 O)IHW"),
     (zero_hadamard(), (3, 6, 17), None),
     (sparse(0.4, 0.5), (10, 30), "OI"),
+    (sinusoidal(), (300, 64), None),
+    (sinusoidal(layout="halves", endpoint=True) * 0.7, (2, 9, 6), None),
+    (rotary_frequencies(), (1, 64), None),
+    (alibi_slopes(), (12, 1, 1), None),
     (icnr(he_normal, 2), (3, 3, 4, 8), None),
     (icnr(orthogonal(), 2, "depth_to_space") * 0.5, (3, 3, 4, 8), None),
 ]

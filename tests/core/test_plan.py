@@ -277,8 +277,9 @@ def test_all_problems_are_listed_at_once():
     rules = {"*.gate": he_normal, "*.up.wieght": he_normal, "ids": ones, "*:Conv2d": zeros}
     lines = problems(parameters, rules, axes={"*.fc": "OI"}, rename={"transformer.*": "*"})
     assert lines == (
-        "h.0.up.weight: no rule matches, and there is no default; nearest patterns: *.up.wieght",
-        "temperature: no rule matches, and there is no default",
+        "h.0.up.weight: no rule matches, and there is no default; nearest patterns: *.up.wieght. Add the rule "
+        '{"*.weight": he_normal}, or pass default=he_normal',
+        'temperature: no rule matches, and there is no default. Add the rule {"temperature": ones}',
         "rule '*.up.wieght' matches nothing; nearest names: h.0.up.weight",
         "rule '*:Conv2d' has no kind or owner 'Conv2d': the kinds are kernel, recurrent, bias, scale, table, buffer, "
         "other; the owners here Linear, Router",
@@ -294,7 +295,11 @@ def test_all_problems_are_listed_at_once():
 ERRORS = [
     ([kernel()], {}, "kernel: no rule matches, and there is no default"),
     ([kernel(default=zeros)], {}, "kernel: no rule matches, and there is no default"),
-    ([Parameter("a", (3,))], he_normal, "a: no rule matches, and the default, variance_scaling, is for kernels"),
+    (
+        [Parameter("a", (3,))],
+        he_normal,
+        'a: no rule matches, and the default, he_normal, is for kernels. Add the rule {"a": ones}',
+    ),
     ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling needs to know which of the 2 axes"),
     ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal needs to know which of the 2 axes"),
     ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling needs to know which of the 2 axes"),
@@ -322,14 +327,35 @@ ERRORS = [
     ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): axes of icnr must have one output axis and"),
     ([Parameter("a", (3,), kind="kernel")], {"*": orthogonal()}, "shape must have at least 2 axes for orthogonal"),
     (
-        [Parameter("a", (3,), kind="bias")],
+        [kernel("a.weight", owner="Linear"), Parameter("a.bias", (3,), kind="bias", owner="Linear")],
         {"*": he_normal},
-        """rule '*' draws a vector by he_normal, which needs fans""",
+        "a.bias: rule '*' draws a vector by he_normal, which needs fans, and a vector has none. "
+        'Write {"*:kernel": he_normal} for kernels, and zeros for biases',
+    ),
+    (
+        [kernel("a.weight", owner="Linear"), Parameter("a.bias", (3,), kind="bias", owner="Linear")],
+        {"*:Linear": he_normal},
+        'Write {"*.weight:Linear": he_normal} for kernels, and zeros for biases',
+    ),
+    (
+        [kernel("a.weight", owner="Linear"), Parameter("a.bias", (3,), kind="bias", owner="Linear")],
+        {"*.weight": he_normal, "*.bias": he_normal},
+        'a vector has no input and output axes. Write {"*.bias": zeros}',
+    ),
+    (
+        [Parameter("a.bias", (3,), kind="bias")],
+        {re.compile(".*bias"): he_normal},
+        "Write {re.compile('.*bias'): zeros}",
+    ),
+    (
+        [Parameter("a", (8, 8), axes="XY")],
+        {"*": he_normal},
+        "axes must name the inputs (I) or the outputs (O), got 'XY'",
     ),
     (
         [Parameter("a", (1, 1, 3))],
         {"a": he_normal * 0.5},
-        "he_normal * 0.5} for kernels, and other rules for vectors",
+        "no input and output axes. Pass an initializer without fans: normal(std=0.02)",
     ),
     ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "a vector has no inputs and outputs"),
     ([Parameter("a", (3, 3), "float16")], {"*": uniform(-1e6, 1e6)}, "as large as 1e+06 overflow float16"),
@@ -420,7 +446,7 @@ def test_rules_for_tied_names_may_be_equal():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"parameters": ["kernel"]}, TypeError, "parameters must be made of initlib.Parameter, got 'kernel'"),
+        ({"parameters": ["kernel"]}, TypeError, "parameters must be made of initlib.Parameter, got str. Of a model: "),
         ({"rules": {"*": 3}}, TypeError, "rules of '*' must be an initializer, keep, values(...) or parts(...), got 3"),
         ({"rules": {3: ones}}, TypeError, "rules must have globs or compiled regular expressions as patterns, got 3"),
         ({"rules": 3}, TypeError, "rules must be a mapping by pattern, or pairs, got 3"),
@@ -452,7 +478,13 @@ SLIPS = [
     ({"*": "gpt2"}, TypeError, "got 'gpt2'. Call the recipe: recipes.gpt2(...)"),
     ({"*": "nothing"}, TypeError, "must be an initializer, keep, values(...) or parts(...), got 'nothing'"),
     ({"*": kaiming_normal_}, TypeError, "Write kaiming_normal, from initlib"),
-    ({Parameter: ones}, TypeError, 'Write "*:Parameter" for the parameters of a class'),
+    (
+        {Parameter: ones},
+        TypeError,
+        'Write "*.weight:Parameter" for the weights of a class, or "*:Parameter" for its biases too',
+    ),
+    (["*", ones], TypeError, "rules must be a mapping by pattern, or pairs, got '*'"),
+    ({}, PlanError, 'no rule matches, and there is no default. Add the rule {"*.weight": he_normal}, or pass'),
     ("gpt2", TypeError, "rules must be a mapping by pattern, or pairs, got 'gpt2'. Call the recipe: recipes.gpt2(...)"),
     ("he_normal", TypeError, "got 'he_normal'. Write he_normal, without quotes"),
     (recipes.gpt2, TypeError, "rules must be the result of a recipe, got the function. Call recipes.gpt2(...)"),

@@ -1,5 +1,6 @@
 """Recipes against the packages that they follow, if installed, or against their formulas."""
 
+import dataclasses
 import math
 import re
 import sys
@@ -7,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from initlib import Parameter, PlanError, constant, plan, recipes, uniform, zeros
+from initlib import Parameter, PlanError, constant, normal, ones, plan, recipes, uniform, zeros
 from initlib.plans.rules.constructor_value import ConstructorValue
 
 LAYERS = 4
@@ -69,14 +70,42 @@ def assert_like_its_own(model, rules, **options):
             (own[name].ravel(), ours.astype(float).ravel())
         )
     for (name, _), pairs in groups.items():
-        theirs, ours = (np.concatenate(each) for each in zip(*pairs, strict=True))
-        if len(np.unique(theirs[: 1 << 12])) <= 2 or len(np.unique(ours[: 1 << 12])) <= 2 or theirs.size < 8:
-            assert np.allclose(theirs, ours, atol=1e-5), name
-            continue
-        # Of two normal samples; a uniform one varies less. Seven sigmas.
-        error = 7 * math.sqrt(2 / theirs.size)
-        assert abs(theirs.mean() - ours.mean()) < error * theirs.std(), name
-        assert abs(theirs.std() / ours.std() - 1) < error / math.sqrt(2), name
+        assert_alike(*(np.concatenate(each) for each in zip(*pairs, strict=True)), name)
+
+
+def assert_alike(expected, weights, name):
+    """Two samples have one mean and one std, or are equal where they are constants."""
+    if len(np.unique(expected[: 1 << 12])) <= 2 or len(np.unique(weights[: 1 << 12])) <= 2 or expected.size < 8:
+        assert np.allclose(expected, weights, atol=1e-5), name
+        return
+    # Of two normal samples; a uniform one varies less. Seven sigmas.
+    error = 7 * math.sqrt(2 / expected.size)
+    assert abs(expected.mean() - weights.mean()) < error * expected.std(), name
+    assert abs(expected.std() / weights.std() - 1) < error / math.sqrt(2), name
+
+
+def assert_alike_over_seeds(make, rules, names):
+    """The weights of some names, of models that `make` returns, are alike over several seeds of both sides.
+
+    `names` maps the names of the model to those of the recipe.
+    """
+    torch = pytest.importorskip("torch")
+    expected, weights = {}, {}
+    for seed in range(4):
+        torch.manual_seed(seed)
+        model = make()
+        parameters = {parameter.name: parameter for parameter in parameters_of(model)}
+        values = dict(model.named_parameters())
+        chosen = [
+            dataclasses.replace(parameters[old], name=new, axes=axes, kind="kernel" if axes else "other")
+            for old, (new, axes) in names.items()
+        ]
+        drawn = plan(chosen, rules, default=zeros).draw(seed=seed)
+        for old, (new, _) in names.items():
+            expected.setdefault(new, []).append(values[old].detach().double().numpy().ravel())
+            weights.setdefault(new, []).append(drawn[new].astype(float).ravel())
+    for name in expected:
+        assert_alike(np.concatenate(expected[name]), np.concatenate(weights[name]), name)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +166,87 @@ def test_mamba_follows_transformers(transformers, layers):
         rescale_prenorm_residual=layers is not None,
     )
     assert_like_its_own(transformers.MambaForCausalLM(config), recipes.mamba(layers))
+
+
+def test_gated_deltanet(transformers):
+    config = transformers.Qwen3NextConfig(
+        vocab_size=500,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        linear_num_value_heads=64,
+        linear_num_key_heads=16,
+        linear_key_head_dim=8,
+        linear_value_head_dim=8,
+        num_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=32,
+        shared_expert_intermediate_size=32,
+    )
+    model = transformers.Qwen3NextForCausalLM(config)
+    special = {"*.dt_bias": ones, "*linear_attn.norm.weight": ones, "*norm.weight": zeros}
+    experts = {"*.experts.*": normal(std=0.02), "*.gate.weight": normal(std=0.02)}
+    assert_like_its_own(model, [special, experts, recipes.gated_deltanet()])
+
+
+def test_mamba2(transformers):
+    config = transformers.Mamba2Config(
+        vocab_size=50, hidden_size=64, num_hidden_layers=2, num_heads=16, head_dim=8, state_size=16, n_groups=1,
+        rescale_prenorm_residual=True,
+    )  # fmt: skip
+    block = "layers.1.mixer"
+    axes = {"dt_bias": None, "D": None, "conv1d.weight": "(160 O)IK", "out_proj.weight": "OI"}
+    names = {f"{block}.{name}": (f"{block}.{name}", letters) for name, letters in axes.items()}
+    # transformers sets A_log to log(1..n), and draws the input projections as in its other models.
+    rules = {pattern: rule for pattern, rule in recipes.mamba2(2).items() if "A_log" not in pattern}
+    assert_alike_over_seeds(lambda: transformers.Mamba2Model(config), rules, names)
+
+
+def test_rg_lru(transformers):
+    config = transformers.RecurrentGemmaConfig(
+        vocab_size=50, hidden_size=64, intermediate_size=64, lru_width=64, num_hidden_layers=1, num_attention_heads=4,
+        w_init_variance_scale=1.0,
+    )  # fmt: skip
+    block = "layers.0.temporal_block.rg_lru"
+    names = {
+        f"{block}.recurrent_param": ("rg_lru.a_param", None),
+        f"{block}.input_gate_weight": ("rg_lru.input_gate.w", "BIO"),
+        f"{block}.recurrent_gate_weight": ("rg_lru.a_gate.w", "BIO"),
+        f"{block}.input_gate_bias": ("rg_lru.input_gate.b", None),
+        f"{block}.recurrent_gate_bias": ("rg_lru.a_gate.b", None),
+    }
+    assert_alike_over_seeds(lambda: transformers.RecurrentGemmaModel(config), recipes.rg_lru(), names)
+
+
+def test_small_init_and_wang(transformers, torch):
+    from transformers.models.xlstm.modeling_xlstm import small_init_method, wang_init_method
+
+    def make():
+        model = torch.nn.ModuleDict({name: torch.nn.Linear(64, 64, bias=False) for name in ("up", "down")})
+        small_init_method(64)(model["up"].weight)
+        wang_init_method(12, 64)(model["down"].weight)
+        return model
+
+    names = {"up.weight": ("h.7.up.weight", "OI"), "down.weight": ("h.7.down.weight", "OI")}
+    assert_alike_over_seeds(make, recipes.wang(12, 64, residual="*.down.weight"), names)
+
+
+@pytest.mark.parametrize("rank", [None, 8])
+def test_lora(torch, rank):
+    peft = pytest.importorskip("peft")
+
+    def make():
+        model = torch.nn.Sequential(torch.nn.Linear(256, 64, bias=False), torch.nn.Embedding(300, 16))
+        start = True if rank is None else "gaussian"
+        return peft.get_peft_model(model, peft.LoraConfig(r=8, target_modules=["0", "1"], init_lora_weights=start))
+
+    linear, table = "base_model.model.0", "base_model.model.1"
+    names = {f"{linear}.lora_{which}.default.weight": (f"q.lora_{which}.default.weight", "OI") for which in "AB"}
+    names |= {f"{table}.lora_embedding_{which}.default": (f"t.lora_embedding_{which}.default", "OI") for which in "AB"}
+    assert_alike_over_seeds(make, recipes.lora(rank), names)
 
 
 def test_vit_follows_timm(timm):
@@ -385,7 +495,8 @@ def test_tables_are_optional():
 
 MISSING = [
     (recipes.gpt2(2), "recipes.gpt2 finds no output of a residual branch: rule '*.c_proj.weight' matches nothing"),
-    (recipes.gpt2(2), "Pass rename=, from your names to the recipe's names, which match '*.c_proj.weight'"),
+    (recipes.gpt2(2), "Pass residual=, the pattern of yours"),
+    (recipes.t5(64, 16), "Pass rename=, from your names to the recipe's names, which match '*Attention.q.weight'"),
     (recipes.llama(2, 64), "recipes.llama finds no output of a residual branch"),
     (recipes.llama_depth(64), "recipes.llama_depth finds no output of a residual branch"),
     (recipes.normalized(2, 64), "recipes.normalized finds no output of a residual branch"),
@@ -416,9 +527,74 @@ def test_a_recipe_that_finds_no_layers_names_the_argument(rules, message):
 
 
 def test_a_rename_gives_a_recipe_its_names():
-    parameters = kernels(h_0_out_weight=(64, 64), h_0_in_weight=(64, 64))
+    parameters = kernels(h_1_out_weight=(64, 64), h_1_in_weight=(64, 64))
     table = plan(parameters, recipes.gpt2(2), rename={"*.out.weight": "*.c_proj.weight"})
-    assert {row["name"]: row["std"] for row in table.to_dicts()} == {"h.0.out.weight": 0.01, "h.0.in.weight": 0.02}
+    assert {row["name"]: row["std"] for row in table.to_dicts()} == {"h.1.out.weight": 0.01, "h.1.in.weight": 0.02}
+
+
+def outputs(*layers, names=("attn.c_proj", "mlp.c_proj"), prefix="h"):
+    return [
+        Parameter(f"{prefix}.{layer}.{name}.weight", (8, 8), axes="OI", kind="kernel")
+        for layer in layers
+        for name in names
+    ]
+
+
+OF_LAYERS = {
+    "gpt2": (recipes.gpt2, "c_proj"),
+    "llama": (lambda layers: recipes.llama(layers, 64, residual="*.out.weight"), "out"),
+    "normalized": (lambda layers: recipes.normalized(layers, 64, residual="*.out.weight"), "out"),
+    "wang": (lambda layers: recipes.wang(layers, 64, residual="*.out.weight"), "out"),
+    "full_megatron": (lambda layers: recipes.full_megatron(layers, 64, residual="*.out.weight"), "out"),
+    "mamba2": (lambda layers: {"*.A_log": zeros} | recipes.mamba2(layers, residual="*.out.weight"), "out"),
+    "mamba3": (lambda layers: {"*.dt_bias": zeros} | recipes.mamba3(layers, residual="*.out.weight"), "out"),
+    "xlstm": (lambda blocks: recipes.xlstm(blocks, 64, residual="*.out.weight"), "out"),
+    "deepnorm": (lambda layers: recipes.deepnorm(layers, smaller="*.out.weight"), "out"),
+    "fixup": (lambda n: {"fc.*": zeros} | recipes.fixup(n, inner="*.up.weight", last="*.out.weight"), "out"),
+}
+
+
+@pytest.mark.parametrize("recipe", OF_LAYERS)
+def test_another_number_of_layers_names_the_argument(recipe):
+    make, name = OF_LAYERS[recipe]
+    argument = {"xlstm": "blocks", "fixup": "blocks"}.get(recipe, "layers")
+    model = outputs(0, 1, 2, names=(f"attn.{name}", f"mlp.{name}"))
+    model += [Parameter(f"h.0.{each}", (8,), kind="other") for each in ("A_log", "dt_bias")]
+    model += [*outputs(0, names=("mlp.up",)), Parameter("fc.weight", (8, 8), kind="other")]
+    plan(model, make(3), default=zeros)
+    with pytest.warns(
+        UserWarning, match=rf"recipes.{recipe} matches 6 outputs .* {argument}=12 needs at least (12|24)"
+    ):
+        plan(model, make(12), default=zeros)
+    with pytest.raises(
+        PlanError, match=f"{argument} of recipes.{recipe} must be .*, got 2 for 3 layers. Pass {argument}=3"
+    ):
+        plan(model, make(2), default=zeros)
+
+
+def test_residual_branches_of_other_names_are_a_warning():
+    model = outputs(*range(4), names=("attn.c_proj", "mlp.proj_out"))
+    with pytest.warns(UserWarning, match="recipes.gpt2 matches 4 outputs of residual branches, and layers=4 needs"):
+        plan(model, recipes.gpt2(4))
+    made = plan(model, recipes.gpt2(4, residual=re.compile(r".*\.(c_proj|proj_out)\.weight")))
+    assert {entry.filling.std((8, 8)) for entry in made.entries} == {0.02 * 8**-0.5}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        outputs(*range(12)),
+        outputs(8, 9, 10, 11),  # a stage of a pipeline
+        outputs(3),  # one layer alone
+        outputs(*range(6), prefix="encoder") + outputs(*range(6), prefix="decoder"),
+        [each for layer in range(12) for each in outputs(*range(16), names=("c_proj",), prefix=f"h.{layer}.experts")],
+        outputs(*range(12), prefix="module.0.h"),
+        [Parameter("h.c_proj.weight", (12, 8, 8), axes="BIO", kind="kernel")],  # stacked layers
+    ],
+    ids=["full", "stage", "layer", "two stacks", "experts", "nested", "stacked"],
+)
+def test_the_layers_of_a_model_are_those_of_the_recipe(model):
+    assert plan(model, recipes.gpt2(12)).entries
 
 
 def test_rules_of_the_user_are_never_optional():

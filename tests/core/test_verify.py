@@ -1,6 +1,7 @@
 """Comparison of a checkpoint with a plan and a seed."""
 
 import json
+import re
 import shutil
 import struct
 
@@ -268,3 +269,13 @@ def test_a_path_without_a_checkpoint_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         everything().verify(tmp_path / "model.safetensors.index.json", 5)
     assert [str(each) for each in plan([], {}).verify(tmp_path / "w.safetensors", 5)] == ["'w.safetensors' is missing"]
+
+
+def test_a_model_in_place_of_a_path_is_an_error_that_names_the_adapter():
+    model = type("Linear", (), {"__module__": "torch.nn.modules.linear"})()
+    message = (
+        "path must be the path of a checkpoint, got Linear. "
+        "For a model: initlib.adapters.torch.verify(model, plan, seed)"
+    )
+    with pytest.raises(TypeError, match=re.escape(message)):
+        everything().verify(model, seed=0)

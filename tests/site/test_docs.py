@@ -21,7 +21,7 @@ import initlib.adapters
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = ("torch", "jax", "keras")
-OPTIONAL = {*FRAMEWORKS, "flax", "matplotlib", "safetensors", "sklearn", "tensorflow", "timm", "transformers"}
+OPTIONAL = {*FRAMEWORKS, "flax", "matplotlib", "optax", "safetensors", "sklearn", "tensorflow", "timm", "transformers"}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "EXPERIMENTS.md"]
 # Keras converts variables of TensorFlow in a way that NumPy deprecates.
 KERAS_CONVERTS = pytest.mark.filterwarnings(

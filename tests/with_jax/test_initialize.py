@@ -210,6 +210,19 @@ def test_statistics_are_never_drawn():
     assert set(made["batch_stats"]["BatchNorm_0"]["var"].tolist()) == {2}
 
 
+def test_buffers_are_set_by_functions_of_the_index():
+    class Rotary(nnx.Module):
+        def __init__(self):
+            self.inv_freq = nnx.Variable(jnp.zeros(8))
+            self.table = nnx.Param(jnp.zeros((6, 4)))
+
+    model = Rotary()
+    rules = {"inv_freq:buffer": initlib.rotary_frequencies(), "table": initlib.sinusoidal()}
+    init.initialize(model, rules, 0)
+    assert np.array_equal(model.inv_freq[...], initlib.rotary_frequencies()(8))
+    assert np.array_equal(model.table[...], initlib.sinusoidal()((6, 4)))
+
+
 def test_recurrent_cells_have_a_matrix_for_each_gate():
     cell = linen.LSTMCell(4)
     shapes = jax.eval_shape(cell.init, jax.random.key(0), (jnp.ones((1, 4)),) * 2, jnp.ones((1, 3)))

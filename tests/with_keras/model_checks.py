@@ -13,7 +13,18 @@ import pytest
 from keras import layers
 
 import initlib
-from initlib import PlanError, glorot_uniform, he_normal, keep, normal, orthogonal, parts, zeros
+from initlib import (
+    PlanError,
+    glorot_uniform,
+    he_normal,
+    keep,
+    normal,
+    orthogonal,
+    parts,
+    rotary_frequencies,
+    sinusoidal,
+    zeros,
+)
 from initlib.adapters import keras as adapter
 
 BACKEND = keras.backend.backend()
@@ -564,6 +575,23 @@ def test_statistics_are_never_drawn():
         "batch_normalization.moving_variance",
     ]
     adapter.initialize(model, {"*:buffer": keep, "*": normal()}, seed=0)
+
+
+def test_tables_and_buffers_are_set_by_functions_of_the_index():
+    class Rotary(layers.Layer):
+        def build(self, shape):
+            self.table = self.add_weight(shape=(6, 4), name="table", initializer=adapter.CoreInitializer(sinusoidal()))
+            self.inv_freq = self.add_weight(shape=(8,), name="inv_freq", trainable=False)
+
+        def call(self, inputs):
+            return inputs
+
+    model = sequential(layers.Dense(6), Rotary())
+    table = sinusoidal()((6, 4))
+    assert np.array_equal(values(model.layers[-1].table), table)
+    adapter.initialize(model, {"*.inv_freq:buffer": rotary_frequencies(), "*.table": sinusoidal() * 0.5}, seed=0)
+    assert np.array_equal(values(model.layers[-1].table), table * np.float32(0.5))
+    assert np.array_equal(values(model.layers[-1].inv_freq), rotary_frequencies()(8))
 
 
 def test_models_can_be_saved_and_loaded(tmp_path):

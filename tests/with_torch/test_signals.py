@@ -329,3 +329,10 @@ def test_a_layer_without_outputs_is_named():
     model = nn.Sequential(nn.Linear(4, 0), nn.Linear(0, 2))
     with pytest.raises(ValueError, match=r"the output of 0 must not be empty, got shape \(8, 0\)"):
         init.signals(model, (8, 4))
+
+
+def test_an_array_as_a_batch_is_an_error_that_shows_the_conversion():
+    with pytest.raises(
+        TypeError, match=r"batch must hold tensors, got a numpy\.ndarray\. Write torch\.from_numpy\(batch\)"
+    ):
+        init.signals(nn.Linear(8, 4), np.zeros((2, 8), "float32"))

@@ -82,4 +82,4 @@ def _letters(kernel: Kernel, ndim: int) -> str:
             roles[axis].add(role)
     field = iter(RECEPTIVE_FIELD)
     letters = ("B" if len(role) == 2 else next(iter(role)) if role else next(field) for role in roles)
-    return "".join(letters) if ndim else "..."
+    return "".join(letters) if any(roles) else "..."

@@ -19,7 +19,6 @@ from .types import Layer
 
 # Captured here, so that a program may put the adapter's classes in the place of Keras's.
 CLASSES: dict[str, Any] = {name: cls for name, cls in vars(initializers).items() if inspect.isclass(cls)}
-SET = ("constant", "identity", "dirac", "zero_hadamard")  # factories of the core that draw nothing
 
 
 def own_initializer(layer: Layer, name: str) -> Any:
@@ -39,7 +38,7 @@ def only_initializer(layer: Layer) -> Any:
 
 def draws(fill: Fill | None) -> bool:
     """Return whether a fill is an initializer that draws, not one that sets values."""
-    return isinstance(fill, initlib.Initializer) and fill.factory not in SET
+    return isinstance(fill, initlib.Initializer) and fill.is_random
 
 
 def as_core(initializer: Any, shape: tuple[int, ...]) -> Fill | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,6 +33,8 @@ def inputs(model: nn.Module, batch: Any) -> Inputs:
     floats: list[Tensor] = []
 
     def copied(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            raise TypeError("batch must hold tensors, got a numpy.ndarray. Write torch.from_numpy(batch)")
         if isinstance(value, Tensor) and value.is_floating_point():
             floats.append(value.detach().clone().requires_grad_())
             with torch.enable_grad():

@@ -16,7 +16,14 @@ from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
 from ..drawing.dispatch import Seed, key_of
 from . import constructor_values
-from .buffers import buffer_names, lost_buffers, reset_buffers, sharded_estimates
+from .buffers import (
+    buffer_names,
+    buffer_parameter,
+    lost_buffers,
+    reset_buffers,
+    ruled_buffers,
+    sharded_estimates,
+)
 from .fill import check, fill
 from .meta_device import materialize, tie
 from .shared_memory import overlaps
@@ -64,7 +71,8 @@ def plan(
     """
     modules = walk(module, prefix)
     options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
-    return _plan(module, modules, model_tensors(modules), only, rules, **options)[0]
+    tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
+    return _plan(module, modules, tensors, buffers, only, rules, **options)[0]
 
 
 @public("initlib.adapters.torch")
@@ -115,33 +123,38 @@ def initialize(
     """
     options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     modules = walk(module, prefix)
-    tensors = model_tensors(modules)
-    problems = _without_memory(modules, tensors, device)
+    tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
+    stored = [*tensors, *buffers]
+    problems = _without_memory(modules, tensors, buffers, device)
     try:
-        made, selection = _plan(module, modules, tensors, only, rules, **options)
+        made, selection = _plan(module, modules, tensors, buffers, only, rules, **options)
     except PlanError as error:
         raise PlanError([*problems, *error.problems]) from None
-    filled = [(tensor, entry) for tensor, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
+    filled = [(tensor, entry) for tensor, entry in zip(stored, made.entries, strict=True) if not entry.kept]
     drawn: dict[int, set[str]] = {}
-    for tensor, _ in filled:
+    weights = [pair for pair in filled if pair[0].role.kind != "buffer"]
+    for tensor, _ in weights:
         drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
-    problems += [*_not_writable(tensors, made), *_overlapping(filled), *sharded_estimates(modules, drawn)]
+    problems += [*_not_writable(stored, made), *_overlapping(filled), *sharded_estimates(modules, drawn)]
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
     records = [(tensor, _record(tensor, parameter)) for tensor, parameter in selection.parameters]
     if device is not None:
-        materialize(module, tensors, torch.device(device))
-    tie(tensors)
-    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in filled)
+        materialize(module, stored, torch.device(device))
+    tie(stored)
+    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in weights)
     with torch.no_grad(), progress("initialize", PATIENCE) as advance:
-        for tensor, entry in filled:
+        for tensor, entry in weights:
             fill(tensor, entry, key)
             done += tensor.tensor.nbytes
             advance(done, total)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
     reset_buffers(modules, drawn, selection.buffers, key)
+    with torch.no_grad():
+        for tensor, entry in filled[len(weights) :]:  # buffers that rules name, also of modules that were reset
+            fill(tensor, entry, key)
     mark(modules, (tensor.tensor for tensor, _ in filled))
     return made
 
@@ -154,18 +167,25 @@ class _Selection(NamedTuple):
 
 
 def _plan(
-    module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only, rules: Rules | None, **options: Any
+    module: nn.Module,
+    modules: Modules,
+    tensors: list[ModelTensor],
+    buffers: list[ModelTensor],
+    only: Only,
+    rules: Rules | None,
+    **options: Any,
 ) -> tuple[Plan, _Selection]:
-    """Return the plan, in which tensors that `only` does not select are kept, and the selection."""
+    """Return the plan of the tensors and then the buffers, and the selection. What `only` does not select is kept."""
+    ruled = [buffer_parameter(buffer) for buffer in buffers]
     known = parameters(tensors)
     if not (only is None or isinstance(only, (str, re.Pattern))):
         only = plan_names(module, modules, tensors, only)
-    chosen, buffers = selected(only, known, buffer_names(modules))
-    pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=True) if each]
-    if not all(chosen):
+    chosen, selected_buffers = selected(only, [*known, *ruled], buffer_names(modules))
+    pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=False) if each]
+    if len(pairs) < len(tensors):
         # The memory of the other tensors, which may have been loaded, does not show what these hold.
         known = parameters(tensors, [tensor for tensor, _ in pairs])
-    return plan_selected(known, chosen, rules, **options), _Selection(pairs, buffers)
+    return plan_selected([*known, *ruled], chosen, rules, **options), _Selection(pairs, selected_buffers)
 
 
 def _record(tensor: ModelTensor, parameter: Parameter) -> constructor_values.Record:
@@ -177,13 +197,15 @@ def _record(tensor: ModelTensor, parameter: Parameter) -> constructor_values.Rec
     return constructor_values.as_record(parameter.constructor.record(parameter))
 
 
-def _without_memory(modules: Modules, tensors: list[ModelTensor], device: torch.device | str | None) -> list[str]:
+def _without_memory(
+    modules: Modules, tensors: list[ModelTensor], buffers: list[ModelTensor], device: torch.device | str | None
+) -> list[str]:
     """Return the problems of tensors that have no memory, and will have none or lose their values."""
     if device is not None and torch.device(device).type == "meta":
         raise ValueError(f"device must have memory, got {device!r}")
     if device is not None:
-        return lost_buffers(modules)
-    meta = [tensor.names[0] for tensor in tensors if tensor.tensor.is_meta]
+        return lost_buffers(modules, {name for buffer in buffers for name in buffer.names})
+    meta = [tensor.names[0] for tensor in (*tensors, *buffers) if tensor.tensor.is_meta]
     if not meta:
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"

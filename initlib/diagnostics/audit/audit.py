@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..._adapters import framework_of
 from ..._public import public
 from ...files.printable import printable
 from ...files.readers.open_file import ORDER, open_tensors
@@ -155,6 +156,12 @@ def audit(source: Source, *, axes: str | None = None) -> Audit:
     if isinstance(source, Mapping):
         arrays = [StoredTensor.of(*_checked_array(name, values)) for name, values in source.items()]
         return audit_tensors([("", "...IO", arrays)], axes)
+    framework = framework_of(source)
+    if framework is not None:
+        raise TypeError(
+            f"source must be paths or a dictionary of arrays, got {type(source).__name__}. "
+            f"For a model: initlib.adapters.{framework}.audit(model)"
+        )
     paths: list[FilePath] = [source] if isinstance(source, (str, os.PathLike)) else list(source)
 
     def opened() -> Iterator[tuple[str, str, Iterable[StoredTensor]]]:

@@ -50,6 +50,22 @@ def explain_unused(
     return f"{pattern.missing}: {what} {pattern.text!r} {reason}. {pattern.advice}"
 
 
+def advice_for_vector(pattern: ParsedPattern, name: str, vector: Parameter, kernel: Parameter | None) -> str:
+    """Return the advice for a pattern whose initializer (`name`) needs fans, and that matches a vector.
+
+    `kernel` is the first kernel that the pattern matches. Without one, the pattern is for vectors.
+    """
+    is_glob = not pattern.text.startswith("re.compile")
+    if kernel is None:
+        own = f'"{pattern.text}"' if is_glob else pattern.text
+        instead = {"bias": "zeros", "scale": "ones"}.get(vector.kind)
+        return f"Write {{{own}: {instead}}}" if instead else "Pass an initializer without fans: normal(std=0.02)"
+    others = {"bias": "zeros for biases", "scale": "ones for scales"}.get(vector.kind, "other rules for vectors")
+    text = pattern.text if is_glob else "*"
+    of_kernels = f"{text}:kernel" if pattern.of is None else f"*.{kernel.name.rpartition('.')[2]}:{pattern.of}"
+    return f'Write {{"{of_kernels}": {name}}} for kernels, and {others}'
+
+
 def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], parameters: Sequence[Parameter]) -> str:
     owners = sorted({parameter.owner for parameter in parameters if parameter.owner})
     if pattern.of is not None and pattern.of not in (*KINDS, *owners):
