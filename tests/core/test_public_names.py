@@ -27,8 +27,8 @@ OWN = {
     ),
     "initlib.adapters.jax": (
         "JaxInitializer audit declare delta_orthogonal draw glorot_normal glorot_uniform he_normal he_uniform "
-        "initialize initializer lecun_normal lecun_uniform normal ones orthogonal plan signals truncated_normal "
-        "uniform variance_scaling verify zeros "
+        "initialize initializer lecun_normal lecun_uniform normal ones orthogonal parameter_labels plan signals "
+        "truncated_normal uniform variance_scaling verify zeros "
     ),
     "initlib.adapters.keras": (
         "CoreInitializer GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Orthogonal "
