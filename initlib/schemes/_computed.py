@@ -28,9 +28,7 @@ MOST_RADIANS = 2**27
 class Computed(Indexed):
     """An initializer whose weights NumPy computes in float64 for every engine."""
 
-    @property
-    def needs_axes(self) -> bool:
-        return False  # its indices are stored ones
+    needs_axes = False  # its indices are stored ones
 
     @abstractmethod
     def values(self, shape: tuple[int, ...], indices: Sequence[NDArray[np.int64]]) -> Array:

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import initlib
-from initlib.schemes import FACTORIES
+from initlib.schemes.factories import FACTORIES
 
 ROOT = Path(__file__).parents[2]
 KINDS = "Independent|Composed|Indexed|Elementwise|Constant|Normal|Uniform|TruncatedNormal|VarianceScaling|Scaled"
