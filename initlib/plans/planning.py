@@ -185,9 +185,11 @@ def _warn_of_zeros(names: list[str]) -> None:
 def _miscounted(rules: Ordered, parameters: list[Parameter]) -> list[Problem]:
     """Return a problem for each recipe that was given fewer layers than the model has; warn of more."""
     problems = []
-    for pattern in (rule.pattern for rule in rules.rules if rule.pattern.count is not None):
+    for pattern, *_ in rules.rules:
+        if pattern.layer_count is None:
+            continue
         names = [parameter.name for parameter in parameters if pattern.matches(parameter)]
-        error, warning = pattern.count.too_low(names), pattern.count.too_high(names)
+        error, warning = pattern.layer_count.too_low(names), pattern.layer_count.too_high(names)
         if error is not None:
             problems.append(Problem("", error))
         elif warning is not None:

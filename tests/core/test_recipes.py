@@ -495,7 +495,7 @@ def test_tables_are_optional():
 
 MISSING = [
     (recipes.gpt2(2), "recipes.gpt2 finds no output of a residual branch: rule '*.c_proj.weight' matches nothing"),
-    (recipes.gpt2(2), "Pass residual=, the pattern of yours"),
+    (recipes.gpt2(2), "Pass residual=, the pattern of your layers"),
     (recipes.t5(64, 16), "Pass rename=, from your names to the recipe's names, which match '*Attention.q.weight'"),
     (recipes.llama(2, 64), "recipes.llama finds no output of a residual branch"),
     (recipes.llama_depth(64), "recipes.llama_depth finds no output of a residual branch"),

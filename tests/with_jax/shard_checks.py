@@ -78,6 +78,7 @@ def calls():
             assert replicated.devices() == set(jax.devices())
             bfloat = init(KEY, (64, 32), "bfloat16", out_sharding=spec)
             composed = adapter.orthogonal()(KEY, (64, 32), out_sharding=spec)
+            table = adapter.initializer(initlib.sinusoidal())(KEY, (64, 32), out_sharding=spec)
             rows = init(KEY, (64, 32), out_sharding=PartitionSpec("a"))
             assert rows.sharding.spec == PartitionSpec("a", None)  # as JAX's own functions spell it
         for weight in weights:
@@ -85,6 +86,8 @@ def calls():
             assert np.array_equal(weight, whole)
         assert np.array_equal(replicated, whole)
         assert np.array_equal(bfloat, initlib.he_normal((64, 32), "bfloat16", seed=5))
+        assert table.sharding.is_equivalent_to(sharding, 2)
+        assert np.array_equal(table, initlib.sinusoidal()((64, 32)))
         assert np.allclose(composed, initlib.orthogonal()((64, 32), seed=5), atol=1e-6)
     placed = init(jax.device_put(KEY, jax.devices()[3]), (64, 32))
     assert placed.devices() == {jax.devices()[3]}

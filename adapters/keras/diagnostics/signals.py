@@ -129,13 +129,8 @@ def _axes(weight: ModelTensor) -> str | None:
     return layer_roles(weight.layer).get(weight.variable.name, UNKNOWN).axes
 
 
-<<<<<<< HEAD
-def _array(x: Any) -> Any:
-    """Return the numbers of a tensor or variable, for NumPy; None for None."""
-=======
 def _array(x: Tensor) -> Any:
     """Return the numbers of a tensor or variable, for NumPy; None for None."""
->>>>>>> less
     if x is None:
         return None
     array = np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(x)))
