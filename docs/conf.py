@@ -1,4 +1,4 @@
-"""The documentation: `sphinx-build -W docs build/docs`, without the network."""
+"""Settings of the documentation: `sphinx-build -W docs build/docs`, without the network."""
 
 import inspect
 import os
@@ -51,7 +51,7 @@ html_show_sphinx = False
 
 
 class CommandHelp(Directive):
-    """The help of the command line and of each command, as `--help` prints it."""
+    """A directive that shows the help of the command line and of each command, as `--help` prints it."""
 
     def run(self):
         """Return a section for each command."""

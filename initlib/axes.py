@@ -22,7 +22,7 @@ _RECEPTIVE_FIELD = 1
 
 @public("initlib")
 class Fans(NamedTuple):
-    """The fans of a weight: fan_in inputs feed one output, and one input feeds fan_out outputs.
+    """Fans of a weight: fan_in inputs feed one output, and one input feeds fan_out outputs.
 
     Attributes:
         fan_in: receptive field size times the number of inputs.
@@ -46,7 +46,7 @@ class Factor(NamedTuple):
 
 
 class Token(NamedTuple):
-    """One stored axis: the sizes of the stacks packed into it, outermost first, and its letter or '...'."""
+    """A stored axis: the sizes of the stacks packed into it, outermost first, and its letter or '...'."""
 
     packed: tuple[int, ...]
     letter: str
@@ -195,7 +195,7 @@ def fans(shape: Shape, axes: str | None = None) -> Fans:
 
 
 class Canonical(NamedTuple):
-    """The parts of the stored axes of a weight, and the conversions between storage and canonical order."""
+    """Parts of the stored axes of a weight, and the conversions between storage and canonical order."""
 
     stored: tuple[int, ...]  # the shape in storage
     parts: tuple[int, ...]  # the sizes of the parts in stored order; a packed axis has several
@@ -209,7 +209,7 @@ class Canonical(NamedTuple):
 
     @property
     def matrices(self) -> tuple[int, int, int]:
-        """The numbers of stacks, of rows (receptive field x inputs) and of columns (outputs), as matrices."""
+        """Return the numbers of stacks, of rows (receptive field x inputs) and of columns (outputs), as matrices."""
         return math.prod(self.stacks), math.prod(self.field) * math.prod(self.inputs), math.prod(self.outputs)
 
     def arrange(self, weight: Any, xp: Any = np) -> Any:

@@ -30,7 +30,7 @@ def fold_number(data: str | SupportsIndex) -> int:
 @public("initlib")
 @dataclass(frozen=True, init=False)
 class Key:
-    """The identity of a random stream: 64 bits, read as the two words (seed >> 32, seed & 0xffffffff).
+    """Identity of a random stream: 64 bits, read as the two words (seed >> 32, seed & 0xffffffff).
 
     For seeds below 2**32, `Key(seed)` is `jax.random.key(seed)`, and `fold_in` of an int below 2**32 is
     `jax.random.fold_in`.
@@ -56,7 +56,7 @@ class Key:
 
     @property
     def words(self) -> tuple[int, int]:
-        """The two 32-bit words of the key, high word first.
+        """Return the two 32-bit words of the key, high word first.
 
         Example:
             >>> Key(2**32 + 5).words

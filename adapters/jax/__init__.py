@@ -1,4 +1,4 @@
-"""The JAX adapter: every name of `jax.nn.initializers` with the weights of the core, and whole models.
+"""JAX adapter: every name of `jax.nn.initializers` with the weights of the core, and whole models.
 
 >>> import jax, initlib
 >>> weight = he_normal()(jax.random.key(0), (784, 128))
@@ -51,6 +51,7 @@ from .init import (
 )
 from .models.initialize import initialize, plan
 from .models.layers import declare
+from .models.parameter_labels import parameter_labels
 from .models.verify import verify
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "parameter_labels",
     "plan",
     "signals",
     "truncated_normal",

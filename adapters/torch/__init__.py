@@ -1,4 +1,4 @@
-"""The PyTorch adapter: every name of `torch.nn.init`, exact on every device and shard, and whole models.
+"""PyTorch adapter: every name of `torch.nn.init`, exact on every device and shard, and whole models.
 
 >>> import torch
 >>> import initlib.adapters.torch as init

@@ -36,7 +36,7 @@ def like(
         default: as for `plan`.
         rename: as for `plan`.
         axes: as for `plan`.
-        kinds: the kinds of parameters, by pattern. Recipes need them, and no file holds them.
+        kinds: the kinds of parameters, by pattern. Recipes need the kinds, and no file holds them.
         dtype: the dtype of all floating-point tensors; by default the dtype in the file. Other tensors are kept.
 
     Returns:

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=syntax.pair,
         metavar="PATTERN=AXES",
-        help="the meaning of the axes, such as '*.weight=OI'; initializers that scale by fans need it",
+        help="the roles of the axes, such as '*.weight=OI'; initializers that scale by fans need the roles",
     )
     parser.add_argument(
         "--kind",
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=syntax.pair,
         metavar="PATTERN=KIND",
-        help="the kind of tensors, such as '*embed*=table' or '*_proj.weight=kernel'; recipes need it",
+        help="the kind of tensors, such as '*embed*=table' or '*_proj.weight=kernel'; recipes need the kinds",
     )
     parser.add_argument("--dtype", type=syntax.text, help="the dtype to plan for (default: the checkpoint's own)")
     parser.add_argument("--all", action="store_true", help="print one line for every tensor, however long")
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
     given = [f"--{name}" for name in making if getattr(options, name)]
     if options.plan is not None and given:
         raise ValueError(
-            f"{', '.join(given)} must come with --like PATH, got PLAN.json. Leave them out to print a plan"
+            f"{', '.join(given)} must come with --like PATH, got PLAN.json. To print a plan, pass PLAN.json alone"
         )
     if options.plan is not None:
         plan = initlib.Plan.load(options.plan)

@@ -1,4 +1,4 @@
-"""The texts of the command line: shapes, initializers, rules and ranges of files."""
+"""Texts of the command line: shapes, initializers, rules and ranges of files."""
 
 import argparse
 import ast

@@ -55,7 +55,7 @@ class ParameterStats:
 
 
 class GradientFields(TypedDict):
-    """The fields of an `Activation` or of `ParameterStats` that measure the gradient."""
+    """Fields of an `Activation` or of `ParameterStats` that measure the gradient."""
 
     gradient_std: float
     gradient_norm: float

@@ -105,7 +105,7 @@ def plan(
         raise ValueError(f'unmatched must be "default" or "keep", got {unmatched!r}')
     if unmatched == "keep" and default is not None:
         raise TypeError(
-            f"default must be None with unmatched='keep', got {default!r}. Pass it as the rule {{'*': ...}}"
+            f"default must be None with unmatched='keep', got {default!r}. Pass the default as the rule {{'*': ...}}"
         )
     stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
@@ -142,6 +142,7 @@ def plan(
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
             problems.append(Problem("", explain_unused(what, pattern, before, seen)))
+    problems += _miscounted(ordered, [view for _, view in views])
     if isinstance(new_name, Renamer):
         problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
     problems += _shared_with_none(entries) + check(entries)
@@ -152,7 +153,7 @@ def plan(
 
 
 def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
-    """Return rules without functions: those of functions of all parameters, alone or in a list, are in their place."""
+    """Return the rules, in which the results of functions of all parameters replace the functions."""
     if callable(rules):
         name = getattr(rules, "__name__", "")
         try:
@@ -175,10 +176,23 @@ def _warn_of_zeros(names: list[str]) -> None:
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         warnings.warn(
-            f"{names[0]}{more}: all zeros as constructed, or fresh memory: the default fills them. Add a rule to keep "
-            "zeros (the plan's notes list them)",
+            f"{names[0]}{more}: all weights are zeros, set by a constructor or left in fresh memory. The default fills "
+            "these parameters, which have a note in the plan. Add a rule to keep the zeros",
             stacklevel=3,
         )
+
+
+def _miscounted(rules: Ordered, parameters: list[Parameter]) -> list[Problem]:
+    """Return a problem for each recipe that was given fewer layers than the model has; warn of more."""
+    problems = []
+    for pattern in (rule.pattern for rule in rules.rules if rule.pattern.count is not None):
+        names = [parameter.name for parameter in parameters if pattern.matches(parameter)]
+        error, warning = pattern.count.too_low(names), pattern.count.too_high(names)
+        if error is not None:
+            problems.append(Problem("", error))
+        elif warning is not None:
+            warnings.warn(warning, stacklevel=3)
+    return problems
 
 
 def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
@@ -204,24 +218,26 @@ def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
 def _shared_with_none(entries: list[Entry]) -> list[Problem]:
     streams = {entry.stream for entry in entries if not entry.shared}
     return [
-        Problem(entry.parameter.name, f"same_as names {entry.stream}, which is no other parameter")
+        Problem(entry.parameter.name, f"same_as must name another parameter, got {entry.stream}")
         for entry in entries
         if entry.shared and entry.stream not in streams
     ]
 
 
 def _each(view: Parameter) -> list[Parameter]:
-    """The parameter under each of its names."""
+    """Return the parameter under each of its names."""
     return [view, *(replace(view, name=name) for name in view.tied)]
 
 
 def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
-    """Return what fills the parameter, and notes; what a rule gives another of its names must be the same."""
+    """Return the fill of the parameter, and notes. Raises ValueError if rules give its names different fills."""
     fill, notes = resolver.fill(view)
     for tie in _each(view)[1:]:
         rule = resolver.rules.first(tie)
         if rule is not None and resolver.made(rule, tie)[0] != fill:
-            raise ValueError(f"it gets {fill!r}, but the tied {tie.name} gets {rule!r}: give both the same")
+            raise ValueError(
+                f"tied names must have the same fill, got {fill!r} here and {rule!r} for {tie.name}. Change one rule"
+            )
     return fill, notes
 
 

@@ -61,7 +61,7 @@ def test_complex_weights_that_can_be_drawn_pass_the_check(initializer):
     assert initializer((6, 4), "complex64").dtype == np.complex64
 
 
-def test_an_initializer_that_is_called_without_a_shape_says_how_to_write_it():
+def test_an_initializer_called_without_a_shape_is_an_error_with_the_fix():
     with pytest.raises(TypeError, match=r"got None.* is an initializer already: leave out the parentheses"):
         he_normal()
 

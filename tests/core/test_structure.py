@@ -203,7 +203,7 @@ def loads_by_name(path):
     return any("import_module" in (getattr(node, "id", ""), getattr(node, "attr", "")) for node in nodes)
 
 
-def test_one_file_of_the_core_finds_adapters(tmp_path):
+def test_only_one_file_of_the_core_finds_adapters(tmp_path):
     loading = {name for name, path in KNOWN.items() if loads_by_name(path) and room(name) != "adapters"}
     assert loading == {"initlib", "initlib._adapters"}
     (tmp_path / "other.py").write_text("import importlib\nimportlib.import_module(f'initlib.adapters.{name}')\n")

@@ -1,4 +1,4 @@
-"""The resolver of rules: the fill of each parameter, in order of precedence."""
+"""Resolver of rules: the fill of each parameter, in order of precedence."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ _DRAWABLE = re.compile("b?float|complex")
 
 
 class RuleResolver:
-    """The fill of each parameter: of the first rule that matches, else by its constructor's value, else the default."""
+    """Fills of parameters: of the first rule that matches, else by the constructor's value, else the default."""
 
     def __init__(
         self, rules: Ordered, default: Any, unmatched: str = "default", parameters: Sequence[Parameter] = ()
@@ -41,12 +41,12 @@ class RuleResolver:
         self.may_be_fresh: list[str] = []  # parameters of zeros that may be fresh memory, and get the default
 
     def fill(self, parameter: Parameter, depth: int = 0) -> tuple[Fill, tuple[str, ...]]:
-        """Return what fills the parameter, and notes on it. Raises ValueError or TypeError."""
+        """Return the fill of the parameter, and notes. Raises ValueError or TypeError."""
         rule = self.rules.match(parameter)
         if rule is not None:
             return self.made(rule.value, parameter, depth, rule.pattern)
         if self.keeps_unmatched:
-            return keep, () if parameter.kind == "buffer" else ("no rule matches it",)
+            return keep, () if parameter.kind == "buffer" else ("no rule matches",)
         if parameter.needs is not None:
             raise self._no_rule(parameter, parameter.needs)
         if not _DRAWABLE.match(parameter.dtype):
@@ -71,7 +71,7 @@ class RuleResolver:
         try:
             decision = decide(parameter, value, default_needs_axes=needs_axes)
         except RuleNeededError as error:
-            raise RuleNeededError(f"no rule matches it, and {error.reason}", error.advice) from None
+            raise RuleNeededError(f"no rule matches, and {error.reason}", error.advice) from None
         if decision.fill is not None:
             return decision.fill, decision.notes
         if decision.may_be_fresh:
@@ -97,19 +97,18 @@ class RuleResolver:
 
     def _no_rule(self, parameter: Parameter, why: str, advice: str = "") -> ValueError:
         near = nearest(parameter.name, [rule.pattern.text for rule in self.rules.rules], "patterns")
-        reason = f"no rule matches it, and {why}{near}"
+        reason = f"no rule matches, and {why}{near}"
         return RuleNeededError(reason, advice) if advice else ValueError(reason)
 
     def made(
         self, value: Rule, parameter: Parameter, depth: int = 0, pattern: ParsedPattern | None = None
     ) -> tuple[Fill, tuple[str, ...]]:
-        """Return the fill that a rule's value is for the parameter, and notes: functions are called, its own and those
-        of parts.
+        """Return the fill of the parameter from the value of a rule, and notes. Functions in the value are called.
 
-        `pattern` is that of the rule whose value it is.
+        `pattern` is the pattern of the rule.
         """
         if callable(value) and not isinstance(value, Initializer):
-            value = as_fill(_called(value, parameter), "what the rule's function returns")
+            value = as_fill(_called(value, parameter), "the result of the rule's function")
         if not isinstance(value, Parts):
             if pattern is not None and parameter.is_vector:
                 self._check_vector(value, pattern, parameter)
@@ -138,13 +137,13 @@ class RuleResolver:
         if isinstance(value, Initializer) and first_needing_axes(value):
             name = described(value)
             kernel = next((each for each in self.parameters if each.kind == "kernel" and pattern.matches(each)), None)
-            why = f"{name}, which needs fans, and a vector has no input and output axes"
+            why = f"{name}, which needs fans, and a vector has none"
             advice = advice_for_vector(pattern, name, parameter, kernel)
-            raise RuleNeededError(f"rule {pattern.text!r} draws it by {why}", advice)
+            raise RuleNeededError(f"rule {pattern.text!r} draws a vector by {why}", advice)
 
 
 def _part(parameter: Parameter, part: Member) -> Parameter:
-    """Return a part as the parameter that it would be alone."""
+    """Return a part as a parameter, as if the part were stored alone."""
     value = parameter.constructor
     return Parameter(
         part.name,
