@@ -19,7 +19,7 @@ from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
 
-OF_A_MODEL = "For a model, call initlib.adapters.torch.plan(model, ...), or plan of another framework's adapter"
+FOR_A_MODEL = "For a model, call initlib.adapters.torch.plan(model, ...), or plan of another framework's adapter"
 
 
 @public("initlib")
@@ -99,7 +99,7 @@ def plan(
         as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
     if not isinstance(parameters, Iterable):
         raise TypeError(
-            f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. {OF_A_MODEL}"
+            f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. {FOR_A_MODEL}"
         )
     if unmatched not in ("default", "keep"):
         raise ValueError(f'unmatched must be "default" or "keep", got {unmatched!r}')
@@ -113,7 +113,7 @@ def plan(
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
             raise TypeError(
-                f"parameters must be made of initlib.Parameter, got {type(parameter).__name__}. {OF_A_MODEL}"
+                f"parameters must be made of initlib.Parameter, got {type(parameter).__name__}. {FOR_A_MODEL}"
             )
         view = parameter
         try:

@@ -329,7 +329,7 @@ ERRORS = [
     (
         [kernel("a.weight", owner="Linear"), Parameter("a.bias", (3,), kind="bias", owner="Linear")],
         {"*": he_normal},
-        "a.bias: rule '*' draws a vector by he_normal, which needs fans, and a vector has none. "
+        "a.bias: rule '*' draws a vector by he_normal, which needs fans, and a vector has no inputs and outputs. "
         'Write {"*:kernel": he_normal} for kernels, and zeros for biases',
     ),
     (
@@ -340,7 +340,7 @@ ERRORS = [
     (
         [kernel("a.weight", owner="Linear"), Parameter("a.bias", (3,), kind="bias", owner="Linear")],
         {"*.weight": he_normal, "*.bias": he_normal},
-        'a vector has none. Write {"*.bias": zeros}',
+        'a vector has no inputs and outputs. Write {"*.bias": zeros}',
     ),
     (
         [Parameter("a.bias", (3,), kind="bias")],
@@ -355,9 +355,9 @@ ERRORS = [
     (
         [Parameter("a", (1, 1, 3))],
         {"a": he_normal * 0.5},
-        "and a vector has none. Pass an initializer without fans: normal(std=0.02)",
+        "no inputs and outputs. Pass an initializer without fans: normal(std=0.02)",
     ),
-    ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "which needs fans, and a vector has none"),
+    ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "which needs fans, and a vector has no inputs and outputs"),
     ([Parameter("a", (3, 3), "float16")], {"*": uniform(-1e6, 1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3, 3), "float16")], {"*": constant(1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3,), "float16")], {"*": values([1e6, 0, 0])}, "as large as 1e+06 overflow float16"),
@@ -446,7 +446,11 @@ def test_rules_for_tied_names_may_be_equal():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"parameters": ["kernel"]}, TypeError, "parameters must be made of initlib.Parameter, got str. For a model, call "),
+        (
+            {"parameters": ["kernel"]},
+            TypeError,
+            "parameters must be made of initlib.Parameter, got str. For a model, call",
+        ),
         ({"rules": {"*": 3}}, TypeError, "rules of '*' must be an initializer, keep, values(...) or parts(...), got 3"),
         ({"rules": {3: ones}}, TypeError, "rules must have globs or compiled regular expressions as patterns, got 3"),
         ({"rules": 3}, TypeError, "rules must be a mapping by pattern, or pairs, got 3"),

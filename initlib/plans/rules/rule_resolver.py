@@ -137,7 +137,7 @@ class RuleResolver:
         if isinstance(value, Initializer) and first_needing_axes(value):
             name = described(value)
             kernel = next((each for each in self.parameters if each.kind == "kernel" and pattern.matches(each)), None)
-            why = f"{name}, which needs fans, and a vector has none"
+            why = f"{name}, which needs fans, and a vector has no inputs and outputs"
             advice = advice_for_vector(pattern, name, parameter, kernel)
             raise RuleNeededError(f"rule {pattern.text!r} draws a vector by {why}", advice)
 
