@@ -25,7 +25,7 @@ from initlib import (
     plan,
     values,
 )
-from initlib.schemes import FACTORIES
+from initlib.schemes.factories import FACTORIES
 
 ARGUMENTS = {
     "icnr": {"initializer": he_normal, "upscale": 2},
