@@ -136,7 +136,7 @@ def test_rules_are_pairs_too():
     assert fill(kernel(), {same: ones}) == ones
 
 
-# What is drawn.
+# Draws.
 
 
 def model(prefix="h", order=1):
@@ -237,7 +237,7 @@ DRAW_ERRORS = [
     (
         {"name": "kernle"},
         ValueError,
-        "name must be that of a parameter of the plan, got 'kernle'; nearest names: kernel",
+        "name must be the name of a parameter of the plan, got 'kernle'; nearest names: kernel",
     ),
     ({"name": "kernel", "out": np.empty((4, 8), "float32")}, ValueError, "got shape (4, 8)"),
     ({"name": "kernel", "out": np.empty((8, 4))}, ValueError, "out must have shape (8, 4) and dtype float32"),
@@ -390,7 +390,7 @@ def test_names_that_would_share_a_stream_are_errors():
     lines = problems(parameters, he_normal, rename={"[ab].w": "w"})
     assert lines == ("b.w: would share the stream w with a.w; tie the two, or rename one",)
     parameters = [kernel("a.q"), kernel("a.qkv")]
-    assert plan(parameters, {"*.qkv": parts({"q": 1, "k": 1}, ones), "*.q": STD})  # what is constant has no stream
+    assert plan(parameters, {"*.qkv": parts({"q": 1, "k": 1}, ones), "*.q": STD})  # a constant has no stream
     lines = problems(parameters, {"*.qkv": parts({"q": 1, "k": 1}, STD), "*.q": STD})
     assert lines == ("a.qkv: would share the stream a.q with a.q; tie the two, or rename one",)
 
@@ -522,7 +522,7 @@ def test_a_long_list_of_problems_is_cut_short_in_the_text_alone():
     assert pickle.loads(pickle.dumps(error)).problems == lines
 
 
-# What a plan is.
+# Properties of a plan.
 
 
 def test_a_plan_is_immutable_and_comparable():
