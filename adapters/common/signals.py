@@ -45,7 +45,7 @@ def report(
     loss: Callable[[Any], Any] | None,
     learning_rate: float | None,
 ) -> SignalReport:
-    """Return the report of a run: `inputs` are the arrays of floats in the batch, `value` is that of the loss."""
+    """Return the report of a run, from the arrays of floats in the batch (`inputs`) and the loss (`value`)."""
     return SignalReport(
         activations,
         [

@@ -43,7 +43,7 @@ class Computed(Indexed):
 
 
 class ComputedVector(Computed):
-    """An initializer of vectors: of shapes with at most one axis longer than 1."""
+    """An initializer of vectors: shapes with at most one axis longer than 1."""
 
     @abstractmethod
     def vector(self, size: int) -> Array:

@@ -143,8 +143,8 @@ def _kernels(layer: Layer) -> list[Tensor]:
     if isinstance(layer, layers.RNN):
         return []
     names = ("depthwise_kernel", "pointwise_kernel", "kernel", "_kernel")
-    found = {id(kernel): kernel for name in names if isinstance(kernel := getattr(layer, name, None), keras.Variable)}
-    return list(found.values())
+    by_id = {id(kernel): kernel for name in names if isinstance(kernel := getattr(layer, name, None), keras.Variable)}
+    return list(by_id.values())
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def signals(
         (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
     """
     if not model.built:
-        raise ValueError(f"model must be built, got {model.name!r} without variables. Call it once, or build it")
+        raise ValueError(f"model must be built, got {model.name!r} without variables. Call the model once, or build it")
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch_of(batch))
@@ -130,7 +130,7 @@ def _axes(weight: ModelTensor) -> str | None:
 
 
 def _array(x: Tensor) -> Any:
-    """Return the numbers of a tensor or variable, for NumPy; None of None."""
+    """Return the numbers of a tensor or variable, for NumPy; None for None."""
     if x is None:
         return None
     array = np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(x)))

@@ -10,7 +10,7 @@ from ..drawing.draw import as_array
 from .layer_initializers import draws
 from .types import Variable
 
-RECORD = "_initlib_constructor"  # of a variable: the value that its constructor gave it, before it was first filled
+RECORD = "_initlib_constructor"  # an attribute of a variable: the value that its constructor set, before the first fill
 DRAWN = ("kernel", "recurrent", "table")  # the kinds that `default=` fills
 
 

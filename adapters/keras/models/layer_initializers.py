@@ -55,7 +55,7 @@ def as_core(initializer: Any, shape: tuple[int, ...]) -> Fill | None:
         return initializer.core
     name = type(initializer).__name__
     if CLASSES.get(name) is not type(initializer):
-        return None  # a class of the user's
+        return None  # a class of the user
     if name == "Constant":
         return initlib.constant(initializer.value) if isinstance(initializer.value, (int, float)) else None
     if name == "Identity":
