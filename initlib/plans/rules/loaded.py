@@ -26,7 +26,8 @@ from .hints import nearest
 from .sums import Term
 
 LONGEST_PATH = 4096  # characters
-Entry = int | tuple[int | None, int | None, int | None] | EllipsisType  # of an index: a slice as a tuple can be hashed
+# An entry of an index, with a slice as a tuple, which can be hashed.
+HashableEntry = int | tuple[int | None, int | None, int | None] | EllipsisType
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Loaded(Term):
 
     source: FileSource | ArraySource
     name: str | None = None  # None: the name of the parameter
-    index: tuple[Entry, ...] | None = None
+    index: tuple[HashableEntry, ...] | None = None
     axes: str | None = None
     scale: float = 1.0
 
@@ -214,6 +215,7 @@ class Loaded(Term):
             (step, size) == (own_step, own_size) and order.setdefault(axis, at) == at
             for (at, step, size), (axis, own_step, own_size) in zip(steps, own, strict=True)
         )
+        is_like = is_like and len({*order.values()}) == len(shape) == len(stored)
         if not is_like:
             raise ValueError(f"{self!r} must have the axes {axes} of shape {shape} in any order, got shape {stored}")
         return tuple(order[axis] for axis in range(len(shape)))
@@ -302,9 +304,9 @@ def as_path(source: Any) -> str:
     return path
 
 
-def _entries(index: Any) -> tuple[Entry, ...]:
+def _entries(index: Any) -> tuple[HashableEntry, ...]:
     """Return an index as entries that can be hashed."""
-    entries: list[Entry] = []
+    entries: list[HashableEntry] = []
     for each in index if isinstance(index, tuple) else (index,):
         if each is Ellipsis:
             entries.append(...)
