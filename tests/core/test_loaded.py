@@ -4,6 +4,7 @@ import builtins
 import json
 import pickle
 import re
+import tracemalloc
 from fractions import Fraction
 
 import ml_dtypes
@@ -31,6 +32,7 @@ from initlib import (
 )
 from initlib.dtypes import DTYPES, numpy_dtype, odd_float32
 from initlib.files import checkpoint_source
+from initlib.files.header import Header
 from initlib.key import as_key
 from initlib.plans.packing import logical_weights
 
@@ -664,3 +666,24 @@ def test_a_sharded_checkpoint_is_a_source(tmp_path):
     every = [weight(f"layers.{i}.w") for i in range(4)]
     weights = plan(every, {"*": loaded(tmp_path)}).draw(0)
     assert all(np.array_equal(weights[name], array) for name, array in OLD.items())
+
+
+def test_the_memory_of_a_write_does_not_grow_with_the_weights(tmp_path):
+    shape, peaks = (64, 2**16), []
+    header = Header.of({"w": ("float32", shape)}, {})
+    with (tmp_path / "old").open("wb") as file:
+        file.write(header.to_bytes())
+        file.truncate(header.size)
+    for experts in (1, 4):
+        made = plan(
+            [weight("w", (experts, *shape), "bfloat16")],
+            {"w": parts("w.{i}", loaded(tmp_path / "old", "w") + normal())},
+        )
+        tracemalloc.start()
+        try:
+            made.write(tmp_path / str(experts), 0)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert max(peaks) < 32e6, peaks
+    assert peaks[1] < 1.2 * peaks[0] + 1e6

@@ -48,6 +48,11 @@ def test_a_model_from_a_file_of_the_safetensors_library(tmp_path):
     assert len(init.verify(new, made, seed=4)) == 1
 
 
+def test_a_model_is_no_source():
+    with pytest.raises(TypeError, match=r"source must be a path .*, got Sequential. Pass its state_dict\(\)"):
+        loaded(model())
+
+
 def test_memory_of_any_strides():
     old = {"weight": np.arange(48, dtype="float32").reshape(6, 8)}
     new = nn.Module()

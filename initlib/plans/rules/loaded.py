@@ -296,7 +296,8 @@ def as_path(source: Any) -> str:
     try:
         path = os.fspath(source)
     except TypeError:
-        raise TypeError(f"source must be a path or a mapping of arrays, got {type(source).__name__}") from None
+        hint = ". Pass its state_dict()" if hasattr(source, "state_dict") else ""
+        raise TypeError(f"source must be a path or a mapping of arrays, got {type(source).__name__}{hint}") from None
     if not isinstance(path, str):
         raise TypeError(f"source must be a path of text, got {path!r}")
     if not path or len(path) > LONGEST_PATH or not path.isprintable():
