@@ -48,8 +48,7 @@ def shards(entries: Sequence[Entry], key: Key, max_shard_size: int | str) -> tup
                 f"every part of {entry.parameter.name} must have an initializer to be written, got a part that the "
                 "plan keeps"
             )
-        for term in (term for addend in entry.added for term in addend.terms):
-            term.check_unchanged()
+        entry.check_unchanged()
         if entry.parameter.bytes > most:
             groups.append([entry])
             continue

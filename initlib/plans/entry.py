@@ -95,6 +95,12 @@ class Entry:
         """Return the fills of old weights in the tensor, which only the host reads and adds."""
         return tuple(piece.initializer for piece in self.pieces if isinstance(piece.initializer, Addend))
 
+    def check_unchanged(self) -> None:
+        """Raise OSError or ValueError if old weights cannot be read: a file has changed, or `sources` did not name it."""
+        for addend in self.added:
+            for term in addend.terms:
+                term.check_unchanged()
+
     @property
     def requires_full_draw(self) -> bool:
         """Return whether a box costs as much as the full tensor, as of an orthogonal weight."""
