@@ -96,7 +96,7 @@ class Entry:
         return tuple(piece.initializer for piece in self.pieces if isinstance(piece.initializer, Addend))
 
     def check_unchanged(self) -> None:
-        """Raise OSError or ValueError if old weights cannot be read: a file has changed, or `sources` did not name it."""
+        """Raise OSError or ValueError if old weights cannot be read: a file has changed, or `sources` lacks it."""
         for addend in self.added:
             for term in addend.terms:
                 term.check_unchanged()
