@@ -368,15 +368,15 @@ def problems(*arguments, **options):
 
 def test_all_errors_of_sources_are_listed_before_anything_is_drawn(old, tmp_path):
     every = [weight(), weight("layers.9.w"), weight("layers.1.w", (8, 6)), weight("layers.2.w", (7, 7)), weight("x")]
-    found = problems(every, {"x": loaded(tmp_path / "none") + normal(), "*": loaded(old)})
-    assert len(found) == 4
+    texts = problems(every, {"x": loaded(tmp_path / "none") + normal(), "*": loaded(old)})
+    assert len(texts) == 4
     assert (
         f"layers.9.w: name must be that of a tensor in \"{old}\", got 'layers.9.w'; nearest names: layers.0.w"
-        in found[0]
+        in texts[0]
     )
-    assert f'x: "{tmp_path}/none" cannot be read: [Errno 2] No such file' in found[1]
-    assert 'layers.1.w") must have shape (8, 6), got (6, 8). For another order of axes pass axes=' in found[2]
-    assert 'layers.2.w") must have shape (7, 7), got (6, 8)' in found[3]
+    assert f'x: "{tmp_path}/none" cannot be read: [Errno 2] No such file' in texts[1]
+    assert 'layers.1.w") must have shape (8, 6), got (6, 8). For another order of axes pass axes=' in texts[2]
+    assert 'layers.2.w") must have shape (7, 7), got (6, 8)' in texts[3]
 
 
 @pytest.mark.parametrize(

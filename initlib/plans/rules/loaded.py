@@ -136,7 +136,7 @@ class Loaded(Term):
             arguments.append(f"axes={json.dumps(self.axes)}")
         return f"loaded({', '.join(arguments)})" + (f" * {scale}" if self.scale != 1 else "")
 
-    def found(self, names: Iterable[str], source: FileSource | ArraySource) -> "Loaded":
+    def resolved(self, names: Iterable[str], source: FileSource | ArraySource) -> "Loaded":
         """Return the fill with an opened source, and with the first name that is in the source.
 
         `names` are those of the parameter, for a fill without a name. Raises ValueError if the source has no such name.
@@ -152,15 +152,15 @@ class Loaded(Term):
         return replace(self, source=source, name=name)
 
     @property
-    def _found(self) -> str:
-        """Return the name of the tensor, which a plan has found."""
+    def _resolved_name(self) -> str:
+        """Return the name of the tensor. Raises ValueError before a plan has resolved it."""
         if self.name is None:
             raise ValueError(f"{self!r} must have a name before it is read. Make the plan by initlib.plan")
         return self.name
 
     @property
     def _tensor(self) -> Any:
-        return self.source.tensors()[self._found]
+        return self.source.tensors()[self._resolved_name]
 
     @property
     def dtype(self) -> str:
@@ -171,7 +171,7 @@ class Loaded(Term):
         """Raise ValueError if the source was not opened, or has changed."""
         self.source.tensors()
         if isinstance(self.source.opened, CheckpointSource):
-            self.source.opened.check_unchanged(self._found)
+            self.source.opened.check_unchanged(self._resolved_name)
 
     @property
     def is_complex(self) -> bool:
@@ -226,7 +226,7 @@ class Loaded(Term):
         taken = dict(zip(order, request.parts, strict=True))
         kept = iter(range(len(order)))
         box = tuple(part if part.drop else _inside(part, taken[next(kept)]) for part in self._box)
-        values = self.source.read(self._found, box)
+        values = self.source.read(self._resolved_name, box)
         sliced = values.reshape([part.size for part, whole in zip(box, self._box, strict=True) if not whole.drop])
         return sliced.transpose(order).reshape(request.out_shape)
 
