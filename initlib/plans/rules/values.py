@@ -16,7 +16,7 @@ from .sums import Filling as Filling
 from .sums import Term
 
 FOREIGN = ("torch.nn.init", "initlib.adapters.", "jax._src.nn.", "jax.nn.", "keras.")  # modules of initializers
-LIMIT = 2**26  # bytes of `values`: what a plan may hold itself
+LIMIT = 2**26  # bytes of `values`, which a plan holds in its text
 
 
 Fill = Initializer | Filling
@@ -30,7 +30,7 @@ class Keep(Filling):
         return "keep"
 
     def __reduce__(self) -> str:
-        return "keep"  # there is one: who copies or unpickles it finds it by its name
+        return "keep"  # a singleton: copies and pickles refer to it by its name
 
 
 keep = Keep()

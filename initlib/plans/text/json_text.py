@@ -14,7 +14,7 @@ import numpy as np
 from ..._arguments import real
 from ...files.json_object import parse_object
 from ...files.regular_file import open_regular
-from ...schemes import FACTORIES
+from ...schemes.factories import FACTORIES
 from ...schemes.initializer import Initializer
 from ..entry import Entry
 from ..parameter import Parameter, as_axes, check_name
