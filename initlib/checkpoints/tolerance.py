@@ -24,7 +24,7 @@ def allow_for_tolerance(
 ) -> None:
     """Clear the marks of weights that are equal within the promise. All arrays have the shape of the place."""
     for piece, outer, _ in entry.boxes(place):
-        scale = _scale(piece.initializer, piece.shape, piece.axes, fused)
+        scale = _scale(piece.drawn, piece.shape, piece.axes, fused)
         if scale is not None:
             box = (*outer, ...)
             differs[box] &= ~_close(drawn[box], held[box], entry.parameter.dtype, scale)
@@ -55,9 +55,9 @@ def _epsilon(dtype: str) -> float:
     return float(np.finfo(DTYPES[dtype].part or dtype).eps)
 
 
-def _scale(initializer: Any, shape: tuple[int, ...], axes: str, fused: bool) -> float | None:
+def _scale(initializer: Initializer | None, shape: tuple[int, ...], axes: str, fused: bool) -> float | None:
     """Return the scale of the promised error, beside the size of the weight; None where all bits are promised."""
-    if not isinstance(initializer, Initializer):
+    if initializer is None:
         return None
     factories = _factories(initializer)
     if factories & RELATIVE_TO_GREATEST:
