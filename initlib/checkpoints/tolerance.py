@@ -1,8 +1,8 @@
-"""The tolerance of comparisons: the promised accuracy of weights whose last bits depend on the engine.
+"""Tolerance of comparisons: the promised accuracy of weights whose last bits depend on the engine.
 
-docs/promise.md promises 1e-6: of products of matrices, relative to the gain; of exponentials, relative to the weight;
-of new weights with the statistics of old ones, relative to the std; and of a mean other than 0, where a compiler may
-fuse its addition.
+docs/promise.md promises 1e-6: of products of matrices, relative to the gain; of logarithms, relative to the greatest
+weight; of exponentials, relative to the weight; of new weights with the statistics of old ones, relative to the std;
+and of a mean other than 0, where a compiler may fuse its addition.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from ..schemes.initializer import Initializer
 from .held import Place, Values
 
 TOLERANCE = 1e-6
-PRODUCTS = {"orthogonal", "delta_orthogonal"}
+RELATIVE_TO_GREATEST = {"orthogonal", "delta_orthogonal", "logarithm"}
 EXPONENTIALS = {"log_uniform", "inverse_softplus"}
 
 
@@ -36,7 +36,7 @@ def allow_for_tolerance(
 
 
 def close(drawn: Values, held: Values, dtype: str) -> NDArray[np.bool_]:
-    """Return which values, computed in any dtype, are weights within the roundings of a dtype."""
+    """Return a mask of the values, computed in any dtype, that equal weights within the roundings of a dtype."""
     return _close(drawn, held, dtype, 0.0)
 
 
@@ -61,11 +61,11 @@ def _epsilon(dtype: str) -> float:
 
 
 def _scale(initializer: Initializer | None, shape: tuple[int, ...], axes: str, fused: bool) -> float | None:
-    """Return the scale to which the promise is relative, beside the weight's own; None where all bits are promised."""
+    """Return the scale of the promised error, beside the size of the weight; None where all bits are promised."""
     if initializer is None:
         return None
     factories = _factories(initializer)
-    if factories & PRODUCTS:
+    if factories & RELATIVE_TO_GREATEST:
         greatest = max(map(abs, initializer.bounds(shape, axes)))
         return greatest if np.isfinite(greatest) else 0.0
     if factories & EXPONENTIALS:

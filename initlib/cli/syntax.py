@@ -1,4 +1,4 @@
-"""The texts of the command line: shapes, initializers, rules and ranges of files."""
+"""Texts of the command line: shapes, initializers, rules and ranges of files."""
 
 import argparse
 import ast
@@ -9,7 +9,8 @@ from typing import Any
 
 import initlib
 
-from ..schemes import FACTORIES
+from ..plans.rules.hints import nearest
+from ..schemes.factories import FACTORIES
 from ..schemes.initializer import Initializer
 
 LONGEST = 1000  # characters of an initializer
@@ -63,7 +64,13 @@ def initializer(argument: str) -> Initializer:
     name = re.match(r"\w*", argument)
     if name and name[0] in factories():  # `normal`, without arguments
         return call(factories()[name[0]], argument)  # type: ignore[no-any-return]
-    raise ValueError(f"initializer must be one of {', '.join([*presets(), *factories()])}, got {argument!r}")
+    raise _unknown(argument, name[0] if name else argument)
+
+
+def _unknown(argument: str, name: str) -> ValueError:
+    names = [*presets(), *factories()]
+    near = nearest(name, names, "names")
+    return ValueError(f"initializer must be one of {', '.join(names)}, got {argument!r}{near}")
 
 
 def fill(argument: str) -> Any:
@@ -121,8 +128,7 @@ def _value(node: ast.expr, argument: str) -> Any:
                 if node.args or node.keywords:
                     raise ValueError(f"initializer {name} takes no arguments, got {argument!r}")
                 return presets()[name]
-            choices = ", ".join([*presets(), *made])
-            raise ValueError(f"initializer must be one of {choices}, got {argument!r}")
+            raise _unknown(argument, name)
     raise _unreadable(argument)
 
 
@@ -156,6 +162,31 @@ def pair(argument: str) -> tuple[str, str]:
     return pattern, value
 
 
+def source(argument: str) -> tuple[str, str]:
+    """Return the path of a source in a plan, and the path to open.
+
+    >>> source("old.safetensors=archive/old.safetensors"), source("old.safetensors")
+    (('old.safetensors', 'archive/old.safetensors'), ('old.safetensors', 'old.safetensors'))
+    """
+    path, equals, place = text(argument).partition("=")
+    if not path or (equals and not place):
+        raise argparse.ArgumentTypeError(f"must be PATH, or PATH=PLACE for a file that has moved, got {argument!r}")
+    return path, place or path
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the checkpoints which a plan may read."""
+    parser.add_argument(
+        "--source",
+        dest="sources",
+        action="append",
+        default=[],
+        type=source,
+        metavar="PATH[=PLACE]",
+        help="a checkpoint that the plan may read, by its path in the plan, and its place now; may be given again",
+    )
+
+
 def files(argument: str) -> slice:
     """Return a slice of a checkpoint's files, counted from 0.
 
@@ -170,6 +201,7 @@ def files(argument: str) -> slice:
 
 # Python code in messages, and the option of the command line that does the same.
 OPTIONS = (
+    (r"""sources=\{(['"])(?P<path>[^'"]+)\1: path\} to Plan\.load or Plan\.from_json""", r"--source '\g<path>=PLACE'"),
     (r"""axes=\{(['"])(?P<pattern>[^'"]+)\1: (['"])(?P<value>[^'"]+)\3[^}]*\}""", r"--axes '\g<pattern>=\g<value>'"),
     (r"""kinds=\{(['"])(?P<pattern>[^'"]+)\1: (['"])(?P<value>[^'"]+)\3[^}]*\}""", r"--kind '\g<pattern>=\g<value>'"),
     (r"""\{(['"])(?P<pattern>[^'"]+)\1: (?P<value>[^{}]+)\}""", r"--rule '\g<pattern>=\g<value>'"),

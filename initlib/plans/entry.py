@@ -26,7 +26,7 @@ from .rules.values import Fill, Keep
 
 @dataclass(frozen=True)
 class Entry:
-    """One stored tensor of a plan: the parameter, the name of its stream, what fills it, and notes.
+    """A stored tensor of a plan: the parameter, the name of its stream, its fill, and notes.
 
     >>> from initlib import Parameter, he_normal, plan
     >>> kernel = Parameter("mlp.weight", (8, 4), axes="OI", kind="kernel")
@@ -94,6 +94,12 @@ class Entry:
     def added(self) -> tuple[Addend, ...]:
         """Return the fills of old weights in the tensor, which only the host reads and adds."""
         return tuple(piece.initializer for piece in self.pieces if isinstance(piece.initializer, Addend))
+
+    def check_unchanged(self) -> None:
+        """Raise OSError or ValueError if old weights cannot be read: a file has changed, or `sources` lacks it."""
+        for addend in self.added:
+            for term in addend.terms:
+                term.check_unchanged()
 
     @property
     def requires_full_draw(self) -> bool:

@@ -1,9 +1,9 @@
 """Loaded: old weights of a checkpoint as fills, alone, in sums and in parts."""
 
-import builtins
 import json
 import pickle
 import re
+import tracemalloc
 from fractions import Fraction
 
 import ml_dtypes
@@ -31,6 +31,7 @@ from initlib import (
 )
 from initlib.dtypes import DTYPES, numpy_dtype, odd_float32
 from initlib.files import checkpoint_source
+from initlib.files.header import Header
 from initlib.key import as_key
 from initlib.plans.packing import logical_weights
 
@@ -367,22 +368,22 @@ def problems(*arguments, **options):
 
 def test_all_errors_of_sources_are_listed_before_anything_is_drawn(old, tmp_path):
     every = [weight(), weight("layers.9.w"), weight("layers.1.w", (8, 6)), weight("layers.2.w", (7, 7)), weight("x")]
-    found = problems(every, {"x": loaded(tmp_path / "none") + normal(), "*": loaded(old)})
-    assert len(found) == 4
+    texts = problems(every, {"x": loaded(tmp_path / "none") + normal(), "*": loaded(old)})
+    assert len(texts) == 4
     assert (
         f"layers.9.w: name must be that of a tensor in \"{old}\", got 'layers.9.w'; nearest names: layers.0.w"
-        in found[0]
+        in texts[0]
     )
-    assert f'x: "{tmp_path}/none" cannot be read: [Errno 2] No such file' in found[1]
-    assert 'layers.1.w") must have shape (8, 6), got (6, 8). For another order of axes pass axes=' in found[2]
-    assert 'layers.2.w") must have shape (7, 7), got (6, 8)' in found[3]
+    assert f'x: "{tmp_path}/none" cannot be read: [Errno 2] No such file' in texts[1]
+    assert 'layers.1.w") must have shape (8, 6), got (6, 8). For another order of axes pass axes=' in texts[2]
+    assert 'layers.2.w") must have shape (7, 7), got (6, 8)' in texts[3]
 
 
 @pytest.mark.parametrize(
     ("parameter", "fill", "message"),
     [
         (weight("i", (3,)), loaded({"i": np.arange(3)}), "dtype must be one of float16, .* got dtype"),
-        (weight("i", (3,), "int64"), loaded({"i": np.ones(3)}), "dtype int64 cannot be drawn"),
+        (weight("i", (3,), "int64"), loaded({"i": np.ones(3)}), "to be drawn, got int64"),
         (weight(), loaded(OLD, index=9), "index must be inside axis 0 of shape"),
         (weight(), loaded(OLD, index=(0, 0, 0)), "index must name at most 2 axes"),
         (weight(), loaded(OLD, "layers.*.x.*.w"), "must have no more \\* than the rule's pattern, got '\\*'"),
@@ -390,7 +391,8 @@ def test_all_errors_of_sources_are_listed_before_anything_is_drawn(old, tmp_path
         (weight(axes="OI"), loaded(OLD, axes="OI...I"), "axes must name at most|must have the axes OI"),
         (weight(axes="OI"), loaded(OLD, axes="IO"), r"must have the axes OI of shape \(6, 8\) in any order"),
         (weight(axes="(2 O)I"), loaded(OLD, axes="OI"), r"must have the axes \(2 O\)I"),
-        (weight(), loaded(OLD) + orthogonal(), "orthogonal needs to know which of its 2 axes"),
+        (weight("w", (3, 1, 5), axes="BOI"), loaded({"w": np.ones((3, 5))}, axes="(3 O)I"), "must have the axes BOI"),
+        (weight(), loaded(OLD) + orthogonal(), "orthogonal needs to know which of the 2 axes"),
     ],
     ids=str,
 )
@@ -516,8 +518,7 @@ def test_a_plan_from_json_opens_no_file_that_is_not_named(old, tmp_path, monkeyp
     text, new = saved(old).to_json(), tmp_path / "written"
     saved(old).write(new, 0)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_source, "CheckpointSource", None)
-        patch.setattr(builtins, "open", None)
+        patch.setattr("initlib.plans.rules.loaded.CheckpointSource", None)  # a call of it would be a TypeError
         read = Plan.from_json(text)
         print(read)
         assert read == Plan.from_json(text)
@@ -577,10 +578,10 @@ def text_of(filling, source=None):
         (text_of({"loaded": "w", "source": 1}), "source must be one of 1, got 1"),
         (text_of({"loaded": "w", "source": -1}), "source must be one of 1, got -1"),
         (text_of({"loaded": "w", "source": True}), "source must be of type int"),
-        (text_of({"loaded": "w"}), "it must have the fields loaded, source"),
+        (text_of({"loaded": "w"}), "the object must have the fields loaded, source"),
         (text_of({"loaded": 3, "source": 0}), "loaded must be of type str"),
         (text_of({"loaded": "\x1b[2J", "source": 0}), "name must be a printable string"),
-        (text_of({"loaded": "w", "source": 0, "more": 1}), "it must have the fields"),
+        (text_of({"loaded": "w", "source": 0, "more": 1}), "the object must have the fields"),
         (text_of({"loaded": "w", "source": 0, "index": [[1, 2]]}), "index must be made of"),
         (text_of({"loaded": "w", "source": 0, "index": [1.5]}), "index must be made of"),
         (text_of({"loaded": "w", "source": 0, "index": [[1, 2, 3, 4]]}), "index must be made of"),
@@ -591,7 +592,7 @@ def text_of(filling, source=None):
         (text_of({"sum": ["keep"]}), "sum must be made of loaded weights and values"),
         (text_of({"sum": [{"sum": [{"loaded": "w", "source": 0}]}]}), "sum must be made of"),
         (text_of({"sum": [{"loaded": "w", "source": 0}], "noise": "x"}), "noise must be of type dict"),
-        (text_of({"loaded": "w", "source": 0}, {"path": "old"}), "it must have the fields path, sha256, bytes"),
+        (text_of({"loaded": "w", "source": 0}, {"path": "old"}), "the object must have the fields path, sha256, bytes"),
         (text_of({"loaded": "w", "source": 0}, {"path": "", "sha256": "0" * 64, "bytes": 1}), "source must be a path"),
         (text_of({"loaded": "w", "source": 0}, {"path": "a\x1b", "sha256": "0" * 64, "bytes": 1}), r"got 'a\x1b'"),
         (text_of({"loaded": "w", "source": 0}, {"path": "a", "sha256": "0" * 63, "bytes": 1}), "64 hexadecimal"),
@@ -663,3 +664,24 @@ def test_a_sharded_checkpoint_is_a_source(tmp_path):
     every = [weight(f"layers.{i}.w") for i in range(4)]
     weights = plan(every, {"*": loaded(tmp_path)}).draw(0)
     assert all(np.array_equal(weights[name], array) for name, array in OLD.items())
+
+
+def test_the_memory_of_a_write_does_not_grow_with_the_weights(tmp_path):
+    shape, peaks = (64, 2**16), []
+    header = Header.of({"w": ("float32", shape)}, {})
+    with (tmp_path / "old").open("wb") as file:
+        file.write(header.to_bytes())
+        file.truncate(header.size)
+    for experts in (1, 4):
+        made = plan(
+            [weight("w", (experts, *shape), "bfloat16")],
+            {"w": parts("w.{i}", loaded(tmp_path / "old", "w") + normal())},
+        )
+        tracemalloc.start()
+        try:
+            made.write(tmp_path / str(experts), 0)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert max(peaks) < 32e6, peaks
+    assert peaks[1] < 1.2 * peaks[0] + 1e6

@@ -48,6 +48,20 @@ def test_a_model_from_a_file_of_the_safetensors_library(tmp_path):
     assert len(init.verify(new, made, seed=4)) == 1
 
 
+def test_a_checkpoint_of_pytorch_that_is_mapped(tmp_path):
+    old, new = model(torch.bfloat16), model(torch.bfloat16)
+    torch.save(old.state_dict(), tmp_path / "old.pt")
+    state = torch.load(tmp_path / "old.pt", mmap=True, weights_only=True)
+    init.initialize(new, {"2.weight": normal(), "*": loaded(state)}, seed=0)
+    assert torch.equal(bits(new[0].weight), bits(old[0].weight))
+    assert not torch.equal(new[2].weight, old[2].weight)
+
+
+def test_a_model_is_no_source():
+    with pytest.raises(TypeError, match=r"source must be a path .*, got Sequential. Pass its state_dict\(\)"):
+        loaded(model())
+
+
 def test_memory_of_any_strides():
     old = {"weight": np.arange(48, dtype="float32").reshape(6, 8)}
     new = nn.Module()

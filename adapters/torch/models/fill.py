@@ -1,4 +1,4 @@
-"""The fill of a tensor of a model, and a check before anything is written that it can be filled."""
+"""Fill of a tensor of a model, and a check, before anything is written, that the tensor can be filled."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from ..drawing import memory
 from ..drawing.fill import fill_stored, local_boxes
 from .tensors import ModelTensor
 
-UNWRITABLE = "tensor must be one whose weights can be written, got a {cls}; initialize the model before it is converted"
+UNWRITABLE = "tensor must be of a class that can be filled, got a {cls}; initialize the model before it is converted"
 
 
 def check(tensor: ModelTensor) -> None:
     """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
     memory.check(tensor.tensor)
     if tensor.flat is None:
-        list(local_boxes(tensor.tensor))  # which raises for sums over ranks
+        list(local_boxes(tensor.tensor))  # raises for sums over ranks
     if _is_foreign(tensor.tensor):
         _check_foreign(tensor.tensor)
 

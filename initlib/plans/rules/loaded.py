@@ -26,7 +26,8 @@ from .hints import nearest
 from .sums import Term
 
 LONGEST_PATH = 4096  # characters
-Entry = int | tuple[int | None, int | None, int | None] | EllipsisType  # of an index: a slice as a tuple can be hashed
+# An entry of an index, with a slice as a tuple, which can be hashed.
+HashableEntry = int | tuple[int | None, int | None, int | None] | EllipsisType
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Loaded(Term):
 
     source: FileSource | ArraySource
     name: str | None = None  # None: the name of the parameter
-    index: tuple[Entry, ...] | None = None
+    index: tuple[HashableEntry, ...] | None = None
     axes: str | None = None
     scale: float = 1.0
 
@@ -135,7 +136,7 @@ class Loaded(Term):
             arguments.append(f"axes={json.dumps(self.axes)}")
         return f"loaded({', '.join(arguments)})" + (f" * {scale}" if self.scale != 1 else "")
 
-    def found(self, names: Iterable[str], source: FileSource | ArraySource) -> "Loaded":
+    def resolved(self, names: Iterable[str], source: FileSource | ArraySource) -> "Loaded":
         """Return the fill with an opened source, and with the first name that is in the source.
 
         `names` are those of the parameter, for a fill without a name. Raises ValueError if the source has no such name.
@@ -151,15 +152,15 @@ class Loaded(Term):
         return replace(self, source=source, name=name)
 
     @property
-    def _found(self) -> str:
-        """Return the name of the tensor, which a plan has found."""
+    def _resolved_name(self) -> str:
+        """Return the name of the tensor. Raises ValueError before a plan has resolved it."""
         if self.name is None:
             raise ValueError(f"{self!r} must have a name before it is read. Make the plan by initlib.plan")
         return self.name
 
     @property
     def _tensor(self) -> Any:
-        return self.source.tensors()[self._found]
+        return self.source.tensors()[self._resolved_name]
 
     @property
     def dtype(self) -> str:
@@ -170,7 +171,7 @@ class Loaded(Term):
         """Raise ValueError if the source was not opened, or has changed."""
         self.source.tensors()
         if isinstance(self.source.opened, CheckpointSource):
-            self.source.opened.check_unchanged(self._found)
+            self.source.opened.check_unchanged(self._resolved_name)
 
     @property
     def is_complex(self) -> bool:
@@ -219,6 +220,7 @@ class Loaded(Term):
             (step, size) == (own_step, own_size) and order.setdefault(axis, at) == at
             for (at, step, size), (axis, own_step, own_size) in zip(steps, own, strict=True)
         )
+        is_like = is_like and len({*order.values()}) == len(shape) == len(stored)
         if not is_like:
             raise ValueError(f"{self!r} must have the axes {axes} of shape {shape} in any order, got shape {stored}")
         return tuple(order[axis] for axis in range(len(shape)))
@@ -229,7 +231,7 @@ class Loaded(Term):
         taken = dict(zip(order, request.parts, strict=True))
         kept = iter(range(len(order)))
         box = tuple(part if part.drop else _inside(part, taken[next(kept)]) for part in self._box)
-        values = self.source.read(self._found, box)
+        values = self.source.read(self._resolved_name, box)
         sliced = values.reshape([part.size for part, whole in zip(box, self._box, strict=True) if not whole.drop])
         return sliced.transpose(order).reshape(request.out_shape)
 
@@ -299,7 +301,8 @@ def as_path(source: Any) -> str:
     try:
         path = os.fspath(source)
     except TypeError:
-        raise TypeError(f"source must be a path or a mapping of arrays, got {type(source).__name__}") from None
+        hint = ". Pass its state_dict()" if hasattr(source, "state_dict") else ""
+        raise TypeError(f"source must be a path or a mapping of arrays, got {type(source).__name__}{hint}") from None
     if not isinstance(path, str):
         raise TypeError(f"source must be a path of text, got {path!r}")
     if not path or len(path) > LONGEST_PATH or not path.isprintable():
@@ -307,9 +310,9 @@ def as_path(source: Any) -> str:
     return path
 
 
-def _entries(index: Any) -> tuple[Entry, ...]:
+def _entries(index: Any) -> tuple[HashableEntry, ...]:
     """Return an index as entries that can be hashed."""
-    entries: list[Entry] = []
+    entries: list[HashableEntry] = []
     for each in index if isinstance(index, tuple) else (index,):
         if each is Ellipsis:
             entries.append(...)

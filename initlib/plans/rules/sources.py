@@ -32,7 +32,7 @@ class Sources:
 
     def _named(self, fill: Any, names: Sequence[str], shape: tuple[int, ...], axes: str | None) -> Any:
         if not isinstance(fill, Parts) or not _holds_loaded(fill):
-            return with_loaded(fill, lambda each: self._found(each, names))
+            return with_loaded(fill, lambda each: self._resolved(each, names))
         fillings = [
             self._named(part.filling, (part.name,), part.shape, part.axes)
             for part in members(fill, names[0], shape, axes)
@@ -40,9 +40,9 @@ class Sources:
         is_one = isinstance(fill, Stack) and fillings.count(fillings[0]) == len(fillings)
         return replace(fill, fillings=tuple(fillings[:1] if is_one else fillings))
 
-    def _found(self, fill: Loaded, names: Sequence[str]) -> Loaded:
+    def _resolved(self, fill: Loaded, names: Sequence[str]) -> Loaded:
         source = self._open(fill.source)
-        return fill if source.opened is None else fill.found(names, source)
+        return fill if source.opened is None else fill.resolved(names, source)
 
     def _open(self, source: FileSource | ArraySource) -> FileSource | ArraySource:
         if isinstance(source, ArraySource) or (self.paths is not None and source.path not in self.paths):
