@@ -244,8 +244,8 @@ def _weights(base: Base) -> dict[str, _Weight]:
         parameters = list(base) if isinstance(base, Iterable) else [base]
         if not all(isinstance(each, Parameter) for each in parameters):
             raise TypeError(
-                f"base must be a plan or an iterable of Parameter, got {type(base).__name__}. For a model, pass its plan: "
-                "initlib.adapters.torch.plan(model, ...), or plan of another framework's adapter"
+                f"base must be a plan or an iterable of Parameter, got {type(base).__name__}. For a model, pass "
+                "initlib.adapters.torch.plan(model, ...), or the plan of another framework's adapter"
             )
         return {name: _Weight(each.shape, each.axes, None) for each in parameters for name in each.names}
     for entry in base.entries:
