@@ -1,7 +1,8 @@
-"""The compiled kernel as a function that fills memory of any strides with a box of a weight."""
+"""The compiled kernel: one call fills the memory of many weights, or of one, with boxes of any strides."""
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..dtypes import DTYPES
 from . import config
 from . import reference as stream
 from .boxes import Box
+from .engine import DrawRequest
 from .law import Law
 from .runs import runs
 from .threads import share
@@ -22,21 +24,69 @@ _C0, _C1, _C2, _C3 = stream.COLUMNS
 _TABLE = np.stack([_C0, _C1, _C2 << 17 | _C3 & 0xFFFF])  # for the kernel: c2 and c3 fit 16 bits each
 
 
-def fill(out: NDArray[Any], law: Law, key: int, shape: tuple[int, ...], axes: str | None, box: Box | None) -> None:
-    """Fill `out`, of the dtype of the law and the shape of the box, with a box of the weight (None: the full one)."""
-    kernel, path, code = config.kernel, config.path, CODES[law.dtype]
+# The memory of a weight or box: where its lowest item is, its strides in items (None: row-major, without gaps), and the
+# number of items from the lowest to the highest. Memory behind an address must be valid, writable and aligned until the
+# fill has returned: the kernel cannot check. Both tuples are plain, because a small draw takes little longer.
+Start = NDArray[Any] | int
+Memory = tuple[Start, tuple[int, ...] | None, int]
+# The properties that weights share which differ in their memory and their key alone: law, shape, axes, box; strides, span.
+Alike = tuple[Law, tuple[int, ...], str | None, Box | None, tuple[int, ...] | None, int]
+
+
+def draws(dtype: str) -> bool:
+    """Return whether the compiled kernel is there and draws weights of a dtype."""
+    return config.kernel is not None and CODES[dtype] is not None
+
+
+class Batch:
+    """Weights that one call draws, in any order: threads share the batch as one large weight."""
+
+    def __init__(self) -> None:
+        self._groups: defaultdict[Alike, tuple[list[Start], list[int]]] = defaultdict(lambda: ([], []))
+
+    def add(self, memory: Memory, law: Law, request: DrawRequest) -> None:
+        """Add a weight, or a box of it. Nothing is written."""
+        start, strides, span = memory
+        shape, axes, _, key, box, _ = request
+        starts, keys = self._groups[law, shape, axes, box, strides, span]
+        starts.append(start)
+        keys.append(key.seed)
+
+    def fill(self, advance: Callable[[int, int], None] | None = None) -> None:
+        """Check all weights, then draw them. `advance` is called with the weights that are drawn, and all weights."""
+        _fill(self._groups.items(), advance)
+
+
+def fill(out: NDArray[Any], law: Law, request: DrawRequest) -> None:
+    """Fill `out`, of the dtype of the law and the shape of the box, with the box of the weight."""
+    start, strides, span = memory_of(out)
+    shape, axes, _, key, box, _ = request
+    _fill((((law, shape, axes, box, strides, span), ((start,), (key.seed,))),))
+
+
+def _fill(
+    groups: Iterable[tuple[Alike, tuple[Sequence[Start], Sequence[int]]]],
+    advance: Callable[[int, int], None] | None = None,
+) -> None:
+    """Draw groups of weights by one job of the kernel, which checks all of them before it writes."""
+    kernel, jobs, weights = config.kernel, [], 0
     assert kernel is not None
+    for (law, shape, axes, box, strides, span), (starts, keys) in groups:
+        window, *clamp_scale_mean, dtype = law
+        numbers = (CODES[dtype], window is not None, *(window or (0, 0)), *clamp_scale_mean)
+        for run in runs(shape, axes, box, strides):
+            jobs.append((*numbers, *run, span, tuple(starts), tuple(keys)))
+            weights += run.row * len(run.bases) * len(keys)
+    share(partial(kernel.fill, kernel.job(config.path, _TABLE, tuple(jobs))), weights, advance)
+
+
+def memory_of(out: NDArray[Any]) -> Memory:
+    """Return the memory of an array; raise ValueError where the kernel cannot fill it."""
     if in_order(out):
-        memory, flat = None, out
-    else:
-        memory, span = item_strides(out)
-        lowest = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in memory)]
-        flat = as_strided(lowest, (span,), (out.itemsize,))
-    window, *clamp_scale_mean, _ = law
-    drawn = (path, flat, code, key, window is not None, *(window or (0, 0)), *clamp_scale_mean, _TABLE)
-    for run in runs(shape, axes, box, memory):
-        work = partial(kernel.fill, *drawn, *run)
-        share(work, run.blocks, run.block, run.row * len(run.bases))
+        return out, None, out.size
+    strides, span = item_strides(out)
+    lowest = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in strides)]
+    return as_strided(lowest, (span,), (out.itemsize,)), strides, span
 
 
 def in_order(out: NDArray[Any]) -> bool:
