@@ -3,8 +3,8 @@ from typing import Any
 Buffer = Any
 Job = object  # a list of weights whose memory is checked
 
-# The code of the dtype, the law, the runs, the items that the memory must have; then of each tensor the memory (a buffer
-# or an address) and the key.
+# The code of the dtype, the law, the runs, and the items that the memory must have; then of each tensor the memory (a
+# buffer or an address) and the key.
 Group = tuple[
     int,
     *tuple[int, int, int, int, int, float, float],

@@ -29,7 +29,8 @@ _TABLE = np.stack([_C0, _C1, _C2 << 17 | _C3 & 0xFFFF])  # for the kernel: c2 an
 # fill has returned: the kernel cannot check. Both tuples are plain, because a small draw takes little longer.
 Start = NDArray[Any] | int
 Memory = tuple[Start, tuple[int, ...] | None, int]
-# The properties that weights share which differ in their memory and their key alone: law, shape, axes, box; strides, span.
+Group = tuple[list[Start], list[int]]  # the starts of memory, and the seeds of the keys
+# What the weights of a group share: law, shape, axes and box, and the strides and the span of memory.
 Alike = tuple[Law, tuple[int, ...], str | None, Box | None, tuple[int, ...] | None, int]
 
 
@@ -42,15 +43,16 @@ class Batch:
     """Weights that one call draws, in any order: threads share the batch as one large weight."""
 
     def __init__(self) -> None:
-        self._groups: defaultdict[Alike, tuple[list[Start], list[int]]] = defaultdict(lambda: ([], []))
+        self._groups: defaultdict[Alike, Group] = defaultdict(lambda: ([], []))
 
-    def add(self, memory: Memory, law: Law, request: DrawRequest) -> None:
-        """Add a weight, or a box of it. Nothing is written."""
-        start, strides, span = memory
-        shape, axes, _, key, box, _ = request
-        starts, keys = self._groups[law, shape, axes, box, strides, span]
-        starts.append(start)
-        keys.append(key.seed)
+    def group(self, memory: Memory, law: Law, request: DrawRequest) -> Group:
+        """Return the group of weights, or boxes, that differ from this weight in their memory and their key alone.
+
+        A weight enters the batch when its start is appended to the first list, and the seed of its key to the second.
+        """
+        _, strides, span = memory
+        shape, axes, _, _, box, _ = request
+        return self._groups[law, shape, axes, box, strides, span]
 
     def fill(self, advance: Callable[[int, int], None] | None = None) -> None:
         """Check all weights, then draw them. `advance` is called with the weights that are drawn, and all weights."""

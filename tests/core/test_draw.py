@@ -29,7 +29,7 @@ from initlib import (
     uniform,
     zero_hadamard,
 )
-from initlib.stream import config, kernel, runs, threads
+from initlib.stream import config, runs, threads
 from initlib.stream.boxes import box_shape, flat_boxes
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]

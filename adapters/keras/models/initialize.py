@@ -16,7 +16,7 @@ from .tensors import ModelTensor, parameters, weights
 if BACKEND == "jax":
     from ...jax.drawing.fill import filled
 elif BACKEND == "torch":
-    from ...torch.drawing.fill import fill_box
+    from ...torch.drawing.fill import fill_boxes
 
 
 @public("initlib.adapters.keras")
@@ -154,7 +154,7 @@ def _write(variable: Any, entry: Entry, key: Key) -> None:
         value = variable.value
         variable.assign(filled(entry, key, value.sharding if value.committed else None, value))
     elif BACKEND == "torch":
-        fill_box(variable.value.detach(), entry, ..., key)
+        fill_boxes([(entry, ..., variable.value.detach())], key)
     elif entry.filled:
         variable.assign(as_tensor(entry.draw(key), entry.parameter.dtype))
     else:

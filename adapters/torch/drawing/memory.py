@@ -13,7 +13,7 @@ from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
 from initlib.stream.boxes import Box
 from initlib.stream.engine import DrawRequest
-from initlib.stream.kernel import overlaps_itself
+from initlib.stream.kernel import Memory, memory_of, overlaps_itself
 from initlib.stream.numpy_engine import NUMPY
 
 from .._private import is_dtensor, is_fake, is_lost, is_traced
@@ -104,6 +104,22 @@ def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, 
     increment_version(tensor)
 
 
+def kernel_memory(tensor: Tensor) -> Memory | None:
+    """Return the memory of a tensor that the compiled kernel may fill, and None for other memory.
+
+    No mode or transform must observe the tensor. Raises ValueError for a storage that is too small.
+    """
+    if not is_plain(tensor):
+        return None
+    check_storage(tensor)
+    if not tensor.is_cpu:
+        return None
+    address = tensor.data_ptr()
+    if tensor.is_contiguous() and address % tensor.itemsize == 0:
+        return address, None, tensor.numel()
+    return memory_of(_array(tensor))
+
+
 def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """Return the values of a tensor on any device; the array may share its memory."""
     tensor = tensor.detach()
@@ -114,10 +130,9 @@ def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
     return _array(tensor.cpu())
 
 
-def increment_version(tensor: Tensor) -> None:
-    """Let autograd know that the tensor's memory was written to, as PyTorch's own functions do."""
-    if not tensor.is_inference():
-        torch.autograd.graph.increment_version(tensor)
+def increment_version(*tensors: Tensor) -> None:
+    """Let autograd know that the memory of tensors was written to, as PyTorch's own functions do."""
+    torch.autograd.graph.increment_version([tensor for tensor in tensors if not tensor.is_inference()])
 
 
 def is_plain(tensor: Tensor) -> bool:

@@ -133,12 +133,8 @@ def initialize(
     if device is not None:
         materialize(module, tensors, torch.device(device))
     tie(tensors)
-    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in filled)
     with torch.no_grad(), progress("initialize", PATIENCE) as advance:
-        for tensor, entry in filled:
-            fill(tensor, entry, key)
-            done += tensor.tensor.nbytes
-            advance(done, total)
+        fill(filled, key, advance)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
     reset_buffers(modules, drawn, selection.buffers, key)
