@@ -3,7 +3,7 @@
  * out[offset] = weight(key, base + pattern[k]), for the blocks of initlib/stream/runs.py. The loops run over small
  * arrays of lanes, so the compiler makes each step one vector instruction per register. No loop uses Python objects.
  *
- * `job` checks a list of weights, and `fill` draws any part of the list: threads share the list as one large weight. */
+ * `draw` checks a list of weights and draws it. Threads share a long list as one large weight: `fill` draws parts of it. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -539,6 +539,13 @@ static void free_job(Job *job)
     PyMem_Free(job);
 }
 
+static void fill_job(const Job *job, int64_t first, int64_t last)
+{
+    Py_BEGIN_ALLOW_THREADS
+    path[job->path].fill(job->group, job->groups, first, last);
+    Py_END_ALLOW_THREADS
+}
+
 static void free_capsule(PyObject *capsule)
 {
     free_job(PyCapsule_GetPointer(capsule, JOB));
@@ -678,13 +685,15 @@ static Py_ssize_t count_tensors(PyObject *tuple)
     return PyTuple_Size(keys);
 }
 
-/* Return a job, after all checks: `fill` of the job cannot fail halfway. */
-static PyObject *py_job(PyObject *module, PyObject *args)
+/* Check all groups. Then draw them, if they have fewer weights than `many`. Return the job that remains, or None, and
+ * the number of weights. */
+static PyObject *py_draw(PyObject *module, PyObject *args)
 {
     int path_index;
+    long long many;
     PyObject *table, *groups;
     (void)module;
-    if (!PyArg_ParseTuple(args, "iOO!", &path_index, &table, &PyTuple_Type, &groups))
+    if (!PyArg_ParseTuple(args, "iOO!L", &path_index, &table, &PyTuple_Type, &groups, &many))
         return NULL;
     if (!check_rounding())
         return NULL;
@@ -706,7 +715,7 @@ static PyObject *py_job(PyObject *module, PyObject *args)
     job->out = PyMem_Calloc((size_t)tensors, sizeof *job->out);
     job->key = PyMem_Calloc((size_t)tensors, sizeof *job->key);
     job->view = PyMem_Calloc((size_t)(tensors + 4 * count + 1), sizeof *job->view);
-    PyObject *capsule = NULL;
+    PyObject *result = NULL;
     if (!job->group || !job->out || !job->key || !job->view) {
         PyErr_NoMemory();
         goto failed;
@@ -729,11 +738,17 @@ static PyObject *py_job(PyObject *module, PyObject *args)
             goto failed;
         start += group->size * group->count, done += group->count;
     }
-    capsule = PyCapsule_New(job, JOB, free_capsule);
+    if (start >= many) {
+        PyObject *capsule = PyCapsule_New(job, JOB, free_capsule);
+        if (!capsule)
+            goto failed;
+        return Py_BuildValue("NL", capsule, (long long)start);
+    }
+    fill_job(job, 0, start);
+    result = Py_BuildValue("OL", Py_None, (long long)start);
 failed:
-    if (!capsule)
-        free_job(job);
-    return capsule;
+    free_job(job);
+    return result;
 }
 
 static PyObject *py_fill(PyObject *module, PyObject *args)
@@ -748,9 +763,7 @@ static PyObject *py_fill(PyObject *module, PyObject *args)
         return NULL;
     if (first < 0 || first > last)
         return PyErr_Format(PyExc_ValueError, "the weights from %lld to %lld are no part of the job", first, last);
-    Py_BEGIN_ALLOW_THREADS
-    path[job->path].fill(job->group, job->groups, first, last);
-    Py_END_ALLOW_THREADS
+    fill_job(job, first, last);
     return Py_NewRef(Py_None);
 }
 
@@ -776,7 +789,7 @@ static PyObject *py_paths(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef methods[] = {
-    {"job", py_job, METH_VARARGS, "Check a list of weights to draw, and return it as a job."},
+    {"draw", py_draw, METH_VARARGS, "Check a list of weights, and draw it; return a job that draws a long list."},
     {"fill", py_fill, METH_VARARGS, "Draw the blocks of a job that begin in a range of its weights."},
     {"block", py_block, METH_VARARGS, "Threefry-2x32 of a 64-bit counter under a 64-bit key."},
     {"paths", py_paths, METH_NOARGS, "The instruction sets that this processor can use, best first."},

@@ -2,8 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,12 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from ..dtypes import DTYPES
-from . import config
+from . import config, threads
 from . import reference as stream
 from .boxes import Box
 from .engine import DrawRequest
 from .law import Law
 from .runs import runs
-from .threads import share
 
 CODES = {"uint32": 0} | {name: dtype.kernel for name, dtype in DTYPES.items()}
 _C0, _C1, _C2, _C3 = stream.COLUMNS
@@ -56,30 +55,40 @@ class Batch:
 
     def fill(self, advance: Callable[[int, int], None] | None = None) -> None:
         """Check all weights, then draw them. `advance` is called with the weights that are drawn, and all weights."""
-        _fill(self._groups.items(), advance)
+        groups = []
+        for alike, (starts, keys) in self._groups.items():
+            tensors = tuple(starts), tuple(keys)
+            groups += [group + tensors for group in _groups(*alike)]
+        _draw(groups, advance)
 
 
-def fill(out: NDArray[Any], law: Law, request: DrawRequest) -> None:
-    """Fill `out`, of the dtype of the law and the shape of the box, with the box of the weight."""
-    start, strides, span = memory_of(out)
+def fill(memory: Memory, law: Law, request: DrawRequest) -> None:
+    """Fill memory, of the dtype of the law and the shape of the box, with the box of the weight."""
+    start, strides, span = memory
     shape, axes, _, key, box, _ = request
-    _fill((((law, shape, axes, box, strides, span), ((start,), (key.seed,))),))
+    tensor = (start,), (key.seed,)
+    _draw([group + tensor for group in _groups(law, shape, axes, box, strides, span)])
 
 
-def _fill(
-    groups: Iterable[tuple[Alike, tuple[Sequence[Start], Sequence[int]]]],
-    advance: Callable[[int, int], None] | None = None,
-) -> None:
-    """Draw groups of weights by one job of the kernel, which checks all of them before it writes."""
-    kernel, jobs, weights = config.kernel, [], 0
+@lru_cache(maxsize=64)
+def _groups(
+    law: Law, shape: tuple[int, ...], axes: str | None, box: Box | None, strides: tuple[int, ...] | None, span: int
+) -> tuple[tuple[Any, ...], ...]:
+    """Return the groups of the kernel's `draw` for weights of these properties, without their memory and keys."""
+    window, *clamp_scale_mean, dtype = law
+    numbers = (CODES[dtype], window is not None, *(window or (0, 0)), *clamp_scale_mean)
+    return tuple((*numbers, *run, span) for run in runs(shape, axes, box, strides))
+
+
+def _draw(groups: list[tuple[Any, ...]], advance: Callable[[int, int], None] | None = None) -> None:
+    """Draw groups by one call of the kernel, which checks all of them before it writes; long lists on threads."""
+    kernel = config.kernel
     assert kernel is not None
-    for (law, shape, axes, box, strides, span), (starts, keys) in groups:
-        window, *clamp_scale_mean, dtype = law
-        numbers = (CODES[dtype], window is not None, *(window or (0, 0)), *clamp_scale_mean)
-        for run in runs(shape, axes, box, strides):
-            jobs.append((*numbers, *run, span, tuple(starts), tuple(keys)))
-            weights += run.row * len(run.bases) * len(keys)
-    share(partial(kernel.fill, kernel.job(config.path, _TABLE, tuple(jobs))), weights, advance)
+    job, weights = kernel.draw(config.path, _TABLE, tuple(groups), 2 * threads.LEAST)
+    if job is not None:
+        threads.share(partial(kernel.fill, job), weights, advance)
+    elif advance is not None:
+        advance(weights, weights)
 
 
 def memory_of(out: NDArray[Any]) -> Memory:

@@ -74,7 +74,7 @@ class NumPyEngine(Engine):
         if out.size == 0:
             return
         if kernel.draws(law.dtype):
-            kernel.fill(out, law, request)
+            kernel.fill(kernel.memory_of(out), law, request)
         else:
             super().fill(out, law, request)
 

@@ -13,15 +13,12 @@ Advance = Callable[[int, int], None]  # called with the weights that are drawn, 
 
 
 def share(work: Work, weights: int, advance: Advance | None = None) -> None:
-    """Call `work(first, last)` for all weights, on this thread and, for many weights, on helpers.
+    """Call `work(first, last)` for all of many weights, on this thread and on helpers.
 
     This thread calls `advance` after each of its spans, and at the end.
     """
-    if weights < 2 * LEAST:
-        work(0, weights)
-    else:
-        report = None if advance is None else lambda done: advance(done, weights)
-        _in_threads(work, weights, LEAST, MOST, min(config.get_num_threads(), weights // LEAST), report)
+    report = None if advance is None else lambda done: advance(done, weights)
+    _in_threads(work, weights, LEAST, MOST, min(config.get_num_threads(), weights // LEAST), report)
     if advance is not None:
         advance(weights, weights)
 

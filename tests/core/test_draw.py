@@ -353,7 +353,7 @@ import signal
 import time
 import numpy as np
 from initlib import he_normal
-from initlib.stream import config, engine, kernel
+from initlib.stream import config, engine, kernel, threads
 from initlib.stream.boxes import Piece
 from initlib.stream.runs import Runs
 
@@ -373,8 +373,8 @@ try:
         engine.Pieces = lambda shape, most: iter(reported(lambda: piece), None)  # the same piece without end
     else:
         kernel.runs = lambda *arguments: (endless,)
-        share = kernel.share
-        kernel.share = lambda work, *more: share(reported(work), *more)
+        share = threads.share
+        threads.share = lambda work, *more: share(reported(work), *more)
     he_normal(out.shape, axes="I", seed=0, out=out)
 except KeyboardInterrupt:
     at_the_stop = out.copy()

@@ -115,8 +115,7 @@ def group(out, key=0, rows=1, row=8, block=8, offset=0, step=0, stride=0, patter
 
 
 def draw(*groups):
-    job = config.kernel.job(0, kernel._TABLE, groups)
-    config.kernel.fill(job, 0, sum(len(each[8]) * each[10] for each in groups))
+    assert config.kernel.draw(0, kernel._TABLE, groups, 2**62)[0] is None
 
 
 @pytest.mark.parametrize("extreme", EXTREMES, ids=str)
@@ -165,7 +164,9 @@ def test_a_job_fills_memory_behind_addresses_and_each_weight_once_for_any_cut():
         draw(group(array, key=number, row=100, rows=3, block=7, step=7, stride=7, span=300))
     law_and_runs = group(None, row=100, rows=3, block=7, step=7, stride=7, span=300)[:-2]
     addresses = tuple(array.ctypes.data for array in arrays)
-    job = config.kernel.job(0, kernel._TABLE, ((*law_and_runs, addresses, tuple(range(5))),))
+    job, weights = config.kernel.draw(0, kernel._TABLE, ((*law_and_runs, addresses, tuple(range(5))),), 0)
+    assert weights == 1500
+    assert not any(array.any() for array in arrays)
     for first in range(0, 1500, 11):
         config.kernel.fill(job, first, first + 11)
     assert all((array == other).all() for array, other in zip(arrays, expected, strict=True))
@@ -182,13 +183,13 @@ def test_a_failed_allocation_leaves_all_memory_as_it_is():
         pytest.skip("this Python cannot fail allocations")
     arrays = tuple(np.zeros(64, np.float32) for _ in range(5))
     groups = ((*group(None)[:-2], arrays, tuple(range(5))),) * 3
-    path, table, job = 0, kernel._TABLE, config.kernel.job
+    path, table, make_job = 0, kernel._TABLE, config.kernel.draw
     failed = 0
     for allocation in range(40):
         error = None
         testcapi.set_nomemory(allocation, allocation + 1)
         try:
-            job(path, table, groups)
+            make_job(path, table, groups, 0)
         except MemoryError as raised:
             error = raised
         finally:

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 from torch import Generator, Tensor
+from torch.autograd.graph import increment_version
 
 from initlib._arguments import Shape
 from initlib.axes import match
@@ -28,7 +29,7 @@ from .._private import (
     without_modes,
     without_transforms,
 )
-from .memory import DTYPES, check, fill_memory, has_no_storage, increment_version, local_views
+from .memory import DTYPES, check, fill_memory, has_no_storage, local_views
 from .partial import Held, held
 from .vmap import members, members_differ
 
@@ -170,6 +171,7 @@ def draw_into(
 
 def _fill(tensor: Tensor, initializer: Initializer, request: DrawRequest, part: Held | None, *, observed: bool) -> None:
     for view, box in local_views(tensor, part):
-        fill_memory(view, initializer, request._replace(box=box), observed=observed)
+        wanted = request if box is None else request._replace(box=box)
+        fill_memory(view, initializer, wanted, observed=observed)
     if is_dtensor(tensor):
         increment_version(tensor)  # which its shards do not share

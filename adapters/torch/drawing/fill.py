@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from initlib import Initializer, Key
 from initlib._progress import Progress
@@ -14,7 +15,7 @@ from initlib.stream.boxes import box_index
 from initlib.stream.kernel import Memory
 
 from .._private import is_dtensor, is_observed
-from .memory import fill_memory, increment_version, kernel_memory, local_views
+from .memory import fill_memory, kernel_memory, local_views
 
 
 def local_boxes(tensor: Tensor) -> Iterable[tuple[Tensor, Any]]:
@@ -58,4 +59,4 @@ def fill_boxes(targets: list[Target[Tensor]], key: Key, advance: Progress | None
         fills.fill(fill_one, advance)
     finally:
         if not observed:
-            increment_version(*(view for _, _, view in targets))
+            increment_version([view for _, _, view in targets])

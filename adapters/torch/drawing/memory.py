@@ -1,19 +1,20 @@
 """Memory of tensors: its checks, the part that this rank holds, and its fill with the weights of a draw request."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from initlib import Initializer
 from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
 from initlib.stream.boxes import Box
 from initlib.stream.engine import DrawRequest
-from initlib.stream.kernel import Memory, memory_of, overlaps_itself
+from initlib.stream.kernel import Memory, draws, fill, memory_of, overlaps_itself
 from initlib.stream.numpy_engine import NUMPY
 
 from .._private import is_dtensor, is_fake, is_lost, is_traced
@@ -72,16 +73,13 @@ def has_no_storage(tensor: Tensor) -> bool:
     return False
 
 
-def local_views(tensor: Tensor, held: Held | None = None) -> Iterator[tuple[Tensor, Box | None]]:
-    """Yield views of the memory on this rank, each with the box of the full weight that it holds (None: all of it)."""
+def local_views(tensor: Tensor, held: Held | None = None) -> Iterable[tuple[Tensor, Box | None]]:
+    """Return views of the memory on this rank, each with the box of the full weight that it holds (None: all of it)."""
     if is_dtensor(tensor):
         from .dtensor import shards
 
-        yield from shards(tensor)
-    elif held is not None:
-        yield from held.boxes(tensor)
-    else:
-        yield tensor, None
+        return shards(tensor)
+    return ((tensor, None),) if held is None else held.boxes(tensor)
 
 
 def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, *, observed: bool) -> None:
@@ -89,14 +87,17 @@ def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, 
 
     `observed` is the value of `is_observed()`. The tensor was checked, and is no DTensor.
     """
-    if observed or not is_plain(tensor):
+    memory = None if observed else kernel_memory(tensor)
+    law = None if memory is None else initializer.request_law(request)
+    if memory is not None and law is not None:
+        fill(memory, law, request)
+    elif observed or not is_plain(tensor):
         drawn = np.empty(request.out_shape, numpy_dtype(request.dtype))
         initializer.fill(drawn, request, NUMPY)
         with torch.no_grad():
             tensor.copy_(_tensor(drawn))
         return
-    check_storage(tensor)
-    if tensor.is_cpu:
+    elif tensor.is_cpu:
         initializer.fill(_array(tensor), request, NUMPY)
     else:
         with torch.no_grad():
@@ -112,7 +113,7 @@ def kernel_memory(tensor: Tensor) -> Memory | None:
     if not is_plain(tensor):
         return None
     check_storage(tensor)
-    if not tensor.is_cpu:
+    if not tensor.is_cpu or not draws(DTYPES[tensor.dtype]):
         return None
     address = tensor.data_ptr()
     if tensor.is_contiguous() and address % tensor.itemsize == 0:
@@ -128,11 +129,6 @@ def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
             tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
     check_storage(tensor)
     return _array(tensor.cpu())
-
-
-def increment_version(*tensors: Tensor) -> None:
-    """Let autograd know that the memory of tensors was written to, as PyTorch's own functions do."""
-    torch.autograd.graph.increment_version([tensor for tensor in tensors if not tensor.is_inference()])
 
 
 def is_plain(tensor: Tensor) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from initlib import Key
 from initlib._progress import Progress
@@ -67,7 +68,7 @@ def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progre
         if tensor.magnitude is not None:
             directions.append(tensor)
     fill_boxes(targets, key, advance)
-    memory.increment_version(*dtensors)
+    increment_version(dtensors)
     for tensor in directions:
         normalize(tensor)
 

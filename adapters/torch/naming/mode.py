@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.overrides import TorchFunctionMode
 
 from initlib import Initializer, Key, zeros
@@ -21,7 +22,7 @@ from initlib.stream.boxes import box_index
 from .._private import is_computed, is_dtensor
 from ..drawing.dispatch import Seed, key_of
 from ..drawing.fill import fill_boxes, fill_stored
-from ..drawing.memory import DTYPES, has_no_storage, increment_version, local_views
+from ..drawing.memory import DTYPES, has_no_storage, local_views
 from ..init import dirac_, eye_
 from ..models.tensors import ModelTensor, walk
 from ..models.transformers import lifted
