@@ -1,4 +1,4 @@
-"""The same draw by every installed peer: a task for a scheme, a shape and a dtype.
+"""Draws by every installed peer: a task for a scheme, a shape and a dtype.
 
 A task draws into fresh memory, which the system clears page by page, or into memory that was written before. Every
 comparison separates the two, because fresh memory may cost more than the draw.

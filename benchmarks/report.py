@@ -1,4 +1,4 @@
-"""The results page in Markdown, from the results alone."""
+"""Page of the results in Markdown, from the results alone."""
 
 from typing import Any
 

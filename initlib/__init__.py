@@ -5,20 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__ as __version__
 from .axes import Fans, fans
-from .gains import gain
 from .key import Key
+from .schemes._alibi_slopes import alibi_slopes
 from .schemes._constant import constant, ones, zeros
 from .schemes._hadamard import zero_hadamard
 from .schemes._icnr import icnr
 from .schemes._identity import dirac, identity
-from .schemes._logarithm import logarithm
 from .schemes._normal import normal, truncated_normal
 from .schemes._orthogonal import delta_orthogonal, orthogonal
+from .schemes._rotary_frequencies import rotary_frequencies
 from .schemes._scaled import scaled
+from .schemes._sinusoidal import sinusoidal
 from .schemes._siren import siren
 from .schemes._sparse import sparse
 from .schemes._spectral import spectral
-from .schemes._transforms import inverse_softplus, log_uniform
+from .schemes._transforms import inverse_softplus, log_uniform, logarithm
 from .schemes._uniform import uniform
 from .schemes._variance import (
     glorot_normal,
@@ -39,6 +40,7 @@ from .stream.config import get_num_threads, set_num_threads, show_config
 if TYPE_CHECKING:
     from ._later_plans import *
     from ._later_reports import *
+    from .gains import gain as gain
 
 __all__ = [
     "Fans",
@@ -48,6 +50,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "SignalReport",
+    "alibi_slopes",
     "audit",
     "constant",
     "delta_orthogonal",
@@ -77,10 +80,12 @@ __all__ = [
     "plan",
     "propagation",
     "recipes",
+    "rotary_frequencies",
     "same_as",
     "scaled",
     "set_num_threads",
     "show_config",
+    "sinusoidal",
     "siren",
     "sparse",
     "spectral",
@@ -96,15 +101,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load plans or reports when one of their names is first used: most programs draw weights alone."""
-    for later in ("_later_plans", "_later_reports") if name in __all__ else ():
+    """Load gains, plans or reports when one of their names is first used: most programs draw weights alone."""
+    for later in ("gains", "_later_plans", "_later_reports") if name in __all__ else ():
         module = import_module(f"{__name__}.{later}")
         if hasattr(module, name):
             globals()[name] = getattr(module, name)
             return globals()[name]
-    places = [f"initlib.adapters.{adapter}.{name}" for adapter in ("torch", "keras", "jax")]
-    advice = f". Import an adapter: {', '.join(places)}" if name in ("declare", "initialize", "signals") else ""
-    raise AttributeError(f"module 'initlib' has no attribute {name!r}{advice}")
+    from ._misplaced_names import advice
+
+    raise AttributeError(f"module 'initlib' has no attribute {name!r}{advice(name, __all__)}")
 
 
 def __dir__() -> list[str]:

@@ -45,7 +45,7 @@ def gradient(p: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Found:
-    """The training of one scheme: rows are seeds, columns are epochs, the first before training."""
+    """Training of one scheme: rows are seeds, columns are epochs, the first before training."""
 
     loss: np.ndarray
     accuracy: np.ndarray  # percent, of the training points

@@ -1,4 +1,4 @@
-"""The formulas of six schemes and of contrib, against large draws and the peers."""
+"""Formulas of six schemes and of contrib, against large draws and the peers."""
 
 import math
 from collections.abc import Callable

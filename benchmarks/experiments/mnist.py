@@ -78,11 +78,11 @@ def loss_and_gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tupl
 
 @dataclass
 class Run:
-    """The training of one seed: the figures of each epoch, and of the start."""
+    """Training of one seed: the numbers of each epoch, and of the start."""
 
     loss: list[float]
     accuracy: list[float]  # of the test digits, in percent
-    answers: int  # how many of the ten digits the trained network ever answers
+    answers: int  # the number of different digits among the answers of the trained network
     gradients: list[np.ndarray]  # the kernels', at the start
 
     @property

@@ -99,7 +99,7 @@ def hard(p: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Found:
-    """The training by group: rows are seeds."""
+    """Training by group: rows are seeds."""
 
     epochs: list[int]
     costs: dict[str, np.ndarray]

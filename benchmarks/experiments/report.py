@@ -1,4 +1,4 @@
-"""The report: the pages of the experiments, filled with the figures of a run."""
+"""Report: the pages of the experiments, filled with the numbers of a run."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Times of draws on this machine's GPU, ours and `torch.nn.init`'s, by the events of the GPU."""
+"""Times of draws by initlib and by `torch.nn.init` on this machine's GPU, from the events of the GPU."""
 
 import statistics
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ QUEUED = 4_000_000  # cycles that the GPU waits, while the processor queues the 
 
 
 class Pair(NamedTuple):
-    """A draw of ours, and PyTorch's counterpart."""
+    """A draw by initlib, and PyTorch's counterpart."""
 
     ours: Callable[[torch.Tensor], object]
     theirs: Callable[[torch.Tensor], object]

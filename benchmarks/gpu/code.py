@@ -1,4 +1,4 @@
-"""The machine code of the Triton kernel, compiled as a launch compiles it, also without a GPU."""
+"""Machine code of the Triton kernel, compiled as a launch compiles it, also without a GPU."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ TARGETS = {
 
 
 class Case(NamedTuple):
-    """One draw."""
+    """A draw."""
 
     initializer: Initializer
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""The fill of many tensors: one call draws all weights that laws draw, and the other tensors follow one by one."""
+"""Fill of many tensors: one call draws all weights that laws draw, and the other tensors follow one by one."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar

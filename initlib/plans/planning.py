@@ -19,6 +19,8 @@ from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
 
+OF_A_MODEL = "Of a model: initlib.adapters.torch.plan(model, ...), or that of the adapter for your framework"
+
 
 @public("initlib")
 def plan(
@@ -52,7 +54,7 @@ def plan(
             function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream
             of another parameter.
         axes: a mapping from patterns to axes strings. A parameter of kind other whose axes hold inputs and outputs
-            becomes a kernel.
+            becomes a kernel. Axes with inputs and outputs pass over parameters of fewer than two axes.
         unmatched: "keep" keeps every parameter that no rule matches, for fine-tuning.
 
     Returns:
@@ -97,21 +99,22 @@ def plan(
         as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
     if not isinstance(parameters, Iterable):
         raise TypeError(
-            f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. "
-            "Of a model: initlib.adapters.torch.plan(model, ...), or that of the adapter for your framework"
+            f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. {OF_A_MODEL}"
         )
     if unmatched not in ("default", "keep"):
         raise ValueError(f'unmatched must be "default" or "keep", got {unmatched!r}')
     if unmatched == "keep" and default is not None:
         raise TypeError(
-            f"default must be None with unmatched='keep', got {default!r}. Pass it as the rule {{'*': ...}}"
+            f"default must be None with unmatched='keep', got {default!r}. Pass the default as the rule {{'*': ...}}"
         )
     stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
     views: list[tuple[Parameter, Parameter]] = []  # each parameter, and what patterns and functions see of it
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
-            raise TypeError(f"parameters must be made of initlib.Parameter, got {parameter!r}")
+            raise TypeError(
+                f"parameters must be made of initlib.Parameter, got {type(parameter).__name__}. {OF_A_MODEL}"
+            )
         view = parameter
         try:
             view = _renamed(view, [new_name(name) for name in parameter.names])
@@ -120,7 +123,7 @@ def plan(
             problems.append(Problem(parameter.name, str(error)))
         views.append((parameter, view))
     ordered = Ordered(_called(rules, tuple(view for _, view in views)), "rules", as_rule)
-    resolver = RuleResolver(ordered, default, unmatched)
+    resolver = RuleResolver(ordered, default, unmatched, [view for _, view in views])
     unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
     for parameter, view in views:
@@ -139,6 +142,7 @@ def plan(
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
             problems.append(Problem("", explain_unused(what, pattern, before, seen)))
+    problems += _miscounted(ordered, [view for _, view in views])
     if isinstance(new_name, Renamer):
         problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
     problems += _shared_with_none(entries) + check(entries)
@@ -149,7 +153,7 @@ def plan(
 
 
 def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
-    """Return rules without functions: those of functions of all parameters, alone or in a list, are in their place."""
+    """Return the rules, in which the results of functions of all parameters replace the functions."""
     if callable(rules):
         name = getattr(rules, "__name__", "")
         try:
@@ -161,7 +165,10 @@ def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
                 f"rules must be the result of a recipe, got the function. Call recipes.{name}(...)"
             ) from error
     if isinstance(rules, Iterable) and not isinstance(rules, (Mapping, str)):
-        return [_called(each, parameters) if callable(each) else each for each in rules]
+        return [
+            _called(each, parameters) if callable(each) and not isinstance(each, Initializer) else each
+            for each in rules
+        ]
     return rules
 
 
@@ -169,10 +176,23 @@ def _warn_of_zeros(names: list[str]) -> None:
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         warnings.warn(
-            f"{names[0]}{more}: all zeros as constructed, or fresh memory: the default fills them. Add a rule to keep "
-            "zeros (the plan's notes list them)",
+            f"{names[0]}{more}: all weights are zeros, set by a constructor or left in fresh memory. The default fills "
+            "these parameters, which have a note in the plan. Add a rule to keep the zeros",
             stacklevel=3,
         )
+
+
+def _miscounted(rules: Ordered, parameters: list[Parameter]) -> list[Problem]:
+    """Return a problem for each recipe that was given fewer layers than the model has; warn of more."""
+    problems = []
+    for pattern in (rule.pattern for rule in rules.rules if rule.pattern.count is not None):
+        names = [parameter.name for parameter in parameters if pattern.matches(parameter)]
+        error, warning = pattern.count.too_low(names), pattern.count.too_high(names)
+        if error is not None:
+            problems.append(Problem("", error))
+        elif warning is not None:
+            warnings.warn(warning, stacklevel=3)
+    return problems
 
 
 def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
@@ -182,34 +202,42 @@ def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
 
 
 def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
-    """Return the parameter with these axes: with inputs and outputs it is a kernel, unless it is of another kind."""
+    """Return the parameter with these axes: with inputs and outputs it is a kernel, unless it is of another kind.
+
+    Axes with inputs and outputs pass over vectors, so that `{"*": "OI"}` is for all matrices.
+    """
     if axes is None:
         return parameter
-    is_kernel = parameter.kind == "other" and {"I", "O"} <= {token.letter for token in parse(axes)}
+    has_both = {"I", "O"} <= {token.letter for token in parse(axes)}
+    if has_both and len(parameter.shape) < 2:
+        return parameter
+    is_kernel = parameter.kind == "other" and has_both
     return replace(parameter, axes=axes, kind="kernel" if is_kernel else parameter.kind)
 
 
 def _shared_with_none(entries: list[Entry]) -> list[Problem]:
     streams = {entry.stream for entry in entries if not entry.shared}
     return [
-        Problem(entry.parameter.name, f"same_as names {entry.stream}, which is no other parameter")
+        Problem(entry.parameter.name, f"same_as must name another parameter, got {entry.stream}")
         for entry in entries
         if entry.shared and entry.stream not in streams
     ]
 
 
 def _each(view: Parameter) -> list[Parameter]:
-    """The parameter under each of its names."""
+    """Return the parameter under each of its names."""
     return [view, *(replace(view, name=name) for name in view.tied)]
 
 
 def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
-    """Return what fills the parameter, and notes; what a rule gives another of its names must be the same."""
+    """Return the fill of the parameter, and notes. Raises ValueError if rules give its names different fills."""
     fill, notes = resolver.fill(view)
     for tie in _each(view)[1:]:
         rule = resolver.rules.first(tie)
         if rule is not None and resolver.made(rule, tie)[0] != fill:
-            raise ValueError(f"it gets {fill!r}, but the tied {tie.name} gets {rule!r}: give both the same")
+            raise ValueError(
+                f"tied names must have the same fill, got {fill!r} here and {rule!r} for {tie.name}. Change one rule"
+            )
     return fill, notes
 
 

@@ -612,7 +612,8 @@ static int check_rounding(void)
 {
     if (!rounds_to_nearest())
         PyErr_SetString(PyExc_FloatingPointError,
-                        "The rounding mode of this thread must be once and to the nearest, got another one.");
+                        "This thread must round each result once, to the nearest number, got another rounding mode. "
+                        "Restore the mode that a library has changed, and draw again.");
     return rounds_to_nearest();
 }
 

@@ -1,4 +1,4 @@
-"""The compiled kernel: one call fills the memory of many weights, or of one, with boxes of any strides."""
+"""Compiled kernel: one call fills the memory of many weights, or of one, with boxes of any strides."""
 
 import math
 from collections import defaultdict

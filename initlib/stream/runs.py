@@ -1,4 +1,4 @@
-"""Runs: the place in memory of each position, for any box of a weight in any storage."""
+"""Runs: places in memory of positions, for any box of a weight in any storage."""
 
 import math
 from collections.abc import Sequence

@@ -20,7 +20,7 @@ NARROWEST = 2.0**-40
 
 
 class HermiteSeries:
-    """The sum of a_k**2 c**k: E f(x) f(y) of standard normals x and y of correlation c.
+    """Sum of a_k**2 c**k: E f(x) f(y) of standard normals x and y of correlation c.
 
     a_k are the coefficients of f in the orthonormal Hermite polynomials. Where f has a kink, a_k**2 falls like k**-2.5.
     All a_k**2 add up to E f(x)**2, which gives the sum of the omitted terms. That sum is distributed over the further

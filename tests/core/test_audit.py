@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_float64_weights_are_measured_where_squares_overflow_or_underflow(scale)
     exact = np.asarray(array, np.longdouble)
     assert tensor.std == pytest.approx(float(exact.std()), rel=1e-3 if scale < 1e-300 else 1e-12)
     assert (tensor.mean, tensor.scheme) == (pytest.approx(float(exact.mean()), rel=1e-6), None)
-    assert tensor.test == "its squares are outside of the range of float64"
+    assert tensor.test == "the squares of the numbers leave the range of float64"
     assert other.scheme == "he_normal"
 
 
@@ -95,7 +96,7 @@ def test_numbers_of_very_different_scales_are_measured_together():
     assert (tensor.least, tensor.greatest) == (-1e200, 1.0)
 
 
-def test_names_that_are_no_strings_and_values_that_are_no_numbers_are_errors():
+def test_names_must_be_strings_and_values_must_be_numbers():
     with pytest.raises(TypeError, match=r"names must be strings, got 1\. Pass \{'1': array\}"):
         audit({1: HE})
     for value, kind in (
@@ -186,7 +187,7 @@ def test_files_are_audited_together(files):
         ("a.npz", "o"),
         ("b.npz", "w"),
     ]
-    assert report.tensors[2].test == "not measured: it holds no numbers; a pickle could run code"
+    assert report.tensors[2].test == "not measured: the array holds no numbers; a pickle could run code"
     assert dict(report.tensors[3].findings) == {"duplicates": "equal to a.npz w"}
     assert str(report).startswith("file   tensor")
     assert audit(files[1]).found() == []
@@ -218,7 +219,7 @@ def test_mistakes_on_the_command_line_are_errors(files, capsys, tmp_path):
 
 
 def test_memory_is_bounded(tmp_path):
-    """A file of 64 MB is read in far less."""
+    """A file of 64 MB is read in far less memory."""
     import tracemalloc
 
     np.save(tmp_path / "w.npy", normal()((2**12, 2**12), seed=0))
@@ -231,7 +232,7 @@ def test_memory_is_bounded(tmp_path):
     assert peak < 60e6
 
 
-def test_models_of_torch_are_audited():
+def test_models_of_pytorch_are_audited():
     torch = pytest.importorskip("torch")
     import initlib.adapters.torch as init
 
@@ -275,3 +276,12 @@ def test_packed_and_grouped_kernels_are_matched_by_their_own_fans():
     nn.init.xavier_uniform_(model["attention"].in_proj_weight)  # which takes them for one kernel
     tensor = next(iter(init.audit(model).tensors))
     assert (tensor.scheme, tensor.axes) == ("glorot_uniform", "OI...")
+
+
+def test_a_model_in_place_of_a_path_is_an_error_that_names_the_adapter():
+    model = type("Linear", (), {"__module__": "torch.nn.modules.linear"})()
+    message = (
+        "source must be paths or a dictionary of arrays, got Linear. For a model: initlib.adapters.torch.audit(model)"
+    )
+    with pytest.raises(TypeError, match=re.escape(message)):
+        audit(model)

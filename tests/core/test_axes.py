@@ -1,11 +1,12 @@
 import math
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initlib import Fans, fans, he_normal, orthogonal
+from initlib import Fans, fans, he_normal, normal, orthogonal, siren
 from initlib.axes import canonical
 
 # A weight, its shape, its axes, and its fans computed by hand.
@@ -86,6 +87,20 @@ def test_axes_that_do_not_fit_the_shape_are_an_error(shape, axes, message):
     with pytest.raises(ValueError) as error:
         he_normal(shape, axes=axes, index=(0,) * len(shape))
     assert message in str(error.value)
+
+
+def test_axes_of_receptive_field_alone_have_no_fans():
+    message = (
+        "axes must name the inputs (I) or the outputs (O), got 'XY', a receptive field alone. "
+        'Write "IO" or "OI", or "..." if there is one input and one output'
+    )
+    for draw in (fans, he_normal, siren()):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            draw((8, 8), axes="XY")
+    assert fans((8, 8), "...") == (64, 64)
+    assert fans((8,), "X") == (8, 8)
+    assert fans((8, 8), "BX") == (8, 8)
+    assert np.array_equal(normal()((8, 8), axes="XY", seed=0), normal()((8, 8), seed=0))
 
 
 @pytest.mark.parametrize("shape", [2.0, (2.0, 3), "23", None, ("2", 3)])

@@ -1,4 +1,4 @@
-"""The differences between two plans."""
+"""Differences between two plans."""
 
 import pickle
 
@@ -141,7 +141,7 @@ def test_dictionaries_hold_the_values_before_and_after():
     }
 
 
-def test_a_large_model_with_one_changed_rule_is_less_than_a_screen():
+def test_one_changed_rule_of_a_large_model_is_a_short_text():
     model = list(llama(layers=80))
     before = plan(model, LLAMA_RULES)
     after = plan(model, {"*.down_proj.weight": normal(std=0.0041), **LLAMA_RULES})
@@ -152,7 +152,7 @@ def test_a_large_model_with_one_changed_rule_is_less_than_a_screen():
     assert np.isclose(found.to_dicts()[0]["std"][1], 0.0041)
 
 
-def test_another_object_is_no_plan():
+def test_a_comparison_with_another_object_is_an_error():
     with pytest.raises(TypeError, match="other must be a Plan, got dict"):
         plan([]).diff({})
 

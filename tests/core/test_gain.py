@@ -181,7 +181,7 @@ def test_every_name_has_both_gains():
         assert gain(name, backward=True) > 0
 
 
-def test_a_class_in_place_of_an_activation_says_to_call_it():
+def test_a_class_in_place_of_an_activation_is_an_error_with_the_fix():
     class Wave:
         pass
 

@@ -90,7 +90,7 @@ def test_numbers_have_32_bits(shape, axes, index, apart):
         ((), "..."),
     ],
 )
-def test_a_common_weight_is_one_launch(shape, axes):
+def test_a_usual_weight_is_one_launch(shape, axes):
     (launch,) = launches(shape, axes, None, dense(shape), 4)
     assert launch.dense
 

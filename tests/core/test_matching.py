@@ -1,4 +1,4 @@
-"""Matching: every framework's own draws are named, and what was trained is not."""
+"""Matching: draws of every framework have a scheme, and trained weights have none."""
 
 import math
 
@@ -12,7 +12,7 @@ from initlib.diagnostics.audit.tally import Tally
 from initlib.files.readers.stored_tensor import StoredTensor
 
 SHAPE = (64, 80)
-SEEDS = range(6)  # of 100 seeds of each at least 99 were named, but 97 of what is cut at 3 sigma
+SEEDS = range(6)  # of 100 seeds of each scheme at least 99 were named, but 97 of a normal cut at 3 sigma
 
 
 def found(array, order="...IO", dtype=None):
@@ -84,7 +84,7 @@ def test_schemes_are_named_in_half_precision(dtype):
             assert label in (result.scheme, *result.also), result
 
 
-def test_schemes_of_torch_are_named():
+def test_schemes_of_pytorch_are_named():
     torch = pytest.importorskip("torch")
     init = torch.nn.init
 
@@ -162,13 +162,13 @@ def test_other_weights_match_no_scheme():
     for weight, reason in (
         (noise**3, "no distribution: the nearest is normal"),
         (noise + 0.4 * np.outer(rng.normal(size=64), rng.normal(size=80)), "trained, or not drawn"),
-        (noise + 0.3 * rng.normal(size=(64, 1)), "the means of its rows differ"),
-        (scaled, "the stds of its rows differ"),
-        (scaled.T, "the stds of its columns differ"),
+        (noise + 0.3 * rng.normal(size=(64, 1)), "the means of the rows differ"),
+        (scaled, "the stds of the rows differ"),
+        (scaled.T, "the stds of the columns differ"),
         (np.where(noise > 0, noise, 0), "weights are 0"),
         (np.where(np.arange(80) == 3, np.nan, noise), "not finite"),
         (noise[:10, :10], "100 weights are too few to test"),
-        (np.empty((0, 3)), "holds nothing"),
+        (np.empty((0, 3)), "is empty"),
     ):
         result = found(weight)
         assert result.scheme is None, result
@@ -176,7 +176,7 @@ def test_other_weights_match_no_scheme():
 
 
 def trained(initializer, steps=300, rate=0.1, width=96):
-    """The hidden layer of a network that learnt to tell which of ten prototypes a noisy input is near."""
+    """Return the hidden layer of a network that has learnt to assign noisy inputs to ten prototypes."""
     rng = np.random.default_rng(0)
     prototypes = rng.normal(size=(10, 64))
     shapes = [(64, width), (width, 64), (64, 10)]

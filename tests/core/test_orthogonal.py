@@ -140,8 +140,11 @@ def distance(samples, cdf):
 
 
 def trace_cdf(t):
-    """Of O(3): the half that turns has the trace 1 + 2 cos(angle), the angle's density (1 - cos) / pi; the other its
-    negative."""
+    """Return the distribution of the trace of O(3).
+
+    Half of the matrices are rotations of trace 1 + 2 cos(angle), where the angle has the density (1 - cos) / pi. The
+    traces of the others are their negatives.
+    """
 
     def turns(t):
         angle = np.arccos(np.clip((t - 1) / 2, -1, 1))

@@ -13,9 +13,9 @@ import initlib
 # The functions and classes whose place is their package and their own name.
 OWN = {
     "initlib": (
-        "Fans Initializer Key Parameter Plan PlanError SignalReport audit constant delta_orthogonal dirac fans "
-        "gain get_num_threads icnr identity inverse_softplus log_uniform logarithm mup_learning_rates normal "
-        "orthogonal parts plan same_as scaled "
+        "Fans Initializer Key Parameter Plan PlanError SignalReport alibi_slopes audit constant delta_orthogonal dirac "
+        "fans gain get_num_threads icnr identity inverse_softplus log_uniform logarithm mup_learning_rates normal "
+        "orthogonal parts plan rotary_frequencies same_as scaled sinusoidal "
         "set_num_threads show_config siren sparse spectral truncated_normal uniform values variance_scaling "
         "zero_hadamard "
     ),

@@ -1,4 +1,4 @@
-"""Gains found in a model of PyTorch: what is counted, and how near to 1 signals are with them."""
+"""Gains found in a model of PyTorch: operations that count, and the distance of signals from 1."""
 
 import warnings
 
@@ -18,12 +18,12 @@ WIDTH = 256
 
 
 def found(model, batch=(4, WIDTH)):
-    """The factors by name."""
+    """Return the factors by name."""
     return {name: rule.factor for name, rule in recipes.analytic(model, batch).items()}
 
 
 class Network(nn.Module):
-    """Layers, and what is done with them."""
+    """Layers, and a function that calls them."""
 
     def __init__(self, forward, **layers):
         super().__init__()
@@ -53,7 +53,7 @@ def test_the_next_activation_gives_the_factor():
     }
     assert found(mlp(lambda: nn.LeakyReLU(0.2), 1))["0.weight"] == pytest.approx(2 / 1.04, rel=1e-5)
     assert found(mlp(nn.SELU, 2)) == pytest.approx({"0.weight": 1, "2.weight": 1, "4.weight": 1}, rel=1e-5)
-    # A bounded one gets variance 1, and what it leaves is counted.
+    # The kernel before a bounded activation gives variance 1, and the next kernel accounts for the mean square.
     bounded = found(mlp(nn.Tanh, 1))
     assert bounded == pytest.approx({"0.weight": 1, "2.weight": initlib.gain("tanh") ** 2}, rel=1e-5)
 
@@ -68,7 +68,7 @@ def test_the_activation_has_a_mean_square_of_1(activation):
 
 
 def test_any_function_of_one_unit_counts_as_an_activation():
-    """However it is written."""
+    """The activation may be a module, a function or a formula."""
     written = {
         lambda x: x * torch.sigmoid(x): nn.SiLU,
         lambda x: torch.clamp(x, min=0): nn.ReLU,

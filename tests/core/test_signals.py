@@ -79,7 +79,7 @@ def test_signals_of_scaled_inputs_are_healthy():
 
 
 def deep_tanh(std, bias, depth=40, width=128):
-    """The report of tanh layers with a bias in the last one, computed by NumPy."""
+    """Return the report of tanh layers with a bias in the last layer, computed by NumPy."""
     rng = np.random.default_rng(0)
     x = inputs = rng.normal(size=(64, width))
     outputs, zs, weights = [], [], [rng.normal(size=(width, width)) * std for _ in range(depth)]
@@ -166,12 +166,12 @@ def test_branches_and_heads_that_start_at_zero_are_silent():
     assert verdicts(underflow) == 3 * ["vanishing"] + ["healthy"]
 
 
-def test_softmax_is_not_judged():
+def test_softmax_has_no_verdict():
     softmax = [layer("p", 1e-6, owner="Softmax"), layer("q", 1e-6, owner="log_softmax")]
     assert verdicts([layer("a", 1.0), *softmax]) == 3 * ["healthy"]
 
 
-def test_gradients_of_the_mean_square_of_a_normalized_output_are_not_judged():
+def test_gradients_of_a_normalized_output_have_no_verdict():
     rows = [
         layer("a", 1.0, 1e-9),
         layer("b", 1.0, 1e-9),
@@ -182,7 +182,7 @@ def test_gradients_of_the_mean_square_of_a_normalized_output_are_not_judged():
     assert verdicts(rows) == 3 * ["vanishing"] + ["healthy"]
 
 
-def test_parameters_are_measured_and_judged():
+def test_parameters_have_measurements_and_verdicts():
     kernel, gradient = RNG.normal(size=(64, 32)), RNG.normal(size=(64, 32)) / 100
     row = parameter("kernel", kernel, gradient, learning_rate=0.5)
     assert row.gradient_ratio == pytest.approx(gradient.std() / kernel.std())

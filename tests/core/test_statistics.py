@@ -108,7 +108,7 @@ def test_the_std_of_a_truncated_normal_differs_from_contrib():
 
 
 def test_the_std_after_truncation_holds_in_exact_arithmetic():
-    """Each row of the table with its probability: the variance of the noise is that of the window, without sampling."""
+    """The variance of the noise, summed over the rows of the table by probability, is that of the window."""
     lo = round(special.ndtr(-2.0) * 2**32)
     tail = np.arange(lo, 2**31, 4099, dtype=np.int64) | 1
     bits = tail.astype(np.float32).view(np.int32)
@@ -138,7 +138,7 @@ NEIGHBOURS = [
 
 @pytest.mark.parametrize(("one", "two"), [row[1:] for row in NEIGHBOURS], ids=[row[0] for row in NEIGHBOURS])
 def test_neighbouring_keys_are_independent(one, two):
-    """Uncorrelated, and uniform together on 64 by 64 cells."""
+    """Words of two keys are uncorrelated, and uniform together on 64 by 64 cells."""
     x, y = (uniform(0, 1)(N, "float64", seed=key) for key in (one, two))
     assert abs(np.mean((x - 0.5) * (y - 0.5)) * 12) < Z / math.sqrt(N)
     assert chi_square((x * 64).astype(int) * 64 + (y * 64).astype(int), 4096) < 4764.3

@@ -1,4 +1,4 @@
-"""Tally: what is counted in pieces is what all numbers together have."""
+"""Tally: counts in pieces are the counts of all numbers together."""
 
 import tracemalloc
 
@@ -21,7 +21,7 @@ def tally(array, most=97):
 
 
 @given(st.sampled_from([(), (5,), (1, 7), (40, 30), (3, 3, 8, 5), (600, 2)]), st.integers(1, 2000), st.floats(-9, 9))
-def test_figures_do_not_depend_on_the_pieces(shape, most, mean):
+def test_statistics_do_not_depend_on_the_pieces(shape, most, mean):
     array = np.asarray(RNG.normal(mean, 1, size=shape))
     found = tally(array, most)
     assert found.count == array.size

@@ -1,4 +1,4 @@
-"""One small network whose signals are computed in float64 by NumPy: what every framework's report is compared with."""
+"""Reference for the reports of all frameworks: a small network whose signals NumPy computes in float64."""
 
 from dataclasses import fields
 from itertools import pairwise
@@ -18,7 +18,7 @@ TO = 1e-4  # relatively
 
 
 def expected(with_target):
-    """The activations (linear, relu, linear, tanh, linear) and the parameters, with the gradients of the loss."""
+    """Return the activations (linear, relu, linear, tanh, linear) and the parameters, with their gradients."""
     weights, biases = ([a.astype(np.float64) for a in arrays] for arrays in (WEIGHTS, BIASES))
     x = BATCH.astype(np.float64)
     inputs, values = [], []
@@ -44,7 +44,7 @@ def expected(with_target):
 
 
 def compare(report, with_target, order=range(6)):
-    """Every figure of a report with the expected one; `order` are the report's parameters, weights and biases."""
+    """Compare every number of a report with the expected number; `order` is the order of the report's parameters."""
     rows, parameters, loss = expected(with_target)
     assert report.loss == pytest.approx(loss, rel=TO)
     assert report.input_std == pytest.approx(float(BATCH.std()), rel=TO)

@@ -1,4 +1,4 @@
-"""A program: compares one model with its plan under every layout over gloo; each rank reports its own memory."""
+"""A program that compares one model with its plan under every layout over gloo; each rank reports its own memory."""
 
 import sys
 import tempfile
@@ -146,7 +146,7 @@ def check_missing(build, name):
     expected = []
     if dist.get_rank() == 0 and name != "flat":
         del model.norm.bias
-        expected = ["'norm.bias' is not there"]
+        expected = ["'norm.bias' is missing"]
     assert reports(model, plan) == expected
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic: what is said of given figures. Nothing is timed here."""
+"""Arithmetic of the benchmarks on given numbers, without any timing."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""The experiments: their parts are right, their pages quote what was found, and a claim that fails is heard of."""
+"""Experiments: their parts are right, their pages quote the results, and a claim that fails is reported."""
 
 import importlib
 import io
@@ -33,7 +33,7 @@ def lab(tmp_path):
 
 @pytest.fixture
 def tensorflow():
-    """TensorFlow, where Keras runs on it."""
+    """Skip unless Keras runs on TensorFlow."""
     pytest.importorskip("tensorflow", exc_type=ImportError)
     if os.environ["KERAS_BACKEND"] != "tensorflow":
         pytest.skip("Keras runs on another backend")
@@ -62,7 +62,7 @@ def test_the_page_on_signals_has_the_table_of_verdicts():
 
 
 def bare_figures(page):
-    """What is written as a measured figure is, a decimal or a percentage, and quoted from no run."""
+    """Yield the decimals and percentages of a page that are not quoted from a run."""
     prose = re.sub(r"```.*?```|`[^`]*`|\{\{ \w+ \}\}|\(\d{4}\.\d{5}\)", "", page, flags=re.DOTALL)
     return re.findall(r"\d+\.\d+|\d+ ?%", prose)
 
@@ -139,7 +139,7 @@ def test_a_lab_records_figures_tables_and_claims(lab):
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("kind", ["p - y", "clipped", "squared"])
 def test_gradients_are_the_differences_of_costs(relu, kind):
-    """Of every cost, by differences."""
+    """The test compares the gradients of every cost with differences."""
     circles = importlib.import_module("benchmarks.experiments.circles")
     random = np.random.default_rng(0)
     x, y = random.normal(size=(1, 2, 9)), random.integers(0, 2, (1, 1, 9))
@@ -174,7 +174,7 @@ def test_stacked_networks_equal_single_ones():
     assert np.array_equal(moons.networks("He", [3, 5])[0][1].T, kernel)
 
 
-def test_costs_and_accuracies_of_moons():
+def test_costs_and_accuracies_of_moons_follow_their_definitions():
     p, y = np.array([[[0.1, 0.9, 0.4, 0.2]]]), np.array([[[0, 1, 0, 1]]])
     assert moons.soft(p, y) == pytest.approx([65.0])
     assert moons.hard(p, y) == pytest.approx([75.0])
@@ -196,7 +196,7 @@ def test_depth_predictions_follow_closed_forms():
 
 @pytest.mark.parametrize("scheme", list(depth.SCHEMES))
 def test_depth_predictions_for_tanh_follow_a_quadrature(scheme):
-    """By the library's adaptive quadrature there, by a sum over a grid here."""
+    """The experiment uses the library's adaptive quadrature, the test a sum over a grid."""
     spread = depth.WIDTH * depth.SCHEMES[scheme].std((depth.WIDTH, depth.WIDTH)) ** 2
     squares, gradients = depth.predict(depth.SCHEMES[scheme], "tanh") ** 2
     z = np.linspace(-12, 12, 240_001)
@@ -221,7 +221,7 @@ def test_quantiles_are_shares_below_a_value():
 
 
 @pytest.mark.parametrize("peer", list(formulas.PEERS))
-def test_arguments_of_the_generators_of_peers(peer):
+def test_generators_of_peers_get_the_arguments_of_each_scheme(peer):
     package, value = formulas.PEERS[peer]
     pytest.importorskip(package, exc_type=ImportError)
     assert value("he_uniform") == pytest.approx(np.sqrt(6 / formulas.FAN_IN), rel=1e-12)

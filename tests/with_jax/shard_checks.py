@@ -1,4 +1,4 @@
-"""Run by test_adapter_jax_shards.py, in a process of its own: what holds on 8 devices."""
+"""Checks of draws on 8 devices, which test_shards.py runs in a separate process."""
 
 import itertools
 import os
@@ -24,7 +24,7 @@ SLACK = 512  # bytes, of the partition's number and the like
 
 
 def every_spec(ndim):
-    """Every way to lay the two axes of the mesh on the axes of a weight, either or both left out."""
+    """Yield every assignment of the two mesh axes, or fewer, to the axes of a weight."""
     choices = [None, "a", "b", ("a", "b"), ("b", "a")]
     for spec in itertools.product(choices, repeat=ndim):
         names = [name for entry in spec if entry for name in entry]
@@ -61,7 +61,7 @@ def explicit():
 
 
 def calls():
-    """Each way to ask for a sharding, in and out of a mesh's context and of jit, and none."""
+    """Check each way to request a sharding, with and without a mesh's context and jit."""
     init, whole = ours.he_normal(), initlib.he_normal((64, 32), seed=5)
     spec = PartitionSpec("a", "b")
     for mesh in MESHES.values():
@@ -92,7 +92,7 @@ def calls():
 
 
 def shard_map():
-    """In a shard_map each device draws under the key that it holds."""
+    """Check that in a shard_map each device draws under its own key."""
     keys = jax.random.split(KEY, 8)
     init = ours.glorot_uniform()
     drawn = jax.shard_map(
@@ -105,7 +105,7 @@ def shard_map():
 
 
 def large():
-    """A weight of 4 TiB is compiled, in a shard's memory, from positions past 2**32."""
+    """Check that a weight of 4 TiB, with positions past 2**32, compiles in the memory of a shard."""
     sharding = NamedSharding(MESHES[AxisType.Auto], PartitionSpec("a", "b"))
     shape = (2**20, 2**20)
     program = compiled(sharding).lower(WORDS, initlib.he_normal, shape, "float32", "OI", sharding).compile()

@@ -101,7 +101,7 @@ def test_deprecated_names_warn_and_fill(name):
 
 
 @pytest.mark.parametrize("name", DRAWS)
-def test_draws_obey_seed_generator_and_manual_seed(name):
+def test_draws_follow_seed_generator_and_manual_seed(name):
     def fill(**options):
         tensor = empty(12, 9) if name != "sparse_" else empty(40, 9)
         assert getattr(init, name)(tensor, *DRAWS[name], **options) is tensor

@@ -209,7 +209,7 @@ def test_functions_of_this_adapter_fill_the_rows_of_a_rank():
     assert torch.equal(rows["up"].weight, init.he_normal_(torch.empty(8, 6), seed=0, name="up.weight")[4:])
 
 
-def test_a_draw_that_cannot_be_attributed_is_warned_of():
+def test_a_draw_that_cannot_be_attributed_gives_a_warning():
     module = nn.Linear(3, 3)
     with named(module, seed=0), pytest.warns(UserWarning, match="Could not attribute this rand call"):
         first = torch.rand(4)
@@ -261,7 +261,7 @@ def test_memory_that_is_allocated_inside_is_found():
     assert [name for name in drawn if not torch.equal(drawn[name], state(late)[name])] == []
 
 
-def test_nothing_is_left_behind():
+def test_an_error_restores_the_functions_of_pytorch():
     module, other = nn.Linear(3, 3), nn.Linear(3, 3)
     functions = {name: getattr(nn.init, name) for name in dir(nn.init)}
 

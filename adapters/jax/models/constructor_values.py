@@ -1,4 +1,4 @@
-"""The values that constructors gave the arrays of a tree, as far as they are known."""
+"""Values that constructors gave the arrays of a tree, if they are known."""
 
 from typing import Any
 from weakref import WeakKeyDictionary

@@ -1,4 +1,4 @@
-"""The values that the constructors of layers gave to variables, as far as they are known."""
+"""Values that the constructors of layers gave to variables, if they are known."""
 
 from dataclasses import replace
 from typing import Any

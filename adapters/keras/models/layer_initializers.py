@@ -1,4 +1,4 @@
-"""The initializers that a layer states, as initializers of the core."""
+"""Initializers that a layer states, as initializers of the core."""
 
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types, so its classes are Any.
@@ -18,7 +18,6 @@ from ..drawing.draw import InitlibMixin
 
 # Captured here, so that a program may put the adapter's classes in the place of Keras's.
 CLASSES: dict[str, Any] = {name: cls for name, cls in vars(initializers).items() if inspect.isclass(cls)}
-SET = ("constant", "identity", "dirac", "zero_hadamard")  # factories of the core that draw nothing
 
 
 def own_initializer(layer: Any, name: str) -> Any:
@@ -38,7 +37,7 @@ def only_initializer(layer: Any) -> Any:
 
 def draws(fill: Fill | None) -> bool:
     """Return whether a fill is an initializer that draws, not one that sets values."""
-    return isinstance(fill, initlib.Initializer) and fill.factory not in SET
+    return isinstance(fill, initlib.Initializer) and fill.is_random
 
 
 def as_core(initializer: Any, shape: tuple[int, ...]) -> Fill | None:

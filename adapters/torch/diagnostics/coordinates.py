@@ -1,4 +1,4 @@
-"""The coordinate check: the sizes of activations of models of several widths, after a few steps of training."""
+"""Coordinate check: the sizes of activations of models of several widths, after a few steps of training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from initlib._arguments import integer, positive
 from initlib._public import public
 from initlib.diagnostics.coordinates import CoordinateCheck
 
-from .inputs import inputs, scalar_loss
+from .inputs import inputs, loss_of
 from .recorder import Recorder, restored
 
 
@@ -34,11 +34,11 @@ def coordinate_check(
     models train as narrow models do, and all slopes are about 0. PyTorch's random states are restored.
 
     Args:
-        make_model: makes and initializes a model from a width and a seed.
+        make_model: a function that makes and initializes a model from a width and a seed.
         widths: at least two widths.
         batch: as for `signals`; every step trains on this batch.
         loss: as for `signals`.
-        optimizer: makes the optimizer of a model from the model and its width.
+        optimizer: a function that makes the optimizer from a model and its width.
         steps: the number of training steps.
         seeds: the number of models for each width, with the seeds 0, 1, ….
         tolerance: the largest slope that passes.
@@ -108,7 +108,7 @@ def _run(
         for _ in range(steps):
             training.zero_grad()
             given = inputs(model, batch)
-            scalar_loss(model(*given.positional, **given.named), loss).backward()  # type: ignore[no-untyped-call]
+            loss_of(model(*given.positional, **given.named), loss).backward()  # type: ignore[no-untyped-call]
             training.step()
             found.append(_sizes(model, batch))
     return found

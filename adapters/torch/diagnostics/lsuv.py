@@ -26,9 +26,9 @@ from .recorder import restored
 
 # The outputs of these layers are not proportional to one of their weights.
 NOT_LINEAR = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
-SKIPPED = "its layer is not linear in one weight"
-NOT_RUN = "its layer did not run on this batch"
-SLOW = "not within the tolerance after so many iterations"
+SKIPPED = "the layer is not linear in one weight"
+NOT_RUN = "the layer did not run on this batch"
+SLOW = "not within the tolerance after max_iterations"
 
 
 @public("initlib.adapters.torch")

@@ -1,4 +1,4 @@
-"""The fill of stored tensors: the weights of a plan's entries, written to the memory on this rank."""
+"""Fill of stored tensors: the weights of a plan's entries, written to the memory on this rank."""
 
 from collections.abc import Iterable
 from typing import Any

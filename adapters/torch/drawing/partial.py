@@ -13,7 +13,7 @@ from .._private import is_dtensor
 
 
 class Held(NamedTuple):
-    """The shape of the full weight, and the box or the row-major range of it that the tensor holds."""
+    """Shape of the full weight, and the box or the row-major range that the tensor holds."""
 
     shape: tuple[int, ...]
     box: Box | None

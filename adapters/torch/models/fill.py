@@ -1,4 +1,4 @@
-"""The fill of a tensor of a model, and a check before anything is written that it can be filled."""
+"""Fill of a tensor of a model, and a check, before anything is written, that the tensor can be filled."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +16,7 @@ from ..drawing import memory
 from ..drawing.fill import fill_boxes, local_boxes
 from .tensors import ModelTensor
 
-UNWRITABLE = "tensor must be one whose weights can be written, got a {cls}; initialize the model before it is converted"
+UNWRITABLE = "tensor must be of a class that can be filled, got a {cls}; initialize the model before it is converted"
 
 
 def check(tensor: ModelTensor) -> None:

@@ -1,4 +1,4 @@
-"""The plan of a model, and its initialization: the plan's weights written where the model keeps them."""
+"""Initialize: the plan of a model, and its weights in the memory of the model."""
 
 import re
 from typing import Any, NamedTuple
@@ -16,7 +16,14 @@ from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
 from ..drawing.dispatch import Seed, key_of
 from . import constructor_values
-from .buffers import buffer_names, lost_buffers, reset_buffers, sharded_estimates
+from .buffers import (
+    buffer_names,
+    buffer_parameter,
+    lost_buffers,
+    reset_buffers,
+    ruled_buffers,
+    sharded_estimates,
+)
 from .fill import check, fill
 from .meta_device import materialize, tie
 from .shared_memory import overlaps
@@ -24,7 +31,7 @@ from .state_names import plan_names
 from .tensors import ModelTensor, Modules, model_tensors, parameters, walk
 from .transformers import mark
 
-SHARED = '{name}: it shares part of its memory with {other}; keep one of them: {{"{other}": keep}}'
+SHARED = '{name}: shares a part of its memory with {other}; keep one of the two: {{"{other}": keep}}'
 PATIENCE = 2.0  # seconds without a progress bar
 
 
@@ -64,7 +71,8 @@ def plan(
     """
     modules = walk(module, prefix)
     options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
-    return _plan(module, modules, model_tensors(modules), only, rules, **options)[0]
+    tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
+    return _plan(module, modules, tensors, buffers, only, rules, **options)[0]
 
 
 @public("initlib.adapters.torch")
@@ -91,7 +99,7 @@ def initialize(
         module: the model; its parameters are filled in place.
         rules, default, rename, axes, unmatched: as for `initlib.plan`.
         seed: an integer, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's default generator.
-        device: the device on which the weights of a model on the meta device are made (see `skeleton`).
+        device: the device for the weights of a model on the meta device (see `skeleton`).
         only: a pattern or names; all other parameters and buffers stay as they are.
             `only=model.load_state_dict(state, strict=False).missing_keys` fills the parameters that a checkpoint did
             not contain. Names may be those of plans or of PyTorch's state dictionaries.
@@ -115,53 +123,64 @@ def initialize(
     """
     options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     modules = walk(module, prefix)
-    tensors = model_tensors(modules)
-    problems = _without_memory(modules, tensors, device)
+    tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
+    stored = [*tensors, *buffers]
+    problems = _without_memory(modules, tensors, buffers, device)
     try:
-        made, selection = _plan(module, modules, tensors, only, rules, **options)
+        made, selection = _plan(module, modules, tensors, buffers, only, rules, **options)
     except PlanError as error:
         raise PlanError([*problems, *error.problems]) from None
-    filled = [(tensor, entry) for tensor, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
+    filled = [(tensor, entry) for tensor, entry in zip(stored, made.entries, strict=True) if not entry.kept]
     drawn: dict[int, set[str]] = {}
-    for tensor, _ in filled:
+    weights = [pair for pair in filled if pair[0].role.kind != "buffer"]
+    for tensor, _ in weights:
         drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
-    problems += [*_not_writable(tensors, made), *_overlapping(filled), *sharded_estimates(modules, drawn)]
+    problems += [*_not_writable(stored, made), *_overlapping(filled), *sharded_estimates(modules, drawn)]
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
     records = [(tensor, _record(tensor, parameter)) for tensor, parameter in selection.parameters]
     if device is not None:
-        materialize(module, tensors, torch.device(device))
-    tie(tensors)
+        materialize(module, stored, torch.device(device))
+    tie(stored)
     with torch.no_grad(), progress("initialize", PATIENCE) as advance:
-        fill(filled, key, advance)
+        fill(weights, key, advance)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
     reset_buffers(modules, drawn, selection.buffers, key)
+    with torch.no_grad():
+        fill(filled[len(weights) :], key)  # buffers that rules name, also of modules that were reset
     mark(modules, (tensor.tensor for tensor, _ in filled))
     return made
 
 
 class _Selection(NamedTuple):
-    """The tensors that `only` selects, each with its parameter, and the names of the buffers that it selects."""
+    """Tensors that `only` selects, each with its parameter, and the names of the selected buffers."""
 
     parameters: list[tuple[ModelTensor, Parameter]]
     buffers: set[str]
 
 
 def _plan(
-    module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only, rules: Rules | None, **options: Any
+    module: nn.Module,
+    modules: Modules,
+    tensors: list[ModelTensor],
+    buffers: list[ModelTensor],
+    only: Only,
+    rules: Rules | None,
+    **options: Any,
 ) -> tuple[Plan, _Selection]:
-    """Return the plan, in which tensors that `only` does not select are kept, and the selection."""
+    """Return the plan of the tensors and then the buffers, and the selection. What `only` does not select is kept."""
+    ruled = [buffer_parameter(buffer) for buffer in buffers]
     known = parameters(tensors)
     if not (only is None or isinstance(only, (str, re.Pattern))):
         only = plan_names(module, modules, tensors, only)
-    chosen, buffers = selected(only, known, buffer_names(modules))
-    pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=True) if each]
-    if not all(chosen):
+    chosen, selected_buffers = selected(only, [*known, *ruled], buffer_names(modules))
+    pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=False) if each]
+    if len(pairs) < len(tensors):
         # The memory of the other tensors, which may have been loaded, does not show what these hold.
         known = parameters(tensors, [tensor for tensor, _ in pairs])
-    return plan_selected(known, chosen, rules, **options), _Selection(pairs, buffers)
+    return plan_selected([*known, *ruled], chosen, rules, **options), _Selection(pairs, selected_buffers)
 
 
 def _record(tensor: ModelTensor, parameter: Parameter) -> constructor_values.Record:
@@ -173,17 +192,19 @@ def _record(tensor: ModelTensor, parameter: Parameter) -> constructor_values.Rec
     return constructor_values.as_record(parameter.constructor.record(parameter))
 
 
-def _without_memory(modules: Modules, tensors: list[ModelTensor], device: torch.device | str | None) -> list[str]:
+def _without_memory(
+    modules: Modules, tensors: list[ModelTensor], buffers: list[ModelTensor], device: torch.device | str | None
+) -> list[str]:
     """Return the problems of tensors that have no memory, and will have none or lose their values."""
     if device is not None and torch.device(device).type == "meta":
-        raise ValueError(f"device must be one with memory, got {device!r}")
+        raise ValueError(f"device must have memory, got {device!r}")
     if device is not None:
-        return lost_buffers(modules)
-    meta = [tensor.names[0] for tensor in tensors if tensor.tensor.is_meta]
+        return lost_buffers(modules, {name for buffer in buffers for name in buffer.names})
+    meta = [tensor.names[0] for tensor in (*tensors, *buffers) if tensor.tensor.is_meta]
     if not meta:
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"
-    return [f"{names}: on the meta device, which has no memory; pass the device for it: initialize(..., device='cpu')"]
+    return [f"{names}: on the meta device, which has no memory; pass a device: initialize(..., device='cpu')"]
 
 
 def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
@@ -191,7 +212,7 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
     problems = []
     for tensor, entry in zip(tensors, made.entries, strict=True):
         if tensor.tensor.is_meta and not entry.filled:
-            problems.append(f"{tensor.names[0]}: it is kept, at least in part, and on the meta device it has no values")
+            problems.append(f"{tensor.names[0]}: the plan keeps values, but the meta device has no values")
         try:
             if not entry.kept:
                 check(tensor)

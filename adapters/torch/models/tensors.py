@@ -1,4 +1,4 @@
-"""The tensors of a model: their names, which no wrapper changes, and the places that hold them."""
+"""Tensors of a model: their names, which no wrapper changes, and the places that hold them."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,12 +32,12 @@ COMPUTED = "the model uses {steps} of the stored tensor, and no initializer acco
 LAZY = "{owner} is lazy, and its parameters have no shape yet; run a batch through the model first"
 TWICE = "two tensors have this name once the prefixes of wrappers are removed"
 NOT_DENSE = "a tensor of layout {layout} cannot be filled; add the rule {{{name!r}: keep}}"
-MAGNITUDE = "its constructor set the magnitudes of its weight norm; a rule replaces them by the norms of what it draws"
+MAGNITUDE = "the constructor set the magnitudes of the weight norm; a rule would replace them by norms of drawn weights"
 OF_SKELETON = (
-    "its constructor computed it from weights, which a skeleton does not have; add a rule, or build the model without "
-    "`skeleton()`"
+    "the constructor computed this tensor from weights, which a skeleton does not have; add a rule, or build the model "
+    "without `skeleton()`"
 )
-UNREADABLE = "Build the model in `with skeleton():`, which records what constructors set."
+UNREADABLE = "Build the model in `with skeleton():`, which records the values that constructors set."
 
 Modules = list[tuple[str, nn.Module]]  # every module, and the prefix of the names of its tensors
 
@@ -54,7 +54,7 @@ class Place(NamedTuple):
 
 
 class Magnitude(NamedTuple):
-    """The norms of a weight-normed weight, which is magnitude * direction / |direction|."""
+    """Norms of a weight-normed weight, which is magnitude * direction / |direction|."""
 
     place: Place
     axis: int  # one norm for each index of this axis; -1: one for all

@@ -50,10 +50,10 @@ def _tensor(name: str, opened: Open) -> StoredTensor:
     with _as_value_errors(name), opened() as file:
         shape, in_columns, dtype = _header(file, name)
     if dtype.kind not in "biufc":
-        return StoredTensor.without(name, shape, str(dtype), "it holds no numbers; a pickle could run code")
+        return StoredTensor.without(name, shape, str(dtype), "the array holds no numbers; a pickle could run code")
     if in_columns and math.prod(shape) * dtype.itemsize > LARGEST:
         return StoredTensor.without(
-            name, shape, dtype.name, "it is stored by columns, and too large to be read at once"
+            name, shape, dtype.name, "the array is stored by columns, and too large to be read at once"
         )
     what = f"array '{printable(name)}'"
 

@@ -24,7 +24,7 @@ Rule = Fill | Callable[[Any], Fill]
 
 
 class Keep(Filling):
-    """The fill that leaves a tensor unchanged: `keep`."""
+    """A fill that leaves a tensor unchanged: `keep`."""
 
     def __repr__(self) -> str:
         return "keep"
@@ -101,7 +101,7 @@ def as_fill(value: Any, argument: str) -> Fill:
     elif isinstance(value, str):
         hint = advice_for_text(value)
     elif _makes_initializers(value):
-        hint = f"; call it: {getattr(value, 'factory', value.__name__)}(...)"
+        hint = f"; write {getattr(value, 'factory', value.__name__)}(...)"
     elif _is_foreign(value):
         name = getattr(value, "__name__", type(value).__name__).removesuffix("_")
         name = {"trunc_normal": "truncated_normal"}.get(name, name)
@@ -125,5 +125,5 @@ def _is_foreign(value: Any) -> bool:
 
 
 def _makes_initializers(value: Any) -> bool:
-    """Return whether the value is a factory that was not called, which a `Parameter` would be passed to."""
+    """Return whether the value is a factory that was not called, and would be called with a `Parameter`."""
     return value is scaled or (isinstance(value, type) and issubclass(value, Initializer))
