@@ -55,7 +55,7 @@ def _reference(scheme: str, shape: Shape, dtype: str, fresh: bool) -> Task:
     return task
 
 
-# Each framework's own, and ours for it: modules of the same names.
+# Each framework's own initializers, and the adapter for it: modules of the same names.
 
 
 def _torch(scheme: str, shape: Shape, dtype: str, fresh: bool, module: str = "torch.nn.init") -> Task:

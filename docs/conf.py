@@ -36,7 +36,7 @@ autodoc_typehints = "signature"
 maximum_signature_line_length = 100
 autodoc_member_order = "bysource"
 napoleon_use_rtype = False
-napoleon_custom_sections = [("Reference", "notes")]
+napoleon_custom_sections = ["Reference"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 smartquotes = False  # "...IO" is code
@@ -105,7 +105,9 @@ class RecipeTable(GeneratedTable):
             recipe = getattr(initlib.recipes, name)
             text = inspect.getdoc(recipe)
             summary = re.sub(r"^(Make|Return) (the )?rules? of ", "", text.splitlines()[0])
-            yield _linked(f"initlib.recipes.{name}", recipe), summary[0].upper() + summary[1:], _source(text)
+            if summary.partition(" ")[0].islower():  # not muP or nGPT
+                summary = summary[0].upper() + summary[1:]
+            yield _linked(f"initlib.recipes.{name}", recipe), summary, _source(text)
 
 
 class InitializerTable(GeneratedTable):

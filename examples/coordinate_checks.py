@@ -143,7 +143,8 @@ def check(
 ) -> CoordinateCheck:
     """Return the coordinate check of a network, in muP or in the standard parametrization."""
     case, rate = CASES[name], RATES[optimizer]
-    small = case.network(BASE)
+    with init.skeleton():
+        small = case.network(BASE)
     base = init.plan(small, standard(small), default=DEFAULT)
 
     def make_model(width: int, seed: int) -> Network:

@@ -6,20 +6,11 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__ as __version__
 from .axes import Fans, fans
 from .key import Key
-from .schemes._alibi_slopes import alibi_slopes
 from .schemes._constant import constant, ones, zeros
-from .schemes._hadamard import zero_hadamard
-from .schemes._icnr import icnr
 from .schemes._identity import dirac, identity
 from .schemes._normal import normal, truncated_normal
 from .schemes._orthogonal import delta_orthogonal, orthogonal
-from .schemes._rotary_frequencies import rotary_frequencies
 from .schemes._scaled import scaled
-from .schemes._sinusoidal import sinusoidal
-from .schemes._siren import siren
-from .schemes._sparse import sparse
-from .schemes._spectral import spectral
-from .schemes._transforms import inverse_softplus, log_uniform, logarithm
 from .schemes._uniform import uniform
 from .schemes._variance import (
     glorot_normal,
@@ -41,6 +32,7 @@ if TYPE_CHECKING:
     from ._later_plans import *
     from ._later_reports import *
     from .gains import gain as gain
+    from .schemes.factories import *
 
 __all__ = [
     "Fans",
@@ -100,9 +92,13 @@ __all__ = [
 ]
 
 
+# The modules whose names are loaded later.
+LATER = ("gains", "schemes.factories", "_later_plans", "_later_reports")
+
+
 def __getattr__(name: str) -> Any:
-    """Load gains, plans or reports when one of their names is first used: most programs draw weights alone."""
-    for later in ("gains", "_later_plans", "_later_reports") if name in __all__ else ():
+    """Load the module of a name at the first use of the name: most programs draw weights of common schemes alone."""
+    for later in LATER if name in __all__ else ():
         module = import_module(f"{__name__}.{later}")
         if hasattr(module, name):
             globals()[name] = getattr(module, name)

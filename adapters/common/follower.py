@@ -1,4 +1,4 @@
-"""The record of a model's operations on its signals, for `initlib.recipes.analytic`."""
+"""Record of a model's operations on its signals, for `initlib.recipes.analytic`."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,7 @@ from initlib.theory.network import Operation
 
 
 class Follower:
-    """The operations of a run, and the tensors that they returned."""
+    """Operations of a run, and the tensors that they returned."""
 
     def __init__(self) -> None:
         super().__init__()

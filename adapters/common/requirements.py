@@ -1,4 +1,4 @@
-"""The error of an adapter whose framework is not installed."""
+"""Error of an adapter whose framework is not installed."""
 
 
 def not_installed(error: ModuleNotFoundError, adapter: str) -> ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""The parts of `signals` that every adapter shares: the batch, the loss, and the report."""
+"""Parts of `signals` that every adapter shares: the batch, the loss, and the report."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -45,7 +45,7 @@ def report(
     loss: Callable[[Any], Any] | None,
     learning_rate: float | None,
 ) -> SignalReport:
-    """Return the report of a run: `inputs` are the arrays of floats in the batch, `value` is that of the loss."""
+    """Return the report of a run, from the arrays of floats in the batch (`inputs`) and the loss (`value`)."""
     return SignalReport(
         activations,
         [

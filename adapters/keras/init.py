@@ -13,7 +13,7 @@ from keras.initializers import get as keras_get
 
 import initlib
 from initlib._public import public
-from initlib.schemes import FACTORIES
+from initlib.schemes.factories import FACTORIES
 
 from .drawing.draw import InitlibMixin
 

@@ -35,7 +35,7 @@ zeros_ = unless_loaded(torch_zeros_)
 # The name of `param` for activations of which PyTorch has no gain. Other activations ignore it, as in PyTorch.
 PARAMETERS = {"celu": "alpha", "elu": "alpha", "prelu": "slope", "silu": "beta", "sin": "w0", "softplus": "beta"}
 
-# To make an initializer checks its arguments, which takes as long as to draw a small weight.
+# Making an initializer checks its arguments, which takes as long as the draw of a small weight.
 _uniform, _normal, _truncated = map(lru_cache(maxsize=256), (initlib.uniform, initlib.normal, initlib.truncated_normal))
 
 

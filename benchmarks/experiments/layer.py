@@ -50,7 +50,7 @@ def mean_square(bound: float) -> float:
     With φ the characteristic function of z, and sech² = 1 - tanh² that of Fourier transform π t / sinh(π t / 2),
     Parseval gives E sech²(z) = ∫ φ(t) t / sinh(π t / 2) dt / 2. For one input φ(t) = E exp(-t² w² / 2), an erf.
     """
-    t = (np.arange(200_000) + 0.5) * 2e-4  # to 40, where sinh has ended it
+    t = (np.arange(200_000) + 0.5) * 2e-4  # to 40, beyond which sinh makes the integrand 0
     root = t * bound / math.sqrt(2)
     one = np.array([math.sqrt(math.pi) / 2 * math.erf(r) / r for r in root])
     return float(1 - (one**INPUTS * t / np.sinh(math.pi * t / 2)).sum() * 2e-4)

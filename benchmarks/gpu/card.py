@@ -17,9 +17,9 @@ QUEUED = 4_000_000  # cycles that the GPU waits, while the processor queues the 
 class Pair(NamedTuple):
     """A draw by initlib, and PyTorch's counterpart."""
 
-    ours: Callable[[torch.Tensor], object]
-    theirs: Callable[[torch.Tensor], object]
-    most: float | None  # of PyTorch's time that ours may take
+    own: Callable[[torch.Tensor], object]
+    peer: Callable[[torch.Tensor], object]
+    most: float | None  # the largest share of PyTorch's time
 
 
 PAIRS = {
@@ -51,8 +51,8 @@ def rows() -> Iterator[tuple[str, ...]]:
     """Return a table of the draw, the dtype, both times, their ratio and its target."""
     for dtype in DTYPES:
         weight = torch.empty(SHAPE, dtype=dtype, device="cuda")
-        for name, (ours, theirs, most) in PAIRS.items():
-            our_time, their_time = milliseconds((lambda: ours(weight), lambda: theirs(weight)))  # noqa: B023 - called here
+        for name, (own, peer, most) in PAIRS.items():
+            our_time, their_time = milliseconds((lambda: own(weight), lambda: peer(weight)))  # noqa: B023 - called here
             ratio = our_time / their_time
             verdict = "" if most is None else f"at most {most:g}: {'yes' if ratio <= most else '**no**'}"
             kind = str(dtype).removeprefix("torch.")

@@ -145,7 +145,7 @@ class Comparison:
             if present < size:
                 values = np.concatenate([values, np.zeros(size - present, values.dtype)])
             values = values.reshape(piece.shape)
-            if not entry.filled:  # what is kept stays as it was read
+            if not entry.filled:  # kept weights count as equal
                 drawn = entry.draw(self._key, place, np.array(values, dtype))
             elif drawn is None:
                 drawn = entry.draw(self._key, place, self._out(piece.shape, dtype))

@@ -103,8 +103,8 @@ def _describe(weight: NDArray[Any], expected: tuple[float, float, float]) -> Non
         greatest = max(float(block.max()) for block in blocks())
         measured += [least, greatest]
     print(f"{'':8}{'expected':>14}{'measured':>14}")
-    for row, value, found in zip(("std", "least", "greatest"), expected, measured, strict=False):
-        print(f"{row:8}{value:14.6g}{found:14.6g}")
+    for row, value, actual in zip(("std", "least", "greatest"), expected, measured, strict=False):
+        print(f"{row:8}{value:14.6g}{actual:14.6g}")
     if plane:
         return
     if least < 0 < greatest:  # a bin's edge at 0

@@ -10,7 +10,7 @@ from typing import Any
 import initlib
 
 from ..plans.rules.hints import nearest
-from ..schemes import FACTORIES
+from ..schemes.factories import FACTORIES
 from ..schemes.initializer import Initializer
 
 LONGEST = 1000  # characters of an initializer

@@ -9,7 +9,7 @@ from ..plans.text.folding import fold
 from .advice import advise
 from .measurements import Activation, ParameterStats
 from .table import number, size, table
-from .verdicts import ILL, Row, judge
+from .verdicts import ILL, judge
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -196,12 +196,15 @@ def verdict(row: Activation | ParameterStats) -> str:
     return f"{row.verdict}: {row.reason}" if row.reason else row.verdict
 
 
-def _table(head: str, rows: Sequence[Row], columns: Mapping[str, Callable[[Row], str]]) -> str:
+def _table(head: str, rows: Sequence[Activation | ParameterStats], columns: Mapping[str, Callable[[Any], str]]) -> str:
     """Return the table of rows; those that differ only in the numbers of their names are one row."""
     folded = []
     for name, places in fold((row.name, (getattr(row, "owner", ""), row.shape, row.verdict)) for row in rows):
-        group = [rows[k] for k in places]
-        ends = [(cell(group[0]), cell(group[-1])) for cell in columns.values()]
-        cells = [first if first == last else f"{first}..{last}" for first, last in ends]
-        folded.append([name, *cells, verdict(group[0])])
+        first, last = rows[places[0]], rows[places[-1]]
+        cells = [_range(cell(first), cell(last)) for cell in columns.values()]
+        folded.append([name, *cells, verdict(first)])
     return table([head, *columns, "verdict"], folded)
+
+
+def _range(first: str, last: str) -> str:
+    return first if first == last else f"{first}..{last}"

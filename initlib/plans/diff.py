@@ -172,7 +172,7 @@ def _changes(old: Entry, new: Entry) -> Iterator[PlanChange]:
     before, after = _row(old), _row(new)
     fields = list(_field_changes(before, after))
     parts = list(_part_changes(before, after))
-    if not fields and not parts:  # what the rows do not show: values, a number rounded in print
+    if not fields and not parts:  # facts that the rows do not show: values, or a number that is rounded in print
         fields = [FieldChange("initializer", repr(old.filling), f"other {new.filling!r}")]
     if fields:
         yield PlanChange(old.parameter.name, CHANGED, tuple(fields))

@@ -70,7 +70,7 @@ class Plan:
             return self._by_name[name]
         except KeyError:
             hint = nearest(str(name), self._by_name, "names")
-            raise ValueError(f"name must be that of a parameter of the plan, got {name!r}{hint}") from None
+            raise ValueError(f"name must be the name of a parameter of the plan, got {name!r}{hint}") from None
 
     def draw(self, seed: Seed) -> dict[str, NDArray[Any]]:
         """Draw every tensor that is not kept.

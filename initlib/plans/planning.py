@@ -19,7 +19,7 @@ from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
 
-OF_A_MODEL = "Of a model: initlib.adapters.torch.plan(model, ...), or that of the adapter for your framework"
+FOR_A_MODEL = "For a model, call initlib.adapters.torch.plan(model, ...), or plan of another framework's adapter"
 
 
 @public("initlib")
@@ -54,7 +54,7 @@ def plan(
             function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream
             of another parameter.
         axes: a mapping from patterns to axes strings. A parameter of kind other whose axes hold inputs and outputs
-            becomes a kernel. Axes with inputs and outputs pass over parameters of fewer than two axes.
+            becomes a kernel. Axes with inputs and outputs do not apply to parameters of fewer than two axes.
         unmatched: "keep" keeps every parameter that no rule matches, for fine-tuning.
 
     Returns:
@@ -99,7 +99,7 @@ def plan(
         as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
     if not isinstance(parameters, Iterable):
         raise TypeError(
-            f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. {OF_A_MODEL}"
+            f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. {FOR_A_MODEL}"
         )
     if unmatched not in ("default", "keep"):
         raise ValueError(f'unmatched must be "default" or "keep", got {unmatched!r}')
@@ -109,11 +109,11 @@ def plan(
         )
     stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
-    views: list[tuple[Parameter, Parameter]] = []  # each parameter, and what patterns and functions see of it
+    views: list[tuple[Parameter, Parameter]] = []  # each parameter, and the parameter that patterns and functions see
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
             raise TypeError(
-                f"parameters must be made of initlib.Parameter, got {type(parameter).__name__}. {OF_A_MODEL}"
+                f"parameters must be made of initlib.Parameter, got {type(parameter).__name__}. {FOR_A_MODEL}"
             )
         view = parameter
         try:
@@ -185,9 +185,11 @@ def _warn_of_zeros(names: list[str]) -> None:
 def _miscounted(rules: Ordered, parameters: list[Parameter]) -> list[Problem]:
     """Return a problem for each recipe that was given fewer layers than the model has; warn of more."""
     problems = []
-    for pattern in (rule.pattern for rule in rules.rules if rule.pattern.count is not None):
+    for pattern, *_ in rules.rules:
+        if pattern.layer_count is None:
+            continue
         names = [parameter.name for parameter in parameters if pattern.matches(parameter)]
-        error, warning = pattern.count.too_low(names), pattern.count.too_high(names)
+        error, warning = pattern.layer_count.too_low(names), pattern.layer_count.too_high(names)
         if error is not None:
             problems.append(Problem("", error))
         elif warning is not None:
@@ -204,7 +206,7 @@ def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
 def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
     """Return the parameter with these axes: with inputs and outputs it is a kernel, unless it is of another kind.
 
-    Axes with inputs and outputs pass over vectors, so that `{"*": "OI"}` is for all matrices.
+    Axes with inputs and outputs do not apply to vectors, so that `{"*": "OI"}` is for all matrices.
     """
     if axes is None:
         return parameter

@@ -53,8 +53,9 @@ def mup(
     - only fan_out grows (input, tables), or neither: unchanged.
 
     The parts of a fused tensor are compared one by one. Biases and scales keep their own initialization. A table that
-    is also the head (tied) is an input: divide its output by m in the forward pass. Attention logits must be divided by
-    the head's width instead of its square root. `initlib.mup_learning_rates` gives the learning rates.
+    is also the head (tied) is an input, if its first name is that of the table: divide its output by m in the forward
+    pass. Attention logits must be divided by the head's width instead of its square root. `initlib.mup_learning_rates`
+    gives the learning rates.
 
     Args:
         base: the plan of the model at its base width, whose initializers are scaled; or its parameters.
@@ -62,7 +63,8 @@ def mup(
             normal(std=0.02) for parameters.
         readout: "weight" for a model without multipliers; "multiplier" for a model that divides the output of its head
             by m in the forward pass.
-        zero_readout: True for a head of zeros.
+        zero_readout: True for a head of zeros in models wider than the base. For zeros at the base width too, give the
+            base plan the rule {"head.weight": zeros} instead.
 
     Returns:
         Rules for kernels, recurrent kernels and tables.
@@ -268,7 +270,7 @@ def _role(parameter: Parameter, weight: _Weight) -> _Role:
         return _Role("input", parameter.shape[-1] / weight.shape[-1])
     if parameter.axes is None:
         if sum(a != b for a, b in zip(parameter.shape, weight.shape, strict=True)) > 1:
-            raise ValueError(f"axes of {parameter.name!r} must be known where two of them grow. Pass axes=")
+            raise ValueError(f"axes of {parameter.name!r} must be known, because two axes grow. Pass axes=")
         return _Role("input", parameter.size / math.prod(weight.shape))
     fan_in, fan_out = fans(parameter.shape, parameter.axes)
     base_in, base_out = fans(weight.shape, weight.axes or parameter.axes)

@@ -16,7 +16,7 @@ Factors = tuple[Array, Array]  # B, of shape (outputs, rank), and A, of shape (r
 
 
 def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> Rules:
-    """Return the rules of PiSSA: A and B hold the largest singular values of the adapted weight, which loses them.
+    """Return the rules of PiSSA: A and B hold the largest singular values of the adapted weight W, and W the rest.
 
     With W = U diag(s) V: B = U sqrt(s / scaling), A = sqrt(s / scaling) V, and W becomes W - scaling * B A. In each
     column of B the entry of largest magnitude is positive, so that every rank has the same factors. The plan holds
@@ -35,9 +35,10 @@ def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
         ValueError: a weight is not a matrix of at least that rank, or scaling is not above 0.
 
     Example:
-        >>> b, a, residual = pissa({"q.base_layer.weight": [[3.0, 0.0], [0.0, -1.0]]}, rank=1).values()
-        >>> (b.array @ a.array + 0.0).tolist()
-        [[3.0000000000000004, 0.0], [0.0, 0.0]]
+        >>> b, a, residual = pissa({"q.base_layer.weight": [[4.0, 0.0], [0.0, -1.0]]}, rank=1).values()
+        >>> (b.array @ a.array).round(6) + 0.0
+        array([[4., 0.],
+               [0., 0.]])
 
     Reference:
         Meng, Wang, Zhang. PiSSA: principal singular values and singular vectors adaptation of large language models.
@@ -66,8 +67,10 @@ def olora(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
 
     Example:
         >>> b, a, residual = olora({"q.base_layer.weight": [[0.0, 2.0], [-1.0, 0.0]]}, rank=2).values()
-        >>> b.array.tolist(), a.array.tolist()
-        ([[0.0, 1.0], [1.0, 0.0]], [[-1.0, 0.0], [0.0, 2.0]])
+        >>> b.array.round(6) + 0.0, a.array.round(6) + 0.0
+        (array([[0., 1.],
+               [1., 0.]]), array([[-1.,  0.],
+               [ 0.,  2.]]))
 
     Reference:
         Büyükakyüz. OLoRA: orthonormal low-rank adaptation of large language models. 2024. arXiv:2406.01775. As PEFT's

@@ -63,7 +63,7 @@ def mamba3(layers: int | None = None, *, std: float = 0.02, residual: Any = "*.o
     from the input, and has no parameter.
 
     Args:
-        layers: the number of blocks. Output projections are divided by its square root, or not divided if None.
+        layers: the number of blocks. Output projections are divided by the root of this number; None: not divided.
         std: the std of tables.
         residual: the pattern of the output projections.
 

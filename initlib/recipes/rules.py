@@ -59,7 +59,7 @@ def outputs(
     `branches` outputs for each layer gets a warning.
     """
     made = required(pattern, recipe, RESIDUAL, argument)
-    made.count = None if layers is None else LayerCount(recipe, count, layers, branches, argument)
+    made.layer_count = None if layers is None else LayerCount(recipe, count, layers, branches, argument)
     return made
 
 

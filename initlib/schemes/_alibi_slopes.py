@@ -1,4 +1,4 @@
-"""The slopes of attention with linear biases."""
+"""Slopes of attention with linear biases."""
 
 from .._arguments import positive
 from ._computed import Array, ComputedVector, powers
@@ -10,7 +10,7 @@ class AlibiSlopes(ComputedVector):
     """Vectors of the slopes of ALiBi, one for each attention head.
 
     For n heads, a power of two: 2**(-max_bias * k / n), k = 1 … n. For other n: the slopes of the next lower power of
-    two, c, and then every other slope of 2 c heads, from the first on. The weights are the same bits in every engine.
+    two, c, and then every other slope of 2 c heads, from the first on. The weights have the same bits in every engine.
     transformers (BLOOM, Falcon) takes powers of a base in float32, and differs by some units in the last place.
 
     Args:

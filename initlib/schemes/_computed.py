@@ -28,9 +28,7 @@ MOST_RADIANS = 2**27
 class Computed(Indexed):
     """An initializer whose weights NumPy computes in float64 for every engine."""
 
-    @property
-    def needs_axes(self) -> bool:
-        return False  # its indices are stored ones
+    needs_axes = False  # its indices are stored ones
 
     @abstractmethod
     def values(self, shape: tuple[int, ...], indices: Sequence[NDArray[np.int64]]) -> Array:
@@ -45,7 +43,7 @@ class Computed(Indexed):
 
 
 class ComputedVector(Computed):
-    """An initializer of vectors: of shapes with at most one axis longer than 1."""
+    """An initializer of vectors: shapes with at most one axis longer than 1."""
 
     @abstractmethod
     def vector(self, size: int) -> Array:

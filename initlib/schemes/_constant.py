@@ -37,9 +37,7 @@ class Constant(Initializer):
     def __post_init__(self) -> None:
         set_fields(self, value=real(self.value, "value"))
 
-    @property
-    def is_random(self) -> bool:
-        return False
+    is_random = False
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return 0.0

@@ -1,4 +1,4 @@
-"""The frequencies of rotary position embeddings."""
+"""Frequencies of rotary position embeddings."""
 
 from ._computed import Array, ComputedVector, powers
 from ._sinusoidal import checked_base
@@ -9,7 +9,7 @@ from .frozen import scheme, set_fields
 class RotaryFrequencies(ComputedVector):
     """Vectors of the d / 2 frequencies of rotary embeddings, `inv_freq`: base**(-2 k / d) for k = 0 … d / 2 - 1.
 
-    d is the number of rotated channels of a head, twice the size of the vector. The weights are the same bits in every
+    d is the number of rotated channels of a head, twice the size of the vector. The weights have the same bits in every
     engine. transformers computes in float32, within one unit in the last place of these weights where d is a power of
     two, and within 5 units for d = 80. A linear scaling of positions by s (position interpolation) divides the
     frequencies: `rotary_frequencies() * (1 / s)`.

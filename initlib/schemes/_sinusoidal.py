@@ -17,7 +17,7 @@ LAYOUTS = ("interleaved", "halves")
 class Sinusoidal(Computed):
     """Tables of positions: sin(p * w_k) and cos(p * w_k) in row p, for d / 2 frequencies w_k = base**(-2 k / d).
 
-    The last axis has the d channels, and the axis before it the positions. The weights are the same bits in every
+    The last axis has the d channels, and the axis before it the positions. The weights have the same bits in every
     engine. A box (`index=`) costs only its own weights; a traced draw of JAX holds the table as a constant.
 
     | layout | endpoint | used by |
@@ -40,9 +40,9 @@ class Sinusoidal(Computed):
 
     Example:
         >>> sinusoidal()((3, 4)).round(4)
-        array([[0.    , 1.    , 0.    , 1.    ],
-               [0.8415, 0.5403, 0.01  , 1.    ],
-               [0.9093, -0.4161, 0.02  , 0.9998]], dtype=float32)
+        array([[ 0.    ,  1.    ,  0.    ,  1.    ],
+               [ 0.8415,  0.5403,  0.01  ,  1.    ],
+               [ 0.9093, -0.4161,  0.02  ,  0.9998]], dtype=float32)
 
     Reference:
         Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser, Polosukhin. Attention is all you need, section 3.5.

@@ -1,6 +1,6 @@
 """Schemes: dataclasses whose fields are set once, that compare and hash by their fields, and that have a public name.
 
-The class exists because `dataclass(frozen=True)` compiles these methods anew for each scheme: `import initlib`
+`Frozen` exists because `dataclass(frozen=True)` compiles these methods anew for each scheme: `import initlib`
 beyond NumPy then takes 12.8 ms of CPU time in place of 10.1 (least of 40 interleaved starts each, on one machine). A
 scheme is a `dataclass(repr=False, eq=False)`, which `scheme` makes of a class.
 """
@@ -50,7 +50,7 @@ FACTORIES: "dict[str, type[Initializer]]" = {}
 def scheme(
     name: str, *, init: bool = True, is_public: bool = True, proportional_to: str | None = None
 ) -> Callable[[Scheme], Scheme]:
-    """Return a decorator that makes a class the scheme of a name; `init=False` keeps the class's own `__init__`.
+    """Return a decorator that makes a class a scheme with a public name; `init=False` keeps its own `__init__`.
 
     Every weight is a multiple of the argument `proportional_to`, if any.
     """

@@ -230,7 +230,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def is_random(self) -> bool:
-        """True if the weights depend on the seed.
+        """Return True if the weights depend on the seed.
 
         Example:
             >>> from initlib import he_normal, zeros

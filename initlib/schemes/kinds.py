@@ -87,9 +87,7 @@ class Indexed(Initializer):
 
     needs_axes = True  # its indices are inputs and outputs
 
-    @property
-    def is_random(self) -> bool:
-        return False
+    is_random = False
 
     @abstractmethod
     def at(self, request: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:

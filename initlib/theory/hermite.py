@@ -12,7 +12,7 @@ from ..quadrature import gauss_legendre
 Array = NDArray[np.float64]
 
 DEGREE = 2000  # of the last polynomial
-SPAN = 12.0  # sigmas: the weight of what lies beyond is below 1e-30
+SPAN = 12.0  # sigmas: the density beyond has a mass below 1e-30
 PANELS = 48  # at the start, on each side of 0: the last polynomial turns twice in one
 NODES = 20
 RESOLVED = 1e-13  # the last Legendre coefficients of a resolved panel, relative to the largest value

@@ -2,7 +2,7 @@
 
 A layer maps x to W f(x) + b, with weights of variance `weight_variance` / fan_in and biases of variance
 `bias_variance`. In wide layers the units of one input are normally distributed. Their mean square, the *length* q, and
-the *correlation* c of two inputs follow from those of the layer before by integrals over normal variables (Poole et
+the *correlation* c of two inputs follow from q and c of the layer before, by integrals over normal variables (Poole et
 al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232). An activation is a name with its parameters, or
 a function of NumPy arrays, as for `initlib.gain`.
 

@@ -264,16 +264,16 @@ def test_packed_and_grouped_kernels_are_matched_by_their_own_fans():
     packed |= {"lstm.weight_hh_l0": "(4 O)I"}
     for scheme in (he_normal, glorot_uniform):
         init.initialize(model, {"*:recurrent": scheme}, seed=0, default=scheme)
-        found = {tensor.name: tensor for tensor in init.audit(model).tensors}
+        tensors = {tensor.name: tensor for tensor in init.audit(model).tensors}
         label = "he_normal" if scheme is he_normal else "glorot_uniform"
         for name, axes in {**packed, "transposed.weight": "IOHW"}.items():
-            assert label in (found[name].scheme, *found[name].also)
-            assert found[name].axes == axes
+            assert label in (tensors[name].scheme, *tensors[name].also)
+            assert tensors[name].axes == axes
     init.initialize(model, orthogonal(2.0), seed=0)
-    found = {tensor.name: tensor for tensor in init.audit(model).tensors}
-    assert {found[name].scheme for name in packed} == {"orthogonal(gain=2)", "orthogonal"}  # recurrent kernels'
-    assert found["attention.in_proj_weight"].test.startswith("of 3 kernels, the first and the last: 64 rows are")
-    nn.init.xavier_uniform_(model["attention"].in_proj_weight)  # which takes them for one kernel
+    tensors = {tensor.name: tensor for tensor in init.audit(model).tensors}
+    assert {tensors[name].scheme for name in packed} == {"orthogonal(gain=2)", "orthogonal"}  # recurrent kernels'
+    assert tensors["attention.in_proj_weight"].test.startswith("of 3 kernels, the first and the last: 64 rows are")
+    nn.init.xavier_uniform_(model["attention"].in_proj_weight)  # PyTorch draws the packed kernels as one
     tensor = next(iter(init.audit(model).tensors))
     assert (tensor.scheme, tensor.axes) == ("glorot_uniform", "OI...")
 

@@ -149,8 +149,8 @@ def test_canonical_order_is_stacks_field_inputs_outputs(shape, axes, split, orde
 @given(st.lists(st.tuples(st.sampled_from("BIO"), st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=4))
 def test_numbering_is_a_permutation(axes):
     shape = tuple(n * size for _, n, size in axes)
-    found = positions(shape, "".join(f"({n} {letter})" for letter, n, _ in axes))
-    assert sorted(found.ravel()) == list(range(math.prod(shape)))
+    numbers = positions(shape, "".join(f"({n} {letter})" for letter, n, _ in axes))
+    assert sorted(numbers.ravel()) == list(range(math.prod(shape)))
 
 
 @given(st.lists(st.tuples(st.sampled_from("BIOIO"), st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=4))

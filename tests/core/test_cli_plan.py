@@ -211,8 +211,9 @@ def checkpoint(tmp_path):
     for k in range(2):
         parameters += [
             initlib.Parameter(f"h.{k}.ln_1.weight", (8,)),
-            initlib.Parameter(f"h.{k}.c_proj.weight", (8, 8)),
-            initlib.Parameter(f"h.{k}.c_proj.bias", (8,)),
+            initlib.Parameter(f"h.{k}.attn.c_proj.weight", (8, 8)),
+            initlib.Parameter(f"h.{k}.mlp.c_proj.weight", (8, 8)),
+            initlib.Parameter(f"h.{k}.mlp.c_proj.bias", (8,)),
         ]
     plan(parameters, normal()).write(tmp_path / "gpt2", seed=0)
     return str(tmp_path / "gpt2")
@@ -222,7 +223,7 @@ def test_axes_of_all_tensors_pass_over_vectors(command, checkpoint):
     rules = ("--rule", "*.bias=zeros", "--rule", "*ln_*=ones", "--default", "he_normal")
     code, lines, err = command("plan", "--like", checkpoint, *rules, "--axes", "*=OI")
     assert (code, err) == (0, [])
-    assert sum("he_normal" in line for line in lines) == 2
+    assert sum("he_normal" in line for line in lines) == 3  # a line for all blocks
 
 
 def test_a_recipe_without_kinds_is_an_error_that_shows_the_options(command, checkpoint):
@@ -236,7 +237,7 @@ def test_a_recipe_without_kinds_is_an_error_that_shows_the_options(command, chec
     given = ("plan", "--like", checkpoint, "--recipe", "gpt2:layers=2", *kinds, "--axes", "*.weight=OI...")
     code, lines, err = command(*given)
     assert (code, err) == (0, [])
-    assert any("c_proj.weight" in line and "normal(std=0.02) * 0.5" in line for line in lines)
+    assert sum("0.01 " in line for line in lines) == 2  # the std of residual outputs, half of the others
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ def check(**curves):
 
 
 def test_slopes_are_fitted_by_a_straight_line():
-    found = check(**{f"power{power}": [3 * width**power for width in WIDTHS] for power in (-1, -0.5, 0, 0.5, 1)})
-    assert [row.slope for row in found.rows] == pytest.approx([-1, -0.5, 0, 0.5, 1])
-    assert [row.verdict for row in found.rows] == ["shrinks", "shrinks", "steady", "grows", "grows"]
+    report = check(**{f"power{power}": [3 * width**power for width in WIDTHS] for power in (-1, -0.5, 0, 0.5, 1)})
+    assert [row.slope for row in report.rows] == pytest.approx([-1, -0.5, 0, 0.5, 1])
+    assert [row.verdict for row in report.rows] == ["shrinks", "shrinks", "steady", "grows", "grows"]
     logs = np.random.default_rng(0).normal(size=4)
     assert check(noise=np.exp(logs)).rows[0].slope == pytest.approx(np.polyfit(np.log(WIDTHS), logs, 1)[0])
 

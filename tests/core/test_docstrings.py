@@ -72,9 +72,9 @@ def faults(member):
 def test_public_docstrings_have_a_verb_and_every_argument(package):
     if package.startswith("initlib.adapters."):
         pytest.importorskip(package.rpartition(".")[2])
-    found = {name: list(faults(member)) for name, member in members(importlib.import_module(package))}
-    assert len(found) > 10
-    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+    problems = {name: list(faults(member)) for name, member in members(importlib.import_module(package))}
+    assert len(problems) > 10
+    assert {name: wrong for name, wrong in problems.items() if wrong} == {}
 
 
 def test_faults_of_docstrings_are_found():
@@ -110,7 +110,7 @@ def test_no_file_of_the_repository_has_a_narrator():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not in a git repository")
-    found = {}
+    narrators = {}
     for name in filter(None, listed.stdout.split("\0")):
         try:
             text = (ROOT / name).read_text(encoding="utf-8")
@@ -118,5 +118,5 @@ def test_no_file_of_the_repository_has_a_narrator():
             continue
         words = sorted({word.lower() for word in NARRATORS.findall(text)})
         if words and name != "tests/core/test_docstrings.py":
-            found[name] = words
-    assert found == {}
+            narrators[name] = words
+    assert narrators == {}

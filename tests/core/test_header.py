@@ -249,9 +249,9 @@ def test_one_changed_byte_is_refused_or_reads_as_the_library_reads_it(tmp_path_f
         read = Header.read(path)
     except ValueError:
         return
-    theirs = dict(safetensors.deserialize(bytes(whole)))
+    expected = dict(safetensors.deserialize(bytes(whole)))
     assert {name: list(stored.shape) for name, stored in read.tensors.items()} == {
-        name: tensor["shape"] for name, tensor in theirs.items()
+        name: tensor["shape"] for name, tensor in expected.items()
     }
 
 

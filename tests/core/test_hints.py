@@ -12,7 +12,7 @@ LAYERS = [
 
 
 @pytest.mark.parametrize(
-    ("wanted", "known", "found"),
+    ("wanted", "names", "sentence"),
     [
         ("wieght", ["weight", "bias"], "; nearest names: weight"),
         ("h.3.c_proj.wieght", ["*.c_proj.weight", "*.bias"], "; nearest names: *.c_proj.weight"),
@@ -24,8 +24,8 @@ LAYERS = [
         ("weight", [], ""),
     ],
 )
-def test_the_nearest_names_are_listed(wanted, known, found):
-    assert nearest(wanted, known, "names") == found
+def test_the_nearest_names_are_listed(wanted, names, sentence):
+    assert nearest(wanted, names, "names") == sentence
 
 
 @pytest.mark.parametrize(

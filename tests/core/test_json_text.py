@@ -25,7 +25,7 @@ from initlib import (
     plan,
     values,
 )
-from initlib.schemes import FACTORIES
+from initlib.schemes.factories import FACTORIES
 
 ARGUMENTS = {
     "icnr": {"initializer": he_normal, "upscale": 2},
@@ -36,6 +36,9 @@ ARGUMENTS = {
     "logarithm": {"initializer": initlib.uniform(1.0, 16.0)},
     "inverse_softplus": {"initializer": initlib.uniform(0.001, 0.1)},
 }
+
+
+SHAPES = {"sinusoidal": (6, 4), "rotary_frequencies": (8,), "alibi_slopes": (6,)}
 
 
 def model():
@@ -86,7 +89,9 @@ def test_a_saved_plan_has_a_line_for_each_parameter():
 @pytest.mark.parametrize("name", sorted(FACTORIES))
 def test_every_factory_can_be_saved(name):
     initializer = FACTORIES[name](**ARGUMENTS.get(name, {}))
-    made = plan([Parameter("w", (8, 4, 3), axes="OIK")], {"w": keep} if name == "identity" else {"w": initializer})
+    shape = SHAPES.get(name, (8, 4, 3))
+    parameter = Parameter("w", shape, axes="OIK" if len(shape) == 3 else None)
+    made = plan([parameter], {"w": keep} if name == "identity" else {"w": initializer})
     assert Plan.from_json(made.to_json()) == made
 
 

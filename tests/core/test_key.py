@@ -65,10 +65,10 @@ def test_bits_equal_jax(shape, seed):
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
 def test_fold_in_equals_jax(seed, chain):
     jax = pytest.importorskip("jax")
-    ours, theirs = Key(seed), jax.random.key(seed)
+    own, peer = Key(seed), jax.random.key(seed)
     for data in chain:
-        ours, theirs = ours.fold_in(data), jax.random.fold_in(theirs, np.uint32(data))
-    assert ours.words == tuple(int(word) for word in jax.random.key_data(theirs))
+        own, peer = own.fold_in(data), jax.random.fold_in(peer, np.uint32(data))
+    assert own.words == tuple(int(word) for word in jax.random.key_data(peer))
 
 
 def test_a_seed_may_be_an_int_a_key_a_generator_or_none():

@@ -45,7 +45,7 @@ def test_kinds_are_given_by_pattern(folder):
     assert set(kinds.values()) == {"other"}
     with pytest.raises(ValueError, match="must be one of kernel, recurrent"):
         like(folder, normal(), kinds={"*": "weight"})
-    with pytest.raises(ValueError, match=r"the first match of at least one tensor, got 'none.\*'"):
+    with pytest.raises(ValueError, match=r"the first to match a tensor, got 'none.\*'"):
         like(folder, normal(), kinds={"none.*": "scale"})
 
 

@@ -15,7 +15,7 @@ SHAPE = (64, 80)
 SEEDS = range(6)  # of 100 seeds of each scheme at least 99 were named, but 97 of a normal cut at 3 sigma
 
 
-def found(array, order="...IO", dtype=None):
+def matched(array, order="...IO", dtype=None):
     tensor = StoredTensor.of("w", np.asarray(array))
     if dtype:
         tensor = tensor._replace(dtype=dtype)
@@ -25,7 +25,7 @@ def found(array, order="...IO", dtype=None):
 
 def assert_named(label, draw, order="...IO"):
     for seed in SEEDS:
-        result = found(draw(seed), order)
+        result = matched(draw(seed), order)
         assert label in (result.scheme, *result.also), result
 
 
@@ -80,7 +80,7 @@ def test_schemes_are_named_in_half_precision(dtype):
     for label in ("he_normal", "glorot_uniform", "normal(std=0.02)", "orthogonal"):
         for seed in SEEDS:
             weight = OURS[label]((256, 384), dtype, seed=seed)
-            result = found(weight.astype(np.float32), dtype=dtype)
+            result = matched(weight.astype(np.float32), dtype=dtype)
             assert label in (result.scheme, *result.also), result
 
 
@@ -170,7 +170,7 @@ def test_other_weights_match_no_scheme():
         (noise[:10, :10], "100 weights are too few to test"),
         (np.empty((0, 3)), "is empty"),
     ):
-        result = found(weight)
+        result = matched(weight)
         assert result.scheme is None, result
         assert reason in result.test
 
@@ -201,27 +201,27 @@ def trained(initializer, steps=300, rate=0.1, width=96):
 def test_a_trained_weight_matches_no_scheme(label):
     weight, accuracy = trained(OURS[label])
     assert accuracy > 0.9
-    assert found(weight).scheme is None
+    assert matched(weight).scheme is None
 
 
 def test_rows_of_padding_are_left_out():
     table = initlib.normal(std=0.02)((1000, 64), seed=0)
     table[[0, 5]] = 0
-    result = found(table, "OI...")
+    result = matched(table, "OI...")
     assert result.scheme == "normal(std=0.02)"
     assert result.test.startswith("2 rows of 0; the others: normal, KS")
 
 
 def test_indistinguishable_schemes_are_listed():
-    square = found(initlib.glorot_normal((64, 64), seed=0))
+    square = matched(initlib.glorot_normal((64, 64), seed=0))
     assert (square.scheme, square.also[0]) == ("glorot_normal", "lecun_normal")
     assert square.axes == "...IO"
-    turned = found(initlib.lecun_normal((64, 128), seed=0, axes="OI"))
+    turned = matched(initlib.lecun_normal((64, 128), seed=0, axes="OI"))
     assert (turned.scheme, turned.axes) == ("lecun_normal", "OI...")
 
 
 def test_a_match_has_the_tests_that_support_it():
-    test = found(initlib.he_normal(SHAPE, seed=0)).test
+    test = matched(initlib.he_normal(SHAPE, seed=0)).test
     assert test.startswith("normal cut at 2 sigma, KS 0.0")
     assert "for 0.1768 (z " in test
     assert all(word in test for word in ("rows z", "columns z", "top singular value"))

@@ -203,8 +203,8 @@ def test_delta_orthogonal_keeps_the_norm_of_a_real_convolution(kernel, groups):
 @pytest.mark.parametrize("kernel", [(3,), (4,), (2, 5)], ids=str)
 def test_delta_orthogonal_has_the_centre_of_jax(kernel):
     jax = pytest.importorskip("jax")
-    theirs = jax.nn.initializers.delta_orthogonal()(jax.random.key(0), (*kernel, 3, 5))
-    assert ((delta_orthogonal()((*kernel, 3, 5), seed=0) != 0) == (np.asarray(theirs) != 0)).all()
+    peer = jax.nn.initializers.delta_orthogonal()(jax.random.key(0), (*kernel, 3, 5))
+    assert ((delta_orthogonal()((*kernel, 3, 5), seed=0) != 0) == (np.asarray(peer) != 0)).all()
 
 
 def test_wrong_arguments_and_shapes_are_errors():

@@ -126,7 +126,7 @@ def test_a_part_without_a_filling_follows_the_rules_for_its_name():
 
 def test_parts_of_themselves_are_an_error():
     fused = [Parameter("attn.qkv.weight", (3**9, 4), axes="OI", kind="kernel")]
-    with pytest.raises(PlanError, match="at most 8 deep in one another; a rule may be for parts of its own"):
+    with pytest.raises(PlanError, match="at most 8 deep in one another; a rule must not match its own parts"):
         plan(fused, {"*": parts({"q.weight": 1, "k.weight": 1, "v.weight": 1})})
 
 

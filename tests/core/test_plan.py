@@ -136,7 +136,7 @@ def test_rules_are_pairs_too():
     assert fill(kernel(), {same: ones}) == ones
 
 
-# What is drawn.
+# Draws.
 
 
 def model(prefix="h", order=1):
@@ -237,7 +237,7 @@ DRAW_ERRORS = [
     (
         {"name": "kernle"},
         ValueError,
-        "name must be that of a parameter of the plan, got 'kernle'; nearest names: kernel",
+        "name must be the name of a parameter of the plan, got 'kernle'; nearest names: kernel",
     ),
     ({"name": "kernel", "out": np.empty((4, 8), "float32")}, ValueError, "got shape (4, 8)"),
     ({"name": "kernel", "out": np.empty((8, 4))}, ValueError, "out must have shape (8, 4) and dtype float32"),
@@ -329,7 +329,7 @@ ERRORS = [
     (
         [kernel("a.weight", owner="Linear"), Parameter("a.bias", (3,), kind="bias", owner="Linear")],
         {"*": he_normal},
-        "a.bias: rule '*' draws a vector by he_normal, which needs fans, and a vector has none. "
+        "a.bias: rule '*' draws a vector by he_normal, which needs fans, and a vector has no inputs and outputs. "
         'Write {"*:kernel": he_normal} for kernels, and zeros for biases',
     ),
     (
@@ -340,7 +340,7 @@ ERRORS = [
     (
         [kernel("a.weight", owner="Linear"), Parameter("a.bias", (3,), kind="bias", owner="Linear")],
         {"*.weight": he_normal, "*.bias": he_normal},
-        'a vector has no input and output axes. Write {"*.bias": zeros}',
+        'a vector has no inputs and outputs. Write {"*.bias": zeros}',
     ),
     (
         [Parameter("a.bias", (3,), kind="bias")],
@@ -355,7 +355,7 @@ ERRORS = [
     (
         [Parameter("a", (1, 1, 3))],
         {"a": he_normal * 0.5},
-        "no input and output axes. Pass an initializer without fans: normal(std=0.02)",
+        "no inputs and outputs. Pass an initializer without fans: normal(std=0.02)",
     ),
     ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "a vector has no inputs and outputs"),
     ([Parameter("a", (3, 3), "float16")], {"*": uniform(-1e6, 1e6)}, "as large as 1e+06 overflow float16"),
@@ -390,7 +390,7 @@ def test_names_that_would_share_a_stream_are_errors():
     lines = problems(parameters, he_normal, rename={"[ab].w": "w"})
     assert lines == ("b.w: would share the stream w with a.w; tie the two, or rename one",)
     parameters = [kernel("a.q"), kernel("a.qkv")]
-    assert plan(parameters, {"*.qkv": parts({"q": 1, "k": 1}, ones), "*.q": STD})  # what is constant has no stream
+    assert plan(parameters, {"*.qkv": parts({"q": 1, "k": 1}, ones), "*.q": STD})  # a constant has no stream
     lines = problems(parameters, {"*.qkv": parts({"q": 1, "k": 1}, STD), "*.q": STD})
     assert lines == ("a.qkv: would share the stream a.q with a.q; tie the two, or rename one",)
 
@@ -446,7 +446,11 @@ def test_rules_for_tied_names_may_be_equal():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"parameters": ["kernel"]}, TypeError, "parameters must be made of initlib.Parameter, got str. Of a model: "),
+        (
+            {"parameters": ["kernel"]},
+            TypeError,
+            "parameters must be made of initlib.Parameter, got str. For a model, call",
+        ),
         ({"rules": {"*": 3}}, TypeError, "rules of '*' must be an initializer, keep, values(...) or parts(...), got 3"),
         ({"rules": {3: ones}}, TypeError, "rules must have globs or compiled regular expressions as patterns, got 3"),
         ({"rules": 3}, TypeError, "rules must be a mapping by pattern, or pairs, got 3"),
@@ -518,7 +522,7 @@ def test_a_long_list_of_problems_is_cut_short_in_the_text_alone():
     assert pickle.loads(pickle.dumps(error)).problems == lines
 
 
-# What a plan is.
+# Properties of a plan.
 
 
 def test_a_plan_is_immutable_and_comparable():

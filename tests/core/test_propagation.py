@@ -178,9 +178,9 @@ def test_descriptions_name_the_phase():
 @given(st.floats(0.3, 3.0), st.floats(0.01, 1.0), st.sampled_from(["tanh", "erf", "sin", "hardtanh"]))
 def test_the_length_map_keeps_its_fixed_point(weights, biases, name):
     activation = ERF if name == "erf" else name
-    found = fixed_point(activation, weight_variance=weights, bias_variance=biases)
-    assert length_map(activation, found, weight_variance=weights, bias_variance=biases) == pytest.approx(
-        found, rel=1e-8
+    length = fixed_point(activation, weight_variance=weights, bias_variance=biases)
+    assert length_map(activation, length, weight_variance=weights, bias_variance=biases) == pytest.approx(
+        length, rel=1e-8
     )
 
 

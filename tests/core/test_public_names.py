@@ -27,8 +27,8 @@ OWN = {
     ),
     "initlib.adapters.jax": (
         "JaxInitializer audit declare delta_orthogonal draw glorot_normal glorot_uniform he_normal he_uniform "
-        "initialize initializer lecun_normal lecun_uniform normal ones orthogonal plan signals truncated_normal "
-        "uniform variance_scaling verify zeros "
+        "initialize initializer lecun_normal lecun_uniform normal ones orthogonal parameter_labels plan signals "
+        "truncated_normal uniform variance_scaling verify zeros "
     ),
     "initlib.adapters.keras": (
         "CoreInitializer GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Orthogonal "
@@ -128,12 +128,12 @@ def test_the_table_names_every_function_and_class_of_the_package(package):
         pytest.importorskip(package.rpartition(".")[2])
     module = importlib.import_module(package)
     members = {name: getattr(module, name) for name in module.__all__}
-    ours = {
+    public_names = {
         name
         for name, member in members.items()
         if isinstance(member, (FunctionType, type)) and member.__module__.startswith("initlib")
     }
-    assert ours == {
+    assert public_names == {
         *OWN[package].split(),
         *(alias.rpartition(".")[2] for alias in ALIASES if alias.rpartition(".")[0] == package),
     }

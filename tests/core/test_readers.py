@@ -32,8 +32,8 @@ def whole_of(tensor, most=64):
 
 
 def check(path, kind, arrays=ARRAYS):
-    found, tensors = open_tensors(path)
-    assert found == kind
+    format_name, tensors = open_tensors(path)
+    assert format_name == kind
     read = {tensor.name: (tensor.shape, tensor.dtype, whole_of(tensor)) for tensor in tensors}
     assert read.keys() == arrays.keys()
     for name, array in arrays.items():

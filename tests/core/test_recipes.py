@@ -17,7 +17,7 @@ LAYERS = 4
 def parameters_of(model):
     """Return the parameters of a PyTorch model, with the facts that its modules state."""
     nn = pytest.importorskip("torch").nn
-    found = {}
+    fields_of = {}
     for prefix, module in model.named_modules():
         kind = type(module).__name__
         for attribute, tensor in module.named_parameters(recurse=False):
@@ -43,11 +43,11 @@ def parameters_of(model):
             elif tensor.ndim == 1:
                 role = "scale"
             padding = getattr(module, "padding_idx", None) if role == "table" else None
-            if id(tensor) in found:
-                first = found[id(tensor)]
-                found[id(tensor)] = first | {"tied": (*first.get("tied", ()), name)}
+            if id(tensor) in fields_of:
+                first = fields_of[id(tensor)]
+                fields_of[id(tensor)] = first | {"tied": (*first.get("tied", ()), name)}
             else:
-                found[id(tensor)] = {
+                fields_of[id(tensor)] = {
                     "name": name,
                     "shape": tuple(tensor.shape),
                     "axes": axes,
@@ -55,7 +55,7 @@ def parameters_of(model):
                     "owner": kind,
                     "padding": padding,
                 }
-    return [Parameter(**fields) for fields in found.values()]
+    return [Parameter(**fields) for fields in fields_of.values()]
 
 
 def assert_like_its_own(model, rules, **options):
@@ -65,16 +65,16 @@ def assert_like_its_own(model, rules, **options):
     drawn = plan(parameters, rules, **options).draw(seed=0)
     assert len(parameters) == len(own)
     groups = {}  # repeated layers as one, which have more weights
-    for name, ours in drawn.items():
-        groups.setdefault((re.sub(r"\d+", "0", name), ours.shape), []).append(
-            (own[name].ravel(), ours.astype(float).ravel())
+    for name, weights in drawn.items():
+        groups.setdefault((re.sub(r"\d+", "0", name), weights.shape), []).append(
+            (own[name].ravel(), weights.astype(float).ravel())
         )
     for (name, _), pairs in groups.items():
         assert_alike(*(np.concatenate(each) for each in zip(*pairs, strict=True)), name)
 
 
 def assert_alike(expected, weights, name):
-    """Two samples have one mean and one std, or are equal where they are constants."""
+    """Check that two samples have equal means and stds, or are equal constants."""
     if len(np.unique(expected[: 1 << 12])) <= 2 or len(np.unique(weights[: 1 << 12])) <= 2 or expected.size < 8:
         assert np.allclose(expected, weights, atol=1e-5), name
         return
@@ -85,9 +85,9 @@ def assert_alike(expected, weights, name):
 
 
 def assert_alike_over_seeds(make, rules, names):
-    """The weights of some names, of models that `make` returns, are alike over several seeds of both sides.
+    """Check that weights of the models that `make` returns are alike over several seeds of both sides.
 
-    `names` maps the names of the model to those of the recipe.
+    `names` maps the names of the model to names and axes for the recipe.
     """
     torch = pytest.importorskip("torch")
     expected, weights = {}, {}
@@ -306,11 +306,11 @@ def llama_of(library, tied=False):
 
 def stds(parameters, rules):
     """Return the std before truncation, by the last components of the name and the layer."""
-    found = {}
+    stds_by_name = {}
     for entry in plan(parameters, rules).entries:
         if len(entry.parameter.shape) > 1:
-            found[entry.stream] = getattr(entry.filling, "sigma", None)
-    return found
+            stds_by_name[entry.stream] = getattr(entry.filling, "sigma", None)
+    return stds_by_name
 
 
 @pytest.mark.parametrize("library", NAMES)
@@ -318,21 +318,21 @@ def stds(parameters, rules):
 def test_llama_follows_its_formula(library, depth):
     attention, (query, output), feed_forward, (gate, down, up), head = NAMES[library]
     rules = recipes.llama_depth(WIDTH) if depth else recipes.llama(LAYERS, WIDTH)
-    found = stds(llama_of(library), rules)
+    actual = stds(llama_of(library), rules)
     for i in range(LAYERS):
         residual = 0.02 / math.sqrt(2 * (i + 1 if depth else LAYERS))
-        assert found[f"{attention.format(i, query)}.weight"] == 0.02
-        assert found[f"{feed_forward.format(i, gate)}.weight"] == 0.02
+        assert actual[f"{attention.format(i, query)}.weight"] == 0.02
+        assert actual[f"{feed_forward.format(i, gate)}.weight"] == 0.02
         for name in (attention.format(i, output), feed_forward.format(i, down), feed_forward.format(i, up)):
-            assert found[f"{name}.weight"] == pytest.approx(residual)
-    assert found[f"{head}.weight"] == WIDTH**-0.5
-    assert found["embeddings.weight"] == 1
+            assert actual[f"{name}.weight"] == pytest.approx(residual)
+    assert actual[f"{head}.weight"] == WIDTH**-0.5
+    assert actual["embeddings.weight"] == 1
 
 
 @pytest.mark.parametrize("library", NAMES)
 def test_a_tied_head_has_the_std_of_the_head(library):
-    found = stds(llama_of(library, tied=True), recipes.llama(LAYERS, WIDTH, tied=True))
-    assert found["embeddings.weight"] == WIDTH**-0.5
+    actual = stds(llama_of(library, tied=True), recipes.llama(LAYERS, WIDTH, tied=True))
+    assert actual["embeddings.weight"] == WIDTH**-0.5
     with pytest.raises(ValueError, match="tied names must have the same fill"):
         plan(llama_of(library, tied=True), recipes.llama(LAYERS, WIDTH))
 
@@ -340,10 +340,10 @@ def test_a_tied_head_has_the_std_of_the_head(library):
 def test_olmo_normal_and_normalized_follow_their_formulas():
     attention, (_, output), feed_forward, (_, down, _), _ = NAMES["OLMo-core"]
     assert set(stds(llama_of("OLMo-core"), recipes.olmo_normal()).values()) == {0.02}
-    found = stds(llama_of("OLMo-core"), recipes.normalized(LAYERS, WIDTH))
+    actual = stds(llama_of("OLMo-core"), recipes.normalized(LAYERS, WIDTH))
     residual = {f"{attention.format(i, output)}.weight" for i in range(LAYERS)}
     residual |= {f"{feed_forward.format(i, down)}.weight" for i in range(LAYERS)}
-    for name, std in found.items():
+    for name, std in actual.items():
         expected = WIDTH**-0.5 / (math.sqrt(2 * LAYERS) if name in residual else 1)
         assert std == pytest.approx(expected), name
 
@@ -358,18 +358,18 @@ def drawn_std(parameters, rules):
 
 def test_switch_follows_its_formula():
     experts = Parameter("mlp.experts.up", (8, 64, 256), axes="BIO", kind="kernel")
-    found = drawn_std([experts, *kernels(router_weight=(8, 64))], recipes.switch())
-    assert found == {"mlp.experts.up": math.sqrt(0.1 / 64), "router.weight": math.sqrt(0.1 / 64)}
+    actual = drawn_std([experts, *kernels(router_weight=(8, 64))], recipes.switch())
+    assert actual == {"mlp.experts.up": math.sqrt(0.1 / 64), "router.weight": math.sqrt(0.1 / 64)}
 
 
 def test_deepnorm_follows_its_formula():
     shapes = {"q_proj": (64, 64), "v_proj": (64, 64), "out_proj": (64, 64), "fc1": (256, 64), "fc2": (64, 256)}
     parameters = [Parameter(f"{name}.weight", shape, axes="OI", kind="kernel") for name, shape in shapes.items()]
-    found = drawn_std(parameters, recipes.deepnorm(18))
+    actual = drawn_std(parameters, recipes.deepnorm(18))
     beta = (8 * 18) ** -0.25
-    assert found["q_proj.weight"] == pytest.approx(math.sqrt(2 / 128))
-    assert found["v_proj.weight"] == found["out_proj.weight"] == pytest.approx(beta * math.sqrt(2 / 128))
-    assert found["fc1.weight"] == found["fc2.weight"] == pytest.approx(beta * math.sqrt(2 / 320))
+    assert actual["q_proj.weight"] == pytest.approx(math.sqrt(2 / 128))
+    assert actual["v_proj.weight"] == actual["out_proj.weight"] == pytest.approx(beta * math.sqrt(2 / 128))
+    assert actual["fc1.weight"] == actual["fc2.weight"] == pytest.approx(beta * math.sqrt(2 / 320))
 
 
 @pytest.mark.parametrize("convolutions", [2, 3])
@@ -379,11 +379,11 @@ def test_fixup_follows_its_formula(convolutions):
     parameters += [Parameter("fc.weight", (10, 16), axes="OI", kind="kernel"), Parameter("fc.bias", (10,), kind="bias")]
     inner = re.compile(rf"layer.*\.conv[1-{convolutions - 1}]\.weight")
     rules = recipes.fixup(8, convolutions, inner=inner, last=f"layer*.conv{convolutions}.weight")
-    found = drawn_std(parameters, rules)
+    actual = drawn_std(parameters, rules)
     he = math.sqrt(2 / (16 * 9))
-    assert found["conv1.weight"] == pytest.approx(he)
-    assert found["layer1.3.conv1.weight"] == pytest.approx(he * 8 ** (-1 / (2 * convolutions - 2)))
-    assert found[f"layer1.3.conv{convolutions}.weight"] == found["fc.weight"] == 0
+    assert actual["conv1.weight"] == pytest.approx(he)
+    assert actual["layer1.3.conv1.weight"] == pytest.approx(he * 8 ** (-1 / (2 * convolutions - 2)))
+    assert actual[f"layer1.3.conv{convolutions}.weight"] == actual["fc.weight"] == 0
 
 
 def test_siren_network_follows_its_formula():
@@ -495,7 +495,7 @@ def test_tables_are_optional():
 
 MISSING = [
     (recipes.gpt2(2), "recipes.gpt2 finds no output of a residual branch: rule '*.c_proj.weight' matches nothing"),
-    (recipes.gpt2(2), "Pass residual=, the pattern of yours"),
+    (recipes.gpt2(2), "Pass residual=, the pattern of your layers"),
     (recipes.t5(64, 16), "Pass rename=, from your names to the recipe's names, which match '*Attention.q.weight'"),
     (recipes.llama(2, 64), "recipes.llama finds no output of a residual branch"),
     (recipes.llama_depth(64), "recipes.llama_depth finds no output of a residual branch"),
@@ -611,9 +611,9 @@ def test_switch_fills_the_tables_of_transformers(transformers):
     config = transformers.SwitchTransformersConfig(
         vocab_size=500, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4, num_experts=4
     )
-    found = drawn_std(parameters_of(transformers.SwitchTransformersForConditionalGeneration(config)), recipes.switch())
-    assert found["shared.weight"] == 1
-    up = [std for name, std in found.items() if name.endswith(".wi.weight")]
+    actual = drawn_std(parameters_of(transformers.SwitchTransformersForConditionalGeneration(config)), recipes.switch())
+    assert actual["shared.weight"] == 1
+    up = [std for name, std in actual.items() if name.endswith(".wi.weight")]
     assert up == [pytest.approx(math.sqrt(0.1 / 64))] * len(up)
 
 

@@ -285,10 +285,10 @@ def stds(rules, parameters=None):
 
 
 def test_mup_compares_each_weight_with_the_base():
-    found = stds(recipes.mup(network(64)))
-    assert found["embed.weight"] == found["patches.weight"] == found["depthwise.weight"] == 0.02
-    assert found["qkv.weight"] == found["mlp.weight"] == pytest.approx(0.02 / 4)
-    assert found["head.weight"] == pytest.approx(0.02 / 16)
+    scaled_stds = stds(recipes.mup(network(64)))
+    assert scaled_stds["embed.weight"] == scaled_stds["patches.weight"] == scaled_stds["depthwise.weight"] == 0.02
+    assert scaled_stds["qkv.weight"] == scaled_stds["mlp.weight"] == pytest.approx(0.02 / 4)
+    assert scaled_stds["head.weight"] == pytest.approx(0.02 / 16)
     assert stds(recipes.mup(network(64), readout="multiplier"))["head.weight"] == 0.02
     assert stds(recipes.mup(network(64), zero_readout=True))["head.weight"] == 0
     assert stds(recipes.completep(network(64))) == stds(recipes.mup(network(64), readout="multiplier"))
@@ -298,11 +298,11 @@ def test_mup_scales_the_initializers_of_a_base_plan():
     from initlib import he_normal, normal, parts
 
     base = plan(network(64), {"*:table": normal(), "*:kernel": he_normal})
-    found = stds(recipes.mup(base))
-    assert found["embed.weight"] == 1.0
-    assert found["patches.weight"] == pytest.approx(math.sqrt(2 / 48))
-    assert found["mlp.weight"] == pytest.approx(math.sqrt(2 / 1024))
-    assert found["head.weight"] == pytest.approx(math.sqrt(2 / 64) / 16)
+    scaled_stds = stds(recipes.mup(base))
+    assert scaled_stds["embed.weight"] == 1.0
+    assert scaled_stds["patches.weight"] == pytest.approx(math.sqrt(2 / 48))
+    assert scaled_stds["mlp.weight"] == pytest.approx(math.sqrt(2 / 1024))
+    assert scaled_stds["head.weight"] == pytest.approx(math.sqrt(2 / 64) / 16)
     qkv = parts({"q.weight": 4, "k.weight": 1, "v.weight": (1, normal(std=0.05))}, he_normal)
     base = plan(network(64), {"qkv.weight": qkv, "*:table": normal(), "*:kernel": he_normal})
     wide = plan(network(1024), recipes.mup(base))
@@ -326,8 +326,8 @@ def test_learning_rates_of_mup_are_those_of_table_8():
     import initlib
 
     def rates(optimizer, readout="weight"):
-        found = initlib.mup_learning_rates(network(1024), network(64), optimizer, readout=readout)
-        return {name: (each["lr"], each["weight_decay"]) for name, each in found.items()}
+        rates = initlib.mup_learning_rates(network(1024), network(64), optimizer, readout=readout)
+        return {name: (each["lr"], each["weight_decay"]) for name, each in rates.items()}
 
     adam = rates("adamw")
     assert adam["mlp.weight"] == adam["qkv.weight"] == adam["head.weight"] == (1 / 16, 16)
@@ -341,7 +341,7 @@ def test_learning_rates_of_mup_are_those_of_table_8():
     assert rates("sgd")["head.weight"] == (1 / 16, 16)
     uneven = [[kernel("w", shape)] for shape in ((256, 64), (64, 32))]
     assert initlib.mup_learning_rates(*uneven, "sgd")["w"]["lr"] == pytest.approx(4 / 2)
-    with pytest.raises(ValueError, match=r"axes of 'w' must be known where two of them grow"):
+    with pytest.raises(ValueError, match=r"axes of 'w' must be known, because two axes grow"):
         initlib.mup_learning_rates([Parameter("w", (4, 4))], [Parameter("w", (2, 2))])
 
 

@@ -20,15 +20,15 @@ def test_files_have_the_names_of_hugging_face(sizes, most):
     made = plan([Parameter(f"w{k}", (size,)) for k, size in enumerate(sizes)], normal())
     files = shards(made.entries, KEY, 4 * most)
     state = {f"w{k}": 4 * size for k, size in enumerate(sizes)}
-    theirs = serialization.split_state_dict_into_shards_factory(
+    expected = serialization.split_state_dict_into_shards_factory(
         state,
         get_storage_size=int,
         filename_pattern="model{suffix}.safetensors",
         max_shard_size=4 * most,
     )
-    assert {shard.name: list(shard.entries) for shard in files} == theirs.filename_to_tensors
-    if theirs.is_sharded:
-        assert json.loads(index(files)) == {"metadata": theirs.metadata, "weight_map": theirs.tensor_to_filename}
+    assert {shard.name: list(shard.entries) for shard in files} == expected.filename_to_tensors
+    if expected.is_sharded:
+        assert json.loads(index(files)) == {"metadata": expected.metadata, "weight_map": expected.tensor_to_filename}
 
 
 def test_one_file_has_no_index():

@@ -25,9 +25,9 @@ def verdicts(rows, **more):
 def test_moments_and_channels_are_those_of_numpy():
     x = RNG.normal(size=(4, 3, 5))
     assert moments(x) == pytest.approx((x.mean(), x.std(), (x**2).mean()))
-    found = channels(x, axis=1)
+    statistics = channels(x, axis=1)
     means, variances = x.mean(axis=(0, 2)), x.var(axis=(0, 2))
-    assert found == pytest.approx((3, 0, (means**2).mean(), variances.mean()))
+    assert statistics == pytest.approx((3, 0, (means**2).mean(), variances.mean()))
     assert channels(np.array([[0.0, 2.0, 5.0], [0.0, 2.0, 6.0]])).dead == pytest.approx(2 / 3)
     assert channels(np.array([[0.0, 2.0]])).dead == 0.5  # of one observation
     assert channels(np.float64(3.0)).width == 1
@@ -199,8 +199,8 @@ def test_parameters_have_measurements_and_verdicts():
         parameter("inf", kernel * math.inf, gradient),
         parameter("nan", kernel, gradient * math.nan),
     ]
-    found = SignalReport([layer("a", 1.0)], rows).parameters
-    assert [p.verdict for p in found] == ["healthy", "healthy", "silent", "silent", "exploding", "exploding"]
+    parameters = SignalReport([layer("a", 1.0)], rows).parameters
+    assert [p.verdict for p in parameters] == ["healthy", "healthy", "silent", "silent", "exploding", "exploding"]
     dead = [activation(str(k), "ReLU", np.zeros((8, 64))) for k in range(2)]
     assert SignalReport(dead, rows).parameters[3].verdict == "dead"
 

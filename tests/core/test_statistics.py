@@ -145,9 +145,9 @@ def test_neighbouring_keys_are_independent(one, two):
 
 
 def chi_square(cells, count, expected=None):
-    found = np.bincount(cells, minlength=count)
+    counts = np.bincount(cells, minlength=count)
     expected = np.full(count, len(cells) / count) if expected is None else expected * len(cells)
-    return float(((found - expected) ** 2 / expected).sum())
+    return float(((counts - expected) ** 2 / expected).sum())
 
 
 def test_words_and_pairs_are_uniform():
@@ -178,9 +178,9 @@ def test_16_bit_weights_follow_the_rounded_distribution(distribution, dtype):
     cells = np.searchsorted(cdf(distribution, edges / std), np.arange(1, 256) / 256)
     edges = np.unique(edges[np.minimum(cells, len(edges) - 1)])
     mass = np.diff(np.concatenate([[0.0], cdf(distribution, edges / std), [1.0]]))
-    found = np.searchsorted(edges, weight.astype(np.float64))
+    counts = np.searchsorted(edges, weight.astype(np.float64))
     assert len(mass) > 200
-    assert chi_square(found, len(mass), mass) < 447.5
+    assert chi_square(counts, len(mass), mass) < 447.5
     assert abs(weight.astype(np.float64).mean() / std) < Z / math.sqrt(n)
 
 

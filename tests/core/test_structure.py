@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import initlib
-from initlib.schemes import FACTORIES
+from initlib.schemes.factories import FACTORIES
 
 ROOT = Path(__file__).parents[2]
 KINDS = "Independent|Composed|Indexed|Elementwise|Constant|Normal|Uniform|TruncatedNormal|VarianceScaling|Scaled"
@@ -49,7 +49,7 @@ def modules():
             yield ".".join([package, *parts]).removesuffix(".__init__"), path
 
 
-def imports(name, path, known):
+def imports(name, path, module_names):
     """Yield the modules of the package that a file imports when it runs, also inside functions."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     tree = ast.parse(path.read_text())
@@ -58,13 +58,13 @@ def imports(name, path, known):
             node.body = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in known)
+            yield from (alias.name for alias in node.names if alias.name in module_names)
         elif isinstance(node, ast.ImportFrom):
             base = package.rsplit(".", node.level - 1)[0] if node.level else ""
             target = ".".join(filter(None, [base, node.module or ""]))
             for alias in node.names:
                 inner = f"{target}.{alias.name}"
-                yield inner if inner in known else target
+                yield inner if inner in module_names else target
 
 
 KNOWN = dict(modules())

@@ -44,13 +44,13 @@ def test_a_written_checkpoint_has_no_differences(folder, whole):
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_another_seed_differs(folder, whole):
-    found = everything().verify(folder, 6, whole=whole)
+    differences = everything().verify(folder, 6, whole=whole)
     fixed = {"positions", "layers.0.norm.weight", "layers.0.none"}
-    assert {difference.name for difference in found} == {
+    assert {difference.name for difference in differences} == {
         entry.parameter.name for entry in everything().entries if entry.parameter.name not in fixed
     }
-    assert {difference.what for difference in found} == {"differs from weight"}
-    scalar = next(difference for difference in found if difference.name == "layers.0.scale")
+    assert {difference.what for difference in differences} == {"differs from weight"}
+    scalar = next(difference for difference in differences if difference.name == "layers.0.scale")
     assert scalar.index == ()
 
 
@@ -153,13 +153,13 @@ def test_exponentials_are_compared_to_the_promised_accuracy(tmp_path):
     assert [difference.index for difference in made.verify(path, 0)] == [(7,)]
 
 
-@pytest.mark.parametrize(("at", "found"), [(0, ()), (40, ((5, 0),))])
-def test_weights_beside_products_of_matrices_are_compared_by_their_bits(tmp_path, at, found):
+@pytest.mark.parametrize(("at", "indices"), [(0, ()), (40, ((5, 0),))])
+def test_weights_beside_products_of_matrices_are_compared_by_their_bits(tmp_path, at, indices):
     halves = parts({"q": (1, orthogonal()), "k": (1, normal())})
     made = plan([Parameter("qk", (8, 8), axes="OI")], {"qk": halves})
     (path,) = made.write(tmp_path, 0)
     shifted(path, "qk", "float32", at, lambda w: np.nextafter(w, np.float32(9)))
-    assert tuple(difference.index for difference in made.verify(path, 0)) == found
+    assert tuple(difference.index for difference in made.verify(path, 0)) == indices
 
 
 def test_names_from_files_are_escaped(tmp_path):

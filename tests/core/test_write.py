@@ -54,25 +54,25 @@ def test_one_file_is_what_the_library_writes(tmp_path):
     made = everything()
     (path,) = made.write(tmp_path, 5)
     metadata = Header.read(path).metadata
-    ours, theirs = path.read_bytes(), library.save(made.draw(5), {"format": "pt"})
+    written, expected = path.read_bytes(), library.save(made.draw(5), {"format": "pt"})
     # The library writes the entries of metadata in any order. All other bytes are the same.
     body = Header.read(path)
-    assert ours[body.data :] == theirs[8 + int.from_bytes(theirs[:8], "little") :]
-    (tmp_path / "theirs").write_bytes(theirs)
-    assert body.tensors == Header.read(tmp_path / "theirs").tensors
+    assert written[body.data :] == expected[8 + int.from_bytes(expected[:8], "little") :]
+    (tmp_path / "expected").write_bytes(expected)
+    assert body.tensors == Header.read(tmp_path / "expected").tensors
     assert metadata["format"] == "pt"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
 def test_the_size_of_a_piece_changes_nothing(tmp_path, monkeypatch, dtype):
     made = plan([Parameter("w", (37, 11, 5), dtype, axes="OIH"), Parameter("b", (1000,), dtype)], {"*": normal()})
-    found = set()
+    contents_of_files = set()
     for size in (7, 64, 1000, 10**6):
         monkeypatch.setattr(writer, "LARGE", size * numpy_dtype(dtype).itemsize)
         (path,) = made.write(tmp_path / str(size), 0)
-        found.add(path.read_bytes())
-    assert len(found) == 1
-    assert found.pop().endswith(made.draw_one("w", 0).tobytes())
+        contents_of_files.add(path.read_bytes())
+    assert len(contents_of_files) == 1
+    assert contents_of_files.pop().endswith(made.draw_one("w", 0).tobytes())
 
 
 def test_a_second_write_does_nothing(tmp_path, undisturbed):

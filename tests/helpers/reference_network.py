@@ -12,7 +12,7 @@ from initlib.diagnostics.measurements import activation, parameter
 SIZES = (20, 48, 32, 5)
 WEIGHTS = [initlib.he_normal(shape, seed=0, name=f"layer{k}") for k, shape in enumerate(pairwise(SIZES))]
 BIASES = [initlib.normal(std=0.1)((size,), seed=0, name=f"bias{k}") for k, size in enumerate(SIZES[1:])]
-BATCH = initlib.normal()((16, 20), seed=0, name="batch")  # what a report draws for the shape (16, 20)
+BATCH = initlib.normal()((16, 20), seed=0, name="batch")  # the input that a report draws for the shape (16, 20)
 TARGET = initlib.normal()((16, 5), seed=1)
 TO = 1e-4  # relatively
 
@@ -50,8 +50,8 @@ def compare(report, with_target, order=range(6)):
     assert report.input_std == pytest.approx(float(BATCH.std()), rel=TO)
     assert len(report.activations) == len(rows)
     assert len(report.parameters) == len(parameters)
-    found = [*report.activations, *(report.parameters[k] for k in order)]
-    for row, wanted in zip(found, [*rows, *parameters], strict=True):
+    rows_of_report = [*report.activations, *(report.parameters[k] for k in order)]
+    for row, wanted in zip(rows_of_report, [*rows, *parameters], strict=True):
         for field in fields(wanted):
             value, exact = getattr(row, field.name), getattr(wanted, field.name)
             if isinstance(exact, float):

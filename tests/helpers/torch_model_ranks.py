@@ -90,10 +90,10 @@ def whole(tensor):
 
 def digest(state):
     """Return the hash of a gathered state."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name, tensor in sorted(state.items()):
-        found.update(name.encode() + whole(tensor).numpy().tobytes())
-    return found.hexdigest()
+        hasher.update(name.encode() + whole(tensor).numpy().tobytes())
+    return hasher.hexdigest()
 
 
 def alone(cls):
@@ -269,7 +269,7 @@ def check_own_code_of_flat_shards(world):
             own_code(model)
         agrees(model, own_code)
         with FullyShardedDataParallel.summon_full_params(model):
-            init.initialize(model, RULES | BUILT, seed=5, default=normal(std=0.02))  # what is whole for a while
+            init.initialize(model, RULES | BUILT, seed=5, default=normal(std=0.02))  # gathered in this context
         assert digest(gathered(model)) == digest(alone(Model).state_dict())
         if original or world == 1:
             with init.named(model, seed=5):

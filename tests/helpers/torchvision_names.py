@@ -7,7 +7,7 @@ import torch
 
 __all__ = ["OPERATORS"]
 
-OPERATORS = torch.library.Library("torchvision", "FRAGMENT")  # what is defined lasts as long as this
+OPERATORS = torch.library.Library("torchvision", "FRAGMENT")  # the definitions last as long as this object
 
 try:
     import torchvision  # noqa: F401

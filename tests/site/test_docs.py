@@ -54,7 +54,7 @@ def test_examples_in_docstrings_run(name):
         pytest.skip(f"the examples need {', '.join(sorted(absent))}")
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     assert all(hasattr(initlib, public) for public in initlib.__all__)  # some are loaded, and so public, when asked for
-    # What is public says that it is of its package, where the framework's own name may not be known.
+    # Public names state their package, and the framework's own module may be unknown.
     known = {"initlib": initlib} | {key: sys.modules[key] for key in FRAMEWORKS if name == f"initlib.adapters.{key}"}
     assert doctest.testmod(module, optionflags=flags, extraglobs=known).failed == 0
 

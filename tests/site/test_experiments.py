@@ -16,7 +16,7 @@ import initlib
 for package in ("matplotlib", "rich", "sklearn"):
     pytest.importorskip(package)
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT))  # last: what is installed stays what is tested
+sys.path.append(str(ROOT))  # last, so that the installed packages are tested
 
 EXPERIMENTS = importlib.import_module("benchmarks.experiments")
 command, depth, formulas, labs, layer, moons, report, stacks = (
@@ -50,7 +50,7 @@ def test_the_report_is_the_pages_with_the_figures_of_the_last_run():
 
 def test_every_claim_of_the_last_run_holds():
     run = json.loads(STORED.read_text(encoding="utf-8"))
-    claims = [claim for found in run["experiments"].values() for claim in found["claims"]]
+    claims = [claim for experiment in run["experiments"].values() for claim in experiment["claims"]]
     assert len(claims) > 30
     assert [claim["statement"] for claim in claims if not claim["holds"]] == []
 
@@ -101,8 +101,8 @@ def test_the_command_writes_a_report_and_pictures(tmp_path, capsys):
 def test_an_experiment_keeps_the_results_of_others(tmp_path):
     for name in ("layer", "depth"):
         assert command.main([name, "--quick", "--out", str(tmp_path)]) == 0
-    found = json.loads((tmp_path / "experiments.json").read_text(encoding="utf-8"))["experiments"]
-    assert list(found) == ["depth", "layer"]
+    experiments = json.loads((tmp_path / "experiments.json").read_text(encoding="utf-8"))["experiments"]
+    assert list(experiments) == ["depth", "layer"]
     before = (tmp_path / "EXPERIMENTS.md").read_text(encoding="utf-8")
     (tmp_path / "EXPERIMENTS.md").unlink()
     assert command.main(["--page", "--out", str(tmp_path)]) == 0

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT))  # last: what is installed stays what is tested
+sys.path.append(str(ROOT))  # last, so that the installed packages are tested
 
 from benchmarks import report
 
@@ -40,16 +40,16 @@ def wrong_quotes(text, results):
     wrong = []
     for number, unit, place in QUOTE.findall(text):
         digits = len(number.partition(".")[2])
-        found = measured(place, results) / UNITS.get(unit, 1)
-        if abs(found - float(number)) > 0.5001 * 10**-digits:
-            wrong.append(f"{number} {unit}, but {place} is {found:.4g}")
+        value = measured(place, results) / UNITS.get(unit, 1)
+        if abs(value - float(number)) > 0.5001 * 10**-digits:
+            wrong.append(f"{number} {unit}, but {place} is {value:.4g}")
     return wrong
 
 
 def unquoted(text):
     """Return the numbers without a quote, in sections that quote other numbers."""
     sections = [section for section in re.split(r"^#+ .*$", text, flags=re.MULTILINE) if QUOTE.search(section)]
-    return [" ".join(found) for section in sections for found in re.findall(FIGURE + "(?!<!-- )", section)]
+    return [" ".join(number) for section in sections for number in re.findall(FIGURE + "(?!<!-- )", section)]
 
 
 def test_the_page_shows_the_last_run():

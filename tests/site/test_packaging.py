@@ -1,6 +1,7 @@
 """Installed package: its files, also without a compiler."""
 
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -79,6 +80,17 @@ def test_the_versions_of_the_tools_are_pinned_once():
     for tool in ("ruff", "mypy"):
         (pinned,) = [entry for entry in project["optional-dependencies"]["test"] if entry.startswith(f"{tool}==")]
         assert f'"{pinned}"' in hooks
+
+
+def test_only_a_tag_publishes_and_only_after_all_other_jobs():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    jobs = re.findall(r"^  (\w+):", workflow[workflow.index("\njobs:") :], re.MULTILINE)
+    publish = workflow[workflow.index("\n  publish:") :]
+    (needed,) = re.findall(r"needs: \[(.*)\]", publish)
+    assert jobs == [*needed.split(", "), "publish"]
+    assert "if: github.event_name == 'push' && startsWith(github.ref, 'refs/tags/v')" in publish
+    assert "id-token: write" in publish
+    assert "secrets." not in workflow
 
 
 def test_the_frameworks_are_tested_at_the_oldest_versions_promised():

@@ -91,7 +91,7 @@ def test_the_reference_has_every_public_name(site):
             names -= set(public("keras.initializers"))  # Keras's own classes, under its names and arguments
         names = {name for name in names if f"{name}_" not in names}  # PyTorch's deprecated names
         assert {name for name in names if f"{module}.{name}" not in described} - presets == set(), module
-    assert "<p>alias of" not in html  # in place of what it is
+    assert "<p>alias of" not in html  # in place of a description
 
 
 def test_pages_load_nothing_from_other_sites(site):
@@ -199,11 +199,11 @@ def test_the_table_has_every_name_and_argument_of_jax():
 @pytest.mark.parametrize(("package", "file"), [("mup", "init.py"), ("timm", "layers/weight_init.py")])
 def test_the_table_has_every_name_and_argument_of_other_packages(package, file):
     """The test reads the sources, because neither package is a dependency, and one needs torchvision."""
-    found = importlib.util.find_spec(package)
-    if found is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None:
         pytest.skip(f"needs {package}")
     functions = {}
-    for node in ast.parse((Path(found.origin).parent / file).read_text(encoding="utf-8")).body:
+    for node in ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8")).body:
         # mup defines one of its functions within a `try`.
         for function in node.body[::-1] if isinstance(node, ast.Try) else [node]:
             if isinstance(function, ast.FunctionDef) and not function.name.startswith("_"):

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import initlib
-import initlib.adapters.jax as ours
+import initlib.adapters.jax as adapter
 from initlib.adapters.jax.drawing.draw import compiled
 
 KEY = jax.random.key(5)
@@ -62,7 +62,7 @@ def explicit():
 
 def calls():
     """Check each way to request a sharding, with and without a mesh's context and jit."""
-    init, whole = ours.he_normal(), initlib.he_normal((64, 32), seed=5)
+    init, whole = adapter.he_normal(), initlib.he_normal((64, 32), seed=5)
     spec = PartitionSpec("a", "b")
     for mesh in MESHES.values():
         sharding = NamedSharding(mesh, spec)
@@ -77,7 +77,8 @@ def calls():
             assert replicated.sharding.is_fully_replicated
             assert replicated.devices() == set(jax.devices())
             bfloat = init(KEY, (64, 32), "bfloat16", out_sharding=spec)
-            composed = ours.orthogonal()(KEY, (64, 32), out_sharding=spec)
+            composed = adapter.orthogonal()(KEY, (64, 32), out_sharding=spec)
+            table = adapter.initializer(initlib.sinusoidal())(KEY, (64, 32), out_sharding=spec)
             rows = init(KEY, (64, 32), out_sharding=PartitionSpec("a"))
             assert rows.sharding.spec == PartitionSpec("a", None)  # as JAX's own functions spell it
         for weight in weights:
@@ -85,6 +86,8 @@ def calls():
             assert np.array_equal(weight, whole)
         assert np.array_equal(replicated, whole)
         assert np.array_equal(bfloat, initlib.he_normal((64, 32), "bfloat16", seed=5))
+        assert table.sharding.is_equivalent_to(sharding, 2)
+        assert np.array_equal(table, initlib.sinusoidal()((64, 32)))
         assert np.allclose(composed, initlib.orthogonal()((64, 32), seed=5), atol=1e-6)
     placed = init(jax.device_put(KEY, jax.devices()[3]), (64, 32))
     assert placed.devices() == {jax.devices()[3]}
@@ -94,7 +97,7 @@ def calls():
 def shard_map():
     """Check that in a shard_map each device draws under its own key."""
     keys = jax.random.split(KEY, 8)
-    init = ours.glorot_uniform()
+    init = adapter.glorot_uniform()
     drawn = jax.shard_map(
         lambda key: init(key[0], (1, 6, 5)),
         mesh=MESHES[AxisType.Auto],

@@ -61,7 +61,7 @@ def abstract():
     return nnx.eval_shape(lambda: Model(nnx.Rngs(0)))
 
 
-# What a plan says
+# Rows of a plan
 
 
 def test_linen_variables_are_filled_by_name():
@@ -84,10 +84,10 @@ def test_linen_variables_are_filled_by_name():
     kernel = variables["params"]["MultiHeadDotProductAttention_0"]["query"]["kernel"]
     assert np.array_equal(kernel, he_normal((8, 2, 4), axes="IOO", seed=3, name=f"{attention}.query.kernel"))
     for name, array in plan.draw(3).items():
-        found = variables if name.startswith("batch_stats") else variables["params"]
+        node = variables if name.startswith("batch_stats") else variables["params"]
         for key in name.split("."):
-            found = found[key]
-        assert np.array_equal(found, array)
+            node = node[key]
+        assert np.array_equal(node, array)
     assert np.isfinite(Image().apply(variables, IMAGE)).all()
     assert same(init.initialize(made, he_normal, seed=3), variables)  # arrays in place of shapes
 

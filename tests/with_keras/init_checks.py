@@ -160,15 +160,15 @@ def test_none_takes_a_seed_from_python_once():
 
 
 def test_every_name_of_keras_exists():
-    theirs = {name: value for name, value in vars(keras.initializers).items() if not name.startswith("_")}
-    theirs = {name: value for name, value in theirs.items() if not inspect.ismodule(value)}
-    assert set(theirs) <= set(adapter.__all__)
-    for name, value in theirs.items():
-        ours = getattr(adapter, name)
+    keras_names = {name: value for name, value in vars(keras.initializers).items() if not name.startswith("_")}
+    keras_names = {name: value for name, value in keras_names.items() if not inspect.ismodule(value)}
+    assert set(keras_names) <= set(adapter.__all__)
+    for name, value in keras_names.items():
+        cls = getattr(adapter, name)
         if not inspect.isclass(value):
             continue
-        assert issubclass(ours, value)
-        parameters = inspect.signature(ours).parameters
+        assert issubclass(cls, value)
+        parameters = inspect.signature(cls).parameters
         for key, parameter in inspect.signature(value).parameters.items():
             assert parameters[key].default == parameter.default
             assert list(parameters)[: len(inspect.signature(value).parameters)] == list(
@@ -198,10 +198,10 @@ NAMES = [name for name in adapter.__all__ if name[0].islower() and isinstance(ge
 
 @pytest.mark.parametrize("name", [*(name for name in NAMES if name != "constant"), "normal", "one", "uniform", "zero"])
 def test_get_returns_initializers_by_name(name):  # of a constant it asks for a value
-    theirs = keras.initializers.get(name)
-    ours = adapter.get(name)
-    assert isinstance(ours, type(theirs))
-    assert type(ours) is getattr(adapter, type(ours).__name__)
+    expected = keras.initializers.get(name)
+    actual = adapter.get(name)
+    assert isinstance(actual, type(expected))
+    assert type(actual) is getattr(adapter, type(actual).__name__)
 
 
 def test_get_of_another_object_is_that_of_keras():
@@ -305,8 +305,8 @@ def test_configs_and_pickles_give_equal_initializers(case, seed):
 
 
 def test_old_configs_and_configs_of_keras_load():
-    theirs = keras.initializers.serialize(keras.initializers.HeNormal(seed=5))
-    loaded = adapter.deserialize(theirs)
+    config = keras.initializers.serialize(keras.initializers.HeNormal(seed=5))
+    loaded = adapter.deserialize(config)
     assert type(loaded) is adapter.HeNormal
     assert type(adapter.HeNormal.from_config({"seed": 5})) is adapter.HeNormal
     assert equal(loaded((4, 5)), initlib.he_normal((4, 5), seed=5))
@@ -345,11 +345,11 @@ def test_seeds_are_any_int_modulo_2_64(seed):
 
 def test_configs_without_new_arguments_are_those_of_keras():
     for case in ELEMENTWISE[:-1]:
-        ours = RANDOM[case][0](seed=5)
-        theirs = getattr(keras.initializers, type(ours).__name__)
-        config = ours.get_config()
-        assert type(theirs.from_config(config)) is theirs
-        assert theirs.from_config(config).get_config() == config
+        initializer = RANDOM[case][0](seed=5)
+        peer = getattr(keras.initializers, type(initializer).__name__)
+        config = initializer.get_config()
+        assert type(peer.from_config(config)) is peer
+        assert peer.from_config(config).get_config() == config
 
 
 def test_a_saved_model_loads_without_this_library(tmp_path):
@@ -486,14 +486,14 @@ def test_saved_models_load_with_equal_initializers(initializer, tmp_path):
     assert [w.shape for w in again.weights] == [w.shape for w in model.weights]
     assert type(again.layers[1].kernel_initializer) is type(model.layers[1].kernel_initializer)
     if initializer in ("int", "core"):
-        for ours, theirs in zip(model.weights, again.weights, strict=True):
-            assert np.array_equal(values(ours.value), values(theirs.value))
+        for first, second in zip(model.weights, again.weights, strict=True):
+            assert np.array_equal(values(first.value), values(second.value))
     model.save_weights(tmp_path / "w.weights.h5")
     again.load_weights(tmp_path / "w.weights.h5")
     assert np.array_equal(values(model(batch)), values(again(batch)))
 
 
-# What is particular to each backend
+# Particularities of each backend
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])

@@ -187,8 +187,8 @@ def test_every_layer_with_weights_is_known():
     }
     called = {name: calls(cls) for name, cls in classes.items()}
     makers, weighted = {"add_weight", "Variable", "_track_variable"}, set()
-    while found := {name for name in called if name not in weighted and called[name] & (makers | weighted)}:
-        weighted |= found
+    while callers := {name for name in called if name not in weighted and called[name] & (makers | weighted)}:
+        weighted |= callers
     weighted = {ALIASES.get(name, name) for name in weighted}
     assert len(weighted) > 40
     assert {"Dense", "MultiHeadAttention", "ConvLSTM2D", "SpectralNormalization"} <= weighted
@@ -526,7 +526,7 @@ def test_kept_weights_and_parts_stay():
 
 def test_only_and_prefix_select_and_name_weights():
     model = sequential(layers.Dense(4, name="old"), layers.Dense(4, name="new"))
-    model.layers[0].trainable = False  # what is not meant may be frozen
+    model.layers[0].trainable = False  # unselected layers may be frozen
     before = weights_of(model)
     plan = adapter.initialize(model, he_normal, 0, only="*.new.*", prefix="decoder")
     after = weights_of(model)
@@ -890,10 +890,10 @@ def test_verify_finds_what_differs_and_nothing_else():
     model.layers[0].kernel.assign(kernel[[1, 0, *range(2, 40)]])
     assert [each.name for each in adapter.verify(model, plan, 0, whole=True)] == ["q.kernel"]
     other = adapter.plan(sequential(layers.Dense(41, name="q"), layers.Dense(2, name="v"), shape=(8, 40)))
-    found = {each.name: each.what for each in adapter.verify(model, other, 0)}
-    assert found["q.kernel"] == "has shape (40, 40), the plan has (40, 41)"
-    assert found["k.kernel"] == "is not in the plan"
-    assert found["v.kernel"] == "is missing"
+    differences = {each.name: each.what for each in adapter.verify(model, other, 0)}
+    assert differences["q.kernel"] == "has shape (40, 40), the plan has (40, 41)"
+    assert differences["k.kernel"] == "is not in the plan"
+    assert differences["v.kernel"] == "is missing"
 
 
 # Layers of one backend

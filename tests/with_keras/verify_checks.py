@@ -82,12 +82,12 @@ def test_missing_and_additional_variables_are_differences():
     plan = adapter.initialize(model_of(layers.Dense(64), layers.Dense(32)), seed=0, prefix="encoder")
     other = model_of(layers.Dense(64, use_bias=False), layers.Dense(16), layers.Dense(8))
     assert reports(other, plan, 0, prefix="encoder", only="*ense*") == reports(other, plan, 0, prefix="encoder")
-    found = {(each.name, each.what) for each in adapter.verify(other, plan, 0, prefix="encoder")}
+    differences = {(each.name, each.what) for each in adapter.verify(other, plan, 0, prefix="encoder")}
     assert {
         ("encoder.dense.bias", "is missing"),
         ("encoder.dense_1.kernel", "has shape (64, 16), the plan has (64, 32)"),
         ("encoder.dense_2.kernel", "is not in the plan"),
-    } <= found
+    } <= differences
 
 
 def test_kept_variables_are_compared_by_shape_and_dtype():

@@ -112,10 +112,10 @@ def test_only_and_unmatched_keep_buffers():
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({"*.inv_freq:buffer": keep}, "rotary.inv_freq: it is kept, at least in part, and on the meta device"),
+        ({"*.inv_freq:buffer": keep}, "rotary.inv_freq: the plan keeps values, but the meta device has no values"),
         ({"*.nothing:buffer": normal()}, "'*.nothing:buffer' matches nothing"),
         ({"*.inv_freq:buffer": normal()}, 'or fill it by a rule for "rotary.positions:buffer"'),
-        ({"*.steps:buffer": normal()}, "dtype int64 cannot be drawn"),
+        ({"*.steps:buffer": normal()}, "to be drawn, got int64"),
     ],
 )
 def test_buffers_that_cannot_be_filled_are_errors(rules, message):

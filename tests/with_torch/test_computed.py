@@ -71,9 +71,9 @@ ACTIONS = {
     "sparse_": lambda layer: nn.init.sparse_(layer.weight, 0.2),
     "data": lambda layer: layer.weight.data.normal_(),
     "data, scaled": lambda layer: layer.weight.data.normal_().mul_(0.5),
-    "ours": lambda layer: init.he_normal_(layer.weight),
-    "ours, orthogonal": lambda layer: init.orthogonal_(layer.weight),
-    "ours, with a seed": lambda layer: init.he_normal_(layer.weight, seed=5),
+    "adapter": lambda layer: init.he_normal_(layer.weight),
+    "adapter, orthogonal": lambda layer: init.orthogonal_(layer.weight),
+    "adapter, with a seed": lambda layer: init.he_normal_(layer.weight, seed=5),
 }
 
 
@@ -103,7 +103,7 @@ def test_models_are_equal_only_under_one_seed(compute, action, was_called):
         with named(model, seed=seed):
             ACTIONS[action](model["layer"])
         weights.append(called(model))
-        if not action.startswith("ours, with"):
+        if not action.startswith("adapter, with"):
             assert not torch.equal(weights[-1], before)
     first, second, third = weights
     if compute.startswith("prune"):  # the masks were drawn by the constructors
@@ -111,10 +111,10 @@ def test_models_are_equal_only_under_one_seed(compute, action, was_called):
         first, second, third = first[kept], second[kept], third[kept]
     assert torch.equal(first, second)
     # The estimates of a spectral norm follow from the seed of the model.
-    assert torch.allclose(first, third, rtol=0.05) == (action == "ours, with a seed")
+    assert torch.allclose(first, third, rtol=0.05) == (action == "adapter, with a seed")
 
 
-@pytest.mark.parametrize("action", ["normal_", "kaiming_normal_", "trunc_normal_", "data, scaled", "ours"])
+@pytest.mark.parametrize("action", ["normal_", "kaiming_normal_", "trunc_normal_", "data, scaled", "adapter"])
 @pytest.mark.parametrize("compute", ["weight_norm", "old weight_norm", "own", "prune"])
 def test_a_computed_weight_has_the_bits_of_a_stored_weight(compute, action):
     model, plain = built(COMPUTATIONS[compute], 0), nn.ModuleDict({"layer": nn.Linear(8, 6)})
@@ -179,7 +179,7 @@ def test_a_call_inside_sees_the_drawn_weight():
 def test_the_error_without_a_right_inverse_names_the_stored_tensor():
     model = built(parametrized(Cube), 0)
     before = model["layer"].weight.detach().clone()
-    for action in ("reset_parameters", "data", "ours", "orthogonal_"):
+    for action in ("reset_parameters", "data", "adapter", "orthogonal_"):
         with named(model, seed=0):
             nn.init.ones_(model["layer"].bias)
         with (

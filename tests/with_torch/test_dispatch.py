@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import torch.nn.init as theirs
+import torch.nn.init as torch_init
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
@@ -39,7 +39,7 @@ def loading(monkeypatch):
         return tensor
 
     guarded.__module__ = "transformers.initialization"
-    monkeypatch.setattr(theirs, "normal_", guarded)
+    monkeypatch.setattr(torch_init, "normal_", guarded)
 
 
 @pytest.mark.parametrize("name", FILLS)
@@ -81,7 +81,7 @@ def test_modes_see_the_function_of_pytorch(name):
     with Seen() as mode:
         getattr(init, name)(tensor)
     function, args, kwargs = mode.calls[0]
-    assert function == getattr(theirs, name)
+    assert function == getattr(torch_init, name)
     assert (function.__module__, function.__name__) == ("torch.nn.init", name)
     assert args == ()
     assert next(iter(kwargs)) == "tensor"
@@ -90,7 +90,7 @@ def test_modes_see_the_function_of_pytorch(name):
 
 def test_modes_see_the_arguments_that_pytorch_passes():
     seen = []
-    for module in (init, theirs):
+    for module in (init, torch_init):
         tensor = nines(4, 4)
         with Seen() as mode:
             module.normal_(tensor, 1.0)
@@ -99,7 +99,7 @@ def test_modes_see_the_arguments_that_pytorch_passes():
 
 
 def test_a_table_of_pytorch_functions_overrides_the_functions_here():
-    with Seen({theirs.normal_: lambda tensor, mean, std, generator: tensor.fill_(3)}):
+    with Seen({torch_init.normal_: lambda tensor, mean, std, generator: tensor.fill_(3)}):
         assert (init.normal_(nines(2, 2)) == 3).all()
 
 
@@ -204,7 +204,7 @@ def test_captured_cuda_graphs_refuse_draws(monkeypatch):
 
 def test_a_symbolic_trace_calls_the_function_of_pytorch():
     graph = torch.fx.symbolic_trace(scripted).graph
-    assert [node.target for node in graph.nodes if node.op == "call_function"] == [theirs.normal_]
+    assert [node.target for node in graph.nodes if node.op == "call_function"] == [torch_init.normal_]
 
 
 def test_threads_do_not_share_the_numbers_of_the_generator():
@@ -246,8 +246,8 @@ def test_weights_that_overflow_their_dtype_are_an_error():
 @pytest.fixture
 def in_place_of_pytorchs(monkeypatch):
     """Replace the functions of `torch.nn.init`, as users do for code that they cannot change."""
-    for name in [name for name in init.__all__ if hasattr(theirs, name)]:
-        monkeypatch.setattr(theirs, name, getattr(init, name))
+    for name in [name for name in init.__all__ if hasattr(torch_init, name)]:
+        monkeypatch.setattr(torch_init, name, getattr(init, name))
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float32])
@@ -265,7 +265,7 @@ def test_replacements_of_pytorch_functions_do_not_call_themselves(name, shape, a
     for around in (nullcontext(), Seen(), init.named(torch.nn.Linear(2, 2), seed=0)):
         tensor = torch.full(shape, 9.0).to(dtype)
         with around:
-            assert getattr(theirs, name)(tensor, *arguments) is tensor
+            assert getattr(torch_init, name)(tensor, *arguments) is tensor
         assert set(tensor.unique().tolist()) <= {0, 1}
 
 
@@ -274,6 +274,6 @@ def test_modules_draw_by_replacements_of_pytorch_functions(in_place_of_pytorchs)
     with init.named(model, seed=0):
         for part in model:
             part.reset_parameters()
-    assert theirs.calculate_gain("gelu") == initlib.gain("gelu")
+    assert torch_init.calculate_gain("gelu") == initlib.gain("gelu")
     expected = init.uniform_(torch.empty(3, 4), -0.5, 0.5, seed=0, name="0.weight")
     assert torch.allclose(model[0].weight, expected)

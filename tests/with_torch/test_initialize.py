@@ -78,10 +78,10 @@ def test_the_plan_draws_the_weights_of_the_model():
     model = Model()
     made = initialize(model, he_normal, seed=7)
     assert isinstance(made, Plan)
-    found = drawn(made, 7)
-    assert list(found) == [name for name, _ in model.named_parameters()]
+    weights = drawn(made, 7)
+    assert list(weights) == [name for name, _ in model.named_parameters()]
     for name, parameter in model.named_parameters():
-        assert torch.equal(parameter, found[name]), name
+        assert torch.equal(parameter, weights[name]), name
 
 
 def test_a_default_fills_the_usual_layers():

@@ -77,8 +77,10 @@ RECORDS = [
 
 @pytest.mark.parametrize(("module", "expected"), RECORDS, ids=lambda value: type(value).__name__)
 def test_every_parameter_has_known_axes_and_kind(module, expected):
-    known = roles(module)
-    assert {name: tuple(known[name]) for name in module._parameters if module._parameters[name] is not None} == expected
+    roles_of = roles(module)
+    assert {
+        name: tuple(roles_of[name]) for name in module._parameters if module._parameters[name] is not None
+    } == expected
 
 
 def test_every_class_of_torch_nn_with_parameters_is_tested_above():

@@ -38,10 +38,10 @@ class Network(nn.Module):
 
 def variances(model, batch):
     """Return the variance of the output of each layer at its first run."""
-    found = {
+    outputs = {
         row.name: row.std**2 for row in init.signals(model, batch).activations if row.owner in ("Conv2d", "Linear")
     }
-    return {name: value for name, value in found.items() if "#" not in name}
+    return {name: value for name, value in outputs.items() if "#" not in name}
 
 
 def test_every_layer_gives_a_variance_of_1():

@@ -82,7 +82,7 @@ def test_the_weights_are_those_of_a_built_model(make, through):
     frequencies = model.frequencies.clone()
     made = make(model)
     assert made == initialize(built, RULES, 0, default=he_normal)
-    model.frequencies = frequencies  # which `to_empty` loses, as for everybody
+    model.frequencies = frequencies  # `to_empty` loses these values in any model
     assert {name: tensor.tolist() for name, tensor in model.state_dict().items()} == {
         name: tensor.tolist() for name, tensor in built.state_dict().items()
     }

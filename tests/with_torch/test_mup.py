@@ -4,12 +4,13 @@ import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import initlib.adapters.torch as init
-from initlib import mup_learning_rates, normal, recipes, variance_scaling
+from initlib import mup_learning_rates, normal, recipes, variance_scaling, zeros
 
 ROOT = Path(__file__).parents[2]
 SPEC = importlib.util.spec_from_file_location("coordinate_checks", ROOT / "examples" / "coordinate_checks.py")
@@ -62,6 +63,76 @@ def test_activations_that_shrink_with_the_width_fail():
     slopes = {row.name: row.slope for row in check.failing if row.step == 0}
     assert slopes == pytest.approx({"body.1": -1, "body.2": -1, "body.3": -1.5, "body.4": -1.5}, abs=0.1)
     assert check.growing == []
+
+
+# --- single weights
+
+
+def test_an_input_kernel_keeps_its_std_and_learning_rate():
+    base, model = init.plan(nn.Conv2d(3, 64, 4), normal(std=0.02)), nn.Conv2d(3, 1024, 4)
+    plan = init.initialize(model, recipes.mup(base), seed=0)
+    assert plan["weight"].filling == normal(std=0.02)
+    assert model.weight.std().item() == pytest.approx(0.02, rel=0.01)
+    assert mup_learning_rates(plan, base)["weight"]["lr"] == 1
+
+
+def test_a_table_that_is_also_the_head_keeps_its_std_and_learning_rate():
+    def tied(width):
+        model = nn.Sequential(nn.Embedding(30, width), nn.Linear(width, width), nn.Linear(width, 30, bias=False))
+        model[2].weight = model[0].weight
+        return model
+
+    base = init.plan(tied(16), normal(std=0.02))
+    plan = init.plan(tied(64), recipes.mup(base))
+    assert plan["0.weight"].filling == normal(std=0.02)
+    rates = {optimizer: mup_learning_rates(plan, base, optimizer) for optimizer in ("adam", "sgd")}
+    assert [rates[optimizer]["0.weight"]["lr"] for optimizer in rates] == [1, 4]
+    groups = init.parameter_groups(tied(64), rates["sgd"], lr=1.0)
+    assert sum(len(group["params"]) for group in groups) == 3
+
+
+# --- the depth
+
+
+class Branch(nn.Module):
+    """A residual branch with a norm before it and a multiplier after it."""
+
+    def __init__(self, width, multiplier):
+        super().__init__()
+        self.norm, self.multiplier = nn.LayerNorm(width), multiplier
+        self.up, self.down = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x):
+        return x + self.multiplier * self.down(self.up(self.norm(x)).relu())
+
+
+def change(layers, alpha, options):
+    """Return the change of the sum of all branches in three steps of AdamW, with branches divided by growth**alpha."""
+    branches = nn.Sequential(*[Branch(64, (layers / 2) ** -alpha) for _ in range(layers)])
+    model = nn.Sequential(nn.Linear(192, 64), branches, nn.LayerNorm(64), nn.Linear(64, networks.CLASSES))
+    plan = init.initialize(model, {"3.weight": zeros}, seed=0, default=KAIMING)
+    rates = mup_learning_rates(plan, plan, "adamw", **options)
+    optimizer = torch.optim.AdamW(init.parameter_groups(model, rates, lr=3e-3, eps=1e-8))
+    images = networks.IMAGES.flatten(1)
+    stream = model[0](images).detach()
+    before = branches(stream)
+    for _ in range(3):
+        optimizer.zero_grad()
+        networks.image_loss(model(images)).backward()
+        optimizer.step()
+    return (branches(stream) - before).abs().mean().item()
+
+
+@pytest.mark.parametrize(
+    ("alpha", "scaled", "slope"), [(1, True, -0.1), (0.5, True, 0), (0.5, False, 0.5), (0, False, 1)]
+)
+def test_steps_of_completep_and_depth_mup_change_deep_networks_as_much_as_shallow_ones(alpha, scaled, slope):
+    layers = [2, 8, 32]
+    changes = []
+    for count in layers:
+        options = {"blocks": "1.*", "depth": count / 2, "alpha": alpha} if scaled else {}
+        changes.append(change(count, alpha, options))
+    assert np.polyfit(np.log(layers), np.log(changes), 1)[0] == pytest.approx(slope, abs=0.1)
 
 
 # --- the package mup

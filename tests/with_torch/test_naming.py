@@ -64,7 +64,7 @@ def test_the_name_decides_the_values_of_a_parameter():
     with named(first, seed=0):
         reset([first])
     with named(second, seed=0):
-        torch.rand(5, generator=torch.Generator())  # not ours
+        torch.rand(5, generator=torch.Generator())  # a draw without the mode
         reset(list(second.values())[::-1])
     assert equal(state(first), state(second))
     with named(second, seed=1):
@@ -184,14 +184,14 @@ def test_functions_of_this_adapter_draw_by_name_unless_a_stream_is_given():
     module = nn.ModuleDict({"a": nn.Linear(4, 8)})
     weight, empty = module["a"].weight, torch.empty(8, 4)
     with named(module, seed=0), named(nn.Linear(2, 2), seed=1):
-        for ours in (
+        for function in (
             init.he_normal_,
             init.normal_,
             init.xavier_uniform_,
             lambda t, **how: init.fill_(t, normal(), **how),
         ):
-            ours(weight)
-            assert torch.equal(weight, ours(empty, seed=0, name="a.weight"))
+            function(weight)
+            assert torch.equal(weight, function(empty, seed=0, name="a.weight"))
         nn.init.normal_(weight)
         assert torch.equal(weight, init.normal_(empty, seed=0, name="a.weight"))
         init.eye_(weight)
@@ -277,7 +277,7 @@ def test_an_error_restores_the_functions_of_pytorch():
     module.reset_parameters()
     first = state(module)
     torch.manual_seed(0)
-    with named(other, seed=0):  # another thread draws as ever
+    with named(other, seed=0):  # another thread draws as before
         thread = threading.Thread(target=module.reset_parameters)
         thread.start()
         thread.join()

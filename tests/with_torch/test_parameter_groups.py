@@ -21,10 +21,10 @@ def multipliers():
 def test_parameters_with_equal_rates_share_a_group(multipliers):
     model = network(256)
     groups = init.parameter_groups(model, multipliers, lr=0.1, weight_decay=0.5)
-    found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
     assert len(groups) == 2
     for name, p in model.named_parameters():
-        assert found[id(p)] == ((0.025, 2.0) if name in ("2.weight", "3.weight") else (0.1, 0.5))
+        assert rates[id(p)] == ((0.025, 2.0) if name in ("2.weight", "3.weight") else (0.1, 0.5))
     optimizer = torch.optim.AdamW(groups)
     model(torch.ones(2, 8)).sum().backward()
     optimizer.step()

@@ -42,8 +42,8 @@ class Block(nn.Module):
 
 
 def test_a_module_states_facts_about_its_parameters():
-    found = by_name(Block())
-    table = found["table.weight"]
+    by_names = by_name(Block())
+    table = by_names["table.weight"]
     assert (table.shape, table.dtype, table.axes, table.kind, table.owner) == (
         (7, 4),
         "float32",
@@ -53,18 +53,18 @@ def test_a_module_states_facts_about_its_parameters():
     )
     assert table.tied == ("head.weight",)
     assert table.padding == 2
-    assert found["gamma"].owner == "Block"
-    assert "head.weight" not in found
+    assert by_names["gamma"].owner == "Block"
+    assert "head.weight" not in by_names
 
 
 def test_constants_stay():
-    found = fills(Block(), {"mixed": keep})
-    assert found["norm.weight"] == zeros
-    assert found["norm.bias"] == zeros
-    assert found["gamma"] == constant(1e-6)
-    assert found["logit"] == constant(2.66)
-    assert found["count"] is keep
-    assert found["head.bias"] == constant(-4.5)
+    filled = fills(Block(), {"mixed": keep})
+    assert filled["norm.weight"] == zeros
+    assert filled["norm.bias"] == zeros
+    assert filled["gamma"] == constant(1e-6)
+    assert filled["logit"] == constant(2.66)
+    assert filled["count"] is keep
+    assert filled["head.bias"] == constant(-4.5)
     with pytest.raises(PlanError, match=r'mixed: no rule matches, .* Add the rule \{"mixed": keep\}'):
         plan(Block(), default=normal())
 
@@ -92,9 +92,9 @@ def emptied(model):
 
 def test_values_of_fresh_memory_are_ignored():
     names = ("gamma", "logit", "mixed")
-    found = fills(emptied(Block()), dict.fromkeys(names, ones))
-    assert found["norm.weight"] == ones
-    assert found["head.bias"] == zeros
+    filled = fills(emptied(Block()), dict.fromkeys(names, ones))
+    assert filled["norm.weight"] == ones
+    assert filled["head.bias"] == zeros
     with pytest.raises(PlanError) as raised:
         fills(emptied(Block()))
     for name in names:
@@ -150,8 +150,8 @@ def test_wrappers_are_no_part_of_a_name():
 
 def test_one_module_in_two_places_is_tied():
     shared = nn.Linear(3, 3)
-    found = by_name(nn.Sequential(shared, nn.ReLU(), shared))
-    assert {name: parameter.tied for name, parameter in found.items()} == {
+    by_names = by_name(nn.Sequential(shared, nn.ReLU(), shared))
+    assert {name: parameter.tied for name, parameter in by_names.items()} == {
         "0.weight": ("2.weight",),
         "0.bias": ("2.bias",),
     }
@@ -175,9 +175,9 @@ def test_weight_norm_counts_as_its_weight():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         older = nn.Sequential(nn.utils.weight_norm(nn.Conv1d(4, 6, 3)))
-    for found in (by_name(model), by_name(older)):
-        assert sorted(found) == ["0.bias", "0.weight"]
-        weight = found["0.weight"]
+    for by_names in (by_name(model), by_name(older)):
+        assert sorted(by_names) == ["0.bias", "0.weight"]
+        weight = by_names["0.weight"]
         assert (weight.shape, weight.axes, weight.kind, weight.owner) == ((6, 4, 3), "OIW", "kernel", "Conv1d")
 
 
@@ -189,14 +189,14 @@ def test_other_parametrizations_need_a_rule():
     linear = nn.Linear(4, 4)
     parametrize.register_parametrization(linear, "weight", Symmetric())
     old = nn.utils.spectral_norm(nn.Linear(4, 4))
-    found = by_name(nn.ModuleList([linear, parametrizations.spectral_norm(nn.Linear(4, 4)), old]))
-    needs = {name: parameter.needs for name, parameter in found.items() if parameter.needs}
+    by_names = by_name(nn.ModuleList([linear, parametrizations.spectral_norm(nn.Linear(4, 4)), old]))
+    needs = {name: parameter.needs for name, parameter in by_names.items() if parameter.needs}
     assert {name: text.split()[3] for name, text in needs.items()} == {
         "0.parametrizations.weight.original": "Symmetric",
         "1.parametrizations.weight.original": "_SpectralNorm",
         "2.weight_orig": "SpectralNorm",
     }
-    assert all(found[name].axes == "OI" for name in needs)
+    assert all(by_names[name].axes == "OI" for name in needs)
 
 
 def test_a_lazy_parameter_is_an_error():

@@ -83,8 +83,8 @@ def test_the_default_axes_are_those_of_the_full_weight():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"index": 3}, "shape must be that of the full weight"),
-        ({"flat": slice(3)}, "shape must be that of the full weight"),
+        ({"index": 3}, "shape must be the shape of the full weight"),
+        ({"flat": slice(3)}, "shape must be the shape of the full weight"),
         ({"shape": (8, 6), "index": 3, "flat": slice(3)}, "index and flat must not both be given"),
         (
             {"shape": (8, 6), "index": slice(3)},

@@ -43,9 +43,9 @@ def test_the_matrices_are_those_of_the_core():
 
 
 def test_another_seed_is_another_adapter():
-    ours, theirs = (seeded_adapters.matrices(seeded_adapters.model(seed)) for seed in (7, 8))
-    assert len(ours) == 2 * seeded_adapters.LAYERS
-    assert ours[0] == ours[2] != theirs[0]
+    first, second = (seeded_adapters.matrices(seeded_adapters.model(seed)) for seed in (7, 8))
+    assert len(first) == 2 * seeded_adapters.LAYERS
+    assert first[0] == first[2] != second[0]
 
 
 @pytest.mark.filterwarnings("ignore:Specified to not")

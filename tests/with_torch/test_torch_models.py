@@ -50,16 +50,16 @@ def test_a_few_rules_give_the_initialization_of_the_package(made):
         torch.manual_seed(seed)
         own.append(dict(record.build().named_parameters()))
     for row in report.to_dicts():
-        name, ours = row["name"], model.get_parameter(row["name"]).detach()
-        theirs = torch.stack([parameters[name].detach() for parameters in own])
+        name, weight = row["name"], model.get_parameter(row["name"]).detach()
+        expected = torch.stack([parameters[name].detach() for parameters in own])
         if row["std"] is None or any(fnmatch.fnmatch(name, pattern) for pattern in record.unlike):
             continue
         if row["std"] == 0:
-            drawn_bias = name.endswith("bias") and theirs.std() > 0  # theirs are small and drawn; ours 0
-            assert torch.equal(ours, theirs[0]) or (drawn_bias and ours.eq(0).all()), name
+            drawn_bias = name.endswith("bias") and expected.std() > 0  # the package draws small biases, initlib sets 0
+            assert torch.equal(weight, expected[0]) or (drawn_bias and weight.eq(0).all()), name
             continue
-        theirs = theirs[theirs.abs() != 2]  # timm's truncated draws have weights at their bound, of 100 sigmas
-        for weights in (ours, theirs):
+        expected = expected[expected.abs() != 2]  # timm's truncated draws have weights at their bound, of 100 sigmas
+        for weights in (weight, expected):
             count = weights.numel()
             if count >= 64:
                 assert weights.std().item() == pytest.approx(row["std"], rel=6 / math.sqrt(2 * count)), name

@@ -170,7 +170,7 @@ def _axes(found: list[Leaf]) -> list[str | None]:
 
 
 def _array(x: ArrayLike | None) -> Any:
-    """Return the numbers of an array, for NumPy; None of None."""
+    """Return the numbers of an array, for NumPy; None for None."""
     if x is None:
         return None
     array = np.asarray(x)

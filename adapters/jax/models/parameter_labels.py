@@ -23,14 +23,14 @@ def parameter_labels(
 
     Args:
         params: the pytree of parameters that the optimizer updates, or of their shapes. Pass `nnx.state(model,
-            nnx.Param)` for a module of `flax.nnx`, and `eqx.filter(model, eqx.is_inexact_array)` for one of Equinox.
+            nnx.Param)` for a module of `flax.nnx`, and `eqx.filter(model, eqx.is_inexact_array)` for Equinox.
         multipliers: for each name, the multipliers "lr", "weight_decay" and "eps", as from
             `initlib.mup_learning_rates`.
         stack: the stacks of layers, as for `plan`.
 
     Returns:
-        A pytree with a string in place of each array, and a dictionary from these strings to multipliers. optax calls a
-        pytree that is callable, as modules of Equinox are: pass `lambda _: labels` for these.
+        A pytree with a string in place of each array, and a dictionary from these strings to multipliers. Modules of
+        Equinox are callable, and optax would call them: pass `lambda _: labels` in place of `labels`.
 
     Raises:
         ValueError: a parameter has no multipliers, the layers of a stack have different multipliers, or `stack` does

@@ -88,17 +88,17 @@ class Stacks:
 
     def problems(self) -> list[str]:
         """Return the problems of the stacks, after `unrolled` was called for all arrays."""
-        found = []
+        problems = []
         for pattern, sizes in self._sizes.items():
             if not sizes:
-                found.append(f"stack {pattern!r} matches nothing")
+                problems.append(f"stack {pattern!r} matches nothing")
             elif len(sizes) > 1:
                 each = ", ".join(f"{size} in {name}" for size, name in sizes.items())
-                found.append(
+                problems.append(
                     f"stack {pattern!r} must have the same number of layers in every array, got {each} along axis "
                     f"{self.axes[pattern]}. For another axis, pass {{{pattern!r}: ({self.names[pattern]!r}, 1)}}"
                 )
-        return found
+        return problems
 
 
 def _taken(at: At, axis: int, i: int) -> At:

@@ -36,8 +36,8 @@ class Leaf:
     components: tuple[str, ...]  # of the first path
     value: Any  # an array, traced or not, or anything with a shape and a dtype
     box: Any  # a variable of Flax, which holds the value and metadata; the value itself where there is none
-    holder: Any  # the object whose attribute or item it is
-    owner: Any  # the holder, if it is an attribute
+    holder: Any  # the object that holds the value as an attribute or item
+    owner: Any  # the holder, if it holds the value as an attribute
     around: Any  # the object that holds the owner
     module: Any  # the module of flax.nnx around the value, if any
     is_state: bool = False  # in a collection of linen's other than params, or of nnx and no Param
@@ -78,7 +78,7 @@ def leaves(tree: Tree) -> list[Leaf]:
         if not (hasattr(value, "shape") and hasattr(value, "dtype")):
             if not path:
                 raise TypeError(NO_TREE.format(kind=type(value).__name__))
-            continue  # a number, a function: a module holds such beside its parameters
+            continue  # modules also hold numbers and functions
         if not path:
             raise TypeError(UNNAMED.format(kind=type(value).__name__))
         components = tuple(map(_component, path))
@@ -173,7 +173,7 @@ def _walk(node: Any, path: Path, around: tuple[Any, ...]) -> Iterator[tuple[Path
 
 def _children(node: Any) -> list[tuple[Any, Any]] | None:
     """Return the keys and objects right inside a node; None of a leaf."""
-    asked = count()  # JAX asks of the node itself first, and then of each child, which may be the node again
+    asked = count()  # JAX calls the function with the node first, then with each child, which may be the node again
     flat, structure = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda _: next(asked) > 0)
     if not jax.tree_util.treedef_is_leaf(structure):
         return [(key, child) for (key,), child in flat]

@@ -47,7 +47,7 @@ def norms_of(found: list[Leaf]) -> list[Norms]:
 def _kernel_of(scale: Leaf) -> tuple[list[Place], tuple[int, ...]]:
     """Return the possible places of the kernel that an array scales, and the axes of its scales."""
     *outer, name = scale.components
-    if name.endswith("/scale"):  # linen's: the layer is beside it, or beside the module that normalizes it
+    if name.endswith("/scale"):  # in linen the layer is beside the array, or beside the normalizing module
         path = name.split("/")[:-1]
         return [(*outer, *path), (*outer[:-1], *path)], (-1,)
     owner = type(scale.owner)

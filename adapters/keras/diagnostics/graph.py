@@ -16,6 +16,7 @@ from initlib.theory.network import Operation, Times
 
 from .._private import Node, nodes
 from ..models.tensors import weights
+from ..models.types import Layer, Tensor
 
 # By class: layers, and the operations of `keras.ops`, some of which have the same names.
 SAME = set(
@@ -30,7 +31,7 @@ DROPS = (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layer
 PROBE = np.array([-1.7, -0.6, 0.0, 0.4, 2.3], np.float32)
 
 
-def followed(model: Any, input_shape: Any = None) -> tuple[list[Operation], list[str]]:
+def followed(model: Layer, input_shape: Any = None) -> tuple[list[Operation], list[str]]:
     """Return the operations of the model, and the names of the operations that were not followed."""
     if nodes(model) is None:
         raise TypeError(f"model must be a functional or sequential model of Keras, got {type(model).__name__}")
@@ -48,7 +49,7 @@ class _Follower(Follower):
         super().__init__()
         self.names = names  # of variables, by identity
 
-    def follow(self, model: Any) -> None:
+    def follow(self, model: Layer) -> None:
         """Record all calls of a model whose inputs are known."""
         for node in nodes(model) or ():
             given = [self.known[id(tensor)] for tensor in node.given if id(tensor) in self.known]
@@ -107,10 +108,10 @@ class _Follower(Follower):
             self.unfollowed.append(layer.name)
             self.add_each(node.results, "same", first)
 
-    def _kernel(self, source: int, kernel: Any, share: float = 1.0) -> int:
+    def _kernel(self, source: int, kernel: Tensor, share: float = 1.0) -> int:
         return self.add(None, "kernel", source, weight=self.names[id(kernel)], count=share)
 
-    def _attention(self, layer: Any, result: Any, given: list[int]) -> None:
+    def _attention(self, layer: Layer, result: Tensor, given: list[int]) -> None:
         """Record the projections of an attention, whose output has the mean square of its values."""
         query, value = given[0], given[min(1, len(given) - 1)]
         key = given[2] if len(given) > 2 else value
@@ -119,14 +120,14 @@ class _Follower(Follower):
         at = self._kernel(value, layer.value_dense.kernel)
         self.add(result, "same", self._kernel(at, layer.output_dense.kernel))
 
-    def _scaled(self, result: Any, at: int, layer: Any) -> None:
+    def _scaled(self, result: Tensor, at: int, layer: Layer) -> None:
         gamma = getattr(layer, "gamma", getattr(layer, "scale", None))
         size = 1.0
         if isinstance(gamma, keras.Variable):
             size = float(np.sqrt(np.mean(np.square(keras.ops.convert_to_numpy(gamma.value), dtype=np.float64))))
         self.add(result, "function", at, function=Times(size))
 
-    def _pool(self, name: str, layer: Any, node: Node, first: int) -> None:
+    def _pool(self, name: str, layer: Layer, node: Node, first: int) -> None:
         sizes = [[size or 1 for size in tensor.shape] for tensor in (node.given[0], node.results[0])]
         count = math.prod(sizes[0]) / math.prod(sizes[1])
         if not name.startswith("Global") and hasattr(layer, "pool_size"):  # windows may overlap
@@ -137,13 +138,13 @@ class _Follower(Follower):
         self.add(node.results[0], kind, first, count=float(count))
 
 
-def _kernels(layer: Any) -> list[Any]:
+def _kernels(layer: Layer) -> list[Tensor]:
     """Return the kernels that a layer applies one after the other."""
     if isinstance(layer, layers.RNN):
         return []
     names = ("depthwise_kernel", "pointwise_kernel", "kernel", "_kernel")
-    found = {id(kernel): kernel for name in names if isinstance(kernel := getattr(layer, name, None), keras.Variable)}
-    return list(found.values())
+    by_id = {id(kernel): kernel for name in names if isinstance(kernel := getattr(layer, name, None), keras.Variable)}
+    return list(by_id.values())
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class _Activation:
 
     function: Any
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Any:
         return keras.ops.convert_to_numpy(self.function(keras.ops.convert_to_tensor(x.astype(np.float32))))
 
 
@@ -162,7 +163,7 @@ class _Alone:
 
     node: Node
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Any:
         tensor = keras.ops.convert_to_tensor(x.astype(np.float32))
         args, kwargs = self.node.fill({id(self.node.given[0]): tensor})
         operation = self.node.operation

@@ -24,11 +24,12 @@ from initlib.files.readers.stored_tensor import StoredTensor
 from .._private import sublayers
 from ..models.layers import layer_roles
 from ..models.tensors import ModelTensor, walk, weights
+from ..models.types import Layer, Tensor
 
 
 @public("initlib.adapters.keras")
 def signals(
-    model: Any,
+    model: Layer,
     batch: Any,
     loss: Callable[[Any], Any] | None = None,
     *,
@@ -65,7 +66,7 @@ def signals(
         (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
     """
     if not model.built:
-        raise ValueError(f"model must be built, got {model.name!r} without variables. Call it once, or build it")
+        raise ValueError(f"model must be built, got {model.name!r} without variables. Call the model once, or build it")
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch_of(batch))
@@ -74,7 +75,7 @@ def signals(
     takes = inspect.signature(model.call).parameters
     keywords = {"training": training} if "training" in takes else {}
 
-    def run(values: Sequence[Any], added: Sequence[Any] | None) -> tuple[Any, "_Tap"]:
+    def run(values: Sequence[Tensor], added: Sequence[Tensor] | None) -> tuple[Tensor, "_Tap"]:
         fixed = [variable.value for variable in model.non_trainable_variables]
         with _chance_restored(), _tapped(model, added) as tap:
             output, _ = model.stateless_call(values, fixed, inputs, **keywords)
@@ -99,7 +100,7 @@ def signals(
 
 
 @public("initlib.adapters.keras")
-def audit(model: Any, *, axes: str | None = None) -> Audit:
+def audit(model: Layer, *, axes: str | None = None) -> Audit:
     """Audit the weights of a model or layer: see `initlib.audit`.
 
     Args:
@@ -128,31 +129,31 @@ def _axes(weight: ModelTensor) -> str | None:
     return layer_roles(weight.layer).get(weight.variable.name, UNKNOWN).axes
 
 
-def _array(x: Any) -> Any:
-    """Return the numbers of a tensor or variable, for NumPy; None of None."""
+def _array(x: Tensor) -> Any:
+    """Return the numbers of a tensor or variable, for NumPy; None for None."""
     if x is None:
         return None
     array = np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(x)))
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
 
-def _is_float(x: Any) -> bool:
+def _is_float(x: Tensor) -> bool:
     return keras.ops.is_tensor(x) and "float" in keras.backend.standardize_dtype(x.dtype)
 
 
-def _floats(tree: Any) -> list[Any]:
+def _floats(tree: Any) -> list[Tensor]:
     """Return the tensors of floats in a structure."""
     return list(filter(_is_float, keras.tree.flatten(tree)))
 
 
-def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
-    def mean_square(x: Any) -> Any:
+def _loss(output: Tensor, loss: Callable[[Any], Any] | None) -> Tensor:
+    def mean_square(x: Tensor) -> Tensor:
         return keras.ops.mean(keras.ops.square(keras.ops.cast(x, "float32")))
 
     return keras.ops.reshape(scalar_loss(output, loss, _floats(output), mean_square), ())
 
 
-def _gradients(function: Callable[[list[Any]], Any], values: list[Any]) -> list[Any]:
+def _gradients(function: Callable[[list[Tensor]], Tensor], values: list[Tensor]) -> list[Tensor]:
     """Return the gradients of a scalar function of tensors; None if it does not depend on a tensor."""
     backend = keras.backend.backend()
     if backend == "jax":
@@ -189,15 +190,15 @@ def _chance_restored() -> AbstractContextManager[None]:
 class _Tap:
     """Outputs of the layers in one run, and the changes to add to them."""
 
-    def __init__(self, added: Sequence[Any] | None) -> None:
+    def __init__(self, added: Sequence[Tensor] | None) -> None:
         self.added = None if added is None else list(added)
         self.rows: list[Activation] = []
         self.dtypes: list[str] = []
         self.known: set[int] = set()
-        self.kept: list[Any] = []  # references, so that no other tensor gets the same id
+        self.kept: list[Tensor] = []  # references, so that no other tensor gets the same id
         self.axis: dict[int, int] = {}  # the axis of the units, by the number of axes
 
-    def __call__(self, name: str, layer: Any, output: Any) -> Any:
+    def __call__(self, name: str, layer: Layer, output: Tensor) -> Any:
         flat = keras.tree.flatten(output)
         place = next((k for k, x in enumerate(flat) if _is_float(x) and _is_known(x, self.added)), None)
         if place is None or id(flat[place]) in self.known:
@@ -214,7 +215,7 @@ class _Tap:
         self.kept.append(x)
         return keras.tree.pack_sequence_as(output, flat)
 
-    def _axis(self, layer: Any, ndim: int) -> int:
+    def _axis(self, layer: Layer, ndim: int) -> int:
         if ndim > 2 and getattr(layer, "data_format", None) == "channels_first":
             self.axis[ndim] = 1
         elif getattr(layer, "weights", None):
@@ -222,7 +223,7 @@ class _Tap:
         return self.axis.get(ndim, -1)
 
 
-def _is_known(x: Any, added: Any) -> bool:
+def _is_known(x: Tensor, added: Any) -> bool:
     """Return whether a tensor has numbers. Inside a loop or a map it has none, and cannot be changed."""
     if added is not None or keras.backend.backend() == "torch":
         return True
@@ -234,12 +235,12 @@ def _is_known(x: Any, added: Any) -> bool:
 
 
 @contextmanager
-def _tapped(model: Any, added: Sequence[Any] | None) -> Iterator[_Tap]:
+def _tapped(model: Layer, added: Sequence[Tensor] | None) -> Iterator[_Tap]:
     """Pass the output of every layer of the model to a tap, inside the context."""
     tap = _Tap(added)
     tapped: list[tuple[Any, Any]] = []
 
-    def put(name: str, layer: Any) -> None:
+    def put(name: str, layer: Layer) -> None:
         call = layer.call
 
         def tapping(*args: Any, **kwargs: Any) -> Any:
@@ -259,12 +260,12 @@ def _tapped(model: Any, added: Sequence[Any] | None) -> Iterator[_Tap]:
                 object.__setattr__(layer, "call", own)
 
 
-def _layers(model: Any) -> list[tuple[str, Any]]:
+def _layers(model: Layer) -> list[tuple[str, Layer]]:
     """Return the layers and operations of a model, each once, with their names."""
     names = {id(layer): prefix.removesuffix(".") for prefix, layer, _ in walk(model)}  # those of plans
-    found: dict[int, tuple[str, Any]] = {id(model): (model.name, model)}
+    found: dict[int, tuple[str, Layer]] = {id(model): (model.name, model)}
 
-    def visit(layer: Any, path: str) -> None:
+    def visit(layer: Layer, path: str) -> None:
         if isinstance(layer, (keras.layers.RNN, keras.layers.Wrapper)):
             return
         for child in (*getattr(layer, "operations", ()), *getattr(layer, "layers", ()), *sublayers(layer)):

@@ -3,7 +3,7 @@
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types, so its classes are Any.
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from keras import layers
 
@@ -18,13 +18,14 @@ from .._private import ConvLSTMCell, frequencies, held
 from ..drawing.draw import InitlibMixin
 from .constructor_values import constant_value
 from .layer_initializers import CLASSES, as_core, draws, only_initializer, own_initializer
+from .types import Layer
 
 STATE = roles.BUFFER._replace(default=keep)
 
-Layer = TypeVar("Layer", bound=type)
+LayerClass = TypeVar("LayerClass", bound=type)
 
 
-def _field(layer: Any) -> str:
+def _field(layer: Layer) -> str:
     return roles.field(len(layer.kernel_size))
 
 
@@ -32,18 +33,18 @@ def _lora(axes: str) -> roles.Roles:
     return {"lora_kernel_a": roles.LORA_A._replace(axes=axes), "lora_kernel_b": roles.LORA_B}
 
 
-def _einsum_dense(layer: Any) -> roles.Roles:
+def _einsum_dense(layer: Layer) -> roles.Roles:
     axes = einsum_axes(layer.equation)
     return {"kernel": roles.kernel(axes), "bias": roles.BIAS, **_lora(axes[:-1] + "O")}
 
 
-def _convolution(layer: Any) -> roles.Roles:
+def _convolution(layer: Layer) -> roles.Roles:
     """Return the roles of a layer with a kernel for each group, packed into the outputs."""
     axes = f"{_field(layer)}I{roles.packed(layer.groups)}"
     return {"kernel": roles.kernel(axes), "bias": roles.BIAS, **_lora(f"{_field(layer)}IO")}
 
 
-def _separable(layer: Any) -> roles.Roles:
+def _separable(layer: Layer) -> roles.Roles:
     depthwise, pointwise = (roles.kernel(_field(layer) + channels) for channels in ("BO", "IO"))
     return {"depthwise_kernel": depthwise, "pointwise_kernel": pointwise, "bias": roles.BIAS}
 
@@ -55,7 +56,7 @@ def _recurrent(gates: str, field: str = "") -> roles.Roles:
     return {"kernel": roles.kernel(axes), "recurrent_kernel": recurrent, "bias": roles.BIAS}
 
 
-def _lstm(layer: Any) -> roles.Roles:
+def _lstm(layer: Layer) -> roles.Roles:
     known = _recurrent("(4 O)", roles.field(layer.rank) if isinstance(layer, ConvLSTMCell) else "")
     start = as_core(layer.bias_initializer, ())
     if layer.unit_forget_bias and isinstance(start, initlib.Initializer):
@@ -64,7 +65,7 @@ def _lstm(layer: Any) -> roles.Roles:
     return known
 
 
-def _spectrogram(layer: Any) -> roles.Roles:
+def _spectrogram(layer: Layer) -> roles.Roles:
     made = (layer.window, layer.scaling, layer.periodic)
     shape = (layer.frame_length, 1, frequencies(layer))
     fills = {side: as_core(CLASSES["STFT"](side, *made), shape) for side in ("real", "imag")}
@@ -117,7 +118,7 @@ _declared = roles.Declarations()
 
 
 @public("initlib.adapters.keras")
-def declare(cls: Layer, /, **axes: str) -> Layer:
+def declare(cls: LayerClass, /, **axes: str) -> LayerClass:
     """Declare the roles of the axes of a layer's variables, for all later plans.
 
     A layer or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`.
@@ -147,7 +148,7 @@ def declare(cls: Layer, /, **axes: str) -> Layer:
     return cls
 
 
-def layer_roles(layer: Any) -> roles.Roles:
+def layer_roles(layer: Layer) -> roles.Roles:
     """Return the roles of the layer's variables, by name; the default of a role is the initializer of its layer."""
     cls = type(layer)
     names = [variable.name for variable in held(layer)]

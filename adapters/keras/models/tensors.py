@@ -18,6 +18,7 @@ from .._private import held, is_weight, sublayers, to_snake_case
 from .constructor_values import DRAWN, constant_value, constructor_value
 from .layer_initializers import draws
 from .layers import layer_roles
+from .types import Layer, Variable
 
 UNBUILT = "{owner} is not built, and has no weights yet; call model.build(input_shape), or the model on a batch"
 QUANTIZED = "quantized weights cannot be drawn. Keep them, or initialize the model before it is quantized"
@@ -29,8 +30,8 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 class ModelTensor:
     """A variable of the model: its layer, its names, and whether it is frozen."""
 
-    variable: Any
-    layer: Any
+    variable: Variable
+    layer: Layer
     names: list[str]
     frozen: bool
 
@@ -45,7 +46,7 @@ class ModelTensor:
         return mode not in (None, "float8") and not is_weight(self.layer, self.variable)
 
 
-def walk(layer: Any, prefix: str = "", frozen: bool = False) -> Iterator[tuple[str, Any, bool]]:
+def walk(layer: Layer, prefix: str = "", frozen: bool = False) -> Iterator[tuple[str, Layer, bool]]:
     """Yield every layer of the model with the prefix of its variables' names, and whether it is frozen."""
     frozen = frozen or not layer.trainable
     yield prefix, layer, frozen
@@ -85,7 +86,7 @@ def numbered(stems: list[str]) -> list[str]:
     return names
 
 
-def weights(model: Any, prefix: str = "") -> list[ModelTensor]:
+def weights(model: Layer, prefix: str = "") -> list[ModelTensor]:
     """Return the variables of the model, each once, by names with a prefix. Raises PlanError for unbuilt layers."""
     if not isinstance(model, layers.Layer):
         raise TypeError(f"model must be a keras.Model or another keras.Layer, got {model!r}")

@@ -47,11 +47,11 @@ CONSTANT = {"zeroslike", "oneslike", "fulllike", "emptylike", "randlike", "randn
 
 def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
     """Return the operations of a run of the model, and the names of functions that are not known."""
-    model = getattr(model, "_orig_mod", model)  # of a compiled one: what it was compiled from
-    found = model_tensors(walk(model))
+    model = getattr(model, "_orig_mod", model)  # of a compiled model, the original model
+    model_weights = model_tensors(walk(model))
     with restored(model), torch.no_grad():
         given = inputs(model, batch)
-        with _Follower(found) as follower:
+        with _Follower(model_weights) as follower:
             for tensor in tensors([given.positional, given.named]):
                 if tensor.is_floating_point():
                     follower.add(tensor, "input")
@@ -62,9 +62,9 @@ def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
 class _Follower(Follower, TorchFunctionMode):
     """Record the operations on the inputs of a model while it is entered."""
 
-    def __init__(self, found: list[ModelTensor]) -> None:
+    def __init__(self, model_weights: list[ModelTensor]) -> None:
         super().__init__()
-        self.weights = {id(each.tensor): each for each in found if each.role.kind not in ("bias", "scale")}
+        self.weights = {id(each.tensor): each for each in model_weights if each.role.kind not in ("bias", "scale")}
         self.scores: set[int] = set()  # the operations that return the weights of an average
 
     def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:

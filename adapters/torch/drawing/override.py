@@ -2,7 +2,7 @@
 
 One thing in this file has no plain way: an override recognizes PyTorch's functions as keys of a table, or by module and
 name. A function of Python cannot be equal to another, and a call of PyTorch's function itself would draw other bits
-under a mode that only looks on, such as `with torch.device(...)`. So an override receives a `Counterpart`, which is
+under a mode that only observes, such as `with torch.device(...)`. So an override receives a `Counterpart`, which is
 equal to PyTorch's function.
 """
 

@@ -164,6 +164,6 @@ def draw(
         weight = bfloat16(weight)
     elif dtype == tl.float16:
         weight = float16(weight)
-    # Nothing says how `out` is aligned: if it did, Triton would give each thread neighbouring weights, and carry what
-    # it gathered from the table to them through shared memory.
+    # The alignment of `out` is not declared. Otherwise Triton would give each thread neighbouring weights, and move the
+    # rows of the table to these threads through shared memory.
     tl.store(out + memory, weight, mask=k < weights)

@@ -174,7 +174,7 @@ class _Functions(TorchFunctionMode):
         if (getattr(own, "__module__", None) or "").startswith("initlib.") and name not in SETTING:
             self.observer.wrote(name, tensor, [], True, args)
         elif func == Tensor.is_meta.__get__:  # type: ignore[attr-defined]
-            # `torch.nn.init.trunc_normal_` and others ask this, and then draw nothing.
+            # `torch.nn.init.trunc_normal_` and other functions call this, and then draw nothing.
             self.observer.missed(tensor)
         return result
 

@@ -23,7 +23,7 @@ def check(tensor: ModelTensor) -> None:
     """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
     memory.check(tensor.tensor)
     if tensor.flat is None:
-        list(local_boxes(tensor.tensor))  # which raises for sums over ranks
+        list(local_boxes(tensor.tensor))  # raises for sums over ranks
     if _is_foreign(tensor.tensor):
         _check_foreign(tensor.tensor)
 

@@ -170,7 +170,7 @@ def _plan(
     rules: Rules | None,
     **options: Any,
 ) -> tuple[Plan, _Selection]:
-    """Return the plan of the tensors and then the buffers, and the selection. What `only` does not select is kept."""
+    """Return the plan of the tensors and then the buffers, and the selection. Unselected tensors are kept."""
     ruled = [buffer_parameter(buffer) for buffer in buffers]
     known = parameters(tensors)
     if not (only is None or isinstance(only, (str, re.Pattern))):
@@ -178,7 +178,7 @@ def _plan(
     chosen, selected_buffers = selected(only, [*known, *ruled], buffer_names(modules))
     pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=False) if each]
     if len(pairs) < len(tensors):
-        # The memory of the other tensors, which may have been loaded, does not show what these hold.
+        # Other tensors may have been loaded, and show nothing about the memory of these.
         known = parameters(tensors, [tensor for tensor, _ in pairs])
     return plan_selected([*known, *ruled], chosen, rules, **options), _Selection(pairs, selected_buffers)
 

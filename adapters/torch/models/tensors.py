@@ -200,7 +200,7 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
             pairs.append((groups.setdefault(same_elements(each.tensor), each), each))
     named = {name: each for each in tensors for name in each.names}
     for prefix, part in modules:
-        # transformers knows ties by name: {target: source}.
+        # transformers names ties as {target: source}.
         for target, source in getattr(part, "all_tied_weights_keys", {}).items():
             if prefix + target in named and prefix + source in named:
                 pairs.append((named[prefix + target], named[prefix + source]))
@@ -227,7 +227,7 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
     readable = constructor_values.are_constructor_values(
         constructor_values.Witness(each.owner, each.tensor, each.role.kind) for each in witnesses
     )
-    # Zeros among unknown classes alone are read, and noted, whatever memory they are.
+    # In a model of unknown classes alone, zeros are read and noted, in any memory.
     torch_layers = any(is_torch(each.owner) for each in tensors)
     trains = any(each.tensor.requires_grad for each in tensors)
     shapes: dict[int, dict[str, tuple[int, ...]]] = {}

@@ -61,7 +61,7 @@ def keras_tensors(path: Path) -> Iterator[StoredTensor]:
             raise ValueError(f"{path} compresses {MEMBER}, which Keras does not do. Unpack it first")
     with path.open("rb") as file:
         file.seek(member.header_offset)
-        head = file.read(30)  # the local header holds the lengths of what stands before the member's bytes
+        head = file.read(30)  # the local header holds the lengths of the fields before the member's bytes
         if len(head) < 30 or head[:4] != b"PK\3\4":
             raise ValueError(f"{path} is broken: {MEMBER} is not at the place that the archive gives")
         start = (
@@ -84,14 +84,14 @@ def _of(file: Any, size: int, path: Path) -> Iterator[StoredTensor]:
     with _as_value_errors(f"{path} is not an HDF5 file, or broken"), h5py.File(file, "r") as opened:
         left = unpacked_limit(size)
         names: list[bytes] = []
-        h5py.h5o.visit(opened.id, names.append)  # the names as bytes, for some are not UTF-8
+        h5py.h5o.visit(opened.id, names.append)  # the names as bytes, because some are not UTF-8
         for name in names:
             found = h5py.h5o.open(opened.id, name)
             if isinstance(found, h5py.h5d.DatasetID):
                 tensor, stored, unpacked = _tensor(h5py.Dataset(found), name)
                 size -= stored
                 if size < 0:
-                    raise ValueError("its datasets have more bytes than the file")
+                    raise ValueError("the datasets have more bytes than the file")
                 left -= unpacked
                 if left < 0 and unpacked:
                     tensor = StoredTensor.without(tensor.name, tensor.shape, tensor.dtype, TOO_PACKED)

@@ -35,7 +35,7 @@ def arrays(path: Path) -> Iterator[StoredTensor]:
                 raise ValueError(f"{path} is broken: the member '{printable(member.filename)}' overlaps another")
             if member.compress_type not in KINDS:
                 raise ValueError(f"{path} compresses '{printable(member.filename)}' as NumPy does not")
-            at = member.header_offset + 30 + member.compress_size  # 30 bytes, at least, are before the member's own
+            at = member.header_offset + 30 + member.compress_size  # at least 30 bytes come before the member
         left = unpacked_limit(path.stat().st_size)
         for member in archive.infolist():
             left -= member.file_size

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class LayerCount(NamedTuple):
-    """The number of layers that a recipe was given, and the least number of residual outputs in a layer."""
+    """Number of layers that a recipe was given, and the least number of residual outputs in a layer."""
 
     recipe: str
     argument: str

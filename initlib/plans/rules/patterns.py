@@ -80,7 +80,7 @@ class RecipePattern(str):
     is_optional = False
     missing = ""
     advice = ""
-    count: LayerCount | None = None
+    layer_count: LayerCount | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class ParsedPattern:
     is_optional: bool = False  # a pattern of a recipe for parameters that a model may lack
     missing: str = ""  # the error where it matches nothing
     advice: str = ""
-    count: LayerCount | None = None
+    layer_count: LayerCount | None = None
 
     def matches(self, parameter: Parameter) -> bool:
         """Return whether the parameter meets the condition."""
@@ -105,7 +105,11 @@ def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     if isinstance(pattern, RecipePattern):
         own = as_pattern(pattern.expression, argument)
         return replace(
-            own, is_optional=pattern.is_optional, missing=pattern.missing, advice=pattern.advice, count=pattern.count
+            own,
+            is_optional=pattern.is_optional,
+            missing=pattern.missing,
+            advice=pattern.advice,
+            layer_count=pattern.layer_count,
         )
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
         return ParsedPattern(f"re.compile({pattern.pattern!r})", pattern)

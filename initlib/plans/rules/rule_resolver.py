@@ -116,7 +116,7 @@ class RuleResolver:
         if _is_made(value) and (pattern is None or parameter.axes is not None):
             return value, ()
         if depth == NESTED:
-            raise ValueError(f"parts may lie at most {NESTED} deep in one another; a rule may be for parts of its own")
+            raise ValueError(f"parts may lie at most {NESTED} deep in one another; a rule must not match its own parts")
         fills: list[Fill] = []
         notes: dict[str, None] = {}
         for part in members(value, parameter.name, parameter.shape, parameter.axes):
@@ -137,7 +137,7 @@ class RuleResolver:
         if isinstance(value, Initializer) and first_needing_axes(value):
             name = described(value)
             kernel = next((each for each in self.parameters if each.kind == "kernel" and pattern.matches(each)), None)
-            why = f"{name}, which needs fans, and a vector has none"
+            why = f"{name}, which needs fans, and a vector has no inputs and outputs"
             advice = advice_for_vector(pattern, name, parameter, kernel)
             raise RuleNeededError(f"rule {pattern.text!r} draws a vector by {why}", advice)
 

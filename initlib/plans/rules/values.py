@@ -12,7 +12,7 @@ from ...schemes.initializer import Initializer
 from ..text.describe import advice_for_name, advice_for_text
 
 FOREIGN = ("torch.nn.init", "initlib.adapters.", "jax._src.nn.", "jax.nn.", "keras.")  # modules of initializers
-LIMIT = 2**26  # bytes of `values`: what a plan may hold itself
+LIMIT = 2**26  # bytes of `values`, which a plan holds in its text
 
 
 class Filling:
@@ -30,7 +30,7 @@ class Keep(Filling):
         return "keep"
 
     def __reduce__(self) -> str:
-        return "keep"  # there is one: who copies or unpickles it finds it by its name
+        return "keep"  # a singleton: copies and pickles refer to it by its name
 
 
 keep = Keep()

@@ -67,7 +67,7 @@ class PlanError(ValueError):
         return cls(line for (text, advice), alike in groups.items() for line in _lines(text, advice, alike, every))
 
     def __reduce__(self) -> tuple[type["PlanError"], tuple[tuple[str, ...]]]:
-        return PlanError, (self.problems,)  # what is pickled is the problems, not their text
+        return PlanError, (self.problems,)  # pickle the problems, not their text
 
 
 def _lines(text: str, advice: str, alike: list[str], names: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...files.json_object import parse_object
 from ...files.regular_file import open_regular
-from ...schemes import FACTORIES
+from ...schemes.factories import FACTORIES
 from ...schemes.initializer import Initializer
 from ..entry import Entry
 from ..parameter import Parameter, check_name
