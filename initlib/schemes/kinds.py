@@ -32,9 +32,8 @@ class Independent(Initializer):
         raise not_real(self, request)
 
     def request_law(self, request: DrawRequest) -> Law | None:
-        if DTYPES[request.dtype].part:
-            return None
-        return _law(self, request.shape, request.axes, request.dtype, request.scale)
+        shape, axes, dtype, _, _, scale = request
+        return None if DTYPES[dtype].part else _law(self, shape, axes, dtype, scale)
 
     def check_request(self, request: DrawRequest) -> None:
         if self.request_law(request) is None:

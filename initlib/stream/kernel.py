@@ -59,7 +59,7 @@ class Batch:
         for alike, (starts, keys) in self._groups.items():
             tensors = tuple(starts), tuple(keys)
             groups += [group + tensors for group in _groups(*alike)]
-        _draw(groups, advance)
+        _draw(tuple(groups), advance)
 
 
 def fill(memory: Memory, law: Law, request: DrawRequest) -> None:
@@ -67,7 +67,7 @@ def fill(memory: Memory, law: Law, request: DrawRequest) -> None:
     start, strides, span = memory
     shape, axes, _, key, box, _ = request
     tensor = (start,), (key.seed,)
-    _draw([group + tensor for group in _groups(law, shape, axes, box, strides, span)])
+    _draw(tuple([group + tensor for group in _groups(law, shape, axes, box, strides, span)]))
 
 
 @lru_cache(maxsize=64)
@@ -80,11 +80,11 @@ def _groups(
     return tuple((*numbers, *run, span) for run in runs(shape, axes, box, strides))
 
 
-def _draw(groups: list[tuple[Any, ...]], advance: Callable[[int, int], None] | None = None) -> None:
+def _draw(groups: tuple[tuple[Any, ...], ...], advance: Callable[[int, int], None] | None = None) -> None:
     """Draw groups by one call of the kernel, which checks all of them before it writes; long lists on threads."""
     kernel = config.kernel
     assert kernel is not None
-    job, weights = kernel.draw(config.path, _TABLE, tuple(groups), 2 * threads.LEAST)
+    job, weights = kernel.draw(config.path, _TABLE, groups, 2 * threads.LEAST)
     if job is not None:
         threads.share(partial(kernel.fill, job), weights, advance)
     elif advance is not None:

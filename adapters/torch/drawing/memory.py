@@ -114,12 +114,12 @@ def kernel_memory(tensor: Tensor) -> Memory | None:
     """
     if not is_plain(tensor):
         return None
-    check_storage(tensor)
+    span = check_storage(tensor)
     if not tensor.is_cpu or not draws(DTYPES[tensor.dtype]):
         return None
     address = tensor.data_ptr()
     if tensor.is_contiguous() and address % tensor.itemsize == 0:
-        return address, None, tensor.numel()
+        return address, None, span
     return memory_of(_array(tensor))
 
 
@@ -138,8 +138,8 @@ def is_plain(tensor: Tensor) -> bool:
     return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__ and not tensor.is_neg() and not tensor.is_conj()
 
 
-def check_storage(tensor: Tensor) -> None:
-    """Raise ValueError unless the storage is as large as the tensor: FSDP frees it, `resize_` shrinks it."""
+def check_storage(tensor: Tensor) -> int:
+    """Return the `extent` of a tensor; raise ValueError if its storage is smaller: FSDP frees it, `resize_` shrinks it."""
     elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
     needed = (tensor.storage_offset() + elements) * tensor.itemsize
     if tensor.untyped_storage().nbytes() < needed:
@@ -147,6 +147,7 @@ def check_storage(tensor: Tensor) -> None:
             f"tensor of shape {tuple(tensor.shape)} must have a storage of {needed} bytes, got "
             f"{tensor.untyped_storage().nbytes()}: its storage was freed or shrunk"
         )
+    return elements
 
 
 class _Memory:
