@@ -15,6 +15,7 @@ from ..key import Seed, as_key
 from ..stream.boxes import Index
 from .checks import check
 from .entry import Entry
+from .fill import fill_arrays
 from .rules.hints import nearest
 from .text.errors import PlanError
 
@@ -90,8 +91,9 @@ class Plan:
             >>> plan([Parameter("a", (2,)), Parameter("b", ())], zeros).draw(seed=0)
             {'a': array([0., 0.], dtype=float32), 'b': array(0., dtype=float32)}
         """
-        key = as_key(seed)
-        return {entry.parameter.name: entry.draw(key) for entry in self.entries if not entry.kept}
+        drawn = [(entry, ..., entry.new_array(entry.parameter.shape)) for entry in self.entries if not entry.kept]
+        fill_arrays(drawn, as_key(seed))
+        return {entry.parameter.name: array for entry, _, array in drawn}
 
     def draw_one(
         self, name: str, seed: Seed, index: Index | None = None, out: NDArray[Any] | None = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.overrides import TorchFunctionMode
 
 from initlib import Initializer, Key, zeros
@@ -20,8 +21,8 @@ from initlib.stream.boxes import box_index
 
 from .._private import is_computed, is_dtensor
 from ..drawing.dispatch import Seed, key_of
-from ..drawing.fill import fill_box, fill_stored
-from ..drawing.memory import DTYPES, has_no_storage, increment_version, local_views
+from ..drawing.fill import fill_boxes, fill_stored
+from ..drawing.memory import DTYPES, has_no_storage, local_views
 from ..init import dirac_, eye_
 from ..models.tensors import ModelTensor, walk
 from ..models.transformers import lifted
@@ -179,7 +180,7 @@ class NamedDrawMode(TorchFunctionMode):
         match, view = found
         entry = Entry(match.parameter, match.stream, initializer)
         if view is not None:
-            fill_box(view.memory, entry, view.index, self.key)
+            fill_boxes([(entry, view.index, view.memory)], self.key)
         elif isinstance(match.tensor, ModelTensor):
             flat = match.tensor.flat
             fill_stored(match.tensor.tensor, entry, self.key, None if flat is None else flat.boxes())
