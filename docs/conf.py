@@ -17,6 +17,7 @@ from initlib.gains import ACTIVATIONS
 from initlib.key import Seed
 from initlib.plans import types
 from initlib.recipes.rules import Rules as RecipeRules
+from initlib.schemes.factories import FACTORIES
 from initlib.stream.boxes import Index
 
 # A factory such as `normal` is a class: autodoc shows a class under its own name, and an alias without its docstring.
@@ -119,7 +120,7 @@ class InitializerTable(GeneratedTable):
         """Yield the functions in the order of their names."""
         for name in initlib.__all__:
             member = getattr(initlib, name)
-            if name in initlib.schemes.FACTORIES:
+            if name in FACTORIES:
                 yield _linked(f"initlib.{name}", member), inspect.getdoc(member).splitlines()[0]
 
 

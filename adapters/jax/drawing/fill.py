@@ -26,13 +26,18 @@ def filled(entry: Entry, key: Any, sharding: Any, current: Any = None) -> jax.Ar
     """Return the tensor of an entry under the key of the whole model: a `Key`, or, traced, its two words.
 
     `current` is the present tensor; parts of it may be kept. The compiled kernel draws for CPUs, each device the box
-    that it holds; other devices draw by a program that is compiled once for each shape.
+    that it holds; other devices draw by a program that is compiled once for each shape. The host reads old weights.
     """
     if isinstance(key, Key):
         devices = jax.devices()[:1] if sharding is None else sharding.device_set
-        if all(device.platform == HOST for device in devices):
+        if entry.added or all(device.platform == HOST for device in devices):
             return _by_kernel(entry, key, sharding, current)
         words = np.array([key.fold_in(piece.stream).words for piece in entry.pieces], np.uint32)
+    elif entry.added:
+        raise ValueError(
+            f"{entry.parameter.name} must be filled outside of jax.jit, got {entry.added[0]!r} in a traced function. "
+            "The host reads and adds these weights"
+        )
     else:
         numbers = [Key(fold_number(piece.stream)).words for piece in entry.pieces]
         words = jax.vmap(enciphered, (None, 0))(key, np.array(numbers, np.uint32))

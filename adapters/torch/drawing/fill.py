@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from initlib import Initializer, Key
@@ -11,7 +10,7 @@ from initlib.plans.entry import Entry
 from initlib.stream.boxes import box_index
 
 from .._private import is_dtensor, is_observed
-from .memory import fill_memory, increment_version, local_views
+from .memory import as_tensor, fill_memory, increment_version, local_views
 
 
 def local_boxes(tensor: Tensor) -> Iterable[tuple[Tensor, Any]]:
@@ -36,4 +35,4 @@ def fill_box(view: Tensor, entry: Entry, index: Any, key: Key) -> None:
         if isinstance(source, Initializer):
             fill_memory(view[place], source, request, observed=is_observed())
         else:
-            view[place].copy_(torch.from_numpy(source.astype("float32") if source.itemsize == 2 else source))
+            view[place].copy_(as_tensor(source))

@@ -95,7 +95,7 @@ def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, 
         drawn = np.empty(request.out_shape, numpy_dtype(request.dtype))
         initializer.fill(drawn, request, NUMPY)
         with torch.no_grad():
-            tensor.copy_(_tensor(drawn))
+            tensor.copy_(as_tensor(drawn))
         return
     check_storage(tensor)
     if tensor.is_cpu:
@@ -175,7 +175,7 @@ def _types(dtype: torch.dtype) -> tuple[str, np.dtype[Any] | None]:
     return (array_dtype.str, None) if array_dtype.isbuiltin == 1 else (f"=u{array_dtype.itemsize}", array_dtype)
 
 
-def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
+def as_tensor(array: np.ndarray[Any, Any]) -> Tensor:
     """Return a tensor of the same memory, which no transform wraps."""
     if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)
