@@ -300,6 +300,8 @@ ERRORS = [
         he_normal,
         'a: no rule matches, and the default, he_normal, is for kernels. Add the rule {"a": ones}',
     ),
+    ([Parameter("a.b", (3,))], he_normal, 'Add the rule {"*.b": zeros}'),
+    ([Parameter("norm.beta", (3,))], {}, 'Add the rule {"*.beta": zeros}'),
     ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling needs to know which of the 2 axes"),
     ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal needs to know which of the 2 axes"),
     ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling needs to know which of the 2 axes"),
@@ -489,7 +491,7 @@ SLIPS = [
         TypeError,
         "must be an initializer, keep, values(...), parts(...) or loaded(...), got 'nothing'",
     ),
-    ({"*": kaiming_normal_}, TypeError, "Write kaiming_normal, from initlib"),
+    ({"*": kaiming_normal_}, TypeError, 'Write variance_scaling(2.0, "fan_in", "normal")'),
     (
         {Parameter: ones},
         TypeError,

@@ -431,6 +431,12 @@ def test_nothing_is_drawn_after_an_error(monkeypatch):
             "shardings must be made of jax shardings",
         ),
         (shape(2, 3), {"rules": zeros}, TypeError, "shapes must be a pytree whose leaves have names"),
+        (
+            {"d": {"kernel": (3, 4)}},
+            {"rules": zeros},
+            TypeError,
+            r"got \(3, 4\) for d.kernel. Pass jax.ShapeDtypeStruct\(\(3, 4\), 'float32'\)",
+        ),
         ({"kernel": shape(2, 3)}, {"rules": zeros, "seed": "0"}, TypeError, "seed must be an int, a Key"),
         ({"kernel": shape(2, 3)}, {"rules": zeros, "stack": 3}, TypeError, "stack must be a mapping"),
     ]:

@@ -14,6 +14,7 @@ NO_TREE = (
     "shapes must be a pytree of arrays or of their shapes, got one {kind}. For a linen module, pass "
     "jax.eval_shape(module.init, key, inputs)"
 )
+SIZES = "shapes must be a pytree of arrays or of their shapes, got {sizes} for {name}. Pass {correct}"
 UNNAMED = "shapes must be a pytree whose leaves have names, such as {{'kernel': ...}}, got a bare {kind}"
 CYCLIC = "params must be a tree, got a module of flax.nnx that holds itself; call nnx.split"
 TRACED = (
@@ -78,6 +79,7 @@ def leaves(tree: Tree) -> list[Leaf]:
         if not (hasattr(value, "shape") and hasattr(value, "dtype")):
             if not path:
                 raise TypeError(NO_TREE.format(kind=type(value).__name__))
+            _check_no_sizes(path, around)
             continue  # modules also hold numbers and functions
         if not path:
             raise TypeError(UNNAMED.format(kind=type(value).__name__))
@@ -98,6 +100,15 @@ def leaves(tree: Tree) -> list[Leaf]:
         leaf = Leaf([name], [path], components, value, box, holders[-1], owner, holders[-2], module, state)
         found[id(box) if is_box(box) else -1 - number] = leaf
     return list(found.values())
+
+
+def _check_no_sizes(path: Path, around: tuple[Any, ...]) -> None:
+    """Raise TypeError if a number that is no array lies in a tuple of ints in a mapping: the sizes of a shape."""
+    sizes = around[-1]
+    is_shape = isinstance(sizes, (tuple, list)) and all(type(size) is int for size in sizes)
+    if is_shape and len(around) > 1 and all(isinstance(node, Mapping) for node in around[:-1]):
+        correct = f"jax.ShapeDtypeStruct({tuple(sizes)}, 'float32')"
+        raise TypeError(SIZES.format(sizes=sizes, name=".".join(map(_component, path[:-1])), correct=correct))
 
 
 def is_module(node: Any) -> bool:

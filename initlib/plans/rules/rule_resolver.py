@@ -29,6 +29,7 @@ _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
 _INSTEAD: dict[str, Fill] = {"table": normal(std=0.02), "recurrent": orthogonal()}
 
 _DRAWABLE = re.compile("b?float|complex")
+_BIAS = re.compile(r"bias$|(^|\.)(b|beta)$")  # the usual names of biases
 
 
 class RuleResolver:
@@ -172,7 +173,7 @@ def _part(parameter: Parameter, part: Member) -> Parameter:
 def _example(parameter: Parameter) -> str:
     """Return a usual initializer of the parameter, as code."""
     if parameter.is_vector:
-        is_bias = parameter.kind == "bias" or parameter.name.endswith("bias")
+        is_bias = parameter.kind == "bias" or _BIAS.search(parameter.name) is not None
         return "zeros" if is_bias else "ones"
     return "he_normal" if parameter.kind == "kernel" else "normal(std=0.02)"
 

@@ -16,6 +16,10 @@ from .sums import Filling as Filling
 from .sums import Term
 
 FOREIGN = ("torch.nn.init", "initlib.adapters.", "jax._src.nn.", "jax.nn.", "keras.")  # modules of initializers
+NOT_TRUNCATED = {  # initializers of PyTorch, whose names are truncated distributions elsewhere
+    "kaiming_normal": 'variance_scaling(2.0, "fan_in", "normal")',
+    "xavier_normal": 'variance_scaling(1.0, "fan_avg", "normal")',
+}
 LIMIT = 2**26  # bytes of `values`, which a plan holds in its text
 
 
@@ -119,7 +123,10 @@ def as_fill(value: Any, argument: str) -> Fill:
     elif _is_foreign(value):
         name = getattr(value, "__name__", type(value).__name__).removesuffix("_")
         name = {"trunc_normal": "truncated_normal"}.get(name, name)
-        hint = advice_for_name(name, "from initlib") or ". Write an initializer of initlib"
+        if name in NOT_TRUNCATED and "torch" in value.__module__:
+            hint = f". Write {NOT_TRUNCATED[name]}"
+        else:
+            hint = advice_for_name(name, "from initlib") or ". Write an initializer of initlib"
     allowed = "an initializer, keep, values(...), parts(...) or loaded(...)"
     raise TypeError(f"{argument} must be {allowed}, got {value!r}{hint}")
 
