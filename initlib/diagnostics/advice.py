@@ -8,6 +8,7 @@ from .measurements import Activation, ParameterStats
 from .verdicts import ILL, weights_of
 
 KEPT = 10.0  # the factor by which signals may change where a weight variance is advised
+MEASURED = {"tanh": "orthogonal(1.0)"}  # better than the gain in the trained networks of docs/signals.md
 NAMES = {"logistic": "sigmoid", "leakyrelu": "leaky_relu"}
 
 
@@ -25,7 +26,8 @@ def advise(activations: Sequence[Activation], parameters: Sequence[ParameterStat
     if not layers or not names:
         return "scale each layer by a batch (LSUV), or find the gains with recipes.analytic(model, batch)"
     activation = max(dict.fromkeys(names), key=names.count)
-    fixes = f'variance_scaling(gain("{activation}") ** 2) or recipes.analytic(model, batch)'
+    by_gain = f'variance_scaling(gain("{activation}") ** 2) or recipes.analytic(model, batch)'
+    fixes = MEASURED.get(activation, by_gain)
     weight = next((own[0] for own in weights[first:] if own), layers[-1])
     variance = (weight.fan_in or 0) * weight.mean_square
     depth = max(len(layers) - 1, 1)

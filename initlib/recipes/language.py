@@ -21,8 +21,8 @@ def gpt2(layers: int, std: float = 0.02, residual: Any = "*.c_proj.weight") -> R
 
     Args:
         layers: the number of layers, of two residual branches each.
-        std: the std of all other weights.
-        residual: the pattern of the outputs of residual branches.
+        std: the std of kernels and tables.
+        residual: the pattern of the outputs of residual branches, or a list of patterns.
 
     Returns:
         Rules by pattern, for `rules=`.

@@ -1,5 +1,6 @@
 """Rules of recipes, and the patterns that find a recipe's parameters."""
 
+import fnmatch
 import re
 from typing import Any
 
@@ -55,7 +56,7 @@ def outputs(
 ) -> RecipePattern:
     """Return the pattern of the outputs of residual branches, which an argument of the recipe takes.
 
-    `layers` is the value of the argument `count`. A model with more layers is an error; a model with fewer than
+    `pattern` may be a list of patterns. `layers` is the value of the argument `count`. A model with more layers is an error; a model with fewer than
     `branches` outputs for each layer gets a warning.
     """
     made = required(pattern, recipe, RESIDUAL, argument)
@@ -64,6 +65,9 @@ def outputs(
 
 
 def _marked(pattern: Any) -> RecipePattern:
+    if isinstance(pattern, (list, tuple)):
+        each = (one.pattern if isinstance(one, re.Pattern) else fnmatch.translate(one) for one in pattern)
+        pattern = re.compile("|".join(f"(?:{one})" for one in each))
     made = RecipePattern(f"re.compile({pattern.pattern!r})" if isinstance(pattern, re.Pattern) else pattern)
     made.expression = pattern
     return made
