@@ -2,15 +2,18 @@
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import initlib
 
 from .cli import audit, config, diff, draw, fans, plan, syntax, verify, write
 from .files.printable import escaped
+from .plans.rules.hints import nearest
 from .plans.text.errors import PlanError
 
 COMMANDS = (fans, draw, plan, diff, write, verify, audit, config)
@@ -63,8 +66,17 @@ def _leave_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose error for an unknown command names the nearest command."""
+
+    def error(self, message: str) -> NoReturn:
+        choice = re.search(r"argument COMMAND: invalid choice: '([^']*)'", message)
+        names = [*(command.__name__.rpartition(".")[2] for command in COMMANDS), "demo"]
+        super().error(message + (nearest(choice[1], names, "commands") if choice else ""))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("initlib", description=initlib.__doc__)
+    parser = _Parser("initlib", description=initlib.__doc__)
     parser.add_argument("--version", action="version", version=f"initlib {initlib.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:

@@ -59,7 +59,11 @@ def dtype_name(dtype: DTypeLike) -> str:
     else:
         name = known.name if known.isnative else None
     if dtype is None or name not in DTYPES:
-        raise TypeError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        from difflib import get_close_matches
+
+        near = get_close_matches(str(dtype), DTYPES, 1, 0.5)
+        hint = f". Nearest: {near[0]}" if near and isinstance(dtype, str) else ""
+        raise TypeError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}{hint}")
     return str(name)
 
 

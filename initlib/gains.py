@@ -203,7 +203,16 @@ def activation_function(activation: Activation, parameters: dict[str, Any]) -> C
         )
     from ._adapters import numpy_function  # most programs ask for no gain
 
-    return numpy_function(activation)
+    function = numpy_function(activation)
+
+    def checked(z: Array) -> Any:
+        try:
+            return function(z)
+        except (TypeError, ValueError) as error:
+            advice = "Write operations of arrays: np.maximum(z, 0), not max(z, 0)"
+            raise type(error)(f"activation must be a function of NumPy arrays, got {error}. {advice}") from error
+
+    return checked
 
 
 def _checked(activation: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -21,8 +21,8 @@ from initlib._arguments import positive, real
 from initlib._public import public
 from initlib.schemes._complex import TwoParts
 
-from ._private import calculate_correct_fan, calculate_fan_in_and_fan_out, make_deprecate
-from .drawing.dispatch import NO_SEED, DrawOptions, check_bounds, draw_into
+from ._private import calculate_correct_fan, make_deprecate
+from .drawing.dispatch import NO_SEED, DrawOptions, check_bounds, draw_into, refuse_fans
 from .drawing.memory import is_weight
 from .drawing.override import overridable
 from .drawing.partial import full_weight
@@ -214,7 +214,7 @@ def xavier_normal_(
 def _xavier(tensor: Tensor, gain: float, distribution: str, options: DrawOptions) -> initlib.Initializer:
     weight = full_weight(tensor, options.get("shape"))
     if options.get("axes") is None and weight.dim() < 2:
-        calculate_fan_in_and_fan_out(weight)  # PyTorch's own error
+        refuse_fans(weight.shape)
     return _scaling(positive(gain, "gain", or_zero=True) ** 2, "fan_avg", distribution)
 
 
@@ -299,8 +299,10 @@ def _kaiming(
     if weight.numel() == 0:
         warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=4)
         return initlib.zeros
-    if options.get("axes") is None and (weight.dim() < 2 or mode not in ("fan_in", "fan_out")):
+    if options.get("axes") is None and mode not in ("fan_in", "fan_out"):
         calculate_correct_fan(weight, mode)  # PyTorch's own errors
+    if options.get("axes") is None and weight.dim() < 2:
+        refuse_fans(weight.shape)
     slope = a if nonlinearity == "leaky_relu" else None
     cacheable = isinstance(nonlinearity, str) and (slope is None or isinstance(slope, (int, float)))
     scheme = _kaiming_scheme if cacheable else _kaiming_scheme.__wrapped__

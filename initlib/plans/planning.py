@@ -1,11 +1,11 @@
 """Planning: the plan of a model's parameters by rules, or all the errors that prevent the plan."""
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from .._public import public
+from .._user_warning import warn
 from ..axes import parse
 from ..schemes.initializer import Initializer
 from .checks import check
@@ -178,10 +178,9 @@ def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
 def _warn_of_zeros(names: list[str]) -> None:
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        warnings.warn(
+        warn(
             f"{names[0]}{more}: all weights are zeros, set by a constructor or left in fresh memory. The default fills "
-            "these parameters, which have a note in the plan. Add a rule to keep the zeros",
-            stacklevel=3,
+            "these parameters, which have a note in the plan. Add a rule to keep the zeros"
         )
 
 
@@ -196,7 +195,7 @@ def _miscounted(rules: Ordered, parameters: list[Parameter]) -> list[Problem]:
         if error is not None:
             problems.append(Problem("", error))
         elif warning is not None:
-            warnings.warn(warning, stacklevel=3)
+            warn(warning)
     return problems
 
 
@@ -217,7 +216,11 @@ def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
     if has_both and len(parameter.shape) < 2:
         return parameter
     is_kernel = parameter.kind == "other" and has_both
-    return replace(parameter, axes=axes, kind="kernel" if is_kernel else parameter.kind)
+    try:
+        return replace(parameter, axes=axes, kind="kernel" if is_kernel else parameter.kind)
+    except ValueError as error:
+        hint = f". Narrow the pattern: {parameter.name} is a vector" if len(parameter.shape) == 1 else ""
+        raise ValueError(f"{error}{hint}") from None
 
 
 def _shared_with_none(entries: list[Entry]) -> list[Problem]:

@@ -207,7 +207,7 @@ def mup_learning_rates(
             f"depth must be 1 without blocks and for sgd, got {depth}. Pass blocks= and optimizer='adam' or 'adamw'"
         )
     within = None if blocks is None else as_pattern(blocks, "blocks")
-    parameters = [parameter for parameter in _parameters(plan) if parameter.kind != "buffer"]
+    parameters = [parameter for parameter in _parameters(plan, "plan") if parameter.kind != "buffer"]
     if within is not None and not any(map(within.matches, parameters)):
         raise ValueError(f"blocks must match parameters of the plan, got {blocks!r}, which matches none")
     weights = _weights(base)
@@ -233,21 +233,24 @@ def _rate(role: _Role, optimizer: str, readout: str) -> float:
     return 1 / role.growth if role.name == "hidden" else 1.0
 
 
-def _parameters(model: Base) -> Iterable[Parameter]:
-    return [entry.parameter for entry in model.entries] if isinstance(model, Plan) else model
+def _parameters(model: Base, argument: str) -> list[Parameter]:
+    """Return the parameters of a plan, or an iterable of parameters as a list. Raises TypeError."""
+    if isinstance(model, Plan):
+        return [entry.parameter for entry in model.entries]
+    parameters = list(model) if isinstance(model, Iterable) else [model]
+    if not all(isinstance(each, Parameter) for each in parameters):
+        raise TypeError(
+            f"{argument} must be a plan or an iterable of Parameter, got {type(model).__name__}. For a model, pass "
+            "initlib.adapters.torch.plan(model, ...), or the plan of another framework's adapter"
+        )
+    return parameters
 
 
 def _weights(base: Base) -> dict[str, _Weight]:
     """Return the weights of the base by name: the stored tensors, and the parts that lie in them."""
     weights: dict[str, _Weight] = {}
     if not isinstance(base, Plan):
-        parameters = list(base) if isinstance(base, Iterable) else [base]
-        if not all(isinstance(each, Parameter) for each in parameters):
-            raise TypeError(
-                f"base must be a plan or an iterable of Parameter, got {type(base).__name__}. For a model, pass "
-                "initlib.adapters.torch.plan(model, ...), or the plan of another framework's adapter"
-            )
-        return {name: _Weight(each.shape, each.axes, None) for each in parameters for name in each.names}
+        return {name: _Weight(each.shape, each.axes, None) for each in _parameters(base, "base") for name in each.names}
     for entry in base.entries:
         own = entry.parameter
         filling = None if isinstance(entry.filling, (Keep, Values)) else entry.filling

@@ -56,8 +56,8 @@ def outputs(
 ) -> RecipePattern:
     """Return the pattern of the outputs of residual branches, which an argument of the recipe takes.
 
-    `pattern` may be a list of patterns. `layers` is the value of the argument `count`. A model with more layers is an error; a model with fewer than
-    `branches` outputs for each layer gets a warning.
+    `pattern` may be a list of patterns. `layers` is the value of the argument `count`. A model with more layers is an
+    error; a model with fewer than `branches` outputs for each layer gets a warning.
     """
     made = required(pattern, recipe, RESIDUAL, argument)
     made.layer_count = None if layers is None else LayerCount(recipe, count, layers, branches, argument)
@@ -66,8 +66,10 @@ def outputs(
 
 def _marked(pattern: Any) -> RecipePattern:
     if isinstance(pattern, (list, tuple)):
-        each = (one.pattern if isinstance(one, re.Pattern) else fnmatch.translate(one) for one in pattern)
+        each = [one.pattern if isinstance(one, re.Pattern) else fnmatch.translate(one) for one in pattern]
+        made = RecipePattern(" or ".join(getattr(one, "pattern", one) for one in pattern))
         pattern = re.compile("|".join(f"(?:{one})" for one in each))
-    made = RecipePattern(f"re.compile({pattern.pattern!r})" if isinstance(pattern, re.Pattern) else pattern)
+    else:
+        made = RecipePattern(f"re.compile({pattern.pattern!r})" if isinstance(pattern, re.Pattern) else pattern)
     made.expression = pattern
     return made

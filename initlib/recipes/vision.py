@@ -3,6 +3,8 @@
 from typing import Any
 
 from .._arguments import integer
+from ..axes import fans
+from ..plans.parameter import Parameter
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
 from ..schemes._uniform import uniform
@@ -29,7 +31,7 @@ def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: a size is less than 1.
+        ValueError: a size is less than 1. When the plan is made: the classifier has another number of inputs.
 
     Example:
         >>> rules = resnet(2048)
@@ -40,10 +42,21 @@ def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules
         He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852.
         Goyal et al. Accurate, large minibatch SGD. 2017. arXiv:1706.02677. (The scales of zero.)
     """
-    bound = integer(features, "features", least=1) ** -0.5
+    features = integer(features, "features", least=1)
+    bound = features**-0.5
+
+    def classifier(parameter: Parameter) -> Initializer:
+        if parameter.axes is not None and len(parameter.shape) > 1:
+            fan_in = fans(parameter.shape, parameter.axes).fan_in
+            if fan_in != features:
+                raise ValueError(
+                    f"features of recipes.resnet must be the fan_in of the head, got {features} for {fan_in}"
+                )
+        return uniform(-bound, bound)
+
     return {
         required(last, "resnet", "last scale of a residual branch", "last"): zeros,
-        required(f"{head}.*", "resnet", "classifier", "head"): uniform(-bound, bound),
+        required(f"{head}.*", "resnet", "classifier", "head"): classifier,
         optional("*:kernel"): _HE_FAN_OUT,
     }
 
@@ -117,7 +130,7 @@ def vit(patch: int = 16, channels: int = 3) -> Rules:
     return {
         optional("cls_token"): normal(std=1e-6),
         optional("pos_embed"): normal(std=0.02),
-        "patch_embed.proj.*": uniform(-bound, bound),
+        required("patch_embed.proj.*", "vit", "patch embedding"): uniform(-bound, bound),
         optional("*:kernel"): normal(std=0.02),
     }
 
@@ -141,7 +154,7 @@ def vit_jax() -> Rules:
     return {
         optional("cls_token"): normal(std=1e-6),
         optional("pos_embed"): normal(std=0.02),
-        "patch_embed.proj.weight": lecun_normal,
+        required("patch_embed.proj.weight", "vit_jax", "patch embedding"): lecun_normal,
         optional("head.weight"): zeros,
         optional("*.mlp.*:bias"): normal(std=1e-6),
         optional("*:kernel"): glorot_uniform,

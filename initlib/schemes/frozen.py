@@ -58,6 +58,8 @@ def scheme(
     def decorate(cls: Scheme) -> Scheme:
         cls.factory, cls.proportional_to = name, proportional_to
         FACTORIES[name] = dataclass(repr=False, eq=False, init=init)(cls)
+        if "__init__" in vars(cls):
+            cls.__init__.__qualname__ = name  # in Python's errors on arguments
         return public("initlib", name)(cls) if is_public else cls
 
     return decorate

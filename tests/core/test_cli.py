@@ -63,6 +63,7 @@ def test_fans_names_the_axes_that_it_assumes(command, shape, fans, meaning):
             ["initializer must be written as in", "'variance_scaling:factor=10**400'"],
         ),
         (["draw", "he_normal", "3x4", "--dtype", "int8"], ["dtype must be one of", "'int8'"]),
+        (["draw", "he_normal", "3x4", "--dtype", "bf16"], ["got 'bf16'. Nearest: bfloat16"]),
         (["draw", "he_normal", "3x4", "--seed", "-1"], ["seed must be at least 0", "-1"]),
         (["draw", "he_normal", "3x4", "-o", "w.txt"], ["output must end in .npy or .safetensors", "'w.txt'"]),
         (["draw", "he_normal", "3x4", "-o", "nowhere/w.npy"], ["must be in a directory that exists"]),

@@ -187,6 +187,12 @@ def test_required_arguments_are_checked(capsys, arguments):
     assert "required" in capsys.readouterr().err
 
 
+def test_an_unknown_command_gets_the_nearest_command(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["plann"])
+    assert "; nearest commands: plan" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["3", "a:b", "::0", "-1::2", "1:2:3:4", ""])
 def test_a_text_that_is_not_a_slice_is_an_error(capsys, text):
     with pytest.raises(SystemExit, match="2"):
@@ -240,9 +246,19 @@ def test_a_recipe_without_kinds_is_an_error_that_shows_the_options(command, chec
     assert sum("0.01 " in line for line in lines) == 2  # the std of residual outputs, half of the others
 
 
+def test_a_file_that_is_no_plan_is_an_error_that_shows_how_to_make_one(command, checkpoint, tmp_path):
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    (tmp_path / "other.safetensors").write_bytes(b"\x88\x00")
+    for name, got in (("other.json", "another text"), ("other.safetensors", "a file that is not text")):
+        code, _, err = command("write", str(tmp_path / name), "--seed", "0", "-o", str(tmp_path / "out"))
+        assert code == 2
+        assert f"{name} must be a plan, got {got}. Make a plan: initlib plan --like FOLDER -o plan.json" in err[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--axes", "*.bias=OX"), "is a vector"),
         (("--default", "he_norml"), "got 'he_norml'; nearest names: he_normal"),
         (("--recipe", "gtp2:layers=2"), "got 'gtp2:layers=2'; nearest names: gpt2"),
         (("--default", "he_normal"), "Add the rule --rule '*.bias=zeros'"),

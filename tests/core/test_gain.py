@@ -175,6 +175,12 @@ def test_wrong_activations_are_errors():
         gain("gelu", approximate="erf")
 
 
+@pytest.mark.parametrize("function", [lambda z: max(z, 0), math.tanh])
+def test_a_function_of_single_numbers_is_an_error_that_shows_operations_of_arrays(function):
+    with pytest.raises((TypeError, ValueError), match=r"activation must be .*np\.maximum\(z, 0\), not max\(z, 0\)"):
+        gain(function)
+
+
 def test_every_name_has_both_gains():
     for name in ACTIVATIONS:
         assert gain(name) > 0

@@ -19,6 +19,8 @@ LAYERS = [
         ("*.c_prj.weight:kernel", ["h.0.c_proj.weight", "wte.weight"], "; nearest names: h.0.c_proj.weight"),
         ("transformr.*", ["transformer.h.0.w", "lm_head"], "; nearest names: transformer.h.0.w"),
         ("0.wieght", ["{0..2}.weight"], "; nearest names: {0..2}.weight"),
+        ("head.weight", ["head.kernel", "head.bias"], "; nearest names: head.kernel"),
+        ("*nrom*", ["h.0.norm.scale", "h.0.up.kernel"], "; nearest names: h.0.norm.scale"),
         ("x", ["weight", "bias"], ""),
         ("*", ["weight"], ""),
         ("weight", [], ""),

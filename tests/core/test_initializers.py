@@ -226,6 +226,7 @@ def test_a_wrong_dtype_is_an_error(dtype):
         (lambda: variance_scaling(math.inf), ValueError, "factor must be finite, got inf"),
         (lambda: variance_scaling("2"), TypeError, "factor must be a real number, got '2'"),
         (lambda: variance_scaling(2j), TypeError, "factor must be a real number"),
+        (lambda: variance_scaling(scale=2.0), TypeError, "variance_scaling() got an unexpected keyword argument"),
         (lambda: variance_scaling(uniform=True), TypeError, 'Write distribution="uniform"'),
         (lambda: variance_scaling(uniform=False), TypeError, 'Write distribution="truncated_normal"'),
         (

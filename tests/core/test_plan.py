@@ -485,6 +485,7 @@ kaiming_normal_.__module__ = "torch.nn.init"
 SLIPS = [
     ({"*": "he_normal"}, TypeError, "got 'he_normal'. Write he_normal, without quotes"),
     ({"*": "normal"}, TypeError, "got 'normal'. Write normal(...), without quotes"),
+    ({"*": np.ones((2, 3))}, TypeError, "got ndarray of shape (2, 3). Write values(array)"),
     ({"*": "gpt2"}, TypeError, "got 'gpt2'. Call the recipe: recipes.gpt2(...)"),
     (
         {"*": "nothing"},

@@ -487,6 +487,13 @@ def test_torch_default_may_follow_rules_of_the_user():
 # Layers that a model lacks.
 
 
+def test_a_classifier_of_another_width_is_an_error():
+    model = kernels(fc_weight=(10, 32)) + [Parameter("layer1.bn3.weight", (8,))]
+    assert plan(model, recipes.resnet(32))["fc.weight"].filling.bounds((10, 32))[1] == 32**-0.5
+    with pytest.raises(PlanError, match=r"features of recipes\.resnet must be the fan_in of the head, got 64 for 32"):
+        plan(model, recipes.resnet(64))
+
+
 def test_tables_are_optional():
     layer = kernels(attention_weight=(64, 64))
     for rules in (recipes.bert(), recipes.olmo_normal(), recipes.switch()):
@@ -497,7 +504,12 @@ MISSING = [
     (recipes.gpt2(2), "recipes.gpt2 finds no output of a residual branch: rule '*.c_proj.weight' matches nothing"),
     (recipes.gpt2(2), "Pass residual=, the pattern of your layers"),
     (recipes.t5(64, 16), "Pass rename=, from your names to the recipe's names, which match '*Attention.q.weight'"),
-    (recipes.llama(2, 64), "recipes.llama finds no output of a residual branch"),
+    (recipes.gpt2(2, residual=["*.a", re.compile("b")]), "rule '*.a or b' matches nothing"),
+    (
+        recipes.llama(2, 64),
+        "finds no output of a residual branch: rule '*(attention.wo|attention.w_out|self_attn.o_proj|",
+    ),
+    (recipes.vit(), "recipes.vit finds no patch embedding: rule 'patch_embed.proj.*' matches nothing. Pass rename="),
     (recipes.llama_depth(64), "recipes.llama_depth finds no output of a residual branch"),
     (recipes.normalized(2, 64), "recipes.normalized finds no output of a residual branch"),
     (recipes.t5(64, 16), "recipes.t5 finds no queries"),
@@ -524,6 +536,11 @@ def test_a_recipe_that_finds_no_layers_names_the_argument(rules, message):
     with pytest.raises(PlanError) as caught:
         plan(kernels(other_weight=(64, 64)), rules, default=zeros)
     assert any(message in problem for problem in caught.value.problems)
+
+
+def test_a_list_of_patterns_names_the_outputs_of_residual_branches():
+    made = plan(kernels(h_0_a_weight=(64, 64), h_0_b_weight=(64, 64)), recipes.gpt2(1, residual=["*a.*", "*b.*"]))
+    assert [row["std"] for row in made.to_dicts()] == pytest.approx([0.02 * 2**-0.5] * 2)
 
 
 def test_a_rename_gives_a_recipe_its_names():

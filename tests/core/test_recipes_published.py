@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from initlib import Parameter, logarithm, plan, recipes, uniform
+from initlib import Parameter, PlanError, logarithm, mup_learning_rates, plan, recipes, uniform
 from initlib.plans.rules.parts import Split
 
 WIDTH, LAYERS = 256, 6
@@ -262,6 +262,10 @@ def test_a_base_that_is_no_plan_is_an_error_that_says_how_to_make_one(base):
         TypeError, match=r"base must be a plan or an iterable of Parameter, got .*plan\(model, \.\.\.\)"
     ):
         recipes.mup(base)
+    with pytest.raises(TypeError, match="base must be a plan or an iterable of Parameter"):
+        mup_learning_rates(network(64), base)
+    with pytest.raises(TypeError, match="plan must be a plan or an iterable of Parameter"):
+        mup_learning_rates(base, network(64))
 
 
 def test_logarithm_gives_the_logarithm_of_another_draw():
@@ -323,7 +327,9 @@ def test_mup_scales_the_initializers_of_a_base_plan():
 
 
 def test_a_weight_that_the_base_lacks_is_an_error_that_names_it():
-    with pytest.raises(Exception, match=r"base of recipes\.mup must have every parameter.*'head\.weight'"):
+    with pytest.raises(
+        PlanError, match=r"head\.weight: base of recipes\.mup must have every parameter.*'head\.weight'"
+    ):
         plan(network(1024), recipes.mup(network(64)[:-2]))
     other = [kernel("head.weight", (10, 64, 1), "OIK")]
     with pytest.raises(Exception, match=r"base of recipes\.mup must have 'head\.weight' with 2 axes, got 3"):

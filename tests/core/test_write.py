@@ -418,6 +418,11 @@ def test_kept_tensors_are_omitted_with_a_warning(tmp_path):
     assert made.verify(tmp_path, 0) == ()
 
 
+def test_a_folder_that_is_no_path_is_an_error():
+    with pytest.raises(TypeError, match="folder must be the path of a folder, got Plan"):
+        everything().write(everything(), 0)
+
+
 def test_wrong_arguments_are_errors(tmp_path):
     made = everything()
     for wrong, error, words in (

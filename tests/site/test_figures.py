@@ -1,10 +1,12 @@
 """Numbers of the benchmarks: the page shows the last run, and documents quote it correctly.
 
-A hidden comment after a number in a document states its place in benchmarks/results.json. For a ratio of two times, the
-comment states both places:
+A hidden comment in a section of a document states the place of each number in benchmarks/results.json. For a ratio of
+two times, the line states both places:
 
-    39 ms<!-- in_place > he_normal float32 4096x8192 > initlib -->
-    68 times<!-- in_place > he_normal float32 4096x8192 > torch.nn.init vs initlib -->
+    <!-- Places in benchmarks/results.json:
+    39 ms: in_place > he_normal float32 4096x8192 > initlib
+    68 times: in_place > he_normal float32 4096x8192 > torch.nn.init vs initlib
+    -->
 """
 
 import json
@@ -21,7 +23,8 @@ from benchmarks import report
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "benchmarks" / "LIMITS.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FIGURE = r"(?<![\w.])(\d+(?:\.\d+)?) ?(µs|ms|s|times|x)(?!\w)"
-QUOTE = re.compile(FIGURE + r"<!-- (.*?) -->")
+COMMENT = re.compile(r"<!-- Places in .*?-->", re.DOTALL)
+QUOTE = re.compile(rf"^{FIGURE}: (.*)$", re.MULTILINE)
 UNITS = {"µs": 1e-6, "ms": 1e-3}
 RUN = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
 
@@ -47,9 +50,14 @@ def wrong_quotes(text, results):
 
 
 def unquoted(text):
-    """Return the numbers without a quote, in sections that quote other numbers."""
-    sections = [section for section in re.split(r"^#+ .*$", text, flags=re.MULTILINE) if QUOTE.search(section)]
-    return [" ".join(number) for section in sections for number in re.findall(FIGURE + "(?!<!-- )", section)]
+    """Return the numbers without a quote, and quotes without a number, in sections with a comment of places."""
+    wrong = []
+    for section in re.split(r"^#+ .*$", text, flags=re.MULTILINE):
+        if COMMENT.search(section):
+            quoted = {(number, unit) for number, unit, _ in QUOTE.findall(section)}
+            shown = dict.fromkeys(re.findall(FIGURE, COMMENT.sub("", section)))
+            wrong += [" ".join(number) for number in [*shown, *quoted] if not (number in shown and number in quoted)]
+    return wrong
 
 
 def test_the_page_shows_the_last_run():
@@ -66,10 +74,14 @@ def test_figures_are_quoted_right(path):
 def test_a_wrong_figure_is_found():
     results = {"in_place": {"he_normal": {"initlib": 0.0394, "torch": 2.69}}}
     ratio = "in_place > he_normal > torch vs initlib"
-    text = f"# Speed\n39 ms<!-- in_place > he_normal > initlib -->, {{}} times<!-- {ratio} -->"
-    assert wrong_quotes(text.format(68), results) == wrong_quotes(text.format("68.3"), results) == []
-    assert wrong_quotes(text.format(69), results) == ["69 times, but in_place > he_normal > torch vs initlib is 68.27"]
-    assert unquoted(text.format(68)) == []
-    assert unquoted(text + "\n3 to 7 times\n## Elsewhere\n8 ms") == ["7 times"]
+    places = f"39 ms: in_place > he_normal > initlib\n{{}} times: {ratio}\n"
+    text = f"# Speed\n39 ms, {{}} times\n<!-- Places in results.json:\n{places}-->"
+    assert wrong_quotes(text.format(68, 68), results) == wrong_quotes(text.format("68.3", "68.3"), results) == []
+    assert wrong_quotes(text.format(69, 69), results) == [
+        "69 times, but in_place > he_normal > torch vs initlib is 68.27"
+    ]
+    assert unquoted(text.format(68, 68)) == []
+    assert unquoted(text.format(68, 68) + "\n3 to 7 times\n## Elsewhere\n8 ms") == ["7 times"]
+    assert unquoted(text.format(68, 67)) == ["68 times", "67 times"]
     with pytest.raises(KeyError):
-        wrong_quotes("3 ms<!-- in_place > gone > initlib -->", results)
+        wrong_quotes("3 ms: in_place > gone > initlib", results)

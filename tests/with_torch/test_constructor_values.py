@@ -63,8 +63,9 @@ def test_constants_of_any_number_of_axes_stay(through):
 def test_zeros_of_an_unknown_class_may_be_fresh_memory():
     model = nn.Sequential(nn.Linear(8, 8))
     model.table = nn.Parameter(torch.zeros(4, 8))
-    with pytest.warns(UserWarning, match="table: all weights are zeros"):
+    with pytest.warns(UserWarning, match="table: all weights are zeros") as caught:
         made = plan(model, SMALL)
+    assert caught[0].filename == __file__
     assert made["table"].filling == SMALL
     assert made["table"].notes == ("zeros as constructed (may be fresh memory)",)
 

@@ -227,7 +227,7 @@ def test_tensors_without_readable_memory_are_differences():
 
 def test_wrong_arguments_are_errors():
     model, plan = made()
-    with pytest.raises(TypeError, match=r"module must be a torch\.nn\.Module, got 3"):
+    with pytest.raises(TypeError, match=r"module must be a torch\.nn\.Module, got int"):
         init.verify(3, plan, 0)
     with pytest.raises(TypeError, match=r"plan must be an initlib\.Plan"):
         init.verify(model, {}, 0)

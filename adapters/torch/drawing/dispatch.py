@@ -3,7 +3,7 @@
 import ctypes
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, TypedDict
 from weakref import WeakValueDictionary
@@ -119,6 +119,14 @@ _TWINS = (
 _unnamed: WeakValueDictionary[tuple[int, torch.Size], torch.nn.Parameter] = WeakValueDictionary()
 
 
+def refuse_fans(sizes: Sequence[int]) -> None:
+    """Raise PyTorch's error for the fans of a tensor of fewer than two axes, with advice."""
+    try:
+        calculate_fan_in_and_fan_out(torch.empty(sizes, device="meta"))
+    except ValueError as error:
+        raise ValueError(f"{error}. A bias has no fans: write zeros_(bias)") from None
+
+
 def draw_into(
     tensor: Tensor,
     initializer: Initializer,
@@ -140,7 +148,7 @@ def draw_into(
     if axes is None and len(sizes) >= 2:
         axes = "OI..."
     elif axes is None and initializer.uses_fans:
-        calculate_fan_in_and_fan_out(torch.empty(sizes, device="meta"))  # raises: a bias has no fans without axes
+        refuse_fans(sizes)
     match(sizes, axes)
     if has_no_storage(tensor):
         return tensor

@@ -99,7 +99,7 @@ def walk(module: nn.Module, prefix: str = "") -> Modules:
     `prefix` is the name of the model itself in a bigger one.
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {module!r}")
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     if not isinstance(prefix, str):
         raise TypeError(f"prefix must be a string, got {prefix!r}")
     above = {"": (f"{prefix.removesuffix('.')}." if prefix else "", module)}  # by PyTorch's path

@@ -19,19 +19,31 @@ def nearest(wanted: str, known: Iterable[str], what: str) -> str:
     >>> nearest("*.c_prj.weight", ["h.0.c_proj.weight", "h.0.c_proj.bias", "wte.weight"], "names")
     '; nearest names: h.0.c_proj.weight'
     """
-    alike = [(_likeness(_NUMBER.sub("0", wanted), _NUMBER.sub("0", name)), name) for name in dict.fromkeys(known)]
+    alike = [(max(map(_likeness, _spellings(wanted), _spellings(name))), name) for name in dict.fromkeys(known)]
     alike_names = [name for likeness, name in sorted(alike, key=lambda pair: -pair[0]) if likeness >= ALIKE]
     return f"; nearest {what}: {', '.join(alike_names[:3])}" if alike_names else ""
 
 
+def _spellings(name: str) -> tuple[str, str]:
+    """Return a name with 0 for each number, then also with PyTorch's word for a kernel."""
+    plain = _NUMBER.sub("0", name)
+    return plain, re.sub(r"\bkernel\b", "weight", plain)
+
+
 @lru_cache(maxsize=4096)  # the same for every layer
 def _likeness(first: str, second: str) -> float:
-    """Return the likeness of two names, from 0 to 1; for a pattern that starts with `*` only the end counts."""
+    """Return the likeness of two names, from 0 to 1; for a pattern that starts with `*` only the end counts.
+
+    For a pattern that also ends with `*`, the most alike part of the name counts.
+    """
     from difflib import SequenceMatcher
 
     pattern, name = (second, first) if "*" in second else (first, second)
     pattern = pattern.partition(":")[0]
     text = pattern.strip("*")
+    if text and pattern.startswith("*") and pattern.endswith("*"):
+        starts = range(max(len(name) - len(text), 0) + 1)
+        return max(SequenceMatcher(None, text, name[start : start + len(text)]).ratio() for start in starts)
     if pattern.startswith("*"):
         name = name[-len(text) :]
     elif pattern.endswith("*"):
@@ -47,7 +59,14 @@ def explain_unused(
     is_missing = pattern.missing and not any(map(pattern.matches, parameters))
     if not is_missing:
         return f"{what} {pattern.text!r} {reason}"
-    return f"{pattern.missing}: {what} {pattern.text!r} {reason}. {pattern.advice}"
+    return f"{pattern.missing}: {what} {_plain(pattern)!r} {reason}. {pattern.advice}"
+
+
+def _plain(pattern: ParsedPattern) -> str:
+    """Return the text of a recipe's pattern, with a `*` in place of the start of its expression and without escapes."""
+    if not (isinstance(pattern.name, re.Pattern) and pattern.text.startswith("re.compile")):
+        return pattern.text
+    return pattern.name.pattern.replace(r"(.*\.)?", "*").replace("\\", "")
 
 
 def advice_for_vector(pattern: ParsedPattern, name: str, vector: Parameter, kernel: Parameter | None) -> str:

@@ -106,6 +106,7 @@ def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
         own = as_pattern(pattern.expression, argument)
         return replace(
             own,
+            text=str(pattern),
             is_optional=pattern.is_optional,
             missing=pattern.missing,
             advice=pattern.advice,

@@ -182,6 +182,8 @@ def _called(function: Callable[[Parameter], Fill], parameter: Parameter) -> Any:
     try:
         return function(parameter)
     except Exception as error:
+        if str(function.__module__).startswith("initlib.recipes") and isinstance(error, ValueError):
+            raise
         raise ValueError(f"the rule's function raised {type(error).__name__}: {error}") from error
 
 

@@ -111,9 +111,9 @@ def as_fill(value: Any, argument: str) -> Fill:
     """Return the argument as a fill. Raises TypeError, with advice."""
     if isinstance(value, (Initializer, Filling)):
         return value
-    hint = ""
-    if isinstance(value, np.ndarray):
-        hint = "; write values(array)"
+    hint, shown = "", repr(value)
+    if isinstance(value, np.ndarray) or (hasattr(value, "shape") and hasattr(value, "dtype")):
+        hint, shown = ". Write values(array)", f"{type(value).__name__} of shape {tuple(value.shape)}"
     elif isinstance(value, (int, float)):
         hint = f"; write constant({value!r})"
     elif isinstance(value, str):
@@ -128,7 +128,7 @@ def as_fill(value: Any, argument: str) -> Fill:
         else:
             hint = advice_for_name(name, "from initlib") or ". Write an initializer of initlib"
     allowed = "an initializer, keep, values(...), parts(...) or loaded(...)"
-    raise TypeError(f"{argument} must be {allowed}, got {value!r}{hint}")
+    raise TypeError(f"{argument} must be {allowed}, got {shown}{hint}")
 
 
 def as_rule(value: Any, argument: str) -> Rule:

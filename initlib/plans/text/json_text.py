@@ -29,6 +29,7 @@ from ..rules.values import LIMIT, Fill, Keep, Values, keep, values
 from .errors import PlanError, Problem, RuleNeededError
 
 FORMAT = "initlib plan"
+MAKE_ONE = "Make a plan: initlib plan --like FOLDER -o plan.json"
 VERSION = 1
 MAX_BYTES = 2**28  # of a text
 
@@ -130,12 +131,18 @@ def _argument(value: Any) -> Any:
 
 
 def read(path: str | os.PathLike[str]) -> str:
-    """Return the text of a file. Raises ValueError for a FIFO, a text too long, and bytes that are not UTF-8."""
+    """Return the text of a file. Raises ValueError for a FIFO, a text too long, and what is no plan."""
     with open_regular(path) as file:
         text = file.read(MAX_BYTES + 1)
     if len(text) > MAX_BYTES:
         raise ValueError(f"{path} must be a plan of at most {MAX_BYTES} bytes, got more")
-    return text.decode()
+    try:
+        decoded = text.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} must be a plan, got a file that is not text. {MAKE_ONE}") from None
+    if FORMAT not in decoded:
+        raise ValueError(f"{path} must be a plan, got another text. {MAKE_ONE}")
+    return decoded
 
 
 def decode(text: str, paths: Mapping[str, str] | None = None) -> list[Entry]:
