@@ -1,7 +1,7 @@
 """Plan: the fills of all stored tensors of a model."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +57,13 @@ class Plan:
         problems = check(self.entries)
         if problems:
             raise PlanError.of(problems)
+
+    @classmethod
+    def _of_checked(cls, entries: Iterable[Entry]) -> "Plan":
+        """Return the plan of entries in which `check` has found no problem."""
+        made = object.__new__(cls)
+        object.__setattr__(made, "entries", tuple(entries))
+        return made
 
     @cached_property
     def _by_name(self) -> dict[str, Entry]:

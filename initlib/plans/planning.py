@@ -10,7 +10,7 @@ from ..axes import parse
 from ..schemes.initializer import Initializer
 from .checks import check
 from .entry import Entry
-from .parameter import Parameter, as_axes
+from .parameter import Parameter, as_axes, changed
 from .plan import Plan
 from .rules.hints import explain_unused
 from .rules.patterns import Ordered, Renamer, as_rename
@@ -114,8 +114,10 @@ def plan(
             raise TypeError(f"parameters must be made of initlib.Parameter, got {parameter!r}")
         view = parameter
         try:
-            view = _renamed(view, [new_name(name) for name in parameter.names])
-            view = _with_axes(view, stated.first(view))
+            if rename is not None:
+                view = _renamed(view, [new_name(name) for name in parameter.names])
+            if axes is not None:
+                view = _with_axes(view, stated.first(view))
         except (TypeError, ValueError) as error:
             problems.append(Problem(parameter.name, str(error)))
         views.append((parameter, view))
@@ -134,7 +136,8 @@ def plan(
             if parameter.name not in unsound:
                 problems.append(Problem(parameter.name, str(error)))
         else:
-            entries += [entry] * (parameter.name not in unsound)
+            if parameter.name not in unsound:
+                entries.append(entry)
     seen = [each for _, view in views for each in _each(view)]
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
@@ -145,7 +148,7 @@ def plan(
     if problems:
         raise PlanError.of(problems, [view.name for view in seen])
     _warn_of_zeros(resolver.may_be_fresh)
-    return Plan(tuple(entries))
+    return Plan._of_checked(entries)
 
 
 def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
@@ -199,14 +202,14 @@ def _shared_with_none(entries: list[Entry]) -> list[Problem]:
 
 
 def _each(view: Parameter) -> list[Parameter]:
-    """The parameter under each of its names."""
-    return [view, *(replace(view, name=name) for name in view.tied)]
+    """Return the parameter under each of its names."""
+    return [view, *(changed(view, name=name) for name in view.tied)]
 
 
 def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
     """Return what fills the parameter, and notes; what a rule gives another of its names must be the same."""
     fill, notes = resolver.fill(view)
-    for tie in _each(view)[1:]:
+    for tie in _each(view)[1:] if view.tied else ():
         rule = resolver.rules.first(tie)
         if rule is not None and resolver.made(rule, tie)[0] != fill:
             raise ValueError(f"it gets {fill!r}, but the tied {tie.name} gets {rule!r}: give both the same")
@@ -219,7 +222,7 @@ def _entry(parameter: Parameter, view: Parameter, fill: Fill, notes: tuple[str, 
     if parameter.padding is not None and isinstance(fill, Initializer):
         notes = (*notes, f"row {parameter.padding} zero")
     return Entry(
-        replace(parameter, axes=view.axes, kind=view.kind, default=None, needs=None, constructor=None),
+        changed(parameter, axes=view.axes, kind=view.kind, default=None, needs=None, constructor=None),
         view.name,
         fill,
         notes,
