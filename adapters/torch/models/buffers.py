@@ -38,7 +38,7 @@ def lost_buffers(modules: Modules) -> list[str]:
     return [
         text.format(name=f"{prefix}{name}")
         for prefix, part in modules
-        for name, buffer in part.named_buffers(recurse=False)
+        for name, buffer in _private.own_buffers(part)
         if buffer.is_meta and not isinstance(part, (*WITH_STATISTICS, _private.SpectralNorm))
     ]
 
@@ -56,7 +56,7 @@ def sharded_estimates(modules: Modules, drawn: Drawn) -> list[str]:
 def _normed(part: Any, drawn: Drawn) -> Iterator[tuple[str, Tensor]]:
     """Yield the drawn weights of a module that have a spectral norm: the name, and the stored tensor."""
     attributes = drawn.get(id(part), ())
-    for name, chain in getattr(part, "parametrizations", {}).items():
+    for name, chain in _private.parametrizations(part).items():
         if name in attributes and _estimates(chain):
             yield name, chain.original
     for hook in _private.calls_before_forward(part):
@@ -66,18 +66,18 @@ def _normed(part: Any, drawn: Drawn) -> Iterator[tuple[str, Tensor]]:
 
 def buffer_names(modules: Modules) -> list[str]:
     """Return the names of all buffers, made as those of parameters are."""
-    return [f"{prefix}{name}" for prefix, part in modules for name, _ in part.named_buffers(recurse=False)]
+    return [f"{prefix}{name}" for prefix, part in modules for name, _ in _private.own_buffers(part)]
 
 
 def reset_buffers(modules: Modules, drawn: Drawn, buffers: set[str], key: Key) -> None:
     """Start the statistics and estimates of PyTorch's own modules anew: those of drawn weights, and named buffers."""
     part: Any
     for prefix, part in modules:
-        named = not buffers.isdisjoint(f"{prefix}{name}" for name, _ in part.named_buffers(recurse=False))
+        named = not buffers.isdisjoint(f"{prefix}{name}" for name, _ in _private.own_buffers(part))
         if isinstance(part, WITH_STATISTICS) and (id(part) in drawn or named):
             part.reset_running_stats()
         for name, stored in _normed(part, drawn):
-            if name in getattr(part, "parametrizations", {}):
+            if name in _private.parametrizations(part):
                 norm = part.parametrizations[name][0]
                 _draw(_private.singular_vectors(norm), f"{prefix}{name}.", key)
                 _private.iterate(norm, stored, POWER_ITERATIONS)

@@ -9,6 +9,7 @@ the module have too. The record is two attributes of the user's module, dictiona
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -55,14 +56,28 @@ def as_record(value: ConstructorValue) -> Record:
     return SET if value.unset and value.constant is None else value.constant
 
 
-def from_record(value: Record) -> ConstructorValue:
-    """Return the constructor value that a record states."""
-    if value == UNREAD:
-        return ConstructorValue()
-    if isinstance(value, str):
-        constant = 0.0 if value == ZEROED else None
-        return ConstructorValue(constant=constant, recorded=True, zeroed=value == ZEROED, unset=value == SET)
-    return ConstructorValue(constant=value, recorded=True)
+def records(places: Iterable[tuple[nn.Module, str]]) -> list[Record]:
+    """Return the records of the places that have one."""
+    return [constants[name] for module, name in places if name in (constants := vars(module).get(CONSTANTS, ()))]
+
+
+@lru_cache(maxsize=1024)
+def from_record(
+    value: Record, frozen: bool, draws: bool | None, bound: float | None, draws_like: str | None
+) -> ConstructorValue:
+    """Return the constructor value that a record states, with the facts about the draw of its constructor."""
+    recorded = value != UNREAD
+    constant = None if isinstance(value, str) else value
+    return ConstructorValue(
+        constant=0.0 if value == ZEROED else constant,
+        recorded=recorded,
+        frozen=frozen,
+        draws=draws,
+        bound=bound,
+        unset=value == SET,
+        zeroed=value == ZEROED,
+        draws_like=draws_like,
+    )
 
 
 def record_tie(module: nn.Module, name: str, group: object) -> None:
