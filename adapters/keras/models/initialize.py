@@ -4,10 +4,12 @@ from typing import Any
 
 from initlib import Initializer, Parameter, Plan
 from initlib._public import public
+from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
-from initlib.adapters.common.selection import Only, plan_selected, selected
+from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
 from initlib.key import Key, as_key
 from initlib.plans.entry import Entry
+from initlib.plans.types import Rules
 
 from ..drawing.draw import BACKEND, as_array, as_tensor
 from .constructor_values import remember
@@ -78,7 +80,7 @@ def plan(
 @public("initlib.adapters.keras")
 def initialize(
     model: Any,
-    rules: Any = None,
+    rules: Rules | Plan | None = None,
     seed: Any = None,
     *,
     default: Any = None,
@@ -98,7 +100,9 @@ def initialize(
 
     Args:
         model: a built model or layer. Its variables are filled in place.
-        rules: as for `initlib.plan`.
+        rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
+            dtypes must be those of the model, or of the part under `prefix`. `default`, `rename`, `axes` and
+            `unmatched` are not given beside an existing plan.
         seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
         default: as for `plan`.
         rename: as for `initlib.plan`.
@@ -111,7 +115,8 @@ def initialize(
         The plan, which prints as a report.
 
     Raises:
-        PlanError: as for `plan`, before anything is written.
+        PlanError: as for `plan`, before anything is written; or an existing plan does not fit the model.
+        TypeError: an argument has a wrong type, or only makes a plan, and `rules` is one.
 
     Example:
         >>> import keras
@@ -124,7 +129,11 @@ def initialize(
     """
     found = weights(model, prefix)
     options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
-    made, facts = _plan(found, rules, only, options)
+    if isinstance(rules, Plan):
+        refuse_options(**options)
+        made, facts = _fitted(found, rules, only, prefix)
+    else:
+        made, facts = _plan(found, rules, only, options)
     key = as_key(seed)
     for weight, parameter in zip(found, facts, strict=True):
         remember(weight.variable, parameter)
@@ -142,6 +151,14 @@ def _plan(found: list[ModelTensor], rules: Any, only: Only, options: dict[str, A
     made = plan_selected(facts, is_selected, rules, **options)
     refuse_drawn(filter(_is_statistic, made.entries))
     return made, facts
+
+
+def _fitted(found: list[ModelTensor], existing: Plan, only: Only, prefix: str) -> tuple[Plan, list[Parameter]]:
+    """Return an existing plan for variables, and the facts about the variables."""
+    facts = parameters(found, True)
+    made = fit_plan(existing, (Stored(each.names, each.shape, each.dtype) for each in facts), prefix=prefix)
+    is_selected, _ = selected(only, facts, ())
+    return keep_others(made, is_selected), facts
 
 
 def _is_statistic(entry: Entry) -> bool:

@@ -9,7 +9,8 @@ from torch import nn
 from initlib import Parameter, Plan, PlanError
 from initlib._progress import progress
 from initlib._public import public
-from initlib.adapters.common.selection import Only, plan_selected, selected
+from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
+from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
 from initlib.plans.entry import Entry
 from initlib.plans.rules.values import Rule
 from initlib.plans.types import Axes, Rename, Rules, Unmatched
@@ -21,7 +22,7 @@ from .fill import check, fill
 from .meta_device import materialize, tie
 from .shared_memory import overlaps
 from .state_names import plan_names
-from .tensors import ModelTensor, Modules, model_tensors, parameters, walk
+from .tensors import ModelTensor, Modules, dtype_name, model_tensors, parameters, walk
 from .transformers import mark
 
 SHARED = '{name}: it shares part of its memory with {other}; keep one of them: {{"{other}": keep}}'
@@ -70,7 +71,7 @@ def plan(
 @public("initlib.adapters.torch")
 def initialize(
     module: nn.Module,
-    rules: Rules | None = None,
+    rules: Rules | Plan | None = None,
     seed: Seed = None,
     *,
     default: Rule | None = None,
@@ -89,7 +90,9 @@ def initialize(
 
     Args:
         module: the model; its parameters are filled in place.
-        rules, default, rename, axes, unmatched: as for `initlib.plan`.
+        rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
+            dtypes must be those of the model, or of the part under `prefix`, and planning is skipped.
+        default, rename, axes, unmatched: as for `initlib.plan`; not beside an existing plan.
         seed: an integer, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's default generator.
         device: the device on which the weights of a model on the meta device are made (see `skeleton`).
         only: a pattern or names; all other parameters and buffers stay as they are.
@@ -101,7 +104,9 @@ def initialize(
         The plan, which prints as a report.
 
     Raises:
-        PlanError: the plan has problems; the error lists all of them, and nothing is written.
+        PlanError: the plan has problems, or an existing plan does not fit the model; the error lists all problems, and
+            nothing is written.
+        TypeError: an argument has a wrong type, or only makes a plan, and `rules` is one.
 
     Example:
         >>> from torch import nn
@@ -118,7 +123,11 @@ def initialize(
     tensors = model_tensors(modules)
     problems = _without_memory(modules, tensors, device)
     try:
-        made, selection = _plan(module, modules, tensors, only, rules, **options)
+        if isinstance(rules, Plan):
+            refuse_options(**options)
+            made, selection = _fitted(module, modules, tensors, only, rules, prefix)
+        else:
+            made, selection = _plan(module, modules, tensors, only, rules, **options)
     except PlanError as error:
         raise PlanError([*problems, *error.problems]) from None
     filled = [(tensor, entry) for tensor, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
@@ -158,9 +167,7 @@ def _plan(
 ) -> tuple[Plan, _Selection]:
     """Return the plan, in which tensors that `only` does not select are kept, and the selection."""
     known = parameters(tensors)
-    if not (only is None or isinstance(only, (str, re.Pattern))):
-        only = plan_names(module, modules, tensors, only)
-    chosen, buffers = selected(only, known, buffer_names(modules))
+    chosen, buffers = selected(_names(module, modules, tensors, only), known, buffer_names(modules))
     pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=True) if each]
     if not all(chosen):
         # The memory of the other tensors, which may have been loaded, does not show what these hold.
@@ -168,11 +175,34 @@ def _plan(
     return plan_selected(known, chosen, rules, **options), _Selection(pairs, buffers)
 
 
+def _fitted(
+    module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only, existing: Plan, prefix: str
+) -> tuple[Plan, _Selection]:
+    """Return an existing plan for the model, in which tensors that `only` does not select are kept."""
+    buffers = buffer_names(modules)
+    stored = (Stored(tuple(each.names), each.shape, dtype_name(each.tensor)) for each in tensors)
+    made = fit_plan(existing, stored, prefix=prefix, buffers=set(buffers))
+    planned = [entry.parameter for entry in made.entries]
+    chosen, selected_buffers = selected(_names(module, modules, tensors, only), planned, buffers)
+    own = [tensor for tensor, each in zip(tensors, chosen, strict=True) if each]
+    if not all(constructor_values.records(tensor.places) for tensor in own):
+        planned = parameters(tensors, own)  # with the constructor values to record
+    pairs = [pair for pair, each in zip(zip(tensors, planned, strict=True), chosen, strict=True) if each]
+    return keep_others(made, chosen), _Selection(pairs, selected_buffers)
+
+
+def _names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only) -> Only:
+    """Return `only` with the names of plans in place of those of state dictionaries."""
+    if only is None or isinstance(only, (str, re.Pattern)):
+        return only
+    return plan_names(module, modules, tensors, only)
+
+
 def _record(tensor: ModelTensor, parameter: Parameter) -> constructor_values.Record:
     """Return the record of the constructor value that later calls read."""
-    for place in tensor.places:
-        if constructor_values.is_recorded(*place):
-            return constructor_values.recorded(*place)
+    records = constructor_values.records(tensor.places)
+    if records:
+        return records[0]
     assert parameter.constructor is not None
     return constructor_values.as_record(parameter.constructor.record(parameter))
 
@@ -206,10 +236,7 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
 
 def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
     """Return a problem for each tensor that would be written over a part of another tensor."""
-    readable = [
-        (tensor.names[0], tensor.tensor)
-        for tensor, _ in filled
-        if tensor.flat is None and constructor_values.has_values(tensor.tensor) and tensor.tensor.numel()
-    ]
+    memories = ((tensor.names[0], tensor.tensor) for tensor, _ in filled if tensor.flat is None)
+    readable = [(name, memory) for name, memory in memories if constructor_values.has_values(memory) and memory.numel()]
     pairs = overlaps([memory for _, memory in readable])
     return [SHARED.format(name=readable[one][0], other=readable[other][0]) for one, other in pairs]

@@ -79,7 +79,7 @@ class ModelTensor:
     @property
     def tensor(self) -> Any:
         """Return the memory of the tensor on this rank."""
-        return self.places[0].tensor if self.flat is None else self.flat.memory
+        return _private.attribute(*self.places[0]) if self.flat is None else self.flat.memory
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -229,6 +229,11 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
     return [each for each in tensors if id(each) not in joined]
 
 
+def dtype_name(tensor: Tensor) -> str:
+    """Return the name of a tensor's dtype, without the package."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | None = None) -> list[Parameter]:
     """Return the parameters of a plan. Raise PlanError where axes do not fit their tensors.
 
@@ -245,12 +250,11 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
         facts = shape, memory.dtype, owner, role, each.padding, needs
         try:
             if facts not in alike:
-                dtype = str(memory.dtype).removeprefix("torch.")
                 default = keep if fixed else role.default
                 alike[facts] = Parameter(
                     "any",
                     shape,
-                    dtype,
+                    dtype_name(memory),
                     role.axes,
                     role.kind,
                     owner.__name__,
