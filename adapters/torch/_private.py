@@ -181,6 +181,17 @@ def own_parameters(module: Any) -> list[tuple[str, Any]]:
     return [(name, parameter) for name, parameter in module._parameters.items() if parameter is not None]
 
 
+def all_parameters(module: Any) -> Iterator[Any]:
+    """Yield the parameters of a module and of the modules in it, each as often as a module holds it, in any order."""
+    seen, parts = set(), [module]
+    while parts:
+        part = parts.pop()
+        if part is not None and id(part) not in seen:
+            seen.add(id(part))
+            parts += part._modules.values()
+            yield from part._parameters.values()
+
+
 def own_buffers(module: Any) -> list[tuple[str, Tensor]]:
     """Return the names and buffers that a module itself holds, each buffer once."""
     return list(module.named_buffers(recurse=False)) if module._buffers else []

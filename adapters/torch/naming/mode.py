@@ -251,10 +251,8 @@ class NamedDrawMode(TorchFunctionMode):
 
     def _is_in_ranges(self, name: str) -> bool:
         """Return whether this rank holds only ranges of that parameter, or of a parameter of that module."""
-        return any(
-            match.flat is not None and (stream == name or stream.startswith(f"{name}." if name else ""))
-            for stream, match in self.tensors.by_stream.items()
-        )
+        before = f"{name}." if name else ""
+        return any(stream == name or stream.startswith(before) for stream in self.tensors.ranges)
 
     def _range(self, name: str, tensor: Tensor | None) -> dict[str, Any]:
         """Return the `shape=` and `flat=` arguments of the shard that a temporary tensor stands for."""
