@@ -42,6 +42,12 @@ class TensorMatch(NamedTuple):
         return None if flat is None or flat.is_whole else flat
 
     @property
+    def is_one_weight(self) -> bool:
+        """Return whether this rank holds the full parameter, which is one weight."""
+        full = isinstance(self.tensor, ModelTensor) and self.tensor.flat is None and self.parameter.padding is None
+        return full and not self.is_sharded
+
+    @property
     def is_sharded(self) -> bool:
         """Return whether the tensor is a DTensor."""
         held = self.tensor.value if isinstance(self.tensor, ComputedWeight) else self.tensor.tensor

@@ -15,13 +15,15 @@ from torch.overrides import TorchFunctionMode
 from initlib import Initializer, Key, zeros
 from initlib._public import public
 from initlib.plans.entry import Entry
+from initlib.plans.packing.part_axes import ROW_MAJOR
 from initlib.plans.rules.patterns import as_rename
 from initlib.stream.boxes import box_index
+from initlib.stream.engine import DrawRequest
 
-from .._private import is_computed, is_dtensor
+from .._private import is_computed, is_dtensor, is_observed
 from ..drawing.dispatch import Seed, key_of
 from ..drawing.fill import fill_box, fill_stored
-from ..drawing.memory import DTYPES, has_no_storage, increment_version, local_views
+from ..drawing.memory import DTYPES, fill_memory, has_no_storage, increment_version, local_views
 from ..init import dirac_, eye_
 from ..models.tensors import ModelTensor, walk
 from ..models.transformers import lifted
@@ -177,6 +179,12 @@ class NamedDrawMode(TorchFunctionMode):
         if found is None:
             return self._fill_unknown(tensor, initializer, func)
         match, view = found
+        if view is None and match.is_one_weight:
+            # As by the entry below, in half the time.
+            parameter, key = match.parameter, self.key.fold_in(match.stream)
+            request = DrawRequest(parameter.shape, parameter.axes or ROW_MAJOR, parameter.dtype, key)
+            fill_memory(match.memory, initializer, request, observed=is_observed())
+            return True
         entry = Entry(match.parameter, match.stream, initializer)
         if view is not None:
             fill_box(view.memory, entry, view.index, self.key)
