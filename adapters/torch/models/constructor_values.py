@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from initlib.plans.rules.constructor_value import ConstructorValue
 
 from .._private import version
+from ..drawing.memory import read_array
 from .layers import is_torch
 
 CONSTANTS = "_initlib_constants"
@@ -98,12 +100,27 @@ def has_values(tensor: Tensor) -> bool:
     return plain and dense and not tensor.is_meta
 
 
-def read(tensor: Tensor, index: Any) -> NDArray[Any]:
-    """Return the values of a box of a tensor, in a dtype of NumPy that holds all of them."""
-    values = tensor.detach()[index].resolve_conj().resolve_neg().cpu()
-    exact = values.dtype in (torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128)
-    array: NDArray[Any] = (values if exact else values.float()).numpy()
-    return array
+EXACT = (torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128)  # dtypes that NumPy has too
+
+
+class Reader:
+    """The reader of a tensor's values, in a dtype of NumPy that holds all of them; the values may share its memory."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self.full: NDArray[Any] | None = None  # the memory of the tensor, where NumPy can read it
+
+    def __call__(self, index: Any) -> NDArray[Any]:
+        """Return the values of a box of the tensor."""
+        tensor = self.tensor
+        if self.full is None and tensor.is_cpu and tensor.dtype in EXACT:
+            self.full = read_array(tensor)
+        if self.full is not None:
+            box: NDArray[Any] = self.full[index]
+            return box
+        values = tensor.detach()[index].resolve_conj().resolve_neg().cpu()
+        array: NDArray[Any] = (values if values.dtype in EXACT else values.float()).numpy()
+        return array
 
 
 class Witness(NamedTuple):
@@ -126,7 +143,7 @@ def are_constructor_values(witnesses: Iterable[Witness]) -> bool:
     ]
     matrices = [each for each in readable if each.tensor.ndim >= 2]
     own = [each for each in matrices if is_torch(each.owner)]
-    looks = [_looks_written(each.tensor) for each in own or matrices]
+    looks = _look_written([each.tensor for each in own or matrices])
     if sum(looks) <= len(looks) / 2:
         return False
     unwritten = [
@@ -145,13 +162,29 @@ def is_zero_matrix(tensor: Tensor) -> bool:
     return has_values(tensor) and sum(size > 1 for size in tensor.shape) > 1 and not bool(tensor.detach().any())
 
 
-def _looks_written(tensor: Tensor) -> bool:
-    """Return whether a few of its values are zeros and numbers of a weight's size, and not all zeros."""
-    rows = tensor.detach() if tensor.is_contiguous() else tensor.detach()[:1]  # no copy of the full tensor
-    flat = rows.flatten()
-    values = torch.cat([flat[:SAMPLE], flat[:: max(1, flat.numel() // SAMPLE)]]).abs()
-    proper = (values > 1e-9) & (values < 100)
-    return bool(proper.any()) and int((proper | (values == 0)).sum()) > 0.9 * len(values)
+def _look_written(tensors: list[Tensor]) -> list[bool]:
+    """Return for each tensor whether a few of its values are zeros and numbers of a weight's size, and not all zeros."""
+    if not tensors:
+        return []
+    samples = [_sample(tensor) for tensor in tensors]
+    sizes = np.abs(np.concatenate(samples))
+    proper = (sizes > 1e-9) & (sizes < 100)
+    counts = np.array([len(sample) for sample in samples])
+    starts = np.cumsum(counts) - counts
+    numbers, either = (np.add.reduceat(flags, starts, dtype=int) for flags in (proper, proper | (sizes == 0)))
+    looks: list[bool] = ((numbers > 0) & (either > 0.9 * counts)).tolist()
+    return looks
+
+
+def _sample(tensor: Tensor) -> NDArray[Any]:
+    """Return a few values of a tensor: its first, and some at equal distances."""
+    rows = tensor if tensor.is_contiguous() else tensor.detach()[:1]  # no copy of the full tensor
+    step = max(1, rows.numel() // SAMPLE)
+    if rows.is_cpu:
+        values = Reader(rows)(...).ravel()
+        return np.concatenate([values[:SAMPLE], values[::step]])
+    flat = rows.detach().flatten()
+    return Reader(torch.cat([flat[:SAMPLE], flat[::step]]))(...)
 
 
 def _is_set(scale: Tensor) -> bool:
