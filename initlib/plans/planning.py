@@ -108,7 +108,8 @@ def plan(
         )
     stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
-    views: list[tuple[Parameter, Parameter]] = []  # each parameter, and what patterns and functions see of it
+    given: list[Parameter] = []
+    views: list[Parameter] = []  # what patterns and functions see of each parameter
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
             raise TypeError(f"parameters must be made of initlib.Parameter, got {parameter!r}")
@@ -120,12 +121,13 @@ def plan(
                 view = _with_axes(view, stated.first(view))
         except (TypeError, ValueError) as error:
             problems.append(Problem(parameter.name, str(error)))
-        views.append((parameter, view))
-    ordered = Ordered(_called(rules, tuple(view for _, view in views)), "rules", as_rule)
+        given.append(parameter)
+        views.append(view)
+    ordered = Ordered(_called(rules, tuple(views)), "rules", as_rule)
     resolver = RuleResolver(ordered, default, unmatched)
     unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
-    for parameter, view in views:
+    for parameter, view in zip(given, views, strict=True):
         try:
             entry = _entry(parameter, view, *_fill(view, resolver))
             if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
@@ -138,7 +140,7 @@ def plan(
         else:
             if parameter.name not in unsound:
                 entries.append(entry)
-    seen = [each for _, view in views for each in _each(view)]
+    seen = [each for view in views for each in (_each(view) if view.tied else (view,))]
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
             problems.append(Problem("", explain_unused(what, pattern, before, seen)))

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from initlib.plans.rules.constructor_value import constant_of
 
 from .._private import StorageRef, TorchDispatchMode, storage_ref
-from .constructor_values import Reader
+from .constructor_values import read
 
 SETTING = ("zeros_", "ones_", "constant_", "eye_", "dirac_")  # functions of this adapter that draw nothing
 COPYING = ("clone", "_to_copy", "lift_fresh", "alias", "detach")
@@ -39,7 +39,7 @@ COMPUTED = Origin(drawn=True, computed=True)
 
 def origin_of(values: Tensor) -> Origin:
     """Return the origin of readable values that no random call made."""
-    number = constant_of(Reader(values)(...)) if values.numel() and values.is_floating_point() else None
+    number = constant_of(read(values, ...)) if values.numel() and values.is_floating_point() else None
     if number is None:
         return Origin(values=values.detach().clone())
     return Origin(constant=number)

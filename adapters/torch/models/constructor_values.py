@@ -103,24 +103,14 @@ def has_values(tensor: Tensor) -> bool:
 EXACT = (torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128)  # dtypes that NumPy has too
 
 
-class Reader:
-    """The reader of a tensor's values, in a dtype of NumPy that holds all of them; the values may share its memory."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-        self.full: NDArray[Any] | None = None  # the memory of the tensor, where NumPy can read it
-
-    def __call__(self, index: Any) -> NDArray[Any]:
-        """Return the values of a box of the tensor."""
-        tensor = self.tensor
-        if self.full is None and tensor.is_cpu and tensor.dtype in EXACT:
-            self.full = read_array(tensor)
-        if self.full is not None:
-            box: NDArray[Any] = self.full[index]
-            return box
-        values = tensor.detach()[index].resolve_conj().resolve_neg().cpu()
-        array: NDArray[Any] = (values if values.dtype in EXACT else values.float()).numpy()
-        return array
+def read(tensor: Tensor, index: Any) -> NDArray[Any]:
+    """Return the values of a box of a tensor, in a dtype of NumPy that holds all of them; the box may share memory."""
+    if tensor.is_cpu and tensor.dtype in EXACT:
+        full: NDArray[Any] = read_array(tensor)
+        return full[index]
+    values = tensor.detach()[index].resolve_conj().resolve_neg().cpu()
+    array: NDArray[Any] = (values if values.dtype in EXACT else values.float()).numpy()
+    return array
 
 
 class Witness(NamedTuple):
@@ -163,7 +153,7 @@ def is_zero_matrix(tensor: Tensor) -> bool:
 
 
 def _look_written(tensors: list[Tensor]) -> list[bool]:
-    """Return for each tensor whether a few of its values are zeros and numbers of a weight's size, and not all zeros."""
+    """Return for each tensor whether a few values are zeros and numbers of a weight's size, and not all are zeros."""
     if not tensors:
         return []
     samples = [_sample(tensor) for tensor in tensors]
@@ -181,10 +171,10 @@ def _sample(tensor: Tensor) -> NDArray[Any]:
     rows = tensor if tensor.is_contiguous() else tensor.detach()[:1]  # no copy of the full tensor
     step = max(1, rows.numel() // SAMPLE)
     if rows.is_cpu:
-        values = Reader(rows)(...).ravel()
+        values = read(rows, ...).ravel()
         return np.concatenate([values[:SAMPLE], values[::step]])
     flat = rows.detach().flatten()
-    return Reader(torch.cat([flat[:SAMPLE], flat[::step]]))(...)
+    return read(torch.cat([flat[:SAMPLE], flat[::step]]), ...)
 
 
 def _is_set(scale: Tensor) -> bool:

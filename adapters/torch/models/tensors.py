@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -317,7 +317,7 @@ def constructor_value_facts(tensors: list[ModelTensor], witnesses: Iterable[Mode
             drawn = draw.draws
             if drawn and draw.bound is not None and memory.numel() == 1:
                 drawn = abs(float(memory.detach())) <= draw.bound  # one number out of that range was set
-            read = constructor_values.Reader(memory)
+            read = partial(constructor_values.read, memory)
             value = ConstructorValue(read, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like)
         else:
             value = ConstructorValue(

@@ -16,6 +16,7 @@ from .values import Fill, Keep, keep
 Read = Callable[[Any], NDArray[Any] | None]
 
 FEW = 8  # values that rule out most regularities before all values are read
+SMALL = 2**16  # weights of a tensor that is read at once
 CORNER = 16  # indices along each axis that are read before all of them
 SMOOTH = 0.7  # the correlation of neighbours from which on a matrix was not drawn: 11 sigmas for 240 independent pairs
 ROUNDING = 1.01  # of a bound, in bfloat16
@@ -170,15 +171,21 @@ def _look(parameter: Tensor, value: ConstructorValue) -> _Look | None:
     """Return the facts about the values of a tensor; None where there are none to read."""
     if value.recorded:
         return _Look(value.constant)
-    if value.read is None:
+    read = value.read
+    if read is None:
         return None
+    if parameter.size <= SMALL:
+        values = read(...)
+        if values is None:
+            return None
+        read = values.__getitem__
     if not parameter.is_vector:
-        corner = value.read((slice(0, CORNER),) * len(parameter.shape))
+        corner = read((slice(0, CORNER),) * len(parameter.shape))
         if corner is not None and _is_smooth(corner):
             return _Look(is_regular=True)
         if corner is not None and corner.size > 1 and not _is_regular(corner):
-            return _Look(is_regular=_has_set_edge(value.read, parameter.shape))
-    values = value.read(...)
+            return _Look(is_regular=_has_set_edge(read, parameter.shape))
+    values = read(...)
     if values is None:
         return None
     number = constant_of(values)
