@@ -41,14 +41,15 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
     boxes = 0
     for entry in entries:
         parameter, filling = entry.parameter, entry.filling
-        name = parameter.name
-        if not names.isdisjoint(parameter.names):
-            taken = ", ".join(each for each in parameter.names if each in names)
-            names.update(parameter.names)
-            problems.append(Problem(name, f"another parameter is named {taken} too; tie them, or rename one"))
+        name, own = parameter.name, parameter.names
+        taken = [] if names.isdisjoint(own) else [each for each in own if each in names]
+        names.update(own)
+        if taken:
+            problems.append(
+                Problem(name, f"another parameter is named {', '.join(taken)} too; tie them, or rename one")
+            )
             continue
-        names.update(parameter.names)
-        drawn: list[str] = []
+        streams: Iterable[str] = (entry.stream,)
         if isinstance(filling, Initializer) and parameter.padding is None:
             facts = filling, parameter.shape, parameter.axes, parameter.dtype, parameter.owner
             misfits = alike.get(facts)
@@ -63,16 +64,17 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
                 continue
             misfits = list(_misfits(entry))
             drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
+            twice = next((stream for stream, count in Counter(drawn).items() if count > 1), None)
+            if twice is not None:
+                misfits.append((f"two of its parts would share the stream {twice}; name them apart", ""))
+            streams = dict.fromkeys((entry.stream, *drawn))
             boxes += sum(len(piece.boxes) for piece in entry.pieces)
         if boxes > MOST_BOXES:
             text = f"the parts of the plan up to this tensor must make at most {MOST_BOXES} boxes, got {boxes}"
             problems.append(Problem(name, text))
             break
         problems += [Problem(entry.stream if advice else name, text, advice) for text, advice in misfits]
-        if len(set(drawn)) < len(drawn):
-            twice = next(stream for stream, count in Counter(drawn).items() if count > 1)
-            problems.append(Problem(name, f"two of its parts would share the stream {twice}; name them apart"))
-        for stream in dict.fromkeys((entry.stream, *drawn)):
+        for stream in streams:
             other = owners.setdefault(stream, entry)
             if other is not entry and not (entry.shared or other.shared):
                 text = f"it and {other.parameter.name} would share the stream {stream}; tie them, or rename one"

@@ -21,7 +21,7 @@ def same_memory(one: Tensor, other: Tensor) -> bool:
 
 def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
     """Return the pairs of tensors that share elements, by their numbers."""
-    ranges = sorted((tensor.data_ptr(), _end(tensor)) for tensor in tensors)
+    ranges = sorted([(tensor.data_ptr(), _end(tensor)) for tensor in tensors])
     if all(end <= start for (_, end), (start, _) in pairwise(ranges)):
         return []  # as in most models, and in less time than by storages
     storages: dict[int, list[int]] = {}

@@ -20,7 +20,7 @@ from initlib.plans.rules.constructor_value import ConstructorValue
 
 from .. import _private
 from . import constructor_values
-from .constructor_draws import constructor_draw
+from .constructor_draws import ConstructorDraw, constructor_draw
 from .fsdp1 import FlatShard, flat_shards
 from .layers import BIAS, UNKNOWN, is_torch, own_class, roles
 from .shared_memory import same_elements
@@ -84,10 +84,13 @@ class ModelTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the full shape; of a nested tensor, which has none, the number of its tensors."""
+        return self.full_shape(self.tensor)
+
+    def full_shape(self, memory: Tensor) -> tuple[int, ...]:
+        """Return the full shape of the tensor with that memory on this rank."""
         if self.flat is not None:
             return self.flat.shape
-        tensor = self.tensor
-        return (tensor.size(0),) if tensor.is_nested else tuple(tensor.shape)
+        return (memory.size(0),) if memory.is_nested else tuple(memory.shape)
 
     @property
     def stored_axes(self) -> str | None:
@@ -239,18 +242,31 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
 
     The witnesses are the tensors that show whether memory still holds constructor values: by default all tensors.
     """
-    values = constructor_value_facts(tensors, tensors if witnesses is None else witnesses)
+    memories = [each.tensor for each in tensors]
+    shapes = [each.full_shape(memory) for each, memory in zip(tensors, memories, strict=True)]
+    beside: dict[int, dict[str, tuple[int, ...]]] = {}  # the shapes in each module, by attribute
+    for each, shape in zip(tensors, shapes, strict=True):
+        for module, attribute in ((each.owner, each.attribute), *each.places):
+            beside.setdefault(id(module), {})[attribute] = shape
+    trains = any(memory.requires_grad for memory in memories)
+    is_readable = _readable(tensors, tensors if witnesses is None else witnesses)
     alike: dict[Hashable, Parameter] = {}  # a parameter for each combination of facts; the others are its copies
     made, problems = [], []
-    for each, value in zip(tensors, values, strict=True):
-        memory, shape, role, owner = each.tensor, each.shape, each.role, own_class(each.owner)
-        # Nothing is drawn for counts, masks and quantized weights.
-        fixed = not memory.dtype.is_floating_point and not memory.dtype.is_complex
-        needs = None if fixed else _needs(each, memory, value)
-        facts = shape, memory.dtype, owner, role, each.padding, needs
+    for each, memory, shape in zip(tensors, memories, shapes, strict=True):
+        owner, role, dtype = own_class(each.owner), each.role, memory.dtype
+        draw = constructor_draw(each.owner, each.attribute, role, beside[id(each.owner)])
+        frozen = trains and each.flat is None and not memory.requires_grad
+        records = constructor_values.records(each.places)
         try:
+            if records:
+                value = constructor_values.from_record(records[0], frozen, *draw)
+            else:
+                value = _unrecorded(memory, draw, frozen, each.flat is None and is_readable(memory))
+            # Nothing is drawn for counts, masks and quantized weights.
+            fixed = not dtype.is_floating_point and not dtype.is_complex
+            needs = None if fixed else _needs(each, memory, value, records)
+            facts = shape, dtype, owner, role, each.padding, needs
             if facts not in alike:
-                default = keep if fixed else role.default
                 alike[facts] = Parameter(
                     "any",
                     shape,
@@ -258,7 +274,7 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
                     role.axes,
                     role.kind,
                     owner.__name__,
-                    default,
+                    keep if fixed else role.default,
                     padding=each.padding,
                     needs=needs,
                 )
@@ -271,14 +287,16 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
     return made
 
 
-def _needs(tensor: ModelTensor, memory: Tensor, value: ConstructorValue) -> str | None:
+def _needs(
+    tensor: ModelTensor, memory: Tensor, value: ConstructorValue, records: list[constructor_values.Record]
+) -> str | None:
     """Return the reason that only a rule can fill the tensor, or None."""
     if tensor.needs is not None:
         return tensor.needs
     if memory.layout is not torch.strided or memory.is_nested:
         layout = "torch.nested" if memory.is_nested else memory.layout
         return NOT_DENSE.format(layout=layout, name=tensor.names[0])
-    if constructor_values.COMPUTED in constructor_values.records(tensor.places):
+    if constructor_values.COMPUTED in records:
         return OF_SKELETON
     if tensor.magnitude is not None and not value.recorded and value.read is not None:
         return MAGNITUDE if _is_set(tensor.magnitude.place.tensor, memory) else None
@@ -296,35 +314,17 @@ def _is_set(magnitude: Tensor, direction: Tensor) -> bool:
     return not torch.allclose(norms, magnitude.detach(), rtol=1e-2)
 
 
-def constructor_value_facts(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor]) -> list[ConstructorValue]:
-    """Return the facts about the value that the constructor of each tensor's module gave it."""
-    memories = [each.tensor for each in tensors]
-    trains = any(memory.requires_grad for memory in memories)
-    shapes: dict[int, dict[str, tuple[int, ...]]] = {}  # of the tensors of each module, by attribute
-    for each in tensors:
-        shape = each.shape
-        for module, attribute in ((each.owner, each.attribute), *each.places):
-            shapes.setdefault(id(module), {})[attribute] = shape
-    is_readable = _readable(tensors, witnesses)
-    made = []
-    for each, memory in zip(tensors, memories, strict=True):
-        draw = constructor_draw(each.owner, each.attribute, each.role, shapes[id(each.owner)])
-        frozen = trains and each.flat is None and not memory.requires_grad
-        records = constructor_values.records(each.places)
-        if records:
-            value = constructor_values.from_record(records[0], frozen, *draw)
-        elif each.flat is None and constructor_values.has_values(memory) and is_readable(memory):
-            drawn = draw.draws
-            if drawn and draw.bound is not None and memory.numel() == 1:
-                drawn = abs(float(memory.detach())) <= draw.bound  # one number out of that range was set
-            read = partial(constructor_values.read, memory)
-            value = ConstructorValue(read, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like)
-        else:
-            value = ConstructorValue(
-                hint=UNREADABLE, frozen=frozen, draws=draw.draws, bound=draw.bound, draws_like=draw.draws_like
-            )
-        made.append(value)
-    return made
+def _unrecorded(memory: Tensor, draw: ConstructorDraw, frozen: bool, readable: bool) -> ConstructorValue:
+    """Return the facts about a constructor value that the module has no record of."""
+    drawn = draw.draws
+    if not readable or not constructor_values.has_values(memory):
+        return ConstructorValue(
+            hint=UNREADABLE, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like
+        )
+    if drawn and draw.bound is not None and memory.numel() == 1:
+        drawn = abs(float(memory.detach())) <= draw.bound  # one number out of that range was set
+    read = partial(constructor_values.read, memory)
+    return ConstructorValue(read, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like)
 
 
 def _readable(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor]) -> Callable[[Tensor], bool]:
