@@ -1,4 +1,4 @@
-"""The compiled kernel; everything else is in pyproject.toml."""
+"""Build of the compiled kernel; all other settings are in pyproject.toml."""
 
 import sys
 import sysconfig

@@ -1,1 +1,1 @@
-"""One file per framework; nothing else imports them."""
+"""Adapters: one package for each framework. The core imports none of them."""

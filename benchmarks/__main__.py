@@ -85,12 +85,12 @@ def main() -> None:
             results[name] = MEASURED[name](arguments.full)
             progress.update(task, completed=1)
             seconds = time.perf_counter() - began
-            ours, all_ = (after - start for after, start in zip(sections.processor_seconds(), before, strict=True))
+            own, all_ = (after - start for after, start in zip(sections.processor_seconds(), before, strict=True))
             data = {
                 "machine": {
                     **machine(),
                     "load at the start": load,
-                    "other programs": _others(all_ - ours, seconds),
+                    "other programs": _others(all_ - own, seconds),
                 },
                 "results": {name: results[name] for name in MEASURED if name in results},
                 "targets": targets.check(results),

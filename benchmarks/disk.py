@@ -1,4 +1,4 @@
-"""The write and sync of a 2 GB checkpoint, against a write of zeros.
+"""Write and sync of a 2 GB checkpoint, against a write of zeros.
 
 Alone: `python -m benchmarks --only disk`, in a folder of the disk to measure.
 """

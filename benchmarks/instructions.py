@@ -10,7 +10,7 @@ from pathlib import Path
 PATHS = ("avx2", "baseline")  # Valgrind knows no AVX-512
 WEIGHTS = 2**16
 
-# Every draw is one call of the kernel, and every call one dump of what was counted inside it.
+# Every draw is one call of the kernel, and Valgrind dumps the counts after every call.
 PROGRAM = f"""
 from initlib import glorot_uniform, he_normal, variance_scaling
 shape = ({WEIGHTS // 256}, 256)

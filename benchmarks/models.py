@@ -1,4 +1,4 @@
-"""The weights of well-known models, as Keras and JAX store them, and the scheme of each model."""
+"""Weights of well-known models, as Keras and JAX store them, and the scheme of each model."""
 
 from typing import NamedTuple
 

@@ -160,12 +160,12 @@ def _flax_gpt2() -> dict[str, float]:
         jax.clear_caches()
         return jax.block_until_ready(jax.jit(model.init)(jax.random.key(0), tokens))
 
-    def ours() -> Any:
+    def by_initlib() -> Any:
         jax.clear_caches()
         shapes = jax.eval_shape(model.init, jax.random.key(0), tokens)
         return jax.block_until_ready(init.initialize(shapes, normal(std=0.02), seed=0))
 
-    return interleaved({OURS: ours, JITTED: own}, rounds=3)
+    return interleaved({OURS: by_initlib, JITTED: own}, rounds=3)
 
 
 INSERTED = "later layers that an inserted layer changes, {}"

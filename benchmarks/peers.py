@@ -1,4 +1,4 @@
-"""The same draw by every installed peer: a task for a scheme, a shape and a dtype.
+"""Draws by every installed peer: a task for a scheme, a shape and a dtype.
 
 A task draws into fresh memory, which the system clears page by page, or into memory that was written before. Every
 comparison separates the two, because fresh memory may cost more than the draw.
@@ -55,7 +55,7 @@ def _reference(scheme: str, shape: Shape, dtype: str, fresh: bool) -> Task:
     return task
 
 
-# Each framework's own, and ours for it: modules of the same names.
+# Each framework's own initializers, and the adapter for it: modules of the same names.
 
 
 def _torch(scheme: str, shape: Shape, dtype: str, fresh: bool, module: str = "torch.nn.init") -> Task:

@@ -1,4 +1,4 @@
-"""The results page in Markdown, from the results alone."""
+"""Page of the results in Markdown, from the results alone."""
 
 from typing import Any
 
@@ -67,9 +67,9 @@ def page(data: dict[str, Any]) -> str:
     if "adapters" in results:
         say("## Inside each framework\n\nIts own initializer, and ours for it; both make the framework's own arrays.\n")
         rows = [
-            [case, own, duration(of[own]), duration(of[ours]), f"{of[own] / of[ours]:.2g} x"]
+            [case, own, duration(of[own]), duration(of[adapter]), f"{of[own] / of[adapter]:.2g} x"]
             for case, of in results["adapters"].items()
-            for own, ours in peers.IN.items()
+            for own, adapter in peers.IN.items()
             if own in of
         ]
         say(table(["weight", "framework", "its own", "ours", "faster"], rows))

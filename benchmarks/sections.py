@@ -48,8 +48,8 @@ def fresh(full: bool) -> Results:
 
 
 def adapters(full: bool) -> Results:
-    """Measure each framework's own initializer, and ours inside that framework."""
-    pairs = [(own, ours) for own, ours in peers.IN.items() if own in peers.INSTALLED]
+    """Measure each framework's own initializer, and the adapter's inside that framework."""
+    pairs = [(own, adapter) for own, adapter in peers.IN.items() if own in peers.INSTALLED]
     cases = [(scheme, shape) for scheme in ("he_normal", "glorot_uniform") for shape in (LARGE, MEDIUM, TINY)]
     results: Results = {name_of(*case): {} for case in cases}
     for case in cases:

@@ -106,10 +106,10 @@ def made(lay_out=None, world: int = 1) -> nn.Module:
 
 def digest(model: nn.Module) -> str:
     """Eight characters that depend on every bit of the state, gathered."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name, tensor in sorted(get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)).items()):
-        found.update(name.encode() + tensor.numpy().tobytes())
-    return found.hexdigest()[:8]
+        hasher.update(name.encode() + tensor.numpy().tobytes())
+    return hasher.hexdigest()[:8]
 
 
 def main(rank: int, world: int, folder: str) -> None:

@@ -191,17 +191,17 @@ def linen_transformer():
 
     model = Transformer()
     shapes = jax.eval_shape(model.init, jax.random.key(0), INPUTS)["params"]
-    said = {
+    options = {
         "default": DEFAULT,
         "rename": {"*.kernel": "*", "*.scale": "*", "*.embedding": "*"},
         "stack": {"blocks": "blocks.{i}"},
     }
-    params = init.initialize(shapes, RULES, SEED, **said)
+    params = init.initialize(shapes, RULES, SEED, **options)
     stored = _stored(params)
     weights = {name: array for name, array in stored.items() if not name.startswith("blocks.")}
     for i in range(LAYERS):
         weights |= {name.replace("blocks.", f"blocks.{i}."): a[i] for name, a in stored.items() if name not in weights}
-    return init.plan(shapes, RULES, **said), weights, *_trained(lambda p, x: model.apply({"params": p}, x), params)
+    return init.plan(shapes, RULES, **options), weights, *_trained(lambda p, x: model.apply({"params": p}, x), params)
 
 
 def nnx_transformer():
@@ -252,21 +252,21 @@ def nnx_transformer():
             return self.embed.attend(self.norm(x))
 
     shapes = nnx.eval_shape(lambda: Transformer(nnx.Rngs(0)))
-    said = {"default": DEFAULT, "rename": {"*.kernel": "*", "*.scale": "*", "*.embedding": "*"}}
-    model = init.initialize(shapes, RULES, SEED, **said)
+    options = {"default": DEFAULT, "rename": {"*.kernel": "*", "*.scale": "*", "*.embedding": "*"}}
+    model = init.initialize(shapes, RULES, SEED, **options)
     graph, params = nnx.split(model)
     weights = _stored(nnx.to_pure_dict(params))
-    return init.plan(shapes, RULES, **said), weights, *_trained(lambda p, x: nnx.merge(graph, p)(x), params)
+    return init.plan(shapes, RULES, **options), weights, *_trained(lambda p, x: nnx.merge(graph, p)(x), params)
 
 
 def _stored(tree, before=""):
     """The arrays of nested dictionaries, by names with dots."""
-    found = {}
+    weights = {}
     for name, value in tree.items():
-        found |= (
+        weights |= (
             _stored(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": np.asarray(value)}
         )
-    return found
+    return weights
 
 
 def _trained(apply, params):
@@ -304,14 +304,14 @@ RUNS = {
 
 def streams(plan, weights):
     """The weights by the names of their streams, each taken out of what is stored and brought to canonical order."""
-    found = {}
+    weights = {}
     for entry in plan.entries:
         for piece in entry.pieces:
             alone = np.empty(piece.shape, np.float32)
             for outer, inner in piece.boxes:
                 alone[inner] = weights[entry.parameter.name][outer]
-            found[piece.stream] = canonical(piece.shape, piece.axes).arrange(alone).ravel()
-    return found
+            weights[piece.stream] = canonical(piece.shape, piece.axes).arrange(alone).ravel()
+    return weights
 
 
 def run(framework, backend):

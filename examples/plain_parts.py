@@ -68,10 +68,10 @@ def gathered(part: torch.Tensor, world: int) -> list[torch.Tensor]:
 
 def digest(weights: dict[str, torch.Tensor]) -> str:
     """Eight characters that depend on every bit of the weights."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for name, weight in sorted(weights.items()):
-        found.update(name.encode() + weight.detach().contiguous().numpy().tobytes())
-    return found.hexdigest()[:8]
+        hasher.update(name.encode() + weight.detach().contiguous().numpy().tobytes())
+    return hasher.hexdigest()[:8]
 
 
 def main(rank: int, world: int, folder: str) -> None:

@@ -5,20 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__ as __version__
 from .axes import Fans, fans
-from .gains import gain
 from .key import Key
 from .schemes._constant import constant, ones, zeros
-from .schemes._hadamard import zero_hadamard
-from .schemes._icnr import icnr
 from .schemes._identity import dirac, identity
-from .schemes._logarithm import logarithm
 from .schemes._normal import normal, truncated_normal
 from .schemes._orthogonal import delta_orthogonal, orthogonal
 from .schemes._scaled import scaled
-from .schemes._siren import siren
-from .schemes._sparse import sparse
-from .schemes._spectral import spectral
-from .schemes._transforms import inverse_softplus, log_uniform
 from .schemes._uniform import uniform
 from .schemes._variance import (
     glorot_normal,
@@ -39,6 +31,8 @@ from .stream.config import get_num_threads, set_num_threads, show_config
 if TYPE_CHECKING:
     from ._later_plans import *
     from ._later_reports import *
+    from .gains import gain as gain
+    from .schemes.factories import *
 
 __all__ = [
     "Fans",
@@ -48,6 +42,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "SignalReport",
+    "alibi_slopes",
     "audit",
     "constant",
     "delta_orthogonal",
@@ -77,10 +72,12 @@ __all__ = [
     "plan",
     "propagation",
     "recipes",
+    "rotary_frequencies",
     "same_as",
     "scaled",
     "set_num_threads",
     "show_config",
+    "sinusoidal",
     "siren",
     "sparse",
     "spectral",
@@ -95,16 +92,20 @@ __all__ = [
 ]
 
 
+# The modules whose names are loaded later.
+LATER = ("gains", "schemes.factories", "_later_plans", "_later_reports")
+
+
 def __getattr__(name: str) -> Any:
-    """Load plans or reports when one of their names is first used: most programs draw weights alone."""
-    for later in ("_later_plans", "_later_reports") if name in __all__ else ():
+    """Load the module of a name at the first use of the name: most programs draw weights of common schemes alone."""
+    for later in LATER if name in __all__ else ():
         module = import_module(f"{__name__}.{later}")
         if hasattr(module, name):
             globals()[name] = getattr(module, name)
             return globals()[name]
-    places = [f"initlib.adapters.{adapter}.{name}" for adapter in ("torch", "keras", "jax")]
-    advice = f". Import an adapter: {', '.join(places)}" if name in ("declare", "initialize", "signals") else ""
-    raise AttributeError(f"module 'initlib' has no attribute {name!r}{advice}")
+    from ._misplaced_names import advice
+
+    raise AttributeError(f"module 'initlib' has no attribute {name!r}{advice(name, __all__)}")
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line: `initlib`, or `python -m initlib`."""
+"""Command line: `initlib`, or `python -m initlib`."""
 
 import argparse
 import os

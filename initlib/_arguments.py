@@ -17,7 +17,9 @@ def real(value: SupportsFloat, argument: str, *, or_infinite: bool = False) -> f
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{argument} must be a real number, got {value!r}") from None
+        is_shape = isinstance(value, (tuple, list)) and all(type(size) is int for size in value)
+        hint = f". If {value} is a shape, pass it to the initializer that this call returns" if is_shape else ""
+        raise TypeError(f"{argument} must be a real number, got {value!r}{hint}") from None
     except OverflowError:
         raise ValueError(f"{argument} must be below 1.8e308, got a larger int") from None
     if math.isnan(number) or (math.isinf(number) and not or_infinite):
@@ -68,6 +70,12 @@ def checked_shape(shape: Shape) -> tuple[int, ...]:
     if math.prod(sizes) >= 2**64:
         raise ValueError(f"shape must hold fewer than 2**64 weights, got {sizes} with {math.prod(sizes)}")
     return sizes
+
+
+def check_one_shape(*arguments: object) -> None:
+    """Raise TypeError if all positional arguments are ints: the sizes of a shape."""
+    if all(type(argument) is int for argument in arguments):
+        raise TypeError(f"shape must be one argument, got {', '.join(map(str, arguments))}. Pass a tuple: {arguments}")
 
 
 def _described(shape: object) -> str:

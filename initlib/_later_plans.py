@@ -1,4 +1,4 @@
-"""The public names about plans, loaded when one of them is first used."""
+"""Public names about plans, loaded when one of them is first used."""
 
 from .plans.parameter import Parameter as Parameter
 from .plans.plan import Plan as Plan

@@ -1,4 +1,4 @@
-"""The public names about recipes, theory and measurements, loaded when one of them is first used."""
+"""Public names about recipes, theory and measurements, loaded when one of them is first used."""
 
 from . import recipes as recipes
 from .diagnostics.audit.audit import audit as audit

@@ -1,4 +1,4 @@
-"""Public places: a function or class reports, and is pickled by, the name that users import."""
+"""Public names: reports and pickles show a function or class under the name that users import."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,3 +1,3 @@
-"""The version of the library: the only place that holds it."""
+"""Version of the library, stated in this file alone."""
 
 __version__ = "0.1.0"

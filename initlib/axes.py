@@ -22,7 +22,7 @@ _RECEPTIVE_FIELD = 1
 
 @public("initlib")
 class Fans(NamedTuple):
-    """The fans of a weight: fan_in inputs feed one output, and one input feeds fan_out outputs.
+    """Fans of a weight: fan_in inputs feed one output, and one input feeds fan_out outputs.
 
     Attributes:
         fan_in: receptive field size times the number of inputs.
@@ -46,7 +46,7 @@ class Factor(NamedTuple):
 
 
 class Token(NamedTuple):
-    """One stored axis: the sizes of the stacks packed into it, outermost first, and its letter or '...'."""
+    """A stored axis: the sizes of the stacks packed into it, outermost first, and its letter or '...'."""
 
     packed: tuple[int, ...]
     letter: str
@@ -139,6 +139,18 @@ def _match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, i
     return tuple(factors)
 
 
+def has_fans(axes: str | None) -> bool:
+    """Return whether the axes name inputs, outputs or a stack; a single axis or "..." may be all receptive field.
+
+    >>> has_fans("OIHW"), has_fans("BK"), has_fans("..."), has_fans("XY")
+    (True, True, True, False)
+    """
+    if axes is None:
+        return True
+    tokens = parse(axes)
+    return len(tokens) == 1 or any(token.packed or token.letter in (*_ROLES, ELLIPSIS) for token in tokens)
+
+
 @public("initlib")
 def fans(shape: Shape, axes: str | None = None) -> Fans:
     """Compute fan_in and fan_out of a weight.
@@ -158,7 +170,7 @@ def fans(shape: Shape, axes: str | None = None) -> Fans:
 
     Raises:
         TypeError: shape or axes has another type.
-        ValueError: axes is not valid, or does not fit the shape.
+        ValueError: axes is not valid, does not fit the shape, or names several axes, all as receptive field.
 
     Example:
         >>> fans((784, 128))
@@ -168,7 +180,13 @@ def fans(shape: Shape, axes: str | None = None) -> Fans:
         >>> fans((192, 64), "(3 O)I")  # packed query, key and value
         Fans(fan_in=64, fan_out=64)
     """
-    sizes = [part for axis in match(checked_shape(shape), axes) for part in axis]
+    parts = match(checked_shape(shape), axes)
+    if not has_fans(axes):
+        raise ValueError(
+            f"axes must name the inputs (I) or the outputs (O), got {axes!r}, a receptive field alone. "
+            'Write "IO" or "OI", or "..." if there is one input and one output'
+        )
+    sizes = [part for axis in parts for part in axis]
     field = math.prod(size for role, size in sizes if role == _RECEPTIVE_FIELD)
     return Fans(
         field * math.prod(size for role, size in sizes if role == _ROLES["I"]),
@@ -177,7 +195,7 @@ def fans(shape: Shape, axes: str | None = None) -> Fans:
 
 
 class Canonical(NamedTuple):
-    """The parts of the stored axes of a weight, and the conversions between storage and canonical order."""
+    """Parts of the stored axes of a weight, and the conversions between storage and canonical order."""
 
     stored: tuple[int, ...]  # the shape in storage
     parts: tuple[int, ...]  # the sizes of the parts in stored order; a packed axis has several
@@ -191,7 +209,7 @@ class Canonical(NamedTuple):
 
     @property
     def matrices(self) -> tuple[int, int, int]:
-        """The numbers of stacks, of rows (receptive field x inputs) and of columns (outputs), as matrices."""
+        """Return the numbers of stacks, of rows (receptive field x inputs) and of columns (outputs), as matrices."""
         return math.prod(self.stacks), math.prod(self.field) * math.prod(self.inputs), math.prod(self.outputs)
 
     def arrange(self, weight: Any, xp: Any = np) -> Any:

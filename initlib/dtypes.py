@@ -1,4 +1,4 @@
-"""The dtypes of weights: one record each, which the kernel, the adapters and the command line read."""
+"""Dtypes of weights: one record each, which the kernel, the adapters and the command line read."""
 
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ DTypeLike = object  # a name, a NumPy dtype or scalar type, or the dtype object 
 
 
 class DType(NamedTuple):
-    """The properties of a dtype that drawing depends on."""
+    """Properties of a dtype that drawing depends on."""
 
     wide: str  # the dtype in which weights are computed before their last rounding
     kernel: int | None = None  # the number of the dtype in the compiled kernel; None: the reference draws it

@@ -1,4 +1,4 @@
-"""The gain of an activation: the factor that keeps the mean square of activations from layer to layer."""
+"""Gains of activations: factors that keep the mean square of activations from layer to layer."""
 
 import inspect
 import math

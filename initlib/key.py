@@ -30,7 +30,7 @@ def fold_number(data: str | SupportsIndex) -> int:
 @public("initlib")
 @dataclass(frozen=True, init=False)
 class Key:
-    """The identity of a random stream: 64 bits, read as the two words (seed >> 32, seed & 0xffffffff).
+    """Identity of a random stream: 64 bits, read as the two words (seed >> 32, seed & 0xffffffff).
 
     For seeds below 2**32, `Key(seed)` is `jax.random.key(seed)`, and `fold_in` of an int below 2**32 is
     `jax.random.fold_in`.
@@ -56,7 +56,7 @@ class Key:
 
     @property
     def words(self) -> tuple[int, int]:
-        """The two 32-bit words of the key, high word first.
+        """Return the two 32-bit words of the key, high word first.
 
         Example:
             >>> Key(2**32 + 5).words
@@ -127,9 +127,23 @@ def as_key(seed: Seed, name: str | None = None) -> Key:
         try:
             key = Key(seed)
         except TypeError:
-            raise TypeError(f"seed must be an int, a Key, a numpy.random.Generator or None, got {seed!r}") from None
+            raise TypeError(
+                f"seed must be an int, a Key, a numpy.random.Generator or None, got {seed!r}{_advice(seed)}"
+            ) from None
     if name is None:
         return key
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")
     return key.fold_in(name)
+
+
+def _advice(seed: object) -> str:
+    """Return the advice for the generator or key of a framework, or for a name."""
+    if isinstance(seed, str):
+        return ". Pass a name as name="
+    return {
+        "torch": ". Pass seed=generator.initial_seed(); the functions of initlib.adapters.torch take generator=",
+        "jax": ". Pass a key of JAX in place of the seed, as the first argument: he_normal(key, shape)",
+        "jaxlib": ". Pass a key of JAX in place of the seed, as the first argument: he_normal(key, shape)",
+        "keras": ". Pass a generator of Keras to the classes of initlib.adapters.keras",
+    }.get(type(seed).__module__.partition(".")[0], "")

@@ -101,7 +101,7 @@ def _values(function: Function, z: Array) -> tuple[Array, float]:
     with np.errstate(all="ignore"):
         y = np.asarray(function(z.copy()))
     if y.shape != z.shape:
-        raise ValueError(f"activation must return an array of its shape, got shape {y.shape} from {z.shape}")
+        raise ValueError(f"activation must keep the shape of its argument, got shape {y.shape} from {z.shape}")
     if y.dtype.kind not in "fiub":
         raise ValueError(f"activation must return real numbers, got dtype {y.dtype}")
     precision = float(np.finfo(y.dtype if y.dtype.kind == "f" else np.float64).eps)

@@ -18,7 +18,7 @@ settings.load_profile("initlib")
 
 
 def pytest_configure():
-    """End the run if a framework that INITLIB_REQUIRE names is missing; tests of other missing ones are skipped."""
+    """End the run if a framework in INITLIB_REQUIRE is missing; tests of other missing frameworks are skipped."""
     wanted = [name for name in os.environ.get("INITLIB_REQUIRE", "").split(",") if name]
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:

@@ -85,7 +85,7 @@ def rows() -> Iterator[tuple[int, int, int, int]]:
 def source() -> str:
     """Return the text of the frozen file."""
     lines = [
-        '"""The normal quantile as integer cubics. Made by tools/normal_table.py; frozen with stream version 1."""',
+        '"""Normal quantile as integer cubics. Made by tools/normal_table.py; frozen with stream version 1."""',
         "",
         "# fmt: off",
         "ROWS = (",

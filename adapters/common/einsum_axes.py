@@ -1,4 +1,4 @@
-"""The axes of a kernel that an einsum multiplies its inputs with."""
+"""Axes of a kernel that an einsum multiplies with its inputs."""
 
 _FIELD = "XYZUVWKLMN"  # summed over, and in neither the inputs nor the outputs
 _ROLES = {(True, False): "I", (False, True): "O", (True, True): "B"}
@@ -10,7 +10,7 @@ def einsum_axes(equation: str) -> str:
     >>> einsum_axes("...btd,dnh->...btnh"), einsum_axes("bte,nehd->bnthd"), einsum_axes("egd,edf->egf")
     ('IOO', 'OIOO', 'BIO')
 
-    An axis is an input or an output, or, where it is in both, one of a stack of independent kernels.
+    An axis of the kernel is an input or an output. An axis that inputs and outputs share is a stack of kernels.
     """
     operands, _, outputs = equation.replace(" ", "").partition("->")
     inputs, _, kernel = operands.partition(",")

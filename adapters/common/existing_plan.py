@@ -1,6 +1,6 @@
 """An existing plan in place of rules: its entries for the tensors of a model, or all its differences from the model."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -33,11 +33,11 @@ def refuse_options(**options: Any) -> None:
             raise TypeError(f"{name} must be left out if rules is a Plan, got {value!r}. Pass {name}= to plan(...)")
 
 
-def fit_plan(made: Plan, model: Iterable[Stored], *, prefix: str = "", buffers: Collection[str] = ()) -> Plan:
+def fit_plan(made: Plan, model: Iterable[Stored], *, prefix: str = "") -> Plan:
     """Return the plan with an entry for each tensor of a model, in the order of the model.
 
-    The entries of other parts of a bigger model, which lack the prefix, and of kept buffers are left out. Raises
-    PlanError with all differences in names, shapes and dtypes.
+    Names without the prefix belong to other parts of a bigger model, and are left out. Raises PlanError with all
+    differences in names, shapes and dtypes.
     """
     model = list(model)
     before = f"{prefix.removesuffix('.')}." if prefix else ""
@@ -62,7 +62,7 @@ def fit_plan(made: Plan, model: Iterable[Stored], *, prefix: str = "", buffers: 
     if model and made.entries and not entries:
         names = {"planned": repr(made.entries[0].parameter.name), "given": repr(model[0].names[0])}
         raise PlanError([NOTHING_SHARED.format(**names)])
-    extra = {id(entry): entry for name, entry in unused.items() if not (entry.kept and name in buffers)}
+    extra = {id(entry): entry for entry in unused.values()}
     problems += [Problem(entry.parameter.name, NOT_IN_MODEL) for entry in extra.values()]
     if problems:
         raise PlanError.of(problems)

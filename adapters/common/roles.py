@@ -1,22 +1,58 @@
-"""Roles: what each tensor is to its module, from an adapter's table or a declaration."""
+"""Roles of tensors in their modules, from an adapter's table or a declaration."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from initlib import he_uniform, zeros
 from initlib.axes import check, parse
 from initlib.plans.rules.values import Fill
 
 
 class ParameterRole(NamedTuple):
-    """The axes, kind and usual start of a tensor of a module."""
+    """Axes, kind and usual start of a tensor of a module."""
 
     axes: str | None
     kind: str
     default: Fill | None = None
 
 
+Roles = dict[str, ParameterRole]
+Table = Mapping[type, Roles | Callable[[Any], Roles]]
+
+UNKNOWN = ParameterRole(None, "other")
+BUFFER = ParameterRole(None, "buffer")
+BIAS = ParameterRole(None, "bias")
+SCALE = ParameterRole(None, "scale")
+KERNEL = ParameterRole("IO", "kernel")
+TABLE = ParameterRole("IO", "table")  # one row for each input
+# The product of LoRA's two matrices, which is zero at first, is added to a kernel.
+LORA_A = ParameterRole("IO", "kernel", he_uniform)
+LORA_B = ParameterRole("IO", "other", zeros)
+
+
+def kernel(axes: str) -> ParameterRole:
+    """Return the role of a kernel with these axes."""
+    return ParameterRole(axes, "kernel")
+
+
+def field(ndim: int) -> str:
+    """Return the letters of the receptive field of a convolution, of one to three axes."""
+    return "DHW"[-ndim:]
+
+
+def packed(count: int) -> str:
+    """Return the token of an output axis that packs a kernel for each of `count` groups or gates."""
+    return f"({count} O)" if count > 1 else "O"
+
+
+def of_class(table: Table, cls: type, module: Any) -> Roles | None:
+    """Return the roles that a table has for the first class of a module that it knows; None for other modules."""
+    roles = next((table[base] for base in cls.__mro__ if base in table), None)
+    return roles(module) if callable(roles) else roles
+
+
 class Declarations:
-    """The axes that `declare` has stated for classes.
+    """Axes that `declare` has stated for classes.
 
     >>> declared = Declarations()
     >>> class Experts:

@@ -6,13 +6,13 @@ from initlib.plans.entry import Entry
 from initlib.plans.text.errors import PlanError
 
 REFUSED = (
-    "it is a statistic, or the state of an optimizer, and is never drawn; write '*:buffer': keep before the rule, or "
-    "another pattern"
+    "a statistic, or the state of an optimizer, is never drawn; write '*:buffer': keep before the rule, or another "
+    "pattern"
 )
 
 
 def refuse_drawn(statistics: Iterable[Entry]) -> None:
-    """Raise PlanError for those of these entries that would draw; they may be kept, or set to constants or values.
+    """Raise PlanError if a rule would draw a statistic. A statistic may be kept, or set to values that no seed changes.
 
     >>> from initlib import Parameter, normal, plan, zeros
     >>> mean = Parameter("norm.mean", (8,), kind="buffer", default=zeros)
@@ -20,12 +20,12 @@ def refuse_drawn(statistics: Iterable[Entry]) -> None:
     >>> refuse_drawn(plan([mean], {"*": normal()}).entries)
     Traceback (most recent call last):
     initlib.PlanError: the plan has 1 problem:
-      - norm.mean: it is a statistic, or the state of an optimizer, and is never drawn; write '*:buffer': keep ...
+      - norm.mean: a statistic, or the state of an optimizer, is never drawn; write '*:buffer': keep before the ...
     """
-    drawn = [entry.parameter.name for entry in statistics if not _is_constant(entry)]
+    drawn = [
+        entry.parameter.name
+        for entry in statistics
+        if any(getattr(piece.initializer, "is_random", False) for piece in entry.pieces)
+    ]
     if drawn:
         raise PlanError([f"{name}: {REFUSED}" for name in drawn])
-
-
-def _is_constant(entry: Entry) -> bool:
-    return all(getattr(piece.initializer, "factory", "constant") == "constant" for piece in entry.pieces)

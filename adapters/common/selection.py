@@ -16,7 +16,7 @@ Only = str | re.Pattern[str] | Iterable[str] | None
 
 
 def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]) -> tuple[list[bool], set[str]]:
-    """Return for each parameter whether it is selected, and the names of the selected buffers.
+    """Return a flag for each parameter, True if it is selected, and the names of the selected buffers.
 
     A pattern selects the parameters that it matches by any of their names. Names select the parameters all of whose
     names they hold: a checkpoint that lacks only the second name of a tied parameter has the parameter. Raises

@@ -1,12 +1,11 @@
-"""The comparison of a live model with a plan, for every framework: tensors are paired by name, and compared."""
+"""Comparison of a live model with a plan, for every framework. Tensors are paired by name."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from initlib.adapters.common.selection import Only, selected
 from initlib.checkpoints.compare import Comparison, Difference, Differences
 from initlib.checkpoints.held import HeldTensor
-from initlib.key import as_key
+from initlib.key import Seed, as_key
 from initlib.plans.parameter import Parameter
 from initlib.plans.plan import Plan
 
@@ -19,7 +18,7 @@ def check_plan(plan: Plan) -> None:
 
 def compare_model(
     plan: Plan,
-    seed: Any,
+    seed: Seed,
     tensors: Sequence[HeldTensor],
     buffers: Iterable[HeldTensor] = (),
     *,
@@ -41,7 +40,7 @@ def compare_model(
     for entry, is_chosen in zip(plan.entries, chosen, strict=False):
         names = entry.parameter.names if is_chosen else ()
         if is_chosen and by_name.keys().isdisjoint(names):
-            differences.append(Difference(entry.parameter.name, "is not there"))
+            differences.append(Difference(entry.parameter.name, "is missing"))
         pairs = {id(by_name[name]): name for name in reversed(names) if name in by_name}  # a tied tensor once
         found = [comparison.difference(entry, name, by_name[name]) for name in reversed(pairs.values())]
         differences += [difference for difference in found if difference is not None]

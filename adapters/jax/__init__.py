@@ -1,4 +1,4 @@
-"""The JAX adapter: every name of `jax.nn.initializers` with the weights of the core, and whole models.
+"""JAX adapter: every name of `jax.nn.initializers` with the weights of the core, and whole models.
 
 >>> import jax, initlib
 >>> weight = he_normal()(jax.random.key(0), (784, 128))
@@ -18,7 +18,12 @@ Haiku: `hk.Linear(128, w_init=lambda shape, dtype: he_normal()(hk.next_rng_key()
 Equinox: `eqx.tree_at(lambda m: m.weight, linear, he_normal(axes="OI")(key, linear.weight.shape))`.
 """
 
-from jax.nn.initializers import Initializer, constant
+from ..common.requirements import not_installed
+
+try:
+    from jax.nn.initializers import Initializer, constant
+except ModuleNotFoundError as error:
+    raise not_installed(error, "jax") from None
 
 from .diagnostics.signals import audit, signals
 from .drawing.draw import draw
@@ -46,6 +51,7 @@ from .init import (
 )
 from .models.initialize import initialize, plan
 from .models.layers import declare
+from .models.parameter_labels import parameter_labels
 from .models.verify import verify
 
 __all__ = [
@@ -69,6 +75,7 @@ __all__ = [
     "normal",
     "ones",
     "orthogonal",
+    "parameter_labels",
     "plan",
     "signals",
     "truncated_normal",

@@ -1,8 +1,9 @@
-"""The names of `jax.nn.initializers`, with the core's draws."""
+"""Names of `jax.nn.initializers`, with the core's draws."""
 
 import functools
+import inspect
 from collections.abc import Callable
-from typing import Any, SupportsFloat, TypeVar, cast
+from typing import Any, SupportsFloat, TypedDict, TypeVar, Unpack, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,8 @@ from jax.typing import ArrayLike, DTypeLike
 import initlib
 from initlib._arguments import positive, real
 from initlib._public import public
+from initlib.adapters.common.options import show_options
+from initlib.key import Seed
 from initlib.schemes._uniform import HalfOpen
 from initlib.schemes._variance import DISTRIBUTIONS, MODES
 
@@ -27,27 +30,35 @@ from .drawing.keys import is_key
 
 Factory = TypeVar("Factory", bound=Callable[..., JaxInitializer])
 
-SHARED = """dtype: the dtype of a call that gives none; None is JAX's default float.
-        axes: the roles of the axes, such as "OI"; None is "...IO".
-        seed: an int or a `Key`. With it, the key of a call is ignored.
-        name: the name of a stream inside the key, as in every other framework.
+SHARED = """dtype: the dtype for calls without a dtype; None is JAX's default float.
+    axes: the roles of the axes, such as "OI"; None is "...IO".
+    seed: an int or a `Key`. With a seed, the key of a call is ignored.
+    name: the name of a stream inside the key, as in every other framework.
 
-    Returns:
-        An initializer to be called with (key, shape, dtype, out_sharding).
+Returns:
+    An initializer to be called with (key, shape, dtype, out_sharding).
 
-    Raises:
-        TypeError: an argument has a wrong type.
-        ValueError: an argument has a value that is not allowed."""
+Raises:
+    TypeError: an argument has a wrong type.
+    ValueError: an argument has a value that is not allowed."""
 AXES = """in_axis: the axis or axes of inputs.
-        out_axis: the axis or axes of outputs.
-        batch_axis: the axis or axes of independent kernels. All other axes are the receptive field.
-        """
+    out_axis: the axis or axes of outputs.
+    batch_axis: the axis or axes of independent kernels. All other axes are the receptive field.
+    """
 
 
-def _factory(function: Factory) -> Factory:
+class StreamOptions(TypedDict, total=False):
+    """Arguments that all factories share, by keyword alone; JAX's factories lack them."""
+
+    axes: str | None
+    seed: int | initlib.Key | np.random.Generator | None
+    name: str | None
+
+
+def _factory(function: Factory, **texts: object) -> Factory:
     """Put the texts that all factories share into a docstring, and refuse the call that Flax makes without it."""
     name = function.__name__
-    function.__doc__ = (function.__doc__ or "").replace("{axes}", AXES).replace("{shared}", SHARED)
+    function.__doc__ = inspect.cleandoc(function.__doc__ or "").format(axes=AXES, shared=SHARED, name=name, **texts)
 
     @functools.wraps(function)
     def checked(*arguments: Any, **keywords: Any) -> JaxInitializer:
@@ -56,8 +67,10 @@ def _factory(function: Factory) -> Factory:
                 f"{name} must be called before it is handed to a layer, got a random key as its first argument. "
                 f"Write {name}(), with parentheses."
             )
+        signature.bind(*arguments, **keywords)
         return function(*arguments, **keywords)
 
+    signature = show_options(checked, StreamOptions)
     return cast(Factory, public("initlib.adapters.jax")(checked))
 
 
@@ -65,31 +78,32 @@ def _without_call(initializer: Initializer, name: str) -> Any:
     """Return an initializer of JAX that explains the error of a call without arguments."""
 
     @public("initlib.adapters.jax")
-    @functools.wraps(initializer)
+    @functools.wraps(initializer, assigned=("__name__", "__qualname__"))
     def checked(*arguments: Any, **keywords: Any) -> jax.Array:
+        """Return an array of {name}: an initializer itself, not a factory.
+
+        Args:
+            key: a key of JAX, which is ignored.
+            shape: the sizes of the axes.
+            dtype: the dtype of the array.
+            out_sharding: the sharding of the array.
+
+        Returns:
+            The array.
+
+        Raises:
+            TypeError: the function is called without arguments, as a factory is.
+
+        Example:
+            >>> import jax
+            >>> {name}(jax.random.key(0), (2, 3)).shape
+            (2, 3)
+        """
         if not arguments and not keywords:
             raise TypeError(f"{name} must be called with a key and a shape, got no arguments. Write {name} alone.")
         return initializer(*arguments, **keywords)
 
-    checked.__doc__ = f"""Return an array of {name}: an initializer itself, not a factory.
-
-    Args:
-        key: a key of JAX, which is ignored.
-        shape: the sizes of the axes.
-        dtype: the dtype of the array.
-        out_sharding: where the array lies.
-
-    Returns:
-        The array.
-
-    Raises:
-        TypeError: the function is called without arguments, as a factory is.
-
-    Example:
-        >>> import jax
-        >>> {name}(jax.random.key(0), (2, 3)).shape
-        (2, 3)
-    """
+    checked.__doc__ = (checked.__doc__ or "").format(name=name)
     return checked
 
 
@@ -103,7 +117,7 @@ def initializer(
     axes: str | None = None,
     dtype: DTypeLike | None = None,
     *,
-    seed: Any = None,
+    seed: Seed = None,
     name: str | None = None,
 ) -> JaxInitializer:
     """Make an initializer for JAX of any initializer of the core.
@@ -111,8 +125,8 @@ def initializer(
     Args:
         core: an initializer of `initlib`, such as `initlib.siren()`.
         axes: the roles of the axes, such as "OI"; None is "...IO".
-        dtype: the dtype of a call that gives none; None is JAX's default float.
-        seed: an int or a `Key`. With it, the key of a call is ignored.
+        dtype: the dtype for calls without a dtype; None is JAX's default float.
+        seed: an int or a `Key`. With a seed, the key of a call is ignored.
         name: the name of a stream inside the key, as in every other framework.
 
     Returns:
@@ -129,12 +143,12 @@ def initializer(
     """
     if not isinstance(core, initlib.Initializer):
         raise TypeError(f"core must be an initlib initializer, such as initlib.orthogonal(), got {core!r}")
-    return jax_initializer(core, None, axes, dtype, seed, name)
+    return jax_initializer(core, None, dtype, axes=axes, seed=seed, name=name)
 
 
-def _is_open(number: object) -> bool:
+def _is_open(number: ArrayLike) -> bool:
     """Return whether a number is traced, or an array of several: no distribution can be made of it beforehand."""
-    return isinstance(number, jax.core.Tracer) or np.ndim(number) > 0  # type: ignore[arg-type]
+    return isinstance(number, jax.core.Tracer) or np.ndim(number) > 0
 
 
 def _split(scale: ArrayLike, argument: str, *, above: bool = True) -> tuple[float, ArrayLike | None]:
@@ -152,10 +166,7 @@ def _split(scale: ArrayLike, argument: str, *, above: bool = True) -> tuple[floa
 def uniform(
     scale: ArrayLike = 1e-2,
     dtype: DTypeLike | None = None,
-    *,
-    axes: str | None = None,
-    seed: Any = None,
-    name: str | None = None,
+    **options: Unpack[StreamOptions],
 ) -> JaxInitializer:
     """Make an initializer that draws from the uniform distribution on [0, scale).
 
@@ -169,17 +180,14 @@ def uniform(
         True
     """
     high, factor = _split(scale, "scale")
-    return jax_initializer(HalfOpen(0.0, high), None, axes, dtype, seed, name, factor)
+    return jax_initializer(HalfOpen(0.0, high), None, dtype, factor, **options)
 
 
 @_factory
 def normal(
     stddev: ArrayLike = 1e-2,
     dtype: DTypeLike | None = None,
-    *,
-    axes: str | None = None,
-    seed: Any = None,
-    name: str | None = None,
+    **options: Unpack[StreamOptions],
 ) -> JaxInitializer:
     """Make an initializer that draws from the normal distribution of mean 0.
 
@@ -193,7 +201,7 @@ def normal(
         (2, 3)
     """
     std, factor = _split(stddev, "stddev")
-    return jax_initializer(initlib.normal(0.0, std), None, axes, dtype, seed, name, factor)
+    return jax_initializer(initlib.normal(0.0, std), None, dtype, factor, **options)
 
 
 @_factory
@@ -202,10 +210,7 @@ def truncated_normal(
     dtype: DTypeLike | None = None,
     lower: ArrayLike = -2.0,
     upper: ArrayLike = 2.0,
-    *,
-    axes: str | None = None,
-    seed: Any = None,
-    name: str | None = None,
+    **options: Unpack[StreamOptions],
 ) -> JaxInitializer:
     """Make an initializer that draws from the normal distribution on [lower * stddev, upper * stddev].
 
@@ -223,12 +228,12 @@ def truncated_normal(
     """
     if _is_open(lower) or _is_open(upper):
         theirs = _jax_truncated_normal(stddev, lower=lower, upper=upper)
-        return jax_initializer(initlib.truncated_normal(), None, axes, dtype, seed, name, theirs=theirs)
+        return jax_initializer(initlib.truncated_normal(), None, dtype, theirs=theirs, **options)
     std, factor = _split(stddev, "stddev")
     low = real(cast(SupportsFloat, lower), "lower", or_infinite=True)
     high = real(cast(SupportsFloat, upper), "upper", or_infinite=True)
     core = initlib.truncated_normal(0.0, std, low * std, high * std)
-    return jax_initializer(core, None, axes, dtype, seed, name, factor)
+    return jax_initializer(core, None, dtype, factor, **options)
 
 
 @_factory
@@ -240,10 +245,7 @@ def variance_scaling(
     out_axis: AxisArgument = -1,
     batch_axis: AxisArgument = (),
     dtype: DTypeLike | None = None,
-    *,
-    axes: str | None = None,
-    seed: Any = None,
-    name: str | None = None,
+    **options: Unpack[StreamOptions],
 ) -> JaxInitializer:
     """Make an initializer that draws weights of mean 0 and variance scale / fan.
 
@@ -270,7 +272,7 @@ def variance_scaling(
     roles = Kernel(ints(in_axis, "in_axis"), ints(out_axis, "out_axis"), ints(batch_axis, "batch_axis"))
     root = None if rest is None else jnp.sqrt(jnp.asarray(rest, float))
     core = initlib.variance_scaling(positive(factor, "scale", or_zero=True), mode, distribution)
-    return jax_initializer(core, roles, axes, dtype, seed, name, root)
+    return jax_initializer(core, roles, dtype, root, **options)
 
 
 def _preset(preset_name: str, scheme: Any, reference: str) -> Any:
@@ -279,29 +281,26 @@ def _preset(preset_name: str, scheme: Any, reference: str) -> Any:
         out_axis: AxisArgument = -1,
         batch_axis: AxisArgument = (),
         dtype: DTypeLike | None = None,
-        *,
-        axes: str | None = None,
-        seed: Any = None,
-        name: str | None = None,
+        **options: Unpack[StreamOptions],
     ) -> JaxInitializer:
+        """Make the initializer `initlib.{name}`: {scheme}.
+
+        Args:
+            {axes}{shared}
+
+        Example:
+            >>> import jax
+            >>> {name}()(jax.random.key(0), (784, 128)).shape
+            (784, 128)
+
+        Reference:
+            {reference}
+        """
         numbers = (scheme.factor, scheme.mode, scheme.distribution)
-        return variance_scaling(*numbers, in_axis, out_axis, batch_axis, dtype, axes=axes, seed=seed, name=name)
+        return variance_scaling(*numbers, in_axis, out_axis, batch_axis, dtype, **options)
 
     preset.__name__ = preset.__qualname__ = preset_name
-    preset.__doc__ = f"""Make the initializer `initlib.{preset_name}`: {scheme!r}.
-
-    Args:
-        {{axes}}{{shared}}
-
-    Example:
-        >>> import jax
-        >>> {preset_name}()(jax.random.key(0), (784, 128)).shape
-        (784, 128)
-
-    Reference:
-        {reference}
-    """
-    return _factory(preset)
+    return _factory(preset, scheme=scheme, reference=reference)
 
 
 _HE = "He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852."
@@ -321,10 +320,7 @@ def orthogonal(
     scale: ArrayLike = 1.0,
     column_axis: int = -1,
     dtype: DTypeLike | None = None,
-    *,
-    axes: str | None = None,
-    seed: Any = None,
-    name: str | None = None,
+    **options: Unpack[StreamOptions],
 ) -> JaxInitializer:
     """Make an initializer that draws uniformly distributed orthogonal matrices; unitary ones for a complex dtype.
 
@@ -345,7 +341,7 @@ def orthogonal(
     """
     gain, factor = _split(scale, "scale", above=False)
     roles = Matrix(ints(column_axis, "column_axis"))
-    return jax_initializer(initlib.orthogonal(gain), roles, axes, dtype, seed, name, factor)
+    return jax_initializer(initlib.orthogonal(gain), roles, dtype, factor, **options)
 
 
 @_factory
@@ -353,10 +349,7 @@ def delta_orthogonal(
     scale: ArrayLike = 1.0,
     column_axis: int = -1,
     dtype: DTypeLike | None = None,
-    *,
-    axes: str | None = None,
-    seed: Any = None,
-    name: str | None = None,
+    **options: Unpack[StreamOptions],
 ) -> JaxInitializer:
     """Make an initializer that draws kernels that are orthogonal at their center and 0 elsewhere.
 
@@ -380,4 +373,4 @@ def delta_orthogonal(
     gain, factor = _split(scale, "scale", above=False)
     if ints(column_axis, "column_axis") not in (-2, -1, 0, 1):
         raise ValueError(f"column_axis must be one of the two axes of the matrix, got {column_axis!r}")
-    return jax_initializer(initlib.delta_orthogonal(gain), Delta(), axes, dtype, seed, name, factor)
+    return jax_initializer(initlib.delta_orthogonal(gain), Delta(), dtype, factor, **options)

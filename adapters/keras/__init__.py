@@ -1,4 +1,4 @@
-"""The Keras adapter: every name of `keras.initializers` with the weights of the core, and whole models.
+"""Keras adapter: every name of `keras.initializers` with the weights of the core, and whole models.
 
 >>> import initlib, keras
 >>> from initlib.adapters.keras import HeNormal
@@ -14,10 +14,10 @@ Every class and alias of `keras.initializers` is here, with the same arguments. 
 - `name` gives a layer a stream of its own: `HeNormal(seed=0, name="conv1")` is `he_normal(seed=0, name="conv1")`.
 
 Seeds are Keras's. An int draws the same weights at every call: two layers of one shape that share an initializer are
-equal. Give each its own `name` or seed, or share a `SeedGenerator`, which moves on at every call: call c (from 0) of
-`SeedGenerator(s)` draws with the key `Key(s).fold_in(c)`, on every backend. None takes a seed from Python's `random`,
-once, so that `keras.utils.set_random_seed` governs it. `MultiHeadAttention` clones its initializer for queries, keys
-and values: with an int or a seeded generator, weights of the same shape are equal; with None they differ.
+equal. Give each its own `name` or seed, or share a `SeedGenerator`, which advances at every call. Call c (from 0) of
+`SeedGenerator(s)` draws with the key `Key(s).fold_in(c)`, on every backend. None takes one seed from Python's `random`,
+which `keras.utils.set_random_seed` sets. `MultiHeadAttention` clones its initializer for queries, keys and values. With
+an int or a seeded generator, weights of the same shape are equal; with None they differ.
 
 Any other initializer of the core is `CoreInitializer(initlib.dirac(), seed=0)`. A layer also takes a bare initializer
 of the core (`kernel_initializer=initlib.he_normal`), which has no seed and draws new weights at every call. Import this
@@ -30,7 +30,12 @@ graph a weight is a constant; under a `SeedGenerator` it is drawn at each run (n
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types, so its classes are Any.
 
-from keras.initializers import STFT, Constant, Identity, Initializer, Ones, Zeros, serialize
+from ..common.requirements import not_installed
+
+try:
+    from keras.initializers import STFT, Constant, Identity, Initializer, Ones, Zeros, serialize
+except ModuleNotFoundError as error:
+    raise not_installed(error, "keras") from None
 
 from .diagnostics.signals import audit, signals
 from .init import (

@@ -31,7 +31,7 @@ def frequencies(layer: Any) -> int:
 
 
 class Node(NamedTuple):
-    """One call in a functional model: the operation, its symbolic inputs and outputs, and its arguments."""
+    """A call in a functional model: the operation, its symbolic inputs and outputs, and its arguments."""
 
     operation: Any
     given: list[Any]

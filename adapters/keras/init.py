@@ -1,4 +1,4 @@
-"""The names of `keras.initializers`, with the core's draws."""
+"""Names of `keras.initializers`, with the core's draws."""
 
 # mypy: disable-error-code="import-untyped, misc"
 # Keras and TensorFlow come without types, so their classes are Any.
@@ -13,13 +13,13 @@ from keras.initializers import get as keras_get
 
 import initlib
 from initlib._public import public
-from initlib.schemes import FACTORIES
+from initlib.schemes.factories import FACTORIES
 
 from .drawing.draw import InitlibMixin
 
 Class = TypeVar("Class", bound=type)
 
-SEED = """seed: an int, which draws the same weights at every call; a `keras.random.SeedGenerator`, which moves on; or
+SEED = """seed: an int, which draws the same weights at every call; a `keras.random.SeedGenerator`, which advances; or
             None for a seed from Python's `random`."""
 AXES = """axes: the roles of the axes, such as "HWBO"; None is "...IO".
         name: the name of a stream of its own under the seed, as in every other framework."""

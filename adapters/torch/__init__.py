@@ -1,4 +1,4 @@
-"""The PyTorch adapter: every name of `torch.nn.init`, exact on every device and shard, and whole models.
+"""PyTorch adapter: every name of `torch.nn.init`, exact on every device and shard, and whole models.
 
 >>> import torch
 >>> import initlib.adapters.torch as init
@@ -7,7 +7,12 @@
 True
 """
 
-from torch.nn.init import constant
+from ..common.requirements import not_installed
+
+try:
+    from torch.nn.init import constant
+except ModuleNotFoundError as error:
+    raise not_installed(error, "torch") from None
 
 from ._private import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
 from .diagnostics.audit import audit

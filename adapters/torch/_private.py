@@ -127,7 +127,7 @@ def is_lost(tensor: Any) -> bool:
 def is_computed(tensor: Tensor) -> bool:
     """Return whether autograd computed the tensor or its base, so that writes reach no parameter."""
     source = _base(tensor) if _is_view(tensor) else tensor
-    return source.grad_fn is not None and source.grad_fn.name() != "CopySlices"  # which wrote into memory of its own
+    return source.grad_fn is not None and source.grad_fn.name() != "CopySlices"  # its result has new memory
 
 
 def strided_shard() -> Any:
@@ -148,7 +148,7 @@ SpectralNorm = find("nn.utils.parametrizations._SpectralNorm", _Vanished)
 
 # A mode that sees every operation on tensors of this thread.
 TorchDispatchMode = find("utils._python_dispatch.TorchDispatchMode", _Vanished)
-StorageRef = Any  # what `storage_ref` returns
+StorageRef = Any  # the class of the result of `storage_ref`
 
 
 def storage_ref(tensor: Tensor) -> StorageRef:

@@ -35,7 +35,7 @@ zeros_ = unless_loaded(torch_zeros_)
 # The name of `param` for activations of which PyTorch has no gain. Other activations ignore it, as in PyTorch.
 PARAMETERS = {"celu": "alpha", "elu": "alpha", "prelu": "slope", "silu": "beta", "sin": "w0", "softplus": "beta"}
 
-# To make an initializer checks its arguments, which takes as long as to draw a small weight.
+# Making an initializer checks its arguments, which takes as long as the draw of a small weight.
 _uniform, _normal, _truncated = map(lru_cache(maxsize=256), (initlib.uniform, initlib.normal, initlib.truncated_normal))
 
 
@@ -80,7 +80,6 @@ def calculate_gain(nonlinearity: Any, param: float | None = None) -> float:
         raise ValueError(f"Unsupported nonlinearity {nonlinearity}: {error}") from None
 
 
-@public("initlib.adapters.torch")
 @overridable
 def uniform_(
     tensor: Tensor,
@@ -113,7 +112,6 @@ def uniform_(
     return draw_into(tensor, _uniform(a, b), generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def normal_(
     tensor: Tensor,
@@ -147,7 +145,6 @@ def normal_(
     return draw_into(tensor, _normal(mean, std), generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def xavier_uniform_(
     tensor: Tensor,
@@ -181,7 +178,6 @@ def xavier_uniform_(
     return draw_into(tensor, _xavier(tensor, gain, "uniform", options), generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def xavier_normal_(
     tensor: Tensor,
@@ -222,7 +218,6 @@ def _xavier(tensor: Tensor, gain: float, distribution: str, options: DrawOptions
     return _scaling(positive(gain, "gain", or_zero=True) ** 2, "fan_avg", distribution)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def kaiming_uniform_(
     tensor: Tensor,
@@ -260,7 +255,6 @@ def kaiming_uniform_(
     return draw_into(tensor, _kaiming(tensor, a, mode, nonlinearity, "uniform", options), generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def kaiming_normal_(
     tensor: Tensor,
@@ -323,7 +317,6 @@ def _kaiming_scheme(slope: float | None, mode: str, nonlinearity: Any, distribut
     return _scaling(squared, mode, distribution)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def trunc_normal_(
     tensor: Tensor,
@@ -369,7 +362,6 @@ def trunc_normal_(
     return draw_into(tensor, _truncated(mean, std, a, b), generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def eye_(tensor: Tensor) -> Tensor:
     """Fill the tensor with the identity matrix: as many outputs as possible equal the input of the same index.
@@ -395,7 +387,6 @@ def eye_(tensor: Tensor) -> Tensor:
     return draw_into(tensor, initlib.identity(), None, seed=NO_SEED)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill the kernel of a convolution so that the convolution returns its input, in each group.
@@ -426,7 +417,6 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return draw_into(tensor, initlib.dirac(), None, axes=f"({int(groups)} O)I...", seed=NO_SEED)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def orthogonal_(
     tensor: Tensor,
@@ -464,7 +454,6 @@ def orthogonal_(
     return draw_into(tensor, initlib.orthogonal(gain), generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def sparse_(
     tensor: Tensor,

@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 
 import initlib
-from initlib._public import public
 
 from .drawing.dispatch import DrawOptions, draw_into
 from .drawing.override import overridable
 
 
-@public("initlib.adapters.torch")
 @overridable
 def fill_(
     tensor: Tensor,
@@ -50,7 +48,6 @@ def fill_(
     return draw_into(tensor, initializer, generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def variance_scaling_(
     tensor: Tensor,
@@ -65,7 +62,7 @@ def variance_scaling_(
     Args:
         tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
         factor: the variance, times the fan.
-        mode: "fan_in", "fan_out", "fan_avg" or "fan_geo_avg", the fan that divides.
+        mode: the fan that divides: "fan_in", "fan_out", "fan_avg" or "fan_geo_avg".
         distribution: "truncated_normal", "normal" or "uniform".
         generator: the generator that draws; by default PyTorch's global one.
         **options: the arguments of `DrawOptions`.
@@ -83,7 +80,6 @@ def variance_scaling_(
     return draw_into(tensor, initlib.variance_scaling(factor, mode, distribution), generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def delta_orthogonal_(
     tensor: Tensor,
@@ -118,7 +114,6 @@ def delta_orthogonal_(
     return draw_into(tensor, initlib.delta_orthogonal(gain), generator, **options)
 
 
-@public("initlib.adapters.torch")
 @overridable
 def truncated_normal_(
     tensor: Tensor,
@@ -167,36 +162,37 @@ class Preset(Protocol):
         """Fill the tensor, and return it."""
 
 
-def _preset(name_: str) -> Preset:
+def _preset(name: str) -> Preset:
     """Return the function of a preset."""
-    initializer = getattr(initlib, name_)
+    initializer = getattr(initlib, name)
 
     def fill(
         tensor: Tensor,
         generator: torch.Generator | None = None,
         **options: Unpack[DrawOptions],
     ) -> Tensor:
+        """Fill the tensor with the weights of `initlib.{name}`, {initializer}.
+
+        Args:
+            tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
+            generator: the generator that draws; by default PyTorch's global one.
+            **options: the arguments of `DrawOptions`.
+
+        Returns:
+            The tensor.
+
+        Raises:
+            ValueError: the tensor has fewer than two axes, and `axes` is None.
+
+        Example:
+            >>> {name}_(torch.empty(128, 784), seed=0).shape
+            torch.Size([128, 784])
+        """
         return draw_into(tensor, initializer, generator, **options)
 
-    fill.__name__ = fill.__qualname__ = f"{name_}_"
-    fill.__doc__ = f"""Fill the tensor with the weights of `initlib.{name_}`, {initializer!r}.
-
-    Args:
-        tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
-
-    Returns:
-        The tensor.
-
-    Raises:
-        ValueError: the tensor has fewer than two axes, and `axes` is None.
-
-    Example:
-        >>> {name_}_(torch.empty(128, 784), seed=0).shape
-        torch.Size([128, 784])
-    """
-    return public("initlib.adapters.torch")(overridable(fill))
+    fill.__name__ = fill.__qualname__ = f"{name}_"
+    fill.__doc__ = (fill.__doc__ or "").format(name=name, initializer=initializer)
+    return overridable(fill)
 
 
 he_normal_ = _preset("he_normal")

@@ -1,4 +1,4 @@
-"""The classic experiments on initialization, reproduced by one command: python -m benchmarks.experiments."""
+"""Classic experiments on initialization, reproduced by one command: python -m benchmarks.experiments."""
 
 import os
 

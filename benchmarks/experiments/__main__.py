@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _store(stored, labs, options.quick)
     run = json.loads(stored.read_text(encoding="utf-8"))
     (out / "EXPERIMENTS.md").write_text(report.page(run), encoding="utf-8")
-    claims = [(name, claim) for name, found in run["experiments"].items() for claim in found["claims"]]
+    claims = [(name, claim) for name, experiment in run["experiments"].items() for claim in experiment["claims"]]
     failed = [(name, claim) for name, claim in claims if not claim["holds"]]
     console.print(f"{len(claims)} claims, {len(failed)} fail; wrote {out / 'EXPERIMENTS.md'}", soft_wrap=True)
     for name, claim in failed:
@@ -69,19 +69,19 @@ def _store(path: Path, labs: dict[str, tuple[Lab, float]], quick: bool) -> None:
     """Store the results, with those of other experiments from an earlier run of the same kind."""
     command = "python -m benchmarks.experiments" + (" --quick" if quick else "")
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    found = before["experiments"] if before.get("command") == command and before.get("machine") == machine() else {}
+    results = before["experiments"] if before.get("command") == command and before.get("machine") == machine() else {}
     for name, (lab, seconds) in labs.items():
-        found[name] = {
+        results[name] = {
             "seconds": round(seconds, 1),
             "quoted": lab.quoted,
             "claims": [asdict(claim) for claim in lab.claims],
         }
-    found = {name: found[name] for name in NAMES if name in found}
+    results = {name: results[name] for name in NAMES if name in results}
     run = {
         "command": command,
         "machine": machine(),
-        "seconds": round(sum(experiment["seconds"] for experiment in found.values()), 1),
-        "experiments": found,
+        "seconds": round(sum(experiment["seconds"] for experiment in results.values()), 1),
+        "experiments": results,
     }
     path.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

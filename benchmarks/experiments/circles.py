@@ -44,8 +44,8 @@ def gradient(p: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class Found:
-    """The training of one scheme: rows are seeds, columns are epochs, the first before training."""
+class Training:
+    """Training of one scheme: rows are seeds, columns are epochs, the first before training."""
 
     loss: np.ndarray
     accuracy: np.ndarray  # percent, of the training points
@@ -55,7 +55,7 @@ class Found:
 
 def train(
     schemes: Sequence[str], seeds: Sequence[int], x: np.ndarray, y: np.ndarray, advance: Callable[..., None]
-) -> dict[str, Found]:
+) -> dict[str, Training]:
     """Train by SGD, each seed with its own order of the data; x is (2, points), y (points,)."""
     stack = build(schemes, seeds)
     orders = [np.random.default_rng(seed) for _ in schemes for seed in seeds]
@@ -73,13 +73,13 @@ def train(
             stack.step(shuffled[..., start : start + BATCH], lambda p, batch=batch: gradient(p, batch), RATE)
         advance(len(schemes))
     dead.append(_dead(stack, x))
-    found = {}
+    trainings = {}
     for k, scheme in enumerate(schemes):
         rows = slice(k * len(seeds), (k + 1) * len(seeds))
-        found[scheme] = Found(
+        trainings[scheme] = Training(
             np.array(losses).T[rows], np.array(accuracies).T[rows], np.array(dead).T[rows], stack.part(rows)
         )
-    return found
+    return trainings
 
 
 def _dead(stack: Stack, x: np.ndarray) -> np.ndarray:
@@ -95,25 +95,25 @@ def run(lab: Lab) -> None:
     x, y = points.T.astype(np.float32), labels.astype(np.float32)
     with lab.progress(EPOCHS * len(SCHEMES)) as advance:
         tanh = [scheme for scheme in SCHEMES if not SCHEMES[scheme][2]]
-        found = train(tanh, seeds, x, y, advance) | train(["He"], seeds, x, y, advance)
+        trainings = train(tanh, seeds, x, y, advance) | train(["He"], seeds, x, y, advance)
     lab.quote(points=y.size, epochs=EPOCHS, seeds=len(seeds), batch=BATCH, rate=RATE, learns=f"{LEARNS:.0f}")
     test_x = test_points.T.astype(np.float32)[None]
-    _table(lab, found, test_x, test_labels)
-    _claims(lab, found, len(seeds))
+    _table(lab, trainings, test_x, test_labels)
+    _claims(lab, trainings, len(seeds))
     _keras(lab, x, y)
-    lab.picture(_picture(found, test_x[0].T, test_labels))
+    lab.picture(_picture(trainings, test_x[0].T, test_labels))
 
 
-def _table(lab: Lab, found: dict[str, Found], test_x: np.ndarray, test_y: np.ndarray) -> None:
+def _table(lab: Lab, trainings: dict[str, Training], test_x: np.ndarray, test_y: np.ndarray) -> None:
     rows = []
-    for scheme, result in found.items():
+    for scheme, result in trainings.items():
         test = 100 * ((result.stack.forward(test_x)[-1][:, 0] > 0.5) == test_y).mean(axis=1)
         final = result.accuracy[:, -1]
         spreads = spread(final, ".1f"), spread(test, ".0f"), spread(result.loss[:, -1], ".4f")
         activation = "relu" if SCHEMES[scheme][2] else "tanh"
         rows.append([f"{scheme}, {activation}", f"{(final >= LEARNS).sum()} of {len(final)}", *spreads])
     lab.table("outcomes", ["", f"seeds that reach {LEARNS:.0f}%", "train %", "test %", "loss"], rows)
-    glorot, he = found["Glorot"], found["He"]
+    glorot, he = trainings["Glorot"], trainings["He"]
     start = [int(np.argmax(row >= LEARNS)) for row in glorot.accuracy if row[-1] >= LEARNS]
     lab.quote(
         glorot_learn=int((glorot.accuracy[:, -1] >= LEARNS).sum()),
@@ -126,21 +126,21 @@ def _table(lab: Lab, found: dict[str, Found], test_x: np.ndarray, test_y: np.nda
     )
 
 
-def _claims(lab: Lab, found: dict[str, Found], count: int) -> None:
+def _claims(lab: Lab, trainings: dict[str, Training], count: int) -> None:
     for scheme in ("zeros", "small"):
-        loss = found[scheme].loss
+        loss = trainings[scheme].loss
         lab.claim(
             f"{scheme}: every seed at a loss of 1/4 within 0.001, all the way",
             f"{loss.min():.5f} to {loss.max():.5f}",
             np.abs(loss - 0.25).max() < 1e-3,
         )
-    large = found["large"]
+    large = trainings["large"]
     lab.claim(
         "large: no seed passes 55% of the training points, where the median of Glorot is above 95%",
-        f"{spread(large.accuracy[:, -1], '.1f')}; {spread(found['Glorot'].accuracy[:, -1], '.1f')}",
-        large.accuracy[:, -1].max() < 55 and np.median(found["Glorot"].accuracy[:, -1]) > 95,
+        f"{spread(large.accuracy[:, -1], '.1f')}; {spread(trainings['Glorot'].accuracy[:, -1], '.1f')}",
+        large.accuracy[:, -1].max() < 55 and np.median(trainings["Glorot"].accuracy[:, -1]) > 95,
     )
-    glorot, he = found["Glorot"], found["He"]
+    glorot, he = trainings["Glorot"], trainings["He"]
     learn = glorot.accuracy[:, -1] >= LEARNS
     lab.claim(
         "Glorot with tanh: at least 15 of 20 seeds learn; those that have not are on their way, below a loss of 1/4",
@@ -176,7 +176,9 @@ def _keras(lab: Lab, x: np.ndarray, y: np.ndarray) -> None:
         batch = slice(start, start + BATCH)
         stack.step(x[None, :, batch], lambda p, batch=batch: gradient(p, y[batch]), RATE)
     kernels = [np.asarray(layer.kernel) for layer in layers]
-    apart = max(float(np.abs(ours[0].T - kernel).max()) for ours, kernel in zip(stack.weights, kernels, strict=True))
+    apart = max(
+        float(np.abs(weights[0].T - kernel).max()) for weights, kernel in zip(stack.weights, kernels, strict=True)
+    )
     start_ = [weight[0].T for weight in build(["He"], [0]).weights]
     moved = min(float(np.abs(kernel - old).max()) for kernel, old in zip(kernels, start_, strict=True))
     lab.claim(
@@ -186,14 +188,14 @@ def _keras(lab: Lab, x: np.ndarray, y: np.ndarray) -> None:
     )
 
 
-def _picture(found: dict[str, Found], x: np.ndarray, y: np.ndarray) -> Figure:
+def _picture(trainings: dict[str, Training], x: np.ndarray, y: np.ndarray) -> Figure:
     figure = new_figure("make_circles: a 5-10-2-1 network under five initializations", 11, 6.6)
     grid = figure.subplots(2, 3)
     above, below = grid[:, 0]
     for scheme in ("zeros", "small", "large", "Glorot"):
-        band(above, range(EPOCHS + 1), found[scheme].accuracy, scheme)
+        band(above, range(EPOCHS + 1), trainings[scheme].accuracy, scheme)
     above.set_title("tanh: median seed, middle 80%")
-    he = found["He"]
+    he = trainings["He"]
     late = (he.accuracy[:, -1] < LEARNS) & ~he.dead[:, 1]
     fates = ((he.accuracy[:, -1] >= LEARNS, "learns", "#009E73", "-"), (late, "late", "#D55E00", "--"))
     for which, what, colour, line in (*fates, (he.dead[:, 1], "dead", "black", ":")):
@@ -207,7 +209,7 @@ def _picture(found: dict[str, Found], x: np.ndarray, y: np.ndarray) -> Figure:
     above.legend(loc="upper left", fontsize=8)
     below.legend(loc="lower right", bbox_to_anchor=(1, 0.12), fontsize=8)
     at = plane(x)[2].T.astype(np.float32)[None]
-    glorot = found["Glorot"]
+    glorot = trainings["Glorot"]
     chosen = [
         ("Glorot", _median(glorot), "a usual seed"),
         ("Glorot", int(np.argmin(glorot.accuracy[:, -1])), "the latest seed"),
@@ -215,11 +217,11 @@ def _picture(found: dict[str, Found], x: np.ndarray, y: np.ndarray) -> Figure:
         ("He", int(np.argmax(he.loss[:, -1])), "a dead seed"),
     ]
     for axes, (scheme, seed, what) in zip(grid[:, 1:].flat, chosen, strict=True):
-        probability = found[scheme].stack.forward(at)[-1][seed, 0]
-        right = 100 * ((found[scheme].stack.forward(x.T[None])[-1][seed, 0] > 0.5) == y).mean()
+        probability = trainings[scheme].stack.forward(at)[-1][seed, 0]
+        right = 100 * ((trainings[scheme].stack.forward(x.T[None])[-1][seed, 0] > 0.5) == y).mean()
         regions(axes, probability, x, y, f"{scheme}, {what}: {right:.0f}% right")
     return figure
 
 
-def _median(result: Found) -> int:
+def _median(result: Training) -> int:
     return int(np.argsort(result.accuracy[:, -1])[len(result.accuracy) // 2])

@@ -63,24 +63,24 @@ def run(lab: Lab) -> None:
     _steps(lab)
     seeds = range(2 if lab.quick else 20)
     cells = [(activation, scheme) for activation in ACTIVATIONS for scheme in SCHEMES]
-    found: dict[tuple[str, str], np.ndarray] = {}
+    measurements: dict[tuple[str, str], np.ndarray] = {}
     with lab.progress(len(cells) * len(seeds)) as advance:
         for activation, scheme in cells:
             rows = []
             for seed in seeds:
                 rows.append(measure(SCHEMES[scheme], activation, seed))
                 advance(1)
-            found[activation, scheme] = np.array(rows)
+            measurements[activation, scheme] = np.array(rows)
     predicted = {(activation, scheme): predict(SCHEMES[scheme], activation) for activation, scheme in cells}
     lab.quote(width=WIDTH, layers=LAYERS, batch=BATCH, seeds=len(seeds))
-    _table(lab, found, predicted)
-    _claims(lab, found, predicted)
-    lab.picture(_picture(found, predicted))
+    _table(lab, measurements, predicted)
+    _claims(lab, measurements, predicted)
+    lab.picture(_picture(measurements, predicted))
 
 
-def _table(lab: Lab, found: dict, predicted: dict) -> None:
+def _table(lab: Lab, measurements: dict, predicted: dict) -> None:
     rows = []
-    for (activation, scheme), values in found.items():
+    for (activation, scheme), values in measurements.items():
         size, gradient = np.exp(np.log(values).mean(axis=0))[[0, 1], [-1, 0]]
         expected = predicted[activation, scheme][[0, 1], [-1, 0]]
         rows.append(
@@ -89,13 +89,13 @@ def _table(lab: Lab, found: dict, predicted: dict) -> None:
     lab.table("ends", ["", f"activations, layer {LAYERS}", "predicted", "gradients, first layer", "predicted"], rows)
 
 
-def _claims(lab: Lab, found: dict, predicted: dict) -> None:
+def _claims(lab: Lab, measurements: dict, predicted: dict) -> None:
     # A finite layer is off by a random factor, and the factors multiply. Where tanh is saturated few units pass a
     # gradient on, and it is as if the layers were that much narrower.
     for number, (what, most) in enumerate((("activations", 2), ("gradients", 4))):
         worst = max(
             float(np.abs(np.log10(values[:, number]).mean(axis=0) - np.log10(predicted[cell][number])).max())
-            for cell, values in found.items()
+            for cell, values in measurements.items()
         )
         lab.claim(
             f"{what}: in every layer of the eight networks, within a factor of {most} of the prediction, which spans "
@@ -103,7 +103,7 @@ def _claims(lab: Lab, found: dict, predicted: dict) -> None:
             f"at most a factor of {10**worst:.2f}",
             worst < math.log10(most),
         )
-    ends = {cell: np.exp(np.log(values).mean(axis=0)) for cell, values in found.items()}
+    ends = {cell: np.exp(np.log(values).mean(axis=0)) for cell, values in measurements.items()}
     sizes = {cell: end[0, -1] for cell, end in ends.items()}
     gradients = {cell: end[1, 0] for cell, end in ends.items()}
     lab.claim(
@@ -173,7 +173,7 @@ def _steps(lab: Lab) -> None:
     )
 
 
-def _picture(found: dict, predicted: dict) -> Figure:
+def _picture(measurements: dict, predicted: dict) -> Figure:
     figure = new_figure(f"{LAYERS} layers of {WIDTH} units: markers measured, dashes predicted", 11, 6.6)
     layers = np.arange(LAYERS + 1)
     limits = np.finfo(np.float32)
@@ -184,7 +184,7 @@ def _picture(found: dict, predicted: dict) -> Figure:
     ):
         for number, (axes, what) in enumerate(zip(column, ("activations", "gradients"), strict=True)):
             for scheme in schemes:
-                middle = np.exp(np.log(found[activation, scheme][:, number]).mean(axis=0))
+                middle = np.exp(np.log(measurements[activation, scheme][:, number]).mean(axis=0))
                 label = f"{scheme}: {SCHEMES[scheme].std((WIDTH, WIDTH)):.3g}"
                 axes.plot(layers, middle, **STYLES[scheme], markevery=5, markersize=5, label=label)
                 axes.plot(layers, predicted[activation, scheme][number], color="black", linestyle="--", linewidth=1)

@@ -1,4 +1,4 @@
-"""The formulas of six schemes and of contrib, against large draws and the peers."""
+"""Formulas of six schemes and of contrib, against large draws and the peers."""
 
 import math
 from collections.abc import Callable
@@ -143,8 +143,8 @@ def run(lab: Lab) -> None:
             asked = value(name)
             row.append("-" if asked is None else f"{asked:.7f}")
             if asked is not None:
-                ours = limit if distribution == "uniform" else std if peer == "PyTorch" else limit / 2
-                differences[peer].append(asked / ours - 1)
+                expected_value = limit if distribution == "uniform" else std if peer == "PyTorch" else limit / 2
+                differences[peer].append(asked / expected_value - 1)
         rows.append(row)
     lab.table("six", ["scheme", "variance", "limit", "std here", "measured", "limit here"], written)
     lab.table("peers", ["asks its generator for", *peers], rows)
@@ -199,19 +199,19 @@ def _contrib(lab: Lab) -> None:
     high = {True: 0.0, False: math.sqrt(1.3) * TRUNCATED_STD - 1}  # of contrib's std, by uniform
     errors = []
     for factor, mode, uniform, what in CONTRIB:
-        ours = variance_scaling(factor, mode, "uniform" if uniform else "truncated_normal").std(SHAPE)
-        theirs = contrib_std(factor, mode, uniform)
+        own_std = variance_scaling(factor, mode, "uniform" if uniform else "truncated_normal").std(SHAPE)
+        contrib = contrib_std(factor, mode, uniform)
         rows.append(
-            [what, f"{factor:g}, {mode}, {uniform}", f"{ours:.8f}", f"{theirs:.8f}", f"{theirs / ours - 1:.3%}"]
+            [what, f"{factor:g}, {mode}, {uniform}", f"{own_std:.8f}", f"{contrib:.8f}", f"{contrib / own_std - 1:.3%}"]
         )
-        errors.append(abs(theirs / ours - 1 - high[uniform]))
+        errors.append(abs(contrib / own_std - 1 - high[uniform]))
     lab.table("contrib", ["contrib", "factor, mode, uniform", "std", "contrib's std", "too large"], rows)
     lab.claim(
         "contrib's arguments give contrib's std to 1e-9 where it is uniform, and 1 / 1.0029 of it where it is normal",
         f"{max(errors):.1e}",
         max(errors) < 1e-9,
     )
-    count = 2**23 if lab.quick else 2**26  # it takes some 7 million weights to tell 0.29% from nothing
+    count = 2**23 if lab.quick else 2**26  # about 7 million weights are needed to measure 0.29%
     hidden = drawn(truncated_normal(std=math.sqrt(1.3 * 2 / FAN_IN)), count, "contrib")
     excess = measured_std(hidden) / measured_std(drawn(initlib.he_normal, count, "ours")) - 1
     lab.quote(excess=f"{100 * excess:.2f}")

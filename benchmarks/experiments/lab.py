@@ -1,4 +1,4 @@
-"""The results of an experiment: figures and tables to quote, claims, and pictures."""
+"""Results of an experiment: numbers and tables to quote, claims, and pictures."""
 
 import os
 import platform
@@ -32,7 +32,7 @@ class Claim:
 
 @dataclass
 class Lab:
-    """The environment of one experiment, and the record of its results."""
+    """Environment of one experiment, and the record of its results."""
 
     name: str
     quick: bool
@@ -58,7 +58,7 @@ class Lab:
         self.console.print(Markdown(text))
 
     def claim(self, statement: str, measured: str, holds: bool | np.bool_) -> None:
-        """Record whether a statement holds. A false one fails the run at the end."""
+        """Record whether a statement holds. A false statement fails the run at the end."""
         self.claims.append(Claim(statement, measured, bool(holds)))
         mark = "[green]holds[/]" if holds else "[bold red]FAILS[/]"
         self.console.print(f"{mark}  {statement}: {measured}", highlight=False, soft_wrap=True)

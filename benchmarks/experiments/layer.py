@@ -1,4 +1,4 @@
-"""One tanh layer under careless weights and Xavier's, compared with the source's single draw."""
+"""A tanh layer with weights in [0, 1) and with Xavier's, compared with the source's single draw."""
 
 import math
 
@@ -16,7 +16,7 @@ SCHEMES: dict[str, Initializer] = {"careless": uniform(0.0, 0.01), "Xavier": glo
 TITLES = {"careless": "uniform on [0, 0.01)", "Xavier": "Xavier uniform"}
 COLOURS = {"careless": STYLES["large"]["color"], "Xavier": STYLES["Glorot"]["color"]}
 FIGURES = ("mean of x", "variance of x", "mean of W", "variance of W", "mean of a", "variance of a")
-# What the source prints of its one draw of each, in that order; and both matrices a, rounded to 8 digits.
+# The numbers that the source prints for its one draw of each, in that order; and both matrices a, to 8 digits.
 SOURCE = {
     "careless": (
         -0.213624441131,
@@ -50,7 +50,7 @@ def mean_square(bound: float) -> float:
     With φ the characteristic function of z, and sech² = 1 - tanh² that of Fourier transform π t / sinh(π t / 2),
     Parseval gives E sech²(z) = ∫ φ(t) t / sinh(π t / 2) dt / 2. For one input φ(t) = E exp(-t² w² / 2), an erf.
     """
-    t = (np.arange(200_000) + 0.5) * 2e-4  # to 40, where sinh has ended it
+    t = (np.arange(200_000) + 0.5) * 2e-4  # to 40, beyond which sinh makes the integrand 0
     root = t * bound / math.sqrt(2)
     one = np.array([math.sqrt(math.pi) / 2 * math.erf(r) / r for r in root])
     return float(1 - (one**INPUTS * t / np.sinh(math.pi * t / 2)).sum() * 2e-4)
@@ -101,7 +101,7 @@ def _theory(lab: Lab, scheme: str, x: np.ndarray, w: np.ndarray, a: np.ndarray) 
     exact = {"x": 1.0, "W": (bound - low) ** 2 / 12, "a": mean_square(bound)}
     off, shown = 0.0, []
     for letter, values in {"x": x, "W": w - middle, "a": a}.items():
-        # The layers are independent, the numbers within one are not: so the error is that of the layers' means.
+        # Only the layers are independent, not the numbers within a layer. So the error is that of the layers' means.
         squares = (values**2).mean(axis=(1, 2))
         off = max(off, abs(squares.mean() - exact[letter]) / (squares.std() / math.sqrt(len(squares))))
         shown.append(f"{squares.mean():.5g} for {exact[letter]:.5g}")

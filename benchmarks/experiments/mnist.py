@@ -78,11 +78,11 @@ def loss_and_gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> tupl
 
 @dataclass
 class Run:
-    """The training of one seed: the figures of each epoch, and of the start."""
+    """Training of one seed: the numbers of each epoch, and of the start."""
 
     loss: list[float]
     accuracy: list[float]  # of the test digits, in percent
-    answers: int  # how many of the ten digits the trained network ever answers
+    answers: int  # the number of different digits among the answers of the trained network
     gradients: list[np.ndarray]  # the kernels', at the start
 
     @property
@@ -110,32 +110,32 @@ def run(lab: Lab) -> None:
     epochs, seeds = (2, range(1)) if lab.quick else (EPOCHS, range(5))
     data = digits(75, 20) if lab.quick else digits(400, 100)
     lab.quote(train=len(data[0][1]), test=len(data[1][1]), epochs=epochs, seeds=len(seeds), batch=BATCH)
-    found: dict[str, list[Run]] = {}
+    trained: dict[str, list[Run]] = {}
     with lab.progress((2 + 2 * len(seeds)) * epochs) as advance:
         for scheme in SCHEMES:
             # Zeros and ones draw nothing: a seed only shuffles their digits.
             drawn = seeds if scheme in ("Glorot", "He") else seeds[:1]
-            found[scheme] = [train(scheme, seed, data, epochs, advance) for seed in drawn]
-    _tables(lab, found)
-    _claims(lab, found)
+            trained[scheme] = [train(scheme, seed, data, epochs, advance) for seed in drawn]
+    _tables(lab, trained)
+    _claims(lab, trained)
     _compare_twin(lab, data[0])
-    lab.picture(_picture(found))
+    lab.picture(_picture(trained))
 
 
-def _tables(lab: Lab, found: dict[str, list[Run]]) -> None:
+def _tables(lab: Lab, trained: dict[str, list[Run]]) -> None:
     rows = []
-    for scheme, runs in found.items():
+    for scheme, runs in trained.items():
         first, last, accuracy = zip(*((r.loss[0], r.loss[-1], r.accuracy[-1]) for r in runs), strict=True)
         answers = str(max(r.answers for r in runs))
         rows.append([scheme, spread(first, ".4g"), spread(last, ".3g"), spread(accuracy, ".1f"), answers])
     heading = ["", "loss, first epoch", "loss, last epoch", "test accuracy %", "digits ever answered"]
     lab.table("outcomes", heading, rows)
-    rows = [[scheme, *(f"{size:.2g}" for size in runs[0].sizes)] for scheme, runs in found.items()]
+    rows = [[scheme, *(f"{size:.2g}" for size in runs[0].sizes)] for scheme, runs in trained.items()]
     lab.table("gradients", ["rms of the gradient at the start", *LAYERS], rows)
 
 
-def _claims(lab: Lab, found: dict[str, list[Run]]) -> None:
-    zeros_, ones_ = found["zeros"], found["ones"]
+def _claims(lab: Lab, trained: dict[str, list[Run]]) -> None:
+    zeros_, ones_ = trained["zeros"], trained["ones"]
     losses = [loss for r in zeros_ for loss in r.loss]
     lab.claim(
         "zeros: the loss stays at ln 10 = 2.3026, within 0.005; no kernel has a gradient; one answer for every digit",
@@ -163,7 +163,7 @@ def _claims(lab: Lab, found: dict[str, list[Run]]) -> None:
         hidden < 1e-5 * ones_[0].sizes[-1] and 10 <= negative <= 90 and (columns == columns[0]).all(),
     )
     for scheme in ("Glorot", "He"):
-        accuracy = np.array([r.accuracy[-1] for r in found[scheme]])
+        accuracy = np.array([r.accuracy[-1] for r in trained[scheme]])
         if lab.quick:
             lab.claim(f"{scheme}: has begun to learn, above 50%", f"{accuracy.min():.1f}", accuracy.min() > 50)
         else:
@@ -172,7 +172,7 @@ def _claims(lab: Lab, found: dict[str, list[Run]]) -> None:
                 spread(accuracy, ".1f"),
                 accuracy.min() > 95 and np.ptp(accuracy) < 2,
             )
-        ratio = max(found[scheme][0].sizes) / min(found[scheme][0].sizes)
+        ratio = max(trained[scheme][0].sizes) / min(trained[scheme][0].sizes)
         lab.quote(**{f"{scheme.lower()}_accuracy": spread(accuracy, ".1f")})
         lab.claim(
             f"{scheme}: at the start no kernel's gradient is 30 times another's", f"{ratio:.1f} times", ratio < 30
@@ -222,7 +222,7 @@ def _compare_twin(lab: Lab, train: Digits, seed: int = 0) -> None:
     )
     parameters = [parameter for layer in layers.values() for parameter in layer.parameters()]
     for moment in ("first loss", "loss after a step of SGD"):
-        ours, gradients = loss_and_gradients(model, x, y)
+        keras_loss, gradients = loss_and_gradients(model, x, y)
         for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
             variable.assign_sub(RATE * gradient)
         loss = torch.nn.functional.cross_entropy(forward(x), torch.from_numpy(y))
@@ -233,22 +233,22 @@ def _compare_twin(lab: Lab, train: Digits, seed: int = 0) -> None:
                 parameter -= RATE * step
         lab.claim(
             f"the same seed in PyTorch: the {moment} is Keras's to 1e-5",
-            f"{loss.item():.7f} and {ours:.7f}",
-            abs(loss.item() - ours) < 1e-5,
+            f"{loss.item():.7f} and {keras_loss:.7f}",
+            abs(loss.item() - keras_loss) < 1e-5,
         )
 
 
-def _picture(found: dict[str, list[Run]]) -> Figure:
+def _picture(trained: dict[str, list[Run]]) -> Figure:
     figure = new_figure("Real digits: a convnet under four initializations", 11, 3.8)
     losses, accuracies, gradients = figure.subplots(1, 3)
-    for scheme, runs in found.items():
+    for scheme, runs in trained.items():
         epochs = range(1, len(runs[0].loss) + 1)
         band(losses, epochs, np.array([r.loss for r in runs]), scheme)
         band(accuracies, epochs, np.array([r.accuracy for r in runs]), scheme)
         gradients.plot(LAYERS, runs[0].sizes, label=scheme, **STYLES[scheme])
     # Losses from 0.002 to 1e8 fit no linear axis.
     losses.set(xlabel="epoch", ylabel="training loss (nats)", yscale="log", title="Loss")
-    last = ", ".join(f"{scheme} {np.median([r.accuracy[-1] for r in runs]):.0f}" for scheme, runs in found.items())
+    last = ", ".join(f"{scheme} {np.median([r.accuracy[-1] for r in runs]):.0f}" for scheme, runs in trained.items())
     accuracies.set(xlabel="epoch", ylabel="test accuracy (%)", ylim=(0, 105), title=f"At the end: {last}%")
     accuracies.title.set_fontsize(9)
     gradients.set_yscale("symlog", linthresh=1e-5)  # zeros belong in the picture
@@ -256,5 +256,5 @@ def _picture(found: dict[str, list[Run]]) -> Figure:
     gradients.tick_params(axis="x", labelrotation=30)
     for axes in (losses, accuracies, gradients):
         axes.grid(alpha=0.3)
-    figure.legend(*losses.get_legend_handles_labels(), loc="outside lower center", ncols=len(found))
+    figure.legend(*losses.get_legend_handles_labels(), loc="outside lower center", ncols=len(trained))
     return figure

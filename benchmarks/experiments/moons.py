@@ -98,8 +98,8 @@ def hard(p: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class Found:
-    """The training by group: rows are seeds."""
+class Training:
+    """Training by group: rows are seeds."""
 
     epochs: list[int]
     costs: dict[str, np.ndarray]
@@ -110,7 +110,7 @@ class Found:
     first: dict[str, Stack]  # the network of the first seed
 
 
-def train(lab: Lab, seeds: Sequence[int], epochs: int) -> tuple[Found, Moons]:
+def train(lab: Lab, seeds: Sequence[int], epochs: int) -> tuple[Training, Moons]:
     """Train all networks of all groups at once."""
     groups = list(GROUPS)
     points, tests = Moons.draw(400, seeds), Moons.draw(100, [seed + 1000 for seed in seeds])
@@ -133,7 +133,7 @@ def train(lab: Lab, seeds: Sequence[int], epochs: int) -> tuple[Found, Moons]:
 
     hidden = zip(stack.weights[:2], first[:2], strict=True)
     moved = np.max([np.abs(new - old).max(axis=(1, 2)) for new, old in hidden], axis=0)
-    found = Found(
+    training = Training(
         marks,
         split(np.array(costs).T),
         split(soft(p, y)),
@@ -142,7 +142,7 @@ def train(lab: Lab, seeds: Sequence[int], epochs: int) -> tuple[Found, Moons]:
         {group: float(values.max()) for group, values in split(moved).items()},
         {group: stack.part(slice(k * len(seeds), k * len(seeds) + 1)) for k, group in enumerate(groups)},
     )
-    return found, points
+    return training, points
 
 
 def run(lab: Lab) -> None:
@@ -150,10 +150,10 @@ def run(lab: Lab) -> None:
     seeds = range(3 if lab.quick else 20)
     lab.quote(epochs=EPOCHS, seeds=len(seeds), rate=RATE, epsilon="1e-5")
     _starts(lab)
-    found, points = train(lab, seeds, EPOCHS)
-    _tables(lab, found)
-    _claims(lab, found)
-    lab.picture(_picture(found, points))
+    training, points = train(lab, seeds, EPOCHS)
+    _tables(lab, training)
+    _claims(lab, training)
+    lab.picture(_picture(training, points))
 
 
 def _starts(lab: Lab) -> None:
@@ -181,11 +181,11 @@ def _starts(lab: Lab) -> None:
     )
 
 
-def _tables(lab: Lab, found: Found) -> None:
+def _tables(lab: Lab, training: Training) -> None:
     rows = []
-    for k, epoch in enumerate(found.epochs):
-        he, stuck, shaken = (found.costs[group][:, k] for group in ("He", "large, stuck", "large, shaken"))
-        zero = f"{found.costs['zeros'][:, k].max():.8f}"
+    for k, epoch in enumerate(training.epochs):
+        he, stuck, shaken = (training.costs[group][:, k] for group in ("He", "large, stuck", "large, shaken"))
+        zero = f"{training.costs['zeros'][:, k].max():.8f}"
         row = [str(epoch), f"{COSTS['zeros'][k]:.8f}", zero, f"{COSTS['He'][k]:.4f}", spread(he, ".3f")]
         rows.append([*row, f"{COSTS['large'][k]:.4f}", spread(stuck, ".2f"), spread(shaken, ".2f")])
     heading = ["epoch", "zeros: source", "ours", "He: source", "ours", "large: source", "stuck", "shaken"]
@@ -193,8 +193,8 @@ def _tables(lab: Lab, found: Found) -> None:
     rows = []
     for group, (scheme, _) in GROUPS.items():
         source = " / ".join(f"{value:.1f}" for value in SOFT[scheme])
-        accuracies = (spread(values[group], ".1f") for values in (found.train, found.test, found.usual))
-        rows.append([group, source, *accuracies, spread(found.costs[group][:, -1], ".3f")])
+        accuracies = (spread(values[group], ".1f") for values in (training.train, training.test, training.usual))
+        rows.append([group, source, *accuracies, spread(training.costs[group][:, -1], ".3f")])
     heading = ["", "source, train / test", "soft, train", "soft, test", "hard, train", "last cost"]
     lab.table("accuracies", heading, rows)
     lab.quote(
@@ -202,46 +202,46 @@ def _tables(lab: Lab, found: Found) -> None:
         source_large=f"{SOFT['large'][0]:.1f}",
         source_cost=f"{COSTS['large'][-1]:.4f}",
         cap=f"{-(1 - SOFT['large'][0] / 100) * np.log(EPSILON):.2f}",
-        he_soft=spread(found.train["He"], ".1f"),
-        he_hard=spread(found.usual["He"], ".1f"),
-        stuck_soft=spread(found.train["large, stuck"], ".0f"),
-        stuck_cost=spread(found.costs["large, stuck"][:, -1], ".2f"),
-        shaken_cost=spread(found.costs["large, shaken"][:, -1], ".2f"),
-        shaken_hard=spread(found.usual["large, shaken"], ".1f"),
+        he_soft=spread(training.train["He"], ".1f"),
+        he_hard=spread(training.usual["He"], ".1f"),
+        stuck_soft=spread(training.train["large, stuck"], ".0f"),
+        stuck_cost=spread(training.costs["large, stuck"][:, -1], ".2f"),
+        shaken_cost=spread(training.costs["large, shaken"][:, -1], ".2f"),
+        shaken_hard=spread(training.usual["large, shaken"], ".1f"),
     )
 
 
-def _claims(lab: Lab, found: Found) -> None:
-    zero = found.costs["zeros"]
+def _claims(lab: Lab, training: Training) -> None:
+    zero = training.costs["zeros"]
     lab.claim(
         "zeros: every cost of every seed is the source's, to 1e-12, and no weight of the first two layers moves",
-        f"{zero.min():.13f} to {zero.max():.13f}; moved {found.moved['zeros']:g}",
-        np.abs(zero - COSTS["zeros"][0]).max() < 1e-12 and found.moved["zeros"] == 0,
+        f"{zero.min():.13f} to {zero.max():.13f}; moved {training.moved['zeros']:g}",
+        np.abs(zero - COSTS["zeros"][0]).max() < 1e-12 and training.moved["zeros"] == 0,
     )
-    half = np.concatenate([found.train["zeros"], found.usual["zeros"]])
+    half = np.concatenate([training.train["zeros"], training.usual["zeros"]])
     lab.claim("zeros: 50%, soft and hard", f"{half.min():.6f} to {half.max():.6f}", np.abs(half - 50).max() < 1e-6)
-    off = np.abs(np.log(np.median(found.costs["He"], axis=0) / COSTS["He"])).max()
+    off = np.abs(np.log(np.median(training.costs["He"], axis=0) / COSTS["He"])).max()
     lab.claim(
         "He: at every thousandth epoch the median cost is within half as much again of the source's",
         f"at most {np.exp(off):.2f} times",
         off < np.log(1.5),
     )
     if not lab.quick:
-        places = (found.costs["He"] < COSTS["He"]).mean(axis=0)
+        places = (training.costs["He"] < COSTS["He"]).mean(axis=0)
         lab.claim(
             "He: the source's costs are usual ones at every thousandth epoch, between the quantiles 0.05 and 0.95",
             f"{places.min():.2f} to {places.max():.2f}",
             places.min() >= 0.05 and places.max() <= 0.95,
         )
-    median = np.median(found.train["He"]), np.median(found.test["He"])
+    median = np.median(training.train["He"]), np.median(training.test["He"])
     lab.claim(
         "He: the soft accuracies are the source's within 1.5 points in the median, and no seed is below 80%",
-        f"{median[0]:.1f} / {median[1]:.1f}, least {found.train['He'].min():.1f}",
-        np.abs(np.subtract(median, SOFT["He"])).max() < 1.5 and found.train["He"].min() > 80,
+        f"{median[0]:.1f} / {median[1]:.1f}, least {training.train['He'].min():.1f}",
+        np.abs(np.subtract(median, SOFT["He"])).max() < 1.5 and training.train["He"].min() > 80,
     )
-    apart = np.abs(found.costs["He"] - found.costs["He, p - y"]).max()
+    apart = np.abs(training.costs["He"] - training.costs["He, p - y"]).max()
     lab.claim("He: the two gradients give the same costs, within 0.02", f"{apart:.4f}", apart < 0.02)
-    stuck, shaken = found.costs["large, stuck"], found.costs["large, shaken"]
+    stuck, shaken = training.costs["large, stuck"], training.costs["large, shaken"]
     lab.quote(stuck_count=int((stuck[:, -1] > 1).sum()), escaped=int((stuck[:, -1] <= 1).sum()))
     lab.claim(
         "large: with the gradient of the clipped cost some seeds end stuck, above a cost of 1; with p - y none does",
@@ -253,7 +253,7 @@ def _claims(lab: Lab, found: Found) -> None:
         f"{COSTS['large'][-1]} among {spread(stuck[:, -1], '.2f')}, above {spread(shaken[:, -1], '.2f')}",
         stuck[:, -1].min() < COSTS["large"][-1] < stuck[:, -1].max() and shaken[:, -1].max() < COSTS["large"][-1],
     )
-    worse = (shaken[:, -1] > found.costs["He, p - y"][:, -1]).mean()
+    worse = (shaken[:, -1] > training.costs["He, p - y"][:, -1]).mean()
     lab.claim(
         "large, with p - y: shaken out of it, to less than a tenth of the first cost, and still worse than He in the "
         "median",
@@ -262,19 +262,21 @@ def _claims(lab: Lab, found: Found) -> None:
     )
 
 
-def _picture(found: Found, points: Moons) -> Figure:
+def _picture(training: Training, points: Moons) -> Figure:
     figure = new_figure("make_moons: a 2-12-6-1 network under three initializations", 11, 6.6)
     grid = figure.subplots(2, 3)
     above, below = grid[:, 0]
     for group in ("zeros", "He"):
-        band(above, found.epochs, found.costs[group], group)
+        band(above, training.epochs, training.costs[group], group)
     for group, colour, line in (("large, stuck", "#D55E00", "-"), ("large, shaken", "#0072B2", "--")):
-        lines = below.plot(found.epochs, found.costs[group].T, color=colour, linestyle=line, linewidth=0.8)
+        lines = below.plot(training.epochs, training.costs[group].T, color=colour, linestyle=line, linewidth=0.8)
         lines[0].set_label(f"{group}: each seed")
     for axes, schemes in ((above, ("zeros", "He")), (below, ("large",))):
         for scheme in schemes:
             label = "the source's" if scheme != "zeros" else None
-            axes.plot(found.epochs, COSTS[scheme], color="black", marker="*", linestyle=":", linewidth=1, label=label)
+            axes.plot(
+                training.epochs, COSTS[scheme], color="black", marker="*", linestyle=":", linewidth=1, label=label
+            )
         axes.set(xlabel="epoch", ylabel="cost (nats)", ylim=(0, None), xticks=range(0, EPOCHS + 1, 5000))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
@@ -282,7 +284,7 @@ def _picture(found: Found, points: Moons) -> Figure:
     x, y = points.x[0].T, points.y[0, 0]
     at = plane(x)[2].T[None]
     for axes, group in zip(grid[:, 1:].flat, ("zeros", "He", "large, stuck", "large, shaken"), strict=True):
-        stack = found.first[group]
+        stack = training.first[group]
         accuracy = hard(stack.forward(x.T[None])[-1], y[None, None])[0]
         regions(axes, stack.forward(at)[-1][0, 0], x, y, f"{group}: {accuracy:.1f}% right")
     return figure

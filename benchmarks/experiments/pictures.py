@@ -1,4 +1,4 @@
-"""The style of the pictures: colours for all readers, markers and shades for prints without colours."""
+"""Style of the pictures: colours for all readers, markers and shades for prints without colours."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The report: the pages of the experiments, filled with the figures of a run."""
+"""Report: the pages of the experiments, filled with the numbers of a run."""
 
 import re
 from pathlib import Path
@@ -10,8 +10,8 @@ PLACE = re.compile(r"\{\{ (\w+) \}\}")
 
 def page(run: dict[str, Any]) -> str:
     """Return EXPERIMENTS.md of a run, as `experiments.json` stores it."""
-    found = run["experiments"]
-    claims = [claim for experiment in found.values() for claim in experiment["claims"]]
+    experiments = run["experiments"]
+    claims = [claim for experiment in experiments.values() for claim in experiment["claims"]]
     held = sum(claim["holds"] for claim in claims)
     facts = {
         "command": run["command"],
@@ -20,7 +20,7 @@ def page(run: dict[str, Any]) -> str:
         "held": str(held),
         "claims": str(len(claims)),
     }
-    sections = [section(name, experiment) for name, experiment in found.items()]
+    sections = [section(name, experiment) for name, experiment in experiments.items()]
     return "\n".join([filled("head", facts), *sections])
 
 

@@ -179,7 +179,7 @@ def _cell(verdict: str, accuracy: float) -> str:
 
 
 def _counts(grids: dict, seed: int) -> tuple[int, int, int, int]:
-    """Return how many networks learn and fail, and how many of each are not called healthy."""
+    """Return the numbers of networks that learn and that fail, and of those without the verdict healthy."""
     outcomes = [
         (verdict, accuracy >= LEARNS) for key, row in grids.items() if key[0] == seed for verdict, accuracy in row
     ]

@@ -1,4 +1,4 @@
-"""Times of draws on this machine's GPU, ours and `torch.nn.init`'s, by the events of the GPU."""
+"""Times of draws by initlib and by `torch.nn.init` on this machine's GPU, from the events of the GPU."""
 
 import statistics
 from collections.abc import Callable, Iterator
@@ -15,11 +15,11 @@ QUEUED = 4_000_000  # cycles that the GPU waits, while the processor queues the 
 
 
 class Pair(NamedTuple):
-    """A draw of ours, and PyTorch's counterpart."""
+    """A draw by initlib, and PyTorch's counterpart."""
 
-    ours: Callable[[torch.Tensor], object]
-    theirs: Callable[[torch.Tensor], object]
-    most: float | None  # of PyTorch's time that ours may take
+    own: Callable[[torch.Tensor], object]
+    peer: Callable[[torch.Tensor], object]
+    most: float | None  # the largest share of PyTorch's time
 
 
 PAIRS = {
@@ -51,8 +51,8 @@ def rows() -> Iterator[tuple[str, ...]]:
     """Return a table of the draw, the dtype, both times, their ratio and its target."""
     for dtype in DTYPES:
         weight = torch.empty(SHAPE, dtype=dtype, device="cuda")
-        for name, (ours, theirs, most) in PAIRS.items():
-            our_time, their_time = milliseconds((lambda: ours(weight), lambda: theirs(weight)))  # noqa: B023 - called here
+        for name, (own, peer, most) in PAIRS.items():
+            our_time, their_time = milliseconds((lambda: own(weight), lambda: peer(weight)))  # noqa: B023 - called here
             ratio = our_time / their_time
             verdict = "" if most is None else f"at most {most:g}: {'yes' if ratio <= most else '**no**'}"
             kind = str(dtype).removeprefix("torch.")

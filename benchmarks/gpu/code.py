@@ -1,4 +1,4 @@
-"""The machine code of the Triton kernel, compiled as a launch compiles it, also without a GPU."""
+"""Machine code of the Triton kernel, compiled as a launch compiles it, also without a GPU."""
 
 import re
 import subprocess
@@ -25,21 +25,21 @@ TARGETS = {
 
 
 class Case(NamedTuple):
-    """One draw."""
+    """A draw."""
 
     initializer: Initializer
     shape: tuple[int, ...]
     axes: str
     dtype: str = "float32"
     memory: str | None = None  # the axes as they lie in memory, outermost first; None: as they are stored
-    apart: int = 1  # how far two neighbours lie apart there
+    apart: int = 1  # the distance of two neighbours in memory
 
     def launch(self) -> None:
         """Draw with the engine."""
         order = [self.axes.index(axis) for axis in self.memory] if self.memory else list(range(len(self.shape)))
         memory = torch.empty(*(self.shape[axis] for axis in order), self.apart, dtype=getattr(torch, self.dtype))
         tensor = memory[..., 0].permute([order.index(axis) for axis in range(len(order))])
-        engine = TritonEngine(torch.device("cpu"))  # where the tensor lies is no matter
+        engine = TritonEngine(torch.device("cpu"))  # the address of the tensor does not matter
         self.initializer.fill(tensor, DrawRequest(self.shape, self.axes, self.dtype, Key(0)), engine)
 
 
@@ -124,16 +124,18 @@ def _nvidia(kernel: Any) -> Code:
         )
     names = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ +)?([A-Z][\w.]*)", sass[sass.index(".text.draw:") :])
     end = len(names) - names[::-1].index("EXIT")  # the rest is padding
-    found = {name: int(number) for name, number in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
-    spills = found["STACK"] + found["LOCAL"]
+    numbers = {name: int(number) for name, number in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
+    spills = numbers["STACK"] + numbers["LOCAL"]
     text = kernel.asm["ptx"] + sass
-    return Code(tuple(names[:end]), _weights(kernel), found["REG"], spills, kernel.metadata.shared, text)
+    return Code(tuple(names[:end]), _weights(kernel), numbers["REG"], spills, kernel.metadata.shared, text)
 
 
 def _amd(kernel: Any) -> Code:
     text = kernel.asm["amdgcn"]
     body = text[text.index("\ndraw:") : text.index(".Lfunc_end0:")]
     names = re.findall(r"^\s+((?:[sv]|global|flat|buffer|scratch|ds)_\w+)", body, re.MULTILINE)
-    found = {name: int(number) for name, number in re.findall(r"\.(\w+):\s+(\d+)$", text, re.MULTILINE)}
-    spills = found["vgpr_spill_count"] + found["sgpr_spill_count"] + found["private_segment_fixed_size"]
-    return Code(tuple(names), _weights(kernel), found["vgpr_count"], spills, found["group_segment_fixed_size"], text)
+    numbers = {name: int(number) for name, number in re.findall(r"\.(\w+):\s+(\d+)$", text, re.MULTILINE)}
+    spills = numbers["vgpr_spill_count"] + numbers["sgpr_spill_count"] + numbers["private_segment_fixed_size"]
+    return Code(
+        tuple(names), _weights(kernel), numbers["vgpr_count"], spills, numbers["group_segment_fixed_size"], text
+    )

@@ -1,1 +1,1 @@
-"""The initial state of a model as safetensors files: written, read and verified."""
+"""Initial state of a model as safetensors files: written, read and verified."""

@@ -29,9 +29,9 @@ class Difference:
 
     Attributes:
         name: the name of the tensor, or of the file.
-        what: what differs.
+        what: the property that differs.
         index: the index of the first weight that is known to differ, in the full weight.
-        holds: the slice of the plan's weights that is held in place of the tensor's own, where it is found.
+        holds: the slice of the plan's weights that the tensor holds in place of its own, if the search finds one.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Difference:
 
 
 class Differences(tuple[Difference, ...]):
-    """The differences that a comparison found: a tuple, which is empty and false if nothing differs.
+    """Differences that a comparison found: a tuple, which is empty and false if nothing differs.
 
     Attributes:
-        summary: a line about what was compared; `str` returns it, and a line for each difference.
+        summary: a line on the extent of the comparison. `str` returns this line, then a line for each difference.
     """
 
     summary: str
@@ -64,7 +64,7 @@ class Differences(tuple[Difference, ...]):
 
 
 class Found(NamedTuple):
-    """The first weight that differs: its place in the full tensor, the box that holds it, and how to read the box."""
+    """First weight that differs: its place in the full tensor, the box that holds it, and the reader of the box."""
 
     place: tuple[int, ...]
     held: HeldBox
@@ -72,7 +72,7 @@ class Found(NamedTuple):
 
 
 class Comparison:
-    """The comparison of tensors with a plan's entries under a key."""
+    """Comparison of tensors with a plan's entries under a key."""
 
     def __init__(self, entries: Sequence[Entry], key: Key, *, whole: bool) -> None:
         self._key = key
@@ -145,7 +145,7 @@ class Comparison:
             if present < size:
                 values = np.concatenate([values, np.zeros(size - present, values.dtype)])
             values = values.reshape(piece.shape)
-            if not entry.filled:  # what is kept stays as it was read
+            if not entry.filled:  # kept weights count as equal
                 drawn = entry.draw(self._key, place, np.array(values, dtype))
             elif drawn is None:
                 drawn = entry.draw(self._key, place, self._out(piece.shape, dtype))
@@ -169,7 +169,7 @@ class Comparison:
 def _same(
     entry: Entry, tensor: HeldTensor, held: HeldBox, place: Place, drawn: Values, values: Values
 ) -> NDArray[np.bool_]:
-    """Return which values are the weights that were drawn, as far as these are promised."""
+    """Return a mask of the values that equal the drawn weights, within the promised accuracy."""
     if held.computed:
         return close(drawn, values, entry.parameter.dtype)
     differs = np.asarray(~same_bits(drawn, values))

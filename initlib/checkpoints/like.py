@@ -36,7 +36,7 @@ def like(
         default: as for `plan`.
         rename: as for `plan`.
         axes: as for `plan`.
-        kinds: the kinds of parameters, by pattern. Recipes need them, and no file holds them.
+        kinds: the kinds of parameters, by pattern. Recipes need the kinds, and no file holds them.
         dtype: the dtype of all floating-point tensors; by default the dtype in the file. Other tensors are kept.
 
     Returns:
@@ -78,5 +78,8 @@ def _with_kinds(tensors: list[Parameter], kinds: Any) -> list[Parameter]:
     by_pattern = Ordered(kinds, "kinds", lambda kind, argument: choice(kind, argument, KINDS))
     parameters = [replace(parameter, kind=by_pattern.first(parameter) or parameter.kind) for parameter in tensors]
     for pattern, _ in by_pattern.unused():
-        raise ValueError(f"kinds must have only patterns that are the first to match a tensor, got {pattern.text!r}")
+        raise ValueError(
+            f"kinds must have only patterns that are the first to match a tensor, got {pattern.text!r}. Put narrow "
+            "patterns before wide ones"
+        )
     return parameters

@@ -1,4 +1,4 @@
-"""The files of a plan and a seed, to the byte, before any weight is drawn."""
+"""Files of a plan and a seed: their names, headers and sizes, before any weight is drawn."""
 
 import json
 import re
@@ -18,7 +18,7 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 class Shard(NamedTuple):
-    """One file: its name, its header, and the entry of each of its tensors."""
+    """A file: its name, its header, and the entry of each of its tensors."""
 
     name: str
     header: Header
@@ -45,8 +45,8 @@ def shards(entries: Sequence[Entry], key: Key, max_shard_size: int | str) -> tup
             continue
         if not entry.filled:
             raise ValueError(
-                f"{entry.parameter.name} must be filled or kept as a whole to be written, got filled and kept parts. "
-                "Give each part an initializer"
+                f"every part of {entry.parameter.name} must have an initializer to be written, got a part that the "
+                "plan keeps"
             )
         if entry.parameter.bytes > most:
             groups.append([entry])
@@ -93,7 +93,7 @@ def index(files: tuple[Shard, ...]) -> bytes | None:
 
 
 def parse_size(size: int | str) -> int:
-    """Return a number of bytes, given as such or with a decimal unit: KB, MB, GB or TB.
+    """Return a number of bytes from an int, or from a text with a decimal unit: KB, MB, GB or TB.
 
     >>> parse_size("5GB"), parse_size("1.5 MB"), parse_size(4096)
     (5000000000, 1500000, 4096)

@@ -1,4 +1,4 @@
-"""The source of foreign weights: the slice of a plan's weights that a tensor holds in place of its own."""
+"""Source of foreign weights: the slice of a plan's weights that a tensor holds in place of its own."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ CALL = 2**12  # weights whose draw takes as long as a call
 
 
 class Foreign:
-    """Weights in a held box that are not the plan's, from an index of the box on."""
+    """Weights of a held box that differ from the plan's, and the index of the first one."""
 
     def __init__(self, held: HeldBox, read: Read, index: tuple[int, ...]) -> None:
         self.held, self._read = held, read
@@ -37,7 +37,7 @@ class Foreign:
 
 
 class Source:
-    """A search in the weights of a plan, which a number of draws bounds."""
+    """A search in the weights of a plan, with a limit on the number of draws."""
 
     def __init__(self, entries: Sequence[Entry], key: Key) -> None:
         self._entries = entries
@@ -45,7 +45,7 @@ class Source:
         self._left = MOST
 
     def find(self, entry: Entry, foreign: Foreign) -> str | None:
-        """Return the slice of the same weight, or the other weight, that stands in the place of an entry's."""
+        """Describe the slice of the same weight, or the other weight, that stands in the place of an entry."""
         if not foreign.local:
             return None
         pattern, place = foreign.window()
@@ -93,7 +93,7 @@ class Source:
         return None if self._left < 0 else entry.draw(self._key, place)
 
     def _text(self, entry: Entry, foreign: Foreign, axis: int, start: int, name: str) -> str:
-        """Describe the slice of an entry's weights that stands in a foreign place; `start` is where its window is."""
+        """Describe the slice of an entry's weights that stands in a foreign place, from the `start` of its window."""
         _, place = foreign.window()
         origin = _start(place[axis])
         local, size = foreign.local[axis], foreign.held.shape[axis]
@@ -125,7 +125,7 @@ def _start(at: int | slice) -> int:
 
 
 def _count(holds: Callable[[int], bool], most: int) -> int:
-    """Return how many of the numbers from 0 on have a property, which those below some number have; 0 has it."""
+    """Return the least number without a property, or `most`; 0 and all numbers below the result have the property."""
     low, high = 0, 1
     while high < most and holds(high):
         low, high = high, 2 * high

@@ -1,4 +1,4 @@
-"""The pieces of a stored tensor in which a checkpoint is written and compared."""
+"""Pieces of a stored tensor in which a checkpoint is written and compared."""
 
 import math
 

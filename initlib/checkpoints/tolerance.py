@@ -1,4 +1,4 @@
-"""The tolerance of comparisons: the promised accuracy of weights whose last bits depend on the engine.
+"""Tolerance of comparisons: the promised accuracy of weights whose last bits depend on the engine.
 
 docs/promise.md promises 1e-6: of products of matrices, relative to the gain; of exponentials, relative to the weight;
 and of a mean other than 0, where a compiler may fuse its addition.
@@ -31,7 +31,7 @@ def allow_for_tolerance(
 
 
 def close(drawn: Values, held: Values, dtype: str) -> NDArray[np.bool_]:
-    """Return which values, computed in any dtype, are weights within the roundings of a dtype."""
+    """Return a mask of the values, computed in any dtype, that equal weights within the roundings of a dtype."""
     return _close(drawn, held, dtype, 0.0)
 
 
@@ -56,7 +56,7 @@ def _epsilon(dtype: str) -> float:
 
 
 def _scale(initializer: Any, shape: tuple[int, ...], axes: str, fused: bool) -> float | None:
-    """Return the scale to which the promise is relative, beside the weight's own; None where all bits are promised."""
+    """Return the scale of the promised error, beside the size of the weight; None where all bits are promised."""
     if not isinstance(initializer, Initializer):
         return None
     factories = _factories(initializer)

@@ -1,4 +1,4 @@
-"""Comparing the tensors on disk with a plan and a seed."""
+"""Comparison of the tensors on disk with a plan and a seed."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ def verify(
     for entry in entries:
         names = [name for name in entry.parameter.names if name in stored]
         if not names and not entry.kept and unread.isdisjoint((*entry.parameter.names, ANY)):
-            differences.append(Difference(entry.parameter.name, "is not there"))
+            differences.append(Difference(entry.parameter.name, "is missing"))
         for name in names:
             with held_in_file(name, *stored[name]) as tensor:
                 difference = comparison.difference(entry, name, tensor)
@@ -63,12 +63,14 @@ def _read(
             header = Header.read(file)
         except (FileNotFoundError, ValueError) as error:
             missing = isinstance(error, FileNotFoundError)
-            differences.append(Difference(file.name, "is not there" if missing else f"cannot be read: {error}"))
+            differences.append(Difference(file.name, "is missing" if missing else f"cannot be read: {error}"))
             unread.update([ANY] if names is None else names)
             continue
         for name in sorted(header.tensors.keys() ^ (header.tensors.keys() if names is None else names)):
-            holds = "holds it" if name in header.tensors else "does not hold it"
-            differences.append(Difference(name, f"is not in the file that the index gives: {file.name} {holds}"))
+            if name in header.tensors:
+                differences.append(Difference(name, f"is in {file.name}, where the index does not place it"))
+            else:
+                differences.append(Difference(name, f"is not in {file.name}, where the index places it"))
         for name in header.tensors:
             if name in stored:
                 differences.append(Difference(name, f"is in {stored[name][0].name} and in {file.name}"))
@@ -78,7 +80,7 @@ def _read(
 
 @contextmanager
 def held_in_file(name: str, path: Path, header: Header) -> Iterator[HeldTensor]:
-    """Yield a tensor of a file, which is open for as long."""
+    """Yield a tensor of a file, which is open inside the context."""
     stored = header.tensors[name]
     dtype_name = stored.dtype_name or stored.dtype
     with path.open("rb") as file:

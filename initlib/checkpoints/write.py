@@ -1,4 +1,4 @@
-"""The write of a plan and a seed as files that a framework loads."""
+"""Writing a plan and a seed as files that a framework loads."""
 
 import errno
 import json
@@ -105,10 +105,10 @@ def _write_missing(
 
 
 class Claim:
-    """A file in the folder that holds the plan and the seed whose writers share the folder."""
+    """A file that reserves a folder for the writers of one plan and one seed."""
 
     def __init__(self, folder: Path, files: Sequence[Shard], overwrite: bool) -> None:
-        """Claim the folder. Raises FileExistsError where writers of another plan or seed have it."""
+        """Claim the folder. Raises FileExistsError if writers of another plan or seed have claimed the folder."""
         self.path = folder / CLAIM
         self.text = json.dumps(files[0].header.metadata | {"files": str(len(files))}, indent=1).encode()
         self.is_new = False
@@ -122,7 +122,7 @@ class Claim:
                 if not _holds(self.path, self.text) and self.path.exists():
                     raise FileExistsError(
                         f"{str(folder)!r} must not be in use by the write of another plan or seed, got {CLAIM}. "
-                        f"Wait until that write ends. If it was killed, run it again, or remove {CLAIM}"
+                        f"Wait until that write ends. If its process was killed, repeat the write, or remove {CLAIM}"
                     ) from None
 
     def withdraw(self) -> None:
@@ -131,7 +131,7 @@ class Claim:
             self.remove()
 
     def remove(self) -> None:
-        """Remove the claim, unless it is another plan's."""
+        """Remove the claim, unless another plan has replaced it."""
         if _holds(self.path, self.text):
             self.path.unlink(missing_ok=True)
 
@@ -160,7 +160,7 @@ def _fill(file: BinaryIO, shard: Shard, key: Key, advance: Callable[[int], None]
 
 
 def _allocate(file: BinaryIO, size: int) -> None:
-    """Reserve the file's room on the disk, or raise OSError: a write to mapped memory cannot raise it later."""
+    """Reserve room for the file on the disk, or raise OSError, which a later write to mapped memory cannot raise."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(file.fileno(), 0, size)
@@ -186,19 +186,19 @@ def _finished(path: Path, shard: Shard, key: Key, overwrite: bool) -> bool:
 
 
 def _difference(path: Path, shard: Shard, key: Key) -> str:
-    """Return how a file differs from the shard in its header, its size or samples of its weights; "" if it does not."""
+    """Describe how a file differs from the shard in header, size or samples of weights; "" if it does not differ."""
     try:
         header = Header.read(path)
     except (OSError, ValueError) as error:
         return str(error)
     metadata = header.metadata
     if "initlib.plan" not in metadata:
-        return "its metadata names no plan of initlib"
+        return "the metadata names no plan of initlib"
     for field, expected in shard.header.metadata.items():
         if metadata.get(field) != expected:
-            return f"its {field} is {metadata.get(field)}, not {expected}"
+            return f"{field} is {metadata.get(field)}, not {expected}"
     if header != shard.header:
-        return "it holds other tensors"
+        return "the file holds other tensors"
     comparison = Comparison(tuple(shard.entries.values()), key, whole=False)
     for name, entry in shard.entries.items():
         with held_in_file(name, path, header) as tensor:
@@ -209,7 +209,7 @@ def _difference(path: Path, shard: Shard, key: Key) -> str:
 
 
 def _refuse_others(folder: Path, files: Sequence[Shard], text: bytes | None, overwrite: bool) -> None:
-    """Raise FileExistsError for files that a loader would take for a part of the checkpoint, or prefer to it."""
+    """Raise FileExistsError for files that a loader would read as a part of the checkpoint, or in its place."""
     names = {shard.name for shard in files} | ({INDEX} if text is not None else set())
     present = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     others = [name for name in present if LOADED.fullmatch(name) and name not in names]
@@ -223,7 +223,7 @@ def _refuse_others(folder: Path, files: Sequence[Shard], text: bytes | None, ove
 
 
 def _another_index(folder: Path) -> FileExistsError:
-    return FileExistsError(f"{folder / INDEX} exists and is another plan's; pass overwrite=True to replace it")
+    return FileExistsError(f"{folder / INDEX} exists and belongs to another plan; pass overwrite=True to replace it")
 
 
 def _holds(path: Path, text: bytes) -> bool:
@@ -252,7 +252,7 @@ def _warn_of_kept(entries: Sequence[Entry]) -> None:
     kept = [entry.parameter.name for entry in entries if entry.kept]
     if kept:
         warnings.warn(
-            f"the checkpoint leaves out the tensors that the plan keeps, for only the model has their values: "
+            f"the checkpoint omits the tensors that the plan keeps, because only the model has their values: "
             f"{_some(kept)}",
             UserWarning,
             stacklevel=4,

@@ -1,4 +1,4 @@
-"""Measure every tensor of a file: figures, scheme and findings. Exit status 1 for the findings of --fail-on."""
+"""Measure every tensor of a file: statistics, scheme and findings. Exit status 1 for the findings of --fail-on."""
 
 import argparse
 import json
@@ -17,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="a safetensors, an index or a folder of them, .npy, .npz, checkpoint of PyTorch, .keras or HDF5",
+        help="a safetensors file, an index or a folder of several, .npy, .npz, .keras, HDF5 or a PyTorch checkpoint",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, not a table")
-    parser.add_argument("--tests", action="store_true", help="print the tests behind each scheme, or the lack of one")
+    parser.add_argument("--tests", action="store_true", help="print the tests for each scheme, or the failed test")
     parser.add_argument(
         "--axes", choices=tuple(OTHER_ORDER), help="the order of the axes of weights (default: by their names)"
     )

@@ -42,7 +42,7 @@ Array = NDArray[np.float64]
 
 @dataclass
 class Result:
-    """The measurements of one initialization."""
+    """Measurements of one initialization."""
 
     initializer: str
     activation_std: list[float]  # per layer, at the start
@@ -98,11 +98,11 @@ def conclusion(results: list[Result], key: Key) -> list[str]:
     for result in results:
         first, last = result.activation_std[0], result.activation_std[-1]
         if not any(result.gradient_std):
-            reason = "no gradient reaches the weights, so it never learns"
+            reason = "no gradient reaches the weights, so the network never learns"
         elif last > 100 * first:
-            reason = f"the signal grows {last / first:.0f} times from layer to output, so it learns badly"
+            reason = f"the signal grows {last / first:.0f} times from layer to output, so the network learns badly"
         elif result.accuracy > LEARNT:
-            reason = "the signal keeps its size through the layers, so it learns"
+            reason = "the signal keeps its size through the layers, so the network learns"
         else:
             reason = "the signal keeps its size through the layers, but this training is too short or diverges"
         sentences.append(f"{result.initializer}: {reason} ({result.accuracy:.1%} correct).")

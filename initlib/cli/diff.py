@@ -14,6 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the differences and return the exit status."""
-    found = initlib.Plan.load(options.before).diff(initlib.Plan.load(options.after))
-    print(found)
-    return 1 if found else 0
+    difference = initlib.Plan.load(options.before).diff(initlib.Plan.load(options.after))
+    print(difference)
+    return 1 if difference else 0

@@ -1,4 +1,4 @@
-"""Draw a weight; print its expected and its measured figures and a histogram; save it."""
+"""Draw a weight; print its expected and its measured statistics and a histogram; save the weight."""
 
 import argparse
 import sys
@@ -36,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fans.add_weight(parser)
     parser.add_argument("--seed", type=int, help="an int from 0 to 2**64 - 1 (default: a fresh one, printed)")
     parser.add_argument(
-        "--name", type=syntax.text, help="the parameter's name: a stream of its own, and its name in a .safetensors"
+        "--name", type=syntax.text, help="the parameter's name: selects a stream, and names the weight in the file"
     )
     parser.add_argument(
         "--dtype", type=syntax.text, default="float32", help="float32 (default), float64, float16 or bfloat16"
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="a .npy or .safetensors to save it in")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="save the weight as .npy or .safetensors")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -103,8 +103,8 @@ def _describe(weight: NDArray[Any], expected: tuple[float, float, float]) -> Non
         greatest = max(float(block.max()) for block in blocks())
         measured += [least, greatest]
     print(f"{'':8}{'expected':>14}{'measured':>14}")
-    for row, value, found in zip(("std", "least", "greatest"), expected, measured, strict=False):
-        print(f"{row:8}{value:14.6g}{found:14.6g}")
+    for row, value, actual in zip(("std", "least", "greatest"), expected, measured, strict=False):
+        print(f"{row:8}{value:14.6g}{actual:14.6g}")
     if plane:
         return
     if least < 0 < greatest:  # a bin's edge at 0

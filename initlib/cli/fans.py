@@ -15,7 +15,7 @@ def add_weight(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--axes",
         type=syntax.text,
-        help=f"the meaning of each axis, such as OIHW or '(3 O)I' (default: {ASSUMED}; PyTorch stores OI...)",
+        help=f"the role of each axis, such as OIHW or '(3 O)I' (default: {ASSUMED}; PyTorch stores OI...)",
     )
 
 

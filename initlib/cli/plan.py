@@ -12,15 +12,22 @@ import initlib
 
 from .. import recipes
 from ..checkpoints.like import like
-from ..plans.parameter import Parameter
+from ..plans.parameter import KINDS, Parameter
+from ..plans.rules.hints import nearest
 from ..plans.text.table import table
 from . import syntax
+
+KINDS_OF_PYTORCH = (
+    "--kind '*.bias=bias' --kind '*norm*.weight=scale' --kind '*embed*.weight=table' --axes '*.weight=OI...', with the "
+    "names of your model"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the plan to print, or the checkpoint and the rules of a new plan."""
     parser.epilog = (
-        "example: initlib plan --like model.safetensors --rule '*norm*=ones' --rule '*=normal(std=0.02)' -o plan.json"
+        "examples: initlib plan --like FOLDER --rule '*norm*=ones' --rule '*=normal(std=0.02)' -o plan.json; "
+        f"initlib plan --like FOLDER --recipe gpt2:layers=12 {KINDS_OF_PYTORCH}"
     )
     parser.add_argument("plan", nargs="?", type=Path, metavar="PLAN.json", help="the plan to print")
     parser.add_argument(
@@ -47,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=syntax.pair,
         metavar="PATTERN=AXES",
-        help="the meaning of the axes, such as '*.weight=OI'; initializers that scale by fans need it",
+        help="the roles of the axes, such as '*.weight=OI'; initializers that scale by fans need the roles",
     )
     parser.add_argument(
         "--kind",
@@ -55,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=syntax.pair,
         metavar="PATTERN=KIND",
-        help="the kind of tensors, such as '*embed*=table' or '*_proj.weight=kernel'; recipes need it",
+        help="the kind of tensors, such as '*embed*=table' or '*_proj.weight=kernel'; recipes need the kinds",
     )
     parser.add_argument("--dtype", type=syntax.text, help="the dtype to plan for (default: the checkpoint's own)")
     parser.add_argument("--all", action="store_true", help="print one line for every tensor, however long")
@@ -70,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
     given = [f"--{name}" for name in making if getattr(options, name)]
     if options.plan is not None and given:
         raise ValueError(
-            f"{', '.join(given)} must come with --like PATH, got PLAN.json. Leave them out to print a plan"
+            f"{', '.join(given)} must come with --like PATH, got PLAN.json. To print a plan, pass PLAN.json alone"
         )
     if options.plan is not None:
         plan = initlib.Plan.load(options.plan)
@@ -99,6 +106,12 @@ def _rules(options: argparse.Namespace) -> Callable[[tuple[Parameter, ...]], lis
 
     def rules(parameters: tuple[Parameter, ...]) -> list[tuple[Any, Any]]:
         made = recipe(parameters) if callable(recipe) else recipe
+        kinds = [str(pattern) for pattern in made or () if str(pattern).rpartition(":")[2] in KINDS]
+        if kinds and all(parameter.kind in ("other", "buffer") for parameter in parameters):
+            raise ValueError(
+                f"recipe {options.recipe!r} has rules for kinds ({', '.join(kinds)}), which a checkpoint does not "
+                f"record. Pass {KINDS_OF_PYTORCH}"
+            )
         return [*first, *(made or {}).items()]
 
     return rules
@@ -109,7 +122,8 @@ def _recipe(argument: str) -> Any:
     name = re.split(r"[:(]", argument)[0]
     choices = [recipe for recipe in recipes.__all__ if recipe != "analytic"]  # analytic needs a model
     if name not in choices:
-        raise ValueError(f"recipe must be one of {', '.join(choices)}, got {argument!r}")
+        near = nearest(name, choices, "names")
+        raise ValueError(f"recipe must be one of {', '.join(choices)}, got {argument!r}{near}")
     return syntax.call(getattr(recipes, name), argument)
 
 

@@ -1,4 +1,4 @@
-"""The texts of the command line: shapes, initializers, rules and ranges of files."""
+"""Texts of the command line: shapes, initializers, rules and ranges of files."""
 
 import argparse
 import ast
@@ -9,7 +9,8 @@ from typing import Any
 
 import initlib
 
-from ..schemes import FACTORIES
+from ..plans.rules.hints import nearest
+from ..schemes.factories import FACTORIES
 from ..schemes.initializer import Initializer
 
 LONGEST = 1000  # characters of an initializer
@@ -63,7 +64,13 @@ def initializer(argument: str) -> Initializer:
     name = re.match(r"\w*", argument)
     if name and name[0] in factories():  # `normal`, without arguments
         return call(factories()[name[0]], argument)  # type: ignore[no-any-return]
-    raise ValueError(f"initializer must be one of {', '.join([*presets(), *factories()])}, got {argument!r}")
+    raise _unknown(argument, name[0] if name else argument)
+
+
+def _unknown(argument: str, name: str) -> ValueError:
+    names = [*presets(), *factories()]
+    near = nearest(name, names, "names")
+    return ValueError(f"initializer must be one of {', '.join(names)}, got {argument!r}{near}")
 
 
 def fill(argument: str) -> Any:
@@ -121,8 +128,7 @@ def _value(node: ast.expr, argument: str) -> Any:
                 if node.args or node.keywords:
                     raise ValueError(f"initializer {name} takes no arguments, got {argument!r}")
                 return presets()[name]
-            choices = ", ".join([*presets(), *made])
-            raise ValueError(f"initializer must be one of {choices}, got {argument!r}")
+            raise _unknown(argument, name)
     raise _unreadable(argument)
 
 

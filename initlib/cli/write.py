@@ -51,4 +51,4 @@ def run(options: argparse.Namespace) -> None:
         files = f"{len(written)} file{'s' * (len(written) != 1)}"
         print(f"wrote {files}, {amount(size)}, to {options.output} in {seconds:.1f} s ({amount(size / seconds)}/s)")
     else:
-        print(f"nothing to write: nothing is missing in {options.output}")
+        print(f"nothing to write: {options.output} has all files")

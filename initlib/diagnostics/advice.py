@@ -34,9 +34,7 @@ def advise(activations: Sequence[Activation], parameters: Sequence[ParameterStat
         return f"no weight variance keeps {activation} over {depth} layers: add normalization or residual connections"
     low, high = stable
     if low <= variance <= high:
-        return (
-            f"weight_variance of {weight.name} is {variance:.3g}, as {activation} needs: look at the layers before it"
-        )
+        return f"weight_variance of {weight.name} is {variance:.3g}, as {activation} needs: look at the earlier layers"
     return (
         f"weight_variance of {weight.name} is {variance:.3g}; {activation} over {depth} layers needs "
         f"{low:.2g} to {high:.2g}: {fixes}"

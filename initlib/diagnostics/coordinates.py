@@ -1,4 +1,4 @@
-"""The coordinate check: the size of activations over the width of a model, before and after training steps."""
+"""Coordinate check: the size of activations over the width of a model, before and after training steps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Coordinate:
-    """The mean `|x|` of one activation after a number of steps, at each width, and the slope of its logarithm."""
+    """Mean `|x|` of one activation after a number of steps, at each width, and the slope of its logarithm."""
 
     name: str
     step: int
@@ -26,16 +26,16 @@ class Coordinate:
 
 
 class CoordinateCheck:
-    """The report of `coordinate_check`: the check passes where no activation grows or shrinks with the width.
+    """Report of `coordinate_check`: the check passes if no activation grows or shrinks with the width.
 
-    In muP the head, the last activation, is small in wide models at the start, and learns to be as large. So it may
-    shrink before the first step, and after a step that makes its slope larger. A size that is not finite counts as
-    infinite.
+    In muP the head (the last activation) starts smaller in wider models, and training removes the difference. So the
+    head may shrink before the first step, and after every step that raises its slope. A size that is not finite counts
+    as infinite.
 
     Args:
         widths: the widths of the models.
         sizes: for each step, the mean `|x|` at each width by the name of the activation.
-        tolerance: the largest slope, up or down, of an activation that is steady.
+        tolerance: the largest absolute slope of a steady activation.
 
     Example:
         >>> start = {"hidden": [1.0, 1.0, 1.0], "head": [0.4, 0.2, 0.1]}
@@ -66,12 +66,12 @@ class CoordinateCheck:
 
     @property
     def growing(self) -> list[Coordinate]:
-        """The rows whose slope is above the tolerance."""
+        """Return the rows whose slope is above the tolerance."""
         return [row for row in self.rows if row.verdict == "grows"]
 
     @property
     def failing(self) -> list[Coordinate]:
-        """The rows that grow, and the rows that shrink except for a head that learns."""
+        """Return the rows that grow, and the rows that shrink, except for a head that learns."""
         head = self.rows[-1].name if self.rows else ""
         slopes = {row.step: row.slope for row in self.rows if row.name == head and row.slope is not None}
         rows = []
@@ -84,7 +84,7 @@ class CoordinateCheck:
 
     @property
     def passed(self) -> bool:
-        """True if no activation grows or shrinks with the width."""
+        """Return True if no activation grows or shrinks with the width."""
         return not self.failing
 
     def assert_passed(self) -> None:
@@ -107,7 +107,7 @@ class CoordinateCheck:
         printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return the rows as dictionaries. JSON can store them if all numbers are finite."""
+        """Return the rows as dictionaries. JSON can store the rows if all numbers are finite."""
         return [asdict(row) for row in self.rows]
 
     def plot(self) -> "Figure":

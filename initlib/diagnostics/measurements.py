@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from numpy.typing import NDArray
 
-from ..axes import canonical, fans
+from ..axes import canonical, fans, has_fans
 from .statistics import channels, mean_absolute, moments, signal, top_singular_value
 
 Array = NDArray[Any]
@@ -55,7 +55,7 @@ class ParameterStats:
 
 
 class GradientFields(TypedDict):
-    """The fields of an `Activation` or of `ParameterStats` that measure the gradient."""
+    """Fields of an `Activation` or of `ParameterStats` that measure the gradient."""
 
     gradient_std: float
     gradient_norm: float
@@ -134,7 +134,7 @@ def parameter(
     if values.ndim >= 2 and values.size:
         form = canonical(shape, axes)
         top = max(map(top_singular_value, form.arrange(values).reshape(form.matrices)))
-        row = replace(row, top_singular_value=top, fan_in=fans(shape, axes).fan_in)
+        row = replace(row, top_singular_value=top, fan_in=fans(shape, axes).fan_in if has_fans(axes) else None)
     if gradient is None:
         return row
     fields = gradient_of(gradient)

@@ -1,4 +1,4 @@
-"""The report of LSUV: how much each weight was scaled."""
+"""Report of LSUV: the factor of each weight."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from .table import number, table
 
 @dataclass(frozen=True)
 class ScaledLayer:
-    """One weight: the variance of its layer's output before and after, and the factor of the weight."""
+    """A weight: the variance of its layer's output before and after scaling, and the factor of the weight."""
 
     name: str
     owner: str
@@ -21,7 +21,7 @@ class ScaledLayer:
 
 
 class ScalingReport:
-    """The report of `lsuv_`: the layers in the order of execution, then those that were not scaled, with the reason.
+    """Report of `lsuv_`: the layers in the order of execution, then the unscaled layers, with the reason.
 
     Args:
         layers: one row for each weight.
@@ -42,7 +42,7 @@ class ScalingReport:
 
     @property
     def converged(self) -> bool:
-        """True if the variance of every measured layer is 1 within the tolerance."""
+        """Return True if the variance of every measured layer is 1 within the tolerance."""
         return all(layer.after is None or abs(layer.after - 1) <= self.tolerance for layer in self.layers)
 
     def __str__(self) -> str:

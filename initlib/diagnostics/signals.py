@@ -1,6 +1,6 @@
-"""The report of `signals`: measurements of activations and parameters, with a verdict on each."""
+"""Report of `signals`: measurements of activations and parameters, with a verdict on each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,29 +15,39 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS: dict[type, str] = {Activation: "activation", ParameterStats: "parameter"}
-ACTIVATION_FIGURES = {"mean": "mean", "std": "std", "signal": "signal", "gradient_std": "gradient std"}
-PARAMETER_FIGURES = {
-    "std": "std",
-    "gradient_std": "gradient std",
-    "gradient_ratio": "gradient:weight",
-    "update_ratio": "update:data",
-    "top_singular_value": "top singular value",
+# The cells of a row, by the heads of the columns.
+ACTIVATION_COLUMNS: dict[str, Callable[[Activation], str]] = {
+    "owner": lambda row: row.owner,
+    "shape": lambda row: size(row.shape),
+    "mean": lambda row: number(row.mean),
+    "std": lambda row: number(row.std),
+    "signal": lambda row: number(row.signal),
+    "dead": lambda row: f"{row.dead:.0%}",
+    "gradient std": lambda row: number(row.gradient_std),
+}
+PARAMETER_COLUMNS: dict[str, Callable[[ParameterStats], str]] = {
+    "shape": lambda row: size(row.shape),
+    "std": lambda row: number(row.std),
+    "gradient std": lambda row: number(row.gradient_std),
+    "gradient:weight": lambda row: number(row.gradient_ratio),
+    "update:data": lambda row: number(row.update_ratio),
+    "top singular value": lambda row: number(row.top_singular_value),
 }
 
 
 @public("initlib")
 class SignalReport:
-    """The report of `signals`: the activations in the order of execution, then the parameters.
+    """Report of `signals`: the activations in the order of execution, then the parameters.
 
     A printed report begins with the verdict, the first ill layer, and advice. Repeated layers with the same verdict are
-    one row, with the figures of the first and the last.
+    one row, with the numbers of the first and the last layer.
 
     The *signal* of an activation is the part that depends on the input: the std over the batch, as a root mean square
-    over units. Biases do not change the signal. The verdicts, each with its figure:
+    over units. Biases do not change the signal. The verdicts, each with the number that decides:
 
     - *vanishing*, *exploding*: the signal, compared with the signal of the input and with 1; or the norm of a gradient,
-      compared with the norm before the head. A signal may shrink by a factor of 100 or grow by a factor of 150. Within
-      these limits networks learn, in the experiment "verdicts".
+      compared with the norm before the head. A signal may shrink by a factor of 100 or grow by a factor of 150. In the
+      experiment "verdicts", networks within these limits learn.
     - *dead*: units that have the same value for every input.
     - *silent*: units that have the same value for every input, on a branch or in a head whose weights are 0. Silent
       units, and a small signal on a branch, are healthy.
@@ -81,17 +91,17 @@ class SignalReport:
 
     @property
     def rows(self) -> list[Activation | ParameterStats]:
-        """The activations, then the parameters."""
+        """Return the activations, then the parameters."""
         return [*self.activations, *self.parameters]
 
     @property
     def ill(self) -> list[Activation | ParameterStats]:
-        """The activations and parameters whose verdict is dead, exploding or vanishing."""
+        """Return the activations and parameters whose verdict is dead, exploding or vanishing."""
         return [row for row in self.rows if row.verdict in ILL]
 
     @property
     def healthy(self) -> bool:
-        """True if no activation or parameter is dead, exploding or vanishing."""
+        """Return True if no activation or parameter is dead, exploding or vanishing."""
         return not self.ill
 
     def summary(self) -> str:
@@ -108,29 +118,16 @@ class SignalReport:
         return f"verdict: {words}: {', '.join(counts)}\nfirst: {ill[0].name}: {ill[0].reason}\ndo: {do}"
 
     def __str__(self) -> str:
-        heads = ["activation", "owner", "shape", *ACTIVATION_FIGURES.values(), "verdict"]
-        heads.insert(heads.index("gradient std"), "dead")
-        rows = []
-        for name, places in _folded(self.activations):
-            group = [self.activations[k] for k in places]
-            cells = [_range([getattr(row, figure) for row in group]) for figure in ACTIVATION_FIGURES]
-            cells.insert(-1, _percent([row.dead for row in group]))
-            rows.append([name, group[0].owner, size(group[0].shape), *cells, verdict(group[0])])
-        text = f"{self.summary()}\n\n{table(heads, rows)}"
-        if not self.parameters:
-            return text
-        rows = []
-        for name, places in _folded(self.parameters):
-            weights = [self.parameters[k] for k in places]
-            cells = [_range([getattr(row, figure) for row in weights]) for figure in PARAMETER_FIGURES]
-            rows.append([name, size(weights[0].shape), *cells, verdict(weights[0])])
-        return f"{text}\n\n{table(['parameter', 'shape', *PARAMETER_FIGURES.values(), 'verdict'], rows)}"
+        tables = [_table("activation", self.activations, ACTIVATION_COLUMNS)]
+        if self.parameters:
+            tables.append(_table("parameter", self.parameters, PARAMETER_COLUMNS))
+        return "\n\n".join([self.summary(), *tables])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return the rows as dictionaries. JSON can store them if all numbers are finite.
+        """Return the rows as dictionaries. JSON can store the rows if all numbers are finite.
 
         Returns:
             The activations, then the parameters; "kind" is "activation" or "parameter".
@@ -199,16 +196,15 @@ def verdict(row: Activation | ParameterStats) -> str:
     return f"{row.verdict}: {row.reason}" if row.reason else row.verdict
 
 
-def _folded(rows: Sequence[Activation] | Sequence[ParameterStats]) -> list[tuple[str, list[int]]]:
-    """Return the names of rows that differ only in the numbers of their names, with their places."""
-    return fold((row.name, (getattr(row, "owner", ""), row.shape, row.verdict)) for row in rows)
+def _table(head: str, rows: Sequence[Activation | ParameterStats], columns: Mapping[str, Callable[[Any], str]]) -> str:
+    """Return the table of rows; those that differ only in the numbers of their names are one row."""
+    folded = []
+    for name, places in fold((row.name, (getattr(row, "owner", ""), row.shape, row.verdict)) for row in rows):
+        first, last = rows[places[0]], rows[places[-1]]
+        cells = [_range(cell(first), cell(last)) for cell in columns.values()]
+        folded.append([name, *cells, verdict(first)])
+    return table([head, *columns, "verdict"], folded)
 
 
-def _range(values: Sequence[float | None]) -> str:
-    first, last = number(values[0]), number(values[-1])
-    return first if first == last else f"{first}..{last}"
-
-
-def _percent(values: Sequence[float]) -> str:
-    first, last = f"{values[0]:.0%}", f"{values[-1]:.0%}"
+def _range(first: str, last: str) -> str:
     return first if first == last else f"{first}..{last}"

@@ -14,7 +14,7 @@ SETTLED = 1e-10  # the relative change of the square in ten steps at which Lancz
 
 
 class Moments(NamedTuple):
-    """The mean, the standard deviation and the mean square of all numbers of an array."""
+    """Mean, standard deviation and mean square of all numbers of an array."""
 
     mean: float
     std: float

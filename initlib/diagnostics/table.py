@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 
+from ..files.printable import escaped
+
 
 def number(value: float | None) -> str:
     """Return a number as a cell, "-" for None."""
     return "-" if value is None else f"{value:.3g}"
-
-
-def printable(text: str) -> str:
-    """Return the text with every character escaped that a terminal could interpret or a table could break at."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def size(shape: Sequence[int]) -> str:
@@ -20,7 +17,7 @@ def size(shape: Sequence[int]) -> str:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return the rows as text in columns, two spaces apart, with control characters escaped."""
-    heads, *rows = [[printable(cell) for cell in row] for row in (heads, *rows)]
+    heads, *rows = [[escaped(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     lines = ("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in (heads, *rows))
     return "\n".join(line.rstrip() for line in lines)

@@ -64,18 +64,18 @@ def _with(row: Row, verdict: Verdict) -> Row:
 
 
 def _parameter(row: ParameterStats, dead: bool, of_layer: Verdict) -> Verdict:
-    """Return the verdict on a parameter; `dead` tells that an activation of the model is dead."""
+    """Return the verdict on a parameter; `dead` is True if an activation of the model is dead."""
     if not math.isfinite(row.mean_square):
-        return "exploding", "it holds numbers that are not finite"
+        return "exploding", "some weights are not finite"
     if row.gradient_norm is None:
         return "silent", "no gradient: frozen, or not used by this loss"
     if not math.isfinite(row.gradient_norm):
-        return "exploding", "its gradient is not finite"
+        return "exploding", "the gradient is not finite"
     if row.gradient_norm == 0:
-        reason = "its gradient is 0"
+        reason = "the gradient is 0"
         return ("dead", reason) if dead else ("silent", f"{reason}: a later layer starts at 0, or the loss has none")
     if of_layer and of_layer[0] in ("exploding", "vanishing"):
-        return of_layer[0], f"the signal or the gradient of its layer is {of_layer[0]}"
+        return of_layer[0], f"the signal or the gradient of the layer is {of_layer[0]}"
     return None
 
 
@@ -125,12 +125,12 @@ def _forward(rows: Sequence[Activation], weights: Sequence[Weights], input_std: 
         )
         verdict: Verdict = None
         if not math.isfinite(row.std):
-            verdict = "exploding", "it holds numbers that are not finite"
+            verdict = "exploding", "some outputs are not finite"
         elif row.signal > high:
             verdict = "exploding", f"{change}; healthy up to {high:.3g}"
         elif row.dead == 1 and not vanished < died:
             same = f"all {row.width} units are the same for every input"
-            after = "its weights are 0" if k >= head else "the next layers are not"
+            after = "the weights are 0" if k >= head else "the next layers are not"
             verdict = ("dead", same) if k >= died else ("silent", f"{same}; {after}")
         elif k >= vanished:
             verdict = "vanishing", f"{change}; healthy from {low:.3g}"
@@ -159,11 +159,11 @@ def _backward(rows: Sequence[Activation], weights: Sequence[Weights], mean_squar
         if norm is not None:
             change = f"gradient {norm / last:.3g} of the last layer's"
             if not math.isfinite(norm):
-                verdict = "exploding", "its gradient is not finite"
+                verdict = "exploding", "the gradient is not finite"
             elif k < head and norm > last * EXPLODING:
                 verdict = "exploding", f"{change}; healthy up to {EXPLODING:g}"
             elif k < vanished and k < head and zero_head:
-                verdict = "silent", "its gradient is 0: the head starts at 0"
+                verdict = "silent", "the gradient is 0: the head starts at 0"
             elif k < vanished:
                 verdict = "vanishing", f"{change}; healthy from {1 / VANISHING:g}"
         verdicts.append(verdict)

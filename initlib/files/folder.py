@@ -1,4 +1,4 @@
-"""The files of a checkpoint on disk."""
+"""Files of a checkpoint on disk."""
 
 import os
 from pathlib import Path
@@ -45,10 +45,10 @@ def _weight_map(path: Path) -> dict[str, str]:
     with open_regular(path) as file:
         text = file.read(MAX_HEADER + 1)
     if len(text) > MAX_HEADER:
-        raise ValueError(f"it has more than {MAX_HEADER} bytes")
+        raise ValueError(f"the file has more than {MAX_HEADER} bytes")
     weight_map = parse_object(text.decode()).get("weight_map")
     if not isinstance(weight_map, dict):
-        raise ValueError("it has no object weight_map")
+        raise ValueError("the file has no object weight_map")
     for name, file_name in weight_map.items():
         check_text(name, "a name")
         if not _is_beside(file_name):

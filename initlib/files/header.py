@@ -1,4 +1,4 @@
-"""The header of a safetensors file: the names, dtypes, shapes and places of its tensors."""
+"""Header of a safetensors file: the names, dtypes, shapes and places of its tensors."""
 
 import json
 import math
@@ -48,7 +48,7 @@ MAX_AXES = 1024
 
 
 class Stored(NamedTuple):
-    """One tensor of a file: the format's code of its dtype, its shape, and its bytes, counted from the header's end.
+    """A tensor of a file: the format's code of its dtype, its shape, and its bytes, counted from the header's end.
 
     >>> Stored("BF16", (2, 3), 0, 12).dtype_name
     'bfloat16'
@@ -66,7 +66,7 @@ class Stored(NamedTuple):
 
 
 class Header(NamedTuple):
-    """The tensors of a safetensors file in the order of their bytes, its metadata, and the size of the header.
+    """Tensors of a safetensors file in the order of their bytes, its metadata, and the size of the header.
 
     >>> header = Header.of({"bias": ("float16", (3,)), "weight": ("float32", (2, 3))}, {"format": "pt"})
     >>> header.tensors["bias"]
@@ -156,18 +156,18 @@ def _parse(text: bytes, room: int) -> Header:
             raise ValueError(f"tensor '{printable(name)}' begins at byte {stored.start} and {where} before byte {at}")
         at = stored.stop
     if at != room:
-        raise ValueError(f"its tensors have {at} bytes, and {room} bytes follow the header")
+        raise ValueError(f"the tensors have {at} bytes, and {room} bytes follow the header")
     return Header(tensors, metadata, 8 + len(text))
 
 
 def _metadata(value: Any) -> dict[str, str]:
     """Check the metadata."""
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise ValueError("its metadata must be an object of strings")
+        raise ValueError("the metadata must be an object of strings")
     for text in (*value, *value.values()):
         check_text(text, "metadata")
     if sum(len(name) + len(text) for name, text in value.items()) > MAX_METADATA:
-        raise ValueError(f"its metadata must have at most {MAX_METADATA} characters")
+        raise ValueError(f"the metadata must have at most {MAX_METADATA} characters")
     return value
 
 

@@ -17,7 +17,7 @@ def parse_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
     except RecursionError:
-        raise ValueError("its lists and objects are nested too deeply") from None
+        raise ValueError("the lists and objects are nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError(f"the text must be a JSON object, got a {type(value).__name__}")
     return value

@@ -46,7 +46,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
         names.update(own)
         if taken:
             problems.append(
-                Problem(name, f"another parameter is named {', '.join(taken)} too; tie them, or rename one")
+                Problem(name, f"another parameter has the name {', '.join(taken)} too; tie the two, or rename one")
             )
             continue
         streams: Iterable[str] = (entry.stream,)
@@ -66,23 +66,23 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
             drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
             twice = next((stream for stream, count in Counter(drawn).items() if count > 1), None)
             if twice is not None:
-                misfits.append((f"two of its parts would share the stream {twice}; name them apart", ""))
+                misfits.append((f"two parts would share the stream {twice}; give each part its own name", ""))
             streams = dict.fromkeys((entry.stream, *drawn))
             boxes += sum(len(piece.boxes) for piece in entry.pieces)
         if boxes > MOST_BOXES:
-            text = f"the parts of the plan up to this tensor must make at most {MOST_BOXES} boxes, got {boxes}"
+            text = f"the parts of the plan must make at most {MOST_BOXES} boxes, got {boxes} up to this tensor"
             problems.append(Problem(name, text))
             break
         problems += [Problem(entry.stream if advice else name, text, advice) for text, advice in misfits]
         for stream in streams:
             other = owners.setdefault(stream, entry)
             if other is not entry and not (entry.shared or other.shared):
-                text = f"it and {other.parameter.name} would share the stream {stream}; tie them, or rename one"
+                text = f"would share the stream {stream} with {other.parameter.name}; tie the two, or rename one"
                 problems.append(Problem(name, text))
                 break
             if other is not entry and not (entry.kept or other.kept or _are_alike(entry, other)):
                 one, two = (entry, other) if entry.shared else (other, entry)
-                text = f"it has the stream of {two.parameter.name} by same_as, and another shape, axes or initializer"
+                text = f"must have the shape, axes and initializer of {two.parameter.name} to share its stream"
                 problems.append(Problem(one.parameter.name, text))
                 break
     return problems
@@ -98,10 +98,10 @@ def _is_drawn(piece: LogicalWeight) -> bool:
 
 
 def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
-    """Yield why weights of an entry cannot be drawn, and the advice."""
+    """Yield the reasons that weights of an entry cannot be drawn, each with advice."""
     parameter = entry.parameter
     if entry.pieces and parameter.dtype not in DTYPES:
-        yield f"dtype {parameter.dtype} cannot be drawn, {', '.join(DTYPES)} can; keep it", ""
+        yield f"dtype must be one of {', '.join(DTYPES)} to be drawn, got {parameter.dtype}; keep the parameter", ""
         return
     weights = {
         (piece.initializer, piece.shape, piece.axes): None
@@ -112,7 +112,7 @@ def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
     if parameter.axes is None and any(needing):
         factory = next(filter(None, needing))
         ndim, owner = len(parameter.shape), f" in {parameter.owner}" if parameter.owner else ""
-        yield f"{factory} needs to know which of its {ndim} axes{owner} are inputs and outputs", _axes_advice(ndim)
+        yield f"{factory} needs to know which of the {ndim} axes{owner} are inputs and outputs", _axes_advice(ndim)
         return
     for initializer, shape, axes in weights:
         reason = _misfit(initializer, shape, axes, parameter.dtype)
@@ -129,14 +129,14 @@ def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
 def _axes_advice(ndim: int) -> str:
     first, last = AXES_OF_KERNELS.get(ndim, ("OI...", "...IO"))
     return (
-        f'Pass axes={{{PATTERN}: "{first}"}} if outputs are stored first, as in PyTorch, or "{last}" if they are '
+        f'Pass axes={{{PATTERN}: "{first}"}} if outputs are stored first, as in PyTorch, or "{last}" if outputs are '
         "stored last, as in Keras and JAX: I is an input axis, O an output axis, B a stack"
     )
 
 
 @lru_cache(maxsize=4096)
 def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: str) -> str | None:
-    """Return why that weight cannot be drawn; None if the weight can be drawn."""
+    """Return the reason that a weight cannot be drawn; None if the weight can be drawn."""
     if 0 in shape:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The differences between two plans, as facts and as text for a reviewer."""
+"""Differences between two plans, as facts and as text for a reviewer."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ class FieldChange(NamedTuple):
 
 
 class PlanChange(NamedTuple):
-    """A parameter, or a part of one, that was added, removed or changed; `fields` are what changed, or all of it."""
+    """A parameter, or a part, that was added, removed or changed; `fields` are the changed fields, or all fields."""
 
     name: str
     what: str
@@ -49,7 +49,7 @@ class PlanChange(NamedTuple):
 
 @dataclass(frozen=True)
 class PlanDiff:
-    """The differences between two plans: false, and without length, where the plans give the same weights.
+    """Differences between two plans: empty and false if both plans draw the same weights.
 
     Attributes:
         changes: a `PlanChange` for each parameter or part that was added, removed or changed.
@@ -132,7 +132,7 @@ def _text(value: Any) -> str:
 
 
 def diff(before: Iterable[Entry], after: Iterable[Entry]) -> PlanDiff:
-    """Return what changed between the entries of two plans, paired by stream, then by name."""
+    """Return the changes between the entries of two plans, paired by stream, then by name."""
     old, new = list(before), list(after)
     pairs = _pairs(old, new)
     partners = {id(entry) for pair in pairs for entry in pair}
@@ -143,7 +143,7 @@ def diff(before: Iterable[Entry], after: Iterable[Entry]) -> PlanDiff:
 
 
 def _pairs(old: list[Entry], new: list[Entry]) -> list[tuple[Entry, Entry]]:
-    """Return the entries that are one parameter: of one stream and name, then of one stream, then of one name."""
+    """Return the pairs of entries of one parameter: of equal stream and name, else of equal stream, else of name."""
     pairs: dict[int, tuple[Entry, Entry]] = {}
     left = list(new)
     for key in (attrgetter("stream", "parameter.name"), attrgetter("stream"), attrgetter("parameter.name")):
@@ -172,7 +172,7 @@ def _changes(old: Entry, new: Entry) -> Iterator[PlanChange]:
     before, after = _row(old), _row(new)
     fields = list(_field_changes(before, after))
     parts = list(_part_changes(before, after))
-    if not fields and not parts:  # what the rows do not show: values, a number rounded in print
+    if not fields and not parts:  # facts that the rows do not show: values, or a number that is rounded in print
         fields = [FieldChange("initializer", repr(old.filling), f"other {new.filling!r}")]
     if fields:
         yield PlanChange(old.parameter.name, CHANGED, tuple(fields))

@@ -24,7 +24,7 @@ from .rules.values import Fill, Keep
 
 @dataclass(frozen=True)
 class Entry:
-    """One stored tensor of a plan: the parameter, the name of its stream, what fills it, and notes.
+    """A stored tensor of a plan: the parameter, the name of its stream, its fill, and notes.
 
     >>> from initlib import Parameter, he_normal, plan
     >>> kernel = Parameter("mlp.weight", (8, 4), axes="OI", kind="kernel")

@@ -65,7 +65,7 @@ def _dtype(dtype: Any) -> str:
 @public("initlib")
 @dataclass(frozen=True)
 class Parameter:
-    """One stored tensor of a model, and the facts that its module states.
+    """A stored tensor of a model, and the facts that its module states.
 
     Args:
         name: the dotted name.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from .._adapters import framework_of
 from .._public import public
 from ..key import Seed, as_key
 from ..stream.boxes import Index
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @public("initlib")
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """The fills of all stored tensors of a model. A plan and a seed determine the initial state of the model.
+    """Fills of all stored tensors of a model. A plan and a seed determine the initial state of the model.
 
     `initlib.plan` makes a plan from parameters and rules. Plans are immutable, and compare by their entries.
     `plan[name]` is the entry of a tensor.
@@ -75,7 +76,7 @@ class Plan:
             return self._by_name[name]
         except KeyError:
             hint = nearest(str(name), self._by_name, "names")
-            raise ValueError(f"name must be that of a parameter of the plan, got {name!r}{hint}") from None
+            raise ValueError(f"name must be the name of a parameter of the plan, got {name!r}{hint}") from None
 
     def draw(self, seed: Seed) -> dict[str, NDArray[Any]]:
         """Draw every tensor that is not kept.
@@ -108,7 +109,7 @@ class Plan:
             name: any name of the tensor.
             seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
             index: ints and slices, as for an array; None is the full tensor.
-            out: an array to fill; kept weights stay as they are there.
+            out: an array to fill; kept weights in the array do not change.
 
         Returns:
             `out`, or a new array.
@@ -174,7 +175,7 @@ class Plan:
         return rows(self.entries)
 
     def table(self, *, fold: bool = True) -> str:
-        """Return the plan as a table for people, as `print` shows it.
+        """Return the plan as a text table, as `print` shows the plan.
 
         Args:
             fold: True puts repeated layers on one line; False gives each tensor a line of its own.
@@ -204,7 +205,7 @@ class Plan:
         """Make the plan from JSON text. The text contains no code, and nothing is executed.
 
         Args:
-            text: what `to_json` returned.
+            text: the text that `to_json` returned.
 
         Returns:
             The plan.
@@ -269,12 +270,12 @@ class Plan:
         """Write the checkpoint of the plan and a seed: safetensors files that frameworks load.
 
         Files are named as Hugging Face's libraries name them. Tied tensors are stored once, under their first name;
-        kept tensors are left out, with a warning. An interrupted call leaves no incomplete file, and the next call
+        kept tensors are omitted, with a warning. An interrupted call leaves no incomplete file, and the next call
         writes the missing files. Memory use does not grow with the size of the model.
 
         Args:
             folder: the folder of the files.
-            seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
+            seed: an int, a `Key` or a `numpy.random.Generator`.
             max_shard_size: the largest size of a file, in bytes or as "5GB"; a larger model takes several files and an
                 index.
             overwrite: True replaces other files of the same names.
@@ -289,6 +290,7 @@ class Plan:
             FileExistsError: the folder holds files of another checkpoint, or files of the same names and `overwrite` is
                 False.
             OSError: the disk has no room.
+            TypeError: `seed` is None.
             ValueError: no file can hold the tensors.
 
         Example:
@@ -332,6 +334,7 @@ class Plan:
 
         Raises:
             OSError: the files cannot be read.
+            TypeError: path is not a path.
             ValueError: the path is no checkpoint.
 
         Example:
@@ -346,6 +349,12 @@ class Plan:
         """
         from ..checkpoints.verify import verify
 
+        if not isinstance(path, (str, os.PathLike)):
+            framework = framework_of(path) or "torch"
+            raise TypeError(
+                f"path must be the path of a checkpoint, got {type(path).__name__}. "
+                f"For a model: initlib.adapters.{framework}.verify(model, plan, seed)"
+            )
         return verify(self.entries, path, seed, whole=whole, progress=progress)
 
     def __str__(self) -> str:

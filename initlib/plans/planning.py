@@ -19,6 +19,8 @@ from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
 
+FOR_A_MODEL = "For a model, call initlib.adapters.torch.plan(model, ...), or plan of another framework's adapter"
+
 
 @public("initlib")
 def plan(
@@ -52,7 +54,7 @@ def plan(
             function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream
             of another parameter.
         axes: a mapping from patterns to axes strings. A parameter of kind other whose axes hold inputs and outputs
-            becomes a kernel.
+            becomes a kernel. Axes with inputs and outputs do not apply to parameters of fewer than two axes.
         unmatched: "keep" keeps every parameter that no rule matches, for fine-tuning.
 
     Returns:
@@ -97,22 +99,23 @@ def plan(
         as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
     if not isinstance(parameters, Iterable):
         raise TypeError(
-            f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. "
-            "Of a model: initlib.adapters.torch.plan(model, ...), or that of the adapter for your framework"
+            f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. {FOR_A_MODEL}"
         )
     if unmatched not in ("default", "keep"):
         raise ValueError(f'unmatched must be "default" or "keep", got {unmatched!r}')
     if unmatched == "keep" and default is not None:
         raise TypeError(
-            f"default must be None with unmatched='keep', got {default!r}. Pass it as the rule {{'*': ...}}"
+            f"default must be None with unmatched='keep', got {default!r}. Pass the default as the rule {{'*': ...}}"
         )
     stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
     given: list[Parameter] = []
-    views: list[Parameter] = []  # what patterns and functions see of each parameter
+    views: list[Parameter] = []  # the parameters that patterns and functions see
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
-            raise TypeError(f"parameters must be made of initlib.Parameter, got {parameter!r}")
+            raise TypeError(
+                f"parameters must be made of initlib.Parameter, got {type(parameter).__name__}. {FOR_A_MODEL}"
+            )
         view = parameter
         try:
             if rename is not None:
@@ -124,7 +127,7 @@ def plan(
         given.append(parameter)
         views.append(view)
     ordered = Ordered(_called(rules, tuple(views)), "rules", as_rule)
-    resolver = RuleResolver(ordered, default, unmatched)
+    resolver = RuleResolver(ordered, default, unmatched, views)
     unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
     for parameter, view in zip(given, views, strict=True):
@@ -144,6 +147,7 @@ def plan(
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
             problems.append(Problem("", explain_unused(what, pattern, before, seen)))
+    problems += _miscounted(ordered, views)
     if isinstance(new_name, Renamer):
         problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
     problems += _shared_with_none(entries) + check(entries)
@@ -154,7 +158,7 @@ def plan(
 
 
 def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
-    """Return rules without functions: those of functions of all parameters, alone or in a list, are in their place."""
+    """Return the rules, in which the results of functions of all parameters replace the functions."""
     if callable(rules):
         name = getattr(rules, "__name__", "")
         try:
@@ -166,7 +170,10 @@ def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
                 f"rules must be the result of a recipe, got the function. Call recipes.{name}(...)"
             ) from error
     if isinstance(rules, Iterable) and not isinstance(rules, (Mapping, str)):
-        return [_called(each, parameters) if callable(each) else each for each in rules]
+        return [
+            _called(each, parameters) if callable(each) and not isinstance(each, Initializer) else each
+            for each in rules
+        ]
     return rules
 
 
@@ -174,10 +181,25 @@ def _warn_of_zeros(names: list[str]) -> None:
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         warnings.warn(
-            f"{names[0]}{more}: all zeros as constructed, or fresh memory: the default fills them. Add a rule to keep "
-            "zeros (the plan's notes list them)",
+            f"{names[0]}{more}: all weights are zeros, set by a constructor or left in fresh memory. The default fills "
+            "these parameters, which have a note in the plan. Add a rule to keep the zeros",
             stacklevel=3,
         )
+
+
+def _miscounted(rules: Ordered, parameters: list[Parameter]) -> list[Problem]:
+    """Return a problem for each recipe that was given fewer layers than the model has; warn of more."""
+    problems = []
+    for pattern, *_ in rules.rules:
+        if pattern.layer_count is None:
+            continue
+        names = [parameter.name for parameter in parameters if pattern.matches(parameter)]
+        error, warning = pattern.layer_count.too_low(names), pattern.layer_count.too_high(names)
+        if error is not None:
+            problems.append(Problem("", error))
+        elif warning is not None:
+            warnings.warn(warning, stacklevel=3)
+    return problems
 
 
 def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
@@ -187,17 +209,23 @@ def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
 
 
 def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
-    """Return the parameter with these axes: with inputs and outputs it is a kernel, unless it is of another kind."""
+    """Return the parameter with these axes: with inputs and outputs it is a kernel, unless it is of another kind.
+
+    Axes with inputs and outputs do not apply to vectors, so that `{"*": "OI"}` is for all matrices.
+    """
     if axes is None:
         return parameter
-    is_kernel = parameter.kind == "other" and {"I", "O"} <= {token.letter for token in parse(axes)}
+    has_both = {"I", "O"} <= {token.letter for token in parse(axes)}
+    if has_both and len(parameter.shape) < 2:
+        return parameter
+    is_kernel = parameter.kind == "other" and has_both
     return replace(parameter, axes=axes, kind="kernel" if is_kernel else parameter.kind)
 
 
 def _shared_with_none(entries: list[Entry]) -> list[Problem]:
     streams = {entry.stream for entry in entries if not entry.shared}
     return [
-        Problem(entry.parameter.name, f"same_as names {entry.stream}, which is no other parameter")
+        Problem(entry.parameter.name, f"same_as must name another parameter, got {entry.stream}")
         for entry in entries
         if entry.shared and entry.stream not in streams
     ]
@@ -209,12 +237,14 @@ def _each(view: Parameter) -> list[Parameter]:
 
 
 def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
-    """Return what fills the parameter, and notes; what a rule gives another of its names must be the same."""
+    """Return the fill of the parameter, and notes. Raises ValueError if rules give its names different fills."""
     fill, notes = resolver.fill(view)
     for tie in _each(view)[1:] if view.tied else ():
         rule = resolver.rules.first(tie)
         if rule is not None and resolver.made(rule, tie)[0] != fill:
-            raise ValueError(f"it gets {fill!r}, but the tied {tie.name} gets {rule!r}: give both the same")
+            raise ValueError(
+                f"tied names must have the same fill, got {fill!r} here and {rule!r} for {tie.name}. Change one rule"
+            )
     return fill, notes
 
 

@@ -8,8 +8,9 @@ from ._lora import lora
 from ._mup import completep, mup
 from ._nanochat import nanochat
 from ._olmo import full_megatron, mitchell, olmo_fan_in
+from ._pissa import olora, pissa
 from ._small_init import small_init, wang
-from ._state_space import mamba2, rg_lru
+from ._state_space import gated_deltanet, mamba2, mamba3, rg_lru
 from ._xlstm import xlstm
 from .analytic import analytic
 from .general import deepnorm, siren_network
@@ -26,6 +27,7 @@ __all__ = [
     "deepnorm",
     "fixup",
     "full_megatron",
+    "gated_deltanet",
     "gpt2",
     "layer_scale",
     "llama",
@@ -34,12 +36,15 @@ __all__ = [
     "lstm",
     "mamba",
     "mamba2",
+    "mamba3",
     "mitchell",
     "mup",
     "nanochat",
     "normalized",
     "olmo_fan_in",
     "olmo_normal",
+    "olora",
+    "pissa",
     "resnet",
     "rezero",
     "rg_lru",

@@ -17,7 +17,7 @@ def rezero(scale: Any = "*resweight") -> Rules:
         scale: the pattern of the scales; by default the name in the authors' package.
 
     Returns:
-        The rule for the scales. The other weights have rules of their own.
+        The rule for the scales. Other weights need other rules.
 
     Example:
         >>> rezero()
@@ -38,7 +38,7 @@ def layer_scale(layers: int, scale: Any = "*gamma*") -> Rules:
         scale: the pattern of the scales; by default timm's names, `gamma`, `gamma_1` and `gamma_2`.
 
     Returns:
-        The rule for the scales. The other weights have rules of their own.
+        The rule for the scales. Other weights need other rules.
 
     Raises:
         ValueError: the number of layers is below 1.

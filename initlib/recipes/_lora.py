@@ -1,4 +1,4 @@
-"""The recipe of low-rank adapters."""
+"""Recipe of low-rank adapters."""
 
 from .._arguments import integer
 from ..schemes._constant import zeros

@@ -1,17 +1,19 @@
-"""The maximal update parametrization (muP): initializations and learning rates that transfer over the width."""
+"""Maximal update parametrization (muP): initializations and learning rates that transfer over the width."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from .._arguments import choice
+from .._arguments import choice, positive
 from .._public import public
 from ..axes import fans
 from ..plans.parameter import Parameter
 from ..plans.plan import Plan
 from ..plans.rules.parts import Parts
+from ..plans.rules.patterns import as_pattern
 from ..plans.rules.values import Fill, Keep, Values
+from ..plans.types import Pattern
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
 from ..schemes.initializer import Initializer
@@ -32,7 +34,7 @@ class _Weight(NamedTuple):
 
 
 class _Role(NamedTuple):
-    """The role of a weight in muP: hidden, input or output, and the growth of its fan_in; of an input, of its size."""
+    """Role of a weight in muP: hidden, input or output, and the growth of its fan_in; of an input, of its size."""
 
     name: str
     growth: float
@@ -51,8 +53,9 @@ def mup(
     - only fan_out grows (input, tables), or neither: unchanged.
 
     The parts of a fused tensor are compared one by one. Biases and scales keep their own initialization. A table that
-    is also the head (tied) is an input: divide its output by m in the forward pass. Attention logits must be divided by
-    the head's width instead of its square root. `initlib.mup_learning_rates` gives the learning rates.
+    is also the head (tied) is an input, if its first name is that of the table: divide its output by m in the forward
+    pass. Attention logits must be divided by the head's width instead of its square root. `initlib.mup_learning_rates`
+    gives the learning rates.
 
     Args:
         base: the plan of the model at its base width, whose initializers are scaled; or its parameters.
@@ -60,7 +63,8 @@ def mup(
             normal(std=0.02) for parameters.
         readout: "weight" for a model without multipliers; "multiplier" for a model that divides the output of its head
             by m in the forward pass.
-        zero_readout: True for a head of zeros.
+        zero_readout: True for a head of zeros in models wider than the base. For zeros at the base width too, give the
+            base plan the rule {"head.weight": zeros} instead.
 
     Returns:
         Rules for kernels, recurrent kernels and tables.
@@ -105,14 +109,13 @@ def mup(
 def completep(base: Base, initializer: Initializer | None = None) -> Rules:
     """Return the rules of CompleteP: the std of hidden weights is the base's divided by sqrt(m).
 
-    m is the growth of fan_in. Tables and the head keep the base's std. The model and the optimizer do the rest. The
-    forward pass divides the output of the head by m, and the output of each residual branch by the growth of the depth.
-    Adam's learning rate of hidden kernels is divided by m (`initlib.mup_learning_rates` with `readout="multiplier"`).
-    Its epsilon within blocks is divided by m and by the growth of the depth. These rates do not depend on the depth,
-    because CompleteP has alpha = 1.
+    m is the growth of fan_in. Tables and the head keep the base's std. The forward pass must divide the output of the
+    head by m, attention logits by the head's width, and the output of each residual branch by depth**alpha. depth is
+    the growth of the number of layers. CompleteP has alpha = 1; depth-muP has alpha = 0.5. For the optimizer, call
+    `initlib.mup_learning_rates` with `readout="multiplier"`, `depth`, `alpha` and `blocks`.
 
     Args:
-        base: the plan of the model at its base width, or its parameters.
+        base: the plan of the model at its base width and its own depth, or its parameters.
         initializer: the initializer of every weight at the base width; by default as for `mup`.
 
     Returns:
@@ -135,9 +138,16 @@ def completep(base: Base, initializer: Initializer | None = None) -> Rules:
 
 @public("initlib")
 def mup_learning_rates(
-    plan: Base, base: Base, optimizer: str = "adam", *, readout: Readout = "weight"
+    plan: Base,
+    base: Base,
+    optimizer: str = "adam",
+    *,
+    readout: Readout = "weight",
+    blocks: Pattern | None = None,
+    depth: float = 1.0,
+    alpha: float = 1.0,
 ) -> dict[str, dict[str, float]]:
-    """Return the multipliers of muP for the learning rate and the weight decay of each parameter.
+    """Return the multipliers of muP for the learning rate, the weight decay and Adam's epsilon of each parameter.
 
     m is the growth of fan_in from the base to the model. n is the growth of the other fan.
 
@@ -152,42 +162,65 @@ def mup_learning_rates(
     constant. The weight decay of "adam" is part of the gradient: with readout="weight", the multiplier for the readout
     is m**2 instead.
 
+    `blocks` selects the parameters within residual blocks, which depend on the depth too (CompleteP and depth-muP).
+    Adam's epsilon is divided by m * depth**alpha; m of a bias or a scale is the growth of its size. Adam's learning
+    rate is multiplied by depth**(alpha - 1), so CompleteP (alpha = 1) leaves learning rates unchanged. The weight decay
+    does not depend on the depth. Without `blocks` the multiplier of epsilon is 1, as in the package mup.
+
     Args:
         plan: the plan of the model, or its parameters.
-        base: the plan of the model at its base width, or its parameters.
+        base: the plan of the model at its base width and its own depth, or its parameters.
         optimizer: "adam", "adamw" or "sgd".
         readout: as for `recipes.mup`.
+        blocks: a pattern for the parameters within residual blocks, such as "*.layers.*".
+        depth: the growth of the number of residual blocks: 12 for 24 blocks, if the base learning rate is that of 2
+            blocks. The forward pass must divide the output of each residual branch by depth**alpha.
+        alpha: 1 for CompleteP, 0.5 for depth-muP.
 
     Returns:
-        For each name, a dictionary with "lr" and "weight_decay".
+        For each name, a dictionary with "lr", "weight_decay" and "eps".
 
     Raises:
         ValueError: `optimizer` or `readout` has another value, a name is not in the base, or the number of axes
-            differs.
+            differs. `depth` is given without `blocks` or for "sgd", or `blocks` matches no parameter.
 
     Example:
         >>> from initlib import Parameter
-        >>> wide, narrow = ([Parameter("w", (width, width), axes="OI", kind="kernel")] for width in (512, 128))
+        >>> wide, narrow = ([Parameter("h.0.w", (width, width), axes="OI", kind="kernel")] for width in (512, 128))
         >>> mup_learning_rates(wide, narrow)
-        {'w': {'lr': 0.25, 'weight_decay': 4.0}}
+        {'h.0.w': {'lr': 0.25, 'weight_decay': 4.0, 'eps': 1.0}}
+        >>> mup_learning_rates(wide, narrow, "adamw", blocks="h.*", depth=16, alpha=0.5)
+        {'h.0.w': {'lr': 0.0625, 'weight_decay': 4.0, 'eps': 0.0625}}
 
     Reference:
         Yang, Hu et al. Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer, table 8.
         2022. arXiv:2203.03466. As `MuAdam`, `MuAdamW` and `MuSGD` of Microsoft's package mup.
+        Dey et al. Don't be lazy: CompleteP enables compute-efficient deep transformers, table 1. 2025.
+        arXiv:2505.01618.
     """
     optimizer = choice(optimizer, "optimizer", OPTIMIZERS)
     readout = choice(readout, "readout", READOUTS)  # type: ignore[assignment]
+    depth, alpha = positive(depth, "depth"), positive(alpha, "alpha", or_zero=True)
+    if depth != 1 and (blocks is None or optimizer == "sgd"):
+        raise ValueError(
+            f"depth must be 1 without blocks and for sgd, got {depth}. Pass blocks= and optimizer='adam' or 'adamw'"
+        )
+    within = None if blocks is None else as_pattern(blocks, "blocks")
+    parameters = [parameter for parameter in _parameters(plan) if parameter.kind != "buffer"]
+    if within is not None and not any(map(within.matches, parameters)):
+        raise ValueError(f"blocks must match parameters of the plan, got {blocks!r}, which matches none")
     weights = _weights(base)
     multipliers = {}
-    for parameter in _parameters(plan):
-        if parameter.kind == "buffer":
-            continue
+    for parameter in parameters:
         role = _role(parameter, _weight(weights, parameter, "mup_learning_rates"))
-        rate = _rate(role, optimizer, readout)
+        rate, epsilon = _rate(role, optimizer, readout), 1.0
         decay = 1 / rate
         if optimizer == "adam" and role.name == "output" and readout == "weight":
             decay = role.growth**2
-        multipliers[parameter.name] = {"lr": rate, "weight_decay": decay}
+        if within is not None and within.matches(parameter):
+            rate *= depth ** (alpha - 1)
+            epsilon = 1 / (role.growth * depth**alpha)
+        multipliers[parameter.name] = {"lr": rate, "weight_decay": decay, "eps": epsilon}
     return multipliers
 
 
@@ -207,11 +240,11 @@ def _weights(base: Base) -> dict[str, _Weight]:
     """Return the weights of the base by name: the stored tensors, and the parts that lie in them."""
     weights: dict[str, _Weight] = {}
     if not isinstance(base, Plan):
-        return {parameter.name: _Weight(parameter.shape, parameter.axes, None) for parameter in base}
+        return {name: _Weight(each.shape, each.axes, None) for each in base for name in each.names}
     for entry in base.entries:
         own = entry.parameter
         filling = None if isinstance(entry.filling, (Keep, Values)) else entry.filling
-        for name in (own.name, entry.stream):
+        for name in (*own.names, entry.stream):
             weights[name] = _Weight(own.shape, own.axes, filling)  # type: ignore[arg-type]
         for piece in entry.pieces:
             initializer = piece.initializer if isinstance(piece.initializer, Initializer) else None
@@ -237,7 +270,7 @@ def _role(parameter: Parameter, weight: _Weight) -> _Role:
         return _Role("input", parameter.shape[-1] / weight.shape[-1])
     if parameter.axes is None:
         if sum(a != b for a, b in zip(parameter.shape, weight.shape, strict=True)) > 1:
-            raise ValueError(f"axes of {parameter.name!r} must be known where two of them grow. Pass axes=")
+            raise ValueError(f"axes of {parameter.name!r} must be known, because two axes grow. Pass axes=")
         return _Role("input", parameter.size / math.prod(weight.shape))
     fan_in, fan_out = fans(parameter.shape, parameter.axes)
     base_in, base_out = fans(weight.shape, weight.axes or parameter.axes)

@@ -1,19 +1,25 @@
-"""The recipe of nanochat."""
+"""Recipe of nanochat."""
 
 import math
+from typing import Any
 
 from ..axes import fans
 from ..plans.parameter import Parameter
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
 from ..schemes.initializer import Initializer
-from .rules import RESIDUAL, Rules, named, optional, required
+from .rules import Rules, named, optional, outputs
+
+_OUTPUTS = named("c_proj")
 
 
-def nanochat() -> Rules:
+def nanochat(residual: Any = _OUTPUTS) -> Rules:
     """Return the rules of nanochat: residual outputs and the head are 0, tables have std 1.
 
     The other kernels have std min(1, sqrt(fan_out / fan_in)) / sqrt(fan_in), the first form of the spectral condition.
+
+    Args:
+        residual: the pattern of the outputs of residual branches.
 
     Returns:
         Rules for the head, residual outputs, kernels and tables.
@@ -29,7 +35,7 @@ def nanochat() -> Rules:
     """
     return {
         optional(named("lm_head")): zeros,
-        required(named("c_proj"), "nanochat", RESIDUAL): zeros,
+        outputs(residual, "nanochat"): zeros,
         optional("*:kernel"): _spectral,
         optional("*:table"): normal(),
     }

@@ -7,7 +7,7 @@ from ..axes import fans
 from ..plans.parameter import Parameter
 from ..schemes._normal import normal, truncated_normal
 from ..schemes.initializer import Initializer
-from .rules import RESIDUAL, Rules, named, optional, required
+from .rules import Rules, named, optional, outputs
 
 _OUTPUTS = named(
     *("attn_out", "ff_out"),  # OLMo
@@ -58,7 +58,7 @@ def mitchell(width: int, residual: Any = _OUTPUTS) -> Rules:
 
     return {
         optional(_HEAD): _by_fan_in,
-        required(residual, "mitchell", RESIDUAL, "residual"): output,
+        outputs(residual, "mitchell"): output,
         optional("*:kernel"): _by_fan_in,
         optional("*:table"): _cut(integer(width, "width", least=1) ** -0.5),
     }
@@ -91,10 +91,10 @@ def full_megatron(layers: int, width: int, std: float = 0.02, residual: Any = _O
         Groeneveld et al. OLMo: accelerating the science of language models. 2024. arXiv:2402.00838. As OLMo's
         `InitFnType.full_megatron`, which takes it from metaseq.
     """
-    outputs = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
+    smaller = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
     return {
         optional(_HEAD): _cut(integer(width, "width", least=1) ** -0.5),
-        required(residual, "full_megatron", RESIDUAL, "residual"): outputs,
+        outputs(residual, "full_megatron", layers): smaller,
         optional("*:kernel"): _cut(std),
         optional("*:table"): _cut(std),
     }

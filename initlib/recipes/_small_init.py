@@ -5,7 +5,7 @@ from typing import Any
 
 from .._arguments import integer
 from ..schemes._normal import normal
-from .rules import RESIDUAL, Rules, named, optional, required
+from .rules import Rules, named, optional, outputs
 
 _OUTPUTS = named(
     *("attention.dense", "mlp.dense_4h_to_h"),  # GPT-NeoX
@@ -63,4 +63,4 @@ def wang(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
         GPT-NeoX's `wang_init_method`.
     """
     std = 2 / integer(layers, "layers", least=1) / math.sqrt(integer(width, "width", least=1))
-    return {required(residual, "wang", RESIDUAL, "residual"): normal(std=std), **small_init(width)}
+    return {outputs(residual, "wang", layers): normal(std=std), **small_init(width)}

@@ -1,25 +1,37 @@
-"""Recipes of state-space models and linear recurrences: Mamba-2 and the RG-LRU."""
+"""Recipes of state-space models and linear recurrences: Mamba-2, Mamba-3, gated DeltaNet and the RG-LRU."""
+
+from typing import Any
 
 from .._arguments import integer, positive
-from ..schemes._constant import ones, zeros
-from ..schemes._logarithm import logarithm
+from ..plans.parameter import Parameter
+from ..schemes._constant import constant, ones, zeros
 from ..schemes._normal import normal
-from ..schemes._transforms import inverse_softplus, log_uniform
+from ..schemes._transforms import inverse_softplus, log_uniform, logarithm
 from ..schemes._uniform import uniform
 from ..schemes._variance import variance_scaling
-from .rules import Rules, optional, required
+from ..schemes.initializer import Initializer
+from .rules import Rules, optional, outputs, required
+
+_STEPS = inverse_softplus(log_uniform(1e-3, 0.1))  # the biases of step sizes between 0.001 and 0.1
 
 
-def mamba2(layers: int | None = None, *, a: tuple[float, float] = (1.0, 16.0), std: float = 0.02) -> Rules:
+def mamba2(
+    layers: int | None = None,
+    *,
+    a: tuple[float, float] = (1.0, 16.0),
+    std: float = 0.02,
+    residual: Any = "*.out_proj.weight",
+) -> Rules:
     """Return the rules of Mamba-2: A uniform in a range, step sizes log-uniform in [0.001, 0.1], D equal to 1.
 
     Projections and convolutions are uniform within 1 / sqrt(fan_in), as PyTorch initializes them. The axes of the
     depthwise convolution must be "(channels O)IK".
 
     Args:
-        layers: the number of blocks. Output projections are divided by its square root, or not divided if None.
+        layers: the number of blocks. Output projections are divided by the root of this number; None: not divided.
         a: the least and the greatest value of A; `A_log` is the logarithm.
         std: the std of tables.
+        residual: the pattern of the output projections.
 
     Returns:
         Rules for `A_log`, `dt_bias`, `D`, output projections, kernels and tables.
@@ -35,13 +47,102 @@ def mamba2(layers: int | None = None, *, a: tuple[float, float] = (1.0, 16.0), s
         Dao, Gu. Transformers are SSMs. 2024. arXiv:2405.21060. As `mamba_ssm.modules.mamba2` and the `_init_weights` of
         `mamba_ssm.models.mixer_seq_simple`.
     """
+    return {
+        required("*.A_log", "mamba2", "A_log"): _log_of_uniform(a),
+        optional("*.dt_bias"): _STEPS,
+        optional("*.D"): ones,
+        **_projections("mamba2", layers, std, residual),
+    }
+
+
+def mamba3(layers: int | None = None, *, std: float = 0.02, residual: Any = "*.out_proj.weight") -> Rules:
+    """Return the rules of Mamba-3: step sizes log-uniform in [0.001, 0.1]; D and the biases of B and C equal to 1.
+
+    The projections of a model with several inputs and outputs (MIMO) of rank r start at 1 / r (`mimo_x`, `mimo_o`) and
+    at 1 (`mimo_z`). Other projections are uniform within 1 / sqrt(fan_in), as PyTorch initializes them. A is computed
+    from the input, and has no parameter.
+
+    Args:
+        layers: the number of blocks. Output projections are divided by the root of this number; None: not divided.
+        std: the std of tables.
+        residual: the pattern of the output projections.
+
+    Returns:
+        Rules for `dt_bias`, `B_bias`, `C_bias`, `D`, the MIMO projections, output projections, kernels and tables.
+
+    Raises:
+        ValueError: the number of layers is below 1.
+
+    Example:
+        >>> mamba3()["*.mimo_x"](Parameter("mimo_x", (24, 4, 64)))  # (heads, rank, width of a head)
+        constant(value=0.25)
+
+    Reference:
+        Lahoti, Li, Chen, Wang, Bick, Kolter, Dao, Gu. Mamba-3: improved sequence modeling using state space principles.
+        2026. arXiv:2603.15569. As `mamba_ssm.modules.mamba3` and the `_init_weights` of
+        `mamba_ssm.models.mixer_seq_simple`.
+    """
+    return {
+        required("*.dt_bias", "mamba3", "dt_bias"): _STEPS,
+        optional("*.[BC]_bias"): ones,
+        optional("*.D"): ones,
+        optional("*.mimo_z"): ones,
+        optional("*.mimo_x"): _per_rank,
+        optional("*.mimo_o"): _per_rank,
+        **_projections("mamba3", layers, std, residual),
+    }
+
+
+def gated_deltanet(*, a: tuple[float, float] = (0.01, 16.0), std: float = 0.02) -> Rules:
+    """Return the rules of gated DeltaNet: A uniform in a range, step sizes log-uniform in [0.001, 0.1].
+
+    Every kernel, also of convolutions, and every table is normal. flash-linear-attention draws A from 0 on, where
+    `A_log` may be minus infinity; Qwen3-Next draws A from 0.01 on. Qwen3-Next sets `dt_bias` to 1: put the rule
+    `{"*.dt_bias": ones}` before these rules.
+
+    Args:
+        a: the least and the greatest value of A; `A_log` is the logarithm.
+        std: the std of kernels and tables.
+
+    Returns:
+        Rules for `A_log`, `dt_bias`, `D`, kernels and tables.
+
+    Raises:
+        ValueError: the range of A is not positive.
+
+    Example:
+        >>> gated_deltanet()["*.A_log"]
+        logarithm(initializer=uniform(low=0.01, high=16.0), factor=1.0)
+
+    Reference:
+        Yang, Kautz, Hatamizadeh. Gated delta networks: improving Mamba2 with delta rule. 2024. arXiv:2412.06464. As
+        `fla.models.gated_deltanet` of flash-linear-attention.
+    """
+    return {
+        required("*.A_log", "gated_deltanet", "A_log"): _log_of_uniform(a),
+        optional("*.dt_bias"): _STEPS,
+        optional("*.D"): ones,
+        optional("*:kernel"): normal(std=std),
+        optional("*:table"): normal(std=std),
+    }
+
+
+def _log_of_uniform(a: tuple[float, float]) -> Initializer:
+    return logarithm(uniform(positive(a[0], "a"), positive(a[1], "a")))
+
+
+def _per_rank(parameter: Parameter) -> Initializer:
+    """Return 1 / r for a projection of shape (heads, r, width)."""
+    return constant(1 / parameter.shape[-2])
+
+
+def _projections(recipe: str, layers: int | None, std: float, residual: Any) -> Rules:
+    """Return the rules for output projections, other kernels, and tables."""
     bound = variance_scaling(1 / 3, "fan_in", "uniform")  # within 1 / sqrt(fan_in)
     depth = 1.0 if layers is None else integer(layers, "layers", least=1) ** -0.5
+    pattern = optional(residual) if layers is None else outputs(residual, recipe, layers, branches=1)
     return {
-        required("*.A_log", "mamba2", "A_log"): logarithm(uniform(positive(a[0], "a"), positive(a[1], "a"))),
-        optional("*.dt_bias"): inverse_softplus(log_uniform(1e-3, 0.1)),
-        optional("*.D"): ones,
-        optional("*.out_proj.weight"): bound * depth,
+        pattern: bound * depth,
         optional("*:kernel"): bound,
         optional("*:table"): normal(std=std),
     }

@@ -1,6 +1,7 @@
-"""The recipe of xLSTM's mLSTM blocks."""
+"""Recipe of xLSTM's mLSTM blocks."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -9,10 +10,12 @@ from ..plans.parameter import Parameter
 from ..plans.rules.values import Values, values
 from ..schemes._constant import ones, zeros
 from ..schemes._normal import normal
-from .rules import RESIDUAL, Rules, named, optional, required
+from .rules import Rules, named, optional, outputs
+
+_OUTPUTS = named("proj_down")
 
 
-def xlstm(blocks: int, width: int) -> Rules:
+def xlstm(blocks: int, width: int, residual: Any = _OUTPUTS) -> Rules:
     """Return the rules of mLSTM blocks: small init, Wang's std for outputs, and gates that start open.
 
     Forget gates have zero weights and biases evenly spaced from 3 to 6 over the heads. Input gates have zero weights
@@ -21,6 +24,7 @@ def xlstm(blocks: int, width: int) -> Rules:
     Args:
         blocks: the number of blocks, at least 1.
         width: the width of the residual stream, at least 1.
+        residual: the pattern of the outputs of residual branches.
 
     Returns:
         Rules for gates, output projections, query, key and value projections, kernels and tables.
@@ -43,7 +47,7 @@ def xlstm(blocks: int, width: int) -> Rules:
         optional(named("igate", attribute="bias")): normal(std=0.1),
         optional(named("fgate", attribute="bias")): _spaced,
         optional("*.learnable_skip"): ones,
-        required(named("proj_down"), "xlstm", RESIDUAL): normal(std=2 / blocks / math.sqrt(width)),
+        outputs(residual, "xlstm", blocks, count="blocks", branches=1): normal(std=2 / blocks / math.sqrt(width)),
         optional(named("q_proj", "k_proj", "v_proj")): small,
         optional("*:kernel"): small,
         optional("*:table"): small,

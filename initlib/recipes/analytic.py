@@ -10,7 +10,7 @@ from ..schemes._variance import variance_scaling
 from ..theory.network import factors
 from .rules import Rules
 
-DIGITS = 6  # of a factor: what follows is within the errors
+DIGITS = 6  # of a factor: further digits are errors of the calculation
 
 
 def analytic(model: Any, input_shape: Any = None, *, distribution: str = "truncated_normal") -> Rules:

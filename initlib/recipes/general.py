@@ -5,7 +5,7 @@ from typing import Any
 from .._arguments import integer
 from ..schemes._siren import siren
 from ..schemes._variance import variance_scaling
-from .rules import RESIDUAL, Rules, named, optional, required
+from .rules import Rules, named, optional, outputs, required
 
 _FEED_FORWARD_AND_VALUES = named("fc1", "fc2", "v_proj", "out_proj")
 
@@ -13,7 +13,7 @@ _FEED_FORWARD_AND_VALUES = named("fc1", "fc2", "v_proj", "out_proj")
 def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
     """Make the rules of DeepNorm: Glorot normal; values and outputs of residual branches times (8 layers)**-0.25.
 
-    For an encoder or a decoder alone. The network must multiply its residuals by (2 layers)**0.25.
+    The rules are for an encoder or a decoder alone. The network must multiply its residuals by (2 layers)**0.25.
 
     Args:
         layers: the number of layers.
@@ -33,8 +33,9 @@ def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
         Wang, Ma, Dong, Huang, Zhang, Wei. DeepNet. 2022. arXiv:2203.00555.
     """
     glorot = variance_scaling(1.0, "fan_avg", "normal")
-    smaller = required(smaller, "deepnorm", RESIDUAL, "smaller")
-    return {smaller: glorot * (8 * integer(layers, "layers", least=1)) ** -0.25, optional("*:kernel"): glorot}
+    layers = integer(layers, "layers", least=1)
+    outputs_and_values = outputs(smaller, "deepnorm", layers, argument="smaller")
+    return {outputs_and_values: glorot * (8 * layers) ** -0.25, optional("*:kernel"): glorot}
 
 
 def siren_network(first: Any, w0: float = 30.0) -> Rules:

@@ -1,4 +1,6 @@
-"""Recipes of language models. Where a paper and a library differ, the docstring names the one that is followed."""
+"""Recipes of language models. If a paper and a library differ, the docstring names the source of the recipe."""
+
+from typing import Any
 
 import numpy as np
 
@@ -9,17 +11,18 @@ from ..schemes._constant import ones
 from ..schemes._normal import normal
 from ..schemes._transforms import inverse_softplus, log_uniform
 from ..schemes._variance import glorot_uniform, variance_scaling
-from .rules import RESIDUAL, Rules, named, optional, required
+from .rules import Rules, named, optional, outputs, required
 
 
-def gpt2(layers: int, std: float = 0.02) -> Rules:
+def gpt2(layers: int, std: float = 0.02, residual: Any = "*.c_proj.weight") -> Rules:
     """Make the rules of GPT-2: normal, and the outputs of residual branches divided by sqrt(2 layers).
 
     Names are those of the authors' code, transformers (GPT2PreTrainedModel) and nanoGPT.
 
     Args:
-        layers: the number of layers.
+        layers: the number of layers, of two residual branches each.
         std: the std of all other weights.
+        residual: the pattern of the outputs of residual branches.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -35,9 +38,9 @@ def gpt2(layers: int, std: float = 0.02) -> Rules:
         Radford, Wu, Child, Luan, Amodei, Sutskever. Language models are unsupervised multitask learners. 2019.
         Section 2.3.
     """
-    every = normal(std=std)
+    every, layers = normal(std=std), integer(layers, "layers", least=1)
     return {
-        required("*.c_proj.weight", "gpt2", RESIDUAL): every * (2 * integer(layers, "layers", least=1)) ** -0.5,
+        outputs(residual, "gpt2", layers): every * (2 * layers) ** -0.5,
         optional("*:kernel"): every,
         optional("*:table"): every,
     }
@@ -72,7 +75,7 @@ def t5(width: int, head_width: int) -> Rules:
 
     Args:
         width: the width of the model.
-        head_width: the width of an attention head. T5 does not divide attention scores by its square root.
+        head_width: the width of an attention head. T5 does not divide attention scores by the root of this width.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -97,18 +100,25 @@ def t5(width: int, head_width: int) -> Rules:
     }
 
 
-def mamba(layers: int | None = None, std: float = 0.1, low: float = 1e-3, high: float = 0.1) -> Rules:
+def mamba(
+    layers: int | None = None,
+    std: float = 0.1,
+    low: float = 1e-3,
+    high: float = 0.1,
+    residual: Any = "*.out_proj.weight",
+) -> Rules:
     """Make the rules of Mamba: the real part of S4D, step sizes log-uniform in [low, high], PyTorch's convolutions.
 
     Names and scales are those of transformers (MambaPreTrainedModel); projections are normal here, and PyTorch's
     defaults in the authors' code. The convolution is depthwise: its axes are "(channels O)IK".
 
     Args:
-        layers: the number of layers. The outputs of residual branches are divided by its square root, or not divided if
-            None.
+        layers: the number of layers. The outputs of residual branches are divided by the square root of this number, or
+            not divided if None.
         std: the std of other kernels and of tables.
         low: the smallest step size.
         high: the largest step size.
+        residual: the pattern of the outputs of residual branches.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -131,7 +141,7 @@ def mamba(layers: int | None = None, std: float = 0.1, low: float = 1e-3, high: 
         "*.dt_proj.weight": bound,
         "*.dt_proj.bias": inverse_softplus(log_uniform(low, high)),
         "*.conv1d.weight": bound,
-        required("*.out_proj.weight", "mamba", RESIDUAL): bound * depth,
+        outputs(residual, "mamba", layers, branches=1): bound * depth,
         optional("*:kernel"): normal(std=std),
         optional("*:table"): normal(std=std),
     }

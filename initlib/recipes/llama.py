@@ -1,16 +1,17 @@
-"""Recipes of LLaMA and its kin, trained from scratch: the four that OLMo-core names."""
+"""Recipes of LLaMA and similar models, trained from scratch: the four recipes of OLMo-core."""
+
+from typing import Any
 
 from .._arguments import integer
 from ..plans.parameter import Parameter
-from ..plans.rules.values import Rule
 from ..schemes._normal import normal, truncated_normal
 from ..schemes.initializer import Initializer
-from .rules import RESIDUAL, Rules, named, optional, required
+from .rules import Rules, named, optional, outputs
 
 # In torchtitan, OLMo-core and transformers.
-_ATTENTION = ("attention.wo", "attention.w_out", "self_attn.o_proj")
-_UP = ("feed_forward.w3", "mlp.up_proj")
-_DOWN = ("feed_forward.w2", "mlp.down_proj")
+_NAMES = ("attention.wo", "attention.w_out", "self_attn.o_proj", "feed_forward.w2", "mlp.down_proj")
+_OUTPUTS = named(*_NAMES)
+_OUTPUTS_AND_UP = named(*_NAMES, "feed_forward.w3", "mlp.up_proj")
 _HEAD = ("output", "lm_head", "lm_head.w_out")
 
 
@@ -19,10 +20,11 @@ def _cut(std: float) -> Initializer:
     return truncated_normal(std=std, low=-3 * std, high=3 * std)
 
 
-def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
+def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, residual: Any = _OUTPUTS_AND_UP) -> Rules:
     """Make the rules of LLaMA: outputs of residual branches and up projections divided by sqrt(2 layers).
 
-    Tables have std 1, the head width**-0.5, and so have both if they are tied. All but tables are cut at 3 sigmas.
+    Tables have std 1, and the head has std width**-0.5. A table that is tied to the head has std width**-0.5. All
+    distributions but those of tables are cut at 3 sigmas.
     Names are those of torchtitan, OLMo-core and transformers. As OLMo-core's `InitMethod.llama`; torchtitan's llama3
     (with depth_init off) cuts the head alone.
 
@@ -31,6 +33,7 @@ def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False) -> 
         width: the width of the model.
         std: the std of other kernels.
         tied: True for a model whose head is its table.
+        residual: the pattern of the outputs of residual branches and of up projections.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -42,12 +45,15 @@ def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False) -> 
         >>> residual, head, table, kernel = llama(32, 4096).values()
         >>> residual, table
         (truncated_normal(mean=0.0, std=0.0025, low=-0.0075, high=0.0075), normal(mean=0.0, std=1.0))
+
+    Reference:
+        OLMo-core, `InitMethod.llama`. https://github.com/allenai/OLMo-core
     """
-    residual = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
-    return _llama("llama", residual, width, std, tied)
+    smaller = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
+    return {outputs(residual, "llama", layers): smaller, **_others(width, std, tied)}
 
 
-def llama_depth(width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
+def llama_depth(width: int, std: float = 0.02, *, tied: bool = False, residual: Any = _OUTPUTS_AND_UP) -> Rules:
     """Make the rules of LLaMA by depth: as `llama`, with outputs of layer i divided by sqrt(2 (i + 1)).
 
     i is the first integer in the name. As OLMo-core's `InitMethod.llama_depth` and torchtitan's llama3.
@@ -56,6 +62,7 @@ def llama_depth(width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
         width: the width of the model.
         std: the std of other kernels.
         tied: True for a model whose head is its table.
+        residual: the pattern of the outputs of residual branches and of up projections.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -67,21 +74,23 @@ def llama_depth(width: int, std: float = 0.02, *, tied: bool = False) -> Rules:
         >>> residual = next(iter(llama_depth(4096).values()))
         >>> residual(Parameter("layers.7.attention.wo.weight", (4096, 4096)))
         truncated_normal(mean=0.0, std=0.005, low=-0.015, high=0.015)
+
+    Reference:
+        OLMo-core, `InitMethod.llama_depth`. https://github.com/allenai/OLMo-core
     """
 
-    def residual(parameter: Parameter) -> Initializer:
+    def by_depth(parameter: Parameter) -> Initializer:
         return _cut(std * (2 * (parameter.indices[0] + 1)) ** -0.5)
 
-    return _llama("llama_depth", residual, width, std, tied)
+    return {outputs(residual, "llama_depth"): by_depth, **_others(width, std, tied)}
 
 
-def _llama(recipe: str, residual: Rule, width: int, std: float, tied: bool) -> Rules:
+def _others(width: int, std: float, tied: bool) -> Rules:
+    """Return the rules of the head, of tables and of other kernels."""
     head = _cut(integer(width, "width", least=1) ** -0.5)
-    rules: Rules = {required(named(*_ATTENTION, *_UP, *_DOWN), recipe, RESIDUAL): residual}
     if tied:
-        return {**rules, optional("*:table"): head, optional("*:kernel"): _cut(std)}
-    heads = optional(named(*_HEAD))
-    return {**rules, heads: head, optional("*:table"): normal(), optional("*:kernel"): _cut(std)}
+        return {optional("*:table"): head, optional("*:kernel"): _cut(std)}
+    return {optional(named(*_HEAD)): head, optional("*:table"): normal(), optional("*:kernel"): _cut(std)}
 
 
 def olmo_normal(std: float = 0.02) -> Rules:
@@ -96,11 +105,14 @@ def olmo_normal(std: float = 0.02) -> Rules:
     Example:
         >>> olmo_normal()["*:kernel"]
         truncated_normal(mean=0.0, std=0.02, low=-0.06, high=0.06)
+
+    Reference:
+        OLMo-core, `InitMethod.normal`. https://github.com/allenai/OLMo-core
     """
     return {"*:kernel": _cut(std), optional("*:table"): _cut(std)}
 
 
-def normalized(layers: int, width: int) -> Rules:
+def normalized(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
     """Make the rules of nGPT: std width**-0.5, outputs of residual branches divided by sqrt(2 layers).
 
     All but tables are cut at 3 sigmas. Names are those of `llama`. As OLMo-core's `InitMethod.normalized`.
@@ -108,6 +120,7 @@ def normalized(layers: int, width: int) -> Rules:
     Args:
         layers: the number of layers.
         width: the width of the model.
+        residual: the pattern of the outputs of residual branches.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -123,6 +136,9 @@ def normalized(layers: int, width: int) -> Rules:
         Loshchilov, Hsieh, Sun, Ginsburg. nGPT: normalized transformer. 2024. arXiv:2410.01131.
     """
     std = integer(width, "width", least=1) ** -0.5
-    residual = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
-    outputs = required(named(*_ATTENTION, *_DOWN), "normalized", RESIDUAL)
-    return {outputs: residual, optional("*:table"): normal(std=std), optional("*:kernel"): _cut(std)}
+    smaller = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
+    return {
+        outputs(residual, "normalized", layers): smaller,
+        optional("*:table"): normal(std=std),
+        optional("*:kernel"): _cut(std),
+    }

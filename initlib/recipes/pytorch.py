@@ -17,9 +17,8 @@ Shapes = dict[str, tuple[int, ...]]  # of a module's parameters, by attribute
 def torch_default(parameters: Iterable[Parameter]) -> Rules:
     """Make the rules of PyTorch's own defaults, for all modules of `torch.nn` that draw their parameters.
 
-    A class of another library gets no rule, even if a class of PyTorch has the same name. Fans are those that PyTorch
-    counts. PyTorch's fans of packed queries, keys and values, and of transposed convolutions, are not the fans of the
-    layers.
+    A class of another library gets no rule, even if a class of PyTorch has the same name. The fans are PyTorch's. They
+    differ from the fans of the layer for packed queries, keys and values, and for transposed convolutions.
 
     Args:
         parameters: the parameters of a model. `rules=` may be this function itself, alone or in a list after your own
@@ -74,7 +73,7 @@ def _within(bound: float) -> Initializer:
 
 
 def _fan_in(shape: tuple[int, ...]) -> int:
-    """The fan_in that PyTorch counts."""
+    """Return the fan_in that PyTorch counts."""
     return math.prod(shape[1:])
 
 
@@ -84,7 +83,7 @@ def _linear(attribute: str, shapes: Shapes) -> Initializer | None:
 
 
 def _packed_output(attribute: str, shapes: Shapes) -> Initializer | None:
-    """The last projection of an attention, whose bias the attention sets."""
+    """Return the last projection of an attention, whose bias the attention sets."""
     return zeros if attribute == "bias" else _linear(attribute, shapes)
 
 

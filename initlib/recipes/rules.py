@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from ..plans.rules.layer_count import LayerCount
 from ..plans.rules.patterns import RecipePattern
 from ..plans.rules.values import Rule
 
@@ -11,7 +12,7 @@ RESIDUAL = "output of a residual branch"
 
 
 def named(*endings: str, attribute: str = "weight") -> re.Pattern[str]:
-    """Return the pattern of an attribute of modules whose names end so, at the top of the model or deep in it.
+    """Return the pattern of an attribute of modules with these last names, at any depth of the model.
 
     >>> bool(named("wo", "lm_head").fullmatch("layers.3.wo.weight")), bool(named("wo").fullmatch("two.weight"))
     (True, False)
@@ -27,19 +28,38 @@ def optional(pattern: str | re.Pattern[str]) -> RecipePattern:
 
 
 def required(pattern: Any, recipe: str, layers: str, argument: str | None = None) -> RecipePattern:
-    """Return a pattern for layers without which the recipe makes no sense, such as the outputs of residual branches.
+    """Return a pattern for layers that the recipe requires, such as the outputs of residual branches.
 
-    The error of a model without them names the recipe and the argument that takes the pattern; without an
-    argument, the names are fixed, and parameters are renamed.
+    For a model without these layers, the error names the recipe and the argument that takes the pattern. A recipe
+    without such an argument has fixed names, and the user renames parameters.
     """
     made = _marked(pattern)
     made.missing = f"recipes.{recipe} finds no {layers}"
     fixed = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
     made.advice = (
-        f"Pass {argument}=, the pattern of yours"
+        f"Pass {argument}=, the pattern of your layers"
         if argument
-        else f"Pass rename=, from your names to those of the recipe, which match {fixed!r}"
+        else f"Pass rename=, from your names to the recipe's names, which match {fixed!r}"
     )
+    return made
+
+
+def outputs(
+    pattern: Any,
+    recipe: str,
+    layers: int | None = None,
+    *,
+    argument: str = "residual",
+    count: str = "layers",
+    branches: int = 2,
+) -> RecipePattern:
+    """Return the pattern of the outputs of residual branches, which an argument of the recipe takes.
+
+    `layers` is the value of the argument `count`. A model with more layers is an error; a model with fewer than
+    `branches` outputs for each layer gets a warning.
+    """
+    made = required(pattern, recipe, RESIDUAL, argument)
+    made.layer_count = None if layers is None else LayerCount(recipe, count, layers, branches, argument)
     return made
 
 

@@ -8,7 +8,7 @@ from ..schemes._normal import normal
 from ..schemes._uniform import uniform
 from ..schemes._variance import glorot_uniform, lecun_normal, variance_scaling
 from ..schemes.initializer import Initializer
-from .rules import Rules, optional, required
+from .rules import Rules, optional, outputs, required
 
 _HE_FAN_OUT = variance_scaling(2.0, "fan_out", "normal")
 
@@ -62,7 +62,7 @@ def fixup(
     Args:
         blocks: the number of residual branches.
         convolutions: the number m of convolutions of a branch.
-        inner: the pattern of all convolutions of a branch but the last. They are multiplied by
+        inner: the pattern of all convolutions of a branch but the last. These convolutions are multiplied by
             `blocks**(-1 / (2 m - 2))`.
         last: the pattern of the last convolution of each branch, which is zero.
         head: the name of the classifier, which is zero.
@@ -81,9 +81,10 @@ def fixup(
     Reference:
         Zhang, Dauphin, Ma. Fixup initialization. 2019. arXiv:1901.09321.
     """
-    factor = integer(blocks, "blocks", least=1) ** (-1 / (2 * integer(convolutions, "convolutions", least=2) - 2))
+    blocks, convolutions = integer(blocks, "blocks", least=1), integer(convolutions, "convolutions", least=2)
+    factor = blocks ** (-1 / (2 * convolutions - 2))
     return {
-        required(last, "fixup", "last convolution of a residual branch", "last"): zeros,
+        outputs(last, "fixup", blocks, argument="last", count="blocks", branches=1): zeros,
         required(inner, "fixup", "other convolution of a residual branch", "inner"): initializer * factor,
         required(f"{head}.*", "fixup", "classifier", "head"): zeros,
         optional("*:kernel"): initializer,

@@ -1,40 +1,31 @@
 """Complex weights: real draws of streams of their own, made into a distribution on the plane."""
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from .._arguments import Shape
 from ..dtypes import DTYPES
 from ..stream.engine import DrawRequest, Engine
-from .initializer import Initializer
+from .frozen import scheme
+from .initializer import Derived, Initializer
 
 # The names of the streams inside the stream of a parameter.
 REAL, IMAGINARY, MODULUS, ANGLE = "real", "imaginary", "modulus", "angle"
 
 
-@dataclass(repr=False, eq=False)
-class TwoParts(Initializer):
+@scheme("two_parts", is_public=False)
+class TwoParts(Derived):
     """Weights whose real and imaginary parts, where they are complex, are drawn alike by another initializer."""
 
     each: Initializer
-    factory: ClassVar[str] = "two_parts"
 
     def __post_init__(self) -> None:
         if not isinstance(self.each, Initializer):
             raise TypeError(f"each must be an initlib initializer, got {self.each!r}")
 
     @property
-    def uses_fans(self) -> bool:
-        return self.each.uses_fans
-
-    @property
-    def needs_axes(self) -> bool:
-        return self.each.needs_axes
-
-    @property
-    def requires_full_draw(self) -> bool:
-        return self.each.requires_full_draw
+    def drawn(self) -> Initializer:
+        return self.each
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return self.each.std(shape, axes) * math.sqrt(2)

@@ -1,20 +1,17 @@
 """Constants: weights that are all one number."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from .._arguments import Shape, real
-from .._public import public
 from ..dtypes import rounded_once
 from ..stream.engine import DrawRequest, Engine
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .initializer import Initializer
 
 
-@public("initlib", "constant")
-@dataclass(repr=False, eq=False)
+@scheme("constant", proportional_to="value")
 class Constant(Initializer):
     """Weights that are all one value.
 
@@ -35,11 +32,11 @@ class Constant(Initializer):
     """
 
     value: float = 0.0
-    factory: ClassVar[str] = "constant"
-    proportional_to: ClassVar[str | None] = "value"
 
     def __post_init__(self) -> None:
         set_fields(self, value=real(self.value, "value"))
+
+    is_random = False
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return 0.0

@@ -1,14 +1,13 @@
-"""The initializer ZerO: deterministic weights from identities and Hadamard matrices."""
+"""ZerO: deterministic weights from identities and Hadamard matrices."""
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 from .._arguments import Shape
-from .._public import public
 from ..axes import Canonical
 from ._identity import PassThrough, Scalar
+from .frozen import scheme
 from .kinds import matrices
 
 
@@ -28,8 +27,7 @@ def _sum(rows: int, columns: int) -> int:
     return _sum(half, left) + _sum(half, columns - left) + _sum(rows - half, left) - _sum(rows - half, columns - left)
 
 
-@public("initlib", "zero_hadamard")
-@dataclass(repr=False, eq=False)
+@scheme("zero_hadamard", proportional_to="gain")
 class ZeroHadamard(PassThrough):
     """Deterministic weights of ZerO: an identity, or a Hadamard matrix if there are more outputs than inputs.
 
@@ -57,8 +55,6 @@ class ZeroHadamard(PassThrough):
         Zhao, Schäfer, Anandkumar. ZerO initialization: initializing neural networks with only zeros and ones. 2021.
         arXiv:2110.12661.
     """
-
-    factory: ClassVar[str] = "zero_hadamard"
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         weight = matrices(self, shape, axes)

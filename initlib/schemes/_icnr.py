@@ -1,22 +1,19 @@
 """ICNR: kernels before a sub-pixel upscaling, without checkerboard artifacts."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from .._arguments import Shape, checked_shape, choice, integer
-from .._public import public
 from ..axes import canonical
 from ..dtypes import DTYPES
 from ..stream.engine import DrawRequest, Engine
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .initializer import Initializer, checked_initializer
 from .kinds import Composed
 
 SHUFFLES = ("pixel_shuffle", "depth_to_space")
 
 
-@public("initlib", "icnr")
-@dataclass(repr=False, eq=False)
+@scheme("icnr")
 class Icnr(Composed):
     """Kernels of a sub-pixel convolution that initially upscales as nearest-neighbour interpolation does.
 
@@ -48,7 +45,6 @@ class Icnr(Composed):
     initializer: Initializer
     upscale: int
     shuffle: str = "pixel_shuffle"
-    factory: ClassVar[str] = "icnr"
 
     def __post_init__(self) -> None:
         checked_initializer(self.initializer)

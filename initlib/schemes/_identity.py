@@ -3,16 +3,15 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from .._arguments import Shape, real
-from .._public import public
 from ..axes import Canonical
 from ..dtypes import DTYPES, rounded_once
 from ..stream.engine import DrawRequest, Engine
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .kinds import Indexed, matrices
 
 Scalar = Callable[[float], Any]  # from a multiple of the gain to a number of the engine, rounded once to the dtype
@@ -31,7 +30,6 @@ class PassThrough(Indexed):
     """Kernels that are a fixed matrix of inputs to outputs at the centre of the receptive field, and 0 elsewhere."""
 
     gain: float = 1.0
-    proportional_to: ClassVar[str | None] = "gain"
 
     def __post_init__(self) -> None:
         set_fields(self, gain=real(self.gain, "gain"))
@@ -61,8 +59,7 @@ class PassThrough(Indexed):
         return values
 
 
-@public("initlib", "identity")
-@dataclass(repr=False, eq=False)
+@scheme("identity", proportional_to="gain")
 class Identity(PassThrough):
     """Matrices with the gain on the diagonal and 0 elsewhere: input c goes to output c.
 
@@ -86,8 +83,6 @@ class Identity(PassThrough):
         arXiv:1504.00941.
     """
 
-    factory: ClassVar[str] = "identity"
-
     def std(self, shape: Shape, axes: str | None = None) -> float:
         self._check(shape, axes)
         return super().std(shape, axes)
@@ -105,8 +100,7 @@ class Identity(PassThrough):
             )
 
 
-@public("initlib", "dirac")
-@dataclass(repr=False, eq=False)
+@scheme("dirac", proportional_to="gain")
 class Dirac(PassThrough):
     """Kernels with the gain at their centre, from input c to output c, and 0 elsewhere.
 
@@ -131,8 +125,6 @@ class Dirac(PassThrough):
         Zagoruyko, Komodakis. DiracNets: training very deep neural networks without skip-connections. 2017.
         arXiv:1706.00388.
     """
-
-    factory: ClassVar[str] = "dirac"
 
 
 identity = Identity

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arguments import Shape, positive, real
-from .._public import public
 from ..stream.distributions import MIN_MASS, normal_law, truncated_moments, window
 from ..stream.engine import DrawRequest, Engine
 from ..stream.law import Law
 from ._complex import TwoParts
 from ._constant import Constant
 from ._uniform import SIGNED_UNIT
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .initializer import Initializer
 from .kinds import Elementwise, Independent
 
@@ -25,8 +24,7 @@ KNOTS = 8193
 FOLDS = 40.0  # the density beyond exp(-40) of its maximum is neglected
 
 
-@public("initlib", "normal")
-@dataclass(repr=False, eq=False, init=False)
+@scheme("normal", init=False)
 class Normal(Independent):
     """Weights from the normal distribution with the given mean and std.
 
@@ -50,7 +48,6 @@ class Normal(Independent):
 
     mean: float
     sigma: float = field(metadata={"argument": "std"})  # `std` is a method of every initializer
-    factory: ClassVar[str] = "normal"
 
     def __init__(self, mean: float = 0.0, std: float = 1.0) -> None:
         set_fields(self, mean=real(mean, "mean"), sigma=positive(std, "std", or_zero=True))
@@ -68,8 +65,7 @@ class Normal(Independent):
         return TwoParts(Normal(self.mean, self.sigma / math.sqrt(2)))
 
 
-@public("initlib", "truncated_normal")
-@dataclass(repr=False, eq=False, init=False)
+@scheme("truncated_normal", init=False)
 class TruncatedNormal(Independent):
     """Weights of a normal distribution truncated to [low, high].
 
@@ -79,8 +75,8 @@ class TruncatedNormal(Independent):
     Args:
         mean: mean before truncation, finite.
         std: standard deviation before truncation, as in PyTorch, JAX and Keras; finite and at least 0.
-        low: least value, which may be -inf: a value, not a multiple of std. None is mean - 2 * std.
-        high: greatest value, which may be inf. None is mean + 2 * std.
+        low: least value, not a multiple of std; may be -inf. None is mean - 2 * std.
+        high: greatest value, not a multiple of std; may be inf. None is mean + 2 * std.
 
     Raises:
         TypeError: an argument is not a real number.
@@ -100,7 +96,6 @@ class TruncatedNormal(Independent):
     sigma: float = field(metadata={"argument": "std"})
     low: float
     high: float
-    factory: ClassVar[str] = "truncated_normal"
 
     def __init__(
         self, mean: float = 0.0, std: float = 1.0, low: float | None = None, high: float | None = None

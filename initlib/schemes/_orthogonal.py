@@ -2,15 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from .._arguments import Shape, real
-from .._public import public
 from ..axes import Canonical
 from ..stream.boxes import Part
 from ..stream.engine import DrawRequest, Engine
 from ._normal import normal
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .kinds import Composed, matrices
 
 _NOISE = normal()
@@ -76,9 +75,21 @@ def _eye(rows: int, columns: int, dtype: str, engine: Engine) -> Any:
     return engine.cast(down == across, dtype)
 
 
-@public("initlib", "orthogonal")
 @dataclass(repr=False, eq=False)
-class Orthogonal(Composed):
+class OrthogonalMatrices(Composed):
+    """Kernels that hold the gain times an orthogonal matrix."""
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        set_fields(self, gain=real(self.gain, "gain"))
+
+    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
+        return -abs(self.gain), abs(self.gain)
+
+
+@scheme("orthogonal", proportional_to="gain")
+class Orthogonal(OrthogonalMatrices):
     """Weights that, as a matrix of receptive field x inputs to outputs, are orthogonal, times the gain.
 
     The matrix is uniformly distributed (Haar): the Q of the QR of a normal matrix, times the signs of the diagonal of
@@ -106,28 +117,17 @@ class Orthogonal(Composed):
         networks. 2013. arXiv:1312.6120.
     """
 
-    gain: float = 1.0
-    factory: ClassVar[str] = "orthogonal"
-    proportional_to: ClassVar[str | None] = "gain"
-
-    def __post_init__(self) -> None:
-        set_fields(self, gain=real(self.gain, "gain"))
-
     def std(self, shape: Shape, axes: str | None = None) -> float:
         _, rows, columns = matrices(self, shape, axes).matrices
         return abs(self.gain) / math.sqrt(max(rows, columns, 1))
-
-    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        return -abs(self.gain), abs(self.gain)
 
     def compose(self, request: DrawRequest, engine: Engine) -> Any:
         kernel = matrices(self, request.shape, request.axes)
         return kernel.store(haar(*kernel.matrices, self.gain, request, engine), engine.xp)
 
 
-@public("initlib", "delta_orthogonal")
-@dataclass(repr=False, eq=False)
-class DeltaOrthogonal(Composed):
+@scheme("delta_orthogonal", proportional_to="gain")
+class DeltaOrthogonal(OrthogonalMatrices):
     """Kernels with the gain times an orthogonal matrix, from inputs to outputs, at their centre, and 0 elsewhere.
 
     A convolution with such a kernel multiplies the norm of the channels at every position by the gain. The centre of k
@@ -151,19 +151,9 @@ class DeltaOrthogonal(Composed):
         arXiv:1806.05393.
     """
 
-    gain: float = 1.0
-    factory: ClassVar[str] = "delta_orthogonal"
-    proportional_to: ClassVar[str | None] = "gain"
-
-    def __post_init__(self) -> None:
-        set_fields(self, gain=real(self.gain, "gain"))
-
     def std(self, shape: Shape, axes: str | None = None) -> float:
         weight = self._parts(shape, axes)
         return abs(self.gain) / math.sqrt(max(1, math.prod(weight.field) * math.prod(weight.outputs)))
-
-    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        return -abs(self.gain), abs(self.gain)
 
     def compose(self, request: DrawRequest, engine: Engine) -> Any:
         kernel = self._parts(request.shape, request.axes)

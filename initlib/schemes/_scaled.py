@@ -1,4 +1,4 @@
-"""Any initializer times a factor: depth, width and residual scaling."""
+"""Scaled weights of any initializer: depth, width and residual scaling."""
 
 from .._public import public
 from .initializer import Initializer, checked_initializer

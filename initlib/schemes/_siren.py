@@ -1,20 +1,16 @@
-"""SIREN: the initializer of networks with sine activations."""
+"""SIREN: weights of networks with sine activations."""
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
 
 from .._arguments import Shape, positive
-from .._public import public
 from ..axes import fans
 from ..stream.distributions import uniform_law
 from ..stream.law import Law
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .kinds import Independent
 
 
-@public("initlib", "siren")
-@dataclass(repr=False, eq=False)
+@scheme("siren")
 class Siren(Independent):
     """Weights of a layer sin(w0 * (W x + b)), uniform in [-limit, limit].
 
@@ -41,16 +37,13 @@ class Siren(Independent):
 
     w0: float = 30.0
     first: bool = False
-    factory: ClassVar[str] = "siren"
 
     def __post_init__(self) -> None:
         set_fields(self, w0=positive(self.w0, "w0"))
         if not isinstance(self.first, bool):
             raise TypeError(f"first must be True or False, got {self.first!r}")
 
-    @property
-    def uses_fans(self) -> bool:
-        return True
+    uses_fans = True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return self.bounds(shape, axes)[1] / math.sqrt(3)

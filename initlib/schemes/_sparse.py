@@ -1,22 +1,20 @@
 """Sparse weights: a fixed number of zeros for each input."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import field
+from typing import Any
 
 from .._arguments import Shape, positive, real
-from .._public import public
 from ..dtypes import DTYPES
 from ..stream.boxes import Part
 from ..stream.engine import DrawRequest, Engine
 from ._normal import normal
 from ._uniform import SIGNED_UNIT
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .kinds import Composed, matrices
 
 
-@public("initlib", "sparse")
-@dataclass(repr=False, eq=False, init=False)
+@scheme("sparse", init=False, proportional_to="std")
 class Sparse(Composed):
     """Normal weights with ceil(sparsity * outputs) zeros for each input.
 
@@ -43,8 +41,6 @@ class Sparse(Composed):
 
     sparsity: float
     sigma: float = field(metadata={"argument": "std"})
-    factory: ClassVar[str] = "sparse"
-    proportional_to: ClassVar[str | None] = "std"
 
     def __init__(self, sparsity: float, std: float = 0.01) -> None:
         set_fields(self, sparsity=real(sparsity, "sparsity"), sigma=positive(std, "std", or_zero=True))

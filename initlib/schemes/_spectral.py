@@ -1,19 +1,15 @@
-"""The initializer that sets the spectral norm of a matrix."""
+"""Weights with a given spectral norm."""
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
 
 from .._arguments import Shape, positive
-from .._public import public
 from ..stream.distributions import normal_law
 from ..stream.law import Law
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .kinds import Independent, matrices
 
 
-@public("initlib", "spectral")
-@dataclass(repr=False, eq=False)
+@scheme("spectral", proportional_to="gain")
 class Spectral(Independent):
     """Normal weights whose matrix, from n inputs to m outputs, has the spectral norm gain * sqrt(m / n).
 
@@ -41,15 +37,11 @@ class Spectral(Independent):
     """
 
     gain: float = 1.0
-    factory: ClassVar[str] = "spectral"
-    proportional_to: ClassVar[str | None] = "gain"
 
     def __post_init__(self) -> None:
         set_fields(self, gain=positive(self.gain, "gain", or_zero=True))
 
-    @property
-    def uses_fans(self) -> bool:
-        return True
+    uses_fans = True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         _, rows, columns = matrices(self, shape, axes).matrices

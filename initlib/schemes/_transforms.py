@@ -2,20 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from .._arguments import Shape, positive
-from .._public import public
+from .._arguments import Shape, positive, real
 from ..quadrature import gauss_legendre
 from ..stream.engine import DrawRequest, Engine
 from ._uniform import uniform
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .initializer import Initializer, checked_initializer
 from .kinds import Elementwise
 
 
-@public("initlib", "log_uniform")
-@dataclass(repr=False, eq=False)
+@scheme("log_uniform")
 class LogUniform(Elementwise):
     """Weights whose logarithm is uniform between the logarithms of two bounds.
 
@@ -41,7 +39,6 @@ class LogUniform(Elementwise):
 
     low: float
     high: float
-    factory: ClassVar[str] = "log_uniform"
 
     def __post_init__(self) -> None:
         set_fields(self, low=positive(self.low, "low"), high=positive(self.high, "high"))
@@ -67,9 +64,68 @@ class LogUniform(Elementwise):
         return engine.xp.exp(values).clip(self.low, self.high)
 
 
-@public("initlib", "inverse_softplus")
 @dataclass(repr=False, eq=False)
-class InverseSoftplus(Elementwise):
+class Transformed(Elementwise):
+    """Weights that are a function of those of an initializer that the user chooses."""
+
+    initializer: Initializer
+
+    @property
+    def drawn(self) -> Initializer:
+        return self.initializer
+
+    def std(self, shape: Shape, axes: str | None = None) -> float:
+        """Return nan: the standard deviation is not known."""
+        return math.nan
+
+
+@scheme("logarithm")
+class Logarithm(Transformed):
+    """Weights factor * log(x), where another initializer draws the positive x.
+
+    Each array library computes its own logarithm, so engines agree to 1e-6.
+
+    Args:
+        initializer: the initializer of x. Its least value must be above 0.
+        factor: the factor of the logarithm, finite.
+
+    Raises:
+        TypeError: initializer is not an initializer, or factor is not a real number.
+        ValueError: factor is not finite; when drawn, x may be 0 or less, or the dtype is complex.
+
+    Example:
+        >>> from initlib import logarithm, uniform
+        >>> a_log = logarithm(uniform(1.0, 16.0))(24, seed=0)  # Mamba-2's A_log
+        >>> bool((a_log >= 0).all() and (a_log <= 2.7726).all())
+        True
+
+    Reference:
+        Dao, Gu. Transformers are SSMs. 2024. arXiv:2405.21060.
+    """
+
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        checked_initializer(self.initializer)
+        set_fields(self, factor=real(self.factor, "factor"))
+
+    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
+        low, high = self.initializer.bounds(shape, axes)
+        if low <= 0:
+            raise ValueError(f"initializer of logarithm must give weights above 0, got {self.initializer!r}")
+        ends = self.factor * math.log(low), self.factor * (math.log(high) if math.isfinite(high) else high)
+        return min(ends), max(ends)
+
+    def check_request(self, request: DrawRequest) -> None:
+        super().check_request(request)
+        self.bounds(request.shape, request.axes)
+
+    def apply(self, values: Any, request: DrawRequest, engine: Engine) -> Any:
+        return engine.xp.log(values) * self.factor
+
+
+@scheme("inverse_softplus")
+class InverseSoftplus(Transformed):
     """Biases b for which softplus(b) = log(1 + exp(b)) gives the positive weights of another initializer.
 
     Args:
@@ -93,21 +149,11 @@ class InverseSoftplus(Elementwise):
         is from the authors' code.
     """
 
-    initializer: Initializer
     floor: float = 1e-4
-    factory: ClassVar[str] = "inverse_softplus"
 
     def __post_init__(self) -> None:
         checked_initializer(self.initializer)
         set_fields(self, floor=positive(self.floor, "floor"))
-
-    @property
-    def drawn(self) -> Initializer:
-        return self.initializer
-
-    def std(self, shape: Shape, axes: str | None = None) -> float:
-        """Return nan: the standard deviation is not known."""
-        return math.nan
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         low, high = (max(bound, self.floor) for bound in self.initializer.bounds(shape, axes))
@@ -124,3 +170,4 @@ def _inverse(value: float) -> float:
 
 log_uniform = LogUniform
 inverse_softplus = InverseSoftplus
+logarithm = Logarithm

@@ -1,22 +1,19 @@
 """Uniform weights."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 from .._arguments import Shape, real
-from .._public import public
 from ..stream.distributions import uniform_law
 from ..stream.engine import DrawRequest
 from ..stream.law import Law
 from ._complex import TwoParts
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .initializer import Initializer
 from .kinds import Independent
 
 
-@public("initlib", "uniform")
-@dataclass(repr=False, eq=False)
+@scheme("uniform")
 class Uniform(Independent):
     """Weights of a uniform distribution on [low, high], with std = (high - low) / sqrt(12).
 
@@ -39,7 +36,6 @@ class Uniform(Independent):
 
     low: float = 0.0
     high: float = 1.0
-    factory: ClassVar[str] = "uniform"
     half_open: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .._arguments import Shape, choice, positive
-from .._public import public
 from ..axes import fans
 from ..stream.distributions import normal_law, uniform_law
 from ..stream.engine import DrawRequest, Engine
@@ -13,7 +12,7 @@ from ..stream.law import Law
 from ._complex import ANGLE, MODULUS, one_stream
 from ._normal import TRUNCATION, Normal
 from ._uniform import SIGNED_UNIT
-from .frozen import set_fields
+from .frozen import scheme, set_fields
 from .initializer import Initializer
 from .kinds import Independent
 
@@ -22,8 +21,7 @@ DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
 TRUNCATED_STD = 0.8796256610342398  # sqrt(1 - 4 phi(2) / erf(sqrt(2))): the std of a unit normal after truncation
 
 
-@public("initlib", "variance_scaling")
-@dataclass(repr=False, eq=False, init=False)
+@scheme("variance_scaling", init=False)
 class VarianceScaling(Independent):
     """Weights of mean 0 and variance factor / fan: the general scheme behind Glorot, He and LeCun.
 
@@ -38,7 +36,7 @@ class VarianceScaling(Independent):
             mean). fan_in keeps the variance of activations, fan_out that of gradients.
         distribution: "truncated_normal" (at 2 sigma, with sigma enlarged so that the variance is factor / fan),
             "normal" or "uniform".
-        uniform: not an argument; raises an error that names `distribution`, for code that used tf.contrib.
+        uniform: not supported; an error names `distribution`, which replaces this argument of tf.contrib.
 
     Raises:
         TypeError: factor is not a real number, or uniform is given.
@@ -61,7 +59,6 @@ class VarianceScaling(Independent):
     factor: float
     mode: str
     distribution: str
-    factory: ClassVar[str] = "variance_scaling"
 
     def __init__(
         self,
@@ -81,9 +78,7 @@ class VarianceScaling(Independent):
             distribution=choice(distribution, "distribution", DISTRIBUTIONS),
         )
 
-    @property
-    def uses_fans(self) -> bool:
-        return True
+    uses_fans = True
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         fan_in, fan_out = fans(shape, axes)

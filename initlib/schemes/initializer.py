@@ -2,14 +2,14 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arguments import Shape, checked_shape, positive
+from .._arguments import Shape, check_one_shape, checked_shape, positive
 from .._public import public
 from ..axes import check as check_axes
 from ..axes import match
@@ -19,7 +19,7 @@ from ..stream import kernel
 from ..stream.boxes import Index, box_shape, flat_boxes, normalize_index, normalize_range
 from ..stream.engine import DrawRequest, Engine
 from ..stream.numpy_engine import NUMPY
-from .frozen import Frozen, set_fields
+from .frozen import Frozen, scheme, set_fields
 
 
 @public("initlib")
@@ -92,6 +92,8 @@ class Initializer(Frozen, ABC):
                 f"shape must be an int or a sequence of ints, got None. {self!r} is an initializer already: "
                 "leave out the parentheses, or pass a shape"
             )
+        if of_jax or type(dtype) is int:
+            check_one_shape(shape, dtype, *of_jax)
         if of_jax or (type(shape) is not tuple and type(shape).__module__.startswith("jax")):
             from .._adapters import draw_in_jax
 
@@ -194,7 +196,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def uses_fans(self) -> bool:
-        """True if the weights depend on fan_in or fan_out. A bias has neither.
+        """Return True if the weights depend on fan_in or fan_out. A bias has neither.
 
         Example:
             >>> from initlib import he_normal, normal
@@ -205,7 +207,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def needs_axes(self) -> bool:
-        """True if weights of two axes or more depend on the roles of their axes: on fans, or on matrices.
+        """Return True if weights of two axes or more depend on the roles of their axes: on fans, or on matrices.
 
         Example:
             >>> from initlib import dirac, he_normal, normal
@@ -216,7 +218,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def requires_full_draw(self) -> bool:
-        """True if the weights depend on one another, so that a box costs as much as the full weight.
+        """Return True if the weights depend on one another, so that a box costs as much as the full weight.
 
         Example:
             >>> from initlib import he_normal, orthogonal
@@ -225,18 +227,29 @@ class Initializer(Frozen, ABC):
         """
         return False
 
+    @property
+    def is_random(self) -> bool:
+        """Return True if the weights depend on the seed.
+
+        Example:
+            >>> from initlib import he_normal, zeros
+            >>> he_normal.is_random, zeros.is_random
+            (True, False)
+        """
+        return True
+
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         """Return True if each weight is noise plus a nonzero mean. A compiler may fuse this addition.
 
         Args:
             shape: the shape of the weight.
-            axes: its axes string, or None.
+            axes: the axes string of the weight, or None.
         """
         return False
 
     @property
     def made_whole(self) -> bool:
-        """The old name of `requires_full_draw`, for one release."""
+        """Return `requires_full_draw`, for one release under its old name."""
         warnings.warn("made_whole is now requires_full_draw", DeprecationWarning, stacklevel=2)
         return self.requires_full_draw
 
@@ -345,30 +358,45 @@ def checked_initializer(value: Any) -> Initializer:
     return value
 
 
-@dataclass(repr=False, eq=False)
-class Scaled(Initializer):
-    """The weights of another initializer times a factor."""
+class Derived(Initializer):
+    """An initializer whose weights follow from those of another initializer."""
+
+    @property
+    @abstractmethod
+    def drawn(self) -> Initializer:
+        """Return the other initializer."""
+
+    @property
+    def uses_fans(self) -> bool:
+        return self.drawn.uses_fans
+
+    @property
+    def needs_axes(self) -> bool:
+        return self.drawn.needs_axes
+
+    @property
+    def requires_full_draw(self) -> bool:
+        return self.drawn.requires_full_draw
+
+
+@scheme("scaled", is_public=False, proportional_to="factor")
+class Scaled(Derived):
+    """Weights of another initializer times a factor."""
 
     initializer: Initializer
     factor: float
-    factory: ClassVar[str] = "scaled"
-    proportional_to: ClassVar[str | None] = "factor"
 
     def __post_init__(self) -> None:
         checked_initializer(self.initializer)
         set_fields(self, factor=positive(self.factor, "factor", or_zero=True))
 
     @property
-    def uses_fans(self) -> bool:
-        return self.initializer.uses_fans
+    def drawn(self) -> Initializer:
+        return self.initializer
 
     @property
-    def needs_axes(self) -> bool:
-        return self.initializer.needs_axes
-
-    @property
-    def requires_full_draw(self) -> bool:
-        return self.initializer.requires_full_draw
+    def is_random(self) -> bool:
+        return self.initializer.is_random
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         return self.initializer.adds_mean(shape, axes)

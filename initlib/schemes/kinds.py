@@ -1,4 +1,4 @@
-"""The kinds of initializers: how weights come from an engine. A scheme is of one kind and adds its formula."""
+"""Kinds of initializers, by the way to compute weights with an engine. A scheme has one kind and adds a formula."""
 
 import math
 from abc import abstractmethod
@@ -14,7 +14,7 @@ from ..stream.boxes import box_index
 from ..stream.distributions import clamped_law
 from ..stream.engine import DrawRequest, Engine
 from ..stream.law import Law, noise_bits
-from .initializer import Initializer, times
+from .initializer import Derived, Initializer, times
 
 
 class Independent(Initializer):
@@ -64,13 +64,9 @@ def _law(initializer: Independent, shape: tuple[int, ...], axes: str | None, dty
 class Composed(Initializer):
     """An initializer whose weights depend on one another: the full weight is made at once, also for a box."""
 
-    @property
-    def needs_axes(self) -> bool:
-        return True  # its weights are matrices of inputs and outputs
+    needs_axes = True  # its weights are matrices of inputs and outputs
 
-    @property
-    def requires_full_draw(self) -> bool:
-        return True
+    requires_full_draw = True
 
     @abstractmethod
     def compose(self, request: DrawRequest, engine: Engine) -> Any:
@@ -86,9 +82,9 @@ class Composed(Initializer):
 class Indexed(Initializer):
     """An initializer whose weights follow from their indices alone: nothing is drawn, and a box costs a box."""
 
-    @property
-    def needs_axes(self) -> bool:
-        return True  # its indices are inputs and outputs
+    needs_axes = True  # its indices are inputs and outputs
+
+    is_random = False
 
     @abstractmethod
     def at(self, request: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
@@ -109,25 +105,8 @@ class Indexed(Initializer):
         engine.fill_in_pieces(out, request, partial(self.weights, engine=engine))
 
 
-class Elementwise(Initializer):
+class Elementwise(Derived):
     """An initializer each of whose weights is a function of one weight that another initializer draws."""
-
-    @property
-    def uses_fans(self) -> bool:
-        return self.drawn.uses_fans
-
-    @property
-    def needs_axes(self) -> bool:
-        return self.drawn.needs_axes
-
-    @property
-    def requires_full_draw(self) -> bool:
-        return self.drawn.requires_full_draw
-
-    @property
-    @abstractmethod
-    def drawn(self) -> Initializer:
-        """The initializer that draws the arguments of the function."""
 
     @abstractmethod
     def apply(self, values: Any, request: DrawRequest, engine: Engine) -> Any:

@@ -1,1 +1,1 @@
-"""The stream: from a key and a position to a weight, its laws, and the engines that draw by them."""
+"""Stream: from a key and a position to a weight, the laws of weights, and the engines that draw."""

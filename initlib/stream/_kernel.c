@@ -556,7 +556,8 @@ static PyObject *py_fill(PyObject *module, PyObject *args)
                           &last))
         return NULL;
     if (!rounds_to_nearest())
-        return PyErr_Format(PyExc_FloatingPointError, "The rounding mode of this thread must be once and to the nearest, got another one.");
+        return PyErr_Format(PyExc_FloatingPointError, "This thread must round each result once, to the nearest number, got "
+                            "another rounding mode. Restore the mode that a library has changed, and draw again.");
     if (path_index < 0 || path_index >= path_count)
         return PyErr_Format(PyExc_ValueError, "path %d is not one of %d", path_index, path_count);
     if (law.dtype < WORDS || law.dtype > BFLOAT16)

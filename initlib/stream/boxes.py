@@ -13,7 +13,7 @@ Index = IndexEntry | tuple[IndexEntry, ...]
 
 
 class Part(NamedTuple):
-    """The part of one axis that a box takes: `size` indices, from `start` on by `step`; an int drops the axis."""
+    """A part of one axis that a box takes: `size` indices, from `start` on by `step`; an int drops the axis."""
 
     start: int
     step: int
@@ -82,7 +82,7 @@ def box_inside(box: Box, index: Index) -> Box:
 
 
 class Piece(NamedTuple):
-    """One piece of a shape: its place, its shape, and the row-major range [start, stop) of its weights."""
+    """A piece of a shape: its place, its shape, and the row-major range [start, stop) of its weights."""
 
     place: tuple[int | slice, ...]  # the index of the piece
     shape: tuple[int, ...]
@@ -91,7 +91,7 @@ class Piece(NamedTuple):
 
 
 class Pieces:
-    """The pieces of a shape, each of at most so many weights, in row-major order; a piece lies together in memory.
+    """Pieces of a shape, each of at most so many weights, in row-major order; a piece lies together in memory.
 
     The innermost axes that fit are full, the axis before them is cut, and the axes before that are counted through.
 

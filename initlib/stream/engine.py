@@ -22,7 +22,7 @@ Array = Any
 
 
 class DrawRequest(NamedTuple):
-    """One weight to draw: its shape, axes and dtype, its stream, the box that is wanted, and a scale."""
+    """A weight to draw: its shape, axes and dtype, its stream, the requested box, and a scale."""
 
     shape: tuple[int, ...]
     axes: str | None
@@ -33,12 +33,12 @@ class DrawRequest(NamedTuple):
 
     @property
     def parts(self) -> Box:
-        """The box, also of a full weight."""
+        """Return the box, also of a full weight."""
         return full_box(self.shape) if self.box is None else self.box
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        """The shape of the array that is drawn."""
+        """Return the shape of the drawn array."""
         return self.shape if self.box is None else box_shape(self.box)
 
 

@@ -1,4 +1,4 @@
-"""The compiled kernel as a function that fills memory of any strides with a box of a weight."""
+"""Compiled kernel as a function that fills memory of any strides with a box of a weight."""
 
 import math
 from collections.abc import Sequence

@@ -20,12 +20,12 @@ class Launch(NamedTuple):
 
     @property
     def weights(self) -> int:
-        """The number of weights."""
+        """Return the number of weights."""
         return math.prod(loop.size for loop in self.loops)
 
     @property
     def dense(self) -> bool:
-        """True if the weights follow each other in memory."""
+        """Return True if the weights follow each other in memory."""
         return all(
             loop.memory == math.prod(inner.size for inner in self.loops[at + 1 :]) for at, loop in enumerate(self.loops)
         )

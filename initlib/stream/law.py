@@ -14,7 +14,7 @@ def noise_bits(window: tuple[int, int] | None) -> int:
 
 
 class Law(NamedTuple):
-    """The map from a word to a weight: noise, clamped to [low, high], times the scale, plus the mean, in the dtype.
+    """A map from a word to a weight: noise, clamped to [low, high], times the scale, plus the mean, in the dtype.
 
     `window` is None for uniform noise. For normal noise it is (lo, width), the part of the 32-bit CDF that is kept.
     """

@@ -1,4 +1,4 @@
-"""The normal quantile as integer cubics. Made by tools/normal_table.py; frozen with stream version 1."""
+"""Normal quantile as integer cubics. Made by tools/normal_table.py; frozen with stream version 1."""
 
 # fmt: off
 ROWS = (

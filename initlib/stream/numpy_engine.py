@@ -1,4 +1,4 @@
-"""The engine of NumPy: the compiled kernel if available, else the reference."""
+"""NumPy's engine: the compiled kernel if available, else the reference."""
 
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 class NumPyEngine(Engine):
-    """The engine that draws NumPy arrays."""
+    """An engine that draws NumPy arrays."""
 
     xp = np
     piece = 2**15  # about 30 arrays of this size stay in the second-level cache

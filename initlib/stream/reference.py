@@ -1,4 +1,4 @@
-"""The stream, version 1: from a key and a position to a weight. The specification, the fallback and the test oracle.
+"""Stream, version 1: from a key and a position to a weight. The specification, the fallback and the test oracle.
 
 One file, because the file is the specification: words (Threefry of the position), noise (the word as an integer of a
 distribution) and weights follow each other as in `docs/stream.md`.
@@ -29,7 +29,7 @@ SKEIN_KS_PARITY = 0x1BD11BDA
 
 
 class Ops(ABC):
-    """The operations of the stream that array libraries spell differently."""
+    """Operations of the stream that array libraries spell differently."""
 
     @abstractmethod
     def cast(self, x: Array, dtype: str) -> Array:

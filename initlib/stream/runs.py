@@ -1,4 +1,4 @@
-"""Runs: the place in memory of each position, for any box of a weight in any storage."""
+"""Runs: places in memory of positions, for any box of a weight in any storage."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Runs(NamedTuple):
 
     @property
     def blocks(self) -> int:
-        """The number of blocks in all rows."""
+        """Return the number of blocks in all rows."""
         return len(self.bases) * -(-self.row // self.block)
 
 

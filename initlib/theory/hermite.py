@@ -12,7 +12,7 @@ from ..quadrature import gauss_legendre
 Array = NDArray[np.float64]
 
 DEGREE = 2000  # of the last polynomial
-SPAN = 12.0  # sigmas: the weight of what lies beyond is below 1e-30
+SPAN = 12.0  # sigmas: the density beyond has a mass below 1e-30
 PANELS = 48  # at the start, on each side of 0: the last polynomial turns twice in one
 NODES = 20
 RESOLVED = 1e-13  # the last Legendre coefficients of a resolved panel, relative to the largest value
@@ -20,7 +20,7 @@ NARROWEST = 2.0**-40
 
 
 class HermiteSeries:
-    """The sum of a_k**2 c**k: E f(x) f(y) of standard normals x and y of correlation c.
+    """Sum of a_k**2 c**k: E f(x) f(y) of standard normals x and y of correlation c.
 
     a_k are the coefficients of f in the orthonormal Hermite polynomials. Where f has a kink, a_k**2 falls like k**-2.5.
     All a_k**2 add up to E f(x)**2, which gives the sum of the omitted terms. That sum is distributed over the further

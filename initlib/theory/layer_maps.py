@@ -13,6 +13,7 @@ from ..quadrature import root_mean_square
 from .hermite import HermiteSeries
 
 Activation = str | Callable[[Any], Any]
+Value = float | str  # of a parameter of an activation
 Array = NDArray[np.float64]
 
 START = 1.0  # the length at the first layer
@@ -22,10 +23,10 @@ REACH = 1e30  # lengths beyond it count as infinite, lengths below its inverse a
 
 
 class Layer:
-    """One kind of layer: an activation, a weight variance and a bias variance."""
+    """A kind of layer: an activation, a weight variance and a bias variance."""
 
     def __init__(
-        self, activation: Activation, weight_variance: float, bias_variance: float, parameters: dict[str, Any]
+        self, activation: Activation, weight_variance: float, bias_variance: float, parameters: dict[str, Value]
     ) -> None:
         self.function = activation_function(activation, parameters)
         self.weights = positive(weight_variance, "weight_variance", or_zero=True)
@@ -77,7 +78,7 @@ class Layer:
         return math.log(longer / shorter) / (2 * step)
 
     def length(self, length: float | None, quantity: str) -> float:
-        """Return the given length, or the one to which many layers lead. `quantity` appears in the error."""
+        """Return the given length, or the length to which many layers lead. The error names the `quantity`."""
         if length is not None:
             return positive(length, "length")
         settled = self.settled(START)
@@ -89,7 +90,7 @@ class Layer:
 
 
 class Correlations:
-    """The correlation map of a layer at one length."""
+    """Correlation map of a layer at one length."""
 
     def __init__(self, layer: Layer, length: float) -> None:
         scale = math.sqrt(length)
@@ -97,7 +98,7 @@ class Correlations:
         self.weights, self.biases = layer.weights, layer.biases
         self.length = float(self.weights * self.series(1.0) + self.biases)
         if self.length == 0:
-            raise ValueError("weight_variance and bias_variance must not both give signals of 0. Pass larger ones")
+            raise ValueError("weight_variance and bias_variance must not make all signals 0. Pass larger variances")
 
     def map(self, correlation: Any) -> Any:
         """Return the correlation after the next layer."""

@@ -17,7 +17,7 @@ LONGEST = 16.0  # the largest variance of a kernel's output that an activation m
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: its kind, the numbers of the operations whose outputs it takes, and the facts of its kind.
+    """An operation: its kind, the numbers of the operations whose outputs it takes, and the facts of its kind.
 
     Kinds: input; constant (of root mean square `count`); kernel (`weight` names it, `count` is the share of its fan_in
     that meets an output); table (a row of it); function (of each number alone: `function`, of as many arrays as there

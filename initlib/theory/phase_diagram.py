@@ -1,13 +1,13 @@
-"""The phase diagram of an activation: chi over the weight variance and the bias variance."""
+"""Phase diagram of an activation: chi over the weight variance and the bias variance."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._arguments import positive
 from .._figure import figure
-from .layer_maps import SAME, START, Activation, Array, Layer
+from .layer_maps import SAME, START, Activation, Array, Layer, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ def phase_diagram(
     *,
     weight_variance: tuple[float, float] = (0.0, 4.0),
     bias_variance: tuple[float, float] = (0.0, 0.5),
-    **parameters: Any,
+    **parameters: Value,
 ) -> "Figure":
     """Draw chi over the weight variance and the bias variance.
 

@@ -1,8 +1,8 @@
-"""Signal propagation through wide layers: the length of a signal, and the correlation of two.
+"""Signal propagation through wide layers: the length of a signal, and the correlation of two signals.
 
 A layer maps x to W f(x) + b, with weights of variance `weight_variance` / fan_in and biases of variance
 `bias_variance`. In wide layers the units of one input are normally distributed. Their mean square, the *length* q, and
-the *correlation* c of two inputs follow from those of the layer before by integrals over normal variables (Poole et
+the *correlation* c of two inputs follow from q and c of the layer before, by integrals over normal variables (Poole et
 al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232). An activation is a name with its parameters, or
 a function of NumPy arrays, as for `initlib.gain`.
 
@@ -14,13 +14,13 @@ chaotic: lengths settle at 1.43; a small difference grows by 1.21 a layer, and t
 """
 
 import math
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arguments import positive
-from .layer_maps import SAME, SHORT, START, Activation, Array, Correlations, Layer, root
+from .layer_maps import SAME, SHORT, START, Activation, Array, Correlations, Layer, Value, root
 from .phase_diagram import phase_diagram
 
 __all__ = [
@@ -41,14 +41,14 @@ GRID = np.logspace(-6, 6, 49)  # the lengths among which a critical one is sough
 
 
 def length_map(
-    activation: Activation, length: float, *, weight_variance: float, bias_variance: float = 0.0, **parameters: Any
+    activation: Activation, length: float, *, weight_variance: float, bias_variance: float = 0.0, **parameters: Value
 ) -> float:
     """Return the length after the next layer: weight_variance E f(sqrt(q) z)**2 + bias_variance, z ~ N(0, 1).
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
         length: the mean square q of the layer's inputs before the activation, above 0.
-        weight_variance: fan_in times the variance of the weights, at least 0: 2 for He's.
+        weight_variance: fan_in times the variance of the weights, at least 0. He's initialization has 2.
         bias_variance: the variance of the biases, at least 0.
         **parameters: the parameters of a named activation, such as `slope`.
 
@@ -79,7 +79,7 @@ def lengths(
     weight_variance: float,
     bias_variance: float = 0.0,
     start: float = START,
-    **parameters: Any,
+    **parameters: Value,
 ) -> Array:
     """Return the lengths of the first `depth` layers.
 
@@ -116,7 +116,7 @@ def fixed_point(
     weight_variance: float,
     bias_variance: float = 0.0,
     start: float = START,
-    **parameters: Any,
+    **parameters: Value,
 ) -> float:
     """Return the length to which many layers lead: a fixed point of the length map, 0, or infinity.
 
@@ -150,7 +150,7 @@ def chi(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: Any,
+    **parameters: Value,
 ) -> float:
     """Return the growth per layer of a small squared difference of two inputs: weight_variance E f'(sqrt(q) z)**2.
 
@@ -161,7 +161,7 @@ def chi(
         activation: the name of an activation, or a function of NumPy arrays.
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length q; by default the one to which many layers lead.
+        length: the length q; by default the length to which many layers lead.
         **parameters: the parameters of a named activation.
 
     Returns:
@@ -191,7 +191,7 @@ def correlation_map(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: Any,
+    **parameters: Value,
 ) -> float: ...
 @overload
 def correlation_map(
@@ -201,7 +201,7 @@ def correlation_map(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: Any,
+    **parameters: Value,
 ) -> Array: ...
 def correlation_map(
     activation: Activation,
@@ -210,7 +210,7 @@ def correlation_map(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: Any,
+    **parameters: Value,
 ) -> float | Array:
     """Return the correlation of two inputs after the next layer.
 
@@ -219,7 +219,7 @@ def correlation_map(
         correlation: the correlation of two inputs of equal length, or an array of correlations, in [-1, 1].
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length of the inputs; by default the one to which many layers lead.
+        length: the length of the inputs; by default the length to which many layers lead.
         **parameters: the parameters of a named activation.
 
     Returns:
@@ -252,17 +252,17 @@ def depth_scale(
     weight_variance: float,
     bias_variance: float = 0.0,
     length: float | None = None,
-    **parameters: Any,
+    **parameters: Value,
 ) -> float:
     """Return the number of layers in which the correlation of two inputs comes e times closer to its fixed point.
 
-    Networks train to a few times this depth. It is infinite where chi is 1.
+    Networks train to a few times this depth. The depth scale is infinite where chi is 1.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length of the inputs; by default the one to which many layers lead.
+        length: the length of the inputs; by default the length to which many layers lead.
         **parameters: the parameters of a named activation.
 
     Returns:
@@ -281,10 +281,13 @@ def depth_scale(
         Schoenholz, Gilmer, Ganguli, Sohl-Dickstein. Deep information propagation. 2017. arXiv:1611.01232.
     """
     layer = Layer(activation, weight_variance, bias_variance, parameters)
-    at = layer.length(length, "the depth scale")
-    rate = layer.weights * layer.slope(at)
+    return _depth_scale(layer, layer.length(length, "the depth scale"))
+
+
+def _depth_scale(layer: Layer, length: float) -> float:
+    rate = layer.weights * layer.slope(length)
     if rate > 1 + SAME:
-        correlations = Correlations(layer, at)
+        correlations = Correlations(layer, length)
         rate = correlations.slope(correlations.settled())
     elif rate > 1 - SAME:
         return math.inf
@@ -292,13 +295,13 @@ def depth_scale(
 
 
 @overload
-def critical_line(activation: Activation, bias_variance: float = 0.0, **parameters: Any) -> float: ...
+def critical_line(activation: Activation, bias_variance: float = 0.0, **parameters: Value) -> float: ...
 @overload
-def critical_line(activation: Activation, bias_variance: ArrayLike, **parameters: Any) -> Array: ...
-def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **parameters: Any) -> float | Array:
+def critical_line(activation: Activation, bias_variance: ArrayLike, **parameters: Value) -> Array: ...
+def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **parameters: Value) -> float | Array:
     """Return the weight variance at which chi is 1: the border between order and chaos.
 
-    Lengths are stable there. Among several such variances, the result is the one of the least length.
+    Lengths are stable at this variance. Of several such variances, the result is the variance of the least length.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -368,13 +371,13 @@ def _instability(layer: Layer) -> str | None:
 
 
 def describe(
-    activation: Activation, *, weight_variance: float | None = None, bias_variance: float = 0.0, **parameters: Any
+    activation: Activation, *, weight_variance: float | None = None, bias_variance: float = 0.0, **parameters: Value
 ) -> str:
     """Describe in a sentence the effect of depth on signals.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
-        weight_variance: fan_in times the variance of the weights; by default the critical one.
+        weight_variance: fan_in times the variance of the weights; by default the critical variance.
         bias_variance: the variance of the biases.
         **parameters: the parameters of a named activation.
 
@@ -410,9 +413,8 @@ def describe(
     rate = layer.weights * layer.slope(length)
     if abs(rate - 1) < CRITICAL:
         return f"critical: chi is 1 at length {length:.3g}: small differences and gradients keep their size"
-    scale = depth_scale(activation, weight_variance=weight_variance, bias_variance=bias_variance, **parameters)
     word, way, end = ("chaotic", "grows", "decorrelate") if rate > 1 else ("ordered", "shrinks", "become one")
     return (
         f"{word}: lengths settle at {length:.3g}; a small difference {way} by {rate:.3g} a layer, "
-        f"and two inputs {end} within {scale:.2g} layers"
+        f"and two inputs {end} within {_depth_scale(layer, length):.2g} layers"
     )

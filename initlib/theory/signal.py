@@ -60,7 +60,7 @@ class Signal:
 
     @property
     def moments(self) -> Moments:
-        """The mean, the mean square, and the mean product at two positions."""
+        """Return the mean, the mean square, and the mean product at two positions."""
         return _moments(replace(self, source=0))
 
 

@@ -1,4 +1,4 @@
-"""The weight variances at which a network of some depth keeps its signals and its gradients."""
+"""Weight variances at which a network of some depth keeps its signals and its gradients."""
 
 from collections.abc import Callable
 from contextlib import suppress

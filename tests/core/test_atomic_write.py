@@ -27,7 +27,7 @@ def test_the_name_comes_last(tmp_path):
     assert contents(tmp_path) == {"w": b"half and half"}
 
 
-def test_what_was_there_is_there_until_then(tmp_path):
+def test_the_old_file_stays_until_the_new_file_is_complete(tmp_path):
     path = tmp_path / "w"
     path.write_bytes(b"before")
     with atomic_write(str(path)) as file:
@@ -60,14 +60,14 @@ def test_a_system_that_fails_at_the_end_changes_nothing(tmp_path, monkeypatch, f
     assert contents(tmp_path) == {}
 
 
-def test_an_error_of_something_else_keeps_its_file_name(tmp_path):
+def test_an_error_about_another_file_keeps_its_file_name(tmp_path):
     with pytest.raises(FileNotFoundError, match="other"), atomic_write(tmp_path / "w"):
         (tmp_path / "other").read_bytes()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files")
 @pytest.mark.parametrize("mode", [0o600, 0o664, 0o640])
-def test_modes(tmp_path, mode):
+def test_a_file_keeps_its_mode_or_gets_the_usual_one(tmp_path, mode):
     path, plain = tmp_path / "w", tmp_path / "plain"
     plain.touch()
     with atomic_write(path) as file:
@@ -82,7 +82,7 @@ def test_modes(tmp_path, mode):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links")
-def test_a_link_stays_one(tmp_path):
+def test_a_link_stays_a_link(tmp_path):
     (tmp_path / "folder").mkdir()
     target, path = tmp_path / "folder" / "target", tmp_path / "w"
     path.symlink_to("folder/target")
@@ -111,7 +111,7 @@ def test_the_longest_name(tmp_path):
     assert contents(tmp_path) == {path.name: b"x"}
 
 
-def test_what_cannot_be_replaced(tmp_path):
+def test_folders_and_devices_cannot_be_replaced(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "round").symlink_to("round")
     cases = [
@@ -127,7 +127,7 @@ def test_what_cannot_be_replaced(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_file_that_is_write_protected_stays(tmp_path, monkeypatch):
+def test_a_write_protected_file_stays(tmp_path, monkeypatch):
     path = tmp_path / "w"
     path.write_bytes(b"mine")
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write to any
@@ -182,7 +182,7 @@ def test_without_replace_a_new_file_is_written(tmp_path, monkeypatch, links):
     assert contents(tmp_path) == {"w": b"new"}
 
 
-def test_the_hidden_file_of_a_killed_process_is_removed_and_that_of_a_living_one_stays(tmp_path):
+def test_only_the_hidden_file_of_a_killed_process_is_removed(tmp_path):
     path, dead = tmp_path / "w", tmp_path / ".w.0123456789abcdef.partial"
     others = [".w.other.partial", ".v.0123456789abcdef.partial", "w.0123456789abcdef.partial"]
     for name in (dead.name, *others):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_float64_weights_are_measured_where_squares_overflow_or_underflow(scale)
     exact = np.asarray(array, np.longdouble)
     assert tensor.std == pytest.approx(float(exact.std()), rel=1e-3 if scale < 1e-300 else 1e-12)
     assert (tensor.mean, tensor.scheme) == (pytest.approx(float(exact.mean()), rel=1e-6), None)
-    assert tensor.test == "its squares are outside of the range of float64"
+    assert tensor.test == "the squares of the numbers leave the range of float64"
     assert other.scheme == "he_normal"
 
 
@@ -95,7 +96,7 @@ def test_numbers_of_very_different_scales_are_measured_together():
     assert (tensor.least, tensor.greatest) == (-1e200, 1.0)
 
 
-def test_names_that_are_no_strings_and_values_that_are_no_numbers_are_errors():
+def test_names_must_be_strings_and_values_must_be_numbers():
     with pytest.raises(TypeError, match=r"names must be strings, got 1\. Pass \{'1': array\}"):
         audit({1: HE})
     for value, kind in (
@@ -186,7 +187,7 @@ def test_files_are_audited_together(files):
         ("a.npz", "o"),
         ("b.npz", "w"),
     ]
-    assert report.tensors[2].test == "not measured: it holds no numbers; a pickle could run code"
+    assert report.tensors[2].test == "not measured: the array holds no numbers; a pickle could run code"
     assert dict(report.tensors[3].findings) == {"duplicates": "equal to a.npz w"}
     assert str(report).startswith("file   tensor")
     assert audit(files[1]).found() == []
@@ -218,7 +219,7 @@ def test_mistakes_on_the_command_line_are_errors(files, capsys, tmp_path):
 
 
 def test_memory_is_bounded(tmp_path):
-    """A file of 64 MB is read in far less."""
+    """A file of 64 MB is read in far less memory."""
     import tracemalloc
 
     np.save(tmp_path / "w.npy", normal()((2**12, 2**12), seed=0))
@@ -231,7 +232,7 @@ def test_memory_is_bounded(tmp_path):
     assert peak < 60e6
 
 
-def test_models_of_torch_are_audited():
+def test_models_of_pytorch_are_audited():
     torch = pytest.importorskip("torch")
     import initlib.adapters.torch as init
 
@@ -263,15 +264,24 @@ def test_packed_and_grouped_kernels_are_matched_by_their_own_fans():
     packed |= {"lstm.weight_hh_l0": "(4 O)I"}
     for scheme in (he_normal, glorot_uniform):
         init.initialize(model, {"*:recurrent": scheme}, seed=0, default=scheme)
-        found = {tensor.name: tensor for tensor in init.audit(model).tensors}
+        tensors = {tensor.name: tensor for tensor in init.audit(model).tensors}
         label = "he_normal" if scheme is he_normal else "glorot_uniform"
         for name, axes in {**packed, "transposed.weight": "IOHW"}.items():
-            assert label in (found[name].scheme, *found[name].also)
-            assert found[name].axes == axes
+            assert label in (tensors[name].scheme, *tensors[name].also)
+            assert tensors[name].axes == axes
     init.initialize(model, orthogonal(2.0), seed=0)
-    found = {tensor.name: tensor for tensor in init.audit(model).tensors}
-    assert {found[name].scheme for name in packed} == {"orthogonal(gain=2)", "orthogonal"}  # recurrent kernels'
-    assert found["attention.in_proj_weight"].test.startswith("of 3 kernels, the first and the last: 64 rows are")
-    nn.init.xavier_uniform_(model["attention"].in_proj_weight)  # which takes them for one kernel
+    tensors = {tensor.name: tensor for tensor in init.audit(model).tensors}
+    assert {tensors[name].scheme for name in packed} == {"orthogonal(gain=2)", "orthogonal"}  # recurrent kernels'
+    assert tensors["attention.in_proj_weight"].test.startswith("of 3 kernels, the first and the last: 64 rows are")
+    nn.init.xavier_uniform_(model["attention"].in_proj_weight)  # PyTorch draws the packed kernels as one
     tensor = next(iter(init.audit(model).tensors))
     assert (tensor.scheme, tensor.axes) == ("glorot_uniform", "OI...")
+
+
+def test_a_model_in_place_of_a_path_is_an_error_that_names_the_adapter():
+    model = type("Linear", (), {"__module__": "torch.nn.modules.linear"})()
+    message = (
+        "source must be paths or a dictionary of arrays, got Linear. For a model: initlib.adapters.torch.audit(model)"
+    )
+    with pytest.raises(TypeError, match=re.escape(message)):
+        audit(model)

@@ -1,11 +1,12 @@
 import math
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from initlib import Fans, fans, he_normal, orthogonal
+from initlib import Fans, fans, he_normal, normal, orthogonal, siren
 from initlib.axes import canonical
 
 # A weight, its shape, its axes, and its fans computed by hand.
@@ -88,6 +89,20 @@ def test_axes_that_do_not_fit_the_shape_are_an_error(shape, axes, message):
     assert message in str(error.value)
 
 
+def test_axes_of_receptive_field_alone_have_no_fans():
+    message = (
+        "axes must name the inputs (I) or the outputs (O), got 'XY', a receptive field alone. "
+        'Write "IO" or "OI", or "..." if there is one input and one output'
+    )
+    for draw in (fans, he_normal, siren()):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            draw((8, 8), axes="XY")
+    assert fans((8, 8), "...") == (64, 64)
+    assert fans((8,), "X") == (8, 8)
+    assert fans((8, 8), "BX") == (8, 8)
+    assert np.array_equal(normal()((8, 8), axes="XY", seed=0), normal()((8, 8), seed=0))
+
+
 @pytest.mark.parametrize("shape", [2.0, (2.0, 3), "23", None, ("2", 3)])
 def test_a_shape_of_a_wrong_type_is_an_error(shape):
     with pytest.raises(TypeError, match="shape must be an int or a sequence of ints"):
@@ -134,8 +149,8 @@ def test_canonical_order_is_stacks_field_inputs_outputs(shape, axes, split, orde
 @given(st.lists(st.tuples(st.sampled_from("BIO"), st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=4))
 def test_numbering_is_a_permutation(axes):
     shape = tuple(n * size for _, n, size in axes)
-    found = positions(shape, "".join(f"({n} {letter})" for letter, n, _ in axes))
-    assert sorted(found.ravel()) == list(range(math.prod(shape)))
+    numbers = positions(shape, "".join(f"({n} {letter})" for letter, n, _ in axes))
+    assert sorted(numbers.ravel()) == list(range(math.prod(shape)))
 
 
 @given(st.lists(st.tuples(st.sampled_from("BIOIO"), st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=4))

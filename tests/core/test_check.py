@@ -1,5 +1,7 @@
 """Draws that cannot be made are errors before anything is drawn, of an initializer and of a plan alike."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -59,9 +61,22 @@ def test_complex_weights_that_can_be_drawn_pass_the_check(initializer):
     assert initializer((6, 4), "complex64").dtype == np.complex64
 
 
-def test_an_initializer_that_is_called_without_a_shape_says_how_to_write_it():
+def test_an_initializer_called_without_a_shape_is_an_error_with_the_fix():
     with pytest.raises(TypeError, match=r"got None.* is an initializer already: leave out the parentheses"):
         he_normal()
+
+
+@pytest.mark.parametrize("sizes", [(3, 4), (3, 3, 64, 128)])
+def test_sizes_that_are_no_tuple_are_an_error_that_shows_the_tuple(sizes):
+    message = f"shape must be one argument, got {', '.join(map(str, sizes))}. Pass a tuple: {sizes}"
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        he_normal(*sizes)
+
+
+def test_a_shape_that_a_factory_gets_is_an_error_that_names_the_initializer():
+    message = r"mean must be a real number, got \(3, 4\). If \(3, 4\) is a shape, pass it to the initializer that this"
+    with pytest.raises(TypeError, match=message):
+        normal((3, 4))
 
 
 def test_a_tensor_in_place_of_a_shape_is_an_error_that_names_the_adapter():

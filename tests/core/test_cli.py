@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it writes, and how it fails."""
+"""Command line: outputs, files and errors."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ from initlib.__main__ import main
         (["0x3", "--axes", "IO"], 0, 3),
     ],
 )
-def test_fans(command, arguments, fan_in, fan_out):
+def test_fans_are_printed(command, arguments, fan_in, fan_out):
     assert command("fans", *arguments) == (0, [f"fan_in  {fan_in}", f"fan_out {fan_out}"], [])
 
 
@@ -99,7 +99,7 @@ def test_ctrl_c_is_quiet(command, monkeypatch):
     assert command("fans", "3x4") == (130, [], [])
 
 
-def test_version_config_and_no_command(capsys, command):
+def test_version_and_config_are_printed_and_no_command_is_an_error(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"initlib {initlib.__version__}\n"
@@ -111,7 +111,7 @@ def test_version_config_and_no_command(capsys, command):
 
 
 @pytest.mark.parametrize("option", ["--name", "--axes", "--dtype"])
-def test_what_is_no_text_is_refused_by_its_argument(capsys, option):
+def test_text_that_cannot_be_printed_is_an_error_that_names_the_argument(capsys, option):
     with pytest.raises(SystemExit, match="2"):
         main(["draw", "he_normal", "3x4", option, "\udcff"])
     assert f"argument {option}: must be text that can be printed, got '\\udcff'" in capsys.readouterr().err
@@ -120,7 +120,7 @@ def test_what_is_no_text_is_refused_by_its_argument(capsys, option):
 HE_NORMAL = [sys.executable, "-m", "initlib", "draw", "he_normal", "30x40"]
 
 
-def test_a_reader_that_leaves_and_a_terminal_that_is_ascii():
+def test_a_closed_pipe_and_an_ascii_terminal_are_handled():
     reader, writer = os.pipe()
     os.close(reader)
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -133,7 +133,7 @@ def test_a_reader_that_leaves_and_a_terminal_that_is_ascii():
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell closes the streams")
 @pytest.mark.parametrize(("streams", "code"), [(">&-", 0), (">&- 2>&-", 0), ("2>&-", 0), (">/dev/full", 2)])
-def test_closed_streams_and_full_ones_do_not_cost_the_file(tmp_path, streams, code):
+def test_closed_and_full_streams_do_not_prevent_the_file(tmp_path, streams, code):
     if "/dev/full" in streams and not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     path = tmp_path / "w.npy"

@@ -1,4 +1,4 @@
-"""`initlib draw`: what it prints, and the files that it writes."""
+"""`initlib draw`: outputs and files."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ import initlib
 from initlib.cli import draw
 
 
-def test_draw_prints_what_was_expected_and_measured(command):
+def test_draw_prints_expected_and_measured_statistics(command):
     code, out, err = command("draw", "he_uniform", "784x128", "--seed", "3", "--name", "dense")
     weight = initlib.he_uniform((784, 128), seed=3, name="dense")
     assert (code, err) == (0, [])
@@ -40,7 +40,7 @@ def test_draw_measures_more_than_one_block(command, monkeypatch):
     assert command("draw", "he_normal", "100x7", "--seed", "0") == whole
 
 
-def test_draw_without_a_seed_prints_one_that_draws_it_again(command, tmp_path):
+def test_draw_without_a_seed_prints_the_seed(command, tmp_path):
     first, second = tmp_path / "first.npy", tmp_path / "second.npy"
     _, out, _ = command("draw", "he_normal", "4x5", "-o", str(first))
     command("draw", "he_normal", "4x5", "--seed", out[2].removeprefix("seed "), "-o", str(second))
@@ -48,7 +48,7 @@ def test_draw_without_a_seed_prints_one_that_draws_it_again(command, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_npy(command, tmp_path, dtype):
+def test_a_npy_file_holds_the_weight(command, tmp_path, dtype):
     path = tmp_path / "w.npy"
     path.write_bytes(b"what was there before")
     code, out, _ = command("draw", "he_normal", "6x4", "--axes", "OI", "--seed", "1", "--dtype", dtype, "-o", str(path))
@@ -59,7 +59,7 @@ def test_npy(command, tmp_path, dtype):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_safetensors(command, tmp_path):
+def test_a_safetensors_file_holds_the_weight(command, tmp_path):
     safetensors = pytest.importorskip("safetensors.numpy")
     path = tmp_path / "w.safetensors"
     assert command("draw", "he_normal", "6x4", "--seed", "1", "--name", "dense/kernel", "-o", str(path))[0] == 0
@@ -71,7 +71,7 @@ def test_safetensors(command, tmp_path):
     assert path.stat().st_mode == plain.stat().st_mode
 
 
-def test_safetensors_in_bfloat16(command, tmp_path):
+def test_a_safetensors_file_holds_bfloat16(command, tmp_path):
     pytest.importorskip("safetensors")
     pytest.importorskip("ml_dtypes")
     path = tmp_path / "w.safetensors"
@@ -81,7 +81,7 @@ def test_safetensors_in_bfloat16(command, tmp_path):
     assert content.endswith(initlib.he_normal((6, 4), "bfloat16", seed=1).tobytes())
 
 
-def test_complex_weights(command, tmp_path):
+def test_complex_weights_are_drawn(command, tmp_path):
     path = tmp_path / "w.npy"
     code, out, err = command("draw", "he_normal", "64x32", "--seed", "0", "--dtype", "complex64", "-o", str(path))
     weight = np.load(path)
@@ -90,7 +90,7 @@ def test_complex_weights(command, tmp_path):
     assert [float(word) for word in out[4].split()[1:]] == pytest.approx([expected, weight.std()], rel=1e-5)
 
 
-def test_no_weights_is_a_warning(command):
+def test_an_empty_weight_gives_a_warning(command):
     code, out, err = command("draw", "he_normal", "0x3", "--seed", "0")
     assert (code, len(out)) == (0, 3)
     assert err == ["initlib: warning: shape (0, 3) holds no weights: nothing is drawn"]
@@ -101,7 +101,7 @@ def test_one_value_is_a_histogram_of_one_row(command):
     assert [line.split() for line in out[7:]] == [["1", "█" * draw.BAR, "12"]]
 
 
-def test_a_write_that_fails_leaves_what_was_there(command, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file(command, tmp_path, monkeypatch):
     def full(file, array):
         file.write(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -116,7 +116,7 @@ def test_a_write_that_fails_leaves_what_was_there(command, tmp_path, monkeypatch
 
 @pytest.mark.skipif(os.name != "posix", reason="the shell's limit on the size of files")
 @pytest.mark.parametrize("suffix", [".npy", ".safetensors"])
-def test_a_file_that_does_not_fit_is_one_line(tmp_path, suffix):
+def test_a_file_over_the_size_limit_is_one_line(tmp_path, suffix):
     path = tmp_path / f"w{suffix}"
     program = [sys.executable, "-m", "initlib", "draw", "he_normal", "512x512", "-o", str(path)]
     limited = ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", *program]
@@ -141,7 +141,7 @@ def test_nothing_follows_a_link_at_a_name_that_can_be_guessed(command, tmp_path)
     assert not path.is_symlink()
 
 
-def test_a_link_to_a_name_without_a_suffix(command, tmp_path):
+def test_a_link_may_point_to_a_name_without_a_suffix(command, tmp_path):
     target, path = tmp_path / "target", tmp_path / "w.npy"
     target.write_bytes(b"before")
     path.symlink_to(target)
@@ -160,7 +160,7 @@ def test_a_file_keeps_its_mode(command, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="FIFOs")
-def test_a_fifo_stays_one(command, tmp_path):
+def test_a_fifo_stays_a_fifo(command, tmp_path):
     path = tmp_path / "w.npy"
     os.mkfifo(path)
     code, out, err = save(command, path)
@@ -178,7 +178,7 @@ def test_links_in_a_circle_are_one_line(command, tmp_path):
     assert str(path) in err[0]
 
 
-def test_the_name_of_the_metadata_is_no_name_of_a_weight(command, tmp_path):
+def test_a_weight_cannot_have_the_name_of_the_metadata(command, tmp_path):
     path = tmp_path / "w.safetensors"
     code, out, err = command("draw", "he_normal", "3x4", "--name", "__metadata__", "-o", str(path))
     assert (code, out, len(err)) == (2, [], 1)

@@ -33,7 +33,7 @@ def test_from_a_checkpoint_to_a_plan_to_a_checkpoint(command, saved, tmp_path):
     assert lines[0].startswith("wrote 3 files, 18.")
     assert command("write", saved, "--seed", "3", "-o", out, *SIZE) == (
         0,
-        [f"nothing to write: nothing is missing in {out}"],
+        [f"nothing to write: {out} has all files"],
         [],
     )
     assert command("verify", saved, out, "--seed", "3") == (
@@ -53,7 +53,7 @@ def test_from_a_checkpoint_to_a_plan_to_a_checkpoint(command, saved, tmp_path):
     assert sorted(command("plan", "--like", again, *rules, "--all")[1]) == sorted(made.table(fold=False).splitlines())
 
 
-def test_a_difference_is_exit_status_one(command, saved, tmp_path):
+def test_a_difference_gives_exit_status_1(command, saved, tmp_path):
     out = str(tmp_path / "out")
     command("write", saved, "--seed", "3", "-o", out)
     code, lines, err = command("verify", saved, out, "--seed", "4")
@@ -62,14 +62,14 @@ def test_a_difference_is_exit_status_one(command, saved, tmp_path):
     assert lines[-1] == f"{out} is not {saved} with seed 4: 6 differences"
 
 
-def test_the_files_of_one_process(command, saved, tmp_path):
+def test_one_process_writes_its_share_of_the_files(command, saved, tmp_path):
     out = tmp_path / "out"
     for files in ("1::2", "::2"):
         assert command("write", saved, "--seed", "3", "-o", str(out), *SIZE, "--only", files)[0] == 0
     assert everything().verify(out, 3, whole=True) == ()
 
 
-def test_what_may_be_replaced(command, saved, tmp_path):
+def test_files_are_replaced_only_with_overwrite(command, saved, tmp_path):
     out = str(tmp_path / "out")
     command("write", saved, "--seed", "3", "-o", out)
     code, lines, err = command("write", saved, "--seed", "4", "-o", out)
@@ -79,12 +79,12 @@ def test_what_may_be_replaced(command, saved, tmp_path):
     assert everything().verify(out, 4) == ()
 
 
-def test_what_fills_a_tensor():
+def test_rules_on_the_command_line_fill_tensors():
     assert syntax.fill("keep") is initlib.keep
     assert syntax.fill("normal:std=2") == normal(std=2)
 
 
-def test_defaults_and_axes(command, saved, tmp_path):
+def test_defaults_and_axes_are_read(command, saved, tmp_path):
     out, new = str(tmp_path / "out"), str(tmp_path / "new.json")
     command("write", saved, "--seed", "3", "-o", out)
     given = ("--rule", "*.none=keep", "--default", "glorot_uniform", "--axes", "*.conv.weight=OIHW")
@@ -95,7 +95,7 @@ def test_defaults_and_axes(command, saved, tmp_path):
     assert made["layers.0.none"].kept
 
 
-def test_recipes(command, tmp_path, monkeypatch):
+def test_recipes_give_rules(command, tmp_path, monkeypatch):
     out = tmp_path / "out"
     plan(llama(layers=2, vocabulary=64, hidden=16, inner=32, keys=8), LLAMA_RULES).write(out, 0)
     kinds = ("--kind", "*norm*=scale", "--kind", "*embed*=table", "--kind", "*=kernel")
@@ -142,13 +142,13 @@ def test_mistakes_are_one_line(command, tmp_path, monkeypatch, arguments, words)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_problems_of_a_plan_are_a_line_each(command, saved, tmp_path):
+def test_each_problem_of_a_plan_is_one_line(command, saved, tmp_path):
     out = str(tmp_path / "out")
     command("write", saved, "--seed", "3", "-o", out)
     code, lines, err = command("plan", "--like", out)
     assert (code, lines, err[0]) == (2, [], "initlib: the plan has 9 problems:")
     assert len(err) == 10
-    assert any(line.startswith("  - positions: no rule matches it") for line in err)
+    assert any(line.startswith("  - positions: no rule matches") for line in err)
 
 
 def test_errors_name_the_options_of_the_command_line(command, saved, tmp_path):
@@ -181,20 +181,20 @@ def test_audit_fails_where_it_finds_nan(command, tmp_path, options, status):
 @pytest.mark.parametrize(
     "arguments", [["write", "p.json", "-o", "x"], ["write", "p.json", "--seed", "0"], ["verify", "p"]]
 )
-def test_what_must_be_given(capsys, arguments):
+def test_required_arguments_are_checked(capsys, arguments):
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert "required" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["3", "a:b", "::0", "-1::2", "1:2:3:4", ""])
-def test_a_slice_that_is_none(capsys, text):
+def test_a_text_that_is_not_a_slice_is_an_error(capsys, text):
     with pytest.raises(SystemExit, match="2"):
         main(["write", "p.json", "--seed", "0", "-o", "x", f"--only={text}"])
     assert f"must be a slice START:STOP:STEP, such as 3::64, got {text!r}" in capsys.readouterr().err
 
 
-def test_slices():
+def test_slices_of_files_are_read():
     assert [syntax.files(text) for text in ("3::64", ":2", "1:", ":", "1:5:2")] == [
         slice(3, None, 64),
         slice(None, 2, None),
@@ -202,3 +202,56 @@ def test_slices():
         slice(None, None, None),
         slice(1, 5, 2),
     ]
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint of two blocks with the names of GPT-2; its headers hold no kinds."""
+    parameters = [initlib.Parameter("wte.weight", (16, 8))]
+    for k in range(2):
+        parameters += [
+            initlib.Parameter(f"h.{k}.ln_1.weight", (8,)),
+            initlib.Parameter(f"h.{k}.attn.c_proj.weight", (8, 8)),
+            initlib.Parameter(f"h.{k}.mlp.c_proj.weight", (8, 8)),
+            initlib.Parameter(f"h.{k}.mlp.c_proj.bias", (8,)),
+        ]
+    plan(parameters, normal()).write(tmp_path / "gpt2", seed=0)
+    return str(tmp_path / "gpt2")
+
+
+def test_axes_of_all_tensors_pass_over_vectors(command, checkpoint):
+    rules = ("--rule", "*.bias=zeros", "--rule", "*ln_*=ones", "--default", "he_normal")
+    code, lines, err = command("plan", "--like", checkpoint, *rules, "--axes", "*=OI")
+    assert (code, err) == (0, [])
+    assert sum("he_normal" in line for line in lines) == 3  # a line for all blocks
+
+
+def test_a_recipe_without_kinds_is_an_error_that_shows_the_options(command, checkpoint):
+    code, _, err = command("plan", "--like", checkpoint, "--recipe", "gpt2:layers=2")
+    assert code == 2
+    assert (
+        "has rules for kinds (*:kernel, *:table), which a checkpoint does not record. Pass --kind '*.bias=bias'"
+        in err[0]
+    )
+    kinds = ("--kind", "*.bias=bias", "--kind", "*ln_*.weight=scale", "--kind", "wte.weight=table")
+    given = ("plan", "--like", checkpoint, "--recipe", "gpt2:layers=2", *kinds, "--axes", "*.weight=OI...")
+    code, lines, err = command(*given)
+    assert (code, err) == (0, [])
+    assert sum("0.01 " in line for line in lines) == 2  # the std of residual outputs, half of the others
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--default", "he_norml"), "got 'he_norml'; nearest names: he_normal"),
+        (("--recipe", "gtp2:layers=2"), "got 'gtp2:layers=2'; nearest names: gpt2"),
+        (("--default", "he_normal"), "Add the rule --rule '*.bias=zeros'"),
+        ((), "Add the rule --rule '*.bias=zeros'"),
+        (("--rule", "*.bias=he_normal"), "Pass an initializer without fans: normal(std=0.02)"),
+        (("--kind", "*=kernel", "--kind", "wte*=table"), "got 'wte*'. Put narrow patterns before wide ones"),
+    ],
+)
+def test_a_slip_gets_advice_in_the_language_of_the_command_line(command, checkpoint, arguments, message):
+    code, _, err = command("plan", "--like", checkpoint, *arguments)
+    assert code == 2
+    assert message in "\n".join(err)

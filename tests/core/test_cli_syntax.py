@@ -1,4 +1,4 @@
-"""How the command line writes shapes, initializers and rules."""
+"""Shapes, initializers and rules as text on the command line."""
 
 import argparse
 
@@ -50,7 +50,7 @@ def test_initializers_are_read_as_tables_print_them(argument):
     ],
     ids=described,
 )
-def test_all_that_a_table_or_python_prints_is_read(initializer):
+def test_printed_initializers_can_be_read_back(initializer):
     assert syntax.initializer(described(initializer)) == initializer
     assert syntax.initializer(repr(initializer)) == initializer
 
@@ -80,7 +80,7 @@ def test_every_initializer_of_the_package_is_offered(capsys):
 
 
 @pytest.mark.parametrize("shape", ["", "3xx4", "3,4", "-3x4", "1.5", "²"])
-def test_a_shape_that_is_none(capsys, shape):
+def test_a_text_that_is_not_a_shape_is_an_error(capsys, shape):
     with pytest.raises(SystemExit, match="2"):
         main(["fans", "--", shape])
     assert f"sizes joined by x, such as 64x32x3x3, got {shape!r}" in capsys.readouterr().err
@@ -102,12 +102,12 @@ def test_a_shape_that_is_none(capsys, shape):
         ("(1, -2)", (1, -2)),
     ],
 )
-def test_values(written, value):
+def test_values_of_rules_are_read(written, value):
     read = syntax._value(syntax._parsed(written), written)
     assert (read, type(read)) == (value, type(value))
 
 
-def test_pairs():
+def test_pairs_of_pattern_and_value_are_read():
     assert syntax.pair("*norm*=constant:value=1") == ("*norm*", "constant:value=1")
     for wrong in ("", "=", "a=", "=a", "no equals sign", "\udcff=ones"):
         with pytest.raises(argparse.ArgumentTypeError, match="must be"):

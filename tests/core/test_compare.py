@@ -1,4 +1,4 @@
-"""What a comparison reports: the differences, a summary, and the source of foreign weights."""
+"""Reports of comparisons: the differences, a summary, and the source of foreign weights."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from initlib.stream.boxes import full_box, normalize_index
 
 
 def held(array, shape=None, index=..., *, dtype=None, **options):
-    """Return an array as the box at an index of a tensor that a process holds."""
+    """Return an array as a held box, which lies at an index of a tensor."""
     shape = array.shape if shape is None else shape
     box = HeldBox(normalize_index(index, shape), (lambda piece: array[piece.place],))
     return HeldTensor(("w",), shape, dtype or array.dtype.name, lambda: [box], **options)
@@ -59,7 +59,7 @@ def swapped(array, first, second):
         (-DRAWN["w"], (0, 0), None),
     ],
 )
-def test_the_source_of_foreign_weights(array, index, holds):
+def test_the_source_of_foreign_weights_is_found(array, index, holds):
     assert compare(MODEL, held(array)) == Difference("w", "differs from weight", index, holds)
 
 
@@ -71,7 +71,7 @@ def test_the_source_of_foreign_weights(array, index, holds):
         ((slice(16, 32), slice(0, 16)), (slice(48, 64), slice(0, 16)), "rows 48..63 of the same weight"),
     ],
 )
-def test_the_source_of_a_swapped_shard(index, source, holds):
+def test_the_source_of_a_swapped_shard_is_found(index, source, holds):
     difference = compare(MODEL, held(DRAWN["w"][source], (64, 32), index))
     first = tuple((index[axis].start or 0) if axis < len(index) else 0 for axis in range(2))
     assert difference == Difference("w", "differs from weight", first, holds)
@@ -79,7 +79,7 @@ def test_the_source_of_a_swapped_shard(index, source, holds):
 
 
 @pytest.mark.parametrize("shape", [(3000,), (6, 7, 8, 9), (4, 1), (1,), ()])
-def test_the_source_in_weights_of_any_number_of_axes(shape):
+def test_a_source_is_found_in_weights_of_any_number_of_axes(shape):
     made = plan([Parameter("w", shape)], normal())
     drawn = made.draw(0)["w"]
     assert compare(made, held(drawn)) is None
@@ -97,7 +97,7 @@ def test_a_search_is_bounded(monkeypatch):
     assert compare(MODEL, held(swapped(DRAWN["w"], 3, 7))) == Difference("w", "differs from weight", (3, 0))
 
 
-def test_shapes_and_dtypes():
+def test_another_shape_or_dtype_is_a_difference():
     assert compare(MODEL, held(DRAWN["w"].T)).what == "has shape (32, 64), the plan has (64, 32)"
     assert compare(MODEL, held(DRAWN["w"].astype("float64"))).what == "has dtype float64, the plan has float32"
     kept = plan([Parameter("w", (3,), "int64", default=keep)])
@@ -105,7 +105,7 @@ def test_shapes_and_dtypes():
     assert compare(kept, held(np.arange(4))).what == "has shape (4,), the plan has (3,)"
 
 
-def test_a_tensor_that_cannot_be_read():
+def test_an_unreadable_tensor_is_a_difference():
     def boxes():
         raise ValueError("its storage was freed")
 
@@ -113,7 +113,7 @@ def test_a_tensor_that_cannot_be_read():
     assert compare(MODEL, tensor) == Difference("w", "cannot be read: its storage was freed")
 
 
-def test_the_first_difference_of_several_boxes_and_copies_is_that_of_the_lowest_index():
+def test_the_difference_with_the_lowest_index_is_reported():
     array = DRAWN["w"].copy()
     array[40, 5] = array[9, 20] = 1
     other = DRAWN["w"].copy()
@@ -129,7 +129,7 @@ def test_the_first_difference_of_several_boxes_and_copies_is_that_of_the_lowest_
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "complex64", "complex128"])
-def test_bits_count(dtype):
+def test_weights_are_compared_by_their_bits(dtype):
     made = plan([Parameter("w", (40, 8), dtype)], normal())
     drawn = made.draw(0)["w"]
     assert compare(made, held(drawn)) is None
@@ -163,7 +163,7 @@ def test_one_number_is_compared_to_the_promised_accuracy():
     assert compare(made, held(drawn + np.ones((), "float32"), ())).index == ()
 
 
-def test_parts_that_depend_on_one_another_in_several_boxes():
+def test_parts_of_one_draw_may_lie_in_several_boxes():
     made = plan([Parameter("w", (24, 8), axes="OI")], {"w": parts({"q": (8, orthogonal()), "k": 16}, normal())})
     drawn = made.draw(0)["w"]
     boxes = [

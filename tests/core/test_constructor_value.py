@@ -1,4 +1,4 @@
-"""The table of what a parameter gets that no rule matches: a record for each line, with values given by hand."""
+"""Table of the fills of parameters without a rule: a record for each line, with values given by hand."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ NOISE = np.random.default_rng(0).normal(size=(8, 8)).astype("float32")
 
 
 def given(values, **facts):
-    """The value of a constructor that put these values in memory."""
+    """Return the value of a constructor that put these values in memory."""
     return ConstructorValue(read=lambda index: np.asarray(values)[index], **facts)
 
 
@@ -32,7 +32,7 @@ ANGLES = np.arange(64)[:, None] / 10000 ** (np.arange(32) / 32)
 SINUSOIDS = np.concatenate([np.sin(ANGLES), np.cos(ANGLES)], 1).astype("float32")
 SQUARE = np.zeros((8, 8), "float32")
 
-# (the parameter, the default, what fills it or text of the error, its notes)
+# (the parameter, the default, the fill or the text of the error, the notes)
 TABLE = [
     # Buffers and integers.
     (parameter(given(NOISE), kind="buffer"), STD, keep, ()),
@@ -40,7 +40,7 @@ TABLE = [
     (parameter(given(NOISE), default=keep), STD, keep, ()),
     # Frozen.
     (weights(NOISE, frozen=True, draws=True), STD, 'Add the rule {"*.x": keep}  # frozen', None),
-    (parameter(NONE.__class__(frozen=True), (8, 8)), STD, "it is frozen, and its values differ", None),
+    (parameter(NONE.__class__(frozen=True), (8, 8)), STD, "the parameter is frozen, and its values differ", None),
     (weights(SQUARE + 1, frozen=True), STD, constant(1), ("ones as constructed", "frozen")),
     (weights(SQUARE, frozen=True), STD, zeros, ("zeros as constructed (may be fresh memory)", "frozen")),
     # No values in memory.
@@ -63,8 +63,8 @@ TABLE = [
     (weights(SQUARE, zeroed=True), STD, zeros, ("zeros as constructed",)),
     (weights(SQUARE, axes=None, kind="other"), STD, STD, "warns"),
     # Biases.
-    (parameter(given(NOISE[0] / 4, bound=1), kind="bias"), STD, zeros, ("its constructor draws it",)),
-    (parameter(given(NOISE[0], draws=True), kind="bias"), STD, zeros, ("its constructor draws it",)),
+    (parameter(given(NOISE[0] / 4, bound=1), kind="bias"), STD, zeros, ("the constructor draws it",)),
+    (parameter(given(NOISE[0], draws=True), kind="bias"), STD, zeros, ("the constructor draws it",)),
     (parameter(given(RAMP, bound=1), kind="bias"), STD, ADD_KEEP, None),
     (parameter(given(NOISE[0]), kind="bias"), STD, ADD_KEEP, None),
     # Vectors of differing values.
@@ -89,12 +89,12 @@ TABLE = [
     (weights(NOISE, draws=True), he_normal, he_normal, ()),
     (parameter(given(NOISE)), STD, STD, ()),
     (parameter(given(NOISE)), he_normal, 'Pass axes={"*.x": "OI"}', None),
-    (parameter(given(NOISE)), None, "no rule matches it, and there is no default", None),
+    (parameter(given(NOISE)), None, "no rule matches, and there is no default", None),
 ]
 
 
 @pytest.mark.parametrize(("tensor", "default", "expected", "notes"), TABLE)
-def test_a_parameter_that_no_rule_matches(tensor, default, expected, notes):
+def test_a_parameter_without_a_rule_gets_the_fill_of_the_table(tensor, default, expected, notes):
     if isinstance(expected, str):
         with pytest.raises(PlanError) as caught:
             plan([tensor], default=default)
@@ -104,7 +104,9 @@ def test_a_parameter_that_no_rule_matches(tensor, default, expected, notes):
     if notes == "warns":
         notes = ("zeros as constructed (may be fresh memory)",)
     if "zeros as constructed (may be fresh memory)" in notes and not tensor.constructor.frozen:
-        with pytest.warns(UserWarning, match=r"block\.x: all zeros as constructed, or fresh memory"):
+        with pytest.warns(
+            UserWarning, match=r"block\.x: all weights are zeros, set by a constructor or left in fresh memory"
+        ):
             (entry,) = plan([tensor], default=default).entries
     else:
         (entry,) = plan([tensor], default=default).entries
@@ -182,7 +184,7 @@ def test_unmatched_parameters_can_be_kept():
     tensors = [parameter(given(RAMP), name="a"), Parameter("b", (8,), needs="it is frozen"), weights(NOISE)]
     made = plan(tensors, {"block.x": STD}, unmatched="keep")
     assert [entry.filling for entry in made.entries] == [keep, keep, STD]
-    assert made["a"].notes == ("no rule matches it",)
+    assert made["a"].notes == ("no rule matches",)
     with pytest.raises(TypeError, match="default must be None with unmatched='keep'"):
         plan(tensors, STD, unmatched="keep")
     with pytest.raises(ValueError, match='unmatched must be "default" or "keep", got 3'):
@@ -229,7 +231,7 @@ def test_a_mask_and_a_row_of_one_value_were_set():
             plan([parameter(given(values), (8, 8))], STD)
 
 
-def test_the_record_of_a_drawn_bias_of_rising_values_is_drawn():
+def test_a_drawn_bias_with_rising_values_is_recorded_as_drawn():
     bias = parameter(given(RAMP / 100, draws=True, bound=0.1), kind="bias")
     assert not bias.constructor.record(bias).unset
 
@@ -259,7 +261,7 @@ def test_rules_may_be_a_list_of_mappings_and_functions():
     assert plan(tensors, [("h.0.w", zeros), {"*": STD}])["h.0.w"].filling == zeros
 
 
-def test_no_draw_is_taken_for_a_smooth_matrix():
+def test_no_random_draw_counts_as_a_smooth_matrix():
     for seed in range(200):
         for scheme in (he_normal, orthogonal()):
             values = scheme((16, 16), seed=seed)

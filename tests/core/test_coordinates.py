@@ -1,4 +1,4 @@
-"""The coordinate check's report: slopes, verdicts, the table and the picture."""
+"""Report of the coordinate check: slopes, verdicts, the table and the picture."""
 
 import json
 import math
@@ -15,15 +15,15 @@ def check(**curves):
     return CoordinateCheck(WIDTHS, [curves], tolerance=0.15)
 
 
-def test_slopes_are_those_of_a_straight_line():
-    found = check(**{f"power{power}": [3 * width**power for width in WIDTHS] for power in (-1, -0.5, 0, 0.5, 1)})
-    assert [row.slope for row in found.rows] == pytest.approx([-1, -0.5, 0, 0.5, 1])
-    assert [row.verdict for row in found.rows] == ["shrinks", "shrinks", "steady", "grows", "grows"]
+def test_slopes_are_fitted_by_a_straight_line():
+    report = check(**{f"power{power}": [3 * width**power for width in WIDTHS] for power in (-1, -0.5, 0, 0.5, 1)})
+    assert [row.slope for row in report.rows] == pytest.approx([-1, -0.5, 0, 0.5, 1])
+    assert [row.verdict for row in report.rows] == ["shrinks", "shrinks", "steady", "grows", "grows"]
     logs = np.random.default_rng(0).normal(size=4)
     assert check(noise=np.exp(logs)).rows[0].slope == pytest.approx(np.polyfit(np.log(WIDTHS), logs, 1)[0])
 
 
-def test_it_fails_where_an_activation_shrinks_but_for_a_head_that_learns():
+def test_the_check_fails_if_an_activation_shrinks_unless_it_is_a_head_that_learns():
     flat, shrinks, less = [1, 1, 1, 1], [8, 4, 2, 1], [4, 3, 2, 1]
     assert [row.name for row in check(body=shrinks, head=flat).failing] == ["body"]
     start = {"body": flat, "head": shrinks}
@@ -33,7 +33,7 @@ def test_it_fails_where_an_activation_shrinks_but_for_a_head_that_learns():
     assert [(row.name, row.step) for row in stays.failing] == [("head", 1)]
 
 
-def test_it_fails_where_an_activation_grows():
+def test_the_check_fails_if_an_activation_grows():
     assert check(a=[1, 1, 1, 1], b=[4, 3, 2, 1]).passed
     check(a=[1, 1, 1, 1]).assert_passed()
     bad = CoordinateCheck(WIDTHS, [{"a": [1, 1, 1, 1]}, {"a": [1, 2, 4, 8]}], tolerance=0.15)

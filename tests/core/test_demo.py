@@ -1,4 +1,4 @@
-"""The demo: its network, the results of the four initializations, and the conclusion."""
+"""Demo: its network, the results of the four initializations, and the conclusion."""
 
 import re
 
@@ -18,7 +18,7 @@ def ran(tmp_path_factory):
     return out, {result.initializer: result for result in demo.run(out, seed=0, epochs=20)}
 
 
-def test_outcomes(ran):
+def test_each_initialization_has_its_usual_outcome(ran):
     _, results = ran
     assert results["zeros"].accuracy < 0.15
     assert results["normal, std 10"].accuracy < 0.6
@@ -32,7 +32,7 @@ def test_zeros_stay_at_chance(ran):
     assert np.allclose(result.loss, np.log(10), rtol=0, atol=0.01)
 
 
-def test_signal_at_the_start(ran):
+def test_the_signal_at_the_start_is_measured(ran):
     _, results = ran
     for first, last in (results["he_normal"].activation_std[::2], results["he_normal"].gradient_std[::2]):
         assert 0.2 < last / first < 5
@@ -40,7 +40,7 @@ def test_signal_at_the_start(ran):
     assert last > 1000 * first
 
 
-def test_picture(ran):
+def test_the_picture_is_written(ran):
     out, _ = ran
     content = out.read_bytes()
     assert content.startswith(b"\x89PNG")
@@ -62,7 +62,7 @@ def test_gradients_are_those_of_the_loss():
             assert (losses[0] - losses[1]) / 2e-6 == pytest.approx(gradient[index], rel=1e-5)
 
 
-def test_a_name_per_layer():
+def test_each_layer_has_its_own_stream():
     network, again = demo.Network(glorot_uniform, Key(1)), demo.Network(glorot_uniform, Key(1))
     for (name, shape), weight, same in zip(demo.LAYERS.items(), network.weights, again.weights, strict=True):
         assert np.array_equal(weight, same)
@@ -76,7 +76,7 @@ def test_a_divergence_is_printed(tmp_path, capsys, monkeypatch):
     assert "diverged" in capsys.readouterr().out
 
 
-def test_the_command(tmp_path, capsys, monkeypatch):
+def test_the_command_prints_the_results(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(demo.run, "__defaults__", (None, 0, 1))
     assert main(["demo", "--seed", "5", "--out", "other.png"]) == 0
@@ -92,9 +92,9 @@ def test_without_out_the_command_prints_a_conclusion_and_writes_no_file(tmp_path
     monkeypatch.setattr(demo.run, "__defaults__", (None, 0, 20))
     assert main(["demo"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "zeros: no gradient reaches the weights, so it never learns" in out
+    assert "zeros: no gradient reaches the weights, so the network never learns" in out
     assert re.search(r"normal, std 10: the signal grows \d+ times", out)
-    assert "he_normal: the signal keeps its size through the layers, so it learns (9" in out
+    assert "he_normal: the signal keeps its size through the layers, so the network learns (9" in out
     first = he_normal((64, 128), seed=0, name="hidden1").flat[0]
     assert f"under he_normal and seed 0 is {first:.9g}, in NumPy, PyTorch, Keras and JAX alike" in out
     assert list(tmp_path.iterdir()) == []

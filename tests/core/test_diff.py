@@ -1,4 +1,4 @@
-"""The differences between two plans."""
+"""Differences between two plans."""
 
 import pickle
 
@@ -21,10 +21,10 @@ def lines(before, after):
 
 def test_equal_plans_have_no_difference():
     made = everything()
-    found = made.diff(Plan.from_json(made.to_json()))
-    assert not found
-    assert (len(found), list(found), found.to_dicts()) == (0, [], [])
-    assert str(found) == "no difference in 9 parameters"
+    changes = made.diff(Plan.from_json(made.to_json()))
+    assert not changes
+    assert (len(changes), list(changes), changes.to_dicts()) == (0, [], [])
+    assert str(changes) == "no difference in 9 parameters"
     assert plan([]).diff(plan([])).changes == ()
 
 
@@ -86,12 +86,12 @@ CHANGES = [
 
 @pytest.mark.parametrize(("before", "after", "text"), CHANGES, ids=[text for _, _, text in CHANGES])
 def test_each_field_that_changed_is_shown(before, after, text):
-    found = before.diff(after)
-    assert found
-    line, total = str(found).splitlines()
+    changes = before.diff(after)
+    assert changes
+    line, total = str(changes).splitlines()
     assert line.startswith(text)
     assert total == "1 changed of 1 parameters"
-    assert pickle.loads(pickle.dumps(found)) == found
+    assert pickle.loads(pickle.dumps(changes)) == changes
 
 
 def test_parameters_are_added_and_removed():
@@ -141,18 +141,18 @@ def test_dictionaries_hold_the_values_before_and_after():
     }
 
 
-def test_a_large_model_with_one_changed_rule_is_less_than_a_screen():
+def test_one_changed_rule_of_a_large_model_is_a_short_text():
     model = list(llama(layers=80))
     before = plan(model, LLAMA_RULES)
     after = plan(model, {"*.down_proj.weight": normal(std=0.0041), **LLAMA_RULES})
     assert len(before.entries) == 723
-    found = before.diff(after)
-    assert len(found) == 80
-    assert len(str(found).splitlines()) == 2
-    assert np.isclose(found.to_dicts()[0]["std"][1], 0.0041)
+    changes = before.diff(after)
+    assert len(changes) == 80
+    assert len(str(changes).splitlines()) == 2
+    assert np.isclose(changes.to_dicts()[0]["std"][1], 0.0041)
 
 
-def test_another_object_is_no_plan():
+def test_a_comparison_with_another_object_is_an_error():
     with pytest.raises(TypeError, match="other must be a Plan, got dict"):
         plan([]).diff({})
 

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGES = ("initlib", "initlib.recipes", "initlib.adapters.torch", "initlib.adapters.jax", "initlib.adapters.keras")
 
-# First words of docstrings of functions that are no verbs in the imperative.
+# First words that are not verbs in the imperative.
 NO_VERBS = "A An The What Whether Why How Which Where When It This That There One".split()  # noqa: SIM905
 
 BANNED = re.compile(
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def members(package):
-    """Yield the functions and classes of a package that are ours, and the methods that a public class adds."""
+    """Yield the functions and classes that initlib defines, and the methods that a public class adds."""
     public = [getattr(package, name) for name in package.__all__]
     for name, member in zip(package.__all__, public, strict=True):
         if not (inspect.isfunction(member) or inspect.isclass(member)) or not member.__module__.startswith("initlib"):
@@ -35,12 +35,12 @@ def members(package):
 
 
 def arguments(member):
-    """Return the names of the arguments that a docstring must describe: of a decorated function, as it is written."""
+    """Return the names of the arguments of a function or class."""
     if inspect.isclass(member) and "__init__" not in vars(member) and not hasattr(member, "__dataclass_fields__"):
         return []
     names = [
         f"{'*' * (2 if p.kind is p.VAR_KEYWORD else p.kind is p.VAR_POSITIONAL)}{name}"
-        for name, p in inspect.signature(inspect.unwrap(member)).parameters.items()
+        for name, p in inspect.signature(member).parameters.items()
     ]
     return [name for name in names if name not in ("self", "cls")]
 
@@ -58,9 +58,12 @@ def faults(member):
     section = re.search(r"^Args:\n((?:[ ].*\n?|\n)*)", text, re.MULTILINE)
     described = re.findall(r"^ {4}(\**\w+(?:, \**\w+)*):", section[1] if section else "", re.MULTILINE)
     named = {name for group in described for name in group.split(", ")}
-    for name in arguments(member):
-        if name not in named:
-            yield f"has no argument {name!r} under Args"
+    # A decorator may show the arguments that `**options` stands for: the docstring has these, or `**options`.
+    shown, written = (
+        [name for name in arguments(each) if name not in named] for each in (member, inspect.unwrap(member))
+    )
+    for name in shown and written:
+        yield f"has no argument {name!r} under Args"
     for banned in BANNED.finditer(text):
         yield f"holds {banned[0].strip()!r}"
 
@@ -69,9 +72,9 @@ def faults(member):
 def test_public_docstrings_have_a_verb_and_every_argument(package):
     if package.startswith("initlib.adapters."):
         pytest.importorskip(package.rpartition(".")[2])
-    found = {name: list(faults(member)) for name, member in members(importlib.import_module(package))}
-    assert len(found) > 10
-    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+    problems = {name: list(faults(member)) for name, member in members(importlib.import_module(package))}
+    assert len(problems) > 10
+    assert {name: wrong for name, wrong in problems.items() if wrong} == {}
 
 
 def test_faults_of_docstrings_are_found():
@@ -107,7 +110,7 @@ def test_no_file_of_the_repository_has_a_narrator():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not in a git repository")
-    found = {}
+    narrators = {}
     for name in filter(None, listed.stdout.split("\0")):
         try:
             text = (ROOT / name).read_text(encoding="utf-8")
@@ -115,5 +118,5 @@ def test_no_file_of_the_repository_has_a_narrator():
             continue
         words = sorted({word.lower() for word in NARRATORS.findall(text)})
         if words and name != "tests/core/test_docstrings.py":
-            found[name] = words
-    assert found == {}
+            narrators[name] = words
+    assert narrators == {}

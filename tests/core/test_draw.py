@@ -119,7 +119,7 @@ def test_threads_do_not_change_the_weights(axes):
 @pytest.mark.skipif(config.kernel is None, reason="the reference draws on one thread")
 @given(weights(), st.integers(0, 2**64 - 1), st.integers(1, 16))
 def test_no_number_of_threads_changes_any_weight(weight, seed, threads):
-    """In blocks of a few weights, so that a small weight is shared as a large weight is."""
+    """Blocks have a few weights, so that threads share a small weight as they share a large weight."""
     shape, axes, index = weight
     assume(math.prod(shape) < 2**14)
     expected = normal()(shape, axes=axes, seed=seed, index=index)
@@ -135,7 +135,7 @@ def test_no_number_of_threads_changes_any_weight(weight, seed, threads):
     assert np.array_equal(drawn.view(np.uint32), expected.view(np.uint32))
 
 
-def test_weights_of_other_axes_are_a_transpose():
+def test_weights_in_another_storage_order_are_a_transpose():
     keras = he_normal((3, 3, 32, 64), seed=4)
     assert np.array_equal(he_normal((64, 32, 3, 3), axes="OIHW", seed=4), keras.transpose(3, 2, 0, 1))
     assert np.array_equal(he_normal((64, 3, 3, 32), axes="OHWI", seed=4), keras.transpose(3, 0, 1, 2))
@@ -149,7 +149,7 @@ def test_weights_of_other_axes_are_a_transpose():
     ("shape", "axes"),
     [((2**40, 2**20), None), ((2**20, 2**40), "OI"), ((2**31, 2**32), "OI"), ((3 * 2**40, 5), "(3 O)I")],
 )
-def test_a_box_of_a_weight_larger_than_memory(shape, axes):
+def test_a_box_of_a_weight_larger_than_memory_can_be_drawn(shape, axes):
     """The kernel and the reference agree at the far corner, also in transposed storage."""
     index = (slice(-20, None, 3), slice(-300, None, 7))
     kernel = he_normal(shape, seed=1, axes=axes, index=index)
@@ -275,7 +275,7 @@ def test_a_flat_range_is_a_few_boxes(shape):
             assert len(boxes) <= 2 * len(shape) - 1
 
 
-def test_a_flat_range_of_a_weight_larger_than_memory():
+def test_a_flat_range_of_a_weight_larger_than_memory_can_be_drawn():
     shape, middle = (2**30, 2**20), 2**29
     before = he_normal(shape, seed=0, index=(middle - 1, slice(-2, None)))
     after = he_normal(shape, seed=0, index=(middle, slice(0, 2)))
@@ -441,7 +441,7 @@ def test_an_empty_box_of_an_impossible_shape_is_an_error(scheme, shape):
 
 
 @pytest.mark.parametrize("drawn_by", ["the kernel", "the reference"])
-def test_axes_of_nearly_2_64_indices(drawn_by, request):
+def test_axes_may_have_nearly_2_64_indices(drawn_by, request):
     if drawn_by == "the reference":
         request.getfixturevalue("reference")
     last = 2**64 - 2

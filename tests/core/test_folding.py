@@ -19,17 +19,17 @@ NAMES = [
 ]
 
 
-def test_names():
+def test_names_that_differ_in_numbers_are_folded():
     for names, folded in NAMES:
         assert [name for name, _ in fold((name, None) for name in names)] == folded
 
 
-def test_what_stands_beside_a_name_counts():
+def test_names_with_different_contents_are_not_folded():
     assert fold([("h.0", "a"), ("h.1", "b"), ("h.2", "a")]) == [("h.{0,2}", [0, 2]), ("h.1", [1])]
 
 
 def unfolded(name):
-    """The names that a folded one stands for."""
+    """Return the names that a folded name stands for."""
     texts = re.split(r"(\{[^}]*\})", name)
     choices = []
     for text in texts:

@@ -155,7 +155,7 @@ def test_wrong_activations_are_errors():
     for unbounded in (lambda z: np.exp(z * z / 4), lambda z: np.exp(z * z), lambda z: 1 / z):
         with pytest.raises(ValueError, match=r"mean square E f\(z\)\*\*2 that is positive and finite, got infinity"):
             gain(unbounded)
-    with pytest.raises(ValueError, match=r"of its shape, got shape \(\) from \(3200,\)"):
+    with pytest.raises(ValueError, match=r"of its argument, got shape \(\) from \(3200,\)"):
         gain(np.sum)
     with pytest.raises(ValueError, match="real numbers, got dtype complex128"):
         gain(lambda z: z * 1j)
@@ -181,7 +181,7 @@ def test_every_name_has_both_gains():
         assert gain(name, backward=True) > 0
 
 
-def test_a_class_in_place_of_an_activation_says_to_call_it():
+def test_a_class_in_place_of_an_activation_is_an_error_with_the_fix():
     class Wave:
         pass
 

@@ -1,4 +1,4 @@
-"""The header of a safetensors file: the bytes of the library, and hostile files."""
+"""Header of a safetensors file: the bytes of the library, and hostile files."""
 
 import json
 import tracemalloc
@@ -19,7 +19,7 @@ TENSORS = st.dictionaries(TEXT.filter(lambda name: name != "__metadata__"), st.t
 
 
 def file_of(path, header, data=0):
-    """A file of this header: bytes, or what JSON makes of it."""
+    """Return a file with this header: bytes, or a value that JSON encodes."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(data))
     return path
@@ -30,7 +30,7 @@ def tensor(dtype="F32", shape=(2, 3), offsets=(0, 24)):
 
 
 @given(TENSORS, st.dictionaries(st.just("format"), TEXT))
-def test_the_bytes_are_those_of_the_library(tmp_path_factory, tensors, metadata):
+def test_headers_have_the_bytes_of_the_library(tmp_path_factory, tensors, metadata):
     library = pytest.importorskip("safetensors.numpy")
     pytest.importorskip("ml_dtypes")
     arrays = {name: np.zeros(shape, numpy_dtype(dtype)) for name, (dtype, shape) in tensors.items()}
@@ -43,7 +43,7 @@ def test_the_bytes_are_those_of_the_library(tmp_path_factory, tensors, metadata)
     assert Header.read(path) == header
 
 
-def test_every_dtype_of_the_library():
+def test_every_dtype_of_the_library_is_known():
     safetensors = pytest.importorskip("safetensors")
     for code, bits in BITS.items():
         text = json.dumps({"a": tensor(code, (4,), (0, bits // 2))}).encode()
@@ -77,19 +77,19 @@ def test_dtypes_are_sorted_as_in_the_library():
         ({"a": ("complex128", (2,))}, "dtype of 'a' must be one of bool, .*got 'complex128'"),
     ],
 )
-def test_what_the_format_does_not_have(tensors, words):
+def test_names_and_dtypes_outside_of_the_format_are_errors(tensors, words):
     with pytest.raises(ValueError, match=words):
         Header.of(tensors, {})
 
 
-def test_more_than_the_format_allows(monkeypatch):
+def test_a_header_over_the_limit_is_an_error(monkeypatch):
     monkeypatch.setattr(module, "MAX_HEADER", 1000)
     assert Header.of({"a" * 900: ("float32", (2,))}, {}).data <= 1008
     with pytest.raises(ValueError, match="the header of 1 tensors has 1056 bytes, the format allows 1000"):
         Header.of({"a" * 1000: ("float32", (2,))}, {})
 
 
-def test_any_order_of_keys_and_tensors(tmp_path):
+def test_keys_and_tensors_may_have_any_order(tmp_path):
     first, second = b'{"shape":[3], "data_offsets":[24,27],\n"dtype":"U8"}', json.dumps(tensor()).encode()
     text = b'{ "b" :' + first + b',"a":' + second + b"}  "
     header = Header.read(file_of(tmp_path / "w", text, 27))
@@ -97,7 +97,7 @@ def test_any_order_of_keys_and_tensors(tmp_path):
     assert (header.metadata, header.data, header.size) == ({}, 8 + len(text), 8 + len(text) + 27)
 
 
-def test_none_and_empty_tensors(tmp_path):
+def test_files_without_tensors_and_empty_tensors_are_valid(tmp_path):
     assert Header.read(file_of(tmp_path / "none", b"{}")).tensors == {}
     empty = {"a": tensor("U8", (0,), (0, 0)), "b": tensor("U8", (1,), (0, 1)), "c": tensor("F64", (5, 0), (1, 1))}
     assert list(Header.read(file_of(tmp_path / "empty", empty, 1)).tensors) == ["a", "b", "c"]
@@ -162,8 +162,8 @@ ATTACKS = {
     "offsets back to front": ({"a": tensor(offsets=(24, 0))}, 24, "does not fill"),
     "three offsets": ({"a": tensor(offsets=(0, 24, 48))}, 24, "does not fill"),
     "more than the offsets hold": ({"a": tensor(shape=(2, 4))}, 24, "does not fill"),
-    "offsets past the end": ({"a": tensor()}, 23, "its tensors have 24 bytes, and 23 bytes follow"),
-    "bytes of no tensor": ({"a": tensor()}, 25, "its tensors have 24 bytes, and 25 bytes follow"),
+    "offsets past the end": ({"a": tensor()}, 23, "the tensors have 24 bytes, and 23 bytes follow"),
+    "bytes of no tensor": ({"a": tensor()}, 25, "the tensors have 24 bytes, and 25 bytes follow"),
     "a hole": ({"a": tensor(), "b": tensor(offsets=(32, 56))}, 56, "'b' begins at byte 32 and leaves a hole"),
     "a hole at the start": ({"a": tensor(offsets=(8, 32))}, 32, "'a' begins at byte 8 and leaves a hole"),
     "an overlap": ({"a": tensor(), "b": tensor(offsets=(16, 40))}, 40, "'b' begins at byte 16 and overlaps"),
@@ -185,7 +185,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_attacks(tmp_path, attack):
+def test_attacks_are_refused(tmp_path, attack):
     header, data, words = ATTACKS[attack]
     path = tmp_path / "w.safetensors"
     if data is None:
@@ -249,13 +249,13 @@ def test_one_changed_byte_is_refused_or_reads_as_the_library_reads_it(tmp_path_f
         read = Header.read(path)
     except ValueError:
         return
-    theirs = dict(safetensors.deserialize(bytes(whole)))
+    expected = dict(safetensors.deserialize(bytes(whole)))
     assert {name: list(stored.shape) for name, stored in read.tensors.items()} == {
-        name: tensor["shape"] for name, tensor in theirs.items()
+        name: tensor["shape"] for name, tensor in expected.items()
     }
 
 
-def test_what_is_no_file(tmp_path):
+def test_a_path_that_is_not_a_regular_file_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="must be a regular file"):
         Header.read(tmp_path)
     with pytest.raises(FileNotFoundError):

@@ -12,7 +12,7 @@ LAYERS = [
 
 
 @pytest.mark.parametrize(
-    ("wanted", "known", "found"),
+    ("wanted", "names", "sentence"),
     [
         ("wieght", ["weight", "bias"], "; nearest names: weight"),
         ("h.3.c_proj.wieght", ["*.c_proj.weight", "*.bias"], "; nearest names: *.c_proj.weight"),
@@ -24,8 +24,8 @@ LAYERS = [
         ("weight", [], ""),
     ],
 )
-def test_nearest(wanted, known, found):
-    assert nearest(wanted, known, "names") == found
+def test_the_nearest_names_are_listed(wanted, names, sentence):
+    assert nearest(wanted, names, "names") == sentence
 
 
 @pytest.mark.parametrize(
@@ -36,17 +36,17 @@ def test_nearest(wanted, known, found):
             [],
             "has no kind or owner 'kernal': the kinds are kernel, recurrent, bias, scale, table, buffer, other;",
         ),
-        ("*.weight:bias", [], "matches nothing: parameters of such names are Linear, kernel"),
+        ("*.weight:bias", [], "matches nothing: the parameters of these names are Linear, kernel"),
         (
             "*:Linear",
             ["h.0.*", "*.bias", "*"],
-            "is never used: what it matches, 'h.0.*' or '*.bias' or '*' before it does",
+            "is never used: 'h.0.*' or '*.bias' or '*' matches the same parameters first",
         ),
         ("*.c_prj.weight", [], "matches nothing; nearest names: h.{0..2}.c_proj.weight"),
         ("nothing.like.it", [], "matches nothing"),
     ],
 )
-def test_useless(pattern, before, why):
+def test_an_unused_pattern_has_a_reason(pattern, before, why):
     others = [as_pattern(each, "rules") for each in before]
     text = explain_unused("rule", as_pattern(pattern, "rules"), others, LAYERS)
     assert text.startswith(f"rule {pattern!r} {why}")

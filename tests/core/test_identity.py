@@ -26,8 +26,8 @@ def test_each_stack_has_its_identity():
 def test_dirac_equals_pytorch(groups, kernel, channels):
     torch = pytest.importorskip("torch")
     shape = (*channels, *kernel)
-    theirs = torch.nn.init.dirac_(torch.empty(shape), groups).numpy()
-    assert (dirac()(shape, axes=f"({groups} O)I...") == theirs).all()
+    expected = torch.nn.init.dirac_(torch.empty(shape), groups).numpy()
+    assert (dirac()(shape, axes=f"({groups} O)I...") == expected).all()
 
 
 @pytest.mark.parametrize("kernel", [(3,), (4,), (5, 2), (3, 3, 2)], ids=str)

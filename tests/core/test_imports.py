@@ -1,5 +1,7 @@
 """`import initlib` loads NumPy, and no framework or other large package."""
 
+import os
+import re
 import subprocess
 import sys
 
@@ -42,9 +44,41 @@ def test_plans_are_loaded_at_the_first_use_of_their_names():
         initlib.planss  # noqa: B018
 
 
-def test_a_name_of_the_adapters_is_an_error_that_says_where_it_is():
-    with pytest.raises(AttributeError, match=r"no attribute 'initialize'.*initlib.adapters.torch.initialize"):
-        initlib.initialize  # noqa: B018
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("initialize", "Import an adapter: initlib.adapters.torch.initialize, initlib.adapters.keras.initialize, "),
+        ("named", "Import the adapter: initlib.adapters.torch.named"),
+        ("kaiming_normal_", "To fill a tensor of PyTorch, write initlib.adapters.torch.kaiming_normal_(tensor)"),
+        ("trunc_normal_", "To fill a tensor of PyTorch, write initlib.adapters.torch.trunc_normal_(tensor)"),
+        ("HeNormal", "Write initlib.he_normal; the class of Keras is initlib.adapters.keras.HeNormal"),
+        ("RandomNormal", "Write initlib.normal; the class of Keras is initlib.adapters.keras.RandomNormal"),
+        ("eye", "Write initlib.identity"),
+    ],
+)
+def test_a_name_of_an_adapter_or_another_library_is_an_error_that_says_where_it_is(name, advice):
+    with pytest.raises(AttributeError, match=re.escape(f"module 'initlib' has no attribute {name!r}. {advice}")):
+        getattr(initlib, name)
+
+
+@pytest.mark.parametrize(
+    ("framework", "package"), [("torch", "torch"), ("jax", "jax"), ("keras", "keras"), ("keras", "tensorflow")]
+)
+def test_an_adapter_without_its_framework_is_an_error_that_says_what_to_install(framework, package):
+    program = f"""
+import sys
+sys.modules[{package!r}] = None  # an import of the package fails
+try:
+    import initlib.adapters.{framework}
+except ModuleNotFoundError as error:
+    print(error.name, error)
+"""
+    if package == "tensorflow":
+        pytest.importorskip("keras")
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    message = f'initlib.adapters.{framework} needs the package {package}: pip install "initlib[{framework}]"'
+    assert run.stdout.startswith(f"{package} {message}")
 
 
 def test_a_heavy_import_is_found():

@@ -94,9 +94,9 @@ def test_std_and_limits_equal_jax(mode):
         "truncated_normal": (jax.random.truncated_normal(key, -2, 2, shape), 1 / TRUNCATED),
     }
     for distribution, (unit, widening) in units.items():
-        theirs = jax.nn.initializers.variance_scaling(1.7, mode, distribution)(key, shape) / unit
-        ours = variance_scaling(1.7, mode, distribution).std(shape) * widening
-        assert np.allclose(theirs, ours, rtol=1e-4)
+        peer = jax.nn.initializers.variance_scaling(1.7, mode, distribution)(key, shape) / unit
+        scheme = variance_scaling(1.7, mode, distribution).std(shape) * widening
+        assert np.allclose(peer, scheme, rtol=1e-4)
 
 
 def test_std_and_limits_equal_torch():
@@ -110,16 +110,16 @@ def test_std_and_limits_equal_torch():
         torch.manual_seed(0)
         return (drawn / unit(torch.empty(shape))).numpy()
 
-    for fill, ours in [
+    for fill, scheme in [
         (lambda t: init.kaiming_normal_(t), he_normal),
         (lambda t: init.xavier_normal_(t), glorot_normal),
         (lambda t: init.kaiming_normal_(t, nonlinearity="linear"), lecun_normal),
         (lambda t: init.kaiming_normal_(t, mode="fan_out"), variance_scaling(2.0, "fan_out")),
     ]:
-        assert np.allclose(ratio(fill, lambda t: t.normal_()), ours.std(shape, axes), rtol=1e-4)
-    for fill, ours in [(init.kaiming_uniform_, he_uniform), (init.xavier_uniform_, glorot_uniform)]:
+        assert np.allclose(ratio(fill, lambda t: t.normal_()), scheme.std(shape, axes), rtol=1e-4)
+    for fill, scheme in [(init.kaiming_uniform_, he_uniform), (init.xavier_uniform_, glorot_uniform)]:
         unit = ratio(fill, lambda t: t.uniform_(-1, 1))
-        assert np.allclose(unit, ours.bounds(shape, axes)[1], rtol=1e-3)
+        assert np.allclose(unit, scheme.bounds(shape, axes)[1], rtol=1e-3)
 
 
 def test_std_and_limits_equal_keras():
@@ -138,13 +138,13 @@ for name in ("GlorotNormal", "HeNormal", "LecunNormal", "GlorotUniform", "HeUnif
 print(json.dumps(found))
 """
     environ = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    found = json.loads(
+    stds = json.loads(
         subprocess.run([sys.executable, "-c", program], capture_output=True, env=environ, check=True).stdout
     )
-    for name, ours in PRESETS.items():
-        theirs = found["".join(word.capitalize() for word in name.split("_"))]
+    for name, scheme in PRESETS.items():
+        peer = stds["".join(word.capitalize() for word in name.split("_"))]
         widening = math.sqrt(3) if name.endswith("uniform") else 1 / TRUNCATED
-        assert theirs == pytest.approx(ours.std((3, 3, 8, 16)) * widening, rel=1e-5)
+        assert peer == pytest.approx(scheme.std((3, 3, 8, 16)) * widening, rel=1e-5)
 
 
 EVERY = [

@@ -1,4 +1,4 @@
-"""A plan as JSON: what is saved is loaded, and a text that no plan wrote is an error."""
+"""Plans as JSON: a saved plan loads as it was, and a text that no plan wrote is an error."""
 
 import json
 import tracemalloc
@@ -25,7 +25,7 @@ from initlib import (
     plan,
     values,
 )
-from initlib.schemes import FACTORIES
+from initlib.schemes.factories import FACTORIES
 
 ARGUMENTS = {
     "icnr": {"initializer": he_normal, "upscale": 2},
@@ -36,6 +36,9 @@ ARGUMENTS = {
     "logarithm": {"initializer": initlib.uniform(1.0, 16.0)},
     "inverse_softplus": {"initializer": initlib.uniform(0.001, 0.1)},
 }
+
+
+SHAPES = {"sinusoidal": (6, 4), "rotary_frequencies": (8,), "alibi_slopes": (6,)}
 
 
 def model():
@@ -64,7 +67,7 @@ def example():
     return plan(model(), RULES, default=he_normal, rename={"h.*": "layers.*"})
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_a_saved_plan_is_loaded_as_it_was(tmp_path):
     made = example()
     text = made.to_json()
     assert json.loads(text)["version"] == 1
@@ -77,16 +80,18 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert np.array_equal(box, made.draw_one("h.0.experts", 5)[2])
 
 
-def test_sizes_of_fields():
+def test_a_saved_plan_has_a_line_for_each_parameter():
     lines = example().to_json().splitlines()
     assert lines[:3] == ["{", '"format": "initlib plan",', '"version": 1,']
     assert '{"name": "ids", "shape": [4], "dtype": "int64", "kind": "buffer", "filling": 6}' in lines
 
 
 @pytest.mark.parametrize("name", sorted(FACTORIES))
-def test_every_factory(name):
+def test_every_factory_can_be_saved(name):
     initializer = FACTORIES[name](**ARGUMENTS.get(name, {}))
-    made = plan([Parameter("w", (8, 4, 3), axes="OIK")], {"w": keep} if name == "identity" else {"w": initializer})
+    shape = SHAPES.get(name, (8, 4, 3))
+    parameter = Parameter("w", shape, axes="OIK" if len(shape) == 3 else None)
+    made = plan([parameter], {"w": keep} if name == "identity" else {"w": initializer})
     assert Plan.from_json(made.to_json()) == made
 
 
@@ -101,7 +106,7 @@ def test_numbers_are_exact(number, dtype):
     assert loaded["c"].filling.value == number
 
 
-def test_an_initializer_of_ones_own_cannot_be_saved(tmp_path):
+def test_an_initializer_of_the_user_cannot_be_saved(tmp_path):
     class Mine(Initializer):
         factory = "mine"
 
@@ -127,7 +132,7 @@ def test_an_initializer_of_ones_own_cannot_be_saved(tmp_path):
     assert path.read_text() == "before"
 
 
-def test_repeated_layers_are_small():
+def test_repeated_layers_take_little_text():
     layers = [
         Parameter(f"layers.{i}.{name}.weight", shape, "bfloat16", "OI", "kernel", "Linear")
         for i in range(80)
@@ -147,14 +152,14 @@ def test_repeated_layers_are_small():
 
 
 def changed(change):
-    """The example's text after a change of its document."""
+    """Return the text of the example after a change of its document."""
     document = json.loads(example().to_json())
     change(document)
     return json.dumps(document)
 
 
 def put(*path_and_value):
-    """A change that puts a value at a path of keys."""
+    """Return a change that puts a value at a path of keys."""
     *path, last, value = path_and_value
 
     def change(document):
@@ -166,7 +171,7 @@ def put(*path_and_value):
 
 
 def filled(filling, axes=None):
-    """A plan of one parameter with a filling as JSON."""
+    """Return a plan of one parameter with a filling as JSON."""
     more = {} if axes is None else {"axes": axes}
     document = {
         "format": "initlib plan",
@@ -201,17 +206,17 @@ HOSTILE = [
     (put("version", 2), "text must have version 1 to be read here, got 2"),
     (put("version", True), "version must be of type int, got True"),
     (put("version", "1"), "to be read here, got '1'"),
-    (put("more", 2), "it must have the fields format, version, fillings, parameters, got"),
+    (put("more", 2), "the object must have the fields format, version, fillings, parameters, got"),
     (put("parameters", {}), "parameters must be of type list, got {}"),
     (put("fillings", []), "parameter 0 of the plan: filling must be one of 0, got 0"),
-    (put("parameters", 0, 3), "parameter 0 of the plan: it must be an object, got 3"),
+    (put("parameters", 0, 3), "parameter 0 of the plan: the value must be an object, got 3"),
     (put("parameters", 0, "filling", -1), "parameter 0 of the plan: filling must be one of 7, got -1"),
     (put("parameters", 0, "filling", 10**30), "filling must be one of 7"),
     (put("parameters", 0, "filling", True), "filling must be of type int, got True"),
     (put("parameters", 0, "filling", 0.0), "filling must be of type int, got 0.0"),
     (put("parameters", 0, "name", 3), "name must be of type str, got 3"),
     (put("parameters", 0, "name", ""), "must be a printable string"),
-    (put("parameters", 0, "name", "h.0.qkv"), "h.0.qkv: another parameter is named h.0.qkv too"),
+    (put("parameters", 0, "name", "h.0.qkv"), "h.0.qkv: another parameter has the name h.0.qkv too"),
     (put("parameters", 0, "stream", "layers.0.bias"), "would share the stream layers.0.bias"),
     (put("parameters", 0, "stream", "a\u0000"), "stream must be a printable string"),
     (put("parameters", 0, "shape", 3), "shape must be of type list, got 3"),
@@ -220,19 +225,19 @@ HOSTILE = [
     (put("parameters", 0, "shape", [-1, 3]), "shape must have no negative size"),
     (put("parameters", 0, "shape", [1] * 10_000), "shape must have at most 64 axes, got 10000"),
     (put("parameters", 0, "dtype", "object!"), "dtype must be a name such as 'float32', got 'object!'"),
-    (put("parameters", 0, "dtype", "object"), "dtype object cannot be drawn"),
+    (put("parameters", 0, "dtype", "object"), "to be drawn, got object"),
     (put("parameters", 0, "axes", "(" * 10_000), "axes must have at most 1024 characters"),
     (put("parameters", 0, "axes", "OIH"), "axes must name 2 axes for shape"),
     (put("parameters", 0, "kind", "code"), "kind must be one of"),
-    (put("parameters", 0, "default", 3), "it must have the fields name, shape, filling, dtype"),
+    (put("parameters", 0, "default", 3), "the object must have the fields name, shape, filling, dtype"),
     (put("parameters", 0, "tied", ["a", 3]), "tied must be a string, got 3"),
     (put("parameters", 0, "padding", 20), "padding must be at least 0 and below 20, got 20"),
     (put("parameters", 0, "notes", ["\x1b[31m"]), "a note must be a printable string"),
     (put("fillings", 0, {"factory": "os.system", "arguments": {}}), "filling 0 of the plan: factory must be one of"),
     (put("fillings", 0, {"factory": "Initializer", "arguments": {}}), "factory must be one of"),
     (put("fillings", 0, {"factory": "he_normal", "arguments": {}}), "factory must be one of"),
-    (put("fillings", 0, None), "filling 0 of the plan: it must be an object, got None"),
-    (put("fillings", 0, "run"), "filling 0 of the plan: it must be an object, got 'run'"),
+    (put("fillings", 0, None), "filling 0 of the plan: the value must be an object, got None"),
+    (put("fillings", 0, "run"), "filling 0 of the plan: the value must be an object, got 'run'"),
     (
         filled(normal_of(std="0.02")),
         "filling 0 of the plan: normal cannot be made of {'std': '0.02'}: std must be a real",
@@ -259,7 +264,10 @@ HOSTILE = [
     (filled({"parts": [["a", 1]], "fillings": ["keep"]}), "parts must not all be kept"),
     (filled({"parts": [["a", 3]], "groups": 3, "fillings": [normal_of()]}), "do not divide an axis of size 8"),
     (filled({"parts": [["a", 1]], "groups": 0, "fillings": [normal_of()]}), "groups must be at least 1, got 0"),
-    (filled({"parts": [["a", 1]], "fillings": [normal_of()], "x": 1}), "it must have the fields parts, fillings, axis"),
+    (
+        filled({"parts": [["a", 1]], "fillings": [normal_of()], "x": 1}),
+        "the object must have the fields parts, fillings, axis",
+    ),
     (filled({"stack": "a", "fillings": [normal_of()]}), "a part's name must have {i}"),
     (filled({"stack": "a.{i}", "fillings": []}), "parts must have at least one filling"),
     (
@@ -287,8 +295,8 @@ def test_a_hostile_or_future_text_is_an_error(text, message):
     assert len(str(caught.value)) < 2000
 
 
-def test_a_plan_of_what_cannot_be_drawn_is_a_plan_error():
-    with pytest.raises(PlanError, match="orthogonal needs to know which of its 2 axes"):
+def test_a_text_of_a_plan_that_cannot_be_drawn_is_a_plan_error():
+    with pytest.raises(PlanError, match="orthogonal needs to know which of the 2 axes"):
         Plan.from_json(filled({"factory": "orthogonal", "arguments": {}}))
 
 
@@ -316,12 +324,12 @@ def test_a_plan_of_extreme_bounds_is_printed():
     assert "log_uniform(low=4.94066e-324, high=2.14748e+09)" in str(Plan.from_json(filled(extreme)))
 
 
-def test_text_is_a_string():
+def test_a_text_must_be_a_string():
     with pytest.raises(TypeError, match="text must be a string, got bytes"):
         Plan.from_json(b"{}")
 
 
-def test_a_text_may_be_too_long(monkeypatch, tmp_path):
+def test_a_text_over_the_limit_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(initlib.plans.text.json_text, "MAX_BYTES", 100)
     path = tmp_path / "plan.json"
     example().save(path)

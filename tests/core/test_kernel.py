@@ -1,4 +1,4 @@
-"""The compiled kernel: each path gives the bits of the reference, in every branch."""
+"""Compiled kernel: each path gives the bits of the reference, in every branch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The kernel compiled for arm64, with NEON, gives the bits of the reference, in an emulator if installed."""
+"""Kernel compiled for arm64, with NEON: it gives the bits of the reference, in an emulator if installed."""
 
 import shutil
 import subprocess

@@ -1,5 +1,6 @@
 import hashlib
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -64,10 +65,10 @@ def test_bits_equal_jax(shape, seed):
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
 def test_fold_in_equals_jax(seed, chain):
     jax = pytest.importorskip("jax")
-    ours, theirs = Key(seed), jax.random.key(seed)
+    own, peer = Key(seed), jax.random.key(seed)
     for data in chain:
-        ours, theirs = ours.fold_in(data), jax.random.fold_in(theirs, np.uint32(data))
-    assert ours.words == tuple(int(word) for word in jax.random.key_data(theirs))
+        own, peer = own.fold_in(data), jax.random.fold_in(peer, np.uint32(data))
+    assert own.words == tuple(int(word) for word in jax.random.key_data(peer))
 
 
 def test_a_seed_may_be_an_int_a_key_a_generator_or_none():
@@ -87,8 +88,27 @@ def test_a_seed_out_of_range_is_an_error(seed):
 
 @pytest.mark.parametrize("seed", [1.0, "1", True, np.bool_(True), (0, 1), np.array([1.5]), object])
 def test_a_seed_of_a_wrong_type_is_an_error(seed):
-    with pytest.raises(TypeError, match=r"seed must be an int, a Key, a numpy.random.Generator or None"):
+    with pytest.raises(TypeError, match=r"seed must be an int, a Key, a numpy.random.Generator or None, got"):
         he_normal((2, 3), seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("module", "advice"),
+    [
+        ("torch._C", "Pass seed=generator.initial_seed(); the functions of initlib.adapters.torch take generator="),
+        ("jaxlib._jax", "Pass a key of JAX in place of the seed, as the first argument: he_normal(key, shape)"),
+        ("keras.src.random", "Pass a generator of Keras to the classes of initlib.adapters.keras"),
+    ],
+)
+def test_a_generator_of_a_framework_as_a_seed_is_an_error_with_advice(module, advice):
+    generator = type("Generator", (), {"__module__": module})()
+    with pytest.raises(TypeError, match=rf"\. {re.escape(advice)}$"):
+        he_normal((2, 3), seed=generator)
+
+
+def test_a_name_as_a_seed_is_an_error_with_advice():
+    with pytest.raises(TypeError, match=r"got 'conv1'\. Pass a name as name="):
+        he_normal((2, 3), seed="conv1")
 
 
 def test_data_and_names_of_a_wrong_type_are_an_error():

@@ -1,10 +1,11 @@
-"""The kinds of initializers give the same weights on every engine."""
+"""Kinds of initializers: they give the same weights on every engine."""
 
 import numpy as np
 import pytest
 
 from initlib import (
     Key,
+    alibi_slopes,
     constant,
     delta_orthogonal,
     dirac,
@@ -15,6 +16,8 @@ from initlib import (
     kaiming_normal,
     normal,
     orthogonal,
+    rotary_frequencies,
+    sinusoidal,
     sparse,
     zero_hadamard,
 )
@@ -29,6 +32,10 @@ RECORDS = [
     (dirac(), (8, 4, 3, 2), "(2 O)IHW"),
     (zero_hadamard(), (3, 6, 17), None),
     (sparse(0.4, 0.5), (10, 30), "OI"),
+    (sinusoidal(), (300, 64), None),
+    (sinusoidal(layout="halves", endpoint=True) * 0.7, (2, 9, 6), None),
+    (rotary_frequencies(), (1, 64), None),
+    (alibi_slopes(), (12, 1, 1), None),
     (icnr(he_normal, 2), (3, 3, 4, 8), None),
     (icnr(orthogonal(), 2, "depth_to_space") * 0.5, (3, 3, 4, 8), None),
 ]
@@ -73,7 +80,7 @@ def test_engines_agree_on_complex_weights(scheme, engine):
 
 @pytest.mark.parametrize("engine", [jax_weight, torch_weight])
 def test_a_gain_is_rounded_once(engine):
-    """1 + 2**-11 + 2**-30 is nearest to 1 + 2**-10 in float16; rounded to float32 first, it is a tie, and gives 1."""
+    """In float16, 1 + 2**-11 + 2**-30 rounds to 1 + 2**-10. Rounded to float32 first, the result would be 1."""
     gain = 1 + 2**-11 + 2**-30
     assert identity(gain)((2, 2), "float16")[0, 0] == np.float16(1 + 2**-10)
     assert engine(identity(gain), (2, 2), None, "float16")[0, 0] == np.float16(1 + 2**-10)

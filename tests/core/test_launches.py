@@ -45,8 +45,8 @@ def test_a_box_is_covered_once(weight, depth, most):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOST", most)
         all_ = launches.__wrapped__(shape, axes, normalize_index(index, shape), dense(expected.shape), depth)
-    found = sorted((at, position) for launch in all_ for position, at in places(launch))
-    assert found == list(enumerate(expected.ravel().tolist()))
+    actual = sorted((at, position) for launch in all_ for position, at in places(launch))
+    assert actual == list(enumerate(expected.ravel().tolist()))
     for launch in all_:
         assert len(launch.loops) <= depth
         assert launch.weights == len(places(launch)) <= most
@@ -90,7 +90,7 @@ def test_numbers_have_32_bits(shape, axes, index, apart):
         ((), "..."),
     ],
 )
-def test_a_common_weight_is_one_launch(shape, axes):
+def test_a_usual_weight_is_one_launch(shape, axes):
     (launch,) = launches(shape, axes, None, dense(shape), 4)
     assert launch.dense
 

@@ -1,4 +1,4 @@
-"""Matching: every framework's own draws are named, and what was trained is not."""
+"""Matching: draws of every framework have a scheme, and trained weights have none."""
 
 import math
 
@@ -12,10 +12,10 @@ from initlib.diagnostics.audit.tally import Tally
 from initlib.files.readers.stored_tensor import StoredTensor
 
 SHAPE = (64, 80)
-SEEDS = range(6)  # of 100 seeds of each at least 99 were named, but 97 of what is cut at 3 sigma
+SEEDS = range(6)  # of 100 seeds of each scheme at least 99 were named, but 97 of a normal cut at 3 sigma
 
 
-def found(array, order="...IO", dtype=None):
+def matched(array, order="...IO", dtype=None):
     tensor = StoredTensor.of("w", np.asarray(array))
     if dtype:
         tensor = tensor._replace(dtype=dtype)
@@ -25,7 +25,7 @@ def found(array, order="...IO", dtype=None):
 
 def assert_named(label, draw, order="...IO"):
     for seed in SEEDS:
-        result = found(draw(seed), order)
+        result = matched(draw(seed), order)
         assert label in (result.scheme, *result.also), result
 
 
@@ -80,11 +80,11 @@ def test_schemes_are_named_in_half_precision(dtype):
     for label in ("he_normal", "glorot_uniform", "normal(std=0.02)", "orthogonal"):
         for seed in SEEDS:
             weight = OURS[label]((256, 384), dtype, seed=seed)
-            result = found(weight.astype(np.float32), dtype=dtype)
+            result = matched(weight.astype(np.float32), dtype=dtype)
             assert label in (result.scheme, *result.also), result
 
 
-def test_schemes_of_torch_are_named():
+def test_schemes_of_pytorch_are_named():
     torch = pytest.importorskip("torch")
     init = torch.nn.init
 
@@ -162,21 +162,21 @@ def test_other_weights_match_no_scheme():
     for weight, reason in (
         (noise**3, "no distribution: the nearest is normal"),
         (noise + 0.4 * np.outer(rng.normal(size=64), rng.normal(size=80)), "trained, or not drawn"),
-        (noise + 0.3 * rng.normal(size=(64, 1)), "the means of its rows differ"),
-        (scaled, "the stds of its rows differ"),
-        (scaled.T, "the stds of its columns differ"),
+        (noise + 0.3 * rng.normal(size=(64, 1)), "the means of the rows differ"),
+        (scaled, "the stds of the rows differ"),
+        (scaled.T, "the stds of the columns differ"),
         (np.where(noise > 0, noise, 0), "weights are 0"),
         (np.where(np.arange(80) == 3, np.nan, noise), "not finite"),
         (noise[:10, :10], "100 weights are too few to test"),
-        (np.empty((0, 3)), "holds nothing"),
+        (np.empty((0, 3)), "is empty"),
     ):
-        result = found(weight)
+        result = matched(weight)
         assert result.scheme is None, result
         assert reason in result.test
 
 
 def trained(initializer, steps=300, rate=0.1, width=96):
-    """The hidden layer of a network that learnt to tell which of ten prototypes a noisy input is near."""
+    """Return the hidden layer of a network that has learnt to assign noisy inputs to ten prototypes."""
     rng = np.random.default_rng(0)
     prototypes = rng.normal(size=(10, 64))
     shapes = [(64, width), (width, 64), (64, 10)]
@@ -201,27 +201,27 @@ def trained(initializer, steps=300, rate=0.1, width=96):
 def test_a_trained_weight_matches_no_scheme(label):
     weight, accuracy = trained(OURS[label])
     assert accuracy > 0.9
-    assert found(weight).scheme is None
+    assert matched(weight).scheme is None
 
 
 def test_rows_of_padding_are_left_out():
     table = initlib.normal(std=0.02)((1000, 64), seed=0)
     table[[0, 5]] = 0
-    result = found(table, "OI...")
+    result = matched(table, "OI...")
     assert result.scheme == "normal(std=0.02)"
     assert result.test.startswith("2 rows of 0; the others: normal, KS")
 
 
 def test_indistinguishable_schemes_are_listed():
-    square = found(initlib.glorot_normal((64, 64), seed=0))
+    square = matched(initlib.glorot_normal((64, 64), seed=0))
     assert (square.scheme, square.also[0]) == ("glorot_normal", "lecun_normal")
     assert square.axes == "...IO"
-    turned = found(initlib.lecun_normal((64, 128), seed=0, axes="OI"))
+    turned = matched(initlib.lecun_normal((64, 128), seed=0, axes="OI"))
     assert (turned.scheme, turned.axes) == ("lecun_normal", "OI...")
 
 
 def test_a_match_has_the_tests_that_support_it():
-    test = found(initlib.he_normal(SHAPE, seed=0)).test
+    test = matched(initlib.he_normal(SHAPE, seed=0)).test
     assert test.startswith("normal cut at 2 sigma, KS 0.0")
     assert "for 0.1768 (z " in test
     assert all(word in test for word in ("rows z", "columns z", "top singular value"))

@@ -140,8 +140,11 @@ def distance(samples, cdf):
 
 
 def trace_cdf(t):
-    """Of O(3): the half that turns has the trace 1 + 2 cos(angle), the angle's density (1 - cos) / pi; the other its
-    negative."""
+    """Return the distribution of the trace of O(3).
+
+    Half of the matrices are rotations of trace 1 + 2 cos(angle), where the angle has the density (1 - cos) / pi. The
+    traces of the others are their negatives.
+    """
 
     def turns(t):
         angle = np.arccos(np.clip((t - 1) / 2, -1, 1))
@@ -200,8 +203,8 @@ def test_delta_orthogonal_keeps_the_norm_of_a_real_convolution(kernel, groups):
 @pytest.mark.parametrize("kernel", [(3,), (4,), (2, 5)], ids=str)
 def test_delta_orthogonal_has_the_centre_of_jax(kernel):
     jax = pytest.importorskip("jax")
-    theirs = jax.nn.initializers.delta_orthogonal()(jax.random.key(0), (*kernel, 3, 5))
-    assert ((delta_orthogonal()((*kernel, 3, 5), seed=0) != 0) == (np.asarray(theirs) != 0)).all()
+    peer = jax.nn.initializers.delta_orthogonal()(jax.random.key(0), (*kernel, 3, 5))
+    assert ((delta_orthogonal()((*kernel, 3, 5), seed=0) != 0) == (np.asarray(peer) != 0)).all()
 
 
 def test_wrong_arguments_and_shapes_are_errors():

@@ -10,7 +10,7 @@ from initlib.plans.packing.overlaps import Overlap, cut, identity_overlap, join
 
 @st.composite
 def indices(draw, shape):
-    """An index of ints and slices of an array of that shape."""
+    """Draw an index of ints and slices of an array of that shape."""
     entries = []
     for size in shape:
         if size and draw(st.booleans()):
@@ -22,7 +22,7 @@ def indices(draw, shape):
 
 @st.composite
 def partitions(draw, shape):
-    """Boxes of pieces of their own that together are a tensor of that shape: cut along one axis, stacked or not."""
+    """Draw boxes of separate pieces that together are a tensor of that shape: cut along one axis, stacked or not."""
     axis = draw(st.integers(0, len(shape) - 1))
     every = identity_overlap(shape).outer
     if draw(st.booleans()):
@@ -58,7 +58,7 @@ def test_a_cut_takes_what_the_index_takes(data, shape):
 
 
 @given(st.data(), SHAPES)
-def test_boxes_in_boxes(data, shape):
+def test_joins_of_boxes_in_boxes_are_right(data, shape):
     stored = np.arange(np.prod(shape)).reshape(shape)
     filled = np.full(shape, -1)
     for first in data.draw(partitions(shape)):
@@ -77,11 +77,11 @@ def test_boxes_in_boxes(data, shape):
     assert (filled == stored).all()
 
 
-def test_boxes_that_do_not_meet():
+def test_boxes_that_do_not_meet_have_no_join():
     assert join(Overlap((slice(0, 2),), (slice(0, 2),)), Overlap((slice(2, 4),), (slice(0, 2),))) is None
     assert join(Overlap((), (3,)), Overlap((slice(0, 3),), (slice(0, 3),))) is None
 
 
-def test_a_box_that_is_none():
+def test_boxes_of_different_numbers_of_axes_are_an_error():
     with pytest.raises(ValueError, match="as many slices on both sides"):
         join(Overlap((3,), (slice(0, 2),)), Overlap((slice(0, 2),), (slice(0, 2),)))

@@ -6,7 +6,7 @@ import pytest
 from initlib import Parameter, he_normal, keep, parts, zeros
 
 
-def test_what_it_says_of_itself():
+def test_facts_follow_from_the_fields():
     parameter = Parameter("h.3.conv1.weight", [4, 3], "bfloat16", "OI", "kernel", "Conv1d", tied=["head.weight"])
     assert parameter.shape == (4, 3)
     assert parameter.tied == ("head.weight",)
@@ -20,7 +20,7 @@ def test_what_it_says_of_itself():
     ("dtype", "size"),
     [("float16", 2), ("bfloat16", 2), ("float64", 8), ("int64", 8), ("bool", 1), ("float8_e4m3fn", 1), (np.float32, 4)],
 )
-def test_bytes(dtype, size):
+def test_bytes_follow_from_shape_and_dtype(dtype, size):
     assert Parameter("a", (2, 3), dtype).bytes == 6 * size
 
 
@@ -62,5 +62,5 @@ def test_errors_name_the_field(fields, error, message):
 
 
 @pytest.mark.parametrize("default", [he_normal, keep, parts({"a": 1, "b": 1}, zeros)], ids=repr)
-def test_defaults(default):
+def test_a_default_may_be_any_fill(default):
     assert Parameter("a", (4, 3), default=default).default == default

@@ -1,4 +1,4 @@
-"""A tensor that is several weights has their bits: fused = split, stacked = unrolled."""
+"""Tensors of several weights have the bits of these weights: fused = split, stacked = unrolled."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def alone(initializer, shape, name, axes=None, dtype="float32"):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("scheme", [he_normal, glorot_uniform, orthogonal(), sparse(0.5), normal(std=0.02)], ids=repr)
-def test_fused_is_split(scheme, dtype):
+def test_a_fused_weight_has_the_bits_of_the_split_weights(scheme, dtype):
     fused = drawn(parts({"q.weight": 3, "k.weight": 1, "v.weight": 1}, scheme), (40, 16), "OI", dtype=dtype)
     sizes = {"q": 24, "k": 8, "v": 8}
     split = [alone(scheme, (size, 16), f"attn.{name}.weight", "OI", dtype) for name, size in sizes.items()]
@@ -52,7 +52,7 @@ def test_fused_is_split(scheme, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("scheme", [he_normal, orthogonal(), normal(std=0.02)], ids=repr)
-def test_interleaved_by_groups_is_split(scheme, dtype):
+def test_interleaved_groups_have_the_bits_of_the_split_weights(scheme, dtype):
     """Grouped-query attention: in each of 4 groups, the rows of 2 heads of q, then one of k and one of v."""
     heads = parts({"q.weight": 2, "k.weight": 1, "v.weight": 1}, scheme, groups=4)
     fused = drawn(heads, (4 * 4 * 8, 16), "OI", dtype=dtype)
@@ -74,15 +74,15 @@ def test_one_head_a_group_is_interleaved_head_by_head():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("axis", "axes"), [(0, "BIO"), (1, "IBO"), (2, "IOB"), (-1, "IOB")])
 @pytest.mark.parametrize("scheme", [he_normal, orthogonal(), dirac()], ids=repr)
-def test_stacked_is_unrolled(scheme, axis, axes, dtype):
+def test_a_stacked_weight_has_the_bits_of_the_unrolled_layers(scheme, axis, axes, dtype):
     unrolled = [alone(scheme, (8, 4), f"dec.layers.{i}.kernel", dtype=dtype) for i in range(5)]
     shape = np.stack(unrolled, axis).shape
     stacked = drawn(parts("layers.{i}.kernel", scheme, axis=axis), shape, axes, "dec.layers.kernel", dtype)
     assert np.array_equal(stacked, np.stack(unrolled, axis))
 
 
-def test_packed_experts():
-    """A stack of experts, each of which is a gate and an up projection side by side."""
+def test_packed_experts_have_the_bits_of_single_experts():
+    """Each expert of a stack has a gate and an up projection side by side."""
     two = parts({"gate_proj.weight": 1, "up_proj.weight": 1}, he_normal, axis=0, replaces=1)
     experts = parts("experts.{i}.gate_up", two, replaces=2)
     fused = drawn(experts, (3, 16, 8), "B(2 O)I", "mlp.experts.gate_up_proj")
@@ -115,7 +115,7 @@ def test_a_function_sees_the_part():
     assert seen[2] == Parameter("layers.2.kernel", (4, 2), axes="IO", kind="kernel", owner="Scan")
 
 
-def test_a_part_without_a_filling_has_what_the_rules_say_of_its_name():
+def test_a_part_without_a_filling_follows_the_rules_for_its_name():
     fused = [Parameter("attn.qkv.weight", (12, 4), axes="OI", kind="kernel")]
     rules = {"*.k.weight": zeros, "*.qkv.weight": parts({"q.weight": 1, "k.weight": 1, "v.weight": (1, normal())})}
     weight = plan(fused, rules, default=he_normal).draw(SEED)["attn.qkv.weight"]
@@ -126,7 +126,7 @@ def test_a_part_without_a_filling_has_what_the_rules_say_of_its_name():
 
 def test_parts_of_themselves_are_an_error():
     fused = [Parameter("attn.qkv.weight", (3**9, 4), axes="OI", kind="kernel")]
-    with pytest.raises(PlanError, match="at most 8 deep in one another; a rule may be for parts of its own"):
+    with pytest.raises(PlanError, match="at most 8 deep in one another; a rule must not match its own parts"):
         plan(fused, {"*": parts({"q.weight": 1, "k.weight": 1, "v.weight": 1})})
 
 
@@ -164,7 +164,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("stored", "names", "options", "expected"), NAMES, ids=str)
-def test_names(stored, names, options, expected):
+def test_names_of_parts_replace_the_last_components(stored, names, options, expected):
     table = plan([Parameter(stored, (2, 3), kind="kernel")], {"*": parts(names, normal(), **options)})
     assert [piece.stream for piece in table[stored].pieces] == expected
 
@@ -186,7 +186,7 @@ def test_names(stored, names, options, expected):
         ("B", 1, 0, "..."),
     ],
 )
-def test_axes_without_one(axes, ndim, axis, left):
+def test_axes_at_an_index_lack_the_axis(axes, ndim, axis, left):
     assert without(axes, ndim, axis) == left
 
 
@@ -207,7 +207,7 @@ def test_axes_without_one(axes, ndim, axis, left):
         ("(3 O)I...", (6, 2, 5, 5), 3, [3, 2], 1, ["(3 O)I..."] * 2),
     ],
 )
-def test_axes_of_parts(axes, shape, axis, lengths, groups, expected):
+def test_parts_have_the_axes_without_the_packing(axes, shape, axis, lengths, groups, expected):
     assert unpacked(axes, shape, axis, lengths, groups) == expected
 
 
@@ -237,13 +237,13 @@ MISFITS = [
     ((2**40, 2), parts({"q": 1, "k": 1}, zeros, groups=2**20), "at most 65536 boxes"),
     ((4, 2**16), parts("a.{i}", parts("b.{i}", zeros)), "at most 65536 boxes"),
     ((4, 2), parts({"q": 1, "k": (1, values([1.0]))}, zeros), "values for k must have shape (2, 2), got (1,)"),
-    ((4, 2), parts({"q": 1, "k": (1, orthogonal())}, zeros), "orthogonal needs to know which of its 2 axes"),
+    ((4, 2), parts({"q": 1, "k": (1, orthogonal())}, zeros), "orthogonal needs to know which of the 2 axes"),
     ((4, 2, 2), parts("b.{i}", parts({"c": 1, "d": 1}, normal(), replaces=2)), "would share the stream c"),
 ]
 
 
 @pytest.mark.parametrize(("shape", "filling", "message"), MISFITS, ids=str)
-def test_parts_that_do_not_fit(shape, filling, message):
+def test_parts_that_do_not_fit_are_errors(shape, filling, message):
     with pytest.raises(PlanError) as caught:
         plan([Parameter("a", shape)], {"*": filling})
     assert message in str(caught.value)
@@ -262,21 +262,25 @@ WRONG = [
     (lambda: parts({"q": 1}, zeros, axis="O"), TypeError, "axis must be an int, got 'O'"),
     (lambda: parts({"q": 1}, zeros, groups=0), ValueError, "groups must be at least 1, got 0"),
     (lambda: parts({"q": 1}, zeros, replaces=-1), ValueError, "replaces must be at least 0, got -1"),
-    (lambda: parts({"q": 1}, 0.5), TypeError, "what fills a part must be an initializer, keep, values(...) or parts"),
-    (lambda: parts({"q": 1}, normal), TypeError, "call it: normal(...)"),
-    (lambda: parts({"q": 1}, orthogonal), TypeError, "call it: orthogonal(...)"),
+    (
+        lambda: parts({"q": 1}, 0.5),
+        TypeError,
+        "the filling of a part must be an initializer, keep, values(...) or parts",
+    ),
+    (lambda: parts({"q": 1}, normal), TypeError, "write normal(...)"),
+    (lambda: parts({"q": 1}, orthogonal), TypeError, "write orthogonal(...)"),
     (lambda: parts({"q": 1, "k": 1}, keep), ValueError, "parts must not all be kept. Use keep for the tensor"),
 ]
 
 
 @pytest.mark.parametrize(("make", "error", "message"), WRONG, ids=[message for _, _, message in WRONG])
-def test_parts_that_make_no_sense(make, error, message):
+def test_meaningless_parts_are_errors(make, error, message):
     with pytest.raises(error) as caught:
         make()
     assert message in str(caught.value)
 
 
-def test_parts_too_deep_in_parts():
+def test_parts_too_deep_in_parts_are_errors():
     filling = zeros
     for _ in range(8):
         filling = parts({"a": 1, "b": 1}, filling)
@@ -292,7 +296,7 @@ def test_numpy_sizes_are_ints():
 
 @st.composite
 def fillings(draw, shape, depth=0):
-    """A filling of a tensor of that shape."""
+    """Draw a filling of a tensor of that shape."""
     choices = ["normal", "values"] if depth == 3 else ["normal", "values", "orthogonal", "split", "split", "stack"]
     kind = draw(st.sampled_from(choices)) if shape else "normal"
     axis = draw(st.integers(0, len(shape) - 1)) if shape else 0
@@ -317,7 +321,7 @@ def fillings(draw, shape, depth=0):
 
 
 def assembled(filling, name, shape, axes, dtype):
-    """The tensor, put together from its weights as each is alone."""
+    """Return the tensor, assembled from weights that are drawn alone."""
     if not isinstance(filling, Parts):
         if hasattr(filling, "array"):
             return filling.array.astype(alone(zeros, 1, "", dtype=dtype).dtype)
@@ -336,8 +340,8 @@ def assembled(filling, name, shape, axes, dtype):
 
 
 @given(st.data(), st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple), st.sampled_from(DTYPES))
-def test_any_box_of_any_parts(data, shape, dtype):
-    # All axes are inputs: whichever are taken away, the others stay as they are.
+def test_any_box_of_any_parts_can_be_drawn(data, shape, dtype):
+    # All axes are inputs: the axes that remain at an index keep their roles.
     axes = "I" * len(shape)
     filling = data.draw(fillings(shape))
     entry = plan([Parameter("t", shape, dtype, axes)], {"*": filling})

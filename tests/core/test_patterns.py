@@ -31,7 +31,7 @@ GLOBS = [
 
 
 @pytest.mark.parametrize(("pattern", "name", "matches"), GLOBS, ids=str)
-def test_globs(pattern, name, matches):
+def test_globs_match_names(pattern, name, matches):
     assert bool(glob(pattern).fullmatch(name)) is matches
 
 
@@ -67,7 +67,7 @@ KERNEL = Parameter("h.0.mlp.weight", (4, 3), axes="OI", kind="kernel", owner="Li
         (re.compile(r"h\.\d+"), False),
     ],
 )
-def test_kinds_owners_and_regular_expressions(pattern, matches):
+def test_patterns_may_have_kinds_owners_and_regular_expressions(pattern, matches):
     assert as_pattern(pattern, "rules").matches(KERNEL) is matches
 
 
@@ -83,7 +83,7 @@ def test_kinds_owners_and_regular_expressions(pattern, matches):
         (re.compile(b"a"), TypeError, "rules must have globs or compiled regular expressions as patterns"),
     ],
 )
-def test_errors(pattern, error, message):
+def test_wrong_patterns_are_errors(pattern, error, message):
     with pytest.raises(error) as caught:
         as_pattern(pattern, "rules")
     assert message in str(caught.value)
@@ -99,7 +99,7 @@ def test_the_first_pattern_counts_and_the_others_are_unused():
 
 
 @pytest.mark.parametrize("rules", [["*"], [("*", 1, 2)], [3]])
-def test_pairs_are_pairs(rules):
+def test_pairs_of_a_wrong_form_are_errors(rules):
     with pytest.raises(TypeError, match="rules must be a mapping by pattern, or pairs"):
         Ordered(rules, "rules", lambda value, argument: value)
 
@@ -118,7 +118,7 @@ def test_pairs_are_pairs(rules):
     ],
     ids=str,
 )
-def test_rename(rename, name, new):
+def test_rename_gives_new_names(rename, name, new):
     assert as_rename(rename)(name) == new
 
 
@@ -131,13 +131,13 @@ def test_rename(rename, name, new):
         (3, TypeError, "rename must be a mapping by pattern or a function of the name, got 3"),
     ],
 )
-def test_rename_errors(rename, error, message):
+def test_wrong_renames_are_errors(rename, error, message):
     with pytest.raises(error) as caught:
         as_rename(rename)
     assert message in str(caught.value)
 
 
-def test_rename_knows_what_it_has_not_used():
+def test_unused_patterns_of_rename_are_found():
     rename = as_rename({"a.*": "b.*", "c": "d"})
     rename("a.x")
     assert rename.unused() == ["c"]

@@ -83,7 +83,7 @@ PRECEDENCE = [
 
 
 @pytest.mark.parametrize(("parameter", "rules", "default", "expected"), PRECEDENCE)
-def test_precedence(parameter, rules, default, expected):
+def test_rules_come_before_the_module_and_the_default(parameter, rules, default, expected):
     if expected == "unused":
         assert len(problems([parameter], rules, default=default)) == 2
     else:
@@ -96,7 +96,7 @@ def test_an_initializer_for_rules_is_the_default():
         plan([kernel()], he_normal, default=ones)
 
 
-def test_zeros_as_built_are_noted():
+def test_zeros_as_constructed_are_noted():
     built, made = plan([kernel(default=zeros), kernel("made")], he_normal).entries
     assert built.notes == ("zeros as built",)
     assert made.notes == ()
@@ -136,7 +136,7 @@ def test_rules_are_pairs_too():
     assert fill(kernel(), {same: ones}) == ones
 
 
-# What is drawn.
+# Draws.
 
 
 def model(prefix="h", order=1):
@@ -168,7 +168,7 @@ def test_a_plan_draws_what_its_initializers_draw():
     assert np.array_equal(drawn["embed.weight"], table)
 
 
-def test_the_whole_plan_has_one_seed():
+def test_all_tensors_of_a_plan_share_one_seed():
     table = plan([kernel("a"), kernel("b")], he_normal)
     fresh = table.draw(None)
     assert not np.array_equal(fresh["a"], fresh["b"])
@@ -203,7 +203,7 @@ def test_axes_by_pattern_come_before_the_parameters_own():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_draw_one(dtype):
+def test_draw_one_draws_a_box(dtype):
     table = plan([Parameter("t", (20, 8), dtype, kind="table", padding=3)], STD)
     whole = table.draw(1)["t"]
     for index in [(slice(2, 5), 1), slice(None, None, -2), 3, (Ellipsis, 0), (slice(5, 5),)]:
@@ -216,7 +216,7 @@ def test_draw_one(dtype):
 
 
 @pytest.mark.parametrize("row", [0, 2])
-def test_padding_at_an_end(row):
+def test_a_padding_row_may_be_at_either_end(row):
     table = plan([Parameter("t", (3, 4), kind="table", padding=row)], normal()).draw(0)["t"]
     assert [bool(each.any()) for each in table] == [k != row for k in range(3)]
 
@@ -228,7 +228,7 @@ def test_values_are_rounded_once():
     assert np.array_equal(table.draw_one("A_log", 0, index=slice(3, 9, 2)), exact.astype("float16")[3:9:2])
 
 
-def test_what_holds_no_weights():
+def test_tensors_without_weights_can_be_planned():
     table = plan([kernel("empty", (0, 4)), Parameter("none", (3, 0))], {"empty": he_normal, "none": STD})
     assert {name: weight.shape for name, weight in table.draw(0).items()} == {"empty": (0, 4), "none": (3, 0)}
 
@@ -237,7 +237,7 @@ DRAW_ERRORS = [
     (
         {"name": "kernle"},
         ValueError,
-        "name must be that of a parameter of the plan, got 'kernle'; nearest names: kernel",
+        "name must be the name of a parameter of the plan, got 'kernle'; nearest names: kernel",
     ),
     ({"name": "kernel", "out": np.empty((4, 8), "float32")}, ValueError, "got shape (4, 8)"),
     ({"name": "kernel", "out": np.empty((8, 4))}, ValueError, "out must have shape (8, 4) and dtype float32"),
@@ -249,7 +249,7 @@ DRAW_ERRORS = [
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), DRAW_ERRORS, ids=str)
-def test_draw_one_errors(arguments, error, message):
+def test_wrong_arguments_of_draw_one_are_errors(arguments, error, message):
     table = plan([kernel(), Parameter("kept", (3,))], {"kept": keep}, default=he_normal)
     with pytest.raises(error) as caught:
         table.draw_one(**{"seed": 0, **arguments})
@@ -277,41 +277,46 @@ def test_all_problems_are_listed_at_once():
     rules = {"*.gate": he_normal, "*.up.wieght": he_normal, "ids": ones, "*:Conv2d": zeros}
     lines = problems(parameters, rules, axes={"*.fc": "OI"}, rename={"transformer.*": "*"})
     assert lines == (
-        "h.0.up.weight: no rule matches it, and there is no default; nearest patterns: *.up.wieght",
-        "temperature: no rule matches it, and there is no default",
+        "h.0.up.weight: no rule matches, and there is no default; nearest patterns: *.up.wieght. Add the rule "
+        '{"*.weight": he_normal}, or pass default=he_normal',
+        'temperature: no rule matches, and there is no default. Add the rule {"temperature": ones}',
         "rule '*.up.wieght' matches nothing; nearest names: h.0.up.weight",
         "rule '*:Conv2d' has no kind or owner 'Conv2d': the kinds are kernel, recurrent, bias, scale, table, buffer, "
         "other; the owners here Linear, Router",
         "axes '*.fc' matches nothing",
         "rename 'transformer.*' matches nothing",
-        "h.{0..3}.gate: variance_scaling needs to know which of its 3 axes in Router are inputs and outputs. Pass "
-        'axes={"*.gate": "BOI"} if outputs are stored first, as in PyTorch, or "BIO" if they are stored last, as in '
-        "Keras and JAX: I is an input axis, O an output axis, B a stack",
-        f"ids: dtype int64 cannot be drawn, {', '.join(DTYPES)} can; keep it",
+        "h.{0..3}.gate: variance_scaling needs to know which of the 3 axes in Router are inputs and outputs. Pass "
+        'axes={"*.gate": "BOI"} if outputs are stored first, as in PyTorch, or "BIO" if outputs are stored last, as '
+        "in Keras and JAX: I is an input axis, O an output axis, B a stack",
+        f"ids: dtype must be one of {', '.join(DTYPES)} to be drawn, got int64; keep the parameter",
     )
 
 
 ERRORS = [
-    ([kernel()], {}, "kernel: no rule matches it, and there is no default"),
-    ([kernel(default=zeros)], {}, "kernel: no rule matches it, and there is no default"),
-    ([Parameter("a", (3,))], he_normal, "a: no rule matches it, and the default, variance_scaling, is for kernels"),
-    ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling needs to know which of its 2 axes"),
-    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal needs to know which of its 2 axes"),
-    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling needs to know which of its 2 axes"),
-    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal needs to know which of its 2 axes"),
+    ([kernel()], {}, "kernel: no rule matches, and there is no default"),
+    ([kernel(default=zeros)], {}, "kernel: no rule matches, and there is no default"),
+    (
+        [Parameter("a", (3,))],
+        he_normal,
+        'a: no rule matches, and the default, he_normal, is for kernels. Add the rule {"a": ones}',
+    ),
+    ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal needs to know which of the 2 axes"),
     ([kernel()], {"*.bias:kernel": ones, "*": ones}, "rule '*.bias:kernel' matches nothing"),
     (
         [kernel(owner="Linear")],
         {"*:bias": ones, "*": ones},
-        "'*:bias' matches nothing: parameters of such names are Linear, kernel",
+        "'*:bias' matches nothing: the parameters of these names are Linear, kernel",
     ),
-    ([kernel()], {"*": ones, "k*": zeros}, "rule 'k*' is never used: what it matches, '*' before it does"),
+    ([kernel()], {"*": ones, "k*": zeros}, "rule 'k*' is never used: '*' matches the same parameters first"),
     ([kernel()], {re.compile("x"): ones, "*": ones}, "rule \"re.compile('x')\" matches nothing"),
-    ([kernel(), kernel()], he_normal, "kernel: another parameter is named kernel too; tie them, or rename one"),
+    ([kernel(), kernel()], he_normal, "kernel: another parameter has the name kernel too; tie the two, or rename one"),
     (
         [kernel("a", tied=("b",)), kernel("b")],
         he_normal,
-        "b: another parameter is named b too; tie them, or rename one",
+        "b: another parameter has the name b too; tie the two, or rename one",
     ),
     ([kernel()], {"*": identity()}, None),
     (
@@ -321,33 +326,58 @@ ERRORS = [
     ),
     ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): axes of icnr must have one output axis and"),
     ([Parameter("a", (3,), kind="kernel")], {"*": orthogonal()}, "shape must have at least 2 axes for orthogonal"),
-    ([Parameter("a", (3,), kind="bias")], {"*": he_normal}, """rule '*' draws it by he_normal, which needs fans"""),
+    (
+        [kernel("a.weight", owner="Linear"), Parameter("a.bias", (3,), kind="bias", owner="Linear")],
+        {"*": he_normal},
+        "a.bias: rule '*' draws a vector by he_normal, which needs fans, and a vector has no inputs and outputs. "
+        'Write {"*:kernel": he_normal} for kernels, and zeros for biases',
+    ),
+    (
+        [kernel("a.weight", owner="Linear"), Parameter("a.bias", (3,), kind="bias", owner="Linear")],
+        {"*:Linear": he_normal},
+        'Write {"*.weight:Linear": he_normal} for kernels, and zeros for biases',
+    ),
+    (
+        [kernel("a.weight", owner="Linear"), Parameter("a.bias", (3,), kind="bias", owner="Linear")],
+        {"*.weight": he_normal, "*.bias": he_normal},
+        'a vector has no inputs and outputs. Write {"*.bias": zeros}',
+    ),
+    (
+        [Parameter("a.bias", (3,), kind="bias")],
+        {re.compile(".*bias"): he_normal},
+        "Write {re.compile('.*bias'): zeros}",
+    ),
+    (
+        [Parameter("a", (8, 8), axes="XY")],
+        {"*": he_normal},
+        "axes must name the inputs (I) or the outputs (O), got 'XY'",
+    ),
     (
         [Parameter("a", (1, 1, 3))],
         {"a": he_normal * 0.5},
-        "he_normal * 0.5} for kernels, and other rules for vectors",
+        "no inputs and outputs. Pass an initializer without fans: normal(std=0.02)",
     ),
-    ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "a vector has no input and output axes"),
+    ([Parameter("a", (6,))], {"*": parts({"q": 1, "k": 1}, he_normal)}, "a vector has no inputs and outputs"),
     ([Parameter("a", (3, 3), "float16")], {"*": uniform(-1e6, 1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3, 3), "float16")], {"*": constant(1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3,), "float16")], {"*": values([1e6, 0, 0])}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3, 3), "float16")], {"*": normal(std=1e6)}, "overflow float16"),
     ([Parameter("a", (3, 3))], {"*": values([1.0])}, "a: values for a must have shape (3, 3), got (1,)"),
-    ([kernel()], {"*": lambda parameter: None}, "what the rule's function returns must be an initializer, keep"),
+    ([kernel()], {"*": lambda parameter: None}, "the result of the rule's function must be an initializer, keep"),
     ([kernel()], {"*": lambda parameter: parameter.indices[0]}, "the rule's function raised IndexError: tuple index"),
-    ([kernel()], {"*": lambda parameter: lambda parameter: ones}, "what the rule's function returns must be an"),
+    ([kernel()], {"*": lambda parameter: lambda parameter: ones}, "the result of the rule's function must be an"),
     (
         [kernel("b", tied=("a",))],
         {"a": ones, "b": zeros},
-        "b: it gets constant(value=0.0), but the tied a gets",
+        "b: tied names must have the same fill, got constant(value=0.0) here and",
     ),
-    ([Parameter("a", (3,), needs="its norm says nothing")], STD, "a: no rule matches it, and its norm says nothing"),
-    ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "but the tied a gets"),
+    ([Parameter("a", (3,), needs="its norm says nothing")], STD, "a: no rule matches, and its norm says nothing"),
+    ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "for a. Change one rule"),
 ]
 
 
 @pytest.mark.parametrize(("parameters", "rules", "message"), ERRORS, ids=[str(message) for _, _, message in ERRORS])
-def test_errors(parameters, rules, message):
+def test_each_problem_has_its_message(parameters, rules, message):
     if message is None:
         assert plan(parameters, rules)
     else:
@@ -355,20 +385,20 @@ def test_errors(parameters, rules, message):
         assert message in problem
 
 
-def test_names_that_would_share_a_stream():
+def test_names_that_would_share_a_stream_are_errors():
     parameters = [kernel("a.w"), kernel("b.w"), kernel("c.w")]
     lines = problems(parameters, he_normal, rename={"[ab].w": "w"})
-    assert lines == ("b.w: it and a.w would share the stream w; tie them, or rename one",)
+    assert lines == ("b.w: would share the stream w with a.w; tie the two, or rename one",)
     parameters = [kernel("a.q"), kernel("a.qkv")]
-    assert plan(parameters, {"*.qkv": parts({"q": 1, "k": 1}, ones), "*.q": STD})  # what is constant has no stream
+    assert plan(parameters, {"*.qkv": parts({"q": 1, "k": 1}, ones), "*.q": STD})  # a constant has no stream
     lines = problems(parameters, {"*.qkv": parts({"q": 1, "k": 1}, STD), "*.q": STD})
-    assert lines == ("a.qkv: it and a.q would share the stream a.q; tie them, or rename one",)
+    assert lines == ("a.qkv: would share the stream a.q with a.q; tie the two, or rename one",)
 
 
 TARGET = {"target.*": same_as("online.*")}
 
 
-def test_a_target_network_starts_as_the_online_one():
+def test_a_target_network_starts_as_the_online_network():
     networks = [kernel(f"{name}.{i}.w") for name in ("target", "online") for i in range(2)]
     table = plan(networks, he_normal, rename=TARGET)
     drawn = table.draw(0)
@@ -384,18 +414,18 @@ def test_a_target_network_starts_as_the_online_one():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (kernel("target.w", (8, 5)), "target.w: it has the stream of online.w by same_as, and another shape, axes or"),
-        (kernel("target.w", axes="IO"), "target.w: it has the stream of online.w by same_as, and another shape, axes"),
-        (kernel("target.x"), "target.x: same_as names online.x, which is no other parameter"),
+        (kernel("target.w", (8, 5)), "target.w: must have the shape, axes and initializer of online.w"),
+        (kernel("target.w", axes="IO"), "target.w: must have the shape, axes and initializer of online.w"),
+        (kernel("target.x"), "target.x: same_as must name another parameter, got online.x"),
     ],
 )
 @pytest.mark.parametrize("order", [1, -1])
-def test_same_as_is_for_equal_weights(target, message, order):
+def test_same_as_needs_equal_shapes_axes_and_initializers(target, message, order):
     (problem,) = problems([kernel("online.w"), target][::order], he_normal, rename=TARGET)
     assert problem.startswith(message)
 
 
-def test_same_as_is_a_name():
+def test_same_as_needs_the_name_of_a_parameter():
     with pytest.raises(TypeError, match="same_as must be a string, got 3"):
         same_as(3)
     with pytest.raises(ValueError, match="must have no more"):
@@ -407,7 +437,7 @@ def test_tied_parameters_may_share_a_new_name():
     assert table["b.w"].stream == "w"
 
 
-def test_one_rule_may_say_the_same_of_tied_names():
+def test_rules_for_tied_names_may_be_equal():
     assert fill(kernel("b", tied=("a",)), {"a": ones, "b": ones}) == ones
     assert fill(kernel("b", tied=("a",)), {"b": ones}) == ones
     assert fill(Parameter("b", (8, 4), kind="table", tied=("a",)), {"a": STD}, default=he_normal) == STD
@@ -416,7 +446,11 @@ def test_one_rule_may_say_the_same_of_tied_names():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"parameters": ["kernel"]}, TypeError, "parameters must be made of initlib.Parameter, got 'kernel'"),
+        (
+            {"parameters": ["kernel"]},
+            TypeError,
+            "parameters must be made of initlib.Parameter, got str. For a model, call",
+        ),
         ({"rules": {"*": 3}}, TypeError, "rules of '*' must be an initializer, keep, values(...) or parts(...), got 3"),
         ({"rules": {3: ones}}, TypeError, "rules must have globs or compiled regular expressions as patterns, got 3"),
         ({"rules": 3}, TypeError, "rules must be a mapping by pattern, or pairs, got 3"),
@@ -430,7 +464,7 @@ def test_one_rule_may_say_the_same_of_tied_names():
         ({"rename": lambda name: None}, PlanError, "kernel: name must be a string, got None"),
     ],
 )
-def test_wrong_arguments(arguments, error, message):
+def test_wrong_arguments_are_errors(arguments, error, message):
     with pytest.raises(error) as caught:
         plan(**{"parameters": [kernel()], "rules": {"*": he_normal}, **arguments})
     assert message in str(caught.value)
@@ -448,7 +482,13 @@ SLIPS = [
     ({"*": "gpt2"}, TypeError, "got 'gpt2'. Call the recipe: recipes.gpt2(...)"),
     ({"*": "nothing"}, TypeError, "must be an initializer, keep, values(...) or parts(...), got 'nothing'"),
     ({"*": kaiming_normal_}, TypeError, "Write kaiming_normal, from initlib"),
-    ({Parameter: ones}, TypeError, 'Write "*:Parameter" for the parameters of a class'),
+    (
+        {Parameter: ones},
+        TypeError,
+        'Write "*.weight:Parameter" for the weights of a class, or "*:Parameter" for its biases too',
+    ),
+    (["*", ones], TypeError, "rules must be a mapping by pattern, or pairs, got '*'"),
+    ({}, PlanError, 'no rule matches, and there is no default. Add the rule {"*.weight": he_normal}, or pass'),
     ("gpt2", TypeError, "rules must be a mapping by pattern, or pairs, got 'gpt2'. Call the recipe: recipes.gpt2(...)"),
     ("he_normal", TypeError, "got 'he_normal'. Write he_normal, without quotes"),
     (recipes.gpt2, TypeError, "rules must be the result of a recipe, got the function. Call recipes.gpt2(...)"),
@@ -456,7 +496,7 @@ SLIPS = [
     (
         {"fc1": ones},
         PlanError,
-        "rule 'fc1' matches nothing: it is the name of a module. Write 'fc1.*' for its parameters",
+        "rule 'fc1' matches nothing, but names a module. Write 'fc1.*' for the module's parameters",
     ),
     (
         {re.compile("fc1"): ones},
@@ -467,7 +507,7 @@ SLIPS = [
 
 
 @pytest.mark.parametrize(("rules", "error", "message"), SLIPS, ids=[message for _, _, message in SLIPS])
-def test_slips_get_advice(rules, error, message):
+def test_frequent_mistakes_get_advice(rules, error, message):
     with pytest.raises(error) as caught:
         plan([kernel("fc1.weight")], rules)
     assert message in str(caught.value)
@@ -482,7 +522,7 @@ def test_a_long_list_of_problems_is_cut_short_in_the_text_alone():
     assert pickle.loads(pickle.dumps(error)).problems == lines
 
 
-# What a plan is.
+# Properties of a plan.
 
 
 def test_a_plan_is_immutable_and_comparable():
@@ -498,11 +538,11 @@ def test_a_plan_is_immutable_and_comparable():
 
 def test_a_plan_made_by_hand_is_checked():
     entries = plan(model(), he_normal).entries
-    with pytest.raises(PlanError, match="another parameter is named mask too"):
+    with pytest.raises(PlanError, match="another parameter has the name mask too"):
         Plan((*entries, entries[-1]))
 
 
-def test_an_empty_plan():
+def test_an_empty_plan_is_a_plan():
     assert plan([]).draw(0) == {}
     assert str(plan([])).splitlines()[1:] == ["0 parameters, 0 weights, 0 bytes"]
     with pytest.raises(PlanError, match="rule '\\*' matches nothing"):
@@ -516,11 +556,11 @@ def test_planning_draws_nothing_and_imports_no_framework(monkeypatch):
 
 
 def test_a_model_in_place_of_parameters_names_the_adapter():
-    with pytest.raises(TypeError, match=r"got int\. Of a model: initlib\.adapters\.torch\.plan"):
+    with pytest.raises(TypeError, match=r"got int\. For a model, call initlib\.adapters\.torch\.plan"):
         plan(3, he_normal)
 
 
-def test_rules_that_are_an_initializer_of_an_adapter_name_that_of_the_core():
+def test_an_initializer_of_an_adapter_is_an_error_that_names_the_core_initializer():
     init = pytest.importorskip("initlib.adapters.torch", exc_type=ImportError)
     with pytest.raises(TypeError, match=r"rules must be an initializer.*Write he_normal, from initlib"):
         plan([], init.he_normal_)

@@ -1,4 +1,4 @@
-"""The progress bar."""
+"""Progress bar."""
 
 import io
 import sys
@@ -10,7 +10,7 @@ from initlib._progress import progress
 
 
 def terminal(monkeypatch):
-    """A terminal in place of stderr; not a fixture, for pytest sets stderr anew before each test."""
+    """Return a terminal in place of stderr; not a fixture, because pytest sets stderr anew before each test."""
     pytest.importorskip("rich")
     terminal = io.StringIO()
     terminal.isatty = lambda: True
@@ -43,7 +43,7 @@ def test_a_terminal_shows_a_bar(monkeypatch):
     assert "1.0/1.0 MB" in shown.getvalue()
 
 
-def test_the_bar_waits(monkeypatch):
+def test_the_bar_appears_after_its_patience(monkeypatch):
     screen = terminal(monkeypatch)
     monkeypatch.setattr(_progress.time, "monotonic", iter(range(10_000)).__next__)
     shown = []

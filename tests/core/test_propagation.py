@@ -1,4 +1,4 @@
-"""Propagation against closed forms, against simulated wide layers, and against what is known of each phase."""
+"""Propagation against closed forms, against simulated wide layers, and against the known facts of each phase."""
 
 import math
 
@@ -32,7 +32,7 @@ def relu_cubed(z):
 
 
 def arc_cosine(c):
-    """2 E relu(x) relu(y), Cho and Saul 2009."""
+    """Return 2 E relu(x) relu(y), by Cho and Saul 2009."""
     angle = np.arccos(np.clip(c, -1, 1))
     return (np.sin(angle) + (np.pi - angle) * c) / np.pi
 
@@ -149,7 +149,7 @@ def test_the_depth_scale_is_the_rate_of_the_correlation():
     assert depth_scale("relu", weight_variance=1.0, bias_variance=0.1) == pytest.approx(1 / math.log(2), rel=1e-9)
     assert depth_scale("relu", weight_variance=2.0) == math.inf
     assert depth_scale("tanh", weight_variance=0.0, bias_variance=0.1) == 0.0
-    # In the chaotic phase: how fast the iterated map comes to the correlation at which it settles.
+    # In the chaotic phase: the rate at which the iterated map approaches its fixed point.
     variances = {"weight_variance": 2.5, "bias_variance": 0.05}
     layer = Layer("tanh", 2.5, 0.05, {})
     correlations = Correlations(layer, fixed_point("tanh", **variances))
@@ -158,7 +158,7 @@ def test_the_depth_scale_is_the_rate_of_the_correlation():
         path.append(float(correlations.map(path[-1])))
     rate = ((path[160] - path[-1]) / (path[150] - path[-1])) ** 0.1
     assert depth_scale("tanh", **variances) == pytest.approx(-1 / math.log(rate), rel=1e-4)
-    # An odd function without biases: whatever is correlated decorrelates, down to 0.
+    # An odd function without biases: correlated inputs decorrelate, down to 0.
     square = correlation_map("tanh", 1e-3, weight_variance=2.5) / 1e-3
     assert depth_scale("tanh", weight_variance=2.5) == pytest.approx(-1 / math.log(square), rel=1e-4)
 
@@ -178,9 +178,9 @@ def test_descriptions_name_the_phase():
 @given(st.floats(0.3, 3.0), st.floats(0.01, 1.0), st.sampled_from(["tanh", "erf", "sin", "hardtanh"]))
 def test_the_length_map_keeps_its_fixed_point(weights, biases, name):
     activation = ERF if name == "erf" else name
-    found = fixed_point(activation, weight_variance=weights, bias_variance=biases)
-    assert length_map(activation, found, weight_variance=weights, bias_variance=biases) == pytest.approx(
-        found, rel=1e-8
+    length = fixed_point(activation, weight_variance=weights, bias_variance=biases)
+    assert length_map(activation, length, weight_variance=weights, bias_variance=biases) == pytest.approx(
+        length, rel=1e-8
     )
 
 
@@ -237,7 +237,7 @@ def test_arguments_out_of_range_are_errors():
         phase_diagram("tanh", bias_variance=(1.0, 1.0))
     with pytest.raises(ValueError, match="activation must be finite up to 12 sigmas"):
         correlation_map(np.log, 0.5, weight_variance=1.0, length=1.0)
-    with pytest.raises(ValueError, match="must not both give signals of 0"):
+    with pytest.raises(ValueError, match="must not make all signals 0"):
         correlation_map(np.zeros_like, 0.5, weight_variance=1.0, length=1.0)
     with pytest.raises(ValueError, match="depth must be at least 0"):
         lengths("relu", -1, weight_variance=1.0)

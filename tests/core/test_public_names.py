@@ -13,9 +13,9 @@ import initlib
 # The functions and classes whose place is their package and their own name.
 OWN = {
     "initlib": (
-        "Fans Initializer Key Parameter Plan PlanError SignalReport audit constant delta_orthogonal dirac fans "
-        "gain get_num_threads icnr identity inverse_softplus log_uniform logarithm mup_learning_rates normal "
-        "orthogonal parts plan same_as scaled "
+        "Fans Initializer Key Parameter Plan PlanError SignalReport alibi_slopes audit constant delta_orthogonal dirac "
+        "fans gain get_num_threads icnr identity inverse_softplus log_uniform logarithm mup_learning_rates normal "
+        "orthogonal parts plan rotary_frequencies same_as scaled sinusoidal "
         "set_num_threads show_config siren sparse spectral truncated_normal uniform values variance_scaling "
         "zero_hadamard "
     ),
@@ -27,8 +27,8 @@ OWN = {
     ),
     "initlib.adapters.jax": (
         "JaxInitializer audit declare delta_orthogonal draw glorot_normal glorot_uniform he_normal he_uniform "
-        "initialize initializer lecun_normal lecun_uniform normal ones orthogonal plan signals truncated_normal "
-        "uniform variance_scaling verify zeros "
+        "initialize initializer lecun_normal lecun_uniform normal ones orthogonal parameter_labels plan signals "
+        "truncated_normal uniform variance_scaling verify zeros "
     ),
     "initlib.adapters.keras": (
         "CoreInitializer GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform Orthogonal "
@@ -128,12 +128,12 @@ def test_the_table_names_every_function_and_class_of_the_package(package):
         pytest.importorskip(package.rpartition(".")[2])
     module = importlib.import_module(package)
     members = {name: getattr(module, name) for name in module.__all__}
-    ours = {
+    public_names = {
         name
         for name, member in members.items()
         if isinstance(member, (FunctionType, type)) and member.__module__.startswith("initlib")
     }
-    assert ours == {
+    assert public_names == {
         *OWN[package].split(),
         *(alias.rpartition(".")[2] for alias in ALIASES if alias.rpartition(".")[0] == package),
     }

@@ -32,8 +32,8 @@ def whole_of(tensor, most=64):
 
 
 def check(path, kind, arrays=ARRAYS):
-    found, tensors = open_tensors(path)
-    assert found == kind
+    format_name, tensors = open_tensors(path)
+    assert format_name == kind
     read = {tensor.name: (tensor.shape, tensor.dtype, whole_of(tensor)) for tensor in tensors}
     assert read.keys() == arrays.keys()
     for name, array in arrays.items():
@@ -47,12 +47,12 @@ def read_all(path):
 
 
 def errors(path, match=None):
-    """Reading the file raises one ValueError."""
+    """Check that reading the file raises one ValueError."""
     with pytest.raises(ValueError, match=match):
         read_all(path)
 
 
-def test_pieces():
+def test_pieces_of_a_tensor_are_its_rows():
     tensor = StoredTensor.of("w", np.arange(35.0).reshape(7, 5))
     assert [len(piece) for piece in tensor.pieces(10)] == [2, 2, 2, 1]
     assert [len(piece) for piece in tensor.pieces(1)] == 7 * [1]
@@ -61,32 +61,32 @@ def test_pieces():
     swapped = StoredTensor.of("w", np.arange(3, dtype=">f4"))
     assert whole_of(swapped).dtype.isnative
     long = StoredTensor("w", (1, 2**40), "float32", lambda rows: iter(()))
-    with pytest.raises(UnmeasuredError, match="too long to be read, 1099511627776 numbers"):
+    with pytest.raises(UnmeasuredError, match="the rows of 1099511627776 numbers are too long to be read"):
         long.pieces()
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_npz(tmp_path, compressed):
+def test_npz_files_are_read(tmp_path, compressed):
     path = tmp_path / "any_name"
     with path.open("wb") as file:
         (np.savez_compressed if compressed else np.savez)(file, **ARRAYS)
     check(path, "numpy")
 
 
-def test_npy(tmp_path):
+def test_npy_files_are_read(tmp_path):
     for order in "CF":
         np.save(tmp_path / "w.npy", np.asarray(ARRAYS["d"], order=order))
         check(tmp_path / "w.npy", "numpy", {"w": ARRAYS["d"]})
 
 
-def test_safetensors(tmp_path):
+def test_safetensors_files_are_read(tmp_path):
     save_file = pytest.importorskip("safetensors.numpy").save_file
     save_file(ARRAYS, tmp_path / "model.safetensors")
     check(tmp_path / "model.safetensors", "safetensors")
     check(tmp_path, "safetensors")
 
 
-def test_narrow_floats_of_safetensors(tmp_path):
+def test_narrow_floats_of_safetensors_are_read_exactly(tmp_path):
     torch = pytest.importorskip("torch")
     ml_dtypes = pytest.importorskip("ml_dtypes")
     from safetensors.torch import save_file
@@ -99,7 +99,7 @@ def test_narrow_floats_of_safetensors(tmp_path):
     assert ml_dtypes
 
 
-def test_torch(tmp_path):
+def test_checkpoints_of_pytorch_are_read(tmp_path):
     torch = pytest.importorskip("torch")
     state = {name: torch.from_numpy(np.array(array)) for name, array in ARRAYS.items()}
     torch.save(state, tmp_path / "w.pt")
@@ -115,11 +115,11 @@ def test_torch(tmp_path):
     assert (read["steps.0"].dtype, whole_of(read["steps.0"]).dtype) == ("bfloat16", np.float32)
 
 
-def test_torch_tensors_that_are_not_measured(tmp_path):
+def test_sparse_and_repeating_tensors_of_pytorch_are_not_measured(tmp_path):
     torch = pytest.importorskip("torch")
     huge = torch.zeros(1).expand(10**6, 10**6)
     torch.save({"expanded": huge, "sparse": torch.eye(3).to_sparse()}, tmp_path / "w.pt")
-    for tensor, reason in zip(open_tensors(tmp_path / "w.pt")[1], ("repeats its memory", "sparse"), strict=True):
+    for tensor, reason in zip(open_tensors(tmp_path / "w.pt")[1], ("share memory", "sparse"), strict=True):
         with pytest.raises(UnmeasuredError, match=reason):
             list(tensor.pieces())
 
@@ -136,7 +136,7 @@ def hdf5(tmp_path):
     return path
 
 
-def test_hdf5(hdf5):
+def test_hdf5_files_are_read(hdf5):
     arrays = {
         "layers.dense.kernel": ARRAYS["a.weight"],
         "layers.dense.packed": np.tile(ARRAYS["a.weight"], (9, 1)),
@@ -150,7 +150,7 @@ def test_hdf5(hdf5):
     check(keras, "keras", arrays)
 
 
-def test_hdf5_that_leads_elsewhere(hdf5, tmp_path, monkeypatch):
+def test_hdf5_data_in_other_files_is_not_read(hdf5, tmp_path, monkeypatch):
     import h5py
 
     with h5py.File(tmp_path / "hostile.h5", "w") as file:
@@ -170,10 +170,10 @@ def test_hdf5_that_leads_elsewhere(hdf5, tmp_path, monkeypatch):
         with pytest.raises(UnmeasuredError) as error:
             list(tensor.pieces())
         reasons[tensor.name] = str(error.value)
-    assert reasons["external"] == reasons["virtual"] == "it is in other files, which are not read"
+    assert reasons["external"] == reasons["virtual"] == "the dataset is in other files, which are not read"
     assert "most were never written" in reasons["never_written"]
-    assert reasons["large_chunk"] == "it is stored in chunks of (300, 300), too large to be read"
-    assert reasons["text"] == reasons["empty"] == "it holds no numbers"
+    assert reasons["large_chunk"] == "the dataset has chunks of (300, 300), too large to be read"
+    assert reasons["text"] == reasons["empty"] == "the dataset holds no numbers"
     assert "linked" not in reasons
 
 
@@ -187,17 +187,17 @@ class Bomb:
 def test_nothing_is_executed(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"w": Bomb()}, tmp_path / "bomb.pt")
-    errors(tmp_path / "bomb.pt", "cannot be read without running code from it, or is broken")
+    errors(tmp_path / "bomb.pt", "cannot be read without running its code, or is broken")
     (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb()))
-    errors(tmp_path / "bomb.pkl", "cannot be read without running code")
+    errors(tmp_path / "bomb.pkl", "cannot be read without running its code")
     np.save(tmp_path / "bomb.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
-    errors(tmp_path / "bomb.npy", "it holds no numbers; a pickle could run code")
+    errors(tmp_path / "bomb.npy", "holds no numbers; a pickle could run code")
     np.savez(tmp_path / "bomb.npz", w=np.array([Bomb()], dtype=object))
-    errors(tmp_path / "bomb.npz", "it holds no numbers")
+    errors(tmp_path / "bomb.npz", "holds no numbers")
 
 
 @pytest.mark.parametrize("kind", ["npz", "npy", "pt", "h5", "keras", "safetensors"])
-def test_truncated_files(tmp_path, kind, request):
+def test_truncated_files_are_errors(tmp_path, kind, request):
     path = tmp_path / f"w.{kind}"
     array = np.random.default_rng(0).normal(size=(64, 64))
     if kind == "npz":
@@ -223,7 +223,7 @@ def test_truncated_files(tmp_path, kind, request):
         errors(path)
 
 
-def test_bytes_that_were_changed(tmp_path):
+def test_changed_bytes_are_errors_or_other_numbers(tmp_path):
     """Each change gives a clear error, or other numbers."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, w=np.random.default_rng(0).normal(size=(16, 16)))
@@ -241,7 +241,7 @@ def test_bytes_that_were_changed(tmp_path):
     assert failed > 100
 
 
-def test_headers_that_lie(tmp_path):
+def test_headers_with_wrong_sizes_are_errors(tmp_path):
     path = tmp_path / "w.npy"
     for header in (
         "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }",
@@ -260,7 +260,7 @@ def test_headers_that_lie(tmp_path):
     errors(tmp_path / "w.safetensors", "ends before its header")
 
 
-def test_archives_that_lie(tmp_path):
+def test_archives_with_wrong_sizes_are_errors(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "w.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -276,7 +276,7 @@ def test_archives_that_lie(tmp_path):
 
 
 def pickled(path, *opcodes):
-    """A checkpoint of PyTorch whose structure is a pickle of these opcodes."""
+    """Return a checkpoint of PyTorch whose structure is a pickle of these opcodes."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("w/data.pkl", b"\x80\x02" + b"".join(opcodes) + b".")
         archive.writestr("w/version", "3\n")
@@ -296,7 +296,7 @@ def test_containers_that_hold_themselves_or_one_another_are_read_once(tmp_path):
     assert [tensor.name for tensor in named_tensors(state)] == ["a", "again.1"]
 
 
-def test_a_checkpoint_of_pytorch_that_shrinks_while_it_is_read_is_an_error(tmp_path):
+def test_a_checkpoint_that_shrinks_during_the_read_is_an_error(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "w.pt"
     torch.save({"w": torch.zeros(1000, 1000)}, path)
@@ -307,7 +307,7 @@ def test_a_checkpoint_of_pytorch_that_shrinks_while_it_is_read_is_an_error(tmp_p
         list(tensor.pieces())
 
 
-def test_strided_tensors_of_pytorch(tmp_path):
+def test_strided_tensors_of_pytorch_are_read(tmp_path):
     torch = pytest.importorskip("torch")
     whole = torch.arange(120.0).reshape(10, 12)
     state = {
@@ -350,12 +350,12 @@ def test_a_fifo_is_an_error(tmp_path, name):
 
 
 def verified(path):
-    """Raise ValueError for the differences of a checkpoint from a plan of nothing."""
+    """Raise ValueError for the differences of a checkpoint from an empty plan."""
     raise ValueError(*map(str, plan([], {}).verify(path, 0)))
 
 
 def entries_over_one_member(path, count):
-    """A zip archive of many entries that all are one member."""
+    """Write a zip archive of many entries that all are one member."""
     buffer = io.BytesIO()
     np.save(buffer, np.zeros((100, 100)))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -419,11 +419,11 @@ def test_filters_of_hdf5_that_unpack_twice_are_refused(tmp_path):
         space = h5py.h5s.create_simple((100,))
         h5py.Dataset(h5py.h5d.create(file.id, b"w", h5py.h5t.NATIVE_DOUBLE, space, properties))[...] = np.ones(100)
     for tensor in open_tensors(tmp_path / "w.h5")[1]:
-        with pytest.raises(UnmeasuredError, match=r"it is packed by filters other than gzip, .* or by several"):
+        with pytest.raises(UnmeasuredError, match=r"packed by filters other than gzip, .* or by several filters"):
             list(tensor.pieces())
 
 
-def test_names_and_types_of_hdf5_that_python_lacks(tmp_path):
+def test_names_and_types_of_hdf5_that_python_lacks_are_read(tmp_path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "w.h5", "w") as file:
         space = h5py.h5s.create_simple((2, 2))
@@ -433,7 +433,7 @@ def test_names_and_types_of_hdf5_that_python_lacks(tmp_path):
     for tensor in open_tensors(tmp_path / "w.h5")[1]:
         names.append(tensor.name)
         if tensor.name == "bits":
-            with pytest.raises(UnmeasuredError, match="it holds no numbers"):
+            with pytest.raises(UnmeasuredError, match="holds no numbers"):
                 list(tensor.pieces())
         else:
             assert whole_of(tensor).tolist() == [[1, 1], [1, 1]]
@@ -445,7 +445,7 @@ def test_more_axes_than_numpy_has_are_not_measured(tmp_path):
     header = Header.of({"w": ("float32", (1,) * 65)}, {})
     (tmp_path / "w").write_bytes(header.to_bytes() + bytes(4))
     for tensor in open_tensors(tmp_path / "w")[1]:
-        with pytest.raises(UnmeasuredError, match="it has 65 axes, more than 64"):
+        with pytest.raises(UnmeasuredError, match="the tensor has 65 axes, more than 64"):
             list(tensor.pieces())
 
 
@@ -461,7 +461,10 @@ def test_a_type_of_hdf5_that_numpy_lacks_costs_one_tensor(tmp_path, monkeypatch)
 
     monkeypatch.setattr(h5py.Dataset, "dtype", property(no_type))
     tests = [tensor.test for tensor in audit(tmp_path / "w.h5").tensors]
-    assert tests == ["not measured: it holds no numbers: No NumPy equivalent for a type", "all weights are equal"]
+    assert tests == [
+        "not measured: the dataset holds no numbers: No NumPy equivalent for a type",
+        "all weights are equal",
+    ]
 
 
 def test_a_checkpoint_of_pytorch_with_a_broken_member_is_a_value_error(tmp_path):
@@ -470,7 +473,7 @@ def test_a_checkpoint_of_pytorch_with_a_broken_member_is_a_value_error(tmp_path)
     content = bytearray((tmp_path / "w.pt").read_bytes())
     content[content.index(b"w/byteorder")] ^= 1
     (tmp_path / "w.pt").write_bytes(content)
-    errors(tmp_path / "w.pt", "cannot be read without running code from it, or is broken: File name in directory")
+    errors(tmp_path / "w.pt", "cannot be read without running its code, or is broken: File name in directory")
 
 
 def test_an_archive_over_several_disks_is_a_value_error(tmp_path):
@@ -478,10 +481,10 @@ def test_an_archive_over_several_disks_is_a_value_error(tmp_path):
     locator = struct.pack("<IIQI", 0x07064B50, 1, 0, 9)
     end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0, 0, 0, 0, 0)
     (tmp_path / "w.pt").write_bytes(b"\x80\x02" + bytes(80) + locator + end)
-    errors(tmp_path / "w.pt", "cannot be read without running code from it, or is broken: zipfiles that span multiple")
+    errors(tmp_path / "w.pt", "cannot be read without running its code, or is broken: zipfiles that span multiple")
 
 
-def test_other_files(tmp_path):
+def test_files_of_other_formats_are_errors(tmp_path):
     (tmp_path / "text").write_text("some words, no tensors at all")
     errors(tmp_path / "text", "must be a safetensors, .npy, .npz, .keras or HDF5 file, or a checkpoint of PyTorch")
     with pytest.raises(FileNotFoundError):
@@ -489,7 +492,7 @@ def test_other_files(tmp_path):
 
 
 @pytest.mark.parametrize(("package", "magic"), [("torch", b"\x80\x02"), ("h5py", b"\x89HDF\r\n\x1a\n")])
-def test_a_package_that_is_missing(tmp_path, monkeypatch, package, magic):
+def test_a_missing_package_is_named(tmp_path, monkeypatch, package, magic):
     monkeypatch.setitem(sys.modules, package, None)
     (tmp_path / "w").write_bytes(magic + bytes(20))
     with pytest.raises(ImportError, match=f"pip install {package}"):

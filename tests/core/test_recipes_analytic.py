@@ -1,4 +1,4 @@
-"""Gains found in a model of PyTorch: what is counted, and how near to 1 signals are with them."""
+"""Gains found in a model of PyTorch: operations that count, and the distance of signals from 1."""
 
 import warnings
 
@@ -17,13 +17,13 @@ import initlib.adapters.torch as init
 WIDTH = 256
 
 
-def found(model, batch=(4, WIDTH)):
-    """The factors by name."""
+def factors_of(model, batch=(4, WIDTH)):
+    """Return the factors by name."""
     return {name: rule.factor for name, rule in recipes.analytic(model, batch).items()}
 
 
 class Network(nn.Module):
-    """Layers, and what is done with them."""
+    """Layers, and a function that calls them."""
 
     def __init__(self, forward, **layers):
         super().__init__()
@@ -51,10 +51,10 @@ def test_the_next_activation_gives_the_factor():
         "2.weight": relu,
         "4.weight": variance_scaling(1.0, "fan_in", "truncated_normal"),
     }
-    assert found(mlp(lambda: nn.LeakyReLU(0.2), 1))["0.weight"] == pytest.approx(2 / 1.04, rel=1e-5)
-    assert found(mlp(nn.SELU, 2)) == pytest.approx({"0.weight": 1, "2.weight": 1, "4.weight": 1}, rel=1e-5)
-    # A bounded one gets variance 1, and what it leaves is counted.
-    bounded = found(mlp(nn.Tanh, 1))
+    assert factors_of(mlp(lambda: nn.LeakyReLU(0.2), 1))["0.weight"] == pytest.approx(2 / 1.04, rel=1e-5)
+    assert factors_of(mlp(nn.SELU, 2)) == pytest.approx({"0.weight": 1, "2.weight": 1, "4.weight": 1}, rel=1e-5)
+    # The kernel before a bounded activation gives variance 1, and the next kernel accounts for the mean square.
+    bounded = factors_of(mlp(nn.Tanh, 1))
     assert bounded == pytest.approx({"0.weight": 1, "2.weight": initlib.gain("tanh") ** 2}, rel=1e-5)
 
 
@@ -62,13 +62,13 @@ def test_the_next_activation_gives_the_factor():
 def test_the_activation_has_a_mean_square_of_1(activation):
     function = getattr(F, activation)
     model = Network(lambda self, x: self.b(function(self.a(x))), **linears("ab"))
-    factors = found(model)
+    factors = factors_of(model)
     assert initlib.propagation.length_map(activation, factors["a.weight"], weight_variance=1) == pytest.approx(1, 1e-5)
     assert factors["b.weight"] == pytest.approx(1, rel=1e-5)
 
 
 def test_any_function_of_one_unit_counts_as_an_activation():
-    """However it is written."""
+    """The activation may be a module, a function or a formula."""
     written = {
         lambda x: x * torch.sigmoid(x): nn.SiLU,
         lambda x: torch.clamp(x, min=0): nn.ReLU,
@@ -79,14 +79,14 @@ def test_any_function_of_one_unit_counts_as_an_activation():
     for function, named in written.items():
         model = Network(lambda self, x, function=function: self.b(function(self.a(x))), **linears("ab"))
         other = Network(lambda self, x: self.b(self.f(self.a(x))), f=named(), **linears("ab"))
-        assert found(model) == pytest.approx(found(other), rel=1e-5)
+        assert factors_of(model) == pytest.approx(factors_of(other), rel=1e-5)
     cubed = Network(lambda self, x: self.b(F.relu(self.a(x)) ** 3), **linears("ab"))
-    assert found(cubed)["a.weight"] == pytest.approx((1 / 7.5) ** (1 / 3), rel=1e-5)  # E relu(z)**6 = 15 / 2
+    assert factors_of(cubed)["a.weight"] == pytest.approx((1 / 7.5) ** (1 / 3), rel=1e-5)  # E relu(z)**6 = 15 / 2
 
 
 def test_a_scale_in_the_model_is_kept():
     model = Network(lambda self, x: self.b(0.1 * self.a(x)), **linears("ab"))
-    assert found(model) == pytest.approx({"a.weight": 1, "b.weight": 100})
+    assert factors_of(model) == pytest.approx({"a.weight": 1, "b.weight": 100})
 
 
 def test_residual_sums_share_their_variance():
@@ -98,7 +98,7 @@ def test_residual_sums_share_their_variance():
 
     blocks = linears([f"{letter}{k}" for k in range(4) for letter in "ab"])
     model = Network(before, drop=nn.Dropout(0.0), **linears(["stem", "head"]), **blocks)
-    factors = found(model)
+    factors = factors_of(model)
     assert factors["stem.weight"] == 1
     assert [factors[f"b{k}.weight"] for k in range(4)] == 4 * [0.25]
     assert [factors[f"a{k}.weight"] for k in range(4)] == pytest.approx([2 / (1 + k / 4) for k in range(4)], rel=1e-5)
@@ -107,29 +107,29 @@ def test_residual_sums_share_their_variance():
 
 def test_sums_of_kernels_share_and_norms_restart_a_stream():
     parallel = Network(lambda self, x: self.c(F.relu(self.a(x) + self.b(x))), **linears("abc"))
-    assert found(parallel) == pytest.approx({"a.weight": 1, "b.weight": 1, "c.weight": 1}, rel=1e-5)
+    assert factors_of(parallel) == pytest.approx({"a.weight": 1, "b.weight": 1, "c.weight": 1}, rel=1e-5)
     normed = Network(
         lambda self, x: self.n(x + self.b(F.relu(self.a(self.n(x + self.c(x)))))),
         n=nn.LayerNorm(WIDTH),
         **linears("abc"),
     )
-    assert found(normed) == pytest.approx({"a.weight": 2, "b.weight": 1, "c.weight": 1}, rel=1e-5)
+    assert factors_of(normed) == pytest.approx({"a.weight": 2, "b.weight": 1, "c.weight": 1}, rel=1e-5)
 
 
 def test_products_parts_and_concatenations_are_followed():
     gated = Network(lambda self, x: self.b(F.silu(self.a(x)) * self.c(x)), **linears("abc"))
-    assert found(gated)["b.weight"] == pytest.approx(1, rel=1e-5)
+    assert factors_of(gated)["b.weight"] == pytest.approx(1, rel=1e-5)
     halves = Network(lambda self, x: self.b(F.glu(self.a(x))), a=nn.Linear(WIDTH, 2 * WIDTH), b=nn.Linear(WIDTH, 4))
     sigmoid = 1 / initlib.gain("sigmoid") ** 2
-    assert found(halves) == pytest.approx({"a.weight": 1, "b.weight": 1 / sigmoid}, rel=1e-4)
+    assert factors_of(halves) == pytest.approx({"a.weight": 1, "b.weight": 1 / sigmoid}, rel=1e-4)
     cut = Network(
         lambda self, x: self.b(torch.mul(*(lambda u, v: (u, v.sigmoid()))(*self.a(x).chunk(2, -1)))),
         a=nn.Linear(WIDTH, 2 * WIDTH),
         b=nn.Linear(WIDTH, 4),
     )
-    assert found(cut) == pytest.approx(found(halves), rel=1e-5)
+    assert factors_of(cut) == pytest.approx(factors_of(halves), rel=1e-5)
     joined = Network(lambda self, x: self.b(torch.cat([x, 3 * x[:, :64]], 1)), b=nn.Linear(WIDTH + 64, 4))
-    assert found(joined) == pytest.approx({"b.weight": 320 / (256 + 9 * 64)}, rel=1e-5)
+    assert factors_of(joined) == pytest.approx({"b.weight": 320 / (256 + 9 * 64)}, rel=1e-5)
 
 
 def test_operations_on_images_are_followed():
@@ -154,7 +154,7 @@ def test_operations_on_images_are_followed():
 def test_attentions_and_tables_are_followed():
     layer = nn.TransformerEncoderLayer(64, 4, 128, dropout=0.0, norm_first=True)
     model = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False).eval()
-    factors = found(model, (10, 4, 64))
+    factors = factors_of(model, (10, 4, 64))
     assert {factors[f"layers.{k}.self_attn.in_proj_weight"] for k in range(3)} == {1}
     assert {factors[f"layers.{k}.{name}.weight"] for k in range(3) for name in ("self_attn.out_proj", "linear2")} == {
         0.166667
@@ -162,7 +162,7 @@ def test_attentions_and_tables_are_followed():
     tied = nn.Sequential(nn.Embedding(50, 64), nn.LayerNorm(64), nn.Linear(64, 50))
     assert recipes.analytic(tied, torch.arange(6))["0.weight"] == normal(std=1.0)
     tied[2].weight = tied[0].weight
-    assert found(tied, torch.arange(6)) == pytest.approx({"0.weight": 1})
+    assert factors_of(tied, torch.arange(6)) == pytest.approx({"0.weight": 1})
     bare = Network(
         lambda self, x: (x + self.place) @ self.w,
         w=nn.Parameter(torch.zeros(64, 8)),
@@ -181,7 +181,7 @@ def test_control_flow_shared_and_normed_weights_are_followed():
         return self.b(x) if x.sum() > 0 else x
 
     model = Network(run, a=nn.utils.parametrizations.weight_norm(nn.Linear(64, 64)), b=nn.Linear(64, 3))
-    assert found(model, (4, 64)) == pytest.approx({"a.weight": 2, "b.weight": 1}, rel=1e-5)
+    assert factors_of(model, (4, 64)) == pytest.approx({"a.weight": 2, "b.weight": 1}, rel=1e-5)
     init.initialize(model, recipes.analytic(model, (4, 64)), seed=0)
 
 
@@ -190,7 +190,7 @@ def test_a_warning_names_operations_that_are_not_followed():
     with pytest.warns(
         UserWarning, match="analytic could not follow cumsum, and assumes that they keep the mean square"
     ):
-        assert found(model) == {"a.weight": 1, "b.weight": 1}
+        assert factors_of(model) == {"a.weight": 1, "b.weight": 1}
     lstm = Network(lambda self, x: self.b(self.lstm(x)[0]), lstm=nn.LSTM(8, 8), b=nn.Linear(8, 3))
     with pytest.warns(UserWarning, match="could not follow"):
         assert list(recipes.analytic(lstm, (5, 2, 8))) == ["b.weight"]
@@ -286,12 +286,12 @@ def distance(model, batch):
 
 @pytest.mark.parametrize("case", CASES)
 def test_at_least_as_close_to_unit_variance_as_anyinit(case):
-    make, batch, theirs = CASES[case]
+    make, batch, peer = CASES[case]
     model = make()
-    rules, ours = recipes.analytic(model, batch), []
+    rules, distances = recipes.analytic(model, batch), []
     for seed in range(3):
         init.initialize(model, rules, seed=seed)
-        ours.append(distance(model, batch))
+        distances.append(distance(model, batch))
     assert (
-        np.mean(ours, axis=0) < np.add(theirs, 0.01)
+        np.mean(distances, axis=0) < np.add(peer, 0.01)
     ).all()  # concatenated layers have the same factors there, and other draws

@@ -25,9 +25,9 @@ def verdicts(rows, **more):
 def test_moments_and_channels_are_those_of_numpy():
     x = RNG.normal(size=(4, 3, 5))
     assert moments(x) == pytest.approx((x.mean(), x.std(), (x**2).mean()))
-    found = channels(x, axis=1)
+    statistics = channels(x, axis=1)
     means, variances = x.mean(axis=(0, 2)), x.var(axis=(0, 2))
-    assert found == pytest.approx((3, 0, (means**2).mean(), variances.mean()))
+    assert statistics == pytest.approx((3, 0, (means**2).mean(), variances.mean()))
     assert channels(np.array([[0.0, 2.0, 5.0], [0.0, 2.0, 6.0]])).dead == pytest.approx(2 / 3)
     assert channels(np.array([[0.0, 2.0]])).dead == 0.5  # of one observation
     assert channels(np.float64(3.0)).width == 1
@@ -79,7 +79,7 @@ def test_signals_of_scaled_inputs_are_healthy():
 
 
 def deep_tanh(std, bias, depth=40, width=128):
-    """The report of tanh layers with a bias in the last one, computed by NumPy."""
+    """Return the report of tanh layers with a bias in the last layer, computed by NumPy."""
     rng = np.random.default_rng(0)
     x = inputs = rng.normal(size=(64, width))
     outputs, zs, weights = [], [], [rng.normal(size=(width, width)) * std for _ in range(depth)]
@@ -166,12 +166,12 @@ def test_branches_and_heads_that_start_at_zero_are_silent():
     assert verdicts(underflow) == 3 * ["vanishing"] + ["healthy"]
 
 
-def test_softmax_is_not_judged():
+def test_softmax_has_no_verdict():
     softmax = [layer("p", 1e-6, owner="Softmax"), layer("q", 1e-6, owner="log_softmax")]
     assert verdicts([layer("a", 1.0), *softmax]) == 3 * ["healthy"]
 
 
-def test_gradients_of_the_mean_square_of_a_normalized_output_are_not_judged():
+def test_gradients_of_a_normalized_output_have_no_verdict():
     rows = [
         layer("a", 1.0, 1e-9),
         layer("b", 1.0, 1e-9),
@@ -182,7 +182,7 @@ def test_gradients_of_the_mean_square_of_a_normalized_output_are_not_judged():
     assert verdicts(rows) == 3 * ["vanishing"] + ["healthy"]
 
 
-def test_parameters_are_measured_and_judged():
+def test_parameters_have_measurements_and_verdicts():
     kernel, gradient = RNG.normal(size=(64, 32)), RNG.normal(size=(64, 32)) / 100
     row = parameter("kernel", kernel, gradient, learning_rate=0.5)
     assert row.gradient_ratio == pytest.approx(gradient.std() / kernel.std())
@@ -199,8 +199,8 @@ def test_parameters_are_measured_and_judged():
         parameter("inf", kernel * math.inf, gradient),
         parameter("nan", kernel, gradient * math.nan),
     ]
-    found = SignalReport([layer("a", 1.0)], rows).parameters
-    assert [p.verdict for p in found] == ["healthy", "healthy", "silent", "silent", "exploding", "exploding"]
+    parameters = SignalReport([layer("a", 1.0)], rows).parameters
+    assert [p.verdict for p in parameters] == ["healthy", "healthy", "silent", "silent", "exploding", "exploding"]
     dead = [activation(str(k), "ReLU", np.zeros((8, 64))) for k in range(2)]
     assert SignalReport(dead, rows).parameters[3].verdict == "dead"
 

@@ -26,8 +26,8 @@ def test_each_input_has_its_zeros_and_other_weights_are_normal(shape, axes, spar
 def test_zeros_are_counted_as_in_pytorch():
     torch = pytest.importorskip("torch")
     for rows, sparsity in ((10, 0.25), (7, 0.5), (100, 0.29)):
-        theirs = (torch.nn.init.sparse_(torch.empty(rows, 5), sparsity) == 0).sum(dim=0).tolist()
-        assert (sparse(sparsity)((rows, 5), axes="OI", seed=0) == 0).sum(axis=0).tolist() == theirs
+        peer = (torch.nn.init.sparse_(torch.empty(rows, 5), sparsity) == 0).sum(dim=0).tolist()
+        assert (sparse(sparsity)((rows, 5), axes="OI", seed=0) == 0).sum(axis=0).tolist() == peer
 
 
 def test_the_mask_follows_from_the_key_and_the_name():
@@ -49,7 +49,7 @@ def test_the_weights_of_a_seed_never_change():
 def test_zeros_are_uniformly_distributed():
     rows, columns = 2**14, 64
     zeros = sparse(0.25)((rows, columns), seed=3) == 0
-    # Of each row 16 of 64, without replacement: the counts' chi-square has 63 degrees once the share that stays is out.
+    # Each row has 16 of 64, without replacement. After division by the remaining share, chi-square has 63 degrees.
     counts = zeros.sum(axis=0)
     chi_square = ((counts - rows / 4) ** 2).sum() / (rows / 4 * 3 / 4) * 63 / 64
     assert chi_square < 176.7

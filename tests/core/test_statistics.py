@@ -108,7 +108,7 @@ def test_the_std_of_a_truncated_normal_differs_from_contrib():
 
 
 def test_the_std_after_truncation_holds_in_exact_arithmetic():
-    """Each row of the table with its probability: the variance of the noise is that of the window, without sampling."""
+    """The variance of the noise, summed over the rows of the table by probability, is that of the window."""
     lo = round(special.ndtr(-2.0) * 2**32)
     tail = np.arange(lo, 2**31, 4099, dtype=np.int64) | 1
     bits = tail.astype(np.float32).view(np.int32)
@@ -138,16 +138,16 @@ NEIGHBOURS = [
 
 @pytest.mark.parametrize(("one", "two"), [row[1:] for row in NEIGHBOURS], ids=[row[0] for row in NEIGHBOURS])
 def test_neighbouring_keys_are_independent(one, two):
-    """Uncorrelated, and uniform together on 64 by 64 cells."""
+    """Words of two keys are uncorrelated, and uniform together on 64 by 64 cells."""
     x, y = (uniform(0, 1)(N, "float64", seed=key) for key in (one, two))
     assert abs(np.mean((x - 0.5) * (y - 0.5)) * 12) < Z / math.sqrt(N)
     assert chi_square((x * 64).astype(int) * 64 + (y * 64).astype(int), 4096) < 4764.3
 
 
 def chi_square(cells, count, expected=None):
-    found = np.bincount(cells, minlength=count)
+    counts = np.bincount(cells, minlength=count)
     expected = np.full(count, len(cells) / count) if expected is None else expected * len(cells)
-    return float(((found - expected) ** 2 / expected).sum())
+    return float(((counts - expected) ** 2 / expected).sum())
 
 
 def test_words_and_pairs_are_uniform():
@@ -178,9 +178,9 @@ def test_16_bit_weights_follow_the_rounded_distribution(distribution, dtype):
     cells = np.searchsorted(cdf(distribution, edges / std), np.arange(1, 256) / 256)
     edges = np.unique(edges[np.minimum(cells, len(edges) - 1)])
     mass = np.diff(np.concatenate([[0.0], cdf(distribution, edges / std), [1.0]]))
-    found = np.searchsorted(edges, weight.astype(np.float64))
+    counts = np.searchsorted(edges, weight.astype(np.float64))
     assert len(mass) > 200
-    assert chi_square(found, len(mass), mass) < 447.5
+    assert chi_square(counts, len(mass), mass) < 447.5
     assert abs(weight.astype(np.float64).mean() / std) < Z / math.sqrt(n)
 
 

@@ -80,7 +80,7 @@ def test_engines_give_equal_bits_for_any_weight(engine):
 @pytest.mark.parametrize("engine", [*ENGINES[1:3], *ENGINES[4:]], ids=lambda engine: engine.__name__)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_engines_give_equal_bits_with_a_mean(engine, dtype):
-    """On engines whose compiler does not fuse the product with the sum."""
+    """The engines here have compilers that do not fuse the product with the sum."""
     for initializer in (normal(0.1, 2.0), uniform(-1.0, 3.0), truncated_normal(5.0, 1.0, 4.5, 8.0)):
         expected = initializer((9, 33), dtype, seed=1)
         assert np.array_equal(bits(engine(initializer, (9, 33), dtype, None, 1)), bits(expected))
@@ -113,7 +113,7 @@ def test_uniform_noise_is_odd_symmetric_and_inside():
 
 @pytest.mark.parametrize("bounds", [(-math.inf, math.inf), (-2.0, 2.0), (-0.5, 0.5)])
 def test_normal_noise_is_symmetric(bounds):
-    """Without truncation, word by word. In a window, as a distribution, to the resolution of the CDF."""
+    """Without truncation, words are symmetric. In a window, the distribution is, to the resolution of the CDF."""
     kept = WHOLE_LINE if math.isinf(bounds[0]) else window(*bounds)
     noise = stream.normal(EVERY_WORD, kept, OPS)
     mirrored = -stream.normal(~EVERY_WORD, kept, OPS)
@@ -149,7 +149,7 @@ def test_normal_noise_is_the_quantile():
 
 
 def test_products_of_the_cubic_fit_32_bits():
-    """At both ends of every row, in exact integers."""
+    """The test computes both ends of every row, in exact integers."""
     for c0, c1, c2, c3 in ROWS:
         for u in (0, 2**19, 2**20 - 1):
             v = u >> 5

@@ -39,7 +39,7 @@ temperature               ()     float32                          ones          
 11 parameters, 641 weights, 2,260 bytes"""  # noqa: E501
 
 
-def test_the_table():
+def test_the_table_has_a_row_for_each_folded_layer():
     table = plan(model(), RULES, default=he_normal)
     assert table.table() == str(table) == FOLDED
     whole = table.table(fold=False).splitlines()
@@ -77,7 +77,7 @@ def test_the_bytes_of_the_rows_add_up():
     assert lines[-1].endswith(f" {sum(sizes):,} bytes")
 
 
-def test_rows():
+def test_rows_have_the_facts_of_each_tensor():
     rows = plan(model(), RULES, default=he_normal).to_dicts()
     assert [row["name"] for row in rows] == [parameter.name for parameter in model()]
     assert rows[1] == {
@@ -115,7 +115,7 @@ def test_rows():
     assert (rows[-2]["initializer"], rows[-2]["std"]) == ("keep", None)
 
 
-def test_parts_that_keep_some():
+def test_kept_parts_have_no_row():
     table = plan([Parameter("qkv", (4, 2))], {"*": parts({"q": 1, "k": (1, keep)}, zeros)})
     (row,) = table.to_dicts()
     assert row["initializer"] == "1 part"
@@ -139,5 +139,5 @@ def test_parts_that_keep_some():
     ],
     ids=repr,
 )
-def test_described(filling, text):
+def test_fills_are_described_in_few_words(filling, text):
     assert described(filling) == text

@@ -1,4 +1,4 @@
-"""Tally: what is counted in pieces is what all numbers together have."""
+"""Tally: counts in pieces are the counts of all numbers together."""
 
 import tracemalloc
 
@@ -21,30 +21,30 @@ def tally(array, most=97):
 
 
 @given(st.sampled_from([(), (5,), (1, 7), (40, 30), (3, 3, 8, 5), (600, 2)]), st.integers(1, 2000), st.floats(-9, 9))
-def test_figures_do_not_depend_on_the_pieces(shape, most, mean):
+def test_statistics_do_not_depend_on_the_pieces(shape, most, mean):
     array = np.asarray(RNG.normal(mean, 1, size=shape))
-    found = tally(array, most)
-    assert found.count == array.size
-    assert found.mean == pytest.approx(array.mean())
-    assert found.std == pytest.approx(array.std(), abs=1e-12)
-    assert (found.least, found.greatest) == (array.min(), array.max())
-    assert np.array_equal(found.sample, array.reshape(-1))
-    assert found.digest == tally(array, 10).digest
+    counts = tally(array, most)
+    assert counts.count == array.size
+    assert counts.mean == pytest.approx(array.mean())
+    assert counts.std == pytest.approx(array.std(), abs=1e-12)
+    assert (counts.least, counts.greatest) == (array.min(), array.max())
+    assert np.array_equal(counts.sample, array.reshape(-1))
+    assert counts.digest == tally(array, 10).digest
     flat = np.sort(array.reshape(-1))
-    assert np.array_equal(found.lowest, flat[:EXTREMES])
-    assert np.array_equal(found.highest, flat[-EXTREMES:])
+    assert np.array_equal(counts.lowest, flat[:EXTREMES])
+    assert np.array_equal(counts.highest, flat[-EXTREMES:])
     if len(shape) > 1:
         rows, columns = array.reshape(shape[0], -1), array.reshape(-1, shape[-1]).T
-        for lines, matrix in ((found.rows, rows), (found.columns, columns)):
+        for lines, matrix in ((counts.rows, rows), (counts.columns, columns)):
             assert lines.length == matrix.shape[1]
             assert np.allclose(lines.sums, matrix.sum(axis=1))
             assert np.allclose(lines.squares, (matrix**2).sum(axis=1))
 
 
 def test_numbers_that_are_not_finite_are_counted_apart():
-    found = tally([1.0, np.nan, np.inf, -np.inf, 0.0, 2.0])
-    assert (found.count, found.nans, found.infinities, found.zeros) == (3, 1, 2, 1)
-    assert (found.mean, found.least, found.greatest) == (1.0, 0.0, 2.0)
+    counts = tally([1.0, np.nan, np.inf, -np.inf, 0.0, 2.0])
+    assert (counts.count, counts.nans, counts.infinities, counts.zeros) == (3, 1, 2, 1)
+    assert (counts.mean, counts.least, counts.greatest) == (1.0, 0.0, 2.0)
     nothing = tally([np.nan])
     assert (nothing.count, nothing.constant) == (0, False)
     assert np.isnan([nothing.std, nothing.least, nothing.greatest]).all()
@@ -62,21 +62,21 @@ def test_equal_lines_have_equal_hashes():
     array[7] = array[31]
     array[:, 3] = array[:, 20]
     array[11] = 0
-    found = tally(array)
-    assert len(np.unique(found.rows.hashes)) == 49
-    assert found.rows.hashes[7] == found.rows.hashes[31]
-    assert found.columns.hashes[3] == found.columns.hashes[20]
-    assert len(np.unique(found.columns.hashes)) == 39
-    assert found.rows.hashes[11] == 0
-    assert found.rows.zeros[11] == 40
+    counts = tally(array)
+    assert len(np.unique(counts.rows.hashes)) == 49
+    assert counts.rows.hashes[7] == counts.rows.hashes[31]
+    assert counts.columns.hashes[3] == counts.columns.hashes[20]
+    assert len(np.unique(counts.columns.hashes)) == 39
+    assert counts.rows.hashes[11] == 0
+    assert counts.rows.zeros[11] == 40
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8, np.bool_, np.uint32])
 def test_other_dtypes_are_counted(dtype):
     array = RNG.integers(0, 2, size=(20, 30)).astype(dtype)
-    found = tally(array)
-    assert found.floats == (array.dtype.kind == "f")
-    assert found.zeros == (array == 0).sum()
+    counts = tally(array)
+    assert counts.floats == (array.dtype.kind == "f")
+    assert counts.zeros == (array == 0).sum()
     with pytest.raises(UnmeasuredError, match="complex"):
         tally(array.astype(complex))
 
@@ -113,11 +113,11 @@ def test_long_rows_are_counted_in_parts(shape, monkeypatch):
     assert (counts.zeros, counts.least, counts.greatest) == (expected.zeros, expected.least, expected.greatest)
     assert (counts.mean, counts.std) == pytest.approx((expected.mean, expected.std), rel=1e-12)
     assert counts.digest == expected.digest
-    for ours, theirs in ((counts.rows, expected.rows), (counts.columns, expected.columns)):
-        assert np.array_equal(ours.hashes, theirs.hashes)
-        assert np.array_equal(ours.zeros, theirs.zeros)
-        assert np.allclose(ours.sums, theirs.sums, rtol=1e-12)
-        assert np.allclose(ours.squares, theirs.squares, rtol=1e-12)
+    for actual, wanted in ((counts.rows, expected.rows), (counts.columns, expected.columns)):
+        assert np.array_equal(actual.hashes, wanted.hashes)
+        assert np.array_equal(actual.zeros, wanted.zeros)
+        assert np.allclose(actual.sums, wanted.sums, rtol=1e-12)
+        assert np.allclose(actual.squares, wanted.squares, rtol=1e-12)
 
 
 def test_a_long_row_takes_little_more_memory_than_itself(tmp_path):

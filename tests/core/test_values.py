@@ -9,7 +9,7 @@ from initlib import he_normal, keep, normal, orthogonal, values, zeros
 from initlib.plans.rules.values import as_fill, as_rule
 
 
-def test_keep_is_one():
+def test_keep_is_a_singleton():
     assert pickle.loads(pickle.dumps(keep)) is keep
     assert copy.deepcopy(keep) is keep
     assert repr(keep) == "keep"
@@ -65,7 +65,7 @@ def test_values_are_compared_by_their_bits():
     ],
     ids=str,
 )
-def test_what_is_no_values(array, error, message):
+def test_wrong_arrays_of_values_are_errors(array, error, message):
     with pytest.raises(error) as caught:
         values(array)
     assert message in str(caught.value)
@@ -81,19 +81,19 @@ def test_what_is_no_values(array, error, message):
         (0.5, "got 0.5; write constant(0.5)"),
         (None, "got None"),
         ("he_normal", "got 'he_normal'"),
-        (normal, "; call it: normal(...)"),
-        (orthogonal, "; call it: orthogonal(...)"),
+        (normal, "; write normal(...)"),
+        (orthogonal, "; write orthogonal(...)"),
         (int, "got <class 'int'>"),
     ],
     ids=str,
 )
-def test_what_is_no_rule(value, message):
+def test_wrong_values_of_rules_are_errors(value, message):
     with pytest.raises(TypeError) as caught:
         as_rule(value, "rule")
     assert message in str(caught.value)
 
 
-def test_a_function_is_a_rule_and_no_fill():
+def test_a_function_is_a_rule_but_not_a_fill():
     def function(parameter):
         return he_normal
 

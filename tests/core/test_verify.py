@@ -1,6 +1,7 @@
-"""Comparing a checkpoint with a plan and a seed."""
+"""Comparison of a checkpoint with a plan and a seed."""
 
 import json
+import re
 import shutil
 import struct
 
@@ -36,20 +37,20 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_what_was_written_is_what_was_asked_for(folder, whole):
+def test_a_written_checkpoint_has_no_differences(folder, whole):
     for path in (folder, str(folder), folder / "model.safetensors.index.json"):
         assert everything().verify(path, 5, whole=whole) == ()
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_another_seed(folder, whole):
-    found = everything().verify(folder, 6, whole=whole)
+def test_another_seed_differs(folder, whole):
+    differences = everything().verify(folder, 6, whole=whole)
     fixed = {"positions", "layers.0.norm.weight", "layers.0.none"}
-    assert {difference.name for difference in found} == {
+    assert {difference.name for difference in differences} == {
         entry.parameter.name for entry in everything().entries if entry.parameter.name not in fixed
     }
-    assert {difference.what for difference in found} == {"differs from weight"}
-    scalar = next(difference for difference in found if difference.name == "layers.0.scale")
+    assert {difference.what for difference in differences} == {"differs from weight"}
+    scalar = next(difference for difference in differences if difference.name == "layers.0.scale")
     assert scalar.index == ()
 
 
@@ -62,7 +63,7 @@ def change(path, name, at, value):
 
 
 @pytest.mark.parametrize("index", [(0, 0), (37, 11), (4095, 63)])
-def test_the_first_weight_that_differs(tmp_path, index):
+def test_the_first_weight_that_differs_is_reported(tmp_path, index):
     made = plan([Parameter("w", (4096, 64), "float16")], normal())
     (path,) = made.write(tmp_path, 0)
     for later in (4095 * 64 + 63, 64 * index[0] + index[1]):
@@ -70,7 +71,7 @@ def test_the_first_weight_that_differs(tmp_path, index):
     assert made.verify(tmp_path, 0, whole=True) == (Difference("w", "differs from weight", index),)
 
 
-def test_samples_find_a_tail_that_was_lost_and_where_it_begins(tmp_path):
+def test_samples_find_the_start_of_a_lost_tail(tmp_path):
     made = plan([Parameter("w", (2048, 64)), Parameter("v", (10,))], normal())
     (path,) = made.write(tmp_path, 0)
     header = Header.read(path)
@@ -81,7 +82,7 @@ def test_samples_find_a_tail_that_was_lost_and_where_it_begins(tmp_path):
     assert str(made.verify(tmp_path, 0)[0]) == "'w' differs from weight (1900, 5) on"
 
 
-def test_weights_between_the_samples_are_seen_in_the_whole_alone(tmp_path):
+def test_only_a_full_comparison_sees_weights_between_samples(tmp_path):
     made = plan([Parameter("w", (4096, 64))], normal())
     (path,) = made.write(tmp_path, 0)
     change(path, "w", 4 * 64 * 100, 0xA5)
@@ -89,7 +90,7 @@ def test_weights_between_the_samples_are_seen_in_the_whole_alone(tmp_path):
     assert [difference.index for difference in made.verify(tmp_path, 0, whole=True)] == [(100, 0)]
 
 
-def test_bits_count(tmp_path):
+def test_weights_are_compared_by_their_bits(tmp_path):
     made = plan([Parameter("w", (3,))], {"*": zeros})
     (path,) = made.write(tmp_path, 0)
     assert made.verify(path, 0) == ()
@@ -97,7 +98,7 @@ def test_bits_count(tmp_path):
     assert [difference.index for difference in made.verify(path, 0)] == [(1,)]
 
 
-def test_what_costs_a_whole_is_drawn_once(tmp_path, monkeypatch):
+def test_weights_that_require_a_full_draw_are_drawn_once(tmp_path, monkeypatch):
     made = plan([Parameter("w", (64, 64), axes="OI")], {"*": orthogonal()})
     (path,) = made.write(tmp_path, 0)
     calls = []
@@ -120,7 +121,7 @@ def shifted(path, name, dtype, at, change):
 
 
 def one_bit(weight):
-    """The weight with its last bit changed; of a complex one, that of its real part."""
+    """Return the weight with its last bit changed; of a complex weight, the last bit of its real part."""
     changed = np.nextafter(weight.real, weight.real.dtype.type(9))
     return changed + 1j * weight.imag if np.iscomplexobj(weight) else changed
 
@@ -152,13 +153,13 @@ def test_exponentials_are_compared_to_the_promised_accuracy(tmp_path):
     assert [difference.index for difference in made.verify(path, 0)] == [(7,)]
 
 
-@pytest.mark.parametrize(("at", "found"), [(0, ()), (40, ((5, 0),))])
-def test_weights_beside_products_of_matrices_are_compared_by_their_bits(tmp_path, at, found):
+@pytest.mark.parametrize(("at", "indices"), [(0, ()), (40, ((5, 0),))])
+def test_weights_beside_products_of_matrices_are_compared_by_their_bits(tmp_path, at, indices):
     halves = parts({"q": (1, orthogonal()), "k": (1, normal())})
     made = plan([Parameter("qk", (8, 8), axes="OI")], {"qk": halves})
     (path,) = made.write(tmp_path, 0)
     shifted(path, "qk", "float32", at, lambda w: np.nextafter(w, np.float32(9)))
-    assert tuple(difference.index for difference in made.verify(path, 0)) == found
+    assert tuple(difference.index for difference in made.verify(path, 0)) == indices
 
 
 def test_names_from_files_are_escaped(tmp_path):
@@ -168,7 +169,7 @@ def test_names_from_files_are_escaped(tmp_path):
     assert texts == [r"'a\x1b[31m\nforged' is not in the plan"]
 
 
-def test_names_shapes_and_dtypes(tmp_path):
+def test_other_names_shapes_and_dtypes_are_differences(tmp_path):
     written = plan([Parameter("a", (3,)), Parameter("b", (4, 2)), Parameter("c", (5,), "float16")], normal())
     written.write(tmp_path, 0)
     asked = plan([Parameter("a", (3,), "bfloat16"), Parameter("b", (8,)), Parameter("d", (1,))], normal())
@@ -176,11 +177,11 @@ def test_names_shapes_and_dtypes(tmp_path):
         "'c' is not in the plan",
         "'a' has dtype float32, the plan has bfloat16",
         "'b' has shape (4, 2), the plan has (8,)",
-        "'d' is not there",
+        "'d' is missing",
     ]
 
 
-def test_what_is_kept_may_be_there_and_is_not_compared(tmp_path):
+def test_kept_tensors_are_not_compared(tmp_path):
     plan([Parameter("a", (3,)), Parameter("b", (4,))], normal()).write(tmp_path, 0)
     parameters = [Parameter("a", (3,)), Parameter("b", (4,)), Parameter("gone", (5,), "int64")]
     assert plan(parameters, {"a": normal(), "*": keep}).verify(tmp_path, 1)[0].name == "a"
@@ -189,7 +190,7 @@ def test_what_is_kept_may_be_there_and_is_not_compared(tmp_path):
     assert [difference.name for difference in plan(parameters, {"a": normal(), "*": keep}).verify(tmp_path, 0)] == ["b"]
 
 
-def test_of_what_is_kept_in_part_the_rest_is_compared(tmp_path):
+def test_filled_parts_of_partly_kept_tensors_are_compared(tmp_path):
     qk = Parameter("qk", (4, 2))
     plan([qk], normal()).write(tmp_path, 0)
     half = plan([qk], {"*": parts({"q": (1, keep), "k": (1, normal())})})
@@ -214,21 +215,21 @@ def test_tied_tensors_count_under_any_of_their_names(tmp_path):
     assert [str(difference) for difference in plan([tensor], normal()).verify(path, 0)] == ["'head' is not in the plan"]
 
 
-def test_files_that_are_gone_or_broken_are_named_and_the_rest_is_compared(folder):
+def test_missing_and_broken_files_are_named_and_the_others_are_compared(folder):
     first, second, third = sorted(folder.glob("*.safetensors"))
     first.unlink()
     second.write_bytes(struct.pack("<Q", 2**63))
     texts = [str(difference) for difference in everything().verify(folder, 5)]
-    assert texts[0] == f"{first.name!r} is not there"
+    assert texts[0] == f"{first.name!r} is missing"
     assert texts[1].startswith(f"{second.name!r} cannot be read: {second} is not a safetensors file: ")
-    assert len(texts) == 2  # what the index says is in them is not said once more
+    assert len(texts) == 2  # tensors of these files have no second difference
     change(third, min(Header.read(third).tensors), 0, 0xA5)
     assert len(everything().verify(folder, 5)) == 3
     third.write_bytes(b"")
     assert len(everything().verify(third, 5)) == 1
 
 
-def test_an_index_that_says_something_else(folder):
+def test_tensors_outside_of_their_indexed_file_are_differences(folder):
     path = folder / "model.safetensors.index.json"
     index = json.loads(path.read_text())
     first, second = sorted(set(index["weight_map"].values()))[:2]
@@ -236,12 +237,12 @@ def test_an_index_that_says_something_else(folder):
     index["weight_map"][name] = second
     path.write_text(json.dumps(index))
     assert {str(difference) for difference in everything().verify(folder, 5)} == {
-        f"{name!r} is not in the file that the index gives: {first} holds it",
-        f"{name!r} is not in the file that the index gives: {second} does not hold it",
+        f"{name!r} is in {first}, where the index does not place it",
+        f"{name!r} is not in {second}, where the index places it",
     }
 
 
-def test_the_same_tensor_in_two_files(folder):
+def test_a_tensor_in_two_files_is_a_difference(folder):
     path = folder / "model.safetensors.index.json"
     index = json.loads(path.read_text())
     first = min(index["weight_map"].values())
@@ -252,7 +253,7 @@ def test_the_same_tensor_in_two_files(folder):
     assert f"'embed.weight' is in {first} and in copy.safetensors" in texts
 
 
-def test_progress(folder):
+def test_progress_is_reported(folder):
     seen = []
     everything().verify(folder, 5, progress=lambda *both: seen.append(both))
     total = sum(entry.parameter.bytes for entry in everything().entries)
@@ -260,13 +261,21 @@ def test_progress(folder):
     assert np.all(np.diff([done for done, _ in seen]) >= 0)
 
 
-def test_what_is_no_checkpoint(tmp_path):
+def test_a_path_without_a_checkpoint_is_an_error(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"must hold model.safetensors or model.safetensors.index.json, got neither"
     ):
         everything().verify(tmp_path, 5)
     with pytest.raises(FileNotFoundError):
         everything().verify(tmp_path / "model.safetensors.index.json", 5)
-    assert [str(each) for each in plan([], {}).verify(tmp_path / "w.safetensors", 5)] == [
-        "'w.safetensors' is not there"
-    ]
+    assert [str(each) for each in plan([], {}).verify(tmp_path / "w.safetensors", 5)] == ["'w.safetensors' is missing"]
+
+
+def test_a_model_in_place_of_a_path_is_an_error_that_names_the_adapter():
+    model = type("Linear", (), {"__module__": "torch.nn.modules.linear"})()
+    message = (
+        "path must be the path of a checkpoint, got Linear. "
+        "For a model: initlib.adapters.torch.verify(model, plan, seed)"
+    )
+    with pytest.raises(TypeError, match=re.escape(message)):
+        everything().verify(model, seed=0)

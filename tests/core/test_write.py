@@ -29,7 +29,7 @@ def small_pieces(monkeypatch):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The folder of one writer, left alone."""
+    """Return the folder of one undisturbed writer."""
     folder = tmp_path_factory.mktemp("undisturbed")
     everything().write(folder, 5, max_shard_size=SIZE)
     return contents(folder)
@@ -54,28 +54,28 @@ def test_one_file_is_what_the_library_writes(tmp_path):
     made = everything()
     (path,) = made.write(tmp_path, 5)
     metadata = Header.read(path).metadata
-    ours, theirs = path.read_bytes(), library.save(made.draw(5), {"format": "pt"})
-    # The library writes several entries of metadata in any order: all the rest is the same.
+    written, expected = path.read_bytes(), library.save(made.draw(5), {"format": "pt"})
+    # The library writes the entries of metadata in any order. All other bytes are the same.
     body = Header.read(path)
-    assert ours[body.data :] == theirs[8 + int.from_bytes(theirs[:8], "little") :]
-    (tmp_path / "theirs").write_bytes(theirs)
-    assert body.tensors == Header.read(tmp_path / "theirs").tensors
+    assert written[body.data :] == expected[8 + int.from_bytes(expected[:8], "little") :]
+    (tmp_path / "expected").write_bytes(expected)
+    assert body.tensors == Header.read(tmp_path / "expected").tensors
     assert metadata["format"] == "pt"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
 def test_the_size_of_a_piece_changes_nothing(tmp_path, monkeypatch, dtype):
     made = plan([Parameter("w", (37, 11, 5), dtype, axes="OIH"), Parameter("b", (1000,), dtype)], {"*": normal()})
-    found = set()
+    contents_of_files = set()
     for size in (7, 64, 1000, 10**6):
         monkeypatch.setattr(writer, "LARGE", size * numpy_dtype(dtype).itemsize)
         (path,) = made.write(tmp_path / str(size), 0)
-        found.add(path.read_bytes())
-    assert len(found) == 1
-    assert found.pop().endswith(made.draw_one("w", 0).tobytes())
+        contents_of_files.add(path.read_bytes())
+    assert len(contents_of_files) == 1
+    assert contents_of_files.pop().endswith(made.draw_one("w", 0).tobytes())
 
 
-def test_again_there_is_nothing_to_do(tmp_path, undisturbed):
+def test_a_second_write_does_nothing(tmp_path, undisturbed):
     everything().write(tmp_path, 5, max_shard_size=SIZE)
     before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
     assert everything().write(tmp_path, 5, max_shard_size=SIZE) == ()
@@ -85,7 +85,7 @@ def test_again_there_is_nothing_to_do(tmp_path, undisturbed):
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2, 3])
-def test_what_is_missing_is_written(tmp_path, undisturbed, gone):
+def test_missing_files_are_written(tmp_path, undisturbed, gone):
     everything().write(tmp_path, 5, max_shard_size=SIZE)
     lost = sorted(tmp_path.iterdir())[gone]
     lost.unlink()
@@ -127,7 +127,7 @@ checkpoints.everything().write(folder, 5, max_shard_size="8KB", progress=progres
     + [("fsync", k) for k in (0, 1, 2, 5)]
     + [("link", k) for k in (0, 1, 3, 4)],
 )
-def test_killed_at_any_moment_and_called_again(tmp_path, undisturbed, moment, left):
+def test_a_write_killed_at_any_moment_can_be_repeated(tmp_path, undisturbed, moment, left):
     arguments = [sys.executable, "-c", KILLED, moment, str(left), str(tmp_path)]
     ran = subprocess.run(arguments, cwd=Path(__file__).parents[1] / "helpers", check=False)
     assert ran.returncode == -signal.SIGKILL
@@ -151,7 +151,7 @@ def no_room(*arguments):
 
 
 @pytest.mark.parametrize("call", ["posix_fallocate", "fsync"])
-def test_a_full_disk(tmp_path, undisturbed, monkeypatch, call):
+def test_a_full_disk_is_an_error(tmp_path, undisturbed, monkeypatch, call):
     if not hasattr(os, call):
         pytest.skip(f"this system has no {call}")
     with monkeypatch.context() as full:
@@ -163,7 +163,7 @@ def test_a_full_disk(tmp_path, undisturbed, monkeypatch, call):
     assert contents(tmp_path) == undisturbed
 
 
-def test_where_the_system_cannot_allocate(tmp_path, undisturbed, monkeypatch):
+def test_a_system_that_cannot_allocate_writes_the_same_files(tmp_path, undisturbed, monkeypatch):
     def cannot(*arguments):
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
@@ -189,7 +189,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_disk_that_fills_up(small_disk, monkeypatch):
+def test_a_disk_that_fills_up_is_an_error(small_disk, monkeypatch):
     made = plan([Parameter(f"w{k}", (10_000,)) for k in range(5)], normal())
     (small_disk / "other").write_bytes(bytes(100_000))
     with pytest.raises(OSError, match=r"No space left on device: 20\d,\d{3} bytes are needed, 1\d\d,\d{3} are free: "):
@@ -205,7 +205,7 @@ def test_a_disk_that_fills_up(small_disk, monkeypatch):
     assert made.verify(small_disk, 0, whole=True) == ()
 
 
-def test_room_is_counted_before_anything_is_written(tmp_path, monkeypatch):
+def test_room_on_the_disk_is_checked_before_the_write(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 10_000})
     monkeypatch.setattr(writer.shutil, "disk_usage", lambda folder: usage)
     folder = tmp_path / "new"
@@ -226,8 +226,8 @@ def test_other_files_are_not_replaced(tmp_path):
     (path,) = tmp_path.iterdir()
     before = path.read_bytes()
     for made, seed, words in (
-        (other, 5, "its initlib.plan is "),
-        (everything(), 6, "its initlib.seed is 5, not 6"),
+        (other, 5, "initlib.plan is "),
+        (everything(), 6, "initlib.seed is 5, not 6"),
     ):
         with pytest.raises(
             FileExistsError,
@@ -243,8 +243,8 @@ def test_other_files_are_not_replaced(tmp_path):
     ("content", "words"),
     [
         (b"", "is not a safetensors file"),
-        (Header.of({"w": ("float32", (0,))}, {}).to_bytes(), "its metadata names no plan of initlib"),
-        (Header.of({"w": ("float32", (0,))}, {"initlib.plan": "x"}).to_bytes(), "its format is None, not pt"),
+        (Header.of({"w": ("float32", (0,))}, {}).to_bytes(), "the metadata names no plan of initlib"),
+        (Header.of({"w": ("float32", (0,))}, {"initlib.plan": "x"}).to_bytes(), "format is None, not pt"),
     ],
 )
 def test_a_foreign_file_is_not_replaced(tmp_path, content, words):
@@ -254,7 +254,7 @@ def test_a_foreign_file_is_not_replaced(tmp_path, content, words):
     assert contents(tmp_path) == {"model.safetensors": content}
 
 
-def test_a_file_that_was_damaged_is_not_taken_for_finished(tmp_path, undisturbed):
+def test_a_damaged_file_does_not_count_as_complete(tmp_path, undisturbed):
     paths = everything().write(tmp_path, 5, max_shard_size=SIZE)
     header = Header.read(paths[1])
     with paths[1].open("r+b") as file:
@@ -267,7 +267,7 @@ def test_a_file_that_was_damaged_is_not_taken_for_finished(tmp_path, undisturbed
 
 
 @pytest.mark.parametrize("scheme", [orthogonal(), sparse(0.5)])
-def test_a_damaged_tensor_of_dependent_weights_is_not_taken_for_finished(tmp_path, scheme):
+def test_a_damaged_orthogonal_tensor_does_not_count_as_complete(tmp_path, scheme):
     made = plan([Parameter("w", (64, 48), axes="OI")], scheme)
     (path,) = made.write(tmp_path, 5)
     with path.open("r+b") as file:
@@ -278,7 +278,7 @@ def test_a_damaged_tensor_of_dependent_weights_is_not_taken_for_finished(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model-00001-of-00009.safetensors"])
-def test_a_folder_with_other_files_that_a_loader_would_find(tmp_path, name):
+def test_other_files_that_a_loader_would_find_are_an_error(tmp_path, name):
     (tmp_path / name).touch()
     for overwrite in (False, True):
         with pytest.raises(FileExistsError, match=rf"got {name}. This plan has other files \(3\)"):
@@ -286,10 +286,10 @@ def test_a_folder_with_other_files_that_a_loader_would_find(tmp_path, name):
     assert contents(tmp_path) == {name: b""}
 
 
-def test_another_index(tmp_path, undisturbed):
+def test_another_index_is_an_error(tmp_path, undisturbed):
     index = tmp_path / "model.safetensors.index.json"
     index.write_text("{}")
-    with pytest.raises(FileExistsError, match="is another plan's"):
+    with pytest.raises(FileExistsError, match="belongs to another plan"):
         everything().write(tmp_path, 5, max_shard_size=SIZE)
     with pytest.raises(FileExistsError, match=r"got model.safetensors.index.json. This plan has other files \(1\)"):
         everything().write(tmp_path, 5)
@@ -297,7 +297,7 @@ def test_another_index(tmp_path, undisturbed):
     assert contents(tmp_path) == undisturbed
 
 
-def test_files_of_other_kinds_are_left_alone(tmp_path):
+def test_files_of_other_kinds_stay(tmp_path):
     mine = {"config.json": b"{}", "adapter_model.safetensors": b"mine", "README.md": b"mine"}
     for name, content in mine.items():
         (tmp_path / name).write_bytes(content)
@@ -305,7 +305,7 @@ def test_files_of_other_kinds_are_left_alone(tmp_path):
     assert contents(tmp_path) == mine | {path.name: path.read_bytes()}
 
 
-def test_many_writers_are_one(tmp_path):
+def test_many_writers_write_the_files_of_one(tmp_path):
     made = plan([Parameter(f"layer.{k}.weight", (k % 5 + 1, 8), "float16") for k in range(200)], normal())
     made.write(tmp_path / "one", 3, max_shard_size=128)
     assert len(contents(tmp_path / "one")) > 64
@@ -321,7 +321,7 @@ def test_many_writers_are_one(tmp_path):
 
 
 def during(step, action):
-    """A progress callback that acts at one of its calls."""
+    """Return a progress callback that acts at one of its calls."""
     calls = []
 
     def progress(done, total):
@@ -379,7 +379,7 @@ def test_a_claim_of_a_killed_writer_is_an_error_that_names_it(tmp_path, undistur
     assert contents(tmp_path) == undisturbed
 
 
-def test_progress(tmp_path):
+def test_progress_is_reported(tmp_path):
     seen = []
     everything().write(tmp_path, 5, max_shard_size=SIZE, progress=lambda *both: seen.append(both))
     total = sum(entry.parameter.bytes for entry in everything().entries)
@@ -408,17 +408,17 @@ def test_the_memory_does_not_grow_with_the_model(tmp_path, monkeypatch):
         tracemalloc.stop()
 
 
-def test_kept_tensors_are_left_out_with_a_warning(tmp_path):
+def test_kept_tensors_are_omitted_with_a_warning(tmp_path):
     made = plan([Parameter("w", (3,)), *(Parameter(f"kept{k}", (3,)) for k in range(7))], {"w": normal(), "*": keep})
     with pytest.warns(
-        UserWarning, match="leaves out the tensors that the plan keeps.*: kept0, kept1, kept2, kept3, kept4 and 2 more"
+        UserWarning, match="omits the tensors that the plan keeps.*: kept0, kept1, kept2, kept3, kept4 and 2 more"
     ):
         (path,) = made.write(tmp_path, 0)
     assert list(Header.read(path).tensors) == ["w"]
     assert made.verify(tmp_path, 0) == ()
 
 
-def test_arguments(tmp_path):
+def test_wrong_arguments_are_errors(tmp_path):
     made = everything()
     for wrong, error, words in (
         ({"seed": None}, TypeError, "seed must be an integer or a Key, got None"),

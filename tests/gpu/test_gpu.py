@@ -1,4 +1,4 @@
-"""On a card: `pytest tests/gpu`. The weights are the core's, drawn in place, wherever the tensor lies on the card."""
+"""Draws on a GPU: `pytest tests/gpu`. The weights are those of the core, drawn in place, in any memory of the GPU."""
 
 import numpy as np
 import pytest
@@ -19,6 +19,8 @@ from initlib import (
     identity,
     normal,
     orthogonal,
+    rotary_frequencies,
+    sinusoidal,
     sparse,
     truncated_normal,
     uniform,
@@ -46,7 +48,7 @@ INITIALIZERS = [
 
 
 def content(tensor):
-    """The bytes of a tensor's numbers, in their order."""
+    """Return the bytes of a tensor's numbers, in their order."""
     return tensor.clone(memory_format=torch.contiguous_format).cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
@@ -57,13 +59,13 @@ def fill(tensor, initializer, shape, axes, seed, index=(), engine=None):
     return tensor
 
 
-def test_the_kernel_draws_here():
+def test_triton_draws_on_this_gpu():
     assert describe(CARD) == "Triton kernel"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("initializer", INITIALIZERS, ids=repr)
-def test_bits_of_the_core(initializer, dtype):
+def test_weights_have_the_bits_of_the_core(initializer, dtype):
     if dtype == "float16" and initializer == INITIALIZERS[5]:
         pytest.skip("it underflows")
     for shape, axes in [
@@ -78,7 +80,7 @@ def test_bits_of_the_core(initializer, dtype):
         assert content(tensor) == initializer(shape, dtype, axes=axes, seed=2**40 + 1).tobytes()
 
 
-def test_every_row_of_the_table():
+def test_every_row_of_the_table_has_the_bits_of_the_core():
     shape = (2**27,)
     drawn = fill(torch.empty(shape, device=CARD), normal(), shape, "I", 1)
     assert np.array_equal(drawn.cpu().numpy(), normal()(shape, axes="I", seed=1))
@@ -86,8 +88,8 @@ def test_every_row_of_the_table():
 
 @settings(max_examples=500)
 @given(small_boxes(), st.sampled_from(INITIALIZERS), st.sampled_from(DTYPES[1:]), st.integers(0, 2**64 - 1), st.data())
-def test_any_box_in_any_memory(weight, initializer, dtype, seed, data):
-    """The axes of the memory in any order, with gaps, which are not touched."""
+def test_any_box_is_drawn_in_any_memory(weight, initializer, dtype, seed, data):
+    """The axes of the memory have any order, and gaps, which are not written to."""
     shape, axes, index = weight
     expected = initializer(shape, dtype, axes=axes, seed=seed, index=index)
     order = data.draw(st.permutations(range(expected.ndim)))
@@ -102,13 +104,13 @@ def test_any_box_in_any_memory(weight, initializer, dtype, seed, data):
 
 @pytest.mark.parametrize("step", [1, 7, -1, -7, 2**20 + 1])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_positions_past_32_bits(dtype, step):
+def test_positions_past_32_bits_have_the_bits_of_the_core(dtype, step):
     shape, index = (2**34,), slice(2**33 - 150 * step, 2**33 + 150 * step, step)
     drawn = fill(torch.empty(300, dtype=getattr(torch, dtype), device=CARD), he_normal, shape, "I", 11, index)
     assert content(drawn) == he_normal(shape, dtype, seed=11, index=index).tobytes()
 
 
-def test_more_weights_than_a_launch_takes():
+def test_a_weight_may_need_several_launches():
     shape = (3, 2**30 + 5)
     if torch.cuda.mem_get_info(CARD)[0] < 2**33:
         pytest.skip("needs 8 GiB of the card's memory")
@@ -118,7 +120,7 @@ def test_more_weights_than_a_launch_takes():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_in_place_and_with_no_memory_of_its_own(dtype):
+def test_weights_are_drawn_in_place_without_other_memory(dtype):
     weight = torch.nn.Parameter(torch.empty(4096, 1024, dtype=dtype, device=CARD))
     init.he_normal_(weight, seed=0)  # the table comes with the first draw
     version, place = weight._version, weight.data_ptr()
@@ -132,12 +134,12 @@ def test_in_place_and_with_no_memory_of_its_own(dtype):
     assert content(weight.detach()) == content(init.he_normal_(torch.empty(4096, 1024, dtype=dtype), seed=1))
 
 
-def test_channels_last():
+def test_channels_last_tensors_are_filled():
     weight = torch.empty(64, 32, 3, 3, device=CARD).to(memory_format=torch.channels_last)
     assert torch.equal(init.he_normal_(weight, seed=2).cpu(), init.he_normal_(torch.empty(64, 32, 3, 3), seed=2))
 
 
-def test_a_stream_of_its_own():
+def test_draws_use_the_current_stream_of_the_gpu():
     stream = torch.cuda.Stream()
     weight = torch.zeros(2**22, device=CARD)
     torch.cuda.synchronize()
@@ -149,13 +151,13 @@ def test_a_stream_of_its_own():
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two cards")
-def test_a_card_that_is_not_the_current_one():
+def test_a_gpu_that_is_not_current_draws():
     weight = init.normal_(torch.empty(100, 100, device="cuda:1"), seed=4)
     assert torch.cuda.current_device() == 0
     assert torch.equal(weight.cpu(), init.normal_(torch.empty(100, 100), seed=4))
 
 
-def test_a_generator_of_the_card():
+def test_a_generator_of_the_gpu_draws():
     drawn = [
         init.he_normal_(torch.empty(64, 64, device=CARD), generator=torch.Generator(CARD).manual_seed(5)).cpu()
         for _ in range(2)
@@ -163,7 +165,7 @@ def test_a_generator_of_the_card():
     assert torch.equal(*drawn)
 
 
-def test_under_inference_mode():
+def test_inference_mode_allows_draws():
     with torch.inference_mode():
         weight = init.glorot_uniform_(torch.empty(64, 64, device=CARD), seed=5)
     assert torch.equal(weight.cpu(), init.glorot_uniform_(torch.empty(64, 64), seed=5))
@@ -195,11 +197,13 @@ def test_the_reference_has_the_same_bits(dtype):
         (identity(2.0), (60, 40), "OI"),
         (dirac(), (32, 16, 3, 3), "(2 O)IHW"),
         (sparse(0.4, 0.5), (100, 300), "OI"),
+        (sinusoidal(), (300, 64), None),
+        (rotary_frequencies(), (64,), None),
         (he_normal * 0.5, (100, 300), "OI"),
     ],
     ids=str,
 )
-def test_schemes_of_whole_matrices(initializer, shape, axes):
+def test_schemes_of_matrices_are_drawn(initializer, shape, axes):
     drawn = init.fill_(torch.empty(shape, device=CARD), initializer, axes=axes, seed=3).cpu().numpy()
     expected = initializer(shape, axes=axes, seed=3)
     if "orthogonal" in repr(initializer):
@@ -208,7 +212,7 @@ def test_schemes_of_whole_matrices(initializer, shape, axes):
         assert np.array_equal(drawn, expected)
 
 
-def test_complex_weights():
+def test_complex_weights_are_drawn():
     drawn = init.fill_(torch.empty(60, 40, dtype=torch.complex64, device=CARD), he_normal, seed=3).cpu().numpy()
     expected = he_normal((60, 40), "complex64", axes="OI", seed=3)
     assert np.abs(drawn - expected).max() < 2e-6 * np.abs(expected).max()

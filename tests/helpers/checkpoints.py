@@ -1,4 +1,4 @@
-"""A plan that has everything a plan can have, for what is written to disk and read back."""
+"""A plan with every feature of plans, for tests that write to disk and read back."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from initlib import Parameter, he_normal, normal, ones, orthogonal, parts, plan,
 
 
 def everything():
-    """A plan of tensors of all dtypes, in parts, of zero size, tied, padded, composed and constant."""
+    """Return a plan of tensors of all dtypes, in parts, of zero size, tied, padded, composed and constant."""
     parameters = [
         Parameter("embed.weight", (64, 24), "bfloat16", kind="table", tied=("lm_head.weight",), padding=3),
         Parameter("layers.0.qkv.weight", (72, 24), "bfloat16", axes="OI", kind="kernel"),
@@ -34,19 +34,19 @@ def everything():
 
 
 def contents(folder):
-    """The bytes of every file in a folder, by name."""
+    """Return the bytes of every file in a folder, by name."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def read(path):
-    """The tensors of a file, as bytes with their dtypes and shapes, by the safetensors library."""
+    """Return the tensors of a file, as bytes with their dtypes and shapes, by the safetensors library."""
     import safetensors
 
     return {name: (each["dtype"], tuple(each["shape"]), each["data"]) for name, each in safetensors.deserialize(path)}
 
 
 def llama(layers=32, vocabulary=128256, hidden=4096, inner=14336, keys=1024, dtype="bfloat16"):
-    """The parameters of a model like LLaMA 3: with these sizes the one of 8B."""
+    """Return the parameters of a model like LLaMA 3; the default sizes are those of the 8B model."""
     shapes = {
         "self_attn.q_proj": (hidden, hidden),
         "self_attn.k_proj": (keys, hidden),

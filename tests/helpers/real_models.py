@@ -13,7 +13,7 @@ from initlib import keep, normal, values, variance_scaling
 
 VOCABULARY = 211
 SMALL = normal(std=0.02)
-# What the constructors of torch.nn start kernels with: uniform between -1 / sqrt(fan_in) and 1 / sqrt(fan_in).
+# The distribution from which constructors of torch.nn draw kernels: within 1 / sqrt(fan_in).
 TORCH = variance_scaling(1 / 3, "fan_in", "uniform")
 HE = variance_scaling(2, "fan_out", "normal")
 TINY = {"vocab_size": VOCABULARY, "bos_token_id": 1, "eos_token_id": 2}
@@ -22,7 +22,7 @@ HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
 
 
 class Record(NamedTuple):
-    """A model, the arguments of `initialize`, and the parameters that the package starts in another way."""
+    """A model, the arguments of `initialize`, and the parameters that the package initializes in another way."""
 
     build: Any
     batch: Any
@@ -65,7 +65,7 @@ def pictures(size):
 
 
 def log_states(parameter):
-    """Mamba's start of A: the states decay at the rates 1 to n (Gu, Dao 2023, arXiv 2312.00752)."""
+    """Return Mamba's first value of A: the states decay at the rates 1 to n (Gu, Dao 2023, arXiv 2312.00752)."""
     return values(np.broadcast_to(np.log(np.arange(1, parameter.shape[1] + 1)), parameter.shape))
 
 
@@ -165,7 +165,7 @@ def initialized(record, model, **more):
 
 
 def start(model):
-    """The model's own initialization."""
+    """Run the model's own initialization."""
     if hasattr(model, "init_weights"):
         model.init_weights()
     else:

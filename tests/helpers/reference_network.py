@@ -1,4 +1,4 @@
-"""One small network whose signals are computed in float64 by NumPy: what every framework's report is compared with."""
+"""Reference for the reports of all frameworks: a small network whose signals NumPy computes in float64."""
 
 from dataclasses import fields
 from itertools import pairwise
@@ -12,13 +12,13 @@ from initlib.diagnostics.measurements import activation, parameter
 SIZES = (20, 48, 32, 5)
 WEIGHTS = [initlib.he_normal(shape, seed=0, name=f"layer{k}") for k, shape in enumerate(pairwise(SIZES))]
 BIASES = [initlib.normal(std=0.1)((size,), seed=0, name=f"bias{k}") for k, size in enumerate(SIZES[1:])]
-BATCH = initlib.normal()((16, 20), seed=0, name="batch")  # what a report draws for the shape (16, 20)
+BATCH = initlib.normal()((16, 20), seed=0, name="batch")  # the input that a report draws for the shape (16, 20)
 TARGET = initlib.normal()((16, 5), seed=1)
 TO = 1e-4  # relatively
 
 
 def expected(with_target):
-    """The activations (linear, relu, linear, tanh, linear) and the parameters, with the gradients of the loss."""
+    """Return the activations (linear, relu, linear, tanh, linear) and the parameters, with their gradients."""
     weights, biases = ([a.astype(np.float64) for a in arrays] for arrays in (WEIGHTS, BIASES))
     x = BATCH.astype(np.float64)
     inputs, values = [], []
@@ -44,14 +44,14 @@ def expected(with_target):
 
 
 def compare(report, with_target, order=range(6)):
-    """Every figure of a report with the expected one; `order` are the report's parameters, weights and biases."""
+    """Compare every number of a report with the expected number; `order` is the order of the report's parameters."""
     rows, parameters, loss = expected(with_target)
     assert report.loss == pytest.approx(loss, rel=TO)
     assert report.input_std == pytest.approx(float(BATCH.std()), rel=TO)
     assert len(report.activations) == len(rows)
     assert len(report.parameters) == len(parameters)
-    found = [*report.activations, *(report.parameters[k] for k in order)]
-    for row, wanted in zip(found, [*rows, *parameters], strict=True):
+    rows_of_report = [*report.activations, *(report.parameters[k] for k in order)]
+    for row, wanted in zip(rows_of_report, [*rows, *parameters], strict=True):
         for field in fields(wanted):
             value, exact = getattr(row, field.name), getattr(wanted, field.name)
             if isinstance(exact, float):

@@ -1,4 +1,4 @@
-"""A program: initializes one model under every layout on real processes over gloo; the gathered state is the same."""
+"""A program that initializes one model under every layout on processes over gloo; the gathered state is the same."""
 
 import hashlib
 import itertools
@@ -89,11 +89,11 @@ def whole(tensor):
 
 
 def digest(state):
-    """One hash of a gathered state."""
-    found = hashlib.sha256()
+    """Return the hash of a gathered state."""
+    hasher = hashlib.sha256()
     for name, tensor in sorted(state.items()):
-        found.update(name.encode() + whole(tensor).numpy().tobytes())
-    return found.hexdigest()
+        hasher.update(name.encode() + whole(tensor).numpy().tobytes())
+    return hasher.hexdigest()
 
 
 def alone(cls):
@@ -115,7 +115,7 @@ def parallelize(model, mesh):
 
 
 def layouts(world):
-    """Each: its name, whether there is a head of its own, and what shards a model."""
+    """Yield the name of each layout, whether the model has an untied head, and the function that shards a model."""
     line = init_device_mesh("cpu", (world,), mesh_dim_names=("data",))
     yield "fully_shard", Tied, lambda model: shard(model, line)
     yield "fully_shard", Model, lambda model: shard(model, line)
@@ -151,7 +151,7 @@ def check_layouts(world):
 
 
 def train(model, expected):
-    """One step under the layout does what it does alone."""
+    """Check that one step under the layout does the same as without it."""
     tokens = torch.arange(16).view(2, 8) % TOKENS
     losses = [cross_entropy(each(tokens).flatten(0, 1), tokens.flatten()) for each in (model, expected)]
     first, second = (whole(loss) if isinstance(loss, DTensor) else loss for loss in losses)
@@ -159,7 +159,7 @@ def train(model, expected):
 
 
 def own_code(model):
-    """A model's own initialization, which knows nothing of shards."""
+    """Run a model's own initialization, which does not handle shards."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.kaiming_uniform_(module.weight, a=5**0.5)
@@ -173,7 +173,7 @@ def own_code(model):
 
 
 def check_own_code(world):
-    """It draws by name, also where it draws anew what fell outside of a window."""
+    """Check that the model's own code draws by name, also if it rejects and draws again."""
     expected = Model()
     with init.named(expected, seed=5):
         own_code(expected)
@@ -192,7 +192,7 @@ def check_own_code(world):
 
 
 def check_checkpoint(world, folder):
-    """Saved under one layout and loaded under another, it is the same state."""
+    """Check that a state saved under one layout loads under another layout."""
     expected = alone(Model)
     _, _, first = next(each for each in layouts(world) if each[1] is Model)
     _, _, second = [each for each in layouts(world) if each[1] is Model][-1]
@@ -216,7 +216,7 @@ def wrapped(cls, original):
 
 
 def gathered(model):
-    """The parameters of a model that such a wrapper has made flat, whole."""
+    """Return the full parameters of a model that the wrapper has flattened."""
     with FullyShardedDataParallel.summon_full_params(model):
         return {
             name.replace("_fsdp_wrapped_module.", ""): tensor.detach().clone()
@@ -225,7 +225,7 @@ def gathered(model):
 
 
 def check_flat(world):
-    """Flat shards: ranges of the weights, wherever they begin and end."""
+    """Check flat shards: ranges of the weights, with any start and end."""
     for cls, original in itertools.product((Model, Tied), (True, False)):
         model = wrapped(cls, original)
         made = init.initialize(model, RULES | BUILT, seed=5, default=normal(std=0.02))
@@ -237,7 +237,7 @@ def check_flat(world):
 
 
 def own_code_without_fans(model):
-    """What can be drawn into a range: PyTorch's functions that ask for fans refuse it."""
+    """Run initialization that can draw into a range; PyTorch's functions that need fans refuse ranges."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.3)
@@ -251,7 +251,7 @@ def own_code_without_fans(model):
 
 
 def check_own_code_of_flat_shards(world):
-    """Drawn by name and range, or refused: never something that depends on the ranks."""
+    """Check that flat shards are drawn by name and range, or refused, and never depend on the ranks."""
     expected = {}
     for code in (own_code, own_code_without_fans):
         model = Model()
@@ -269,7 +269,7 @@ def check_own_code_of_flat_shards(world):
             own_code(model)
         agrees(model, own_code)
         with FullyShardedDataParallel.summon_full_params(model):
-            init.initialize(model, RULES | BUILT, seed=5, default=normal(std=0.02))  # what is whole for a while
+            init.initialize(model, RULES | BUILT, seed=5, default=normal(std=0.02))  # gathered in this context
         assert digest(gathered(model)) == digest(alone(Model).state_dict())
         if original or world == 1:
             with init.named(model, seed=5):
@@ -281,7 +281,7 @@ def check_own_code_of_flat_shards(world):
 
 
 def check_parts_of_ranges(world):
-    """A rank that holds a range of a weight draws that, a part of it, or help for it; and no help of another size."""
+    """Check draws of a rank that holds a range: the range, a part of it, or a temporary tensor of its size."""
     model, alone = wrapped(Model, original=True), Model()
     with init.named(alone, seed=5):
         expected = noise(alone.table.weight).flatten()
@@ -313,7 +313,7 @@ def noise(weight):
 
 
 def check_parts_of_shards(world):
-    """What is written to a part of a shard reaches it, or is refused: on several ranks it would be lost."""
+    """Check that a write to a part of a shard reaches the shard, or is refused if it would be lost."""
     mesh = init_device_mesh("cpu", (world,))
     weight = nn.Parameter(distribute_tensor(torch.full((8, 6), 9.0), mesh, [Shard(0)]))
     fills = (init.zeros_, init.ones_, lambda t: init.constant_(t, 0.0), lambda t: init.normal_(t, seed=0))
@@ -332,7 +332,7 @@ def check_parts_of_shards(world):
 
 
 def check_replicas(world):
-    """Data parallelism, which keeps a whole model on each rank: it need not broadcast the first one's."""
+    """Check data parallelism: each rank draws the full model, without a broadcast."""
     model = Model()
     parallel = DistributedDataParallel(model, init_sync=False)
     made = initialize(parallel)
@@ -343,7 +343,7 @@ def check_replicas(world):
 
 
 def check_reports(world):
-    """A report of a model in parallel is that of the model; one of shards that FSDP keeps is refused."""
+    """Check that the report of a parallel model is that of the model, and that shards of FSDP are refused."""
     line = init_device_mesh("cpu", (world,))
     tokens = torch.arange(2 * WIDTH).reshape(2, WIDTH) % TOKENS
     expected = init.signals(alone(Model), tokens)
@@ -369,19 +369,19 @@ def check_reports(world):
     flat = FullyShardedDataParallel(Model(), device_id=torch.device("cpu"), use_orig_params=True)
     tests = [row.test for row in init.audit(flat).tensors if row.name == "head.weight"]
     assert tests == [
-        "not measured: this rank holds a range of it; audit the model before it is sharded, or its checkpoint"
+        "not measured: this rank holds a range of the parameter; audit the unsharded model, or its checkpoint"
     ]
     with pytest.raises(ValueError, match="model must not be sharded by FSDP"):
         init.signals(flat, tokens)
 
 
 def check_spectral_norm(world):
-    """The estimates of a spectral norm need the full weight: an error before anything is written."""
+    """Check that a spectral norm, which needs the full weight, is an error before anything is written."""
     model = nn.Sequential(nn.Linear(8, 8), nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)))
     fully_shard(model, mesh=init_device_mesh("cpu", (world,)))
     before = whole(model[0].weight).clone()
     name = "1.parametrizations.weight.original"
-    with pytest.raises(PlanError, match=r"1\.weight: the estimates of its spectral norm need the full weight"):
+    with pytest.raises(PlanError, match=r"1\.weight: the estimates of the spectral norm need the full weight"):
         init.initialize(model, {name: normal(std=0.02)}, seed=0, default=normal(std=0.02))
     assert torch.equal(whole(model[0].weight), before)
     init.initialize(model, {name: keep}, seed=0, default=normal(std=0.02))
@@ -389,7 +389,7 @@ def check_spectral_norm(world):
 
 
 def check_stages(world):
-    """Two pipeline stages: each holds some of the names, and its own."""
+    """Check two pipeline stages, each with some of the names and its own prefix."""
     rank = dist.get_rank()
     expected = alone(Model).state_dict()
     model = Model()
@@ -408,7 +408,7 @@ def check_stages(world):
 
 
 def check_own_init_differs(world):
-    """What PyTorch itself does: its state depends on the number of ranks."""
+    """Check that the state of PyTorch's own initialization depends on the number of ranks."""
     line = init_device_mesh("cpu", (world,))
     torch.manual_seed(0)
     model = nn.Linear(8, 8)

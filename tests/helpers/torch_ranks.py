@@ -117,7 +117,7 @@ def check_fully_shard(world):
 
 
 def check_verify(world):
-    """Each rank compares its own shards; only the rank that holds a changed weight reports it."""
+    """Check that each rank compares its own shards, and that only the rank with a changed weight reports it."""
     model = torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.Linear(5, 30), torch.nn.Embedding(6, 3))
     fully_shard(model)
     plan = init.initialize(model, initlib.normal(std=0.5), seed=0)

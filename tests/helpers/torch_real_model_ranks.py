@@ -1,6 +1,6 @@
-"""A program: real models of transformers and timm, fully sharded on processes over gloo, have one process's weights.
+"""A program that shards real models of transformers and timm over gloo, and compares them with one process.
 
-By rules, and by their own code, which knows nothing of shards.
+The models are initialized by rules, and by their own code, which does not handle shards.
 """
 
 import sys

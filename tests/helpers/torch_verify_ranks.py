@@ -1,4 +1,4 @@
-"""A program: compares one model with its plan under every layout over gloo; each rank reports its own memory."""
+"""A program that compares one model with its plan under every layout over gloo; each rank reports its own memory."""
 
 import sys
 import tempfile
@@ -97,9 +97,9 @@ def check_two_weights(build):
         second.copy_(values)
     names = [(FIRST, SECOND), (SECOND, FIRST)] if views else []
     for whole in (False, True):
-        found = reports(model, plan, whole=whole)
-        assert [line.split("'")[1] for line in found] == [name for name, _ in names], found
-        assert all(line.endswith(f" on: holds {other}") for line, (_, other) in zip(found, names, strict=True)), found
+        lines = reports(model, plan, whole=whole)
+        assert [line.split("'")[1] for line in lines] == [name for name, _ in names], lines
+        assert all(line.endswith(f" on: holds {other}") for line, (_, other) in zip(lines, names, strict=True)), lines
 
 
 def check_a_shard_of_another_rank(build):
@@ -146,7 +146,7 @@ def check_missing(build, name):
     expected = []
     if dist.get_rank() == 0 and name != "flat":
         del model.norm.bias
-        expected = ["'norm.bias' is not there"]
+        expected = ["'norm.bias' is missing"]
     assert reports(model, plan) == expected
 
 

@@ -1,13 +1,13 @@
-"""Imports torchvision, or gives its operators their names, where its own are not for this PyTorch.
+"""An import of torchvision, or definitions of the names of its operators if its wheel does not fit this PyTorch.
 
-transformers and timm import it, and need no more of it than that. A program that is to import them imports this first.
+transformers and timm import torchvision, and need only these names. Import this file before transformers or timm.
 """
 
 import torch
 
 __all__ = ["OPERATORS"]
 
-OPERATORS = torch.library.Library("torchvision", "FRAGMENT")  # what is defined lasts as long as this
+OPERATORS = torch.library.Library("torchvision", "FRAGMENT")  # the definitions last as long as this object
 
 try:
     import torchvision  # noqa: F401

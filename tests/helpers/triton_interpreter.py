@@ -1,4 +1,4 @@
-"""The Triton kernel in Triton's interpreter, which runs it on CPU tensors."""
+"""Triton kernel in Triton's interpreter, on CPU tensors."""
 
 import importlib.util
 
@@ -15,7 +15,7 @@ SOURCE = f"{initlib.adapters.torch.__path__[0]}/drawing/triton_kernel.py"
 
 
 def interpreted(path=SOURCE):
-    """Return the kernel's module made of a source: Triton reads the environment where a kernel is defined."""
+    """Return the kernel's module from a source. Triton reads the environment when a kernel is defined."""
     spec = importlib.util.spec_from_file_location("interpreted_kernel", path)
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic: what is said of given figures. Nothing is timed here."""
+"""Arithmetic of the benchmarks on given numbers, without any timing."""
 
 import math
 import sys
@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks import measure, models, peers, report, targets
 
 
-def results(ours):
-    case = {peers.OURS: ours, peers.TORCH: 1.0, peers.FLOOR: 0.01}
+def results(own_seconds):
+    case = {peers.OURS: own_seconds, peers.TORCH: 1.0, peers.FLOOR: 0.01}
     return {
         "in_place": {targets.TARGETS[0].case: case},
         "fresh": {targets.TARGETS[0].case: case},
@@ -21,9 +21,11 @@ def results(ours):
     }
 
 
-@pytest.mark.parametrize(("ours", "holds"), [(1 / 61, [True, True]), (1 / 59, [False, True]), (0.021, [False, False])])
-def test_a_target_holds_or_not(ours, holds):
-    rows = targets.check(results(ours))
+@pytest.mark.parametrize(
+    ("own_seconds", "holds"), [(1 / 61, [True, True]), (1 / 59, [False, True]), (0.021, [False, False])]
+)
+def test_a_target_holds_or_not(own_seconds, holds):
+    rows = targets.check(results(own_seconds))
     assert [row.holds for row in rows[:2]] == holds
     assert [(row.draw, row.holds) for row in rows[2:]] == [("4096x8192: OI", True), ("import initlib", False)]
 

@@ -1,4 +1,4 @@
-"""The page on GPUs: its arithmetic, and that a card's figures come into it. Nothing is timed here."""
+"""Page on GPUs: its arithmetic, and the numbers of a GPU, without any timing."""
 
 import sys
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_the_page_without_a_gpu_has_no_measured_times():
 
 
 class Event:
-    """Of a card on which everything takes 2 ms, and half of it if it is ours."""
+    """An event of a GPU on which every draw takes 2 ms, and a draw of initlib 1 ms."""
 
     now = 0.0
 

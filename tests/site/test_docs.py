@@ -1,4 +1,4 @@
-"""Every example in a docstring or a document runs and prints what it says."""
+"""Examples in docstrings and documents: they run and print the text that is shown."""
 
 import doctest
 import importlib
@@ -21,7 +21,7 @@ import initlib.adapters
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = ("torch", "jax", "keras")
-OPTIONAL = {*FRAMEWORKS, "flax", "matplotlib", "safetensors", "sklearn", "tensorflow", "timm", "transformers"}
+OPTIONAL = {*FRAMEWORKS, "flax", "matplotlib", "optax", "safetensors", "sklearn", "tensorflow", "timm", "transformers"}
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "EXPERIMENTS.md"]
 # Keras converts variables of TensorFlow in a way that NumPy deprecates.
 KERAS_CONVERTS = pytest.mark.filterwarnings(
@@ -36,14 +36,14 @@ MODULES = sorted(
 
 
 def not_here(text, lines=r"(?:>>> )?"):
-    """The packages that examples import and that are not installed."""
+    """Return the packages that examples import and that are not installed."""
     imported = re.findall(rf"^{lines}(?:import|from) (?:initlib\.adapters\.)?(\w+)", text, re.MULTILINE)
     return {name for name in OPTIONAL.intersection(imported) if importlib.util.find_spec(name) is None}
 
 
 @KERAS_CONVERTS
 @pytest.mark.parametrize("name", ["initlib", *MODULES])
-def test_docstrings(name):
+def test_examples_in_docstrings_run(name):
     try:
         module = importlib.import_module(name)
     except ImportError as error:
@@ -54,12 +54,12 @@ def test_docstrings(name):
         pytest.skip(f"the examples need {', '.join(sorted(absent))}")
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     assert all(hasattr(initlib, public) for public in initlib.__all__)  # some are loaded, and so public, when asked for
-    # What is public says that it is of its package, where the framework's own name may not be known.
+    # Public names state their package, and the framework's own module may be unknown.
     known = {"initlib": initlib} | {key: sys.modules[key] for key in FRAMEWORKS if name == f"initlib.adapters.{key}"}
     assert doctest.testmod(module, optionflags=flags, extraglobs=known).failed == 0
 
 
-def test_public_names_are_in_public_places():
+def test_public_names_state_their_package():
     for package in (initlib, *(pytest.importorskip(f"initlib.adapters.{name}") for name in FRAMEWORKS)):
         for name in package.__all__:
             member = getattr(package, name)
@@ -70,8 +70,8 @@ def test_public_names_are_in_public_places():
 
 @KERAS_CONVERTS
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_documents(path):
-    """The ```python blocks of a document, in one session each: `>>>` lines are compared, the rest runs."""
+def test_examples_in_documents_run(path):
+    """The ```python blocks of a document run in one session. Output after `>>>` lines is compared."""
     blocks = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
     assert blocks or path.name != "README.md"
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

@@ -1,4 +1,4 @@
-"""The experiments: their parts are right, their pages quote what was found, and a claim that fails is heard of."""
+"""Experiments: their parts are right, their pages quote the results, and a claim that fails is reported."""
 
 import importlib
 import io
@@ -16,7 +16,7 @@ import initlib
 for package in ("matplotlib", "rich", "sklearn"):
     pytest.importorskip(package)
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT))  # last: what is installed stays what is tested
+sys.path.append(str(ROOT))  # last, so that the installed packages are tested
 
 EXPERIMENTS = importlib.import_module("benchmarks.experiments")
 command, depth, formulas, labs, layer, moons, report, stacks = (
@@ -33,7 +33,7 @@ def lab(tmp_path):
 
 @pytest.fixture
 def tensorflow():
-    """TensorFlow, where Keras runs on it."""
+    """Skip unless Keras runs on TensorFlow."""
     pytest.importorskip("tensorflow", exc_type=ImportError)
     if os.environ["KERAS_BACKEND"] != "tensorflow":
         pytest.skip("Keras runs on another backend")
@@ -50,7 +50,7 @@ def test_the_report_is_the_pages_with_the_figures_of_the_last_run():
 
 def test_every_claim_of_the_last_run_holds():
     run = json.loads(STORED.read_text(encoding="utf-8"))
-    claims = [claim for found in run["experiments"].values() for claim in found["claims"]]
+    claims = [claim for experiment in run["experiments"].values() for claim in experiment["claims"]]
     assert len(claims) > 30
     assert [claim["statement"] for claim in claims if not claim["holds"]] == []
 
@@ -62,7 +62,7 @@ def test_the_page_on_signals_has_the_table_of_verdicts():
 
 
 def bare_figures(page):
-    """What is written as a measured figure is, a decimal or a percentage, and quoted from no run."""
+    """Yield the decimals and percentages of a page that are not quoted from a run."""
     prose = re.sub(r"```.*?```|`[^`]*`|\{\{ \w+ \}\}|\(\d{4}\.\d{5}\)", "", page, flags=re.DOTALL)
     return re.findall(r"\d+\.\d+|\d+ ?%", prose)
 
@@ -101,8 +101,8 @@ def test_the_command_writes_a_report_and_pictures(tmp_path, capsys):
 def test_an_experiment_keeps_the_results_of_others(tmp_path):
     for name in ("layer", "depth"):
         assert command.main([name, "--quick", "--out", str(tmp_path)]) == 0
-    found = json.loads((tmp_path / "experiments.json").read_text(encoding="utf-8"))["experiments"]
-    assert list(found) == ["depth", "layer"]
+    experiments = json.loads((tmp_path / "experiments.json").read_text(encoding="utf-8"))["experiments"]
+    assert list(experiments) == ["depth", "layer"]
     before = (tmp_path / "EXPERIMENTS.md").read_text(encoding="utf-8")
     (tmp_path / "EXPERIMENTS.md").unlink()
     assert command.main(["--page", "--out", str(tmp_path)]) == 0
@@ -139,7 +139,7 @@ def test_a_lab_records_figures_tables_and_claims(lab):
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("kind", ["p - y", "clipped", "squared"])
 def test_gradients_are_the_differences_of_costs(relu, kind):
-    """Of every cost, by differences."""
+    """The test compares the gradients of every cost with differences."""
     circles = importlib.import_module("benchmarks.experiments.circles")
     random = np.random.default_rng(0)
     x, y = random.normal(size=(1, 2, 9)), random.integers(0, 2, (1, 1, 9))
@@ -174,7 +174,7 @@ def test_stacked_networks_equal_single_ones():
     assert np.array_equal(moons.networks("He", [3, 5])[0][1].T, kernel)
 
 
-def test_costs_and_accuracies_of_moons():
+def test_costs_and_accuracies_of_moons_follow_their_definitions():
     p, y = np.array([[[0.1, 0.9, 0.4, 0.2]]]), np.array([[[0, 1, 0, 1]]])
     assert moons.soft(p, y) == pytest.approx([65.0])
     assert moons.hard(p, y) == pytest.approx([75.0])
@@ -196,7 +196,7 @@ def test_depth_predictions_follow_closed_forms():
 
 @pytest.mark.parametrize("scheme", list(depth.SCHEMES))
 def test_depth_predictions_for_tanh_follow_a_quadrature(scheme):
-    """By the library's adaptive quadrature there, by a sum over a grid here."""
+    """The experiment uses the library's adaptive quadrature, the test a sum over a grid."""
     spread = depth.WIDTH * depth.SCHEMES[scheme].std((depth.WIDTH, depth.WIDTH)) ** 2
     squares, gradients = depth.predict(depth.SCHEMES[scheme], "tanh") ** 2
     z = np.linspace(-12, 12, 240_001)
@@ -221,7 +221,7 @@ def test_quantiles_are_shares_below_a_value():
 
 
 @pytest.mark.parametrize("peer", list(formulas.PEERS))
-def test_arguments_of_the_generators_of_peers(peer):
+def test_generators_of_peers_get_the_arguments_of_each_scheme(peer):
     package, value = formulas.PEERS[peer]
     pytest.importorskip(package, exc_type=ImportError)
     assert value("he_uniform") == pytest.approx(np.sqrt(6 / formulas.FAN_IN), rel=1e-12)

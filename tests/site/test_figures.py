@@ -1,7 +1,7 @@
-"""Figures of the benchmarks: the page is that of the last run, and prose that quotes a figure quotes it right.
+"""Numbers of the benchmarks: the page shows the last run, and documents quote it correctly.
 
-A document quotes by a comment that no reader sees, right after the figure: the place in benchmarks/results.json, and,
-for how many times as long one takes as another, both of them:
+A hidden comment after a number in a document states its place in benchmarks/results.json. For a ratio of two times, the
+comment states both places:
 
     39 ms<!-- in_place > he_normal float32 4096x8192 > initlib -->
     68 times<!-- in_place > he_normal float32 4096x8192 > torch.nn.init vs initlib -->
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT))  # last: what is installed stays what is tested
+sys.path.append(str(ROOT))  # last, so that the installed packages are tested
 
 from benchmarks import report
 
@@ -27,7 +27,7 @@ RUN = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-
 
 
 def measured(place, results):
-    """What was measured at a place, or how many times as much as at its neighbour."""
+    """Return the measurement at a place, or its ratio to another place."""
     path, _, other = place.partition(" vs ")
     *above, last = path.split(" > ")
     for name in above:
@@ -36,23 +36,23 @@ def measured(place, results):
 
 
 def wrong_quotes(text, results):
-    """The quotes of a text that are not what was measured, rounded to the digits that are shown."""
+    """Return the quotes of a text that differ from the measurement, rounded to the digits that are shown."""
     wrong = []
     for number, unit, place in QUOTE.findall(text):
         digits = len(number.partition(".")[2])
-        found = measured(place, results) / UNITS.get(unit, 1)
-        if abs(found - float(number)) > 0.5001 * 10**-digits:
-            wrong.append(f"{number} {unit}, but {place} is {found:.4g}")
+        value = measured(place, results) / UNITS.get(unit, 1)
+        if abs(value - float(number)) > 0.5001 * 10**-digits:
+            wrong.append(f"{number} {unit}, but {place} is {value:.4g}")
     return wrong
 
 
 def unquoted(text):
-    """The figures in sections that quote some of their figures, and not these."""
+    """Return the numbers without a quote, in sections that quote other numbers."""
     sections = [section for section in re.split(r"^#+ .*$", text, flags=re.MULTILINE) if QUOTE.search(section)]
-    return [" ".join(found) for section in sections for found in re.findall(FIGURE + "(?!<!-- )", section)]
+    return [" ".join(number) for section in sections for number in re.findall(FIGURE + "(?!<!-- )", section)]
 
 
-def test_the_page_is_that_of_the_last_run():
+def test_the_page_shows_the_last_run():
     assert report.page(RUN) == (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
 
 

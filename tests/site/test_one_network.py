@@ -26,7 +26,7 @@ def first():
 
 
 @pytest.mark.parametrize("title", one_network.RUNS)
-def test_one_network_everywhere(title, first):
+def test_one_network_has_the_same_weights_in_every_framework(title, first):
     framework, needed, backend = one_network.RUNS[title]
     for package in {framework, needed}:
         if importlib.util.find_spec(package) is None:
@@ -38,7 +38,7 @@ def test_one_network_everywhere(title, first):
     assert abs(outputs).max() > 0.01
 
 
-def test_the_weights_are_the_cores(first):
+def test_the_weights_are_those_of_the_core(first):
     for name, weight in CORE.items():
         axes = one_network.AXES["keras"][name]
         assert np.array_equal(first[0][name], one_network.canonical(weight.shape, axes).arrange(weight).ravel())

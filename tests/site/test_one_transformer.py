@@ -31,7 +31,7 @@ def first():
 
 
 @pytest.mark.parametrize("title", one_transformer.RUNS)
-def test_one_transformer_everywhere(title, first):
+def test_one_transformer_has_the_same_weights_in_every_framework(title, first):
     framework, needed, backend = one_transformer.RUNS[title]
     for package in needed:
         pytest.importorskip(package)
@@ -43,7 +43,7 @@ def test_one_transformer_everywhere(title, first):
     assert losses < 1e-4
 
 
-def test_the_weights_are_the_cores(first):
+def test_the_weights_are_those_of_the_core(first):
     for name, weight in CORE.items():
         assert np.array_equal(first[0][name], weight.ravel())
 

@@ -1,6 +1,7 @@
-"""What an install gives, and that it needs no compiler."""
+"""Installed package: its files, also without a compiler."""
 
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ FRAMEWORKS = ("torch", "keras", "jax")
 
 @pytest.fixture(scope="module")
 def without_compiler(tmp_path_factory):
-    """A folder with the package installed where no C compiler works."""
+    """Return a folder with the package, installed without a working C compiler."""
     folder = tmp_path_factory.mktemp("install")
     source = folder / "source"
     source.mkdir()
@@ -62,7 +63,7 @@ def test_without_a_compiler_the_reference_draws(without_compiler):
     assert run(without_compiler, program) == run(ROOT, program)
 
 
-def test_the_package_is_whole(without_compiler):
+def test_the_package_has_all_files(without_compiler):
     for name in ("py.typed", "stream/_kernel.pyi", "adapters/__init__.py", "__main__.py"):
         assert (without_compiler / "initlib" / name).is_file()
     for package, source in (("initlib/adapters", "adapters"), ("initlib", "initlib")):
@@ -81,8 +82,19 @@ def test_the_versions_of_the_tools_are_pinned_once():
         assert f'"{pinned}"' in hooks
 
 
+def test_only_a_tag_publishes_and_only_after_all_other_jobs():
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    jobs = re.findall(r"^  (\w+):", workflow[workflow.index("\njobs:") :], re.MULTILINE)
+    publish = workflow[workflow.index("\n  publish:") :]
+    (needed,) = re.findall(r"needs: \[(.*)\]", publish)
+    assert jobs == [*needed.split(", "), "publish"]
+    assert "if: github.event_name == 'push' && startsWith(github.ref, 'refs/tags/v')" in publish
+    assert "id-token: write" in publish
+    assert "secrets." not in workflow
+
+
 def test_the_frameworks_are_tested_at_the_oldest_versions_promised():
-    """What else is promised, `.ci/floors` installs."""
+    """`.ci/floors` installs the other promised versions."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     pinned = dict(entry.split(";")[0].split("==") for entry in extras["test"] if "==" in entry)
     for name, floor in (entry.split(">=") for extra in FRAMEWORKS for entry in extras[extra]):
@@ -91,7 +103,7 @@ def test_the_frameworks_are_tested_at_the_oldest_versions_promised():
 
 
 @pytest.mark.parametrize("free_threaded", [False, True])
-def test_the_stable_abi_is_asked_for_only_where_there_is_one(free_threaded, monkeypatch):
+def test_the_stable_abi_is_requested_only_where_it_exists(free_threaded, monkeypatch):
     """setuptools refuses it for a free-threaded Python, which could then not install the package."""
     given, asked = {}, sysconfig.get_config_var
     monkeypatch.setattr("setuptools.setup", lambda **arguments: given.update(arguments))

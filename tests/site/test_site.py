@@ -1,4 +1,4 @@
-"""The documentation: it builds without a warning, its links lead somewhere, its tables say what the code does."""
+"""Documentation: it builds without a warning, its links have targets, and its tables agree with the code."""
 
 import ast
 import importlib
@@ -28,7 +28,7 @@ SLIDER = DOCS / "extra" / "std.html"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The built site. Its reference imports the adapters, so the frameworks must be there."""
+    """Build the site. Its reference imports the adapters, so the frameworks must be installed."""
     for package in ("sphinx", "myst_parser", "furo", "torch", "keras", "jax"):
         pytest.importorskip(package, exc_type=ImportError)
     out = tmp_path_factory.mktemp("site")
@@ -39,7 +39,7 @@ def site(tmp_path_factory):
 
 
 class Page(HTMLParser):
-    """The links of a page, and the places in it that a link can lead to."""
+    """Links of a page, and the places in the page that a link can lead to."""
 
     def __init__(self, text):
         super().__init__()
@@ -55,7 +55,7 @@ class Page(HTMLParser):
 
 
 def dead_links(folder):
-    """The links within the site that lead nowhere, and the number of those that were followed."""
+    """Return the links within the site without a target, and the number of links that were followed."""
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in folder.rglob("*.html")}
     dead, followed = [], 0
     for path, page in pages.items():
@@ -91,10 +91,10 @@ def test_the_reference_has_every_public_name(site):
             names -= set(public("keras.initializers"))  # Keras's own classes, under its names and arguments
         names = {name for name in names if f"{name}_" not in names}  # PyTorch's deprecated names
         assert {name for name in names if f"{module}.{name}" not in described} - presets == set(), module
-    assert "<p>alias of" not in html  # in place of what it is
+    assert "<p>alias of" not in html  # in place of a description
 
 
-def test_nothing_comes_from_elsewhere(site):
+def test_pages_load_nothing_from_other_sites(site):
     for path in site.rglob("*.html"):
         outside = re.findall(r'(?:src|<link[^>]*href)="(?:https?:)?//[^"]+"', path.read_text(encoding="utf-8"))
         assert outside == [], path.name
@@ -104,21 +104,21 @@ def test_nothing_comes_from_elsewhere(site):
 
 
 def rows(page, columns):
-    """The rows of a page's tables that have so many columns, without the backticks' marks."""
+    """Return the rows of a page's tables with so many columns, without backticks."""
     lines = re.findall(r"^\| (.*) \|$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)
     cells = [[cell.strip() for cell in line.split(" | ")] for line in lines]
     return [row for row in cells if len(row) == columns and not row[0].startswith("-")]
 
 
-def test_the_gains_are_exact():
+def test_the_gains_have_four_right_digits():
     table = [row for row in rows("choose.md", 4) if row[0] != "activation"]
     assert len(table) >= 16
     for activation, forward, backward, initializer in table:
         name, *rest = re.split(r"[ ,]", activation)
         slope = re.search(r"slope ([\d.]+)", activation)
         parameters = {"slope": float(slope[1])} if slope else {}
-        assert f"{initlib.gain(name, **parameters):.10f}" == forward, rest
-        assert f"{initlib.gain(name, backward=True, **parameters):.10f}" == backward
+        assert f"{initlib.gain(name, **parameters):.4f}" == forward, rest
+        assert f"{initlib.gain(name, backward=True, **parameters):.4f}" == backward
         for code in re.findall(r"`(.*?)`", initializer):
             assert isinstance(eval(code, {"np": np}, vars(initlib)), initlib.Initializer)
 
@@ -126,8 +126,28 @@ def test_the_gains_are_exact():
 @pytest.mark.parametrize(
     "code", sorted({code for row in rows("choose.md", 3) for code in re.findall(r"`(.*?)`", row[1])})
 )
-def test_what_is_advised_for_special_weights_is_an_initializer(code):
+def test_advice_for_special_weights_is_an_initializer(code):
     assert isinstance(eval(code, {"L": 12}, vars(initlib)), initlib.Initializer)
+
+
+def test_every_recipe_that_is_advised_is_called_with_its_arguments():
+    codes = [code for row in rows("choose.md", 2) for code in re.findall(r"`recipes\.(.*?)`", row[1])]
+    assert len(codes) == 9
+    for code in codes:
+        call = ast.parse(code, mode="eval").body
+        recipe = inspect.signature(getattr(initlib.recipes, call.func.id))
+        recipe.bind(*call.args, **{keyword.arg: keyword.value for keyword in call.keywords})
+
+
+def test_the_reference_has_every_recipe_and_initializer_in_a_table(site):
+    page = (site / "reference" / "recipes.html").read_text(encoding="utf-8")
+    table = page[page.index("<table") : page.index("</table>")]
+    assert re.findall(r'href="#initlib\.recipes\.(\w+)"', table) == initlib.recipes.__all__
+    assert table.count("computed from the model") == 1  # all others have a source
+    core = (site / "reference" / "core.html").read_text(encoding="utf-8")
+    factories = [name for name in initlib.__all__ if name in initlib.schemes.FACTORIES]
+    tables = re.findall(r"<table.*?</table>", core, re.DOTALL)
+    assert factories in [re.findall(r'href="#initlib\.(\w+)"', table) for table in tables]
 
 
 def signature(name, function):
@@ -136,7 +156,7 @@ def signature(name, function):
 
 
 def codes(page):
-    """What stands in backticks in the first columns of a page's tables, and what does in its paragraphs."""
+    """Return the text in backticks in the first columns of a page's tables, and in its paragraphs."""
     text = (DOCS / page).read_text(encoding="utf-8")
     first = re.findall(r"^\| `([^`]*)` \|", text, re.MULTILINE)
     prose = re.sub(r"^\|.*$", "", re.sub(r"```.*?```", "", text, flags=re.DOTALL), flags=re.MULTILINE)
@@ -152,38 +172,38 @@ def public(module):
 
 
 def compare(page, functions):
-    """Names that a page's tables miss, with their arguments, and rows that the peer does not have."""
+    """Return the names and arguments that a page's tables lack, and the rows that the peer does not have."""
     first, prose = codes(page)
     missing = [text for name, text in functions.items() if text not in first and name not in prose]
     return missing, [code for code in first if code not in functions.values()]
 
 
-def test_every_name_and_argument_of_torch():
+def test_the_table_has_every_name_and_argument_of_torch():
     pytest.importorskip("torch", exc_type=ImportError)
     functions = {n: f for n, f in public("torch.nn.init").items() if f.__module__ == "torch.nn.init"}
     assert compare("migrate/torch.md", {name: signature(name, f) for name, f in functions.items()}) == ([], [])
 
 
-def test_every_name_and_argument_of_keras():
+def test_the_table_has_every_name_and_argument_of_keras():
     pytest.importorskip("keras", exc_type=ImportError)
     functions = public("keras.initializers")
     assert compare("migrate/keras.md", {name: signature(name, f) for name, f in functions.items()}) == ([], [])
 
 
-def test_every_name_and_argument_of_jax():
+def test_the_table_has_every_name_and_argument_of_jax():
     pytest.importorskip("jax", exc_type=ImportError)
     functions = public("jax.nn.initializers")
     assert compare("migrate/jax.md", {name: signature(name, f) for name, f in functions.items()}) == ([], [])
 
 
 @pytest.mark.parametrize(("package", "file"), [("mup", "init.py"), ("timm", "layers/weight_init.py")])
-def test_every_name_and_argument_of(package, file):
-    """Read, not imported: neither is a dependency, and one needs torchvision."""
-    found = importlib.util.find_spec(package)
-    if found is None:
+def test_the_table_has_every_name_and_argument_of_other_packages(package, file):
+    """The test reads the sources, because neither package is a dependency, and one needs torchvision."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
         pytest.skip(f"needs {package}")
     functions = {}
-    for node in ast.parse((Path(found.origin).parent / file).read_text(encoding="utf-8")).body:
+    for node in ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8")).body:
         # mup defines one of its functions within a `try`.
         for function in node.body[::-1] if isinstance(node, ast.Try) else [node]:
             if isinstance(function, ast.FunctionDef) and not function.name.startswith("_"):
@@ -193,7 +213,7 @@ def test_every_name_and_argument_of(package, file):
 
 
 def written(function):
-    """The signature of a function's source, without the tensor."""
+    """Return the signature in a function's source, without the tensor."""
     arguments = function.args.args
     defaults = [None] * (len(arguments) - len(function.args.defaults)) + function.args.defaults
     pairs = zip((argument.arg for argument in arguments), defaults, strict=True)
@@ -216,7 +236,7 @@ def runs():
     return json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
 
 
-def test_the_slider_is_of_its_template():
+def test_the_slider_page_follows_from_its_template():
     template = (ROOT / "benchmarks" / "experiments" / "pages" / "slider.html").read_text(encoding="utf-8")
     before, after = template.split("{{ data }}")
     text = SLIDER.read_text(encoding="utf-8")
@@ -226,7 +246,7 @@ def test_the_slider_is_of_its_template():
     assert len(text) < 200_000
 
 
-def test_the_slider_shows_what_the_prose_says(runs):
+def test_the_slider_shows_the_numbers_of_the_text(runs):
     he = runs["multiples"].index(1.0)
     relu, tanh = runs["runs"]["relu"], runs["runs"]["tanh"]
     assert relu[he]["accuracy"] > 97
@@ -238,7 +258,7 @@ def test_the_slider_shows_what_the_prose_says(runs):
     assert tanh[-1]["gradients"][0] > 1e3
 
 
-def test_the_slider_in_a_browser(runs):
+def test_the_slider_works_in_a_browser(runs):
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("needs a browser")

@@ -1,4 +1,4 @@
-"""The tests of the JAX adapter, which need JAX."""
+"""Tests of the JAX adapter, which need JAX."""
 
 from frameworks import ignored_without
 

@@ -1,4 +1,4 @@
-"""Run by test_adapter_jax_shards.py, in a process of its own: what holds of models on 8 devices."""
+"""Checks of models on 8 devices, which test_shards.py runs in a separate process."""
 
 import itertools
 import os
@@ -48,7 +48,7 @@ def drawn(shape):
 
 
 def every_spec(ndim):
-    """Every way to lay the two axes of the mesh on the axes of a weight, either or both left out."""
+    """Yield every assignment of the two mesh axes, or fewer, to the axes of a weight."""
     for spec in itertools.product([None, "a", "b", ("a", "b"), ("b", "a")], repeat=ndim):
         names = [name for entry in spec if entry for name in entry]
         if len(set(names)) == len(names):
@@ -60,7 +60,7 @@ def same(one, other):
 
 
 def every_sharding(kind, way, step=1):
-    """Each spec, at once for as many axes as each array has; or one in `step` of them."""
+    """Yield shardings of all arrays by each spec, or by one in `step` of the specs."""
     specs = {ndim: list(every_spec(ndim)) for ndim in (1, 2, 3, 4)}
     expected = made()
     for number in range(0, max(map(len, specs.values())), step):
@@ -74,7 +74,7 @@ def every_sharding(kind, way, step=1):
 
 
 def shards():
-    """Every sharding has the bits of one device, and no memory but that of a shard is made."""
+    """Check that every sharding has the bits of one device, and allocates only shards."""
     sizes = []
     memory = filling.memory
     filling.memory = lambda shape, dtype: sizes.append(int(np.prod(shape))) or memory(shape, dtype)
@@ -94,7 +94,7 @@ def shards():
 
 
 def jitted():
-    """So does the traced whole, and where it can be each device computes its own part, in the memory of that."""
+    """Check the same under jit: where possible, each device computes only its shard, in the memory of the shard."""
 
     def way(placed):
         weights = jax.jit(lambda key: made(key), out_shardings=placed)(KEY)
@@ -120,7 +120,7 @@ def explicit():
 
 
 def memory():
-    """Nothing of full size, no message, in the program of a model of 8 TiB whose layers are stacked."""
+    """Check that the program of a stacked model of 8 TiB has no array of full size and no message."""
     shapes = {
         "table": {"embedding": jax.ShapeDtypeStruct((2**20, 2**20), "float32")},
         "layers": {"up": {"kernel": jax.ShapeDtypeStruct((4, 2**19, 2**19), "float32")}},
@@ -142,7 +142,7 @@ def memory():
 
 
 def peak():
-    """No memory but that of the shards is taken, nor where each is of several layers: the peak of this process."""
+    """Check by the peak memory of this process that only shards are allocated, also for stacked layers."""
     placed = NamedSharding(MESH, PartitionSpec(None, "a", "b"))
 
     def grown(size):
@@ -162,7 +162,7 @@ def peak():
 
 
 def placement():
-    """Each way to say where arrays lie."""
+    """Check each way to state shardings."""
     expected, sharded = made(), NamedSharding(MESH, PartitionSpec(None, "a"))
     two = {name: SHAPES[name] for name in ("dense", "qkv")}
     part = {name: expected[name] for name in two}
@@ -195,7 +195,7 @@ def placement():
             sharded,
             "all",
         )
-    # Arrays stay where they are, and shapes that say where they will be go there.
+    # Arrays stay on their devices; shapes may state a sharding.
     lying = jax.tree.map(
         lambda leaf: jax.device_put(drawn(leaf.shape), sharded) if leaf.ndim == 2 else jnp.zeros(leaf.shape), two
     )
@@ -207,13 +207,16 @@ def placement():
     third = jax.device_put(drawn((64, 32)), jax.devices()[3])
     weight = init.initialize({"dense": {"kernel": third}}, he_normal, 5)["dense"]["kernel"]
     assert weight.devices() == {jax.devices()[3]}
-    # Devices that are not the host's draw the same by a program.
+    # Other devices than the host draw the same weights by a program.
     filling.HOST = "elsewhere"
     check(of(shardings=lambda parameter: sharded if len(parameter.shape) == 2 else None), sharded)
     filling.HOST = "cpu"
     for options, words in [
-        ({"dense": sharded}, "qkv.kernel: shardings has no value for it"),
-        ({"dense": sharded, "qkv": sharded, "more": sharded}, "more: shardings has a place that is not in the tree"),
+        ({"dense": sharded}, "qkv.kernel: shardings has no value for this array"),
+        (
+            {"dense": sharded, "qkv": sharded, "more": sharded},
+            "more: shardings names this place, which is not in the tree",
+        ),
         (spec, "Enter jax.set_mesh, or pass a NamedSharding"),
         (NamedSharding(MESH, PartitionSpec(None, ("a", "b"), None)), "must name at most 2 axes for shape (64, 32)"),
     ]:
@@ -222,7 +225,7 @@ def placement():
 
 
 def composed():
-    """A weight that is a product of matrices is made whole, once."""
+    """Check that a product of matrices is drawn in full, once."""
     sharding = NamedSharding(MESH, PartitionSpec("a", "b"))
     weight = init.initialize({"kernel": jax.ShapeDtypeStruct((64, 32), "float32")}, orthogonal(), 5, shardings=sharding)
     assert weight["kernel"].sharding == sharding
@@ -230,7 +233,7 @@ def composed():
 
 
 def verification():
-    """`verify` reads the shards that are here, and finds a weight that differs on one device."""
+    """Check that `verify` reads the shards of this process, and finds a weight that differs on one device."""
     plan = init.plan(SHAPES, RULES, **OPTIONS)
     for spec in (PartitionSpec("a"), PartitionSpec(("b", "a")), PartitionSpec()):
         placed = NamedSharding(MESH, spec)
@@ -249,7 +252,7 @@ def verification():
 
 
 def flax():
-    """The shardings that Flax reads off its annotations, and the boxes that hold them."""
+    """Check the shardings of Flax's annotations, and the boxes that hold them."""
     layer = linen.Dense(32, kernel_init=linen.with_partitioning(linen.initializers.lecun_normal(), ("a", "b")))
     shapes = jax.eval_shape(layer.init, KEY, jnp.ones((1, 64)))
     weights = init.initialize(shapes, he_normal, 5, shardings=linen.get_sharding(shapes, MESH))

@@ -1,4 +1,4 @@
-"""Run by test_adapter_jax_shards.py, in a process of its own: what holds on 8 devices."""
+"""Checks of draws on 8 devices, which test_shards.py runs in a separate process."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import initlib
-import initlib.adapters.jax as ours
+import initlib.adapters.jax as adapter
 from initlib.adapters.jax.drawing.draw import compiled
 
 KEY = jax.random.key(5)
@@ -24,7 +24,7 @@ SLACK = 512  # bytes, of the partition's number and the like
 
 
 def every_spec(ndim):
-    """Every way to lay the two axes of the mesh on the axes of a weight, either or both left out."""
+    """Yield every assignment of the two mesh axes, or fewer, to the axes of a weight."""
     choices = [None, "a", "b", ("a", "b"), ("b", "a")]
     for spec in itertools.product(choices, repeat=ndim):
         names = [name for entry in spec if entry for name in entry]
@@ -61,8 +61,8 @@ def explicit():
 
 
 def calls():
-    """Each way to ask for a sharding, in and out of a mesh's context and of jit, and none."""
-    init, whole = ours.he_normal(), initlib.he_normal((64, 32), seed=5)
+    """Check each way to request a sharding, with and without a mesh's context and jit."""
+    init, whole = adapter.he_normal(), initlib.he_normal((64, 32), seed=5)
     spec = PartitionSpec("a", "b")
     for mesh in MESHES.values():
         sharding = NamedSharding(mesh, spec)
@@ -77,7 +77,8 @@ def calls():
             assert replicated.sharding.is_fully_replicated
             assert replicated.devices() == set(jax.devices())
             bfloat = init(KEY, (64, 32), "bfloat16", out_sharding=spec)
-            composed = ours.orthogonal()(KEY, (64, 32), out_sharding=spec)
+            composed = adapter.orthogonal()(KEY, (64, 32), out_sharding=spec)
+            table = adapter.initializer(initlib.sinusoidal())(KEY, (64, 32), out_sharding=spec)
             rows = init(KEY, (64, 32), out_sharding=PartitionSpec("a"))
             assert rows.sharding.spec == PartitionSpec("a", None)  # as JAX's own functions spell it
         for weight in weights:
@@ -85,6 +86,8 @@ def calls():
             assert np.array_equal(weight, whole)
         assert np.array_equal(replicated, whole)
         assert np.array_equal(bfloat, initlib.he_normal((64, 32), "bfloat16", seed=5))
+        assert table.sharding.is_equivalent_to(sharding, 2)
+        assert np.array_equal(table, initlib.sinusoidal()((64, 32)))
         assert np.allclose(composed, initlib.orthogonal()((64, 32), seed=5), atol=1e-6)
     placed = init(jax.device_put(KEY, jax.devices()[3]), (64, 32))
     assert placed.devices() == {jax.devices()[3]}
@@ -92,9 +95,9 @@ def calls():
 
 
 def shard_map():
-    """In a shard_map each device draws under the key that it holds."""
+    """Check that in a shard_map each device draws under its own key."""
     keys = jax.random.split(KEY, 8)
-    init = ours.glorot_uniform()
+    init = adapter.glorot_uniform()
     drawn = jax.shard_map(
         lambda key: init(key[0], (1, 6, 5)),
         mesh=MESHES[AxisType.Auto],
@@ -105,7 +108,7 @@ def shard_map():
 
 
 def large():
-    """A weight of 4 TiB is compiled, in a shard's memory, from positions past 2**32."""
+    """Check that a weight of 4 TiB, with positions past 2**32, compiles in the memory of a shard."""
     sharding = NamedSharding(MESHES[AxisType.Auto], PartitionSpec("a", "b"))
     shape = (2**20, 2**20)
     program = compiled(sharding).lower(WORDS, initlib.he_normal, shape, "float32", "OI", sharding).compile()

@@ -1,4 +1,4 @@
-"""The values that constructors set on purpose survive, or the plan has a note or an error."""
+"""Values that constructors set on purpose: they stay, or the plan has a note or an error."""
 
 import re
 
@@ -37,7 +37,7 @@ class Gated(linen.Module):
 @pytest.mark.parametrize("default", [normal(std=0.02), he_normal])
 def test_constants_of_a_linen_model_are_kept_with_a_note(default):
     variables = Gated().init(KEY, jnp.ones((1, 2, 8)))
-    with pytest.warns(UserWarning, match=r"out\.kernel: all zeros as constructed, or fresh memory"):
+    with pytest.warns(UserWarning, match=r"out\.kernel: all weights are zeros, set by a constructor"):
         plan = notes(init.plan(variables, default=default))
     assert plan["gamma"] == (constant(0.1), "0.1 as constructed")
     assert plan["Dense_0.bias"] == (constant(-4.6), "-4.6 as constructed")
@@ -71,7 +71,10 @@ def test_zeros_of_a_class_are_kept():
 
 def test_blank_arrays_are_filled_with_a_warning():
     blank = {"dense": {"kernel": jnp.zeros((3, 4)), "bias": jnp.zeros(4)}, "one": {"kernel": jnp.zeros((1, 1))}}
-    with pytest.warns(UserWarning, match=r"dense\.kernel and 1 more: all zeros as constructed, or fresh memory"):
+    with pytest.warns(
+        UserWarning,
+        match=r"dense\.kernel and 1 more: all weights are zeros, set by a constructor",
+    ):
         made = init.initialize(blank, he_normal, 0)
     assert np.array_equal(made["dense"]["kernel"], he_normal((3, 4), seed=0, name="dense.kernel"))
     assert made["one"]["kernel"].any()
@@ -79,11 +82,11 @@ def test_blank_arrays_are_filled_with_a_warning():
 
 def test_biases_that_differ_need_a_rule():
     tree = {"dense": {"kernel": jax.random.normal(KEY, (4, 4)), "bias": jnp.array([0.0, 0, 1, 1])}}
-    with pytest.raises(PlanError, match=r"dense\.bias: .* its constructor set values that differ"):
+    with pytest.raises(PlanError, match=r"dense\.bias: .* the constructor set values that differ"):
         init.plan(tree, he_normal)
 
 
-def test_a_constant_in_one_layer_of_a_stack_is_that_layers():
+def test_a_constant_in_one_layer_of_a_stack_stays_in_that_layer():
     scales = jnp.stack([jnp.full(3, 0.1), jnp.full(3, 0.2)])
     made = init.initialize({"layers": {"gamma": scales}}, normal(), 0, stack={"layers": "layers.{i}"})
     assert np.array_equal(made["layers"]["gamma"], scales)
@@ -114,7 +117,7 @@ def test_unmatched_parameters_can_be_kept():
     assert made["body"]["kernel"] is tree["body"]["kernel"]
     assert np.array_equal(made["head"]["kernel"], he_normal((3, 4), seed=0, name="head.kernel"))
     plan = init.plan(tree, {"head.kernel": he_normal}, unmatched="keep")
-    assert plan["body.kernel"].notes == ("no rule matches it",)
+    assert plan["body.kernel"].notes == ("no rule matches",)
 
 
 # Weight norm: the layer computes with the drawn kernel
@@ -215,7 +218,7 @@ def test_a_module_is_filled_in_place_and_returned():
     assert names == ("blocks.1.kernel", "first.kernel", "second.kernel")
 
 
-def test_modules_in_other_containers_are_filled_in_place_too():
+def test_modules_in_other_containers_are_filled_in_place():
     model = nnx.Linear(4, 4, rngs=nnx.Rngs(0))
     tree = {"actor": model, "critic": model, "log_std": jnp.zeros(3)}
     made = init.initialize(tree, he_normal, 0)
@@ -250,7 +253,7 @@ def test_a_module_that_is_no_pytree_is_filled():
 def test_a_module_of_another_trace_is_an_error():
     model = nnx.Linear(4, 4, rngs=nnx.Rngs(0))
     before = model.kernel.get_value()
-    with pytest.raises(ValueError, match=r"made in this trace, got one made outside of it. Initialize the module outs"):
+    with pytest.raises(ValueError, match=r"made in this trace, got a module made outside of the trace"):
         jax.jit(lambda key: init.initialize(model, he_normal, key) and None)(KEY)
     assert model.kernel.get_value() is before
     state = jax.jit(lambda key: init.initialize(nnx.state(model), he_normal, key))(KEY)
@@ -263,7 +266,7 @@ def test_nnx_jit_fills_the_module_that_it_was_given():
     assert np.array_equal(model.kernel[...], he_normal((4, 4), seed=0, name="kernel"))
 
 
-def test_a_module_is_drawn_again_whatever_the_first_call_and_training_left():
+def test_a_trained_module_can_be_initialized_again():
     model = nnx.Linear(4, 4, rngs=nnx.Rngs(0))
     init.initialize(model, {"*": zeros}, 0)
     model.bias[...] = jnp.arange(4.0)
@@ -308,7 +311,7 @@ def test_a_pattern_with_params_gets_a_hint(arguments, problem):
 
 def test_the_hint_for_a_stack_at_the_root_can_be_followed():
     stacked = nnx.vmap(lambda rngs: nnx.Linear(4, 4, rngs=rngs))(nnx.Rngs(0).split(3))
-    with pytest.raises(PlanError, match=r"If it is a stack of layers, pass stack={'\*': '{i}\.\*'}"):
+    with pytest.raises(PlanError, match=r"If the array is a stack of layers, pass stack={'\*': '{i}\.\*'}"):
         init.plan(stacked, he_normal)
     init.initialize(stacked, he_normal, 0, stack={"*": "{i}.*"})
     assert np.array_equal(stacked.kernel[1], he_normal((4, 4), seed=0, name="1.kernel"))

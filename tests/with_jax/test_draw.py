@@ -29,7 +29,7 @@ def dtype(request):
 
 @pytest.mark.filterwarnings("ignore:shape .* holds no weights")
 @pytest.mark.parametrize(("initializer", "shape", "axes"), RECORDS)
-def test_kernel_and_traced_draws_are_the_cores_bits(initializer, shape, axes, dtype):
+def test_kernel_and_traced_draws_have_the_bits_of_the_core(initializer, shape, axes, dtype):
     traced = jax.jit(draw, static_argnums=(0, 2, 3, 4))
     for seed in (7, 2**64 - 3):
         words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
@@ -43,7 +43,7 @@ def test_kernel_and_traced_draws_are_the_cores_bits(initializer, shape, axes, dt
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (512, 512)])
-def test_a_draw_is_a_jax_array_without_jit_too(shape):
+def test_a_draw_without_jit_is_a_jax_array(shape):
     with jax.disable_jit():
         weight = initlib.adapters.jax.he_normal()(jax.random.key(3), shape)
     assert isinstance(weight, jax.Array)

@@ -17,7 +17,7 @@ def kernel(layer, inputs):
     return layer.init(KEY, inputs)["params"]["kernel"]
 
 
-def test_linen_draws_what_the_core_draws_under_the_layers_key():
+def test_linen_draws_the_bits_of_the_core_under_the_key_of_the_layer():
     plain = kernel(linen.Dense(4, kernel_init=init.he_normal()), IMAGE[0, 0])
     drawn = []
     linen.Dense(4, kernel_init=lambda key, *args: drawn.append(key) or init.he_normal()(key, *args)).init(KEY, IMAGE)
@@ -25,7 +25,7 @@ def test_linen_draws_what_the_core_draws_under_the_layers_key():
     assert np.array_equal(plain, initlib.he_normal((3, 4), seed=seed))
 
 
-def test_linen_named_layers():
+def test_linen_draws_by_name():
     named = init.he_normal(seed=5, name="conv")
     layer = linen.Conv(4, (3, 3), kernel_init=named, param_dtype="bfloat16")
     expected = initlib.he_normal((3, 3, 3, 4), "bfloat16", seed=5, name="conv")
@@ -38,7 +38,7 @@ def test_linen_named_layers():
     assert shapes["params"]["kernel"].shape == (3, 3, 3, 4)
 
 
-def test_linen_partitioned_and_embedding_and_orthogonal():
+def test_linen_draws_partitioned_embedding_and_orthogonal_weights():
     partitioned = linen.with_partitioning(init.he_normal(seed=5), ("x", None))
     boxed = kernel(linen.Dense(4, kernel_init=partitioned), IMAGE)
     assert boxed.names == ("x", None)
@@ -51,7 +51,7 @@ def test_linen_partitioned_and_embedding_and_orthogonal():
     assert np.allclose(recurrent.T @ recurrent, np.eye(8), atol=1e-5)
 
 
-def test_nnx():
+def test_nnx_draws_the_bits_of_the_core():
     linear = nnx.Linear(3, 4, kernel_init=init.he_normal(seed=5, name="dense"), rngs=nnx.Rngs(0))
     assert np.array_equal(linear.kernel[...], initlib.he_normal((3, 4), seed=5, name="dense"))
     heads = nnx.LinearGeneral(6, (2, 4), kernel_init=init.glorot_uniform(seed=5), rngs=nnx.Rngs(0))

@@ -1,4 +1,4 @@
-"""What XLA makes of a traced draw: one loop over the weight, and nothing of its size beside it."""
+"""XLA programs of traced draws: one loop over the weight, and no other array of its size."""
 
 import math
 import re
@@ -22,7 +22,7 @@ SMALL = 4096  # numbers: the table, the words of the key, an index along one axi
 
 
 def program(function):
-    """The operations of the compiled program whose results are not small, and the bytes of its temporary memory."""
+    """Return the operations of the compiled program with large results, and the bytes of its temporary memory."""
     compiled = jax.jit(function).lower(jax.random.key(0)).compile()
     entry = re.search(r"^ENTRY .*?^}", compiled.as_text(), re.MULTILINE | re.DOTALL)[0]
     operations = re.findall(r"= \w+\[([\d,]*)\]\S* ([a-z][\w-]*)\(", entry)
@@ -33,7 +33,7 @@ def program(function):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("initializer", "shape"), DRAWS.values(), ids=DRAWS)
 def test_a_draw_is_one_loop(initializer, shape, dtype):
-    """The rows of the table are gathered inside it."""
+    """The loop gathers the rows of the table."""
     large, temporary = program(lambda key: initializer(key, shape, dtype))
     assert large == ["fusion"]
     assert temporary <= 4 * SMALL

@@ -25,7 +25,7 @@ def shape(*sizes, dtype="float32"):
 
 
 def same(one, other):
-    """Whether two trees are of one structure and of the same bits."""
+    """Return whether two trees have one structure and the same bits."""
     return jax.tree.structure(one) == jax.tree.structure(other) and jax.tree.all(
         jax.tree.map(lambda a, b: a.dtype == b.dtype and np.array_equal(a, b), one, other)
     )
@@ -61,10 +61,10 @@ def abstract():
     return nnx.eval_shape(lambda: Model(nnx.Rngs(0)))
 
 
-# What a plan says
+# Rows of a plan
 
 
-def test_linen_variables():
+def test_linen_variables_are_filled_by_name():
     shapes = jax.eval_shape(Image().init, jax.random.key(0), IMAGE)
     plan = init.plan(shapes, he_normal)
     rows = {row["name"]: (row["kind"], row["axes"], row["initializer"]) for row in plan.to_dicts()}
@@ -84,15 +84,15 @@ def test_linen_variables():
     kernel = variables["params"]["MultiHeadDotProductAttention_0"]["query"]["kernel"]
     assert np.array_equal(kernel, he_normal((8, 2, 4), axes="IOO", seed=3, name=f"{attention}.query.kernel"))
     for name, array in plan.draw(3).items():
-        found = variables if name.startswith("batch_stats") else variables["params"]
+        node = variables if name.startswith("batch_stats") else variables["params"]
         for key in name.split("."):
-            found = found[key]
-        assert np.array_equal(found, array)
+            node = node[key]
+        assert np.array_equal(node, array)
     assert np.isfinite(Image().apply(variables, IMAGE)).all()
     assert same(init.initialize(made, he_normal, seed=3), variables)  # arrays in place of shapes
 
 
-def test_nnx_modules():
+def test_nnx_modules_are_filled_in_place():
     plan = init.plan(abstract(), he_normal)
     rows = {row["name"]: (row["kind"], row["axes"], row["initializer"]) for row in plan.to_dicts()}
     assert rows["blocks.1.attention.out.kernel"] == ("kernel", "IIO", "he_normal")
@@ -128,7 +128,7 @@ def test_nnx_modules():
         (lambda rngs: nnx.ConvTranspose(4, 8, (3, 3), transpose_kernel=True, rngs=rngs), "HWOI", (36, 72)),
     ],
 )
-def test_fans_of_nnx_layers(make, axes, fans):
+def test_fans_of_nnx_layers_are_known(make, axes, fans):
     plan = init.plan(nnx.eval_shape(lambda: make(nnx.Rngs(0))), he_normal)
     parameter = plan["kernel"].parameter
     assert parameter.axes == axes
@@ -173,8 +173,8 @@ def test_every_module_of_nnx_is_known():
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_modules(name):
-    """Kernels and tables are drawn, with axes that are known; all else starts as the module starts it, or stays."""
+def test_every_module_of_nnx_has_its_fills(name):
+    """Kernels and tables have known axes and are drawn; other arrays keep the values of the module."""
     drawn = {"kernel": he_normal, "recurrent": orthogonal(), "table": normal(std=0.02)}
     model = MODULES[name](nnx.Rngs(3))
     plan = init.plan(model, default=he_normal)
@@ -203,16 +203,27 @@ def test_statistics_are_never_drawn():
         (nnx.state(model), ["layers.0.mean", "layers.0.var", "layers.1.batch_stats.('kernel', 'sigma')"]),
         ({"opt_state": {"mu": {"kernel": shape(3, 4)}}}, ["opt_state.mu.kernel"]),
     ):
-        with pytest.raises(
-            PlanError, match="it is a statistic, or the state of an optimizer, and is never drawn"
-        ) as error:
+        with pytest.raises(PlanError, match="a statistic, or the state of an optimizer, is never drawn") as error:
             init.plan(tree, {"*": normal()})
-        assert [problem.split(": it is")[0] for problem in error.value.problems] == names
+        assert [problem.split(": a statistic")[0] for problem in error.value.problems] == names
     made = init.initialize(shapes, {"*.var": initlib.constant(2), "*:buffer": zeros, "*": normal()}, 0)
     assert set(made["batch_stats"]["BatchNorm_0"]["var"].tolist()) == {2}
 
 
-def test_recurrent_cells():
+def test_buffers_are_set_by_functions_of_the_index():
+    class Rotary(nnx.Module):
+        def __init__(self):
+            self.inv_freq = nnx.Variable(jnp.zeros(8))
+            self.table = nnx.Param(jnp.zeros((6, 4)))
+
+    model = Rotary()
+    rules = {"inv_freq:buffer": initlib.rotary_frequencies(), "table": initlib.sinusoidal()}
+    init.initialize(model, rules, 0)
+    assert np.array_equal(model.inv_freq[...], initlib.rotary_frequencies()(8))
+    assert np.array_equal(model.table[...], initlib.sinusoidal()((6, 4)))
+
+
+def test_recurrent_cells_have_a_matrix_for_each_gate():
     cell = linen.LSTMCell(4)
     shapes = jax.eval_shape(cell.init, jax.random.key(0), (jnp.ones((1, 4)),) * 2, jnp.ones((1, 3)))
     plan = init.plan(shapes, he_normal)
@@ -227,21 +238,21 @@ def test_recurrent_cells():
             init.plan(nnx.state(shapes), he_normal)
 
 
-def test_axes_that_nobody_knows():
+def test_unknown_axes_are_an_error():
     shapes = {"mix": {"kernel": shape(4, 8, 16), "up": shape(4, 8)}}
-    with pytest.raises(PlanError, match=r"mix\.kernel: variance_scaling needs to know which of its 3 axes are inputs"):
+    with pytest.raises(PlanError, match=r"mix\.kernel: variance_scaling needs to know which of the 3 axes are inputs"):
         init.initialize(shapes, he_normal, 0, axes={"*.up": "IO"})
     made = init.initialize(shapes, he_normal, 0, axes={"*.up": "IO", "*.kernel": "BIO"})
     assert np.array_equal(made["mix"]["kernel"], he_normal((4, 8, 16), axes="BIO", seed=0, name="mix.kernel"))
 
 
-def test_declared_classes():
+def test_declared_classes_have_axes():
     class Experts(nnx.Module):
         def __init__(self, rngs):
             self.up = nnx.Param(rngs.params.normal((4, 8, 16)))
 
     made = nnx.eval_shape(lambda: Experts(nnx.Rngs(0)))
-    with pytest.raises(PlanError, match=r"needs to know which of its 3 axes in Experts are inputs"):
+    with pytest.raises(PlanError, match=r"needs to know which of the 3 axes in Experts are inputs"):
         init.plan(made, he_normal)
     assert init.declare(Experts, up="BIO") is Experts
     model = init.initialize(made, he_normal, 0)
@@ -255,7 +266,7 @@ def test_declared_classes():
         init.declare(Experts, up="B?")
 
 
-def test_any_pytree_with_modules():
+def test_a_pytree_may_hold_modules():
     @jax.tree_util.register_dataclass
     @dataclasses.dataclass
     class Layer:
@@ -270,7 +281,7 @@ def test_any_pytree_with_modules():
     assert made[1] == {"a": 1.5, "b": None, "c": jnp.tanh}
 
 
-def test_equinox():
+def test_equinox_modules_are_filled():
     equinox = pytest.importorskip("equinox")
     init.declare(equinox.nn.Linear, weight="OI")
     key = jax.random.key(1)
@@ -282,14 +293,14 @@ def test_equinox():
     arrays = init.initialize(equinox.nn.MLP(4, 2, 8, 2, key=key), {"*.bias": zeros}, 0, default=he_normal)
     assert same(*(equinox.filter(model, equinox.is_array) for model in (made, arrays)))
     conv = equinox.filter_eval_shape(equinox.nn.Conv2d, 3, 8, 3, key=key)
-    with pytest.raises(PlanError, match=r"weight: variance_scaling needs to know which of its 4 axes in Conv2d"):
+    with pytest.raises(PlanError, match=r"weight: variance_scaling needs to know which of the 4 axes in Conv2d"):
         init.plan(conv, he_normal)
     stacked = equinox.filter_vmap(lambda key: equinox.nn.Linear(4, 4, key=key))(jax.random.split(key, 3))
     layers = init.initialize({"layers": stacked}, he_normal, 0, axes={"*.weight": "OI"}, stack={"layers": "h.{i}"})
     assert np.array_equal(layers["layers"].weight[1], he_normal((4, 4), axes="OI", seed=0, name="h.1.weight"))
 
 
-def test_haiku():
+def test_haiku_parameters_are_filled():
     haiku = pytest.importorskip("haiku")
     model = haiku.transform(lambda x: haiku.nets.MLP([8, 3], name="mlp")(x))
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.ones((2, 4)))
@@ -300,9 +311,9 @@ def test_haiku():
     assert model.apply(made, None, jnp.ones((2, 4))).shape == (2, 3)
 
 
-def test_vectors():
+def test_vectors_have_the_fills_of_their_kinds():
     arrays = {"a": {"bias": jnp.full(3, 0.5), "scale": jnp.zeros(3), "odd": jnp.arange(3.0), "one": jnp.float32(2.5)}}
-    with pytest.raises(PlanError, match=r'a\.odd: no rule matches it, .* Add the rule {"\*\.odd": keep}'):
+    with pytest.raises(PlanError, match=r'a\.odd: no rule matches, .* Add the rule {"\*\.odd": keep}'):
         init.plan(arrays, he_normal)
     made = init.initialize(arrays, {"*.odd": zeros}, 0)
     assert {name: np.unique(vector).tolist() for name, vector in made["a"].items()} == {
@@ -316,7 +327,7 @@ def test_vectors():
     assert made["scale"].tolist() == [1, 1, 1]
 
 
-def test_what_is_no_float_is_kept():
+def test_integers_are_kept():
     count = jnp.arange(3)
     tree = {"count": count, "mask": np.ones((2, 2), bool), "kernel": shape(2, 2)}
     made = init.initialize(tree, he_normal, 0)
@@ -324,13 +335,13 @@ def test_what_is_no_float_is_kept():
     assert made["mask"].dtype == bool
     with pytest.raises(PlanError, match="count: a shape holds no values to keep; add a rule with an initializer"):
         init.initialize({"count": shape(3, dtype="int32"), "kernel": shape(2, 2)}, he_normal, 0)
-    with pytest.raises(PlanError, match="dtype int32 cannot be drawn"):
+    with pytest.raises(PlanError, match="to be drawn, got int32"):
         init.initialize(tree, {"count": normal()}, 0, default=normal())
     collections = {"params": {"kernel": shape(2, 2)}, "cache": {"index": jnp.ones((2, 2))}}
     assert init.initialize(collections, he_normal, 0)["cache"]["index"] is collections["cache"]["index"]
 
 
-def test_random_keys_are_left_alone():
+def test_random_keys_are_kept():
     class Drops(nnx.Module):
         def __init__(self, rngs):
             self.linear = nnx.Linear(3, 4, rngs=rngs)
@@ -341,13 +352,13 @@ def test_random_keys_are_left_alone():
     assert made.drop.rngs.key is not None
     assert jnp.array_equal(jax.random.key_data(made.drop.rngs.key[...]), jax.random.key_data(model.drop.rngs.key[...]))
     shapes = nnx.eval_shape(lambda: Drops(nnx.Rngs(0)))
-    with pytest.raises(PlanError, match=r"drop\.rngs\.key: it is a random key without a value, and is never drawn"):
+    with pytest.raises(PlanError, match=r"drop\.rngs\.key: a random key without a value is never drawn"):
         init.initialize(shapes, he_normal, 0)
     nnx.reseed(shapes, default=0)
     assert np.array_equal(init.initialize(shapes, he_normal, 0).linear.kernel[...], made.linear.kernel[...])
 
 
-def test_the_state_of_an_optimizer_is_left_alone():
+def test_the_state_of_an_optimizer_is_kept():
     optax = pytest.importorskip("optax")
     from flax.training.train_state import TrainState
 
@@ -364,7 +375,7 @@ def test_the_state_of_an_optimizer_is_left_alone():
         init.initialize(jax.eval_shape(lambda: made), he_normal, 0)
 
 
-def test_low_rank_matrices():
+def test_low_rank_matrices_are_filled():
     made = nnx.eval_shape(lambda: nnx.LoRA(3, 2, 4, rngs=nnx.Rngs(0)))
     for tree in (made, nnx.state(made), nnx.LoRA(3, 2, 4, rngs=nnx.Rngs(0))):
         plan = init.plan(tree, normal())
@@ -375,7 +386,7 @@ def test_low_rank_matrices():
 # Names, rules, parts
 
 
-def test_rename_rules_and_patterns():
+def test_rename_applies_before_rules():
     shapes = {"Dense_0": {"kernel": shape(3, 4)}, "Dense_1": {"kernel": shape(4, 3)}}
     rename = {"Dense_0.*": "up.*", "Dense_1.*": "down.*"}
     made = init.initialize(shapes, {"down.kernel": zeros}, 1, default=he_normal, rename=rename)
@@ -385,7 +396,7 @@ def test_rename_rules_and_patterns():
         init.plan(shapes, {"Dense_0.kernel": zeros}, default=he_normal, rename=rename)
 
 
-def test_parts_keep_and_values():
+def test_parts_keep_and_values_are_fills():
     whole = jnp.arange(24.0).reshape(4, 6)
     table = np.arange(6.0).reshape(2, 3)
     rules = {
@@ -409,7 +420,7 @@ def test_parts_keep_and_values():
         init.initialize({**tree, "qkv": shape(4, 6)}, rules, 0, axes={"qkv": "IO", "stack": "BIO"})
 
 
-def test_nothing_is_drawn_when_anything_is_wrong(monkeypatch):
+def test_nothing_is_drawn_after_an_error(monkeypatch):
     monkeypatch.setattr("initlib.adapters.jax.models.initialize.filled", None)
     for tree, options, error, words in [
         ({"kernel": shape(2, 3)}, {"rules": {"kernl": zeros}}, PlanError, "nearest names: kernel"),
@@ -430,7 +441,7 @@ def test_nothing_is_drawn_when_anything_is_wrong(monkeypatch):
 # Seeds, dtypes, tracing
 
 
-def test_seeds():
+def test_seeds_of_every_kind_are_accepted():
     tree = {"kernel": shape(3, 4)}
     expected = he_normal((3, 4), seed=7, name="kernel")
     for seed in (7, Key(7), jax.random.key(7), jax.random.PRNGKey(7), np.int64(7)):
@@ -442,13 +453,13 @@ def test_seeds():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])
-def test_dtypes(dtype):
+def test_dtypes_of_arrays_are_kept(dtype):
     made = init.initialize({"kernel": shape(3, 4, dtype=dtype)}, he_normal, 0)["kernel"]
     assert made.dtype == dtype
     assert np.array_equal(made, he_normal((3, 4), dtype, seed=0, name="kernel"))
 
 
-def test_the_whole_of_it_under_jit():
+def test_initialize_works_under_jit():
     shapes = jax.eval_shape(Image().init, jax.random.key(0), IMAGE)
     rules = {"LayerNorm_0.scale": normal(std=0.1), "*.value.kernel": glorot_uniform}
     expected = init.initialize(shapes, rules, 5, default=he_normal)
@@ -472,7 +483,7 @@ def test_matrices_under_jit_are_equal_to_a_millionth():
     assert np.allclose(made, orthogonal()((32, 16), seed=0, name="kernel"), atol=1e-6)
 
 
-def test_donated_weights():
+def test_donated_weights_do_not_change_later_draws():
     made = init.initialize({"kernel": shape(64, 64)}, he_normal, 0)
     step = jax.jit(lambda tree: jax.tree.map(lambda a: a + 1, tree), donate_argnums=0)
     assert np.array_equal(step(made)["kernel"], he_normal((64, 64), seed=0, name="kernel") + np.float32(1))
@@ -493,7 +504,7 @@ def test_nothing_is_compiled_on_a_cpu(caplog):
     assert not compilations(caplog)
 
 
-def test_a_program_a_shape_on_other_devices(caplog, monkeypatch):
+def test_other_devices_compile_one_program_for_each_shape(caplog, monkeypatch):
     monkeypatch.setattr("initlib.adapters.jax.drawing.fill.HOST", "elsewhere")
     tree = {f"layer_{i}": {"kernel": shape(13, 5), "other": {"kernel": shape(5, 11)}} for i in range(4)}
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
@@ -506,7 +517,7 @@ def test_a_program_a_shape_on_other_devices(caplog, monkeypatch):
 # Saving and loading
 
 
-def test_saving_and_loading(tmp_path):
+def test_weights_can_be_saved_and_loaded(tmp_path):
     shapes = jax.eval_shape(Image().init, jax.random.key(0), IMAGE)
     variables = init.initialize(shapes, he_normal, 0)
     blank = jax.tree.map(jnp.zeros_like, variables)
@@ -521,6 +532,6 @@ def test_saving_and_loading(tmp_path):
         assert same(saver.restore(tmp_path / "nnx", jax.tree.map(jnp.zeros_like, state)), state)
 
 
-def test_a_module_of_linen_in_place_of_its_variables_says_what_to_pass():
-    with pytest.raises(TypeError, match=r"got one Dense\. Of a linen module, pass jax\.eval_shape"):
+def test_a_module_of_linen_in_place_of_its_variables_is_an_error_with_the_fix():
+    with pytest.raises(TypeError, match=r"got one Dense\. For a linen module, pass jax\.eval_shape"):
         init.initialize(linen.Dense(3), he_normal, seed=0)

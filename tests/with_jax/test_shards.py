@@ -12,7 +12,7 @@ def run(checks, check):
 
 
 @pytest.mark.parametrize("check", ["matrix", "kernel", "explicit", "calls", "shard_map", "large"])
-def test_on_eight_devices(check):
+def test_draws_on_eight_devices_have_the_bits_of_one(check):
     done = run(WEIGHTS, check)
     assert done.returncode == 0, done.stderr
 
@@ -20,11 +20,11 @@ def test_on_eight_devices(check):
 @pytest.mark.parametrize(
     "check", ["shards", "jitted", "explicit", "memory", "peak", "placement", "composed", "verification", "flax"]
 )
-def test_models_on_eight_devices(check):
+def test_models_on_eight_devices_have_the_bits_of_one(check):
     pytest.importorskip("flax")
     done = run(MODELS, check)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_check_can_fail():
+def test_the_checks_can_fail():
     assert "KeyError" in run(WEIGHTS, "nothing").stderr

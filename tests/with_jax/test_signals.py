@@ -1,4 +1,4 @@
-"""Signals of JAX's functions: of plain ones and of Flax's."""
+"""Signals of functions of JAX and of models of Flax."""
 
 import jax
 import jax.numpy as jnp
@@ -23,20 +23,20 @@ def mean_square_error(y):
 
 
 @pytest.mark.parametrize("transform", [lambda f: f, jax.jit, jax.checkpoint])
-def test_the_numbers(transform):
+def test_the_report_has_the_numbers_of_the_reference(transform):
     order = (1, 0, 3, 2, 5, 4)
     compare(init.signals(transform(network), PARAMS, BATCH, mean_square_error, learning_rate=0.1), True, order)
     compare(init.signals(transform(network), PARAMS, (16, 20), learning_rate=0.1), False, order)
 
 
-def test_names():
+def test_activations_have_the_names_of_modules():
     report = init.signals(network, PARAMS, (16, 20))
     assert [row.name for row in report.activations] == ["dot()", "relu()", "dot()#2", "tanh()", "dot()#3"]
     assert [row.name for row in report.parameters] == ["0.b", "0.w", "1.b", "1.w", "2.b", "2.w"]
 
 
-def test_what_is_an_activation():
-    """However many operations compute it: what enters a layer, a sum around a layer, and the output."""
+def test_inputs_of_layers_sums_and_outputs_are_activations():
+    """Any number of operations may compute an activation."""
 
     def function(params, ids):
         x = params["table"][ids]
@@ -52,7 +52,7 @@ def test_what_is_an_activation():
     assert all(row.gradient_std > 0 for row in report.activations)
 
 
-def test_convolutions_and_maps():
+def test_convolutions_and_maps_are_measured():
     def function(w, x):
         y = jax.lax.conv_general_dilated(x, w, (1, 1), "SAME")
         return jax.vmap(jnp.tanh)(y).mean((2, 3)) @ jnp.ones((4, 2))
@@ -62,7 +62,7 @@ def test_convolutions_and_maps():
     assert report.activations[0].width == 4
 
 
-def test_what_is_no_array_stays():
+def test_leaves_that_are_no_arrays_stay():
     def function(params, x):
         return params["activation"](x @ params["w"]) * params["scale"]
 
@@ -76,7 +76,7 @@ def test_integers_have_no_gradient():
     assert [row.gradient_std is None for row in report.parameters] == [True, False]
 
 
-def test_flax():
+def test_flax_models_are_measured():
     linen = pytest.importorskip("flax.linen")
 
     class Block(linen.Module):
@@ -116,12 +116,12 @@ def test_names_are_those_of_plans():
     assert [tensor.name for tensor in init.audit(state).tensors] == names
 
 
-def test_lists_of_arguments():
+def test_a_batch_may_be_a_list_of_arguments():
     report = init.signals(lambda w, x, y: x @ w + y @ w, WEIGHTS[0], [BATCH, 2 * BATCH])
     assert [row.name for row in report.activations] == ["dot()", "dot()#2", "add()"]
 
 
-def test_errors():
+def test_wrong_arguments_are_errors():
     with pytest.raises(ValueError, match=r"loss must return one number, got \(16, 5\)"):
         init.signals(network, PARAMS, BATCH, lambda y: y)
     with pytest.raises(ValueError, match="batch must hold inputs that differ, got the same input 16 times"):
@@ -132,7 +132,7 @@ def test_errors():
         init.signals(lambda p, x: x.astype(int), PARAMS, BATCH)
 
 
-def test_audit():
+def test_the_audit_names_the_schemes():
     report = init.audit({"layer": {"kernel": WEIGHTS[0]}, "other": [WEIGHTS[0], 3]})
     assert [tensor.name for tensor in report.tensors] == ["layer.kernel", "other.0"]
     assert [tensor.name for tensor in report.found("duplicates")] == ["other.0"]

@@ -71,7 +71,7 @@ def test_a_plan_of_a_stack_is_that_of_its_layers():
     assert np.array_equal(made["attn"]["kernel"][2], glorot_uniform((4, 4), seed=0, name="layers.2.attn.kernel"))
 
 
-def test_layers_along_another_axis():
+def test_layers_may_lie_along_another_axis():
     x = jnp.ones((2, 8))
     shapes = [jax.eval_shape(scanned(axis).init, KEY, x)["params"] for axis in (0, 1)]
     first = init.initialize({"layers": shapes[0]}, he_normal, 0, stack=LAYERS)["layers"]
@@ -89,7 +89,7 @@ def test_layers_along_another_axis():
 
 
 @pytest.mark.parametrize(("outer", "inner"), [(0, 0), (0, 1), (1, 0), (2, 1), (1, 2), (2, 2)])
-def test_stacks_in_stacks_along_any_axis(outer, inner):
+def test_stacks_in_stacks_may_have_any_axis(outer, inner):
     stack = {"layers": ("h.{i}", outer), "h.*.experts": ("h.*.expert.{i}", inner)}
     alone = np.empty((2, 3, 4, 5), np.float32)  # layers, experts
     for i, j in np.ndindex(2, 3):
@@ -103,7 +103,7 @@ def test_stacks_in_stacks_along_any_axis(outer, inner):
         assert np.array_equal(made["layers"]["experts"]["kernel"], stored)
 
 
-def test_stacks_in_stacks():
+def test_stacks_may_hold_stacks():
     stack = {"layers": "h.{i}", "h.*.experts": "h.*.expert.{i}"}
     tree = {"layers": {"experts": {"kernel": shape(2, 3, 4, 5)}, "norm": {"scale": shape(2, 4)}}}
     for made in (
@@ -117,7 +117,7 @@ def test_stacks_in_stacks():
         assert made["layers"]["norm"]["scale"].tolist() == np.ones((2, 4)).tolist()
 
 
-def test_nnx_stacks_by_vmap():
+def test_nnx_stacks_by_vmap_are_filled():
     class Model(nnx.Module):
         def __init__(self, rngs):
             @nnx.vmap
@@ -128,7 +128,8 @@ def test_nnx_stacks_by_vmap():
 
     shapes = nnx.eval_shape(lambda: Model(nnx.Rngs(0)))
     with pytest.raises(
-        PlanError, match=r"axes must name 3 axes for shape .* If it is a stack of layers, pass stack={'layers': 'layers"
+        PlanError,
+        match=r"axes must name 3 axes for shape .* If the array is a stack of layers, pass stack={'layers': 'layers",
     ):
         init.plan(shapes, he_normal)
     model = init.initialize(shapes, he_normal, 0, stack=LAYERS)
@@ -148,7 +149,7 @@ def test_axes_are_those_of_a_layer():
     assert np.array_equal(made[1], he_normal((2, 4, 5), axes="BIO", seed=0, name="layers.1.w"))
 
 
-def test_kept_layers():
+def test_layers_may_be_kept():
     tree = {"layers": {"kernel": jnp.arange(12.0).reshape(3, 2, 2)}}
     made = init.initialize(tree, {"layers.1.*": keep}, 0, default=he_normal, stack=LAYERS)["layers"]["kernel"]
     assert np.array_equal(made[1], tree["layers"]["kernel"][1])
@@ -157,7 +158,7 @@ def test_kept_layers():
     assert whole is tree["layers"]["kernel"]
 
 
-def test_an_empty_stack():
+def test_a_stack_may_be_empty():
     made = init.initialize({"layers": {"kernel": shape(0, 2, 2)}, "bias": shape(2)}, he_normal, 0, stack=LAYERS)
     assert made["layers"]["kernel"].shape == (0, 2, 2)
 
@@ -168,7 +169,7 @@ def test_an_empty_stack():
         ({"layer": "layers.{i}"}, "stack 'layer' matches nothing"),
         (
             {"layers": "layers.{i}"},
-            r"stack 'layers' must have as many layers in every array, got 3 in layers\.a, 2 in layers\.b",
+            r"stack 'layers' must have the same number of layers in every array, got 3 in layers\.a, 2 in layers\.b",
         ),
         ({"layers": "layers.{i}"}, r"along axis 0\. For another axis, pass {'layers': \('layers.{i}', 1\)}"),
         (
@@ -181,7 +182,7 @@ def test_an_empty_stack():
         ),
     ],
 )
-def test_stacks_that_do_not_fit(stack, words):
+def test_stacks_that_do_not_fit_are_errors(stack, words):
     tree = {"layers": {"a": shape(3, 4), "b": shape(2, 4)}, "other": {"c": shape()}}
     with pytest.raises(PlanError, match=words):
         init.plan(tree, normal(), stack=stack)
@@ -190,7 +191,7 @@ def test_stacks_that_do_not_fit(stack, words):
 @pytest.mark.parametrize(
     "name", ["layers", "layers.{i}.{i}", "layers.*.{i}", "", 3, ("layers.{i}", -1), ("layers.{i}", "1"), ("{i}", 1, 2)]
 )
-def test_names_that_make_no_sense(name):
+def test_wrong_names_of_layers_are_errors(name):
     with pytest.raises((TypeError, ValueError), match="stack of 'layers'"):
         Stacks({"layers": name})
 
@@ -224,7 +225,7 @@ def test_a_seed_under_vmap_is_refused(make):
         make()
 
 
-def test_a_seed_elsewhere_is_not():
+def test_a_seed_outside_of_vmap_is_allowed():
     expected = SEEDED(KEY, (4, 4))
     assert np.array_equal(jax.jit(lambda key: SEEDED(key, (4, 4)))(KEY), expected)
     assert jax.eval_shape(lambda key: SEEDED(key, (4, 4)), KEY).shape == (4, 4)

@@ -1,4 +1,4 @@
-"""A pytree of JAX is compared with the plan and the seed that initialized it."""
+"""Comparison of a pytree of JAX with the plan and the seed that initialized it."""
 
 import subprocess
 import sys
@@ -18,12 +18,12 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("check", ["nothing", "one_weight", "layers", "swapped", "others"])
-def test_on_eight_devices(check):
+def test_shards_on_eight_devices_are_compared(check):
     done = subprocess.run([sys.executable, CHECKS, check], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 
-def test_arrays_of_numpy():
+def test_arrays_of_numpy_are_compared():
     plan = adapter.plan(SHAPES, he_normal)
     tree = {"dense": {"kernel": plan.draw_one("dense.kernel", 0), "bias": np.zeros(16, "float32")}}
     assert not adapter.verify(tree, plan, 0, whole=True)
@@ -46,7 +46,7 @@ def test_kept_arrays_are_compared_by_shape_and_dtype():
     assert difference.what == "has shape (4,), the plan has (3,)"
 
 
-def test_arguments():
+def test_wrong_arguments_are_errors():
     plan = adapter.plan(SHAPES, he_normal)
     tree = adapter.initialize(SHAPES, he_normal, seed=0)
     with pytest.raises(TypeError, match=r"plan must be an initlib\.Plan"):
@@ -59,7 +59,7 @@ def test_arguments():
         adapter.verify(tree, plan, 0, only="dens.*")
 
 
-def test_weight_norm_is_compared_by_the_weight_that_is_computed():
+def test_weight_norm_is_compared_by_the_computed_weight():
     nnx = pytest.importorskip("flax.nnx")
     rngs = nnx.Rngs(0)
     model = nnx.WeightNorm(nnx.Linear(8, 24, rngs=rngs), rngs=rngs)

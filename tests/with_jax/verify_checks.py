@@ -1,4 +1,4 @@
-"""Run by test_verify.py, in a process of its own: comparisons of arrays on 8 devices."""
+"""Comparisons of arrays on 8 devices, which test_verify.py runs in a separate process."""
 
 import os
 import sys
@@ -67,7 +67,7 @@ def nothing():
 
 
 def one_weight():
-    """One weight in the memory of one device, of a shard or of a copy."""
+    """Change one weight in the memory of one device, of a shard or of a copy."""
     for spec in SPECS:
         tree = initialized(NamedSharding(MESH, spec))
 
@@ -113,8 +113,8 @@ def others():
         entry.parameter.name for entry in PLAN.entries
     ]
     tree["more"] = tree.pop("mixed")
-    assert reports(tree) == ["'mixed.kernel' is not there", "'more.kernel' is not in the plan"]
-    assert reports(SHAPES, only="q.*") == ["'q.kernel' cannot be read: it has no known values"]
+    assert reports(tree) == ["'mixed.kernel' is missing", "'more.kernel' is not in the plan"]
+    assert reports(SHAPES, only="q.*") == ["'q.kernel' cannot be read: the array has no known values"]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tests of the Keras adapter, which need Keras."""
+"""Tests of the Keras adapter, which need Keras."""
 
 from frameworks import ignored_without
 

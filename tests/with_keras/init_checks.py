@@ -1,4 +1,4 @@
-"""What must hold of the Keras adapter on the backend of this process; `test_adapter_keras.py` runs it on each."""
+"""Checks of the Keras adapter on the backend of this process; `test_backends.py` runs them on each backend."""
 
 import copy
 import doctest
@@ -74,7 +74,7 @@ def equal(tensor, array):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize(("shape", "axes"), [((20, 30), None), ((3, 3, 8, 16), "HWIO"), ((3, 3, 16, 8), "HWOI")])
 @pytest.mark.parametrize("case", RANDOM)
-def test_weights_are_the_core_s(case, shape, axes, dtype):
+def test_weights_are_those_of_the_core(case, shape, axes, dtype):
     make, core = RANDOM[case]
     initializer = make(seed=5, axes=axes)
     assert initializer.core == core
@@ -86,18 +86,18 @@ def test_weights_are_the_core_s(case, shape, axes, dtype):
 
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (1, 1), (2, 3, 4, 5, 6)])
 @pytest.mark.parametrize("case", ELEMENTWISE)
-def test_any_shape(case, shape):
+def test_any_shape_is_drawn(case, shape):
     make, core = RANDOM[case]
     assert equal(make(seed=2**64 - 1)(shape), core(shape, seed=2**64 - 1))
     assert equal(make(seed=0)(list(shape), dtype=None), core(shape, seed=0))
 
 
-def test_no_weights():
+def test_an_empty_weight_is_drawn():
     with pytest.warns(UserWarning, match="holds no weights"):
         assert tuple(adapter.HeNormal(seed=0)((0, 5)).shape) == (0, 5)
 
 
-def test_dtypes():
+def test_dtypes_of_keras_are_drawn():
     wide = adapter.HeNormal(seed=0)((4, 5), "float64")
     dtype = "float32" if BACKEND == "jax" else "float64"  # JAX's 64 bits are off
     assert equal(wide, initlib.he_normal((4, 5), dtype, seed=0))
@@ -111,20 +111,20 @@ def test_dtypes():
         adapter.RandomUniform(0, 10, seed=0)((4, 5), "int32")
 
 
-def test_truncated_normal_of_no_spread_is_its_mean():
+def test_a_truncated_normal_of_std_0_is_its_mean():
     assert equal(adapter.TruncatedNormal(2.0, 0.0, seed=0)((2, 3)), np.full((2, 3), 2.0))
 
 
 # Seeds
 
 
-def test_a_name_is_a_stream():
+def test_a_name_selects_a_stream():
     weight = adapter.HeNormal(seed=3, name="conv1")((4, 5))
     assert equal(weight, initlib.he_normal((4, 5), seed=3, name="conv1"))
     assert not equal(weight, initlib.he_normal((4, 5), seed=3))
 
 
-def test_an_int_repeats_and_a_generator_moves_on():
+def test_an_int_seed_repeats_and_a_generator_advances():
     initializer = adapter.HeNormal(seed=5)
     assert np.array_equal(values(initializer((4, 5))), values(initializer((4, 5))))
     generator = keras.random.SeedGenerator(5)
@@ -134,7 +134,7 @@ def test_an_int_repeats_and_a_generator_moves_on():
         assert equal(second((4, 5)), initlib.he_uniform((4, 5), seed=Key(5).fold_in(2 * call + 1), name="head"))
 
 
-def test_a_refused_draw_does_not_move_a_generator():
+def test_a_refused_draw_does_not_advance_a_generator():
     generator = keras.random.SeedGenerator(5)
     with pytest.raises(TypeError, match="dtype must be one of"):
         adapter.HeNormal(seed=generator)((4, 5), "int8")
@@ -159,16 +159,16 @@ def test_none_takes_a_seed_from_python_once():
 # Names, signatures and errors
 
 
-def test_everything_of_keras_is_here():
-    theirs = {name: value for name, value in vars(keras.initializers).items() if not name.startswith("_")}
-    theirs = {name: value for name, value in theirs.items() if not inspect.ismodule(value)}
-    assert set(theirs) <= set(adapter.__all__)
-    for name, value in theirs.items():
-        ours = getattr(adapter, name)
+def test_every_name_of_keras_exists():
+    keras_names = {name: value for name, value in vars(keras.initializers).items() if not name.startswith("_")}
+    keras_names = {name: value for name, value in keras_names.items() if not inspect.ismodule(value)}
+    assert set(keras_names) <= set(adapter.__all__)
+    for name, value in keras_names.items():
+        cls = getattr(adapter, name)
         if not inspect.isclass(value):
             continue
-        assert issubclass(ours, value)
-        parameters = inspect.signature(ours).parameters
+        assert issubclass(cls, value)
+        parameters = inspect.signature(cls).parameters
         for key, parameter in inspect.signature(value).parameters.items():
             assert parameters[key].default == parameter.default
             assert list(parameters)[: len(inspect.signature(value).parameters)] == list(
@@ -197,14 +197,14 @@ NAMES = [name for name in adapter.__all__ if name[0].islower() and isinstance(ge
 
 
 @pytest.mark.parametrize("name", [*(name for name in NAMES if name != "constant"), "normal", "one", "uniform", "zero"])
-def test_get_by_name(name):  # of a constant it asks for a value
-    theirs = keras.initializers.get(name)
-    ours = adapter.get(name)
-    assert isinstance(ours, type(theirs))
-    assert type(ours) is getattr(adapter, type(ours).__name__)
+def test_get_returns_initializers_by_name(name):  # of a constant it asks for a value
+    expected = keras.initializers.get(name)
+    actual = adapter.get(name)
+    assert isinstance(actual, type(expected))
+    assert type(actual) is getattr(adapter, type(actual).__name__)
 
 
-def test_get_of_anything_else():
+def test_get_of_another_object_is_that_of_keras():
     assert adapter.get(None) is None
     assert isinstance(adapter.get(adapter.HeNormal), adapter.HeNormal)
     assert adapter.get(np.ones) is np.ones
@@ -250,7 +250,7 @@ def test_get_of_anything_else():
         ),
     ],
 )
-def test_errors(make, error, message):
+def test_wrong_arguments_are_errors(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
@@ -269,7 +269,7 @@ def test_errors(make, error, message):
         ((64,), [], [0], "O"),
     ],
 )
-def test_keras_s_axes(shape, inputs, outputs, axes):
+def test_axes_of_keras_become_letters(shape, inputs, outputs, axes):
     for mode in ("fan_in", "fan_out", "fan_avg"):
         initializer = adapter.VarianceScaling(2.0, mode, seed=1, input_axes=inputs, output_axes=outputs)
         assert equal(initializer(shape), initlib.variance_scaling(2.0, mode)(shape, seed=1, axes=axes))
@@ -283,7 +283,7 @@ def test_keras_s_axes(shape, inputs, outputs, axes):
 
 @pytest.mark.parametrize("seed", [5, None, "generator"])
 @pytest.mark.parametrize("case", RANDOM)
-def test_configs_and_pickles(case, seed):
+def test_configs_and_pickles_give_equal_initializers(case, seed):
     seed = keras.random.SeedGenerator(5) if seed == "generator" else seed
     initializer = RANDOM[case][0](seed=seed, axes="...IO", name="a")
     config = json.loads(json.dumps(initializer.get_config()))
@@ -304,9 +304,9 @@ def test_configs_and_pickles(case, seed):
             assert again.get_config() == initializer.get_config()
 
 
-def test_old_configs_and_keras_s_own_load():
-    theirs = keras.initializers.serialize(keras.initializers.HeNormal(seed=5))
-    loaded = adapter.deserialize(theirs)
+def test_old_configs_and_configs_of_keras_load():
+    config = keras.initializers.serialize(keras.initializers.HeNormal(seed=5))
+    loaded = adapter.deserialize(config)
     assert type(loaded) is adapter.HeNormal
     assert type(adapter.HeNormal.from_config({"seed": 5})) is adapter.HeNormal
     assert equal(loaded((4, 5)), initlib.he_normal((4, 5), seed=5))
@@ -330,7 +330,7 @@ def test_old_configs_and_keras_s_own_load():
     ],
     ids=repr,
 )
-def test_bare_core_initializers_are_configs_too(core):
+def test_bare_core_initializers_have_configs(core):
     saved = json.loads(json.dumps(adapter.serialize(core)))
     assert keras.initializers.deserialize(saved) == core
     assert type(core).from_config(core.get_config()) == core
@@ -343,13 +343,13 @@ def test_seeds_are_any_int_modulo_2_64(seed):
         assert equal(initializer((4, 5)), initlib.he_normal((4, 5), seed=seed % 2**64, name="a"))
 
 
-def test_configs_without_our_arguments_are_keras_s_own():
+def test_configs_without_new_arguments_are_those_of_keras():
     for case in ELEMENTWISE[:-1]:
-        ours = RANDOM[case][0](seed=5)
-        theirs = getattr(keras.initializers, type(ours).__name__)
-        config = ours.get_config()
-        assert type(theirs.from_config(config)) is theirs
-        assert theirs.from_config(config).get_config() == config
+        initializer = RANDOM[case][0](seed=5)
+        peer = getattr(keras.initializers, type(initializer).__name__)
+        config = initializer.get_config()
+        assert type(peer.from_config(config)) is peer
+        assert peer.from_config(config).get_config() == config
 
 
 def test_a_saved_model_loads_without_this_library(tmp_path):
@@ -377,7 +377,7 @@ assert (kernel == numpy.load({str(tmp_path / "weights.npy")!r})).all()
     assert done.returncode == 0, done.stderr
 
 
-def test_get_in_the_place_of_keras_s_own(monkeypatch):
+def test_get_can_replace_the_function_of_keras(monkeypatch):
     monkeypatch.setattr(keras.initializers, "get", adapter.get)
     assert type(keras.initializers.get("he_normal")) is adapter.HeNormal
     assert keras.initializers.get(None) is None
@@ -386,7 +386,7 @@ def test_get_in_the_place_of_keras_s_own(monkeypatch):
 
 
 @pytest.mark.parametrize("factor", [-1, "a"])
-def test_configs_of_what_cannot_be_are_refused(factor):
+def test_invalid_configs_are_refused(factor):
     saved = adapter.serialize(initlib.sparse(0.5) * 0.5)
     saved["config"]["std"] = factor
     with pytest.raises((TypeError, ValueError), match="std must be "):
@@ -425,7 +425,7 @@ INITIALIZERS = {
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "bfloat16", "mixed_float16", "float16"])
 @pytest.mark.parametrize("initializer", INITIALIZERS)
 @pytest.mark.parametrize("layer", LAYERS)
-def test_layers(layer, initializer, policy):
+def test_layers_draw_by_the_initializers(layer, initializer, policy):
     if policy != "float32" and layer not in ("dense", "conv"):
         return
     made, shape = LAYERS[layer](INITIALIZERS[initializer]())
@@ -451,7 +451,7 @@ def attention(initializer):
     return {name: part.kernel.value for name, part in dense.items()}
 
 
-def test_attention_clones():
+def test_attention_clones_its_initializer():
     kernels = attention(adapter.HeNormal(seed=3))
     for name in "qkv":  # an int repeats, as in Keras
         assert equal(kernels[name], initlib.he_normal((32, 4, 8), axes="IOO", seed=3))
@@ -469,7 +469,7 @@ def test_attention_clones():
 
 
 @pytest.mark.parametrize("initializer", INITIALIZERS)
-def test_models_round_trip(initializer, tmp_path):
+def test_saved_models_load_with_equal_initializers(initializer, tmp_path):
     make = INITIALIZERS[initializer]
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(4, 3, kernel_initializer=make())(inputs)
@@ -486,18 +486,18 @@ def test_models_round_trip(initializer, tmp_path):
     assert [w.shape for w in again.weights] == [w.shape for w in model.weights]
     assert type(again.layers[1].kernel_initializer) is type(model.layers[1].kernel_initializer)
     if initializer in ("int", "core"):
-        for ours, theirs in zip(model.weights, again.weights, strict=True):
-            assert np.array_equal(values(ours.value), values(theirs.value))
+        for first, second in zip(model.weights, again.weights, strict=True):
+            assert np.array_equal(values(first.value), values(second.value))
     model.save_weights(tmp_path / "w.weights.h5")
     again.load_weights(tmp_path / "w.weights.h5")
     assert np.array_equal(values(model(batch)), values(again(batch)))
 
 
-# What is particular to each backend
+# Particularities of each backend
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_variance(dtype):
+def test_the_variance_follows_the_formula(dtype):
     for initializer, kurtosis in ((adapter.HeNormal(seed=1), 2.3655367), (adapter.HeUniform(seed=1), 1.8)):
         drawn = values(initializer((1024, 1024), dtype))
         wanted = (2 / 1024) ** 0.5
@@ -506,7 +506,7 @@ def test_variance(dtype):
 
 
 @pytest.mark.parametrize("given", ["name", "numpy", "backend"])
-def test_dtypes_and_shapes_of_the_backend(given):
+def test_dtypes_and_shapes_of_the_backend_are_accepted(given):
     dtype = {"name": "float16", "numpy": np.float16, "backend": keras.ops.ones((), "float16").dtype}[given]
     shape = keras.ops.ones((4, 5)).shape  # a TensorShape, a torch.Size or a tuple
     weight = adapter.HeNormal(seed=1)(shape=shape, dtype=dtype)
@@ -521,7 +521,7 @@ def test_the_documentation_runs():
 
 
 @only["torch"]
-def test_torch_takes_the_memory_that_was_drawn(monkeypatch):
+def test_pytorch_takes_over_the_memory_of_the_draw(monkeypatch):
     import torch
 
     held = []
@@ -539,7 +539,7 @@ def test_in_a_graph_an_int_is_a_constant(xla):
 
 
 @only["tensorflow"]
-def test_in_a_graph_a_generator_moves_on_with_every_run():
+def test_in_a_graph_a_generator_advances_at_every_run():
     initializer = adapter.HeNormal(seed=keras.random.SeedGenerator(5), name="a")
     function = tf.function(lambda: initializer((4, 5)))
     for call in range(3):
@@ -548,7 +548,7 @@ def test_in_a_graph_a_generator_moves_on_with_every_run():
 
 
 @only["tensorflow"]
-def test_a_layer_built_in_a_graph():
+def test_a_layer_can_be_built_in_a_graph():
     for seed, key in ((5, 5), (keras.random.SeedGenerator(5), Key(5).fold_in(0))):
         layer = keras.layers.Dense(5, kernel_initializer=adapter.HeNormal(seed=seed))
         tf.function(lambda x, layer=layer: layer(x))(tf.ones((2, 4)))
@@ -569,7 +569,7 @@ def test_every_replica_has_the_weights():
 
 
 def jitted(initializer, shape, sharding=None):
-    """How Keras calls the initializer of a large sharded variable."""
+    """Return a function that calls the initializer as Keras does for a large sharded variable."""
     import jax
 
     placed = {} if sharding is None else {"out_shardings": sharding}
@@ -579,7 +579,7 @@ def jitted(initializer, shape, sharding=None):
 
 @only["jax"]
 @pytest.mark.parametrize("case", RANDOM)
-def test_under_jit(case):
+def test_jit_draws_the_same_weights(case):
     make, core = RANDOM[case]
     weight = jitted(make(seed=5, name="a", axes="...OI"), (3, 3, 16, 8))()
     expected = core((3, 3, 16, 8), seed=5, name="a", axes="...OI")
@@ -590,7 +590,7 @@ def test_under_jit(case):
 
 
 @only["jax"]
-def test_a_generator_whose_state_is_traced():
+def test_a_generator_may_have_a_traced_state():
     import jax
 
     generator = keras.random.SeedGenerator(5)
@@ -610,7 +610,7 @@ def test_a_generator_whose_state_is_traced():
 
 
 @only["jax"]
-def test_a_generator_that_is_closed_over_stays_concrete():
+def test_a_generator_in_a_closure_stays_concrete():
     generator = keras.random.SeedGenerator(5)
     weight = jitted(adapter.HeNormal(seed=generator), (4, 5))()
     assert equal(weight, initlib.he_normal((4, 5), seed=Key(5).fold_in(0)))
@@ -618,7 +618,7 @@ def test_a_generator_that_is_closed_over_stays_concrete():
 
 
 @only["jax"]
-def test_variables_made_in_a_stateless_scope():
+def test_variables_can_be_made_in_a_stateless_scope():
     with keras.StatelessScope():
         variable = keras.Variable(adapter.HeNormal(seed=5), shape=(4, 5))
         assert equal(variable.value, initlib.he_normal((4, 5), seed=5))
@@ -627,7 +627,7 @@ def test_variables_made_in_a_stateless_scope():
 
 @only["jax"]
 @pytest.mark.parametrize("shape", [(64, 32), (8, 3, 16, 8)])
-def test_every_device_draws_its_shard_alone(shape):
+def test_each_device_draws_only_its_shard(shape):
     import jax
 
     mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(4, 2), ("a", "b"))
@@ -649,7 +649,7 @@ def test_every_device_draws_its_shard_alone(shape):
 
 @only["jax"]
 @pytest.mark.parametrize("shape", [(64, 32), (4096, 2048)], ids=["small", "large"])  # Keras jits above 250 MiB
-def test_sharded_variables(shape):
+def test_sharded_variables_have_the_bits_of_one_device(shape):
     mesh = keras.distribution.DeviceMesh((4, 2), ("batch", "model"))
     layout = keras.distribution.LayoutMap(mesh)
     layout[".*kernel"] = keras.distribution.TensorLayout(["batch", "model"])

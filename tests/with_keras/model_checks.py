@@ -1,4 +1,4 @@
-"""What must hold of plans and `initialize` on the Keras backend of this process; `test_adapter_keras.py` runs it."""
+"""Checks of plans and `initialize` on the Keras backend of this process; `test_backends.py` runs them."""
 
 import ast
 import inspect
@@ -13,7 +13,18 @@ import pytest
 from keras import layers
 
 import initlib
-from initlib import PlanError, glorot_uniform, he_normal, keep, normal, orthogonal, parts, zeros
+from initlib import (
+    PlanError,
+    glorot_uniform,
+    he_normal,
+    keep,
+    normal,
+    orthogonal,
+    parts,
+    rotary_frequencies,
+    sinusoidal,
+    zeros,
+)
 from initlib.adapters import keras as adapter
 
 BACKEND = keras.backend.backend()
@@ -31,19 +42,19 @@ def values(tensor):
 
 
 def weights_of(model):
-    """The values of a model's variables, in Keras's order."""
+    """Return the values of a model's variables, in Keras's order."""
     return [values(variable) for variable in model.weights]
 
 
 def by_name(model):
-    """The variables of a model, by the names of its plan."""
+    """Return the variables of a model, by the names of its plan."""
     from initlib.adapters.keras.models.tensors import weights
 
     return {weight.names[0]: weight.variable for weight in weights(model)}
 
 
 def check(model, plan, seed=0):
-    """Every variable holds what the plan draws in NumPy."""
+    """Check that every variable holds the weights that the plan draws in NumPy."""
     drawn = plan.draw(seed)
     named = by_name(model)
     assert set(named) == {entry.parameter.name for entry in plan.entries}
@@ -162,7 +173,7 @@ FOREIGN = {"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"}
 
 
 def calls(cls):
-    """The names of what the class, and what it is derived from but the plain layer, calls."""
+    """Return the names that the methods of a class, and of its bases below Layer, call."""
     of_keras = [base for base in cls.__mro__ if issubclass(base, layers.Layer) and base is not layers.Layer]
     trees = (ast.parse(textwrap.dedent(inspect.getsource(base))) for base in of_keras)
     called = [node.func for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
@@ -170,14 +181,14 @@ def calls(cls):
 
 
 def test_every_layer_with_weights_is_known():
-    """A class makes weights if it adds some, or makes a layer of a class that does."""
+    """A class has weights if it adds weights, or makes a layer of a class with weights."""
     classes = {
         name: cls for name, cls in vars(layers).items() if inspect.isclass(cls) and issubclass(cls, layers.Layer)
     }
     called = {name: calls(cls) for name, cls in classes.items()}
     makers, weighted = {"add_weight", "Variable", "_track_variable"}, set()
-    while found := {name for name in called if name not in weighted and called[name] & (makers | weighted)}:
-        weighted |= found
+    while callers := {name for name in called if name not in weighted and called[name] & (makers | weighted)}:
+        weighted |= callers
     weighted = {ALIASES.get(name, name) for name in weighted}
     assert len(weighted) > 40
     assert {"Dense", "MultiHeadAttention", "ConvLSTM2D", "SpectralNormalization"} <= weighted
@@ -185,7 +196,7 @@ def test_every_layer_with_weights_is_known():
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers(name):
+def test_layers_have_known_axes_and_fans(name):
     make, shapes, expected = LAYERS[name]
     model = model_of(make(), *shapes)
     before = {path: values(variable) for path, variable in by_name(model).items()}
@@ -212,7 +223,7 @@ def test_layers(name):
 @pytest.mark.parametrize(
     "name", ["Conv1D", "Conv3D", "Dense", "EinsumDense", "GroupQueryAttention", "MultiHeadAttention", "SimpleRNN"]
 )
-def test_laws_are_those_of_keras_where_it_has_the_fans_right(name):
+def test_distributions_are_those_of_keras_where_its_fans_are_right(name):
     make, shapes, _ = LAYERS[name]
     plan = adapter.plan(model_of(make(), *shapes))
     checked = 0
@@ -231,7 +242,7 @@ def test_laws_are_those_of_keras_where_it_has_the_fans_right(name):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_default_fills_kernels_alone(name):
+def test_a_default_fills_only_kernels(name):
     make, shapes, _ = LAYERS[name]
     model = model_of(make(), *shapes)
     plan = adapter.initialize(model, he_normal, seed=3)
@@ -265,7 +276,7 @@ def test_a_default_fills_kernels_alone(name):
     ],
     ids=str,
 )
-def test_a_layer_s_own_initializer(initializer, core):
+def test_a_layer_keeps_its_own_initializer(initializer, core):
     model = sequential(layers.Dense(6, kernel_initializer=initializer))
     plan = adapter.initialize(model, seed=0)
     core = core or initlib.variance_scaling(1.5, "fan_out", "normal")
@@ -273,7 +284,7 @@ def test_a_layer_s_own_initializer(initializer, core):
     assert np.array_equal(values(model.layers[0].kernel), core((6, 6), seed=0, name="dense.kernel"))
 
 
-def test_an_initializer_that_says_its_axes():
+def test_an_initializer_may_state_axes():
     kernel = adapter.HeNormal(axes="OI", seed=1)
     assert adapter.plan(sequential(layers.Dense(3, kernel_initializer=kernel)))["dense.kernel"].parameter.axes == "OI"
 
@@ -284,7 +295,7 @@ def test_an_initializer_of_the_user_s_own_class_is_not_known():
             return keras.random.normal(shape, dtype=dtype) if len(shape) > 1 else keras.ops.ones(shape, dtype)
 
     model = sequential(layers.Dense(3, kernel_initializer=Own(), bias_initializer=Own()))
-    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches it, and Dense states no initializer") as error:
+    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches, and Dense states no initializer") as error:
         adapter.initialize(model, seed=0)
     assert len(error.value.problems) == 1  # all weights of the bias are 1
     plan = adapter.initialize(model, he_normal, seed=0)
@@ -293,7 +304,7 @@ def test_an_initializer_of_the_user_s_own_class_is_not_known():
     assert adapter.initialize(model, he_normal, seed=0)["dense.bias"].filling == initlib.ones  # as it was built
 
 
-def test_the_forget_gate():
+def test_the_bias_of_the_forget_gate_is_1():
     model = sequential(layers.LSTM(4), shape=LINE)
     adapter.initialize(model, seed=0)
     assert values(model.weights[2]).tolist() == [0] * 4 + [1] * 4 + [0] * 8
@@ -339,7 +350,7 @@ def test_automatic_names_are_numbered_by_their_place():
         (("dense_0", "block_3"), ("dense_0", "block")),  # of another class
     ],
 )
-def test_names_with_numbers_of_one_s_own(given, names):
+def test_numbers_in_names_of_the_user_stay(given, names):
     class Block(layers.Layer):
         def __init__(self, **options):
             super().__init__(**options)
@@ -362,7 +373,7 @@ def test_names_are_paths():
     assert [re.sub(r"gru_\d+", "gru", path) for path in paths] == list(by_name(model))
 
 
-def test_names_that_are_there_twice():
+def test_names_that_appear_twice_are_numbered():
     class Twice(layers.Layer):
         def build(self, shape):
             self.one = self.add_weight(name="w", shape=(2, 3), initializer="ones")
@@ -382,7 +393,7 @@ def test_names_that_are_there_twice():
     check(layer, plan)
 
 
-def test_rename_and_rules_by_name():
+def test_rename_applies_before_rules():
     model = sequential(layers.Dense(4, name="up"), layers.Dense(6, name="down"))
     plan = adapter.initialize(
         model, {"mlp.w2": zeros}, 7, default=he_normal, rename={"up.kernel": "mlp.w1", "down.kernel": "mlp.w2"}
@@ -392,14 +403,14 @@ def test_rename_and_rules_by_name():
     assert plan["down.kernel"].stream == "mlp.w2"
 
 
-def test_fused_weights_are_the_split_ones():
+def test_fused_weights_have_the_bits_of_split_weights():
     model = sequential(layers.Dense(12, name="qkv"))
     fused = {"qkv.kernel": parts({"q.kernel": 1, "k.kernel": 1, "v.kernel": 1}, glorot_uniform, axis=1, replaces=2)}
     adapter.initialize(model, fused, seed=0)
     for i, name in enumerate("qkv"):
         alone = glorot_uniform((6, 4), seed=0, name=f"{name}.kernel")
         assert np.array_equal(values(model.layers[0].kernel)[:, 4 * i : 4 * i + 4], alone)
-    with pytest.raises(PlanError, match=r"qkv\.kernel: no rule matches it, and there is no default"):
+    with pytest.raises(PlanError, match=r"qkv\.kernel: no rule matches, and there is no default"):
         adapter.plan(model, {"qkv.kernel": parts({"q.kernel": 1, "k.kernel": 2}, axis=1, replaces=2)})
 
 
@@ -429,7 +440,7 @@ def nested():
     return model
 
 
-def test_nested_and_subclassed_models_and_shared_layers():
+def test_nested_and_subclassed_models_are_filled():
     model = nested()
     plan = adapter.initialize(model, seed=0)
     check(model, plan)
@@ -439,7 +450,7 @@ def test_nested_and_subclassed_models_and_shared_layers():
     assert adapter.plan(model.inner).entries[0].parameter.name == "dense.kernel"
 
 
-def test_functional_models_inside_one_another():
+def test_functional_models_may_be_nested():
     inner = keras.Model(x := keras.Input((6,)), layers.Dense(6, name="same")(x), name="encoder")
     outputs = layers.Dense(2, name="same")(inner(inner(y := keras.Input((6,)))))
     model = keras.Model(y, outputs)
@@ -447,7 +458,7 @@ def test_functional_models_inside_one_another():
     check(model, adapter.initialize(model, he_normal, seed=0))
 
 
-def test_tied_weights_are_one():
+def test_tied_weights_stay_tied():
     class Tied(keras.Model):
         def __init__(self):
             super().__init__()
@@ -469,7 +480,7 @@ def test_tied_weights_are_one():
     check(model, plan)
 
 
-def test_a_layer_alone():
+def test_a_single_layer_can_be_initialized():
     layer = layers.Dense(3)
     layer.build((None, 6))
     adapter.initialize(layer, he_normal, seed=0)
@@ -478,7 +489,7 @@ def test_a_layer_alone():
 
 # Keras takes most of a minute to build a large one on JAX.
 @pytest.mark.parametrize("name", ["MobileNet", *(["EfficientNetB0", "ConvNeXtTiny"] if BACKEND == "torch" else [])])
-def test_networks_of_keras_applications(name):
+def test_networks_of_keras_applications_are_filled(name):
     model = getattr(keras.applications, name)(weights=None, input_shape=(32, 32, 3), classes=10)
     plan = adapter.initialize(model, seed=0)
     check(model, plan)
@@ -488,14 +499,14 @@ def test_networks_of_keras_applications(name):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_dtypes(dtype):
+def test_dtypes_of_variables_are_kept(dtype):
     model = sequential(layers.Dense(4, dtype=dtype), layers.Conv1D(3, 2, dtype=dtype), shape=LINE)
     plan = adapter.initialize(model, seed=0)
     assert {entry.parameter.dtype for entry in plan.entries} == {dtype}
     check(model, plan)
 
 
-def test_mixed_precision():
+def test_mixed_precision_is_supported():
     model = sequential(layers.Dense(4, dtype="mixed_bfloat16"))
     plan = adapter.initialize(model, seed=0)
     assert plan["dense.kernel"].parameter.dtype == "float32"
@@ -513,9 +524,9 @@ def test_kept_weights_and_parts_stay():
     assert np.array_equal(after[2][:, 2:], he_normal((4, 2), seed=0, name="other.kernel"))
 
 
-def test_only_some_weights_and_a_prefix():
+def test_only_and_prefix_select_and_name_weights():
     model = sequential(layers.Dense(4, name="old"), layers.Dense(4, name="new"))
-    model.layers[0].trainable = False  # what is not meant may be frozen
+    model.layers[0].trainable = False  # unselected layers may be frozen
     before = weights_of(model)
     plan = adapter.initialize(model, he_normal, 0, only="*.new.*", prefix="decoder")
     after = weights_of(model)
@@ -528,7 +539,7 @@ def test_only_some_weights_and_a_prefix():
         adapter.plan(model, he_normal, only=["new.kernl"])
 
 
-def test_training_state_is_left_alone():
+def test_training_state_is_kept():
     model = sequential(layers.Dense(4), layers.Dropout(0.5, seed=3), layers.BatchNormalization(), layers.Dense(1))
     model.compile("adam", "mse", metrics=["mae"])
     inputs = np.random.default_rng(0).standard_normal((8, 6)).astype("float32")
@@ -555,7 +566,7 @@ def test_statistics_are_never_drawn():
     adapter.initialize(model, normal(), seed=0)
     assert np.array_equal(values(known.mean), mean)
     assert mean.any()
-    with pytest.raises(PlanError, match="it is a statistic, or the state of an optimizer, and is never drawn") as error:
+    with pytest.raises(PlanError, match="a statistic, or the state of an optimizer, is never drawn") as error:
         adapter.initialize(model, {"*.count": keep, "*": normal()}, seed=0)
     assert [problem.split(":")[0] for problem in error.value.problems] == [
         "normalization.mean",
@@ -566,7 +577,24 @@ def test_statistics_are_never_drawn():
     adapter.initialize(model, {"*:buffer": keep, "*": normal()}, seed=0)
 
 
-def test_saving_and_loading(tmp_path):
+def test_tables_and_buffers_are_set_by_functions_of_the_index():
+    class Rotary(layers.Layer):
+        def build(self, shape):
+            self.table = self.add_weight(shape=(6, 4), name="table", initializer=adapter.CoreInitializer(sinusoidal()))
+            self.inv_freq = self.add_weight(shape=(8,), name="inv_freq", trainable=False)
+
+        def call(self, inputs):
+            return inputs
+
+    model = sequential(layers.Dense(6), Rotary())
+    table = sinusoidal()((6, 4))
+    assert np.array_equal(values(model.layers[-1].table), table)
+    adapter.initialize(model, {"*.inv_freq:buffer": rotary_frequencies(), "*.table": sinusoidal() * 0.5}, seed=0)
+    assert np.array_equal(values(model.layers[-1].table), table * np.float32(0.5))
+    assert np.array_equal(values(model.layers[-1].inv_freq), rotary_frequencies()(8))
+
+
+def test_models_can_be_saved_and_loaded(tmp_path):
     model = keras.Sequential(
         [keras.Input(LINE), layers.Dense(6), layers.Bidirectional(layers.LSTM(4)), layers.Dense(2)]
     )
@@ -583,10 +611,10 @@ def test_saving_and_loading(tmp_path):
     check(loaded, plan)
 
 
-# What cannot be filled
+# Weights that cannot be filled
 
 
-def test_unbuilt_models():
+def test_unbuilt_models_are_errors():
     words = r"is not built, and has no weights yet; call model\.build\(input_shape\), or the model on a batch"
     with pytest.raises(PlanError, match=f"the model {words}"):
         adapter.initialize(keras.Sequential([layers.Dense(3)]), seed=0)
@@ -612,7 +640,7 @@ def test_frozen_weights_need_a_rule():
     model = sequential(layers.Dense(4, name="backbone"), layers.BatchNormalization(), layers.Dense(2, name="head"))
     model.layers[0].trainable = False
     before = weights_of(model)
-    with pytest.raises(PlanError, match=r"backbone\.kernel: no rule matches it, and it is frozen") as error:
+    with pytest.raises(PlanError, match=r"backbone\.kernel: no rule matches, and the parameter is frozen") as error:
         adapter.initialize(model, he_normal, seed=0)
     assert 'Add the rule {"backbone.kernel": keep}  # frozen' in error.value.problems[0]
     assert len(error.value.problems) == 1  # the bias is a constant
@@ -629,11 +657,11 @@ def test_frozen_weights_need_a_rule():
 def test_quantized_weights_need_a_rule():
     model = sequential(layers.Dense(4, name="dense"))
     model.quantize("int8")
-    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches it, and it is quantized") as error:
+    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches, and quantized weights") as error:
         adapter.initialize(model, seed=0)
     assert len(error.value.problems) == 2  # and its scale
     adapter.initialize(model, {"*.kernel*": keep}, seed=0)
-    with pytest.raises(PlanError, match="dtype int8 cannot be drawn"):
+    with pytest.raises(PlanError, match="to be drawn, got int8"):
         adapter.initialize(model, {"*.kernel_scale": keep, "*.kernel": he_normal}, seed=0)
 
 
@@ -648,7 +676,7 @@ def test_quantized_weights_need_a_rule():
     ],
     ids=["Dense", "EinsumDense", "Embedding", "ReversibleEmbedding"],
 )
-def test_quantized_weights_of_every_layer(mode, layer, shape):
+def test_quantized_weights_of_every_layer_need_a_rule(mode, layer, shape):
     model = sequential(layer(), layers.Dense(2, name="head"), shape=shape)
     model.quantize(mode, filters="^(?!head)")
     before = {name: values(variable) for name, variable in by_name(model).items()}
@@ -661,10 +689,10 @@ def test_quantized_weights_of_every_layer(mode, layer, shape):
         assert np.array_equal(before[name], values(variable)) == (name != "head.kernel")
 
 
-def test_low_rank_weights():
+def test_low_rank_weights_are_filled():
     model = sequential(layers.Dense(4, name="dense"))
     model.layers[0].enable_lora(2)
-    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches it, and it is frozen"):
+    with pytest.raises(PlanError, match=r"dense\.kernel: no rule matches, and the parameter is frozen"):
         adapter.plan(model)
     adapter.initialize(model, {"*.kernel": keep}, seed=0)
     assert values(model.layers[0].lora_kernel_a).any()
@@ -676,7 +704,7 @@ def test_low_rank_weights():
 
 
 class Experts(layers.Layer):
-    """A layer of the user's, which states no initializers."""
+    """A layer of the user, which states no initializers."""
 
     def build(self, shape):
         self.up = self.add_weight(name="up", shape=(4, shape[-1], 8), initializer="he_normal")
@@ -686,14 +714,14 @@ class Experts(layers.Layer):
         return keras.ops.einsum("bi,eio->beo", x, self.up)
 
 
-def test_layers_of_one_s_own():
+def test_layers_of_the_user_are_filled():
     model = sequential(Experts())
     with pytest.raises(PlanError) as error:
         adapter.plan(model)
     assert [problem.split(":")[0] for problem in error.value.problems] == ["experts.up", "experts.table"]
-    assert "Experts states no initializer for it, by an attribute such as" in error.value.problems[0]
+    assert "Experts states no initializer, by an attribute such as" in error.value.problems[0]
     assert error.value.problems[1].endswith('Add the rule {"*.table": keep}  # differing values as constructed')
-    with pytest.raises(PlanError, match=r"needs to know which of its 3 axes in Experts are inputs and outputs"):
+    with pytest.raises(PlanError, match=r"needs to know which of the 3 axes in Experts are inputs and outputs"):
         adapter.plan(model, {"*.table": zeros}, default=he_normal)
     assert adapter.declare(Experts, up="BIO") is Experts
     plan = adapter.initialize(model, {"*.table": zeros}, seed=0, default=he_normal)
@@ -708,7 +736,7 @@ def test_layers_of_one_s_own():
         adapter.declare(layers.Dense, kernel="I?")
 
 
-def test_a_layer_says_its_axes_itself():
+def test_a_layer_may_state_its_axes():
     class Own(layers.Layer):
         initlib_axes = {"w": "OI"}  # noqa: RUF012
 
@@ -724,7 +752,7 @@ def test_a_layer_says_its_axes_itself():
     assert np.array_equal(values(model.layers[0].w), he_normal((5, 6), axes="OI", seed=0, name="own.w"))
 
 
-def test_nothing_is_written_when_anything_is_wrong():
+def test_nothing_is_written_after_an_error():
     model = sequential(layers.Dense(4), layers.Dense(2))
     before = weights_of(model)
     for rules, words in (
@@ -743,7 +771,7 @@ def test_nothing_is_written_when_anything_is_wrong():
 
 
 class Stating(layers.Layer):
-    """A layer with variables of names of its own, and one initializer for them, as those of keras-hub."""
+    """A layer with other names of variables, and one initializer for all, as in keras-hub."""
 
     def __init__(self, attribute, shapes, **options):
         super().__init__(**options)
@@ -760,7 +788,7 @@ class Stating(layers.Layer):
         return x
 
 
-def test_a_layer_s_only_initializer_is_that_of_all_its_variables():
+def test_the_only_initializer_of_a_layer_fills_all_its_variables():
     shapes = {"embeddings": (8, 6), "expert_up": (3, 6, 4), "mix": (6, 5)}
     for attribute in ("initializer", "kernel_initializer"):
         model = sequential(Stating(attribute, shapes, name="own"))
@@ -830,12 +858,12 @@ def test_unmatched_weights_can_be_kept():
     model = sequential(layers.Dense(4, name="body"), layers.Dense(2, name="head"))
     before = weights_of(model)
     plan = adapter.initialize(model, {"head.kernel": he_normal}, seed=0, unmatched="keep")
-    assert plan["body.kernel"].notes == ("no rule matches it",)
+    assert plan["body.kernel"].notes == ("no rule matches",)
     assert np.array_equal(before[0], weights_of(model)[0])
     assert np.array_equal(weights_of(model)[2], he_normal((4, 2), seed=0, name="head.kernel"))
 
 
-def test_initializers_of_keras_are_known_where_ours_stand_in_for_them(monkeypatch):
+def test_initializers_of_keras_are_known_where_this_module_replaces_them(monkeypatch):
     model = sequential(layers.Dense(4, kernel_initializer=keras.initializers.HeNormal(), bias_initializer="ones"))
     monkeypatch.setattr(keras.initializers, "HeNormal", adapter.HeNormal)
     monkeypatch.setattr(keras.initializers, "Ones", adapter.Zeros)
@@ -862,44 +890,44 @@ def test_verify_finds_what_differs_and_nothing_else():
     model.layers[0].kernel.assign(kernel[[1, 0, *range(2, 40)]])
     assert [each.name for each in adapter.verify(model, plan, 0, whole=True)] == ["q.kernel"]
     other = adapter.plan(sequential(layers.Dense(41, name="q"), layers.Dense(2, name="v"), shape=(8, 40)))
-    found = {each.name: each.what for each in adapter.verify(model, other, 0)}
-    assert found["q.kernel"] == "has shape (40, 40), the plan has (40, 41)"
-    assert found["k.kernel"] == "is not in the plan"
-    assert found["v.kernel"] == "is not there"
+    differences = {each.name: each.what for each in adapter.verify(model, other, 0)}
+    assert differences["q.kernel"] == "has shape (40, 40), the plan has (40, 41)"
+    assert differences["k.kernel"] == "is not in the plan"
+    assert differences["v.kernel"] == "is missing"
 
 
-# One backend's own
+# Layers of one backend
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="of JAX and TensorFlow")
-def test_weights_that_jax_has_made():
+def test_weights_of_jax_layers_are_filled_by_rules():
     flax = pytest.importorskip("flax")
     model = keras.Sequential([keras.Input((6,)), layers.FlaxLayer(flax.linen.Dense(4))])
-    with pytest.raises(PlanError, match="FlaxLayer states no initializer for it") as error:
+    with pytest.raises(PlanError, match="FlaxLayer states no initializer") as error:
         adapter.initialize(model, seed=0)
     assert len(error.value.problems) == 1  # the bias is zeros
     plan = adapter.initialize(model, normal(), seed=0)
     check(model, plan)
     start = np.arange(24, dtype="float32").reshape(6, 4)
     own = layers.JaxLayer(lambda params, inputs: inputs @ params, lambda rng, inputs: start)
-    with pytest.raises(PlanError, match="JaxLayer states no initializer for it"):
+    with pytest.raises(PlanError, match="JaxLayer states no initializer"):
         adapter.initialize(keras.Sequential([keras.Input((6,)), own]), seed=0)
 
 
 @only["torch"]
-def test_weights_that_torch_has_made():
+def test_weights_of_pytorch_modules_are_filled_by_rules():
     import torch
 
     wrapped = layers.TorchModuleWrapper(torch.nn.Linear(6, 4))
     model = keras.Sequential([keras.Input((6,)), wrapped])
-    with pytest.raises(PlanError, match="TorchModuleWrapper states no initializer for it"):
+    with pytest.raises(PlanError, match="TorchModuleWrapper states no initializer"):
         adapter.initialize(model, seed=0)
     plan = adapter.initialize(model, {"*": normal()}, seed=0)
     check(model, plan)
 
 
 @only["tensorflow"]
-def test_weights_that_tensorflow_has_made(tmp_path):
+def test_weights_of_tensorflow_layers_are_filled_by_rules(tmp_path):
     model = sequential(layers.Dense(4))
     model.export(tmp_path / "saved", verbose=False)
     loaded = keras.Sequential([keras.Input((6,)), layers.TFSMLayer(tmp_path / "saved", call_endpoint="serve")])
@@ -918,7 +946,7 @@ def test_tables_of_words_are_no_weights():
 
 
 @only["tensorflow"]
-def test_mirrored_variables():
+def test_mirrored_variables_are_filled():
     import tensorflow as tf
 
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
@@ -932,7 +960,7 @@ def test_mirrored_variables():
 
 
 @only["jax"]
-def test_replicas_of_data_parallel_training():
+def test_replicas_of_data_parallel_training_are_equal():
     import jax
 
     keras.distribution.set_distribution(keras.distribution.DataParallel())
@@ -950,7 +978,7 @@ def test_replicas_of_data_parallel_training():
 
 
 @only["jax"]
-def test_every_device_draws_its_own_part():
+def test_each_device_draws_only_its_shard():
     import jax
 
     mesh = keras.distribution.DeviceMesh((4, 2), ("batch", "model"))

@@ -1,4 +1,4 @@
-"""What must hold of the signals of Keras's models on a backend; `test_adapter_keras.py` runs it on each."""
+"""Checks of the signals of Keras's models on a backend; `test_backends.py` runs them on each backend."""
 
 import os
 
@@ -37,12 +37,12 @@ def mean_square_error(y):
     return keras.ops.mean(keras.ops.square(y - keras.ops.convert_to_tensor(TARGET)))
 
 
-def test_the_numbers():
+def test_the_report_has_the_numbers_of_the_reference():
     compare(init.signals(network(), BATCH, mean_square_error, learning_rate=0.1), True)
     compare(init.signals(network(), (16, 20), learning_rate=0.1), False)
 
 
-def test_names():
+def test_activations_have_the_names_of_layers():
     report = init.signals(network(), (16, 20))
     assert [row.name for row in report.activations] == ["first", "relu", "second", "tanh", "last"]
     assert [row.name for row in report.parameters][:2] == ["first.kernel", "first.bias"]
@@ -74,7 +74,7 @@ def everything():
     return keras.Model(image, layers.Dense(3, name="out")(x), name="everything")
 
 
-def test_the_order_of_execution(everything):
+def test_activations_are_in_the_order_of_execution(everything):
     report = init.signals(everything, (4, 8, 8, 3))
     names = [row.name for row in report.activations]
     assert names[:6] == ["conv", "bn", "relu", "branch", "add", "drop"]
@@ -86,7 +86,7 @@ def test_the_order_of_execution(everything):
 
 
 @pytest.mark.parametrize("fail", [False, True])
-def test_nothing_is_left_behind(everything, fail):
+def test_the_model_is_unchanged(everything, fail):
     layer = everything.get_layer("failing")
     layer.fail = fail
     before = [keras.ops.convert_to_numpy(variable) for variable in everything.variables]
@@ -106,7 +106,7 @@ def test_nothing_is_left_behind(everything, fail):
     assert np.array_equal(batch, kept)
 
 
-def test_the_same_twice(everything):
+def test_a_second_report_is_equal(everything):
     first, again = (init.signals(everything, (4, 8, 8, 3)) for _ in range(2))
     assert [row.std for row in first.activations] == [row.std for row in again.activations]
     gradients = [row.gradient_std for row in first.activations]
@@ -116,7 +116,7 @@ def test_the_same_twice(everything):
 
 
 class Block(keras.Model):
-    """A model by subclassing, in another."""
+    """A subclassed model inside another model."""
 
     def __init__(self, name):
         super().__init__(name=name)
@@ -126,14 +126,14 @@ class Block(keras.Model):
         return x + self.fc(x)
 
 
-def test_nested_models():
+def test_nested_models_are_measured():
     model = keras.Sequential([keras.Input((20,)), Block("a"), Block("b")])
     report = init.signals(model, (16, 20))
     assert [row.name for row in report.activations] == ["a.fc", "a", "b.fc", "b"]
     assert [row.name for row in report.parameters] == ["a.fc.kernel", "a.fc.bias", "b.fc.kernel", "b.fc.bias"]
 
 
-def test_recurrent_layers_and_tables():
+def test_recurrent_layers_and_tables_are_measured():
     model = keras.Sequential(
         [
             keras.Input((10,), dtype="int32"),
@@ -147,7 +147,7 @@ def test_recurrent_layers_and_tables():
     assert report.input_std is None
 
 
-def test_lists_of_inputs():
+def test_a_batch_may_be_a_list_of_inputs():
     a, b = keras.Input((4,)), keras.Input((4,))
     model = keras.Model([a, b], layers.Concatenate(name="both")([a, b]))
     rng = np.random.default_rng(0)
@@ -155,15 +155,15 @@ def test_lists_of_inputs():
     assert [row.shape for row in report.activations] == [(8, 8)]
 
 
-def test_half_precision():
+def test_half_precision_is_measured():
     model = keras.Sequential([keras.Input((20,)), layers.Dense(8, name="d", dtype="bfloat16")])
     row = init.signals(model, (16, 20)).activations[0]
     assert 0.3 < row.std < 3
     assert row.gradient_std > 0
 
 
-def test_errors():
-    with pytest.raises(ValueError, match=r"without variables\. Call it once, or build it"):
+def test_wrong_arguments_are_errors():
+    with pytest.raises(ValueError, match=r"without variables\. Call the model once, or build it"):
         init.signals(keras.Sequential([layers.Dense(3)]), (4, 20))
     with pytest.raises(ValueError, match=r"loss must return one number, got \(16, 5\)"):
         init.signals(network(), BATCH, lambda y: y)
@@ -173,7 +173,7 @@ def test_errors():
         init.signals(network(), BATCH, learning_rate=0)
 
 
-def test_audit():
+def test_the_audit_names_the_schemes():
     model = keras.Sequential([keras.Input((64,)), layers.Dense(128, kernel_initializer="he_normal", name="d")])
     tensors = init.audit(model).tensors
     assert [tensor.name for tensor in tensors] == ["d.kernel", "d.bias"]
@@ -181,7 +181,7 @@ def test_audit():
 
 
 def test_names_are_those_of_plans():
-    """Not those that Keras numbers in the whole process."""
+    """The names are not those that Keras numbers over the process."""
     layers.Dense(3), layers.Dense(3)
     model = keras.Sequential(
         [keras.Input((20,)), layers.Dense(8), layers.Dense(8), layers.BatchNormalization(), layers.Dense(4)]
@@ -203,7 +203,7 @@ def test_axes_are_those_of_plans():
     assert abs(row.top_singular_value / np.linalg.norm(matrix, 2) - 1) < 1e-4
 
 
-def test_analytic_gains():
+def test_analytic_finds_gains_of_functional_models():
     x = image = keras.Input((8, 8, 3))
     x = layers.Conv2D(8, 3, activation="relu", padding="same", name="stem")(x)
     for k in range(2):

@@ -1,4 +1,4 @@
-"""The Keras adapter on every backend: each is chosen when Keras is imported, hence a process of its own."""
+"""Keras adapter on every backend, each in a separate process, because the import of Keras selects the backend."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ CHECKS = [Path(__file__).parent / name for name in NAMES]
 
 @pytest.mark.parametrize("checks", CHECKS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("backend", ["jax", "tensorflow", "torch"])
-def test_on(backend, checks):
+def test_the_checks_pass_on(backend, checks):
     for framework in ("keras", backend):
         if importlib.util.find_spec(framework) is None:
             pytest.skip(f"{framework} is not installed")
@@ -33,7 +33,7 @@ def test_on(backend, checks):
 
 
 def test_only_the_schemes_of_the_library_are_registered():
-    """A subclass of a scheme that a user writes is not registered, whenever it was made."""
+    """A subclass of a scheme that a user writes is not registered, before or after the import of the adapter."""
     program = """
 import initlib
 import keras

@@ -45,14 +45,14 @@ def test_nothing_differs_after_initialize(dtype, whole):
     ]
 
 
-def test_recurrent_and_other_layers():
+def test_recurrent_and_other_layers_are_compared():
     model = model_of(layers.Embedding(50, 16), layers.LSTM(12), layers.Dense(4), shape=(7,))
     rules = {"*.recurrent_kernel": parts({f"{gate}": 1 for gate in "ifco"}, orthogonal(), axis=-1)}
     plan = adapter.initialize(model, rules, seed=0)
     assert reports(model, plan, 0, whole=True) == []
 
 
-def test_one_weight_rows_and_weights():
+def test_changed_weights_and_swapped_rows_are_found():
     model = model_of(layers.Dense(48), layers.Dense(48), layers.Dense(40))
     plan = adapter.initialize(model, normal(std=0.02), seed=0)
     first, second, third = (layer.kernel for layer in model.layers)
@@ -78,16 +78,16 @@ def test_one_weight_rows_and_weights():
     assert reports(model, plan, 0, only="dense_2.bias", whole=True) == ["'dense_2.bias' differs from weight (5,) on"]
 
 
-def test_missing_and_additional_variables_shapes_and_prefix():
+def test_missing_and_additional_variables_are_differences():
     plan = adapter.initialize(model_of(layers.Dense(64), layers.Dense(32)), seed=0, prefix="encoder")
     other = model_of(layers.Dense(64, use_bias=False), layers.Dense(16), layers.Dense(8))
     assert reports(other, plan, 0, prefix="encoder", only="*ense*") == reports(other, plan, 0, prefix="encoder")
-    found = {(each.name, each.what) for each in adapter.verify(other, plan, 0, prefix="encoder")}
+    differences = {(each.name, each.what) for each in adapter.verify(other, plan, 0, prefix="encoder")}
     assert {
-        ("encoder.dense.bias", "is not there"),
+        ("encoder.dense.bias", "is missing"),
         ("encoder.dense_1.kernel", "has shape (64, 16), the plan has (64, 32)"),
         ("encoder.dense_2.kernel", "is not in the plan"),
-    } <= found
+    } <= differences
 
 
 def test_kept_variables_are_compared_by_shape_and_dtype():
@@ -97,14 +97,14 @@ def test_kept_variables_are_compared_by_shape_and_dtype():
     assert reports(model, plan, 0, whole=True) == []
 
 
-def test_a_model_that_is_not_built():
+def test_an_unbuilt_model_is_an_error():
     plan = adapter.initialize(model_of(layers.Dense(64)), seed=0)
     with pytest.raises(PlanError):
         adapter.verify(keras.Sequential([layers.Dense(64)]), plan, 0)
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="of jax")
-def test_variables_that_are_sharded():
+def test_sharded_variables_are_compared():
     mesh = keras.distribution.DeviceMesh((4, 2), ("batch", "model"))
     layout = keras.distribution.LayoutMap(mesh)
     layout[".*kernel"] = keras.distribution.TensorLayout(["batch", "model"])

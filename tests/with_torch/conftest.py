@@ -1,4 +1,4 @@
-"""The tests of the PyTorch adapter, which need PyTorch."""
+"""Tests of the PyTorch adapter, which need PyTorch."""
 
 from frameworks import ignored_without
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*(weight_norm|spectral_norm).*d
 
 
 class Exponential(nn.Module):
-    """A positive weight: the exponential of what is stored."""
+    """A positive weight: the exponential of the stored tensor."""
 
     def forward(self, stored):
         return stored.exp()
@@ -71,9 +71,9 @@ ACTIONS = {
     "sparse_": lambda layer: nn.init.sparse_(layer.weight, 0.2),
     "data": lambda layer: layer.weight.data.normal_(),
     "data, scaled": lambda layer: layer.weight.data.normal_().mul_(0.5),
-    "ours": lambda layer: init.he_normal_(layer.weight),
-    "ours, orthogonal": lambda layer: init.orthogonal_(layer.weight),
-    "ours, with a seed": lambda layer: init.he_normal_(layer.weight, seed=5),
+    "adapter": lambda layer: init.he_normal_(layer.weight),
+    "adapter, orthogonal": lambda layer: init.orthogonal_(layer.weight),
+    "adapter, with a seed": lambda layer: init.he_normal_(layer.weight, seed=5),
 }
 
 
@@ -95,7 +95,7 @@ def called(model):
 @pytest.mark.parametrize("was_called", [False, True])
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("compute", COMPUTATIONS)
-def test_models_of_one_seed_are_equal_and_of_another_are_not(compute, action, was_called):
+def test_models_are_equal_only_under_one_seed(compute, action, was_called):
     weights = []
     for start, seed in ((0, 0), (1, 0), (1, 1)):
         model = built(COMPUTATIONS[compute], start, was_called)
@@ -103,7 +103,7 @@ def test_models_of_one_seed_are_equal_and_of_another_are_not(compute, action, wa
         with named(model, seed=seed):
             ACTIONS[action](model["layer"])
         weights.append(called(model))
-        if not action.startswith("ours, with"):
+        if not action.startswith("adapter, with"):
             assert not torch.equal(weights[-1], before)
     first, second, third = weights
     if compute.startswith("prune"):  # the masks were drawn by the constructors
@@ -111,12 +111,12 @@ def test_models_of_one_seed_are_equal_and_of_another_are_not(compute, action, wa
         first, second, third = first[kept], second[kept], third[kept]
     assert torch.equal(first, second)
     # The estimates of a spectral norm follow from the seed of the model.
-    assert torch.allclose(first, third, rtol=0.05) == (action == "ours, with a seed")
+    assert torch.allclose(first, third, rtol=0.05) == (action == "adapter, with a seed")
 
 
-@pytest.mark.parametrize("action", ["normal_", "kaiming_normal_", "trunc_normal_", "data, scaled", "ours"])
+@pytest.mark.parametrize("action", ["normal_", "kaiming_normal_", "trunc_normal_", "data, scaled", "adapter"])
 @pytest.mark.parametrize("compute", ["weight_norm", "old weight_norm", "own", "prune"])
-def test_the_weight_is_that_of_a_layer_that_stores_it(compute, action):
+def test_a_computed_weight_has_the_bits_of_a_stored_weight(compute, action):
     model, plain = built(COMPUTATIONS[compute], 0), nn.ModuleDict({"layer": nn.Linear(8, 6)})
     for each in (model, plain):
         with named(each, seed=0):
@@ -148,7 +148,7 @@ def test_spectral_norm_divides_the_drawn_weight_by_its_norm():
         assert torch.allclose(called(model), drawn / torch.linalg.matrix_norm(drawn, 2), rtol=0.05)
 
 
-def test_an_orthogonal_weight_is_the_drawn_one_where_that_is_orthogonal():
+def test_an_orthogonal_draw_stays_as_drawn():
     model, plain = built(parametrizations.orthogonal, 0), torch.empty(6, 8)
     with named(model, seed=0):
         init.orthogonal_(model["layer"].weight)
@@ -156,7 +156,7 @@ def test_an_orthogonal_weight_is_the_drawn_one_where_that_is_orthogonal():
     assert torch.allclose(called(model), plain, atol=1e-6)
 
 
-def test_a_slice_of_a_computed_weight_is_a_box_of_it():
+def test_a_draw_into_a_slice_of_a_computed_weight_fills_a_box():
     model, plain = built(parametrizations.weight_norm, 0), nn.ModuleDict({"layer": nn.Linear(8, 6)})
     before = called(model)
     for each in (model, plain):
@@ -166,7 +166,7 @@ def test_a_slice_of_a_computed_weight_is_a_box_of_it():
     assert torch.allclose(called(model)[:2], before[:2], rtol=1e-6)
 
 
-def test_a_call_inside_sees_what_was_drawn():
+def test_a_call_inside_sees_the_drawn_weight():
     for compute in COMPUTATIONS.values():
         model = built(compute, 0)
         model.eval()
@@ -179,7 +179,7 @@ def test_a_call_inside_sees_what_was_drawn():
 def test_the_error_without_a_right_inverse_names_the_stored_tensor():
     model = built(parametrized(Cube), 0)
     before = model["layer"].weight.detach().clone()
-    for action in ("reset_parameters", "data", "ours", "orthogonal_"):
+    for action in ("reset_parameters", "data", "adapter", "orthogonal_"):
         with named(model, seed=0):
             nn.init.ones_(model["layer"].bias)
         with (
@@ -203,7 +203,7 @@ def test_the_error_of_a_right_inverse_names_the_stored_tensor():
         nn.init.orthogonal_(layer.weight)
 
 
-def test_what_a_formula_computes_from_a_computed_weight_is_not_stored():
+def test_results_of_a_formula_on_a_computed_weight_are_not_stored():
     model = built(parametrizations.weight_norm, 0)
     before = {name: stored.detach().clone() for name, stored in model.named_parameters()}
     with named(model, seed=0), torch.no_grad():
@@ -213,7 +213,7 @@ def test_what_a_formula_computes_from_a_computed_weight_is_not_stored():
     assert all(torch.equal(stored, before[name]) for name, stored in model.named_parameters())
 
 
-def test_nothing_is_left_on_the_modules():
+def test_the_modules_keep_no_hooks():
     model = built(parametrizations.weight_norm, 0)
     chain = model["layer"].parametrizations["weight"]
     with named(model, seed=0):

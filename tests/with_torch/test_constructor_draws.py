@@ -1,4 +1,4 @@
-"""Draws of constructors: which parameters each class draws, and within which bounds, is what the class does."""
+"""Draws of constructors: the parameters that each class draws, and the bounds, agree with the class."""
 
 import copy
 
@@ -36,7 +36,7 @@ BUILDS = [
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=lambda build: type(build()).__name__)
-def test_what_a_class_of_torch_nn_draws(build):
+def test_classes_of_torch_nn_draw_within_known_bounds(build):
     models = []
     for seed in (0, 1):
         torch.manual_seed(seed)
@@ -50,7 +50,7 @@ def test_what_a_class_of_torch_nn_draws(build):
             assert value.draws_like in type(models[0]).__name__
 
 
-def test_a_class_that_derives_from_one_of_torch_nn_draws_like_it_unless_it_resets_parameters_itself():
+def test_a_derived_class_draws_like_its_base_unless_it_resets_parameters():
     class Mine(nn.Linear):
         pass
 
@@ -66,7 +66,7 @@ def test_a_class_that_derives_from_one_of_torch_nn_draws_like_it_unless_it_reset
 
 
 def module(cls, **shapes):
-    """A module of a class of another library, by its full name."""
+    """Return a module of a class of another library, by its full name."""
     path, _, name = cls.rpartition(".")
     made = type(name, (nn.Module,), {"__module__": path})()
     for attribute, shape in shapes.items():
@@ -91,7 +91,7 @@ def module(cls, **shapes):
         ("transformers.models.a.modeling_a.GptOssExperts", {"down_proj": (2, 6, 4)}, {"down_proj": "BIO"}),
     ],
 )
-def test_known_classes_need_no_entries(cls, shapes, axes):
+def test_known_classes_need_no_declaration(cls, shapes, axes):
     layer = module(cls, **shapes)
     known = roles(layer)
     assert {name: known[name].axes for name in axes} == axes

@@ -1,4 +1,4 @@
-"""Constructor values: what a constructor set on purpose stays or needs a rule, and notes state every choice."""
+"""Constructor values: values set on purpose stay or need a rule, and notes state every choice."""
 
 import copy
 import warnings
@@ -24,7 +24,7 @@ def test_a_frozen_tensor_needs_a_rule():
     assert torch.equal(model[0].weight, before)
 
 
-def test_a_model_that_is_frozen_as_a_whole_is_drawn():
+def test_a_model_with_all_parameters_frozen_is_drawn():
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)).requires_grad_(False)
     assert plan(model, SMALL)["0.weight"].filling == SMALL
 
@@ -63,16 +63,16 @@ def test_constants_of_any_number_of_axes_stay(through):
 def test_zeros_of_an_unknown_class_may_be_fresh_memory():
     model = nn.Sequential(nn.Linear(8, 8))
     model.table = nn.Parameter(torch.zeros(4, 8))
-    with pytest.warns(UserWarning, match="table: all zeros as constructed"):
+    with pytest.warns(UserWarning, match="table: all weights are zeros"):
         made = plan(model, SMALL)
     assert made["table"].filling == SMALL
     assert made["table"].notes == ("zeros as constructed (may be fresh memory)",)
 
 
-def test_zeros_among_unknown_classes_alone_are_noted():
+def test_zeros_in_a_model_of_unknown_classes_are_noted():
     model = nn.Module()
     model.means = nn.Parameter(torch.zeros(4, 1, 8))
-    with pytest.warns(UserWarning, match="means: all zeros as constructed"):
+    with pytest.warns(UserWarning, match="means: all weights are zeros"):
         assert plan(model, SMALL)["means"].notes == ("zeros as constructed (may be fresh memory)",)
 
 
@@ -84,7 +84,7 @@ def test_a_bias_that_no_constructor_draws_needs_a_rule():
         plan(lstm, SMALL)
     made = plan(lstm, {"bias_hh_l0": keep}, default=SMALL)
     assert made["bias_ih_l0"].filling == zeros
-    assert made["bias_ih_l0"].notes == ("its constructor draws it",)
+    assert made["bias_ih_l0"].notes == ("the constructor draws it",)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_the_record_survives_copies_and_files(tmp_path):
         assert plan(again, SMALL) == made
 
 
-def test_what_was_not_selected_is_not_recorded():
+def test_unselected_tensors_are_not_recorded():
     model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8))
     with torch.no_grad():
         model[1].weight.mul_(torch.rand(8))  # as a checkpoint has it
@@ -183,12 +183,12 @@ def test_magnitudes_that_were_set_need_a_rule(change):
         else:
             magnitude.requires_grad_(False)
         model = nn.Sequential(layer, nn.Linear(4, 4))
-        with pytest.raises(PlanError, match=r"0.weight: .*magnitudes of its weight norm"):
+        with pytest.raises(PlanError, match=r"0.weight: .*magnitudes of the weight norm"):
             plan(model, SMALL)
         initialize(model, {"0.weight": SMALL}, seed=0, default=SMALL)
 
 
-def test_what_cannot_be_filled_is_kept_by_a_rule_or_named():
+def test_tensors_that_cannot_be_filled_are_kept_by_a_rule_or_named():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # both are in beta
@@ -196,7 +196,7 @@ def test_what_cannot_be_filled_is_kept_by_a_rule_or_named():
         model.nested = nn.Parameter(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]))
     with pytest.raises(PlanError, match=r"sparse: .*layout torch.sparse_csr cannot be filled") as raised:
         plan(model, SMALL)
-    assert "nested: no rule matches it, and a tensor of layout torch.nested cannot be filled" in str(raised.value)
+    assert "nested: no rule matches, and a tensor of layout torch.nested cannot be filled" in str(raised.value)
     made = initialize(model, {"sparse": keep, "nested": keep}, seed=0, default=SMALL)
     assert made["0.weight"].filling == SMALL
     assert len(initialize(model, SMALL, seed=0, only="0.*").draw(0)) == 2
@@ -221,18 +221,18 @@ class Quantized(torch.Tensor):
         raise NotImplementedError(f"{func} is not for quantized tensors")
 
 
-def test_what_can_fail_is_tried_before_anything_is_written():
+def test_fills_that_can_fail_are_tried_before_anything_is_written():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[1].weight = nn.Parameter(Quantized(torch.ones(4, 4, dtype=torch.int8)))
     before = model[0].weight.clone()
-    with pytest.raises(PlanError, match=r"1.weight: tensor must be one whose weights can be written, got a Quantized"):
+    with pytest.raises(PlanError, match=r"1.weight: tensor must be of a class that can be filled, got a Quantized"):
         initialize(model, SMALL, seed=0)
     assert torch.equal(model[0].weight, before)
     initialize(model, {"1.weight": keep}, seed=0, default=SMALL)
     assert not torch.equal(model[0].weight, before)
 
 
-def test_what_no_rule_matches_can_be_kept():
+def test_unmatched_parameters_can_be_kept():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     before = copy.deepcopy(model.state_dict())
     initialize(model, {"1.weight": SMALL}, seed=0, unmatched="keep")

@@ -1,4 +1,4 @@
-"""The coordinate check: muP passes and the standard parametrization fails."""
+"""Coordinate check: muP passes and the standard parametrization fails."""
 
 import pytest
 import torch
@@ -68,7 +68,7 @@ def test_the_standard_parametrization_fails():
     assert {row.name: row.slope for row in check.rows if row.step == 4}["head"] > 0.8
 
 
-def test_the_rules_of_mup_with_one_rate_for_all_widths_fail():
+def test_mup_with_one_learning_rate_for_all_widths_fails():
     check = init.coordinate_check(mup, WIDTHS, BATCH, loss, optimizer=adam, steps=4, seeds=1)
     assert "head" in {row.name for row in check.growing}
 
@@ -86,7 +86,7 @@ def test_sizes_are_means_over_seeds():
     assert (check.widths, check.rows[0].step, len(check.rows)) == ((8, 16), 0, 1)
 
 
-def test_models_of_their_own_seeding_are_the_same_each_time_and_nothing_is_left_behind():
+def test_models_that_seed_pytorch_are_repeatable_and_random_states_are_restored():
     def noisy(width, seed):
         return nn.Sequential(nn.Linear(4, width), nn.Dropout(0.5), nn.BatchNorm1d(width), nn.Linear(width, 2))
 
@@ -98,7 +98,7 @@ def test_models_of_their_own_seeding_are_the_same_each_time_and_nothing_is_left_
     assert runs[0].rows == runs[1].rows
 
 
-def test_errors():
+def test_wrong_arguments_are_errors():
     def made(width, seed):
         return nn.Sequential(*[nn.Linear(4, 4) for _ in range(width)])
 

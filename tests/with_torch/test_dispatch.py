@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import torch.nn.init as theirs
+import torch.nn.init as torch_init
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
@@ -39,7 +39,7 @@ def loading(monkeypatch):
         return tensor
 
     guarded.__module__ = "transformers.initialization"
-    monkeypatch.setattr(theirs, "normal_", guarded)
+    monkeypatch.setattr(torch_init, "normal_", guarded)
 
 
 @pytest.mark.parametrize("name", FILLS)
@@ -61,7 +61,7 @@ def test_loaded_tensors_are_filled_afterwards(name):
 
 
 class Seen(TorchFunctionMode):
-    """A mode that records the calls that it sees, and replaces the functions of a table."""
+    """A mode that records calls, and replaces the functions of a table."""
 
     def __init__(self, table=()):
         super().__init__()
@@ -81,7 +81,7 @@ def test_modes_see_the_function_of_pytorch(name):
     with Seen() as mode:
         getattr(init, name)(tensor)
     function, args, kwargs = mode.calls[0]
-    assert function == getattr(theirs, name)
+    assert function == getattr(torch_init, name)
     assert (function.__module__, function.__name__) == ("torch.nn.init", name)
     assert args == ()
     assert next(iter(kwargs)) == "tensor"
@@ -90,7 +90,7 @@ def test_modes_see_the_function_of_pytorch(name):
 
 def test_modes_see_the_arguments_that_pytorch_passes():
     seen = []
-    for module in (init, theirs):
+    for module in (init, torch_init):
         tensor = nines(4, 4)
         with Seen() as mode:
             module.normal_(tensor, 1.0)
@@ -98,12 +98,12 @@ def test_modes_see_the_arguments_that_pytorch_passes():
     assert seen[0] == seen[1] == [("mean", 1.0), ("std", 1.0), ("generator", None)]
 
 
-def test_a_table_of_pytorchs_functions_overrides_these():
-    with Seen({theirs.normal_: lambda tensor, mean, std, generator: tensor.fill_(3)}):
+def test_a_table_of_pytorch_functions_overrides_the_functions_here():
+    with Seen({torch_init.normal_: lambda tensor, mean, std, generator: tensor.fill_(3)}):
         assert (init.normal_(nines(2, 2)) == 3).all()
 
 
-def test_a_mode_that_skips_pytorchs_functions_skips_these():
+def test_a_mode_that_skips_pytorch_functions_skips_the_functions_here():
     class Empty(TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
             if getattr(function, "__module__", None) == "torch.nn.init":
@@ -114,7 +114,7 @@ def test_a_mode_that_skips_pytorchs_functions_skips_these():
         assert (init.kaiming_normal_(nines(2, 2)) == 9).all()
 
 
-def test_a_mode_that_only_looks_on_changes_no_bit():
+def test_a_mode_that_only_observes_changes_no_bit():
     torch.manual_seed(0)
     expected = init.normal_(nines(4, 4))
     torch.manual_seed(0)
@@ -204,7 +204,7 @@ def test_captured_cuda_graphs_refuse_draws(monkeypatch):
 
 def test_a_symbolic_trace_calls_the_function_of_pytorch():
     graph = torch.fx.symbolic_trace(scripted).graph
-    assert [node.target for node in graph.nodes if node.op == "call_function"] == [theirs.normal_]
+    assert [node.target for node in graph.nodes if node.op == "call_function"] == [torch_init.normal_]
 
 
 def test_threads_do_not_share_the_numbers_of_the_generator():
@@ -221,7 +221,7 @@ def test_threads_do_not_share_the_numbers_of_the_generator():
     assert len({value for values in drawn for value in values}) == 200
 
 
-def test_a_thread_whose_first_draw_is_in_inference_mode_can_draw_outside_of_it():
+def test_a_thread_can_draw_after_a_first_draw_in_inference_mode():
     with torch.inference_mode():
         worked = []
 
@@ -245,9 +245,9 @@ def test_weights_that_overflow_their_dtype_are_an_error():
 
 @pytest.fixture
 def in_place_of_pytorchs(monkeypatch):
-    """Set the functions here in place of those of `torch.nn.init`, as users do for code that they cannot change."""
-    for name in [name for name in init.__all__ if hasattr(theirs, name)]:
-        monkeypatch.setattr(theirs, name, getattr(init, name))
+    """Replace the functions of `torch.nn.init`, as users do for code that they cannot change."""
+    for name in [name for name in init.__all__ if hasattr(torch_init, name)]:
+        monkeypatch.setattr(torch_init, name, getattr(init, name))
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float32])
@@ -261,19 +261,19 @@ def in_place_of_pytorchs(monkeypatch):
         ("zeros_", (3,), ()),
     ],
 )
-def test_functions_in_place_of_pytorchs_do_not_call_themselves(name, shape, arguments, dtype, in_place_of_pytorchs):
+def test_replacements_of_pytorch_functions_do_not_call_themselves(name, shape, arguments, dtype, in_place_of_pytorchs):
     for around in (nullcontext(), Seen(), init.named(torch.nn.Linear(2, 2), seed=0)):
         tensor = torch.full(shape, 9.0).to(dtype)
         with around:
-            assert getattr(theirs, name)(tensor, *arguments) is tensor
+            assert getattr(torch_init, name)(tensor, *arguments) is tensor
         assert set(tensor.unique().tolist()) <= {0, 1}
 
 
-def test_modules_draw_by_functions_in_place_of_pytorchs(in_place_of_pytorchs):
+def test_modules_draw_by_replacements_of_pytorch_functions(in_place_of_pytorchs):
     model = torch.nn.ModuleList([torch.nn.Linear(4, 3), torch.nn.Conv1d(3, 3, 3), torch.nn.Embedding(5, 4)])
     with init.named(model, seed=0):
         for part in model:
             part.reset_parameters()
-    assert theirs.calculate_gain("gelu") == initlib.gain("gelu")
+    assert torch_init.calculate_gain("gelu") == initlib.gain("gelu")
     expected = init.uniform_(torch.empty(3, 4), -0.5, 0.5, seed=0, name="0.weight")
     assert torch.allclose(model[0].weight, expected)

@@ -22,7 +22,7 @@ PLACEMENTS = [Replicate(), Shard(0), Shard(1), _StridedShard(0, split_factor=2),
     mesh=st.lists(st.tuples(st.integers(1, 4), st.sampled_from(PLACEMENTS)), min_size=1, max_size=3),
     data=st.data(),
 )
-def test_indices_are_those_of_pytorchs_own_shards(shape, mesh, data):
+def test_indices_are_those_of_the_shards_of_pytorch(shape, mesh, data):
     coordinate = [data.draw(st.integers(0, size - 1)) for size, _ in mesh]
     placements = [placement for _, placement in mesh]
     sizes = tuple(size for size, _ in mesh)
@@ -52,7 +52,7 @@ def test_several_ranks_at_once_are_refused():
         next(shards.shards(tensor))
 
 
-def test_every_shard_on_two_and_four_ranks():
+def test_shards_on_two_and_four_ranks_have_the_bits_of_the_full_weight():
     program = Path(__file__).parents[1] / "helpers" / "torch_ranks.py"
     run = subprocess.run([sys.executable, str(program), "2", "4"], capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr[-4000:]

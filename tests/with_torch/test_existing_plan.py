@@ -108,6 +108,20 @@ def test_only_selects_tensors_of_an_existing_plan():
         initialize(module, made, seed=0, only="4.*")
 
 
+def test_buffers_that_a_rule_fills_are_filled_by_an_existing_plan():
+    def rotary():
+        module = nn.Linear(2, 2)
+        module.register_buffer("angles", torch.zeros(4))
+        return module
+
+    made = plan(rotary(), {"angles:buffer": normal()}, default=he_normal)
+    module = rotary()
+    assert initialize(module, made, seed=0) is made
+    assert (module.angles.numpy() == made.draw(0)["angles"]).all()
+    with pytest.raises(PlanError, match="angles: the plan has this parameter, and the model does not"):
+        initialize(nn.Linear(2, 2), made, seed=0)
+
+
 def test_all_differences_are_listed_and_nothing_is_written():
     made = plan(model(), he_normal)
     module = nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(8).double(), nn.Embedding(5, 3), nn.Identity(), nn.PReLU())

@@ -12,12 +12,12 @@ import torch
 
 stats = pytest.importorskip("scipy.stats")
 
-import torch.nn.init as theirs
+import torch.nn.init as torch_init
 
 import initlib
 import initlib.adapters.torch as init
 
-PUBLIC = [name for name, value in vars(theirs).items() if inspect.isfunction(value) and not name.startswith("_")]
+PUBLIC = [name for name, value in vars(torch_init).items() if inspect.isfunction(value) and not name.startswith("_")]
 DRAWS = {
     "uniform_": (-0.5, 2.0),
     "normal_": (0.5, 2.0),
@@ -75,17 +75,17 @@ def test_every_public_name_of_pytorch_exists():
 
 @pytest.mark.parametrize("name", [name for name in PUBLIC if name.endswith("_")])
 def test_signatures_begin_as_those_of_pytorch(name):
-    ours, other = (inspect.signature(getattr(module, name)).parameters for module in (init, theirs))
-    assert list(ours)[: len(other)] == list(other)
+    parameters, other = (inspect.signature(getattr(module, name)).parameters for module in (init, torch_init))
+    assert list(parameters)[: len(other)] == list(other)
     for argument in other:
-        assert ours[argument].default == other[argument].default
-        assert ours[argument].kind == other[argument].kind
-    added = set(ours) - set(other)
+        assert parameters[argument].default == other[argument].default
+        assert parameters[argument].kind == other[argument].kind
+    added = set(parameters) - set(other)
     assert added <= {"axes", "seed", "name", "shape", "index", "flat"}
-    assert all(ours[argument].kind is inspect.Parameter.KEYWORD_ONLY for argument in added)
+    assert all(parameters[argument].kind is inspect.Parameter.KEYWORD_ONLY for argument in added)
 
 
-@pytest.mark.parametrize("name", [name for name in vars(theirs) if name.startswith(("_no_grad", "_calculate"))])
+@pytest.mark.parametrize("name", [name for name in vars(torch_init) if name.startswith(("_no_grad", "_calculate"))])
 def test_private_helpers_that_code_bases_import_exist(name):
     assert callable(getattr(init, name))
 
@@ -101,7 +101,7 @@ def test_deprecated_names_warn_and_fill(name):
 
 
 @pytest.mark.parametrize("name", DRAWS)
-def test_draws_obey_seed_generator_and_manual_seed(name):
+def test_draws_follow_seed_generator_and_manual_seed(name):
     def fill(**options):
         tensor = empty(12, 9) if name != "sparse_" else empty(40, 9)
         assert getattr(init, name)(tensor, *DRAWS[name], **options) is tensor
@@ -135,7 +135,7 @@ def test_draws_obey_seed_generator_and_manual_seed(name):
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 def test_draws_equal_the_core(shape, axes, core, dtype):
-    for ours, initializer in [
+    for function, initializer in [
         ("he_normal_", initlib.he_normal),
         ("kaiming_uniform_", initlib.he_uniform),
         ("xavier_uniform_", initlib.glorot_uniform),
@@ -143,14 +143,14 @@ def test_draws_equal_the_core(shape, axes, core, dtype):
         ("normal_", initlib.normal()),
         ("orthogonal_", initlib.orthogonal()),
     ]:
-        tensor = getattr(init, ours)(empty(*shape, dtype=getattr(torch, dtype)), axes=axes, seed=1, name="w")
+        tensor = getattr(init, function)(empty(*shape, dtype=getattr(torch, dtype)), axes=axes, seed=1, name="w")
         drawn = initializer(shape, dtype, axes=core, seed=1, name="w")
-        assert np.array_equal(tensor.double().numpy(), drawn.astype(np.float64)), ours
+        assert np.array_equal(tensor.double().numpy(), drawn.astype(np.float64)), function
 
 
 def test_weights_are_the_transpose_of_those_of_the_core():
-    ours = init.he_normal_(torch.empty(128, 784), seed=0)
-    assert np.array_equal(ours.numpy(), initlib.he_normal((784, 128), seed=0).T)
+    weight = init.he_normal_(torch.empty(128, 784), seed=0)
+    assert np.array_equal(weight.numpy(), initlib.he_normal((784, 128), seed=0).T)
     kernel = init.he_normal_(torch.empty(64, 32, 3, 3), seed=0)
     assert np.array_equal(kernel.numpy(), initlib.he_normal((3, 3, 32, 64), seed=0).transpose(3, 2, 0, 1))
 
@@ -177,9 +177,9 @@ def test_distributions_are_those_of_pytorch(name, arguments, distribution):
 
 def test_gains_are_those_of_pytorch_where_it_has_one():
     for name in ("linear", "conv1d", "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"):
-        assert init.calculate_gain(name) == theirs.calculate_gain(name)
+        assert init.calculate_gain(name) == torch_init.calculate_gain(name)
     for slope in (None, 0, 0.01, 10):
-        assert init.calculate_gain("leaky_relu", slope) == theirs.calculate_gain("leaky_relu", slope)
+        assert init.calculate_gain("leaky_relu", slope) == torch_init.calculate_gain("leaky_relu", slope)
     for name in ("gelu", "silu", "elu", "mish", "identity", "softplus"):
         assert init.calculate_gain(name) == initlib.gain(name)
     assert init.calculate_gain("elu", 0.5) == initlib.gain("elu", alpha=0.5)
@@ -230,7 +230,7 @@ def test_constants_equal_those_of_pytorch(name, dtype):
         for options in [{"groups": 1}, {"groups": 3}] if name == "dirac_" else [{}]:
             arguments = (2.0,) if name == "constant_" else ()
             tensors = [torch.ones(shape, dtype=getattr(torch, dtype)) for _ in range(2)]
-            for module, tensor in zip((init, theirs), tensors, strict=True):
+            for module, tensor in zip((init, torch_init), tensors, strict=True):
                 assert getattr(module, name)(tensor, *arguments, **options) is tensor
             assert torch.equal(*tensors)
 
@@ -250,7 +250,7 @@ def test_sparse_sets_a_fraction_of_each_column_to_zero():
 @pytest.mark.parametrize("shape", [(), (5,)])
 @pytest.mark.parametrize("name", ["xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_"])
 def test_fans_need_two_dimensions(name, shape):
-    for module in (init, theirs):
+    for module in (init, torch_init):
         with pytest.raises(ValueError, match="can not be computed for tensor with fewer than 2 dimensions"):
             getattr(module, name)(torch.empty(shape))
 
@@ -271,7 +271,7 @@ def test_fans_need_two_dimensions(name, shape):
     ],
 )
 def test_errors_are_those_of_pytorch(name, shape, arguments, error, message):
-    for module in (init, theirs):
+    for module in (init, torch_init):
         tensor = empty(*shape)
         with pytest.raises(error, match=message):
             getattr(module, name)(tensor, *arguments)
@@ -294,14 +294,14 @@ def test_the_slope_matters_only_for_leaky_relu(arguments, std):
 
 
 def test_warnings_are_those_of_pytorch():
-    for module in (init, theirs):
+    for module in (init, torch_init):
         for name in ("kaiming_uniform_", "kaiming_normal_"):
             tensor = torch.empty(0, 1)
             with pytest.warns(UserWarning, match="Initializing zero-element tensors is a no-op") as seen:
                 assert getattr(module, name)(tensor) is tensor
         with pytest.warns(UserWarning, match=r"mean is more than 2 std from \[a, b\]"):
             module.trunc_normal_(torch.empty(3), 0.0, 1.0, 2.5, 3.0)
-        assert module is theirs or seen[0].filename == __file__
+        assert module is torch_init or seen[0].filename == __file__
 
 
 def test_the_default_axes_are_outputs_then_inputs():
@@ -319,10 +319,12 @@ def test_all_arguments_can_be_keywords():
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 def test_complex_weights_have_the_distribution_of_pytorch(name, dtype):
     torch.manual_seed(0)
-    ours, other = (getattr(module, name)(empty(512, 512, dtype=getattr(torch, dtype))) for module in (init, theirs))
+    weight, other = (
+        getattr(module, name)(empty(512, 512, dtype=getattr(torch, dtype))) for module in (init, torch_init)
+    )
     for part in (torch.real, torch.imag):
-        assert torch.allclose(part(ours).std(), part(other).std(), rtol=0.02)
-    assert abs(torch.corrcoef(torch.stack([ours.real.flatten(), ours.imag.flatten()]))[0, 1]) < 0.014
+        assert torch.allclose(part(weight).std(), part(other).std(), rtol=0.02)
+    assert abs(torch.corrcoef(torch.stack([weight.real.flatten(), weight.imag.flatten()]))[0, 1]) < 0.014
     assert torch.equal(*(getattr(init, name)(empty(5, 3, dtype=torch.complex64), seed=1) for _ in range(2)))
 
 

@@ -1,4 +1,4 @@
-"""Initialize: every parameter of a model is filled as its plan says, by its name, or nothing is."""
+"""Initialize: every parameter of a model is filled by its plan and its name, or the model stays unchanged."""
 
 import contextlib
 import copy
@@ -32,7 +32,7 @@ from initlib.adapters.torch import initialize, plan, skeleton
 
 
 class Model(nn.Module):
-    """One of each: a tied and padded table, packed gates and attention, groups, norms, bare parameters."""
+    """A model with a tied and padded table, packed gates and attention, groups, norms and bare parameters."""
 
     initlib_axes = {"experts": "B(2 O)I"}  # noqa: RUF012
 
@@ -56,7 +56,7 @@ class Model(nn.Module):
 
 
 def bits(model):
-    """The state's bits, by name."""
+    """Return the bits of the state, by name."""
     return {name: tensor.view(torch.uint8).flatten().tolist() for name, tensor in _states(model)}
 
 
@@ -65,7 +65,7 @@ def _states(model):
 
 
 def drawn(made, seed):
-    """What a plan draws, as PyTorch has it."""
+    """Return the weights of a plan as PyTorch tensors."""
     return {
         name: torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
         if array.dtype.name == "bfloat16"
@@ -74,17 +74,17 @@ def drawn(made, seed):
     }
 
 
-def test_the_plan_draws_what_was_put_there():
+def test_the_plan_draws_the_weights_of_the_model():
     model = Model()
     made = initialize(model, he_normal, seed=7)
     assert isinstance(made, Plan)
-    found = drawn(made, 7)
-    assert list(found) == [name for name, _ in model.named_parameters()]
+    weights = drawn(made, 7)
+    assert list(weights) == [name for name, _ in model.named_parameters()]
     for name, parameter in model.named_parameters():
-        assert torch.equal(parameter, found[name]), name
+        assert torch.equal(parameter, weights[name]), name
 
 
-def test_the_recipe():
+def test_a_default_fills_the_usual_layers():
     model = Model()
     made = initialize(model, he_normal, seed=0)
     rows = {row["name"]: row for row in made.to_dicts()}
@@ -115,14 +115,14 @@ def test_neither_order_nor_wrappers_matter():
     assert bits(there) == bits(back)
 
 
-def test_a_part_of_the_model_alone():
+def test_a_part_of_a_model_can_be_filled_alone():
     model, alone = Model(), Model()
     initialize(model, he_normal, seed=0)
     initialize(alone.lstm, he_normal, seed=0, rename=lambda name: f"lstm.{name}")
     assert bits(alone.lstm) == bits(model.lstm)
 
 
-def test_seeds():
+def test_seeds_of_every_kind_are_accepted():
     models = [Model() for _ in range(5)]
     for model, seed in zip(models, [3, Key(3), np.random.default_rng(3), 4, None], strict=True):
         torch.manual_seed(3)
@@ -135,7 +135,7 @@ def test_seeds():
     assert len({str(bits(model)) for model in models}) == 4
 
 
-def test_rules_axes_and_parts():
+def test_rules_axes_and_parts_apply():
     split = nn.ModuleDict({name: nn.Linear(8, 4 if name == "q" else 2, bias=False) for name in "qkv"})
     fused = nn.ModuleDict({"qkv": nn.Linear(8, 8, bias=False)})
     initialize(split, {"[qk].weight": he_normal, "v.weight": zeros}, seed=0)
@@ -175,7 +175,7 @@ def test_memory_of_any_order_is_filled_in_place():
     assert all(parameter._version > 0 for parameter in model.parameters())
 
 
-def test_a_second_time_after_training():
+def test_a_trained_model_can_be_initialized_again():
     model = nn.Sequential(nn.Linear(4, 4), nn.PReLU(), Model())
     first = bits(model) if initialize(model, he_normal, seed=0) else None
     with torch.no_grad():
@@ -187,7 +187,7 @@ def test_a_second_time_after_training():
     assert bits(model) == first
 
 
-def test_buffers_of_norms_are_reset_and_others_left_alone():
+def test_only_buffers_of_norms_are_reset():
     model = nn.Sequential(
         nn.BatchNorm1d(3), nn.InstanceNorm1d(3, track_running_stats=True), nn.BatchNorm1d(3, affine=False)
     )
@@ -210,7 +210,7 @@ def normed(dim):
 
 @pytest.mark.parametrize("dim", [0, 1, -1, None])
 @pytest.mark.parametrize("initializer", [he_normal, zeros, ones])
-def test_weight_norm(dim, initializer):
+def test_weight_norm_gets_the_drawn_weight(dim, initializer):
     plain = nn.Sequential(nn.Conv1d(4, 6, 3))
     initialize(plain, {"0.weight": initializer}, seed=0)
     for model in normed(dim):
@@ -226,11 +226,11 @@ def spectral():
     )
 
 
-def test_spectral_norm_needs_a_rule_for_what_is_stored():
+def test_spectral_norm_needs_a_rule_for_the_stored_tensor():
     weights = []
     for model, name in zip(spectral(), ["0.parametrizations.weight.original", "0.weight_orig"], strict=True):
         with pytest.raises(
-            PlanError, match=f"{name}: no rule matches it, and the model uses _?SpectralNorm of the stored tensor"
+            PlanError, match=f"{name}: no rule matches, and the model uses _?SpectralNorm of the stored tensor"
         ):
             initialize(model, he_normal, seed=0)
         for _ in range(2):
@@ -245,7 +245,7 @@ def test_spectral_norm_needs_a_rule_for_what_is_stored():
 
 
 def untouched(model, call):
-    """The error of a call that changes nothing."""
+    """Return the error of a call, and check that the call changes no weight."""
     before = bits(model)
     with pytest.raises(PlanError) as raised:
         call()
@@ -253,14 +253,14 @@ def untouched(model, call):
     return raised.value
 
 
-def test_nothing_is_written_where_anything_is_wrong():
+def test_nothing_is_written_after_an_error():
     model = Model()
     model.strange = nn.Parameter(torch.empty(2, 2))
     model.vector = nn.Parameter(torch.arange(3.0))
     error = untouched(model, lambda: initialize(model, {"nothing.*": zeros}, seed=0, default=he_normal))
     text = str(error)
     assert "strange" in text
-    assert "vector: no rule matches it" in text
+    assert "vector: no rule matches" in text
     assert "nothing.*" in text
 
 
@@ -274,8 +274,8 @@ def test_nothing_is_written_where_anything_is_wrong():
         lambda: nn.RNNCell(3, 1),
     ],
 )
-def test_a_bias_of_one_weight_that_its_constructor_drew(build):
-    """Alone it is equal to all the others, and yet no constant: the network follows from the seed."""
+def test_a_drawn_bias_of_one_weight_is_no_constant(build):
+    """A single weight equals all weights of its tensor, but a drawn weight is no constant."""
     for context in (contextlib.nullcontext, skeleton):
         for seed in range(3):
             torch.manual_seed(seed)
@@ -285,7 +285,7 @@ def test_a_bias_of_one_weight_that_its_constructor_drew(build):
             assert all(parameter.eq(0).all() for name, parameter in layer.named_parameters() if "bias" in name)
 
 
-def test_one_weight_that_was_meant():
+def test_a_constant_of_one_weight_stays():
     gate, norm, scale = nn.Linear(64, 1), nn.BatchNorm1d(1), nn.ParameterDict({"logit": torch.tensor([2.6592])})
     nn.init.constant_(gate.bias, -2.0)
     nn.init.constant_(norm.weight, 0.0)
@@ -295,28 +295,28 @@ def test_one_weight_that_was_meant():
     assert [round(weight.item(), 4) for weight in kept] == [-2.0, 0.0, 0.25, 2.6592]
 
 
-def test_memory_that_cannot_be_filled():
+def test_memory_that_cannot_be_filled_is_an_error():
     model = nn.ModuleDict({"a": nn.Linear(3, 3)})
     model["a"].weight = nn.Parameter(torch.zeros(3, 3, dtype=torch.float8_e4m3fnuz))
-    assert "a.weight: dtype float8_e4m3fnuz" in str(untouched(model["a"], lambda: initialize(model, normal(), seed=0)))
+    assert "to be drawn, got float8_e4m3fnuz" in str(untouched(model["a"], lambda: initialize(model, normal(), seed=0)))
     model["a"].weight = nn.Parameter(torch.ones(3).expand(3, 3))
     model["a"].bias = None
     error = untouched(model["a"], lambda: initialize(model, {"*": ones}, seed=0))
     assert "a.weight: tensor of shape (3, 3) and strides (0, 1) overlaps itself" in str(error)
 
 
-def test_models_on_meta():
+def test_models_on_meta_get_memory_and_weights():
     with torch.device("meta"):
         model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.BatchNorm1d(3))
         model.register_buffer("table", torch.arange(3.0))
     with pytest.raises(PlanError, match=r"0.weight and 5 more: on the meta device.*initialize\(..., device='cpu'\)"):
         initialize(model, he_normal, seed=0)
-    with pytest.raises(PlanError, match="table: it is a buffer on the meta device, and its values are lost"):
+    with pytest.raises(PlanError, match="table: the values of this buffer on the meta device are lost"):
         initialize(model, he_normal, seed=0, device="cpu")
-    with pytest.raises(ValueError, match="device must be one with memory, got 'meta'"):
+    with pytest.raises(ValueError, match="device must have memory, got 'meta'"):
         initialize(model, he_normal, seed=0, device="meta")
     model.table = torch.arange(3.0)
-    with pytest.raises(PlanError, match=r"0.weight: it is kept, at least in part, and on the meta device it has no"):
+    with pytest.raises(PlanError, match=r"0.weight: the plan keeps values, but the meta device has no"):
         initialize(model, {"0.weight": keep}, seed=0, default=he_normal, device="cpu")
     assert all(parameter.is_meta for parameter in model.parameters())
     initialize(model, he_normal, seed=0, device="cpu")
@@ -335,7 +335,7 @@ def test_a_plan_writes_nothing():
     assert bits(model) == before
 
 
-def test_only_what_is_meant():
+def test_only_selects_parameters():
     model = Model()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     whole = Model()
@@ -351,7 +351,7 @@ def test_only_what_is_meant():
     assert model.conv.bias.eq(1).all()
 
 
-def test_what_a_checkpoint_lacked():
+def test_only_fills_the_parameters_that_a_checkpoint_lacked():
     model, whole = Model(), Model()
     initialize(whole, he_normal, seed=0)
     state = {name: tensor for name, tensor in whole.state_dict().items() if name.split(".")[0] not in ("lstm", "norm")}
@@ -367,21 +367,21 @@ def test_what_a_checkpoint_lacked():
     assert bits(model) == bits(whole)
 
 
-def test_fresh_memory_among_what_was_loaded():
-    """What was loaded shows nothing of the memory that was not."""
+def test_fresh_memory_beside_loaded_tensors_is_filled():
+    """Loaded tensors do not show that other memory is fresh."""
     with torch.device("meta"):
         model = nn.Sequential(nn.Linear(3, 3), Model())
     model.to_empty(device="cpu")
     missing = model.load_state_dict(
         nn.Sequential(nn.Linear(3, 3), nn.Identity()).state_dict(), strict=False
     ).missing_keys
-    with pytest.raises(PlanError, match=r"1.gamma: no rule matches it, and its values are not in memory. Build"):
+    with pytest.raises(PlanError, match=r"1.gamma: no rule matches, and the values are not in memory. Build"):
         initialize(model, he_normal, seed=0, only=missing)
     made = initialize(model, {"*.gamma": constant(0.25)}, seed=0, default=he_normal, only=missing)
     assert made["0.weight"].notes == ("not selected by only",)
 
 
-def test_what_only_cannot_mean():
+def test_wrong_names_in_only_are_errors():
     model = Model()
     with pytest.raises(ValueError, match=r"only 'convv\.\*' matches nothing; nearest names: conv"):
         initialize(model, he_normal, seed=0, only="convv.*")
@@ -425,7 +425,7 @@ def test_a_quick_call_shows_no_bar(monkeypatch):
     initialize(nn.Linear(4, 3), he_normal, seed=0)
 
 
-def test_normal_for_all():
+def test_one_initializer_fills_all_parameters():
     model = Model()
     made = initialize(model, normal(std=0.02), seed=0)
     assert made["lstm.weight_hh_l0"].filling == normal(std=0.02)

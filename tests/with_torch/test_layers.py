@@ -1,4 +1,4 @@
-"""Modules: the axes, kinds and usual starts of every parameter of `torch.nn`, and of modules that say it themselves."""
+"""Modules: the axes, kinds and usual starts of every parameter of `torch.nn`, and of modules that state them."""
 
 import inspect
 import math
@@ -76,13 +76,15 @@ RECORDS = [
 
 
 @pytest.mark.parametrize(("module", "expected"), RECORDS, ids=lambda value: type(value).__name__)
-def test_every_parameter(module, expected):
-    known = roles(module)
-    assert {name: tuple(known[name]) for name in module._parameters if module._parameters[name] is not None} == expected
+def test_every_parameter_has_known_axes_and_kind(module, expected):
+    roles_of = roles(module)
+    assert {
+        name: tuple(roles_of[name]) for name in module._parameters if module._parameters[name] is not None
+    } == expected
 
 
-def test_every_class_of_torch_nn_that_has_parameters_is_above():
-    """What a new release of PyTorch adds shows here."""
+def test_every_class_of_torch_nn_with_parameters_is_tested_above():
+    """The test fails if a new release of PyTorch adds a class."""
     kept = re.compile(r"Parameter\(|register_parameter\(")
 
     def has_parameters(cls):
@@ -96,7 +98,7 @@ def test_every_class_of_torch_nn_that_has_parameters_is_above():
     }
 
 
-def test_compound_modules_are_made_of_those_above():
+def test_compound_modules_hold_only_tested_modules():
     compound = [
         nn.Transformer(8, 2, 1, 1, 16, batch_first=True),
         nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10], div_value=2.0),
@@ -112,7 +114,7 @@ def test_compound_modules_are_made_of_those_above():
     ids=lambda module: f"{type(module).__name__}-{getattr(module, 'groups', 1)}",
 )
 def test_fans_are_what_an_output_sums_and_an_input_reaches(module):
-    """With weights of 1, an inner output of inputs of 1 is the fan_in, and its gradient the fan_out."""
+    """With weights and inputs of 1, an inner output is the fan_in, and the gradient of an input the fan_out."""
     with torch.no_grad():
         module.weight.fill_(1)
         module.bias.zero_()
@@ -126,12 +128,12 @@ def test_fans_are_what_an_output_sums_and_an_input_reaches(module):
     assert (y[middle].item(), x.grad[reach].item()) == fans(tuple(module.weight.shape), roles(module)["weight"].axes)
 
 
-def test_fans_of_a_bilinear_layer():
+def test_a_bilinear_layer_has_the_fans_of_its_products():
     assert fans((3, 4, 5), roles(nn.Bilinear(4, 5, 3))["weight"].axes) == (20, 3)
 
 
 def test_gates_are_packed_outermost():
-    """Each gate's rows follow one another: the matrix of one of them makes that gate alone."""
+    """The rows of a gate follow one another, and their matrix decides that gate alone."""
     cell, x, h = nn.LSTMCell(3, 2, bias=False), torch.ones(1, 3), torch.zeros(1, 2)
     with torch.no_grad():
         for weight in cell.parameters():
@@ -152,7 +154,7 @@ class Said(Mixed):
 
 
 class Conv1D(nn.Module):
-    """As transformers has it."""
+    """Conv1D of transformers."""
 
     def __init__(self):
         super().__init__()
@@ -164,14 +166,14 @@ class GatedRMSNorm(nn.Module):
     pass
 
 
-def test_classes_that_are_known_by_name():
+def test_classes_of_other_libraries_are_known_by_name():
     assert roles(Conv1D())["weight"] == ("IO", "kernel", None)
     assert roles(GatedRMSNorm())["weight"] == (None, "scale", None)
     assert roles(type("LayerNorm2d", (nn.Module,), {})())["gamma"].kind == "scale"
     assert roles(type("Normalizer", (nn.Module,), {})()) == {}
 
 
-def test_a_module_says_its_axes():
+def test_a_module_may_state_its_axes():
     assert roles(Mixed()) == {}
     assert roles(Said())["up"] == ("BIO", "kernel", None)
     module = Mixed()
@@ -179,7 +181,7 @@ def test_a_module_says_its_axes():
     assert roles(module)["up"] == ("(2 B)OI", "kernel", None)
 
 
-def test_declared_axes():
+def test_declared_axes_apply():
     class Expert(Mixed):
         pass
 
@@ -197,7 +199,7 @@ def test_declared_axes():
     assert roles(Mixed()) == {}
 
 
-def test_what_cannot_be_declared():
+def test_wrong_declarations_are_errors():
     with pytest.raises(TypeError, match=r"class of torch.nn.Module, got 3"):
         declare(3)
     with pytest.raises(ValueError, match=r"Mixed.up: axes must consist of .* got 'o' in 'oi'"):
@@ -212,7 +214,7 @@ def test_what_cannot_be_declared():
         roles(Misspelt())
 
 
-def test_own_class_is_what_was_written():
+def test_own_class_ignores_classes_of_wrappers():
     class FSDPLike(nn.Linear):
         pass
 

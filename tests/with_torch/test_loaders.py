@@ -1,4 +1,4 @@
-"""What is written is what the frameworks load, and what they have in memory."""
+"""Written files: frameworks load the bits that they have in memory."""
 
 import importlib.util
 import json
@@ -19,13 +19,13 @@ DTYPES = ["float32", "bfloat16", "float16"]
 
 
 def bits(tensor):
-    """The bits of a PyTorch tensor or a NumPy array, as a NumPy array."""
+    """Return the bits of a PyTorch tensor or a NumPy array, as a NumPy array."""
     if isinstance(tensor, torch.Tensor):
         tensor = tensor.detach().reshape(-1).contiguous().view(torch.uint8).numpy()
     return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
 
 
-def test_safetensors_of_torch(tmp_path):
+def test_the_safetensors_library_loads_written_files(tmp_path):
     loader = pytest.importorskip("safetensors.torch")
     (path,) = everything().write(tmp_path, 5)
     loaded, drawn = loader.load_file(path), everything().draw(5)
@@ -37,7 +37,7 @@ def test_safetensors_of_torch(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_memory_and_disk_are_the_same_bits(tmp_path, dtype):
+def test_memory_and_disk_have_the_same_bits(tmp_path, dtype):
     loader = pytest.importorskip("safetensors.torch")
     from initlib.adapters.torch import fill_
 
@@ -48,7 +48,7 @@ def test_memory_and_disk_are_the_same_bits(tmp_path, dtype):
     assert torch.equal(loader.load_file(path)["layer.weight"], tensor)
 
 
-# In a process of its own: what transformers imports does not bear every library that other tests have imported.
+# In a separate process, because imports of transformers conflict with libraries of other tests.
 FROM_PRETRAINED = """
 import sys
 from pathlib import Path
@@ -83,7 +83,7 @@ def in_process(program, *arguments):
 
 
 @pytest.mark.parametrize(("size", "count"), [("5GB", 1), ("20KB", 4)])
-def test_from_pretrained(tmp_path, size, count):
+def test_from_pretrained_loads_written_files(tmp_path, size, count):
     if not importlib.util.find_spec("transformers"):
         pytest.skip("transformers is not installed")
     folder, loaded = tmp_path / "model", tmp_path / "loaded.safetensors"
@@ -129,7 +129,7 @@ def test_a_loaded_model_of_random_weights_is_verified(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch.distributed
-def test_the_reader_of_distributed_checkpoints(tmp_path):
+def test_distributed_checkpoints_can_read_written_files(tmp_path):
     checkpoint = pytest.importorskip("torch.distributed.checkpoint")
     reader = getattr(checkpoint, "HuggingFaceStorageReader", None)
     if reader is None:

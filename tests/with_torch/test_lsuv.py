@@ -1,4 +1,4 @@
-"""LSUV: every layer gives a variance of 1, and nothing else is changed."""
+"""LSUV: the output of every layer has variance 1, and nothing else changes."""
 
 import random
 
@@ -37,11 +37,11 @@ class Network(nn.Module):
 
 
 def variances(model, batch):
-    """What each layer gives, the first time that it runs."""
-    found = {
+    """Return the variance of the output of each layer at its first run."""
+    outputs = {
         row.name: row.std**2 for row in init.signals(model, batch).activations if row.owner in ("Conv2d", "Linear")
     }
-    return {name: value for name, value in found.items() if "#" not in name}
+    return {name: value for name, value in outputs.items() if "#" not in name}
 
 
 def test_every_layer_gives_a_variance_of_1():
@@ -51,7 +51,7 @@ def test_every_layer_gives_a_variance_of_1():
     assert report.converged
     names = ["stem.weight", "branch.weight", "twice.weight", "head.weight", "unused.weight"]
     assert [layer.name for layer in report.layers] == names
-    assert [layer.note for layer in report.layers] == 4 * [""] + ["its layer did not run on this batch"]
+    assert [layer.note for layer in report.layers] == 4 * [""] + ["the layer did not run on this batch"]
     measured = variances(model, batch)
     for layer in report.layers[:4]:
         assert measured[layer.name.removesuffix(".weight")] == pytest.approx(1, abs=1e-3)
@@ -71,14 +71,14 @@ def test_weights_are_orthonormal_by_name_times_the_factor():
     assert all((p == 0).all() for name, p in model.named_parameters() if name.endswith("bias"))
 
 
-def test_what_is_within_the_tolerance_is_left():
+def test_layers_within_the_tolerance_are_not_scaled():
     layer = nn.Linear(8, 8)
     report = init.lsuv_(layer, 1.02 * torch.eye(8).repeat(4, 1) * 8**0.5, seed=0, tolerance=0.2)
     assert [(row.factor, row.iterations) for row in report.layers] == [(1.0, 0)]
 
 
-def test_weights_that_are_there():
-    """Biases keep their part of the variance: that takes more than one step."""
+def test_present_weights_can_be_scaled():
+    """Biases keep their share of the variance, so that several steps are needed."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 8))
     biases = [model[0].bias.clone(), model[2].bias.clone()]
@@ -90,17 +90,17 @@ def test_weights_that_are_there():
         model[2].bias.mul_(100)
     stopped = init.lsuv_(model, (64, 16), {"*": keep}, max_iterations=3)
     assert not stopped.converged
-    assert stopped.layers[1].note == "not within the tolerance after so many iterations"
+    assert stopped.layers[1].note == "not within the tolerance after max_iterations"
     assert "Linear  " in str(stopped)
     assert stopped.to_dicts()[1]["iterations"] == 3
 
 
-def test_other_starts_and_weight_norms():
+def test_other_initializers_and_weight_norms_can_be_scaled():
     model = nn.Sequential(
         nn.utils.parametrizations.weight_norm(nn.Linear(16, 32)), nn.ReLU(), nn.Linear(32, 32), nn.LSTM(32, 4)
     )
     report = init.lsuv_(model, (64, 16), normal(std=0.3), seed=0, tolerance=1e-3)
-    notes = dict.fromkeys(("3.weight_ih_l0", "3.weight_hh_l0"), "its layer is not linear in one weight")
+    notes = dict.fromkeys(("3.weight_ih_l0", "3.weight_hh_l0"), "the layer is not linear in one weight")
     assert {layer.name: layer.note for layer in report.layers} == {"0.weight": "", "2.weight": "", **notes}
     measured = {row.name: row.std**2 for row in init.signals(model, (64, 16)).activations}
     assert (measured["0"], measured["2"]) == pytest.approx((1, 1), abs=1e-3)
@@ -111,7 +111,7 @@ def state(model):
 
 
 @pytest.mark.parametrize("fail", [False, True])
-def test_nothing_is_left_behind(fail):
+def test_hooks_modes_gradients_and_random_states_are_restored(fail):
     model = Network()
     model.head.eval()
     nn.init.zeros_(model.stem.bias.requires_grad_(False))

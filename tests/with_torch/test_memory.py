@@ -93,7 +93,7 @@ def test_autograd_notices_a_draw():
         loss.backward()
 
 
-def test_tensors_of_inference_mode_are_filled_only_there():
+def test_tensors_of_inference_mode_are_filled_only_in_that_mode():
     with torch.inference_mode():
         tensor = nines(6, 8)
         assert torch.equal(init.he_normal_(tensor, seed=0), expected(6, 8))
@@ -137,7 +137,7 @@ def test_tensors_that_autograd_follows_can_be_filled_in_place():
 
 
 @pytest.mark.parametrize("name", ["he_normal_", "xavier_uniform_", "kaiming_normal_", "orthogonal_"])
-def test_a_second_parameter_under_one_seed_without_a_name_is_warned_of(name):
+def test_a_second_parameter_under_one_seed_without_a_name_gives_a_warning(name):
     fill = getattr(init, name)
     first, second, other = (torch.nn.Parameter(nines(*shape)) for shape in ((7, 8), (7, 8), (7, 9)))
     fill(first, seed=0)
@@ -152,7 +152,7 @@ def test_a_second_parameter_under_one_seed_without_a_name_is_warned_of(name):
     assert seen[0].filename == __file__
 
 
-def test_parameters_that_are_gone_are_not_warned_of():
+def test_deleted_parameters_give_no_warning():
     for _ in range(3):
         init.he_normal_(torch.nn.Parameter(nines(5, 9)), seed=0)
 
@@ -382,7 +382,7 @@ def test_a_wrapper_needs_the_fans_that_its_initializer_needs():
             init.fill_(nines(3), scheme)
 
 
-def test_an_initializer_that_is_none_of_the_core_is_an_error():
+def test_an_initializer_of_another_library_is_an_error():
     with pytest.raises(TypeError, match=r"initializer must be an initlib\.Initializer, got 'he_normal'"):
         init.fill_(nines(3, 3), "he_normal")
 
@@ -427,7 +427,7 @@ def test_bounds_far_from_the_mean_give_the_truncated_distribution(a, b):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_memory_that_was_drawn_into_can_be_freed(dtype):
-    """FSDP frees gathered parameters so; after `Tensor.numpy` PyTorch would refuse to."""
+    """FSDP frees gathered parameters by a resize, which PyTorch refuses after `Tensor.numpy`."""
     weight = torch.nn.Parameter(torch.empty(6, 4, dtype=dtype))
     init.he_normal_(weight.detach().t()[::2], seed=0)
     assert weight.untyped_storage().resizable()

@@ -79,7 +79,7 @@ def test_the_weights_are_those_of_a_built_model(make, through):
     frequencies = model.frequencies.clone()
     made = make(model)
     assert made == initialize(built, RULES, 0, default=he_normal)
-    model.frequencies = frequencies  # which `to_empty` loses, as for everybody
+    model.frequencies = frequencies  # `to_empty` loses these values in any model
     assert {name: tensor.tolist() for name, tensor in model.state_dict().items()} == {
         name: tensor.tolist() for name, tensor in built.state_dict().items()
     }
@@ -98,7 +98,7 @@ def test_attributes_of_parameters_stay():
     assert model.weight.tag == "kept"
 
 
-def test_one_skeleton_in_another():
+def test_skeletons_can_be_nested():
     with skeleton():
         first = Model()
         with skeleton():
@@ -108,7 +108,7 @@ def test_one_skeleton_in_another():
     assert plans[0] == plans[1] == plans[2]
 
 
-def test_what_was_built_before_stays_real():
+def test_modules_built_before_stay_real():
     before = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
     with skeleton():
         model = nn.Sequential(before, nn.LayerNorm(3))
@@ -124,7 +124,7 @@ def test_other_threads_build_real_models():
     assert not built[0].weight.is_meta
 
 
-def test_nothing_is_left_behind():
+def test_an_error_ends_the_skeleton():
     with pytest.raises(RuntimeError, match="stop"), skeleton():
         raise RuntimeError("stop")
     assert not nn.Linear(3, 3).weight.is_meta
@@ -132,10 +132,10 @@ def test_nothing_is_left_behind():
     assert not nn.modules.module._global_module_registration_hooks
 
 
-def test_what_is_built_on_meta_has_nothing_to_remember():
+def test_models_built_on_meta_have_no_records():
     with skeleton(), torch.device("meta"):
         model = Model()
-    with pytest.raises(PlanError, match="logit: no rule matches it, and its values are not in memory"):
+    with pytest.raises(PlanError, match="logit: no rule matches, and the values are not in memory"):
         plan(model, RULES, default=he_normal)
 
 
@@ -189,7 +189,7 @@ def test_a_skeleton_sees_what_a_constructor_does():
     assert sorted(problem.split(":")[0] for problem in raised.value.problems) == ["copied.weight", "sinusoids"]
 
 
-def test_what_a_constructor_computes_stays_real():
+def test_computed_parameters_stay_real():
     with skeleton():
         model = Computed()
     made = initialize(model, COMPUTED, 0, default=normal(), device="cpu")
@@ -200,7 +200,7 @@ def test_what_a_constructor_computes_stays_real():
     assert all(torch.equal(tensor, built.state_dict()[name]) for name, tensor in model.state_dict().items())
 
 
-def test_our_own_draws_are_seen():
+def test_draws_of_this_adapter_are_observed():
     class Model(nn.Module):
         def __init__(self, size):
             super().__init__()
@@ -231,21 +231,21 @@ def buffer(model):
     model.register_buffer("start", model.linear.weight.detach().clone())
 
 
-def test_what_is_computed_from_weights_is_an_error_that_says_so():
+def test_a_tensor_computed_from_weights_is_an_error_with_the_fix():
     with skeleton():
         models = [Norms(norms), Norms(buffer)]
     with pytest.raises(
-        PlanError, match=r"norms: .* computed it from weights, which a skeleton does not have; add a rule"
+        PlanError, match=r"norms: .* computed this tensor from weights, which a skeleton does not have; add a rule"
     ):
         initialize(models[0], normal(), 0, device="cpu")
     initialize(models[0], {"norms": ones}, 0, default=normal(), device="cpu")
-    with pytest.raises(PlanError, match=r"start: its constructor computed this buffer from weights, .* without"):
+    with pytest.raises(PlanError, match=r"start: the constructor computed this buffer from weights, .* without"):
         initialize(models[1], normal(), 0, device="cpu")
 
 
 @pytest.mark.parametrize("compute", [lambda m: m.linear.weight.to("cpu"), lambda m: m.linear.weight.sum().item()])
-def test_a_constructor_that_reads_weights_is_an_error_that_says_so(compute):
-    message = r"reads the values of weights, which have none .* without `skeleton\(\)`"
+def test_a_constructor_that_reads_weights_is_an_error_with_the_fix(compute):
+    message = r"reads the values of weights, but a skeleton has no values .* without `skeleton\(\)`"
     with pytest.raises(RuntimeError, match=message), skeleton():
         Norms(compute)
     assert not nn.Linear(3, 3).weight.is_meta

@@ -111,7 +111,7 @@ def test_manual_seed_makes_the_same_model(build):
 
 
 def test_modules_whose_own_reset_uses_the_replacement(monkeypatch):
-    """The whole of `torch.nn` draws through the adapter when `torch.nn.init` is it."""
+    """All modules of `torch.nn` draw by the adapter if it replaces `torch.nn.init`."""
     for name in init.__all__:
         if name.endswith("_") and hasattr(nn.init, name):
             monkeypatch.setattr(nn.init, name, getattr(init, name))

@@ -64,7 +64,7 @@ def test_the_name_decides_the_values_of_a_parameter():
     with named(first, seed=0):
         reset([first])
     with named(second, seed=0):
-        torch.rand(5, generator=torch.Generator())  # not ours
+        torch.rand(5, generator=torch.Generator())  # a draw without the mode
         reset(list(second.values())[::-1])
     assert equal(state(first), state(second))
     with named(second, seed=1):
@@ -184,14 +184,14 @@ def test_functions_of_this_adapter_draw_by_name_unless_a_stream_is_given():
     module = nn.ModuleDict({"a": nn.Linear(4, 8)})
     weight, empty = module["a"].weight, torch.empty(8, 4)
     with named(module, seed=0), named(nn.Linear(2, 2), seed=1):
-        for ours in (
+        for function in (
             init.he_normal_,
             init.normal_,
             init.xavier_uniform_,
             lambda t, **how: init.fill_(t, normal(), **how),
         ):
-            ours(weight)
-            assert torch.equal(weight, ours(empty, seed=0, name="a.weight"))
+            function(weight)
+            assert torch.equal(weight, function(empty, seed=0, name="a.weight"))
         nn.init.normal_(weight)
         assert torch.equal(weight, init.normal_(empty, seed=0, name="a.weight"))
         init.eye_(weight)
@@ -209,7 +209,7 @@ def test_functions_of_this_adapter_fill_the_rows_of_a_rank():
     assert torch.equal(rows["up"].weight, init.he_normal_(torch.empty(8, 6), seed=0, name="up.weight")[4:])
 
 
-def test_a_draw_that_cannot_be_attributed_is_warned_of():
+def test_a_draw_that_cannot_be_attributed_gives_a_warning():
     module = nn.Linear(3, 3)
     with named(module, seed=0), pytest.warns(UserWarning, match="Could not attribute this rand call"):
         first = torch.rand(4)
@@ -261,7 +261,7 @@ def test_memory_that_is_allocated_inside_is_found():
     assert [name for name in drawn if not torch.equal(drawn[name], state(late)[name])] == []
 
 
-def test_nothing_is_left_behind():
+def test_an_error_restores_the_functions_of_pytorch():
     module, other = nn.Linear(3, 3), nn.Linear(3, 3)
     functions = {name: getattr(nn.init, name) for name in dir(nn.init)}
 
@@ -277,7 +277,7 @@ def test_nothing_is_left_behind():
     module.reset_parameters()
     first = state(module)
     torch.manual_seed(0)
-    with named(other, seed=0):  # another thread draws as ever
+    with named(other, seed=0):  # another thread draws as before
         thread = threading.Thread(target=module.reset_parameters)
         thread.start()
         thread.join()

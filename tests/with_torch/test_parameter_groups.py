@@ -21,13 +21,25 @@ def multipliers():
 def test_parameters_with_equal_rates_share_a_group(multipliers):
     model = network(256)
     groups = init.parameter_groups(model, multipliers, lr=0.1, weight_decay=0.5)
-    found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
     assert len(groups) == 2
     for name, p in model.named_parameters():
-        assert found[id(p)] == ((0.025, 2.0) if name in ("2.weight", "3.weight") else (0.1, 0.5))
+        assert rates[id(p)] == ((0.025, 2.0) if name in ("2.weight", "3.weight") else (0.1, 0.5))
     optimizer = torch.optim.AdamW(groups)
     model(torch.ones(2, 8)).sum().backward()
     optimizer.step()
+
+
+def test_epsilon_of_adam_is_scaled_in_blocks():
+    model = network(256)
+    wide, base = (init.plan(network(width), normal(std=0.02)) for width in (256, 64))
+    multipliers = mup_learning_rates(wide, base, blocks="2.*", depth=2)
+    groups = init.parameter_groups(model, multipliers, lr=0.1, eps=1e-6)
+    epsilon = {id(p): group["eps"] for group in groups for p in group["params"]}
+    for name, p in model.named_parameters():
+        assert epsilon[id(p)] == pytest.approx(1e-6 / 8 if name.startswith("2.") else 1e-6)
+    assert {group["eps"] for group in torch.optim.Adam(groups).param_groups} == set(epsilon.values())
+    assert all("eps" not in group for group in init.parameter_groups(model, multipliers, lr=0.1))
 
 
 def test_frozen_parameters_are_in_no_group(multipliers):

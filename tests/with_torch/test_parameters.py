@@ -1,4 +1,4 @@
-"""Parameters: names that no wrapper changes, ties, what a model was built with, and what cannot be told."""
+"""Parameters: names that no wrapper changes, ties, constructor values, and values that cannot be known."""
 
 import copy
 import pickle
@@ -16,7 +16,7 @@ from initlib.adapters.torch.models.tensors import model_tensors, parameters, wal
 
 
 def fills(model, rules=None):
-    """What a plan fills each parameter with, by name."""
+    """Return the fill of each parameter, by name."""
     return {entry.parameter.name: entry.filling for entry in plan(model, rules, default=normal()).entries}
 
 
@@ -41,9 +41,9 @@ class Block(nn.Module):
         nn.init.constant_(self.head.bias, -4.5)
 
 
-def test_what_a_module_says():
-    found = by_name(Block())
-    table = found["table.weight"]
+def test_a_module_states_facts_about_its_parameters():
+    by_names = by_name(Block())
+    table = by_names["table.weight"]
     assert (table.shape, table.dtype, table.axes, table.kind, table.owner) == (
         (7, 4),
         "float32",
@@ -53,36 +53,36 @@ def test_what_a_module_says():
     )
     assert table.tied == ("head.weight",)
     assert table.padding == 2
-    assert found["gamma"].owner == "Block"
-    assert "head.weight" not in found
+    assert by_names["gamma"].owner == "Block"
+    assert "head.weight" not in by_names
 
 
 def test_constants_stay():
-    found = fills(Block(), {"mixed": keep})
-    assert found["norm.weight"] == zeros
-    assert found["norm.bias"] == zeros
-    assert found["gamma"] == constant(1e-6)
-    assert found["logit"] == constant(2.66)
-    assert found["count"] is keep
-    assert found["head.bias"] == constant(-4.5)
-    with pytest.raises(PlanError, match=r'mixed: no rule matches it, .* Add the rule \{"mixed": keep\}'):
+    filled = fills(Block(), {"mixed": keep})
+    assert filled["norm.weight"] == zeros
+    assert filled["norm.bias"] == zeros
+    assert filled["gamma"] == constant(1e-6)
+    assert filled["logit"] == constant(2.66)
+    assert filled["count"] is keep
+    assert filled["head.bias"] == constant(-4.5)
+    with pytest.raises(PlanError, match=r'mixed: no rule matches, .* Add the rule \{"mixed": keep\}'):
         plan(Block(), default=normal())
 
 
 @pytest.mark.parametrize("through", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_copies_say_the_same(through):
+def test_copies_of_a_model_have_the_same_records(through):
     model = Block()
     assert by_name(through(model)) == by_name(model)
 
 
-def test_values_of_other_precisions():
+def test_constants_are_read_in_every_precision():
     assert fills(Block().double(), {"mixed": keep})["gamma"] == constant(float(torch.tensor(1e-6)))
     half = fills(Block().bfloat16(), {"mixed": keep})
     assert half["logit"] == constant(float(torch.tensor(2.66, dtype=torch.bfloat16)))
 
 
 def emptied(model):
-    """Memory that holds anything, as `to_empty` leaves it."""
+    """Return the model with memory of random content, as `to_empty` leaves it."""
     model.to_empty(device="cpu")
     with torch.no_grad():
         for parameter in model.parameters():
@@ -90,19 +90,19 @@ def emptied(model):
     return model
 
 
-def test_fresh_memory_is_not_believed():
+def test_values_of_fresh_memory_are_ignored():
     names = ("gamma", "logit", "mixed")
-    found = fills(emptied(Block()), dict.fromkeys(names, ones))
-    assert found["norm.weight"] == ones
-    assert found["head.bias"] == zeros
+    filled = fills(emptied(Block()), dict.fromkeys(names, ones))
+    assert filled["norm.weight"] == ones
+    assert filled["head.bias"] == zeros
     with pytest.raises(PlanError) as raised:
         fills(emptied(Block()))
     for name in names:
-        assert f"{name}: no rule matches it, and its values are not in memory" in str(raised.value)
+        assert f"{name}: no rule matches, and the values are not in memory" in str(raised.value)
 
 
 class RMSNorm(nn.Module):
-    """One of another package, which may multiply by the scale or by 1 + scale."""
+    """A norm of another package, which may multiply by the scale or by 1 + scale."""
 
     def __init__(self, value):
         super().__init__()
@@ -110,14 +110,14 @@ class RMSNorm(nn.Module):
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_foreign_norms(value):
+def test_norms_of_other_libraries_keep_their_scale(value):
     model = nn.Sequential(nn.Linear(4, 4), RMSNorm(value))
     assert fills(model)["1.weight"] == constant(value)
-    with pytest.raises(PlanError, match=r"1.weight: no rule matches it, and its values are not in memory"):
+    with pytest.raises(PlanError, match=r"1.weight: no rule matches, and the values are not in memory"):
         fills(emptied(model))
 
 
-def test_a_trained_foreign_norm_is_not_guessed():
+def test_a_trained_norm_of_another_library_needs_a_rule():
     model = nn.Sequential(nn.Linear(4, 4), RMSNorm(1.0))
     with torch.no_grad():
         model[1].weight[0] = 2.0
@@ -150,15 +150,15 @@ def test_wrappers_are_no_part_of_a_name():
 
 def test_one_module_in_two_places_is_tied():
     shared = nn.Linear(3, 3)
-    found = by_name(nn.Sequential(shared, nn.ReLU(), shared))
-    assert {name: parameter.tied for name, parameter in found.items()} == {
+    by_names = by_name(nn.Sequential(shared, nn.ReLU(), shared))
+    assert {name: parameter.tied for name, parameter in by_names.items()} == {
         "0.weight": ("2.weight",),
         "0.bias": ("2.bias",),
     }
 
 
-def test_ties_that_a_model_names():
-    """As transformers' models do."""
+def test_ties_that_a_model_names_are_kept():
+    """Models of transformers name their ties."""
 
     class Model(Block):
         def __init__(self):
@@ -170,14 +170,14 @@ def test_ties_that_a_model_names():
         assert table.tied[0].endswith("head.weight")
 
 
-def test_weight_norm_is_the_weight():
+def test_weight_norm_counts_as_its_weight():
     model = nn.Sequential(parametrizations.weight_norm(nn.Conv1d(4, 6, 3)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         older = nn.Sequential(nn.utils.weight_norm(nn.Conv1d(4, 6, 3)))
-    for found in (by_name(model), by_name(older)):
-        assert sorted(found) == ["0.bias", "0.weight"]
-        weight = found["0.weight"]
+    for by_names in (by_name(model), by_name(older)):
+        assert sorted(by_names) == ["0.bias", "0.weight"]
+        weight = by_names["0.weight"]
         assert (weight.shape, weight.axes, weight.kind, weight.owner) == ((6, 4, 3), "OIW", "kernel", "Conv1d")
 
 
@@ -189,17 +189,17 @@ def test_other_parametrizations_need_a_rule():
     linear = nn.Linear(4, 4)
     parametrize.register_parametrization(linear, "weight", Symmetric())
     old = nn.utils.spectral_norm(nn.Linear(4, 4))
-    found = by_name(nn.ModuleList([linear, parametrizations.spectral_norm(nn.Linear(4, 4)), old]))
-    needs = {name: parameter.needs for name, parameter in found.items() if parameter.needs}
+    by_names = by_name(nn.ModuleList([linear, parametrizations.spectral_norm(nn.Linear(4, 4)), old]))
+    needs = {name: parameter.needs for name, parameter in by_names.items() if parameter.needs}
     assert {name: text.split()[3] for name, text in needs.items()} == {
         "0.parametrizations.weight.original": "Symmetric",
         "1.parametrizations.weight.original": "_SpectralNorm",
         "2.weight_orig": "SpectralNorm",
     }
-    assert all(found[name].axes == "OI" for name in needs)
+    assert all(by_names[name].axes == "OI" for name in needs)
 
 
-def test_what_has_no_shape_yet_is_an_error():
+def test_a_lazy_parameter_is_an_error():
     with pytest.raises(
         PlanError, match=r"0.weight: LazyLinear is lazy, and its parameters have no shape yet; run a batch"
     ) as raised:

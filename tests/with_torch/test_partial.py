@@ -58,7 +58,7 @@ def test_every_function_fills_slices(name, axes):
     assert torch.equal(part, whole.flatten()[11:31])
 
 
-def test_a_convolution_cut_by_its_channels():
+def test_a_convolution_may_be_cut_by_its_channels():
     whole = init.delta_orthogonal_(torch.empty(16, 4, 3, 3), seed=0)
     part = init.delta_orthogonal_(torch.empty(8, 4, 3, 3), seed=0, shape=(16, 4, 3, 3), index=slice(8, 16))
     assert torch.equal(part, whole[8:])
@@ -83,8 +83,8 @@ def test_the_default_axes_are_those_of_the_full_weight():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"index": 3}, "shape must be that of the full weight"),
-        ({"flat": slice(3)}, "shape must be that of the full weight"),
+        ({"index": 3}, "shape must be the shape of the full weight"),
+        ({"flat": slice(3)}, "shape must be the shape of the full weight"),
         ({"shape": (8, 6), "index": 3, "flat": slice(3)}, "index and flat must not both be given"),
         (
             {"shape": (8, 6), "index": slice(3)},

@@ -33,7 +33,7 @@ PUBLIC = {"_replace", "_asdict", "_fields", "_getframe"}
 
 
 def private_names(source):
-    """The private names that a file takes from objects other than its own instances, and from other packages."""
+    """Return the private names that a file takes from other objects than its own instances, and from other packages."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute):
             names = [] if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls") else [node.attr]

@@ -1,7 +1,7 @@
-"""Real models: whatever their constructors set is unchanged, noted in the plan, or filled by a rule.
+"""Real models: values that their constructors set are unchanged, noted in the plan, or replaced by a rule.
 
-Two builds under two seeds show what a constructor sets: the tensors that are equal in both. No model needs more than
-one round of rules, and the errors propose all of them.
+The test builds each model under two seeds. Tensors that are equal in both builds were set. No model needs more than one
+round of rules, and the errors propose all of the rules.
 """
 
 import fnmatch
@@ -22,7 +22,7 @@ SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "nu
 
 
 def adapted(method, **arguments):
-    """A tiny LLaMA whose weights are frozen beside those of an adapter."""
+    """Return a tiny LLaMA with frozen weights and an adapter."""
 
     def build():
         peft = pytest.importorskip("peft")
@@ -82,19 +82,19 @@ def state(model):
 
 
 def entry_of(plan, name):
-    """The entry of a name of a state dictionary, which may be of a part of a weight."""
+    """Return the entry of a name in a state dictionary, which may name a part of a weight."""
     name = re.sub(r"parametrizations\.(\w+)\.original\d", r"\1", name)
     return next((entry for entry in plan.entries if name in entry.parameter.names), None)
 
 
 @pytest.mark.parametrize("default", [SMALL, he_normal], ids=["normal", "he_normal"])
-def test_what_a_constructor_set_is_unchanged_or_noted(build, default):
+def test_values_of_constructors_are_unchanged_or_noted(build, default):
     model, other = built(build, 1), state(built(build, 2))
     before = state(model)
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     rules, axes = {}, {}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*all zeros as constructed.*")
+        warnings.filterwarnings("ignore", message=".*all weights are zeros.*")
         try:
             init.plan(model, default=default)
         except PlanError as error:

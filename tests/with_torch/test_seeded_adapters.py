@@ -17,7 +17,7 @@ seeded_adapters = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(seeded_adapters)
 
 
-def test_it_draws_the_same_matrices_elsewhere():
+def test_the_program_draws_equal_matrices_again():
     run = subprocess.run([sys.executable, PATH], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "drawn again elsewhere: equal bits" in run.stdout
@@ -35,7 +35,7 @@ def test_vera_of_peft_keeps_its_projections_as_a_seed(tmp_path):
     assert stored - seeded >= 2 * seeded_adapters.RANK * seeded_adapters.WIDTH * 4
 
 
-def test_the_matrices_are_the_cores():
+def test_the_matrices_are_those_of_the_core():
     layer = seeded_adapters.model()[0]
     shape = (seeded_adapters.RANK, seeded_adapters.WIDTH)
     drawn = initlib.he_uniform(shape, seed=seeded_adapters.SEED, name="vera.A", axes="OI")
@@ -43,13 +43,13 @@ def test_the_matrices_are_the_cores():
 
 
 def test_another_seed_is_another_adapter():
-    ours, theirs = (seeded_adapters.matrices(seeded_adapters.model(seed)) for seed in (7, 8))
-    assert len(ours) == 2 * seeded_adapters.LAYERS
-    assert ours[0] == ours[2] != theirs[0]
+    first, second = (seeded_adapters.matrices(seeded_adapters.model(seed)) for seed in (7, 8))
+    assert len(first) == 2 * seeded_adapters.LAYERS
+    assert first[0] == first[2] != second[0]
 
 
 @pytest.mark.filterwarnings("ignore:Specified to not")
-def test_it_works_in_peft(tmp_path):
+def test_the_adapter_works_in_peft(tmp_path):
     pytest.importorskip("peft", exc_type=ImportError)
     equal, stored, seeded = seeded_adapters.in_peft(tmp_path)
     assert equal

@@ -27,7 +27,7 @@ def test_data_of_another_parameter_is_a_tie():
 
 
 class Views(nn.Module):
-    """Query, key and value as parameters, on memory of one buffer or of a parameter that the model has too."""
+    """Query, key and value as parameters that share the memory of one buffer, or of another parameter of the model."""
 
     def __init__(self, fused):
         super().__init__()
@@ -40,7 +40,7 @@ class Views(nn.Module):
 def test_a_part_of_another_parameter_is_an_error():
     model, before = Views(fused=True), {}
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(PlanError, match=r"fused: it shares part of its memory with q; keep one of them") as raised:
+    with pytest.raises(PlanError, match=r"fused: shares a part of its memory with q; keep one of the two") as raised:
         initialize(model, SMALL, seed=0)
     assert len(raised.value.problems) == 3
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
@@ -61,5 +61,5 @@ def test_overlaps_of_other_strides_are_found():
     table = torch.randn(4, 8)
     model = nn.Module()
     model.left, model.middle = nn.Parameter(table[:, :4]), nn.Parameter(table[:, 3:6])
-    with pytest.raises(PlanError, match="left: it shares part of its memory with middle"):
+    with pytest.raises(PlanError, match="left: shares a part of its memory with middle"):
         initialize(model, he_normal, seed=0, axes={"*": "OI"})

@@ -1,4 +1,4 @@
-"""Signals of PyTorch's models: what is measured, in which order, and that nothing is left behind."""
+"""Signals of PyTorch's models: measurements, their order, and an unchanged model."""
 
 import math
 import random
@@ -16,7 +16,7 @@ from initlib import propagation
 
 
 def network(initializer, depth, width, seed=0):
-    """A network of relu layers, drawn by names."""
+    """Return a network of relu layers, drawn by names."""
     layers = []
     for k in range(depth):
         linear = nn.Linear(width, width)
@@ -27,7 +27,7 @@ def network(initializer, depth, width, seed=0):
 
 
 class Everything(nn.Module):
-    """Functions, modules that change their input, a shared one, a repeated one, and a branch."""
+    """Functions, modules that change their input, a shared module, a repeated module, and a branch."""
 
     def __init__(self):
         super().__init__()
@@ -50,7 +50,7 @@ class Everything(nn.Module):
         return {"logits": F.softmax(self.head(x), -1), "other": x.relu()}
 
 
-def test_the_order_of_execution_and_the_names():
+def test_activations_are_in_the_order_of_execution_with_their_names():
     report = init.signals(Everything(), (4, 3, 8, 8))
     assert [(row.name, row.owner) for row in report.activations] == [
         ("conv", "Conv2d"),
@@ -71,7 +71,7 @@ def test_the_order_of_execution_and_the_names():
     assert report.activations[0].shape == (4, 8, 8, 8)
 
 
-def test_a_block_is_one_row_and_its_last_layer_is_not_two():
+def test_a_block_that_returns_the_output_of_its_last_layer_adds_no_row():
     model = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), nn.Linear(4, 2))
     assert [row.name for row in init.signals(model, (8, 4)).activations] == ["0.0", "0.1", "1"]
 
@@ -87,7 +87,7 @@ def test_a_block_is_one_row_and_its_last_layer_is_not_two():
     assert [row.name for row in rows] == ["0.fc", "0.relu()", "0", "1.fc", "1.relu()", "1"]
 
 
-def test_what_is_measured():
+def test_every_measurement_is_in_the_report():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.Linear(5, 3))
     x = torch.randn(7, 6)
@@ -119,7 +119,7 @@ def test_what_is_measured():
     assert row.top_singular_value == pytest.approx(torch.linalg.matrix_norm(weight, 2).item(), rel=1e-5)
 
 
-def test_the_numbers():
+def test_the_report_has_the_numbers_of_the_reference():
     layers = [nn.Linear(*weight.shape) for weight in WEIGHTS]
     with torch.no_grad():
         for layer, weight, bias in zip(layers, WEIGHTS, BIASES, strict=True):
@@ -132,15 +132,15 @@ def test_the_numbers():
     compare(init.signals(model, (16, 20), learning_rate=0.1), False)
 
 
-def test_the_singular_values_of_convolutions():
+def test_singular_values_of_convolutions_are_those_of_their_matrices():
     for conv, axis in ((nn.Conv2d(4, 6, 3), 0), (nn.ConvTranspose2d(4, 6, 3), 1)):
         matrix = conv.weight.detach().movedim(axis, 0).flatten(1)
         row = init.signals(conv, (2, 4, 5, 5)).parameters[0]
         assert row.top_singular_value == pytest.approx(torch.linalg.matrix_norm(matrix, 2).item(), rel=1e-5)
 
 
-def test_the_singular_values_of_stacks():
-    """Packed and grouped kernels: the largest of one of them."""
+def test_singular_values_of_stacks_are_the_largest_of_their_matrices():
+    """Packed and grouped kernels have the largest singular value of their matrices."""
     attention = nn.MultiheadAttention(8, 2)
     row = init.signals(attention, (torch.randn(5, 3, 8),) * 3).parameters[0]
     parts = attention.in_proj_weight.detach().unflatten(0, (3, 8))
@@ -149,7 +149,7 @@ def test_the_singular_values_of_stacks():
 
 @pytest.mark.parametrize("fail", [False, True])
 @pytest.mark.parametrize("training", [False, True])
-def test_nothing_is_left_behind(fail, training):
+def test_the_model_is_unchanged(fail, training):
     model = Everything().train(training)
     model.head.eval()
     model.fail = fail
@@ -189,7 +189,7 @@ def test_nothing_is_left_behind(fail, training):
     assert not torch.overrides._get_current_function_mode_stack()
 
 
-def test_inputs_of_every_kind():
+def test_inputs_of_every_kind_are_accepted():
     model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2))
     ids = torch.arange(6).reshape(2, 3)
     report = init.signals(model, ids)
@@ -208,7 +208,7 @@ def test_inputs_of_every_kind():
     assert [row.shape for row in lstm.activations] == [(5, 2, 4)]
 
 
-def test_a_model_that_changes_its_input():
+def test_a_model_may_change_its_input():
     model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 2))
     x = torch.randn(8, 4)
     kept = x.clone()
@@ -224,7 +224,7 @@ def test_gradients_pass_through_frozen_layers():
     assert [row.verdict for row in report.parameters] == 4 * ["silent"]
 
 
-def test_what_makes_a_weight_is_no_layer():
+def test_a_module_that_computes_a_weight_is_no_layer():
     model = nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))
     assert [row.name for row in init.signals(model, (8, 4)).activations] == ["model"]
 
@@ -250,7 +250,7 @@ def test_names_are_those_of_plans():
     assert [tensor.name for tensor in init.audit(wrapped).tensors] == names
 
 
-def test_half_precision():
+def test_half_precision_is_measured():
     report = init.signals(nn.Linear(64, 64).bfloat16(), (8, 64))
     assert 0.1 < report.activations[0].std < 2
 
@@ -269,7 +269,7 @@ def test_zero_branches_and_zero_heads_are_silent():
     assert [row.verdict for row in init.signals(dead, (32, 8)).activations][1:] == ["dead", "dead"]
 
 
-def test_errors():
+def test_wrong_arguments_are_errors():
     with pytest.raises(ValueError, match=r"must have no lazy parameters, got weight, bias. Call the model once"):
         init.signals(nn.LazyLinear(3), (2, 3))
     with pytest.raises(ValueError, match=r"loss must return one number, got \(4, 2\)"):
@@ -278,12 +278,12 @@ def test_errors():
         init.signals(nn.Linear(3, 2), torch.ones(4, 3))
     with pytest.raises(ValueError, match="learning_rate must be above 0"):
         init.signals(nn.Linear(3, 2), (4, 3), learning_rate=0)
-    with pytest.raises(ValueError, match="model must return a floating-point tensor, got"):
+    with pytest.raises(ValueError, match="the output must hold floats, got"):
         init.signals(nn.Flatten(), torch.arange(4).reshape(2, 2))
 
 
 def test_he_keeps_what_glorot_shrinks_by_the_predicted_factor():
-    """Thirty relu layers, the root mean over seeds of the mean square: the predicted one to 5%, of std."""
+    """In thirty relu layers, the std over seeds agrees with the predicted std to 5%."""
     depth, width, seeds = 30, 384, 6
     rows = {"he": [], "glorot": []}
     for seed in range(seeds):
@@ -303,7 +303,7 @@ def test_he_keeps_what_glorot_shrinks_by_the_predicted_factor():
     assert shrinks == pytest.approx(predicted, rel=0.05)
 
 
-def test_verdicts_in_words():
+def test_verdicts_have_reasons_in_words():
     he = init.signals(network(initlib.he_normal, 30, 256), (64, 256))
     glorot = init.signals(network(initlib.glorot_normal, 30, 256), (64, 256))
     large = init.signals(network(initlib.normal(), 30, 256), (64, 256))
@@ -319,8 +319,8 @@ def test_verdicts_in_words():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_no_false_alarm(seed):
-    """Deep networks with He's weights; in narrower ones, chance makes signals vanish."""
+def test_deep_networks_with_he_weights_are_healthy(seed):
+    """In narrower networks, chance makes signals vanish."""
     assert init.signals(network(initlib.he_normal, 40, 128, seed), (32, 128)).healthy
 
 
@@ -329,3 +329,10 @@ def test_a_layer_without_outputs_is_named():
     model = nn.Sequential(nn.Linear(4, 0), nn.Linear(0, 2))
     with pytest.raises(ValueError, match=r"the output of 0 must not be empty, got shape \(8, 0\)"):
         init.signals(model, (8, 4))
+
+
+def test_an_array_as_a_batch_is_an_error_that_shows_the_conversion():
+    with pytest.raises(
+        TypeError, match=r"batch must hold tensors, got a numpy\.ndarray\. Write torch\.from_numpy\(batch\)"
+    ):
+        init.signals(nn.Linear(8, 4), np.zeros((2, 8), "float32"))

@@ -1,4 +1,4 @@
-"""Real models of transformers and timm: a few rules give each parameter what the package gives it, and they train."""
+"""Real models of transformers and timm: a few rules give the package's own initialization, and the models train."""
 
 import fnmatch
 import math
@@ -33,7 +33,7 @@ def _one_thread():
 
 @pytest.fixture(scope="module", params=RECORDS)
 def made(request):
-    """The record, a model that we have initialized, and the report."""
+    """Return the record, a model that initlib has initialized, and the report."""
     record = RECORDS[request.param]
     torch.manual_seed(0)
     model = record.build()
@@ -42,31 +42,31 @@ def made(request):
     return record, model, initialized(record, model)
 
 
-def test_a_few_rules_say_what_the_package_does(made):
-    """Each parameter's std is the report's, and so is the package's own over some seeds; constants are equal."""
+def test_a_few_rules_give_the_initialization_of_the_package(made):
+    """The std of each parameter is that of the report and, over some seeds, of the package; constants are equal."""
     record, model, report = made
     own = []
     for seed in SEEDS:
         torch.manual_seed(seed)
         own.append(dict(record.build().named_parameters()))
     for row in report.to_dicts():
-        name, ours = row["name"], model.get_parameter(row["name"]).detach()
-        theirs = torch.stack([parameters[name].detach() for parameters in own])
+        name, weight = row["name"], model.get_parameter(row["name"]).detach()
+        expected = torch.stack([parameters[name].detach() for parameters in own])
         if row["std"] is None or any(fnmatch.fnmatch(name, pattern) for pattern in record.unlike):
             continue
         if row["std"] == 0:
-            drawn_bias = name.endswith("bias") and theirs.std() > 0  # theirs are small and drawn; ours 0
-            assert torch.equal(ours, theirs[0]) or (drawn_bias and ours.eq(0).all()), name
+            drawn_bias = name.endswith("bias") and expected.std() > 0  # the package draws small biases, initlib sets 0
+            assert torch.equal(weight, expected[0]) or (drawn_bias and weight.eq(0).all()), name
             continue
-        theirs = theirs[theirs.abs() != 2]  # timm's truncated draws have weights at their bound, of 100 sigmas
-        for weights in (ours, theirs):
+        expected = expected[expected.abs() != 2]  # timm's truncated draws have weights at their bound, of 100 sigmas
+        for weights in (weight, expected):
             count = weights.numel()
             if count >= 64:
                 assert weights.std().item() == pytest.approx(row["std"], rel=6 / math.sqrt(2 * count)), name
 
 
-def test_from_a_skeleton(made):
-    """Built on meta, without a look at the weights: the same bits, and buffers that work."""
+def test_a_skeleton_gets_the_same_bits(made):
+    """A model built on meta, whose weights were never read, has the same bits and valid buffers."""
     record, model, report = made
     with init.skeleton():
         late = record.build()
@@ -81,8 +81,8 @@ def state(model):
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
-def test_its_own_code_draws_by_name(made):
-    """Every draw follows from the seed and the name, and has the std that it has without us."""
+def test_the_models_own_code_draws_by_name(made):
+    """Every draw follows from the seed and the name, and has the std of the package's own draw."""
     record, _, _ = made
     models = []
     for seed in SEEDS:
@@ -105,7 +105,7 @@ def test_its_own_code_draws_by_name(made):
             assert first[name].std().item() == pytest.approx(weights.std().item(), rel=6 / math.sqrt(count)), name
 
 
-def test_what_was_loaded_stays(tmp_path):
+def test_loaded_weights_stay(tmp_path):
     """The head that a checkpoint lacks is drawn by its name, by transformers' own code or by a rule."""
     package = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -129,7 +129,7 @@ def test_what_was_loaded_stays(tmp_path):
 
 
 def test_a_resized_head_is_named_before_it_is_drawn(tmp_path):
-    """transformers copies the head to a module that it flags, and cannot be told from a head that was initialized."""
+    """transformers copies the head to a module with the same flag as a head that was initialized."""
     package = pytest.importorskip("transformers")
     config = package.LlamaConfig(
         vocab_size=48, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2
@@ -152,7 +152,7 @@ def test_a_resized_head_is_named_before_it_is_drawn(tmp_path):
     assert all(torch.equal(tensor, before[name]) for name, tensor in state(model).items())
 
 
-def test_the_base_model_of_a_head():
+def test_the_base_model_has_the_weights_of_the_full_model():
     record = RECORDS["llama"]
     whole, alone = record.build(), record.build().model
     initialized(record, whole)
@@ -161,7 +161,7 @@ def test_the_base_model_of_a_head():
     assert all(torch.equal(alone.state_dict()[name], tensor) for name, tensor in whole.model.state_dict().items())
 
 
-def test_it_trains(made):
+def test_the_model_trains(made):
     record, model, _ = made
     torch.manual_seed(0)
     batch = record.batch()

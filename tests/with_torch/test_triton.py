@@ -1,4 +1,4 @@
-"""The Triton kernel: the interpreter gives the bits of the core; compiled code fuses no floats, and spills nothing."""
+"""Triton kernel: the interpreter gives the bits of the core; compiled code fuses no floats, and spills nothing."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""A model of PyTorch is compared with the plan and the seed that filled it."""
+"""Comparison of a model of PyTorch with the plan and the seed that filled it."""
 
 import copy
 import io
@@ -58,7 +58,7 @@ def test_nothing_differs_after_initialize(whole):
     assert not init.verify(model, plan, np.random.default_rng(5), whole=whole)
 
 
-def test_another_seed():
+def test_another_seed_differs():
     model, plan = made()
     assert reports(model, plan, 1) == [
         f"'{name}.weight' differs from weight (0, 0) on" for name in ("table", "attention.q", "attention.k")
@@ -67,7 +67,7 @@ def test_another_seed():
         init.verify(model, plan, None)
 
 
-def test_one_changed_weight_needs_the_whole():
+def test_one_changed_weight_needs_a_full_comparison():
     model, plan = made(lambda: nn.Linear(1024, 512))
     with torch.no_grad():
         model.weight[100, 200] += 1e-6
@@ -96,13 +96,13 @@ def test_transposed_and_shifted_weights_differ():
     assert reports(model, plan, 0) == ["'attention.q.weight' differs from weight (0, 0) on"]
 
 
-def test_parts_that_are_swapped_in_a_fused_weight():
+def test_swapped_parts_of_a_fused_weight_are_named():
     model, plan = made(lambda: nn.Linear(16, 48, bias=False), {"weight": parts({"q": 16, "k": 16, "v": 16}, normal())})
     model.weight.data[:32] = model.weight.data[:32].roll(16, 0)
     assert reports(model, plan, 0) == ["'weight' differs from weight (0, 0) on: holds rows 16..31 of the same weight"]
 
 
-def test_missing_and_additional_tensors_shapes_and_dtypes():
+def test_missing_and_additional_tensors_are_differences():
     model, plan = made()
     del model.attention.norm.bias
     model.attention.more = nn.Parameter(torch.zeros(3))
@@ -110,10 +110,10 @@ def test_missing_and_additional_tensors_shapes_and_dtypes():
     model.attention.k.half()
     assert reports(model, plan, 0) == [
         "'attention.q.weight' has shape (16, 32), the plan has (32, 32)",
-        "'attention.q.bias' is not there",
+        "'attention.q.bias' is missing",
         "'attention.k.weight' has dtype float16, the plan has float32",
         "'attention.k.bias' has dtype float16, the plan has float32",
-        "'attention.norm.bias' is not there",
+        "'attention.norm.bias' is missing",
         "'attention.more' is not in the plan",
     ]
 
@@ -133,7 +133,7 @@ def test_kept_tensors_are_compared_by_shape_and_dtype():
     assert reports(model, plan, 0) == ["'steps' has dtype int32, the plan has int64"]
 
 
-def test_a_tie_that_was_lost():
+def test_a_lost_tie_is_compared_under_both_names():
     model, plan = made()
     model.head.weight = nn.Parameter(model.table.weight.detach().clone())
     assert reports(model, plan, 0, whole=True) == []
@@ -141,7 +141,7 @@ def test_a_tie_that_was_lost():
     assert reports(model, plan, 0, whole=True) == ["'head.weight' differs from weight (7, 7) on"]
 
 
-def test_only_and_prefix():
+def test_only_and_prefix_select_and_name_tensors():
     model, plan = made(prefix="encoder")
     model.attention.q.weight.data.zero_()
     assert [difference.name for difference in init.verify(model, plan, 0, prefix="encoder")] == [
@@ -156,7 +156,7 @@ def test_only_and_prefix():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "complex64", "float32"])
-def test_dtypes(dtype):
+def test_every_dtype_is_compared(dtype):
     pytest.importorskip("ml_dtypes")
     model, plan = made(lambda: nn.Linear(64, 48, dtype=getattr(torch, dtype)), {"bias": normal()})
     for whole in (False, True):
@@ -167,7 +167,7 @@ def test_dtypes(dtype):
     assert difference.index == (40, 100 // model.weight.itemsize)
 
 
-def test_memory_of_any_order():
+def test_memory_of_any_order_is_compared():
     model = nn.Conv2d(8, 16, 3).to(memory_format=torch.channels_last)
     plan = init.initialize(model, normal(), seed=0)
     assert reports(model, plan, 0, whole=True) == []
@@ -176,7 +176,7 @@ def test_memory_of_any_order():
 
 
 @pytest.mark.parametrize("initializer", [orthogonal(), uniform(0.5, 1.0)])
-def test_what_is_promised_to_1e_6_is_compared_so(initializer):
+def test_products_of_matrices_are_compared_to_1e_6(initializer):
     model, plan = made(lambda: nn.Linear(48, 64, bias=False), {"weight": initializer})
     model.weight.data.copy_(model.weight.data.nextafter(torch.tensor(9.0)))
     assert reports(model, plan, 0, whole=True) == []
@@ -187,7 +187,7 @@ def test_what_is_promised_to_1e_6_is_compared_so(initializer):
 @pytest.mark.parametrize("dim", [0, 1, -1, None])
 @pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.weight_norm])
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
-def test_weight_norm_is_compared_by_the_weight_that_is_computed(norm, dim):
+def test_weight_norm_is_compared_by_the_computed_weight(norm, dim):
     for rule in (normal(std=0.02), zeros):
         model = norm(nn.Linear(16, 24), dim=dim)
         plan = init.initialize(model, {"weight": rule}, seed=0)
@@ -211,12 +211,12 @@ def test_buffers_count_where_the_plan_names_them():
     assert reports(model, init.plan(model), 0) == []
 
 
-def test_tensors_without_readable_memory():
+def test_tensors_without_readable_memory_are_differences():
     with init.skeleton():
         model = nn.Linear(8, 8)
     plan = init.plan(model, normal())
     assert reports(model, plan, 0) == [
-        f"'{name}' cannot be read: it has no values in memory" for name in ("weight", "bias")
+        f"'{name}' cannot be read: the tensor has no values in memory" for name in ("weight", "bias")
     ]
     model.to_empty(device="cpu")
     plan = init.initialize(model, normal(), seed=0)
@@ -225,7 +225,7 @@ def test_tensors_without_readable_memory():
     assert "its storage was freed or shrunk" in difference.what
 
 
-def test_arguments():
+def test_wrong_arguments_are_errors():
     model, plan = made()
     with pytest.raises(TypeError, match=r"module must be a torch\.nn\.Module, got 3"):
         init.verify(3, plan, 0)
@@ -241,7 +241,7 @@ def test_samples_read_a_small_share_of_a_large_model(monkeypatch):
     assert 0 < sum(taken) < 0.01 * model.weight.nbytes
 
 
-def test_nothing_is_changed():
+def test_the_model_is_unchanged():
     model, plan = made()
     before = {name: (tensor._version, tensor.clone()) for name, tensor in model.state_dict().items()}
     init.verify(model, plan, 1, whole=True)
@@ -251,7 +251,7 @@ def test_nothing_is_changed():
         assert torch.equal(tensor, values)
 
 
-def test_a_state_that_was_saved_and_loaded():
+def test_a_saved_and_loaded_state_has_no_differences():
     model, plan = made()
     file = io.BytesIO()
     torch.save(model.state_dict(), file)

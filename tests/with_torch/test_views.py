@@ -1,4 +1,4 @@
-"""Views: the box of a tensor that a view of its memory is."""
+"""Views: boxes of a tensor from views of its memory."""
 
 import torch
 from hypothesis import given
@@ -23,10 +23,10 @@ def test_slices_and_permutations_are_boxes(shape, strided, data):
     view = view.permute(data.draw(st.permutations(range(view.ndim))))
     if data.draw(st.booleans()):
         view = view.unsqueeze(0)
-    found = box_of(view, whole)
-    assert found is not None
-    assert same_memory(found.memory, whole[found.index])
-    assert sorted(found.memory.flatten().tolist()) == sorted(view.flatten().tolist())
+    box = box_of(view, whole)
+    assert box is not None
+    assert same_memory(box.memory, whole[box.index])
+    assert sorted(box.memory.flatten().tolist()) == sorted(view.flatten().tolist())
 
 
 @given(shape=st.lists(st.integers(1, 4), min_size=2, max_size=3).map(tuple), data=st.data())
@@ -34,10 +34,10 @@ def test_rows_in_another_shape_are_boxes(shape, data):
     whole = torch.arange(torch.Size(shape).numel()).view(shape)
     first = data.draw(st.integers(0, shape[0] - 1))
     rows = whole[first:].reshape(-1)
-    found = box_of(rows, whole)
-    assert found is not None
-    assert found.memory.flatten().tolist() == rows.tolist()
-    assert same_memory(found.memory, whole if found.index is ... else whole[found.index])
+    box = box_of(rows, whole)
+    assert box is not None
+    assert box.memory.flatten().tolist() == rows.tolist()
+    assert same_memory(box.memory, whole if box.index is ... else whole[box.index])
 
 
 def test_diagonals_and_parts_of_two_rows_are_no_boxes():

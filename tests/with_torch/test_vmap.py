@@ -29,12 +29,12 @@ def test_members_that_differ_have_streams_of_their_own():
         assert torch.equal(drawn[index], weight(entropy().fold_in(index), 4, 5))
 
 
-def test_members_along_another_axis():
+def test_members_may_lie_along_another_axis():
     drawn = draw_in("different", lambda t: init.normal_(t.clone()), torch.zeros(4, 3, 5), in_dims=1)
     assert torch.equal(drawn[2], weight(entropy().fold_in(2), 4, 5))
 
 
-def test_members_of_members():
+def test_vmaps_can_be_nested():
     def inner(t):
         return init.normal_(t.clone())
 
@@ -66,7 +66,7 @@ def test_a_seed_gives_every_member_the_same_weights(randomness):
     assert torch.equal(drawn, weight(7, 5).expand(3, 5))
 
 
-def test_a_seed_is_refused_where_members_are_to_differ():
+def test_a_seed_is_refused_where_members_must_differ():
     with pytest.raises(ValueError, match=r"seed must be None in a vmap with randomness='different'.* got 7"):
         vmap(lambda t: init.normal_(t.clone(), seed=7), randomness="different")(torch.zeros(3, 5))
     with pytest.raises(ValueError, match="seed must be None in a vmap"):
@@ -75,7 +75,7 @@ def test_a_seed_is_refused_where_members_are_to_differ():
         )
 
 
-def test_weights_that_are_not_random_need_no_stream_of_a_member():
+def test_constants_need_no_stream_of_a_member():
     drawn = vmap(lambda t: init.eye_(t.clone()), randomness="different")(torch.zeros(3, 2, 2))
     assert torch.equal(drawn, torch.eye(2).expand(3, 2, 2))
 

@@ -1,8 +1,8 @@
 """Signals: measurements of a function of JAX on one batch, forward and backward.
 
-The function is traced, and its operations are run one by one. Layers are what has weights: products and convolutions,
-with the bias that is added next, and rows taken from a table. An activation is what enters a layer, however many
-operations it was computed by; a sum of a layer's output and what went around it is one too.
+JAX traces the function, and its operations run one by one. Layers are the operations with weights: products and
+convolutions, with the bias that is added next, and rows taken from a table. An activation is the input of a layer,
+the output of the function, or the sum of a layer's output and its residual branch.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,34 +14,36 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.typing import ArrayLike
 
-import initlib
 from initlib._arguments import positive
 from initlib._public import public
+from initlib.adapters.common.signals import batch_of, report, scalar_loss
 from initlib.diagnostics.audit.audit import Audit, audit_tensors
-from initlib.diagnostics.measurements import Activation, activation, gradient_of, input_std, numbered, parameter
+from initlib.diagnostics.measurements import Activation, activation, gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
 from ..models.layers import role
-from ..models.tensors import Leaf, children, leaves, replaced
+from ..models.tensors import Leaf, Tree, children, leaves, replaced
 
 BARE = "params"  # the name of params that are one array
 
 LAYERS = {"dot_general": "dot", "conv_general_dilated": "conv", "gather": "embedding"}
-MOVES = {"broadcast_in_dim", "reshape", "squeeze", "transpose"}  # what leaves numbers as they are, and moves axes
+MOVES = {"broadcast_in_dim", "reshape", "squeeze", "transpose"}  # move axes, and keep the numbers
 RESHAPES = MOVES | {"convert_element_type", "copy"}
-CALLS = {"jit", "pjit", "closed_call", "checkpoint", "remat2"}  # what is looked into
+CALLS = {"jit", "pjit", "closed_call", "checkpoint", "remat2"}  # run operations of their own
 NAMES = {"add": "add", "logistic": "sigmoid", "max": "relu", "sin": "sin", "tanh": "tanh"}
 
-Site = tuple[int, ...]  # the places of an operation, and of the calls that it is inside of
+Values = Sequence[jax.Array]
+Site = tuple[int, ...]  # the number of an operation, after those of the calls around it
 
 
 @public("initlib.adapters.jax")
 def signals(
     function: Callable[..., Any],
-    params: Any,
+    params: Tree,
     batch: Any,
     loss: Callable[[Any], Any] | None = None,
     *,
@@ -80,20 +82,18 @@ def signals(
     """
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
-    if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
-        batch = initlib.normal()(batch, seed=0, name="batch")
+    batch = batch_of(batch)
     arguments = jax.tree.map(jnp.asarray, batch if isinstance(batch, list) else [batch])
-    std = input_std([_array(x) for x in jax.tree.leaves(arguments) if _is_float(x)])
     found, tree = _arrays(params)
 
-    def whole(values: Sequence[Any]) -> Any:
+    def whole(values: Values) -> Tree:
         built = replaced(tree, found, list(values))
         return built[BARE] if _is_bare(params) else built
 
     values = [jnp.asarray(leaf.value) for leaf in found]
     inputs, shape = jax.tree.flatten(arguments)
 
-    def traced(values: Sequence[Any], inputs: Sequence[Any]) -> Any:
+    def traced(values: Values, inputs: Values) -> Tree:
         return function(whole(values), *jax.tree.unflatten(shape, inputs))
 
     jaxpr, result = jax.make_jaxpr(traced, return_shape=True)(values, inputs)
@@ -101,7 +101,7 @@ def signals(
 
     known = [_Known()] * len(values) + [_Known(batch=True)] * len(inputs)
 
-    def run(values: Sequence[Any], added: dict[Site, Any]) -> tuple[Any, _Walk]:
+    def run(values: Values, added: dict[Site, jax.Array]) -> tuple[jax.Array, _Walk]:
         walk = _Walk(added)
         outputs = walk.run(jaxpr, [*values, *inputs], known)
         return _loss(jax.tree.unflatten(form, outputs), loss), walk
@@ -111,7 +111,7 @@ def signals(
     zeros = {site: jnp.zeros_like(walk.values[site]) for site in rows}
     learnt = [k for k, x in enumerate(values) if jnp.issubdtype(x.dtype, jnp.floating)]
 
-    def of_floats(floats: Sequence[Any], added: dict[Site, Any]) -> Any:
+    def of_floats(floats: Values, added: dict[Site, jax.Array]) -> jax.Array:
         given = list(values)
         for k, x in zip(learnt, floats, strict=True):
             given[k] = x
@@ -119,24 +119,16 @@ def signals(
 
     by_values, by_rows = jax.grad(of_floats, argnums=(0, 1))([values[k] for k in learnt], zeros)
     gradients = dict(zip(learnt, by_values, strict=True))
-    parameters = [
-        parameter(
-            leaf.names[0],
-            _array(x),
-            _array(gradients[k]) if k in gradients else None,
-            axes=axes,
-            learning_rate=learning_rate,
-        )
+    weights = [
+        (leaf.names[0], _array(x), _array(gradients.get(k)), axes)
         for k, (x, leaf, axes) in enumerate(zip(values, found, _axes(found), strict=True))
     ]
-    activations = [replace(row, **gradient_of(_array(by_rows[site]))) for site, row in rows.items()]
-    return SignalReport(
-        numbered(activations), parameters, input_std=std, loss=float(value), mean_square_loss=loss is None
-    )
+    activations = numbered([replace(row, **gradient_of(_array(by_rows[site]))) for site, row in rows.items()])
+    return report(activations, weights, list(map(_array, _floats(arguments))), float(value), loss, learning_rate)
 
 
 @public("initlib.adapters.jax")
-def audit(params: Any, *, axes: str | None = None) -> Audit:
+def audit(params: Tree, *, axes: str | None = None) -> Audit:
     """Audit the arrays of a pytree: see `initlib.audit`.
 
     Args:
@@ -160,13 +152,13 @@ def audit(params: Any, *, axes: str | None = None) -> Audit:
     return audit_tensors([("", "...IO", tensors)], axes)
 
 
-def _is_bare(params: Any) -> bool:
-    """Whether it is one array, which no tree names."""
+def _is_bare(params: Tree) -> bool:
+    """Return whether the params are one array, which has no name."""
     return isinstance(params, (jax.Array, np.ndarray))
 
 
-def _arrays(params: Any) -> tuple[list[Leaf], Any]:
-    """The arrays by the names of plans, but for random keys; and the tree that has these names."""
+def _arrays(params: Tree) -> tuple[list[Leaf], Tree]:
+    """Return the arrays by the names of plans, without random keys, and the tree with these names."""
     tree = {BARE: params} if _is_bare(params) else params
     return [leaf for leaf in leaves(tree) if not leaf.is_key], tree
 
@@ -177,52 +169,48 @@ def _axes(found: list[Leaf]) -> list[str | None]:
     return [role(leaf, leaf.value.ndim, below.get(leaf.components[:-2], set())).axes for leaf in found]
 
 
-def _array(x: Any) -> Any:
-    """The numbers of an array, for NumPy."""
+def _array(x: ArrayLike | None) -> Any:
+    """Return the numbers of an array, for NumPy; None for None."""
+    if x is None:
+        return None
     array = np.asarray(x)
     return array if array.dtype.kind != "V" and array.dtype.itemsize > 2 else array.astype(np.float32)
 
 
-def _is_float(x: Any) -> bool:
-    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+def _floats(tree: Tree) -> list[jax.Array]:
+    """Return the arrays of floats in a tree."""
+    return [x for x in jax.tree.leaves(tree) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)]
 
 
-def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
-    if loss is not None:
-        value = jnp.asarray(loss(output))
-    else:
-        floats = [x for x in jax.tree.leaves(output) if _is_float(x)]
-        if not floats:
-            raise ValueError(f"function must return floats, got {type(output).__name__} without floats. Pass loss=")
-        value = jnp.mean(jnp.square(floats[0].astype(jnp.float32)))
-    if value.size != 1:
-        raise ValueError(f"loss must return one number, got {value.shape}")
-    return value.reshape(())
+def _loss(output: Tree, loss: Callable[[Any], Any] | None) -> jax.Array:
+    as_array = None if loss is None else (lambda result: jnp.asarray(loss(result)))
+    value = scalar_loss(output, as_array, _floats(output), lambda x: jnp.mean(jnp.square(x.astype(jnp.float32))))
+    return jnp.reshape(value, ())
 
 
 class _Known(NamedTuple):
-    """The known facts about a value."""
+    """Known facts about a value."""
 
-    batch: bool = False  # whether it depends on the batch
-    layers: int = 0  # on which layers, as bits
-    layer: int | None = None  # the layer whose output it is, reshaped perhaps
-    site: Site | None = None  # where it was computed, before it was reshaped
-    axis: int = -1  # along which its units lie
+    batch: bool = False  # the value depends on the batch
+    layers: int = 0  # the layers that the value depends on, as bits
+    layer: int | None = None  # the layer with this output, perhaps reshaped
+    site: Site | None = None  # the operation that computed the value, before it was reshaped
+    axis: int = -1  # the axis of the units
 
 
 class _Walk:
-    """One run of a traced function, operation by operation, with something added to what some of them give."""
+    """A run of a traced function, operation by operation, which adds values to the results of some operations."""
 
-    def __init__(self, added: dict[Site, Any]) -> None:
+    def __init__(self, added: dict[Site, jax.Array]) -> None:
         self.added = added
-        self.values: dict[Site, Any] = {}
+        self.values: dict[Site, jax.Array] = {}
         self.known: dict[Site, _Known] = {}
-        self.names: dict[Site, tuple[str, str]] = {}  # the scope, and what was run
+        self.names: dict[Site, tuple[str, str]] = {}  # the scope, and the name of the function
         self.order: dict[Site, int] = {}
-        self.layers: list[tuple[Site, tuple[str, str]]] = []  # where the output of each is, and its name
-        self.others: set[Site] = set()  # where what enters a layer, a sum, or the output was computed
+        self.layers: list[tuple[Site, tuple[str, str]]] = []  # the operation with the output of each, and its name
+        self.others: set[Site] = set()  # the operations that computed inputs of layers, sums and outputs
 
-    def run(self, jaxpr: Any, inputs: Sequence[Any], known: Sequence[_Known]) -> list[Any]:
+    def run(self, jaxpr: ClosedJaxpr, inputs: Values, known: Sequence[_Known]) -> list[jax.Array]:
         """Return the outputs of a function, from its inputs and the known facts about them."""
         outputs, found = self._run(jaxpr.jaxpr, jaxpr.consts, inputs, known, (), "")
         for one in found:
@@ -230,9 +218,9 @@ class _Walk:
         return outputs
 
     def rows(self) -> dict[Site, Activation]:
-        """The activations to report, in the order of execution."""
+        """Return the activations to report, in the order of execution."""
         names = {site: self.names[site] for site in self.others} | dict(self.layers)
-        # Of Flax: all is inside of the scope of the whole model, whose name says nothing.
+        # In Flax, all operations are in the scope of the model, whose name is left out.
         roots = {scope.partition("/")[0] for scope, _ in names.values()}
         root = roots.pop() if len(roots) == 1 else ""
         found = {}
@@ -244,16 +232,16 @@ class _Walk:
         return found
 
     def _run(
-        self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], known: Sequence[_Known], path: Site, scope: str
-    ) -> tuple[list[Any], list[_Known]]:
-        values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+        self, jaxpr: Jaxpr, consts: Values, inputs: Values, known: Sequence[_Known], path: Site, scope: str
+    ) -> tuple[list[jax.Array], list[_Known]]:
+        values: dict[Var, jax.Array] = dict(zip(jaxpr.constvars, consts, strict=True))
         values.update(zip(jaxpr.invars, inputs, strict=True))
-        facts: dict[Any, _Known] = dict(zip(jaxpr.invars, known, strict=True))
+        facts: dict[Var, _Known] = dict(zip(jaxpr.invars, known, strict=True))
 
-        def value(atom: Any) -> Any:
+        def value(atom: Var | Literal) -> jax.Array:
             return atom.val if isinstance(atom, Literal) else values[atom]
 
-        def fact(atom: Any) -> _Known:
+        def fact(atom: Var | Literal) -> _Known:
             return _Known() if isinstance(atom, Literal) else facts.get(atom, _Known())
 
         for number, equation in enumerate(jaxpr.eqns):
@@ -275,7 +263,7 @@ class _Walk:
         return [value(atom) for atom in jaxpr.outvars], [fact(atom) for atom in jaxpr.outvars]
 
     def _learn(self, equation: Any, site: Site, scope: str, of: Sequence[_Known]) -> _Known:
-        """What is known of what an operation gives; layers and sums are noted."""
+        """Return the known facts about the result of an operation; record layers and sums."""
         kind, data = equation.primitive.name, next((one for one in of if one.batch), None)
         self.names[site] = scope, LAYERS.get(kind) or _name(equation)
         if data is None:
@@ -300,24 +288,24 @@ class _Walk:
                 if a.layer is not None and not b.batch:  # the bias belongs to its layer
                     self.layers[a.layer] = site, self.layers[a.layer][1]
                     return found._replace(layer=a.layer)
-                if a.layer is not None and not b.layers & 1 << a.layer:  # what went around the layer
+                if a.layer is not None and not b.layers & 1 << a.layer:  # a residual branch around the layer
                     self.others.add(site)
         return found
 
     def _enter(self, one: _Known) -> None:
-        """Note an activation that enters a layer, or is the output, unless it is an input as it was given."""
+        """Record an activation that enters a layer, or is the output, unless it is an unchanged input."""
         if one.layers and one.layer is None and one.site is not None:
             self.others.add(one.site)
 
 
-def _scope(outer: str, equation: Any) -> str:
-    """The scope of an operation; what transforms such as `vmap` put into it is left out."""
+def _scope(outer: str, equation: JaxprEqn) -> str:
+    """Return the scope of an operation, without the parts that transforms such as `vmap` add."""
     inner = str(equation.source_info.name_stack).split("/")
     return "/".join(part for part in (outer, *inner) if part and "(" not in part)
 
 
-def _inner(equation: Any) -> tuple[Any, Sequence[Any]] | None:
-    """The function that an operation calls, where that has layers, and its constants."""
+def _inner(equation: JaxprEqn) -> tuple[Jaxpr, Values] | None:
+    """Return the function that an operation calls, and its constants; None for a function without layers."""
     if equation.primitive.name not in CALLS:
         return None
     called = equation.params["jaxpr"]
@@ -326,15 +314,15 @@ def _inner(equation: Any) -> tuple[Any, Sequence[Any]] | None:
     return (jaxpr, consts) if layers else None
 
 
-def _evaluated(equation: Any, given: Sequence[Any]) -> list[Any]:
+def _evaluated(equation: Any, given: Values) -> list[jax.Array]:
     bound = equation.primitive.get_bind_params(equation.params)
     subfunctions, parameters = bound if isinstance(bound, tuple) else ((), bound)  # before JAX 0.10, a pair
     outputs = equation.primitive.bind(*subfunctions, *given, **parameters)
     return list(outputs) if equation.primitive.multiple_results else [outputs]
 
 
-def _name(equation: Any) -> str:
-    """The name of the function that an operation is, as far as JAX keeps it."""
+def _name(equation: JaxprEqn) -> str:
+    """Return the name of the function that an operation computes, if JAX keeps the name."""
     if equation.primitive.name == "custom_jvp_call":
         inner = equation.params["call_jaxpr"].eqns
         return _name(inner[0]) if len(inner) == 1 else "function"

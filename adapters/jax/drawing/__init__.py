@@ -1,1 +1,1 @@
-"""The draw of one tensor."""
+"""Draw of one tensor."""

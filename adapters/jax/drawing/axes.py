@@ -14,7 +14,7 @@ Ints = int | tuple[int, ...]
 
 
 class Kernel(NamedTuple):
-    """The in_axis, out_axis and batch_axis of a kernel; the other axes are its receptive field."""
+    """Arguments in_axis, out_axis and batch_axis of a kernel; the other axes are its receptive field."""
 
     in_axis: Ints
     out_axis: Ints
@@ -31,7 +31,7 @@ class Kernel(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """The column_axis of an orthogonal matrix; the other axes together are its rows."""
+    """Argument column_axis of an orthogonal matrix; the other axes together are its rows."""
 
     column_axis: Ints
 
@@ -43,7 +43,7 @@ class Matrix(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """The axes of a delta-orthogonal kernel: the last two, whatever the column_axis."""
+    """Axes of a delta-orthogonal kernel: the last two, for every column_axis."""
 
     def of(self, shape: tuple[int, ...]) -> str | None:
         """Return the axes of that shape."""
@@ -76,10 +76,10 @@ def _letters(kernel: Kernel, ndim: int) -> str:
                 raise np.exceptions.AxisError(axis, ndim, argument)
             if role in roles[axis] or (role == "B" and roles[axis]):
                 raise ValueError(
-                    f"{argument} must name each axis once, and batch_axis none that in_axis or out_axis names; "
+                    f"{argument} must name each axis once, and batch_axis must name no axis of in_axis or out_axis, "
                     f"got axis {axis % ndim} of {ndim} twice in {kernel}"
                 )
             roles[axis].add(role)
     field = iter(RECEPTIVE_FIELD)
     letters = ("B" if len(role) == 2 else next(iter(role)) if role else next(field) for role in roles)
-    return "".join(letters) if ndim else "..."
+    return "".join(letters) if any(roles) else "..."

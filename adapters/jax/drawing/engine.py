@@ -17,7 +17,7 @@ from initlib.stream.engine import Engine
 
 
 class JaxEngine(Engine):
-    """The `Engine` of JAX, with keys that are arrays of two uint32 words."""
+    """An `Engine` of JAX, with keys that are arrays of two uint32 words."""
 
     xp = jnp
     piece = 2**63  # a traced draw is compiled as a whole

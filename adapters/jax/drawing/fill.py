@@ -1,4 +1,4 @@
-"""The fill of a plan's entry as an array: each device of a sharding draws its own shard."""
+"""Fill of a plan's entry as an array: each device of a sharding draws its own shard."""
 
 from functools import lru_cache, partial
 from typing import Any, NamedTuple

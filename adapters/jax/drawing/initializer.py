@@ -17,7 +17,7 @@ from initlib._arguments import checked_shape
 from initlib._public import public
 from initlib.axes import parse
 from initlib.dtypes import DTYPES
-from initlib.key import as_key
+from initlib.key import Seed, as_key
 
 from .axes import Delta, Kernel, Matrix
 from .draw import Placement, as_words, draw
@@ -33,17 +33,17 @@ class JaxInitializer:
     that holds a traced number or an array is equal only to itself.
 
     A seed in a layer that a transform repeats (`nn.scan`, `nnx.vmap`, `jax.vmap`) would make all layers equal. Under
-    `vmap` this is a ValueError; under `scan` it cannot be detected. In such a layer omit the seed, or fill the model by
+    `vmap` such a seed is a ValueError; under `scan` JAX hides it. In such a layer omit the seed, or fill the model by
     `initialize` with `stack=`, which gives each layer a stream of its own.
 
     Args:
         core: the initializer that draws.
         axes: the roles of the axes, such as "OI".
-        dtype: the dtype of a call that gives none; None is JAX's default float.
-        seed: a `Key`. With it, the key of a call is ignored.
+        dtype: the dtype for calls without a dtype; None is JAX's default float.
+        seed: a `Key`. With a seed, the key of a call is ignored.
         name: the name of a stream inside the key, as in every other framework.
-        factor: a number or array that multiplies the weights, if it is not known before a trace.
-        theirs: an initializer of JAX that draws instead, where the core has none.
+        factor: a traced number or an array that multiplies the weights.
+        theirs: an initializer of JAX that draws if the core has no such initializer.
 
     Example:
         >>> import jax
@@ -63,7 +63,7 @@ class JaxInitializer:
 
     @property
     def __name__(self) -> str:
-        """The public name of the core's initializer, as a function has one."""
+        """Return the public name of the core's initializer."""
         return self.core.factory
 
     def __eq__(self, other: object) -> bool:
@@ -76,7 +76,7 @@ class JaxInitializer:
 
     @property
     def _is_unique(self) -> bool:
-        """Whether a field cannot be compared, or not before it is traced."""
+        """Return whether a field, such as a traced number, cannot be compared."""
         return self.theirs is not None or not isinstance(self.factor, (float, NoneType))
 
     @property
@@ -96,7 +96,7 @@ class JaxInitializer:
             key: a key of JAX, typed or raw; ignored if the initializer has a seed.
             shape: the sizes of the axes. A symbolic shape of `jax.export` is refused.
             dtype: a float or complex dtype; None is the initializer's own.
-            out_sharding: where the weight lies; each device draws its own shard.
+            out_sharding: the sharding of the weight; each device draws its own shard.
 
         Returns:
             The weight.
@@ -161,18 +161,19 @@ def _dtype_name(dtype: DTypeLike | None, caller: str) -> str:
 def jax_initializer(
     core: initlib.Initializer,
     roles: Kernel | Matrix | Delta | None,
-    axes: str | None,
     dtype: DTypeLike | None,
-    seed: Any,
-    name: str | None,
     factor: ArrayLike | None = None,
     theirs: Initializer | None = None,
+    *,
+    axes: str | None = None,
+    seed: Seed = None,
+    name: str | None = None,
 ) -> JaxInitializer:
     """Return the initializer of checked arguments; `seed` is anything that stands for a key of the core."""
     if axes is not None:
         parse(axes)
         if roles not in (None, Kernel(-2, -1, ()), Matrix(-1), Delta()):
-            raise ValueError(f"axes must be given alone, got axes {axes!r} and {roles}. Leave one of them out.")
+            raise ValueError(f"axes must be given alone, got axes {axes!r} and {roles}. Omit one of the two.")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")
     key = None if seed is None else as_key(seed)

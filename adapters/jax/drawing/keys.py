@@ -16,7 +16,7 @@ def words_of(key: ArrayLike | None, name: str | None, caller: str) -> jax.Array:
     Of a longer key, the first two words are enciphered with each further pair that differs from them. So an rbg key
     made from a seed, which holds two words twice, equals the threefry key. An odd number of words gets a 0 in front.
     """
-    words = _data(key) if isinstance(key, jax.Array) else jax.random.key_data(key)  # type: ignore[arg-type]  # which raises for all but keys
+    words = _data(key) if isinstance(key, jax.Array) else jax.random.key_data(key)  # type: ignore[arg-type]  # raises for all other arguments than keys
     if words.ndim != 1:
         raise ValueError(
             f"{caller} accepts a single key, but was given a key array of shape {words.shape[:-1]}. "

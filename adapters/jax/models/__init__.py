@@ -1,1 +1,1 @@
-"""The initialization of a whole model."""
+"""Initialization of a model."""

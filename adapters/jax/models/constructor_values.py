@@ -1,4 +1,4 @@
-"""The values that constructors gave the arrays of a tree, as far as they are known."""
+"""Values that constructors gave the arrays of a tree, if they are known."""
 
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,7 +15,7 @@ from .equinox import bias_bound
 from .stacks import Unrolled
 from .tensors import Leaf
 
-# By module of flax.nnx, which `initialize` fills in place, then by attribute and place of a layer: other trees are new.
+# By module of flax.nnx, which `initialize` fills in place, then by attribute and place of a layer. Other trees are new.
 _records: WeakKeyDictionary[Any, dict[tuple[Any, ...], ConstructorValue]] = WeakKeyDictionary()
 
 
@@ -29,7 +29,7 @@ def constructor_value(leaf: Leaf, layer: Unrolled, role: ParameterRole) -> Const
     start = ones if role.kind == "scale" else role.default
     read = _reader(leaf.value, layer)
     if draws and leaf.owner is None and read is not None and _is_zero(read(...)):
-        draws = False  # by the name alone it may be a blank array, made to be initialized
+        draws = False  # a class that is known only by name may hold a blank array, made to be initialized
     return ConstructorValue(
         read=read,
         draws=True if draws else False if role.kind in ("bias", "scale") else None,

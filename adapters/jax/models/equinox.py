@@ -4,47 +4,29 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from initlib.adapters.common.roles import ParameterRole
+from initlib.adapters.common import roles
 from initlib.axes import parse
 
-FIELD = "DHW"  # the letters of a convolution's kernel, of one to three axes
-BIAS = ParameterRole(None, "bias")
-SCALE = ParameterRole(None, "scale")
 
-Roles = dict[str, ParameterRole]
-
-
-def _linear(layer: Any) -> Roles:
-    return {"weight": ParameterRole("OI", "kernel"), "bias": BIAS}
+def _convolution(layer: Any) -> roles.Roles:
+    axes = f"{roles.packed(layer.groups)}I{roles.field(len(layer.kernel_size))}"
+    return {"weight": roles.kernel(axes), "bias": roles.BIAS}
 
 
-def _convolution(layer: Any) -> Roles:
-    outputs = f"({layer.groups} O)" if layer.groups > 1 else "O"
-    return {"weight": ParameterRole(f"{outputs}I{FIELD[-len(layer.kernel_size) :]}", "kernel"), "bias": BIAS}
+def _cell(axes: str) -> roles.Roles:
+    recurrent = roles.ParameterRole(axes, "recurrent")
+    return {"weight_ih": roles.kernel(axes), "weight_hh": recurrent, "bias": roles.BIAS, "bias_n": roles.BIAS}
 
 
-def _cell(gates: str) -> Callable[[Any], Roles]:
-    roles = {
-        "weight_ih": ParameterRole(f"{gates}I", "kernel"),
-        "weight_hh": ParameterRole(f"{gates}I", "recurrent"),
-        "bias": BIAS,
-        "bias_n": BIAS,
-    }
-    return lambda layer: roles
-
-
-def _norm(layer: Any) -> Roles:
-    return {"weight": SCALE, "bias": BIAS}
-
-
-LAYERS: dict[str, Callable[[Any], Roles]] = {
-    "Linear": _linear,
+NORM = {"weight": roles.SCALE, "bias": roles.BIAS}
+LAYERS: dict[str, roles.Roles | Callable[[Any], roles.Roles]] = {
+    "Linear": {"weight": roles.kernel("OI"), "bias": roles.BIAS},
     "Conv": _convolution,
     "ConvTranspose": _convolution,
-    "Embedding": lambda layer: {"weight": ParameterRole("IO", "table")},
-    "GRUCell": _cell("(3 O)"),
-    "LSTMCell": _cell("(4 O)"),
-    **dict.fromkeys(("LayerNorm", "RMSNorm", "GroupNorm", "BatchNorm"), _norm),
+    "Embedding": {"weight": roles.TABLE},
+    "GRUCell": _cell("(3 O)I"),
+    "LSTMCell": _cell("(4 O)I"),
+    **dict.fromkeys(("LayerNorm", "RMSNorm", "GroupNorm", "BatchNorm"), NORM),
 }
 
 
@@ -54,13 +36,13 @@ def _name(owner: Any) -> str | None:
     return next((cls.__name__ for cls in classes if cls.__name__ in LAYERS), None)
 
 
-def equinox_roles(owner: Any, ndim: int, name: str) -> Roles:
+def equinox_roles(owner: Any, ndim: int, name: str) -> roles.Roles:
     """Return the role of an array of a layer under its name; none for another object.
 
     In a stack that `filter_vmap` made, and `stack=` does not undo, the roles of the axes are not known.
     """
-    layer = _name(owner)
-    role = None if layer is None else LAYERS[layer](owner).get(name)
+    known = LAYERS.get(_name(owner) or "", {})
+    role = (known(owner) if callable(known) else known).get(name)
     if role is None:
         return {}
     fits = role.axes is None or len(parse(role.axes)) == ndim

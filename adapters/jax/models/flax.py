@@ -1,67 +1,51 @@
 """Flax's modules: the role of each variable of a module of `flax.nnx`."""
 
-from collections.abc import Callable
 from typing import Any
 
 from flax import nnx
 from flax.core.meta import AxisMetadata
 
-from initlib import he_uniform, ones, zeros
+from initlib import ones, zeros
+from initlib.adapters.common import roles
 from initlib.adapters.common.einsum_axes import einsum_axes
-from initlib.adapters.common.roles import ParameterRole
 
 # Objects that hold an array and metadata.
 BOXES = (nnx.Variable, AxisMetadata)
 
-KERNEL = ParameterRole("IO", "kernel")
-BIAS = ParameterRole(None, "bias")
-SCALE = ParameterRole(None, "scale")
-FIELD = "DHW"  # the letters of a convolution's kernel, of one to three axes
 
-Roles = dict[str, ParameterRole]
-
-
-def _linear_general(module: Any) -> Roles:
+def _linear_general(module: Any) -> roles.Roles:
     axes = "B" * len(module.batch_axis) + "I" * len(module.in_features) + "O" * len(module.out_features)
-    return {"kernel": ParameterRole(axes, "kernel"), "bias": BIAS}
+    return {"kernel": roles.kernel(axes), "bias": roles.BIAS}
 
 
-def _convolution(module: Any) -> Roles:
+def _convolution(module: Any) -> roles.Roles:
     """Return the roles of a layer with a kernel for each group, packed into the outputs."""
-    groups = module.feature_group_count
-    outputs = f"({groups} O)" if groups > 1 else "O"
-    return {"kernel": ParameterRole(f"{FIELD[-len(module.kernel_size) :]}I{outputs}", "kernel"), "bias": BIAS}
+    axes = f"{roles.field(len(module.kernel_size))}I{roles.packed(module.feature_group_count)}"
+    return {"kernel": roles.kernel(axes), "bias": roles.BIAS}
 
 
-def _transposed(module: Any) -> Roles:
+def _transposed(module: Any) -> roles.Roles:
     channels = "OI" if module.transpose_kernel else "IO"
-    return {"kernel": ParameterRole(FIELD[-len(module.kernel_size) :] + channels, "kernel"), "bias": BIAS}
+    return {"kernel": roles.kernel(roles.field(len(module.kernel_size)) + channels), "bias": roles.BIAS}
 
 
-def _norm(module: Any) -> Roles:
-    return {"scale": SCALE, "bias": BIAS}
-
-
-FLAX: dict[type, Callable[[Any], Roles]] = {
-    nnx.Linear: lambda module: {"kernel": KERNEL, "bias": BIAS},
+NORM = {"scale": roles.SCALE, "bias": roles.BIAS}
+FLAX: roles.Table = {
+    nnx.Linear: {"kernel": roles.KERNEL, "bias": roles.BIAS},
     nnx.LinearGeneral: _linear_general,
-    nnx.Einsum: lambda module: {"kernel": ParameterRole(einsum_axes(module.einsum_str), "kernel"), "bias": BIAS},
+    nnx.Einsum: lambda module: {"kernel": roles.kernel(einsum_axes(module.einsum_str)), "bias": roles.BIAS},
     nnx.Conv: _convolution,
     nnx.ConvTranspose: _transposed,
-    nnx.Embed: lambda module: {"embedding": ParameterRole("IO", "table")},
-    nnx.BatchNorm: lambda module: {
-        **_norm(module),
-        "mean": ParameterRole(None, "buffer", zeros),
-        "var": ParameterRole(None, "buffer", ones),
-    },
-    **dict.fromkeys((nnx.LayerNorm, nnx.RMSNorm, nnx.GroupNorm, nnx.InstanceNorm), _norm),
-    nnx.LoRA: lambda module: {
-        "lora_a": ParameterRole("IO", "kernel", he_uniform),
-        "lora_b": ParameterRole("IO", "other", zeros),  # so that the sum is at first the layer alone
-    },
+    nnx.Embed: {"embedding": roles.TABLE},
+    nnx.BatchNorm: {**NORM, "mean": roles.BUFFER._replace(default=zeros), "var": roles.BUFFER._replace(default=ones)},
+    **dict.fromkeys((nnx.LayerNorm, nnx.RMSNorm, nnx.GroupNorm, nnx.InstanceNorm), NORM),
+    nnx.LoRA: {"lora_a": roles.LORA_A, "lora_b": roles.LORA_B},
 }
-
-GATES: dict[type, int] = {nnx.GRUCell: 3, nnx.OptimizedLSTMCell: 4}
+# A cell packs a matrix for each gate into the kernel of a module inside.
+CELLS: roles.Table = {
+    nnx.GRUCell: {"kernel": roles.kernel("I(3 O)")},
+    nnx.OptimizedLSTMCell: {"kernel": roles.kernel("I(4 O)")},
+}
 
 
 def is_state(box: Any, module: Any) -> bool:
@@ -71,8 +55,7 @@ def is_state(box: Any, module: Any) -> bool:
     return module is not None
 
 
-def flax_roles(module: Any, around: Any) -> Roles:
-    """Return the roles of a module's variables, by name; a cell around it packs a matrix for each gate in a kernel."""
-    roles = next((FLAX[base](module) for base in type(module).__mro__ if base in FLAX), {})
-    gates = next((GATES[base] for base in type(around).__mro__ if base in GATES), None)
-    return {**roles, "kernel": ParameterRole(f"I({gates} O)", "kernel")} if gates and "kernel" in roles else roles
+def flax_roles(module: Any, around: Any) -> roles.Roles:
+    """Return the roles of a module's variables, by name; `around` is the module that holds it, such as a cell."""
+    own = roles.of_class(FLAX, type(module), module) or {}
+    return own | (roles.of_class(CELLS, type(around), around) or {}) if "kernel" in own else own

@@ -1,7 +1,7 @@
 """Initialize: the plan of a pytree of arrays or shapes, and the pytree of its weights."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,9 @@ from initlib import plan as plan_of
 from initlib._public import public
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
-from initlib.key import as_key
+from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
-from initlib.plans.types import Rules
+from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 
 from ..drawing.draw import as_words, known_key
 from ..drawing.fill import filled
@@ -23,14 +23,14 @@ from ..drawing.keys import words_of
 from .constructor_values import constructor_value, remember
 from .layers import is_statistic, role
 from .placement import Shardings, placements
-from .stacks import At, Layers, Stacks, Unrolled
+from .stacks import At, Layers, Stack, Stacks, Unrolled
 from .tensors import Leaf, Tree, check_trace, children, leaves, replaced
 from .weight_norm import NOTE, Norms, norms_of
 
 SHAPE_ONLY = "a shape holds no values to keep; add a rule with an initializer, or pass the array"
 RANDOM_KEY = (
-    "it is a random key without a value, and is never drawn; nnx.reseed(model, default=0) gives it one, "
-    "or give the parameters alone: nnx.split(model, nnx.Param, ...)"
+    "a random key without a value is never drawn; call nnx.reseed(model, default=0), or pass the parameters alone: "
+    "nnx.split(model, nnx.Param, ...)"
 )
 OF_PARAMS = re.compile(r"(rule|axes|rename|stack) (['\"])params\.(?P<rest>[^'\"]+)\2")
 NO_PARAMS = "; names do not begin with 'params.': write {rest!r}"
@@ -40,13 +40,13 @@ FROM_KERNEL = constant(1.0)  # by identity: a scale of weight norm that no rule 
 @public("initlib.adapters.jax")
 def plan(
     shapes: Tree,
-    rules: Any = None,
+    rules: Rules | None = None,
     *,
-    default: Any = None,
-    rename: Any = None,
-    axes: Any = None,
-    stack: Mapping[str, Any] | None = None,
-    unmatched: str = "default",
+    default: Rule | None = None,
+    rename: Rename | None = None,
+    axes: Axes | None = None,
+    stack: Stack | None = None,
+    unmatched: Unmatched = "default",
 ) -> Plan:
     """Make the plan of a pytree: the fill of each of its arrays. Nothing is drawn.
 
@@ -56,8 +56,8 @@ def plan(
     key, value and out of an attention. A kernel of three or more axes is a convolution kernel if the name of its module
     contains "conv".
 
-    Kept are integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of nnx
-    modules, and an optimizer's `opt_state`. Batch statistics start at 0 and 1. The scales of weight norm become the
+    The plan keeps integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of
+    nnx modules, and an optimizer's `opt_state`. Batch statistics start at 0 and 1. The scales of weight norm become the
     norms of the drawn kernel.
 
     Args:
@@ -95,14 +95,14 @@ def plan(
 def initialize(
     shapes: Tree,
     rules: Rules | Plan | None = None,
-    seed: Any = None,
+    seed: "Seed | jax.Array" = None,
     *,
-    default: Any = None,
-    rename: Any = None,
-    axes: Any = None,
-    stack: Mapping[str, Any] | None = None,
+    default: Rule | None = None,
+    rename: Rename | None = None,
+    axes: Axes | None = None,
+    stack: Stack | None = None,
     shardings: Shardings = None,
-    unmatched: str = "default",
+    unmatched: Unmatched = "default",
 ) -> Tree:
     """Return a pytree with weights by rules and by name, in place of arrays or shapes.
 
@@ -176,9 +176,9 @@ def initialize(
 
 
 class _Model:
-    """The arrays of a tree, and the weights in each of them."""
+    """Arrays of a tree, and the weights in each of them."""
 
-    def __init__(self, shapes: Tree, stack: Mapping[str, Any] | None) -> None:
+    def __init__(self, shapes: Tree, stack: Stack | None) -> None:
         every = leaves(shapes)
         self.found = [leaf for leaf in every if not leaf.is_key]
         self.keys = [leaf.names[0] for leaf in every if leaf.is_key and not leaf.has_values]
@@ -186,7 +186,7 @@ class _Model:
         self.scales: dict[Leaf, Norms] = {norms.scale: norms for norms in norms_of(self.found)}
         self.weights: list[list[tuple[Unrolled, Parameter]]] = []  # of each array
 
-    def plan(self, rules: Any, **options: Any) -> Plan:
+    def plan(self, rules: Rules | None, **options: Any) -> Plan:
         """Return the plan of all weights, with those of a stack one by one."""
         parameters = self._read()
         try:
@@ -235,10 +235,10 @@ class _Model:
 
     def _parameters(self, leaf: Leaf, beside: set[str]) -> Iterator[tuple[Unrolled, Parameter]]:
         """Yield the weights of an array."""
-        layers, *ties = [self.stacks.unrolled(name, tuple(leaf.value.shape)) for name in leaf.names]
-        for layer, *tied in zip(layers, *ties, strict=True):
-            parameter = _parameter(leaf, layer, tuple(other.name for other in tied), beside)
-            if leaf in self.scales and len(layers) == 1:
+        weights = self.stacks.weights(leaf.names, leaf.value.shape)
+        for layer, ties in weights:
+            parameter = _parameter(leaf, layer, ties, beside)
+            if leaf in self.scales and len(weights) == 1:
                 parameter = replace(parameter, default=FROM_KERNEL, constructor=None)
             yield layer, parameter
 
@@ -284,7 +284,7 @@ def _parameter(leaf: Leaf, layer: Unrolled, tied: tuple[str, ...], beside: set[s
     except ValueError as error:
         place = ".".join(leaf.names[0].split(".")[:-1])
         stack = {place: f"{place}.{{i}}"} if place else {"*": "{i}.*"}
-        raise ValueError(f"{error}. If it is a stack of layers, pass stack={stack}") from None
+        raise ValueError(f"{error}. If the array is a stack of layers, pass stack={stack}") from None
 
 
 def _entry(leaf: Leaf, layers: list[tuple[At, Entry]]) -> Entry:

@@ -1,35 +1,28 @@
-"""The roles of arrays, by the class that owns them or by the names that Flax gives."""
+"""Roles of arrays, by the class that owns them or by the names that Flax gives."""
 
 import re
 import sys
 from typing import TypeVar
 
-from initlib import he_uniform, ones, zeros
+from initlib import ones, zeros
 from initlib._public import public
-from initlib.adapters.common.roles import Declarations, ParameterRole
+from initlib.adapters.common import roles
 
 from .equinox import equinox_roles
 from .tensors import Leaf
 
 Class = TypeVar("Class", bound=type)
 
-UNKNOWN = ParameterRole(None, "other")
-BUFFER = ParameterRole(None, "buffer")
-NAMED = {
-    "bias": ParameterRole(None, "bias"),
-    "scale": ParameterRole(None, "scale"),
-    "embedding": ParameterRole("IO", "table"),
-}
-LORA = {"lora_a": ParameterRole("IO", "kernel", he_uniform), "lora_b": ParameterRole("IO", "other", zeros)}
+NAMED = {"bias": roles.BIAS, "scale": roles.SCALE, "embedding": roles.TABLE}
+LORA = {"lora_a": roles.LORA_A, "lora_b": roles.LORA_B}
 STATISTICS = {"mean": zeros, "var": ones}
 ATTENTION = {"query", "key", "value", "out"}
 GATED = {"dense_i", "dense_h"}
 BATCHES = "batch_stats"  # linen's collection of statistics, also in a custom TrainState
 OPTIMIZER = "opt_state"  # the state of an optimizer, in Flax's TrainState and nnx.Optimizer
 DIRECTIONS = ("/u", "'u')")  # the ends of the names of SpectralNorm's estimates, which a rule may draw
-FIELD = "DHW"
 
-_declared = Declarations()
+_declared = roles.Declarations()
 
 
 @public("initlib.adapters.jax")
@@ -64,16 +57,16 @@ def declare(cls: Class, /, **axes: str) -> Class:
     return cls
 
 
-def role(leaf: Leaf, ndim: int, beside: set[str]) -> ParameterRole:
+def role(leaf: Leaf, ndim: int, beside: set[str]) -> roles.ParameterRole:
     """Return the role of an array that has `ndim` axes without those of stacks.
 
     `beside` are the names at the place of the module that owns it: query, key, value and out of an attention.
     """
     if OPTIMIZER in leaf.components:
-        return BUFFER
+        return roles.BUFFER
     found = _of_class(leaf, ndim) or _of_name(leaf, ndim, beside)
     if leaf.is_state and found.kind != "buffer":
-        return BUFFER
+        return roles.BUFFER
     module = leaf.components[-2] if len(leaf.components) > 1 else ""
     if found.kind == "kernel" and _is_recurrent(module, beside):
         return found._replace(kind="recurrent")
@@ -94,31 +87,31 @@ def _is_recurrent(module: str, beside: set[str]) -> bool:
     return module.startswith("h") and bool({gate, f"{gate}_"} & beside)  # `if_`: an attribute cannot be called `if`
 
 
-def _of_class(leaf: Leaf, ndim: int) -> ParameterRole | None:
+def _of_class(leaf: Leaf, ndim: int) -> roles.ParameterRole | None:
     """Return the role that the class of the owner states."""
     if leaf.owner is None:
         return None
     attributes = getattr(leaf.owner, "__dict__", {})
-    roles = equinox_roles(leaf.owner, ndim, leaf.components[-1])
+    known = equinox_roles(leaf.owner, ndim, leaf.components[-1])
     if "flax" in sys.modules:
         from .flax import flax_roles
 
-        roles = roles or flax_roles(leaf.owner, leaf.around)
-    declared = _declared.meanings(type(leaf.owner), leaf.owner, roles, attributes.__contains__, attributes)
+        known = known or flax_roles(leaf.owner, leaf.around)
+    declared = _declared.meanings(type(leaf.owner), leaf.owner, known, attributes.__contains__, attributes)
     return declared.get(leaf.components[-1])
 
 
-def _of_name(leaf: Leaf, ndim: int, beside: set[str]) -> ParameterRole:
+def _of_name(leaf: Leaf, ndim: int, beside: set[str]) -> roles.ParameterRole:
     """Return the role that Flax's names state, of linen's variables and of an nnx state."""
     *around, name = leaf.components
     module = around[-1] if around else ""
     if name in STATISTICS and (BATCHES in around or leaf.kind == "BatchStat"):
-        return ParameterRole(None, "buffer", STATISTICS[name])
+        return roles.BUFFER._replace(default=STATISTICS[name])
     if leaf.is_state or BATCHES in around:
-        return BUFFER
+        return roles.BUFFER
     if name == "kernel":
-        return ParameterRole(_kernel(module, ndim, beside), "kernel")
-    found = LORA.get(name, UNKNOWN) if leaf.kind == "LoRAParam" else NAMED.get(name, UNKNOWN)
+        return roles.ParameterRole(_kernel(module, ndim, beside), "kernel")
+    found = (LORA if leaf.kind == "LoRAParam" else NAMED).get(name, roles.UNKNOWN)
     return found if found.axes is None or ndim == len(found.axes) else found._replace(axes=None)
 
 
@@ -131,5 +124,5 @@ def _kernel(module: str, ndim: int, beside: set[str]) -> str | None:
     if ndim == 3 and module in ATTENTION <= beside:
         return "IIO" if module == "out" else "IOO"
     if 3 <= ndim <= 5 and re.search("conv", module, re.IGNORECASE):
-        return FIELD[2 - ndim :] + "IO"
+        return roles.field(ndim - 2) + "IO"
     return None

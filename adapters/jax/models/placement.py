@@ -1,4 +1,4 @@
-"""The sharding of each array of a tree, as `shardings=` or the array itself states it."""
+"""Shardings of the arrays of a tree, from `shardings=` or from the arrays."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,12 +69,12 @@ def _by_name(found: list[Leaf], shardings: Tree) -> tuple[list[Any], list[str]]:
         above = [".".join(leaf.components[:depth]) for depth in range(len(leaf.components), -1, -1)]
         place = next((name for name in above if name in places), None)
         if place is None:
-            problems.append(f"{leaf.names[0]}: shardings has no value for it")
+            problems.append(f"{leaf.names[0]}: shardings has no value for this array")
             requested.append(None)
             continue
         unused.pop(place, None)
         requested.append(places[place])
-    problems += [f"{place}: shardings has a place that is not in the tree" for place in unused]
+    problems += [f"{place}: shardings names this place, which is not in the tree" for place in unused]
     return requested, problems
 
 

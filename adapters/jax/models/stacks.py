@@ -1,9 +1,9 @@
 """Stacks: arrays that hold the same weight of many layers, as `scan` and `vmap` make them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from initlib._arguments import integer
 from initlib.plans.entry import Entry
@@ -16,8 +16,12 @@ from initlib.plans.rules.patterns import glob
 At = tuple[int | slice, ...]
 
 
+# From the place of a stack to the name of a layer, with the axis of the layers where it is not 0.
+Stack = Mapping[str, str | tuple[str, int]]
+
+
 class Unrolled(NamedTuple):
-    """One layer's weight in an array: its place, its name and its shape."""
+    """A layer's weight in an array: its place, its name and its shape."""
 
     at: At
     name: str
@@ -25,7 +29,7 @@ class Unrolled(NamedTuple):
 
 
 class Stacks:
-    """The stacks of a tree as `stack=` describes them: their places, the names of their layers, the axis of the layers.
+    """Stacks of a tree as `stack=` describes them: their places, the names of their layers, the axis of the layers.
 
     >>> Stacks({"layers": "layers.{i}"}).unrolled("layers.mlp.kernel", (2, 8, 8))[1]
     Unrolled(at=(1,), name='layers.1.mlp.kernel', shape=(8, 8))
@@ -33,7 +37,7 @@ class Stacks:
     (slice(None, None, None), 1)
     """
 
-    def __init__(self, stack: Mapping[str, Any] | None) -> None:
+    def __init__(self, stack: Stack | None) -> None:
         if stack is not None and not isinstance(stack, Mapping):
             raise TypeError(f"stack must be a mapping from places in the tree to names with {{i}}, got {stack!r}")
         self.names: dict[str, str] = {}
@@ -43,12 +47,17 @@ class Stacks:
             stars = glob(check_name(pattern, "stack's pattern")).groups
             if check_name(name, f"stack of {pattern!r}").count("{i}") != 1 or name.count("*") > stars:
                 raise ValueError(
-                    f"stack of {pattern!r} must be a name with one {{i}}, the number of the layer, and no more * than "
-                    f"the pattern has, or a pair of it and the axis of the layers, got {value!r}"
+                    f"stack of {pattern!r} must be a name with one {{i}} (the number of the layer) and no more * than "
+                    f"the pattern, or a pair (name, axis of the layers), got {value!r}"
                 )
             self.names[pattern] = name
             self.axes[pattern] = integer(axis, f"the axis in stack of {pattern!r}", least=0)
         self._sizes: dict[str, dict[int, str]] = {pattern: {} for pattern in self.names}
+
+    def weights(self, names: Sequence[str], shape: tuple[int, ...]) -> list[tuple[Unrolled, tuple[str, ...]]]:
+        """Return the weights that an array of these names holds, each with its other names."""
+        layers, *ties = [self.unrolled(name, shape) for name in names]
+        return [(layer, tuple(other.name for other in tied)) for layer, *tied in zip(layers, *ties, strict=True)]
 
     def unrolled(self, name: str, shape: tuple[int, ...]) -> list[Unrolled]:
         """Return the weights that an array holds. Raises ValueError for an array that lacks the axis of the layers."""
@@ -79,17 +88,17 @@ class Stacks:
 
     def problems(self) -> list[str]:
         """Return the problems of the stacks, after `unrolled` was called for all arrays."""
-        found = []
+        problems = []
         for pattern, sizes in self._sizes.items():
             if not sizes:
-                found.append(f"stack {pattern!r} matches nothing")
+                problems.append(f"stack {pattern!r} matches nothing")
             elif len(sizes) > 1:
                 each = ", ".join(f"{size} in {name}" for size, name in sizes.items())
-                found.append(
-                    f"stack {pattern!r} must have as many layers in every array, got {each} along axis "
+                problems.append(
+                    f"stack {pattern!r} must have the same number of layers in every array, got {each} along axis "
                     f"{self.axes[pattern]}. For another axis, pass {{{pattern!r}: ({self.names[pattern]!r}, 1)}}"
                 )
-        return found
+        return problems
 
 
 def _taken(at: At, axis: int, i: int) -> At:
@@ -116,7 +125,7 @@ def _box(at: At, outer: Index) -> Index:
 
 @dataclass(frozen=True)
 class Layers(Entry):
-    """The entry of an array that is a stack: the entries of its layers, and their places."""
+    """An entry of an array that is a stack: the entries of its layers, and their places."""
 
     layers: tuple[tuple[At, Entry], ...] = ()
 

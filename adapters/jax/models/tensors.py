@@ -1,4 +1,4 @@
-"""The arrays of a pytree by name, and the pytree with other arrays in their places."""
+"""Arrays of a pytree by name, and the pytree with other arrays in their places."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -8,17 +8,17 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
+from jax.tree_util import GetAttrKey, SequenceKey, keystr
 
 NO_TREE = (
-    "shapes must be a pytree of arrays or of their shapes, got one {kind}. Of a linen module, pass "
+    "shapes must be a pytree of arrays or of their shapes, got one {kind}. For a linen module, pass "
     "jax.eval_shape(module.init, key, inputs)"
 )
 UNNAMED = "shapes must be a pytree whose leaves have names, such as {{'kernel': ...}}, got a bare {kind}"
 CYCLIC = "params must be a tree, got a module of flax.nnx that holds itself; call nnx.split"
 TRACED = (
-    "shapes must be a module of flax.nnx made in this trace, got one made outside of it. Initialize the module outside "
-    "of jit, or give nnx.state(module)."
+    "shapes must be a module of flax.nnx made in this trace, got a module made outside of the trace. Initialize the "
+    "module outside of jit, or pass nnx.state(module)."
 )
 PARAMS = "params"  # linen's collection of parameters, which is no part of a name
 
@@ -36,25 +36,25 @@ class Leaf:
     components: tuple[str, ...]  # of the first path
     value: Any  # an array, traced or not, or anything with a shape and a dtype
     box: Any  # a variable of Flax, which holds the value and metadata; the value itself where there is none
-    holder: Any  # the object whose attribute or item it is
-    owner: Any  # the holder, if it is an attribute
+    holder: Any  # the object that holds the value as an attribute or item
+    owner: Any  # the holder, if it holds the value as an attribute
     around: Any  # the object that holds the owner
-    module: Any  # the module of flax.nnx that it is somewhere in, if there is one
+    module: Any  # the module of flax.nnx around the value, if any
     is_state: bool = False  # in a collection of linen's other than params, or of nnx and no Param
 
     @property
     def kind(self) -> str:
-        """The class name of its box."""
+        """Return the class name of its box."""
         return type(self.box).__name__
 
     @property
     def is_key(self) -> bool:
-        """Whether it is a random key."""
+        """Return whether the value is a random key."""
         return bool(jax.numpy.issubdtype(self.value.dtype, jax.dtypes.prng_key))
 
     @property
     def has_values(self) -> bool:
-        """Whether it is an array, traced or not."""
+        """Return whether the value is an array, traced or not."""
         return isinstance(self.value, (jax.Array, np.ndarray))
 
     def set(self, value: Any) -> None:
@@ -74,27 +74,29 @@ def leaves(tree: Tree) -> list[Leaf]:
     prefix = _prefix(tree)
     collections = isinstance(tree, Mapping) and PARAMS in tree
     for number, (path, box, around) in enumerate(_walk(tree, (), ())):
-        value = jax.tree.leaves(box)[0] if _is_box(box) else box
+        value = jax.tree.leaves(box)[0] if is_box(box) else box
         if not (hasattr(value, "shape") and hasattr(value, "dtype")):
             if not path:
                 raise TypeError(NO_TREE.format(kind=type(value).__name__))
-            continue  # a number, a function: a module holds such beside its parameters
+            continue  # modules also hold numbers and functions
         if not path:
             raise TypeError(UNNAMED.format(kind=type(value).__name__))
         components = tuple(map(_component, path))
         name = ".".join(components[1:] if components[0] == prefix and len(components) > 1 else components)
-        if _is_box(box) and id(box) in found:  # tied
+        if is_box(box) and id(box) in found:  # tied
             found[id(box)].names.append(name)
             found[id(box)].paths.append(path)
             continue
         module = next(filter(is_module, around), None)
         state = collections and components[0] != PARAMS
-        if module is not None or _is_box(box):
-            state = state or _is_state(box, module)
+        if module is not None or is_box(box):
+            from .flax import is_state
+
+            state = state or is_state(box, module)
         owner = around[-1] if isinstance(path[-1], GetAttrKey) else None
         holders = (None, *around)
         leaf = Leaf([name], [path], components, value, box, holders[-1], owner, holders[-2], module, state)
-        found[id(box) if _is_box(box) else -1 - number] = leaf
+        found[id(box) if is_box(box) else -1 - number] = leaf
     return list(found.values())
 
 
@@ -113,7 +115,7 @@ def replaced(tree: Tree, found: list[Leaf], values: list[Any], *, in_place: bool
         for leaf, value in zip(found, values, strict=True):
             if leaf.module is not None and value is not leaf.value:
                 leaf.set(value)
-    is_leaf: IsLeaf = (lambda node: _is_box(node) or is_module(node)) if in_place else _is_box
+    is_leaf: IsLeaf = (lambda node: is_box(node) or is_module(node)) if in_place else is_box
     try:
         flat, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)
     except RecursionError:
@@ -138,9 +140,9 @@ def check_trace(found: list[Leaf]) -> None:
 
 def named(tree: Tree, is_leaf: IsLeaf) -> dict[str, Any]:
     """Return the leaves of any pytree by name, without their boxes."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: is_leaf(node) or _is_box(node))
+    flat, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: is_leaf(node) or is_box(node))
     return {
-        ".".join(map(_component, path)): jax.tree.leaves(box, is_leaf=is_leaf)[0] if _is_box(box) else box
+        ".".join(map(_component, path)): jax.tree.leaves(box, is_leaf=is_leaf)[0] if is_box(box) else box
         for path, box in flat
     }
 
@@ -156,7 +158,7 @@ def children(found: list[Leaf]) -> dict[tuple[str, ...], set[str]]:
 
 def _walk(node: Any, path: Path, around: tuple[Any, ...]) -> Iterator[tuple[Path, Any, tuple[Any, ...]]]:
     """Yield each leaf with its path and the objects around it, from the root on; an object never inside itself."""
-    if _is_box(node):
+    if is_box(node):
         yield path, node, around
         return
     if any(node is each for each in around):
@@ -171,7 +173,7 @@ def _walk(node: Any, path: Path, around: tuple[Any, ...]) -> Iterator[tuple[Path
 
 def _children(node: Any) -> list[tuple[Any, Any]] | None:
     """Return the keys and objects right inside a node; None of a leaf."""
-    asked = count()  # JAX asks of the node itself first, and then of each child, which may be the node again
+    asked = count()  # JAX calls the function with the node first, then with each child, which may be the node again
     flat, structure = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda _: next(asked) > 0)
     if not jax.tree_util.treedef_is_leaf(structure):
         return [(key, child) for (key,), child in flat]
@@ -187,10 +189,11 @@ def _prefix(tree: Tree) -> str | None:
 
 
 def _boxed(box: Any, value: Any) -> Any:
-    return jax.tree.unflatten(jax.tree.structure(box), [value]) if _is_box(box) else value
+    return jax.tree.unflatten(jax.tree.structure(box), [value]) if is_box(box) else value
 
 
-def _is_box(node: Any) -> bool:
+def is_box(node: Any) -> bool:
+    """Return whether a node is an object of Flax that holds one array and metadata."""
     if "flax" not in sys.modules:
         return False
     from .flax import BOXES
@@ -198,17 +201,5 @@ def _is_box(node: Any) -> bool:
     return isinstance(node, BOXES) and len(jax.tree.leaves(node)) == 1
 
 
-def _is_state(box: Any, module: Any) -> bool:
-    from .flax import is_state
-
-    return is_state(box, module)
-
-
 def _component(key: Any) -> str:
-    if isinstance(key, GetAttrKey):
-        return str(key.name)
-    if isinstance(key, SequenceKey):
-        return str(key.idx)
-    if isinstance(key, (DictKey, FlattenedIndexKey)):
-        return str(key.key)
-    return str(key)
+    return keystr((key,), simple=True)

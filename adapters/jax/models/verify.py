@@ -1,8 +1,7 @@
-"""The comparison of a pytree of weights with the plan and the seed that initialized it."""
+"""Comparison of a pytree of weights with the plan and the seed that initialized it."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +13,12 @@ from initlib.adapters.common.selection import Only
 from initlib.adapters.common.verify import check_plan, compare_model
 from initlib.checkpoints.compare import Differences
 from initlib.checkpoints.held import HeldBox, HeldTensor
+from initlib.key import Seed
 
 from ..drawing.draw import known_key
 from ..drawing.keys import words_of
 from ..drawing.read import held_boxes
-from .stacks import Stacks
+from .stacks import Stack, Stacks
 from .tensors import Leaf, Tree, leaves
 from .weight_norm import NOTE, Norms, norms_of
 
@@ -27,11 +27,11 @@ from .weight_norm import NOTE, Norms, norms_of
 def verify(
     params: Tree,
     plan: Plan,
-    seed: Any,
+    seed: "Seed | jax.Array",
     *,
     whole: bool = False,
     only: Only = None,
-    stack: Mapping[str, Any] | None = None,
+    stack: Stack | None = None,
 ) -> Differences:
     """Compare the arrays of a pytree with the weights of a plan and a seed.
 
@@ -88,11 +88,9 @@ def verify(
 
 def _held_tensors(leaf: Leaf, stacks: Stacks, norms: Norms | None) -> Iterator[HeldTensor]:
     """Yield the weights of an array: one, or those of the layers in a stack."""
-    layers, *ties = [stacks.unrolled(name, tuple(leaf.value.shape)) for name in leaf.names]
-    for layer, *tied in zip(layers, *ties, strict=True):
-        names = (layer.name, *(other.name for other in tied))
+    for layer, ties in stacks.weights(leaf.names, leaf.value.shape):
         boxes = partial(held_boxes, leaf.value, layer.at) if norms is None else partial(_computed, norms)
-        yield HeldTensor(names, layer.shape, leaf.value.dtype.name, boxes)
+        yield HeldTensor((layer.name, *ties), layer.shape, leaf.value.dtype.name, boxes)
 
 
 def _is_from_kernel(norms: Norms, notes: Mapping[str, tuple[str, ...]]) -> bool:

@@ -1,4 +1,4 @@
-"""Weight norm: the scales that make the weight of a normalized layer the drawn kernel, as in PyTorch."""
+"""Weight norm: scales for which the weight of a normalized layer is the drawn kernel, as in PyTorch."""
 
 import math
 from typing import NamedTuple
@@ -14,7 +14,7 @@ NOTE = "norms of the drawn {kernel}"
 
 
 class Norms(NamedTuple):
-    """The scales of a normalized layer: the norms of a kernel along all axes but some."""
+    """Scales of a normalized layer: the norms of a kernel along all axes but some."""
 
     scale: Leaf
     kernel: Leaf
@@ -45,9 +45,9 @@ def norms_of(found: list[Leaf]) -> list[Norms]:
 
 
 def _kernel_of(scale: Leaf) -> tuple[list[Place], tuple[int, ...]]:
-    """Return the places where the kernel that an array scales may be, and the axes of its scales."""
+    """Return the possible places of the kernel that an array scales, and the axes of its scales."""
     *outer, name = scale.components
-    if name.endswith("/scale"):  # linen's: the layer is beside it, or beside the module that normalizes it
+    if name.endswith("/scale"):  # in linen the layer is beside the array, or beside the normalizing module
         path = name.split("/")[:-1]
         return [(*outer, *path), (*outer[:-1], *path)], (-1,)
     owner = type(scale.owner)

@@ -1,1 +1,1 @@
-"""Measurements on a model."""
+"""Measurements of a model: signals and an audit."""

@@ -1,4 +1,4 @@
-"""The operations of a functional model of Keras on a signal, for `initlib.recipes.analytic`."""
+"""Operations of a functional model of Keras on a signal, for `initlib.recipes.analytic`."""
 
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types.
@@ -11,10 +11,12 @@ import keras
 import numpy as np
 from keras import layers
 
+from initlib.adapters.common.follower import Follower
 from initlib.theory.network import Operation, Times
 
 from .._private import Node, nodes
 from ..models.tensors import weights
+from ..models.types import Layer, Tensor
 
 # By class: layers, and the operations of `keras.ops`, some of which have the same names.
 SAME = set(
@@ -29,8 +31,8 @@ DROPS = (layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layer
 PROBE = np.array([-1.7, -0.6, 0.0, 0.4, 2.3], np.float32)
 
 
-def followed(model: Any, input_shape: Any = None) -> tuple[list[Operation], list[str]]:
-    """The operations of the model, and the names of those that were not followed; its inputs have their own shapes."""
+def followed(model: Layer, input_shape: Any = None) -> tuple[list[Operation], list[str]]:
+    """Return the operations of the model, and the names of the operations that were not followed."""
     if nodes(model) is None:
         raise TypeError(f"model must be a functional or sequential model of Keras, got {type(model).__name__}")
     follower = _Follower({id(weight.variable): weight.names[0] for weight in weights(model)})
@@ -40,24 +42,15 @@ def followed(model: Any, input_shape: Any = None) -> tuple[list[Operation], list
     return follower.operations, follower.unfollowed
 
 
-class _Follower:
-    """Notes what becomes of the inputs of a model."""
+class _Follower(Follower):
+    """A recorder of the operations on the inputs of a model."""
 
     def __init__(self, names: dict[int, str]) -> None:
+        super().__init__()
         self.names = names  # of variables, by identity
-        self.operations: list[Operation] = []
-        self.unfollowed: list[str] = []
-        self.known: dict[int, int] = {}  # of a symbolic tensor: the operation that gave it
 
-    def add(self, tensor: Any, kind: str, *given: int, **more: Any) -> int:
-        """Note an operation, and the tensor that it gave."""
-        self.operations.append(Operation(kind, given, **more))
-        if tensor is not None:
-            self.known[id(tensor)] = len(self.operations) - 1
-        return len(self.operations) - 1
-
-    def follow(self, model: Any) -> None:
-        """Note all calls of a model whose inputs are known."""
+    def follow(self, model: Layer) -> None:
+        """Record all calls of a model whose inputs are known."""
         for node in nodes(model) or ():
             given = [self.known[id(tensor)] for tensor in node.given if id(tensor) in self.known]
             if nodes(node.operation) is not None:
@@ -77,10 +70,14 @@ class _Follower:
         elif isinstance(layer, layers.MultiHeadAttention):
             self._attention(layer, result, given)
         elif kernels := _kernels(layer):
+            # The share of its fan_in that meets an output is below 1 where a transposed convolution strides.
+            share = math.prod(1 / stride for stride in layer.strides) if "Transpose" in name else 1.0
             at = first
             for kernel in kernels:
-                at = self._kernel(at, kernel, _share(layer, node))
-            at = self._activated(at, getattr(layer, "activation", None))
+                at = self._kernel(at, kernel, share)
+            activation = getattr(layer, "activation", None)
+            if activation not in (None, keras.activations.linear):
+                at = self.add(None, "function", at, function=_Activation(activation))
             self.add(result, "same", at)
         elif isinstance(layer, layers.BatchNormalization):
             self._scaled(result, self.add(None, "norm", first, count=0.0), layer)
@@ -102,27 +99,20 @@ class _Follower:
             sizes = tuple(math.prod(size or 1 for size in tensor.shape) for tensor in node.given)
             self.add(result, "concat", *given, sizes=sizes)
         elif name in PARTS:
-            for each in node.results:
-                self.add(each, "part", first)
+            self.add_each(node.results, "part", first)
         elif name in SAME:
             self.add(result, "same", first)
         elif len(given) == 1 and not getattr(layer, "weights", ()) and _is_alone(_Alone(node)):
             self.add(result, "function", first, function=_Alone(node))
         else:
             self.unfollowed.append(layer.name)
-            for each in node.results:
-                self.add(each, "same", first)
+            self.add_each(node.results, "same", first)
 
-    def _kernel(self, source: int, kernel: Any, share: float = 1.0) -> int:
+    def _kernel(self, source: int, kernel: Tensor, share: float = 1.0) -> int:
         return self.add(None, "kernel", source, weight=self.names[id(kernel)], count=share)
 
-    def _activated(self, source: int, activation: Any) -> int:
-        if activation in (None, keras.activations.linear):
-            return source
-        return self.add(None, "function", source, function=_Activation(activation))
-
-    def _attention(self, layer: Any, result: Any, given: list[int]) -> None:
-        """Attention may look at one value or at many: it keeps what values have."""
+    def _attention(self, layer: Layer, result: Tensor, given: list[int]) -> None:
+        """Record the projections of an attention, whose output has the mean square of its values."""
         query, value = given[0], given[min(1, len(given) - 1)]
         key = given[2] if len(given) > 2 else value
         self._kernel(query, layer.query_dense.kernel)
@@ -130,14 +120,14 @@ class _Follower:
         at = self._kernel(value, layer.value_dense.kernel)
         self.add(result, "same", self._kernel(at, layer.output_dense.kernel))
 
-    def _scaled(self, result: Any, at: int, layer: Any) -> None:
+    def _scaled(self, result: Tensor, at: int, layer: Layer) -> None:
         gamma = getattr(layer, "gamma", getattr(layer, "scale", None))
         size = 1.0
         if isinstance(gamma, keras.Variable):
             size = float(np.sqrt(np.mean(np.square(keras.ops.convert_to_numpy(gamma.value), dtype=np.float64))))
         self.add(result, "function", at, function=Times(size))
 
-    def _pool(self, name: str, layer: Any, node: Node, first: int) -> None:
+    def _pool(self, name: str, layer: Layer, node: Node, first: int) -> None:
         sizes = [[size or 1 for size in tensor.shape] for tensor in (node.given[0], node.results[0])]
         count = math.prod(sizes[0]) / math.prod(sizes[1])
         if not name.startswith("Global") and hasattr(layer, "pool_size"):  # windows may overlap
@@ -148,27 +138,22 @@ class _Follower:
         self.add(node.results[0], kind, first, count=float(count))
 
 
-def _kernels(layer: Any) -> list[Any]:
-    """The kernels that a layer applies one after the other."""
+def _kernels(layer: Layer) -> list[Tensor]:
+    """Return the kernels that a layer applies one after the other."""
     if isinstance(layer, layers.RNN):
         return []
     names = ("depthwise_kernel", "pointwise_kernel", "kernel", "_kernel")
-    found = {id(kernel): kernel for name in names if isinstance(kernel := getattr(layer, name, None), keras.Variable)}
-    return list(found.values())
-
-
-def _share(layer: Any, node: Node) -> float:
-    """The share of its fan_in that meets an output: less than 1 where a transposed convolution strides."""
-    return math.prod(1 / stride for stride in layer.strides) if "Transpose" in type(layer).__name__ else 1.0
+    by_id = {id(kernel): kernel for name in names if isinstance(kernel := getattr(layer, name, None), keras.Variable)}
+    return list(by_id.values())
 
 
 @dataclass(frozen=True)
 class _Activation:
-    """An activation of Keras as a function of NumPy arrays; equal ones are measured once."""
+    """An activation of Keras as a function of NumPy arrays; equal functions are measured once."""
 
     function: Any
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Any:
         return keras.ops.convert_to_numpy(self.function(keras.ops.convert_to_tensor(x.astype(np.float32))))
 
 
@@ -178,7 +163,7 @@ class _Alone:
 
     node: Node
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Any:
         tensor = keras.ops.convert_to_tensor(x.astype(np.float32))
         args, kwargs = self.node.fill({id(self.node.given[0]): tensor})
         operation = self.node.operation
@@ -196,5 +181,5 @@ def _is_alone(call: _Alone) -> bool:
         return whole.shape == PROBE.shape and np.allclose(
             whole, np.concatenate([call(PROBE[k : k + 1]) for k in range(5)])
         )
-    except Exception:  # of shapes that it does not take
+    except Exception:  # the operation does not accept these shapes
         return False

@@ -5,29 +5,31 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-import initlib
 from initlib._arguments import positive
 from initlib._public import public
+from initlib.adapters.common.roles import UNKNOWN
+from initlib.adapters.common.signals import batch_of, report, scalar_loss
 from initlib.diagnostics.audit.audit import Audit, audit_tensors
-from initlib.diagnostics.measurements import Activation, activation, gradient_of, input_std, numbered, parameter
+from initlib.diagnostics.measurements import Activation, activation, gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 from initlib.files.readers.stored_tensor import StoredTensor
 
 from .._private import sublayers
-from ..models.layers import UNKNOWN, roles
+from ..models.layers import layer_roles
 from ..models.tensors import ModelTensor, walk, weights
+from ..models.types import Layer, Tensor
 
 
 @public("initlib.adapters.keras")
 def signals(
-    model: Any,
+    model: Layer,
     batch: Any,
     loss: Callable[[Any], Any] | None = None,
     *,
@@ -64,20 +66,16 @@ def signals(
         (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
     """
     if not model.built:
-        raise ValueError(f"model must be built, got {model.name!r} without variables. Call it once, or build it")
+        raise ValueError(f"model must be built, got {model.name!r} without variables. Call the model once, or build it")
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
-    if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
-        batch = initlib.normal()(batch, seed=0, name="batch")
-    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
-    floats = [_array(x) for x in keras.tree.flatten(inputs) if _is_float(x)]
-    std = input_std(floats)
+    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch_of(batch))
     trained = model.trainable_variables
     values = [variable.value for variable in trained]
     takes = inspect.signature(model.call).parameters
     keywords = {"training": training} if "training" in takes else {}
 
-    def run(values: Sequence[Any], added: Sequence[Any] | None) -> tuple[Any, "_Tap"]:
+    def run(values: Sequence[Tensor], added: Sequence[Tensor] | None) -> tuple[Tensor, "_Tap"]:
         fixed = [variable.value for variable in model.non_trainable_variables]
         with _chance_restored(), _tapped(model, added) as tap:
             output, _ = model.stateless_call(values, fixed, inputs, **keywords)
@@ -92,20 +90,17 @@ def signals(
         for row, gradient in zip(tap.rows, gradients[count:], strict=True)
     ]
     by_variable = {id(variable): gradient for variable, gradient in zip(trained, gradients, strict=False)}
-    parameters = []
-    for weight in weights(model):
-        if id(weight.variable) in by_variable:
-            gradient = by_variable[id(weight.variable)]
-            measured = None if gradient is None else _array(gradient)
-            numbers, axes = _array(weight.variable), _axes(weight)
-            parameters.append(parameter(weight.names[0], numbers, measured, axes=axes, learning_rate=learning_rate))
-    return SignalReport(
-        numbered(rows), parameters, input_std=std, loss=float(_array(value)), mean_square_loss=loss is None
-    )
+    measured = [
+        (weight.names[0], _array(weight.variable), _array(by_variable[id(weight.variable)]), _axes(weight))
+        for weight in weights(model)
+        if id(weight.variable) in by_variable
+    ]
+    batch_floats = list(map(_array, _floats(inputs)))
+    return report(numbered(rows), measured, batch_floats, float(_array(value)), loss, learning_rate)
 
 
 @public("initlib.adapters.keras")
-def audit(model: Any, *, axes: str | None = None) -> Audit:
+def audit(model: Layer, *, axes: str | None = None) -> Audit:
     """Audit the weights of a model or layer: see `initlib.audit`.
 
     Args:
@@ -131,35 +126,35 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
 
 def _axes(weight: ModelTensor) -> str | None:
     """Return the roles of the axes of a variable, if its layer states them."""
-    return roles(weight.layer).get(weight.variable.name, UNKNOWN).axes
+    return layer_roles(weight.layer).get(weight.variable.name, UNKNOWN).axes
 
 
-def _array(x: Any) -> Any:
-    """The numbers of a tensor or variable, for NumPy."""
+def _array(x: Tensor) -> Any:
+    """Return the numbers of a tensor or variable, for NumPy; None for None."""
+    if x is None:
+        return None
     array = np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(x)))
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float32)
 
 
-def _is_float(x: Any) -> bool:
+def _is_float(x: Tensor) -> bool:
     return keras.ops.is_tensor(x) and "float" in keras.backend.standardize_dtype(x.dtype)
 
 
-def _loss(output: Any, loss: Callable[[Any], Any] | None) -> Any:
-    if loss is not None:
-        value = loss(output)
-    else:
-        floats = [x for x in keras.tree.flatten(output) if _is_float(x)]
-        if not floats:
-            raise ValueError(f"model must return floats, got {type(output).__name__} without floats. Pass loss=")
-        value = keras.ops.mean(keras.ops.square(keras.ops.cast(floats[0], "float32")))
-    shape = getattr(value, "shape", None)
-    if shape is None or np.prod(tuple(shape)) != 1:
-        raise ValueError(f"loss must return one number, got {type(value).__name__ if shape is None else tuple(shape)}")
-    return keras.ops.reshape(value, ())
+def _floats(tree: Any) -> list[Tensor]:
+    """Return the tensors of floats in a structure."""
+    return list(filter(_is_float, keras.tree.flatten(tree)))
 
 
-def _gradients(function: Callable[[list[Any]], Any], values: list[Any]) -> list[Any]:
-    """The gradients of a scalar function of a list of tensors; None for those that it does not depend on."""
+def _loss(output: Tensor, loss: Callable[[Any], Any] | None) -> Tensor:
+    def mean_square(x: Tensor) -> Tensor:
+        return keras.ops.mean(keras.ops.square(keras.ops.cast(x, "float32")))
+
+    return keras.ops.reshape(scalar_loss(output, loss, _floats(output), mean_square), ())
+
+
+def _gradients(function: Callable[[list[Tensor]], Tensor], values: list[Tensor]) -> list[Tensor]:
+    """Return the gradients of a scalar function of tensors; None if it does not depend on a tensor."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
@@ -180,33 +175,30 @@ def _gradients(function: Callable[[list[Any]], Any], values: list[Any]) -> list[
         return list(torch.autograd.grad(function(leaves), leaves, allow_unused=True))
 
 
-@contextmanager
-def _chance_restored() -> Iterator[None]:
-    """Put the state of the backend's own random generator back: PyTorch's, which dropout uses there."""
+def _chance_restored() -> AbstractContextManager[None]:
+    """Restore the state of PyTorch's random generator, which dropout uses on that backend."""
     if keras.backend.backend() != "torch":
-        yield
-        return
+        return nullcontext()
     import torch
 
-    with torch.random.fork_rng():
-        yield
+    return torch.random.fork_rng()
 
 
-# What is added to every activation, zeros, has the gradient of that activation: one way for all backends.
+# The zeros that are added to an activation have its gradient. This works on all backends.
 
 
 class _Tap:
-    """The outputs of the layers in one run, and the changes to add to them."""
+    """Outputs of the layers in one run, and the changes to add to them."""
 
-    def __init__(self, added: Sequence[Any] | None) -> None:
+    def __init__(self, added: Sequence[Tensor] | None) -> None:
         self.added = None if added is None else list(added)
         self.rows: list[Activation] = []
         self.dtypes: list[str] = []
         self.known: set[int] = set()
-        self.kept: list[Any] = []  # as long as they live, nothing else has their ids
-        self.axis: dict[int, int] = {}  # where units lie, by the number of axes
+        self.kept: list[Tensor] = []  # references, so that no other tensor gets the same id
+        self.axis: dict[int, int] = {}  # the axis of the units, by the number of axes
 
-    def __call__(self, name: str, layer: Any, output: Any) -> Any:
+    def __call__(self, name: str, layer: Layer, output: Tensor) -> Any:
         flat = keras.tree.flatten(output)
         place = next((k for k, x in enumerate(flat) if _is_float(x) and _is_known(x, self.added)), None)
         if place is None or id(flat[place]) in self.known:
@@ -223,7 +215,7 @@ class _Tap:
         self.kept.append(x)
         return keras.tree.pack_sequence_as(output, flat)
 
-    def _axis(self, layer: Any, ndim: int) -> int:
+    def _axis(self, layer: Layer, ndim: int) -> int:
         if ndim > 2 and getattr(layer, "data_format", None) == "channels_first":
             self.axis[ndim] = 1
         elif getattr(layer, "weights", None):
@@ -231,8 +223,8 @@ class _Tap:
         return self.axis.get(ndim, -1)
 
 
-def _is_known(x: Any, added: Any) -> bool:
-    """Whether a tensor has numbers: inside of a loop or a map it has none, and nothing can be added to it there."""
+def _is_known(x: Tensor, added: Any) -> bool:
+    """Return whether a tensor has numbers. Inside a loop or a map it has none, and cannot be changed."""
     if added is not None or keras.backend.backend() == "torch":
         return True
     if keras.backend.backend() == "jax":
@@ -243,12 +235,12 @@ def _is_known(x: Any, added: Any) -> bool:
 
 
 @contextmanager
-def _tapped(model: Any, added: Sequence[Any] | None) -> Iterator[_Tap]:
-    """Let a tap have what every layer of the model gives, for as long as the context lasts."""
+def _tapped(model: Layer, added: Sequence[Tensor] | None) -> Iterator[_Tap]:
+    """Pass the output of every layer of the model to a tap, inside the context."""
     tap = _Tap(added)
     tapped: list[tuple[Any, Any]] = []
 
-    def put(name: str, layer: Any) -> None:
+    def put(name: str, layer: Layer) -> None:
         call = layer.call
 
         def tapping(*args: Any, **kwargs: Any) -> Any:
@@ -268,12 +260,12 @@ def _tapped(model: Any, added: Sequence[Any] | None) -> Iterator[_Tap]:
                 object.__setattr__(layer, "call", own)
 
 
-def _layers(model: Any) -> list[tuple[str, Any]]:
-    """The layers and operations of a model, each once, by where they stand in it."""
+def _layers(model: Layer) -> list[tuple[str, Layer]]:
+    """Return the layers and operations of a model, each once, with their names."""
     names = {id(layer): prefix.removesuffix(".") for prefix, layer, _ in walk(model)}  # those of plans
-    found: dict[int, tuple[str, Any]] = {id(model): (model.name, model)}
+    found: dict[int, tuple[str, Layer]] = {id(model): (model.name, model)}
 
-    def visit(layer: Any, path: str) -> None:
+    def visit(layer: Layer, path: str) -> None:
         if isinstance(layer, (keras.layers.RNN, keras.layers.Wrapper)):
             return
         for child in (*getattr(layer, "operations", ()), *getattr(layer, "layers", ()), *sublayers(layer)):

@@ -44,7 +44,7 @@ class InitlibMixin(keras.initializers.Initializer):
         super().__init_subclass__()
         maker = next(base for base in cls.__mro__ if "__init__" in vars(base) and base is not InitlibMixin)
         _, *parameters = signature(maker.__init__).parameters.values()
-        if not issubclass(maker, InitlibMixin):  # show Keras's own arguments, then ours
+        if not issubclass(maker, InitlibMixin):  # show Keras's own arguments, then the new ones
             parameters += [Parameter(key, Parameter.KEYWORD_ONLY, default=None) for key in ("axes", "name")]
         cls.__signature__ = Signature(parameters)
 
@@ -58,7 +58,7 @@ class InitlibMixin(keras.initializers.Initializer):
 
     @property
     def core(self) -> initlib.Initializer:
-        """The core initializer that draws, with `core.std(shape)` and `core.bounds(shape)`."""
+        """Return the core initializer that draws, with `core.std(shape)` and `core.bounds(shape)`."""
         raise NotImplementedError
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
@@ -104,10 +104,10 @@ class InitlibMixin(keras.initializers.Initializer):
 def drawn_tensor(
     core: initlib.Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, seed: Any, name: str | None
 ) -> Any:
-    """Draw a weight as a tensor of the backend, under an int or a `SeedGenerator`, which moves on."""
+    """Draw a weight as a tensor of the backend, under an int or a `SeedGenerator`, which advances."""
     if BACKEND == "torch" and torch.compiler.is_compiling():
         return outside(drawn_tensor, core, shape, dtype, axes, seed, name)
-    if not isinstance(seed, int):  # these raise before the generator moves on
+    if not isinstance(seed, int):  # these raise before the generator advances
         match(shape, axes)
         dtype_name(dtype)
     if BACKEND == "jax":

@@ -1,4 +1,4 @@
-"""The values of variables in the memory of this process, which a comparison reads piece by piece."""
+"""Values of variables in the memory of this process, which a comparison reads piece by piece."""
 
 # mypy: disable-error-code="import-untyped, misc"
 # Keras comes without types, so its classes are Any.

@@ -1,7 +1,6 @@
-"""The values that the constructors of layers gave to variables, as far as they are known."""
+"""Values that the constructors of layers gave to variables, if they are known."""
 
 from dataclasses import replace
-from typing import Any
 
 from initlib import Parameter, zeros
 from initlib.adapters.common.roles import ParameterRole
@@ -9,12 +8,13 @@ from initlib.plans.rules.constructor_value import ConstructorValue, constant_of
 
 from ..drawing.draw import as_array
 from .layer_initializers import draws
+from .types import Variable
 
-RECORD = "_initlib_constructor"  # of a variable: the value that its constructor gave it, before it was first filled
+RECORD = "_initlib_constructor"  # an attribute of a variable: the value that its constructor set, before the first fill
 DRAWN = ("kernel", "recurrent", "table")  # the kinds that `default=` fills
 
 
-def constructor_value(variable: Any, role: ParameterRole, own: bool, is_frozen: bool) -> ConstructorValue | None:
+def constructor_value(variable: Variable, role: ParameterRole, own: bool, is_frozen: bool) -> ConstructorValue | None:
     """Return the value that a constructor gave a variable; None where the initializer that its layer states counts.
 
     `own`: initializers of layers fill kernels too, as there is no default. Memory of Keras is never fresh: zeros are
@@ -35,13 +35,13 @@ def constructor_value(variable: Any, role: ParameterRole, own: bool, is_frozen: 
     )
 
 
-def constant_value(variable: Any) -> float | None:
+def constant_value(variable: Variable) -> float | None:
     """Return the value that all weights of a variable had at first; None where they differed."""
     record = getattr(variable, RECORD, None)
     return constant_of(as_array(variable.value)) if record is None else record.constant
 
 
-def remember(variable: Any, parameter: Parameter) -> None:
+def remember(variable: Variable, parameter: Parameter) -> None:
     """Record on a variable the value that its constructor gave it, which training will change."""
     value = parameter.constructor
     if value is not None and value.read is not None:

@@ -7,9 +7,9 @@ from initlib._public import public
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
-from initlib.key import Key, as_key
+from initlib.key import Key, Seed, as_key
 from initlib.plans.entry import Entry
-from initlib.plans.types import Rules
+from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 
 from ..drawing.draw import BACKEND, as_array, as_tensor
 from .constructor_values import remember
@@ -24,14 +24,14 @@ elif BACKEND == "torch":
 @public("initlib.adapters.keras")
 def plan(
     model: Any,
-    rules: Any = None,
+    rules: Rules | None = None,
     *,
-    default: Any = None,
-    rename: Any = None,
-    axes: Any = None,
+    default: Rule | None = None,
+    rename: Rename | None = None,
+    axes: Axes | None = None,
     only: Only = None,
     prefix: str = "",
-    unmatched: str = "default",
+    unmatched: Unmatched = "default",
 ) -> Plan:
     """Make the plan of a built model: the fill of each of its variables. Nothing is written.
 
@@ -81,14 +81,14 @@ def plan(
 def initialize(
     model: Any,
     rules: Rules | Plan | None = None,
-    seed: Any = None,
+    seed: Seed = None,
     *,
-    default: Any = None,
-    rename: Any = None,
-    axes: Any = None,
+    default: Rule | None = None,
+    rename: Rename | None = None,
+    axes: Axes | None = None,
     only: Only = None,
     prefix: str = "",
-    unmatched: str = "default",
+    unmatched: Unmatched = "default",
 ) -> Plan:
     """Fill every weight of a built model by rules and by its name.
 
@@ -143,7 +143,9 @@ def initialize(
     return made
 
 
-def _plan(found: list[ModelTensor], rules: Any, only: Only, options: dict[str, Any]) -> tuple[Plan, list[Parameter]]:
+def _plan(
+    found: list[ModelTensor], rules: Rules | None, only: Only, options: dict[str, Any]
+) -> tuple[Plan, list[Parameter]]:
     """Return the plan of variables, and the facts that it is made of."""
     own = options["default"] is None and not isinstance(rules, Initializer)
     facts = parameters(found, own)

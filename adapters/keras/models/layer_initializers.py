@@ -1,4 +1,4 @@
-"""The initializers that a layer states, as initializers of the core."""
+"""Initializers that a layer states, as initializers of the core."""
 
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types, so its classes are Any.
@@ -15,13 +15,13 @@ from initlib.plans.rules.values import Fill
 
 from .. import init as ours
 from ..drawing.draw import InitlibMixin
+from .types import Layer
 
 # Captured here, so that a program may put the adapter's classes in the place of Keras's.
 CLASSES: dict[str, Any] = {name: cls for name, cls in vars(initializers).items() if inspect.isclass(cls)}
-SET = ("constant", "identity", "dirac", "zero_hadamard")  # factories of the core that draw nothing
 
 
-def own_initializer(layer: Any, name: str) -> Any:
+def own_initializer(layer: Layer, name: str) -> Any:
     """Return the initializer that a layer states for its variable of that name, by `kernel_initializer` and so on."""
     stems = [name, name.removesuffix("_kernel"), name.removeprefix("reverse_")]
     if name == "kernel":
@@ -30,7 +30,7 @@ def own_initializer(layer: Any, name: str) -> Any:
     return next((initializer for initializer in stated if initializer is not None), None)
 
 
-def only_initializer(layer: Any) -> Any:
+def only_initializer(layer: Layer) -> Any:
     """Return the one initializer that a layer states, if it states one, for variables of any name."""
     stated = [value for name, value in vars(layer).items() if name.endswith("initializer") and value is not None]
     return stated[0] if len(stated) == 1 else None
@@ -38,7 +38,7 @@ def only_initializer(layer: Any) -> Any:
 
 def draws(fill: Fill | None) -> bool:
     """Return whether a fill is an initializer that draws, not one that sets values."""
-    return isinstance(fill, initlib.Initializer) and fill.factory not in SET
+    return isinstance(fill, initlib.Initializer) and fill.is_random
 
 
 def as_core(initializer: Any, shape: tuple[int, ...]) -> Fill | None:
@@ -55,7 +55,7 @@ def as_core(initializer: Any, shape: tuple[int, ...]) -> Fill | None:
         return initializer.core
     name = type(initializer).__name__
     if CLASSES.get(name) is not type(initializer):
-        return None  # a class of the user's
+        return None  # a class of the user
     if name == "Constant":
         return initlib.constant(initializer.value) if isinstance(initializer.value, (int, float)) else None
     if name == "Identity":

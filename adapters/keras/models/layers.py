@@ -1,159 +1,124 @@
-"""The role of each variable of a layer: its axes, its kind and the initializer that its layer states."""
+"""Roles of the variables of a layer: the axes, the kind and the initializer that the layer states."""
 
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types, so its classes are Any.
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from keras import layers
 
 import initlib
-from initlib import he_uniform, keep, ones, parts, truncated_normal, zeros
+from initlib import keep, ones, parts, truncated_normal
 from initlib._public import public
+from initlib.adapters.common import roles
 from initlib.adapters.common.einsum_axes import einsum_axes
-from initlib.adapters.common.roles import Declarations, ParameterRole
 from initlib.plans.rules.values import Fill
 
 from .._private import ConvLSTMCell, frequencies, held
 from ..drawing.draw import InitlibMixin
 from .constructor_values import constant_value
 from .layer_initializers import CLASSES, as_core, draws, only_initializer, own_initializer
+from .types import Layer
 
-UNKNOWN = ParameterRole(None, "other")
-KERNEL = ParameterRole("IO", "kernel")
-BIAS = ParameterRole(None, "bias")
-SCALE = ParameterRole(None, "scale")
-TABLE = ParameterRole("IO", "table")
-STATE = ParameterRole(None, "buffer", keep)
+STATE = roles.BUFFER._replace(default=keep)
 
-Roles = dict[str, ParameterRole]
-Layer = TypeVar("Layer", bound=type)
-
-FIELD = "DHW"  # the letters of a convolution's kernel, of one to three axes
-
-# The product of LoRA's two matrices, which is zero at first, is added to a kernel.
-LORA_A = ParameterRole("IO", "kernel", he_uniform)
-LORA_B = ParameterRole("IO", "other", zeros)
+LayerClass = TypeVar("LayerClass", bound=type)
 
 
-def _field(layer: Any) -> str:
-    return FIELD[-len(layer.kernel_size) :]
+def _field(layer: Layer) -> str:
+    return roles.field(len(layer.kernel_size))
 
 
-def _dense(layer: Any) -> Roles:
-    return {"kernel": KERNEL, "bias": BIAS, "lora_kernel_a": LORA_A, "lora_kernel_b": LORA_B}
+def _lora(axes: str) -> roles.Roles:
+    return {"lora_kernel_a": roles.LORA_A._replace(axes=axes), "lora_kernel_b": roles.LORA_B}
 
 
-def _einsum_dense(layer: Any) -> Roles:
+def _einsum_dense(layer: Layer) -> roles.Roles:
     axes = einsum_axes(layer.equation)
-    return {
-        "kernel": ParameterRole(axes, "kernel"),
-        "bias": BIAS,
-        "lora_kernel_a": ParameterRole(axes[:-1] + "O", "kernel", he_uniform),
-        "lora_kernel_b": LORA_B,
-    }
+    return {"kernel": roles.kernel(axes), "bias": roles.BIAS, **_lora(axes[:-1] + "O")}
 
 
-def _convolution(layer: Any) -> Roles:
+def _convolution(layer: Layer) -> roles.Roles:
     """Return the roles of a layer with a kernel for each group, packed into the outputs."""
-    outputs = f"({layer.groups} O)" if layer.groups > 1 else "O"
-    return {
-        "kernel": ParameterRole(f"{_field(layer)}I{outputs}", "kernel"),
-        "bias": BIAS,
-        "lora_kernel_a": ParameterRole(f"{_field(layer)}IO", "kernel", he_uniform),
-        "lora_kernel_b": LORA_B,
-    }
+    axes = f"{_field(layer)}I{roles.packed(layer.groups)}"
+    return {"kernel": roles.kernel(axes), "bias": roles.BIAS, **_lora(f"{_field(layer)}IO")}
 
 
-def _transposed(layer: Any) -> Roles:
-    return {"kernel": ParameterRole(f"{_field(layer)}OI", "kernel"), "bias": BIAS}
+def _separable(layer: Layer) -> roles.Roles:
+    depthwise, pointwise = (roles.kernel(_field(layer) + channels) for channels in ("BO", "IO"))
+    return {"depthwise_kernel": depthwise, "pointwise_kernel": pointwise, "bias": roles.BIAS}
 
 
-def _depthwise(layer: Any) -> Roles:
-    return {"kernel": ParameterRole(f"{_field(layer)}BO", "kernel"), "bias": BIAS}
-
-
-def _separable(layer: Any) -> Roles:
-    field = _field(layer)
-    return {
-        "depthwise_kernel": ParameterRole(f"{field}BO", "kernel"),
-        "pointwise_kernel": ParameterRole(f"{field}IO", "kernel"),
-        "bias": BIAS,
-    }
-
-
-def _embedding(layer: Any) -> Roles:
-    return {
-        "embeddings": TABLE,
-        "reverse_embeddings": KERNEL,
-        "lora_embeddings_a": LORA_A,
-        "lora_embeddings_b": LORA_B,
-    }
-
-
-def _recurrent(gates: str, field: str = "") -> Roles:
+def _recurrent(gates: str, field: str = "") -> roles.Roles:
     """Return the roles of a cell with a matrix for each gate, packed into the outputs."""
     axes = f"{field}I{gates}"
-    return {"kernel": ParameterRole(axes, "kernel"), "recurrent_kernel": ParameterRole(axes, "recurrent"), "bias": BIAS}
+    recurrent = roles.ParameterRole(axes, "recurrent")
+    return {"kernel": roles.kernel(axes), "recurrent_kernel": recurrent, "bias": roles.BIAS}
 
 
-def _lstm(layer: Any) -> Roles:
-    known = _recurrent("(4 O)", FIELD[-layer.rank :] if isinstance(layer, ConvLSTMCell) else "")
+def _lstm(layer: Layer) -> roles.Roles:
+    known = _recurrent("(4 O)", roles.field(layer.rank) if isinstance(layer, ConvLSTMCell) else "")
     start = as_core(layer.bias_initializer, ())
     if layer.unit_forget_bias and isinstance(start, initlib.Initializer):
         gates = {"bias_i": start, "bias_f": ones, "bias_c": start, "bias_o": start}  # Jozefowicz et al. 2015
-        known["bias"] = BIAS._replace(default=parts({name: (1, each) for name, each in gates.items()}))
+        known["bias"] = roles.BIAS._replace(default=parts({name: (1, each) for name, each in gates.items()}))
     return known
 
 
-def _spectrogram(layer: Any) -> Roles:
+def _spectrogram(layer: Layer) -> roles.Roles:
     made = (layer.window, layer.scaling, layer.periodic)
     shape = (layer.frame_length, 1, frequencies(layer))
     fills = {side: as_core(CLASSES["STFT"](side, *made), shape) for side in ("real", "imag")}
-    return {f"{side}_kernel": ParameterRole("HIO", "other", fill) for side, fill in fills.items()}
+    return {f"{side}_kernel": roles.ParameterRole("HIO", "other", fill) for side, fill in fills.items()}
 
 
-def _norm(layer: Any) -> Roles:
-    return {"gamma": SCALE, "beta": BIAS}
+DENSE = {"kernel": roles.KERNEL, "bias": roles.BIAS, **_lora("IO")}
+EMBEDDING = {
+    "embeddings": roles.TABLE,
+    "reverse_embeddings": roles.KERNEL,
+    "lora_embeddings_a": roles.LORA_A,
+    "lora_embeddings_b": roles.LORA_B,
+}
+NORM = {"gamma": roles.SCALE, "beta": roles.BIAS}
+ONES = roles.SCALE._replace(default=ones)
+ESTIMATE = roles.BUFFER._replace(default=truncated_normal(std=0.02))
 
-
-KERAS: dict[type, Callable[[Any], Roles]] = {
-    layers.Dense: _dense,
+KERAS: roles.Table = {
+    layers.Dense: DENSE,
     layers.EinsumDense: _einsum_dense,
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _convolution),
-    **dict.fromkeys((layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), _transposed),
-    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), _depthwise),
+    **dict.fromkeys(
+        (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
+        lambda layer: {"kernel": roles.kernel(_field(layer) + "OI"), "bias": roles.BIAS},
+    ),
+    **dict.fromkeys(
+        (layers.DepthwiseConv1D, layers.DepthwiseConv2D),
+        lambda layer: {"kernel": roles.kernel(_field(layer) + "BO"), "bias": roles.BIAS},
+    ),
     **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), _separable),
-    layers.Embedding: _embedding,
-    layers.SimpleRNNCell: lambda layer: _recurrent("O"),
-    layers.GRUCell: lambda layer: _recurrent("(3 O)"),
+    layers.Embedding: EMBEDDING,
+    layers.SimpleRNNCell: _recurrent("O"),
+    layers.GRUCell: _recurrent("(3 O)"),
     layers.LSTMCell: _lstm,
     ConvLSTMCell: _lstm,
-    layers.RNN: lambda layer: {"rnn_state": STATE},
-    layers.Attention: lambda layer: dict.fromkeys(("scale", "concat_score_weight"), SCALE._replace(default=ones)),
-    layers.AdditiveAttention: lambda layer: {"scale": SCALE._replace(default=initlib.glorot_uniform)},
-    layers.BatchNormalization: lambda layer: {
-        **_norm(layer),
-        "moving_mean": ParameterRole(None, "buffer"),
-        "moving_variance": ParameterRole(None, "buffer"),
-    },
-    layers.LayerNormalization: _norm,
-    layers.GroupNormalization: _norm,
-    layers.RMSNormalization: lambda layer: {"scale": SCALE._replace(default=ones)},
-    layers.SpectralNormalization: lambda layer: {
-        "vector_u": ParameterRole(None, "buffer", truncated_normal(std=0.02))  # an estimate
-    },
-    layers.Normalization: lambda layer: dict.fromkeys(("mean", "variance", "count"), STATE),
-    layers.PReLU: lambda layer: {"alpha": SCALE},
+    layers.RNN: {"rnn_state": STATE},
+    layers.Attention: dict.fromkeys(("scale", "concat_score_weight"), ONES),
+    layers.AdditiveAttention: {"scale": roles.SCALE._replace(default=initlib.glorot_uniform)},
+    layers.BatchNormalization: {**NORM, "moving_mean": roles.BUFFER, "moving_variance": roles.BUFFER},
+    layers.LayerNormalization: NORM,
+    layers.GroupNormalization: NORM,
+    layers.RMSNormalization: {"scale": ONES},
+    layers.SpectralNormalization: {"vector_u": ESTIMATE},
+    layers.Normalization: dict.fromkeys(("mean", "variance", "count"), STATE),
+    layers.PReLU: {"alpha": roles.SCALE},
     layers.STFTSpectrogram: _spectrogram,
 }
 
-_declared = Declarations()
+_declared = roles.Declarations()
 
 
 @public("initlib.adapters.keras")
-def declare(cls: Layer, /, **axes: str) -> Layer:
+def declare(cls: LayerClass, /, **axes: str) -> LayerClass:
     """Declare the roles of the axes of a layer's variables, for all later plans.
 
     A layer or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`.
@@ -183,20 +148,20 @@ def declare(cls: Layer, /, **axes: str) -> Layer:
     return cls
 
 
-def roles(layer: Any) -> Roles:
+def layer_roles(layer: Layer) -> roles.Roles:
     """Return the roles of the layer's variables, by name; the default of a role is the initializer of its layer."""
     cls = type(layer)
     names = [variable.name for variable in held(layer)]
-    table = next((KERAS[base] for base in cls.__mro__ if base in KERAS), None)
-    known = {name: role for name, role in (table(layer) if table else {}).items() if name in names}
+    stated = roles.of_class(KERAS, cls, layer) or {}
+    known = {name: role for name, role in stated.items() if name in names}
     known = _declared.meanings(cls, layer, known, names.__contains__, names)
     for variable in held(layer):
         name, shape = variable.name, tuple(variable.shape)
-        role = known.get(name) or (BIAS if name in ("bias", "beta") else UNKNOWN)
+        role = known.get(name) or (roles.BIAS if name in ("bias", "beta") else roles.UNKNOWN)
         initializer = own_initializer(layer, name)
         if role.default is None:
             role = role._replace(default=as_core(initializer, shape))
-        if role == UNKNOWN and sum(size > 1 for size in shape) > 1 and constant_value(variable) is None:
+        if role == roles.UNKNOWN and sum(size > 1 for size in shape) > 1 and constant_value(variable) is None:
             role = _of_name(name, len(shape), as_core(only_initializer(layer), shape))
         if isinstance(initializer, InitlibMixin) and initializer.axes is not None:
             role = role._replace(axes=initializer.axes)
@@ -204,13 +169,13 @@ def roles(layer: Any) -> Roles:
     return known
 
 
-def _of_name(name: str, ndim: int, fill: Fill | None) -> ParameterRole:
+def _of_name(name: str, ndim: int, fill: Fill | None) -> roles.ParameterRole:
     """Return the role of a variable that its layer does not describe; `fill` is the layer's only initializer.
 
     The variable is a table, experts, or a kernel of two axes, inputs before outputs, as in Keras.
     """
     is_table = "embedding" in name
     if not (is_table or draws(fill)):
-        return UNKNOWN
+        return roles.UNKNOWN
     axes = "IO" if ndim == 2 else "BIO" if ndim == 3 and (is_table or "expert" in name) else None
-    return ParameterRole(axes, "table" if is_table else "kernel", fill)
+    return roles.ParameterRole(axes, "table" if is_table else "kernel", fill)

@@ -1,4 +1,4 @@
-"""The variables of a model, by names that do not depend on other models of the process."""
+"""Variables of a model, by names that do not depend on other models of the process."""
 
 # mypy: disable-error-code="import-untyped, misc"
 # Keras comes without types, so its classes are Any.
@@ -12,19 +12,17 @@ from typing import Any
 from keras import layers
 
 from initlib import Parameter, PlanError, keep
+from initlib.adapters.common.roles import UNKNOWN
 
 from .._private import held, is_weight, sublayers, to_snake_case
 from .constructor_values import DRAWN, constant_value, constructor_value
 from .layer_initializers import draws
-from .layers import UNKNOWN, roles
+from .layers import layer_roles
+from .types import Layer, Variable
 
 UNBUILT = "{owner} is not built, and has no weights yet; call model.build(input_shape), or the model on a batch"
-QUANTIZED = (
-    "it is quantized, and no initializer draws such weights. Keep it, or initialize the model before it is quantized"
-)
-UNSTATED = (
-    "{owner} states no initializer for it, by an attribute such as kernel_initializer. Add a rule, or pass default="
-)
+QUANTIZED = "quantized weights cannot be drawn. Keep them, or initialize the model before it is quantized"
+UNSTATED = "{owner} states no initializer, by an attribute such as kernel_initializer. Add a rule, or pass default="
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -32,8 +30,8 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 class ModelTensor:
     """A variable of the model: its layer, its names, and whether it is frozen."""
 
-    variable: Any
-    layer: Any
+    variable: Variable
+    layer: Layer
     names: list[str]
     frozen: bool
 
@@ -43,12 +41,12 @@ class ModelTensor:
 
     @property
     def is_quantized(self) -> bool:
-        """Whether quantization stores it in place of a weight."""
+        """Return whether quantization stores the variable in place of a weight."""
         mode = getattr(self.layer, "quantization_mode", None)
         return mode not in (None, "float8") and not is_weight(self.layer, self.variable)
 
 
-def walk(layer: Any, prefix: str = "", frozen: bool = False) -> Iterator[tuple[str, Any, bool]]:
+def walk(layer: Layer, prefix: str = "", frozen: bool = False) -> Iterator[tuple[str, Layer, bool]]:
     """Yield every layer of the model with the prefix of its variables' names, and whether it is frozen."""
     frozen = frozen or not layer.trainable
     yield prefix, layer, frozen
@@ -88,7 +86,7 @@ def numbered(stems: list[str]) -> list[str]:
     return names
 
 
-def weights(model: Any, prefix: str = "") -> list[ModelTensor]:
+def weights(model: Layer, prefix: str = "") -> list[ModelTensor]:
     """Return the variables of the model, each once, by names with a prefix. Raises PlanError for unbuilt layers."""
     if not isinstance(model, layers.Layer):
         raise TypeError(f"model must be a keras.Model or another keras.Layer, got {model!r}")
@@ -140,7 +138,7 @@ def parameters(found: list[ModelTensor], own: bool) -> list[Parameter]:
 
 def _parameter(weight: ModelTensor, own: bool, is_frozen: bool) -> Parameter:
     variable = weight.variable
-    role = roles(weight.layer).get(variable.name, UNKNOWN)
+    role = layer_roles(weight.layer).get(variable.name, UNKNOWN)
     if not is_weight(weight.layer, variable) and role.kind == "other":
         role = role._replace(kind="buffer")  # its layer does not train it
     needs, constructor = None, None

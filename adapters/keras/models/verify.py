@@ -1,4 +1,4 @@
-"""The comparison of a model with the plan and the seed that initialized it."""
+"""Comparison of a model with the plan and the seed that initialized it."""
 
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ from initlib.adapters.common.selection import Only
 from initlib.adapters.common.verify import compare_model
 from initlib.checkpoints.compare import Differences
 from initlib.checkpoints.held import HeldTensor
+from initlib.key import Seed
 
 from ..drawing.read import held_boxes
 from .tensors import weights
@@ -16,7 +17,7 @@ from .tensors import weights
 
 @public("initlib.adapters.keras")
 def verify(
-    model: Any, plan: Plan, seed: Any, *, whole: bool = False, only: Only = None, prefix: str = ""
+    model: Any, plan: Plan, seed: Seed, *, whole: bool = False, only: Only = None, prefix: str = ""
 ) -> Differences:
     """Compare the variables of a model with the weights of a plan and a seed, on every backend.
 

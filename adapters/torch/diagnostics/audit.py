@@ -1,4 +1,4 @@
-"""The audit of a model or of a dictionary of tensors."""
+"""Audit of a model or of a dictionary of tensors."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from initlib.files.readers.torch_file import named_tensors
 from .._private import is_dtensor
 from ..models.tensors import model_tensors, walk
 
-FLAT = "this rank holds a range of it; audit the model before it is sharded, or its checkpoint"
+FLAT = "this rank holds a range of the parameter; audit the unsharded model, or its checkpoint"
 
 
 @public("initlib.adapters.torch")

@@ -1,4 +1,4 @@
-"""The coordinate check: the sizes of activations of models of several widths, after a few steps of training."""
+"""Coordinate check: the sizes of activations of models of several widths, after a few steps of training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from initlib._arguments import integer, positive
 from initlib._public import public
 from initlib.diagnostics.coordinates import CoordinateCheck
 
-from .inputs import inputs, scalar_loss
+from .inputs import inputs, loss_of
 from .recorder import Recorder, restored
 
 
@@ -34,11 +34,11 @@ def coordinate_check(
     models train as narrow models do, and all slopes are about 0. PyTorch's random states are restored.
 
     Args:
-        make_model: makes and initializes a model from a width and a seed.
+        make_model: a function that makes and initializes a model from a width and a seed.
         widths: at least two widths.
         batch: as for `signals`; every step trains on this batch.
         loss: as for `signals`.
-        optimizer: makes the optimizer of a model from the model and its width.
+        optimizer: a function that makes the optimizer from a model and its width.
         steps: the number of training steps.
         seeds: the number of models for each width, with the seeds 0, 1, ….
         tolerance: the largest slope that passes.
@@ -74,17 +74,20 @@ def coordinate_check(
         raise ValueError(f"widths must be two or more, to fit a slope, got {widths}")
     steps, seeds = integer(steps, "steps", least=0), integer(seeds, "seeds", least=1)
     tolerance = positive(tolerance, "tolerance")
-    found: list[list[list[dict[str, float]]]] = []  # by width, seed and step
+    runs_by_width: list[list[list[dict[str, float]]]] = []  # by width, seed and step
     for width in widths:
         runs = [_run(make_model, width, seed, batch, loss, optimizer, steps) for seed in range(seeds)]
         names = list(runs[0][0])
-        expected = list(found[0][0][0]) if found else names
+        expected = list(runs_by_width[0][0][0]) if runs_by_width else names
         if names != expected:
             differ = next(name for name in [*names, *expected] if (name in names) != (name in expected))
             raise ValueError(f"make_model({width}) and make_model({widths[0]}) differ in the activation {differ!r}")
-        found.append(runs)
+        runs_by_width.append(runs)
     sizes = [
-        {name: [float(np.mean([run[step][name] for run in runs])) for runs in found] for name in found[0][0][0]}
+        {
+            name: [float(np.mean([run[step][name] for run in runs])) for runs in runs_by_width]
+            for name in runs_by_width[0][0][0]
+        }
         for step in range(steps + 1)
     ]
     return CoordinateCheck(widths, sizes, tolerance=tolerance)
@@ -104,14 +107,14 @@ def _run(
         torch.manual_seed(seed)
         model = make_model(width, seed)
         training = optimizer(model, width)
-        found = [_sizes(model, batch)]
+        sizes = [_sizes(model, batch)]
         for _ in range(steps):
             training.zero_grad()
             given = inputs(model, batch)
-            scalar_loss(model(*given.positional, **given.named), loss).backward()  # type: ignore[no-untyped-call]
+            loss_of(model(*given.positional, **given.named), loss).backward()  # type: ignore[no-untyped-call]
             training.step()
-            found.append(_sizes(model, batch))
-    return found
+            sizes.append(_sizes(model, batch))
+    return sizes
 
 
 def _sizes(model: nn.Module, batch: Any) -> dict[str, float]:

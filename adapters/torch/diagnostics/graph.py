@@ -1,4 +1,4 @@
-"""The operations of one run of a model on its signals, for `initlib.recipes.analytic`."""
+"""Operations of one run of a model on its signals, for `initlib.recipes.analytic`."""
 
 import inspect
 import math
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from initlib.adapters.common.follower import Follower
 from initlib.theory.network import Operation, Times
 
 from ..models.tensors import ModelTensor, model_tensors, walk
@@ -46,11 +47,11 @@ CONSTANT = {"zeroslike", "oneslike", "fulllike", "emptylike", "randlike", "randn
 
 def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
     """Return the operations of a run of the model, and the names of functions that are not known."""
-    model = getattr(model, "_orig_mod", model)  # of a compiled one: what it was compiled from
-    found = model_tensors(walk(model))
+    model = getattr(model, "_orig_mod", model)  # of a compiled model, the original model
+    model_weights = model_tensors(walk(model))
     with restored(model), torch.no_grad():
         given = inputs(model, batch)
-        with _Follower(found) as follower:
+        with _Follower(model_weights) as follower:
             for tensor in tensors([given.positional, given.named]):
                 if tensor.is_floating_point():
                     follower.add(tensor, "input")
@@ -58,16 +59,12 @@ def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
     return follower.finished(), follower.unfollowed
 
 
-class _Follower(TorchFunctionMode):
+class _Follower(Follower, TorchFunctionMode):
     """Record the operations on the inputs of a model while it is entered."""
 
-    def __init__(self, found: list[ModelTensor]) -> None:
+    def __init__(self, model_weights: list[ModelTensor]) -> None:
         super().__init__()
-        self.operations: list[Operation] = []
-        self.unfollowed: list[str] = []
-        self.known: dict[int, int] = {}  # id of a tensor: the number of the operation that returned it
-        self.weights = {id(each.tensor): each for each in found if each.role.kind not in ("bias", "scale")}
-        self.kept: list[Any] = []  # while these tensors live, no other tensor has their ids
+        self.weights = {id(each.tensor): each for each in model_weights if each.role.kind not in ("bias", "scale")}
         self.scores: set[int] = set()  # the operations that return the weights of an average
 
     def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
@@ -79,14 +76,6 @@ class _Follower(TorchFunctionMode):
         if results and name not in CONSTANT:
             self._note(name, function, args, kwargs, results, before)
         return output
-
-    def add(self, tensor: Tensor | None, kind: str, *given: int, **more: Any) -> int:
-        """Record an operation and the tensor that it returned."""
-        self.operations.append(Operation(kind, given, **more))
-        if tensor is not None:
-            self.known[id(tensor)] = len(self.operations) - 1
-            self.kept.append(tensor)
-        return len(self.operations) - 1
 
     def finished(self) -> list[Operation]:
         """Return the operations; a table that is tied to a kernel has the variance of the kernel."""
@@ -106,7 +95,9 @@ class _Follower(TorchFunctionMode):
         used = [each for each in given if id(each) in self.weights]
         result, first = results[0], signals[0] if signals else -1
         if name == "embedding":
-            self._table(result, self.weights.get(id(args[1])), args[1])
+            weight = self.weights.get(id(args[1]))
+            if weight is not None:
+                self.add(result, "table", weight=weight.names[0], fan_in=1, sizes=tuple(args[1].shape))
         elif name == "multiheadattentionforward":
             self._attention(result, _bound(function, args, kwargs))
         elif not signals:
@@ -131,8 +122,7 @@ class _Follower(TorchFunctionMode):
             gate = self.add(None, "function", parts[1], function=_Alone(torch.sigmoid, (_Slot(0),)))
             self.add(result, "product", parts[0], gate)
         elif name in PARTS:
-            for each in results:
-                self.add(each, "part", first)
+            self.add_each(results, "part", first)
         elif name in SAME:
             at = self.add(result, "same", first)
             self.scores |= {at} if first in self.scores else set()
@@ -158,12 +148,7 @@ class _Follower(TorchFunctionMode):
             self._function(result, name, function, args, kwargs, signals)
         elif result.ndim:  # a single number is no signal: it may decide a branch
             self.unfollowed.append(getattr(function, "__name__", name))
-            for each in results:
-                self.add(each, "same", first)
-
-    def _table(self, result: Tensor, weight: ModelTensor | None, values: Tensor) -> None:
-        if weight is not None:
-            self.add(result, "table", weight=weight.names[0], fan_in=1, sizes=tuple(values.shape))
+            self.add_each(results, "same", first)
 
     def _kernel(self, result: Tensor | None, source: int, used: Tensor, name: str, shape: Sequence[int]) -> int:
         weight = self.weights[id(used)]
@@ -242,11 +227,11 @@ class _Follower(TorchFunctionMode):
 
 
 class _Slot(int):
-    """The number of the signal that stands at this place of the arguments."""
+    """A number of the signal that stands at this place of the arguments."""
 
 
 class _Constant(float):
-    """The root mean square of a tensor argument, in its place."""
+    """Root mean square of a tensor argument, in its place."""
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,19 @@
-"""The arguments of a model's call, and the tensors in its arguments and results."""
+"""Arguments of a model's call, and the tensors in its arguments and results."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-import initlib
+from initlib.adapters.common.signals import batch_of, scalar_loss
 
 from .._private import is_dtensor
 
 
 class Inputs(NamedTuple):
-    """The arguments of a call, and the floating-point tensors among them."""
+    """Arguments of a call, and the floating-point tensors among them."""
 
     positional: list[Any]
     named: dict[str, Any]
@@ -25,13 +26,15 @@ def inputs(model: nn.Module, batch: Any) -> Inputs:
     Floating-point tensors require gradients, so that gradients pass through frozen layers. The model gets copies, which
     it may change.
     """
-    if isinstance(batch, tuple) and batch and all(type(size) is int for size in batch):
+    noise = batch_of(batch)
+    if noise is not batch:
         like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-        noise = torch.from_numpy(initlib.normal()(batch, seed=0, name="batch"))
-        batch = noise.to(like.device, like.dtype)
+        batch = torch.from_numpy(noise).to(like.device, like.dtype)
     floats: list[Tensor] = []
 
     def copied(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            raise TypeError("batch must hold tensors, got a numpy.ndarray. Write torch.from_numpy(batch)")
         if isinstance(value, Tensor) and value.is_floating_point():
             floats.append(value.detach().clone().requires_grad_())
             with torch.enable_grad():
@@ -58,23 +61,15 @@ def tensors(value: Any) -> Iterator[Tensor]:
             yield from tensors(each)
 
 
-def scalar_loss(output: Any, loss: Callable[[Any], Tensor] | None = None) -> Tensor:
+def loss_of(output: Any, loss: Callable[[Any], Tensor] | None) -> Tensor:
     """Return the loss of an output; without `loss`, the mean square of its first floating-point tensor."""
-    if loss is not None:
-        value = loss(output)
-    else:
-        floats = [x for x in tensors(output) if x.is_floating_point()]
-        if not floats:
-            raise ValueError(f"model must return a floating-point tensor, got {type(output).__name__}. Pass loss=")
-        value = floats[0].float().square().mean()
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ValueError(f"loss must return one number, got {got}")
+    floats = [x for x in tensors(output) if x.is_floating_point()]
+    value: Tensor = scalar_loss(output, loss, floats, lambda x: x.float().square().mean())
     return value
 
 
 def array(tensor: Tensor | None) -> Any:
-    """Return a tensor as a NumPy array; of a DTensor, which is gathered, all ranks must call this together."""
+    """Return a tensor as a NumPy array. A DTensor is gathered, so all ranks must call this function together."""
     if tensor is None:
         return None
     tensor = tensor.detach()

@@ -26,9 +26,9 @@ from .recorder import restored
 
 # The outputs of these layers are not proportional to one of their weights.
 NOT_LINEAR = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
-SKIPPED = "its layer is not linear in one weight"
-NOT_RUN = "its layer did not run on this batch"
-SLOW = "not within the tolerance after so many iterations"
+SKIPPED = "the layer is not linear in one weight"
+NOT_RUN = "the layer did not run on this batch"
+SLOW = "not within the tolerance after max_iterations"
 
 
 @public("initlib.adapters.torch")
@@ -76,8 +76,8 @@ def lsuv_(
     """
     tolerance, most = positive(tolerance, "tolerance"), integer(max_iterations, "max_iterations", least=1)
     model = getattr(model, "_orig_mod", model)  # the model that was compiled
-    found = model_tensors(walk(model))
-    if any(w.flat is not None or is_dtensor(w.tensor) for w in found) or any(map(is_fsdp, model.modules())):
+    model_weights = model_tensors(walk(model))
+    if any(w.flat is not None or is_dtensor(w.tensor) for w in model_weights) or any(map(is_fsdp, model.modules())):
         raise ValueError(
             "model must not be sharded, because each rank would scale by its own batch. Call lsuv_ before sharding"
         )
@@ -86,7 +86,7 @@ def lsuv_(
         initialize(model, orthogonal() if rules is None else rules, seed)
         stack.enter_context(restored(model))
         stack.enter_context(torch.no_grad())
-        scaler = stack.enter_context(_Scaler(found, tolerance, most))
+        scaler = stack.enter_context(_Scaler(model_weights, tolerance, most))
         given = inputs(model, batch)
         model(*given.positional, **given.named)
     return ScalingReport(scaler.rows(), tolerance=tolerance)
@@ -112,9 +112,9 @@ def _kept_on_error(model: nn.Module) -> Iterator[None]:
 class _Scaler:
     """Scale the weight of each layer at its first run, while it is entered."""
 
-    def __init__(self, found: list[ModelTensor], tolerance: float, most: int) -> None:
+    def __init__(self, model_weights: list[ModelTensor], tolerance: float, most: int) -> None:
         self.tolerance, self.most = tolerance, most
-        kernels = [weight for weight in found if weight.role.kind in ("kernel", "recurrent")]
+        kernels = [weight for weight in model_weights if weight.role.kind in ("kernel", "recurrent")]
         owners = [weight.owner for weight in kernels]
         self.skipped: list[ModelTensor] = []
         self.waiting: dict[nn.Module, ModelTensor] = {}

@@ -1,9 +1,9 @@
-"""The recorder of activations: measures the results of modules and activation functions while a model runs."""
+"""Recorder of activations: it measures the results of modules and activation functions while a model runs."""
 
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,15 @@ def restored(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(values)
 
 
+@dataclass
+class Record:
+    """A measured activation, the axis of its units, and the module that returned it."""
+
+    row: Activation
+    axis: int
+    module: nn.Module | None
+
+
 class Recorder(TorchFunctionMode):
     """Measure the results of modules and activation functions while it is entered."""
 
@@ -62,8 +71,7 @@ class Recorder(TorchFunctionMode):
             if "parametrizations." not in prefix:  # a module that computes a weight is no layer
                 self.names.setdefault(module, prefix.removesuffix("."))
         self.running: list[str] = []  # the modules that are running, outermost first
-        self.found: list[dict[str, Any]] = []
-        self.known: dict[tuple[int, int], int] = {}  # (id of a tensor, version of its memory): its row
+        self.known: dict[tuple[int, int], Record] = {}  # by the id of a tensor and the version of its memory
         self.kept: list[Tensor] = []  # while these tensors live, no other tensor has their ids
         self.handles: list[Any] = []
 
@@ -102,28 +110,21 @@ class Recorder(TorchFunctionMode):
 
     def _record(self, tensor: Tensor, name: str, module: nn.Module | None, owner: str) -> None:
         at = id(tensor), version(tensor)
-        row = self.known.get(at)
-        if row is not None:
-            known = self.found[row]
+        known = self.known.get(at)
+        if known is not None:
             # A function's result that its module returns is the module's; another module's result stays that module's.
-            if module is not None and known["name"].startswith(name) and known["module"] is None:
-                self._name(known, name, module, owner)
+            if module is not None and known.row.name.startswith(name) and known.module is None:
+                known.row, known.module = replace(known.row, name=name, owner=owner), module
             return
-        self.known[at] = len(self.found)
+        axis = self._axis(tensor, module)
+        record = self.known[at] = Record(activation(name, owner, array(tensor), axis), axis, module)
         self.kept.append(tensor)
-        known = {"axis": self._axis(tensor, module), "shape": tuple(tensor.shape)}
-        self._name(known, name, module, owner)
-        known["row"] = activation(name, owner, array(tensor), known["axis"])
-        self.found.append(known)
         if tensor.requires_grad:
 
             def measure(gradient: Tensor) -> None:
-                known["gradient"] = gradient_of(array(gradient))
+                record.row = replace(record.row, **gradient_of(array(gradient)))
 
             tensor.register_hook(measure)  # type: ignore[no-untyped-call]
-
-    def _name(self, known: dict[str, Any], name: str, module: nn.Module | None, owner: str) -> None:
-        known.update(name=name, module=module, owner=owner)
 
     def _axis(self, tensor: Tensor, module: nn.Module | None) -> int:
         """Return the axis of the units: of a layer with weights, else of the last activation with as many axes."""
@@ -131,16 +132,11 @@ class Recorder(TorchFunctionMode):
             return -1
         if module is not None and next(module.parameters(recurse=False), None) is not None:
             return 1 if type(module).__name__.startswith(CHANNELS_SECOND) else -1
-        for row in reversed(self.found):
-            if len(row["shape"]) == tensor.ndim:
-                return int(row["axis"])
+        for record in reversed(self.known.values()):
+            if len(record.row.shape) == tensor.ndim:
+                return record.axis
         return 1 if tensor.ndim > 3 else -1
 
     def rows(self) -> list[Activation]:
         """Return the activations in the order of execution; names that repeat are numbered."""
-        return numbered(
-            [
-                replace(known["row"], name=known["name"], owner=known["owner"], **known.get("gradient", {}))
-                for known in self.found
-            ]
-        )
+        return numbered([record.row for record in self.known.values()])

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from initlib._arguments import positive
 from initlib._public import public
-from initlib.diagnostics.measurements import input_std, parameter
+from initlib.adapters.common.signals import report as signals_report
 from initlib.diagnostics.signals import SignalReport
 
 from ..models.layers import is_fsdp
 from ..models.tensors import model_tensors, walk
-from .inputs import array, inputs, scalar_loss
+from .inputs import array, inputs, loss_of
 from .recorder import Recorder, restored
 
 
@@ -34,7 +34,7 @@ def signals(
     mode. Hooks, gradients, buffers and random states are restored, after an exception too.
 
     Args:
-        model: the model. A DTensor is gathered, so that all ranks must call this together.
+        model: the model. A DTensor is gathered, so all ranks must call this function together.
         batch: a tensor, a tuple or list of arguments, a dict of keyword arguments, or a shape for standard normal
             inputs, which are the same in every framework.
         loss: a function of the model's output that returns one number; None is the mean square of the output.
@@ -44,8 +44,8 @@ def signals(
         The report on activations and parameters, with a verdict on each.
 
     Raises:
-        ValueError: the model has lazy parameters, FSDP has sharded it, all examples of the batch are the same, or the
-            loss is not one number.
+        ValueError: the model has lazy parameters, FSDP has sharded the model, all examples of the batch are the same,
+            or the loss is not one number.
 
     Example:
         >>> from torch import nn
@@ -64,7 +64,7 @@ def signals(
     measured = model_tensors(walk(model))
     if any(weight.flat is not None for weight in measured) or any(map(is_fsdp, model.modules())):
         raise ValueError(
-            "model must not be sharded by FSDP, which gathers weights only while it runs. Measure it before sharding"
+            "model must not be sharded by FSDP, which gathers weights only during a run. Call signals before sharding"
         )
     given = inputs(model, batch)
     with ExitStack() as stack:
@@ -73,26 +73,15 @@ def signals(
         recorder = stack.enter_context(Recorder(model))
         output = model(*given.positional, **given.named)
         recorder.stop()
-        value = scalar_loss(output, loss)
+        value = loss_of(output, loss)
         wanted = [weight.tensor for weight in measured if weight.tensor.requires_grad]
         results: tuple[Tensor | None, ...] = ()
         if value.requires_grad:
             results = torch.autograd.grad(value, [*wanted, *given.floats], allow_unused=True)
     gradients = dict(zip(wanted, results, strict=False))
-    parameters = [
-        parameter(
-            weight.names[0],
-            array(weight.tensor),
-            array(gradients.get(weight.tensor)),
-            axes=weight.stored_axes,
-            learning_rate=learning_rate,
-        )
+    weights = [
+        (weight.names[0], array(weight.tensor), array(gradients.get(weight.tensor)), weight.stored_axes)
         for weight in measured
     ]
-    return SignalReport(
-        recorder.rows(),
-        parameters,
-        input_std=input_std([array(x) for x in given.floats]),
-        loss=float(value.detach()),
-        mean_square_loss=loss is None,
-    )
+    batch_floats = [array(x) for x in given.floats]
+    return signals_report(recorder.rows(), weights, batch_floats, float(value.detach()), loss, learning_rate)

@@ -62,7 +62,7 @@ def _obstacle(device: torch.device) -> str | None:
     if obstacle is not None:
         warnings.warn(
             f"the reference draws weights on {device}, in many launches: {obstacle}. "
-            f"Set INITLIB_TRITON=0 to choose it.",
+            f"Set INITLIB_TRITON=0 to choose the reference.",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -41,11 +41,11 @@ class DrawOptions(TypedDict, total=False):
     """Arguments that all functions that draw share, by keyword alone; PyTorch's functions lack them.
 
     Attributes:
-        axes: the meaning of each axis, such as "OI"; by default "OI...".
+        axes: the role of each axis, such as "OI"; by default "OI...".
         seed: an int, a `Key` or a `numpy.random.Generator`; by default PyTorch's generator decides.
         name: a name that gives the parameter a stream of its own under the seed.
         shape: the shape of the full weight, where a plain tensor holds only a slice of it (Megatron, ZeRO).
-        index: the box of that weight that the tensor holds, as ints and slices.
+        index: the box of the full weight that the tensor holds, as ints and slices.
         flat: in place of `index`, the row-major range that a tensor of one axis holds.
     """
 
@@ -102,8 +102,8 @@ def key_of(seed: Seed) -> Key:
 
 
 _COMPUTED = (
-    "tensor of shape {shape} is computed from other tensors, as by weight_norm: they do not get the weights that are "
-    "drawn into it. Fill an empty tensor, and assign it to the module's attribute."
+    "tensor of shape {shape} is computed from other tensors, as by weight_norm, and a draw does not change them. Fill "
+    "an empty tensor, and assign that tensor to the module's attribute."
 )
 
 _TWINS = (
@@ -149,8 +149,8 @@ def draw_into(
     differ = observed and seed is not NO_SEED and members_differ()
     if differ and seed is not None:
         raise ValueError(
-            "seed must be None in a vmap with randomness='different', whose members it would make equal, got "
-            f"{seed!r}. Leave it out, or pass randomness='same'."
+            f"seed must be None in a vmap with randomness='different', got {seed!r}. A seed makes all members equal: "
+            "omit the seed, or pass randomness='same'."
         )
     if is_computed(tensor):
         warnings.warn(_COMPUTED.format(shape=tuple(tensor.shape)), stacklevel=4)

@@ -52,8 +52,8 @@ def shards(tensor: Any) -> Iterator[tuple[Any, Box]]:
     local = local_tensor(tensor)
     if not all(isinstance(place, int) for place in coordinate or ()):
         raise TypeError(
-            "tensor must be a DTensor of one rank, got a DTensor of several, as in PyTorch's LocalTensorMode. Fill it "
-            "before that mode, or on real ranks."
+            "tensor must be a DTensor of one rank, got a DTensor of several, as in PyTorch's LocalTensorMode. Fill "
+            "the tensor before that mode, or on real ranks."
         )
     held = _held(tensor, coordinate or [0] * tensor.device_mesh.ndim)
     if coordinate is None or local.numel() == 0:

@@ -1,4 +1,4 @@
-"""The fill of a stored tensor: the weights of a plan's entry, written to the memory on this rank."""
+"""Fill of a stored tensor: the weights of a plan's entry, written to the memory on this rank."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -47,11 +47,13 @@ def check(tensor: Tensor) -> None:
         raise TypeError(f"tensor must be of a dtype among {allowed}, got {tensor.dtype}")
     if not tensor.is_contiguous() and overlaps_itself(tensor.shape, tensor.stride(), extent(tensor)):
         raise ValueError(
-            f"tensor of shape {tuple(tensor.shape)} and strides {tensor.stride()} overlaps itself. Clone it."
+            f"tensor of shape {tuple(tensor.shape)} and strides {tensor.stride()} overlaps itself. Clone this tensor."
         )
     check_reach(tensor)
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
-        raise RuntimeError("tensor was made under torch.inference_mode, and can be filled only there. Clone it.")
+        raise RuntimeError(
+            "tensor was made under torch.inference_mode, and can be filled only there. Clone the tensor."
+        )
 
 
 def extent(tensor: Tensor) -> int:
@@ -137,7 +139,7 @@ def check_storage(tensor: Tensor) -> None:
 
 
 class _Memory:
-    """The memory of a tensor, described by the protocol that NumPy reads.
+    """Memory of a tensor, described by the protocol that NumPy reads.
 
     After `Tensor.numpy` PyTorch would never resize the memory again, which is how FSDP frees it.
     """

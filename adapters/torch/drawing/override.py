@@ -1,12 +1,9 @@
 """Overrides of PyTorch's functions: `overridable` lets a mode or a tensor subclass override the functions here too.
 
-Two things in this file have no plain way.
-
-- An override recognizes PyTorch's functions as keys of a table, or by module and name. A function of Python cannot be
-  equal to another, and a call of PyTorch's function itself would draw other bits under a mode that only looks on, such
-  as `with torch.device(...)`. So an override receives a `Counterpart`, which is equal to PyTorch's function.
-- All functions that draw share the arguments of `DrawOptions`. `Unpack` states them once for type checkers, but
-  `help` and `inspect` do not expand it: `overridable` writes the full signature.
+One thing in this file has no plain way: an override recognizes PyTorch's functions as keys of a table, or by module and
+name. A function of Python cannot be equal to another, and a call of PyTorch's function itself would draw other bits
+under a mode that only observes, such as `with torch.device(...)`. So an override receives a `Counterpart`, which is
+equal to PyTorch's function.
 """
 
 import functools
@@ -19,16 +16,18 @@ from torch.compiler import is_compiling
 from torch.nn import init
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
+from initlib._public import public
+from initlib.adapters.common.options import show_options
+
 from .._private import in_jit_trace
 from .dispatch import DrawOptions, outside
 from .transformers import is_guarded
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])
-OPTIONS = DrawOptions.__annotations__
 
 
 class Counterpart:
-    """A function of this adapter that is equal to the function of PyTorch that it replaces.
+    """A function of this adapter that compares equal to the function of PyTorch that it replaces.
 
     It has the hash, the module and the name of PyTorch's function. A call draws as the function of this adapter.
     """
@@ -48,17 +47,17 @@ class Counterpart:
 
 
 def overridable(function: Function) -> Function:
-    """Return the function, changed to keep loaded tensors and to call an override of PyTorch's function."""
-    signature = inspect.signature(function)
+    """Return the public function, changed to keep loaded tensors and to call an override of PyTorch's function."""
+    signature, shared = inspect.signature(function), DrawOptions.__annotations__
 
     @functools.wraps(function)
     def call(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         if is_guarded(tensor):
             return tensor
         if has_torch_function_variadic(tensor):
-            if counterpart is None or any(kwargs.get(option) is not None for option in OPTIONS):
+            if counterpart is None or any(kwargs.get(option) is not None for option in shared):
                 return handle_torch_function(call, (tensor,), tensor, *args, **kwargs)
-            options = {name: value for name, value in kwargs.items() if name not in OPTIONS}
+            options = {name: value for name, value in kwargs.items() if name not in shared}
             bound = signature.bind(tensor, *args, **options)
             bound.apply_defaults()
             bound.arguments.pop("options", None)
@@ -73,16 +72,5 @@ def overridable(function: Function) -> Function:
 
     replaced = getattr(init, function.__name__, None)
     counterpart = None if replaced is None else Counterpart(call, replaced)
-    call.__signature__ = _with_options(signature)  # type: ignore[attr-defined]
-    return cast(Function, call)
-
-
-def _with_options(signature: inspect.Signature) -> inspect.Signature:
-    """Return the signature with the arguments of `DrawOptions` in place of `**options`."""
-    parameters = [parameter for name, parameter in signature.parameters.items() if name != "options"]
-    if len(parameters) < len(signature.parameters):
-        parameters += [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-            for name, annotation in OPTIONS.items()
-        ]
-    return signature.replace(parameters=parameters)
+    show_options(call, DrawOptions)
+    return cast(Function, public("initlib.adapters.torch")(call))

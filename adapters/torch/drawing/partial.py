@@ -13,7 +13,7 @@ from .._private import is_dtensor
 
 
 class Held(NamedTuple):
-    """The shape of the full weight, and the box or the row-major range of it that the tensor holds."""
+    """Shape of the full weight, and the box or the row-major range that the tensor holds."""
 
     shape: tuple[int, ...]
     box: Box | None
@@ -37,7 +37,7 @@ def held(tensor: Tensor, shape: Shape | None, index: Index | None, flat: slice |
     if shape is None:
         if index is not None or flat is not None:
             raise ValueError(
-                f"shape must be that of the full weight where index or flat is given, got None and {index or flat!r}"
+                f"shape must be the shape of the full weight if index or flat is given, got None and {index or flat!r}"
             )
         return None
     if is_dtensor(tensor):

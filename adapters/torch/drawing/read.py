@@ -1,4 +1,4 @@
-"""The values in the memory of this process, which a comparison reads piece by piece."""
+"""Values in the memory of this process, which a comparison reads piece by piece."""
 
 from torch import Tensor
 

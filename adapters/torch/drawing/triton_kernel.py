@@ -1,7 +1,7 @@
-"""The stream as one Triton kernel, with the bits of `initlib/stream/reference.py`.
+"""Stream as one Triton kernel, with the bits of `initlib/stream/reference.py`.
 
 A launch fills a nest of at most four loops, each of which moves the position and the place in memory by a constant.
-Nothing of a weight but its dtype, the kind of its law and the number of its loops is compiled in.
+Only the dtype of a weight, the kind of its law and the number of its loops are compiled in.
 """
 
 # mypy: ignore-errors
@@ -50,7 +50,7 @@ def word(key0, key1, x0, x1):
 
 @triton.jit
 def quantile(p, columns):
-    """The normal quantile of a 32-bit point of the CDF, in units of 2**-21 sigma."""
+    """Return the normal quantile of a 32-bit point of the CDF, in units of 2**-21 sigma."""
     upper = p >> 31  # -1 in the upper half of the CDF, else 0
     tail = (p ^ upper) | 1  # 31 bits, odd: the midpoint of its pair
     bits = tail.to(tl.float32).to(tl.int32, bitcast=True)
@@ -65,14 +65,14 @@ def quantile(p, columns):
 
 @triton.jit
 def divide(k, size, multiplier, shift):
-    """The quotient and the remainder of 0 <= k < 2**31; `launches.reciprocal` makes the others."""
+    """Return the quotient and the remainder of 0 <= k < 2**31; `launches.reciprocal` makes the other arguments."""
     quotient = (tl.umulhi(k.to(tl.uint32), multiplier.to(tl.uint32)) >> shift.to(tl.uint32)).to(tl.int32)
     return quotient, k - quotient * size
 
 
 @triton.jit
 def number(bits, dtype: tl.constexpr):
-    """The float of these bits: Triton would round one that it is handed to float32."""
+    """Return the float of these bits, because Triton would round a float argument to float32."""
     return (
         bits.to(tl.int64).to(tl.float64, bitcast=True)
         if dtype == tl.float64
@@ -117,7 +117,7 @@ def draw(
 ):
     """Fill a nest, its innermost loop number 0, whose first weight lies at `out` and has the position (high, low).
 
-    `dense` says that its memory is one run; the law is "uniform", "normal" or "truncated".
+    `dense` is True if its memory is one run; the law is "uniform", "normal" or "truncated".
     """
     # fmt: on
     k = tl.program_id(0) * block + tl.arange(0, block)
@@ -164,6 +164,6 @@ def draw(
         weight = bfloat16(weight)
     elif dtype == tl.float16:
         weight = float16(weight)
-    # Nothing says how `out` is aligned: if it did, Triton would give each thread neighbouring weights, and carry what
-    # it gathered from the table to them through shared memory.
+    # The alignment of `out` is not declared. Otherwise Triton would give each thread neighbouring weights, and move the
+    # rows of the table to these threads through shared memory.
     tl.store(out + memory, weight, mask=k < weights)

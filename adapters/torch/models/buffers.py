@@ -1,45 +1,82 @@
-"""The buffers of PyTorch's own modules, which start anew with the parameters; other buffers are never drawn."""
+"""Buffers of PyTorch's own modules, which start anew with the parameters, and the buffers that rules name."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from initlib import normal
+from initlib import Parameter, Plan, keep, normal
+from initlib.adapters.common.roles import ParameterRole
 from initlib.key import Key
+from initlib.plans.rules.patterns import as_rename, patterns_of_kind
+from initlib.plans.types import Rename, Rules
 
 from .. import _private
 from ..more_init import fill_
 from . import constructor_values
-from .layers import WITH_STATISTICS
-from .tensors import Modules
+from .layers import WITH_STATISTICS, own_class
+from .tensors import ModelTensor, Modules, Place
 
 Drawn = Mapping[int, Collection[str]]  # the attributes whose weights were drawn, by the id of their module
 
 POWER_ITERATIONS = 15  # PyTorch's own number
 LOST = (
-    "{name}: it is a buffer on the meta device, and its values are lost; build the model in `with skeleton():`, which "
-    "leaves buffers on their device"
+    "{name}: the values of this buffer on the meta device are lost; build the model in `with skeleton():`, which "
+    'leaves buffers on their device, or fill it by a rule for "{name}:buffer"'
 )
 OF_SKELETON = (
-    "{name}: its constructor computed this buffer from weights, which a skeleton does not have; build the model "
+    "{name}: the constructor computed this buffer from weights, which a skeleton does not have; build the model "
     "without `skeleton()`"
 )
 SHARDED = (
-    "{name}: the estimates of its spectral norm need the full weight, and this rank holds a shard; initialize the "
+    "{name}: the estimates of the spectral norm need the full weight, and this rank holds a shard; initialize the "
     "model before it is sharded"
 )
 
 
-def lost_buffers(modules: Modules) -> list[str]:
-    """Return a problem for each buffer on the meta device whose values cannot be computed again."""
+def ruled_buffers(modules: Modules, rules: Rules | Plan | None, rename: Rename | None) -> list[ModelTensor]:
+    """Return the buffers that an existing plan has, or for which a rule has a pattern that ends in `:buffer`."""
+    if isinstance(rules, Plan):
+        planned = {name for entry in rules.entries for name in entry.parameter.names}
+        return _buffers(modules, planned.__contains__)
+    patterns = patterns_of_kind(rules, "buffer")
+    if not patterns:
+        return []
+    new_name = as_rename(rename)
+    return _buffers(modules, lambda name: any(pattern.name.fullmatch(new_name(name)) for pattern in patterns))
+
+
+def _buffers(modules: Modules, is_selected: Callable[[str], bool]) -> list[ModelTensor]:
+    """Return the buffers with selected names, each once."""
+    buffers: dict[int, ModelTensor] = {}
+    for prefix, part in modules:
+        for name, buffer in _private.own_buffers(part):
+            if is_selected(prefix + name):
+                role = ParameterRole(None, "buffer")
+                each = buffers.setdefault(id(buffer), ModelTensor(part, name, role, [], []))
+                each.names.append(prefix + name)
+                each.places.append(Place(part, name))
+    return list(buffers.values())
+
+
+def buffer_parameter(buffer: ModelTensor) -> Parameter:
+    """Return the parameter of a plan for a buffer, which only a rule fills."""
+    dtype = str(buffer.tensor.dtype).removeprefix("torch.")
+    owner, tied = own_class(buffer.owner).__name__, tuple(buffer.names[1:])
+    return Parameter(buffer.names[0], buffer.shape, dtype, kind="buffer", owner=owner, default=keep, tied=tied)
+
+
+def lost_buffers(modules: Modules, filled: Collection[str]) -> list[str]:
+    """Return a problem for each buffer on the meta device that is not filled, and cannot be computed again."""
     text = OF_SKELETON if any(constructor_values.CONSTANTS in vars(part) for _, part in modules) else LOST
     return [
         text.format(name=f"{prefix}{name}")
         for prefix, part in modules
         for name, buffer in _private.own_buffers(part)
-        if buffer.is_meta and not isinstance(part, (*WITH_STATISTICS, _private.SpectralNorm))
+        if buffer.is_meta
+        and f"{prefix}{name}" not in filled
+        and not isinstance(part, (*WITH_STATISTICS, _private.SpectralNorm))
     ]
 
 

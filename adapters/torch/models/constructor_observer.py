@@ -1,6 +1,6 @@
-"""The observer of a skeleton's constructors: which tensors they draw, which they set and to which values.
+"""Observer of a skeleton's constructors: which tensors they draw, and which tensors they set to which values.
 
-Weights on the meta device have no values to read, so that there is no plainer way: the operations themselves are seen.
+Weights on the meta device have no values to read. So there is no plainer way than to observe the operations.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ COPYING = ("clone", "_to_copy", "lift_fresh", "alias", "detach")
 
 
 class Origin(NamedTuple):
-    """The origin of the values of one storage.
+    """Origin of the values of one storage.
 
     A storage without an origin has readable values that no random call made.
     """
@@ -135,7 +135,7 @@ def _of_constant(name: str, constant: float, args: Any) -> Origin:
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[misc]  # a private class of PyTorch
-    """Tell an observer of every operation on tensors."""
+    """A mode that reports every operation on tensors to an observer."""
 
     def __init__(self, observer: ConstructorObserver) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc]  # a private class o
 
 
 class _Functions(TorchFunctionMode):
-    """Tell an observer of functions whose draws are no operations on the tensor."""
+    """A mode that reports functions whose draws are no operations on the tensor to an observer."""
 
     def __init__(self, observer: ConstructorObserver) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class _Functions(TorchFunctionMode):
         if (getattr(own, "__module__", None) or "").startswith("initlib.") and name not in SETTING:
             self.observer.wrote(name, tensor, [], True, args)
         elif func == Tensor.is_meta.__get__:  # type: ignore[attr-defined]
-            # `torch.nn.init.trunc_normal_` and others ask this, and then draw nothing.
+            # `torch.nn.init.trunc_normal_` and other functions call this, and then draw nothing.
             self.observer.missed(tensor)
         return result
 

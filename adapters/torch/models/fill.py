@@ -1,4 +1,4 @@
-"""The fill of a tensor of a model, and a check before anything is written that it can be filled."""
+"""Fill of a tensor of a model, and a check, before anything is written, that the tensor can be filled."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..drawing import memory
 from ..drawing.fill import fill_stored, local_boxes
 from .tensors import ModelTensor
 
-UNWRITABLE = "tensor must be one whose weights can be written, got a {cls}; initialize the model before it is converted"
+UNWRITABLE = "tensor must be of a class that can be filled, got a {cls}; initialize the model before it is converted"
 
 
 def check(tensor: ModelTensor) -> None:
@@ -23,7 +23,7 @@ def check(tensor: ModelTensor) -> None:
     if type(stored).__torch_dispatch__ is Tensor.__torch_dispatch__:
         return
     if tensor.flat is None:
-        list(local_boxes(stored))  # which raises for sums over ranks
+        list(local_boxes(stored))  # raises for sums over ranks
     if _is_foreign(stored):
         _check_foreign(stored)
 

@@ -1,4 +1,4 @@
-"""The plan of a model, and its initialization: the plan's weights written where the model keeps them."""
+"""Initialize: the plan of a model, and its weights in the memory of the model."""
 
 import re
 from typing import Any, NamedTuple
@@ -17,7 +17,14 @@ from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
 from ..drawing.dispatch import Seed, key_of
 from . import constructor_values
-from .buffers import buffer_names, lost_buffers, reset_buffers, sharded_estimates
+from .buffers import (
+    buffer_names,
+    buffer_parameter,
+    lost_buffers,
+    reset_buffers,
+    ruled_buffers,
+    sharded_estimates,
+)
 from .fill import check, fill
 from .meta_device import materialize, tie
 from .shared_memory import overlaps
@@ -25,7 +32,7 @@ from .state_names import plan_names
 from .tensors import ModelTensor, Modules, dtype_name, model_tensors, parameters, walk
 from .transformers import mark
 
-SHARED = '{name}: it shares part of its memory with {other}; keep one of them: {{"{other}": keep}}'
+SHARED = '{name}: shares a part of its memory with {other}; keep one of the two: {{"{other}": keep}}'
 PATIENCE = 2.0  # seconds without a progress bar
 
 
@@ -65,7 +72,8 @@ def plan(
     """
     modules = walk(module, prefix)
     options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
-    return _plan(module, modules, model_tensors(modules), only, rules, **options)[0]
+    tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
+    return _plan(module, modules, tensors, buffers, only, rules, **options)[0]
 
 
 @public("initlib.adapters.torch")
@@ -94,7 +102,7 @@ def initialize(
             dtypes must be those of the model, or of the part under `prefix`, and planning is skipped.
         default, rename, axes, unmatched: as for `initlib.plan`; not beside an existing plan.
         seed: an integer, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's default generator.
-        device: the device on which the weights of a model on the meta device are made (see `skeleton`).
+        device: the device for the weights of a model on the meta device (see `skeleton`).
         only: a pattern or names; all other parameters and buffers stay as they are.
             `only=model.load_state_dict(state, strict=False).missing_keys` fills the parameters that a checkpoint did
             not contain. Names may be those of plans or of PyTorch's state dictionaries.
@@ -120,74 +128,93 @@ def initialize(
     """
     options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     modules = walk(module, prefix)
-    tensors = model_tensors(modules)
-    problems = _without_memory(modules, tensors, device)
+    tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
+    stored = [*tensors, *buffers]
+    problems = _without_memory(modules, tensors, buffers, device)
     try:
         if isinstance(rules, Plan):
             refuse_options(**options)
-            made, selection = _fitted(module, modules, tensors, only, rules, prefix)
+            made, selection = _fitted(module, modules, tensors, buffers, only, rules, prefix)
         else:
-            made, selection = _plan(module, modules, tensors, only, rules, **options)
+            made, selection = _plan(module, modules, tensors, buffers, only, rules, **options)
     except PlanError as error:
         raise PlanError([*problems, *error.problems]) from None
-    filled = [(tensor, entry) for tensor, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
+    filled = [(tensor, entry) for tensor, entry in zip(stored, made.entries, strict=True) if not entry.kept]
     drawn: dict[int, set[str]] = {}
-    for tensor, _ in filled:
+    weights = [pair for pair in filled if pair[0].role.kind != "buffer"]
+    for tensor, _ in weights:
         drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
-    problems += [*_not_writable(tensors, made), *_overlapping(filled), *sharded_estimates(modules, drawn)]
+    problems += [*_not_writable(stored, made), *_overlapping(filled), *sharded_estimates(modules, drawn)]
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
     records = [(tensor, _record(tensor, parameter)) for tensor, parameter in selection.parameters]
     if device is not None:
-        materialize(module, tensors, torch.device(device))
-    tie(tensors)
-    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in filled)
+        materialize(module, stored, torch.device(device))
+    tie(stored)
+    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in weights)
     with torch.no_grad(), progress("initialize", PATIENCE) as advance:
-        for tensor, entry in filled:
+        for tensor, entry in weights:
             fill(tensor, entry, key)
             done += tensor.tensor.nbytes
             advance(done, total)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
     reset_buffers(modules, drawn, selection.buffers, key)
+    with torch.no_grad():
+        for tensor, entry in filled[len(weights) :]:  # buffers that rules name, also of modules that were reset
+            fill(tensor, entry, key)
     mark(modules, (tensor.tensor for tensor, _ in filled))
     return made
 
 
 class _Selection(NamedTuple):
-    """The tensors that `only` selects, each with its parameter, and the names of the buffers that it selects."""
+    """Tensors that `only` selects, each with its parameter, and the names of the selected buffers."""
 
     parameters: list[tuple[ModelTensor, Parameter]]
     buffers: set[str]
 
 
 def _plan(
-    module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only, rules: Rules | None, **options: Any
+    module: nn.Module,
+    modules: Modules,
+    tensors: list[ModelTensor],
+    buffers: list[ModelTensor],
+    only: Only,
+    rules: Rules | None,
+    **options: Any,
 ) -> tuple[Plan, _Selection]:
-    """Return the plan, in which tensors that `only` does not select are kept, and the selection."""
+    """Return the plan of the tensors and then the buffers, and the selection. Unselected tensors are kept."""
+    ruled = [buffer_parameter(buffer) for buffer in buffers]
     known = parameters(tensors)
-    chosen, buffers = selected(_names(module, modules, tensors, only), known, buffer_names(modules))
-    pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=True) if each]
-    if not all(chosen):
-        # The memory of the other tensors, which may have been loaded, does not show what these hold.
+    only = _names(module, modules, tensors, only)
+    chosen, selected_buffers = selected(only, [*known, *ruled], buffer_names(modules))
+    pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=False) if each]
+    if len(pairs) < len(tensors):
+        # Other tensors may have been loaded, and show nothing about the memory of these.
         known = parameters(tensors, [tensor for tensor, _ in pairs])
-    return plan_selected(known, chosen, rules, **options), _Selection(pairs, buffers)
+    return plan_selected([*known, *ruled], chosen, rules, **options), _Selection(pairs, selected_buffers)
 
 
 def _fitted(
-    module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only, existing: Plan, prefix: str
+    module: nn.Module,
+    modules: Modules,
+    tensors: list[ModelTensor],
+    buffers: list[ModelTensor],
+    only: Only,
+    existing: Plan,
+    prefix: str,
 ) -> tuple[Plan, _Selection]:
-    """Return an existing plan for the model, in which tensors that `only` does not select are kept."""
-    buffers = buffer_names(modules)
-    stored = (Stored(tuple(each.names), each.shape, dtype_name(each.tensor)) for each in tensors)
-    made = fit_plan(existing, stored, prefix=prefix, buffers=set(buffers))
+    """Return an existing plan for the tensors and then the buffers, and the selection. Unselected tensors are kept."""
+    stored = (Stored(tuple(each.names), each.shape, dtype_name(each.tensor)) for each in (*tensors, *buffers))
+    made = fit_plan(existing, stored, prefix=prefix)
     planned = [entry.parameter for entry in made.entries]
-    chosen, selected_buffers = selected(_names(module, modules, tensors, only), planned, buffers)
-    own = [tensor for tensor, each in zip(tensors, chosen, strict=True) if each]
+    only = _names(module, modules, tensors, only)
+    chosen, selected_buffers = selected(only, planned, buffer_names(modules))
+    own = [tensor for tensor, each in zip(tensors, chosen, strict=False) if each]
     if not all(constructor_values.records(tensor.places) for tensor in own):
         planned = parameters(tensors, own)  # with the constructor values to record
-    pairs = [pair for pair, each in zip(zip(tensors, planned, strict=True), chosen, strict=True) if each]
+    pairs = [pair for pair, each in zip(zip(tensors, planned, strict=False), chosen, strict=False) if each]
     return keep_others(made, chosen), _Selection(pairs, selected_buffers)
 
 
@@ -207,17 +234,19 @@ def _record(tensor: ModelTensor, parameter: Parameter) -> constructor_values.Rec
     return constructor_values.as_record(parameter.constructor.record(parameter))
 
 
-def _without_memory(modules: Modules, tensors: list[ModelTensor], device: torch.device | str | None) -> list[str]:
+def _without_memory(
+    modules: Modules, tensors: list[ModelTensor], buffers: list[ModelTensor], device: torch.device | str | None
+) -> list[str]:
     """Return the problems of tensors that have no memory, and will have none or lose their values."""
     if device is not None and torch.device(device).type == "meta":
-        raise ValueError(f"device must be one with memory, got {device!r}")
+        raise ValueError(f"device must have memory, got {device!r}")
     if device is not None:
-        return lost_buffers(modules)
-    meta = [tensor.names[0] for tensor in tensors if tensor.tensor.is_meta]
+        return lost_buffers(modules, {name for buffer in buffers for name in buffer.names})
+    meta = [tensor.names[0] for tensor in (*tensors, *buffers) if tensor.tensor.is_meta]
     if not meta:
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"
-    return [f"{names}: on the meta device, which has no memory; pass the device for it: initialize(..., device='cpu')"]
+    return [f"{names}: on the meta device, which has no memory; pass a device: initialize(..., device='cpu')"]
 
 
 def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
@@ -225,7 +254,7 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
     problems = []
     for tensor, entry in zip(tensors, made.entries, strict=True):
         if tensor.tensor.is_meta and not entry.filled:
-            problems.append(f"{tensor.names[0]}: it is kept, at least in part, and on the meta device it has no values")
+            problems.append(f"{tensor.names[0]}: the plan keeps values, but the meta device has no values")
         try:
             if not entry.kept:
                 check(tensor)

@@ -14,7 +14,7 @@ from initlib.plans.rules.patterns import glob
 
 
 class KnownClass(NamedTuple):
-    """The axes of the kernels of a class, the names of its scales, and the weight that bounds its drawn bias."""
+    """Axes of the kernels of a class, the names of its scales, and the weight that bounds its drawn bias."""
 
     axes: Mapping[str, str] = {}
     scales: tuple[str, ...] = ()

@@ -176,8 +176,8 @@ def _of_known_class(cls: type, module: nn.Module) -> Roles:
     if known is None:
         return {}
     shapes = {name: tuple(p.shape) for name, p in own_parameters(module) if not is_lazy(p)}
-    found = {name: ParameterRole(None, "scale") for name in known.scales}
+    by_name = {name: ParameterRole(None, "scale") for name in known.scales}
     for name, axes in known.axes.items():
         if len(shapes.get(name, ())) == len(parse(axes)):
-            found[name] = ParameterRole(axes, "kernel")
-    return found
+            by_name[name] = ParameterRole(axes, "kernel")
+    return by_name

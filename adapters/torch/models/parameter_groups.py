@@ -13,7 +13,12 @@ from .tensors import model_tensors, walk
 
 @public("initlib.adapters.torch")
 def parameter_groups(
-    model: nn.Module, multipliers: Mapping[str, Mapping[str, float]], *, lr: float, weight_decay: float = 0.0
+    model: nn.Module,
+    multipliers: Mapping[str, Mapping[str, float]],
+    *,
+    lr: float,
+    weight_decay: float = 0.0,
+    eps: float | None = None,
 ) -> list[dict[str, Any]]:
     """Return the parameter groups of an optimizer, with a learning rate and a weight decay for each, as muP needs.
 
@@ -21,15 +26,18 @@ def parameter_groups(
 
     Args:
         model: a module.
-        multipliers: for each name, the multipliers "lr" and "weight_decay", as from `initlib.mup_learning_rates`.
+        multipliers: for each name, the multipliers "lr", "weight_decay" and "eps", as from
+            `initlib.mup_learning_rates`.
         lr: the learning rate at the base width, above 0.
         weight_decay: the weight decay at the base width, at least 0.
+        eps: Adam's epsilon at the base width, above 0. With None the groups have no "eps".
 
     Returns:
-        A list of dictionaries with "params", "lr" and "weight_decay", for any optimizer of `torch.optim`.
+        A list of dictionaries with "params", "lr", "weight_decay" and, if given, "eps", for any optimizer of
+        `torch.optim`.
 
     Raises:
-        ValueError: a parameter has no multipliers, or `lr` or `weight_decay` is out of its range.
+        ValueError: a parameter has no multipliers, or `lr`, `weight_decay` or `eps` is out of its range.
 
     Example:
         >>> import torch
@@ -46,8 +54,10 @@ def parameter_groups(
         Yang, Hu et al. Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer. 2022.
         arXiv:2203.03466.
     """
-    lr, weight_decay = positive(lr, "lr"), positive(weight_decay, "weight_decay", or_zero=True)
-    groups: dict[tuple[float, float], list[Any]] = {}
+    scales = {"lr": positive(lr, "lr"), "weight_decay": positive(weight_decay, "weight_decay", or_zero=True)}
+    if eps is not None:
+        scales["eps"] = positive(eps, "eps")
+    groups: dict[tuple[float, ...], list[Any]] = {}
     for model_tensor in model_tensors(walk(model)):
         tensor = model_tensor.tensor
         if not tensor.requires_grad:
@@ -56,5 +66,5 @@ def parameter_groups(
         if factors is None:
             name = model_tensor.names[0]
             raise ValueError(f"multipliers must have every parameter of the model, got none for {name!r}")
-        groups.setdefault((lr * factors["lr"], weight_decay * factors["weight_decay"]), []).append(tensor)
-    return [{"params": tensors, "lr": rate, "weight_decay": decay} for (rate, decay), tensors in groups.items()]
+        groups.setdefault(tuple(scale * factors[option] for option, scale in scales.items()), []).append(tensor)
+    return [{"params": tensors, **dict(zip(scales, values, strict=True))} for values, tensors in groups.items()]

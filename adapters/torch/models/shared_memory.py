@@ -27,17 +27,17 @@ def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
     storages: dict[int, list[int]] = {}
     for number, tensor in enumerate(tensors):
         storages.setdefault(tensor.untyped_storage().data_ptr(), []).append(number)
-    found = []
+    pairs = []
     for group in storages.values():
         group.sort(key=lambda number: tensors[number].data_ptr())
         if any(_end(tensors[one]) > tensors[other].data_ptr() for one, other in pairwise(group)):
-            found += [
+            pairs += [
                 (one, other)
                 for place, one in enumerate(group)
                 for other in group[place + 1 :]
                 if _end(tensors[one]) > tensors[other].data_ptr() and _overlap(tensors[one], tensors[other])
             ]
-    return found
+    return pairs
 
 
 def _end(tensor: Tensor) -> int:

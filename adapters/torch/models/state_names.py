@@ -1,4 +1,4 @@
-"""The names of tensors in PyTorch's state dictionaries, with wrappers and stored parts, as the names of plans."""
+"""Names of tensors in PyTorch's state dictionaries, with wrappers and stored parts, as the names of plans."""
 
 from collections.abc import Iterable
 

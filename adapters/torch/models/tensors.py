@@ -1,4 +1,4 @@
-"""The tensors of a model: their names, which no wrapper changes, and the places that hold them."""
+"""Tensors of a model: their names, which no wrapper changes, and the places that hold them."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
@@ -33,12 +33,12 @@ COMPUTED = "the model uses {steps} of the stored tensor, and no initializer acco
 LAZY = "{owner} is lazy, and its parameters have no shape yet; run a batch through the model first"
 TWICE = "two tensors have this name once the prefixes of wrappers are removed"
 NOT_DENSE = "a tensor of layout {layout} cannot be filled; add the rule {{{name!r}: keep}}"
-MAGNITUDE = "its constructor set the magnitudes of its weight norm; a rule replaces them by the norms of what it draws"
+MAGNITUDE = "the constructor set the magnitudes of the weight norm; a rule would replace them by norms of drawn weights"
 OF_SKELETON = (
-    "its constructor computed it from weights, which a skeleton does not have; add a rule, or build the model without "
-    "`skeleton()`"
+    "the constructor computed this tensor from weights, which a skeleton does not have; add a rule, or build the model "
+    "without `skeleton()`"
 )
-UNREADABLE = "Build the model in `with skeleton():`, which records what constructors set."
+UNREADABLE = "Build the model in `with skeleton():`, which records the values that constructors set."
 
 Modules = list[tuple[str, nn.Module]]  # every module, and the prefix of the names of its tensors
 
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 
 class Magnitude(NamedTuple):
-    """The norms of a weight-normed weight, which is magnitude * direction / |direction|."""
+    """Norms of a weight-normed weight, which is magnitude * direction / |direction|."""
 
     place: Place
     axis: int  # one norm for each index of this axis; -1: one for all
@@ -209,7 +209,7 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
     for alike in by_address.values():
         if len(alike) > 1:
             pairs += [(groups.setdefault(same_elements(each.tensor), each), each) for each in alike]
-    # transformers knows ties by name: {target: source}.
+    # transformers names ties as {target: source}.
     by_name = [(prefix, keys) for prefix, part in modules if (keys := vars(part).get("all_tied_weights_keys"))]
     named = {name: each for each in tensors for name in each.names} if by_name else {}
     for prefix, keys in by_name:
@@ -340,5 +340,5 @@ def _readable(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor]) -> C
     def has_torch_layers() -> bool:
         return any(is_torch(each.owner) for each in tensors)
 
-    # Zeros among unknown classes alone are read, and noted, whatever memory they are.
+    # In a model of unknown classes alone, zeros are read and noted, in any memory.
     return lambda memory: model_is() or (not has_torch_layers() and constructor_values.is_zero_matrix(memory))

@@ -1,4 +1,4 @@
-"""The flags of transformers on tensors and modules that it has initialized or loaded, and must not draw again."""
+"""Flags of transformers on tensors and modules that it has initialized or loaded, and must not draw again."""
 
 import warnings
 from collections.abc import Iterable, Iterator

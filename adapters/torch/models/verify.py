@@ -1,4 +1,4 @@
-"""The comparison of a model with the plan and the seed that initialized it."""
+"""Comparison of a model with the plan and the seed that initialized it."""
 
 import re
 from collections.abc import Iterator
@@ -91,9 +91,9 @@ def _boxes(tensor: ModelTensor) -> list[HeldBox]:
     """Return the boxes of a tensor that this rank holds. Raises TypeError or ValueError if they cannot be read."""
     memory = tensor.tensor
     if memory.is_meta or is_fake(memory):
-        raise ValueError("it has no values in memory")
+        raise ValueError("the tensor has no values in memory")
     if memory.layout is not torch.strided or memory.is_nested:
-        raise TypeError(f"it is not dense, but of layout {memory.layout}")
+        raise TypeError(f"the tensor has the layout {memory.layout}, which is not dense")
     local = local_boxes(memory) if tensor.flat is None else tensor.flat.boxes()
     views = [(view.detach(), normalize_index(index, tensor.shape)) for view, index in local]
     if tensor.magnitude is not None and tensor.flat is None and len(views) == 1:
@@ -106,10 +106,10 @@ def _boxes(tensor: ModelTensor) -> list[HeldBox]:
 
 @torch.no_grad()
 def _weight(direction: Tensor, magnitude: Magnitude, shape: tuple[int, ...]) -> Tensor | None:
-    """Return the weight that a module computes of a direction and its magnitudes.
+    """Return the weight that a module computes from a direction and its magnitudes.
 
-    None where this rank holds only slices of the rows, whose norms it does not know. The direction is then compared,
-    which `initialize` fills with the weight itself.
+    None if this rank holds only slices of the rows, whose norms are unknown. The comparison then reads the direction,
+    which `initialize` fills with the weight.
     """
     norms = magnitude.place.tensor
     norms = local_tensor(norms) if is_dtensor(norms) else norms

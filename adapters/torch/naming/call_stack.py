@@ -1,4 +1,4 @@
-"""The call stack: the parameter or module that the running code initializes, read from the variables of its callers.
+"""Call stack: the parameter or module that the running code initializes, read from the variables of its callers.
 
 A draw into a temporary tensor (`steps = torch.rand(50)`, later copied to a parameter) does not name a parameter, and
 neither PyTorch nor the tensor records its destination. The order of such draws depends on the order of modules. Only
@@ -57,11 +57,10 @@ def _is_method_of(part: Any, frame: FrameType, variables: Mapping[str, Any]) -> 
 
 
 def rejected(tensor: Tensor) -> Initializer | None:
-    """Return the initializer that PyTorch's `trunc_normal_` emulates by rejection, if it makes this draw.
+    """Return the initializer of a draw in PyTorch's `trunc_normal_`, which rejects values; None for other draws.
 
-    For this tensor the draw is from the truncated normal, and the caller then rejects no value. For a far window it
-    draws uniformly, and rejects what exceeds the density there, in logarithms: nothing, if that second draw is of
-    zeros.
+    The draw into the result is replaced by the truncated normal, of which `trunc_normal_` rejects no value. For a far
+    window, `trunc_normal_` also draws a threshold for each value into `accept_buf`. Thresholds of 0 reject no value.
     """
     frame: FrameType = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_name == "__torch_function__":  # of this mode and of others

@@ -1,8 +1,8 @@
 """Computed weights: weights that a module computes from stored tensors, as by weight norm, spectral norm or pruning.
 
-PyTorch computes such a weight anew at each access or call, so a draw into it is lost. Here the last value of each is
-remembered. What was written to it is stored, before the weight is computed anew and at the end: its right inverse is
-copied to the tensors that it is computed from.
+PyTorch computes such a weight anew at each access or call, so a draw into the weight is lost. This file remembers the
+last value of each weight. Before the weight is computed anew, and at the end, a changed value is stored: its right
+inverse is copied to the tensors that the weight is computed from.
 """
 
 import threading
@@ -88,7 +88,7 @@ class ComputedWeight:
     def _lost(self, reason: str) -> RuntimeError:
         stored = " and ".join(self.stored)
         return RuntimeError(
-            f"{self.name} is computed from {stored}, which cannot be set to give the weights drawn into it: {reason}. "
+            f"{self.name} is computed from {stored}, and no values of {stored} give the drawn weights: {reason}. "
             f"Draw into {stored}."
         )
 

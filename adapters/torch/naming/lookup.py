@@ -64,7 +64,7 @@ class TensorMatch(NamedTuple):
 
 
 class Tensors:
-    """The tensors of a model, found by their identity or their memory, and the names of their streams."""
+    """Tensors of a model, found by their identity or their memory, and the names of their streams."""
 
     def __init__(self, module: nn.Module, new_name: Callable[[str], str], prefix: str) -> None:
         self.module, self.new_name, self.prefix = module, new_name, prefix

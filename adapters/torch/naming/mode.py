@@ -57,12 +57,12 @@ def named(
     - Modules of transformers are initialized anew, but tensors that were loaded from a checkpoint are kept. A warning
       names the other tensors of a loaded model.
 
-    Nothing is patched, and other threads draw as before.
+    The functions of PyTorch are not patched, and other threads draw as before.
 
     Args:
         module: the model.
         seed: an int, a `Key` or a `numpy.random.Generator`; by default a seed from PyTorch's generator.
-        rename: from the model's names to the names of the streams, as for `initialize`.
+        rename: a mapping or function from the model's names to the names of the streams, as for `initialize`.
         prefix: the name of the module in a bigger model.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Views: the box of a tensor that a view of its memory is."""
+"""Views: boxes of a tensor from views of its memory."""
 
 import math
 from typing import Any, NamedTuple

@@ -1,1 +1,1 @@
-"""The audit of a file or a model: the figures of each tensor, its scheme, and its faults."""
+"""Audit of a file or a model: the statistics of each tensor, its scheme, and its faults."""

@@ -1,4 +1,4 @@
-"""The audit of a file or a model: a row for each tensor, with its figures, its scheme and its faults."""
+"""Audit of a file or a model: a row for each tensor, with its statistics, its scheme and its faults."""
 
 import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..._adapters import framework_of
 from ..._public import public
 from ...files.printable import printable
 from ...files.readers.open_file import ORDER, open_tensors
@@ -24,7 +25,7 @@ FINDINGS = {
     "rows": "equal rows or columns: units that stay equal in training",
     "shards": "equal parts along an axis: one seed on every rank",
     "duplicates": "a tensor equal to another one",
-    "stuck": "many numbers, or one far out, at the least or the greatest value",
+    "stuck": "many numbers at the least or the greatest value, or one number far from all others",
 }
 MOST_PARTS = 64
 FEWEST_BITS = 256  # of a line: shorter lines may be equal by chance
@@ -35,7 +36,7 @@ OTHER_ORDER = {"OI...": "...IO", "...IO": "OI..."}
 
 @dataclass(frozen=True)
 class AuditedTensor:
-    """One tensor: its figures, the scheme that it matches, the tests that support the scheme, and its faults."""
+    """A tensor: its statistics, its scheme, the tests that support the scheme, and its faults."""
 
     file: str
     name: str
@@ -56,7 +57,7 @@ class AuditedTensor:
 
 
 class Audit:
-    """The report of `audit`: a table to print, `to_dicts`, and `found`.
+    """Report of `audit`: a table to print, `to_dicts`, and `found`.
 
     Args:
         tensors: one row for each tensor.
@@ -133,8 +134,8 @@ def audit(source: Source, *, axes: str | None = None) -> Audit:
     Args:
         source: a path, several paths, or a dictionary of arrays by name. A path is a safetensors file, an index of
             several or a folder with an index; a .npy or .npz file; a checkpoint of PyTorch; a .keras or HDF5 file.
-        axes: how weights are stored, "OI..." or "...IO". By default it follows from the names ("kernel" is Keras's and
-            JAX's, "weight" PyTorch's), else from the kind of file.
+        axes: the order of the axes of weights, "OI..." or "...IO". By default the names decide ("kernel" is Keras's
+            and JAX's, "weight" PyTorch's), else the kind of file.
 
     Returns:
         An `Audit`: a table to print, `to_dicts()`, and `found()`.
@@ -155,6 +156,12 @@ def audit(source: Source, *, axes: str | None = None) -> Audit:
     if isinstance(source, Mapping):
         arrays = [StoredTensor.of(*_checked_array(name, values)) for name, values in source.items()]
         return audit_tensors([("", "...IO", arrays)], axes)
+    framework = framework_of(source)
+    if framework is not None:
+        raise TypeError(
+            f"source must be paths or a dictionary of arrays, got {type(source).__name__}. "
+            f"For a model: initlib.adapters.{framework}.audit(model)"
+        )
     paths: list[FilePath] = [source] if isinstance(source, (str, os.PathLike)) else list(source)
 
     def opened() -> Iterator[tuple[str, str, Iterable[StoredTensor]]]:

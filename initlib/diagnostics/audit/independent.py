@@ -30,35 +30,36 @@ FEWEST_LINES = 8
 FEWEST_SINGULAR = 16  # the shorter side of a matrix whose top singular value is tested
 
 
-def _presets() -> dict[str, dict[str, Initializer]]:
-    """Return the schemes whose std follows from the shape, by the distribution of their weights and by name."""
-    distributions = {
-        "uniform": ("uniform", "uniform"),
-        "normal 2": ("normal", "truncated_normal"),
-        "normal inf": ("normal, not truncated", "normal"),
-    }
-    presets: dict[str, dict[str, Initializer]] = {}
-    for label, (ending, distribution) in distributions.items():
-        presets[label] = {
-            f"he_{ending}": variance_scaling(2.0, "fan_in", distribution),
-            f"glorot_{ending}": variance_scaling(1.0, "fan_avg", distribution),
-            f"lecun_{ending}": variance_scaling(1.0, "fan_in", distribution),
-            f"he_{ending}, by fan_out": variance_scaling(2.0, "fan_out", distribution),
-        }
-    torch_default = variance_scaling(1 / 3, "fan_in", "uniform")
-    presets["uniform"]["uniform within 1 / sqrt(fan_in), torch's default"] = torch_default
-    presets["uniform"] |= {"siren": siren(), "siren(first=True)": siren(first=True)}
-    presets["normal inf"]["spectral"] = spectral()
-    return presets
-
-
-PRESETS = _presets()
+# The schemes whose std follows from the shape, by the distribution of their weights and by name.
+SCALINGS = {
+    "he_{}": (2.0, "fan_in"),
+    "glorot_{}": (1.0, "fan_avg"),
+    "lecun_{}": (1.0, "fan_in"),
+    "he_{}, by fan_out": (2.0, "fan_out"),
+}
+DISTRIBUTIONS = {
+    "uniform": ("uniform", "uniform"),
+    "normal 2": ("normal", "truncated_normal"),
+    "normal inf": ("normal, not truncated", "normal"),
+}
+PRESETS: dict[str, dict[str, Initializer]] = {
+    label: {name.format(end): variance_scaling(*scaling, distribution) for name, scaling in SCALINGS.items()}
+    for label, (end, distribution) in DISTRIBUTIONS.items()
+}
+PRESETS["uniform"] |= {
+    "uniform within 1 / sqrt(fan_in), torch's default": variance_scaling(1 / 3, "fan_in", "uniform"),
+    "siren": siren(),
+    "siren(first=True)": siren(first=True),
+}
+PRESETS["normal inf"]["spectral"] = spectral()
 
 
 def independent(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match:
     """Return the scheme of weights that are drawn independently, or None with the test that failed."""
-    sample = _Sample.of(tally)
-    fits = [_fit(tally, sample, each, EPS.get(tensor.dtype, 0.0)) for each in REFERENCE_DISTRIBUTIONS]
+    sample, eps = np.sort(tally.sample), EPS.get(tensor.dtype, 0.0)
+    squares = np.square(sample - sample.mean())
+    kurtosis = float(np.square(squares).mean() / squares.mean() ** 2)
+    fits = [_fit(tally, sample, kurtosis, each, eps) for each in REFERENCE_DISTRIBUTIONS]
     fit = max(fits, key=lambda fit: (fit.good, fit.good and math.isinf(fit.distribution.cut), fit.chance))
     if not fit.good:
         return Match(None, test=f"no distribution: the nearest is {fit.words}")
@@ -84,28 +85,13 @@ def independent(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Ma
     return best._replace(also=also, test="; ".join([fit.words, best.test, *words]))
 
 
-class _Sample(NamedTuple):
-    """A sorted sample of a tensor's numbers, and its kurtosis: computed once for all distributions."""
-
-    values: NDArray[np.float64]
-    kurtosis: float
-
-    @classmethod
-    def of(cls, tally: Tally) -> "_Sample":
-        values = np.sort(tally.sample)
-        squares = np.square(values - values.mean())
-        return cls(values, float(np.square(squares).mean() / squares.mean() ** 2))
-
-
 class _Fit(NamedTuple):
     """A distribution fitted to a tensor's numbers."""
 
     distribution: ReferenceDistribution
-    size: int
+    tally: Tally
     mean: float
     std: float  # of all numbers
-    least: float
-    greatest: float
     reach: float  # the distance of the largest number from the mean
     bound: float  # the std that follows from the largest number, where the distribution is bounded
     distance: float
@@ -115,29 +101,29 @@ class _Fit(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """True if every test passes."""
+        """Return True if every test passes."""
         if self.chance < CHANCE or abs(self.kurtosis) > STRUCTURE_SIGMAS:
             return False
         if math.isfinite(self.distribution.bound):
             return abs(self.std / self.bound - 1) < SIGMAS * self.error + 2 * self.eps
-        beyond = self.size * math.erfc(self.reach / self.std / math.sqrt(2))
+        beyond = self.tally.size * math.erfc(self.reach / self.std / math.sqrt(2))
         return self._is_largest(self.reach / self.std) and beyond > CHANCE / 100
 
     @property
     def words(self) -> str:
-        """The distribution and the tests in words."""
+        """Return the distribution and the tests in words."""
         name, cut = self.distribution
         cut_at = "" if math.isinf(cut) or name == "uniform" else f" cut at {cut:g} sigma"
         return f"{name}{cut_at}, KS {self.distance:.2g} (p {self.chance:.2g}), kurtosis z {self.kurtosis:.1f}"
 
     @property
     def error(self) -> float:
-        """The relative standard error of the std."""
-        return math.sqrt((self.distribution.moments[1] - 1) / self.size) / 2
+        """Return the relative standard error of the std."""
+        return math.sqrt((self.distribution.moments[1] - 1) / self.tally.size) / 2
 
     def _is_largest(self, largest: float) -> bool:
-        """Return whether chance may well give no larger number, in stds."""
-        return self.distribution.log_chance_of_no_larger(largest, self.size) > LOG_CHANCE
+        """Return whether the largest number, in stds, is likely for a sample of this size."""
+        return self.distribution.log_chance_of_no_larger(largest, self.tally.size) > LOG_CHANCE
 
     def sigmas_from(self, scheme: Initializer, shape: tuple[int, ...], axes: str) -> float | None:
         """Return the distance of the std from that of a scheme, in sigmas; None where the scheme does not fit."""
@@ -163,10 +149,11 @@ class _Fit(NamedTuple):
                 high += 0.02 * self.error * self.std
         if self.distribution.name == "uniform":
             # Each end separately, because the middle of the numbers is only near that of the distribution.
-            room = (self.greatest - self.least) * (self.eps - LOG_CHANCE / self.size)
-            ends = roundest(self.least - room, self.least), roundest(self.greatest, self.greatest + room)
+            least, greatest = self.tally.least, self.tally.greatest
+            room = (greatest - least) * (self.eps - LOG_CHANCE / self.tally.size)
+            ends = roundest(least - room, least), roundest(greatest, greatest + room)
             return f"uniform({ends[0]:g}, {ends[1]:g})", math.inf
-        error = SIGMAS * self.std / math.sqrt(self.size)
+        error = SIGMAS * self.std / math.sqrt(self.tally.size)
         mean = f"mean={roundest(self.mean - error, self.mean + error):g}, " if self.mean else ""
         sigma = roundest(low * self.distribution.sigma, high * self.distribution.sigma)
         off = abs(self.std * self.distribution.sigma / sigma - 1) / self.error + INTENDED
@@ -175,7 +162,9 @@ class _Fit(NamedTuple):
         return label + (", cut at 3 sigma" if self.distribution.cut == 3 else ""), off if round_number else math.inf
 
 
-def _fit(tally: Tally, sample: _Sample, distribution: ReferenceDistribution, eps: float) -> _Fit:
+def _fit(
+    tally: Tally, sample: NDArray[np.float64], kurtosis: float, distribution: ReferenceDistribution, eps: float
+) -> _Fit:
     mean, std = tally.mean, tally.std
     if abs(mean) < SIGMAS * std / math.sqrt(tally.size):
         mean, std = 0.0, math.sqrt(std * std + mean * mean)
@@ -183,12 +172,11 @@ def _fit(tally: Tally, sample: _Sample, distribution: ReferenceDistribution, eps
         mean = (tally.least + tally.greatest) / 2
     reach = max(tally.greatest - mean, mean - tally.least)
     bound = reach / distribution.bound
-    distance, chance = kolmogorov(distribution.cdf((sample.values - mean) / (bound or std)))
+    distance, chance = kolmogorov(distribution.cdf((sample - mean) / (bound or std)))
     _, fourth, sixth, eighth = distribution.moments
-    variance = (eighth - 4 * fourth * sixth + 4 * fourth**3 - fourth**2) / sample.values.size
-    kurtosis = (sample.kurtosis - fourth) / math.sqrt(variance)
-    ends = tally.least, tally.greatest
-    return _Fit(distribution, tally.size, mean, std, *ends, reach, bound, distance, chance, kurtosis, eps)
+    variance = (eighth - 4 * fourth * sixth + 4 * fourth**3 - fourth**2) / sample.size
+    off = (kurtosis - fourth) / math.sqrt(variance)
+    return _Fit(distribution, tally, mean, std, reach, bound, distance, chance, off, eps)
 
 
 def _structure(tensor: StoredTensor, tally: Tally, fit: _Fit) -> tuple[str | None, list[str]]:
@@ -199,15 +187,15 @@ def _structure(tensor: StoredTensor, tally: Tally, fit: _Fit) -> tuple[str | Non
             continue
         sums, squares = _scatter(lines, fit)
         if abs(sums) > STRUCTURE_SIGMAS:
-            return f"the means of its {side} {'differ' if sums > 0 else 'agree too well'} (z {sums:.1f})", words
+            return f"the means of the {side} {'differ' if sums > 0 else 'agree too well'} (z {sums:.1f})", words
         if abs(squares) > STRUCTURE_SIGMAS:
-            return f"the stds of its {side} {'differ' if squares > 0 else 'agree too well'} (z {squares:.1f})", words
+            return f"the stds of the {side} {'differ' if squares > 0 else 'agree too well'} (z {squares:.1f})", words
         words.append(f"{side} z {sums:.1f}, {squares:.1f}")
     spike = _spike(tensor, fit)
     if spike is not None:
         words.append(f"top singular value {spike:.1f}")
         if spike > SPIKE:
-            return f"its top singular value is too large ({spike:.1f} in units of Tracy and Widom)", words
+            return f"the top singular value is too large ({spike:.1f} in units of Tracy and Widom)", words
     return None, words
 
 

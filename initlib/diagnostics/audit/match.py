@@ -1,10 +1,10 @@
-"""The result of matching a tensor with the schemes."""
+"""Result of matching a tensor with the schemes."""
 
 from typing import NamedTuple
 
 
 class Match(NamedTuple):
-    """The scheme or None, the indistinguishable others, the axes that give the scheme its fans, and the tests."""
+    """Scheme or None, the indistinguishable other schemes, the axes of the fans of the scheme, and the tests."""
 
     scheme: str | None
     also: tuple[str, ...] = ()

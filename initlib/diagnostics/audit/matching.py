@@ -1,4 +1,4 @@
-"""The scheme that a tensor's numbers follow, with the tests that support it."""
+"""Search for the scheme that a tensor's numbers follow, with the tests that support it."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ EXACT_SCHEMES = {"identity": identity(), "dirac": dirac(), "zero_hadamard": zero
 def match(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match:
     """Return the scheme of a tensor. `orders` are the axes that it may have, the likeliest first."""
     if tally.count < tally.size or not tally.size:
-        return Match(None, test="it holds numbers that are not finite" if tally.size else "it holds nothing")
+        return Match(None, test="some numbers are not finite" if tally.size else "the tensor is empty")
     if tally.least == tally.greatest:
         names = {0.0: "zeros", 1.0: "ones"}
         return Match(names.get(tally.least, f"constant({tally.least:.6g})"), test="all weights are equal")
@@ -35,7 +35,7 @@ def match(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match:
     if tally.size < FEWEST:
         return Match(None, test=f"{tally.size} weights are too few to test")
     if tally.scale != 1:
-        return Match(None, test="its squares are outside of the range of float64")
+        return Match(None, test="the squares of the numbers leave the range of float64")
     tally, empty = tally.without_empty_rows()
     if empty:
         others = independent(tensor, tally, orders)

@@ -24,22 +24,22 @@ class ReferenceDistribution(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name, and the place of the cut."""
+        """Return the name, and the place of the cut."""
         return self.name if self.name == "uniform" else f"{self.name} {self.cut:g}"
 
     @property
     def bound(self) -> float:
-        """The greatest value, in stds."""
+        """Return the greatest value, in stds."""
         return math.sqrt(3) if self.name == "uniform" else self.cut / _moments(self)[0]
 
     @property
     def moments(self) -> tuple[float, float, float, float]:
-        """E x**2, x**4, x**6 and x**8; the first is 1."""
+        """Return E x**2, x**4, x**6 and x**8; the first is 1."""
         return _moments(self)[1:]
 
     @property
     def sigma(self) -> float:
-        """The std of the normal distribution before the cut, in stds of the truncated one."""
+        """Return the std of the normal distribution before the cut, in stds of the truncated distribution."""
         return 1 / _moments(self)[0]
 
     def cdf(self, x: Array) -> Array:

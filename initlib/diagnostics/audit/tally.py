@@ -21,7 +21,7 @@ SCALE = 2.0**768  # multiplies or divides numbers outside of that range
 
 
 class Lines(NamedTuple):
-    """The rows or the columns of a tensor as a matrix: the length, and of each the sums, zeros and hash."""
+    """Rows or columns of a tensor as a matrix: their length, and the sums, zeros and hash of each."""
 
     length: int
     sums: Array
@@ -45,11 +45,11 @@ class Lines(NamedTuple):
 
 
 class Tally:
-    """The counts of one tensor of floats.
+    """Counts of one tensor of floats.
 
-    `rows` are those of the first axis, each with all other axes; `columns` those of the last, each with all axes
-    before. Of the finite numbers: count, mean, std, the least and the greatest, and an evenly spaced sample. `scale` is
-    the factor at which means and deviations are computed: 1, unless squares would leave the range of float64.
+    A row is an index of the first axis, with all other axes; a column is an index of the last axis, with all axes
+    before. Finite numbers have a count, a mean, a std, a least and a greatest number, and an evenly spaced sample.
+    `scale` is the factor of means and deviations: 1, unless squares would leave the range of float64.
     """
 
     def __init__(self, shape: tuple[int, ...], pieces: Iterable[Array]) -> None:
@@ -69,7 +69,7 @@ class Tally:
         done = 0
         for piece in pieces:
             if piece.dtype.kind == "c":
-                raise UnmeasuredError("its numbers are complex")
+                raise UnmeasuredError("the tensor holds complex numbers")
             self.floats, self.bits = piece.dtype.kind == "f", 8 * piece.itemsize
             for part in self._parts(np.ascontiguousarray(piece).reshape(-1)):
                 self._add(part, done, sample)
@@ -80,29 +80,29 @@ class Tally:
 
     @property
     def constant(self) -> bool:
-        """True if all numbers are equal."""
+        """Return True if all numbers are equal."""
         return bool(self.count) and self.count == self.size and self.least == self.greatest
 
     @property
     def mean(self) -> float:
-        """The mean."""
+        """Return the mean."""
         return self._mean / self.scale
 
     @property
     def std(self) -> float:
-        """The standard deviation."""
+        """Return the standard deviation."""
         if self.constant:
             return 0.0
         return math.sqrt(self._deviation / self.count) / self.scale if self.count else math.nan
 
     @property
     def least(self) -> float:
-        """The least number."""
+        """Return the least number."""
         return float(self.lowest[0]) if self.lowest.size else math.nan
 
     @property
     def greatest(self) -> float:
-        """The greatest number."""
+        """Return the greatest number."""
         return float(self.highest[-1]) if self.highest.size else math.nan
 
     def without_empty_rows(self) -> "tuple[Tally, int]":

@@ -1,4 +1,4 @@
-"""Reader of an HDF5 file, or of the one in a .keras archive. No link leads out of the file."""
+"""Reader of an HDF5 file, alone or in a .keras archive. Links to other files are not followed."""
 
 import io
 import math
@@ -61,7 +61,7 @@ def keras_tensors(path: Path) -> Iterator[StoredTensor]:
             raise ValueError(f"{path} compresses {MEMBER}, which Keras does not do. Unpack it first")
     with path.open("rb") as file:
         file.seek(member.header_offset)
-        head = file.read(30)  # the local header holds the lengths of what stands before the member's bytes
+        head = file.read(30)  # the local header holds the lengths of the fields before the member's bytes
         if len(head) < 30 or head[:4] != b"PK\3\4":
             raise ValueError(f"{path} is broken: {MEMBER} is not at the place that the archive gives")
         start = (
@@ -84,14 +84,14 @@ def _of(file: Any, size: int, path: Path) -> Iterator[StoredTensor]:
     with _as_value_errors(f"{path} is not an HDF5 file, or broken"), h5py.File(file, "r") as opened:
         left = unpacked_limit(size)
         names: list[bytes] = []
-        h5py.h5o.visit(opened.id, names.append)  # the names as bytes, for some are not UTF-8
+        h5py.h5o.visit(opened.id, names.append)  # the names as bytes, because some are not UTF-8
         for name in names:
             found = h5py.h5o.open(opened.id, name)
             if isinstance(found, h5py.h5d.DatasetID):
                 tensor, stored, unpacked = _tensor(h5py.Dataset(found), name)
                 size -= stored
                 if size < 0:
-                    raise ValueError("its datasets have more bytes than the file")
+                    raise ValueError("the datasets have more bytes than the file")
                 left -= unpacked
                 if left < 0 and unpacked:
                     tensor = StoredTensor.without(tensor.name, tensor.shape, tensor.dtype, TOO_PACKED)
@@ -100,7 +100,7 @@ def _of(file: Any, size: int, path: Path) -> Iterator[StoredTensor]:
 
 @contextmanager
 def _as_value_errors(what: str) -> Iterator[None]:
-    """Raise ValueError for the errors of h5py, which are of many classes where a file is broken."""
+    """Raise ValueError for the errors of h5py, which have many classes if a file is broken."""
     try:
         yield
     except Exception as error:
@@ -113,22 +113,22 @@ def _tensor(dataset: Any, path: bytes) -> tuple[StoredTensor, int, int]:
     try:
         dtype = dataset.dtype
     except (TypeError, ValueError) as error:  # a type that NumPy does not have
-        return StoredTensor.without(name, (), "unknown", f"it holds no numbers: {printable(str(error))}"), 0, 0
+        return StoredTensor.without(name, (), "unknown", f"the dataset holds no numbers: {printable(str(error))}"), 0, 0
     shape, chunks, stored = tuple(dataset.shape or ()), dataset.chunks, dataset.id.get_storage_size()
     properties = dataset.id.get_create_plist()
     filters = [properties.get_filter(k)[0] for k in range(properties.get_nfilters())]
     bytes_of_row = math.prod(shape[1:]) * dtype.itemsize
     reason = None
     if dataset.is_virtual or dataset.external:
-        reason, stored = "it is in other files, which are not read", 0
+        reason, stored = "the dataset is in other files, which are not read", 0
     elif dtype.kind not in "biufc" or dataset.shape is None:
-        reason = "it holds no numbers"
+        reason = "the dataset holds no numbers"
     elif math.prod(shape) * dtype.itemsize > MAX_RATIO * stored:
-        reason = f"it has {math.prod(shape)} numbers in {stored} bytes: most were never written"
+        reason = f"the dataset has {math.prod(shape)} numbers in {stored} bytes: most were never written"
     elif not FILTERS.keys() >= {*filters} or sum(each in PACKING for each in filters) > 1:
-        reason = f"it is packed by filters other than {', '.join(FILTERS.values())}, or by several"
+        reason = f"the dataset is packed by filters other than {', '.join(FILTERS.values())}, or by several filters"
     elif chunks and max(math.prod(chunks) * dtype.itemsize, min(chunks[0], shape[0]) * bytes_of_row) > LARGEST:
-        reason = f"it is stored in chunks of {chunks}, too large to be read"
+        reason = f"the dataset has chunks of {chunks}, too large to be read"
     if reason:
         return StoredTensor.without(name, shape, dtype.name, reason), stored, 0
     tensor = StoredTensor(name, shape, dtype.name, partial(_blocks, dataset, chunks[0] if chunks else 1))
@@ -136,7 +136,7 @@ def _tensor(dataset: Any, path: bytes) -> tuple[StoredTensor, int, int]:
 
 
 def _blocks(dataset: Any, height: int, rows: int) -> Iterator[NDArray[Any]]:
-    """Yield the rows; the library unpacks each chunk, of so many rows, once."""
+    """Yield the rows of whole chunks of `height` rows, so that h5py unpacks each chunk once."""
     if not dataset.shape:
         yield numbers(np.asarray(_read(dataset, ())).reshape(1))
         return

@@ -35,7 +35,7 @@ def arrays(path: Path) -> Iterator[StoredTensor]:
                 raise ValueError(f"{path} is broken: the member '{printable(member.filename)}' overlaps another")
             if member.compress_type not in KINDS:
                 raise ValueError(f"{path} compresses '{printable(member.filename)}' as NumPy does not")
-            at = member.header_offset + 30 + member.compress_size  # 30 bytes, at least, are before the member's own
+            at = member.header_offset + 30 + member.compress_size  # at least 30 bytes come before the member
         left = unpacked_limit(path.stat().st_size)
         for member in archive.infolist():
             left -= member.file_size
@@ -50,10 +50,10 @@ def _tensor(name: str, opened: Open) -> StoredTensor:
     with _as_value_errors(name), opened() as file:
         shape, in_columns, dtype = _header(file, name)
     if dtype.kind not in "biufc":
-        return StoredTensor.without(name, shape, str(dtype), "it holds no numbers; a pickle could run code")
+        return StoredTensor.without(name, shape, str(dtype), "the array holds no numbers; a pickle could run code")
     if in_columns and math.prod(shape) * dtype.itemsize > LARGEST:
         return StoredTensor.without(
-            name, shape, dtype.name, "it is stored by columns, and too large to be read at once"
+            name, shape, dtype.name, "the array is stored by columns, and too large to be read at once"
         )
     what = f"array '{printable(name)}'"
 

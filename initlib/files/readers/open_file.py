@@ -1,4 +1,4 @@
-"""Opening a file: its first bytes decide which reader reads it."""
+"""Opening a file by the reader that its first bytes select."""
 
 import os
 import zipfile
@@ -14,7 +14,7 @@ ORDER = {"safetensors": "OI...", "torch": "OI...", "numpy": "...IO", "hdf5": "..
 
 
 def open_tensors(path: str | os.PathLike[str]) -> tuple[str, Iterator[StoredTensor]]:
-    """Return the format of a file (a key of `ORDER`) and its tensors; read each before you take the next.
+    """Return the format of a file (a key of `ORDER`) and its tensors. Read each tensor before you take the next.
 
     The file is a safetensors file, an index of several or a folder with one; a .npy or .npz; a checkpoint of PyTorch;
     a .keras; or HDF5. Its name does not matter. No code in the file runs. Raises OSError, ImportError for a missing

@@ -1,4 +1,4 @@
-"""Reader of a safetensors file, of an index of several, or of a folder that holds one of them."""
+"""Reader of a safetensors file, of an index of several files, or of a folder that holds one of the two."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +15,6 @@ def tensors(path: Path) -> Iterator[StoredTensor]:
         for name, stored in header.tensors.items():
             dtype = stored.dtype_name or stored.dtype.lower()
             if BITS[stored.dtype] % 8:
-                yield StoredTensor.without(name, stored.shape, dtype, "its numbers are narrower than a byte")
+                yield StoredTensor.without(name, stored.shape, dtype, "the numbers are narrower than a byte")
             else:
                 yield StoredTensor.in_file(name, stored.shape, dtype, file, header.data + stored.start)

@@ -1,4 +1,4 @@
-"""One tensor of a file, which is read piece by piece when its numbers are needed."""
+"""A tensor of a file, which is read piece by piece when its numbers are needed."""
 
 import math
 from collections.abc import Callable, Hashable, Iterator
@@ -12,7 +12,7 @@ PIECE = 2**18  # numbers that are read at once, unless one row has more
 LARGEST = 2**31  # bytes of a row, or of an array that must be read at once
 CHUNK = 2**24  # bytes of one call of read
 MAX_AXES = 64  # of a NumPy array
-TOO_PACKED = "its file unpacks to more than 100 times its size. Save it again without compression"
+TOO_PACKED = "the file unpacks to more than 100 times its size. Save the tensor without compression"
 
 Blocks = Callable[[int], Iterator[NDArray[Any]]]  # yields all rows of the first axis, at most so many at a time
 
@@ -73,7 +73,7 @@ class StoredTensor(NamedTuple):
         return cls(name, shape, dtype, blocks)
 
     def part(self, start: int, stop: int) -> "StoredTensor":
-        """Return some of its rows, as a tensor."""
+        """Return some of the rows, as a tensor."""
 
         def blocks(rows: int) -> Iterator[NDArray[Any]]:
             passed = 0
@@ -93,7 +93,7 @@ class StoredTensor(NamedTuple):
         return math.prod(self.shape)
 
     def pieces(self, most: int = PIECE) -> Iterator[NDArray[Any]]:
-        """Yield its rows in pieces of at most so many numbers, and at least one row; a scalar is one row.
+        """Yield the rows in pieces of at least one row, and of at most `most` numbers; a scalar is one row.
 
         Raises OSError, ImportError for a dtype that needs a package, `UnmeasuredError`, and ValueError where the file
         is broken.
@@ -101,10 +101,10 @@ class StoredTensor(NamedTuple):
         if not self.size:
             return iter(())
         if len(self.shape) > MAX_AXES:
-            raise UnmeasuredError(f"it has {len(self.shape)} axes, more than {MAX_AXES}")
+            raise UnmeasuredError(f"the tensor has {len(self.shape)} axes, more than {MAX_AXES}")
         row = self.size // (self.shape[0] if self.shape else 1)
         if row * 8 > LARGEST:
-            raise UnmeasuredError(f"its rows are too long to be read, {row} numbers")
+            raise UnmeasuredError(f"the rows of {row} numbers are too long to be read")
         return self.blocks(max(1, most // row))
 
 

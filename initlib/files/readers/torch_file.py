@@ -1,4 +1,4 @@
-"""Reader of a checkpoint of PyTorch, loaded with `weights_only=True`: no code in it runs."""
+"""Reader of a checkpoint of PyTorch, loaded with `weights_only=True`: no code in the file runs."""
 
 import sys
 import zipfile
@@ -36,7 +36,7 @@ def tensors(path: Path) -> Iterator[StoredTensor]:
         raise
     except Exception as error:  # PyTorch and zipfile raise errors of many classes for broken files
         reason = printable((str(error).strip() or type(error).__name__).splitlines()[0])
-        raise ValueError(f"{path} cannot be read without running code from it, or is broken: {reason}") from None
+        raise ValueError(f"{path} cannot be read without running its code, or is broken: {reason}") from None
     yield from named_tensors(loaded, stored=partial(_in_archive, path) if is_archive else in_memory)
 
 
@@ -44,7 +44,7 @@ def _check(path: Path, is_archive: bool) -> None:
     """Raise RefusedError for a file whose structure would take more memory than that of a checkpoint."""
     if not is_archive:
         if path.stat().st_size > MAX_OLD:
-            raise RefusedError(f"{path} has PyTorch's old format and more than {MAX_OLD} bytes. Save it again")
+            raise RefusedError(f"{path} has PyTorch's old format and more than {MAX_OLD} bytes. Save the model again")
         return
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -54,7 +54,7 @@ def _check(path: Path, is_archive: bool) -> None:
             if member.filename.endswith("data.pkl") and member.file_size > MAX_STRUCTURE:
                 raise RefusedError(f"{path} names its tensors in {member.file_size} bytes, more than {MAX_STRUCTURE}")
             if member.filename.endswith("/byteorder") and archive.read(member) != sys.byteorder.encode():
-                raise RefusedError(f"{path} has the byte order of another processor. Load and save it there")
+                raise RefusedError(f"{path} has another processor's byte order. Save the model on this one")
 
 
 def named_tensors(
@@ -86,17 +86,17 @@ def _dtype(tensor: Any) -> str:
 
 
 def _unreadable(tensor: Any) -> str | None:
-    """Return the reason for which a tensor has no numbers to read; None where it has."""
+    """Return the reason that a tensor has no numbers to read; None if the numbers can be read."""
     if str(tensor.layout) != "torch.strided" or tensor.is_quantized:
-        return "it is sparse or quantized"
+        return "the tensor is sparse or quantized"
     if tensor.numel() * tensor.element_size() > max(tensor.untyped_storage().nbytes(), 1):
-        return "it repeats its memory"
+        return "the elements of the tensor share memory"
     return None
 
 
 def in_memory(name: str, tensor: Any) -> StoredTensor:
     """Return the stored tensor of a PyTorch tensor."""
-    reason = "it has no memory" if tensor.is_meta else _unreadable(tensor)
+    reason = "the tensor has no memory" if tensor.is_meta else _unreadable(tensor)
     if reason is not None:
         return _without(name, tensor, reason)
     shape, dtype = tuple(tensor.shape), _dtype(tensor)
@@ -120,7 +120,7 @@ def _in_archive(path: Path, name: str, tensor: Any) -> StoredTensor:
     reason = _unreadable(tensor)
     place = None if reason else getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
     if place is None:
-        return _without(name, tensor, reason or "it has no memory")
+        return _without(name, tensor, reason or "the tensor has no memory")
     shape, dtype, strides = tuple(tensor.shape), _dtype(tensor), tensor.stride()
     start = place + tensor.storage_offset() * tensor.element_size()
     memory = (start, shape, strides, dtype) if tensor.numel() else None
@@ -128,7 +128,7 @@ def _in_archive(path: Path, name: str, tensor: Any) -> StoredTensor:
         return StoredTensor.in_file(name, shape, dtype, path, start)._replace(memory=memory)
     extent = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if extent * tensor.element_size() > LARGEST:
-        return _without(name, tensor, "its numbers are too far apart to be read at once")
+        return _without(name, tensor, "the numbers are too far apart to be read at once")
     flat = StoredTensor.in_file(name, (extent,), dtype, path, start)
     return StoredTensor(name, shape, dtype, partial(_strided_blocks, flat, tensor), memory)
 
@@ -137,7 +137,7 @@ def _strided_blocks(flat: StoredTensor, tensor: Any, rows: int) -> Iterator[NDAr
     """Yield the rows of a tensor of any strides. All memory of the tensor is read at once."""
     (whole,) = flat.blocks(flat.size)
     if tensor.is_neg() or tensor.is_conj():
-        raise UnmeasuredError("it is a conjugate or negative view")
+        raise UnmeasuredError("the tensor is a conjugate or negative view")
     strides = [stride * whole.itemsize for stride in tensor.stride()]
     view = np.lib.stride_tricks.as_strided(whole, tuple(tensor.shape), strides, writeable=False)
     yield from (np.ascontiguousarray(view[start : start + rows]) for start in range(0, len(view), rows))

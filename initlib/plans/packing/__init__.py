@@ -1,1 +1,1 @@
-"""The place of each weight in a stored tensor."""
+"""Places of weights in a stored tensor."""

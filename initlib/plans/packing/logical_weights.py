@@ -30,7 +30,7 @@ class Request(NamedTuple):
 
 
 class LogicalWeight(NamedTuple):
-    """One weight of a stored tensor, as it would be alone, and the boxes of it that the tensor holds."""
+    """A weight of a stored tensor, as if it were stored alone, and the boxes of the weight that the tensor holds."""
 
     stream: str
     initializer: Initializer | NDArray[Any]  # an array: these values

@@ -9,7 +9,7 @@ Index = tuple[int | slice, ...]  # one entry an axis
 
 
 class Overlap(NamedTuple):
-    """The weights at `outer` of one tensor are those at `inner` of another: slices that pair up in order, and ints."""
+    """A box of one tensor (`outer`) with the weights of a box of another (`inner`): paired slices, and ints."""
 
     outer: Index
     inner: Index

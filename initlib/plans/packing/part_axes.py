@@ -1,4 +1,4 @@
-"""The axes of a part: those of the stored tensor, without the axes that pack the parts."""
+"""Axes of a part: the axes of the stored tensor, without the axes that pack the parts."""
 
 import math
 

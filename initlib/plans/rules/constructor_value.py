@@ -1,4 +1,4 @@
-"""The value that a module's constructor gave a tensor, and the table of the fills of tensors without a rule."""
+"""Values that a module's constructor gave its tensors, and the table of the fills of tensors without a rule."""
 
 import math
 from collections.abc import Callable
@@ -21,15 +21,15 @@ CORNER = 16  # indices along each axis that are read before all of them
 SMOOTH = 0.7  # the correlation of neighbours from which on a matrix was not drawn: 11 sigmas for 240 independent pairs
 ROUNDING = 1.01  # of a bound, in bfloat16
 
-FROZEN = "it is frozen, and its values differ"
-UNREADABLE = "its values are not in memory"
-DIFFERING = "its constructor set values that differ"
-REGULAR = "its constructor set a matrix that no initializer draws"
+FROZEN = "the parameter is frozen, and its values differ"
+UNREADABLE = "the values are not in memory"
+DIFFERING = "the constructor set values that differ"
+REGULAR = "the constructor set a matrix that no initializer draws"
 TOKEN = "the default needs fans, and a token has no input and output axes"
 
 
 class Tensor(Protocol):
-    """The fields of a `Parameter`, whose file imports this one."""
+    """Fields of a `Parameter`, whose file imports this file."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -45,14 +45,19 @@ class Tensor(Protocol):
 
 @dataclass(frozen=True)
 class ConstructorValue:
-    """The value that a module's constructor gave a tensor, as far as it is known.
+    """Facts about the value that a module's constructor gave a tensor.
 
-    `read` returns the values of a box (index `...` for all), or None where none can be read. A record (`recorded`)
-    replaces memory: every weight had the value `constant`, or, where that is None, the values differed. `unset` and
-    `zeroed` are facts of a skeleton: the tensor was set without a random call, or to zero. `draws` is True where the
-    constructor of the class draws the tensor, False where it sets the tensor. A bias within [-bound, bound] is in the
-    range from which its constructor draws. `start` is the value that the class states, and `hint` a sentence of advice,
-    both for a tensor without values. `draws_like` names the class of `torch.nn` whose constructor draws the tensor.
+    Attributes:
+        read: returns the values of a box (index `...` for all), or None if the values cannot be read.
+        recorded: True if a record replaces memory. All weights had the value `constant`; None: the values differed.
+        unset: True if a skeleton has seen that the constructor set the tensor without a random call.
+        zeroed: True if a skeleton has seen that the constructor set the tensor to zero.
+        frozen: True if the tensor needs no gradient.
+        draws: True if the constructor of the class draws the tensor, False if the constructor sets the tensor.
+        bound: a bias within [-bound, bound] is in the range from which the constructor draws.
+        start: the value that the class states, for a tensor without values.
+        hint: a sentence of advice, for a tensor without values.
+        draws_like: the class of `torch.nn` whose constructor draws the tensor.
     """
 
     read: Read | None = None
@@ -84,7 +89,7 @@ class ConstructorValue:
 
 
 class Decision(NamedTuple):
-    """The fill of a tensor that no rule matches (None: the default), notes, and whether to warn of zeros."""
+    """A fill of a tensor that no rule matches (None: the default), notes, and a flag to warn of zeros."""
 
     fill: Fill | None
     notes: tuple[str, ...] = ()
@@ -100,7 +105,7 @@ class _Look(NamedTuple):
 
 
 def decide(parameter: Tensor, value: ConstructorValue, *, default_needs_axes: bool) -> Decision:
-    """Return what fills a parameter that no rule matches. The first line of the table that applies counts.
+    """Return the fill of a parameter that no rule matches. The first line of the table that applies counts.
 
     Raises RuleNeededError where the constructor's values cannot be kept reproducibly.
     """
@@ -121,7 +126,7 @@ def decide(parameter: Tensor, value: ConstructorValue, *, default_needs_axes: bo
         return _zero(parameter, value, notes)
     if parameter.kind == "bias":
         if _may_be_drawn_bias(look, value):
-            return Decision(zeros, ("its constructor draws it",))
+            return Decision(zeros, ("the constructor draws it",))
         raise _keep(DIFFERING)
     unset = value.unset or value.draws is False
     if parameter.is_vector and (unset or value.draws is None):
@@ -146,7 +151,7 @@ def _without_values(parameter: Tensor, value: ConstructorValue) -> Decision:
     if not parameter.is_vector and value.start is None:
         return Decision(None)
     if start is None:
-        advice = f"Add the rule {{{PATTERN}: ones}}, or another value that its constructor sets"
+        advice = f"Add the rule {{{PATTERN}: ones}}, or another value that the constructor sets"
         raise RuleNeededError(UNREADABLE, f"{value.hint} {advice}" if value.hint else advice)
     return Decision(start, ("as its class states",))
 

@@ -1,4 +1,4 @@
-"""Hints: the known names nearest to a wrong one, and the reason why a pattern is unused."""
+"""Hints: the known names nearest to a wrong name, and the reason that a pattern is unused."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
 
 
 def nearest(wanted: str, known: Iterable[str], what: str) -> str:
-    """Return the known names nearest to a wrong one, as the end of a sentence; empty where none is near.
+    """Return the known names nearest to a wrong name, as the end of a sentence; empty if no name is near.
 
     >>> nearest("*.c_prj.weight", ["h.0.c_proj.weight", "h.0.c_proj.bias", "wte.weight"], "names")
     '; nearest names: h.0.c_proj.weight'
@@ -26,7 +26,7 @@ def nearest(wanted: str, known: Iterable[str], what: str) -> str:
 
 @lru_cache(maxsize=4096)  # the same for every layer
 def _likeness(first: str, second: str) -> float:
-    """Return how alike two names are, from 0 to 1; for a pattern that starts with `*` only the end counts."""
+    """Return the likeness of two names, from 0 to 1; for a pattern that starts with `*` only the end counts."""
     from difflib import SequenceMatcher
 
     pattern, name = (second, first) if "*" in second else (first, second)
@@ -50,6 +50,22 @@ def explain_unused(
     return f"{pattern.missing}: {what} {pattern.text!r} {reason}. {pattern.advice}"
 
 
+def advice_for_vector(pattern: ParsedPattern, name: str, vector: Parameter, kernel: Parameter | None) -> str:
+    """Return the advice for a pattern whose initializer (`name`) needs fans, and that matches a vector.
+
+    `kernel` is the first kernel that the pattern matches. Without one, the pattern is for vectors.
+    """
+    is_glob = not pattern.text.startswith("re.compile")
+    if kernel is None:
+        own = f'"{pattern.text}"' if is_glob else pattern.text
+        instead = {"bias": "zeros", "scale": "ones"}.get(vector.kind)
+        return f"Write {{{own}: {instead}}}" if instead else "Pass an initializer without fans: normal(std=0.02)"
+    others = {"bias": "zeros for biases", "scale": "ones for scales"}.get(vector.kind, "other rules for vectors")
+    text = pattern.text if is_glob else "*"
+    of_kernels = f"{text}:kernel" if pattern.of is None else f"*.{kernel.name.rpartition('.')[2]}:{pattern.of}"
+    return f'Write {{"{of_kernels}": {name}}} for kernels, and {others}'
+
+
 def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], parameters: Sequence[Parameter]) -> str:
     owners = sorted({parameter.owner for parameter in parameters if parameter.owner})
     if pattern.of is not None and pattern.of not in (*KINDS, *owners):
@@ -59,15 +75,15 @@ def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], paramet
     matched = [parameter for parameter in parameters if pattern.matches(parameter)]
     if matched:
         first = [other.text for other in before if any(map(other.matches, matched))]
-        return f"is never used: what it matches, {' or '.join(map(repr, first))} before it does"
+        return f"is never used: {' or '.join(map(repr, first))} matches the same parameters first"
     named = [parameter for parameter in parameters if pattern.name.fullmatch(parameter.name)]
     if named:
         labels = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
         advice = f". {AXES}" if pattern.of == "kernel" and "kernel" not in kinds else ""
-        return f"matches nothing: parameters of such names are {', '.join(labels)}{advice}"
+        return f"matches nothing: the parameters of these names are {', '.join(labels)}{advice}"
     names = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
     if any(parameter.name.startswith(f"{pattern.text}.") for parameter in parameters):
-        return f"matches nothing: it is the name of a module. Write {pattern.text + '.*'!r} for its parameters"
+        return f"matches nothing, but names a module. Write {pattern.text + '.*'!r} for the module's parameters"
     if isinstance(pattern.name, re.Pattern) and any(map(pattern.name.search, names)):
         wider = f".*{pattern.name.pattern}.*"
         return f"matches nothing: an expression must match the full name. Write re.compile({wider!r})"

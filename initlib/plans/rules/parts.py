@@ -18,7 +18,7 @@ _USUAL = {"axis": 0, "groups": 1, "replaces": None}
 class Parts(Filling):
     """Several weights along an axis of one tensor."""
 
-    fillings: tuple[Any, ...]  # a rule's values; None: what the rules say of the part's name
+    fillings: tuple[Any, ...]  # values of a rule; None: the fill that the rules give to the name of the part
     axis: int = 0
     replaces: int | None = None
 
@@ -28,7 +28,7 @@ class Parts(Filling):
             object.__setattr__(self, "replaces", integer(self.replaces, "replaces", least=0))
         for each in self.fillings:
             if each is not None:
-                as_rule(each, "what fills a part")
+                as_rule(each, "the filling of a part")
         if all(isinstance(each, Keep) for each in self.fillings):
             raise ValueError("parts must not all be kept. Use keep for the tensor")
         if _depth(self) > NESTED:
@@ -97,7 +97,7 @@ class Stack(Parts):
 def parts(
     names: str | Mapping[str, Any], filling: Any = None, *, axis: int = 0, groups: int = 1, replaces: int | None = None
 ) -> Split | Stack:
-    """Make the fill of a stored tensor that packs several named weights. Each is drawn as if it were stored alone.
+    """Make the fill of a stored tensor that packs several named weights. Each weight is drawn as if stored alone.
 
     A part has the stream of its own name, its own shape and fans, and the stored axes without the packing of the parts.
     So a fused model has the bits of the split model, and a stacked model has the bits of the unrolled model.

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from ..._public import public
 from ..parameter import Parameter, check_name
 from ..text.describe import advice_for_text
+from .layer_count import LayerCount
 
 
 class GlobMatch(NamedTuple):
-    """The text of each `*` of a glob, in a name that matches."""
+    """Texts in place of each `*` of a glob, in a name that matches."""
 
     stars: tuple[str, ...]
 
@@ -84,6 +85,7 @@ class RecipePattern(str):
     is_optional = False
     missing = ""
     advice = ""
+    layer_count: LayerCount | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class ParsedPattern:
     is_optional: bool = False  # a pattern of a recipe for parameters that a model may lack
     missing: str = ""  # the error where it matches nothing
     advice: str = ""
+    layer_count: LayerCount | None = None
 
     def matches(self, parameter: Parameter) -> bool:
         """Return whether the parameter meets the condition."""
@@ -112,21 +115,26 @@ class ParsedPattern:
         ending = self.name.ending if isinstance(self.name, Glob) else ""
         return component.endswith(ending) or ending.endswith(f".{component}")
 
-    @property
-    def for_kernels(self) -> str:
-        """Return the text of the pattern for kernels alone, as code."""
-        return '"*:kernel"' if self.text.startswith("re.compile") else f'"{self.text.partition(":")[0]}:kernel"'
-
 
 def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     """Return the argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled expression."""
     if isinstance(pattern, RecipePattern):
         own = as_pattern(pattern.expression, argument)
-        return replace(own, is_optional=pattern.is_optional, missing=pattern.missing, advice=pattern.advice)
+        return replace(
+            own,
+            is_optional=pattern.is_optional,
+            missing=pattern.missing,
+            advice=pattern.advice,
+            layer_count=pattern.layer_count,
+        )
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
         return ParsedPattern(f"re.compile({pattern.pattern!r})", pattern)
     if not isinstance(pattern, str):
-        hint = f'. Write "*:{pattern.__name__}" for the parameters of a class' if isinstance(pattern, type) else ""
+        hint = ""
+        if isinstance(pattern, type):
+            of_keras = any(base.__module__.startswith(("keras", "flax")) for base in pattern.__mro__)
+            weights = f"*.{'kernel' if of_keras else 'weight'}:{pattern.__name__}"
+            hint = f'. Write "{weights}" for the weights of a class, or "*:{pattern.__name__}" for its biases too'
         raise TypeError(
             f"{argument} must have globs or compiled regular expressions as patterns, got {pattern!r}{hint}"
         )
@@ -195,6 +203,15 @@ class Ordered:
                 yield pattern, [rule.pattern for rule in before]
 
 
+def patterns_of_kind(rules: Any, kind: str) -> list[ParsedPattern]:
+    """Return the patterns of rules that end in `:kind`. Functions, which need all parameters, give none."""
+    if not isinstance(rules, (Mapping, Sequence)) or isinstance(rules, str):
+        return []
+    plain = rules if isinstance(rules, Mapping) else [each for each in rules if not callable(each)]
+    patterns = (as_pattern(pattern, "rules") for _, (pattern, _) in _pairs(plain, "rules"))
+    return [pattern for pattern in patterns if pattern.of == kind]
+
+
 def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
     """Yield the pairs of a mapping, of pairs, or of a list of mappings, with the number of their mapping."""
     for number, each in enumerate(rules.items() if isinstance(rules, Mapping) else rules or ()):
@@ -207,7 +224,7 @@ def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
 
 
 class SameAs(NamedTuple):
-    """The new name of parameters that share the stream of another parameter."""
+    """New name of parameters that share the stream of another parameter."""
 
     name: str
 

@@ -1,7 +1,7 @@
-"""The resolver of rules: the fill of each parameter, in order of precedence."""
+"""Resolver of rules: the fill of each parameter, in order of precedence."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +13,9 @@ from ..checks import first_needing_axes
 from ..packing.logical_weights import Member, members
 from ..parameter import Parameter
 from ..text.describe import described
-from ..text.errors import RuleNeededError
+from ..text.errors import PATTERN, RuleNeededError
 from .constructor_value import ConstructorValue, decide
-from .hints import nearest
+from .hints import advice_for_vector, nearest
 from .parts import NESTED, Parts, Stack
 from .patterns import Ordered, ParsedPattern
 from .values import Fill, Rule, Values, as_fill, as_rule, keep
@@ -29,21 +29,24 @@ _DRAWABLE = re.compile("b?float|complex")
 
 
 class RuleResolver:
-    """The fill of each parameter: of the first rule that matches, else by its constructor's value, else the default."""
+    """Fills of parameters: of the first rule that matches, else by the constructor's value, else the default."""
 
-    def __init__(self, rules: Ordered, default: Any, unmatched: str = "default") -> None:
+    def __init__(
+        self, rules: Ordered, default: Any, unmatched: str = "default", parameters: Sequence[Parameter] = ()
+    ) -> None:
         self.rules = rules
         self.default: Rule | None = None if default is None else as_rule(default, "default")
         self.keeps_unmatched = unmatched == "keep"
+        self.parameters = parameters  # of the whole model, for advice
         self.may_be_fresh: list[str] = []  # parameters of zeros that may be fresh memory, and get the default
 
     def fill(self, parameter: Parameter, depth: int = 0) -> tuple[Fill, tuple[str, ...]]:
-        """Return what fills the parameter, and notes on it. Raises ValueError or TypeError."""
+        """Return the fill of the parameter, and notes. Raises ValueError or TypeError."""
         rule = self.rules.match(parameter)
         if rule is not None:
             return self.made(rule.value, parameter, depth, rule.pattern)
         if self.keeps_unmatched:
-            return keep, () if parameter.kind == "buffer" else ("no rule matches it",)
+            return keep, () if parameter.kind == "buffer" else ("no rule matches",)
         if parameter.needs is not None:
             raise self._no_rule(parameter, parameter.needs)
         if not _DRAWABLE.match(parameter.dtype):
@@ -68,7 +71,7 @@ class RuleResolver:
         try:
             decision = decide(parameter, value, default_needs_axes=needs_axes)
         except RuleNeededError as error:
-            raise RuleNeededError(f"no rule matches it, and {error.reason}", error.advice) from None
+            raise RuleNeededError(f"no rule matches, and {error.reason}", error.advice) from None
         if decision.fill is not None:
             return decision.fill, decision.notes
         if decision.may_be_fresh:
@@ -81,36 +84,39 @@ class RuleResolver:
 
     def _default(self, parameter: Parameter, depth: int) -> tuple[Fill, tuple[str, ...]]:
         if self.default is None:
-            raise self._no_rule(parameter, "there is no default")
+            example = _example(parameter)
+            other = "" if parameter.is_vector else f", or pass default={example}"
+            raise self._no_rule(parameter, "there is no default", f"Add the rule {{{PATTERN}: {example}}}{other}")
         if isinstance(self.default, Initializer) and first_needing_axes(self.default):
             if parameter.kind in _INSTEAD:
                 return _INSTEAD[parameter.kind], ()
             if parameter.is_vector:
-                raise self._no_rule(parameter, f"the default, {first_needing_axes(self.default)}, is for kernels")
+                why = f"the default, {described(self.default)}, is for kernels"
+                raise self._no_rule(parameter, why, f"Add the rule {{{PATTERN}: {_example(parameter)}}}")
         return self.made(self.default, parameter, depth)
 
-    def _no_rule(self, parameter: Parameter, why: str) -> ValueError:
+    def _no_rule(self, parameter: Parameter, why: str, advice: str = "") -> ValueError:
         near = nearest(parameter.name, [rule.pattern.text for rule in self.rules.rules], "patterns")
-        return ValueError(f"no rule matches it, and {why}{near}")
+        reason = f"no rule matches, and {why}{near}"
+        return RuleNeededError(reason, advice) if advice else ValueError(reason)
 
     def made(
         self, value: Rule, parameter: Parameter, depth: int = 0, pattern: ParsedPattern | None = None
     ) -> tuple[Fill, tuple[str, ...]]:
-        """Return the fill that a rule's value is for the parameter, and notes: functions are called, its own and those
-        of parts.
+        """Return the fill of the parameter from the value of a rule, and notes. Functions in the value are called.
 
-        `pattern` is that of the rule whose value it is.
+        `pattern` is the pattern of the rule.
         """
         if callable(value) and not isinstance(value, Initializer):
-            value = as_fill(_called(value, parameter), "what the rule's function returns")
+            value = as_fill(_called(value, parameter), "the result of the rule's function")
         if not isinstance(value, Parts):
             if pattern is not None and parameter.is_vector:
-                _check_vector(value, pattern, parameter.kind)
+                self._check_vector(value, pattern, parameter)
             return value, ()
         if _is_made(value) and (pattern is None or parameter.axes is not None):
             return value, ()
         if depth == NESTED:
-            raise ValueError(f"parts may lie at most {NESTED} deep in one another; a rule may be for parts of its own")
+            raise ValueError(f"parts may lie at most {NESTED} deep in one another; a rule must not match its own parts")
         fills: list[Fill] = []
         notes: dict[str, None] = {}
         for part in members(value, parameter.name, parameter.shape, parameter.axes):
@@ -126,9 +132,18 @@ class RuleResolver:
         alike = isinstance(value, Stack) and fills.count(fills[0]) == len(fills)
         return replace(value, fillings=tuple(fills[:1] if alike else fills)), tuple(notes)
 
+    def _check_vector(self, value: Fill, pattern: ParsedPattern, parameter: Parameter) -> None:
+        """Raise RuleNeededError for a rule that draws a bias or a scale by fans, as `{"*": he_normal}` does."""
+        if isinstance(value, Initializer) and first_needing_axes(value):
+            name = described(value)
+            kernel = next((each for each in self.parameters if each.kind == "kernel" and pattern.matches(each)), None)
+            why = f"{name}, which needs fans, and a vector has no inputs and outputs"
+            advice = advice_for_vector(pattern, name, parameter, kernel)
+            raise RuleNeededError(f"rule {pattern.text!r} draws a vector by {why}", advice)
+
 
 def _part(parameter: Parameter, part: Member) -> Parameter:
-    """Return a part as the parameter that it would be alone."""
+    """Return a part as a parameter, as if the part were stored alone."""
     value = parameter.constructor
     return Parameter(
         part.name,
@@ -141,15 +156,12 @@ def _part(parameter: Parameter, part: Member) -> Parameter:
     )
 
 
-def _check_vector(value: Fill, pattern: ParsedPattern, kind: str) -> None:
-    """Raise RuleNeededError for a rule that draws a bias or a scale by fans, as `{"*": he_normal}` does."""
-    if isinstance(value, Initializer) and first_needing_axes(value):
-        name = described(value)
-        vectors = {"bias": "zeros for biases", "scale": "ones for scales"}.get(kind, "other rules for vectors")
-        raise RuleNeededError(
-            f"rule {pattern.text!r} draws it by {name}, which needs fans, and a vector has no input and output axes",
-            f"Write {{{pattern.for_kernels}: {name}}} for kernels, and {vectors}",
-        )
+def _example(parameter: Parameter) -> str:
+    """Return a usual initializer of the parameter, as code."""
+    if parameter.is_vector:
+        is_bias = parameter.kind == "bias" or parameter.name.endswith("bias")
+        return "zeros" if is_bias else "ones"
+    return "he_normal" if parameter.kind == "kernel" else "normal(std=0.02)"
 
 
 def _called(function: Callable[[Parameter], Fill], parameter: Parameter) -> Any:

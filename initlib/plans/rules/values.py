@@ -12,7 +12,7 @@ from ...schemes.initializer import Initializer
 from ..text.describe import advice_for_name, advice_for_text
 
 FOREIGN = ("torch.nn.init", "initlib.adapters.", "jax._src.nn.", "jax.nn.", "keras.")  # modules of initializers
-LIMIT = 2**26  # bytes of `values`: what a plan may hold itself
+LIMIT = 2**26  # bytes of `values`, which a plan holds in its text
 
 
 class Filling:
@@ -24,13 +24,13 @@ Rule = Fill | Callable[[Any], Fill]
 
 
 class Keep(Filling):
-    """The fill that leaves a tensor unchanged: `keep`."""
+    """A fill that leaves a tensor unchanged: `keep`."""
 
     def __repr__(self) -> str:
         return "keep"
 
     def __reduce__(self) -> str:
-        return "keep"  # there is one: who copies or unpickles it finds it by its name
+        return "keep"  # a singleton: copies and pickles refer to it by its name
 
 
 keep = Keep()
@@ -101,7 +101,7 @@ def as_fill(value: Any, argument: str) -> Fill:
     elif isinstance(value, str):
         hint = advice_for_text(value)
     elif _makes_initializers(value):
-        hint = f"; call it: {getattr(value, 'factory', value.__name__)}(...)"
+        hint = f"; write {getattr(value, 'factory', value.__name__)}(...)"
     elif _is_foreign(value):
         name = getattr(value, "__name__", type(value).__name__).removesuffix("_")
         name = {"trunc_normal": "truncated_normal"}.get(name, name)
@@ -125,5 +125,5 @@ def _is_foreign(value: Any) -> bool:
 
 
 def _makes_initializers(value: Any) -> bool:
-    """Return whether the value is a factory that was not called, which a `Parameter` would be passed to."""
+    """Return whether the value is a factory that was not called, and would be called with a `Parameter`."""
     return value is scaled or (isinstance(value, type) and issubclass(value, Initializer))

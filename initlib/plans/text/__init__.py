@@ -1,1 +1,1 @@
-"""The text of plans: printed tables, JSON, errors, and names folded over layers."""
+"""Text of plans: printed tables, JSON, errors, and names folded over layers."""

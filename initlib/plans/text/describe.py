@@ -6,7 +6,7 @@ from typing import Any
 
 import initlib
 
-from ...schemes import FACTORIES
+from ...schemes.factories import FACTORIES
 from ...schemes.initializer import Initializer
 
 

@@ -1,4 +1,4 @@
-"""The error of a plan: all problems at once."""
+"""Error of a plan: all problems at once."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ PATTERN = "<pattern>"  # in advice, in place of the pattern of the parameters th
 
 
 class Problem(NamedTuple):
-    """One problem of a plan: the name of a parameter, the text, and advice that parameters may share."""
+    """A problem of a plan: the name of a parameter, the text, and advice that parameters may share."""
 
     name: str
     text: str
@@ -29,7 +29,7 @@ class RuleNeededError(ValueError):
 
 @public("initlib")
 class PlanError(ValueError):
-    """The error of a plan that cannot be made. Nothing was written.
+    """Error of a plan that cannot be made. Nothing was written.
 
     Args:
         problems: a string for each problem; the attribute `problems` holds all of them.
@@ -67,7 +67,7 @@ class PlanError(ValueError):
         return cls(line for (text, advice), alike in groups.items() for line in _lines(text, advice, alike, every))
 
     def __reduce__(self) -> tuple[type["PlanError"], tuple[tuple[str, ...]]]:
-        return PlanError, (self.problems,)  # what is pickled is the problems, not their text
+        return PlanError, (self.problems,)  # pickle the problems, not their text
 
 
 def _lines(text: str, advice: str, alike: list[str], names: list[str]) -> list[str]:
@@ -80,7 +80,7 @@ def _lines(text: str, advice: str, alike: list[str], names: list[str]) -> list[s
 
 
 def _label(pattern: str, alike: list[str]) -> str:
-    """Return the parameters in short: those of one folded name by it, others by their pattern and the first."""
+    """Return a short label of parameters: their folded name if they share it, else their pattern and the first."""
     first, *others = [name for name, _ in fold((each, None) for each in alike)]
     if not others:
         return first
@@ -92,7 +92,7 @@ def _quoted(pattern: str) -> str:
 
 
 def _patterns(alike: list[str], names: list[str]) -> dict[str, list[str]]:
-    """Return patterns that match these names and no other, by as few of their last components as that takes."""
+    """Return patterns that match these names and no others, with as few of their last components as possible."""
     own = set(alike)
     others = [name for name in names if name not in own]
     patterns: dict[str, list[str]] = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...files.json_object import parse_object
 from ...files.regular_file import open_regular
-from ...schemes import FACTORIES
+from ...schemes.factories import FACTORIES
 from ...schemes.initializer import Initializer
 from ..entry import Entry
 from ..parameter import Parameter, check_name
@@ -130,12 +130,12 @@ def _located(where: str, make: Callable[..., T], *arguments: Any) -> T:
 def _check_fields(value: Any, needed: dict[str, type], optional: dict[str, type] | None = None) -> None:
     """Raise ValueError unless the value is an object of these fields, of these types."""
     if not isinstance(value, dict):
-        raise ValueError(f"it must be an object, got {_shown(value)}")
+        raise ValueError(f"the value must be an object, got {_shown(value)}")
     types = {**needed, **(optional or {})}
     unknown = [name for name in value if name not in types]
     missing = [name for name in needed if name not in value]
     if unknown or missing:
-        raise ValueError(f"it must have the fields {', '.join(types)}, got {_shown(list(value))}")
+        raise ValueError(f"the object must have the fields {', '.join(types)}, got {_shown(list(value))}")
     for name, each in value.items():
         if type(each) is not types[name]:  # a bool is an int elsewhere
             raise ValueError(f"{name} must be of type {types[name].__name__}, got {_shown(each)}")
@@ -197,7 +197,7 @@ def _as_initializer(value: Any, depth: int) -> Initializer:
     _check_fields(value, {"factory": str, "arguments": dict})
     scheme = FACTORIES.get(value["factory"])
     if scheme is None:
-        raise ValueError(f"factory must be one of {', '.join(FACTORIES)}, got {_shown(value['factory'])}")
+        raise ValueError(f"factory must be one of {', '.join(sorted(FACTORIES))}, got {_shown(value['factory'])}")
     if depth > 2 * NESTED:
         raise ValueError(f"initializers may be nested at most {2 * NESTED} deep")
     arguments = {name: _as_argument(each, depth + 1) for name, each in value["arguments"].items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...axes import fans
+from ...axes import fans, has_fans
 from ...schemes.initializer import Initializer
 from ..entry import Entry
 from ..packing.logical_weights import LogicalWeight
@@ -58,7 +58,8 @@ def _weight(piece: LogicalWeight) -> dict[str, Any]:
         initializer, std = _drawn(piece.initializer, piece.shape, piece.axes)
     else:
         initializer, std = "values", float(np.std(piece.initializer)) if piece.initializer.size else math.nan
-    fan_in, fan_out = (None, None) if piece.axes == ROW_MAJOR else fans(piece.shape, piece.axes)
+    is_known = piece.axes != ROW_MAJOR and has_fans(piece.axes)
+    fan_in, fan_out = fans(piece.shape, piece.axes) if is_known else (None, None)
     return {
         "name": piece.stream,
         "shape": piece.shape,

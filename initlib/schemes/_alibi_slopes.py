@@ -1,0 +1,44 @@
+"""Slopes of attention with linear biases."""
+
+from .._arguments import positive
+from ._computed import Array, ComputedVector, powers
+from .frozen import scheme, set_fields
+
+
+@scheme("alibi_slopes")
+class AlibiSlopes(ComputedVector):
+    """Vectors of the slopes of ALiBi, one for each attention head.
+
+    For n heads, a power of two: 2**(-max_bias * k / n), k = 1 … n. For other n: the slopes of the next lower power of
+    two, c, and then every other slope of 2 c heads, from the first on. The weights have the same bits in every engine.
+    transformers (BLOOM, Falcon) takes powers of a base in float32, and differs by some units in the last place.
+
+    Args:
+        max_bias: the exponent of the last head, above 0. MPT calls it `alibi_bias_max`.
+
+    Raises:
+        TypeError: max_bias is not a real number.
+        ValueError: max_bias is 0 or less; when drawn, the weight has two axes longer than 1.
+
+    Example:
+        >>> alibi_slopes()(6)
+        array([0.25      , 0.0625    , 0.015625  , 0.00390625, 0.5       ,
+               0.125     ], dtype=float32)
+
+    Reference:
+        Press, Smith, Lewis. Train short, test long: attention with linear biases enables input length extrapolation.
+        2021. arXiv:2108.12409. As `get_slopes` of the authors' code.
+    """
+
+    max_bias: float = 8.0
+
+    def __post_init__(self) -> None:
+        set_fields(self, max_bias=positive(self.max_bias, "max_bias"))
+
+    def vector(self, size: int) -> Array:
+        lower = 1 << max(0, size.bit_length() - 1)
+        steps = [*range(2, 2 * lower + 1, 2), *range(1, 2 * (size - lower), 2)]  # in units of 1 / (2 lower)
+        return powers(2.0, tuple(-self.max_bias * step for step in steps), 2 * lower)
+
+
+alibi_slopes = AlibiSlopes
