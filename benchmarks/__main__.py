@@ -19,6 +19,7 @@ from . import plots, report, sections, targets
 from .disk import disk
 from .instructions import instructions
 from .networks import networks
+from .planning import planning
 
 HERE = Path(__file__).parent
 # For the peers, which are imported when they first draw, and for the processes that are started.
@@ -28,7 +29,7 @@ ENVIRON = {
     "CUDA_VISIBLE_DEVICES": "",
     "JAX_PLATFORMS": "cpu",
 }
-MEASURED = {section.__name__: section for section in (*sections.SECTIONS, networks, disk, instructions)}
+MEASURED = {section.__name__: section for section in (*sections.SECTIONS, networks, planning, disk, instructions)}
 
 
 def machine() -> dict[str, Any]:

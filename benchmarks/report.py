@@ -94,6 +94,10 @@ def page(data: dict[str, Any]) -> str:
             if name not in networks.WAYS
         ]
         say(table(["network", "what", "measured"], rows))
+    if "planning" in results:
+        say("## Many small parameters\n\nTime for each parameter, or for each call.\n")
+        rows = [[case, name, duration(of[name])] for case, of in results["planning"].items() for name in of]
+        say(table(["case", "what", "time"], rows))
     if "growth" in results:
         say("## Growth with size\n\n![growth](pictures/growth.svg)\n")
         say(against_ours(results["growth"]))
