@@ -45,12 +45,6 @@ def is_recorded(module: nn.Module, name: str) -> bool:
     return name in vars(module).get(CONSTANTS, {})
 
 
-def recorded(module: nn.Module, name: str) -> Record:
-    """Return the record of a parameter."""
-    value: Record = vars(module)[CONSTANTS][name]
-    return value
-
-
 def as_record(value: ConstructorValue) -> Record:
     """Return the record of a value that has been read."""
     if not value.recorded:
@@ -106,8 +100,8 @@ EXACT = (torch.float16, torch.float32, torch.float64, torch.complex64, torch.com
 def read(tensor: Tensor, index: Any) -> NDArray[Any]:
     """Return the values of a box of a tensor, in a dtype of NumPy that holds all of them; the box may share memory."""
     if tensor.is_cpu and tensor.dtype in EXACT:
-        full: NDArray[Any] = read_array(tensor)
-        return full[index]
+        box: NDArray[Any] = read_array(tensor)[index]
+        return box
     values = tensor.detach()[index].resolve_conj().resolve_neg().cpu()
     array: NDArray[Any] = (values if values.dtype in EXACT else values.float()).numpy()
     return array

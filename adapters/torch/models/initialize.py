@@ -148,7 +148,8 @@ def initialize(
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
-    records = [(tensor, _record(tensor, parameter)) for tensor, parameter in selection.parameters]
+    unrecorded = [pair for pair in selection.parameters if not constructor_values.records(pair[0].places)]
+    records = [(tensor, _record(parameter)) for tensor, parameter in unrecorded]
     if device is not None:
         materialize(module, stored, torch.device(device))
     tie(stored)
@@ -225,11 +226,8 @@ def _names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], only
     return plan_names(module, modules, tensors, only)
 
 
-def _record(tensor: ModelTensor, parameter: Parameter) -> constructor_values.Record:
+def _record(parameter: Parameter) -> constructor_values.Record:
     """Return the record of the constructor value that later calls read."""
-    records = constructor_values.records(tensor.places)
-    if records:
-        return records[0]
     assert parameter.constructor is not None
     return constructor_values.as_record(parameter.constructor.record(parameter))
 

@@ -133,7 +133,8 @@ def declare(cls: Module, /, **axes: str) -> Module:
 
 def own_class(module: nn.Module) -> type:
     """Return the module's class, without the classes that wrappers derive from it."""
-    return _unwrapped(type(module))
+    cls: type = type(module)
+    return _unwrapped(cls)
 
 
 @lru_cache(maxsize=1024)
@@ -150,7 +151,8 @@ def is_fsdp(module: nn.Module) -> bool:
 
 def is_torch(module: nn.Module) -> bool:
     """Return whether the module is one of `torch.nn`, whose constructor fills its parameters in place."""
-    return _torch_base(type(module)) is not None
+    cls: type = type(module)
+    return _torch_base(cls) is not None
 
 
 @lru_cache(maxsize=1024)

@@ -278,7 +278,7 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
                     padding=each.padding,
                     needs=needs,
                 )
-            name, *tied = (check_name(name, "name") for name in each.names)
+            name, *tied = [check_name(name, "name") for name in each.names]
             made.append(changed(alike[facts], name=name, tied=tuple(tied), constructor=value))
         except ValueError as error:
             problems.append(f"{each.names[0]}: {error}")
