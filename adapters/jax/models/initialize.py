@@ -162,10 +162,16 @@ def initialize(
         raise PlanError(problems)
     check_trace([leaf for leaf, entry in zip(model.found, entries, strict=True) if not entry.kept])
     key = words if tracing else known_key(key)
-    weights = [
-        leaf.value if entry.kept else filled(entry, key, place, leaf.value if leaf.has_values else None)
-        for leaf, entry, place in zip(model.found, entries, places, strict=True)
-    ]
+    drawn = filled(
+        [
+            (entry, place, leaf.value if leaf.has_values else None)
+            for leaf, entry, place in zip(model.found, entries, places, strict=True)
+            if not entry.kept
+        ],
+        key,
+    )
+    each = iter(drawn)
+    weights = [leaf.value if entry.kept else next(each) for leaf, entry in zip(model.found, entries, strict=True)]
     for scale, norms in model.scales.items():
         at, place = model.found.index(scale), model.found.index(norms.kernel)
         weights[at] = norms.of(weights[place])

@@ -7,18 +7,13 @@ from initlib._public import public
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
-from initlib.key import Key, Seed, as_key
+from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
 from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 
-from ..drawing.draw import BACKEND, as_array, as_tensor
+from ..drawing.fill import fill
 from .constructor_values import remember
 from .tensors import ModelTensor, parameters, weights
-
-if BACKEND == "jax":
-    from ...jax.drawing.fill import filled
-elif BACKEND == "torch":
-    from ...torch.drawing.fill import fill_box
 
 
 @public("initlib.adapters.keras")
@@ -137,9 +132,7 @@ def initialize(
     key = as_key(seed)
     for weight, parameter in zip(found, facts, strict=True):
         remember(weight.variable, parameter)
-    for weight, entry in zip(found, made.entries, strict=True):
-        if not entry.kept:
-            _write(weight.variable, entry, key)
+    fill([(weight.variable, entry) for weight, entry in zip(found, made.entries, strict=True) if not entry.kept], key)
     return made
 
 
@@ -165,16 +158,3 @@ def _fitted(found: list[ModelTensor], existing: Plan, only: Only, prefix: str) -
 
 def _is_statistic(entry: Entry) -> bool:
     return entry.parameter.kind == "buffer" and entry.parameter.owner != "SpectralNormalization"
-
-
-def _write(variable: Any, entry: Entry, key: Key) -> None:
-    """Write the fill of an entry into a variable of the backend."""
-    if BACKEND == "jax":
-        value = variable.value
-        variable.assign(filled(entry, key, value.sharding if value.committed else None, value))
-    elif BACKEND == "torch":
-        fill_box(variable.value.detach(), entry, ..., key)
-    elif entry.filled:
-        variable.assign(as_tensor(entry.draw(key), entry.parameter.dtype))
-    else:
-        variable.assign(entry.draw(key, out=as_array(variable.value).copy()))

@@ -1,16 +1,19 @@
 """Fill of a tensor of a model, and a check, before anything is written, that the tensor can be filled."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from initlib import Key
+from initlib._progress import Progress
 from initlib.plans.entry import Entry
 
 from .._private import is_dtensor, is_fake
 from ..drawing import memory
-from ..drawing.fill import fill_stored, local_boxes
+from ..drawing.fill import fill_boxes, local_boxes
 from .tensors import ModelTensor
 
 UNWRITABLE = "tensor must be of a class that can be filled, got a {cls}; initialize the model before it is converted"
@@ -53,12 +56,22 @@ def _value(tensor: Tensor, index: Any) -> float:
     return float(tensor.detach()[index].double().reshape(()))
 
 
-def fill(tensor: ModelTensor, entry: Entry, key: Key) -> None:
-    """Fill a tensor of the model, under the key of the full model."""
-    if entry.kept or memory.has_no_storage(tensor.tensor):
-        return
-    fill_stored(tensor.tensor, entry, key, None if tensor.flat is None else tensor.flat.boxes())
-    if tensor.magnitude is not None:
+def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progress | None = None) -> None:
+    """Fill tensors of the model that the plan does not keep, under the key of the full model."""
+    targets, dtensors, directions = [], [], []
+    for tensor, entry in tensors:
+        stored = tensor.tensor
+        if memory.has_no_storage(stored):
+            continue
+        boxes = local_boxes(stored) if tensor.flat is None else tensor.flat.boxes()
+        targets += [(entry, index, view) for view, index in boxes]
+        if is_dtensor(stored):
+            dtensors.append(stored)
+        if tensor.magnitude is not None:
+            directions.append(tensor)
+    fill_boxes(targets, key, advance)
+    increment_version(dtensors)
+    for tensor in directions:
         normalize(tensor)
 
 

@@ -153,18 +153,13 @@ def initialize(
     if device is not None:
         materialize(module, stored, torch.device(device))
     tie(stored)
-    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in weights)
     with torch.no_grad(), progress("initialize", PATIENCE) as advance:
-        for tensor, entry in weights:
-            fill(tensor, entry, key)
-            done += tensor.tensor.nbytes
-            advance(done, total)
+        fill(weights, key, advance)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
     reset_buffers(modules, drawn, selection.buffers, key)
     with torch.no_grad():
-        for tensor, entry in filled[len(weights) :]:  # buffers that rules name, also of modules that were reset
-            fill(tensor, entry, key)
+        fill(filled[len(weights) :], key)  # buffers that rules name, also of modules that were reset
     mark(modules, (tensor.tensor for tensor, _ in filled))
     return made
 

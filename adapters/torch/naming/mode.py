@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.overrides import TorchFunctionMode
 
 from initlib import Initializer, Key, zeros
@@ -22,8 +23,8 @@ from initlib.stream.engine import DrawRequest
 
 from .._private import is_computed, is_dtensor, is_observed
 from ..drawing.dispatch import Seed, key_of
-from ..drawing.fill import fill_box, fill_stored
-from ..drawing.memory import DTYPES, fill_memory, has_no_storage, increment_version, local_views
+from ..drawing.fill import fill_boxes, fill_stored
+from ..drawing.memory import DTYPES, fill_memory, has_no_storage, local_views
 from ..init import dirac_, eye_
 from ..models.tensors import ModelTensor, walk
 from ..models.transformers import lifted
@@ -187,7 +188,7 @@ class NamedDrawMode(TorchFunctionMode):
             return True
         entry = Entry(match.parameter, match.stream, initializer)
         if view is not None:
-            fill_box(view.memory, entry, view.index, self.key)
+            fill_boxes([(entry, view.index, view.memory)], self.key)
         elif isinstance(match.tensor, ModelTensor):
             flat = match.tensor.flat
             fill_stored(match.tensor.tensor, entry, self.key, None if flat is None else flat.boxes())
