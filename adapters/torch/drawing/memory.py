@@ -139,7 +139,7 @@ def is_plain(tensor: Tensor) -> bool:
 
 
 def check_storage(tensor: Tensor) -> int:
-    """Return the `extent` of a tensor; raise ValueError if its storage is smaller: FSDP frees it, `resize_` shrinks it."""
+    """Return the extent of a tensor. Raise ValueError if its storage is smaller: freed by FSDP, or resized."""
     elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
     needed = (tensor.storage_offset() + elements) * tensor.itemsize
     if tensor.untyped_storage().nbytes() < needed:
