@@ -10,6 +10,7 @@ from ..dtypes import DTYPES, rounded
 from ..schemes.initializer import Initializer
 from .entry import Entry
 from .packing.logical_weights import LogicalWeight
+from .rules.sums import Addend
 from .text.errors import PATTERN, Problem
 
 # The axes of a kernel with that number of axes: of PyTorch, and of Keras and JAX.
@@ -82,7 +83,7 @@ def _are_alike(first: Entry, second: Entry) -> bool:
 
 
 def _is_drawn(piece: LogicalWeight) -> bool:
-    return isinstance(piece.initializer, Initializer) and piece.initializer.factory != "constant"
+    return piece.drawn is not None and piece.drawn.factory != "constant"
 
 
 def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
@@ -91,11 +92,7 @@ def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.pieces and parameter.dtype not in DTYPES:
         yield f"dtype must be one of {', '.join(DTYPES)} to be drawn, got {parameter.dtype}; keep the parameter", ""
         return
-    weights = {
-        (piece.initializer, piece.shape, piece.axes): None
-        for piece in entry.pieces
-        if isinstance(piece.initializer, Initializer)
-    }
+    weights = {(piece.drawn, piece.shape, piece.axes): None for piece in entry.pieces if piece.drawn is not None}
     needing = [first_needing_axes(init) for init, shape, _ in weights if len(shape) >= 2]
     if parameter.axes is None and any(needing):
         factory = next(filter(None, needing))
@@ -107,7 +104,11 @@ def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
         if reason is not None:
             yield f"{initializer!r} cannot fill shape {shape}: {reason}", ""
     for piece in entry.pieces:
-        if not isinstance(piece.initializer, Initializer):
+        if isinstance(piece.initializer, Addend):
+            for term in piece.initializer.terms:
+                if term.is_complex and not DTYPES[parameter.dtype].part:
+                    yield f"{term!r} must be real for dtype {parameter.dtype}, got {term.dtype}", ""
+        elif not isinstance(piece.initializer, Initializer):
             try:
                 rounded(piece.initializer, _of_range(parameter.dtype))
             except ValueError as error:

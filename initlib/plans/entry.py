@@ -20,6 +20,8 @@ from .packing.logical_weights import LogicalWeight, Request, pieces
 from .packing.overlaps import Index, Overlap, cut, identity_overlap
 from .packing.part_axes import ROW_MAJOR
 from .parameter import Parameter
+from .rules.parts import Parts
+from .rules.sums import Addend
 from .rules.values import Fill, Keep
 
 
@@ -51,18 +53,27 @@ class Entry:
     def pieces(self) -> tuple[LogicalWeight, ...]:
         """Return the weights that lie in the tensor; none for a kept tensor."""
         weights = pieces(self.filling, self.stream, self.parameter.shape, self.parameter.axes)
-        if self.parameter.padding is not None and isinstance(self.filling, Initializer):
+        if (
+            self.parameter.padding is not None
+            and not isinstance(self.filling, Parts)
+            and any(weight.drawn is not None for weight in weights)
+        ):
             return self._padded(weights[0], self.parameter.padding)
         return tuple(weights)
 
     def _padded(self, table: LogicalWeight, row: int) -> tuple[LogicalWeight, ...]:
-        """Return the table without its padding row, and that row, which is zero."""
+        """Return the table without its padding row, and that row, which is zero, or the old row without noise."""
         shape = self.parameter.shape
         rest = identity_overlap(shape[1:]).outer
         around = [slice(0, row), slice(row + 1, shape[0])]
         boxes = tuple(Overlap((rows, *rest), (rows, *rest)) for rows in around if rows.start < rows.stop)
-        padding = Overlap((slice(row, row + 1), *rest), (slice(0, 1), *rest))
-        return table._replace(boxes=boxes), LogicalWeight(self.stream, zeros, (1, *shape[1:]), ROW_MAJOR, (padding,))
+        at = slice(row, row + 1)
+        if isinstance(table.initializer, Addend):
+            quiet = table._replace(initializer=table.initializer.quiet, boxes=(Overlap((at, *rest), (at, *rest)),))
+        else:
+            padding = Overlap((at, *rest), (slice(0, 1), *rest))
+            quiet = LogicalWeight(self.stream, zeros, (1, *shape[1:]), ROW_MAJOR, (padding,))
+        return table._replace(boxes=boxes), quiet
 
     def boxes(self, index: Any) -> Iterator[tuple[LogicalWeight, Index, Index]]:
         """Yield the boxes of each weight in an index: the weight, the index into the box, the index into the weight."""
@@ -83,6 +94,17 @@ class Entry:
         for weight in self.pieces:
             boxes = weight.boxes if index is ... else tuple(cut(weight.boxes, index, self.parameter.shape))
             yield from weight.requests(boxes, self.parameter.dtype, key)
+
+    @property
+    def added(self) -> tuple[Addend, ...]:
+        """Return the fills of old weights in the tensor, which only the host reads and adds."""
+        return tuple(piece.initializer for piece in self.pieces if isinstance(piece.initializer, Addend))
+
+    def check_unchanged(self) -> None:
+        """Raise OSError or ValueError if old weights cannot be read: a file has changed, or `sources` lacks it."""
+        for addend in self.added:
+            for term in addend.terms:
+                term.check_unchanged()
 
     @property
     def requires_full_draw(self) -> bool:

@@ -1,7 +1,7 @@
 """Plan: the fills of all stored tensors of a model."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -196,17 +196,21 @@ class Plan:
         return encode(self.entries)
 
     @classmethod
-    def from_json(cls, text: str) -> "Plan":
+    def from_json(cls, text: str, *, sources: Mapping[str, str | os.PathLike[str]] | None = None) -> "Plan":
         """Make the plan from JSON text. The text contains no code, and nothing is executed.
 
         Args:
             text: the text that `to_json` returned.
+            sources: the paths of the checkpoints that the plan may read (see `loaded`), by the path in the text. No
+                other file is opened, and a draw of weights from a file that is not named raises an error.
 
         Returns:
             The plan.
 
         Raises:
-            ValueError: the text is not in the format that this version of initlib writes.
+            PlanError: a checkpoint of `sources` cannot be read, or is not the one that the plan was made with.
+            ValueError: the text is not in the format that this version of initlib writes, or `sources` has a path that
+                is not in the text.
 
         Example:
             >>> from initlib import Parameter, he_normal, plan
@@ -216,7 +220,8 @@ class Plan:
         """
         from .text.json_text import decode
 
-        return cls(tuple(decode(text)))
+        paths = None if sources is None else {path: os.fspath(place) for path, place in sources.items()}
+        return cls(tuple(decode(text, paths)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan to a file as JSON text. An interrupted call leaves no incomplete file.
@@ -235,22 +240,26 @@ class Plan:
             file.write(text.encode())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Plan":
+    def load(
+        cls, path: str | os.PathLike[str], *, sources: Mapping[str, str | os.PathLike[str]] | None = None
+    ) -> "Plan":
         """Read the plan that `save` wrote.
 
         Args:
             path: the file.
+            sources: as for `from_json`.
 
         Returns:
             The plan.
 
         Raises:
             OSError: the file cannot be read.
+            PlanError: as for `from_json`.
             ValueError: the file holds no plan.
         """
         from .text.json_text import read
 
-        return cls.from_json(read(path))
+        return cls.from_json(read(path), sources=sources)
 
     def write(
         self,

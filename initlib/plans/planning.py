@@ -15,6 +15,8 @@ from .plan import Plan
 from .rules.hints import explain_unused
 from .rules.patterns import Ordered, Renamer, as_rename
 from .rules.rule_resolver import RuleResolver
+from .rules.sources import Sources
+from .rules.sums import Addend
 from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
@@ -46,9 +48,9 @@ def plan(
         rules: a mapping, or pairs, from patterns to fills. The first pattern that matches decides. A pattern is a glob
             on the full dotted name, in which `*` crosses dots. An optional `:kind` or `:Owner` follows (`*:LayerNorm`).
             A pattern may also be a compiled regular expression of the full name. A value is an initializer, `keep`,
-            `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these. `rules` may also be
-            an initializer, which is then the default. A function may make the rules from the tuple of all parameters. A
-            list may hold mappings and such functions; the first rule that matches decides.
+            `values(...)`, `parts(...)`, `loaded(...)`, or a function of the `Parameter` that returns one of these.
+            `rules` may also be an initializer, which is then the default. A function may make the rules from the tuple
+            of all parameters. A list may hold mappings and such functions; the first rule that matches decides.
         default: the fill of the parameters that no rule matches, with the exceptions above.
         rename: the names of the streams: a mapping from patterns to new names, with each `*` filled in order, or a
             function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream
@@ -124,11 +126,12 @@ def plan(
         views.append((parameter, view))
     ordered = Ordered(_called(rules, tuple(view for _, view in views)), "rules", as_rule)
     resolver = RuleResolver(ordered, default, unmatched, [view for _, view in views])
+    sources = Sources()
     unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
     for parameter, view in views:
         try:
-            entry = _entry(parameter, view, *_fill(view, resolver))
+            entry = sources.complete(_entry(parameter, view, *_fill(view, resolver)))
             if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
                 entry = replace(entry, shared=True)
         except RuleNeededError as error:
@@ -236,6 +239,8 @@ def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...
     fill, notes = resolver.fill(view)
     for tie in _each(view)[1:]:
         rule = resolver.rules.first(tie)
+        if isinstance(rule, Addend) and rule is resolver.rules.first(view):
+            continue  # a `*` in the name of a tensor may differ
         if rule is not None and resolver.made(rule, tie)[0] != fill:
             raise ValueError(
                 f"tied names must have the same fill, got {fill!r} here and {rule!r} for {tie.name}. Change one rule"

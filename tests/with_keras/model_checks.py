@@ -10,6 +10,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from checkpoints import save
 from keras import layers
 
 import initlib
@@ -18,6 +19,7 @@ from initlib import (
     glorot_uniform,
     he_normal,
     keep,
+    loaded,
     normal,
     orthogonal,
     parts,
@@ -1000,3 +1002,30 @@ def test_each_device_draws_only_its_shard():
         assert np.array_equal(one, other)
     assert not alone.layers[0].kernel.value.committed
     assert len(jax.devices()) == 8
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_old_weights_of_another_framework(tmp_path, dtype):
+    model = sequential(layers.Dense(4, dtype=dtype), layers.BatchNormalization(dtype=dtype))
+    rng = np.random.default_rng(0)
+    shapes = {
+        "fc.weight": (4, 6),
+        "fc.bias": (4,),
+        **{f"norm.{name}": (4,) for name in ("weight", "bias", "mean", "var")},
+    }
+    old = {name: rng.normal(size=shape).astype("float32") for name, shape in shapes.items()}
+    path = save(tmp_path / "old", old)
+    rules = {
+        "dense.kernel": loaded(path, "fc.weight", axes="OI") * 0.5 + normal(std=0.1),
+        "dense.bias": loaded(path, "fc.bias"),
+        "*.gamma": loaded(path, "norm.weight"),
+        "*.beta": loaded(path, "norm.bias"),
+        "*.moving_mean": loaded(path, "norm.mean"),
+        "*.moving_variance": loaded(path, "norm.var"),
+    }
+    drawn = check(model, adapter.initialize(model, rules, seed=3), seed=3)
+    noise = normal(std=0.1)((6, 4), axes="IO", seed=3, name="dense.kernel")
+    kernel = old["fc.weight"].T * np.float32(0.5) + noise
+    assert np.array_equal(drawn["dense.kernel"], kernel.astype(drawn["dense.kernel"].dtype))
+    mean = drawn["batch_normalization.moving_mean"]
+    assert np.array_equal(mean, old["norm.mean"].astype(mean.dtype))

@@ -30,7 +30,7 @@ def filled(tensors: Iterable[tuple[Entry, Any, Any]], key: Any) -> list[jax.Arra
 
     Each entry comes with its sharding, and with the present tensor, parts of which may be kept. One call of the
     compiled kernel draws for CPUs, for each device the boxes that it holds; other devices draw by programs that are
-    compiled once for each shape.
+    compiled once for each shape. The host reads old weights.
     """
     targets: list[Target[NDArray[Any]]] = []
     made = [_prepared(entry, key, sharding, current, targets) for entry, sharding, current in tensors]
@@ -45,9 +45,14 @@ def _prepared(
     """Return a function that returns the tensor of an entry, after the targets that are added here are filled."""
     if isinstance(key, Key):
         devices = jax.devices()[:1] if sharding is None else sharding.device_set
-        if all(device.platform == HOST for device in devices):
+        if entry.added or all(device.platform == HOST for device in devices):
             return _by_kernel(entry, sharding, current, targets)
         words = np.array([key.fold_in(piece.stream).words for piece in entry.pieces], np.uint32)
+    elif entry.added:
+        raise ValueError(
+            f"{entry.parameter.name} must be filled outside of jax.jit, got {entry.added[0]!r} in a traced function. "
+            "The host reads and adds these weights"
+        )
     else:
         numbers = [Key(fold_number(piece.stream)).words for piece in entry.pieces]
         words = jax.vmap(enciphered, (None, 0))(key, np.array(numbers, np.uint32))

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
@@ -15,7 +14,7 @@ from initlib.stream.boxes import box_index
 from initlib.stream.kernel import Memory
 
 from .._private import is_dtensor, is_observed
-from .memory import fill_memory, kernel_memory, local_views
+from .memory import as_tensor, fill_memory, kernel_memory, local_views
 
 
 def local_boxes(tensor: Tensor) -> Iterable[tuple[Tensor, Any]]:
@@ -52,7 +51,7 @@ def fill_boxes(targets: list[Target[Tensor]], key: Key, advance: Progress | None
             if isinstance(source, Initializer):
                 fill_memory(part, source, request, observed=observed)
             else:
-                part.copy_(torch.from_numpy(source.astype("float32") if source.itemsize == 2 else source))
+                part.copy_(as_tensor(source))
 
     fills = Fills(targets, key, memory)
     try:

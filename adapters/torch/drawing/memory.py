@@ -97,7 +97,7 @@ def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, 
         drawn = np.empty(request.out_shape, numpy_dtype(request.dtype))
         initializer.fill(drawn, request, NUMPY)
         with torch.no_grad():
-            tensor.copy_(_tensor(drawn))
+            tensor.copy_(as_tensor(drawn))
         return
     elif tensor.is_cpu:
         initializer.fill(_array(tensor), request, NUMPY)
@@ -139,7 +139,7 @@ def is_plain(tensor: Tensor) -> bool:
 
 
 def check_storage(tensor: Tensor) -> int:
-    """Return the extent of a tensor. Raise ValueError if its storage is smaller: freed by FSDP, or resized."""
+    """Return the `extent` of a tensor. Raise ValueError if its storage is smaller, as FSDP or `resize_` leaves it."""
     elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
     needed = (tensor.storage_offset() + elements) * tensor.itemsize
     if tensor.untyped_storage().nbytes() < needed:
@@ -187,7 +187,7 @@ def _types(dtype: torch.dtype) -> tuple[str, np.dtype[Any] | None]:
     return (array_dtype.str, None) if array_dtype.isbuiltin == 1 else (f"=u{array_dtype.itemsize}", array_dtype)
 
 
-def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
+def as_tensor(array: np.ndarray[Any, Any]) -> Tensor:
     """Return a tensor of the same memory, which no transform wraps."""
     if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)

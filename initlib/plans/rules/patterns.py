@@ -252,9 +252,7 @@ class Renamer:
             return name
         self._unused.pop(number, None)
         _, expression, new = self.rules[number]
-        match = expression.fullmatch(name)
-        assert match is not None
-        return match.expand(new) if isinstance(match, re.Match) else _with_stars(new, match.groups())
+        return with_stars(new, expression, name)
 
     def shares(self, name: str) -> bool:
         """Return whether the name becomes that of another parameter, by `same_as`."""
@@ -269,10 +267,14 @@ class Renamer:
         return [self.rules[number][0] for number in self._unused]
 
 
-def _with_stars(new: str, stars: tuple[str, ...]) -> str:
-    """Return the new name with a text in place of each `*`."""
+def with_stars(new: str, pattern: re.Pattern[str] | Glob, name: str) -> str:
+    """Return a new name with the text that each `*` of a pattern has in a name; of an expression, with its groups."""
+    match = pattern.fullmatch(name)
+    assert match is not None
+    if isinstance(match, re.Match):
+        return match.expand(new)
     first, *rest = new.split("*")
-    return first + "".join(star + text for star, text in zip(stars, rest, strict=False))
+    return first + "".join(star + text for star, text in zip(match.groups(), rest, strict=False))
 
 
 def as_rename(rename: Any) -> Callable[[str], str]:
