@@ -37,7 +37,7 @@ def fit_plan(made: Plan, model: Iterable[Stored], *, prefix: str = "") -> Plan:
     """Return the plan with an entry for each tensor of a model, in the order of the model.
 
     Names without the prefix belong to other parts of a bigger model, and are left out. Raises PlanError with all
-    differences in names, shapes and dtypes.
+    differences in names, shapes and dtypes, and with old weights that cannot be read.
     """
     model = list(model)
     before = f"{prefix.removesuffix('.')}." if prefix else ""
@@ -58,6 +58,10 @@ def fit_plan(made: Plan, model: Iterable[Stored], *, prefix: str = "") -> Plan:
             problems += _differences(planned, stored)
             first, *tied = stored.names
             entry = replace(entry, parameter=changed(entry.parameter, name=first, tied=tuple(tied)))
+        try:
+            entry.check_unchanged()
+        except (OSError, ValueError) as error:
+            problems.append(Problem(stored.names[0], str(error)))
         entries.append(entry)
     if model and made.entries and not entries:
         names = {"planned": repr(made.entries[0].parameter.name), "given": repr(model[0].names[0])}
