@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from initlib import Parameter, Plan, PlanError
+from initlib._collector import collector_paused
 from initlib._progress import progress
 from initlib._public import public
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
@@ -72,8 +73,9 @@ def plan(
     """
     modules = walk(module, prefix)
     options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
-    tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
-    return _plan(module, modules, tensors, buffers, only, rules, **options)[0]
+    with collector_paused():
+        tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
+        return _plan(module, modules, tensors, buffers, only, rules, **options)[0]
 
 
 @public("initlib.adapters.torch")
@@ -128,17 +130,18 @@ def initialize(
     """
     options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     modules = walk(module, prefix)
-    tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
-    stored = [*tensors, *buffers]
-    problems = _without_memory(modules, tensors, buffers, device)
-    try:
-        if isinstance(rules, Plan):
-            refuse_options(**options)
-            made, selection = _fitted(module, modules, tensors, buffers, only, rules, prefix)
-        else:
-            made, selection = _plan(module, modules, tensors, buffers, only, rules, **options)
-    except PlanError as error:
-        raise PlanError([*problems, *error.problems]) from None
+    with collector_paused():
+        tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
+        stored = [*tensors, *buffers]
+        problems = _without_memory(modules, tensors, buffers, device)
+        try:
+            if isinstance(rules, Plan):
+                refuse_options(**options)
+                made, selection = _fitted(module, modules, tensors, buffers, only, rules, prefix)
+            else:
+                made, selection = _plan(module, modules, tensors, buffers, only, rules, **options)
+        except PlanError as error:
+            raise PlanError([*problems, *error.problems]) from None
     filled = [(tensor, entry) for tensor, entry in zip(stored, made.entries, strict=True) if not entry.kept]
     drawn: dict[int, set[str]] = {}
     weights = [pair for pair in filled if pair[0].role.kind != "buffer"]
