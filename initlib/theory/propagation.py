@@ -118,7 +118,7 @@ def fixed_point(
     start: float = START,
     **parameters: Value,
 ) -> float:
-    """Return the length to which many layers lead: a fixed point of the length map, 0, or infinity.
+    """Return the length that signals reach after many layers: a fixed point of the length map, 0, or infinity.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -128,7 +128,7 @@ def fixed_point(
         **parameters: the parameters of a named activation.
 
     Returns:
-        The first fixed point that depth reaches from `start`; 0 or infinity where no length is kept.
+        The first fixed point that the lengths from `start` reach; 0 or infinity if there is no such fixed point.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -161,7 +161,7 @@ def chi(
         activation: the name of an activation, or a function of NumPy arrays.
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length q; by default the length to which many layers lead.
+        length: the length q; by default the length after many layers.
         **parameters: the parameters of a named activation.
 
     Returns:
@@ -219,7 +219,7 @@ def correlation_map(
         correlation: the correlation of two inputs of equal length, or an array of correlations, in [-1, 1].
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length of the inputs; by default the length to which many layers lead.
+        length: the length of the inputs; by default the length after many layers.
         **parameters: the parameters of a named activation.
 
     Returns:
@@ -256,13 +256,13 @@ def depth_scale(
 ) -> float:
     """Return the number of layers in which the correlation of two inputs comes e times closer to its fixed point.
 
-    Networks train to a few times this depth. The depth scale is infinite where chi is 1.
+    Networks up to a few times this depth can be trained. The depth scale is infinite where chi is 1.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length of the inputs; by default the length to which many layers lead.
+        length: the length of the inputs; by default the length after many layers.
         **parameters: the parameters of a named activation.
 
     Returns:
@@ -301,7 +301,8 @@ def critical_line(activation: Activation, bias_variance: ArrayLike, **parameters
 def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **parameters: Value) -> float | Array:
     """Return the weight variance at which chi is 1: the border between order and chaos.
 
-    Lengths are stable at this variance. Of several such variances, the result is the variance of the least length.
+    Lengths are stable at this variance. If several variances are critical, the result is the variance with the least
+    length.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.

@@ -50,18 +50,18 @@ def plan(
     """Make the plan of a pytree: the fill of each of its arrays. Nothing is drawn.
 
     The name of an array is its path in the tree, with keys joined by dots and without a leading `params.`. The role of
-    an array is its axes and its kind. The class of the module that holds the array states the role, for `flax.nnx`,
-    Equinox and classes of `declare`. Otherwise Flax's names state the role: kernel, bias, scale, embedding, and query,
-    key, value and out of an attention. A kernel of three or more axes is a convolution kernel if the name of its module
-    contains "conv".
+    an array is its axes and its kind. In `flax.nnx`, Equinox and classes of `declare`, the class of the module that
+    holds the array states the role. Otherwise Flax's names state the role: kernel, bias, scale, embedding, and query,
+    key, value and out of an attention layer. A kernel of three or more axes is a convolution kernel if the name of its
+    module contains "conv".
 
     The plan keeps integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of
     nnx modules, and an optimizer's `opt_state`. Batch statistics start at 0 and 1. The scales of weight norm become the
     norms of the drawn kernel.
 
     Args:
-        shapes: arrays or `ShapeDtypeStruct`s: a module of `flax.nnx`, its state, an Equinox module, or the result of
-            `jax.eval_shape` of a linen `init`.
+        shapes: a pytree of arrays or of `ShapeDtypeStruct`s, such as a module of `flax.nnx`, its state, an Equinox
+            module, or the result of `jax.eval_shape` of a linen `init`.
         rules: as for `initlib.plan`.
         default: as for `initlib.plan`.
         rename: as for `initlib.plan`.
@@ -103,7 +103,7 @@ def initialize(
     shardings: Shardings = None,
     unmatched: Unmatched = "default",
 ) -> Tree:
-    """Return a pytree with weights by rules and by name, in place of arrays or shapes.
+    """Return a pytree of weights, drawn by rules and by name, from a pytree of arrays or shapes.
 
     A module of `flax.nnx` is filled in place and returned; every other tree is new. The weights of an array depend on
     the seed, and on the name, shape, axes and initializer of the array. They do not depend on the rest of the tree,

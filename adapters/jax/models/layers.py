@@ -29,8 +29,8 @@ _declared = roles.Declarations()
 def declare(cls: Class, /, **axes: str) -> Class:
     """Declare the roles of the axes of a module's parameters, for all later plans.
 
-    A module or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`. Modules of Flax linen are no
-    nodes of their trees: pass `axes={"*.up": "BIO"}` to `plan` and `initialize`.
+    A module or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`. Modules of Flax linen are not
+    nodes of their trees. For these modules, pass `axes={"*.up": "BIO"}` to `plan` and `initialize`.
 
     Args:
         cls: the class of a node of the tree whose leaves are attributes: a module of `flax.nnx` or Equinox, or a
@@ -41,7 +41,7 @@ def declare(cls: Class, /, **axes: str) -> Class:
         The class.
 
     Raises:
-        TypeError: `cls` is no class.
+        TypeError: `cls` is not a class.
         ValueError: a string is not a valid axes string.
 
     Example:
@@ -60,7 +60,7 @@ def declare(cls: Class, /, **axes: str) -> Class:
 def role(leaf: Leaf, ndim: int, beside: set[str]) -> roles.ParameterRole:
     """Return the role of an array that has `ndim` axes without those of stacks.
 
-    `beside` are the names at the place of the module that owns it: query, key, value and out of an attention.
+    `beside` are the names at the place of the module that owns it: query, key, value and out of an attention layer.
     """
     if OPTIMIZER in leaf.components:
         return roles.BUFFER

@@ -37,13 +37,13 @@ def verify(
 
     Each process compares the shards that it can address, with all their copies. Processes exchange no data. Bits are
     compared, except for products of matrices and nonzero means, which are compared to 1e-6. Kept arrays are compared by
-    shape and dtype, weight-normed kernels by the weight that the module computes.
+    shape and dtype, and weight-normed kernels by the weight that the module computes.
 
-    The default compares 16 samples of 1024 weights of each weight: enough to find another seed, an unfilled array or
+    The default compares 16 samples of 1024 weights of each array: enough to find another seed, an unfilled array or
     a swapped shard. Only `whole=True` finds single changed weights.
 
     Args:
-        params: the pytree of arrays, as `initialize` returned it or a checkpoint was loaded into it.
+        params: the pytree of arrays, from `initialize` or from a checkpoint.
         plan: the plan that `plan` returned, or `Plan.load` read.
         seed: the seed of `initialize`: an int, a `Key`, a key of JAX, or a `numpy.random.Generator` in the same state.
         whole: True to compare all weights.

@@ -31,7 +31,7 @@ def coordinate_check(
 
     The size of an activation is its mean absolute value, averaged over seeds, before the first step and after each
     step. The check fits the slope of log size by log width. In a parametrization such as muP (`recipes.mup`) wide
-    models train as narrow models do, and all slopes are about 0. PyTorch's random states are restored.
+    models train as narrow models do, and all slopes are about 0. The check restores PyTorch's random states.
 
     Args:
         make_model: a function that makes and initializes a model from a width and a seed.

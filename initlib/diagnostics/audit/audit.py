@@ -127,15 +127,15 @@ Source = FilePath | Sequence[FilePath] | Mapping[str, ArrayLike]
 def audit(source: Source, *, axes: str | None = None) -> Audit:
     """Measure every tensor of a file, of several files, or of a dictionary of arrays, and look for faults.
 
-    A row names a scheme if the tensor passes every test of the scheme. A weight drawn from the scheme passes each test
-    99 times in 100. Otherwise the row names the failed test. Nothing in a file is executed. Files are read piece by
-    piece: memory use is about 50 MB plus one row of a tensor.
+    A row names a scheme if the tensor passes every test of the scheme, and the failed test otherwise. A weight drawn
+    from the scheme passes each test 99 times in 100. Nothing in a file is executed. Files are read piece by piece:
+    memory use is about 50 MB plus one row of a tensor.
 
     Args:
         source: a path, several paths, or a dictionary of arrays by name. A path is a safetensors file, an index of
             several or a folder with an index; a .npy or .npz file; a checkpoint of PyTorch; a .keras or HDF5 file.
-        axes: the order of the axes of weights, "OI..." or "...IO". By default the names decide ("kernel" is Keras's
-            and JAX's, "weight" PyTorch's), else the kind of file.
+        axes: the order of the axes of weights, "OI..." or "...IO". By default the names decide: "kernel" is a name of
+            Keras and JAX, "weight" a name of PyTorch. For other names, the kind of file decides.
 
     Returns:
         An `Audit`: a table to print, `to_dicts()`, and `found()`.
