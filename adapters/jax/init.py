@@ -64,7 +64,7 @@ def _factory(function: Factory, **texts: object) -> Factory:
     def checked(*arguments: Any, **keywords: Any) -> JaxInitializer:
         if arguments and is_key(arguments[0]):
             raise TypeError(
-                f"{name} must be called before it is handed to a layer, got a random key as its first argument. "
+                f"{name} must be called before it is passed to a layer, got a random key as its first argument. "
                 f"Write {name}(), with parentheses."
             )
         signature.bind(*arguments, **keywords)

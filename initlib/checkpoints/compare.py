@@ -40,7 +40,7 @@ class Difference:
     holds: str | None = None
 
     def __str__(self) -> str:
-        start = "" if self.index is None else f" {self.index} on"
+        start = "" if self.index is None else f" from index {self.index} on"
         holds = "" if self.holds is None else f": holds {escaped(self.holds)}"
         return f"'{printable(self.name)}' {escaped(self.what)}{start}{holds}"
 
@@ -86,9 +86,9 @@ class Comparison:
         parameter = entry.parameter
         self._tensors += 1
         if tensor.shape != parameter.shape:
-            return Difference(name, f"has shape {tensor.shape}, the plan has {parameter.shape}")
+            return Difference(name, f"has shape {tensor.shape}, but the plan has {parameter.shape}")
         if tensor.dtype != parameter.dtype:
-            return Difference(name, f"has dtype {tensor.dtype}, the plan has {parameter.dtype}")
+            return Difference(name, f"has dtype {tensor.dtype}, but the plan has {parameter.dtype}")
         if entry.kept:
             return None
         try:
@@ -100,7 +100,7 @@ class Comparison:
         if found is None:
             return None
         holds = self._source.find(entry, Foreign(found.held, found.read, found.place))
-        return Difference(name, "differs from weight", found.place, holds)
+        return Difference(name, "has other values", found.place, holds)
 
     def result(self, differences: Sequence[Difference]) -> Differences:
         """Return the differences, with a line of summary."""

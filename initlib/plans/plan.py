@@ -338,7 +338,7 @@ class Plan:
             >>> _ = made.write(folder, seed=0)
             >>> for difference in made.verify(folder, seed=1):
             ...     print(difference)
-            'table' differs from weight (0, 0) on
+            'table' has other values from index (0, 0) on
         """
         from ..checkpoints.verify import verify
 

@@ -112,7 +112,7 @@ class Logarithm(Transformed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         low, high = self.initializer.bounds(shape, axes)
         if low <= 0:
-            raise ValueError(f"initializer of logarithm must give weights above 0, got {self.initializer!r}")
+            raise ValueError(f"initializer of logarithm must draw weights above 0, got {self.initializer!r}")
         ends = self.factor * math.log(low), self.factor * (math.log(high) if math.isfinite(high) else high)
         return min(ends), max(ends)
 

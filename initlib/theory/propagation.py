@@ -10,7 +10,7 @@ a function of NumPy arrays, as for `initlib.gain`.
 >>> round(propagation.length_map("relu", 1.0, weight_variance=1.0), 9)  # Glorot's on square layers: halved each time
 0.5
 >>> print(propagation.describe("tanh", weight_variance=3.0, bias_variance=0.05))
-chaotic: lengths settle at 1.43; a small difference grows by 1.21 a layer, and two inputs decorrelate within 9.1 layers
+chaotic: lengths settle at 1.43; a small difference grows by 1.21 per layer, and two inputs decorrelate in 9.1 layers
 """
 
 import math
@@ -366,8 +366,8 @@ def _instability(layer: Layer) -> str | None:
     if least <= 1 + MOST_VARIED:
         return None
     return (
-        f"no scale is stable: a length that is 1% too large is {100 * (1.01**least - 1):.2g}% too large a layer later "
-        f"and {100 * (1.01 ** (least**5) - 1):.2g}% after five, at any weight variance without biases"
+        f"no scale is stable: a length that is 1% too large is {100 * (1.01**least - 1):.2g}% too large one layer "
+        f"later and {100 * (1.01 ** (least**5) - 1):.2g}% after five, at any weight variance without biases"
     )
 
 
@@ -390,10 +390,10 @@ def describe(
 
     Example:
         >>> print(describe("relu", weight_variance=1.0))
-        vanishing: a length of 1 is 0.5 a layer later, and the next ones shrink to 0
+        vanishing: a length of 1 is 0.5 one layer later, and later lengths shrink to 0
         >>> import numpy as np
         >>> print(describe(lambda z: np.maximum(z, 0) ** 3))
-        no scale is stable: a length that is 1% too large is 3% too large a layer later and 1e+03% after five, at any
+        no scale is stable: a length that is 1% too large is 3% too large one layer later and 1e+03% after five, at any
         weight variance without biases
     """
     if weight_variance is None:
@@ -406,16 +406,16 @@ def describe(
     layer = Layer(activation, weight_variance, bias_variance, parameters)
     length = layer.settled(START)
     if length in (0.0, math.inf):
-        first = f"a length of 1 is {layer.map(START):.3g} a layer later"
+        first = f"a length of 1 is {layer.map(START):.3g} one layer later"
         if length == 0 and abs(layer.weights * layer.slope(SHORT) - 1) < CRITICAL:
-            return f"critical: chi is 1; {first}, and the next ones shrink slowly"
+            return f"critical: chi is 1; {first}, and later lengths shrink slowly"
         word, way = ("vanishing", "shrink to 0") if length == 0 else ("exploding", "grow without bound")
-        return f"{word}: {first}, and the next ones {way}"
+        return f"{word}: {first}, and later lengths {way}"
     rate = layer.weights * layer.slope(length)
     if abs(rate - 1) < CRITICAL:
         return f"critical: chi is 1 at length {length:.3g}: small differences and gradients keep their size"
-    word, way, end = ("chaotic", "grows", "decorrelate") if rate > 1 else ("ordered", "shrinks", "become one")
+    word, way, end = ("chaotic", "grows", "decorrelate") if rate > 1 else ("ordered", "shrinks", "become equal")
     return (
-        f"{word}: lengths settle at {length:.3g}; a small difference {way} by {rate:.3g} a layer, "
-        f"and two inputs {end} within {_depth_scale(layer, length):.2g} layers"
+        f"{word}: lengths settle at {length:.3g}; a small difference {way} by {rate:.3g} per layer, "
+        f"and two inputs {end} in {_depth_scale(layer, length):.2g} layers"
     )

@@ -70,7 +70,7 @@ def verify(
         >>> swapped = {"dense": {"kernel": weights["dense"]["kernel"][::-1]}}
         >>> for difference in verify(swapped, plan(shapes, he_normal), seed=0):
         ...     print(difference)
-        'dense.kernel' differs from weight (0, 0) on: holds row 783 of the same weight
+        'dense.kernel' has other values from index (0, 0) on: holds row 783 of the same weight
     """
     check_plan(plan)
     if isinstance(seed, jax.Array):

@@ -65,7 +65,7 @@ def verify(
         >>> model[2].weight.data[3] = model[2].weight.data[5]
         >>> for difference in verify(model, made, seed=0, whole=True):
         ...     print(difference)
-        '2.weight' differs from weight (3, 0) on: holds row 5 of the same weight
+        '2.weight' has other values from index (3, 0) on: holds row 5 of the same weight
     """
     modules = walk(module, prefix)
     tensors = model_tensors(modules, skip_lazy=True)

@@ -22,9 +22,9 @@ FINDINGS = {
     "nan": "numbers that are not finite",
     "zeros": "a weight of two axes or more with all numbers 0",
     "constant": "a weight of two axes or more with all numbers equal",
-    "rows": "equal rows or columns: units that stay equal in training",
-    "shards": "equal parts along an axis: one seed on every rank",
-    "duplicates": "a tensor equal to another one",
+    "rows": "equal rows or columns, whose units stay equal in training",
+    "shards": "equal parts along an axis, as from one seed on every rank",
+    "duplicates": "a tensor equal to another tensor",
     "stuck": "many numbers at the least or the greatest value, or one number far from all others",
 }
 MOST_PARTS = 64
@@ -284,4 +284,4 @@ def _stuck(tally: Tally) -> Iterator[tuple[str, str]]:
             yield "stuck", f"{at} weights or more at {bound:.6g}"
         elif abs(bound) == 2 and abs(bound - tally.mean) > FAR * tally.std:
             stds = abs(bound - tally.mean) / tally.std
-            yield "stuck", f"{at} at {bound:g}, {stds:.0f} stds out, as torch's trunc_normal_ leaves them"
+            yield "stuck", f"{at} at {bound:g}, {stds:.0f} stds from the mean, as torch's trunc_normal_ leaves them"

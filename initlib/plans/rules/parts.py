@@ -55,7 +55,9 @@ class Split(Parts):
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"parts must have different names, got {', '.join(self.names)}")
         if len(self.fillings) != len(self.names):
-            raise ValueError(f"parts must have a filling each, got {len(self.fillings)} for {len(self.names)} names")
+            raise ValueError(
+                f"parts must have one filling for each name, got {len(self.fillings)} for {len(self.names)} names"
+            )
         object.__setattr__(self, "groups", integer(self.groups, "groups", least=1))
         super().__post_init__()
 
