@@ -358,7 +358,7 @@ def delta_orthogonal(
 
     Args:
         scale: the factor of the matrix.
-        column_axis: an axis of the matrix; the result does not depend on it.
+        column_axis: an axis of the matrix; the result does not depend on this axis.
         {shared}
 
     Example:

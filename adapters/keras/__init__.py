@@ -9,8 +9,8 @@ True
 Every class and alias of `keras.initializers` is here, with the same arguments. Two arguments are new:
 
 - `axes` states the roles of the axes. Without `axes`, the last two are (input, output), as in Keras. Examples are
-  "HWBO" for a depthwise kernel, "HWOI" for a transposed one, "I(4 O)" for the four gates of an LSTM, "IOO" for queries
-  of many heads, "BIO" for experts. `EinsumDense` passes its own axes if `axes` is not given.
+  "HWBO" for a depthwise kernel, "HWOI" for a transposed kernel, "I(4 O)" for the four gates of an LSTM, "IOO" for
+  queries of many heads, "BIO" for experts. `EinsumDense` passes its own axes if `axes` is not given.
 - `name` gives a layer a stream of its own: `HeNormal(seed=0, name="conv1")` is `he_normal(seed=0, name="conv1")`.
 
 Seeds work as in Keras. An int draws the same weights at every call: two layers of one shape that share an initializer

@@ -35,7 +35,7 @@ class Plan:
         entries: an `Entry` for each tensor.
 
     Raises:
-        PlanError: entries cannot be drawn.
+        PlanError: an entry cannot be drawn.
 
     Example:
         >>> from initlib import Parameter, he_normal, plan
@@ -129,8 +129,7 @@ class Plan:
 
         Returns:
             The differences: empty (false) if both plans draw the same weights. `print` shows the differences to a
-            reviewer,
-            with repeated layers on one line. `to_dicts()` returns them as dictionaries.
+            reviewer, with repeated layers on one line. `to_dicts()` returns the differences as dictionaries.
 
         Raises:
             TypeError: `other` is not a plan.
@@ -327,7 +326,7 @@ class Plan:
 
         Raises:
             OSError: the files cannot be read.
-            TypeError: path is not a path.
+            TypeError: `path` is neither a string nor a path.
             ValueError: the path is not a checkpoint.
 
         Example:

@@ -71,7 +71,7 @@ def mup(
         Rules for kernels, recurrent kernels and tables.
 
     Raises:
-        ValueError: `readout` has another value. When the plan is made: a name is not in the base, the number of axes
+        ValueError: `readout` is not allowed. When the plan is made: a name is not in the base, the number of axes
             differs, or the axes of a kernel are not known.
 
     Example:
@@ -182,7 +182,7 @@ def mup_learning_rates(
         For each name, a dictionary with "lr", "weight_decay" and "eps".
 
     Raises:
-        ValueError: `optimizer` or `readout` has another value, a name is not in the base, or the number of axes
+        ValueError: `optimizer` or `readout` is not allowed, a name is not in the base, or the number of axes
             differs. `depth` is given without `blocks` or for "sgd", or `blocks` matches no parameter.
 
     Example:

@@ -163,7 +163,7 @@ def rg_lru(low: float = 0.9, high: float = 0.999) -> Rules:
         Rules for `a_param` and the block-diagonal gates `input_gate` and `a_gate`.
 
     Raises:
-        ValueError: the radii are not 0 < low < high < 1.
+        ValueError: 0 < low < high < 1 does not hold.
 
     Example:
         >>> import numpy as np

@@ -37,7 +37,7 @@ def analytic(model: Any, input_shape: Any = None, *, distribution: str = "trunca
         ValueError: no signal passes through a kernel of the model, or the input of a kernel is only zeros.
 
     Warns:
-        UserWarning: operations could not be followed. They are assumed to keep the mean square.
+        UserWarning: operations could not be followed. The result assumes that these operations keep the mean square.
 
     Example:
         >>> from torch import nn

@@ -41,7 +41,7 @@ def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
 def siren_network(first: Any, w0: float = 30.0) -> Rules:
     """Return the rules of SIREN, a network of layers sin(w0 (W x + b)).
 
-    Biases keep the values of their modules, as in the authors' code.
+    Biases keep their constructor values, as in the authors' code.
 
     Args:
         first: the pattern of the first layer's weight, uniform within 1 / fan_in.

@@ -68,7 +68,7 @@ def bert(std: float = 0.02) -> Rules:
 
 
 def t5(width: int, head_width: int) -> Rules:
-    """Return the rules of T5: std 1 / sqrt(fan_in), queries divided by sqrt(head_width) as well.
+    """Return the rules of T5: std 1 / sqrt(fan_in), and queries also divided by sqrt(head_width).
 
     Tables, and a head that is tied to a table, have std 1. Relative position biases have std width**-0.5. Names and
     scales are those of transformers (T5PreTrainedModel).

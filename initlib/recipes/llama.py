@@ -112,7 +112,7 @@ def olmo_normal(std: float = 0.02) -> Rules:
 
 
 def normalized(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
-    """Return the rules of nGPT: std width**-0.5, outputs of residual branches divided by sqrt(2 layers).
+    """Return the rules of nGPT: std width**-0.5, with outputs of residual branches divided by sqrt(2 layers).
 
     All distributions except those of tables are cut at 3 sigmas. Names are those of `llama`. The rules follow
     OLMo-core's `InitMethod.normalized`.

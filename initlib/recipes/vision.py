@@ -14,10 +14,10 @@ _HE_FAN_OUT = variance_scaling(2.0, "fan_out", "normal")
 
 
 def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules:
-    """Return the rules of ResNet: He by fan_out, the last scale of each residual branch 0, PyTorch's own classifier.
+    """Return the rules of ResNet: He by fan_out, 0 for the last scale of each residual branch, and PyTorch's own classifier.
 
     The fan_out of a grouped convolution (ResNeXt) is the fan_out of one group. torchvision and timm count the outputs
-    of all groups together. Their std is smaller: it is divided by the square root of the number of groups. Names are
+    of all groups together. Their std is smaller by the factor sqrt(groups). Names are
     those of torchvision and timm (ResNet.init_weights).
 
     Args:
@@ -92,7 +92,7 @@ def fixup(
 
 
 def vit(patch: int = 16, channels: int = 3) -> Rules:
-    """Return the rules of the Vision Transformer of timm: normal, PyTorch's own patch embedding, a class token near 0.
+    """Return the rules of the Vision Transformer of timm: normal, with PyTorch's own patch embedding and a class token near 0.
 
     Names are those of timm (init_weights_vit_timm), which cuts at 100 sigmas.
 
@@ -123,7 +123,7 @@ def vit(patch: int = 16, channels: int = 3) -> Rules:
 
 
 def vit_jax() -> Rules:
-    """Return the rules of the Vision Transformer in its authors' JAX code: Glorot, LeCun for patches, a zero head.
+    """Return the rules of the Vision Transformer in its authors' JAX code: Glorot, LeCun for patches, and a zero head.
 
     Names are those of timm (init_weights_vit_jax), where packed queries, keys and values count as one kernel. With axes
     "(3 O)I" queries, keys and values each have their own fans, as in the authors' code.

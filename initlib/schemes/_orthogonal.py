@@ -128,11 +128,11 @@ class Orthogonal(OrthogonalMatrices):
 
 @scheme("delta_orthogonal", proportional_to="gain")
 class DeltaOrthogonal(OrthogonalMatrices):
-    """Kernels with an orthogonal matrix from inputs to outputs, times the gain, at their centre, and 0 elsewhere.
+    """Kernels with an orthogonal matrix, times the gain, at their centre, and 0 elsewhere.
 
-    A convolution with such a kernel multiplies the norm of the channels at every position by the gain. The centre of k
-    positions is (k - 1) // 2, which "same" padding needs in JAX, Keras and PyTorch. A box (`index=`) costs as much as
-    the full matrix.
+    The matrix maps inputs to outputs. A convolution with such a kernel multiplies the norm of the channels at every
+    position by the gain. The centre of k positions is (k - 1) // 2, which "same" padding needs in JAX, Keras and
+    PyTorch. A box (`index=`) costs as much as the full matrix.
 
     Args:
         gain: factor of the matrix.

@@ -40,7 +40,7 @@ class VarianceScaling(Independent):
 
     Raises:
         TypeError: factor is not a real number, or uniform is given.
-        ValueError: factor is negative or not finite, or mode or distribution has another value; when drawn, the fan is
+        ValueError: factor is negative or not finite, or mode or distribution is not allowed; when drawn, the fan is
             0.
 
     Example:

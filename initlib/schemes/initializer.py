@@ -161,7 +161,7 @@ class Initializer(Frozen, ABC):
             axes: role of each stored axis (see `fans`). None is "...IO".
 
         Returns:
-            The standard deviation, or nan if it is unknown.
+            The standard deviation, or nan if unknown.
 
         Raises:
             TypeError: an argument has a wrong type.

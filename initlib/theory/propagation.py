@@ -154,8 +154,8 @@ def chi(
 ) -> float:
     """Return the growth per layer of a small squared difference of two inputs: weight_variance E f'(sqrt(q) z)**2.
 
-    A squared gradient grows by the same factor on the way back. Below 1 two inputs become equal and gradients vanish;
-    above 1 two inputs separate and gradients explode.
+    A squared gradient grows by the same factor in the backward pass. Below 1 two inputs become equal and gradients
+    vanish; above 1 two inputs separate and gradients explode.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -223,7 +223,7 @@ def correlation_map(
         **parameters: the parameters of a named activation.
 
     Returns:
-        A float, or an array for an array.
+        A float, or an array if the argument is an array.
 
     Raises:
         ValueError: a correlation is outside of [-1, 1], or lengths grow without bound and `length` is not given.
@@ -310,7 +310,7 @@ def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **para
         **parameters: the parameters of a named activation.
 
     Returns:
-        A float, or an array for an array.
+        A float, or an array if the argument is an array.
 
     Raises:
         ValueError: no weight variance is critical.
@@ -374,7 +374,7 @@ def _instability(layer: Layer) -> str | None:
 def describe(
     activation: Activation, *, weight_variance: float | None = None, bias_variance: float = 0.0, **parameters: Value
 ) -> str:
-    """Describe in a sentence the effect of depth on signals.
+    """Return a sentence on the effect of depth on signals.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.

@@ -106,9 +106,9 @@ def initialize(
     """Return a pytree of weights, drawn by rules and by name, from a pytree of arrays or shapes.
 
     A module of `flax.nnx` is filled in place and returned; every other tree is new. The weights of an array depend on
-    the seed, and on the name, shape, axes and initializer of the array. They do not depend on the rest of the tree,
-    devices or shardings: `plan(...).draw(seed)` returns the same bits in NumPy. Under `jax.jit` everything is traced,
-    with the same bits but for products of matrices (`orthogonal`), which are equal to 1e-6.
+    the seed, and on the name, shape, axes and initializer of the array. The weights do not depend on the rest of the
+    tree, devices or shardings: `plan(...).draw(seed)` returns the same bits in NumPy. Under `jax.jit` everything is
+    traced, with the same bits except for products of matrices (`orthogonal`), which are equal to 1e-6.
 
     Args:
         shapes: as for `plan`.

@@ -102,7 +102,7 @@ def initialize(
         device: the device for the weights of a model on the meta device (see `skeleton`).
         only: a pattern or names; all other parameters and buffers stay as they are.
             `only=model.load_state_dict(state, strict=False).missing_keys` fills the parameters that a checkpoint did
-            not contain. Names may be those of plans or of PyTorch's state dictionaries.
+            not contain. The names may come from plans or from PyTorch's state dictionaries.
         prefix: the name of the module in a larger model; the names of the parameters begin with this name.
 
     Returns:

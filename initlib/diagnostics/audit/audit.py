@@ -138,12 +138,12 @@ def audit(source: Source, *, axes: str | None = None) -> Audit:
             Keras and JAX, "weight" a name of PyTorch. For other names, the kind of file decides.
 
     Returns:
-        An `Audit`: a table to print, `to_dicts()`, and `found()`.
+        An `Audit`, with a printed table, `to_dicts()` and `found()`.
 
     Raises:
         OSError: a file cannot be read.
         ImportError: the package that reads a file is not installed.
-        ValueError: a file is damaged or has another format, or `axes` has another value.
+        ValueError: a file is damaged or has another format, or `axes` is not allowed.
         TypeError: a name is not a string, or a value is not an array of numbers.
 
     Example:
