@@ -5,10 +5,12 @@ import os
 import re
 import subprocess
 import sys
+from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
+from numpy.typing import ArrayLike, NDArray
 from sphinx.util.typing import stringify_annotation
 
 import initlib
@@ -17,6 +19,7 @@ from initlib.gains import ACTIVATIONS
 from initlib.key import Seed
 from initlib.plans import types
 from initlib.recipes.rules import Rules as RecipeRules
+from initlib.schemes.factories import FACTORIES
 from initlib.stream.boxes import Index
 
 # A factory such as `normal` is a class: autodoc shows a class under its own name, and an alias without its docstring.
@@ -119,7 +122,7 @@ class InitializerTable(GeneratedTable):
         """Yield the functions in the order of their names."""
         for name in initlib.__all__:
             member = getattr(initlib, name)
-            if name in initlib.schemes.FACTORIES:
+            if name in FACTORIES:
                 yield _linked(f"initlib.{name}", member), inspect.getdoc(member).splitlines()[0]
 
 
@@ -150,9 +153,11 @@ def _source(text):
 
 
 ALIASES = {
+    "ArrayLike": ArrayLike,
     "Axes": types.Axes,
     "Fill": types.Fill,
     "Index": Index,
+    "NDArray": NDArray[Any],
     "Rename": types.Rename,
     "Rule": types.Rule,
     "Rules": types.Rules,

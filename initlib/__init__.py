@@ -62,6 +62,7 @@ __all__ = [
     "keep",
     "lecun_normal",
     "lecun_uniform",
+    "loaded",
     "log_uniform",
     "logarithm",
     "mup_learning_rates",

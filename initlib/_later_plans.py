@@ -3,6 +3,7 @@
 from .plans.parameter import Parameter as Parameter
 from .plans.plan import Plan as Plan
 from .plans.planning import plan as plan
+from .plans.rules.loaded import loaded as loaded
 from .plans.rules.parts import parts as parts
 from .plans.rules.patterns import same_as as same_as
 from .plans.rules.values import keep as keep

@@ -18,6 +18,7 @@ _TOKEN = re.compile(r"\s*(?:(?P<word>[A-Z]|\.\.\.|\)|\(\s*(?P<count>\d+))|(?P<en
 # Roles in canonical order: stacks, receptive field, inputs, outputs.
 _ROLES = {"B": 0, "I": 2, "O": 3}
 _RECEPTIVE_FIELD = 1
+INPUT = _ROLES["I"]
 
 
 @public("initlib")

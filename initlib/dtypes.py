@@ -75,6 +75,23 @@ def rounded(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     return narrow
 
 
+def odd_float32(values: NDArray[Any]) -> NDArray[Any]:
+    """Return float64 numbers in float32, those between two float32 as the odd one, so that a later rounding to a
+    narrower dtype is a rounding of the float64 numbers.
+
+    >>> tie = np.array([1 + 2**-8 + 2**-40])  # just above the middle of two bfloat16
+    >>> float(tie.astype("float32")[0]) == 1 + 2**-8, float(odd_float32(tie)[0]) == 1 + 2**-8 + 2**-23
+    (True, True)
+    """
+    with np.errstate(over="ignore"):
+        nearest: NDArray[Any] = values.astype(np.float32)
+    between = (nearest != values) & ~np.isnan(values)
+    bits = nearest.view(np.uint32)
+    bits -= np.abs(nearest) > np.abs(values)  # the bits of the number next to it, nearer to 0
+    bits |= between
+    return nearest
+
+
 @lru_cache(maxsize=1024)
 def rounded_once(value: float, dtype: str) -> float:
     """Return the number as a weight of the given dtype. Every dtype that engines compute in holds this weight

@@ -25,7 +25,7 @@ def refuse_drawn(statistics: Iterable[Entry]) -> None:
     drawn = [
         entry.parameter.name
         for entry in statistics
-        if any(getattr(piece.initializer, "is_random", False) for piece in entry.pieces)
+        if any(piece.drawn is not None and piece.drawn.is_random for piece in entry.pieces)
     ]
     if drawn:
         raise PlanError([f"{name}: {REFUSED}" for name in drawn])

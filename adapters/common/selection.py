@@ -59,6 +59,11 @@ def plan_selected(
         for each, is_selected in zip(parameters, selection, strict=True)
     ]
     made = plan(others_kept, rules, default=default, rename=rename, axes=axes, unmatched=unmatched)
+    return keep_others(made, selection)
+
+
+def keep_others(made: Plan, selection: Sequence[bool]) -> Plan:
+    """Return the plan in which the parameters that are not selected are kept."""
     if all(selection):
         return made
     notes = ("not selected by only",)

@@ -15,7 +15,7 @@ from ..plans.entry import Entry
 from ..stream.boxes import Piece
 from .held import HeldBox, HeldTensor, Place, Read, Values, same_bits
 from .source import Foreign, Source
-from .spans import requires_full_draw, spans
+from .spans import spans
 from .tolerance import allow_for_tolerance, close
 
 LARGE = 2**20  # weights that are drawn and read at a time
@@ -113,7 +113,7 @@ class Comparison:
     def _first(self, entry: Entry, tensor: HeldTensor, boxes: list[HeldBox]) -> Found | None:
         """Return the first weight that differs: of all weights, or of all weights if one in the samples differs."""
         full = None
-        if len(boxes) > 1 and entry.filled and requires_full_draw(entry):
+        if len(boxes) > 1 and entry.filled and entry.requires_full_draw:
             full = entry.draw(self._key)  # each box alone would cost as much
         if not self._whole:
             cuts = [spans(entry, SMALL, held.shape) for held in boxes]

@@ -48,6 +48,7 @@ def shards(entries: Sequence[Entry], key: Key, max_shard_size: int | str) -> tup
                 f"every part of {entry.parameter.name} must have an initializer to be written, got a part that the "
                 "plan keeps"
             )
+        entry.check_unchanged()
         if entry.parameter.bytes > most:
             groups.append([entry])
             continue

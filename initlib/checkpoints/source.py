@@ -11,7 +11,6 @@ from ..key import Key
 from ..plans.entry import Entry
 from ..stream.boxes import Piece
 from .held import HeldBox, Place, Read, Values, same_bits
-from .spans import requires_full_draw
 
 WINDOW = 8  # neighbouring weights whose bits identify a place
 MOST = 2**26  # weights that one comparison may draw for all its searches
@@ -89,7 +88,7 @@ class Source:
         if not entry.filled:
             return None
         sizes = (len(range(at.start, at.stop, at.step or 1)) for at in place if isinstance(at, slice))
-        self._left -= CALL + (entry.parameter.size if requires_full_draw(entry) else math.prod(sizes))
+        self._left -= CALL + (entry.parameter.size if entry.requires_full_draw else math.prod(sizes))
         return None if self._left < 0 else entry.draw(self._key, place)
 
     def _text(self, entry: Entry, foreign: Foreign, axis: int, start: int, name: str) -> str:

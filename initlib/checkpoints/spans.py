@@ -3,14 +3,7 @@
 import math
 
 from ..plans.entry import Entry
-from ..schemes.initializer import Initializer
 from ..stream.boxes import Pieces
-
-
-def requires_full_draw(entry: Entry) -> bool:
-    """Return whether a box of the tensor costs a full draw, because weights depend on one another (orthogonal)."""
-    initializers = (piece.initializer for piece in entry.pieces)
-    return any(isinstance(init, Initializer) and init.requires_full_draw for init in initializers)
 
 
 def spans(entry: Entry, most: int, shape: tuple[int, ...] | None = None) -> Pieces:
@@ -19,4 +12,4 @@ def spans(entry: Entry, most: int, shape: tuple[int, ...] | None = None) -> Piec
     Each has at most `most` weights; there is one piece if each would cost a full draw.
     """
     shape = entry.parameter.shape if shape is None else shape
-    return Pieces(shape, math.prod(shape) if requires_full_draw(entry) else most)
+    return Pieces(shape, math.prod(shape) if entry.requires_full_draw else most)

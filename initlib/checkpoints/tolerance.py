@@ -1,6 +1,7 @@
 """Tolerance of comparisons: the promised accuracy of weights whose last bits depend on the engine.
 
-docs/promise.md promises 1e-6: of products of matrices, relative to the gain; of exponentials, relative to the weight;
+docs/promise.md promises 1e-6: of products of matrices, relative to the gain; of logarithms, relative to the greatest
+weight; of exponentials, relative to the weight; of new weights with the statistics of old ones, relative to the std;
 and of a mean other than 0, where a compiler may fuse its addition.
 """
 
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from ..dtypes import DTYPES
 from ..plans.entry import Entry
+from ..plans.rules.new_weights import NewWeights
 from ..schemes.initializer import Initializer
 from .held import Place, Values
 
 TOLERANCE = 1e-6
-PRODUCTS = {"orthogonal", "delta_orthogonal"}
+RELATIVE_TO_GREATEST = {"orthogonal", "delta_orthogonal", "logarithm"}
 EXPONENTIALS = {"log_uniform", "inverse_softplus"}
 
 
@@ -24,7 +26,10 @@ def allow_for_tolerance(
 ) -> None:
     """Clear the marks of weights that are equal within the promise. All arrays have the shape of the place."""
     for piece, outer, _ in entry.boxes(place):
-        scale = _scale(piece.initializer, piece.shape, piece.axes, fused)
+        if isinstance(piece.initializer, NewWeights):
+            scale: float | None = piece.initializer.scale
+        else:
+            scale = _scale(piece.drawn, piece.shape, piece.axes, fused)
         if scale is not None:
             box = (*outer, ...)
             differs[box] &= ~_close(drawn[box], held[box], entry.parameter.dtype, scale)
@@ -55,12 +60,12 @@ def _epsilon(dtype: str) -> float:
     return float(np.finfo(DTYPES[dtype].part or dtype).eps)
 
 
-def _scale(initializer: Any, shape: tuple[int, ...], axes: str, fused: bool) -> float | None:
+def _scale(initializer: Initializer | None, shape: tuple[int, ...], axes: str, fused: bool) -> float | None:
     """Return the scale of the promised error, beside the size of the weight; None where all bits are promised."""
-    if not isinstance(initializer, Initializer):
+    if initializer is None:
         return None
     factories = _factories(initializer)
-    if factories & PRODUCTS:
+    if factories & RELATIVE_TO_GREATEST:
         greatest = max(map(abs, initializer.bounds(shape, axes)))
         return greatest if np.isfinite(greatest) else 0.0
     if factories & EXPONENTIALS:

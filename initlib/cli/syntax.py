@@ -162,6 +162,31 @@ def pair(argument: str) -> tuple[str, str]:
     return pattern, value
 
 
+def source(argument: str) -> tuple[str, str]:
+    """Return the path of a source in a plan, and the path to open.
+
+    >>> source("old.safetensors=archive/old.safetensors"), source("old.safetensors")
+    (('old.safetensors', 'archive/old.safetensors'), ('old.safetensors', 'old.safetensors'))
+    """
+    path, equals, place = text(argument).partition("=")
+    if not path or (equals and not place):
+        raise argparse.ArgumentTypeError(f"must be PATH, or PATH=PLACE for a file that has moved, got {argument!r}")
+    return path, place or path
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the checkpoints which a plan may read."""
+    parser.add_argument(
+        "--source",
+        dest="sources",
+        action="append",
+        default=[],
+        type=source,
+        metavar="PATH[=PLACE]",
+        help="a checkpoint that the plan may read, by its path in the plan, and its place now; may be given again",
+    )
+
+
 def files(argument: str) -> slice:
     """Return a slice of a checkpoint's files, counted from 0.
 
@@ -176,6 +201,7 @@ def files(argument: str) -> slice:
 
 # Python code in messages, and the option of the command line that does the same.
 OPTIONS = (
+    (r"""sources=\{(['"])(?P<path>[^'"]+)\1: path\} to Plan\.load or Plan\.from_json""", r"--source '\g<path>=PLACE'"),
     (r"""axes=\{(['"])(?P<pattern>[^'"]+)\1: (['"])(?P<value>[^'"]+)\3[^}]*\}""", r"--axes '\g<pattern>=\g<value>'"),
     (r"""kinds=\{(['"])(?P<pattern>[^'"]+)\1: (['"])(?P<value>[^'"]+)\3[^}]*\}""", r"--kind '\g<pattern>=\g<value>'"),
     (r"""\{(['"])(?P<pattern>[^'"]+)\1: (?P<value>[^{}]+)\}""", r"--rule '\g<pattern>=\g<value>'"),

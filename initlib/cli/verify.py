@@ -6,6 +6,7 @@ from pathlib import Path
 import initlib
 
 from .._progress import progress
+from . import syntax
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,12 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", type=Path, metavar="PATH", help="a .safetensors file, an index, or a folder with one of them"
     )
     parser.add_argument("--seed", type=int, required=True, help="an int from 0 to 2**64 - 1")
+    syntax.add_source(parser)
     parser.add_argument("--all", action="store_true", help="compare every weight, not samples of each tensor")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the differences, and their number."""
-    plan = initlib.Plan.load(options.plan)
+    plan = initlib.Plan.load(options.plan, sources=dict(options.sources))
     with progress("verifying") as advance:
         differences = plan.verify(options.checkpoint, options.seed, whole=options.all, progress=advance)
     for difference in differences:

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="the size of one file (default: %(default)s)",
     )
+    syntax.add_source(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace other files of the same names")
     parser.add_argument(
         "--only",
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write, with a progress bar, and print the result."""
-    plan = initlib.Plan.load(options.plan)
+    plan = initlib.Plan.load(options.plan, sources=dict(options.sources))
     began = time.perf_counter()
     with progress("writing") as advance:
         written = plan.write(

@@ -1,7 +1,7 @@
 """Checks: every error that prevents a plan, found before anything is drawn."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +10,7 @@ from ..dtypes import DTYPES, rounded
 from ..schemes.initializer import Initializer
 from .entry import Entry
 from .packing.logical_weights import LogicalWeight
+from .rules.sums import Addend
 from .text.errors import PATTERN, Problem
 
 # The axes of a kernel with that number of axes: of PyTorch, and of Keras and JAX.
@@ -37,32 +38,44 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
     problems: list[Problem] = []
     names: set[str] = set()
     owners: dict[str, Entry] = {}  # by stream
+    alike: dict[Hashable, list[tuple[str, str]]] = {}  # the misfits of full tensors, by the facts that they depend on
     boxes = 0
     for entry in entries:
-        name = entry.parameter.name
-        taken = [each for each in entry.parameter.names if each in names]
-        names.update(entry.parameter.names)
+        parameter, filling = entry.parameter, entry.filling
+        name, own = parameter.name, parameter.names
+        taken = [] if names.isdisjoint(own) else [each for each in own if each in names]
+        names.update(own)
         if taken:
             problems.append(
                 Problem(name, f"another parameter has the name {', '.join(taken)} too; tie the two, or rename one")
             )
             continue
-        try:
-            entry.pieces  # noqa: B018
-        except ValueError as error:
-            problems.append(Problem(name, str(error)))
-            continue
-        boxes += sum(len(piece.boxes) for piece in entry.pieces)
+        streams: Iterable[str] = (entry.stream,)
+        if isinstance(filling, Initializer) and parameter.padding is None:
+            facts = filling, parameter.shape, parameter.axes, parameter.dtype, parameter.owner
+            misfits = alike.get(facts)
+            if misfits is None:
+                misfits = alike[facts] = list(_misfits(entry))
+            boxes += 1
+        else:
+            try:
+                entry.pieces  # noqa: B018
+            except ValueError as error:
+                problems.append(Problem(name, str(error)))
+                continue
+            misfits = list(_misfits(entry))
+            drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
+            twice = next((stream for stream, count in Counter(drawn).items() if count > 1), None)
+            if twice is not None:
+                misfits.append((f"two parts would share the stream {twice}; give each part its own name", ""))
+            streams = dict.fromkeys((entry.stream, *drawn))
+            boxes += sum(len(piece.boxes) for piece in entry.pieces)
         if boxes > MOST_BOXES:
             text = f"the parts of the plan must make at most {MOST_BOXES} boxes, got {boxes} up to this tensor"
             problems.append(Problem(name, text))
             break
-        problems += [Problem(entry.stream if advice else name, text, advice) for text, advice in _misfits(entry)]
-        drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
-        if len(set(drawn)) < len(drawn):
-            twice = next(stream for stream, count in Counter(drawn).items() if count > 1)
-            problems.append(Problem(name, f"two parts would share the stream {twice}; give each part its own name"))
-        for stream in {entry.stream: None, **dict.fromkeys(drawn)}:
+        problems += [Problem(entry.stream if advice else name, text, advice) for text, advice in misfits]
+        for stream in streams:
             other = owners.setdefault(stream, entry)
             if other is not entry and not (entry.shared or other.shared):
                 text = f"would share the stream {stream} with {other.parameter.name}; tie the two, or rename one"
@@ -82,7 +95,7 @@ def _are_alike(first: Entry, second: Entry) -> bool:
 
 
 def _is_drawn(piece: LogicalWeight) -> bool:
-    return isinstance(piece.initializer, Initializer) and piece.initializer.factory != "constant"
+    return piece.drawn is not None and piece.drawn.factory != "constant"
 
 
 def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
@@ -91,11 +104,7 @@ def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.pieces and parameter.dtype not in DTYPES:
         yield f"dtype must be one of {', '.join(DTYPES)} to be drawn, got {parameter.dtype}; keep the parameter", ""
         return
-    weights = {
-        (piece.initializer, piece.shape, piece.axes): None
-        for piece in entry.pieces
-        if isinstance(piece.initializer, Initializer)
-    }
+    weights = {(piece.drawn, piece.shape, piece.axes): None for piece in entry.pieces if piece.drawn is not None}
     needing = [first_needing_axes(init) for init, shape, _ in weights if len(shape) >= 2]
     if parameter.axes is None and any(needing):
         factory = next(filter(None, needing))
@@ -107,7 +116,11 @@ def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
         if reason is not None:
             yield f"{initializer!r} cannot fill shape {shape}: {reason}", ""
     for piece in entry.pieces:
-        if not isinstance(piece.initializer, Initializer):
+        if isinstance(piece.initializer, Addend):
+            for term in piece.initializer.terms:
+                if term.is_complex and not DTYPES[parameter.dtype].part:
+                    yield f"{term!r} must be real for dtype {parameter.dtype}, got {term.dtype}", ""
+        elif not isinstance(piece.initializer, Initializer):
             try:
                 rounded(piece.initializer, _of_range(parameter.dtype))
             except ValueError as error:

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from .entry import Entry
-from .text.folding import fold
+from .text.folding import fold, merged, unnumbered
 from .text.table import rows
 
 # The fields that are compared; kind, owner and notes change no weight.
@@ -99,7 +99,10 @@ class PlanDiff:
 
 def _folded(changes: tuple[PlanChange, ...]) -> Iterator[str]:
     """Yield a line for each change, those of repeated layers as one."""
-    alike = [(change.name, (change.what, re.sub(r"\d+", "#", _names(change)), _other(change))) for change in changes]
+    alike = [
+        (change.name, (change.what, re.sub(r"\d+", "#", _names(change)), unnumbered(_other(change))))
+        for change in changes
+    ]
     for name, places in fold(alike):
         first = changes[places[0]]
         renamed = [
@@ -107,7 +110,7 @@ def _folded(changes: tuple[PlanChange, ...]) -> Iterator[str]:
             for number, (field, _, _) in enumerate(first.fields)
             if first.what == CHANGED and field in ("name", "stream")
         ]
-        text = ", ".join(filter(None, [*renamed, _other(first)])) if first.what == CHANGED else first.text
+        text = ", ".join(filter(None, [*renamed, merged(_other(changes[at]) for at in places)]))
         yield f"{_SIGN[first.what]}{name}: {text}"
 
 

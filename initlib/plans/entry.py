@@ -14,11 +14,14 @@ from ..key import Key
 from ..schemes._constant import zeros
 from ..schemes.initializer import Initializer
 from ..stream.boxes import box_shape, normalize_index
+from ..stream.engine import DrawRequest
 from ..stream.numpy_engine import NUMPY
 from .packing.logical_weights import LogicalWeight, Request, pieces
 from .packing.overlaps import Index, Overlap, cut, identity_overlap
 from .packing.part_axes import ROW_MAJOR
 from .parameter import Parameter
+from .rules.parts import Parts
+from .rules.sums import Addend
 from .rules.values import Fill, Keep
 
 
@@ -50,18 +53,27 @@ class Entry:
     def pieces(self) -> tuple[LogicalWeight, ...]:
         """Return the weights that lie in the tensor; none for a kept tensor."""
         weights = pieces(self.filling, self.stream, self.parameter.shape, self.parameter.axes)
-        if self.parameter.padding is not None and isinstance(self.filling, Initializer):
+        if (
+            self.parameter.padding is not None
+            and not isinstance(self.filling, Parts)
+            and any(weight.drawn is not None for weight in weights)
+        ):
             return self._padded(weights[0], self.parameter.padding)
         return tuple(weights)
 
     def _padded(self, table: LogicalWeight, row: int) -> tuple[LogicalWeight, ...]:
-        """Return the table without its padding row, and that row, which is zero."""
+        """Return the table without its padding row, and that row, which is zero, or the old row without noise."""
         shape = self.parameter.shape
         rest = identity_overlap(shape[1:]).outer
         around = [slice(0, row), slice(row + 1, shape[0])]
         boxes = tuple(Overlap((rows, *rest), (rows, *rest)) for rows in around if rows.start < rows.stop)
-        padding = Overlap((slice(row, row + 1), *rest), (slice(0, 1), *rest))
-        return table._replace(boxes=boxes), LogicalWeight(self.stream, zeros, (1, *shape[1:]), ROW_MAJOR, (padding,))
+        at = slice(row, row + 1)
+        if isinstance(table.initializer, Addend):
+            quiet = table._replace(initializer=table.initializer.quiet, boxes=(Overlap((at, *rest), (at, *rest)),))
+        else:
+            padding = Overlap((at, *rest), (slice(0, 1), *rest))
+            quiet = LogicalWeight(self.stream, zeros, (1, *shape[1:]), ROW_MAJOR, (padding,))
+        return table._replace(boxes=boxes), quiet
 
     def boxes(self, index: Any) -> Iterator[tuple[LogicalWeight, Index, Index]]:
         """Yield the boxes of each weight in an index: the weight, the index into the box, the index into the weight."""
@@ -75,9 +87,24 @@ class Entry:
         Each has an index into the box, an initializer or values, and a `DrawRequest`. An adapter serves each by one
         function.
         """
+        if index is ... and isinstance(self.filling, Initializer) and self.parameter.padding is None:
+            shape, axes, dtype = self.parameter.shape, self.parameter.axes or ROW_MAJOR, self.parameter.dtype
+            yield Request((), self.filling, DrawRequest(shape, axes, dtype, key.fold_in(self.stream)))
+            return
         for weight in self.pieces:
             boxes = weight.boxes if index is ... else tuple(cut(weight.boxes, index, self.parameter.shape))
             yield from weight.requests(boxes, self.parameter.dtype, key)
+
+    @property
+    def added(self) -> tuple[Addend, ...]:
+        """Return the fills of old weights in the tensor, which only the host reads and adds."""
+        return tuple(piece.initializer for piece in self.pieces if isinstance(piece.initializer, Addend))
+
+    def check_unchanged(self) -> None:
+        """Raise OSError or ValueError if old weights cannot be read: a file has changed, or `sources` lacks it."""
+        for addend in self.added:
+            for term in addend.terms:
+                term.check_unchanged()
 
     @property
     def requires_full_draw(self) -> bool:
@@ -86,14 +113,12 @@ class Entry:
 
     def draw(self, key: Key, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Draw the tensor, or a box of it, under the key of the model; kept weights stay as `out` has them."""
-        if out is None and not self.filled:
-            raise ValueError(f"out must be given for {self.parameter.name}, because the plan keeps some of its weights")
-        if self.kept:
-            return out  # type: ignore[return-value]  # there is one
         shape, dtype = self.parameter.shape, numpy_dtype(self.parameter.dtype)
         kept = shape if index is None else box_shape(normalize_index(index, shape))
         if out is None:
-            out = np.empty(kept, dtype)
+            out = self.new_array(kept)
+        elif self.kept:
+            return out
         elif not isinstance(out, np.ndarray):
             raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
         elif out.shape != kept or out.dtype != dtype:
@@ -106,6 +131,12 @@ class Entry:
             else:
                 out[place] = source
         return out
+
+    def new_array(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return an array for a box of that shape, not filled; raise ValueError if the plan keeps weights."""
+        if not self.filled:
+            raise ValueError(f"out must be given for {self.parameter.name}, because the plan keeps some of its weights")
+        return np.empty(shape, numpy_dtype(self.parameter.dtype))
 
     @cached_property
     def filled(self) -> bool:

@@ -1,7 +1,7 @@
 """Plan: the fills of all stored tensors of a model."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from ..key import Seed, as_key
 from ..stream.boxes import Index
 from .checks import check
 from .entry import Entry
+from .fill import fill_arrays
 from .rules.hints import nearest
 from .text.errors import PlanError
 
@@ -59,6 +60,13 @@ class Plan:
         if problems:
             raise PlanError.of(problems)
 
+    @classmethod
+    def _of_checked(cls, entries: Iterable[Entry]) -> "Plan":
+        """Return the plan of entries in which `check` has found no problem."""
+        made = object.__new__(cls)
+        object.__setattr__(made, "entries", tuple(entries))
+        return made
+
     @cached_property
     def _by_name(self) -> dict[str, Entry]:
         return {name: entry for entry in self.entries for name in entry.parameter.names}
@@ -90,8 +98,9 @@ class Plan:
             >>> plan([Parameter("a", (2,)), Parameter("b", ())], zeros).draw(seed=0)
             {'a': array([0., 0.], dtype=float32), 'b': array(0., dtype=float32)}
         """
-        key = as_key(seed)
-        return {entry.parameter.name: entry.draw(key) for entry in self.entries if not entry.kept}
+        drawn = [(entry, ..., entry.new_array(entry.parameter.shape)) for entry in self.entries if not entry.kept]
+        fill_arrays(drawn, as_key(seed))
+        return {entry.parameter.name: array for entry, _, array in drawn}
 
     def draw_one(
         self, name: str, seed: Seed, index: Index | None = None, out: NDArray[Any] | None = None
@@ -193,17 +202,21 @@ class Plan:
         return encode(self.entries)
 
     @classmethod
-    def from_json(cls, text: str) -> "Plan":
+    def from_json(cls, text: str, *, sources: Mapping[str, str | os.PathLike[str]] | None = None) -> "Plan":
         """Make the plan from JSON text. The text contains no code, and nothing is executed.
 
         Args:
             text: the text that `to_json` returned.
+            sources: the paths of the checkpoints that the plan may read (see `loaded`), by the path in the text. No
+                other file is opened, and a draw of weights from a file that is not named raises an error.
 
         Returns:
             The plan.
 
         Raises:
-            ValueError: the text is not in the format that this version of initlib writes.
+            PlanError: a checkpoint of `sources` cannot be read, or is not the one that the plan was made with.
+            ValueError: the text is not in the format that this version of initlib writes, or `sources` has a path that
+                is not in the text.
 
         Example:
             >>> from initlib import Parameter, he_normal, plan
@@ -213,7 +226,8 @@ class Plan:
         """
         from .text.json_text import decode
 
-        return cls(tuple(decode(text)))
+        paths = None if sources is None else {path: os.fspath(place) for path, place in sources.items()}
+        return cls(tuple(decode(text, paths)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan to a file as JSON text. An interrupted call leaves no incomplete file.
@@ -232,22 +246,26 @@ class Plan:
             file.write(text.encode())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Plan":
+    def load(
+        cls, path: str | os.PathLike[str], *, sources: Mapping[str, str | os.PathLike[str]] | None = None
+    ) -> "Plan":
         """Read the plan that `save` wrote.
 
         Args:
             path: the file.
+            sources: as for `from_json`.
 
         Returns:
             The plan.
 
         Raises:
             OSError: the file cannot be read.
+            PlanError: as for `from_json`.
             ValueError: the file holds no plan.
         """
         from .text.json_text import read
 
-        return cls.from_json(read(path))
+        return cls.from_json(read(path), sources=sources)
 
     def write(
         self,

@@ -10,11 +10,13 @@ from ..axes import parse
 from ..schemes.initializer import Initializer
 from .checks import check
 from .entry import Entry
-from .parameter import Parameter, as_axes
+from .parameter import Parameter, as_axes, changed
 from .plan import Plan
 from .rules.hints import explain_unused
 from .rules.patterns import Ordered, Renamer, as_rename
 from .rules.rule_resolver import RuleResolver
+from .rules.sources import Sources
+from .rules.sums import Addend
 from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
@@ -47,9 +49,9 @@ def plan(
         rules: a mapping, or pairs, from patterns to fills. The first pattern that matches decides. A pattern is a glob
             on the full dotted name, in which `*` crosses dots. An optional `:kind` or `:Owner` follows (`*:LayerNorm`).
             A pattern may also be a compiled regular expression of the full name. A value is an initializer, `keep`,
-            `values(...)`, `parts(...)`, or a function of the `Parameter` that returns one of these. `rules` may also be
-            an initializer, which is then the default. A function may make the rules from the tuple of all parameters. A
-            list may hold mappings and such functions; the first rule that matches decides.
+            `values(...)`, `parts(...)`, `loaded(...)`, or a function of the `Parameter` that returns one of these.
+            `rules` may also be an initializer, which is then the default. A function may make the rules from the tuple
+            of all parameters. A list may hold mappings and such functions; the first rule that matches decides.
         default: the fill of the parameters that no rule matches, with the exceptions above.
         rename: the names of the streams: a mapping from patterns to new names, with each `*` filled in order, or a
             function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream
@@ -110,7 +112,8 @@ def plan(
         )
     stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
-    views: list[tuple[Parameter, Parameter]] = []  # each parameter, and the parameter that patterns and functions see
+    given: list[Parameter] = []
+    views: list[Parameter] = []  # the parameters that patterns and functions see
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
             raise TypeError(
@@ -118,18 +121,22 @@ def plan(
             )
         view = parameter
         try:
-            view = _renamed(view, [new_name(name) for name in parameter.names])
-            view = _with_axes(view, stated.first(view))
+            if rename is not None:
+                view = _renamed(view, [new_name(name) for name in parameter.names])
+            if axes is not None:
+                view = _with_axes(view, stated.first(view))
         except (TypeError, ValueError) as error:
             problems.append(Problem(parameter.name, str(error)))
-        views.append((parameter, view))
-    ordered = Ordered(_called(rules, tuple(view for _, view in views)), "rules", as_rule)
-    resolver = RuleResolver(ordered, default, unmatched, [view for _, view in views])
+        given.append(parameter)
+        views.append(view)
+    ordered = Ordered(_called(rules, tuple(views)), "rules", as_rule)
+    resolver = RuleResolver(ordered, default, unmatched, views)
+    sources = Sources()
     unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
-    for parameter, view in views:
+    for parameter, view in zip(given, views, strict=True):
         try:
-            entry = _entry(parameter, view, *_fill(view, resolver))
+            entry = sources.complete(_entry(parameter, view, *_fill(view, resolver)))
             if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
                 entry = replace(entry, shared=True)
         except RuleNeededError as error:
@@ -138,19 +145,20 @@ def plan(
             if parameter.name not in unsound:
                 problems.append(Problem(parameter.name, str(error)))
         else:
-            entries += [entry] * (parameter.name not in unsound)
-    seen = [each for _, view in views for each in _each(view)]
+            if parameter.name not in unsound:
+                entries.append(entry)
+    seen = [each for view in views for each in (_each(view) if view.tied else (view,))]
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
             problems.append(Problem("", explain_unused(what, pattern, before, seen)))
-    problems += _miscounted(ordered, [view for _, view in views])
+    problems += _miscounted(ordered, views)
     if isinstance(new_name, Renamer):
         problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
     problems += _shared_with_none(entries) + check(entries)
     if problems:
         raise PlanError.of(problems, [view.name for view in seen])
     _warn_of_zeros(resolver.may_be_fresh)
-    return Plan(tuple(entries))
+    return Plan._of_checked(entries)
 
 
 def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
@@ -229,14 +237,16 @@ def _shared_with_none(entries: list[Entry]) -> list[Problem]:
 
 def _each(view: Parameter) -> list[Parameter]:
     """Return the parameter under each of its names."""
-    return [view, *(replace(view, name=name) for name in view.tied)]
+    return [view, *(changed(view, name=name) for name in view.tied)]
 
 
 def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
     """Return the fill of the parameter, and notes. Raises ValueError if rules give its names different fills."""
     fill, notes = resolver.fill(view)
-    for tie in _each(view)[1:]:
+    for tie in _each(view)[1:] if view.tied else ():
         rule = resolver.rules.first(tie)
+        if isinstance(rule, Addend) and rule is resolver.rules.first(view):
+            continue  # a `*` in the name of a tensor may differ
         if rule is not None and resolver.made(rule, tie)[0] != fill:
             raise ValueError(
                 f"tied names must have the same fill, got {fill!r} here and {rule!r} for {tie.name}. Change one rule"
@@ -250,7 +260,7 @@ def _entry(parameter: Parameter, view: Parameter, fill: Fill, notes: tuple[str, 
     if parameter.padding is not None and isinstance(fill, Initializer):
         notes = (*notes, f"row {parameter.padding} zero")
     return Entry(
-        replace(parameter, axes=view.axes, kind=view.kind, default=None, needs=None, constructor=None),
+        changed(parameter, axes=view.axes, kind=view.kind, default=None, needs=None, constructor=None),
         view.name,
         fill,
         notes,

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 from ._branches import layer_scale, rezero
+from ._growth import grow_depth, grow_vocabulary, grow_width, input_channels, upcycle
 from ._lora import lora
 from ._mup import completep, mup
 from ._nanochat import nanochat
@@ -29,6 +30,10 @@ __all__ = [
     "full_megatron",
     "gated_deltanet",
     "gpt2",
+    "grow_depth",
+    "grow_vocabulary",
+    "grow_width",
+    "input_channels",
     "layer_scale",
     "llama",
     "llama_depth",
@@ -53,6 +58,7 @@ __all__ = [
     "switch",
     "t5",
     "torch_default",
+    "upcycle",
     "vit",
     "vit_jax",
     "wang",

@@ -71,6 +71,7 @@ def mup(
         Rules for kernels, recurrent kernels and tables.
 
     Raises:
+        TypeError: base is neither a plan nor made of parameters.
         ValueError: `readout` is not allowed. When the plan is made: a name is not in the base, the number of axes
             differs, or the axes of a kernel are not known.
 
@@ -241,7 +242,13 @@ def _weights(base: Base) -> dict[str, _Weight]:
     """Return the weights of the base by name: the stored tensors, and the parts that lie in them."""
     weights: dict[str, _Weight] = {}
     if not isinstance(base, Plan):
-        return {name: _Weight(each.shape, each.axes, None) for each in base for name in each.names}
+        parameters = list(base) if isinstance(base, Iterable) else [base]
+        if not all(isinstance(each, Parameter) for each in parameters):
+            raise TypeError(
+                f"base must be a plan or an iterable of Parameter, got {type(base).__name__}. For a model, pass "
+                "initlib.adapters.torch.plan(model, ...), or the plan of another framework's adapter"
+            )
+        return {name: _Weight(each.shape, each.axes, None) for each in parameters for name in each.names}
     for entry in base.entries:
         own = entry.parameter
         filling = None if isinstance(entry.filling, (Keep, Values)) else entry.filling

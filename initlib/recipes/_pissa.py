@@ -31,7 +31,7 @@ def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
         Rules for the factors and for the adapted weights, with PEFT's names.
 
     Raises:
-        TypeError: a name is not a string.
+        TypeError: the weights are no mapping from strings.
         ValueError: a weight is not a matrix of at least that rank, or scaling is not above 0.
 
     Example:
@@ -62,7 +62,7 @@ def olora(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
         Rules for the factors and for the adapted weights, with PEFT's names.
 
     Raises:
-        TypeError: a name is not a string.
+        TypeError: the weights are no mapping from strings.
         ValueError: a weight is not a matrix of at least that rank, or scaling is not above 0.
 
     Example:
@@ -94,6 +94,8 @@ def _rules(
     weights: Mapping[str, ArrayLike], rank: int, scaling: float, factorize: Callable[[Array, int, float], Factors]
 ) -> Rules:
     rank, scaling = integer(rank, "rank", least=1), positive(scaling, "scaling")
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights must be a mapping from names to arrays, got {type(weights).__name__}")
     rules: dict[Any, Any] = {}
     for name, given in weights.items():
         weight = np.asarray(given, np.float64)

@@ -14,7 +14,7 @@ _HE_FAN_OUT = variance_scaling(2.0, "fan_out", "normal")
 
 
 def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules:
-    """Return the rules of ResNet: He by fan_out, 0 for the last scale of each residual branch, and PyTorch's own classifier.
+    """Return the rules of ResNet: He by fan_out, 0 for the last scale of a residual branch, PyTorch's own classifier.
 
     The fan_out of a grouped convolution (ResNeXt) is the fan_out of one group. torchvision and timm count the outputs
     of all groups together. Their std is smaller by the factor sqrt(groups). Names are
@@ -92,7 +92,7 @@ def fixup(
 
 
 def vit(patch: int = 16, channels: int = 3) -> Rules:
-    """Return the rules of the Vision Transformer of timm: normal, with PyTorch's own patch embedding and a class token near 0.
+    """Return the rules of timm's Vision Transformer: normal, PyTorch's own patch embedding, and a class token near 0.
 
     Names are those of timm (init_weights_vit_timm), which cuts at 100 sigmas.
 

@@ -131,6 +131,10 @@ class TruncatedNormal(Independent):
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return normal_law(self.mean, self.sigma, self.low, self.high, dtype)
 
+    def request_law(self, request: DrawRequest) -> Law | None:
+        other = self._other()
+        return super().request_law(request) if other is None else other.request_law(request)
+
     def check_request(self, request: DrawRequest) -> None:
         other = self._other()
         super().check_request(request) if other is None else other.check_request(request)

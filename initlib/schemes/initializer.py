@@ -18,6 +18,7 @@ from ..key import Seed, as_key
 from ..stream import kernel
 from ..stream.boxes import Index, box_shape, flat_boxes, normalize_index, normalize_range
 from ..stream.engine import DrawRequest, Engine
+from ..stream.law import Law
 from ..stream.numpy_engine import NUMPY
 from .frozen import Frozen, scheme, set_fields
 
@@ -253,6 +254,17 @@ class Initializer(Frozen, ABC):
         warnings.warn("made_whole is now requires_full_draw", DeprecationWarning, stacklevel=2)
         return self.requires_full_draw
 
+    def request_law(self, request: DrawRequest) -> Law | None:
+        """Return the law that draws the weights of a request, each from its word alone.
+
+        Args:
+            request: a request for a weight that is not empty.
+
+        Returns:
+            The law, or None if no law draws the weights.
+        """
+        return None
+
     def check_request(self, request: DrawRequest) -> None:
         """Raise ValueError unless the weight of a draw request can be drawn.
 
@@ -407,6 +419,9 @@ class Scaled(Derived):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         low, high = self.initializer.bounds(shape, axes)
         return times(low, self.factor), times(high, self.factor)
+
+    def request_law(self, request: DrawRequest) -> Law | None:
+        return self.initializer.request_law(self._scaled(request))
 
     def check_request(self, request: DrawRequest) -> None:
         self.initializer.check_request(self._scaled(request))

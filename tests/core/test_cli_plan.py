@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from checkpoints import LLAMA_RULES, everything, llama
+from checkpoints import LLAMA_RULES, everything, llama, save
 
 import initlib
-from initlib import normal, ones, plan, recipes
+from initlib import Parameter, loaded, normal, ones, plan, recipes
 from initlib.__main__ import main
 from initlib.cli import syntax
 from initlib.files.header import Header
@@ -255,3 +255,22 @@ def test_a_slip_gets_advice_in_the_language_of_the_command_line(command, checkpo
     code, _, err = command("plan", "--like", checkpoint, *arguments)
     assert code == 2
     assert message in "\n".join(err)
+
+
+def test_a_plan_of_old_weights_reads_the_sources_that_are_named(command, tmp_path):
+    old = save(tmp_path / "old.safetensors", {"w": np.ones((2, 3), "float32")})
+    path, out = tmp_path / "plan.json", str(tmp_path / "out")
+    made = plan([Parameter("w", (2, 3))], {"w": loaded(old) + normal()})
+    made.save(path)
+    assert 'loaded("old.safetensors", "w") + normal()' in "\n".join(command("plan", str(path))[1])
+    code, _, (error,) = command("write", str(path), "--seed", "0", "-o", out)
+    assert code == 2
+    assert error.endswith(f"must be named before it is read. Pass --source '{old}=PLACE'")
+    moved = old.rename(tmp_path / "moved.safetensors")
+    source = ("--source", f"{old}={moved}")
+    assert command("write", str(path), "--seed", "0", "-o", out, *source)[0] == 0
+    assert command("verify", str(path), out, "--seed", "0", *source)[0] == 0
+    moved.rename(old)
+    assert command("verify", str(path), out, "--seed", "0", "--source", str(old))[0] == 0
+    with pytest.raises(SystemExit, match="2"):
+        command("verify", str(path), out, "--seed", "0", "--source", "=x")

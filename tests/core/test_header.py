@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from initlib import Parameter, PlanError, loaded, plan
 from initlib.dtypes import DTYPES, numpy_dtype
 from initlib.files import header as module
 from initlib.files.header import BITS, CODE_OF, CODES, MAX_HEADER, Header, Stored
@@ -197,6 +198,22 @@ def test_attacks_are_refused(tmp_path, attack):
     assert str(caught.value).startswith(f"{path} is not a safetensors file: ")
     assert len(str(caught.value)) < 1000
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_on_old_weights_are_problems_of_the_plan(tmp_path, attack):
+    header, data, words = ATTACKS[attack]
+    path = tmp_path / "w.safetensors"
+    if data is None:
+        path.write_bytes(header)
+    else:
+        file_of(path, header, data)
+    with pytest.raises(PlanError, match=words) as caught:
+        plan([Parameter("a", (2, 3))], {"a": loaded(path)})
+    (problem,) = caught.value.problems
+    assert problem.startswith(f'a: "{path}" cannot be read: {path} is not a safetensors file: ')
+    assert len(problem) < 1200
+    assert problem.isprintable()
 
 
 @pytest.mark.parametrize("each", [b"[],", b"{},", b'"ab",', b"999,", b"1,", b'{"a":1},'])

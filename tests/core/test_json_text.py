@@ -206,7 +206,7 @@ HOSTILE = [
     (put("version", 2), "text must have version 1 to be read here, got 2"),
     (put("version", True), "version must be of type int, got True"),
     (put("version", "1"), "to be read here, got '1'"),
-    (put("more", 2), "the object must have the fields format, version, fillings, parameters, got"),
+    (put("more", 2), "the object must have the fields format, version, fillings, parameters, sources, got"),
     (put("parameters", {}), "parameters must be of type list, got {}"),
     (put("fillings", []), "parameter 0 of the plan: filling must be one of 0, got 0"),
     (put("parameters", 0, 3), "parameter 0 of the plan: the value must be an object, got 3"),

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 from checkpoints import everything
 
-from initlib import PlanError, glorot_normal, keep, normal, ones, plan
+from initlib import Parameter, PlanError, glorot_normal, keep, loaded, normal, ones, plan
 from initlib.checkpoints.like import like, parameters
 from initlib.files.folder import checkpoint_files
 from initlib.files.header import BITS, CODES, Header
@@ -90,6 +90,12 @@ def test_all_files_of_an_index_are_read(tmp_path):
         checkpoint_files(tmp_path)
 
 
+def planned(path):
+    """Make a plan that loads a tensor of a checkpoint."""
+    return plan([Parameter("a", (2, 3))], {"a": loaded(path)})
+
+
+@pytest.mark.parametrize("read", [checkpoint_files, planned])
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -116,9 +122,9 @@ def test_all_files_of_an_index_are_read(tmp_path):
         ),
     ],
 )
-def test_a_broken_index_is_an_error(tmp_path, text, words):
+def test_a_broken_index_is_an_error(tmp_path, text, words, read):
     with pytest.raises(ValueError, match=words) as caught:
-        checkpoint_files(index(tmp_path, text))
+        read(index(tmp_path, text))
     assert "is not the index of a checkpoint" in str(caught.value)
     assert len(str(caught.value)) < 1000
 

@@ -44,7 +44,11 @@ WRONG = [
     ({"kind": "weight"}, ValueError, "kind must be one of kernel, recurrent, bias, scale, table, buffer, other"),
     ({"kind": ["bias"]}, ValueError, "kind must be one of"),
     ({"owner": ""}, ValueError, "owner must be a printable string"),
-    ({"default": 0.0}, TypeError, "default must be an initializer, keep, values(...) or parts(...), got 0.0"),
+    (
+        {"default": 0.0},
+        TypeError,
+        "default must be an initializer, keep, values(...), parts(...) or loaded(...), got 0.0",
+    ),
     ({"default": lambda parameter: zeros}, TypeError, "default must be"),
     ({"tied": "b"}, TypeError, "tied must be a sequence of names, got 'b'"),
     ({"tied": ("",)}, ValueError, "tied must be a printable string"),

@@ -265,7 +265,7 @@ WRONG = [
     (
         lambda: parts({"q": 1}, 0.5),
         TypeError,
-        "the filling of a part must be an initializer, keep, values(...) or parts",
+        "the filling of a part must be an initializer, keep, values(...), parts(...) or loaded",
     ),
     (lambda: parts({"q": 1}, normal), TypeError, "write normal(...)"),
     (lambda: parts({"q": 1}, orthogonal), TypeError, "write orthogonal(...)"),

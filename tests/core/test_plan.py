@@ -451,7 +451,11 @@ def test_rules_for_tied_names_may_be_equal():
             TypeError,
             "parameters must be made of initlib.Parameter, got str. For a model, call",
         ),
-        ({"rules": {"*": 3}}, TypeError, "rules of '*' must be an initializer, keep, values(...) or parts(...), got 3"),
+        (
+            {"rules": {"*": 3}},
+            TypeError,
+            "rules of '*' must be an initializer, keep, values(...), parts(...) or loaded(...), got 3",
+        ),
         ({"rules": {3: ones}}, TypeError, "rules must have globs or compiled regular expressions as patterns, got 3"),
         ({"rules": 3}, TypeError, "rules must be a mapping by pattern, or pairs, got 3"),
         ({"rules": lambda parameters: ones}, TypeError, "rules must be a mapping by pattern, or pairs, got constant"),
@@ -480,7 +484,11 @@ SLIPS = [
     ({"*": "he_normal"}, TypeError, "got 'he_normal'. Write he_normal, without quotes"),
     ({"*": "normal"}, TypeError, "got 'normal'. Write normal(...), without quotes"),
     ({"*": "gpt2"}, TypeError, "got 'gpt2'. Call the recipe: recipes.gpt2(...)"),
-    ({"*": "nothing"}, TypeError, "must be an initializer, keep, values(...) or parts(...), got 'nothing'"),
+    (
+        {"*": "nothing"},
+        TypeError,
+        "must be an initializer, keep, values(...), parts(...) or loaded(...), got 'nothing'",
+    ),
     ({"*": kaiming_normal_}, TypeError, "Write kaiming_normal, from initlib"),
     (
         {Parameter: ones},

@@ -14,8 +14,8 @@ import initlib
 OWN = {
     "initlib": (
         "Fans Initializer Key Parameter Plan PlanError SignalReport alibi_slopes audit constant delta_orthogonal dirac "
-        "fans gain get_num_threads icnr identity inverse_softplus log_uniform logarithm mup_learning_rates normal "
-        "orthogonal parts plan rotary_frequencies same_as scaled sinusoidal "
+        "fans gain get_num_threads icnr identity inverse_softplus loaded log_uniform logarithm mup_learning_rates "
+        "normal orthogonal parts plan rotary_frequencies same_as scaled sinusoidal "
         "set_num_threads show_config siren sparse spectral truncated_normal uniform values variance_scaling "
         "zero_hadamard "
     ),

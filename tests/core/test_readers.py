@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from initlib import Plan, audit, plan
+from initlib import Parameter, Plan, PlanError, audit, loaded, plan
 from initlib.checkpoints.like import like
 from initlib.files.header import Header
 from initlib.files.readers import hdf5_file
@@ -221,6 +221,8 @@ def test_truncated_files_are_errors(tmp_path, kind, request):
     for length in (0, 4, 9, 40, len(content) // 3, len(content) - 200):
         path.write_bytes(content[:length])
         errors(path)
+        with pytest.raises(PlanError):
+            planned(path)
 
 
 def test_changed_bytes_are_errors_or_other_numbers(tmp_path):
@@ -342,11 +344,16 @@ def test_a_fifo_is_an_error(tmp_path, name):
     os.mkfifo(path)
     sources = [path, tmp_path] if name.startswith("model") else [path]
     for source in sources:
-        for read in (read_all, like, verified):
+        for read in (read_all, like, verified, planned):
             with pytest.raises(ValueError, match="must be a regular file, got a folder, a FIFO or a device"):
                 read(source)
     with pytest.raises(ValueError, match="must be a regular file"):
         Plan.load(path)
+
+
+def planned(path):
+    """Make a plan that loads a tensor of a checkpoint."""
+    return plan([Parameter("w", (64, 64), "float64")], {"w": loaded(path)})
 
 
 def verified(path):

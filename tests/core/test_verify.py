@@ -16,10 +16,12 @@ from initlib import (
     inverse_softplus,
     keep,
     log_uniform,
+    logarithm,
     normal,
     orthogonal,
     parts,
     plan,
+    uniform,
     zeros,
 )
 from initlib.checkpoints import verify as module
@@ -150,6 +152,15 @@ def test_exponentials_are_compared_to_the_promised_accuracy(tmp_path):
     shifted(path, "w", "float64", 7, lambda w: w * (1 + 1e-15))
     assert made.verify(path, 0) == ()
     shifted(path, "w", "float64", 7, lambda w: w * (1 + 1e-5))
+    assert [difference.index for difference in made.verify(path, 0)] == [(7,)]
+
+
+def test_logarithms_are_compared_relative_to_the_greatest_weight(tmp_path):
+    made = plan([Parameter("w", (300,))], logarithm(uniform(1.0, 16.0)))
+    (path,) = made.write(tmp_path, 0)
+    shifted(path, "w", "float32", 7, lambda w: w + np.float32(1e-6))
+    assert made.verify(path, 0) == ()
+    shifted(path, "w", "float32", 7, lambda w: w + np.float32(1e-5))
     assert [difference.index for difference in made.verify(path, 0)] == [(7,)]
 
 

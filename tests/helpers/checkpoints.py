@@ -68,3 +68,23 @@ def llama(layers=32, vocabulary=128256, hidden=4096, inner=14336, keys=1024, dty
 
 
 LLAMA_RULES = {"*norm.weight": ones, "*": initlib.normal(std=0.02)}
+
+
+def save(path, arrays):
+    """Write arrays as a safetensors file; return its path."""
+    from initlib.files.header import Header
+
+    header = Header.of({name: (array.dtype.name, array.shape) for name, array in arrays.items()}, {})
+    path.write_bytes(header.to_bytes() + b"".join(arrays[name].tobytes() for name in header.tensors))
+    return path
+
+
+def save_index(folder, files):
+    """Write files of arrays and their index; return the folder."""
+    import json
+
+    for name, arrays in files.items():
+        save(folder / name, arrays)
+    weight_map = {tensor: name for name, arrays in files.items() for tensor in arrays}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return folder

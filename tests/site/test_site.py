@@ -17,10 +17,13 @@ import numpy as np
 import pytest
 
 import initlib
+from initlib.schemes.factories import FACTORIES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SLIDER = DOCS / "extra" / "std.html"
+
+NAMES = {name: getattr(initlib, name) for name in initlib.__all__}
 
 
 # --- the pages
@@ -120,14 +123,14 @@ def test_the_gains_have_four_right_digits():
         assert f"{initlib.gain(name, **parameters):.4f}" == forward, rest
         assert f"{initlib.gain(name, backward=True, **parameters):.4f}" == backward
         for code in re.findall(r"`(.*?)`", initializer):
-            assert isinstance(eval(code, {"np": np}, vars(initlib)), initlib.Initializer)
+            assert isinstance(eval(code, {"np": np}, NAMES), initlib.Initializer)
 
 
 @pytest.mark.parametrize(
     "code", sorted({code for row in rows("choose.md", 3) for code in re.findall(r"`(.*?)`", row[1])})
 )
 def test_advice_for_special_weights_is_an_initializer(code):
-    assert isinstance(eval(code, {"L": 12}, vars(initlib)), initlib.Initializer)
+    assert isinstance(eval(code, {"L": 12}, NAMES), initlib.Initializer)
 
 
 def test_every_recipe_that_is_advised_is_called_with_its_arguments():
@@ -145,7 +148,7 @@ def test_the_reference_has_every_recipe_and_initializer_in_a_table(site):
     assert re.findall(r'href="#initlib\.recipes\.(\w+)"', table) == initlib.recipes.__all__
     assert table.count("computed from the model") == 1  # all others have a source
     core = (site / "reference" / "core.html").read_text(encoding="utf-8")
-    factories = [name for name in initlib.__all__ if name in initlib.schemes.FACTORIES]
+    factories = [name for name in initlib.__all__ if name in FACTORIES]
     tables = re.findall(r"<table.*?</table>", core, re.DOTALL)
     assert factories in [re.findall(r'href="#initlib\.(\w+)"', table) for table in tables]
 

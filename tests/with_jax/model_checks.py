@@ -5,6 +5,8 @@ import os
 import re
 import resource
 import sys
+import tempfile
+from pathlib import Path
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
@@ -12,13 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from checkpoints import save
 from flax import linen, nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import initlib
 import initlib.adapters.jax as init
-from initlib import glorot_uniform, he_normal, orthogonal, parts
+from initlib import glorot_uniform, he_normal, loaded, normal, orthogonal, parts
 from initlib.adapters.jax.drawing import fill as filling
+from initlib.files import checkpoint_source
 
 KEY = jax.random.key(5)
 MESHES = {
@@ -268,6 +272,30 @@ def flax():
         assert state["kernel"].get_value().sharding == NamedSharding(MESH, PartitionSpec("a", "b"))
         assert np.array_equal(state["kernel"].get_value(), he_normal((64, 32), seed=5, name="kernel"))
         assert state["kernel"].get_metadata() == nnx.state(model)["kernel"].get_metadata()
+
+
+def old_weights():
+    """Each device reads its shard of old weights, which another framework stored, and replicas are read once."""
+    array = np.random.default_rng(0).normal(size=(32, 64)).astype("float32")
+    shapes = {"dense": {"kernel": jax.ShapeDtypeStruct((64, 32), "bfloat16")}}
+    sizes, read = [], checkpoint_source._read_exactly
+    checkpoint_source.GAP = 0
+    checkpoint_source._read_exactly = lambda file, memory: (sizes.append(memory.nbytes), read(file, memory))
+    with tempfile.TemporaryDirectory() as folder:
+        path = save(Path(folder) / "old", {"dense.weight": array})
+        rules = {"dense.kernel": loaded(path, "dense.weight", axes="OI") * 0.5 + normal(std=0.1)}
+        expected = init.plan(shapes, rules).draw(5)["dense.kernel"]
+        noise = normal(std=0.1)((64, 32), axes="IO", seed=5, name="dense.kernel")
+        assert np.array_equal(expected, (array.T * np.float32(0.5) + noise).astype("bfloat16"))
+        for kind, spec in itertools.product(MESHES, every_spec(2)):
+            sizes.clear()
+            sharding = NamedSharding(MESHES[kind], spec)
+            weight = init.initialize(shapes, rules, 5, shardings=sharding)["dense"]["kernel"]
+            assert weight.sharding == sharding
+            assert np.array_equal(weight, expected)
+            assert sum(sizes) == array.nbytes
+        with pytest.raises(ValueError, match=r"dense.kernel must be filled outside of jax.jit, got loaded\(.*old"):
+            jax.jit(lambda key: init.initialize(shapes, rules, key))(KEY)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from checkpoints import save
 from keras import layers
 
 import initlib
@@ -18,6 +19,7 @@ from initlib import (
     glorot_uniform,
     he_normal,
     keep,
+    loaded,
     normal,
     orthogonal,
     parts,
@@ -1000,3 +1002,79 @@ def test_each_device_draws_only_its_shard():
         assert np.array_equal(one, other)
     assert not alone.layers[0].kernel.value.committed
     assert len(jax.devices()) == 8
+
+
+def test_an_existing_plan_gives_the_bits_of_the_rules_that_made_it(tmp_path):
+    def model():
+        return keras.Sequential([keras.Input((4,)), layers.Dense(8), layers.BatchNormalization(), layers.Dense(2)])
+
+    rules = {"dense_1.kernel": normal(std=0.1), "dense.bias": keep}
+    by_rules, by_plan = model(), model()
+    made = adapter.plan(by_rules, rules, default=he_normal)
+    made.save(tmp_path / "plan.json")
+    adapter.initialize(by_rules, rules, seed=0, default=he_normal)
+    assert adapter.initialize(by_plan, initlib.Plan.load(tmp_path / "plan.json"), seed=0) == made
+    for one, other in zip(weights_of(by_rules), weights_of(by_plan), strict=True):
+        assert (one == other).all()
+    before = weights_of(by_plan)
+    assert adapter.initialize(by_plan, made, seed=1, only="dense.*")["dense_1.kernel"].kept
+    assert (weights_of(by_plan)[-2] == before[-2]).all()
+    assert (weights_of(by_plan)[0] != before[0]).any()
+
+
+def test_all_differences_from_an_existing_plan_are_listed_and_nothing_is_written():
+    made = adapter.plan(keras.Sequential([keras.Input((4,)), layers.Dense(8, name="a"), layers.Dense(2, name="b")]))
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(9, name="a"), layers.Dense(2, name="c")])
+    before = weights_of(model)
+    with pytest.raises(PlanError) as caught:
+        adapter.initialize(model, made, seed=0)
+    assert caught.value.problems == (
+        "a.kernel: its shape must be (4, 8), as in the plan, got (4, 9)",
+        "a.bias: its shape must be (8,), as in the plan, got (9,)",
+        "c.kernel: the plan has no such parameter",
+        "c.bias: the plan has no such parameter",
+        "b.kernel: the plan has this parameter, and the model does not",
+        "b.bias: the plan has this parameter, and the model does not",
+    )
+    for argument in ({"default": zeros}, {"rename": str}, {"axes": {"a.kernel": "IO"}}, {"unmatched": "keep"}):
+        (name,) = argument
+        with pytest.raises(TypeError, match=f"{name} must be left out if rules is a Plan"):
+            adapter.initialize(model, made, seed=0, **argument)
+    assert all((one == other).all() for one, other in zip(weights_of(model), before, strict=True))
+
+
+def test_a_part_of_a_model_takes_its_entries_from_the_plan_of_the_full_model():
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(8, name="a")], name="inner")
+    full = keras.Sequential([keras.Input((4,)), inner, layers.Dense(2, name="b")])
+    made = adapter.initialize(full, he_normal, seed=0)
+    before = weights_of(inner)
+    adapter.initialize(inner, normal(), seed=1)
+    adapter.initialize(inner, made, seed=0, prefix="inner")
+    assert all((one == other).all() for one, other in zip(weights_of(inner), before, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_old_weights_of_another_framework(tmp_path, dtype):
+    model = sequential(layers.Dense(4, dtype=dtype), layers.BatchNormalization(dtype=dtype))
+    rng = np.random.default_rng(0)
+    shapes = {
+        "fc.weight": (4, 6),
+        "fc.bias": (4,),
+        **{f"norm.{name}": (4,) for name in ("weight", "bias", "mean", "var")},
+    }
+    old = {name: rng.normal(size=shape).astype("float32") for name, shape in shapes.items()}
+    path = save(tmp_path / "old", old)
+    rules = {
+        "dense.kernel": loaded(path, "fc.weight", axes="OI") * 0.5 + normal(std=0.1),
+        "dense.bias": loaded(path, "fc.bias"),
+        "*.gamma": loaded(path, "norm.weight"),
+        "*.beta": loaded(path, "norm.bias"),
+        "*.moving_mean": loaded(path, "norm.mean"),
+        "*.moving_variance": loaded(path, "norm.var"),
+    }
+    drawn = check(model, adapter.initialize(model, rules, seed=3), seed=3)
+    noise = normal(std=0.1)((6, 4), axes="IO", seed=3, name="dense.kernel")
+    kernel = old["fc.weight"].T * np.float32(0.5) + noise
+    assert np.array_equal(drawn["dense.kernel"], kernel.astype(drawn["dense.kernel"].dtype))
+    mean = drawn["batch_normalization.moving_mean"]
+    assert np.array_equal(mean, old["norm.mean"].astype(mean.dtype))

@@ -30,3 +30,7 @@ def test_real_models_have_the_weights_of_one_process():
 
 def test_each_rank_verifies_its_own_memory():
     assert printed("torch_verify_ranks.py", "1", "2", "4") == ["1 ranks", "2 ranks", "4 ranks"]
+
+
+def test_each_rank_reads_the_old_weights_of_its_shards():
+    assert printed("torch_loaded_ranks.py", "1", "4") == ["1 ranks", "4 ranks"]

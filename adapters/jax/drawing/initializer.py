@@ -27,7 +27,7 @@ from .keys import words_of
 @public("initlib.adapters.jax")
 @dataclass(frozen=True, eq=False)
 class JaxInitializer:
-    """An initializer of the core that is called with a key, as in JAX. Every factory of this module returns such an initializer.
+    """An initializer of the core that is called with a key, as in JAX. Every factory here returns a JaxInitializer.
 
     Equal initializers have equal hashes, so that JAX compiles a model with such an initializer once. An initializer
     that holds a traced number or an array is equal only to itself.

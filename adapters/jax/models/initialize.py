@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from initlib import Key, Parameter, Plan, PlanError, constant, keep
 from initlib import plan as plan_of
 from initlib._public import public
+from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
@@ -93,7 +94,7 @@ def plan(
 @public("initlib.adapters.jax")
 def initialize(
     shapes: Tree,
-    rules: Rules | None = None,
+    rules: Rules | Plan | None = None,
     seed: "Seed | jax.Array" = None,
     *,
     default: Rule | None = None,
@@ -112,7 +113,9 @@ def initialize(
 
     Args:
         shapes: as for `plan`.
-        rules: as for `initlib.plan`.
+        rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
+            dtypes must be those of the tree. `default`, `rename`, `axes` and `unmatched` are not given beside an
+            existing plan, and `stack` is given again.
         seed: an int, a `Key`, a `numpy.random.Generator`, a key of JAX, traced or not, or None for fresh entropy.
         default: as for `initlib.plan`.
         rename: as for `initlib.plan`.
@@ -127,8 +130,9 @@ def initialize(
         The pytree of weights. Call `plan` for the plan.
 
     Raises:
-        PlanError: the plan cannot be made, an array has no values to keep, or a sharding does not fit. The error lists
-            all problems, and nothing was drawn.
+        PlanError: the plan cannot be made, an existing plan does not fit the tree, an array has no values to keep, or a
+            sharding does not fit. The error lists all problems, and nothing was drawn.
+        TypeError: an argument has a wrong type, or only makes a plan, and `rules` is one.
         ValueError: a module of `flax.nnx` was made outside of the current trace, so that it cannot be changed.
 
     Example:
@@ -143,7 +147,13 @@ def initialize(
     key = words_of(seed, None, "initialize") if isinstance(seed, jax.Array) else as_key(seed)
     words = jnp.asarray(as_words(key)) if isinstance(key, Key) else key
     tracing = isinstance(words, jax.core.Tracer)
-    entries = model.entries(model.plan(rules, default=default, rename=rename, axes=axes, unmatched=unmatched))
+    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    if isinstance(rules, Plan):
+        refuse_options(**options)
+        made = model.fitted(rules)
+    else:
+        made = model.plan(rules, **options)
+    entries = model.entries(made)
     places, problems = placements(model.found, [entry.parameter for entry in entries], shardings, tracing)
     for leaf, entry in zip(model.found, entries, strict=True):
         if not (entry.filled or leaf.has_values or leaf in model.scales):
@@ -152,10 +162,16 @@ def initialize(
         raise PlanError(problems)
     check_trace([leaf for leaf, entry in zip(model.found, entries, strict=True) if not entry.kept])
     key = words if tracing else known_key(key)
-    weights = [
-        leaf.value if entry.kept else filled(entry, key, place, leaf.value if leaf.has_values else None)
-        for leaf, entry, place in zip(model.found, entries, places, strict=True)
-    ]
+    drawn = filled(
+        [
+            (entry, place, leaf.value if leaf.has_values else None)
+            for leaf, entry, place in zip(model.found, entries, places, strict=True)
+            if not entry.kept
+        ],
+        key,
+    )
+    each = iter(drawn)
+    weights = [leaf.value if entry.kept else next(each) for leaf, entry in zip(model.found, entries, strict=True)]
     for scale, norms in model.scales.items():
         at, place = model.found.index(scale), model.found.index(norms.kernel)
         weights[at] = norms.of(weights[place])
@@ -178,6 +194,27 @@ class _Model:
 
     def plan(self, rules: Rules | None, **options: Any) -> Plan:
         """Return the plan of all weights, with those of a stack one by one."""
+        parameters = self._read()
+        try:
+            made = plan_of(parameters, rules, **options)
+        except PlanError as error:
+            raise PlanError(map(_with_hint, error.problems)) from None
+        made = self._with_norms(made)
+        entries = zip(self.found, self.entries(made), strict=True)
+        refuse_drawn(entry for leaf, entry in entries if is_statistic(leaf))
+        return made
+
+    def fitted(self, existing: Plan) -> Plan:
+        """Return an existing plan for all weights. Notes of the plan state which scales follow from their kernels."""
+        made = fit_plan(existing, (Stored(each.names, each.shape, each.dtype) for each in self._read()))
+        notes = {entry.parameter.name: entry.notes for entry in made.entries}
+        for scale, norms in list(self.scales.items()):
+            if NOTE.format(kernel=norms.kernel.names[0]) not in notes.get(scale.names[0], ()):
+                del self.scales[scale]
+        return made
+
+    def _read(self) -> list[Parameter]:
+        """Read the arrays of the tree, and return the parameters of all weights."""
         problems = [f"{name}: {RANDOM_KEY}" for name in self.keys]
         below = children(self.found)
         for leaf in self.found:
@@ -188,14 +225,7 @@ class _Model:
         problems += map(_with_hint, self.stacks.problems())
         if problems:
             raise PlanError(problems)
-        try:
-            made = plan_of([parameter for each in self.weights for _, parameter in each], rules, **options)
-        except PlanError as error:
-            raise PlanError(map(_with_hint, error.problems)) from None
-        made = self._with_norms(made)
-        entries = zip(self.found, self.entries(made), strict=True)
-        refuse_drawn(entry for leaf, entry in entries if is_statistic(leaf))
-        return made
+        return [parameter for each in self.weights for _, parameter in each]
 
     def entries(self, made: Plan) -> list[Entry]:
         """Return the entry of each array."""

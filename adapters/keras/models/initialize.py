@@ -4,20 +4,16 @@ from typing import Any
 
 from initlib import Initializer, Parameter, Plan
 from initlib._public import public
+from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
-from initlib.adapters.common.selection import Only, plan_selected, selected
-from initlib.key import Key, Seed, as_key
+from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
+from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
 from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 
-from ..drawing.draw import BACKEND, as_array, as_tensor
+from ..drawing.fill import fill
 from .constructor_values import remember
 from .tensors import ModelTensor, parameters, weights
-
-if BACKEND == "jax":
-    from ...jax.drawing.fill import filled
-elif BACKEND == "torch":
-    from ...torch.drawing.fill import fill_box
 
 
 @public("initlib.adapters.keras")
@@ -80,7 +76,7 @@ def plan(
 @public("initlib.adapters.keras")
 def initialize(
     model: Any,
-    rules: Rules | None = None,
+    rules: Rules | Plan | None = None,
     seed: Seed = None,
     *,
     default: Rule | None = None,
@@ -100,7 +96,9 @@ def initialize(
 
     Args:
         model: a built model or layer. Its variables are filled in place.
-        rules: as for `initlib.plan`.
+        rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
+            dtypes must be those of the model, or of the part under `prefix`. `default`, `rename`, `axes` and
+            `unmatched` are not given beside an existing plan.
         seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
         default: as for `plan`.
         rename: as for `initlib.plan`.
@@ -113,7 +111,8 @@ def initialize(
         The plan, which prints as a report.
 
     Raises:
-        PlanError: as for `plan`, before anything is written.
+        PlanError: as for `plan`, before anything is written; or an existing plan does not fit the model.
+        TypeError: an argument has a wrong type, or only makes a plan, and `rules` is one.
 
     Example:
         >>> import keras
@@ -126,13 +125,15 @@ def initialize(
     """
     found = weights(model, prefix)
     options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
-    made, facts = _plan(found, rules, only, options)
+    if isinstance(rules, Plan):
+        refuse_options(**options)
+        made, facts = _fitted(found, rules, only, prefix)
+    else:
+        made, facts = _plan(found, rules, only, options)
     key = as_key(seed)
     for weight, parameter in zip(found, facts, strict=True):
         remember(weight.variable, parameter)
-    for weight, entry in zip(found, made.entries, strict=True):
-        if not entry.kept:
-            _write(weight.variable, entry, key)
+    fill([(weight.variable, entry) for weight, entry in zip(found, made.entries, strict=True) if not entry.kept], key)
     return made
 
 
@@ -148,18 +149,13 @@ def _plan(
     return made, facts
 
 
+def _fitted(found: list[ModelTensor], existing: Plan, only: Only, prefix: str) -> tuple[Plan, list[Parameter]]:
+    """Return an existing plan for variables, and the facts about the variables."""
+    facts = parameters(found, True)
+    made = fit_plan(existing, (Stored(each.names, each.shape, each.dtype) for each in facts), prefix=prefix)
+    is_selected, _ = selected(only, facts, ())
+    return keep_others(made, is_selected), facts
+
+
 def _is_statistic(entry: Entry) -> bool:
     return entry.parameter.kind == "buffer" and entry.parameter.owner != "SpectralNormalization"
-
-
-def _write(variable: Any, entry: Entry, key: Key) -> None:
-    """Write the fill of an entry into a variable of the backend."""
-    if BACKEND == "jax":
-        value = variable.value
-        variable.assign(filled(entry, key, value.sharding if value.committed else None, value))
-    elif BACKEND == "torch":
-        fill_box(variable.value.detach(), entry, ..., key)
-    elif entry.filled:
-        variable.assign(as_tensor(entry.draw(key), entry.parameter.dtype))
-    else:
-        variable.assign(entry.draw(key, out=as_array(variable.value).copy()))

@@ -1,19 +1,20 @@
 """Memory of tensors: its checks, the part that this rank holds, and its fill with the weights of a draw request."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from initlib import Initializer
 from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
 from initlib.stream.boxes import Box
 from initlib.stream.engine import DrawRequest
-from initlib.stream.kernel import overlaps_itself
+from initlib.stream.kernel import Memory, draws, fill, memory_of, overlaps_itself
 from initlib.stream.numpy_engine import NUMPY
 
 from .._private import is_dtensor, is_fake, is_lost, is_traced
@@ -74,16 +75,13 @@ def has_no_storage(tensor: Tensor) -> bool:
     return False
 
 
-def local_views(tensor: Tensor, held: Held | None = None) -> Iterator[tuple[Tensor, Box | None]]:
-    """Yield views of the memory on this rank, each with the box of the full weight that it holds (None: all of it)."""
+def local_views(tensor: Tensor, held: Held | None = None) -> Iterable[tuple[Tensor, Box | None]]:
+    """Return views of the memory on this rank, each with the box of the full weight that it holds (None: all of it)."""
     if is_dtensor(tensor):
         from .dtensor import shards
 
-        yield from shards(tensor)
-    elif held is not None:
-        yield from held.boxes(tensor)
-    else:
-        yield tensor, None
+        return shards(tensor)
+    return ((tensor, None),) if held is None else held.boxes(tensor)
 
 
 def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, *, observed: bool) -> None:
@@ -91,19 +89,38 @@ def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, 
 
     `observed` is the value of `is_observed()`. The tensor was checked, and is no DTensor.
     """
-    if observed or not is_plain(tensor):
+    memory = None if observed else kernel_memory(tensor)
+    law = None if memory is None else initializer.request_law(request)
+    if memory is not None and law is not None:
+        fill(memory, law, request)
+    elif observed or not is_plain(tensor):
         drawn = np.empty(request.out_shape, numpy_dtype(request.dtype))
         initializer.fill(drawn, request, NUMPY)
         with torch.no_grad():
-            tensor.copy_(_tensor(drawn))
+            tensor.copy_(as_tensor(drawn))
         return
-    check_storage(tensor)
-    if tensor.is_cpu:
+    elif tensor.is_cpu:
         initializer.fill(_array(tensor), request, NUMPY)
     else:
         with torch.no_grad():
             initializer.fill(tensor, request, engine_of(tensor.device))
     increment_version(tensor)
+
+
+def kernel_memory(tensor: Tensor) -> Memory | None:
+    """Return the memory of a tensor that the compiled kernel may fill, and None for other memory.
+
+    No mode or transform must observe the tensor. Raises ValueError for a storage that is too small.
+    """
+    if not is_plain(tensor):
+        return None
+    span = check_storage(tensor)
+    if not tensor.is_cpu or not draws(DTYPES[tensor.dtype]):
+        return None
+    address = tensor.data_ptr()
+    if tensor.is_contiguous() and address % tensor.itemsize == 0:
+        return address, None, span
+    return memory_of(_array(tensor))
 
 
 def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
@@ -116,19 +133,13 @@ def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
     return _array(tensor.cpu())
 
 
-def increment_version(tensor: Tensor) -> None:
-    """Let autograd know that the tensor's memory was written to, as PyTorch's own functions do."""
-    if not tensor.is_inference():
-        torch.autograd.graph.increment_version(tensor)
-
-
 def is_plain(tensor: Tensor) -> bool:
     """Return whether the memory holds the tensor's values as they are, and no subclass must see a write to it."""
     return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__ and not tensor.is_neg() and not tensor.is_conj()
 
 
-def check_storage(tensor: Tensor) -> None:
-    """Raise ValueError unless the storage is as large as the tensor: FSDP frees it, `resize_` shrinks it."""
+def check_storage(tensor: Tensor) -> int:
+    """Return the `extent` of a tensor. Raise ValueError if its storage is smaller, as FSDP or `resize_` leaves it."""
     elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
     needed = (tensor.storage_offset() + elements) * tensor.itemsize
     if tensor.untyped_storage().nbytes() < needed:
@@ -136,6 +147,7 @@ def check_storage(tensor: Tensor) -> None:
             f"tensor of shape {tuple(tensor.shape)} must have a storage of {needed} bytes, got "
             f"{tensor.untyped_storage().nbytes()}: its storage was freed or shrunk"
         )
+    return elements
 
 
 class _Memory:
@@ -175,7 +187,7 @@ def _types(dtype: torch.dtype) -> tuple[str, np.dtype[Any] | None]:
     return (array_dtype.str, None) if array_dtype.isbuiltin == 1 else (f"=u{array_dtype.itemsize}", array_dtype)
 
 
-def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
+def as_tensor(array: np.ndarray[Any, Any]) -> Tensor:
     """Return a tensor of the same memory, which no transform wraps."""
     if array.dtype.isbuiltin == 1:
         return torch.from_numpy(array)

@@ -21,7 +21,7 @@ from ..drawing.fill import local_boxes
 from ..drawing.read import held_box
 from .layers import UNKNOWN
 from .state_names import plan_names
-from .tensors import Magnitude, ModelTensor, Modules, Place, model_tensors, walk
+from .tensors import Magnitude, ModelTensor, Modules, Place, dtype_name, model_tensors, walk
 
 
 @public("initlib.adapters.torch")
@@ -76,7 +76,7 @@ def verify(
 
 
 def _held_tensor(tensor: ModelTensor) -> HeldTensor:
-    return HeldTensor(tuple(tensor.names), tensor.shape, _dtype(tensor.tensor), partial(_boxes, tensor))
+    return HeldTensor(tuple(tensor.names), tensor.shape, dtype_name(tensor.tensor), partial(_boxes, tensor))
 
 
 def _held_buffers(modules: Modules) -> Iterator[HeldTensor]:
@@ -84,11 +84,7 @@ def _held_buffers(modules: Modules) -> Iterator[HeldTensor]:
     for prefix, part in modules:
         for name, buffer in part.named_buffers(recurse=False):
             tensor = ModelTensor(part, name, UNKNOWN, [prefix + name], [Place(part, name)])
-            yield HeldTensor((prefix + name,), tensor.shape, _dtype(buffer), partial(_boxes, tensor))
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+            yield HeldTensor((prefix + name,), tensor.shape, dtype_name(buffer), partial(_boxes, tensor))
 
 
 def _boxes(tensor: ModelTensor) -> list[HeldBox]:

@@ -10,18 +10,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.overrides import TorchFunctionMode
 
 from initlib import Initializer, Key, zeros
 from initlib._public import public
 from initlib.plans.entry import Entry
+from initlib.plans.packing.part_axes import ROW_MAJOR
 from initlib.plans.rules.patterns import as_rename
 from initlib.stream.boxes import box_index
+from initlib.stream.engine import DrawRequest
 
-from .._private import is_computed, is_dtensor
+from .._private import is_computed, is_dtensor, is_observed
 from ..drawing.dispatch import Seed, key_of
-from ..drawing.fill import fill_box, fill_stored
-from ..drawing.memory import DTYPES, has_no_storage, increment_version, local_views
+from ..drawing.fill import fill_boxes, fill_stored
+from ..drawing.memory import DTYPES, fill_memory, has_no_storage, local_views
 from ..init import dirac_, eye_
 from ..models.tensors import ModelTensor, walk
 from ..models.transformers import lifted
@@ -177,9 +180,15 @@ class NamedDrawMode(TorchFunctionMode):
         if found is None:
             return self._fill_unknown(tensor, initializer, func)
         match, view = found
+        if view is None and match.is_one_weight:
+            # As by the entry below, in half the time.
+            parameter, key = match.parameter, self.key.fold_in(match.stream)
+            request = DrawRequest(parameter.shape, parameter.axes or ROW_MAJOR, parameter.dtype, key)
+            fill_memory(match.memory, initializer, request, observed=is_observed())
+            return True
         entry = Entry(match.parameter, match.stream, initializer)
         if view is not None:
-            fill_box(view.memory, entry, view.index, self.key)
+            fill_boxes([(entry, view.index, view.memory)], self.key)
         elif isinstance(match.tensor, ModelTensor):
             flat = match.tensor.flat
             fill_stored(match.tensor.tensor, entry, self.key, None if flat is None else flat.boxes())
@@ -251,10 +260,8 @@ class NamedDrawMode(TorchFunctionMode):
 
     def _is_in_ranges(self, name: str) -> bool:
         """Return whether this rank holds only ranges of that parameter, or of a parameter of that module."""
-        return any(
-            match.flat is not None and (stream == name or stream.startswith(f"{name}." if name else ""))
-            for stream, match in self.tensors.by_stream.items()
-        )
+        before = f"{name}." if name else ""
+        return any(stream == name or stream.startswith(before) for stream in self.tensors.ranges)
 
     def _range(self, name: str, tensor: Tensor | None) -> dict[str, Any]:
         """Return the `shape=` and `flat=` arguments of the shard that a temporary tensor stands for."""

@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 from ...dtypes import numpy_dtype, rounded
 from ...key import Key
 from ...schemes.initializer import Initializer
-from ...stream.boxes import normalize_index
+from ...stream.boxes import Pieces, box_shape, normalize_index
 from ...stream.engine import DrawRequest
 from ...stream.numpy_engine import NUMPY
 from ..rules.parts import Parts, Split, Stack
+from ..rules.sums import Addend
 from ..rules.values import Fill, Keep, Values
-from .overlaps import Index, Overlap, identity_overlap, join
+from .overlaps import Index, Overlap, identity_overlap, join, place_in
 from .part_axes import ROW_MAJOR, unpacked, without
 
 MOST = 2**16  # boxes in one stored tensor
+LARGE = 2**20  # weights that are read and added at a time
 
 
 class Request(NamedTuple):
@@ -33,19 +35,29 @@ class LogicalWeight(NamedTuple):
     """A weight of a stored tensor, as if it were stored alone, and the boxes of the weight that the tensor holds."""
 
     stream: str
-    initializer: Initializer | NDArray[Any]  # an array: these values
+    initializer: Initializer | NDArray[Any] | Addend  # an array: these values
     shape: tuple[int, ...]
     axes: str
     boxes: tuple[Overlap, ...]  # (index into the stored tensor, index into the piece), of equal shapes
 
     @property
+    def drawn(self) -> Initializer | None:
+        """Return the initializer that draws the weight, or the noise in it; None for known weights."""
+        if isinstance(self.initializer, Addend):
+            return self.initializer.noise
+        return self.initializer if isinstance(self.initializer, Initializer) else None
+
+    @property
     def requires_full_draw(self) -> bool:
         """Return whether a box costs as much as the full weight, as of an orthogonal one."""
-        return isinstance(self.initializer, Initializer) and self.initializer.requires_full_draw
+        return self.drawn is not None and self.drawn.requires_full_draw
 
     def requests(self, boxes: Sequence[Overlap], dtype: str, key: Key) -> Iterator[Request]:
         """Yield the requests for boxes of the weight, under the key of the model."""
         request = DrawRequest(self.shape, self.axes, dtype, key.fold_in(self.stream))
+        if isinstance(self.initializer, Addend):
+            yield from self._sums(self.initializer, boxes, request)
+            return
         full = None
         if len(boxes) > 1 and self.requires_full_draw:
             assert isinstance(self.initializer, Initializer)
@@ -58,6 +70,15 @@ class LogicalWeight(NamedTuple):
             elif not isinstance(source, Initializer):
                 source = rounded(np.array(source[inner]), dtype)
             yield Request(outer, source, request._replace(box=normalize_index(inner, self.shape)))
+
+    def _sums(self, addend: Addend, boxes: Sequence[Overlap], request: DrawRequest) -> Iterator[Request]:
+        """Yield the requests for boxes of old weights and noise, each of at most `LARGE` weights."""
+        full = addend.draw_noise(request) if self.requires_full_draw else None
+        for outer, inner in boxes:
+            for piece in Pieces(box_shape(normalize_index(inner, self.shape)), LARGE):
+                box = normalize_index(place_in(inner, piece.place), self.shape)
+                part = request._replace(box=box)
+                yield Request(place_in(outer, piece.place), addend.draw(part, full), part)
 
 
 class Member(NamedTuple):
@@ -128,14 +149,14 @@ def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -
     """Return the weights that a fill puts in a tensor; none for `keep`. Raises ValueError if they do not fit."""
     if isinstance(filling, Initializer):
         return [LogicalWeight(name, filling, shape, axes or ROW_MAJOR, (identity_overlap(shape),))]
-    if isinstance(filling, Values):
-        if filling.array.shape != shape:
-            raise ValueError(f"values for {name} must have shape {shape}, got {filling.array.shape}")
-        return [LogicalWeight(name, filling.array, shape, axes or ROW_MAJOR, (identity_overlap(shape),))]
+    if isinstance(filling, Addend):
+        filling.check(name, shape, axes or ROW_MAJOR)
+        source = filling.array if isinstance(filling, Values) else filling
+        return [LogicalWeight(name, source, shape, axes or ROW_MAJOR, (identity_overlap(shape),))]
     if isinstance(filling, Keep):
         return []
     if not isinstance(filling, Parts):
-        raise TypeError(f"the fill of {name} must be an initializer, keep, values or parts, got {filling!r}")
+        raise TypeError(f"the fill of {name} must be an initializer, keep, values, parts or loaded, got {filling!r}")
     if isinstance(filling, Stack) and len(filling.fillings) == 1:
         weights = _repeated(filling, name, shape, axes)
     else:

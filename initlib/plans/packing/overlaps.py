@@ -57,6 +57,24 @@ def join(first: Overlap, second: Overlap) -> Overlap | None:
     return Overlap((*outer, *outer_slices), (*inner, *inner_slices))
 
 
+def place_in(index: Index, place: Index) -> Index:
+    """Return the index that takes a place of what another index takes. The place may leave out the last axes.
+
+    >>> place_in((3, slice(4, 10), slice(0, 5)), (slice(2, 4),))
+    (3, slice(6, 8, None), slice(0, 5, None))
+    """
+    places = iter(place)
+    return tuple(_entry_in(entry, next(places, None)) if isinstance(entry, slice) else entry for entry in index)
+
+
+def _entry_in(entry: slice, taken: int | slice | None) -> int | slice:
+    """Return the entry of an index that takes an int or a slice of what another slice takes; None takes all."""
+    step = entry.step or 1
+    if isinstance(taken, slice):
+        return _slice(entry.start + step * taken.start, step, taken.stop - taken.start)
+    return entry if taken is None else int(entry.start + step * taken)
+
+
 def _next_slice(entries: Iterator[int | slice], passed: list[int | slice]) -> slice:
     """Return the next slice; append the ints before the slice to `passed`."""
     for entry in entries:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ...schemes._constant import ones, zeros
@@ -16,8 +17,10 @@ from ..text.describe import described
 from ..text.errors import PATTERN, RuleNeededError
 from .constructor_value import ConstructorValue, decide
 from .hints import advice_for_vector, nearest
+from .loaded import Loaded
 from .parts import NESTED, Parts, Stack
-from .patterns import Ordered, ParsedPattern
+from .patterns import Glob, Ordered, ParsedPattern, with_stars
+from .sources import with_loaded
 from .values import Fill, Rule, Values, as_fill, as_rule, keep
 
 # The starts of kinds whose module states none, whatever the number of axes.
@@ -44,7 +47,8 @@ class RuleResolver:
         """Return the fill of the parameter, and notes. Raises ValueError or TypeError."""
         rule = self.rules.match(parameter)
         if rule is not None:
-            return self.made(rule.value, parameter, depth, rule.pattern)
+            fill, notes = self.made(rule.value, parameter, depth, rule.pattern)
+            return with_loaded(fill, partial(_starred, pattern=rule.pattern, name=parameter.name)), notes
         if self.keeps_unmatched:
             return keep, () if parameter.kind == "buffer" else ("no rule matches",)
         if parameter.needs is not None:
@@ -140,6 +144,15 @@ class RuleResolver:
             why = f"{name}, which needs fans, and a vector has no inputs and outputs"
             advice = advice_for_vector(pattern, name, parameter, kernel)
             raise RuleNeededError(f"rule {pattern.text!r} draws a vector by {why}", advice)
+
+
+def _starred(fill: Loaded, pattern: ParsedPattern, name: str) -> Loaded:
+    """Return the fill with the text of each `*` of the rule's pattern in its name. Raises ValueError."""
+    if fill.name is None:
+        return fill
+    if isinstance(pattern.name, Glob) and fill.name.count("*") > pattern.name.groups:
+        raise ValueError(f"the name in {fill!r} must have no more * than the rule's pattern, got {pattern.text!r}")
+    return replace(fill, name=with_stars(fill.name, pattern.name, name))
 
 
 def _part(parameter: Parameter, part: Member) -> Parameter:

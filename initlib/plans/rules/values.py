@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 from ..._public import public
 from ...schemes._scaled import scaled
 from ...schemes.initializer import Initializer
+from ...stream.boxes import box_index
+from ...stream.engine import DrawRequest
 from ..text.describe import advice_for_name, advice_for_text
+from .sums import Filling as Filling
+from .sums import Term
 
 FOREIGN = ("torch.nn.init", "initlib.adapters.", "jax._src.nn.", "jax.nn.", "keras.")  # modules of initializers
 LIMIT = 2**26  # bytes of `values`, which a plan holds in its text
-
-
-class Filling:
-    """A fill that is no initializer."""
 
 
 Fill = Initializer | Filling
@@ -36,7 +36,7 @@ class Keep(Filling):
 keep = Keep()
 
 
-class Values(Filling):
+class Values(Term):
     """A fill of given values. Immutable, comparable, hashable."""
 
     def __init__(self, array: NDArray[Any]) -> None:
@@ -53,6 +53,20 @@ class Values(Filling):
 
     def __repr__(self) -> str:
         return f"values({self.array.dtype.name}{list(self.array.shape)})"
+
+    @property
+    def dtype(self) -> str:
+        """Return the name of the dtype of the values."""
+        return str(self.array.dtype.name)
+
+    def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
+        """Raise ValueError unless the values have that shape."""
+        if self.array.shape != shape:
+            raise ValueError(f"values for {name} must have shape {shape}, got {self.array.shape}")
+
+    def read(self, request: DrawRequest) -> NDArray[Any]:
+        """Return the values in the box of a draw request."""
+        return np.array(self.array if request.box is None else self.array[box_index(request.box)])
 
 
 @public("initlib")
@@ -106,7 +120,8 @@ def as_fill(value: Any, argument: str) -> Fill:
         name = getattr(value, "__name__", type(value).__name__).removesuffix("_")
         name = {"trunc_normal": "truncated_normal"}.get(name, name)
         hint = advice_for_name(name, "from initlib") or ". Write an initializer of initlib"
-    raise TypeError(f"{argument} must be an initializer, keep, values(...) or parts(...), got {value!r}{hint}")
+    allowed = "an initializer, keep, values(...), parts(...) or loaded(...)"
+    raise TypeError(f"{argument} must be {allowed}, got {value!r}{hint}")
 
 
 def as_rule(value: Any, argument: str) -> Rule:

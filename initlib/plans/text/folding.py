@@ -3,6 +3,7 @@
 import re
 from collections.abc import Hashable, Iterable
 
+_QUOTED = re.compile(r'"[^"]*"')
 _NUMBER = re.compile(r"(?<![0-9])(0|[1-9][0-9]*)(?![0-9])")  # with a leading zero it could not be written again
 
 
@@ -29,6 +30,30 @@ def fold(rows: Iterable[tuple[str, Hashable]]) -> list[tuple[str, list[int]]]:
             between = (*(_text(numbers) for numbers in product), "")
             folded.append(("".join(a + b for a, b in zip(texts, between, strict=True)), places))
     return sorted(folded, key=lambda row: row[1][0])
+
+
+def unnumbered(text: str) -> str:
+    """Return a text without the numbers in its quoted names.
+
+    >>> unnumbered('loaded("old", "h.7.w") * 0.5')
+    'loaded("old", "h.#.w") * 0.5'
+    """
+    return _QUOTED.sub(lambda quoted: re.sub(r"[0-9]+", "#", quoted[0]), text)
+
+
+def merged(texts: Iterable[str]) -> str:
+    """Return texts that differ in the numbers of their quoted names as one text.
+
+    >>> merged(['loaded("old", "h.0.w")', 'loaded("old", "h.0.w")', 'loaded("old", "h.1.w")'])
+    'loaded("old", "h.{0..1}.w")'
+    """
+    first, *others = dict.fromkeys(texts)
+    if not others:
+        return first
+    names = zip(*map(_QUOTED.findall, (first, *others)), strict=True)
+    together = ([name for name, _ in fold((name, None) for name in dict.fromkeys(each))] for each in names)
+    short = iter([each[0] if len(each) == 1 else f"{each[0]} … {each[-1]}" for each in together])
+    return _QUOTED.sub(lambda quoted: next(short), first)
 
 
 def _holds(numbers: tuple[int, ...], number: int) -> bool:

@@ -4,33 +4,47 @@ import base64
 import json
 import math
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
+from ..._arguments import real
 from ...files.json_object import parse_object
 from ...files.regular_file import open_regular
+from ...schemes._normal import normal
 from ...schemes.factories import FACTORIES
 from ...schemes.initializer import Initializer
 from ..entry import Entry
-from ..parameter import Parameter, check_name
+from ..parameter import Parameter, as_axes, check_name
+from ..rules.hints import nearest
+from ..rules.loaded import ArraySource, FileSource, Loaded, as_path, loaded
+from ..rules.new_weights import NewRows, Redrawn
 from ..rules.parts import NESTED, Split, Stack
+from ..rules.sources import Sources
+from ..rules.sums import Sum, Term
 from ..rules.values import LIMIT, Fill, Keep, Values, keep, values
+from .errors import PlanError, Problem, RuleNeededError
 
 FORMAT = "initlib plan"
 VERSION = 1
 MAX_BYTES = 2**28  # of a text
 
 T = TypeVar("T")
+Numbers = dict[FileSource | ArraySource, int]
 
 
 def encode(entries: Iterable[Entry]) -> str:
     """Return the text of entries: a line for each different fill, then a line for each parameter."""
     numbers: dict[Fill, int] = {}
+    sources: Numbers = {}
     parameters = [_line(_parameter(entry, numbers.setdefault(entry.filling, len(numbers)))) for entry in entries]
-    fillings = [_line(_filling(filling)) for filling in numbers]
+    fillings = [_line(_filling(filling, sources)) for filling in numbers]
     head = f'{{\n"format": {_line(FORMAT)},\n"version": {VERSION},\n'
+    if sources:
+        head += f'"sources": {_lines([_line(_source(source)) for source in sources])},\n'
     return head + f'"fillings": {_lines(fillings)},\n"parameters": {_lines(parameters)}\n}}\n'
 
 
@@ -62,7 +76,16 @@ def _parameter(entry: Entry, filling: int) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _filling(filling: Any) -> Any:
+def _source(source: FileSource | ArraySource) -> dict[str, Any]:
+    if not isinstance(source, FileSource) or source.digest is None:
+        raise ValueError(
+            f"loaded weights of a saved plan must be in a file, got {source}. Save the arrays as a safetensors file, "
+            "and pass its path"
+        )
+    return {"path": source.path, "sha256": source.digest, "bytes": source.size}
+
+
+def _filling(filling: Any, sources: Numbers) -> Any:
     if isinstance(filling, Initializer):
         if type(filling) is not FACTORIES.get(filling.factory):
             raise ValueError(f"initializers of a saved plan must be initlib's own, got {filling!r}")
@@ -76,7 +99,22 @@ def _filling(filling: Any) -> Any:
         data = filling.array.astype(filling.array.dtype.newbyteorder("<")).tobytes()
         text = base64.b64encode(data).decode("ascii")
         return {"dtype": filling.array.dtype.name, "shape": list(filling.array.shape), "values": text}
-    fillings = [_filling(each) for each in filling.fillings]
+    if isinstance(filling, NewRows):
+        old, noise = _filling(filling.old, sources), _filling(filling.noise, sources)
+        return {"rows_like": old, "noise": noise, "covariance": filling.covariance}
+    if isinstance(filling, Redrawn):
+        chosen = {"axis": filling.axis, "share": filling.share, "choice": filling.choice, "seed": filling.seed}
+        return {"redrawn": _filling(filling.old, sources), **chosen}
+    if isinstance(filling, Sum):
+        noise = {} if filling.noise is None else {"noise": _filling(filling.noise, sources)}
+        return {"sum": [_filling(term, sources) for term in filling.terms], **noise}
+    if isinstance(filling, Loaded):
+        index = None if filling.index is None else ["..." if each is ... else each for each in filling.index]
+        number = sources.setdefault(filling.source, len(sources))
+        scale = None if filling.scale == 1 else filling.scale
+        fields = {"loaded": filling.name, "source": number, "index": index, "axes": filling.axes, "scale": scale}
+        return {name: value for name, value in fields.items() if value is not None}
+    fillings = [_filling(each, sources) for each in filling.fillings]
     shared = {"axis": filling.axis, "replaces": filling.replaces, "fillings": fillings}
     if isinstance(filling, Stack):
         return {"stack": filling.template, **shared}
@@ -86,7 +124,7 @@ def _filling(filling: Any) -> Any:
 
 def _argument(value: Any) -> Any:
     if isinstance(value, Initializer):
-        return _filling(value)
+        return _filling(value, {})
     infinite = isinstance(value, float) and math.isinf(value)
     return str(value) if infinite else value  # JSON has no infinity
 
@@ -100,8 +138,12 @@ def read(path: str | os.PathLike[str]) -> str:
     return text.decode()
 
 
-def decode(text: str) -> list[Entry]:
-    """Return the entries of a text. Raises ValueError for a text that `encode` cannot have made."""
+def decode(text: str, paths: Mapping[str, str] | None = None) -> list[Entry]:
+    """Return the entries of a text. Raises ValueError for a text that `encode` cannot have made.
+
+    `paths` are those of the checkpoints to open, by the path in the text. No other file is opened. Raises PlanError for
+    checkpoints that are not those of the plan.
+    """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")
     if len(text) > MAX_BYTES:
@@ -114,9 +156,30 @@ def decode(text: str) -> list[Entry]:
         raise ValueError(f"text must have the format {FORMAT!r}, got {_shown(plan)}")
     if plan.get("version") != VERSION:
         raise ValueError(f"text must have version {VERSION} to be read here, got {_shown(plan.get('version'))}")
-    _check_fields(plan, {"format": str, "version": int, "fillings": list, "parameters": list})
-    fillings = [_located(f"filling {k}", _as_fill, each, 0) for k, each in enumerate(plan["fillings"])]
-    return [_located(f"parameter {k}", _as_entry, each, fillings) for k, each in enumerate(plan["parameters"])]
+    fields = {"format": str, "version": int, "fillings": list, "parameters": list}
+    _check_fields(plan, fields, {"sources": list})
+    sources = [_located(f"source {k}", _as_source, each) for k, each in enumerate(plan.get("sources", []))]
+    fillings = [_located(f"filling {k}", _as_fill, each, 0, sources) for k, each in enumerate(plan["fillings"])]
+    entries = [_located(f"parameter {k}", _as_entry, each, fillings) for k, each in enumerate(plan["parameters"])]
+    return _with_sources(entries, {} if paths is None else paths, [source.path for source in sources])
+
+
+def _with_sources(entries: list[Entry], paths: Mapping[str, str], known: list[str]) -> list[Entry]:
+    """Return the entries with the checkpoints that may be opened."""
+    for path in paths:
+        if path not in known:
+            raise ValueError(f"sources must have only paths in the plan, got {path!r}{nearest(path, known, 'paths')}")
+    sources, opened, problems = Sources(paths), [], []
+    for entry in entries:
+        try:
+            opened.append(sources.complete(entry))
+        except RuleNeededError as error:
+            problems.append(Problem(entry.parameter.name, error.reason, error.advice))
+        except ValueError as error:
+            problems.append(Problem(entry.parameter.name, str(error)))
+    if problems:
+        raise PlanError.of(problems)
+    return opened
 
 
 def _located(where: str, make: Callable[..., T], *arguments: Any) -> T:
@@ -168,13 +231,32 @@ def _as_entry(value: Any, fillings: list[Fill]) -> Entry:
     return Entry(parameter, stream, fillings[number], tuple(check_name(note, "a note") for note in notes), shared)
 
 
-def _as_fill(value: Any, depth: int) -> Fill:
+def _as_source(value: Any) -> FileSource:
+    _check_fields(value, {"path": str, "sha256": str, "bytes": int})
+    if not re.fullmatch("[0-9a-f]{64}", value["sha256"]):
+        raise ValueError(f"sha256 must be 64 hexadecimal digits, got {_shown(value['sha256'])}")
+    return FileSource(as_path(value["path"]), value["sha256"], value["bytes"])
+
+
+def _as_fill(value: Any, depth: int, sources: list[FileSource]) -> Fill:
     if depth > 2 * NESTED:
         raise ValueError(f"fillings may be nested at most {2 * NESTED} deep")
     if value == "keep":
         return keep
     if isinstance(value, dict) and "values" in value:
         return _as_values(value)
+    if isinstance(value, dict) and "loaded" in value:
+        return _as_loaded(value, sources)
+    if isinstance(value, dict) and "sum" in value:
+        return _as_sum(value, depth, sources)
+    if isinstance(value, dict) and "rows_like" in value:
+        _check_fields(value, {"rows_like": dict, "noise": dict, "covariance": bool})
+        old, noise = _as_loaded(value["rows_like"], sources), _as_initializer(value["noise"], depth + 1)
+        return NewRows((old,), noise, value["covariance"])
+    if isinstance(value, dict) and "redrawn" in value:
+        _check_fields(value, {"redrawn": dict, "axis": int, "share": float, "choice": str, "seed": int})
+        chosen = (value["axis"], value["share"], check_name(value["choice"], "choice"), value["seed"])
+        return Redrawn((_as_loaded(value["redrawn"], sources),), normal(), *chosen)
     if not isinstance(value, dict) or not value.keys() & {"stack", "parts"}:
         return _as_initializer(value, depth)
     fields = {name: each for name, each in value.items() if each is not None}
@@ -182,7 +264,7 @@ def _as_fill(value: Any, depth: int) -> Fill:
         _check_fields(fields, {"stack": str, "fillings": list}, {"axis": int, "replaces": int})
     else:
         _check_fields(fields, {"parts": list, "fillings": list}, {"axis": int, "replaces": int, "groups": int})
-    fillings = tuple(_as_fill(each, depth + 1) for each in fields["fillings"])
+    fillings = tuple(_as_fill(each, depth + 1, sources) for each in fields["fillings"])
     shared = (fillings, fields.get("axis", 0), fields.get("replaces"))
     if "stack" in fields:
         return Stack(*shared, fields["stack"])
@@ -211,6 +293,38 @@ def _as_argument(value: Any, depth: int) -> Any:
     if isinstance(value, dict):
         return _as_initializer(value, depth)
     return float(value) if value in ("inf", "-inf") else value
+
+
+def _as_loaded(value: dict[str, Any], sources: list[FileSource]) -> Loaded:
+    _check_fields(value, {"loaded": str, "source": int}, {"index": list, "axes": str, "scale": float})
+    if not 0 <= value["source"] < len(sources):
+        raise ValueError(f"source must be one of {len(sources)}, got {value['source']}")
+    index = None if "index" not in value else tuple(map(_as_index_entry, value["index"]))
+    axes = value.get("axes")
+    made = loaded({}, value["loaded"], index=index, axes=None if axes is None else as_axes(axes, "axes"))
+    return replace(made, source=sources[value["source"]], scale=real(value.get("scale", 1.0), "scale"))
+
+
+def _as_index_entry(value: Any) -> Any:
+    if value == "...":
+        return ...
+    if type(value) is int:
+        return value
+    if not isinstance(value, list) or len(value) != 3 or {*map(type, value)} - {int, type(None)}:
+        raise ValueError(
+            f"index must be made of integers, lists of start, stop and step, and '...', got {_shown(value)}"
+        )
+    return slice(*value)
+
+
+def _as_sum(value: dict[str, Any], depth: int, sources: list[FileSource]) -> Sum:
+    _check_fields(value, {"sum": list}, {"noise": dict})
+    fills = [_as_fill(each, depth + 1, sources) for each in value["sum"]]
+    terms = [fill for fill in fills if isinstance(fill, Term)]
+    if not terms or len(terms) < len(fills):
+        raise ValueError("sum must be made of loaded weights and values")
+    noise = value.get("noise")
+    return Sum(tuple(terms), None if noise is None else _as_initializer(noise, depth + 1))
 
 
 def _as_values(value: dict[str, Any]) -> Values:

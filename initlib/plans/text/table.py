@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from ...schemes.initializer import Initializer
 from ..entry import Entry
 from ..packing.logical_weights import LogicalWeight
 from ..packing.part_axes import ROW_MAJOR
+from ..rules.loaded import FileSource, Loaded
 from ..rules.parts import Parts
+from ..rules.sums import Addend, Term
 from .describe import described
 from .folding import fold as folded
+from .folding import merged, unnumbered
 
 COLUMNS = ("name", "shape", "dtype", "axes", "fan_in", "fan_out", "initializer", "std", "bytes", "notes")
 BYTES = COLUMNS.index("bytes") - 1  # behind the name
@@ -54,9 +58,13 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def _weight(piece: LogicalWeight) -> dict[str, Any]:
     """Return the row of one weight, as it would be alone."""
-    if isinstance(piece.initializer, Initializer):
-        initializer, std = _drawn(piece.initializer, piece.shape, piece.axes)
-    else:
+    initializer, std = "", math.nan
+    if piece.drawn is not None:
+        initializer, std = _drawn(piece.drawn, piece.shape, piece.axes)
+    if isinstance(piece.initializer, Addend):
+        initializer = piece.initializer.worded([*map(_term, piece.initializer.terms)], initializer)
+        std = std if piece.initializer.is_linear else math.nan
+    elif not isinstance(piece.initializer, Initializer):
         initializer, std = "values", float(np.std(piece.initializer)) if piece.initializer.size else math.nan
     is_known = piece.axes != ROW_MAJOR and has_fans(piece.axes)
     fan_in, fan_out = fans(piece.shape, piece.axes) if is_known else (None, None)
@@ -69,6 +77,16 @@ def _weight(piece: LogicalWeight) -> dict[str, Any]:
         "initializer": initializer,
         "std": None if math.isnan(std) else std,
     }
+
+
+def _term(term: Term) -> str:
+    """Return a term in words: old weights by the last component of the path."""
+    if not isinstance(term, Loaded):
+        return "values"
+    source = term.source
+    return term.text(
+        str(FileSource(Path(source.path).name) if isinstance(source, FileSource) else source), f"{term.scale:.6g}"
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -84,10 +102,12 @@ def table(entries: Iterable[Entry], fold: bool, width: int | None = None) -> str
     """
     every = rows(entries)
     contents = [(row["name"], _cells(row)) for row in every]
-    named = folded(contents) if fold else [(name, [place]) for place, (name, _) in enumerate(contents)]
+    alike = ((name, tuple(tuple(map(unnumbered, row)) for row in cells)) for name, cells in contents)
+    named = folded(alike) if fold else [(name, [place]) for place, (name, _) in enumerate(contents)]
     lines: list[tuple[str, ...]] = [COLUMNS]
     for name, places in named:
-        first, *parts = contents[places[0]][1]
+        same = zip(*(contents[place][1] for place in places), strict=True)
+        first, *parts = [tuple(map(merged, zip(*rows, strict=True))) for rows in same]
         together = _text("bytes", sum(every[place]["bytes"] for place in places))
         lines.append((name, *first[:BYTES], together, *first[BYTES + 1 :]))
         lines += parts
@@ -101,8 +121,11 @@ def _cells(row: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
     while before and not all(name.startswith(before + ".") for name in names):
         before = before.rpartition(".")[0]
     start = len(before) + 1 if before else 0
-    parts = folded((part["name"][start:], _texts(part)) for part in row["parts"])
-    texts = [("  " + name, *_texts(row["parts"][places[0]])) for name, places in parts]
+    parts = [_texts(part) for part in row["parts"]]
+    named = folded((name[start:], tuple(map(unnumbered, part))) for name, part in zip(names, parts, strict=True))
+    texts = [
+        ("  " + name, *map(merged, zip(*(parts[place] for place in places), strict=True))) for name, places in named
+    ]
     return (_texts(row), *texts)
 
 

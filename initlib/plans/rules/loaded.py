@@ -1,0 +1,325 @@
+"""Loaded: a fill with the tensor of a checkpoint, or with a slice of it."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..._adapters import adapter, framework_of
+from ..._arguments import integer, real
+from ..._public import public
+from ...axes import canonical
+from ...axes import check as check_axes
+from ...dtypes import DTYPES, dtype_name
+from ...files.checkpoint_source import CheckpointSource
+from ...files.printable import printable
+from ...stream.boxes import Box, Index, Part, box_index, box_shape, normalize_index
+from ...stream.engine import DrawRequest
+from ..packing.part_axes import ROW_MAJOR
+from ..parameter import check_name
+from .hints import nearest
+from .sums import Term
+
+LONGEST_PATH = 4096  # characters
+# An entry of an index, with a slice as a tuple, which can be hashed.
+HashableEntry = int | tuple[int | None, int | None, int | None] | EllipsisType
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A checkpoint by its path, with the digest and the size that a plan has recorded.
+
+    `opened` holds the headers; None in a plan from JSON, which opens no file by itself.
+    """
+
+    path: str
+    digest: str | None = None
+    size: int | None = None
+    opened: CheckpointSource | None = field(default=None, compare=False, repr=False)
+
+    def open(self, path: str | None = None) -> "FileSource":
+        """Return the source with the headers of its checkpoint, which may be at another path.
+
+        Raises OSError; ValueError for a broken checkpoint, or for one that is not what the plan has recorded.
+        """
+        opened = CheckpointSource(self.path if path is None else path)
+        if self.digest is not None and (self.digest, self.size) != (opened.digest, opened.size):
+            raise ValueError(
+                f"{path or self.path} must be the checkpoint that the plan was made with, of {self.size} bytes and "
+                f"with headers of SHA-256 {self.digest}, got {opened.size} bytes and {opened.digest}"
+            )
+        return FileSource(self.path, opened.digest, opened.size, opened)
+
+    def tensors(self) -> Mapping[str, Any]:
+        """Return a mapping from names to objects with a shape and a dtype. Raises ValueError if nothing was opened."""
+        if self.opened is None:
+            raise ValueError(
+                f"source {self.path!r} must be named before it is read. Pass sources={{{self.path!r}: path}} to "
+                "Plan.load or Plan.from_json"
+            )
+        return self.opened.tensors
+
+    def read(self, name: str, box: Box) -> NDArray[Any]:
+        """Return a box of a tensor, with all its axes."""
+        self.tensors()
+        assert self.opened is not None
+        return self.opened.read(name, box)
+
+    def __str__(self) -> str:
+        return json.dumps(self.path, ensure_ascii=False)
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Arrays in memory, by name."""
+
+    arrays: Mapping[str, Any]
+
+    @property
+    def opened(self) -> Mapping[str, Any]:
+        """Return the arrays, which need not be opened."""
+        return self.arrays
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ArraySource) and other.arrays is self.arrays
+
+    def __hash__(self) -> int:
+        return id(self.arrays)
+
+    def tensors(self) -> Mapping[str, Any]:
+        """Return the arrays."""
+        return self.arrays
+
+    def read(self, name: str, box: Box) -> NDArray[Any]:
+        """Return a box of an array, with all its axes."""
+        array = self.arrays[name]
+        if framework_of(array) == "torch":
+            array = adapter("torch", "drawing.memory").read_array(array)
+        return np.array(array[box_index(tuple(part._replace(drop=False) for part in box))])
+
+    def __str__(self) -> str:
+        return f"<{len(self.arrays)} arrays>"
+
+
+@dataclass(frozen=True, repr=False)
+class Loaded(Term):
+    """The tensor of a checkpoint, or a slice of it, times a factor."""
+
+    source: FileSource | ArraySource
+    name: str | None = None  # None: the name of the parameter
+    index: tuple[HashableEntry, ...] | None = None
+    axes: str | None = None
+    scale: float = 1.0
+
+    def __mul__(self, factor: float) -> "Loaded":
+        return replace(self, scale=self.scale * real(factor, "factor"))
+
+    __rmul__ = __mul__
+
+    def __repr__(self) -> str:
+        return self.text(str(self.source), repr(self.scale))
+
+    def text(self, source: str, scale: str) -> str:
+        """Return the code that makes the fill, with texts for the source and for the factor."""
+        arguments = [source]
+        if self.name is not None:
+            arguments.append(json.dumps(self.name, ensure_ascii=False))
+        if self.index is not None:
+            index = [slice(*each) if isinstance(each, tuple) else each for each in self.index]
+            arguments.append(f"index={index[0] if len(index) == 1 else tuple(index)!r}")
+        if self.axes is not None:
+            arguments.append(f"axes={json.dumps(self.axes)}")
+        return f"loaded({', '.join(arguments)})" + (f" * {scale}" if self.scale != 1 else "")
+
+    def resolved(self, names: Iterable[str], source: FileSource | ArraySource) -> "Loaded":
+        """Return the fill with an opened source, and with the first name that is in the source.
+
+        `names` are those of the parameter, for a fill without a name. Raises ValueError if the source has no such name.
+        """
+        every = [self.name] if self.name is not None else list(names)
+        tensors = source.tensors()
+        name = next((each for each in every if each in tensors), None)
+        if name is None:
+            raise ValueError(
+                f"name must be that of a tensor in {source}, got {printable(every[0])!r}"
+                f"{nearest(every[0], tensors, 'names')}"
+            )
+        return replace(self, source=source, name=name)
+
+    @property
+    def _resolved_name(self) -> str:
+        """Return the name of the tensor. Raises ValueError before a plan has resolved it."""
+        if self.name is None:
+            raise ValueError(f"{self!r} must have a name before it is read. Make the plan by initlib.plan")
+        return self.name
+
+    @property
+    def _tensor(self) -> Any:
+        return self.source.tensors()[self._resolved_name]
+
+    @property
+    def dtype(self) -> str:
+        """Return the name of the dtype in the source. Raises TypeError for a dtype that weights cannot have."""
+        return dtype_name(self._tensor.dtype)
+
+    def check_unchanged(self) -> None:
+        """Raise ValueError if the source was not opened, or has changed."""
+        self.source.tensors()
+        if isinstance(self.source.opened, CheckpointSource):
+            self.source.opened.check_unchanged(self._resolved_name)
+
+    @property
+    def is_complex(self) -> bool:
+        """Return whether the tensor is known to hold complex numbers."""
+        return self.source.opened is not None and DTYPES[self.dtype].part is not None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the tensor, or of the slice of it, in the order of the source."""
+        return box_shape(self._box)
+
+    @property
+    def _box(self) -> Box:
+        """Return the box of the tensor that the index takes."""
+        if self.index is None:
+            return normalize_index(..., tuple(self._tensor.shape))
+        entries = tuple(slice(*each) if isinstance(each, tuple) else each for each in self.index)
+        return normalize_index(entries, tuple(self._tensor.shape))
+
+    def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
+        """Raise ValueError unless the tensor, or the slice of it, fits a weight of that shape and axes."""
+        if self.source.opened is None:
+            return
+        try:
+            self.dtype  # noqa: B018
+        except TypeError as error:
+            raise ValueError(f"{self!r}: {error}") from None
+        self._order(shape, axes)
+
+    def _order(self, shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+        """Return, for each axis of a weight, the axis of the slice of the tensor."""
+        stored = self.shape
+        if self.axes is None or len(shape) < 2:
+            if stored != shape:
+                swapped = sorted(stored) == sorted(shape)
+                advice = '. For another order of axes pass axes=, such as "IO" for a file of Keras or JAX' * swapped
+                raise ValueError(f"{self!r} must have shape {shape}, got {stored}{advice}")
+            return tuple(range(len(shape)))
+        if axes == ROW_MAJOR:
+            raise ValueError(
+                f"{self!r} needs the axes of the parameter, which are unknown. Pass axes= to the plan, or no axes= here"
+            )
+        order: dict[int, int] = {}
+        steps, own = canonical(stored, self.axes).steps, canonical(shape, axes).steps
+        is_like = len(steps) == len(own) and all(
+            (step, size) == (own_step, own_size) and order.setdefault(axis, at) == at
+            for (at, step, size), (axis, own_step, own_size) in zip(steps, own, strict=True)
+        )
+        is_like = is_like and len({*order.values()}) == len(shape) == len(stored)
+        if not is_like:
+            raise ValueError(f"{self!r} must have the axes {axes} of shape {shape} in any order, got shape {stored}")
+        return tuple(order[axis] for axis in range(len(shape)))
+
+    def read(self, request: DrawRequest) -> NDArray[Any]:
+        """Return the values in the box of a draw request, in the dtype of the source and without the factor."""
+        order = self._order(request.shape, request.axes or ROW_MAJOR)
+        taken = dict(zip(order, request.parts, strict=True))
+        kept = iter(range(len(order)))
+        box = tuple(part if part.drop else _inside(part, taken[next(kept)]) for part in self._box)
+        values = self.source.read(self._resolved_name, box)
+        sliced = values.reshape([part.size for part, whole in zip(box, self._box, strict=True) if not whole.drop])
+        return sliced.transpose(order).reshape(request.out_shape)
+
+
+def _inside(part: Part, taken: Part) -> Part:
+    """Return the part of an axis that a part of its part takes."""
+    return Part(part.start + part.step * taken.start, part.step * taken.step, taken.size)
+
+
+@public("initlib")
+def loaded(
+    source: str | os.PathLike[str] | Mapping[str, ArrayLike],
+    name: str | None = None,
+    *,
+    index: Index | None = None,
+    axes: str | None = None,
+    scale: float = 1.0,
+) -> Loaded:
+    """Make a fill from the tensor of a checkpoint, or from a slice of it.
+
+    A plan reads only the headers of its checkpoints. A draw reads the boxes that it fills, piece by piece: a rank reads
+    its shard, and `Plan.write` streams. Without a factor, weights of the same dtype keep their bits. Other weights are
+    multiplied by `scale` in float32 (float64 if the source or the parameter is float64), and rounded once.
+
+    A fill times a number scales the old weights. A sum adds old weights, `values(...)` and at most one initializer, in
+    order and with the noise last. The noise has the stream of the parameter's name, so that copies differ.
+
+    Args:
+        source: a safetensors file, an index, or a folder with one of them under its usual name; or a mapping from names
+            to arrays: of NumPy (also memory maps), of JAX, or tensors of PyTorch.
+        name: the name of the tensor in the source. Each `*` stands for the text of a `*` in the rule's pattern, as in
+            `rename`. None is the name of the parameter in the model, or of the part.
+        index: ints and slices that take a slice of the stored tensor.
+        axes: the axes string of the stored tensor, after `index`, if its axes have another order than the parameter:
+            "IO" in most files of Keras and JAX. Weights of fewer than two axes ignore it.
+        scale: the factor of the old weights.
+
+    Returns:
+        A value for `rules=`.
+
+    Raises:
+        TypeError: an argument is of the wrong type.
+        ValueError: an argument has a value that is not allowed. The plan raises for a file or a tensor that is missing,
+            or that does not fit; a draw raises for a file that has changed.
+
+    Example:
+        >>> import numpy as np
+        >>> from initlib import Parameter, normal, plan
+        >>> old = {"mlp.weight": np.eye(4, dtype="float32")}
+        >>> experts = [Parameter(f"experts.{i}.weight", (4, 4)) for i in range(2)]
+        >>> made = plan(experts, {"experts.*.weight": loaded(old, "mlp.weight") + normal(std=0.001)})
+        >>> first, second = made.draw(seed=0).values()
+        >>> bool((first != second).any()), bool(np.allclose(first, np.eye(4), atol=0.01))
+        (True, True)
+        >>> loaded("old.safetensors", "layers.0.w", index=slice(0, 8)) * 0.5
+        loaded("old.safetensors", "layers.0.w", index=slice(0, 8, None)) * 0.5
+    """
+    made = ArraySource(source) if isinstance(source, Mapping) else FileSource(as_path(source))
+    if name is not None:
+        check_name(name, "name")
+    check_axes(axes)
+    return Loaded(made, name, None if index is None else _entries(index), axes, real(scale, "scale"))
+
+
+def as_path(source: Any) -> str:
+    """Return the argument as the path of a source. Raises TypeError or ValueError."""
+    try:
+        path = os.fspath(source)
+    except TypeError:
+        hint = ". Pass its state_dict()" if hasattr(source, "state_dict") else ""
+        raise TypeError(f"source must be a path or a mapping of arrays, got {type(source).__name__}{hint}") from None
+    if not isinstance(path, str):
+        raise TypeError(f"source must be a path of text, got {path!r}")
+    if not path or len(path) > LONGEST_PATH or not path.isprintable():
+        raise ValueError(f"source must be a path of 1 to {LONGEST_PATH} printable characters, got '{printable(path)}'")
+    return path
+
+
+def _entries(index: Any) -> tuple[HashableEntry, ...]:
+    """Return an index as entries that can be hashed."""
+    entries: list[HashableEntry] = []
+    for each in index if isinstance(index, tuple) else (index,):
+        if each is Ellipsis:
+            entries.append(...)
+        elif isinstance(each, slice):
+            ends = (each.start, each.stop, each.step)
+            start, stop, step = (None if end is None else integer(end, "index") for end in ends)
+            entries.append((start, stop, step))
+        else:
+            entries.append(integer(each, "index"))
+    return tuple(entries)

@@ -1,0 +1,172 @@
+"""New weights among old ones: normal weights with the mean and the spread of old weights."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._arguments import integer, real
+from ...schemes._uniform import uniform
+from ...stream.boxes import Pieces, box_index, full_box, normalize_index
+from ...stream.engine import DrawRequest
+from ...stream.numpy_engine import NUMPY
+from .loaded import Loaded
+from .sums import Sum, round_wide
+
+LARGE = 2**20  # old weights that are read at a time
+WIDE = "float64"
+
+
+class NewWeights(Sum):
+    """A fill with normal weights, whose mean and spread are those of old weights."""
+
+    is_linear = False
+
+    @property
+    def scale(self) -> float:
+        """Return the greatest std of the new weights."""
+        raise NotImplementedError
+
+    @property
+    def old(self) -> Loaded:
+        """Return the old weights."""
+        (old,) = self.terms
+        assert isinstance(old, Loaded)
+        return old
+
+    def normal(self, request: DrawRequest) -> NDArray[Any]:
+        """Return the noise in the box of a draw request, in float64."""
+        assert self.noise is not None
+        out = np.empty(request.out_shape, WIDE)
+        self.noise.fill(out, request._replace(dtype=WIDE), NUMPY)
+        return out
+
+    def old_pieces(self, shape: tuple[int, ...], axes: str | None = None) -> Iterator[NDArray[Any]]:
+        """Yield the old weights of a tensor of that shape and axes in float64, in pieces with all axes."""
+        for piece in Pieces(shape, LARGE):
+            box = tuple(part._replace(drop=False) for part in normalize_index(piece.place, shape))
+            yield self.old.scaled(DrawRequest(shape, axes, self.old.dtype, None, box), WIDE)
+
+
+@dataclass(frozen=True, repr=False)
+class NewRows(NewWeights):
+    """Rows with the mean and the spread of the rows of an old tensor, which are read once."""
+
+    covariance: bool = False  # True: the columns are correlated as in the old rows
+
+    def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
+        if self.old.source.opened is None:
+            return
+        stored = self.old.shape
+        if not stored or not stored[0] or stored[1:] != shape[1:]:
+            raise ValueError(f"{self.old!r} must have rows of shape {shape[1:]}, got shape {stored}")
+
+    def draw(self, request: DrawRequest, full_noise: NDArray[Any] | None = None) -> NDArray[Any]:
+        mean, spread = self.statistics
+        rows, *others = request.parts
+        columns, index = request.shape[1:], box_index(tuple(others))
+        if self.covariance:
+            full = (rows._replace(drop=False), *full_box(columns))
+            noise = self.normal(request._replace(box=full)).reshape(rows.size, -1)
+            every = (mean + noise @ spread).reshape(rows.size, *columns)
+            drawn = every[(slice(None), *index)].reshape(request.out_shape)
+        else:
+            drawn = mean.reshape(columns)[index] + self.normal(request) * spread.reshape(columns)[index]
+        return round_wide(drawn, request.dtype)
+
+    @property
+    def scale(self) -> float:
+        return (
+            float(np.sqrt(np.max(np.square(self.statistics[1]).sum(axis=0))))
+            if self.covariance
+            else float(np.max(self.statistics[1]))
+        )
+
+    @cached_property
+    def statistics(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the mean of the old rows, and their std or the symmetric root of their covariance.
+
+        The root is unique, so that the weights of two machines agree to the accuracy of the eigenvalues.
+        """
+        rows, columns = self.old.shape[0], math.prod(self.old.shape[1:])
+        total, products = np.zeros(columns), np.zeros((columns, columns) if self.covariance else columns)
+        shift: Any = None
+        for values in self.old_pieces(self.old.shape):
+            part = values.reshape(-1, columns)
+            if shift is None:
+                shift = part[0].copy()  # near the mean, so that squares lose no digits
+            part = part - shift
+            total += part.sum(axis=0)
+            products += part.T @ part if self.covariance else (part**2).sum(axis=0)
+        mean = total / rows
+        if not self.covariance:
+            return mean + shift, np.sqrt(np.maximum(products / rows - mean**2, 0))
+        values, vectors = np.linalg.eigh(products / rows - np.outer(mean, mean))
+        return mean + shift, (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+    def worded(self, terms: Sequence[str], noise: str) -> str:
+        return f"rows like {terms[0]}"
+
+
+@dataclass(frozen=True, repr=False)
+class Redrawn(NewWeights):
+    """Old weights, of which a share along an axis is drawn anew, with the mean and the std of the old ones there."""
+
+    axis: int = 0
+    share: float = 0.5
+    choice: str = ""  # the name of the stream that chooses; weights of one name have new weights at the same indices
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", integer(self.axis, "axis", least=0))
+        object.__setattr__(self, "seed", integer(self.seed, "seed", least=0))
+        object.__setattr__(self, "share", real(self.share, "share"))
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share must be from 0 to 1, got {self.share!r}")
+
+    def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
+        super().check(name, shape, axes)
+        if self.axis >= len(shape):
+            raise ValueError(f"axis must be an axis of shape {shape}, got {self.axis}")
+
+    def draw(self, request: DrawRequest, full_noise: NDArray[Any] | None = None) -> NDArray[Any]:
+        part = request.parts[self.axis]
+        is_new = np.isin(np.arange(part.size) * part.step + part.start, self._chosen(request.shape))
+        if not is_new.any():
+            return self.quiet.draw(request)
+        mean, std = self.moments
+        sized = request._replace(box=tuple(each._replace(drop=False) for each in request.parts))
+        new = round_wide(mean + std * self.normal(sized), request.dtype)
+        mask = is_new.reshape([-1 if axis == self.axis else 1 for axis in range(len(request.shape))])
+        return np.where(mask, new, self.quiet.draw(sized)).reshape(request.out_shape)
+
+    def _chosen(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Return the indices at which weights are new: `int(share * size)` of them, by a stream."""
+        size = shape[self.axis]
+        ranks = uniform()((size,), WIDE, seed=self.seed, name=self.choice)
+        return np.argsort(ranks, kind="stable")[: int(self.share * size)]
+
+    @property
+    def scale(self) -> float:
+        return self.moments[1]
+
+    @cached_property
+    def moments(self) -> tuple[float, float]:
+        """Return the mean and the std of the old weights at the indices at which weights are new."""
+        shape = self.old.shape
+        chosen, taken = self._chosen(shape), [slice(None)] * self.axis
+        count, total, squares = 0, 0.0, 0.0
+        for piece, values in zip(Pieces(shape, LARGE), self.old_pieces(shape), strict=True):
+            part = normalize_index(piece.place, shape)[self.axis]
+            is_new = np.isin(np.arange(part.size) + part.start, chosen)
+            selected = values[(*taken, is_new)]
+            count, total, squares = count + selected.size, total + selected.sum(), squares + (selected**2).sum()
+        mean = total / count
+        return mean, math.sqrt(max(squares / count - mean**2, 0) * count / max(1, count - 1))
+
+    def worded(self, terms: Sequence[str], noise: str) -> str:
+        return f"{terms[0]}, {self.share:.0%} redrawn"

@@ -1,0 +1,144 @@
+"""Recipes that start a larger model from old weights: plans, boxes, JSON and errors."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from initlib import Parameter, Plan, PlanError, constant, normal, plan, recipes
+
+
+@pytest.fixture
+def dense(tmp_path):
+    rng = np.random.default_rng(0)
+    sizes = {"up.weight": (12, 8), "down.weight": (8, 12), "table": (20, 8), "layers.0.w": (8, 8), "layers.1.w": (8, 8)}
+    save_file({name: rng.normal(size=size).astype("float32") for name, size in sizes.items()}, tmp_path / "m")
+    return tmp_path / "m"
+
+
+def grown(dense):
+    parameters = [
+        Parameter("experts.up", (3, 12, 8)),
+        Parameter("experts.down", (3, 8, 12)),
+        Parameter("experts.7.down.weight", (8, 12)),
+        Parameter("table", (90, 8), kind="table"),
+        Parameter("fine", (30, 8), "bfloat16", kind="table"),
+    ]
+    down = {"experts.down": "down.weight", "experts.*.down.weight": "down.weight"}
+    fine = recipes.grow_vocabulary(dense, "table", covariance=True)["table"]
+    rules = {
+        **recipes.upcycle(dense, {"experts.up": "up.weight"}, down, redrawn=0.4, seed=3),
+        **recipes.grow_vocabulary(dense, "table", rows=15, spread=0.5),
+        "fine": lambda parameter: fine(Parameter("table", parameter.shape)),
+    }
+    return plan(parameters, rules)
+
+
+def test_boxes_of_grown_weights_are_boxes_of_the_full_weights(dense):
+    made = grown(dense)
+    weights = made.draw(seed=5)
+    rng = np.random.default_rng(1)
+    for name, full in weights.items():
+        for _ in range(20):
+            index = tuple(
+                int(rng.integers(size))
+                if rng.random() < 0.3
+                else slice(*sorted(rng.integers(size + 1, size=2).tolist()))
+                for size in full.shape
+            )
+            np.testing.assert_array_equal(made.draw_one(name, 5, index), full[index])
+
+
+def test_grown_weights_travel_as_json(dense, tmp_path):
+    made = grown(dense)
+    made.save(tmp_path / "plan.json")
+    again = Plan.load(tmp_path / "plan.json", sources={str(dense): dense})
+    assert again == made
+    for name, weight in made.draw(seed=2).items():
+        np.testing.assert_array_equal(again.draw(seed=2)[name], weight)
+    files = tmp_path / "files"
+    made.write(files, seed=2)
+    assert not again.verify(files, seed=2, whole=True)
+    assert again.verify(files, seed=3)
+
+
+def test_the_table_names_the_old_weights(dense):
+    text = str(grown(dense))
+    assert 'rows like loaded("m", "table")' in text
+    assert 'loaded("m", "up.weight"), 40% redrawn' in text
+
+
+def test_all_or_no_hidden_units_may_be_redrawn(dense):
+    expert = [Parameter("expert.w", (12, 8))]
+    old = plan(expert, recipes.upcycle(dense, {"expert.w": "up.weight"}, {})).draw(0)["expert.w"]
+    new = plan(expert, recipes.upcycle(dense, {"expert.w": "up.weight"}, {}, redrawn=1)).draw(0)["expert.w"]
+    assert not (old == new).any()
+    assert abs(new.mean() - old.mean()) < 5 * old.std() / 96**0.5
+
+
+def test_copies_with_noise_differ(dense):
+    made = plan([Parameter("w", (3, 12, 8))], recipes.upcycle(dense, {"w": "up.weight"}, {}, noise=normal(std=0.01)))
+    one, two, _ = made.draw(0)["w"]
+    assert (one != two).any()
+    assert np.abs(one - two).max() < 0.1
+
+
+def test_a_table_without_new_rows_is_loaded(dense):
+    made = plan([Parameter("table", (20, 8), kind="table")], recipes.grow_vocabulary(dense, "table"))
+    assert repr(made["table"].filling).startswith("loaded(")
+
+
+@pytest.mark.parametrize(
+    ("rules", "parameter", "text"),
+    [
+        (lambda old: recipes.grow_vocabulary(old, "table"), Parameter("table", (10, 8)), "at least the 20 rows"),
+        (
+            lambda old: recipes.grow_vocabulary(old, "tabel"),
+            Parameter("tabel", (30, 8)),
+            "the source must hold 'tabel'",
+        ),
+        (lambda old: recipes.grow_vocabulary(old, "head"), Parameter("table", (30, 8)), "finds no tables"),
+        (lambda old: recipes.grow_vocabulary(old, "table"), Parameter("table", (30, 9)), "shape"),
+        (lambda old: recipes.grow_width(old), Parameter("up.weight", (13, 8), axes="OI"), "must be a multiple of"),
+        (lambda old: recipes.grow_width(old), Parameter("up.weight", (24, 16)), "the axes are unknown"),
+        (lambda old: recipes.grow_width(old), Parameter("up", (24, 16)), "the source must hold 'up'"),
+        (
+            lambda old: recipes.grow_depth(old, 4),
+            Parameter("layers.4.w", (8, 8)),
+            "layers must be the number of layers",
+        ),
+        (lambda old: recipes.upcycle(old, {"w": "up"}, {}), Parameter("w", (2, 12, 8)), "the source must hold 'up'"),
+        (lambda old: recipes.input_channels(old, "up.weight", axis=5), Parameter("up.weight", (12, 1)), "axis must be"),
+    ],
+)
+def test_models_that_do_not_fit_are_errors(dense, rules, parameter, text):
+    with pytest.raises(PlanError, match=text):
+        plan([parameter], rules(dense))
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda old: recipes.grow_vocabulary(old, "t", rows=0), "rows must be"),
+        (lambda old: recipes.grow_vocabulary(old, "t", spread=-1), "spread must be"),
+        (lambda old: recipes.grow_depth(old, 1), "layers must be at least 2"),
+        (lambda old: recipes.grow_depth(old, 7, scheme="expand", outputs=["*.w"]), "must add a divisor of 2 layers"),
+        (lambda old: recipes.grow_depth(old, 4, scheme="expand"), "outputs must match a parameter of a layer"),
+        (lambda old: recipes.grow_depth(old, 3, scheme="overlap"), "must be even"),
+        (lambda old: recipes.grow_depth(old, 4, scheme="twice"), "scheme must be"),
+        (lambda old: recipes.grow_depth(old, 4, module="h"), "module must be"),
+        (lambda old: recipes.upcycle(old, {}, {}, redrawn=2), "redrawn must be from 0 to 1"),
+        (lambda old: recipes.upcycle(old, {}, {}, redrawn=0.5, noise=normal()), "noise must be None"),
+        (lambda old: recipes.upcycle(old, {}, {}, noise=0.1), "noise must be an initializer"),
+        (lambda old: recipes.input_channels(old, "w", mode="max"), "mode must be"),
+        (lambda old: recipes.grow_width(old / "missing"), "missing"),
+    ],
+)
+def test_wrong_arguments_are_errors(dense, call, text):
+    with pytest.raises((ValueError, TypeError, OSError), match=text):
+        call(dense)
+
+
+def test_new_weights_cannot_be_added_to_others(dense):
+    rows = recipes.grow_vocabulary(dense, "table")["table"](Parameter("table", (30, 8))).fillings[1]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        rows + constant(1.0)
