@@ -75,11 +75,11 @@ def verify(
     check_plan(plan)
     if isinstance(seed, jax.Array):
         seed = known_key(words_of(seed, None, "verify"))
-    found = [leaf for leaf in leaves(params) if not leaf.is_key]
+    tree_leaves = [leaf for leaf in leaves(params) if not leaf.is_key]
     stacks = Stacks(stack)
     notes = {name: entry.notes for entry in plan.entries for name in entry.parameter.names}
-    kernels = {norms.kernel: norms for norms in norms_of(found) if _is_from_kernel(norms, notes)}
-    tensors = [tensor for leaf in found for tensor in _held_tensors(leaf, stacks, kernels.get(leaf))]
+    kernels = {norms.kernel: norms for norms in norms_of(tree_leaves) if _is_from_kernel(norms, notes)}
+    tensors = [tensor for leaf in tree_leaves for tensor in _held_tensors(leaf, stacks, kernels.get(leaf))]
     problems = stacks.problems()
     if problems:
         raise ValueError("; ".join(problems))
@@ -101,8 +101,8 @@ def _is_from_kernel(norms: Norms, notes: Mapping[str, tuple[str, ...]]) -> bool:
 def _computed(norms: Norms) -> list[HeldBox]:
     """Return the weight that a module computes of a kernel and its scales, where this process has both in full."""
     kernel, scale = norms.kernel.value, norms.scale.value
-    known = [each for each in (kernel, scale) if isinstance(each, jax.Array) and each.is_fully_addressable]
-    if len(known) < 2 or len(kernel.devices() | scale.devices()) > 1:
+    addressable = [each for each in (kernel, scale) if isinstance(each, jax.Array) and each.is_fully_addressable]
+    if len(addressable) < 2 or len(kernel.devices() | scale.devices()) > 1:
         return held_boxes(kernel)
     lengths = norms.of(kernel)
     ratio = jnp.where(lengths == 0, 0, scale / lengths)
