@@ -371,7 +371,7 @@ def test_all_errors_of_sources_are_listed_before_anything_is_drawn(old, tmp_path
     texts = problems(every, {"x": loaded(tmp_path / "none") + normal(), "*": loaded(old)})
     assert len(texts) == 4
     assert (
-        f"layers.9.w: name must be that of a tensor in \"{old}\", got 'layers.9.w'; nearest names: layers.0.w"
+        f"layers.9.w: name must be the name of a tensor in \"{old}\", got 'layers.9.w'; nearest names: layers.0.w"
         in texts[0]
     )
     assert f'x: "{tmp_path}/none" cannot be read: [Errno 2] No such file' in texts[1]
