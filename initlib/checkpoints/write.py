@@ -241,7 +241,7 @@ def _difference(path: Path, shard: Shard, key: Key) -> str:
         with held_in_file(name, path, header) as tensor:
             difference = comparison.difference(entry, name, tensor)
         if difference is not None:
-            return f"{name} {difference.what} {difference.index} on"
+            return f"{name} {difference.what} from index {difference.index} on"
     return ""
 
 

@@ -77,7 +77,7 @@ class Parameter:
         default: the fill that the module itself uses: an initializer, `keep`, `values` or `parts`.
         tied: the other names of the same tensor.
         padding: the row of a table that stays zero.
-        needs: the reason that only a rule can fill the tensor.
+        needs: the reason why only a rule can fill the tensor.
         constructor: the value that the module's constructor set; a plan does not store it.
 
     Raises:
@@ -140,7 +140,7 @@ class Parameter:
 
     @property
     def is_vector(self) -> bool:
-        """Return True if the axes are unknown and this is a bias, a scale, or has at most one axis longer than 1."""
+        """Return True for a bias, a scale or a tensor of at most one axis longer than 1, if the axes are unknown."""
         if self.axes is not None or self.kind in ("kernel", "recurrent", "table"):
             return False
         return self.kind in ("bias", "scale") or sum(size > 1 for size in self.shape) < 2

@@ -36,12 +36,13 @@ def plan(
 ) -> Plan:
     """Make the plan of a model: the fill of each of its parameters.
 
-    A parameter that no rule matches is filled with its constructor value or by `default`. Constants stay. Biases that
-    the constructor draws become 0. Frozen parameters, vectors of differing values and matrices that the constructor set
-    are errors, and each error proposes a rule. Notes in the plan list every choice that is not `default`. A `Parameter`
-    that the caller makes has its own `default`. Without this default, biases are 0, scales are 1, and buffers are kept.
-    A default that depends on fans or on matrices (he_normal, orthogonal()) fills only kernels. Then normal(std=0.02)
-    fills tables, and orthogonal() fills each gate of a recurrent kernel.
+    A parameter that no rule matches is filled with its constructor value or by `default`. A constant that the
+    constructor set is kept. Biases that the constructor draws become 0. Frozen parameters, vectors of differing values
+    and matrices that the constructor set are errors, and each error proposes a rule. Notes in the plan list every
+    choice that is not `default`. For a `Parameter` that the caller makes, the field `default` states the fill without a
+    rule. If the field is None, biases are 0, scales are 1, and buffers are kept. A default that depends on fans or on
+    matrices (he_normal, orthogonal()) fills only kernels. Then normal(std=0.02) fills tables, and orthogonal() fills
+    each gate of a recurrent kernel.
 
     Args:
         parameters: a `Parameter` for each stored tensor of the model.
@@ -55,8 +56,8 @@ def plan(
         rename: the names of the streams: a mapping from patterns to new names, with each `*` filled in order, or a
             function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream
             of another parameter.
-        axes: a mapping from patterns to axes strings. A parameter of kind other whose axes hold inputs and outputs
-            becomes a kernel. Axes with inputs and outputs do not apply to parameters of fewer than two axes.
+        axes: a mapping from patterns to axes strings. A parameter of the kind "other" becomes a kernel if its axes hold
+            inputs and outputs. Axes with inputs and outputs do not apply to parameters of fewer than two axes.
         unmatched: "keep" keeps every parameter that no rule matches, for fine-tuning.
 
     Returns:

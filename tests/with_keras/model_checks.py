@@ -721,7 +721,7 @@ def test_layers_of_the_user_are_filled():
     with pytest.raises(PlanError) as error:
         adapter.plan(model)
     assert [problem.split(":")[0] for problem in error.value.problems] == ["experts.up", "experts.table"]
-    assert "Experts states no initializer, by an attribute such as" in error.value.problems[0]
+    assert "Experts states no initializer in an attribute such as" in error.value.problems[0]
     assert error.value.problems[1].endswith('Add the rule {"*.table": keep}  # differing values as constructed')
     with pytest.raises(PlanError, match=r"needs to know which of the 3 axes in Experts are inputs and outputs"):
         adapter.plan(model, {"*.table": zeros}, default=he_normal)
@@ -893,7 +893,7 @@ def test_verify_finds_what_differs_and_nothing_else():
     assert [each.name for each in adapter.verify(model, plan, 0, whole=True)] == ["q.kernel"]
     other = adapter.plan(sequential(layers.Dense(41, name="q"), layers.Dense(2, name="v"), shape=(8, 40)))
     differences = {each.name: each.what for each in adapter.verify(model, other, 0)}
-    assert differences["q.kernel"] == "has shape (40, 40), the plan has (40, 41)"
+    assert differences["q.kernel"] == "has shape (40, 40), but the plan has (40, 41)"
     assert differences["k.kernel"] == "is not in the plan"
     assert differences["v.kernel"] == "is missing"
 

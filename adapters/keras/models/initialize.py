@@ -31,13 +31,14 @@ def plan(
     """Make the plan of a built model: the fill of each of its variables. Nothing is written.
 
     The names are the paths of the variables with dots, without the name of the model itself. Keras counts automatic
-    names, such as dense_7, over the whole process. Here they are counted within the layer or model around them, so that
-    dense_7 may become dense_1. Names from the user that look like automatic names are counted too, unless the number
+    names, such as dense_7, over the whole process. A plan counts automatic names within the layer or model around them,
+    so dense_7 may become dense_1. Your own names that look like automatic names are counted too, unless the number
     begins with 0 (block_0). A variable in several places is tied.
 
     Keras's layers state the roles of their variables; `declare` states them for other classes. Without `default`, a
     variable that no rule matches has the distribution of its layer's initializer, with the fans of its axes and a
-    matrix for each gate. With `default`, this holds for all variables but kernels, recurrent kernels and tables.
+    matrix for each gate. With `default`, this holds for all variables except kernels, recurrent kernels and tables,
+    which `default` fills.
 
     Args:
         model: a built model or layer.
@@ -46,7 +47,7 @@ def plan(
         rename: as for `initlib.plan`.
         axes: as for `initlib.plan`.
         only: a pattern, or the names of the variables to fill; all others are kept.
-        prefix: the name of the model inside a larger model; the names of the variables begin with it.
+        prefix: the name of the model in a larger model; the names of the variables begin with this name.
         unmatched: "default", or "keep" to keep everything that no rule matches.
 
     Returns:
@@ -85,13 +86,13 @@ def initialize(
     prefix: str = "",
     unmatched: Unmatched = "default",
 ) -> Plan:
-    """Fill every weight of a built model by rules and by its name.
+    """Fill every variable of a built model by rules and by variable name.
 
     A weight depends on the seed, and on its name, shape, axes and initializer. It does not depend on the rest of the
-    model, the backend, devices or shardings: `plan.draw(seed)` returns the same bits in NumPy. With a seed alone the
-    model gets its own initializers, drawn by name. Statistics are set to the initial values of their layers (those of
-    an adapted `Normalization` are kept); optimizers, metrics and seed generators do not change. On JAX each device
-    draws its own shard of a variable of `keras.distribution`.
+    model, the backend, devices or shardings: `plan.draw(seed)` returns the same bits in NumPy. Without `rules` and
+    `default`, the initializer of each layer draws its variables, by name. Statistics are set to the initial values of
+    their layers (those of an adapted `Normalization` are kept); optimizers, metrics and seed generators do not change.
+    On JAX each device draws its own shard of a variable of `keras.distribution`.
 
     Args:
         model: a built model or layer. Its variables are filled in place.

@@ -92,7 +92,7 @@ def initialize(
     prefix: str = "",
     unmatched: Unmatched = "default",
 ) -> Plan:
-    """Fill every parameter of a model by rules and by its name.
+    """Fill every parameter of a model by rules and by parameter name.
 
     The weights of a parameter depend on the seed and on its name, not on devices, shards, wrappers or the rest of the
     model: `initialize(...).draw(seed)` returns the same bits in NumPy. Tied parameters stay tied, padding rows are
@@ -107,8 +107,8 @@ def initialize(
         device: the device for the weights of a model on the meta device (see `skeleton`).
         only: a pattern or names; all other parameters and buffers stay as they are.
             `only=model.load_state_dict(state, strict=False).missing_keys` fills the parameters that a checkpoint did
-            not contain. Names may be those of plans or of PyTorch's state dictionaries.
-        prefix: the name of the module in a bigger model; the names of the parameters begin with it.
+            not contain. The names may come from plans or from PyTorch's state dictionaries.
+        prefix: the name of the module in a larger model; the names of the parameters begin with this name.
 
     Returns:
         The plan, which prints as a report.

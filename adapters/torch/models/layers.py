@@ -100,7 +100,7 @@ _declared = Declarations()
 
 @public("initlib.adapters.torch")
 def declare(cls: Module, /, **axes: str) -> Module:
-    """Declare the axes of a module class's parameters for all plans from now on.
+    """Declare the roles of the axes of a module's parameters, for all later plans.
 
     A module or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`.
 
@@ -113,8 +113,8 @@ def declare(cls: Module, /, **axes: str) -> Module:
         The class.
 
     Raises:
-        TypeError: `cls` is not a module class, or axes are not a string.
-        ValueError: an axes string cannot be read.
+        TypeError: `cls` is not a class of modules, or a value is not a string.
+        ValueError: a string is not a valid axes string.
 
     Example:
         >>> import torch

@@ -52,10 +52,10 @@ def named(
     - A draw into a slice of a parameter writes the same box of the weight.
     - A draw into a weight that is computed (weight norm, spectral norm, pruning, parametrizations) has the stream of
       the weight's name, and sets the tensors from which the weight is computed.
-    - A draw into another tensor, as in a formula, has a numbered stream of the parameter or module that the calling
-      function initializes. If the call stack shows none, the function warns.
+    - A draw into another tensor, such as a term of a formula, has a numbered stream of the parameter or module that the
+      calling function initializes. If the call stack shows no parameter or module, a warning names the draw.
     - A call with `generator=` draws from that generator, as without `named`.
-    - Modules of transformers are initialized anew, but tensors that were loaded from a checkpoint are kept. A warning
+    - Modules of transformers draw their weights anew, but keep tensors that were loaded from a checkpoint. A warning
       names the other tensors of a loaded model.
 
     The functions of PyTorch are not patched, and other threads draw as before.
@@ -64,7 +64,7 @@ def named(
         module: the model.
         seed: an int, a `Key` or a `numpy.random.Generator`; by default a seed from PyTorch's generator.
         rename: a mapping or function from the model's names to the names of the streams, as for `initialize`.
-        prefix: the name of the module in a bigger model.
+        prefix: the name of the module in a larger model.
 
     Raises:
         RuntimeError: a draw fills a slice that is not a box of its parameter, a range that this rank cannot draw alone,

@@ -233,8 +233,8 @@ class SameAs(NamedTuple):
 def same_as(name: str) -> SameAs:
     """Make a value of `rename=` that gives a parameter the stream, and so the weights, of another parameter.
 
-    A target network that starts as the online network is the usual case. Both parameters must have the same shape,
-    axes and initializer.
+    The usual case is a target network that starts equal to the online network. Both parameters must have the same
+    shape, axes and initializer.
 
     Args:
         name: the name of the other parameter, in which each `*` stands for the text of a `*` in the pattern.
@@ -243,7 +243,7 @@ def same_as(name: str) -> SameAs:
         A value of `rename=`.
 
     Raises:
-        TypeError: the name is no string.
+        TypeError: the name is not a string.
 
     Example:
         >>> from initlib import Parameter, normal, plan
