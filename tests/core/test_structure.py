@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 KINDS = "Independent|Composed|Indexed|Elementwise|Constant|Normal|Uniform|TruncatedNormal|VarianceScaling|Scaled"
 
 # The files that every room may import; each file imports only files before it.
-FOUNDATION = """_version _public _arguments _rounding axes dtypes quadrature _adapters gains _figure _progress _collector
-_misplaced_names""".split()  # noqa: SIM905
+FOUNDATION = """_version _public _arguments _rounding axes dtypes quadrature _adapters gains _figure _progress
+_collector _misplaced_names""".split()  # noqa: SIM905
 
 # The rooms of the core, and the rooms that each may import besides.
 ROOMS = {
