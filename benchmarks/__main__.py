@@ -20,6 +20,7 @@ from .disk import disk
 from .instructions import instructions
 from .many_tensors import many_tensors
 from .networks import construction, networks
+from .planning import planning
 
 HERE = Path(__file__).parent
 # For the peers, which are imported when they first draw, and for the processes that are started.
@@ -31,7 +32,7 @@ ENVIRON = {
 }
 MEASURED = {
     section.__name__: section
-    for section in (*sections.SECTIONS, networks, construction, many_tensors, disk, instructions)
+    for section in (*sections.SECTIONS, networks, construction, many_tensors, planning, disk, instructions)
 }
 
 

@@ -20,7 +20,7 @@ def real(value: SupportsFloat, argument: str, *, or_infinite: bool = False) -> f
         number = float(value)
     except (TypeError, ValueError):
         is_shape = isinstance(value, (tuple, list)) and all(type(size) is int for size in value)
-        hint = f". If {value} is a shape, pass it to the initializer that this call returns" if is_shape else ""
+        hint = f". If {value} is a shape, pass the shape to the initializer that this call returns" if is_shape else ""
         raise TypeError(f"{argument} must be a real number, got {value!r}{hint}") from None
     except OverflowError:
         raise ValueError(f"{argument} must be below 1.8e308, got a larger int") from None

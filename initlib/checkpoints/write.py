@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._progress import Progress
 from ..dtypes import numpy_dtype
@@ -21,7 +22,7 @@ from ..files.folder import INDEX
 from ..files.header import Header
 from ..key import Key, as_key
 from ..plans.entry import Entry
-from ..plans.fill import fill_arrays
+from ..plans.fill import Target, fill_arrays
 from .compare import Comparison
 from .shards import Shard, index, shards
 from .spans import spans
@@ -152,10 +153,8 @@ def _fill(file: BinaryIO, shard: Shard, key: Key, advance: Callable[[int], None]
     file.flush()
     handed = 0  # bytes that the disk was asked to take
     for window in _windows(shard):
-        start, stop = window[0].start, window[-1].stop
-        memory = np.memmap(file, np.uint8, "r+", start, stop - start)
-        boxes = [memory[span.start - start : span.stop - start].view(span.dtype).reshape(span.shape) for span in window]
-        fill_arrays([(span.entry, span.place, box) for span, box in zip(window, boxes, strict=True)], key)
+        stop = window[-1].stop
+        fill_arrays(_mapped(file, window), key)
         if stop - handed >= LARGE and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(file.fileno(), handed, stop - handed, os.POSIX_FADV_DONTNEED)
             handed = stop
@@ -189,6 +188,14 @@ def _windows(shard: Shard) -> Iterator[list[FileSpan]]:
             window.append(FileSpan(entry, place, piece.shape, dtype, start, stop))
     if window:
         yield window
+
+
+def _mapped(file: BinaryIO, window: list[FileSpan]) -> Iterator[Target[NDArray[Any]]]:
+    """Yield the boxes of a window, each with the memory that maps it; nothing is mapped when the boxes are gone."""
+    start = window[0].start
+    memory = np.memmap(file, np.uint8, "r+", start, window[-1].stop - start)
+    for entry, place, shape, dtype, first, last in window:
+        yield entry, place, memory[first - start : last - start].view(dtype).reshape(shape)
 
 
 def _allocate(file: BinaryIO, size: int) -> None:
@@ -236,7 +243,7 @@ def _difference(path: Path, shard: Shard, key: Key) -> str:
         with held_in_file(name, path, header) as tensor:
             difference = comparison.difference(entry, name, tensor)
         if difference is not None:
-            return f"{name} {difference.what} {difference.index} on"
+            return f"{name} {difference.what} from index {difference.index} on"
     return ""
 
 

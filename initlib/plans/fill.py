@@ -55,11 +55,12 @@ class Fills(Generic[View]):
         where = self._memory(view)
         if where is None:
             return False
+        start, strides, span = where
         parameter = entry.parameter
-        alike = id(entry.filling), parameter.shape, parameter.axes, parameter.dtype, parameter.padding, where[1:]
+        alike = id(entry.filling), parameter.shape, parameter.axes, parameter.dtype, parameter.padding, strides, span
         group = self._full.get(alike) if index is ... else None
         if group is not None:
-            group[0].append(where[0])
+            group[0].append(start)
             group[1].append(folded_seed(self._key, entry.stream))
             return True
         weights = self._weights(entry, index, view)

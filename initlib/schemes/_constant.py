@@ -14,7 +14,7 @@ from .initializer import Initializer
 
 @scheme("constant", proportional_to="value")
 class Constant(Initializer):
-    """Weights that are all one value.
+    """Weights that all have the same value.
 
     `zeros` and `ones` are `constant(0.0)` and `constant(1.0)`.
 

@@ -131,7 +131,7 @@ class Initializer(Frozen, ABC):
         return target
 
     def check(self, shape: Shape, dtype: DTypeLike = "float32", *, axes: str | None = None) -> None:
-        """Raise an error if a weight of this shape, dtype and axes cannot be drawn. Nothing is drawn.
+        """Raise an error, without drawing, if the initializer cannot draw a weight of this shape, dtype and axes.
 
         Args:
             shape: shape of the full weight, as stored.
@@ -162,7 +162,7 @@ class Initializer(Frozen, ABC):
             axes: role of each stored axis (see `fans`). None is "...IO".
 
         Returns:
-            The standard deviation, or nan if it is unknown.
+            The standard deviation, or nan if unknown.
 
         Raises:
             TypeError: an argument has a wrong type.
@@ -250,7 +250,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def made_whole(self) -> bool:
-        """Return `requires_full_draw`, for one release under its old name."""
+        """Return `requires_full_draw`. This old name is deprecated, and warns."""
         warnings.warn("made_whole is now requires_full_draw", DeprecationWarning, stacklevel=2)
         return self.requires_full_draw
 

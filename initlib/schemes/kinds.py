@@ -22,7 +22,7 @@ class Independent(Initializer):
 
     @abstractmethod
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
-        """Return the law of the weights of that shape."""
+        """Return the law of the weights of the given shape."""
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         return self.law(shape, axes, "float64").mean != 0

@@ -488,7 +488,7 @@ def test_torch_default_may_follow_rules_of_the_user():
 
 
 def test_a_classifier_of_another_width_is_an_error():
-    model = kernels(fc_weight=(10, 32)) + [Parameter("layer1.bn3.weight", (8,))]
+    model = [*kernels(fc_weight=(10, 32)), Parameter("layer1.bn3.weight", (8,))]
     assert plan(model, recipes.resnet(32))["fc.weight"].filling.bounds((10, 32))[1] == 32**-0.5
     with pytest.raises(PlanError, match=r"features of recipes\.resnet must be the fan_in of the head, got 64 for 32"):
         plan(model, recipes.resnet(64))

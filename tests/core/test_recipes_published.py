@@ -273,7 +273,7 @@ def test_logarithm_gives_the_logarithm_of_another_draw():
     weights = scheme((1000,), "float64", seed=0)
     assert np.allclose(weights, -0.5 * np.log(uniform(1.0, 16.0)((1000,), "float64", seed=0)))
     assert scheme.bounds((3,)) == pytest.approx((-0.5 * math.log(16), 0))
-    with pytest.raises(ValueError, match="initializer of logarithm must give weights above 0"):
+    with pytest.raises(ValueError, match="initializer of logarithm must draw weights above 0"):
         logarithm(uniform(-1.0, 1.0))((3,))
 
 

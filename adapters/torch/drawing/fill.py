@@ -35,15 +35,17 @@ def fill_stored(tensor: Tensor, entry: Entry, key: Key, boxes: Iterable[tuple[Te
         increment_version(tensor)
 
 
+def _unseen(view: Tensor) -> Memory | None:
+    """Return None: a mode or a transform must see each write."""
+    return None
+
+
 def fill_boxes(targets: list[Target[Tensor]], key: Key, advance: Progress | None = None) -> None:
     """Fill views of memory, each with a box of a stored tensor, under the key of the full model.
 
     Raises ValueError for a storage that is too small before anything is written.
     """
     observed = is_observed()
-
-    def memory(view: Tensor) -> Memory | None:
-        return None if observed else kernel_memory(view)
 
     def fill_one(entry: Entry, index: Any, view: Tensor) -> None:
         for place, source, request in entry.requests(key, index):
@@ -53,7 +55,7 @@ def fill_boxes(targets: list[Target[Tensor]], key: Key, advance: Progress | None
             else:
                 part.copy_(as_tensor(source))
 
-    fills = Fills(targets, key, memory)
+    fills = Fills(targets, key, _unseen if observed else kernel_memory)
     try:
         fills.fill(fill_one, advance)
     finally:

@@ -21,17 +21,19 @@ UNWRITABLE = "tensor must be of a class that can be filled, got a {cls}; initial
 
 def check(tensor: ModelTensor) -> None:
     """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
-    memory.check(tensor.tensor)
+    stored = tensor.tensor
+    memory.check(stored)
+    if type(stored).__torch_dispatch__ is Tensor.__torch_dispatch__:
+        return
     if tensor.flat is None:
-        list(local_boxes(tensor.tensor))  # raises for sums over ranks
-    if _is_foreign(tensor.tensor):
-        _check_foreign(tensor.tensor)
+        list(local_boxes(stored))  # raises for sums over ranks
+    if _is_foreign(stored):
+        _check_foreign(stored)
 
 
 def _is_foreign(tensor: Tensor) -> bool:
-    """Return whether the tensor is of a subclass that this library does not know, such as a quantized one."""
-    plain = type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
-    return not (plain or is_dtensor(tensor) or is_fake(tensor) or tensor.is_meta or tensor.numel() == 0)
+    """Return whether a subclass that has its own memory is unknown to this library, such as a quantized one."""
+    return not (is_dtensor(tensor) or is_fake(tensor) or tensor.is_meta or tensor.numel() == 0)
 
 
 def _check_foreign(tensor: Tensor) -> None:
