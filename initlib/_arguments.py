@@ -2,7 +2,9 @@
 
 import math
 import operator
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import SupportsFloat, SupportsIndex
 
 import numpy as np
@@ -75,6 +77,13 @@ def checked_shape(shape: Shape) -> tuple[int, ...]:
     if math.prod(sizes) >= 2**64:
         raise ValueError(f"shape must hold fewer than 2**64 weights, got {sizes} with {math.prod(sizes)}")
     return sizes
+
+
+def as_path(value: str | os.PathLike[str], argument: str = "path") -> Path:
+    """Return the argument as a path, or raise TypeError."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{argument} must be a path, got {type(value).__name__}")
+    return Path(value)
 
 
 def check_one_shape(*arguments: object) -> None:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arguments import as_path
 from .._progress import Progress
 from ..dtypes import numpy_dtype
 from ..files.atomic_write import atomic_write, is_being_written
@@ -49,9 +50,7 @@ def write(
         raise TypeError("seed must be an integer or a Key, got None. Files of a random seed could not be verified")
     if not isinstance(only, slice | None):
         raise TypeError(f"only must be a slice of the files, such as slice(3, None, 64), got {only!r}")
-    if not isinstance(folder, str | os.PathLike):
-        raise TypeError(f"folder must be the path of a folder, got {type(folder).__name__}")
-    key, folder = as_key(seed), Path(folder)
+    key, folder = as_key(seed), as_path(folder, "folder")
     files = shards(entries, key, max_shard_size)
     mine = files if only is None else files[only]
     text = index(files)

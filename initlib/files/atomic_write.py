@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from .._arguments import as_path
+
 try:
     import fcntl
 except ImportError:  # Windows, which removes no file that a process has open
@@ -35,7 +37,7 @@ def atomic_write(path: str | os.PathLike[str], *, replace: bool = True) -> Itera
     Raises OSError; FileExistsError if `replace` is false and the path exists, also where another process creates it
     during the write; ValueError for a folder, a FIFO or a device.
     """
-    path = Path(path)
+    path = as_path(path)
     mode = _mode(path)
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from .._arguments import as_path
 from .header import MAX_HEADER, check_text
 from .json_object import parse_object
 from .printable import printable
@@ -18,7 +19,7 @@ def checkpoint_files(path: str | os.PathLike[str]) -> dict[Path, list[str] | Non
     The path is a safetensors file, an index, or a folder that holds one of the two under its usual name. Raises
     OSError; ValueError for a broken index, or an index that names a file outside its own folder.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir():
         present = [path / name for name in (SINGLE, INDEX) if (path / name).exists()]
         if not present:

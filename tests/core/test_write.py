@@ -17,6 +17,7 @@ import initlib
 from initlib import Parameter, keep, normal, orthogonal, plan, sparse
 from initlib.checkpoints import write as writer
 from initlib.dtypes import numpy_dtype
+from initlib.files.folder import checkpoint_files
 from initlib.files.header import Header
 
 SIZE = "8KB"  # three files
@@ -418,9 +419,13 @@ def test_kept_tensors_are_omitted_with_a_warning(tmp_path):
     assert made.verify(tmp_path, 0) == ()
 
 
-def test_a_folder_that_is_no_path_is_an_error():
-    with pytest.raises(TypeError, match="folder must be the path of a folder, got Plan"):
-        everything().write(everything(), 0)
+def test_a_path_of_a_wrong_type_is_an_error():
+    made = everything()
+    with pytest.raises(TypeError, match="folder must be a path, got Plan"):
+        made.write(made, 0)
+    for call in (made.save, initlib.Plan.load, checkpoint_files):
+        with pytest.raises(TypeError, match="path must be a path, got int"):
+            call(3)
 
 
 def test_wrong_arguments_are_errors(tmp_path):

@@ -89,7 +89,7 @@ def numbered(stems: list[str]) -> list[str]:
 def weights(model: Layer, prefix: str = "") -> list[ModelTensor]:
     """Return the variables of the model, each once, by names with a prefix. Raises PlanError for unbuilt layers."""
     if not isinstance(model, layers.Layer):
-        raise TypeError(f"model must be a keras.Model or another keras.Layer, got {model!r}")
+        raise TypeError(f"model must be a keras.Model or another keras.Layer, got {type(model).__name__}")
     if not model.built:
         raise PlanError([UNBUILT.format(owner="the model")])
     found: dict[int, ModelTensor] = {}
