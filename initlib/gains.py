@@ -205,14 +205,14 @@ def activation_function(activation: Activation, parameters: dict[str, Any]) -> C
 
     function = numpy_function(activation)
 
-    def checked(z: Array) -> Any:
+    def applied(z: Array) -> Any:
         try:
             return function(z)
         except (TypeError, ValueError) as error:
             advice = "Write operations of arrays: np.maximum(z, 0), not max(z, 0)"
             raise type(error)(f"activation must be a function of NumPy arrays, got {error}. {advice}") from error
 
-    return checked
+    return applied
 
 
 def _checked(activation: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:

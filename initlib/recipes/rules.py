@@ -67,7 +67,7 @@ def outputs(
 def _marked(pattern: Any) -> RecipePattern:
     if isinstance(pattern, (list, tuple)):
         each = [one.pattern if isinstance(one, re.Pattern) else fnmatch.translate(one) for one in pattern]
-        made = RecipePattern(" or ".join(getattr(one, "pattern", one) for one in pattern))
+        made = RecipePattern(" or ".join(str(getattr(one, "pattern", one)) for one in pattern))
         pattern = re.compile("|".join(f"(?:{one})" for one in each))
     else:
         made = RecipePattern(f"re.compile({pattern.pattern!r})" if isinstance(pattern, re.Pattern) else pattern)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ...schemes._constant import ones, zeros
-from ...schemes._normal import normal
+from ...schemes._normal import Normal, normal
 from ...schemes._orthogonal import orthogonal
 from ...schemes.initializer import Initializer
 from ..checks import first_needing_axes
@@ -117,6 +117,8 @@ class RuleResolver:
         if not isinstance(value, Parts):
             if pattern is not None and parameter.is_vector:
                 self._check_vector(value, pattern, parameter)
+            if pattern is not None and isinstance(value, Normal) and value.mean and value.sigma == 1:
+                return value, (f"mean {value.mean:g}, std 1; for that std write normal(std={value.mean:g})",)
             return value, ()
         if _is_made(value) and (pattern is None or parameter.axes is not None):
             return value, ()
