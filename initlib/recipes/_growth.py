@@ -231,7 +231,7 @@ def grow_depth(
         >>> from initlib import Parameter, plan
         >>> old = {f"m.layers.{i}.o_proj.weight": np.full((2, 2), i + 1.0, "float32") for i in range(2)}
         >>> deep = [Parameter(f"m.layers.{i}.o_proj.weight", (2, 2)) for i in range(4)]
-        >>> weights = plan(deep, grow_depth(old, 4, scheme="expand")).draw(seed=0)
+        >>> weights = plan(deep, grow_depth(old, 4, scheme="expand", outputs=["*.o_proj.*"])).draw(seed=0)
         >>> [float(weight[0, 0]) for weight in weights.values()]
         [1.0, 0.0, 2.0, 0.0]
 

@@ -430,7 +430,6 @@ def test_other_files_are_named_in_the_advice(tmp_path):
         (lambda: loaded("f", axes=3), TypeError, "axes must be a string"),
         (lambda: loaded("f", scale="x"), TypeError, "scale must be a real number, got 'x'"),
     ],
-    ids=str,
 )
 def test_arguments_that_are_not_allowed(make, error, message):
     with pytest.raises(error) as caught:
