@@ -210,7 +210,8 @@ def activation_function(activation: Activation, parameters: dict[str, Any]) -> C
             return function(z)
         except (TypeError, ValueError) as error:
             advice = "Write operations of arrays: np.maximum(z, 0), not max(z, 0)"
-            raise type(error)(f"activation must be a function of NumPy arrays, got {error}. {advice}") from error
+            kind = TypeError if isinstance(error, TypeError) else ValueError  # subclasses take other arguments
+            raise kind(f"activation must be a function of NumPy arrays, got {error}. {advice}") from error
 
     return applied
 
