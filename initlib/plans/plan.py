@@ -293,7 +293,7 @@ class Plan:
                 False.
             OSError: the disk has no room.
             TypeError: `seed` is None.
-            ValueError: no file can hold the tensors.
+            ValueError: no file can hold the tensors, or a file would replace a checkpoint that the plan reads.
 
         Example:
             >>> import tempfile

@@ -649,6 +649,25 @@ def test_a_checkpoint_is_written_resumed_and_verified(old, tmp_path):
     assert difference.what == "differs from weight"
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_write_replaces_no_file_that_it_reads(tmp_path, overwrite, is_link):
+    source, folder = tmp_path / "source", tmp_path / "folder"
+    every = [weight(f"layers.{i}.w") for i in range(4)]
+    for size in (10**6, 300):
+        path, *_ = plan(every, normal()).write(source / str(size), 0, max_shard_size=size)
+        target = path.parent
+        if is_link:
+            target = folder / str(size)
+            target.mkdir(parents=True)
+            (target / path.name).symlink_to(path)
+        before = contents(path.parent)
+        made = plan(every, {"*": loaded(path.parent) * 2})
+        with pytest.raises(ValueError, match="must not be that of a checkpoint which the plan reads"):
+            made.write(target, 0, max_shard_size=size, overwrite=overwrite)
+        assert contents(path.parent) == before
+
+
 def test_a_foreign_copy_is_named(old, tmp_path):
     every = [weight(f"layers.{i}.w") for i in range(4)]
     made = plan(every, {"*": loaded(old)})
