@@ -212,7 +212,7 @@ def _difference(path: Path, shard: Shard, key: Key) -> str:
 
 
 def _refuse_sources(entries: Sequence[Entry], folder: Path, files: Sequence[Shard]) -> None:
-    """Raise ValueError if a file would replace a checkpoint that the plan reads: a killed write could not be resumed."""
+    """Raise ValueError if a file would replace a checkpoint that the plan reads: a killed write could not resume."""
     fills = (term for entry in entries for addend in entry.added for term in addend.terms if isinstance(term, Loaded))
     sources = {id(fill.source.opened): fill.source.opened for fill in fills}
     for source in sources.values():

@@ -138,6 +138,53 @@ def test_wrong_arguments_are_errors(dense, call, text):
         call(dense)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+@pytest.mark.filterwarnings("error")
+def test_weights_like_old_weights_that_are_not_finite_are_errors(bad):
+    array = np.ones((12, 8))
+    array[3, 2] = bad
+    cases = [(30, recipes.grow_vocabulary({"w": array}, "w", covariance=each)) for each in (False, True)]
+    for rows, rules in [*cases, (12, recipes.upcycle({"w": array}, {"w": "w"}, {}, redrawn=1))]:
+        made = plan([Parameter("w", (rows, 8), "float64")], rules)
+        with pytest.raises(ValueError, match="must be finite to draw weights like it"):
+            made.draw(0)
+
+
+def test_no_weights_are_drawn_like_complex_ones():
+    old = {"w": np.ones((12, 8), "complex64")}
+    for shape, rules in (
+        ((30, 8), recipes.grow_vocabulary(old, "w")),
+        ((30, 8), recipes.grow_vocabulary(old, "w", covariance=True)),
+        ((3, 12, 8), recipes.upcycle(old, {"w": "w"}, {}, redrawn=0.5)),
+    ):
+        with pytest.raises(PlanError, match="must be real to draw weights like it, got complex64"):
+            plan([Parameter("w", shape, "complex64")], rules)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_with_covariance_do_not_depend_on_the_box(dtype):
+    old = {"w": np.random.default_rng(0).normal(size=(40, 33)).astype(dtype)}
+    made = plan([Parameter("w", (300, 33), dtype)], recipes.grow_vocabulary(old, "w", covariance=True))
+    full = made.draw(0)["w"]
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        start, stop = sorted(rng.integers(40, 301, size=2).tolist())
+        rows = slice(start, stop, int(rng.integers(1, 4)))
+        for index in (rows, (rows, slice(3, 9)), (start % 300, slice(None, None, -2)), (rows, 5)):
+            np.testing.assert_array_equal(made.draw_one("w", 0, index), full[index])
+
+
+def test_an_expert_without_a_star_in_its_pattern_travels_as_json(dense):
+    made = plan([Parameter("expert", (12, 8))], recipes.upcycle(dense, {"expert": "up.weight"}, {}, redrawn=0.5))
+    assert Plan.from_json(made.to_json()) == made
+
+
+def test_a_share_of_less_than_one_hidden_unit_redraws_none(dense, tmp_path):
+    made = plan([Parameter("w", (2, 12, 8))], recipes.upcycle(dense, {"w": "up.weight"}, {}, redrawn=0.01))
+    made.write(tmp_path / "files", seed=0)
+    assert not made.verify(tmp_path / "files", seed=0)
+
+
 def test_new_weights_cannot_be_added_to_others(dense):
     rows = recipes.grow_vocabulary(dense, "table")["table"](Parameter("table", (30, 8))).fillings[1]
     with pytest.raises(TypeError, match="unsupported operand"):

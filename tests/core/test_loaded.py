@@ -120,6 +120,25 @@ def test_weights_that_overflow_are_an_error():
         drawn(weight("w", (2,), "float16"), loaded({"w": np.array([1e6, 0], "float32")}))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: x * 2,
+        lambda x: x * 1e300,
+        lambda x: x * 1e300 * 1e-300 + x,
+        lambda x: x * 0.9 + x * 0.9,
+        lambda x: x + values(np.float32([3e38, 0])),
+    ],
+)
+def test_a_factor_and_a_sum_that_overflow_are_errors(make):
+    old = {"w": np.array([3e38, np.inf], "float32")}
+    with pytest.raises(ValueError, match="must give weights in the range of float"):
+        drawn(weight("w", (2,)), make(loaded(old)))
+    with pytest.raises(ValueError, match="scale must be finite, got inf"):
+        loaded(old) * 1e300 * 1e300
+    assert np.array_equal(drawn(weight("w", (2,)), loaded(old) * 0.5), old["w"] * np.float32(0.5))
+
+
 # Sums
 
 

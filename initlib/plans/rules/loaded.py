@@ -117,7 +117,7 @@ class Loaded(Term):
     scale: float = 1.0
 
     def __mul__(self, factor: float) -> "Loaded":
-        return replace(self, scale=self.scale * real(factor, "factor"))
+        return replace(self, scale=real(self.scale * real(factor, "factor"), "scale"))
 
     __rmul__ = __mul__
 

@@ -255,7 +255,8 @@ def _as_fill(value: Any, depth: int, sources: list[FileSource]) -> Fill:
         return NewRows((old,), noise, value["covariance"])
     if isinstance(value, dict) and "redrawn" in value:
         _check_fields(value, {"redrawn": dict, "axis": int, "share": float, "choice": str, "seed": int})
-        chosen = (value["axis"], value["share"], check_name(value["choice"], "choice"), value["seed"])
+        choice = value["choice"] and check_name(value["choice"], "choice")  # "" of a pattern without `*`
+        chosen = (value["axis"], value["share"], choice, value["seed"])
         return Redrawn((_as_loaded(value["redrawn"], sources),), normal(), *chosen)
     if not isinstance(value, dict) or not value.keys() & {"stack", "parts"}:
         return _as_initializer(value, depth)
