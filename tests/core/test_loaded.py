@@ -243,6 +243,15 @@ def test_a_target_network_may_share_old_weights():
     assert np.array_equal(first, second)
 
 
+def test_names_that_no_source_can_have_are_problems_of_the_plan(old):
+    with pytest.raises(PlanError, match="must have only groups of the rule's pattern, got invalid group reference 3"):
+        plan([weight()], {re.compile("layers.(.).w"): loaded(old, r"\3")})
+    with pytest.raises(PlanError, match=r"source must hold an array under 'layers.0.w', got list"):
+        plan([weight()], {"*": loaded({"layers.0.w": [1, 2]})})
+    with pytest.raises(PlanError, match=r"name must be that of a tensor in <1 arrays>, got 'layers.0.w'"):
+        plan([weight()], {"*": loaded({1: np.ones(2)})})
+
+
 # Parts
 
 
@@ -571,6 +580,9 @@ def test_another_checkpoint_in_the_place_of_a_source_is_an_error(old, tmp_path):
         Plan.from_json(text, sources={str(old): tmp_path / "none"})
     with pytest.raises(ValueError, match="sources must have only paths in the plan, got 'old'"):
         Plan.from_json(text, sources={"old": old})
+    for sources, message in (("old", "sources must be a mapping"), ({str(old): 3}, "source must be a path")):
+        with pytest.raises(TypeError, match=message):
+            Plan.from_json(text, sources=sources)
 
 
 def test_arrays_in_memory_cannot_be_saved(tmp_path):

@@ -147,8 +147,9 @@ class Loaded(Term):
         if name is None:
             raise ValueError(
                 f"name must be that of a tensor in {source}, got {printable(every[0])!r}"
-                f"{nearest(every[0], tensors, 'names')}"
+                f"{nearest(every[0], map(str, tensors), 'names')}"
             )
+        array_in(tensors, name)
         return replace(self, source=source, name=name)
 
     @property
@@ -294,6 +295,16 @@ def loaded(
         check_name(name, "name")
     check_axes(axes)
     return Loaded(made, name, None if index is None else _entries(index), axes, real(scale, "scale"))
+
+
+def array_in(arrays: Mapping[str, Any], name: str) -> Any:
+    """Return the array of a name. Raises ValueError for an object that is no array, such as a list."""
+    array = arrays[name]
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        raise ValueError(
+            f"source must hold an array under {name!r}, got {type(array).__name__}. Pass numpy.asarray(it)"
+        )
+    return array
 
 
 def as_path(source: Any) -> str:

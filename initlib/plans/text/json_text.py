@@ -168,7 +168,9 @@ def _with_sources(entries: list[Entry], paths: Mapping[str, str], known: list[st
     """Return the entries with the checkpoints that may be opened."""
     for path in paths:
         if path not in known:
-            raise ValueError(f"sources must have only paths in the plan, got {path!r}{nearest(path, known, 'paths')}")
+            raise ValueError(
+                f"sources must have only paths in the plan, got {path!r}{nearest(str(path), known, 'paths')}"
+            )
     sources, opened, problems = Sources(paths), [], []
     for entry in entries:
         try:
