@@ -18,7 +18,7 @@ from .loaded import Loaded
 from .sums import Sum, round_wide
 
 LARGE = 2**20  # old weights that are read at a time
-BLOCK = 64  # rows that one product of matrices makes: another number would round other bits
+BLOCK = 256  # rows that one product of matrices makes: another number would round other bits
 WIDE = "float64"
 
 
