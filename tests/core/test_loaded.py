@@ -320,6 +320,11 @@ def test_a_slice_of_a_tensor_in_the_order_of_the_file(tmp_path):
     assert drawn(weight("x", ()), loaded(path, "w", index=(0, 1, 2))) == array[0, 1, 2]
 
 
+def test_an_index_has_one_ellipsis(tmp_path):
+    with pytest.raises(ValueError, match=r"index must have at most one \.\.\., got"):
+        loaded(tmp_path, "w", index=(..., 0, ...))
+
+
 def test_vectors_ignore_the_axes(tmp_path):
     old = {"w": RNG.normal(size=(3, 4)), "b": np.ones(4)}
     made = plan([weight("w", (4, 3), axes="OI"), weight("b", (4,))], {"*": loaded(old, axes="...IO")})

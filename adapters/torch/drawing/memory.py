@@ -106,6 +106,13 @@ def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, 
     increment_version(tensor)
 
 
+def check_readable(tensor: Tensor) -> None:
+    """Raise TypeError for a tensor without weights to read: of the meta device, fake, or sparse."""
+    if tensor.is_meta or is_fake(tensor) or tensor.layout is not torch.strided or tensor.is_nested:
+        kind = "no memory" if tensor.is_meta or is_fake(tensor) else f"layout {tensor.layout}"
+        raise TypeError(f"a tensor that is loaded must be dense and in memory, got one with {kind}")
+
+
 def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """Return the values of a tensor on any device; the array may share its memory."""
     tensor = tensor.detach()

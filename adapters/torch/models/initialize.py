@@ -11,6 +11,7 @@ from initlib._progress import progress
 from initlib._public import public
 from initlib.adapters.common.selection import Only, plan_selected, selected
 from initlib.plans.entry import Entry
+from initlib.plans.rules.loaded import ArraySource, Loaded
 from initlib.plans.rules.values import Rule
 from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
@@ -26,12 +27,13 @@ from .buffers import (
 )
 from .fill import check, fill
 from .meta_device import materialize, tie
-from .shared_memory import overlaps
+from .shared_memory import memory_of, overlaps
 from .state_names import plan_names
 from .tensors import ModelTensor, Modules, model_tensors, parameters, walk
 from .transformers import mark
 
 SHARED = '{name}: shares a part of its memory with {other}; keep one of the two: {{"{other}": keep}}'
+SOURCE = "{source} must not read the memory of the model, which is written to; pass clones, or keep these weights"
 PATIENCE = 2.0  # seconds without a progress bar
 
 
@@ -135,7 +137,12 @@ def initialize(
     weights = [pair for pair in filled if pair[0].role.kind != "buffer"]
     for tensor, _ in weights:
         drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
-    problems += [*_not_writable(stored, made), *_overlapping(filled), *sharded_estimates(modules, drawn)]
+    problems += [
+        *_not_writable(stored, made),
+        *_overlapping(filled),
+        *_read_from_model(filled),
+        *sharded_estimates(modules, drawn),
+    ]
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
@@ -235,3 +242,21 @@ def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
     ]
     pairs = overlaps([memory for _, memory in readable])
     return [SHARED.format(name=readable[one][0], other=readable[other][0]) for one, other in pairs]
+
+
+def _read_from_model(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
+    """Return a problem for each tensor whose old weights lie in memory of the model, which is being written to."""
+    sources = [
+        (tensor.names[0], term)
+        for tensor, entry in filled
+        for addend in entry.added
+        for term in addend.terms
+        if isinstance(term, Loaded) and isinstance(term.source, ArraySource)
+    ]
+    written = [memory_of(tensor.tensor) for tensor, _ in filled] if sources else []
+    problems = {}
+    for name, source in sources:
+        read = memory_of(source.source.arrays[source.name])
+        if any(read.start < each.stop and each.start < read.stop for each in written if each):
+            problems[name] = f"{name}: {SOURCE.format(source=source)}"
+    return list(problems.values())

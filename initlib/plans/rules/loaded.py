@@ -198,6 +198,8 @@ class Loaded(Term):
             return
         try:
             self.dtype  # noqa: B018
+            if framework_of(self._tensor) == "torch":
+                adapter("torch", "drawing.memory").check_readable(self._tensor)
         except TypeError as error:
             raise ValueError(f"{self!r}: {error}") from None
         self._order(shape, axes)
@@ -333,4 +335,6 @@ def _entries(index: Any) -> tuple[HashableEntry, ...]:
             entries.append((start, stop, step))
         else:
             entries.append(integer(each, "index"))
+    if entries.count(...) > 1:
+        raise ValueError(f"index must have at most one ..., got {index!r}")
     return tuple(entries)
