@@ -42,7 +42,7 @@ def grow_vocabulary(
 
     New rows are normal, with the mean of the old rows and their std in each column. With `covariance=True` the columns
     are also correlated as in the old rows, which are read once when the first weights are drawn. These rows agree to
-    1e-6 between machines. A rule for the other parameters, `{"*": loaded(source)}`, belongs after these rules.
+    1e-6 between machines. A new padding row is zero. A rule for the other parameters, `{"*": loaded(source)}`, belongs after these rules.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
@@ -90,7 +90,14 @@ def grow_vocabulary(
         known = loaded(source, name, index=None if count == stored else slice(0, count))
         if not added:
             return known
-        return Split((known, NewRows((known,), noise, covariance)), 0, 0, ("old", "added"), (count, added))
+        like_old = NewRows((known,), noise, covariance)
+        padding = parameter.padding
+        if padding is None or padding < count:
+            return Split((known, like_old), 0, 0, ("old", "added"), (count, added))
+        rows_of = (("old", known, count), ("added", like_old, padding - count), ("padding", zeros, 1))
+        every = [*rows_of, ("last", like_old, parameter.shape[0] - padding - 1)]
+        names, fills, sizes = zip(*[part for part in every if part[2]], strict=True)
+        return Split(fills, 0, 0, names, sizes)
 
     return {required(pattern, "grow_vocabulary", "tables", "tables"): grown for pattern in patterns}
 

@@ -251,6 +251,15 @@ def test_a_number_of_layers_costs_no_memory(dense):
     assert repr(plan(last, rules).entries[0].filling).endswith('"layers.1.w")')
 
 
+@pytest.mark.parametrize("padding", [20, 24, 29])
+def test_a_new_padding_row_is_zero(dense, padding):
+    table = plan([Parameter("table", (30, 8), padding=padding)], recipes.grow_vocabulary(dense, "table")).draw(0)[
+        "table"
+    ]
+    assert np.flatnonzero(~table.any(axis=1)).tolist() == [padding]
+    assert len(np.unique(table, axis=0)) == 30
+
+
 def test_an_output_may_be_one_pattern(dense):
     deep = [Parameter(f"layers.{i}.w", (8, 8)) for i in range(4)]
     weights = plan(deep, recipes.grow_depth(dense, 4, scheme="expand", outputs="*.w")).draw(0)

@@ -68,7 +68,7 @@ def test_a_model_is_not_read_while_it_is_written(as_array):
     first, second = (layer.weight.detach().clone() for layer in model)
     old = {name: as_array(tensor) for name, tensor in model.state_dict().items()}
     swapped = {"0.weight": loaded(old, "1.weight"), "1.weight": loaded(old, "0.weight")}
-    with pytest.raises(PlanError, match="must not read the memory of the model, which is written to; pass clones"):
+    with pytest.raises(PlanError, match="must not read the memory of the model, which is written to; pass copies"):
         init.initialize(model, swapped, seed=0)
     assert torch.equal(model[0].weight, first)
     clones = {"0.weight": first, "1.weight": second}

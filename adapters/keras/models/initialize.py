@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from initlib import Initializer, Parameter, Plan
+from initlib import Initializer, Parameter, Plan, PlanError
 from initlib._public import public
+from initlib.adapters.common.array_sources import MESSAGE, array_sources
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.adapters.common.selection import Only, plan_selected, selected
 from initlib.key import Key, Seed, as_key
@@ -18,6 +19,7 @@ if BACKEND == "jax":
     from ...jax.drawing.fill import filled
 elif BACKEND == "torch":
     from ...torch.drawing.fill import fill_box
+    from ...torch.models.shared_memory import memory_of
 
 
 @public("initlib.adapters.keras")
@@ -126,6 +128,7 @@ def initialize(
     found = weights(model, prefix)
     options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     made, facts = _plan(found, rules, only, options)
+    _check_sources(found, made)
     key = as_key(seed)
     for weight, parameter in zip(found, facts, strict=True):
         remember(weight.variable, parameter)
@@ -145,6 +148,26 @@ def _plan(
     made = plan_selected(facts, is_selected, rules, **options)
     refuse_drawn(filter(_is_statistic, made.entries))
     return made, facts
+
+
+def _check_sources(found: list[ModelTensor], made: Plan) -> None:
+    """Raise PlanError for fills that read variables of the model, which are being written to."""
+    filled = [weight.variable for weight, entry in zip(found, made.entries, strict=True) if not entry.kept]
+    problems = {}
+    for entry, source, array in array_sources(made.entries):
+        if any(array is each or _share_memory(array, each) for each in filled):
+            name = entry.parameter.name
+            problems[name] = MESSAGE.format(name=name, source=source)
+    if problems:
+        raise PlanError(list(problems.values()))
+
+
+def _share_memory(array: Any, variable: Any) -> bool:
+    """Return whether a write to the variable changes the array. Arrays of JAX never change."""
+    if BACKEND == "torch":
+        read, written = memory_of(array), memory_of(variable.value)
+        return read.start < written.stop and written.start < read.stop
+    return BACKEND == "tensorflow" and array is variable.value
 
 
 def _is_statistic(entry: Entry) -> bool:

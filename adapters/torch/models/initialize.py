@@ -9,9 +9,9 @@ from torch import nn
 from initlib import Parameter, Plan, PlanError
 from initlib._progress import progress
 from initlib._public import public
+from initlib.adapters.common.array_sources import MESSAGE, array_sources
 from initlib.adapters.common.selection import Only, plan_selected, selected
 from initlib.plans.entry import Entry
-from initlib.plans.rules.loaded import ArraySource, Loaded
 from initlib.plans.rules.values import Rule
 from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
@@ -33,7 +33,6 @@ from .tensors import ModelTensor, Modules, model_tensors, parameters, walk
 from .transformers import mark
 
 SHARED = '{name}: shares a part of its memory with {other}; keep one of the two: {{"{other}": keep}}'
-SOURCE = "{source} must not read the memory of the model, which is written to; pass clones, or keep these weights"
 PATIENCE = 2.0  # seconds without a progress bar
 
 
@@ -246,17 +245,12 @@ def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
 
 def _read_from_model(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
     """Return a problem for each tensor whose old weights lie in memory of the model, which is being written to."""
-    sources = [
-        (tensor.names[0], term)
-        for tensor, entry in filled
-        for addend in entry.added
-        for term in addend.terms
-        if isinstance(term, Loaded) and isinstance(term.source, ArraySource)
-    ]
+    sources = list(array_sources(entry for _, entry in filled))
     written = [memory_of(tensor.tensor) for tensor, _ in filled] if sources else []
     problems = {}
-    for name, source in sources:
-        read = memory_of(source.source.arrays[source.name])
+    for entry, source, array in sources:
+        read = memory_of(array)
         if any(read.start < each.stop and each.start < read.stop for each in written if each):
-            problems[name] = f"{name}: {SOURCE.format(source=source)}"
+            name = entry.parameter.name
+            problems[name] = MESSAGE.format(name=name, source=source)
     return list(problems.values())

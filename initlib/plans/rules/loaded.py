@@ -98,6 +98,8 @@ class ArraySource:
     def read(self, name: str, box: Box) -> NDArray[Any]:
         """Return a box of an array, with all its axes."""
         array = self.arrays[name]
+        if framework_of(array) == "keras":
+            array = array.value
         if framework_of(array) == "torch":
             array = adapter("torch", "drawing.memory").read_array(array)
         return np.array(array[box_index(tuple(part._replace(drop=False) for part in box))])
@@ -160,13 +162,14 @@ class Loaded(Term):
         return self.name
 
     @property
-    def _tensor(self) -> Any:
+    def array(self) -> Any:
+        """Return the array in memory, or the place of the tensor in a file."""
         return self.source.tensors()[self._resolved_name]
 
     @property
     def dtype(self) -> str:
         """Return the name of the dtype in the source. Raises TypeError for a dtype that weights cannot have."""
-        return dtype_name(self._tensor.dtype)
+        return dtype_name(self.array.dtype)
 
     def check_unchanged(self) -> None:
         """Raise ValueError if the source was not opened, or has changed."""
@@ -188,9 +191,9 @@ class Loaded(Term):
     def _box(self) -> Box:
         """Return the box of the tensor that the index takes."""
         if self.index is None:
-            return normalize_index(..., tuple(self._tensor.shape))
+            return normalize_index(..., tuple(self.array.shape))
         entries = tuple(slice(*each) if isinstance(each, tuple) else each for each in self.index)
-        return normalize_index(entries, tuple(self._tensor.shape))
+        return normalize_index(entries, tuple(self.array.shape))
 
     def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
         """Raise ValueError unless the tensor, or the slice of it, fits a weight of that shape and axes."""
@@ -198,8 +201,8 @@ class Loaded(Term):
             return
         try:
             self.dtype  # noqa: B018
-            if framework_of(self._tensor) == "torch":
-                adapter("torch", "drawing.memory").check_readable(self._tensor)
+            if framework_of(self.array) == "torch":
+                adapter("torch", "drawing.memory").check_readable(self.array)
         except TypeError as error:
             raise ValueError(f"{self!r}: {error}") from None
         self._order(shape, axes)
