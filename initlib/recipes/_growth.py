@@ -42,7 +42,8 @@ def grow_vocabulary(
 
     New rows are normal, with the mean of the old rows and their std in each column. With `covariance=True` the columns
     are also correlated as in the old rows, which are read once when the first weights are drawn. These rows agree to
-    1e-6 between machines. A new padding row is zero. A rule for the other parameters, `{"*": loaded(source)}`, belongs after these rules.
+    1e-6 between machines. A new padding row is zero. A rule for the other parameters, `{"*": loaded(source)}`, belongs
+    after these rules.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
