@@ -497,8 +497,8 @@ class _Old:
         return str(self.source)
 
     def name(self, parameter: Parameter) -> str:
-        """Return the name of a parameter in the source: the first of its names that is there."""
-        for name in parameter.names:
+        """Return the name of a parameter in the source: of tied names, the first in the alphabet that is there."""
+        for name in sorted(parameter.names):  # so that a rule's function gives each of the names the same fill
             if name in self.tensors:
                 return name
         raise ValueError(

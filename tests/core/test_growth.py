@@ -251,6 +251,15 @@ def test_a_number_of_layers_costs_no_memory(dense):
     assert repr(plan(last, rules).entries[0].filling).endswith('"layers.1.w")')
 
 
+@pytest.mark.parametrize("names", [("wte", "head"), ("head", "wte")])
+@pytest.mark.parametrize("stored", [["wte"], ["head"], ["wte", "head"]])
+def test_tied_tables_are_read_under_any_of_their_names(names, stored):
+    old = {name: np.ones((6, 4), "float32") for name in stored}
+    for shape, rules in (((8, 4), recipes.grow_vocabulary(old, ["wte", "head"])), ((6, 8), recipes.grow_width(old))):
+        tied = Parameter(names[0], shape, axes="BO", tied=names[1:])
+        assert plan([tied], rules).draw(0)[names[0]][:6].all()
+
+
 @pytest.mark.parametrize("padding", [20, 24, 29])
 def test_a_new_padding_row_is_zero(dense, padding):
     table = plan([Parameter("table", (30, 8), padding=padding)], recipes.grow_vocabulary(dense, "table")).draw(0)[

@@ -9,7 +9,7 @@ import torch
 from numpy.lib.array_utils import byte_bounds
 from torch import Tensor
 
-from .._private import is_dtensor, is_fake
+from .._private import is_fake, local_tensor
 from ..drawing.memory import extent
 
 
@@ -29,7 +29,7 @@ def memory_of(array: Any) -> range:
         return range(*byte_bounds(array)) if array.size else range(0)
     if not isinstance(array, Tensor) or array.is_meta or is_fake(array) or array.layout is not torch.strided:
         return range(0)
-    storage = (array.to_local() if is_dtensor(array) else array).untyped_storage()
+    storage = local_tensor(array).untyped_storage()
     return range(storage.data_ptr(), storage.data_ptr() + storage.nbytes())
 
 

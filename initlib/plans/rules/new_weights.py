@@ -80,7 +80,8 @@ class NewRows(NewWeights):
     def draw(self, request: DrawRequest, full_noise: NDArray[Any] | None = None) -> NDArray[Any]:
         mean, spread = self.statistics
         rows, *others = request.parts
-        columns, index = request.shape[1:], box_index(tuple(others))
+        columns = request.shape[1:]
+        index: tuple[Any, ...] = box_index(tuple(others))
         if self.covariance:
             indices = rows.start + rows.step * np.arange(rows.size)
             drawn = np.empty((rows.size, *(part.size for part in others if not part.drop)), WIDE)
