@@ -19,7 +19,7 @@ if BACKEND == "jax":
     from ...jax.drawing.fill import filled
 elif BACKEND == "torch":
     from ...torch.drawing.fill import fill_box
-    from ...torch.models.shared_memory import memory_of
+    from ...torch.drawing.memory import memory_of
 
 
 @public("initlib.adapters.keras")

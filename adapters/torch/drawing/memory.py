@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.array_utils import byte_bounds
 from torch import Tensor
 
 from initlib import Initializer
@@ -16,7 +17,7 @@ from initlib.stream.engine import DrawRequest
 from initlib.stream.kernel import overlaps_itself
 from initlib.stream.numpy_engine import NUMPY
 
-from .._private import is_dtensor, is_fake, is_lost, is_traced
+from .._private import is_dtensor, is_fake, is_lost, is_traced, local_tensor
 from .devices import engine_of
 from .partial import Held
 
@@ -121,6 +122,16 @@ def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
             tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
     check_storage(tensor)
     return _array(tensor.cpu())
+
+
+def memory_of(array: Any) -> range:
+    """Return the addresses of the memory of a tensor or of a NumPy array; none for other objects and without memory."""
+    if isinstance(array, np.ndarray):
+        return range(*byte_bounds(array)) if array.size else range(0)
+    if not isinstance(array, Tensor) or array.is_meta or is_fake(array) or array.layout is not torch.strided:
+        return range(0)
+    storage = local_tensor(array).untyped_storage()
+    return range(storage.data_ptr(), storage.data_ptr() + storage.nbytes())
 
 
 def increment_version(tensor: Tensor) -> None:

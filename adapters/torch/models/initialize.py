@@ -16,6 +16,7 @@ from initlib.plans.rules.values import Rule
 from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
 from ..drawing.dispatch import Seed, key_of
+from ..drawing.memory import memory_of
 from . import constructor_values
 from .buffers import (
     buffer_names,
@@ -27,7 +28,7 @@ from .buffers import (
 )
 from .fill import check, fill
 from .meta_device import materialize, tie
-from .shared_memory import memory_of, overlaps
+from .shared_memory import overlaps
 from .state_names import plan_names
 from .tensors import ModelTensor, Modules, model_tensors, parameters, walk
 from .transformers import mark

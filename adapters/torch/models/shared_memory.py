@@ -2,14 +2,10 @@
 
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.lib.array_utils import byte_bounds
 from torch import Tensor
 
-from .._private import is_fake, local_tensor
 from ..drawing.memory import extent
 
 
@@ -21,16 +17,6 @@ def same_elements(tensor: Tensor) -> Hashable:
 def same_memory(one: Tensor, other: Tensor) -> bool:
     """Return whether two tensors are the same elements in the same order."""
     return same_elements(one) == same_elements(other)
-
-
-def memory_of(array: Any) -> range:
-    """Return the addresses of the memory of a tensor or of a NumPy array; none for other objects and without memory."""
-    if isinstance(array, np.ndarray):
-        return range(*byte_bounds(array)) if array.size else range(0)
-    if not isinstance(array, Tensor) or array.is_meta or is_fake(array) or array.layout is not torch.strided:
-        return range(0)
-    storage = local_tensor(array).untyped_storage()
-    return range(storage.data_ptr(), storage.data_ptr() + storage.nbytes())
 
 
 def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
