@@ -18,7 +18,9 @@ import initlib
 from . import plots, report, sections, targets
 from .disk import disk
 from .instructions import instructions
-from .networks import networks
+from .many_tensors import many_tensors
+from .networks import construction, networks
+from .planning import planning
 
 HERE = Path(__file__).parent
 # For the peers, which are imported when they first draw, and for the processes that are started.
@@ -28,7 +30,10 @@ ENVIRON = {
     "CUDA_VISIBLE_DEVICES": "",
     "JAX_PLATFORMS": "cpu",
 }
-MEASURED = {section.__name__: section for section in (*sections.SECTIONS, networks, disk, instructions)}
+MEASURED = {
+    section.__name__: section
+    for section in (*sections.SECTIONS, networks, construction, many_tensors, planning, disk, instructions)
+}
 
 
 def machine() -> dict[str, Any]:

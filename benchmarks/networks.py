@@ -28,25 +28,54 @@ RESNET, VIT = "ResNet-50, timm", "ViT-B/16, timm"
 KERAS_RESNET, FLAX_GPT2 = "ResNet-50, keras.applications", "GPT-2 124M, Flax"
 MLP, CONVNET = "MLP of 8 layers of 1024", "convnet of 8 layers of 256"
 
+Build = Callable[[], Any]  # makes the model, as its package initializes it
+Case = tuple[tuple[str, ...], Callable[[], dict[str, float]]]
+
 KEPT: list[Any] = []  # operators that torchvision finds as long as these are there
 
 
 def networks(full: bool) -> dict[str, dict[str, float]]:
     """Measure the seconds to initialize a network, in place where its framework allows it."""
-    results = {}
-    for case, (packages, _) in CASES.items():
-        if all(map(find_spec, packages)):
-            program = f"import json; from benchmarks import networks; print(json.dumps(networks.measured({case!r})))"
-            ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-            if ran.returncode:
-                raise RuntimeError(ran.stderr)
-            results[case] = json.loads(ran.stdout.splitlines()[-1])
-    return results
+    return _in_processes("measured", {case: packages for case, (packages, _) in CASES.items()})
 
 
 def measured(case: str) -> dict[str, float]:
     """Return the figures of one case, measured in this process."""
     return CASES[case][1]()
+
+
+def construction(full: bool) -> dict[str, dict[str, float]]:
+    """Measure the seconds from the class of a network to an initialized model."""
+    return _in_processes("constructed", {case: packages for case, (packages, _, _) in TORCH_NETWORKS.items()})
+
+
+def constructed(case: str) -> dict[str, float]:
+    """Return the seconds of the network's own constructor, and of a skeleton and `initialize`, in this process."""
+    import initlib.adapters.torch as init
+
+    _, builder, rules = TORCH_NETWORKS[case]
+    build, rules = builder(), rules()
+
+    def ours() -> Any:
+        with init.skeleton():
+            model = build()
+        init.initialize(model, rules, seed=0, device="cpu")
+        return model
+
+    return interleaved({OURS: ours, OWN: build}, rounds=5, budget=90)
+
+
+def _in_processes(function: str, cases: dict[str, tuple[str, ...]]) -> dict[str, dict[str, float]]:
+    """Call a function of this module for each case whose packages are installed, in a process of its own."""
+    results = {}
+    for case, packages in cases.items():
+        if all(map(find_spec, packages)):
+            program = f"import json; from benchmarks import networks; print(json.dumps(networks.{function}({case!r})))"
+            ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+            if ran.returncode:
+                raise RuntimeError(ran.stderr)
+            results[case] = json.loads(ran.stdout.splitlines()[-1])
+    return results
 
 
 def _torch(model: Any, rules: Any, default: Any = None) -> dict[str, float]:
@@ -80,20 +109,20 @@ def _define_vision_operators() -> None:
     KEPT.append(library)
 
 
-def _gpt2() -> dict[str, float]:
+def _gpt2() -> Build:
     _define_vision_operators()
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    return _torch(GPT2LMHeadModel(GPT2Config()), recipes.gpt2(12))
+    return lambda: GPT2LMHeadModel(GPT2Config())
 
 
-def _llama() -> dict[str, float]:
+def _llama() -> Build:
     _define_vision_operators()
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.set_default_dtype(torch.bfloat16)
-    model = LlamaForCausalLM(
+    return lambda: LlamaForCausalLM(
         LlamaConfig(
             vocab_size=128256,
             hidden_size=2048,
@@ -104,14 +133,13 @@ def _llama() -> dict[str, float]:
             tie_word_embeddings=True,
         )
     )
-    return _torch(model, {"*:kernel": normal(std=0.02), "*:table": normal(std=0.02)})  # as transformers has it
 
 
-def _timm(name: str, rules: Any) -> dict[str, float]:
+def _timm(name: str) -> Build:
     _define_vision_operators()
     import timm
 
-    return _torch(timm.create_model(name), rules)
+    return lambda: timm.create_model(name)
 
 
 def _keras_resnet() -> dict[str, float]:
@@ -220,12 +248,22 @@ def _convnet(inserted: bool) -> Any:
     return _named([*block(3), *(layer for _ in range(7) for layer in block(256))], block(256) if inserted else [])
 
 
-Case = tuple[tuple[str, ...], Callable[[], dict[str, float]]]
+# The packages, a function that imports them and returns the constructor, and a function that returns the rules.
+TORCH_NETWORKS: dict[str, tuple[tuple[str, ...], Callable[[], Build], Callable[[], Any]]] = {
+    GPT2: (("torch", "transformers"), _gpt2, lambda: recipes.gpt2(12)),
+    VIT: (("torch", "timm"), lambda: _timm("vit_base_patch16_224"), recipes.vit),
+    # As transformers has it.
+    LLAMA: (("torch", "transformers"), _llama, lambda: dict.fromkeys(("*:kernel", "*:table"), normal(std=0.02))),
+    RESNET: (("torch", "timm"), lambda: _timm("resnet50"), lambda: recipes.resnet(2048)),
+}
+
+
+def _case(packages: tuple[str, ...], builder: Callable[[], Build], rules: Callable[[], Any]) -> Case:
+    return packages, lambda: _torch(builder()(), rules())
+
+
 CASES: dict[str, Case] = {
-    GPT2: (("torch", "transformers"), _gpt2),
-    VIT: (("torch", "timm"), lambda: _timm("vit_base_patch16_224", recipes.vit())),
-    LLAMA: (("torch", "transformers"), _llama),
-    RESNET: (("torch", "timm"), lambda: _timm("resnet50", recipes.resnet(2048))),
+    **{case: _case(*network) for case, network in TORCH_NETWORKS.items()},
     MLP: (("torch", "anyinit"), lambda: _anyinit(_mlp)),
     CONVNET: (("torch", "anyinit"), lambda: _anyinit(_convnet)),
     KERAS_RESNET: (("keras", "tensorflow"), _keras_resnet),

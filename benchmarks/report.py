@@ -94,6 +94,18 @@ def page(data: dict[str, Any]) -> str:
             if name not in networks.WAYS
         ]
         say(table(["network", "what", "measured"], rows))
+    if results.get("construction"):
+        say("## From the class of a network to an initialized model\n")
+        say("By its own constructor, and by a skeleton and `initialize`, which also makes the memory.\n")
+        say(against_ours(results["construction"]))
+    if results.get("many_tensors"):
+        say("## Many tensors in place\n")
+        say("`normal(std=0.02)`: by `initialize` with its plan, and by `normal_` for one tensor after the other.\n")
+        say(against_ours(results["many_tensors"]))
+    if "planning" in results:
+        say("## Many small parameters\n\nTime for each parameter, or for each call.\n")
+        rows = [[case, name, duration(of[name])] for case, of in results["planning"].items() for name in of]
+        say(table(["case", "what", "time"], rows))
     if "growth" in results:
         say("## Growth with size\n\n![growth](pictures/growth.svg)\n")
         say(against_ours(results["growth"]))

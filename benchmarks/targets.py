@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from . import disk, networks, peers
+from . import disk, many_tensors, networks, peers
 from .sections import LARGE, MEDIUM, TINY, Results, name_of
 
 WHOLE, CONV = "4096x8192", "512x512x3x3"
@@ -53,6 +53,18 @@ TARGETS = [
     Target("networks", networks.RESNET, peers.OURS, networks.OWN, least=3),
     Target("networks", networks.KERAS_RESNET, peers.OURS, networks.BUILT, least=1),
     Target("networks", networks.FLAX_GPT2, peers.OURS, networks.JITTED, least=1),
+    Target("construction", networks.GPT2, peers.OURS, networks.OWN, least=8),
+    Target("construction", networks.VIT, peers.OURS, networks.OWN, least=6),
+    Target("construction", networks.LLAMA, peers.OURS, networks.OWN, least=12),
+    Target("construction", networks.RESNET, peers.OURS, networks.OWN, least=3.5),
+    *(
+        Target("many_tensors", many_tensors.name_of(count, size), peers.OURS, many_tensors.ONE, most=most)
+        for (count, size), most in zip(many_tensors.CASES, (1.25, 1.25, 2), strict=False)
+    ),
+    *(
+        Target("many_tensors", many_tensors.name_of(count, size), peers.OURS, peers.TORCH, most=3 if size == 8 else 1)
+        for count, size in many_tensors.CASES
+    ),
     Target("disk", disk.CASE, peers.OURS, disk.DD, least=0.8),
     Target("reference", name_of("he_normal", (1024, 1024)), peers.REFERENCE, peers.TORCH, least=1),
 ]
@@ -76,7 +88,12 @@ def check(results: dict[str, Results]) -> list[Row]:
             continue
         share = case[target.contender] / case[target.against]
         what = target.case if target.contender == peers.OURS else f"{target.case}: {target.contender}"
-        what += {"in_place": ", in place", "fresh": ", fresh memory"}.get(target.section, "")
+        what += {
+            "in_place": ", in place",
+            "fresh": ", fresh memory",
+            "construction": ", from its class",
+            "many_tensors": ", in place",
+        }.get(target.section, "")
         if target.least is not None:
             rows.append(
                 Row(what, target.against, f"{target.least:g} x faster", f"{1 / share:.1f} x", 1 / share >= target.least)

@@ -5,10 +5,12 @@ import os
 import re
 import subprocess
 import sys
+from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
+from numpy.typing import ArrayLike, NDArray
 from sphinx.util.typing import stringify_annotation
 
 import initlib
@@ -151,9 +153,11 @@ def _source(text):
 
 
 ALIASES = {
+    "ArrayLike": ArrayLike,
     "Axes": types.Axes,
     "Fill": types.Fill,
     "Index": Index,
+    "NDArray": NDArray[Any],
     "Rename": types.Rename,
     "Rule": types.Rule,
     "Rules": types.Rules,

@@ -12,13 +12,15 @@ Shape = int | Sequence[SupportsIndex]
 
 def real(value: SupportsFloat, argument: str, *, or_infinite: bool = False) -> float:
     """Return the argument as a float, or raise TypeError or ValueError."""
+    if type(value) is float and math.isfinite(value):  # the usual type first
+        return value
     if isinstance(value, (str, bytes, complex)):
         raise TypeError(f"{argument} must be a real number, got {value!r}")
     try:
         number = float(value)
     except (TypeError, ValueError):
         is_shape = isinstance(value, (tuple, list)) and all(type(size) is int for size in value)
-        hint = f". If {value} is a shape, pass it to the initializer that this call returns" if is_shape else ""
+        hint = f". If {value} is a shape, pass the shape to the initializer that this call returns" if is_shape else ""
         raise TypeError(f"{argument} must be a real number, got {value!r}{hint}") from None
     except OverflowError:
         raise ValueError(f"{argument} must be below 1.8e308, got a larger int") from None
@@ -37,12 +39,15 @@ def positive(value: SupportsFloat, argument: str, *, or_zero: bool = False) -> f
 
 def integer(value: SupportsIndex, argument: str, *, least: int | None = None, below: int | None = None) -> int:
     """Return the argument as an int of at least `least` and below `below`, or raise TypeError or ValueError."""
-    if isinstance(value, (bool, np.bool_)):
+    if type(value) is int:  # the usual type first
+        number = value
+    elif isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{argument} must be an int, got {value!r}")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{argument} must be an int, got {value!r}") from None
+    else:
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise TypeError(f"{argument} must be an int, got {value!r}") from None
     if (least is not None and number < least) or (below is not None and number >= below):
         bounds = [f"at least {least}"] if least is not None else []
         if below is not None:

@@ -156,7 +156,7 @@ def gain(activation: Activation, *, backward: bool = False, **parameters: str | 
             hardtanh(low=-1, high=1), identity or linear, leaky_relu(slope=0.01), logsigmoid, mish, prelu(slope=0.25),
             relu, relu2 or relu_squared, relu6, selu, sigmoid, silu or swish(beta=1), sin(w0=1), softplus(beta=1),
             softsign, tanh.
-        backward: use the derivative of f in place of f.
+        backward: True takes the derivative of f in place of f.
         **parameters: parameters of a named activation, as above.
 
     Returns:

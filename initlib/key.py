@@ -82,7 +82,7 @@ class Key:
             >>> Key(0).fold_in(1)
             Key(seed=3989946895414531357)
         """
-        return Key(block(self.seed, fold_number(data)))
+        return Key(folded_seed(self, data))
 
     def bits(self, shape: Shape) -> NDArray[np.uint32]:
         """Return the words of the stream: one 32-bit word for each position, in row-major order.
@@ -108,6 +108,11 @@ class Key:
         """
         words: NDArray[np.uint32] = NUMPY.draw(WORDS, DrawRequest(checked_shape(shape), None, "uint32", self))
         return words
+
+
+def folded_seed(key: Key, data: str | SupportsIndex) -> int:
+    """Return the seed of `key.fold_in(data)`."""
+    return block(key.seed, fold_number(data))
 
 
 Seed: TypeAlias = "SupportsIndex | Key | np.random.Generator | None"  # a string: numpy.random takes 10 ms to load

@@ -71,7 +71,7 @@ def root_mean_square(function: Function, *, derivative: bool = False) -> float:
             return math.inf  # a jump, which has no slope
         if evaluations > MOST:
             raise ValueError(
-                "activation must be smooth enough to integrate, got one that varies too fast or is too rough"
+                "activation must be smooth enough to integrate, got a function that varies too fast or is too rough"
             )
     # A function that still matters 40 sigmas out diverges.
     return math.inf if outermost > 1e-9 * done else scale * math.sqrt(done)
@@ -107,7 +107,5 @@ def _values(function: Function, z: Array) -> tuple[Array, float]:
     precision = float(np.finfo(y.dtype if y.dtype.kind == "f" else np.float64).eps)
     y = y.astype(np.float64)
     if np.isnan(y).any():
-        raise ValueError(
-            f"activation must return numbers, got one that is not a number at {float(z[np.isnan(y)][0])!r}"
-        )
+        raise ValueError(f"activation must return numbers, got NaN at {float(z[np.isnan(y)][0])!r}")
     return y, precision

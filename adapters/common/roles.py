@@ -71,6 +71,10 @@ class Declarations:
             _check(cls, name, value)
         self._axes[cls] = {**self._axes.get(cls, {}), **axes}
 
+    def has(self, cls: type) -> bool:
+        """Return whether axes are declared for tensors of the class."""
+        return not self._axes.keys().isdisjoint(cls.__mro__)
+
     def meanings(
         self,
         cls: type,

@@ -29,7 +29,9 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
         matches = [any(pattern.matches(replace(each, name=name)) for name in each.names) for each in parameters]
         if not any(matches):
             every = [name for each in parameters for name in each.names]
-            raise ValueError(f"only {pattern.text!r} matches nothing{nearest(pattern.text, every, 'names')}")
+            raise ValueError(
+                f"only must match a parameter, got {pattern.text!r}{nearest(pattern.text, every, 'names')}"
+            )
         return matches, set()
     names = set(only)
     if not all(isinstance(name, str) for name in names):
@@ -57,6 +59,11 @@ def plan_selected(
         for each, is_selected in zip(parameters, selection, strict=True)
     ]
     made = plan(others_kept, rules, default=default, rename=rename, axes=axes, unmatched=unmatched)
+    return keep_others(made, selection)
+
+
+def keep_others(made: Plan, selection: Sequence[bool]) -> Plan:
+    """Return the plan in which the parameters that are not selected are kept."""
     if all(selection):
         return made
     notes = ("not selected by only",)

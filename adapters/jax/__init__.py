@@ -6,12 +6,12 @@
 True
 
 The bits are the same under `jit`, `vmap` and `shard_map`, on any device and with any sharding: each device draws its
-own shard, and devices exchange no data. Under `jit` the compiler decides the last bit of `uniform`, because its mean is
-not 0.
+own shard, and devices exchange no data. Under `jit` the compiler decides the last bit of `uniform`, because the mean of
+its weights is not 0.
 
 All words of a key are used, for typed and raw keys. The two words of a threefry key are the core's key; each further
-pair of words enciphers it. An rbg key made from a seed draws the same weights as the threefry key. With `seed=` and
-`name=` a parameter has the weights of this seed and name in every other framework.
+pair of words enciphers the key. An rbg key made from a seed draws the same weights as the threefry key. With `seed=`
+and `name=` a parameter has the weights of this seed and name in every other framework.
 
 Flax: `nn.Dense(128, kernel_init=he_normal())`, `nnx.Linear(784, 128, kernel_init=he_normal(), rngs=rngs)`.
 Haiku: `hk.Linear(128, w_init=lambda shape, dtype: he_normal()(hk.next_rng_key(), shape, dtype))`.

@@ -33,7 +33,7 @@ Factory = TypeVar("Factory", bound=Callable[..., JaxInitializer])
 SHARED = """dtype: the dtype for calls without a dtype; None is JAX's default float.
     axes: the roles of the axes, such as "OI"; None is "...IO".
     seed: an int or a `Key`. With a seed, the key of a call is ignored.
-    name: the name of a stream inside the key, as in every other framework.
+    name: a name that gives the weight a stream of its own under the key, as in every other framework.
 
 Returns:
     An initializer to be called with (key, shape, dtype, out_sharding).
@@ -64,7 +64,7 @@ def _factory(function: Factory, **texts: object) -> Factory:
     def checked(*arguments: Any, **keywords: Any) -> JaxInitializer:
         if arguments and is_key(arguments[0]):
             raise TypeError(
-                f"{name} must be called before it is handed to a layer, got a random key as its first argument. "
+                f"{name} must be called before it is passed to a layer, got a random key as its first argument. "
                 f"Write {name}(), with parentheses."
             )
         signature.bind(*arguments, **keywords)
@@ -80,7 +80,7 @@ def _without_call(initializer: Initializer, name: str) -> Any:
     @public("initlib.adapters.jax")
     @functools.wraps(initializer, assigned=("__name__", "__qualname__"))
     def checked(*arguments: Any, **keywords: Any) -> jax.Array:
-        """Return an array of {name}: an initializer itself, not a factory.
+        """Return an array of {name}. This function is an initializer itself: pass it to a layer without a call.
 
         Args:
             key: a key of JAX, which is ignored.
@@ -120,14 +120,14 @@ def initializer(
     seed: Seed = None,
     name: str | None = None,
 ) -> JaxInitializer:
-    """Make an initializer for JAX of any initializer of the core.
+    """Make a JAX initializer from any initializer of the core.
 
     Args:
         core: an initializer of `initlib`, such as `initlib.siren()`.
         axes: the roles of the axes, such as "OI"; None is "...IO".
         dtype: the dtype for calls without a dtype; None is JAX's default float.
         seed: an int or a `Key`. With a seed, the key of a call is ignored.
-        name: the name of a stream inside the key, as in every other framework.
+        name: a name that gives the weight a stream of its own under the key, as in every other framework.
 
     Returns:
         An initializer to be called with (key, shape, dtype, out_sharding).
@@ -322,7 +322,7 @@ def orthogonal(
     dtype: DTypeLike | None = None,
     **options: Unpack[StreamOptions],
 ) -> JaxInitializer:
-    """Make an initializer that draws uniformly distributed orthogonal matrices; unitary ones for a complex dtype.
+    """Make an initializer of uniformly distributed orthogonal matrices, or unitary matrices for a complex dtype.
 
     Args:
         scale: the factor of the matrix.
@@ -351,14 +351,14 @@ def delta_orthogonal(
     dtype: DTypeLike | None = None,
     **options: Unpack[StreamOptions],
 ) -> JaxInitializer:
-    """Make an initializer that draws kernels that are orthogonal at their center and 0 elsewhere.
+    """Make an initializer of kernels with an orthogonal matrix at their centre, and 0 elsewhere.
 
     A kernel has 3 to 5 axes. The last two are inputs and outputs, with at most as many inputs as outputs, so that the
     rows of the matrix are orthonormal.
 
     Args:
         scale: the factor of the matrix.
-        column_axis: an axis of the matrix; the result does not depend on it.
+        column_axis: an axis of the matrix; the result does not depend on this axis.
         {shared}
 
     Example:

@@ -22,7 +22,7 @@ Class = TypeVar("Class", bound=type)
 SEED = """seed: an int, which draws the same weights at every call; a `keras.random.SeedGenerator`, which advances; or
             None for a seed from Python's `random`."""
 AXES = """axes: the roles of the axes, such as "HWBO"; None is "...IO".
-        name: the name of a stream of its own under the seed, as in every other framework."""
+        name: a name that gives the weight a stream of its own under the seed, as in every other framework."""
 SCALING = """Args:
         {seed}
         input_axes: the positions of input axes, which `EinsumDense` sets.
@@ -69,8 +69,9 @@ class GlorotNormal(VarianceScaling, keras.initializers.GlorotNormal):
     """An initializer of truncated normal weights of variance 2 / (fan_in + fan_out).
 
     {scaling}
-        Reference:
-            Glorot, Bengio. Understanding the difficulty of training deep feedforward neural networks. 2010.
+
+    Reference:
+        Glorot, Bengio. Understanding the difficulty of training deep feedforward neural networks. 2010.
     """
 
 
@@ -79,8 +80,9 @@ class GlorotUniform(VarianceScaling, keras.initializers.GlorotUniform):
     """An initializer of uniform weights of variance 2 / (fan_in + fan_out).
 
     {scaling}
-        Reference:
-            Glorot, Bengio. Understanding the difficulty of training deep feedforward neural networks. 2010.
+
+    Reference:
+        Glorot, Bengio. Understanding the difficulty of training deep feedforward neural networks. 2010.
     """
 
 
@@ -89,8 +91,9 @@ class HeNormal(VarianceScaling, keras.initializers.HeNormal):
     """An initializer of truncated normal weights of variance 2 / fan_in.
 
     {scaling}
-        Reference:
-            He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852.
+
+    Reference:
+        He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852.
     """
 
 
@@ -99,8 +102,9 @@ class HeUniform(VarianceScaling, keras.initializers.HeUniform):
     """An initializer of uniform weights of variance 2 / fan_in.
 
     {scaling}
-        Reference:
-            He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852.
+
+    Reference:
+        He, Zhang, Ren, Sun. Delving deep into rectifiers. 2015. arXiv:1502.01852.
     """
 
 
@@ -109,8 +113,9 @@ class LecunNormal(VarianceScaling, keras.initializers.LecunNormal):
     """An initializer of truncated normal weights of variance 1 / fan_in.
 
     {scaling}
-        Reference:
-            LeCun, Bottou, Orr, Müller. Efficient BackProp. 1998.
+
+    Reference:
+        LeCun, Bottou, Orr, Müller. Efficient BackProp. 1998.
     """
 
 
@@ -119,8 +124,9 @@ class LecunUniform(VarianceScaling, keras.initializers.LecunUniform):
     """An initializer of uniform weights of variance 1 / fan_in.
 
     {scaling}
-        Reference:
-            LeCun, Bottou, Orr, Müller. Efficient BackProp. 1998.
+
+    Reference:
+        LeCun, Bottou, Orr, Müller. Efficient BackProp. 1998.
     """
 
 
@@ -293,7 +299,7 @@ _OBJECTS |= {"normal": RandomNormal, "uniform": RandomUniform, "one": Ones, "zer
 
 @public("initlib.adapters.keras")
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make an initializer from a config; configs of Keras's own initializers draw as the core does.
+    """Make an initializer from a config. A config of Keras's own class gives the class of this module.
 
     Args:
         config: the result of `keras.initializers.serialize`.
@@ -314,14 +320,13 @@ def get(identifier: Any) -> Any:
     """Return the initializer that an identifier names.
 
     Args:
-        identifier: a name, config, class, tensor or initializer of the core; callables and None are returned as they
-            are.
+        identifier: a name, config, class, tensor or initializer of the core; callables and None are returned unchanged.
 
     Returns:
         The initializer.
 
     Raises:
-        ValueError: `identifier` is anything else.
+        ValueError: `identifier` is of another type.
 
     Example:
         >>> get("he_normal").core == get(initlib.he_normal).core

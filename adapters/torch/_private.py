@@ -173,6 +173,41 @@ def calls_before_forward(module: Any) -> list[Any]:
     return list(module._forward_pre_hooks.values())
 
 
+# Public functions for these three facts take as long for a module as all other steps of its plan.
+
+
+def own_parameters(module: Any) -> list[tuple[str, Any]]:
+    """Return the names and parameters that a module itself holds, also those that it holds twice."""
+    return [(name, parameter) for name, parameter in module._parameters.items() if parameter is not None]
+
+
+def all_parameters(module: Any) -> Iterator[Any]:
+    """Yield the parameters of a module and of the modules in it, each as often as a module holds it, in any order."""
+    seen, parts = set(), [module]
+    while parts:
+        part = parts.pop()
+        if part is not None and id(part) not in seen:
+            seen.add(id(part))
+            parts += part._modules.values()
+            yield from part._parameters.values()
+
+
+def own_buffers(module: Any) -> list[tuple[str, Tensor]]:
+    """Return the names and buffers that a module itself holds, each buffer once."""
+    return list(module.named_buffers(recurse=False)) if module._buffers else []
+
+
+def parametrizations(module: Any) -> Any:
+    """Return the chains of parametrizations of a module, by the name of the weight that each computes."""
+    return module.parametrizations if "parametrizations" in module._modules else {}
+
+
+def attribute(module: Any, name: str) -> Any:
+    """Return an attribute of a module, a parameter faster than `getattr`."""
+    own = module._parameters
+    return own[name] if name in own else getattr(module, name)
+
+
 def pruned_name(hook: Any) -> str:
     """Return the name of the weight that a hook of `torch.nn.utils.prune` computes."""
     name: str = hook._tensor_name
@@ -199,7 +234,7 @@ class FlatRange(NamedTuple):
 
 def flat_ranges(module: Any) -> Iterator[FlatRange]:
     """Return the ranges of the parameters that such a wrapper has joined into one flat tensor."""
-    flat = getattr(getattr(module, "_handle", None), "flat_param", None)
+    flat = getattr(vars(module).get("_handle"), "flat_param", None)
     if flat is None or not hasattr(flat, "_shard_param_infos"):
         return
     memory = getattr(flat, "_local_shard", flat).detach()

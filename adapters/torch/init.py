@@ -1,6 +1,6 @@
 """`torch.nn.init`, name by name: the same arguments and defaults, with the core's draws.
 
-All functions that draw have the arguments of `DrawOptions` besides: `axes`, `seed`, `name`, `shape`, `index`, `flat`.
+All functions that draw also have the arguments of `DrawOptions`: `axes`, `seed`, `name`, `shape`, `index`, `flat`.
 """
 
 import warnings
@@ -94,8 +94,8 @@ def uniform_(
         tensor: a tensor of any shape. Filled in place.
         a: lower bound.
         b: upper bound.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
@@ -126,8 +126,8 @@ def normal_(
         tensor: a tensor of any shape. Filled in place.
         mean: mean of the distribution.
         std: standard deviation, at least 0.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
@@ -159,8 +159,8 @@ def xavier_uniform_(
     Args:
         tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
         gain: factor of the standard deviation; see `calculate_gain`.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
@@ -192,8 +192,8 @@ def xavier_normal_(
     Args:
         tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
         gain: factor of the standard deviation; see `calculate_gain`.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
@@ -234,10 +234,10 @@ def kaiming_uniform_(
     Args:
         tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
         a: negative slope of the leaky ReLU; used only with `nonlinearity="leaky_relu"`.
-        mode: "fan_in" keeps the variance of activations, "fan_out" that of gradients.
+        mode: "fan_in" keeps the variance of activations, and "fan_out" keeps the variance of gradients.
         nonlinearity: the activation after the layer, as for `calculate_gain`.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
@@ -271,10 +271,10 @@ def kaiming_normal_(
     Args:
         tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
         a: negative slope of the leaky ReLU; used only with `nonlinearity="leaky_relu"`.
-        mode: "fan_in" keeps the variance of activations, "fan_out" that of gradients.
+        mode: "fan_in" keeps the variance of activations, and "fan_out" keeps the variance of gradients.
         nonlinearity: the activation after the layer, as for `calculate_gain`.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
@@ -337,8 +337,8 @@ def trunc_normal_(
         std: standard deviation before truncation, at least 0.
         a: lower bound.
         b: upper bound.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
@@ -399,7 +399,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         The tensor.
 
     Raises:
-        ValueError: the tensor has other numbers of axes, or `groups` does not divide its first size.
+        ValueError: the tensor has another number of axes, or `groups` does not divide its first size.
 
     Example:
         >>> dirac_(torch.empty(1, 1, 3))
@@ -424,15 +424,15 @@ def orthogonal_(
     generator: torch.Generator | None = None,
     **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor so that it is an orthogonal matrix of outputs and all other axes, times the gain.
+    """Fill the tensor with an orthogonal matrix from all other axes to outputs, times the gain.
 
     The matrix is computed in float64 for every dtype.
 
     Args:
         tensor: a tensor of at least two axes. Filled in place.
         gain: factor of the matrix.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
@@ -470,8 +470,8 @@ def sparse_(
         tensor: a tensor of two axes. Filled in place.
         sparsity: fraction of zeros in each column, from 0 to 1.
         std: standard deviation of the other values.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.

@@ -24,9 +24,12 @@ def fill_(
     Args:
         tensor: a tensor of any shape that the initializer allows. Filled in place.
         initializer: an initializer of the core, such as `initlib.he_normal`.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`. With `shape` and `index` or `flat`, a plain tensor holds a slice of
-            a weight of that shape; a DTensor needs neither.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: the keyword arguments of all functions that draw. `axes` is the role of each axis, by default
+            "OI...". `seed` is an int, a `Key` or a `numpy.random.Generator`; by default `generator` decides. `name`
+            gives the parameter a stream of its own under the seed. For a plain tensor that holds a slice of a weight,
+            `shape` is the shape of the full weight, and `index` (a box) or `flat` (a row-major range) is the slice. A
+            DTensor needs neither.
 
     Returns:
         The tensor.
@@ -64,8 +67,8 @@ def variance_scaling_(
         factor: the variance, times the fan.
         mode: the fan that divides: "fan_in", "fan_out", "fan_avg" or "fan_geo_avg".
         distribution: "truncated_normal", "normal" or "uniform".
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
@@ -94,8 +97,8 @@ def delta_orthogonal_(
     Args:
         tensor: the kernel of a convolution with at least as many outputs as inputs. Filled in place.
         gain: factor of the matrix.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
@@ -132,8 +135,8 @@ def truncated_normal_(
         std: standard deviation before truncation.
         low: lower bound, by default mean - 2 std.
         high: upper bound, by default mean + 2 std.
-        generator: the generator that draws; by default PyTorch's global one.
-        **options: the arguments of `DrawOptions`.
+        generator: the generator that draws; by default PyTorch's global generator.
+        **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
@@ -175,8 +178,8 @@ def _preset(name: str) -> Preset:
 
         Args:
             tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
-            generator: the generator that draws; by default PyTorch's global one.
-            **options: the arguments of `DrawOptions`.
+            generator: the generator that draws; by default PyTorch's global generator.
+            **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
         Returns:
             The tensor.

@@ -40,7 +40,7 @@ class Difference:
     holds: str | None = None
 
     def __str__(self) -> str:
-        start = "" if self.index is None else f" {self.index} on"
+        start = "" if self.index is None else f" from index {self.index} on"
         holds = "" if self.holds is None else f": holds {escaped(self.holds)}"
         return f"'{printable(self.name)}' {escaped(self.what)}{start}{holds}"
 
@@ -63,7 +63,7 @@ class Differences(tuple[Difference, ...]):
         return "\n".join([self.summary, *map(str, self)])
 
 
-class Found(NamedTuple):
+class FirstDifference(NamedTuple):
     """First weight that differs: its place in the full tensor, the box that holds it, and the reader of the box."""
 
     place: tuple[int, ...]
@@ -86,9 +86,9 @@ class Comparison:
         parameter = entry.parameter
         self._tensors += 1
         if tensor.shape != parameter.shape:
-            return Difference(name, f"has shape {tensor.shape}, the plan has {parameter.shape}")
+            return Difference(name, f"has shape {tensor.shape}, but the plan has {parameter.shape}")
         if tensor.dtype != parameter.dtype:
-            return Difference(name, f"has dtype {tensor.dtype}, the plan has {parameter.dtype}")
+            return Difference(name, f"has dtype {tensor.dtype}, but the plan has {parameter.dtype}")
         if entry.kept:
             return None
         try:
@@ -96,11 +96,11 @@ class Comparison:
         except (TypeError, ValueError, RuntimeError) as error:
             return Difference(name, f"cannot be read: {error}")
         self._weights += sum(math.prod(held.shape) for held in boxes)
-        found = self._first(entry, tensor, boxes)
-        if found is None:
+        first = self._first(entry, tensor, boxes)
+        if first is None:
             return None
-        holds = self._source.find(entry, Foreign(found.held, found.read, found.place))
-        return Difference(name, "differs from weight", found.place, holds)
+        holds = self._source.find(entry, Foreign(first.held, first.read, first.place))
+        return Difference(name, "has other values", first.place, holds)
 
     def result(self, differences: Sequence[Difference]) -> Differences:
         """Return the differences, with a line of summary."""
@@ -110,7 +110,7 @@ class Comparison:
         tensors = f"{self._tensors:,} tensor{'s' * (self._tensors != 1)}"
         return Differences(differences, f"{verdict}: compared {tensors}, {extent} {self._weights:,} weights")
 
-    def _first(self, entry: Entry, tensor: HeldTensor, boxes: list[HeldBox]) -> Found | None:
+    def _first(self, entry: Entry, tensor: HeldTensor, boxes: list[HeldBox]) -> FirstDifference | None:
         """Return the first weight that differs: of all weights, or of all weights if one in the samples differs."""
         full = None
         if len(boxes) > 1 and entry.filled and entry.requires_full_draw:
@@ -126,19 +126,19 @@ class Comparison:
             self._compared += sum(piece.stop - piece.start for _, piece in samples)
             if all(self._in_piece(entry, tensor, *sample, full) is None for sample in samples):
                 return None
-        found = []
+        firsts = []
         for held in boxes:
             each = (self._in_piece(entry, tensor, held, piece, full) for piece in spans(entry, LARGE, held.shape))
-            found.append(next((first for first in each if first is not None), None))
-        return min(filter(None, found), key=lambda first: first.place, default=None)
+            firsts.append(next((first for first in each if first is not None), None))
+        return min(filter(None, firsts), key=lambda first: first.place, default=None)
 
     def _in_piece(
         self, entry: Entry, tensor: HeldTensor, held: HeldBox, piece: Piece, full: Values | None
-    ) -> Found | None:
+    ) -> FirstDifference | None:
         """Return the first weight of a piece that differs in a copy."""
         place, size, dtype = held.place(piece), piece.stop - piece.start, numpy_dtype(entry.parameter.dtype)
         drawn = None if full is None else full[place]
-        found = None
+        first = None
         for read in held.copies:
             values = read(piece).reshape(-1)
             present = values.size
@@ -154,9 +154,9 @@ class Comparison:
             if differs.any():
                 local = np.unravel_index(piece.start + int(differs.argmax()), held.shape)
                 index = tuple(part.start + int(at) * part.step for at, part in zip(local, held.box, strict=True))
-                if found is None or index < found.place:
-                    found = Found(index, held, read)
-        return found
+                if first is None or index < first.place:
+                    first = FirstDifference(index, held, read)
+        return first
 
     def _out(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Values:
         """Return memory to draw into, the same each time: fresh memory costs more than the draw."""

@@ -80,6 +80,6 @@ def _with_kinds(tensors: list[Parameter], kinds: Any) -> list[Parameter]:
     for pattern, _ in by_pattern.unused():
         raise ValueError(
             f"kinds must have only patterns that are the first to match a tensor, got {pattern.text!r}. Put narrow "
-            "patterns before wide ones"
+            "patterns before wide patterns"
         )
     return parameters

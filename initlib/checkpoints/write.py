@@ -6,13 +6,14 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._progress import Progress
 from ..dtypes import numpy_dtype
@@ -22,6 +23,7 @@ from ..files.folder import INDEX
 from ..files.header import Header
 from ..key import Key, as_key
 from ..plans.entry import Entry
+from ..plans.fill import Target, fill_arrays
 from ..plans.rules.loaded import Loaded
 from .compare import Comparison
 from .shards import Shard, index, shards
@@ -142,7 +144,8 @@ class Claim:
 def _fill(file: BinaryIO, shard: Shard, key: Key, advance: Callable[[int], None]) -> None:
     """Draw a shard in place, into mapped memory of its file.
 
-    The disk takes each part while the next part is drawn, so that not all of them are left for the end.
+    One call draws the spans that lie in a window of the file. The disk takes each window while the next is drawn, so
+    that not all of them are left for the end.
     """
     header = shard.header
     _allocate(file, header.size)
@@ -150,16 +153,50 @@ def _fill(file: BinaryIO, shard: Shard, key: Key, advance: Callable[[int], None]
     file.write(header.to_bytes())
     file.flush()
     handed = 0  # bytes that the disk was asked to take
-    for name, stored in header.tensors.items():
+    for window in _windows(shard):
+        stop = window[-1].stop
+        fill_arrays(_mapped(file, window), key)
+        if stop - handed >= LARGE and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), handed, stop - handed, os.POSIX_FADV_DONTNEED)
+            handed = stop
+        advance(sum(span.stop - span.start for span in window))
+
+
+class FileSpan(NamedTuple):
+    """A box of a tensor, and the range of bytes of a file that holds the box."""
+
+    entry: Entry
+    place: Any  # the index of the box; `...` for all of the tensor
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: int
+    stop: int
+
+
+def _windows(shard: Shard) -> Iterator[list[FileSpan]]:
+    """Yield the spans of a shard in the order of the file, together at most `LARGE` bytes, or one span alone."""
+    window: list[FileSpan] = []
+    for name, stored in shard.header.tensors.items():
         entry, dtype = shard.entries[name], numpy_dtype(shard.entries[name].parameter.dtype)
-        for span in spans(entry, LARGE // dtype.itemsize):
-            start = header.data + stored.start + span.start * dtype.itemsize
-            stop = header.data + stored.start + span.stop * dtype.itemsize
-            entry.draw(key, span.place, np.memmap(file, dtype, "r+", start, span.shape))
-            if stop - handed >= LARGE and hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(file.fileno(), handed, stop - handed, os.POSIX_FADV_DONTNEED)
-                handed = stop
-            advance(stop - start)
+        pieces = spans(entry, LARGE // dtype.itemsize)
+        for piece in pieces:
+            first = shard.header.data + stored.start
+            start, stop = first + piece.start * dtype.itemsize, first + piece.stop * dtype.itemsize
+            if window and stop - window[0].start > LARGE:
+                yield window
+                window = []
+            place = ... if len(pieces) == 1 else piece.place
+            window.append(FileSpan(entry, place, piece.shape, dtype, start, stop))
+    if window:
+        yield window
+
+
+def _mapped(file: BinaryIO, window: list[FileSpan]) -> Iterator[Target[NDArray[Any]]]:
+    """Yield the boxes of a window, each with the memory that maps it; nothing is mapped when the boxes are gone."""
+    start = window[0].start
+    memory = np.memmap(file, np.uint8, "r+", start, window[-1].stop - start)
+    for entry, place, shape, dtype, first, last in window:
+        yield entry, place, memory[first - start : last - start].view(dtype).reshape(shape)
 
 
 def _allocate(file: BinaryIO, size: int) -> None:
@@ -207,7 +244,7 @@ def _difference(path: Path, shard: Shard, key: Key) -> str:
         with held_in_file(name, path, header) as tensor:
             difference = comparison.difference(entry, name, tensor)
         if difference is not None:
-            return f"{name} {difference.what} {difference.index} on"
+            return f"{name} {difference.what} from index {difference.index} on"
     return ""
 
 

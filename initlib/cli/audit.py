@@ -1,4 +1,4 @@
-"""Measure every tensor of a file: statistics, scheme and findings. Exit status 1 for the findings of --fail-on."""
+"""Measure every tensor of a file: statistics, scheme, findings. The exit status is 1 for a finding of --fail-on."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="a safetensors file, an index or a folder of several, .npy, .npz, .keras, HDF5 or a PyTorch checkpoint",
+        help="a safetensors file, its index or folder, or a .npy, .npz, .keras, HDF5 or PyTorch file",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, not a table")
     parser.add_argument("--tests", action="store_true", help="print the tests for each scheme, or the failed test")

@@ -1,4 +1,4 @@
-"""Print the versions, the compiled kernel or the reference that draws, and the number of threads."""
+"""Print the versions, the code that draws (compiled kernel or reference) and the number of threads."""
 
 import argparse
 

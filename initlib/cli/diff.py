@@ -9,7 +9,7 @@ import initlib
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the two plans."""
     parser.add_argument("before", type=Path, metavar="A.json", help="a plan that `initlib plan -o` saved")
-    parser.add_argument("after", type=Path, metavar="B.json", help="the plan to compare with it")
+    parser.add_argument("after", type=Path, metavar="B.json", help="the plan to compare with A.json")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Draw a weight; print its expected and its measured statistics and a histogram; save the weight."""
+"""Draw a weight, print its expected and measured statistics and a histogram, and save the weight."""
 
 import argparse
 import sys
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="such as he_normal or 'normal(std=0.02)' (or normal:std=0.02, without quotes)",
     )
     fans.add_weight(parser)
-    parser.add_argument("--seed", type=int, help="an int from 0 to 2**64 - 1 (default: a fresh one, printed)")
+    parser.add_argument("--seed", type=int, help="an int from 0 to 2**64 - 1 (default: a fresh seed, which is printed)")
     parser.add_argument(
         "--name", type=syntax.text, help="the parameter's name: selects a stream, and names the weight in the file"
     )

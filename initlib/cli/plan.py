@@ -31,7 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("plan", nargs="?", type=Path, metavar="PLAN.json", help="the plan to print")
     parser.add_argument(
-        "--like", type=Path, metavar="PATH", help="make a plan of a .safetensors, an index, or a folder with one"
+        "--like",
+        type=Path,
+        metavar="PATH",
+        help="make a plan of a .safetensors file, an index, or a folder with one of them",
     )
     parser.add_argument(
         "--rule",
@@ -45,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         metavar="NAME",
         type=syntax.text,
-        help="rules of initlib.recipes, after those of --rule, such as torch_default or gpt2:layers=12",
+        help="rules of initlib.recipes, after the rules of --rule, such as torch_default or gpt2:layers=12",
     )
     parser.add_argument("--default", metavar="INITIALIZER", help="the initializer of the tensors that no rule matches")
     parser.add_argument(

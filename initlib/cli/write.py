@@ -1,4 +1,4 @@
-"""Write the checkpoint of a plan and a seed; called again, write the missing files."""
+"""Write the checkpoint of a plan and a seed. A repeated call writes the missing files."""
 
 import argparse
 import time

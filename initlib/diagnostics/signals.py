@@ -141,7 +141,7 @@ class SignalReport:
         return [{"kind": KINDS[type(row)], **asdict(row)} for row in self.rows]
 
     def assert_healthy(self) -> None:
-        """Raise AssertionError if a verdict is ill, with all ill verdicts. Use this in the tests of a model.
+        """Raise AssertionError with all ill activations and parameters, if there are any. For the tests of a model.
 
         Raises:
             AssertionError: an activation or a parameter is dead, exploding or vanishing.

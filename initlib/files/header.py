@@ -108,7 +108,7 @@ class Header(NamedTuple):
         header = header._replace(data=len(header.to_bytes()))
         if header.data - 8 > MAX_HEADER:
             raise ValueError(
-                f"the header of {len(tensors)} tensors has {header.data - 8} bytes, the format allows {MAX_HEADER}"
+                f"the header of {len(tensors)} tensors has {header.data - 8} bytes; the format allows {MAX_HEADER}"
             )
         return header
 
@@ -135,7 +135,7 @@ class Header(NamedTuple):
                 if size < 8 or length > size - 8:
                     raise ValueError(f"the file of {size} bytes ends before its header does")
                 if length > MAX_HEADER:
-                    raise ValueError(f"the header has {length} bytes, the format allows {MAX_HEADER}")
+                    raise ValueError(f"the header has {length} bytes; the format allows {MAX_HEADER}")
                 return _parse(file.read(length), size - 8 - length)
         except ValueError as error:
             raise ValueError(f"{path} is not a safetensors file: {error}") from None

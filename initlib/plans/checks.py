@@ -1,7 +1,7 @@
 """Checks: every error that prevents a plan, found before anything is drawn."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -38,32 +38,44 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
     problems: list[Problem] = []
     names: set[str] = set()
     owners: dict[str, Entry] = {}  # by stream
+    alike: dict[Hashable, list[tuple[str, str]]] = {}  # the misfits of full tensors, by the facts that they depend on
     boxes = 0
     for entry in entries:
-        name = entry.parameter.name
-        taken = [each for each in entry.parameter.names if each in names]
-        names.update(entry.parameter.names)
+        parameter, filling = entry.parameter, entry.filling
+        name, own = parameter.name, parameter.names
+        taken = [] if names.isdisjoint(own) else [each for each in own if each in names]
+        names.update(own)
         if taken:
             problems.append(
                 Problem(name, f"another parameter has the name {', '.join(taken)} too; tie the two, or rename one")
             )
             continue
-        try:
-            entry.pieces  # noqa: B018
-        except ValueError as error:
-            problems.append(Problem(name, str(error)))
-            continue
-        boxes += sum(len(piece.boxes) for piece in entry.pieces)
+        streams: Iterable[str] = (entry.stream,)
+        if isinstance(filling, Initializer) and parameter.padding is None:
+            facts = filling, parameter.shape, parameter.axes, parameter.dtype, parameter.owner
+            misfits = alike.get(facts)
+            if misfits is None:
+                misfits = alike[facts] = list(_misfits(entry))
+            boxes += 1
+        else:
+            try:
+                entry.pieces  # noqa: B018
+            except ValueError as error:
+                problems.append(Problem(name, str(error)))
+                continue
+            misfits = list(_misfits(entry))
+            drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
+            twice = next((stream for stream, count in Counter(drawn).items() if count > 1), None)
+            if twice is not None:
+                misfits.append((f"two parts would share the stream {twice}; give each part its own name", ""))
+            streams = dict.fromkeys((entry.stream, *drawn))
+            boxes += sum(len(piece.boxes) for piece in entry.pieces)
         if boxes > MOST_BOXES:
             text = f"the parts of the plan must make at most {MOST_BOXES} boxes, got {boxes} up to this tensor"
             problems.append(Problem(name, text))
             break
-        problems += [Problem(entry.stream if advice else name, text, advice) for text, advice in _misfits(entry)]
-        drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
-        if len(set(drawn)) < len(drawn):
-            twice = next(stream for stream, count in Counter(drawn).items() if count > 1)
-            problems.append(Problem(name, f"two parts would share the stream {twice}; give each part its own name"))
-        for stream in {entry.stream: None, **dict.fromkeys(drawn)}:
+        problems += [Problem(entry.stream if advice else name, text, advice) for text, advice in misfits]
+        for stream in streams:
             other = owners.setdefault(stream, entry)
             if other is not entry and not (entry.shared or other.shared):
                 text = f"would share the stream {stream} with {other.parameter.name}; tie the two, or rename one"

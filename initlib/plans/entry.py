@@ -14,6 +14,7 @@ from ..key import Key
 from ..schemes._constant import zeros
 from ..schemes.initializer import Initializer
 from ..stream.boxes import box_shape, normalize_index
+from ..stream.engine import DrawRequest
 from ..stream.numpy_engine import NUMPY
 from .packing.logical_weights import LogicalWeight, Request, pieces
 from .packing.overlaps import Index, Overlap, cut, identity_overlap
@@ -86,6 +87,10 @@ class Entry:
         Each has an index into the box, an initializer or values, and a `DrawRequest`. An adapter serves each by one
         function.
         """
+        if index is ... and isinstance(self.filling, Initializer) and self.parameter.padding is None:
+            shape, axes, dtype = self.parameter.shape, self.parameter.axes or ROW_MAJOR, self.parameter.dtype
+            yield Request((), self.filling, DrawRequest(shape, axes, dtype, key.fold_in(self.stream)))
+            return
         for weight in self.pieces:
             boxes = weight.boxes if index is ... else tuple(cut(weight.boxes, index, self.parameter.shape))
             yield from weight.requests(boxes, self.parameter.dtype, key)
@@ -108,14 +113,12 @@ class Entry:
 
     def draw(self, key: Key, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Draw the tensor, or a box of it, under the key of the model; kept weights stay as `out` has them."""
-        if out is None and not self.filled:
-            raise ValueError(f"out must be given for {self.parameter.name}, because the plan keeps some of its weights")
-        if self.kept:
-            return out  # type: ignore[return-value]  # there is one
         shape, dtype = self.parameter.shape, numpy_dtype(self.parameter.dtype)
         kept = shape if index is None else box_shape(normalize_index(index, shape))
         if out is None:
-            out = np.empty(kept, dtype)
+            out = self.new_array(kept)
+        elif self.kept:
+            return out
         elif not isinstance(out, np.ndarray):
             raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
         elif out.shape != kept or out.dtype != dtype:
@@ -128,6 +131,12 @@ class Entry:
             else:
                 out[place] = source
         return out
+
+    def new_array(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return an array for a box of that shape, not filled; raise ValueError if the plan keeps weights."""
+        if not self.filled:
+            raise ValueError(f"out must be given for {self.parameter.name}, because the plan keeps some of its weights")
+        return np.empty(shape, numpy_dtype(self.parameter.dtype))
 
     @cached_property
     def filled(self) -> bool:

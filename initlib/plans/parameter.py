@@ -11,6 +11,7 @@ import numpy as np
 from .._arguments import checked_shape, integer
 from .._public import public
 from ..axes import match, parse
+from ..dtypes import DTYPES
 from .rules.constructor_value import ConstructorValue
 from .rules.values import Fill, as_fill
 
@@ -23,6 +24,8 @@ KINDS = ("kernel", "recurrent", "bias", "scale", "table", "buffer", "other")
 
 # Names of dtypes, also of those that NumPy lacks: bfloat16, float8_e4m3fn, int4.
 _DTYPE = re.compile(r"[a-z]+(\d*)[a-z0-9_]*")
+
+_INDEX = re.compile("[0-9]+")
 
 
 def check_name(name: Any, argument: str) -> str:
@@ -48,6 +51,8 @@ def as_axes(axes: Any, argument: str) -> str:
 
 def _dtype(dtype: Any) -> str:
     if isinstance(dtype, str):
+        if dtype in DTYPES:
+            return dtype
         if len(dtype) <= LONGEST_DTYPE and _DTYPE.fullmatch(dtype):
             return dtype
         raise ValueError(f"dtype must be a name such as 'float32', got {dtype[:LONGEST_DTYPE]!r}")
@@ -72,7 +77,7 @@ class Parameter:
         default: the fill that the module itself uses: an initializer, `keep`, `values` or `parts`.
         tied: the other names of the same tensor.
         padding: the row of a table that stays zero.
-        needs: the reason that only a rule can fill the tensor.
+        needs: the reason why only a rule can fill the tensor.
         constructor: the value that the module's constructor set; a plan does not store it.
 
     Raises:
@@ -113,7 +118,8 @@ class Parameter:
             as_fill(self.default, "default")
         if isinstance(self.tied, str):
             raise TypeError(f"tied must be a sequence of names, got {self.tied!r}")
-        object.__setattr__(self, "tied", tuple(check_name(name, "tied") for name in self.tied))
+        if self.tied != ():
+            object.__setattr__(self, "tied", tuple(check_name(name, "tied") for name in self.tied))
         if self.padding is not None:
             rows = self.shape[0] if self.shape else 0
             object.__setattr__(self, "padding", integer(self.padding, "padding", least=0, below=rows))
@@ -130,11 +136,11 @@ class Parameter:
     @cached_property
     def indices(self) -> tuple[int, ...]:
         """Return the integers in the name, for rules by depth: (3, 1) of `h.3.conv1.weight`."""
-        return tuple(int(digits) for digits in re.findall(r"[0-9]+", self.name))
+        return tuple(int(digits) for digits in _INDEX.findall(self.name))
 
     @property
     def is_vector(self) -> bool:
-        """Return True if the axes are unknown and this is a bias, a scale, or has at most one axis longer than 1."""
+        """Return True for a bias, a scale or a tensor of at most one axis longer than 1, if the axes are unknown."""
         if self.axes is not None or self.kind in ("kernel", "recurrent", "table"):
             return False
         return self.kind in ("bias", "scale") or sum(size > 1 for size in self.shape) < 2
@@ -149,3 +155,16 @@ class Parameter:
         """Return the bytes of memory."""
         digits = _DTYPE.fullmatch(self.dtype)[1]  # type: ignore[index]  # checked when it was made
         return self.size * int(digits or 8) // 8
+
+
+def changed(parameter: Parameter, **facts: Any) -> Parameter:
+    """Return a copy with other facts, which are not checked: they must be valid, as those of another `Parameter` are.
+
+    `dataclasses.replace` checks all facts anew, which takes longer than the rest of planning.
+    """
+    copy = object.__new__(Parameter)
+    own = vars(copy)
+    own.update(vars(parameter))
+    own.update(facts)
+    own.pop("indices", None)  # of the name
+    return copy

@@ -1,7 +1,7 @@
 """Plan: the fills of all stored tensors of a model."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from ..key import Seed, as_key
 from ..stream.boxes import Index
 from .checks import check
 from .entry import Entry
+from .fill import fill_arrays
 from .rules.hints import nearest
 from .text.errors import PlanError
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @public("initlib")
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """Fills of all stored tensors of a model. A plan and a seed determine the initial state of the model.
+    """A table with the fill of every stored tensor. A plan and a seed determine the initial state of a model.
 
     `initlib.plan` makes a plan from parameters and rules. Plans are immutable, and compare by their entries.
     `plan[name]` is the entry of a tensor.
@@ -35,7 +36,7 @@ class Plan:
         entries: an `Entry` for each tensor.
 
     Raises:
-        PlanError: entries cannot be drawn.
+        PlanError: an entry cannot be drawn.
 
     Example:
         >>> from initlib import Parameter, he_normal, plan
@@ -59,6 +60,13 @@ class Plan:
         if problems:
             raise PlanError.of(problems)
 
+    @classmethod
+    def _of_checked(cls, entries: Iterable[Entry]) -> "Plan":
+        """Return the plan of entries in which `check` has found no problem."""
+        made = object.__new__(cls)
+        object.__setattr__(made, "entries", tuple(entries))
+        return made
+
     @cached_property
     def _by_name(self) -> dict[str, Entry]:
         return {name: entry for entry in self.entries for name in entry.parameter.names}
@@ -72,7 +80,7 @@ class Plan:
             raise ValueError(f"name must be the name of a parameter of the plan, got {name!r}{hint}") from None
 
     def draw(self, seed: Seed) -> dict[str, NDArray[Any]]:
-        """Draw every tensor that is not kept.
+        """Draw every tensor that the plan does not keep.
 
         Each weight is `initializer(shape, dtype, axes=axes, seed=seed, name=stream)`.
 
@@ -90,18 +98,19 @@ class Plan:
             >>> plan([Parameter("a", (2,)), Parameter("b", ())], zeros).draw(seed=0)
             {'a': array([0., 0.], dtype=float32), 'b': array(0., dtype=float32)}
         """
-        key = as_key(seed)
-        return {entry.parameter.name: entry.draw(key) for entry in self.entries if not entry.kept}
+        drawn = [(entry, ..., entry.new_array(entry.parameter.shape)) for entry in self.entries if not entry.kept]
+        fill_arrays(drawn, as_key(seed))
+        return {entry.parameter.name: array for entry, _, array in drawn}
 
     def draw_one(
         self, name: str, seed: Seed, index: Index | None = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """Draw one tensor, or a box of it, alone.
+        """Draw one tensor, or one box of a tensor.
 
         Args:
             name: any name of the tensor.
             seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
-            index: ints and slices, as for an array; None is the full tensor.
+            index: the box, as ints and slices; None is the full tensor.
             out: an array to fill; kept weights in the array do not change.
 
         Returns:
@@ -128,8 +137,8 @@ class Plan:
             other: the plan to compare with.
 
         Returns:
-            The differences, false if both plans draw the same weights. `print` shows the differences to a reviewer,
-            with repeated layers on one line. `to_dicts()` returns them as dictionaries.
+            The differences: empty (false) if both plans draw the same weights. `print` shows the differences to a
+            reviewer, with repeated layers on one line. `to_dicts()` returns the differences as dictionaries.
 
         Raises:
             TypeError: `other` is not a plan.
@@ -151,8 +160,7 @@ class Plan:
         return diff(self.entries, other.entries)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return a row for each tensor: name, shape, dtype, axes, fan_in, fan_out, initializer, std, bytes, notes and
-        more.
+        """Return a dictionary for each tensor: name, shape, dtype, axes, fans, initializer, std, bytes and notes.
 
         Returns:
             Dictionaries. For a tensor that packs several weights, `parts` holds a row for each weight.
@@ -168,7 +176,7 @@ class Plan:
         return rows(self.entries)
 
     def table(self, *, fold: bool = True) -> str:
-        """Return the plan as a text table, as `print` shows the plan.
+        """Return the printed table of the plan as text.
 
         Args:
             fold: True puts repeated layers on one line; False gives each tensor a line of its own.
@@ -286,14 +294,14 @@ class Plan:
             overwrite: True replaces other files of the same names.
             only: the slice of the files, in order, that this call writes: `slice(3, None, 64)` in the fourth of 64
                 processes.
-            progress: a function that is called with the bytes written so far and the bytes of all files.
+            progress: a function that receives the bytes written so far and the bytes of all files.
 
         Returns:
             The files that this call wrote.
 
         Raises:
-            FileExistsError: the folder holds files of another checkpoint, or files of the same names and `overwrite` is
-                False.
+            FileExistsError: the folder holds files of another checkpoint, or, with `overwrite=False`, files of the same
+                names.
             OSError: the disk has no room.
             TypeError: `seed` is None.
             ValueError: no file can hold the tensors, or a file would replace a checkpoint that the plan reads.
@@ -331,7 +339,7 @@ class Plan:
             path: a safetensors file, an index, or a folder with one of them under its usual name.
             seed: the seed of the checkpoint.
             whole: True compares every weight.
-            progress: a function that is called with the bytes compared so far and all bytes.
+            progress: a function that receives the bytes compared so far and the bytes of all files.
 
         Returns:
             The differences, empty if there are none. Each difference has a `name`, a `what` (the property that differs)
@@ -339,8 +347,8 @@ class Plan:
 
         Raises:
             OSError: the files cannot be read.
-            TypeError: path is not a path.
-            ValueError: the path is no checkpoint.
+            TypeError: `path` is neither a string nor a path.
+            ValueError: the path is not a checkpoint.
 
         Example:
             >>> import tempfile
@@ -350,7 +358,7 @@ class Plan:
             >>> _ = made.write(folder, seed=0)
             >>> for difference in made.verify(folder, seed=1):
             ...     print(difference)
-            'table' differs from weight (0, 0) on
+            'table' has other values from index (0, 0) on
         """
         from ..checkpoints.verify import verify
 

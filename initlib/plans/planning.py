@@ -10,7 +10,7 @@ from ..axes import parse
 from ..schemes.initializer import Initializer
 from .checks import check
 from .entry import Entry
-from .parameter import Parameter, as_axes
+from .parameter import Parameter, as_axes, changed
 from .plan import Plan
 from .rules.hints import explain_unused
 from .rules.patterns import Ordered, Renamer, as_rename
@@ -36,12 +36,13 @@ def plan(
 ) -> Plan:
     """Make the plan of a model: the fill of each of its parameters.
 
-    A parameter that no rule matches is filled with its constructor value or by `default`. Constants stay. Biases that
-    the constructor draws become 0. Frozen parameters, vectors of differing values and matrices that the constructor set
-    are errors, and each error proposes a rule. Notes in the plan list every choice that is not `default`. A `Parameter`
-    that the caller makes has its own `default`. Without this default, biases are 0, scales are 1, and buffers are kept.
-    A default that depends on fans or on matrices (he_normal, orthogonal()) fills only kernels. Then normal(std=0.02)
-    fills tables, and orthogonal() fills each gate of a recurrent kernel.
+    A parameter that no rule matches is filled with its constructor value or by `default`. A constant that the
+    constructor set is kept. Biases that the constructor draws become 0. Frozen parameters, vectors of differing values
+    and matrices that the constructor set are errors, and each error proposes a rule. Notes in the plan list every
+    choice that is not `default`. For a `Parameter` that the caller makes, the field `default` states the fill without a
+    rule. If the field is None, biases are 0, scales are 1, and buffers are kept. A default that depends on fans or on
+    matrices (he_normal, orthogonal()) fills only kernels. Then normal(std=0.02) fills tables, and orthogonal() fills
+    each gate of a recurrent kernel.
 
     Args:
         parameters: a `Parameter` for each stored tensor of the model.
@@ -55,8 +56,8 @@ def plan(
         rename: the names of the streams: a mapping from patterns to new names, with each `*` filled in order, or a
             function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream
             of another parameter.
-        axes: a mapping from patterns to axes strings. A parameter of kind other whose axes hold inputs and outputs
-            becomes a kernel. Axes with inputs and outputs do not apply to parameters of fewer than two axes.
+        axes: a mapping from patterns to axes strings. A parameter of the kind "other" becomes a kernel if its axes hold
+            inputs and outputs. Axes with inputs and outputs do not apply to parameters of fewer than two axes.
         unmatched: "keep" keeps every parameter that no rule matches, for fine-tuning.
 
     Returns:
@@ -111,7 +112,8 @@ def plan(
         )
     stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
-    views: list[tuple[Parameter, Parameter]] = []  # each parameter, and the parameter that patterns and functions see
+    given: list[Parameter] = []
+    views: list[Parameter] = []  # the parameters that patterns and functions see
     for parameter in parameters:
         if not isinstance(parameter, Parameter):
             raise TypeError(
@@ -119,17 +121,20 @@ def plan(
             )
         view = parameter
         try:
-            view = _renamed(view, [new_name(name) for name in parameter.names])
-            view = _with_axes(view, stated.first(view))
+            if rename is not None:
+                view = _renamed(view, [new_name(name) for name in parameter.names])
+            if axes is not None:
+                view = _with_axes(view, stated.first(view))
         except (TypeError, ValueError) as error:
             problems.append(Problem(parameter.name, str(error)))
-        views.append((parameter, view))
-    ordered = Ordered(_called(rules, tuple(view for _, view in views)), "rules", as_rule)
-    resolver = RuleResolver(ordered, default, unmatched, [view for _, view in views])
+        given.append(parameter)
+        views.append(view)
+    ordered = Ordered(_called(rules, tuple(views)), "rules", as_rule)
+    resolver = RuleResolver(ordered, default, unmatched, views)
     sources = Sources()
     unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
-    for parameter, view in views:
+    for parameter, view in zip(given, views, strict=True):
         try:
             entry = sources.complete(_entry(parameter, view, *_fill(view, resolver)))
             if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
@@ -140,19 +145,20 @@ def plan(
             if parameter.name not in unsound:
                 problems.append(Problem(parameter.name, str(error)))
         else:
-            entries += [entry] * (parameter.name not in unsound)
-    seen = [each for _, view in views for each in _each(view)]
+            if parameter.name not in unsound:
+                entries.append(entry)
+    seen = [each for view in views for each in (_each(view) if view.tied else (view,))]
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
             problems.append(Problem("", explain_unused(what, pattern, before, seen)))
-    problems += _miscounted(ordered, [view for _, view in views])
+    problems += _miscounted(ordered, views)
     if isinstance(new_name, Renamer):
         problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
     problems += _shared_with_none(entries) + check(entries)
     if problems:
         raise PlanError.of(problems, [view.name for view in seen])
     _warn_of_zeros(resolver.may_be_fresh)
-    return Plan(tuple(entries))
+    return Plan._of_checked(entries)
 
 
 def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
@@ -231,14 +237,14 @@ def _shared_with_none(entries: list[Entry]) -> list[Problem]:
 
 def _each(view: Parameter) -> list[Parameter]:
     """Return the parameter under each of its names."""
-    others = (replace(view, name=name, tied=tuple(each for each in view.names if each != name)) for name in view.tied)
+    others = (changed(view, name=name, tied=tuple(each for each in view.names if each != name)) for name in view.tied)
     return [view, *others]
 
 
 def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
     """Return the fill of the parameter, and notes. Raises ValueError if rules give its names different fills."""
     fill, notes = resolver.fill(view)
-    for tie in _each(view)[1:]:
+    for tie in _each(view)[1:] if view.tied else ():
         rule = resolver.rules.first(tie)
         if isinstance(rule, Addend) and rule is resolver.rules.first(view):
             continue  # a `*` in the name of a tensor may differ
@@ -255,7 +261,7 @@ def _entry(parameter: Parameter, view: Parameter, fill: Fill, notes: tuple[str, 
     if parameter.padding is not None and isinstance(fill, Initializer):
         notes = (*notes, f"row {parameter.padding} zero")
     return Entry(
-        replace(parameter, axes=view.axes, kind=view.kind, default=None, needs=None, constructor=None),
+        changed(parameter, axes=view.axes, kind=view.kind, default=None, needs=None, constructor=None),
         view.name,
         fill,
         notes,

@@ -87,7 +87,7 @@ def grow_vocabulary(
         count = stored if kept is None else kept
         added = parameter.shape[0] - count
         if added < 0:
-            raise ValueError(f"the table must have at least the {count} rows of the old one, got {parameter.shape}")
+            raise ValueError(f"the table must have at least the {count} rows of the old table, got {parameter.shape}")
         known = loaded(source, name, index=None if count == stored else slice(0, count))
         if not added:
             return known
@@ -283,7 +283,7 @@ def grow_depth(
     numbered = re.compile(rf"((?:.*?\.)?{re.escape(check_name(module, 'module'))}\.)([0-9]{{1,9}})(\..+)")
     names = [match for name in old.tensors if (match := numbered.fullmatch(str(name)))]
     if not names:
-        raise ValueError(f"module must be the one that holds the layers in {old}, got {module!r}")
+        raise ValueError(f"module must be the module that holds the layers in {old}, got {module!r}")
     old_layers = 1 + max(int(match[2]) for match in names)
     layers = integer(layers, "layers", least=1)
     _check_layers(old_layers, layers, name_of_scheme)
@@ -373,7 +373,7 @@ def grow_width(source: Source) -> Rules:
         copies = [new // size if size else 1 for new, size in zip(shape, stored, strict=True)]
         if parameter.axes is None and sum(size > 1 for size in shape) > 1 and max(copies) > 1:
             raise RuleNeededError(
-                "the axes are unknown, and only they tell which repetitions a layer sums over",
+                "the axes are unknown, and the sums of a layer over repetitions depend on the axes",
                 f'Pass axes={{"{parameter.name}": ...}}, such as "OI"; "BO" for a table',
             )
         packed, inputs = _roles(parameter)

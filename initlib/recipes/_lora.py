@@ -30,7 +30,7 @@ def lora(rank: int | None = None) -> Rules:
         constant(value=0.0)
 
     Reference:
-        Hu et al. LoRA: low-rank adaptation of large language models. 2021. arXiv:2106.09685. As PEFT.
+        Hu et al. LoRA: low-rank adaptation of large language models. 2021. arXiv:2106.09685. The rules follow PEFT.
         Kalajdzievski. A rank stabilization scaling factor for fine-tuning with LoRA. 2023. arXiv:2312.03732.
     """
     bound = variance_scaling(1 / 3, "fan_in", "uniform")

@@ -48,19 +48,20 @@ def mup(
 
     Each kernel and table is compared with the weight of the same name in the base. m is the growth of fan_in:
 
-    - both fans grow (hidden): the std is the base's divided by sqrt(m);
-    - only fan_in grows (output): divided by m, or unchanged with `readout="multiplier"`;
-    - only fan_out grows (input, tables), or neither: unchanged.
+    - both fans grow (hidden): the std of the base is divided by sqrt(m);
+    - only fan_in grows (output): the std of the base is divided by m, or unchanged with `readout="multiplier"`;
+    - only fan_out grows (input, tables), or no fan grows: the std of the base is unchanged.
 
     The parts of a fused tensor are compared one by one. Biases and scales keep their own initialization. A table that
-    is also the head (tied) is an input, if its first name is that of the table: divide its output by m in the forward
-    pass. Attention logits must be divided by the head's width instead of its square root. `initlib.mup_learning_rates`
-    gives the learning rates.
+    is tied to the head counts as an input if its first name is the name of the table. The forward pass must then divide
+    the output of the head by m. Attention logits must be divided by the head's width instead of its square root.
+    `initlib.mup_learning_rates` gives the learning rates.
 
     Args:
-        base: the plan of the model at its base width, whose initializers are scaled; or its parameters.
-        initializer: the initializer of every weight at the base width; by default that of the base plan, and
-            normal(std=0.02) for parameters.
+        base: the plan of the model at its base width, whose initializers the rules scale; or the parameters of that
+            model.
+        initializer: the initializer of every weight at the base width; by default the initializer in the base plan, or
+            normal(std=0.02) if `base` is parameters.
         readout: "weight" for a model without multipliers; "multiplier" for a model that divides the output of its head
             by m in the forward pass.
         zero_readout: True for a head of zeros in models wider than the base. For zeros at the base width too, give the
@@ -70,7 +71,8 @@ def mup(
         Rules for kernels, recurrent kernels and tables.
 
     Raises:
-        ValueError: `readout` has another value. When the plan is made: a name is not in the base, the number of axes
+        TypeError: base is neither a plan nor made of parameters.
+        ValueError: `readout` is not allowed. When the plan is made: a name is not in the base, the number of axes
             differs, or the axes of a kernel are not known.
 
     Example:
@@ -84,7 +86,7 @@ def mup(
 
     Reference:
         Yang, Hu et al. Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer, tables 3
-        and 8. 2022. arXiv:2203.03466. As Microsoft's package mup.
+        and 8. 2022. arXiv:2203.03466. The rules follow Microsoft's package mup.
     """
     readout = choice(readout, "readout", READOUTS)  # type: ignore[assignment]
     weights = _weights(base)
@@ -107,15 +109,15 @@ def mup(
 
 
 def completep(base: Base, initializer: Initializer | None = None) -> Rules:
-    """Return the rules of CompleteP: the std of hidden weights is the base's divided by sqrt(m).
+    """Return the rules of CompleteP: hidden weights have the std of the base, divided by sqrt(m).
 
-    m is the growth of fan_in. Tables and the head keep the base's std. The forward pass must divide the output of the
-    head by m, attention logits by the head's width, and the output of each residual branch by depth**alpha. depth is
-    the growth of the number of layers. CompleteP has alpha = 1; depth-muP has alpha = 0.5. For the optimizer, call
+    m is the growth of fan_in. Tables and the head have the std of the base. The forward pass must divide the output of
+    the head by m, attention logits by the head's width, and the output of each residual branch by depth**alpha. depth
+    is the growth of the number of layers. CompleteP has alpha = 1; depth-muP has alpha = 0.5. For the optimizer, call
     `initlib.mup_learning_rates` with `readout="multiplier"`, `depth`, `alpha` and `blocks`.
 
     Args:
-        base: the plan of the model at its base width and its own depth, or its parameters.
+        base: the plan of the same model at the base width, with unchanged depth; or the parameters of that model.
         initializer: the initializer of every weight at the base width; by default as for `mup`.
 
     Returns:
@@ -163,17 +165,17 @@ def mup_learning_rates(
     is m**2 instead.
 
     `blocks` selects the parameters within residual blocks, which depend on the depth too (CompleteP and depth-muP).
-    Adam's epsilon is divided by m * depth**alpha; m of a bias or a scale is the growth of its size. Adam's learning
+    Adam's epsilon is divided by m * depth**alpha; for a bias or a scale, m is the growth of the size. Adam's learning
     rate is multiplied by depth**(alpha - 1), so CompleteP (alpha = 1) leaves learning rates unchanged. The weight decay
     does not depend on the depth. Without `blocks` the multiplier of epsilon is 1, as in the package mup.
 
     Args:
-        plan: the plan of the model, or its parameters.
-        base: the plan of the model at its base width and its own depth, or its parameters.
+        plan: the plan of the model, or the parameters of the model.
+        base: the plan of the same model at the base width, with unchanged depth; or the parameters of that model.
         optimizer: "adam", "adamw" or "sgd".
         readout: as for `recipes.mup`.
         blocks: a pattern for the parameters within residual blocks, such as "*.layers.*".
-        depth: the growth of the number of residual blocks: 12 for 24 blocks, if the base learning rate is that of 2
+        depth: the growth of the number of residual blocks: 12 for 24 blocks, if the base learning rate was found with 2
             blocks. The forward pass must divide the output of each residual branch by depth**alpha.
         alpha: 1 for CompleteP, 0.5 for depth-muP.
 
@@ -181,7 +183,7 @@ def mup_learning_rates(
         For each name, a dictionary with "lr", "weight_decay" and "eps".
 
     Raises:
-        ValueError: `optimizer` or `readout` has another value, a name is not in the base, or the number of axes
+        ValueError: `optimizer` or `readout` is not allowed, a name is not in the base, or the number of axes
             differs. `depth` is given without `blocks` or for "sgd", or `blocks` matches no parameter.
 
     Example:
@@ -194,7 +196,7 @@ def mup_learning_rates(
 
     Reference:
         Yang, Hu et al. Tensor Programs V: tuning large neural networks via zero-shot hyperparameter transfer, table 8.
-        2022. arXiv:2203.03466. As `MuAdam`, `MuAdamW` and `MuSGD` of Microsoft's package mup.
+        2022. arXiv:2203.03466. The multipliers follow `MuAdam`, `MuAdamW` and `MuSGD` of Microsoft's package mup.
         Dey et al. Don't be lazy: CompleteP enables compute-efficient deep transformers, table 1. 2025.
         arXiv:2505.01618.
     """
@@ -240,7 +242,13 @@ def _weights(base: Base) -> dict[str, _Weight]:
     """Return the weights of the base by name: the stored tensors, and the parts that lie in them."""
     weights: dict[str, _Weight] = {}
     if not isinstance(base, Plan):
-        return {name: _Weight(each.shape, each.axes, None) for each in base for name in each.names}
+        parameters = list(base) if isinstance(base, Iterable) else [base]
+        if not all(isinstance(each, Parameter) for each in parameters):
+            raise TypeError(
+                f"base must be a plan or an iterable of Parameter, got {type(base).__name__}. For a model, pass "
+                "initlib.adapters.torch.plan(model, ...), or the plan of another framework's adapter"
+            )
+        return {name: _Weight(each.shape, each.axes, None) for each in parameters for name in each.names}
     for entry in base.entries:
         own = entry.parameter
         filling = None if isinstance(entry.filling, (Keep, Values)) else entry.filling

@@ -14,7 +14,7 @@ _OUTPUTS = named("c_proj")
 
 
 def nanochat(residual: Any = _OUTPUTS) -> Rules:
-    """Return the rules of nanochat: residual outputs and the head are 0, tables have std 1.
+    """Return the rules of nanochat: residual outputs and the head are 0, and tables have std 1.
 
     The other kernels have std min(1, sqrt(fan_out / fan_in)) / sqrt(fan_in), the first form of the spectral condition.
 

@@ -49,8 +49,8 @@ def mitchell(width: int, residual: Any = _OUTPUTS) -> Rules:
         truncated_normal(mean=0.0, std=0.0078125, low=-0.0234375, high=0.0234375)
 
     Reference:
-        Groeneveld et al. OLMo: accelerating the science of language models. 2024. arXiv:2402.00838. As OLMo's
-        `InitFnType.mitchell`.
+        Groeneveld et al. OLMo: accelerating the science of language models. 2024. arXiv:2402.00838. The rules follow
+        OLMo's `InitFnType.mitchell`.
     """
 
     def output(parameter: Parameter) -> Initializer:
@@ -88,8 +88,8 @@ def full_megatron(layers: int, width: int, std: float = 0.02, residual: Any = _O
         truncated_normal(mean=0.0, std=0.0025, low=-0.0075, high=0.0075)
 
     Reference:
-        Groeneveld et al. OLMo: accelerating the science of language models. 2024. arXiv:2402.00838. As OLMo's
-        `InitFnType.full_megatron`, which takes it from metaseq.
+        Groeneveld et al. OLMo: accelerating the science of language models. 2024. arXiv:2402.00838. The rules follow
+        OLMo's `InitFnType.full_megatron`, which takes it from metaseq.
     """
     smaller = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
     return {
@@ -101,7 +101,7 @@ def full_megatron(layers: int, width: int, std: float = 0.02, residual: Any = _O
 
 
 def olmo_fan_in() -> Rules:
-    """Return the rules of OLMo-core's "fan_in": std fan_in**-0.5 for every kernel, also the head; tables of std 1.
+    """Return the rules of OLMo-core's "fan_in": std fan_in**-0.5 for every kernel (the head too), and 1 for tables.
 
     Returns:
         Rules for kernels and tables.

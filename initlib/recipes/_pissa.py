@@ -19,7 +19,7 @@ def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
     """Return the rules of PiSSA: A and B hold the largest singular values of the adapted weight W, and W the rest.
 
     With W = U diag(s) V: B = U sqrt(s / scaling), A = sqrt(s / scaling) V, and W becomes W - scaling * B A. In each
-    column of B the entry of largest magnitude is positive, so that every rank has the same factors. The plan holds
+    column of B the entry of largest magnitude is positive, so that every process has the same factors. The plan holds
     the new weights, of at most 64 MiB each.
 
     Args:
@@ -31,7 +31,7 @@ def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
         Rules for the factors and for the adapted weights, with PEFT's names.
 
     Raises:
-        TypeError: a name is not a string.
+        TypeError: the weights are no mapping from strings.
         ValueError: a weight is not a matrix of at least that rank, or scaling is not above 0.
 
     Example:
@@ -42,7 +42,7 @@ def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
 
     Reference:
         Meng, Wang, Zhang. PiSSA: principal singular values and singular vectors adaptation of large language models.
-        2024. arXiv:2404.02948. As PEFT's `init_lora_weights="pissa"`, up to signs.
+        2024. arXiv:2404.02948. The rules follow PEFT's `init_lora_weights="pissa"`, up to signs.
     """
     return _rules(weights, rank, scaling, _principal)
 
@@ -50,8 +50,8 @@ def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
 def olora(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> Rules:
     """Return the rules of OLoRA: B has orthonormal columns, from the QR factorization of the adapted weight.
 
-    With W = Q R: B is the first columns of Q, A the first rows of R, and W becomes W - scaling * B A. Signs are those
-    of `pissa`.
+    With W = Q R: B is the first columns of Q, A the first rows of R, and W becomes W - scaling * B A. The signs are
+    chosen as in `pissa`.
 
     Args:
         weights: as for `pissa`.
@@ -62,7 +62,7 @@ def olora(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
         Rules for the factors and for the adapted weights, with PEFT's names.
 
     Raises:
-        TypeError: a name is not a string.
+        TypeError: the weights are no mapping from strings.
         ValueError: a weight is not a matrix of at least that rank, or scaling is not above 0.
 
     Example:
@@ -73,8 +73,8 @@ def olora(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
                [ 0.,  2.]]))
 
     Reference:
-        Büyükakyüz. OLoRA: orthonormal low-rank adaptation of large language models. 2024. arXiv:2406.01775. As PEFT's
-        `init_lora_weights="olora"`, up to signs.
+        Büyükakyüz. OLoRA: orthonormal low-rank adaptation of large language models. 2024. arXiv:2406.01775. The rules
+        follow PEFT's `init_lora_weights="olora"`, up to signs.
     """
     return _rules(weights, rank, scaling, _orthonormal)
 
@@ -94,6 +94,8 @@ def _rules(
     weights: Mapping[str, ArrayLike], rank: int, scaling: float, factorize: Callable[[Array, int, float], Factors]
 ) -> Rules:
     rank, scaling = integer(rank, "rank", least=1), positive(scaling, "scaling")
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"weights must be a mapping from names to arrays, got {type(weights).__name__}")
     rules: dict[Any, Any] = {}
     for name, given in weights.items():
         weight = np.asarray(given, np.float64)

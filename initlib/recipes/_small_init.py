@@ -17,7 +17,7 @@ _OUTPUTS = named(
 def small_init(width: int) -> Rules:
     """Return the rules of small init: every kernel and table is normal with std sqrt(2 / (5 width)).
 
-    This is Glorot's std for the widest matrix of a transformer, from width to 4 width.
+    The std is Glorot's std for the widest matrix of a transformer, from width to 4 * width.
 
     Args:
         width: the width of the residual stream, at least 1.
@@ -33,7 +33,8 @@ def small_init(width: int) -> Rules:
         0.019764235
 
     Reference:
-        Nguyen, Salazar. Transformers without tears. 2019. arXiv:1910.05895. As GPT-NeoX's `small_init_init_method`.
+        Nguyen, Salazar. Transformers without tears. 2019. arXiv:1910.05895. The rules follow GPT-NeoX's
+        `small_init_init_method`.
     """
     every = normal(std=math.sqrt(2 / (5 * integer(width, "width", least=1))))
     return {optional("*:kernel"): every, optional("*:table"): every}
@@ -59,8 +60,8 @@ def wang(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
         0.000579898
 
     Reference:
-        Black et al. GPT-NeoX-20B: an open-source autoregressive language model, section 3.4. 2022. arXiv:2204.06745. As
-        GPT-NeoX's `wang_init_method`.
+        Black et al. GPT-NeoX-20B: an open-source autoregressive language model, section 3.4. 2022. arXiv:2204.06745.
+        The rules follow GPT-NeoX's `wang_init_method`.
     """
     std = 2 / integer(layers, "layers", least=1) / math.sqrt(integer(width, "width", least=1))
     return {outputs(residual, "wang", layers): normal(std=std), **small_init(width)}

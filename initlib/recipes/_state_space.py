@@ -22,14 +22,15 @@ def mamba2(
     std: float = 0.02,
     residual: Any = "*.out_proj.weight",
 ) -> Rules:
-    """Return the rules of Mamba-2: A uniform in a range, step sizes log-uniform in [0.001, 0.1], D equal to 1.
+    """Return the rules of Mamba-2: uniform A in a range, log-uniform step sizes in [0.001, 0.1], and D equal to 1.
 
     Projections and convolutions are uniform within 1 / sqrt(fan_in), as PyTorch initializes them. The axes of the
     depthwise convolution must be "(channels O)IK".
 
     Args:
-        layers: the number of blocks. Output projections are divided by the root of this number; None: not divided.
-        a: the least and the greatest value of A; `A_log` is the logarithm.
+        layers: the number of blocks. The output projections are divided by the square root of this number, or not
+            divided if None.
+        a: the least and the greatest value of A; `A_log` is the logarithm of A.
         std: the std of tables.
         residual: the pattern of the output projections.
 
@@ -44,8 +45,8 @@ def mamba2(
         logarithm(initializer=uniform(low=1.0, high=16.0), factor=1.0)
 
     Reference:
-        Dao, Gu. Transformers are SSMs. 2024. arXiv:2405.21060. As `mamba_ssm.modules.mamba2` and the `_init_weights` of
-        `mamba_ssm.models.mixer_seq_simple`.
+        Dao, Gu. Transformers are SSMs. 2024. arXiv:2405.21060. The rules follow `mamba_ssm.modules.mamba2` and the
+        `_init_weights` of `mamba_ssm.models.mixer_seq_simple`.
     """
     return {
         required("*.A_log", "mamba2", "A_log"): _log_of_uniform(a),
@@ -56,14 +57,15 @@ def mamba2(
 
 
 def mamba3(layers: int | None = None, *, std: float = 0.02, residual: Any = "*.out_proj.weight") -> Rules:
-    """Return the rules of Mamba-3: step sizes log-uniform in [0.001, 0.1]; D and the biases of B and C equal to 1.
+    """Return the rules of Mamba-3: log-uniform step sizes in [0.001, 0.1]; D and the biases of B and C are 1.
 
     The projections of a model with several inputs and outputs (MIMO) of rank r start at 1 / r (`mimo_x`, `mimo_o`) and
     at 1 (`mimo_z`). Other projections are uniform within 1 / sqrt(fan_in), as PyTorch initializes them. A is computed
     from the input, and has no parameter.
 
     Args:
-        layers: the number of blocks. Output projections are divided by the root of this number; None: not divided.
+        layers: the number of blocks. The output projections are divided by the square root of this number, or not
+            divided if None.
         std: the std of tables.
         residual: the pattern of the output projections.
 
@@ -79,7 +81,7 @@ def mamba3(layers: int | None = None, *, std: float = 0.02, residual: Any = "*.o
 
     Reference:
         Lahoti, Li, Chen, Wang, Bick, Kolter, Dao, Gu. Mamba-3: improved sequence modeling using state space principles.
-        2026. arXiv:2603.15569. As `mamba_ssm.modules.mamba3` and the `_init_weights` of
+        2026. arXiv:2603.15569. The rules follow `mamba_ssm.modules.mamba3` and the `_init_weights` of
         `mamba_ssm.models.mixer_seq_simple`.
     """
     return {
@@ -94,14 +96,14 @@ def mamba3(layers: int | None = None, *, std: float = 0.02, residual: Any = "*.o
 
 
 def gated_deltanet(*, a: tuple[float, float] = (0.01, 16.0), std: float = 0.02) -> Rules:
-    """Return the rules of gated DeltaNet: A uniform in a range, step sizes log-uniform in [0.001, 0.1].
+    """Return the rules of gated DeltaNet: uniform A in a range, and log-uniform step sizes in [0.001, 0.1].
 
-    Every kernel, also of convolutions, and every table is normal. flash-linear-attention draws A from 0 on, where
-    `A_log` may be minus infinity; Qwen3-Next draws A from 0.01 on. Qwen3-Next sets `dt_bias` to 1: put the rule
-    `{"*.dt_bias": ones}` before these rules.
+    Every table and every kernel (convolutions too) is normal. The least A is 0 in flash-linear-attention, where `A_log`
+    may be minus infinity, and 0.01 in Qwen3-Next. Qwen3-Next sets `dt_bias` to 1: put the rule `{"*.dt_bias": ones}`
+    before these rules.
 
     Args:
-        a: the least and the greatest value of A; `A_log` is the logarithm.
+        a: the least and the greatest value of A; `A_log` is the logarithm of A.
         std: the std of kernels and tables.
 
     Returns:
@@ -115,8 +117,8 @@ def gated_deltanet(*, a: tuple[float, float] = (0.01, 16.0), std: float = 0.02) 
         logarithm(initializer=uniform(low=0.01, high=16.0), factor=1.0)
 
     Reference:
-        Yang, Kautz, Hatamizadeh. Gated delta networks: improving Mamba2 with delta rule. 2024. arXiv:2412.06464. As
-        `fla.models.gated_deltanet` of flash-linear-attention.
+        Yang, Kautz, Hatamizadeh. Gated delta networks: improving Mamba2 with delta rule. 2024. arXiv:2412.06464. The
+        rules follow `fla.models.gated_deltanet` of flash-linear-attention.
     """
     return {
         required("*.A_log", "gated_deltanet", "A_log"): _log_of_uniform(a),
@@ -149,7 +151,7 @@ def _projections(recipe: str, layers: int | None, std: float, residual: Any) -> 
 
 
 def rg_lru(low: float = 0.9, high: float = 0.999) -> Rules:
-    """Return the rules of the RG-LRU: the recurrence is uniform by area on a ring, gates have std fan_in**-0.5.
+    """Return the rules of the RG-LRU: the recurrence is uniform by area on a ring, and gates have std fan_in**-0.5.
 
     The recurrence is exp(-softplus(a_param)). Its square is uniform between low**2 and high**2.
 
@@ -161,7 +163,7 @@ def rg_lru(low: float = 0.9, high: float = 0.999) -> Rules:
         Rules for `a_param` and the block-diagonal gates `input_gate` and `a_gate`.
 
     Raises:
-        ValueError: the radii are not 0 < low < high < 1.
+        ValueError: 0 < low < high < 1 does not hold.
 
     Example:
         >>> import numpy as np
@@ -172,7 +174,7 @@ def rg_lru(low: float = 0.9, high: float = 0.999) -> Rules:
 
     Reference:
         De et al. Griffin: mixing gated linear recurrences with local attention for efficient language models. 2024.
-        arXiv:2402.19427. As `RGLRU` of google-deepmind/recurrentgemma.
+        arXiv:2402.19427. The rules follow `RGLRU` of google-deepmind/recurrentgemma.
     """
     low, high = positive(low, "low"), positive(high, "high")
     if not low < high < 1:

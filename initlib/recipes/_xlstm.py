@@ -38,7 +38,7 @@ def xlstm(blocks: int, width: int, residual: Any = _OUTPUTS) -> Rules:
         array([3., 4., 5., 6.])
 
     Reference:
-        Beck et al. xLSTM: extended long short-term memory. 2024. arXiv:2405.04517. As NX-AI/xlstm.
+        Beck et al. xLSTM: extended long short-term memory. 2024. arXiv:2405.04517. The rules follow NX-AI/xlstm.
     """
     blocks, width = integer(blocks, "blocks", least=1), integer(width, "width", least=1)
     small = normal(std=math.sqrt(2 / (5 * width)))

@@ -14,15 +14,15 @@ DIGITS = 6  # of a factor: further digits are errors of the calculation
 
 
 def analytic(model: Any, input_shape: Any = None, *, distribution: str = "truncated_normal") -> Rules:
-    """Find the variance of every kernel of a model from the activations, sums, pools and norms around it.
+    """Find the variance of every kernel of a model from the activations, sums, pools and norms around the kernel.
 
-    Nothing is drawn or written. The result is ordinary rules, which can be read and changed. In PyTorch the model runs
-    once, without gradients, so that any control flow is followed.
+    Nothing is drawn or written. The result is a mapping of ordinary rules, which you can read and change. In PyTorch
+    the model runs once, without gradients, so any control flow is allowed.
 
-    The output of a kernel has the variance at which the next activation, of any function, has a mean square of 1.
-    Before a bounded activation, or none, the output has variance 1. The calculation accounts for the means that relu
-    leaves, dropout, pools, concatenations and norms. Kernels with added outputs share the variance. The last kernel of
-    each of n residual branches contributes variance 1 / n, so that the stream grows to at most twice its variance.
+    The output of a kernel gets the variance at which the next activation has a mean square of 1. If the next activation
+    is bounded, or there is none, the output gets the variance 1. The calculation accounts for nonzero means (after
+    relu), dropout, pools, concatenations and norms. Kernels whose outputs are added share the variance. The last kernel
+    of each of n residual branches adds the variance 1 / n, so the variance of the residual stream at most doubles.
 
     Args:
         model: a `torch.nn.Module`, or a functional or sequential model of Keras.
@@ -37,7 +37,7 @@ def analytic(model: Any, input_shape: Any = None, *, distribution: str = "trunca
         ValueError: no signal passes through a kernel of the model, or the input of a kernel is only zeros.
 
     Warns:
-        UserWarning: operations could not be followed. They are assumed to keep the mean square.
+        UserWarning: operations could not be followed. The result assumes that these operations keep the mean square.
 
     Example:
         >>> from torch import nn

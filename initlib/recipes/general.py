@@ -11,7 +11,7 @@ _FEED_FORWARD_AND_VALUES = named("fc1", "fc2", "v_proj", "out_proj")
 
 
 def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
-    """Make the rules of DeepNorm: Glorot normal; values and outputs of residual branches times (8 layers)**-0.25.
+    """Return the rules of DeepNorm: Glorot normal, with values and residual outputs times (8 layers)**-0.25.
 
     The rules are for an encoder or a decoder alone. The network must multiply its residuals by (2 layers)**0.25.
 
@@ -23,7 +23,7 @@ def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: a size is less than 1.
+        ValueError: an integer argument is below 1.
 
     Example:
         >>> next(iter(deepnorm(2).values()))
@@ -39,9 +39,9 @@ def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
 
 
 def siren_network(first: Any, w0: float = 30.0) -> Rules:
-    """Make the rules of SIREN, of layers sin(w0 (W x + b)).
+    """Return the rules of SIREN, a network of layers sin(w0 (W x + b)).
 
-    Biases keep the values of their modules, as in the authors' code.
+    Biases keep their constructor values, as in the authors' code.
 
     Args:
         first: the pattern of the first layer's weight, uniform within 1 / fan_in.

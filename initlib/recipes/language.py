@@ -15,12 +15,12 @@ from .rules import Rules, named, optional, outputs, required
 
 
 def gpt2(layers: int, std: float = 0.02, residual: Any = "*.c_proj.weight") -> Rules:
-    """Make the rules of GPT-2: normal, and the outputs of residual branches divided by sqrt(2 layers).
+    """Return the rules of GPT-2: normal, and the outputs of residual branches divided by sqrt(2 layers).
 
     Names are those of the authors' code, transformers (GPT2PreTrainedModel) and nanoGPT.
 
     Args:
-        layers: the number of layers, of two residual branches each.
+        layers: the number of layers, each with two residual branches.
         std: the std of all other weights.
         residual: the pattern of the outputs of residual branches.
 
@@ -28,7 +28,7 @@ def gpt2(layers: int, std: float = 0.02, residual: Any = "*.c_proj.weight") -> R
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: a size is less than 1.
+        ValueError: an integer argument is below 1.
 
     Example:
         >>> round(gpt2(12)["*.c_proj.weight"].std((768, 768)), 9)
@@ -47,9 +47,9 @@ def gpt2(layers: int, std: float = 0.02, residual: Any = "*.c_proj.weight") -> R
 
 
 def bert(std: float = 0.02) -> Rules:
-    """Make the rules of BERT: normal. Padding rows, biases and scales keep the values of their modules.
+    """Return the rules of BERT: one normal distribution. Padding rows, biases and scales keep their constructor values.
 
-    As in transformers (BertPreTrainedModel); the authors' own code truncates the distribution at 2 sigmas.
+    The rules follow transformers (BertPreTrainedModel). The authors' own code truncates the distribution at 2 sigmas.
 
     Args:
         std: the std of kernels and tables.
@@ -68,10 +68,10 @@ def bert(std: float = 0.02) -> Rules:
 
 
 def t5(width: int, head_width: int) -> Rules:
-    """Make the rules of T5: std 1 / sqrt(fan_in), queries divided by sqrt(head_width) as well.
+    """Return the rules of T5: std 1 / sqrt(fan_in), and queries also divided by sqrt(head_width).
 
-    Tables, and a head that is a table, have std 1; relative position biases width**-0.5. Names and scales are those of
-    transformers (T5PreTrainedModel).
+    Tables, and a head that is tied to a table, have std 1. Relative position biases have std width**-0.5. Names and
+    scales are those of transformers (T5PreTrainedModel).
 
     Args:
         width: the width of the model.
@@ -81,7 +81,7 @@ def t5(width: int, head_width: int) -> Rules:
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: a size is less than 1.
+        ValueError: an integer argument is below 1.
 
     Example:
         >>> rules = t5(512, 64)
@@ -107,7 +107,7 @@ def mamba(
     high: float = 0.1,
     residual: Any = "*.out_proj.weight",
 ) -> Rules:
-    """Make the rules of Mamba: the real part of S4D, step sizes log-uniform in [low, high], PyTorch's convolutions.
+    """Return the rules of Mamba: A of S4D-Real, log-uniform step sizes in [low, high], and PyTorch's convolutions.
 
     Names and scales are those of transformers (MambaPreTrainedModel); projections are normal here, and PyTorch's
     defaults in the authors' code. The convolution is depthwise: its axes are "(channels O)IK".
@@ -124,7 +124,7 @@ def mamba(
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: a size is less than 1.
+        ValueError: an integer argument is below 1.
 
     Example:
         >>> mamba()["*.A_log"](Parameter("A_log", (2, 4))).array[0]
@@ -153,14 +153,13 @@ def _log_states(parameter: Parameter) -> Values:
 
 
 def switch(scale: float = 0.1) -> Rules:
-    """Make the rules of the Switch Transformer: truncated normal of variance scale / fan_in, for experts and router
-    too.
+    """Return the rules of the Switch Transformer: truncated normal kernels of variance scale / fan_in.
 
-    Each expert has its own fans if the axes of a stack of experts are known ("BIO"). Tables have std 1, and relative
-    position biases are Glorot uniform, as in the authors' library T5X.
+    Experts and routers are kernels too. Each expert has its own fans if the axes of a stack of experts are known
+    ("BIO"). Tables have std 1, and relative position biases are Glorot uniform, as in the authors' library T5X.
 
     Args:
-        scale: the scale of the variance. A tenth of the usual scale trains more stably.
+        scale: the scale of the variance. The default is a tenth of the usual scale, and makes training more stable.
 
     Returns:
         Rules by pattern, for `rules=`.

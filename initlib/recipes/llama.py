@@ -21,12 +21,11 @@ def _cut(std: float) -> Initializer:
 
 
 def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, residual: Any = _OUTPUTS_AND_UP) -> Rules:
-    """Make the rules of LLaMA: outputs of residual branches and up projections divided by sqrt(2 layers).
+    """Return the rules of LLaMA: outputs of residual branches and up projections divided by sqrt(2 layers).
 
     Tables have std 1, and the head has std width**-0.5. A table that is tied to the head has std width**-0.5. All
-    distributions but those of tables are cut at 3 sigmas.
-    Names are those of torchtitan, OLMo-core and transformers. As OLMo-core's `InitMethod.llama`; torchtitan's llama3
-    (with depth_init off) cuts the head alone.
+    distributions except those of tables are cut at 3 sigmas. Names are those of torchtitan, OLMo-core and transformers.
+    The rules follow OLMo-core's `InitMethod.llama`. torchtitan's llama3 (with depth_init off) cuts the head alone.
 
     Args:
         layers: the number of layers.
@@ -39,7 +38,7 @@ def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, res
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: a size is less than 1.
+        ValueError: an integer argument is below 1.
 
     Example:
         >>> residual, head, table, kernel = llama(32, 4096).values()
@@ -54,9 +53,9 @@ def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, res
 
 
 def llama_depth(width: int, std: float = 0.02, *, tied: bool = False, residual: Any = _OUTPUTS_AND_UP) -> Rules:
-    """Make the rules of LLaMA by depth: as `llama`, with outputs of layer i divided by sqrt(2 (i + 1)).
+    """Return the rules of LLaMA by depth: as `llama`, with outputs of layer i divided by sqrt(2 (i + 1)).
 
-    i is the first integer in the name. As OLMo-core's `InitMethod.llama_depth` and torchtitan's llama3.
+    i is the first integer in the name. The rules follow OLMo-core's `InitMethod.llama_depth` and torchtitan's llama3.
 
     Args:
         width: the width of the model.
@@ -68,7 +67,7 @@ def llama_depth(width: int, std: float = 0.02, *, tied: bool = False, residual: 
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: a size is less than 1.
+        ValueError: an integer argument is below 1.
 
     Example:
         >>> residual = next(iter(llama_depth(4096).values()))
@@ -94,7 +93,7 @@ def _others(width: int, std: float, tied: bool) -> Rules:
 
 
 def olmo_normal(std: float = 0.02) -> Rules:
-    """Make rules of one normal distribution, cut at 3 sigmas: OLMo-core's `InitMethod.normal`.
+    """Return the rules of OLMo-core's `InitMethod.normal`: one normal distribution, cut at 3 sigmas.
 
     Args:
         std: the std before the cut.
@@ -113,9 +112,10 @@ def olmo_normal(std: float = 0.02) -> Rules:
 
 
 def normalized(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
-    """Make the rules of nGPT: std width**-0.5, outputs of residual branches divided by sqrt(2 layers).
+    """Return the rules of nGPT: std width**-0.5, with outputs of residual branches divided by sqrt(2 layers).
 
-    All but tables are cut at 3 sigmas. Names are those of `llama`. As OLMo-core's `InitMethod.normalized`.
+    All distributions except those of tables are cut at 3 sigmas. Names are those of `llama`. The rules follow
+    OLMo-core's `InitMethod.normalized`.
 
     Args:
         layers: the number of layers.
@@ -126,7 +126,7 @@ def normalized(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: a size is less than 1.
+        ValueError: an integer argument is below 1.
 
     Example:
         >>> normalized(8, 1024)["*:table"]

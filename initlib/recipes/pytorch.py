@@ -15,10 +15,10 @@ Shapes = dict[str, tuple[int, ...]]  # of a module's parameters, by attribute
 
 
 def torch_default(parameters: Iterable[Parameter]) -> Rules:
-    """Make the rules of PyTorch's own defaults, for all modules of `torch.nn` that draw their parameters.
+    """Return the rules of PyTorch's own defaults, for all modules of `torch.nn` that draw their parameters.
 
-    A class of another library gets no rule, even if a class of PyTorch has the same name. The fans are PyTorch's. They
-    differ from the fans of the layer for packed queries, keys and values, and for transposed convolutions.
+    A class of another library gets no rule, even if a class of PyTorch has the same name. The fans are PyTorch's fans,
+    which differ from the fans of the layer for packed queries, keys and values, and for transposed convolutions.
 
     Args:
         parameters: the parameters of a model. `rules=` may be this function itself, alone or in a list after your own

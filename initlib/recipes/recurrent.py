@@ -10,7 +10,7 @@ from .rules import Rules, required
 
 
 def lstm(bias: Any = "*bias_ih*", forget: float = 1.0) -> Rules:
-    """Make the rules of an LSTM: orthogonal recurrent kernels, Glorot input kernels, an open forget gate.
+    """Return the rules of an LSTM: orthogonal recurrent kernels, Glorot input kernels, and an open forget gate.
 
     Each gate has a matrix and fans of its own. Otherwise the rules are Keras's defaults.
 

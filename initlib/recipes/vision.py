@@ -14,11 +14,11 @@ _HE_FAN_OUT = variance_scaling(2.0, "fan_out", "normal")
 
 
 def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules:
-    """Make the rules of ResNet: He by fan_out, the last scale of each residual branch 0, PyTorch's own classifier.
+    """Return the rules of ResNet: He by fan_out, 0 for the last scale of a residual branch, PyTorch's own classifier.
 
     The fan_out of a grouped convolution (ResNeXt) is the fan_out of one group. torchvision and timm count the outputs
-    of all groups together. Their std is smaller by the square root of the number of groups. Names are those of
-    torchvision and timm (ResNet.init_weights).
+    of all groups together. Their std is smaller by the factor sqrt(groups). Names are
+    those of torchvision and timm (ResNet.init_weights).
 
     Args:
         features: the number of inputs of the classifier.
@@ -29,7 +29,7 @@ def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: a size is less than 1.
+        ValueError: an integer argument is below 1.
 
     Example:
         >>> rules = resnet(2048)
@@ -57,22 +57,22 @@ def fixup(
     head: str = "fc",
     initializer: Initializer = _HE_FAN_OUT,
 ) -> Rules:
-    """Make the rules of Fixup, for residual networks without norms.
+    """Return the rules of Fixup, for residual networks without norms.
 
     Args:
         blocks: the number of residual branches.
         convolutions: the number m of convolutions of a branch.
         inner: the pattern of all convolutions of a branch but the last. These convolutions are multiplied by
             `blocks**(-1 / (2 m - 2))`.
-        last: the pattern of the last convolution of each branch, which is zero.
-        head: the name of the classifier, which is zero.
+        last: the pattern of the last convolution of each branch, which starts at 0.
+        head: the name of the classifier, which starts at 0.
         initializer: the initializer of all other kernels.
 
     Returns:
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: a size is less than 1.
+        ValueError: an integer argument is below 1.
 
     Example:
         >>> fixup(16)["*.conv1.weight"]  # 16**(-1 / 2)
@@ -92,7 +92,7 @@ def fixup(
 
 
 def vit(patch: int = 16, channels: int = 3) -> Rules:
-    """Make the rules of the Vision Transformer of timm: normal, PyTorch's own patch embedding, a class token near 0.
+    """Return the rules of timm's Vision Transformer: normal, PyTorch's own patch embedding, and a class token near 0.
 
     Names are those of timm (init_weights_vit_timm), which cuts at 100 sigmas.
 
@@ -104,7 +104,7 @@ def vit(patch: int = 16, channels: int = 3) -> Rules:
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: a size is less than 1.
+        ValueError: an integer argument is below 1.
 
     Example:
         >>> vit()["pos_embed"], vit()["cls_token"]
@@ -123,7 +123,7 @@ def vit(patch: int = 16, channels: int = 3) -> Rules:
 
 
 def vit_jax() -> Rules:
-    """Make the rules of the Vision Transformer of its authors' JAX code: Glorot, LeCun for patches, a head of zeros.
+    """Return the rules of the Vision Transformer in its authors' JAX code: Glorot, LeCun for patches, and a zero head.
 
     Names are those of timm (init_weights_vit_jax), where packed queries, keys and values count as one kernel. With axes
     "(3 O)I" queries, keys and values each have their own fans, as in the authors' code.

@@ -9,9 +9,9 @@ from .frozen import scheme, set_fields
 class AlibiSlopes(ComputedVector):
     """Vectors of the slopes of ALiBi, one for each attention head.
 
-    For n heads, a power of two: 2**(-max_bias * k / n), k = 1 … n. For other n: the slopes of the next lower power of
-    two, c, and then every other slope of 2 c heads, from the first on. The weights have the same bits in every engine.
-    transformers (BLOOM, Falcon) takes powers of a base in float32, and differs by some units in the last place.
+    For n heads, a power of two: 2**(-max_bias * k / n), k = 1 … n. For other n, let c be the next lower power of two:
+    the slopes of c heads, and then the slopes 1, 3, 5, … of 2 c heads. The weights have the same bits in every
+    engine. transformers (BLOOM, Falcon) takes powers of a base in float32, and differs by some units in the last place.
 
     Args:
         max_bias: the exponent of the last head, above 0. MPT calls it `alibi_bias_max`.
@@ -27,7 +27,7 @@ class AlibiSlopes(ComputedVector):
 
     Reference:
         Press, Smith, Lewis. Train short, test long: attention with linear biases enables input length extrapolation.
-        2021. arXiv:2108.12409. As `get_slopes` of the authors' code.
+        2021. arXiv:2108.12409. The weights follow `get_slopes` of the authors' code.
     """
 
     max_bias: float = 8.0

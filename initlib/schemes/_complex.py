@@ -6,6 +6,7 @@ from typing import Any
 from .._arguments import Shape
 from ..dtypes import DTYPES
 from ..stream.engine import DrawRequest, Engine
+from ..stream.law import Law
 from .frozen import scheme
 from .initializer import Derived, Initializer
 
@@ -32,6 +33,9 @@ class TwoParts(Derived):
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.each.bounds(shape, axes)
+
+    def request_law(self, request: DrawRequest) -> Law | None:
+        return self.each.request_law(request) if DTYPES[request.dtype].part is None else None
 
     def check_request(self, request: DrawRequest) -> None:
         self.each.check_request(request._replace(dtype=DTYPES[request.dtype].part or request.dtype))

@@ -47,7 +47,7 @@ class ComputedVector(Computed):
 
     @abstractmethod
     def vector(self, size: int) -> Array:
-        """Return the full vector of that size, above 0."""
+        """Return the full vector of the given size, which is above 0."""
 
     def _vector(self, shape: Shape) -> Array:
         sizes = checked_shape(shape)

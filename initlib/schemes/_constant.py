@@ -5,15 +5,16 @@ from typing import Any
 import numpy as np
 
 from .._arguments import Shape, real
-from ..dtypes import rounded_once
+from ..dtypes import DTYPES, rounded_once
 from ..stream.engine import DrawRequest, Engine
+from ..stream.law import Law, constant_law
 from .frozen import scheme, set_fields
 from .initializer import Initializer
 
 
 @scheme("constant", proportional_to="value")
 class Constant(Initializer):
-    """Weights that are all one value.
+    """Weights that all have the same value.
 
     `zeros` and `ones` are `constant(0.0)` and `constant(1.0)`.
 
@@ -43,6 +44,11 @@ class Constant(Initializer):
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.value, self.value
+
+    def request_law(self, request: DrawRequest) -> Law | None:
+        if DTYPES[request.dtype].part:
+            return None
+        return constant_law(rounded_once(self.value * request.scale, request.dtype), request.dtype)
 
     def check_request(self, request: DrawRequest) -> None:
         rounded_once(self.value * request.scale, request.dtype)

@@ -28,7 +28,7 @@ class Icnr(Composed):
 
     Raises:
         TypeError: initializer is not an initializer, or upscale is not an int.
-        ValueError: upscale is below 1, or shuffle has another value; when drawn, the weight has no receptive field,
+        ValueError: upscale is below 1, or shuffle is not allowed; when drawn, the weight has no receptive field,
             more than one output axis, or a number of outputs that upscale**d does not divide.
 
     Example:

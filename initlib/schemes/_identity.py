@@ -102,7 +102,7 @@ class Identity(PassThrough):
 
 @scheme("dirac", proportional_to="gain")
 class Dirac(PassThrough):
-    """Kernels with the gain at their centre, from input c to output c, and 0 elsewhere.
+    """Kernels that pass input c to output c: the gain at their centre, and 0 elsewhere.
 
     A convolution with such a kernel passes its input through, times the gain. The centre of k positions is k // 2, as
     in PyTorch. For even k, "same" padding and `delta_orthogonal` have the centre (k - 1) // 2. A box (`index=`) costs

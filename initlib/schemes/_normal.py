@@ -28,7 +28,7 @@ FOLDS = 40.0  # the density beyond exp(-40) of its maximum is neglected
 class Normal(Independent):
     """Weights from the normal distribution with the given mean and std.
 
-    The real and the imaginary part of a complex weight both have this mean, and std / sqrt(2).
+    The real and the imaginary part of a complex weight both have this mean, and the standard deviation std / sqrt(2).
 
     Args:
         mean: the mean, finite.
@@ -69,8 +69,8 @@ class Normal(Independent):
 class TruncatedNormal(Independent):
     """Weights of a normal distribution truncated to [low, high].
 
-    A window with less than 2**-12 of the mass of the normal is drawn by interpolating quantiles; engines then agree to
-    1e-6.
+    A window with less than 2**-12 of the mass of the normal distribution is drawn by interpolating quantiles; engines
+    then agree to 1e-6.
 
     Args:
         mean: mean before truncation, finite.
@@ -130,6 +130,10 @@ class TruncatedNormal(Independent):
 
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return normal_law(self.mean, self.sigma, self.low, self.high, dtype)
+
+    def request_law(self, request: DrawRequest) -> Law | None:
+        other = self._other()
+        return super().request_law(request) if other is None else other.request_law(request)
 
     def check_request(self, request: DrawRequest) -> None:
         other = self._other()

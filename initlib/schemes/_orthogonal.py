@@ -90,12 +90,12 @@ class OrthogonalMatrices(Composed):
 
 @scheme("orthogonal", proportional_to="gain")
 class Orthogonal(OrthogonalMatrices):
-    """Weights that, as a matrix of receptive field x inputs to outputs, are orthogonal, times the gain.
+    """Orthogonal matrices from receptive field x inputs to outputs, times the gain.
 
     The matrix is uniformly distributed (Haar): the Q of the QR of a normal matrix, times the signs of the diagonal of
-    R. Each stack (B, and n in `(n O)`) is a matrix of its own. All dtypes are computed in float64, with three matrices.
-    These need 6 times the memory of a float32 weight, or 12 times the memory of a 16-bit weight. A box (`index=`) costs
-    a full draw.
+    R. Each stack (B, and n in `(n O)`) is a matrix of its own. Every dtype is computed in float64. The three matrices
+    of this computation need 6 times the memory of a float32 weight, or 12 times the memory of a 16-bit weight. A box
+    (`index=`) costs a full draw.
 
     Args:
         gain: factor of the matrix.
@@ -128,11 +128,11 @@ class Orthogonal(OrthogonalMatrices):
 
 @scheme("delta_orthogonal", proportional_to="gain")
 class DeltaOrthogonal(OrthogonalMatrices):
-    """Kernels with the gain times an orthogonal matrix, from inputs to outputs, at their centre, and 0 elsewhere.
+    """Kernels with an orthogonal matrix, times the gain, at their centre, and 0 elsewhere.
 
-    A convolution with such a kernel multiplies the norm of the channels at every position by the gain. The centre of k
-    positions is (k - 1) // 2, which "same" padding needs in JAX, Keras and PyTorch. A box (`index=`) costs the full
-    matrix.
+    The matrix maps inputs to outputs. A convolution with such a kernel multiplies the norm of the channels at every
+    position by the gain. The centre of k positions is (k - 1) // 2, which "same" padding needs in JAX, Keras and
+    PyTorch. A box (`index=`) costs as much as the full matrix.
 
     Args:
         gain: factor of the matrix.

@@ -17,8 +17,8 @@ LAYOUTS = ("interleaved", "halves")
 class Sinusoidal(Computed):
     """Tables of positions: sin(p * w_k) and cos(p * w_k) in row p, for d / 2 frequencies w_k = base**(-2 k / d).
 
-    The last axis has the d channels, and the axis before it the positions. The weights have the same bits in every
-    engine. A box (`index=`) costs only its own weights; a traced draw of JAX holds the table as a constant.
+    The last axis has the d channels, and the second to last axis has the positions. The weights have the same bits in
+    every engine. A box (`index=`) costs only its own weights; a traced draw of JAX holds the table as a constant.
 
     | layout | endpoint | used by |
     | --- | --- | --- |
@@ -35,7 +35,7 @@ class Sinusoidal(Computed):
 
     Raises:
         TypeError: base is not a real number, or endpoint is not a bool.
-        ValueError: base is below 1, or layout has another value; when drawn, the weight has fewer than 2 axes, an odd
+        ValueError: base is below 1, or layout is not allowed; when drawn, the weight has fewer than 2 axes, an odd
             number of channels, or more than 2**27 positions.
 
     Example:

@@ -19,7 +19,7 @@ class Sparse(Composed):
     """Normal weights with ceil(sparsity * outputs) zeros for each input.
 
     An input is a position of the receptive field of an input channel. The key selects the zeros too. A box (`index=`)
-    costs a full draw, which needs twice the memory of the weight in at least float32.
+    costs a full draw, which needs twice the memory of the weight as float32 or wider.
 
     Args:
         sparsity: share of zeros, from 0 to 1.

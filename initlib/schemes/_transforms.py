@@ -25,7 +25,7 @@ class LogUniform(Elementwise):
 
     Raises:
         TypeError: low or high is not a real number.
-        ValueError: not 0 < low <= high, both finite; when drawn, the dtype is complex.
+        ValueError: 0 < low <= high does not hold, or high is infinite; when drawn, the dtype is complex.
 
     Example:
         >>> from initlib import log_uniform
@@ -81,7 +81,7 @@ class Transformed(Elementwise):
 
 @scheme("logarithm")
 class Logarithm(Transformed):
-    """Weights factor * log(x), where another initializer draws the positive x.
+    """Weights equal to factor * log(x), where another initializer draws positive numbers x.
 
     Each array library computes its own logarithm, so engines agree to 1e-6.
 
@@ -112,7 +112,7 @@ class Logarithm(Transformed):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         low, high = self.initializer.bounds(shape, axes)
         if low <= 0:
-            raise ValueError(f"initializer of logarithm must give weights above 0, got {self.initializer!r}")
+            raise ValueError(f"initializer of logarithm must draw weights above 0, got {self.initializer!r}")
         ends = self.factor * math.log(low), self.factor * (math.log(high) if math.isfinite(high) else high)
         return min(ends), max(ends)
 

@@ -18,7 +18,7 @@ class Uniform(Independent):
     """Weights of a uniform distribution on [low, high], with std = (high - low) / sqrt(12).
 
     The real and the imaginary part of a complex weight have the same distribution. If no number of the dtype lies
-    between the bounds, weights are the nearest numbers.
+    between the bounds, the weights are the nearest numbers of the dtype.
 
     Args:
         low: least value.

@@ -33,14 +33,14 @@ class VarianceScaling(Independent):
     Args:
         factor: factor of the variance, finite and at least 0.
         mode: the fan that divides: "fan_in", "fan_out", "fan_avg" (their mean) or "fan_geo_avg" (their geometric
-            mean). fan_in keeps the variance of activations, fan_out that of gradients.
+            mean). fan_in keeps the variance of activations, and fan_out keeps the variance of gradients.
         distribution: "truncated_normal" (at 2 sigma, with sigma enlarged so that the variance is factor / fan),
             "normal" or "uniform".
-        uniform: not supported; an error names `distribution`, which replaces this argument of tf.contrib.
+        uniform: an argument of tf.contrib, and always an error here. Pass `distribution` in its place.
 
     Raises:
         TypeError: factor is not a real number, or uniform is given.
-        ValueError: factor is negative or not finite, or mode or distribution has another value; when drawn, the fan is
+        ValueError: factor is negative or not finite, or mode or distribution is not allowed; when drawn, the fan is
             0.
 
     Example:

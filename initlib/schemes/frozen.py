@@ -20,6 +20,9 @@ Scheme = TypeVar("Scheme", bound="type[Initializer]")
 class Frozen:
     """Base of immutable dataclasses."""
 
+    __slots__ = ("_hash",)  # computed once: plans and draws look initializers up by their hash
+    _hash: int
+
     def __setattr__(self, name: str, value: Any) -> None:
         declared = getattr(self, "__dataclass_fields__", None)
         if declared is not None and (name in vars(self) or name not in declared):
@@ -33,7 +36,14 @@ class Frozen:
         return vars(other) == vars(self) if type(other) is type(self) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(tuple(self.__dict__.values()))  # each draw looks up its law by the hash
+        try:
+            return self._hash
+        except AttributeError:
+            object.__setattr__(self, "_hash", hash(tuple(vars(self).values())))
+        return self._hash
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self)  # without the hash, which is another one in another process
 
 
 def set_fields(instance: Frozen, **values: Any) -> None:

@@ -18,6 +18,7 @@ from ..key import Seed, as_key
 from ..stream import kernel
 from ..stream.boxes import Index, box_shape, flat_boxes, normalize_index, normalize_range
 from ..stream.engine import DrawRequest, Engine
+from ..stream.law import Law
 from ..stream.numpy_engine import NUMPY
 from .frozen import Frozen, scheme, set_fields
 
@@ -130,7 +131,7 @@ class Initializer(Frozen, ABC):
         return target
 
     def check(self, shape: Shape, dtype: DTypeLike = "float32", *, axes: str | None = None) -> None:
-        """Raise an error if a weight of this shape, dtype and axes cannot be drawn. Nothing is drawn.
+        """Raise an error, without drawing, if the initializer cannot draw a weight of this shape, dtype and axes.
 
         Args:
             shape: shape of the full weight, as stored.
@@ -161,7 +162,7 @@ class Initializer(Frozen, ABC):
             axes: role of each stored axis (see `fans`). None is "...IO".
 
         Returns:
-            The standard deviation, or nan if it is unknown.
+            The standard deviation, or nan if unknown.
 
         Raises:
             TypeError: an argument has a wrong type.
@@ -249,9 +250,20 @@ class Initializer(Frozen, ABC):
 
     @property
     def made_whole(self) -> bool:
-        """Return `requires_full_draw`, for one release under its old name."""
+        """Return `requires_full_draw`. This old name is deprecated, and warns."""
         warnings.warn("made_whole is now requires_full_draw", DeprecationWarning, stacklevel=2)
         return self.requires_full_draw
+
+    def request_law(self, request: DrawRequest) -> Law | None:
+        """Return the law that draws the weights of a request, each from its word alone.
+
+        Args:
+            request: a request for a weight that is not empty.
+
+        Returns:
+            The law, or None if no law draws the weights.
+        """
+        return None
 
     def check_request(self, request: DrawRequest) -> None:
         """Raise ValueError unless the weight of a draw request can be drawn.
@@ -407,6 +419,9 @@ class Scaled(Derived):
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         low, high = self.initializer.bounds(shape, axes)
         return times(low, self.factor), times(high, self.factor)
+
+    def request_law(self, request: DrawRequest) -> Law | None:
+        return self.initializer.request_law(self._scaled(request))
 
     def check_request(self, request: DrawRequest) -> None:
         self.initializer.check_request(self._scaled(request))

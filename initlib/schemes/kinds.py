@@ -22,7 +22,7 @@ class Independent(Initializer):
 
     @abstractmethod
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
-        """Return the law of the weights of that shape."""
+        """Return the law of the weights of the given shape."""
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         return self.law(shape, axes, "float64").mean != 0
@@ -31,22 +31,24 @@ class Independent(Initializer):
         """Return the initializer that draws the complex weights of a request, or raise ValueError."""
         raise not_real(self, request)
 
+    def request_law(self, request: DrawRequest) -> Law | None:
+        shape, axes, dtype, _, _, scale = request
+        return None if DTYPES[dtype].part else _law(self, shape, axes, dtype, scale)
+
     def check_request(self, request: DrawRequest) -> None:
-        if DTYPES[request.dtype].part:
+        if self.request_law(request) is None:
             self.complex_form(request).check_request(request)
-        else:
-            _law(self, request.shape, request.axes, request.dtype, request.scale)
 
     def weights(self, request: DrawRequest, engine: Engine) -> Any:
-        if DTYPES[request.dtype].part:
-            return self.complex_form(request).weights(request, engine)
-        return engine.draw(_law(self, request.shape, request.axes, request.dtype, request.scale), request)
+        law = self.request_law(request)
+        return self.complex_form(request).weights(request, engine) if law is None else engine.draw(law, request)
 
     def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
-        if DTYPES[request.dtype].part:
+        law = self.request_law(request)
+        if law is None:
             engine.fill_in_pieces(out, request, partial(self.complex_form(request).weights, engine=engine))
         else:
-            engine.fill(out, _law(self, request.shape, request.axes, request.dtype, request.scale), request)
+            engine.fill(out, law, request)
 
 
 @lru_cache(maxsize=4096)

@@ -1,7 +1,9 @@
 /* The stream for CPU memory, with the bits of the specification, initlib/stream/reference.py.
  *
  * out[offset] = weight(key, base + pattern[k]), for the blocks of initlib/stream/runs.py. The loops run over small
- * arrays of lanes, so the compiler makes each step one vector instruction per register. No loop uses Python objects. */
+ * arrays of lanes, so the compiler makes each step one vector instruction per register. No loop uses Python objects.
+ *
+ * `draw` checks a list of weights and draws it. Threads share a long list as one large weight: `fill` draws parts of it. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -64,6 +66,17 @@ typedef struct {
     const uint32_t *pattern; /* NULL: 0, 1, 2 ... */
     const int64_t *scatter;  /* NULL: 0, 1, 2 ... */
 } Runs;
+
+/* Tensors that differ in their memory and their key alone. */
+typedef struct {
+    Law law; /* without the key */
+    Runs runs;
+    int64_t start; /* the number of weights in the groups before */
+    int64_t size;  /* the number of weights in one tensor */
+    int64_t count; /* the number of tensors */
+    char **out;
+    uint64_t *key;
+} Group;
 
 /* ------------------------------------------------------------------------------------------------ the word */
 
@@ -364,6 +377,12 @@ INLINE void draw(const Law *law, uint64_t base, const uint32_t *pattern, void *o
 {
     uint32_t word[LANES];
     float noise[LANES];
+    if (law->dtype != WORDS && law->low == law->high) { /* a constant: no word changes the noise */
+        for (int j = 0; j < LANES; j++)
+            noise[j] = (float)law->low;
+        store(law, noise, out);
+        return;
+    }
     words(law, base, pattern, word);
     if (law->dtype == WORDS) {
         memcpy(out, word, sizeof word);
@@ -425,27 +444,50 @@ INLINE void fill(const Law *given, const Runs *runs, char *out, int64_t first, i
     }
 }
 
-/* The same code once for each instruction set. */
-typedef void Fill(const Law *, const Runs *, char *, int64_t, int64_t);
-
-static void fill_baseline(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last)
+/* Return the number of blocks whose first weight is before weight `number` of a tensor. */
+static int64_t blocks_before(const Runs *runs, int64_t number)
 {
-    fill(law, runs, out, first, last, normal_baseline);
+    const int64_t in_row = number % runs->row;
+    return number / runs->row * blocks_of_row(runs) + in_row / runs->block + (in_row % runs->block != 0);
+}
+
+/* Draw the blocks whose first weight has a number from `first` to before `last`, counted through all groups. */
+INLINE void fill_groups(const Group *group, int64_t groups, const Near *near, int64_t first, int64_t last, Normal *normal)
+{
+    for (const Group *end = group + groups; group < end && group->start < last; group++) {
+        const int64_t size = group->size, start = first > group->start ? first - group->start : 0;
+        const int64_t stop = last - group->start < size * group->count ? last - group->start : size * group->count;
+        Law law = group->law;
+        law.near = near;
+        for (int64_t number = start / size; number * size < stop; number++) {
+            const int64_t from = start - number * size, to = stop - number * size;
+            law.key = group->key[number];
+            fill(&law, &group->runs, group->out[number], blocks_before(&group->runs, from > 0 ? from : 0),
+                 blocks_before(&group->runs, to < size ? to : size), normal);
+        }
+    }
+}
+
+/* The same code once for each instruction set. */
+typedef void Fill(const Group *, int64_t, int64_t, int64_t);
+
+static void fill_baseline(const Group *group, int64_t groups, int64_t first, int64_t last)
+{
+    fill_groups(group, groups, NULL, first, last, normal_baseline);
 }
 
 #ifdef X86_PATHS
-AVX2 static void fill_avx2(const Law *law, const Runs *runs, char *out, int64_t first, int64_t last)
+AVX2 static void fill_avx2(const Group *group, int64_t groups, int64_t first, int64_t last)
 {
-    fill(law, runs, out, first, last, normal_avx2);
+    fill_groups(group, groups, NULL, first, last, normal_avx2);
 }
 
-AVX512 static void fill_avx512(const Law *given, const Runs *runs, char *out, int64_t first, int64_t last)
+AVX512 static void fill_avx512(const Group *group, int64_t groups, int64_t first, int64_t last)
 {
     Near near __attribute__((aligned(64)));
-    Law law = *given;
-    near_rows(law.table, &near);
-    law.near = &near;
-    fill(&law, runs, out, first, last, normal_avx512);
+    if (groups)
+        near_rows(group->law.table, &near);
+    fill_groups(group, groups, &near, first, last, normal_avx512);
 }
 #endif
 
@@ -472,25 +514,53 @@ static void find_paths(void)
 
 /* --------------------------------------------------------------------------------------- the Python interface */
 
-/* The buffers of `fill`, in the order of its arguments. */
-enum { OUT, TABLE, BASES, OFFSETS, PATTERN, SCATTER, BUFFERS };
+/* A list of weights to draw: groups, and the buffers that hold their memory. */
+typedef struct {
+    int path;
+    int64_t groups, buffers;
+    Group *group;
+    char **out;    /* of the tensors of all groups */
+    uint64_t *key; /* likewise */
+    Py_buffer *view;
+} Job;
 
-/* Get contiguous buffers of items of the right size; None is NULL for the last two. */
-static int get_buffers(PyObject *const *object, Py_buffer *view, Py_ssize_t out_itemsize)
+#define JOB "initlib.stream._kernel.Job"
+
+static void free_job(Job *job)
 {
-    static const char *const names[BUFFERS] = {"out", "table", "bases", "offsets", "pattern", "scatter"};
-    const Py_ssize_t itemsizes[BUFFERS] = {out_itemsize, 4, 8, 8, 4, 8};
-    for (int i = 0; i < BUFFERS; i++) {
-        if (i >= PATTERN && object[i] == Py_None)
-            continue;
-        if (PyObject_GetBuffer(object[i], &view[i], PyBUF_C_CONTIGUOUS | (i == OUT ? PyBUF_WRITABLE : 0)) < 0)
-            return 0;
-        if (view[i].itemsize != itemsizes[i]) {
-            PyErr_Format(PyExc_ValueError, "%s has items of %zd bytes, not %zd", names[i], view[i].itemsize, itemsizes[i]);
-            return 0;
-        }
-    }
-    return 1;
+    if (!job)
+        return;
+    for (int64_t i = 0; i < job->buffers; i++)
+        PyBuffer_Release(&job->view[i]);
+    PyMem_Free(job->group);
+    PyMem_Free(job->out);
+    PyMem_Free(job->key);
+    PyMem_Free(job->view);
+    PyMem_Free(job);
+}
+
+static void fill_job(const Job *job, int64_t first, int64_t last)
+{
+    Py_BEGIN_ALLOW_THREADS
+    path[job->path].fill(job->group, job->groups, first, last);
+    Py_END_ALLOW_THREADS
+}
+
+static void free_capsule(PyObject *capsule)
+{
+    free_job(PyCapsule_GetPointer(capsule, JOB));
+}
+
+/* Get a contiguous buffer of items of that size, which the job releases; NULL with an error set. */
+static Py_buffer *get_buffer(Job *job, PyObject *object, const char *name, Py_ssize_t itemsize, int flags)
+{
+    Py_buffer *view = &job->view[job->buffers];
+    if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | flags) < 0)
+        return NULL;
+    job->buffers++;
+    if (view->itemsize != itemsize)
+        return PyErr_Format(PyExc_ValueError, "%s has items of %zd bytes, not %zd", name, view->itemsize, itemsize), NULL;
+    return view;
 }
 
 /* Widen [least, most] by the items of `count` lanes of this block of row 0. Return 0 if an item is so far away that a
@@ -512,10 +582,9 @@ static int reach(const Runs *runs, int64_t block, int64_t count, double items, d
     return 1;
 }
 
-/* Return whether all items that the blocks from first to before last write are inside `items`. */
-static int inside(const Runs *runs, int64_t first, int64_t last, int64_t items)
+/* Return whether all items that the blocks write are inside `items`. */
+static int inside(const Runs *runs, int64_t items)
 {
-    const int64_t per_row = blocks_of_row(runs);
     const int64_t full = runs->row / runs->block, rest = runs->row % runs->block;
     const double all = (double)items;
     double least = (double)INT64_MAX, most = (double)INT64_MIN;
@@ -524,7 +593,7 @@ static int inside(const Runs *runs, int64_t first, int64_t last, int64_t items)
         return 0;
     if (rest && !reach(runs, full, rest, all, &least, &most))
         return 0;
-    for (int64_t row = first / per_row; row < runs->rows && row * per_row < last; row++) {
+    for (int64_t row = 0; row < runs->rows; row++) {
         const double offset = (double)runs->offsets[row];
         if (offset < -all || offset > all || offset + least < 0 || offset + most >= all)
             return 0;
@@ -539,52 +608,164 @@ static int rounds_to_nearest(void)
     return one + under < one + over;
 }
 
-static PyObject *py_fill(PyObject *module, PyObject *args)
+static int check_rounding(void)
 {
-    Law law;
-    PyObject *object[BUFFERS], *result = NULL;
-    Py_buffer view[BUFFERS];
-    unsigned long long key, width, step;
-    unsigned int lo;
-    int path_index;
-    long long row, block, stride, first, last;
-    (void)module;
-    /* One flat tuple: to parse nested tuples takes longer than to draw 64 weights. */
-    if (!PyArg_ParseTuple(args, "iOiKiIKiiddOOOLLKLOOLL", &path_index, &object[OUT], &law.dtype, &key, &law.normal,
-                          &lo, &width, &law.low, &law.high, &law.scale, &law.mean, &object[TABLE], &object[BASES],
-                          &object[OFFSETS], &row, &block, &step, &stride, &object[PATTERN], &object[SCATTER], &first,
-                          &last))
-        return NULL;
     if (!rounds_to_nearest())
-        return PyErr_Format(PyExc_FloatingPointError, "This thread must round each result once, to the nearest number, got "
-                            "another rounding mode. Restore the mode that a library has changed, and draw again.");
+        PyErr_SetString(PyExc_FloatingPointError,
+                        "This thread must round each result once, to the nearest number, got another rounding mode. "
+                        "Restore the mode that a library has changed, and draw again.");
+    return rounds_to_nearest();
+}
+
+/* Add the memory and the key of tensors to a group: buffers, or the addresses of memory that the caller has checked. */
+static int add_tensors(Job *job, Group *group, PyObject *memories, PyObject *keys, int64_t items)
+{
+    for (Py_ssize_t i = 0; i < group->count; i++) {
+        PyObject *memory = PyTuple_GetItem(memories, i);
+        group->key[i] = PyLong_AsUnsignedLongLong(PyTuple_GetItem(keys, i));
+        if (PyErr_Occurred())
+            return 0;
+        if (PyLong_Check(memory)) {
+            group->out[i] = PyLong_AsVoidPtr(memory);
+            if (!group->out[i])
+                return PyErr_Occurred() || (PyErr_SetString(PyExc_ValueError, "the address is NULL"), 0);
+            continue;
+        }
+        const Py_buffer *view = get_buffer(job, memory, "out", (Py_ssize_t)ITEMSIZE[group->law.dtype], PyBUF_WRITABLE);
+        if (!view)
+            return 0;
+        if (view->len / view->itemsize < items)
+            return PyErr_SetString(PyExc_ValueError, "the runs do not fit the memory"), 0;
+        group->out[i] = view->buf;
+    }
+    return 1;
+}
+
+/* Read a group from its tuple, of which `sizes` has the number of tensors. */
+static int read_group(Job *job, Group *group, PyObject *tuple)
+{
+    Law *law = &group->law;
+    Runs *runs = &group->runs;
+    PyObject *bases, *offsets, *pattern, *scatter, *memories, *keys;
+    unsigned long long width, step;
+    unsigned int lo;
+    long long row, block, stride, items;
+    /* One flat tuple: to parse nested tuples takes longer than to draw 64 weights. */
+    if (!PyArg_ParseTuple(tuple, "iiIKiiddOOLLKLOOLO!O!", &law->dtype, &law->normal, &lo, &width, &law->low, &law->high,
+                          &law->scale, &law->mean, &bases, &offsets, &row, &block, &step, &stride, &pattern, &scatter,
+                          &items, &PyTuple_Type, &memories, &PyTuple_Type, &keys))
+        return 0;
+    if (law->dtype < WORDS || law->dtype > BFLOAT16)
+        return PyErr_Format(PyExc_ValueError, "dtype code %d is unknown", law->dtype), 0;
+    law->window_lo = lo, law->window_width = width;
+    const Py_buffer *base = get_buffer(job, bases, "bases", 8, 0);
+    const Py_buffer *offset = base ? get_buffer(job, offsets, "offsets", 8, 0) : NULL;
+    const Py_buffer *patterns = NULL, *scatters = NULL;
+    if (!offset || (pattern != Py_None && !(patterns = get_buffer(job, pattern, "pattern", 4, 0))) ||
+        (scatter != Py_None && !(scatters = get_buffer(job, scatter, "scatter", 8, 0))))
+        return 0;
+    *runs = (Runs){base->buf, offset->buf, base->len / 8, row, block, stride, step,
+                   patterns ? patterns->buf : NULL, scatters ? scatters->buf : NULL};
+    if (width > (1ull << 32) || lo + width > (1ull << 32) || runs->rows < 1 || base->len != offset->len || row < 1 ||
+        block < 1 || (patterns && patterns->len / 4 < block) || (scatters && scatters->len / 8 < block) ||
+        runs->rows > INT64_MAX / row || runs->rows * row > (INT64_MAX - group->start) / (group->count + 1) ||
+        items < 0 || !inside(runs, items))
+        return PyErr_SetString(PyExc_ValueError, "the runs do not fit the memory"), 0;
+    group->size = runs->rows * row;
+    return add_tensors(job, group, memories, keys, items);
+}
+
+/* Return the number of tensors of a group's tuple; -1 with an error set. */
+static Py_ssize_t count_tensors(PyObject *tuple)
+{
+    PyObject *memories = PyTuple_Check(tuple) && PyTuple_Size(tuple) > 1
+                             ? PyTuple_GetItem(tuple, PyTuple_Size(tuple) - 2) : NULL;
+    PyObject *keys = memories ? PyTuple_GetItem(tuple, PyTuple_Size(tuple) - 1) : NULL;
+    if (!keys || !PyTuple_Check(memories) || !PyTuple_Check(keys) || PyTuple_Size(memories) != PyTuple_Size(keys))
+        return PyErr_SetString(PyExc_TypeError, "a group must end with a tuple of memories and one of as many keys"), -1;
+    return PyTuple_Size(keys);
+}
+
+/* Check all groups. Then draw them, if they have fewer weights than `many`. Return the job that remains, or None, and
+ * the number of weights. */
+static PyObject *py_draw(PyObject *module, PyObject *args)
+{
+    int path_index;
+    long long many;
+    PyObject *table, *groups;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "iOO!L", &path_index, &table, &PyTuple_Type, &groups, &many))
+        return NULL;
+    if (!check_rounding())
+        return NULL;
     if (path_index < 0 || path_index >= path_count)
         return PyErr_Format(PyExc_ValueError, "path %d is not one of %d", path_index, path_count);
-    if (law.dtype < WORDS || law.dtype > BFLOAT16)
-        return PyErr_Format(PyExc_ValueError, "dtype code %d is unknown", law.dtype);
-    memset(view, 0, sizeof view);
-    if (!get_buffers(object, view, (Py_ssize_t)ITEMSIZE[law.dtype]))
-        goto done;
-    law.key = key, law.window_lo = lo, law.window_width = width, law.table = view[TABLE].buf;
-    const Runs runs = {view[BASES].buf, view[OFFSETS].buf, view[BASES].len / 8, row, block, stride, step,
-                       view[PATTERN].buf, view[SCATTER].buf};
-    if (view[TABLE].len != 3 * 4 * TABLE_ROWS || width > (1ull << 32) || lo + width > (1ull << 32) || runs.rows < 1 ||
-        view[BASES].len != view[OFFSETS].len || row < 1 || block < 1 ||
-        (runs.pattern && view[PATTERN].len / 4 < block) || (runs.scatter && view[SCATTER].len / 8 < block) ||
-        runs.rows > INT64_MAX / blocks_of_row(&runs) || first < 0 || first > last ||
-        last > runs.rows * blocks_of_row(&runs) ||
-        !inside(&runs, first, last, view[OUT].len / view[OUT].itemsize)) {
-        PyErr_SetString(PyExc_ValueError, "the runs do not fit the memory");
-        goto done;
+    const Py_ssize_t count = PyTuple_Size(groups);
+    Py_ssize_t tensors = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const Py_ssize_t more = count_tensors(PyTuple_GetItem(groups, i));
+        if (more < 0)
+            return NULL;
+        tensors += more;
     }
-    Py_BEGIN_ALLOW_THREADS
-    path[path_index].fill(&law, &runs, view[OUT].buf, first, last);
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
-done:
-    for (int i = 0; i < BUFFERS; i++)
-        PyBuffer_Release(&view[i]);
+    Job *job = PyMem_Calloc(1, sizeof *job);
+    if (!job)
+        return PyErr_NoMemory();
+    job->path = path_index, job->groups = count;
+    job->group = PyMem_Calloc((size_t)count, sizeof *job->group);
+    job->out = PyMem_Calloc((size_t)tensors, sizeof *job->out);
+    job->key = PyMem_Calloc((size_t)tensors, sizeof *job->key);
+    job->view = PyMem_Calloc((size_t)(tensors + 4 * count + 1), sizeof *job->view);
+    PyObject *result = NULL;
+    if (!job->group || !job->out || !job->key || !job->view) {
+        PyErr_NoMemory();
+        goto failed;
+    }
+    const Py_buffer *columns = get_buffer(job, table, "table", 4, 0);
+    if (!columns)
+        goto failed;
+    if (columns->len != 3 * 4 * TABLE_ROWS) {
+        PyErr_SetString(PyExc_ValueError, "the table has another size");
+        goto failed;
+    }
+    int64_t start = 0, done = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *tuple = PyTuple_GetItem(groups, i);
+        Group *group = &job->group[i];
+        group->law.table = columns->buf;
+        group->start = start, group->count = count_tensors(tuple);
+        group->out = job->out + done, group->key = job->key + done;
+        if (!read_group(job, group, tuple))
+            goto failed;
+        start += group->size * group->count, done += group->count;
+    }
+    if (start >= many) {
+        PyObject *capsule = PyCapsule_New(job, JOB, free_capsule);
+        if (!capsule)
+            goto failed;
+        return Py_BuildValue("NL", capsule, (long long)start);
+    }
+    fill_job(job, 0, start);
+    result = Py_BuildValue("OL", Py_None, (long long)start);
+failed:
+    free_job(job);
     return result;
+}
+
+static PyObject *py_fill(PyObject *module, PyObject *args)
+{
+    PyObject *capsule;
+    long long first, last;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "OLL", &capsule, &first, &last))
+        return NULL;
+    const Job *job = PyCapsule_GetPointer(capsule, JOB);
+    if (!job || !check_rounding())
+        return NULL;
+    if (first < 0 || first > last)
+        return PyErr_Format(PyExc_ValueError, "the weights from %lld to %lld are no part of the job", first, last);
+    fill_job(job, first, last);
+    return Py_NewRef(Py_None);
 }
 
 static PyObject *py_block(PyObject *module, PyObject *args)
@@ -609,7 +790,8 @@ static PyObject *py_paths(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef methods[] = {
-    {"fill", py_fill, METH_VARARGS, "Fill blocks of runs with the weights of a law."},
+    {"draw", py_draw, METH_VARARGS, "Check a list of weights, and draw it; return a job that draws a long list."},
+    {"fill", py_fill, METH_VARARGS, "Draw the blocks of a job that begin in a range of its weights."},
     {"block", py_block, METH_VARARGS, "Threefry-2x32 of a 64-bit counter under a 64-bit key."},
     {"paths", py_paths, METH_NOARGS, "The instruction sets that this processor can use, best first."},
     {NULL, NULL, 0, NULL},

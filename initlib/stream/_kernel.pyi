@@ -1,18 +1,20 @@
 from typing import Any
 
 Buffer = Any
+Job = object  # a list of weights whose memory is checked
 
-def fill(
-    path: int,
-    out: Buffer,
-    dtype: int,
-    key: int,
-    law: tuple[int, int, int, int, int, float, float],
-    table: Buffer,
-    runs: tuple[Buffer, Buffer, int, int, int, int, Buffer | None, Buffer | None],
-    first: int,
-    last: int,
-    /,
-) -> None: ...
+# The code of the dtype, the law, the runs, and the items that the memory must have; then of each tensor the memory (a
+# buffer or an address) and the key.
+Group = tuple[
+    int,
+    *tuple[int, int, int, int, int, float, float],
+    *tuple[Buffer, Buffer, int, int, int, int, Buffer | None, Buffer | None],
+    int,
+    tuple[Buffer | int, ...],
+    tuple[int, ...],
+]
+
+def draw(path: int, table: Buffer, groups: tuple[Group, ...], many: int, /) -> tuple[Job | None, int]: ...
+def fill(job: Job, first: int, last: int, /) -> None: ...
 def block(key: int, counter: int, /) -> int: ...
 def paths() -> tuple[str, ...]: ...

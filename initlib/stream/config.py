@@ -55,7 +55,7 @@ def get_num_threads() -> int:
     """Return the number of threads that draw a large weight.
 
     Returns:
-        The number that `set_num_threads` set. The default is INITLIB_NUM_THREADS, else the number of CPUs that this
+        The number that `set_num_threads` set. The default is INITLIB_NUM_THREADS, or else the number of CPUs that this
         process may use.
 
     Example:

@@ -1,8 +1,9 @@
-"""Compiled kernel as a function that fills memory of any strides with a box of a weight."""
+"""Compiled kernel: one call fills the memory of many weights, or of one, with boxes of any strides."""
 
 import math
-from collections.abc import Sequence
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -10,33 +11,93 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from ..dtypes import DTYPES
-from . import config
+from . import config, threads
 from . import reference as stream
 from .boxes import Box
+from .engine import DrawRequest
 from .law import Law
 from .runs import runs
-from .threads import share
 
 CODES = {"uint32": 0} | {name: dtype.kernel for name, dtype in DTYPES.items()}
 _C0, _C1, _C2, _C3 = stream.COLUMNS
 _TABLE = np.stack([_C0, _C1, _C2 << 17 | _C3 & 0xFFFF])  # for the kernel: c2 and c3 fit 16 bits each
 
 
-def fill(out: NDArray[Any], law: Law, key: int, shape: tuple[int, ...], axes: str | None, box: Box | None) -> None:
-    """Fill `out`, of the dtype of the law and the shape of the box, with a box of the weight (None: the full one)."""
-    kernel, path, code = config.kernel, config.path, CODES[law.dtype]
+# The memory of a weight or box: where its lowest item is, its strides in items (None: row-major, without gaps), and the
+# number of items from the lowest to the highest. Memory behind an address must be valid, writable and aligned until the
+# fill has returned: the kernel cannot check. Both tuples are plain, because a small draw takes little longer.
+Start = NDArray[Any] | int
+Memory = tuple[Start, tuple[int, ...] | None, int]
+Group = tuple[list[Start], list[int]]  # the starts of memory, and the seeds of the keys
+# What the weights of a group share: law, shape, axes and box, and the strides and the span of memory.
+Alike = tuple[Law, tuple[int, ...], str | None, Box | None, tuple[int, ...] | None, int]
+
+
+def draws(dtype: str) -> bool:
+    """Return whether the compiled kernel is there and draws weights of a dtype."""
+    return config.kernel is not None and CODES[dtype] is not None
+
+
+class Batch:
+    """Weights that one call draws, in any order: threads share the batch as one large weight."""
+
+    def __init__(self) -> None:
+        self._groups: defaultdict[Alike, Group] = defaultdict(lambda: ([], []))
+
+    def group(self, memory: Memory, law: Law, request: DrawRequest) -> Group:
+        """Return the group of weights, or boxes, that differ from this weight in their memory and their key alone.
+
+        A weight enters the batch when its start is appended to the first list, and the seed of its key to the second.
+        """
+        _, strides, span = memory
+        shape, axes, _, _, box, _ = request
+        return self._groups[law, shape, axes, box, strides, span]
+
+    def fill(self, advance: Callable[[int, int], None] | None = None) -> None:
+        """Check all weights, then draw them. `advance` is called with the weights that are drawn, and all weights."""
+        groups = []
+        for alike, (starts, keys) in self._groups.items():
+            tensors = tuple(starts), tuple(keys)
+            groups += [group + tensors for group in _groups(*alike)]
+        _draw(tuple(groups), advance)
+
+
+def fill(memory: Memory, law: Law, request: DrawRequest) -> None:
+    """Fill memory, of the dtype of the law and the shape of the box, with the box of the weight."""
+    start, strides, span = memory
+    shape, axes, _, key, box, _ = request
+    tensor = (start,), (key.seed,)
+    _draw(tuple([group + tensor for group in _groups(law, shape, axes, box, strides, span)]))
+
+
+@lru_cache(maxsize=64)
+def _groups(
+    law: Law, shape: tuple[int, ...], axes: str | None, box: Box | None, strides: tuple[int, ...] | None, span: int
+) -> tuple[tuple[Any, ...], ...]:
+    """Return the groups of the kernel's `draw` for weights of these properties, without their memory and keys."""
+    window, *clamp_scale_mean, dtype = law
+    numbers = (CODES[dtype], window is not None, *(window or (0, 0)), *clamp_scale_mean)
+    return tuple((*numbers, *run, span) for run in runs(shape, axes, box, strides))
+
+
+def _draw(groups: tuple[tuple[Any, ...], ...], advance: Callable[[int, int], None] | None = None) -> None:
+    """Draw groups by one call of the kernel, which checks all of them before it writes; long lists on threads."""
+    kernel = config.kernel
     assert kernel is not None
+    job, weights = kernel.draw(config.path, _TABLE, groups, 2 * threads.LEAST)
+    if job is not None:
+        threads.share(partial(kernel.fill, job), weights, advance)
+    elif advance is not None:
+        advance(weights, weights)
+
+
+def memory_of(out: NDArray[Any]) -> Memory:
+    """Return the memory of an array; raise ValueError where the kernel cannot fill it."""
     if in_order(out):
-        memory, flat = None, out
-    else:
-        memory, span = item_strides(out)
-        lowest = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in memory)]
-        flat = as_strided(lowest, (span,), (out.itemsize,))
-    window, *clamp_scale_mean, _ = law
-    drawn = (path, flat, code, key, window is not None, *(window or (0, 0)), *clamp_scale_mean, _TABLE)
-    for run in runs(shape, axes, box, memory):
-        work = partial(kernel.fill, *drawn, *run)
-        share(work, run.blocks, run.block, run.row * len(run.bases))
+        return out, None, out.size
+    strides, span = item_strides(out)
+    lowest = out[tuple(slice(None, None, -1 if stride < 0 else 1) for stride in strides)]
+    return as_strided(lowest, (span,), (out.itemsize,)), strides, span
 
 
 def in_order(out: NDArray[Any]) -> bool:

@@ -27,4 +27,9 @@ class Law(NamedTuple):
     dtype: str
 
 
+def constant_law(value: float, dtype: str) -> Law:
+    """Return the law of weights that all have a value, which the dtype holds exactly."""
+    return Law(None, 0, 0, value, value, dtype)  # the scale gives its sign to -0.0
+
+
 WORDS = Law(None, 0, 0, 0.0, 0.0, "uint32")  # the words themselves

@@ -73,10 +73,10 @@ class NumPyEngine(Engine):
     def fill(self, out: Array, law: Law, request: DrawRequest) -> None:
         if out.size == 0:
             return
-        if config.kernel is None or kernel.CODES[law.dtype] is None:
-            super().fill(out, law, request)
+        if kernel.draws(law.dtype):
+            kernel.fill(kernel.memory_of(out), law, request)
         else:
-            kernel.fill(out, law, request.key.seed, request.shape, request.axes, request.box)
+            super().fill(out, law, request)
 
     def put(self, out: Array, values: Array, dtype: str) -> None:
         out[...] = rounded(np.asarray(values), dtype) if dtype != "uint32" else values

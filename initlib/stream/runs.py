@@ -30,11 +30,6 @@ class Runs(NamedTuple):
     pattern: NDArray[np.uint32] | None
     scatter: NDArray[np.int64] | None
 
-    @property
-    def blocks(self) -> int:
-        """Return the number of blocks in all rows."""
-        return len(self.bases) * -(-self.row // self.block)
-
 
 def _offsets(loops: Sequence[Loop], field: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
     """Return the sum of index * stride over nested loops, flat, row-major."""

@@ -8,28 +8,33 @@ from . import config
 LEAST = 2**18  # weights that a thread takes at once, at least: fewer do not repay the start of a thread
 MOST = 2**21  # at most, between two checks for Ctrl-C: a few huge pages, so that two threads seldom clear the same page
 
-Work = Callable[[int, int], None]  # draws the blocks from the first to before the last
+Work = Callable[[int, int], None]  # draws the weights from the first to before the last, by their numbers
+Advance = Callable[[int, int], None]  # called with the weights that are drawn, and all weights
 
 
-def share(work: Work, blocks: int, weights: int, total: int) -> None:
-    """Call `work(first, last)` for all blocks, of `weights` each, on this thread and, for large totals, on helpers."""
-    if total < 2 * LEAST:
-        work(0, blocks)
-    else:
-        threads = min(config.get_num_threads(), total // LEAST)
-        _in_threads(work, blocks, max(1, LEAST // weights), max(1, MOST // weights), threads)
+def share(work: Work, weights: int, advance: Advance | None = None) -> None:
+    """Call `work(first, last)` for all of many weights, on this thread and on helpers.
+
+    This thread calls `advance` after each of its spans, and at the end.
+    """
+    report = None if advance is None else lambda done: advance(done, weights)
+    _in_threads(work, weights, LEAST, MOST, min(config.get_num_threads(), weights // LEAST), report)
+    if advance is not None:
+        advance(weights, weights)
 
 
-def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) -> None:
-    """Call `work(first, last)` for all blocks, on this thread and on helpers; stop at an exception.
+def _in_threads(
+    work: Work, weights: int, least: int, most: int, threads: int, report: Callable[[int], None] | None = None
+) -> None:
+    """Call `work(first, last)` for all weights, on this thread and on helpers; stop at an exception.
 
     This thread does not wait for helpers to start: a late helper finds less work. Spans shrink towards the end, so that
     all threads end together.
     """
-    spans = iter(list(_spans(blocks, least, most, threads)))  # an iterator of a list is safe between threads
+    spans = iter(list(_spans(weights, least, most, threads)))  # an iterator of a list is safe between threads
     errors: list[BaseException] = []
 
-    def run(busy: _thread.LockType) -> None:
+    def run(busy: _thread.LockType, report: Callable[[int], None] | None = None) -> None:
         try:
             while True:
                 with busy:
@@ -37,6 +42,8 @@ def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) ->
                     if span is None or errors:
                         break
                     work(*span)  # noqa: F821 - deleted when all work is done
+                if report is not None:
+                    report(span[1])
         except BaseException as error:
             errors.append(error)
 
@@ -59,7 +66,7 @@ def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) ->
                 _thread.start_new_thread(run, (busy,))
             except RuntimeError:  # no more threads can start: the existing ones do the work
                 break
-        run(_thread.allocate_lock())
+        run(_thread.allocate_lock(), report)
         wait()
     except BaseException as error:  # Ctrl-C outside the work
         errors.append(error)
@@ -69,9 +76,9 @@ def _in_threads(work: Work, blocks: int, least: int, most: int, threads: int) ->
         raise errors[0]
 
 
-def _spans(blocks: int, least: int, most: int, threads: int) -> Iterator[tuple[int, int]]:
+def _spans(weights: int, least: int, most: int, threads: int) -> Iterator[tuple[int, int]]:
     first = 0
-    while first < blocks:
-        last = min(first + max(least, min(most, (blocks - first) // (2 * threads))), blocks)
+    while first < weights:
+        last = min(first + max(least, min(most, (weights - first) // (2 * threads))), weights)
         yield first, last
         first = last

@@ -98,7 +98,9 @@ def _panels(function: Callable[[Array], Any]) -> tuple[Array, Array, Array, Arra
             above, below = (np.asarray(function(sign * z), np.float64) for sign in (1.0, -1.0))
         weighted = np.stack([above, below]) * np.exp(-z * z / 4)
         if not np.isfinite(weighted).all():
-            raise ValueError(f"activation must be finite up to {SPAN:g} sigmas, got values that are not. Pass another")
+            raise ValueError(
+                f"activation must be finite up to {SPAN:g} sigmas, got NaN or an infinite value. Pass another"
+            )
         scale = max(scale, float(np.abs(weighted).max()))
         rough = np.abs(weighted @ last.T).max(axis=(0, 2)) > RESOLVED * scale
         done = ~rough | (b - a < NARROWEST)

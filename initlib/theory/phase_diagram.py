@@ -38,7 +38,7 @@ def phase_diagram(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: a range is not two numbers, the lower first.
+        ValueError: a range is not a pair of numbers, the lower end first.
 
     Example:
         >>> figure = phase_diagram("tanh", bias_variance=(0.0, 0.2))  # doctest: +SKIP

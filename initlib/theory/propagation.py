@@ -10,7 +10,7 @@ a function of NumPy arrays, as for `initlib.gain`.
 >>> round(propagation.length_map("relu", 1.0, weight_variance=1.0), 9)  # Glorot's on square layers: halved each time
 0.5
 >>> print(propagation.describe("tanh", weight_variance=3.0, bias_variance=0.05))
-chaotic: lengths settle at 1.43; a small difference grows by 1.21 a layer, and two inputs decorrelate within 9.1 layers
+chaotic: lengths settle at 1.43; a small difference grows by 1.21 per layer, and two inputs decorrelate in 9.1 layers
 """
 
 import math
@@ -118,7 +118,7 @@ def fixed_point(
     start: float = START,
     **parameters: Value,
 ) -> float:
-    """Return the length to which many layers lead: a fixed point of the length map, 0, or infinity.
+    """Return the length that signals reach after many layers: a fixed point of the length map, 0, or infinity.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -128,7 +128,7 @@ def fixed_point(
         **parameters: the parameters of a named activation.
 
     Returns:
-        The first fixed point that depth reaches from `start`; 0 or infinity where no length is kept.
+        The first fixed point that the lengths from `start` reach; 0 or infinity if there is no such fixed point.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -154,14 +154,14 @@ def chi(
 ) -> float:
     """Return the growth per layer of a small squared difference of two inputs: weight_variance E f'(sqrt(q) z)**2.
 
-    A squared gradient grows by the same factor on the way back. Below 1 two inputs become equal and gradients vanish;
-    above 1 two inputs separate and gradients explode.
+    A squared gradient grows by the same factor in the backward pass. Below 1 two inputs become equal and gradients
+    vanish; above 1 two inputs separate and gradients explode.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length q; by default the length to which many layers lead.
+        length: the length q; by default the length after many layers.
         **parameters: the parameters of a named activation.
 
     Returns:
@@ -219,11 +219,11 @@ def correlation_map(
         correlation: the correlation of two inputs of equal length, or an array of correlations, in [-1, 1].
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length of the inputs; by default the length to which many layers lead.
+        length: the length of the inputs; by default the length after many layers.
         **parameters: the parameters of a named activation.
 
     Returns:
-        A float, or an array for an array.
+        A float, or an array if the argument is an array.
 
     Raises:
         ValueError: a correlation is outside of [-1, 1], or lengths grow without bound and `length` is not given.
@@ -256,13 +256,13 @@ def depth_scale(
 ) -> float:
     """Return the number of layers in which the correlation of two inputs comes e times closer to its fixed point.
 
-    Networks train to a few times this depth. The depth scale is infinite where chi is 1.
+    Networks up to a few times this depth can be trained. The depth scale is infinite where chi is 1.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
         weight_variance: fan_in times the variance of the weights.
         bias_variance: the variance of the biases.
-        length: the length of the inputs; by default the length to which many layers lead.
+        length: the length of the inputs; by default the length after many layers.
         **parameters: the parameters of a named activation.
 
     Returns:
@@ -301,7 +301,8 @@ def critical_line(activation: Activation, bias_variance: ArrayLike, **parameters
 def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **parameters: Value) -> float | Array:
     """Return the weight variance at which chi is 1: the border between order and chaos.
 
-    Lengths are stable at this variance. Of several such variances, the result is the variance of the least length.
+    Lengths are stable at this variance. If several variances are critical, the result is the variance with the least
+    length.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -309,7 +310,7 @@ def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **para
         **parameters: the parameters of a named activation.
 
     Returns:
-        A float, or an array for an array.
+        A float, or an array if the argument is an array.
 
     Raises:
         ValueError: no weight variance is critical.
@@ -365,15 +366,15 @@ def _instability(layer: Layer) -> str | None:
     if least <= 1 + MOST_VARIED:
         return None
     return (
-        f"no scale is stable: a length that is 1% too large is {100 * (1.01**least - 1):.2g}% too large a layer later "
-        f"and {100 * (1.01 ** (least**5) - 1):.2g}% after five, at any weight variance without biases"
+        f"no scale is stable: a length that is 1% too large is {100 * (1.01**least - 1):.2g}% too large one layer "
+        f"later and {100 * (1.01 ** (least**5) - 1):.2g}% after five, at any weight variance without biases"
     )
 
 
 def describe(
     activation: Activation, *, weight_variance: float | None = None, bias_variance: float = 0.0, **parameters: Value
 ) -> str:
-    """Describe in a sentence the effect of depth on signals.
+    """Return a sentence on the effect of depth on signals.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -389,10 +390,10 @@ def describe(
 
     Example:
         >>> print(describe("relu", weight_variance=1.0))
-        vanishing: a length of 1 is 0.5 a layer later, and the next ones shrink to 0
+        vanishing: a length of 1 is 0.5 one layer later, and later lengths shrink to 0
         >>> import numpy as np
         >>> print(describe(lambda z: np.maximum(z, 0) ** 3))
-        no scale is stable: a length that is 1% too large is 3% too large a layer later and 1e+03% after five, at any
+        no scale is stable: a length that is 1% too large is 3% too large one layer later and 1e+03% after five, at any
         weight variance without biases
     """
     if weight_variance is None:
@@ -405,16 +406,16 @@ def describe(
     layer = Layer(activation, weight_variance, bias_variance, parameters)
     length = layer.settled(START)
     if length in (0.0, math.inf):
-        first = f"a length of 1 is {layer.map(START):.3g} a layer later"
+        first = f"a length of 1 is {layer.map(START):.3g} one layer later"
         if length == 0 and abs(layer.weights * layer.slope(SHORT) - 1) < CRITICAL:
-            return f"critical: chi is 1; {first}, and the next ones shrink slowly"
+            return f"critical: chi is 1; {first}, and later lengths shrink slowly"
         word, way = ("vanishing", "shrink to 0") if length == 0 else ("exploding", "grow without bound")
-        return f"{word}: {first}, and the next ones {way}"
+        return f"{word}: {first}, and later lengths {way}"
     rate = layer.weights * layer.slope(length)
     if abs(rate - 1) < CRITICAL:
         return f"critical: chi is 1 at length {length:.3g}: small differences and gradients keep their size"
-    word, way, end = ("chaotic", "grows", "decorrelate") if rate > 1 else ("ordered", "shrinks", "become one")
+    word, way, end = ("chaotic", "grows", "decorrelate") if rate > 1 else ("ordered", "shrinks", "become equal")
     return (
-        f"{word}: lengths settle at {length:.3g}; a small difference {way} by {rate:.3g} a layer, "
-        f"and two inputs {end} within {_depth_scale(layer, length):.2g} layers"
+        f"{word}: lengths settle at {length:.3g}; a small difference {way} by {rate:.3g} per layer, "
+        f"and two inputs {end} in {_depth_scale(layer, length):.2g} layers"
     )

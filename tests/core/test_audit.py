@@ -138,7 +138,7 @@ def test_values_stuck_at_a_bound_are_found():
     assert findings(few)["stuck"].endswith("weights at 3.3")
     tail = normal(std=0.02)((300, 200), seed=0)
     tail[7, 7] = -2.0
-    assert findings(tail) == {"stuck": "1 at -2, 92 stds out, as torch's trunc_normal_ leaves them"}
+    assert findings(tail) == {"stuck": "1 at -2, 92 stds from the mean, as torch's trunc_normal_ leaves them"}
 
 
 def test_axes_follow_from_names():

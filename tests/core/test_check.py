@@ -74,7 +74,9 @@ def test_sizes_that_are_no_tuple_are_an_error_that_shows_the_tuple(sizes):
 
 
 def test_a_shape_that_a_factory_gets_is_an_error_that_names_the_initializer():
-    message = r"mean must be a real number, got \(3, 4\). If \(3, 4\) is a shape, pass it to the initializer that this"
+    message = (
+        r"mean must be a real number, got \(3, 4\). If \(3, 4\) is a shape, pass the shape to the initializer that this"
+    )
     with pytest.raises(TypeError, match=message):
         normal((3, 4))
 

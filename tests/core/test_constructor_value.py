@@ -193,16 +193,34 @@ def test_unmatched_parameters_can_be_kept():
 
 def test_large_tensors_are_not_read_where_a_corner_shows_that_they_were_drawn():
     asked = []
+    values = np.random.default_rng(0).normal(size=(300, 300))
 
     def read(index):
         asked.append(index)
-        return NOISE[index]
+        return values[index]
 
-    plan([parameter(ConstructorValue(read=read), (8, 8))], STD)
+    plan([parameter(ConstructorValue(read=read), values.shape)], STD)
     corner, *edges = asked
     assert corner == (slice(0, 16), slice(0, 16))
     assert len(edges) == 4
-    assert all(1 in (rows.stop - rows.start, columns.stop - columns.start) for rows, columns in edges)
+    assert all(values[edge].size <= 16 for edge in edges)
+
+
+def test_the_last_row_and_column_of_a_large_matrix_are_seen():
+    for edge in ((-1, slice(None)), (slice(None), -1)):
+        values = np.random.default_rng(0).normal(size=(300, 300))
+        values[edge] = np.where(values[edge] > 0, 2.0, -2.0)
+        with pytest.raises(PlanError, match="set a matrix that no initializer draws"):
+            plan([parameter(given(values), values.shape)], STD)
+
+
+def test_regularities_that_begin_after_a_few_values_are_seen():
+    """A few values rule out most regularities, but not those of values that begin with zeros."""
+    one_hot = np.zeros((12, 12))
+    one_hot[range(12), [11, 10, 9, *range(9)]] = 3.0
+    for values in (one_hot, one_hot.T, np.eye(8), np.eye(8)[:5]):
+        with pytest.raises(PlanError, match="set a matrix that no initializer draws"):
+            plan([parameter(given(values), values.shape)], STD)
 
 
 def test_a_mask_and_a_row_of_one_value_were_set():

@@ -29,7 +29,7 @@ from initlib import (
     uniform,
     zero_hadamard,
 )
-from initlib.stream import config, kernel, runs, threads
+from initlib.stream import config, runs, threads
 from initlib.stream.boxes import box_shape, flat_boxes
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
@@ -300,33 +300,6 @@ def test_a_wrong_flat_range_is_an_error(arguments, error, message):
     assert he_normal((4, 6), seed=0, flat=slice(-3, None)).shape == (3,)
 
 
-def test_runs_outside_the_memory_are_an_error_of_the_kernel():
-    if config.kernel is None:
-        pytest.skip("the kernel was not compiled")
-    out = np.zeros(100, np.uint32)
-    numbers = (0, 0, 0, 0, 0, 0.0, 0.0)
-    zero = np.zeros(1, np.uint64), np.zeros(1, np.int64)
-    fit = (*zero, 100, 50, 50, 50, None, None)
-    config.kernel.fill(0, out, 0, 0, *numbers, kernel._TABLE, *fit, 0, 2)
-    assert out.any()
-    low = np.array([-1], np.int64)
-    for where, first, last in [
-        ((*zero, 101, 50, 50, 50, None, None), 0, 2),
-        ((zero[0], low, 100, 50, 50, 50, None, None), 0, 2),
-        ((*zero, 100, 50, 50, 51, None, None), 0, 2),
-        ((*zero, 100, 50, 50, 50, np.zeros(49, np.uint32), None), 0, 2),
-        ((*zero, 50, 50, 50, 50, None, np.full(50, 100)), 0, 1),
-        (fit, 0, 3),
-        (fit, -1, 1),
-    ]:
-        with pytest.raises(ValueError, match="do not fit the memory"):
-            config.kernel.fill(0, out, 0, 0, *numbers, kernel._TABLE, *where, first, last)
-    with pytest.raises(ValueError, match="items of 8 bytes"):
-        config.kernel.fill(0, out.view(np.uint64), 0, 0, *numbers, kernel._TABLE, *fit, 0, 2)
-    with pytest.raises((ValueError, BufferError)):
-        config.kernel.fill(0, out[::2], 0, 0, *numbers, kernel._TABLE, *fit, 0, 1)
-
-
 def test_an_error_in_a_thread_reaches_the_caller():
     def work(first, last):
         if first <= 3 < last:
@@ -380,7 +353,7 @@ import signal
 import time
 import numpy as np
 from initlib import he_normal
-from initlib.stream import config, engine, kernel
+from initlib.stream import config, engine, kernel, threads
 from initlib.stream.boxes import Piece
 from initlib.stream.runs import Runs
 
@@ -400,8 +373,8 @@ try:
         engine.Pieces = lambda shape, most: iter(reported(lambda: piece), None)  # the same piece without end
     else:
         kernel.runs = lambda *arguments: (endless,)
-        share = kernel.share
-        kernel.share = lambda work, *sizes: share(reported(work), *sizes)
+        share = threads.share
+        threads.share = lambda work, *more: share(reported(work), *more)
     he_normal(out.shape, axes="I", seed=0, out=out)
 except KeyboardInterrupt:
     at_the_stop = out.copy()

@@ -86,7 +86,7 @@ def test_names_and_dtypes_outside_of_the_format_are_errors(tensors, words):
 def test_a_header_over_the_limit_is_an_error(monkeypatch):
     monkeypatch.setattr(module, "MAX_HEADER", 1000)
     assert Header.of({"a" * 900: ("float32", (2,))}, {}).data <= 1008
-    with pytest.raises(ValueError, match="the header of 1 tensors has 1056 bytes, the format allows 1000"):
+    with pytest.raises(ValueError, match="the header of 1 tensors has 1056 bytes; the format allows 1000"):
         Header.of({"a" * 1000: ("float32", (2,))}, {})
 
 
@@ -236,7 +236,7 @@ def test_a_header_beyond_the_format_is_not_read(tmp_path):
         file.truncate(MAX_HEADER + 9)
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match="the header has 100000001 bytes, the format allows 100000000"):
+        with pytest.raises(ValueError, match="the header has 100000001 bytes; the format allows 100000000"):
             Header.read(path)
         assert tracemalloc.get_traced_memory()[1] < 10**6
     finally:

@@ -34,11 +34,15 @@ def test_a_draw_loads_no_heavy_package():
     assert heavy_after("import initlib; initlib.he_normal((3, 4), 'float16', seed=0, name='a')") == []
 
 
-def test_plans_are_loaded_at_the_first_use_of_their_names():
-    program = "import initlib, sys; print(sorted(name for name in sys.modules if name.startswith('initlib.plans')))"
-    for before, loaded in (("", False), ("import initlib; initlib.plan; ", True)):
+@pytest.mark.parametrize(("modules", "name"), [("initlib.plans", "plan"), ("initlib.schemes._siren", "siren")])
+def test_plans_and_rare_schemes_are_loaded_at_the_first_use_of_their_names(modules, name):
+    program = f"import initlib, sys; print(sorted(name for name in sys.modules if name.startswith({modules!r})))"
+    for before, loaded in (("", False), (f"import initlib; initlib.{name}; ", True)):
         run = subprocess.run([sys.executable, "-c", before + program], capture_output=True, text=True, check=True)
         assert (run.stdout.strip() != "[]") == loaded
+
+
+def test_names_that_are_loaded_later_are_listed():
     assert set(initlib.__all__) <= set(dir(initlib))
     with pytest.raises(AttributeError, match="module 'initlib' has no attribute 'planss'"):
         initlib.planss  # noqa: B018

@@ -419,3 +419,15 @@ def test_no_call_has_a_parameter_named_layout():
     """Keras passes a sharding to any initializer with such a parameter."""
     for initializer in EVERY:
         assert "layout" not in inspect.signature(initializer).parameters
+
+
+def test_an_initializer_that_was_hashed_is_pickled_and_copied_without_its_hash():
+    """The hash of a string is another one in another process."""
+    hashed, fresh = variance_scaling(2.0, "fan_in", "uniform"), variance_scaling(2.0, "fan_in", "uniform")
+    assert len({hashed, fresh, copy.copy(hashed), copy.deepcopy(hashed), pickle.loads(pickle.dumps(hashed))}) == 1
+    assert pickle.dumps(hashed) == pickle.dumps(variance_scaling(2.0, "fan_in", "uniform"))
+    program = (
+        "import pickle, sys; i = pickle.load(sys.stdin.buffer); print(hash(i) == hash(type(i)(*vars(i).values())))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=pickle.dumps(hashed), capture_output=True, check=True)
+    assert done.stdout.strip() == b"True"

@@ -260,7 +260,7 @@ HOSTILE = [
     (filled({"parts": [["a"]], "fillings": []}), "parts must be made of pairs of a name and a size, got ['a']"),
     (filled({"parts": [["a", True]], "fillings": ["keep"]}), "parts must be made of pairs of a name and a size"),
     (filled({"parts": [["a", 1], ["a", 1]], "fillings": ["keep"] * 2}), "parts must have different names, got a, a"),
-    (filled({"parts": [["a", 1]], "fillings": []}), "parts must have a filling each, got 0 for 1 names"),
+    (filled({"parts": [["a", 1]], "fillings": []}), "parts must have one filling for each name, got 0 for 1 names"),
     (filled({"parts": [["a", 1]], "fillings": ["keep"]}), "parts must not all be kept"),
     (filled({"parts": [["a", 3]], "groups": 3, "fillings": [normal_of()]}), "do not divide an axis of size 8"),
     (filled({"parts": [["a", 1]], "groups": 0, "fillings": [normal_of()]}), "groups must be at least 1, got 0"),

@@ -1,5 +1,7 @@
 """Compiled kernel: each path gives the bits of the reference, in every branch."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -93,25 +95,106 @@ def test_words_have_the_bits_of_the_reference():
 FAR = [2**62, 2**63 - 1, -(2**62), -(2**63)]
 EXTREMES = [
     {"row": 2**63 - 1, "block": 2**63 - 1},
-    {"row": 2**63 - 1, "last": 2**63 - 1, "block": 1, "stride": 1},
-    {"block": 2**63 - 1, "row": 2**62, "last": 1},
-    {"rows": 4, "row": 2**62, "block": 1, "last": 2**63 - 1},
+    {"row": 2**63 - 1, "block": 1, "stride": 1},
+    {"block": 2**63 - 1, "row": 2**62},
+    {"rows": 4, "row": 2**62, "block": 1},
+    {"rows": 4, "row": 8, "offset": 57},
     *({"offset": far} for far in FAR),
-    *({"stride": far, "row": 24, "last": 3} for far in FAR),
+    *({"stride": far, "row": 24} for far in FAR),
     *({"scatter": far} for far in FAR),
     *({"scatter": far, "offset": -far - (far == -(2**63))} for far in FAR),
 ]
 
 
+def group(out, key=0, rows=1, row=8, block=8, offset=0, step=0, stride=0, pattern=None, scatter=None, span=64):
+    """Return a group of one tensor: uniform noise in float32."""
+    law = (1, False, 0, 0, -(2**24), 2**24, 2.0**-24, 0.0)
+    starts = np.zeros(rows, np.uint64), np.full(rows, offset, np.int64)
+    scatter = None if scatter is None else np.full(block, scatter, np.int64)
+    return (*law, *starts, row, block, step, stride, pattern, scatter, span, (out,), (key,))
+
+
+def draw(*groups):
+    assert config.kernel.draw(0, kernel._TABLE, groups, 2**62)[0] is None
+
+
 @pytest.mark.parametrize("extreme", EXTREMES, ids=str)
 def test_runs_beyond_all_memory_are_an_error(extreme):
-    usual = {"rows": 1, "row": 8, "block": 8, "offset": 0, "stride": 0, "scatter": None, "first": 0, "last": 1}
-    given = usual | extreme
-    out, bases = np.zeros(64, np.float32), np.zeros(given["rows"], np.uint64)
-    offsets = np.full(given["rows"], given["offset"], np.int64)
-    scatter = None if given["scatter"] is None else np.full(8, given["scatter"], np.int64)
-    runs = (bases, offsets, given["row"], given["block"], 0, given["stride"], None, scatter)
-    law = (True, 0, 2**32, -(2**24), 2**24, 1.0, 0.0)
+    out = np.zeros(64, np.float32)
     with pytest.raises(ValueError, match="the runs do not fit the memory"):
-        config.kernel.fill(0, out, 1, 0, *law, kernel._TABLE, *runs, given["first"], given["last"])
+        draw(group(out, **extreme))
     assert (out == 0).all()
+
+
+REFUSED = [
+    (lambda out: group(out[:7], span=8), "do not fit the memory"),
+    (lambda out: group(out, span=7), "do not fit the memory"),
+    (lambda out: group(out, row=9, stride=-1), "do not fit the memory"),
+    (lambda out: group(out, pattern=np.zeros(7, np.uint32)), "do not fit the memory"),
+    (lambda out: group(out.astype(np.float64)), "out has items of 8 bytes, not 4"),
+    (lambda out: group(out, pattern=np.zeros(8, np.uint64)), "pattern has items of 8 bytes, not 4"),
+    (lambda out: group(out[::2], span=8), "contiguous"),
+    (lambda out: group(np.frombuffer(bytes(256), np.float32)), "read-only"),
+    (lambda out: group(0), "the address is NULL"),
+    (lambda out: (9, *group(out)[1:]), "dtype code 9 is unknown"),
+    (lambda out: (*group(out)[:-1], ()), "a tuple of memories and one of as many keys"),
+    (lambda out: (*group(out)[:-1], (2**64,)), "too large|too big"),
+    (lambda out: group(out)[1:], "takes exactly|must be"),
+    (lambda out: [*group(out)], "a group must end with a tuple"),
+]
+
+
+@pytest.mark.parametrize(("refused", "message"), REFUSED, ids=[message for _, message in REFUSED])
+def test_nothing_is_written_if_the_kernel_refuses_the_last_of_many_weights(refused, message):
+    first, last = np.zeros(64, np.float32), np.zeros(64, np.float32)
+    with pytest.raises((ValueError, TypeError, OverflowError, BufferError), match=message):
+        draw(group(first), group(first), refused(last))
+    assert not first.any()
+    assert not last.any()
+    draw(group(first), group(last, key=1))
+    assert first[:8].all()
+    assert last[:8].all()
+    assert (first != last)[:8].all()
+
+
+def test_a_job_fills_memory_behind_addresses_and_each_weight_once_for_any_cut():
+    arrays = [np.zeros(300, np.float32) for _ in range(5)]
+    expected = [np.zeros(300, np.float32) for _ in range(5)]
+    for number, array in enumerate(expected):
+        draw(group(array, key=number, row=100, rows=3, block=7, step=7, stride=7, span=300))
+    law_and_runs = group(None, row=100, rows=3, block=7, step=7, stride=7, span=300)[:-2]
+    addresses = tuple(array.ctypes.data for array in arrays)
+    job, weights = config.kernel.draw(0, kernel._TABLE, ((*law_and_runs, addresses, tuple(range(5))),), 0)
+    assert weights == 1500
+    assert not any(array.any() for array in arrays)
+    for first in range(0, 1500, 11):
+        config.kernel.fill(job, first, first + 11)
+    assert all((array == other).all() for array, other in zip(arrays, expected, strict=True))
+    for first, last in [(-1, 1), (2, 1)]:
+        with pytest.raises(ValueError, match="are no part of the job"):
+            config.kernel.fill(job, first, last)
+    with pytest.raises(ValueError, match="Capsule"):
+        config.kernel.fill(None, 0, 1)
+
+
+def test_a_failed_allocation_leaves_all_memory_as_it_is():
+    testcapi = pytest.importorskip("_testcapi")
+    if not hasattr(testcapi, "set_nomemory"):
+        pytest.skip("this Python cannot fail allocations")
+    arrays = tuple(np.zeros(64, np.float32) for _ in range(5))
+    groups = ((*group(None)[:-2], arrays, tuple(range(5))),) * 3
+    path, table, make_job = 0, kernel._TABLE, config.kernel.draw
+    failed = 0
+    for allocation in range(40):
+        error = None
+        testcapi.set_nomemory(allocation, allocation + 1)
+        try:
+            make_job(path, table, groups, 0)
+        except MemoryError as raised:
+            error = raised
+        finally:
+            testcapi.remove_mem_hooks()
+        failed += error is not None
+    assert failed >= 5
+    assert not any(array.any() for array in arrays)
+    assert len({sys.getrefcount(array) for array in arrays}) == 1

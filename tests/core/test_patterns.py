@@ -153,3 +153,19 @@ def test_a_glob_matches_as_greedy_groups_do(pattern, name):
 @pytest.mark.parametrize("pattern", ["*a" * 60 + "b", "*?" * 60 + "b", "*aab*" * 30 + "c", "*" * 1000 + "b"])
 def test_a_glob_of_many_stars_takes_no_exponential_time(pattern):
     assert glob(pattern).fullmatch("a" * 400) is None
+
+
+PARTS = st.lists(st.sampled_from(["a", "b", "ab", "a.b", ".", "*", "?", "[ab]", ".a"]), min_size=1, max_size=4)
+RULES = st.lists(st.tuples(PARTS.map("".join), st.sampled_from(["", ":bias", ":Linear"])), min_size=1, max_size=4)
+
+
+@given(RULES, st.lists(st.text(alphabet="ab.", min_size=1, max_size=6), min_size=1, max_size=4))
+def test_the_first_pattern_that_matches_counts_for_names_of_any_ending(rules, names):
+    """Rules are looked up by the last component of a name, which must leave out no pattern that matches."""
+    patterns = list(dict.fromkeys(name + of for name, of in rules))
+    ordered = Ordered([(pattern, pattern) for pattern in patterns], "rules", lambda value, argument: value)
+    for name in names:
+        for kind, owner in (("bias", "Linear"), ("other", None)):
+            parameter = Parameter(name, (2,), kind=kind, owner=owner)
+            expected = [each for each in patterns if as_pattern(each, "rules").matches(parameter)]
+            assert ordered.first(parameter) == next(iter(expected), None)

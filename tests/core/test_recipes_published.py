@@ -252,6 +252,16 @@ def test_adapted_weights_must_be_matrices_of_the_rank():
         recipes.pissa({"q": np.zeros((3, 8))}, 4)
     with pytest.raises(ValueError, match="scaling must be above 0"):
         recipes.olora({}, 4, 0.0)
+    with pytest.raises(TypeError, match="weights must be a mapping from names to arrays, got str"):
+        recipes.pissa("model.safetensors", 4)
+
+
+@pytest.mark.parametrize("base", [64, "model", [np.zeros(3)]])
+def test_a_base_that_is_no_plan_is_an_error_that_says_how_to_make_one(base):
+    with pytest.raises(
+        TypeError, match=r"base must be a plan or an iterable of Parameter, got .*plan\(model, \.\.\.\)"
+    ):
+        recipes.mup(base)
 
 
 def test_logarithm_gives_the_logarithm_of_another_draw():
@@ -259,7 +269,7 @@ def test_logarithm_gives_the_logarithm_of_another_draw():
     weights = scheme((1000,), "float64", seed=0)
     assert np.allclose(weights, -0.5 * np.log(uniform(1.0, 16.0)((1000,), "float64", seed=0)))
     assert scheme.bounds((3,)) == pytest.approx((-0.5 * math.log(16), 0))
-    with pytest.raises(ValueError, match="initializer of logarithm must give weights above 0"):
+    with pytest.raises(ValueError, match="initializer of logarithm must draw weights above 0"):
         logarithm(uniform(-1.0, 1.0))((3,))
 
 

@@ -123,7 +123,7 @@ checkpoints.everything().write(folder, 5, max_shard_size="8KB", progress=progres
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL")
 @pytest.mark.parametrize(
     ("moment", "left"),
-    [("progress", k) for k in (0, 1, 4, 7, 9)]
+    [("progress", k) for k in (0, 1, 4, 6, 8)]
     + [("fsync", k) for k in (0, 1, 2, 5)]
     + [("link", k) for k in (0, 1, 3, 4)],
 )
@@ -260,7 +260,7 @@ def test_a_damaged_file_does_not_count_as_complete(tmp_path, undisturbed):
     with paths[1].open("r+b") as file:
         file.seek(header.data)
         file.write(b"\xff" * 8)
-    with pytest.raises(FileExistsError, match=r"layers.0.conv.weight differs from weight \(0, 0, 0, 0\) on"):
+    with pytest.raises(FileExistsError, match=r"layers.0.conv.weight has other values from index \(0, 0, 0, 0\) on"):
         everything().write(tmp_path, 5, max_shard_size=SIZE)
     assert everything().write(tmp_path, 5, max_shard_size=SIZE, overwrite=True) == (paths[1],)
     assert contents(tmp_path) == undisturbed
@@ -273,7 +273,7 @@ def test_a_damaged_orthogonal_tensor_does_not_count_as_complete(tmp_path, scheme
     with path.open("r+b") as file:
         file.seek(-4, os.SEEK_END)
         file.write(b"\xff" * 4)
-    with pytest.raises(FileExistsError, match=r"w differs from weight \(63, 47\) on"):
+    with pytest.raises(FileExistsError, match=r"w has other values from index \(63, 47\) on"):
         made.write(tmp_path, 5)
 
 

@@ -2,7 +2,7 @@
  * weights at the positions 0, stride, 2 stride ... of a stream to the standard output. For processors that run in an
  * emulator, where Python does not. */
 
-#include "../initlib/draws/_kernel.c"
+#include "../../initlib/stream/_kernel.c"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@ int main(int argc, char **argv)
     FILE *file = argc == 13 ? fopen(argv[1], "rb") : NULL;
     if (!file || fread(table, 4, 3 * TABLE_ROWS, file) != 3 * TABLE_ROWS)
         return 1;
-    const Law law = {strtoull(argv[2], NULL, 10), atoi(argv[3]),       (uint32_t)strtoull(argv[4], NULL, 10),
+    Law law = {strtoull(argv[2], NULL, 10), atoi(argv[3]),       (uint32_t)strtoull(argv[4], NULL, 10),
                      strtoull(argv[5], NULL, 10), atoi(argv[6]),       atoi(argv[7]),
                      strtod(argv[8], NULL),       strtod(argv[9], NULL), atoi(argv[10]),
                      table};
@@ -27,6 +27,7 @@ int main(int argc, char **argv)
     char *out = malloc((size_t)count * ITEMSIZE[law.dtype]);
     for (uint32_t j = 0; j < LANES; j++)
         iota[j] = j;
-    fill_baseline(&law, &runs, out, 0, 1);
+    const Group group = {law, runs, 0, count, 1, &out, &law.key};
+    fill_baseline(&group, 1, 0, count);
     return fwrite(out, ITEMSIZE[law.dtype], (size_t)count, stdout) != (size_t)count;
 }

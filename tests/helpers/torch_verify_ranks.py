@@ -69,7 +69,7 @@ def check_one_weight(build):
         view, box = views[-1]
         view[-1, -1] += 1e-3
         index = tuple(part.start + (part.size - 1) * part.step for part in box)
-        expected = [f"'{SECOND}' differs from weight {index} on"]
+        expected = [f"'{SECOND}' has other values from index {index} on"]
     assert reports(model, plan, whole=True) == expected
 
 
@@ -81,7 +81,7 @@ def check_two_rows(build):
         if dist.get_rank() == 0 and rows.size > 1 and not expected:
             view[:2] = view[:2].flip(0)
             expected = [
-                f"'{FIRST}' differs from weight {(rows.start, columns.start)} on: "
+                f"'{FIRST}' has other values from index {(rows.start, columns.start)} on: "
                 f"holds row {rows.start + 1} of the same weight"
             ]
     assert reports(model, plan, whole=True) == expected
@@ -123,7 +123,7 @@ def check_a_shard_of_another_rank(build):
         ]
     )
     assert reports(model, plan) == [
-        f"'{FIRST}' differs from weight {(rows.start, columns.start)} on: "
+        f"'{FIRST}' has other values from index {(rows.start, columns.start)} on: "
         f"holds rows {other_rows.start}..{stop - 1} of the same weight"
     ]
     return True

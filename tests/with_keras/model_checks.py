@@ -748,7 +748,7 @@ def test_layers_of_the_user_are_filled():
     with pytest.raises(PlanError) as error:
         adapter.plan(model)
     assert [problem.split(":")[0] for problem in error.value.problems] == ["experts.up", "experts.table"]
-    assert "Experts states no initializer, by an attribute such as" in error.value.problems[0]
+    assert "Experts states no initializer in an attribute such as" in error.value.problems[0]
     assert error.value.problems[1].endswith('Add the rule {"*.table": keep}  # differing values as constructed')
     with pytest.raises(PlanError, match=r"needs to know which of the 3 axes in Experts are inputs and outputs"):
         adapter.plan(model, {"*.table": zeros}, default=he_normal)
@@ -920,7 +920,7 @@ def test_verify_finds_what_differs_and_nothing_else():
     assert [each.name for each in adapter.verify(model, plan, 0, whole=True)] == ["q.kernel"]
     other = adapter.plan(sequential(layers.Dense(41, name="q"), layers.Dense(2, name="v"), shape=(8, 40)))
     differences = {each.name: each.what for each in adapter.verify(model, other, 0)}
-    assert differences["q.kernel"] == "has shape (40, 40), the plan has (40, 41)"
+    assert differences["q.kernel"] == "has shape (40, 40), but the plan has (40, 41)"
     assert differences["k.kernel"] == "is not in the plan"
     assert differences["v.kernel"] == "is missing"
 
@@ -1029,6 +1029,55 @@ def test_each_device_draws_only_its_shard():
         assert np.array_equal(one, other)
     assert not alone.layers[0].kernel.value.committed
     assert len(jax.devices()) == 8
+
+
+def test_an_existing_plan_gives_the_bits_of_the_rules_that_made_it(tmp_path):
+    def model():
+        return keras.Sequential([keras.Input((4,)), layers.Dense(8), layers.BatchNormalization(), layers.Dense(2)])
+
+    rules = {"dense_1.kernel": normal(std=0.1), "dense.bias": keep}
+    by_rules, by_plan = model(), model()
+    made = adapter.plan(by_rules, rules, default=he_normal)
+    made.save(tmp_path / "plan.json")
+    adapter.initialize(by_rules, rules, seed=0, default=he_normal)
+    assert adapter.initialize(by_plan, initlib.Plan.load(tmp_path / "plan.json"), seed=0) == made
+    for one, other in zip(weights_of(by_rules), weights_of(by_plan), strict=True):
+        assert (one == other).all()
+    before = weights_of(by_plan)
+    assert adapter.initialize(by_plan, made, seed=1, only="dense.*")["dense_1.kernel"].kept
+    assert (weights_of(by_plan)[-2] == before[-2]).all()
+    assert (weights_of(by_plan)[0] != before[0]).any()
+
+
+def test_all_differences_from_an_existing_plan_are_listed_and_nothing_is_written():
+    made = adapter.plan(keras.Sequential([keras.Input((4,)), layers.Dense(8, name="a"), layers.Dense(2, name="b")]))
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(9, name="a"), layers.Dense(2, name="c")])
+    before = weights_of(model)
+    with pytest.raises(PlanError) as caught:
+        adapter.initialize(model, made, seed=0)
+    assert caught.value.problems == (
+        "a.kernel: its shape must be (4, 8), as in the plan, got (4, 9)",
+        "a.bias: its shape must be (8,), as in the plan, got (9,)",
+        "c.kernel: the plan has no such parameter",
+        "c.bias: the plan has no such parameter",
+        "b.kernel: the plan has this parameter, and the model does not",
+        "b.bias: the plan has this parameter, and the model does not",
+    )
+    for argument in ({"default": zeros}, {"rename": str}, {"axes": {"a.kernel": "IO"}}, {"unmatched": "keep"}):
+        (name,) = argument
+        with pytest.raises(TypeError, match=f"{name} must be left out if rules is a Plan"):
+            adapter.initialize(model, made, seed=0, **argument)
+    assert all((one == other).all() for one, other in zip(weights_of(model), before, strict=True))
+
+
+def test_a_part_of_a_model_takes_its_entries_from_the_plan_of_the_full_model():
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(8, name="a")], name="inner")
+    full = keras.Sequential([keras.Input((4,)), inner, layers.Dense(2, name="b")])
+    made = adapter.initialize(full, he_normal, seed=0)
+    before = weights_of(inner)
+    adapter.initialize(inner, normal(), seed=1)
+    adapter.initialize(inner, made, seed=0, prefix="inner")
+    assert all((one == other).all() for one, other in zip(weights_of(inner), before, strict=True))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -41,7 +41,7 @@ def test_nothing_differs_after_initialize(dtype, whole):
     assert not result
     assert result.summary.startswith("nothing differs: compared ")
     assert reports(model, plan, 1) == [
-        f"'{name}.kernel' differs from weight (0, 0) on" for name in ("dense", "dense_1")
+        f"'{name}.kernel' has other values from index (0, 0) on" for name in ("dense", "dense_1")
     ]
 
 
@@ -70,12 +70,14 @@ def test_changed_weights_and_swapped_rows_are_found():
 
     change(model.layers[2].bias, set_one)
     assert reports(model, plan, 0, whole=True) == [
-        "'dense.kernel' differs from weight (0, 0) on: holds dense_1.kernel",
-        "'dense_1.kernel' differs from weight (0, 0) on: holds dense.kernel",
-        "'dense_2.kernel' differs from weight (3, 0) on: holds row 7 of the same weight",
-        "'dense_2.bias' differs from weight (5,) on",
+        "'dense.kernel' has other values from index (0, 0) on: holds dense_1.kernel",
+        "'dense_1.kernel' has other values from index (0, 0) on: holds dense.kernel",
+        "'dense_2.kernel' has other values from index (3, 0) on: holds row 7 of the same weight",
+        "'dense_2.bias' has other values from index (5,) on",
     ]
-    assert reports(model, plan, 0, only="dense_2.bias", whole=True) == ["'dense_2.bias' differs from weight (5,) on"]
+    assert reports(model, plan, 0, only="dense_2.bias", whole=True) == [
+        "'dense_2.bias' has other values from index (5,) on"
+    ]
 
 
 def test_missing_and_additional_variables_are_differences():
@@ -85,7 +87,7 @@ def test_missing_and_additional_variables_are_differences():
     differences = {(each.name, each.what) for each in adapter.verify(other, plan, 0, prefix="encoder")}
     assert {
         ("encoder.dense.bias", "is missing"),
-        ("encoder.dense_1.kernel", "has shape (64, 16), the plan has (64, 32)"),
+        ("encoder.dense_1.kernel", "has shape (64, 16), but the plan has (64, 32)"),
         ("encoder.dense_2.kernel", "is not in the plan"),
     } <= differences
 
@@ -117,4 +119,4 @@ def test_sharded_variables_are_compared():
             values[30, 50] = 1
 
         change(model.layers[0].kernel, set_one)
-        assert reports(model, plan, 0, whole=True) == ["'dense.kernel' differs from weight (30, 50) on"]
+        assert reports(model, plan, 0, whole=True) == ["'dense.kernel' has other values from index (30, 50) on"]

@@ -383,7 +383,7 @@ def test_fresh_memory_beside_loaded_tensors_is_filled():
 
 def test_wrong_names_in_only_are_errors():
     model = Model()
-    with pytest.raises(ValueError, match=r"only 'convv\.\*' matches nothing; nearest names: conv"):
+    with pytest.raises(ValueError, match=r"only must match a parameter, got 'convv\.\*'; nearest names: conv"):
         initialize(model, he_normal, seed=0, only="convv.*")
     with pytest.raises(
         ValueError, match=r"only must name parts of the model, got 'conv.wieght'; nearest names: conv.weight"

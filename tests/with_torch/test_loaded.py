@@ -7,7 +7,7 @@ from checkpoints import save
 from torch import nn
 
 import initlib.adapters.torch as init
-from initlib import PlanError, keep, loaded, normal, orthogonal, parts
+from initlib import Plan, PlanError, keep, loaded, normal, orthogonal, parts
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.complex64]
 
@@ -139,3 +139,16 @@ def test_errors_leave_the_model_unchanged(tmp_path):
     assert all(torch.equal(tensor, before[name]) for name, tensor in new.state_dict().items())
     with pytest.raises(PlanError, match="dtype must be one of"):
         init.plan(nn.Linear(8, 6, bias=False), {"*": loaded({"weight": torch.ones(6, 8).char()})})
+
+
+def test_an_existing_plan_whose_sources_cannot_be_read_changes_nothing(tmp_path):
+    old, new = model(), model()
+    old_file = save(tmp_path / "old.safetensors", {name: each.numpy() for name, each in old.state_dict().items()})
+    made = init.plan(new, {"0.weight": normal(), "*": loaded(old_file)})
+    before = [each.detach().clone() for each in new.parameters()]
+    with pytest.raises(PlanError, match="must be named before it is read"):
+        init.initialize(new, Plan.from_json(made.to_json()), seed=0)
+    save(old_file, {name: each.numpy() + 1 for name, each in old.state_dict().items()})
+    with pytest.raises(PlanError, match="a file that has changed"):
+        init.initialize(new, made, seed=0)
+    assert all(torch.equal(first, second) for first, second in zip(before, new.parameters(), strict=True))

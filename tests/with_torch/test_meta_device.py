@@ -1,7 +1,9 @@
 """Skeleton: parameters on meta, buffers real, and modules that remember what `to_empty()` loses."""
 
 import copy
+import mmap
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 import initlib.adapters.torch as init
 from initlib import PlanError, constant, he_normal, keep, normal, ones, zeros
 from initlib.adapters.torch import initialize, plan, skeleton
+from initlib.adapters.torch.models import huge_pages
 
 
 class Model(nn.Module):
@@ -249,3 +252,39 @@ def test_a_constructor_that_reads_weights_is_an_error_with_the_fix(compute):
     with pytest.raises(RuntimeError, match=message), skeleton():
         Norms(compute)
     assert not nn.Linear(3, 3).weight.is_meta
+
+
+def test_large_new_memory_asks_for_huge_pages_and_stays_resizable(monkeypatch):
+    asked = []
+    monkeypatch.setattr(huge_pages, "_madvise", lambda: lambda *advice: asked.append(advice))
+    with skeleton():
+        model = nn.Sequential(nn.Linear(1024, 1100), nn.Linear(1100, 300), nn.LayerNorm(300))
+    initialize(model, he_normal, seed=0, device="cpu")
+    large = model[0].weight
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        assert asked == []
+        return
+    ((start, size, advice),) = asked
+    assert advice == mmap.MADV_HUGEPAGE
+    assert start % mmap.PAGESIZE == 0
+    assert 0 <= start - large.data_ptr() < mmap.PAGESIZE
+    assert start + size == large.data_ptr() + large.nbytes
+    assert torch.equal(large, init.he_normal_(torch.empty(1100, 1024), seed=0, name="0.weight"))
+    assert large.untyped_storage().nbytes() == large.nbytes
+    large.untyped_storage().resize_(0)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="huge pages of Linux")
+def test_the_system_takes_the_advice():
+    with skeleton():
+        model = nn.Sequential(nn.Linear(2048, 2048))
+    initialize(model, he_normal, seed=0, device="cpu")
+    middle, flags, inside = model[0].weight.data_ptr() + model[0].weight.nbytes // 2, None, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first = line.split()[0]
+        if "-" in first and not first.endswith(":"):
+            start, stop = (int(address, 16) for address in first.split("-"))
+            inside = start <= middle < stop
+        elif first == "VmFlags:" and inside:
+            flags = line.split()[1:]
+    assert "hg" in flags

@@ -49,7 +49,7 @@ def draw(
         shape: the sizes of the axes.
         dtype: float16, bfloat16, float32, float64, complex64 or complex128.
         axes: the roles of the axes, such as "OI"; None is "...IO".
-        out_sharding: a sharding, or a `PartitionSpec` inside `jax.set_mesh`; None draws where the words are.
+        out_sharding: a sharding, or a `PartitionSpec` inside `jax.set_mesh`; None draws on the device of the words.
 
     Returns:
         The weight.

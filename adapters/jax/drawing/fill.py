@@ -1,5 +1,6 @@
 """Fill of a plan's entry as an array: each device of a sharding draws its own shard."""
 
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -7,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
+from numpy.typing import NDArray
 
 from initlib import Initializer, Key
 from initlib.dtypes import rounded
 from initlib.key import fold_number
 from initlib.plans.entry import Entry
+from initlib.plans.fill import Target, fill_arrays
 from initlib.plans.packing.logical_weights import LogicalWeight
 from initlib.plans.packing.overlaps import Index, identity_overlap
 from initlib.stream.boxes import box_shape, normalize_index
@@ -22,16 +25,28 @@ from .engine import enciphered
 HOST = "cpu"  # the platform whose memory the compiled kernel fills
 
 
-def filled(entry: Entry, key: Any, sharding: Any, current: Any = None) -> jax.Array:
-    """Return the tensor of an entry under the key of the whole model: a `Key`, or, traced, its two words.
+def filled(tensors: Iterable[tuple[Entry, Any, Any]], key: Any) -> list[jax.Array]:
+    """Return the tensors of entries under the key of the whole model: a `Key`, or, traced, its two words.
 
-    `current` is the present tensor; parts of it may be kept. The compiled kernel draws for CPUs, each device the box
-    that it holds; other devices draw by a program that is compiled once for each shape. The host reads old weights.
+    Each entry comes with its sharding, and with the present tensor, parts of which may be kept. One call of the
+    compiled kernel draws for CPUs, for each device the boxes that it holds; other devices draw by programs that are
+    compiled once for each shape. The host reads old weights.
     """
+    targets: list[Target[NDArray[Any]]] = []
+    made = [_prepared(entry, key, sharding, current, targets) for entry, sharding, current in tensors]
+    if targets:
+        fill_arrays(targets, key)
+    return [finish() for finish in made]
+
+
+def _prepared(
+    entry: Entry, key: Any, sharding: Any, current: Any, targets: list[Target[NDArray[Any]]]
+) -> Callable[[], jax.Array]:
+    """Return a function that returns the tensor of an entry, after the targets that are added here are filled."""
     if isinstance(key, Key):
         devices = jax.devices()[:1] if sharding is None else sharding.device_set
         if entry.added or all(device.platform == HOST for device in devices):
-            return _by_kernel(entry, key, sharding, current)
+            return _by_kernel(entry, sharding, current, targets)
         words = np.array([key.fold_in(piece.stream).words for piece in entry.pieces], np.uint32)
     elif entry.added:
         raise ValueError(
@@ -46,34 +61,38 @@ def filled(entry: Entry, key: Any, sharding: Any, current: Any = None) -> jax.Ar
     arrays = [rounded(np.asarray(each), dtype) for each in values]
     program = _compiled(sharding if isinstance(key, Key) else None)
     made: jax.Array = program(words, arrays, kept, _recipe(entry), sharding)
-    return made
+    return lambda: made
 
 
-def _by_kernel(entry: Entry, key: Key, sharding: Any, current: Any) -> jax.Array:
-    """Draw each device's box by the compiled kernel, into memory that JAX takes over."""
+def _by_kernel(
+    entry: Entry, sharding: Any, current: Any, targets: list[Target[NDArray[Any]]]
+) -> Callable[[], jax.Array]:
+    """Add the box of each device to the targets, in memory that JAX takes over when it is filled."""
     shape, dtype = entry.parameter.shape, entry.parameter.dtype
 
-    def part(index: Any) -> Any:
+    def part(index: Any) -> NDArray[Any]:
         out = memory(box_shape(normalize_index(index, shape)), dtype)
         if not entry.filled:
             out[...] = np.asarray(current[index])
-        return entry.draw(key, index, out)
+        targets.append((entry, index, out))
+        return out
 
     if sharding is None or isinstance(sharding, SingleDeviceSharding):
-        placed: jax.Array = jax.device_put(part(...), sharding)
-        return placed
+        full = part(...)
+        return lambda: jax.device_put(full, sharding)
     if entry.requires_full_draw:
-        made = part(...)  # each box alone would cost as much
-        return jax.make_array_from_callback(shape, sharding, lambda index: made[index])
-    drawn: dict[Any, Any] = {}  # replicas are drawn once
+        full = part(...)  # each box alone would cost as much
+        return lambda: jax.make_array_from_callback(shape, sharding, lambda index: full[index])
+    boxes: dict[Any, NDArray[Any]] = {}  # replicas are drawn once
+    for index in sharding.addressable_devices_indices_map(shape).values():
+        if _bounds(index) not in boxes:
+            boxes[_bounds(index)] = part(index)
+    return lambda: jax.make_array_from_callback(shape, sharding, lambda index: boxes[_bounds(index)])
 
-    def once(index: Any) -> Any:
-        name = tuple((taken.start, taken.stop) for taken in index)
-        if name not in drawn:
-            drawn[name] = part(index)
-        return drawn[name]
 
-    return jax.make_array_from_callback(shape, sharding, once)
+def _bounds(index: Any) -> tuple[tuple[int | None, int | None], ...]:
+    """Return the bounds of the slices of an index: a slice cannot be hashed."""
+    return tuple((taken.start, taken.stop) for taken in index)
 
 
 class _Group(NamedTuple):

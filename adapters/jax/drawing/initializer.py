@@ -27,21 +27,21 @@ from .keys import words_of
 @public("initlib.adapters.jax")
 @dataclass(frozen=True, eq=False)
 class JaxInitializer:
-    """An initializer of the core that is called with a key, as in JAX. Every factory of this module returns one.
+    """An initializer of the core that is called with a key, as in JAX. Every factory here returns a JaxInitializer.
 
     Equal initializers have equal hashes, so that JAX compiles a model with such an initializer once. An initializer
     that holds a traced number or an array is equal only to itself.
 
     A seed in a layer that a transform repeats (`nn.scan`, `nnx.vmap`, `jax.vmap`) would make all layers equal. Under
-    `vmap` such a seed is a ValueError; under `scan` JAX hides it. In such a layer omit the seed, or fill the model by
-    `initialize` with `stack=`, which gives each layer a stream of its own.
+    `vmap` such a seed is a ValueError. Under `scan` the seed cannot be detected. In such a layer omit the seed, or fill
+    the model by `initialize` with `stack=`, which gives each layer a stream of its own.
 
     Args:
         core: the initializer that draws.
         axes: the roles of the axes, such as "OI".
         dtype: the dtype for calls without a dtype; None is JAX's default float.
         seed: a `Key`. With a seed, the key of a call is ignored.
-        name: the name of a stream inside the key, as in every other framework.
+        name: a name that gives the weight a stream of its own under the key, as in every other framework.
         factor: a traced number or an array that multiplies the weights.
         theirs: an initializer of JAX that draws if the core has no such initializer.
 

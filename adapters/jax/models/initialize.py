@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from initlib import Key, Parameter, Plan, PlanError, constant, keep
 from initlib import plan as plan_of
 from initlib._public import public
+from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
@@ -50,18 +51,18 @@ def plan(
     """Make the plan of a pytree: the fill of each of its arrays. Nothing is drawn.
 
     The name of an array is its path in the tree, with keys joined by dots and without a leading `params.`. The role of
-    an array is its axes and its kind. The class of the module that holds the array states the role, for `flax.nnx`,
-    Equinox and classes of `declare`. Otherwise Flax's names state the role: kernel, bias, scale, embedding, and query,
-    key, value and out of an attention. A kernel of three or more axes is a convolution kernel if the name of its module
-    contains "conv".
+    an array is its axes and its kind. In `flax.nnx`, Equinox and classes of `declare`, the class of the module that
+    holds the array states the role. Otherwise Flax's names state the role: kernel, bias, scale, embedding, and query,
+    key, value and out of an attention layer. A kernel of three or more axes is a convolution kernel if the name of its
+    module contains "conv".
 
     The plan keeps integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of
     nnx modules, and an optimizer's `opt_state`. Batch statistics start at 0 and 1. The scales of weight norm become the
     norms of the drawn kernel.
 
     Args:
-        shapes: arrays or `ShapeDtypeStruct`s: a module of `flax.nnx`, its state, an Equinox module, or the result of
-            `jax.eval_shape` of a linen `init`.
+        shapes: a pytree of arrays or of `ShapeDtypeStruct`s, such as a module of `flax.nnx`, its state, an Equinox
+            module, or the result of `jax.eval_shape` of a linen `init`.
         rules: as for `initlib.plan`.
         default: as for `initlib.plan`.
         rename: as for `initlib.plan`.
@@ -93,7 +94,7 @@ def plan(
 @public("initlib.adapters.jax")
 def initialize(
     shapes: Tree,
-    rules: Rules | None = None,
+    rules: Rules | Plan | None = None,
     seed: "Seed | jax.Array" = None,
     *,
     default: Rule | None = None,
@@ -103,16 +104,18 @@ def initialize(
     shardings: Shardings = None,
     unmatched: Unmatched = "default",
 ) -> Tree:
-    """Return a pytree with weights by rules and by name, in place of arrays or shapes.
+    """Return a pytree of weights, drawn by rules and by name, from a pytree of arrays or shapes.
 
     A module of `flax.nnx` is filled in place and returned; every other tree is new. The weights of an array depend on
-    the seed, and on the name, shape, axes and initializer of the array. They do not depend on the rest of the tree,
-    devices or shardings: `plan(...).draw(seed)` returns the same bits in NumPy. Under `jax.jit` everything is traced,
-    with the same bits but for products of matrices (`orthogonal`), which are equal to 1e-6.
+    the seed, and on the name, shape, axes and initializer of the array. The weights do not depend on the rest of the
+    tree, devices or shardings: `plan(...).draw(seed)` returns the same bits in NumPy. Under `jax.jit` everything is
+    traced, with the same bits except for products of matrices (`orthogonal`), which are equal to 1e-6.
 
     Args:
         shapes: as for `plan`.
-        rules: as for `initlib.plan`.
+        rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
+            dtypes must be those of the tree. `default`, `rename`, `axes` and `unmatched` are not given beside an
+            existing plan, and `stack` is given again.
         seed: an int, a `Key`, a `numpy.random.Generator`, a key of JAX, traced or not, or None for fresh entropy.
         default: as for `initlib.plan`.
         rename: as for `initlib.plan`.
@@ -127,8 +130,9 @@ def initialize(
         The pytree of weights. Call `plan` for the plan.
 
     Raises:
-        PlanError: the plan cannot be made, an array has no values to keep, or a sharding does not fit. The error lists
-            all problems, and nothing was drawn.
+        PlanError: the plan cannot be made, an existing plan does not fit the tree, an array has no values to keep, or a
+            sharding does not fit. The error lists all problems, and nothing was drawn.
+        TypeError: an argument has a wrong type, or only makes a plan, and `rules` is one.
         ValueError: a module of `flax.nnx` was made outside of the current trace, so that it cannot be changed.
 
     Example:
@@ -143,26 +147,38 @@ def initialize(
     key = words_of(seed, None, "initialize") if isinstance(seed, jax.Array) else as_key(seed)
     words = jnp.asarray(as_words(key)) if isinstance(key, Key) else key
     tracing = isinstance(words, jax.core.Tracer)
-    entries = model.entries(model.plan(rules, default=default, rename=rename, axes=axes, unmatched=unmatched))
-    places, problems = placements(model.found, [entry.parameter for entry in entries], shardings, tracing)
-    for leaf, entry in zip(model.found, entries, strict=True):
+    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    if isinstance(rules, Plan):
+        refuse_options(**options)
+        made = model.fitted(rules)
+    else:
+        made = model.plan(rules, **options)
+    entries = model.entries(made)
+    places, problems = placements(model.leaves, [entry.parameter for entry in entries], shardings, tracing)
+    for leaf, entry in zip(model.leaves, entries, strict=True):
         if not (entry.filled or leaf.has_values or leaf in model.scales):
             problems.append(f"{leaf.names[0]}: {SHAPE_ONLY}")
     if problems:
         raise PlanError(problems)
-    check_trace([leaf for leaf, entry in zip(model.found, entries, strict=True) if not entry.kept])
+    check_trace([leaf for leaf, entry in zip(model.leaves, entries, strict=True) if not entry.kept])
     key = words if tracing else known_key(key)
-    weights = [
-        leaf.value if entry.kept else filled(entry, key, place, leaf.value if leaf.has_values else None)
-        for leaf, entry, place in zip(model.found, entries, places, strict=True)
-    ]
+    drawn = filled(
+        [
+            (entry, place, leaf.value if leaf.has_values else None)
+            for leaf, entry, place in zip(model.leaves, entries, places, strict=True)
+            if not entry.kept
+        ],
+        key,
+    )
+    each = iter(drawn)
+    weights = [leaf.value if entry.kept else next(each) for leaf, entry in zip(model.leaves, entries, strict=True)]
     for scale, norms in model.scales.items():
-        at, place = model.found.index(scale), model.found.index(norms.kernel)
+        at, place = model.leaves.index(scale), model.leaves.index(norms.kernel)
         weights[at] = norms.of(weights[place])
         if places[at] is not None:
             weights[at] = jax.device_put(weights[at], places[at])
     model.remember()
-    return replaced(shapes, model.found, weights, in_place=True)
+    return replaced(shapes, model.leaves, weights, in_place=True)
 
 
 class _Model:
@@ -170,17 +186,38 @@ class _Model:
 
     def __init__(self, shapes: Tree, stack: Stack | None) -> None:
         every = leaves(shapes)
-        self.found = [leaf for leaf in every if not leaf.is_key]
+        self.leaves = [leaf for leaf in every if not leaf.is_key]
         self.keys = [leaf.names[0] for leaf in every if leaf.is_key and not leaf.has_values]
         self.stacks = Stacks(stack)
-        self.scales: dict[Leaf, Norms] = {norms.scale: norms for norms in norms_of(self.found)}
+        self.scales: dict[Leaf, Norms] = {norms.scale: norms for norms in norms_of(self.leaves)}
         self.weights: list[list[tuple[Unrolled, Parameter]]] = []  # of each array
 
     def plan(self, rules: Rules | None, **options: Any) -> Plan:
         """Return the plan of all weights, with those of a stack one by one."""
+        parameters = self._read()
+        try:
+            made = plan_of(parameters, rules, **options)
+        except PlanError as error:
+            raise PlanError(map(_with_hint, error.problems)) from None
+        made = self._with_norms(made)
+        entries = zip(self.leaves, self.entries(made), strict=True)
+        refuse_drawn(entry for leaf, entry in entries if is_statistic(leaf))
+        return made
+
+    def fitted(self, existing: Plan) -> Plan:
+        """Return an existing plan for all weights. Notes of the plan state which scales follow from their kernels."""
+        made = fit_plan(existing, (Stored(each.names, each.shape, each.dtype) for each in self._read()))
+        notes = {entry.parameter.name: entry.notes for entry in made.entries}
+        for scale, norms in list(self.scales.items()):
+            if NOTE.format(kernel=norms.kernel.names[0]) not in notes.get(scale.names[0], ()):
+                del self.scales[scale]
+        return made
+
+    def _read(self) -> list[Parameter]:
+        """Read the arrays of the tree, and return the parameters of all weights."""
         problems = [f"{name}: {RANDOM_KEY}" for name in self.keys]
-        below = children(self.found)
-        for leaf in self.found:
+        below = children(self.leaves)
+        for leaf in self.leaves:
             try:
                 self.weights.append(list(self._parameters(leaf, below.get(leaf.components[:-2], set()))))
             except ValueError as error:
@@ -188,24 +225,17 @@ class _Model:
         problems += map(_with_hint, self.stacks.problems())
         if problems:
             raise PlanError(problems)
-        try:
-            made = plan_of([parameter for each in self.weights for _, parameter in each], rules, **options)
-        except PlanError as error:
-            raise PlanError(map(_with_hint, error.problems)) from None
-        made = self._with_norms(made)
-        entries = zip(self.found, self.entries(made), strict=True)
-        refuse_drawn(entry for leaf, entry in entries if is_statistic(leaf))
-        return made
+        return [parameter for each in self.weights for _, parameter in each]
 
     def entries(self, made: Plan) -> list[Entry]:
         """Return the entry of each array."""
         each = iter(made.entries)
-        pairs = zip(self.found, self.weights, strict=True)
+        pairs = zip(self.leaves, self.weights, strict=True)
         return [_entry(leaf, [(layer.at, next(each)) for layer, _ in layers]) for leaf, layers in pairs]
 
     def remember(self) -> None:
         """Record the values that constructors gave."""
-        for leaf, weights in zip(self.found, self.weights, strict=True):
+        for leaf, weights in zip(self.leaves, self.weights, strict=True):
             for layer, parameter in weights:
                 remember(leaf, layer, parameter)
 
@@ -242,20 +272,20 @@ def _with_hint(problem: str) -> str:
 
 def _parameter(leaf: Leaf, layer: Unrolled, tied: tuple[str, ...], beside: set[str]) -> Parameter:
     """Return the facts about a weight that a plan is made of."""
-    known = role(leaf, len(layer.shape), beside)
+    leaf_role = role(leaf, len(layer.shape), beside)
     is_float = jnp.issubdtype(leaf.value.dtype, jnp.inexact)
-    is_kept = not is_float or (known.kind == "buffer" and known.default is None)
+    is_kept = not is_float or (leaf_role.kind == "buffer" and leaf_role.default is None)
     try:
         return Parameter(
             layer.name,
             layer.shape,
             leaf.value.dtype.name,
-            known.axes,
-            known.kind,
+            leaf_role.axes,
+            leaf_role.kind,
             None if leaf.owner is None else type(leaf.owner).__name__,
-            keep if is_kept else known.default,
+            keep if is_kept else leaf_role.default,
             tied,
-            constructor=None if is_kept else constructor_value(leaf, layer, known),
+            constructor=None if is_kept else constructor_value(leaf, layer, leaf_role),
         )
     except ValueError as error:
         place = ".".join(leaf.names[0].split(".")[:-1])

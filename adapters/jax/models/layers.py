@@ -29,8 +29,8 @@ _declared = roles.Declarations()
 def declare(cls: Class, /, **axes: str) -> Class:
     """Declare the roles of the axes of a module's parameters, for all later plans.
 
-    A module or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`. Modules of Flax linen are no
-    nodes of their trees: pass `axes={"*.up": "BIO"}` to `plan` and `initialize`.
+    A module or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`. Modules of Flax linen are not
+    nodes of their trees. For these modules, pass `axes={"*.up": "BIO"}` to `plan` and `initialize`.
 
     Args:
         cls: the class of a node of the tree whose leaves are attributes: a module of `flax.nnx` or Equinox, or a
@@ -41,7 +41,7 @@ def declare(cls: Class, /, **axes: str) -> Class:
         The class.
 
     Raises:
-        TypeError: `cls` is no class.
+        TypeError: `cls` is not a class.
         ValueError: a string is not a valid axes string.
 
     Example:
@@ -60,17 +60,17 @@ def declare(cls: Class, /, **axes: str) -> Class:
 def role(leaf: Leaf, ndim: int, beside: set[str]) -> roles.ParameterRole:
     """Return the role of an array that has `ndim` axes without those of stacks.
 
-    `beside` are the names at the place of the module that owns it: query, key, value and out of an attention.
+    `beside` are the names at the place of the module that owns it: query, key, value and out of an attention layer.
     """
     if OPTIMIZER in leaf.components:
         return roles.BUFFER
-    found = _of_class(leaf, ndim) or _of_name(leaf, ndim, beside)
-    if leaf.is_state and found.kind != "buffer":
+    leaf_role = _of_class(leaf, ndim) or _of_name(leaf, ndim, beside)
+    if leaf.is_state and leaf_role.kind != "buffer":
         return roles.BUFFER
     module = leaf.components[-2] if len(leaf.components) > 1 else ""
-    if found.kind == "kernel" and _is_recurrent(module, beside):
-        return found._replace(kind="recurrent")
-    return found
+    if leaf_role.kind == "kernel" and _is_recurrent(module, beside):
+        return leaf_role._replace(kind="recurrent")
+    return leaf_role
 
 
 def is_statistic(leaf: Leaf) -> bool:
@@ -92,12 +92,12 @@ def _of_class(leaf: Leaf, ndim: int) -> roles.ParameterRole | None:
     if leaf.owner is None:
         return None
     attributes = getattr(leaf.owner, "__dict__", {})
-    known = equinox_roles(leaf.owner, ndim, leaf.components[-1])
+    class_role = equinox_roles(leaf.owner, ndim, leaf.components[-1])
     if "flax" in sys.modules:
         from .flax import flax_roles
 
-        known = known or flax_roles(leaf.owner, leaf.around)
-    declared = _declared.meanings(type(leaf.owner), leaf.owner, known, attributes.__contains__, attributes)
+        class_role = class_role or flax_roles(leaf.owner, leaf.around)
+    declared = _declared.meanings(type(leaf.owner), leaf.owner, class_role, attributes.__contains__, attributes)
     return declared.get(leaf.components[-1])
 
 
@@ -111,8 +111,8 @@ def _of_name(leaf: Leaf, ndim: int, beside: set[str]) -> roles.ParameterRole:
         return roles.BUFFER
     if name == "kernel":
         return roles.ParameterRole(_kernel(module, ndim, beside), "kernel")
-    found = (LORA if leaf.kind == "LoRAParam" else NAMED).get(name, roles.UNKNOWN)
-    return found if found.axes is None or ndim == len(found.axes) else found._replace(axes=None)
+    named_role = (LORA if leaf.kind == "LoRAParam" else NAMED).get(name, roles.UNKNOWN)
+    return named_role if named_role.axes is None or ndim == len(named_role.axes) else named_role._replace(axes=None)
 
 
 def _kernel(module: str, ndim: int, beside: set[str]) -> str | None:

@@ -24,8 +24,8 @@ def parameter_labels(
     Args:
         params: the pytree of parameters that the optimizer updates, or of their shapes. Pass `nnx.state(model,
             nnx.Param)` for a module of `flax.nnx`, and `eqx.filter(model, eqx.is_inexact_array)` for Equinox.
-        multipliers: for each name, the multipliers "lr", "weight_decay" and "eps", as from
-            `initlib.mup_learning_rates`.
+        multipliers: for each parameter name, the multipliers "lr", "weight_decay" and "eps", as
+            `initlib.mup_learning_rates` returns them.
         stack: the stacks of layers, as for `plan`.
 
     Returns:

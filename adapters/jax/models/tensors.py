@@ -15,7 +15,7 @@ NO_TREE = (
     "jax.eval_shape(module.init, key, inputs)"
 )
 UNNAMED = "shapes must be a pytree whose leaves have names, such as {{'kernel': ...}}, got a bare {kind}"
-CYCLIC = "params must be a tree, got a module of flax.nnx that holds itself; call nnx.split"
+CYCLIC = "params must be a tree, got a module of flax.nnx that contains itself; call nnx.split"
 TRACED = (
     "shapes must be a module of flax.nnx made in this trace, got a module made outside of the trace. Initialize the "
     "module outside of jit, or pass nnx.state(module)."
@@ -70,7 +70,7 @@ class Leaf:
 
 def leaves(tree: Tree) -> list[Leaf]:
     """Return the arrays of a tree, each variable of Flax once, with all its names."""
-    found: dict[int, Leaf] = {}
+    by_box: dict[int, Leaf] = {}
     prefix = _prefix(tree)
     collections = isinstance(tree, Mapping) and PARAMS in tree
     for number, (path, box, around) in enumerate(_walk(tree, (), ())):
@@ -83,9 +83,9 @@ def leaves(tree: Tree) -> list[Leaf]:
             raise TypeError(UNNAMED.format(kind=type(value).__name__))
         components = tuple(map(_component, path))
         name = ".".join(components[1:] if components[0] == prefix and len(components) > 1 else components)
-        if is_box(box) and id(box) in found:  # tied
-            found[id(box)].names.append(name)
-            found[id(box)].paths.append(path)
+        if is_box(box) and id(box) in by_box:  # tied
+            by_box[id(box)].names.append(name)
+            by_box[id(box)].paths.append(path)
             continue
         module = next(filter(is_module, around), None)
         state = collections and components[0] != PARAMS
@@ -96,8 +96,8 @@ def leaves(tree: Tree) -> list[Leaf]:
         owner = around[-1] if isinstance(path[-1], GetAttrKey) else None
         holders = (None, *around)
         leaf = Leaf([name], [path], components, value, box, holders[-1], owner, holders[-2], module, state)
-        found[id(box) if is_box(box) else -1 - number] = leaf
-    return list(found.values())
+        by_box[id(box) if is_box(box) else -1 - number] = leaf
+    return list(by_box.values())
 
 
 def is_module(node: Any) -> bool:
@@ -109,10 +109,10 @@ def is_module(node: Any) -> bool:
     return isinstance(node, nnx.Pytree)
 
 
-def replaced(tree: Tree, found: list[Leaf], values: list[Any], *, in_place: bool = False) -> Tree:
+def replaced(tree: Tree, tree_leaves: list[Leaf], values: list[Any], *, in_place: bool = False) -> Tree:
     """Return the tree with other values of its arrays; `in_place` changes modules of flax.nnx, and returns the same."""
     if in_place:
-        for leaf, value in zip(found, values, strict=True):
+        for leaf, value in zip(tree_leaves, values, strict=True):
             if leaf.module is not None and value is not leaf.value:
                 leaf.set(value)
     is_leaf: IsLeaf = (lambda node: is_box(node) or is_module(node)) if in_place else is_box
@@ -120,17 +120,17 @@ def replaced(tree: Tree, found: list[Leaf], values: list[Any], *, in_place: bool
         flat, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)
     except RecursionError:
         raise TypeError(CYCLIC) from None
-    pairs = zip(found, values, strict=True)
+    pairs = zip(tree_leaves, values, strict=True)
     new = {path: _boxed(leaf.box, value) for leaf, value in pairs for path in leaf.paths}
     return jax.tree.unflatten(structure, [new.get(path, box) for path, box in flat])
 
 
-def check_trace(found: list[Leaf]) -> None:
+def check_trace(tree_leaves: list[Leaf]) -> None:
     """Raise ValueError where a module of flax.nnx cannot be changed, as it was made outside of this trace."""
     from flax import nnx
     from flax.errors import TraceContextError
 
-    for leaf in found:
+    for leaf in tree_leaves:
         if leaf.module is not None and isinstance(leaf.box, nnx.Variable):
             try:
                 leaf.box.set_raw_value(leaf.box.get_raw_value())
@@ -147,10 +147,10 @@ def named(tree: Tree, is_leaf: IsLeaf) -> dict[str, Any]:
     }
 
 
-def children(found: list[Leaf]) -> dict[tuple[str, ...], set[str]]:
+def children(tree_leaves: list[Leaf]) -> dict[tuple[str, ...], set[str]]:
     """Return the names right under each place of the tree."""
     below: dict[tuple[str, ...], set[str]] = {}
-    for leaf in found:
+    for leaf in tree_leaves:
         for depth, component in enumerate(leaf.components):
             below.setdefault(leaf.components[:depth], set()).add(component)
     return below

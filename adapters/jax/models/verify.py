@@ -37,13 +37,13 @@ def verify(
 
     Each process compares the shards that it can address, with all their copies. Processes exchange no data. Bits are
     compared, except for products of matrices and nonzero means, which are compared to 1e-6. Kept arrays are compared by
-    shape and dtype, weight-normed kernels by the weight that the module computes.
+    shape and dtype, and weight-normed kernels by the weight that the module computes.
 
-    The default compares 16 samples of 1024 weights of each weight: enough to find another seed, an unfilled array or
+    The default compares 16 samples of 1024 weights of each array: enough to find another seed, an unfilled array or
     a swapped shard. Only `whole=True` finds single changed weights.
 
     Args:
-        params: the pytree of arrays, as `initialize` returned it or a checkpoint was loaded into it.
+        params: the pytree of arrays, from `initialize` or from a checkpoint.
         plan: the plan that `plan` returned, or `Plan.load` read.
         seed: the seed of `initialize`: an int, a `Key`, a key of JAX, or a `numpy.random.Generator` in the same state.
         whole: True to compare all weights.
@@ -70,16 +70,16 @@ def verify(
         >>> swapped = {"dense": {"kernel": weights["dense"]["kernel"][::-1]}}
         >>> for difference in verify(swapped, plan(shapes, he_normal), seed=0):
         ...     print(difference)
-        'dense.kernel' differs from weight (0, 0) on: holds row 783 of the same weight
+        'dense.kernel' has other values from index (0, 0) on: holds row 783 of the same weight
     """
     check_plan(plan)
     if isinstance(seed, jax.Array):
         seed = known_key(words_of(seed, None, "verify"))
-    found = [leaf for leaf in leaves(params) if not leaf.is_key]
+    tree_leaves = [leaf for leaf in leaves(params) if not leaf.is_key]
     stacks = Stacks(stack)
     notes = {name: entry.notes for entry in plan.entries for name in entry.parameter.names}
-    kernels = {norms.kernel: norms for norms in norms_of(found) if _is_from_kernel(norms, notes)}
-    tensors = [tensor for leaf in found for tensor in _held_tensors(leaf, stacks, kernels.get(leaf))]
+    kernels = {norms.kernel: norms for norms in norms_of(tree_leaves) if _is_from_kernel(norms, notes)}
+    tensors = [tensor for leaf in tree_leaves for tensor in _held_tensors(leaf, stacks, kernels.get(leaf))]
     problems = stacks.problems()
     if problems:
         raise ValueError("; ".join(problems))
@@ -101,8 +101,8 @@ def _is_from_kernel(norms: Norms, notes: Mapping[str, tuple[str, ...]]) -> bool:
 def _computed(norms: Norms) -> list[HeldBox]:
     """Return the weight that a module computes of a kernel and its scales, where this process has both in full."""
     kernel, scale = norms.kernel.value, norms.scale.value
-    known = [each for each in (kernel, scale) if isinstance(each, jax.Array) and each.is_fully_addressable]
-    if len(known) < 2 or len(kernel.devices() | scale.devices()) > 1:
+    addressable = [each for each in (kernel, scale) if isinstance(each, jax.Array) and each.is_fully_addressable]
+    if len(addressable) < 2 or len(kernel.devices() | scale.devices()) > 1:
         return held_boxes(kernel)
     lengths = norms.of(kernel)
     ratio = jnp.where(lengths == 0, 0, scale / lengths)

@@ -28,11 +28,11 @@ class Norms(NamedTuple):
         return jnp.sqrt(squares.sum(others)).reshape(value.shape).astype(value.dtype)
 
 
-def norms_of(found: list[Leaf]) -> list[Norms]:
+def norms_of(tree_leaves: list[Leaf]) -> list[Norms]:
     """Return the scales of all normalized layers in a tree."""
-    by_place = {leaf.components: leaf for leaf in found}
+    by_place = {leaf.components: leaf for leaf in tree_leaves}
     pairs = []
-    for scale in found:
+    for scale in tree_leaves:
         places, feature_axes = _kernel_of(scale)
         kernel = next((by_place[place] for place in places if place in by_place), None)
         if kernel is None:

@@ -5,21 +5,20 @@ from typing import Any
 from initlib import Initializer, Parameter, Plan, PlanError
 from initlib._public import public
 from initlib.adapters.common.array_sources import MESSAGE, array_sources
+from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
-from initlib.adapters.common.selection import Only, plan_selected, selected
-from initlib.key import Key, Seed, as_key
+from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
+from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
 from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 
-from ..drawing.draw import BACKEND, as_array, as_tensor
+from ..drawing.draw import BACKEND
+from ..drawing.fill import fill
 from .constructor_values import remember
 from .tensors import ModelTensor, parameters, weights
 
-if BACKEND == "jax":
-    from ...jax.drawing.fill import filled
-elif BACKEND == "torch":
-    from ...torch.drawing.fill import fill_box
-    from ...torch.drawing.memory import memory_of
+if BACKEND == "torch":
+    from ...torch.drawing.memory import addresses
 
 
 @public("initlib.adapters.keras")
@@ -37,13 +36,14 @@ def plan(
     """Make the plan of a built model: the fill of each of its variables. Nothing is written.
 
     The names are the paths of the variables with dots, without the name of the model itself. Keras counts automatic
-    names, such as dense_7, over the whole process. Here they are counted within the layer or model around them, so that
-    dense_7 may become dense_1. Names from the user that look like automatic names are counted too, unless the number
+    names, such as dense_7, over the whole process. A plan counts automatic names within the layer or model around them,
+    so dense_7 may become dense_1. Your own names that look like automatic names are counted too, unless the number
     begins with 0 (block_0). A variable in several places is tied.
 
     Keras's layers state the roles of their variables; `declare` states them for other classes. Without `default`, a
     variable that no rule matches has the distribution of its layer's initializer, with the fans of its axes and a
-    matrix for each gate. With `default`, this holds for all variables but kernels, recurrent kernels and tables.
+    matrix for each gate. With `default`, this holds for all variables except kernels, recurrent kernels and tables,
+    which `default` fills.
 
     Args:
         model: a built model or layer.
@@ -52,7 +52,7 @@ def plan(
         rename: as for `initlib.plan`.
         axes: as for `initlib.plan`.
         only: a pattern, or the names of the variables to fill; all others are kept.
-        prefix: the name of the model inside a larger model; the names of the variables begin with it.
+        prefix: the name of the model in a larger model; the names of the variables begin with this name.
         unmatched: "default", or "keep" to keep everything that no rule matches.
 
     Returns:
@@ -81,7 +81,7 @@ def plan(
 @public("initlib.adapters.keras")
 def initialize(
     model: Any,
-    rules: Rules | None = None,
+    rules: Rules | Plan | None = None,
     seed: Seed = None,
     *,
     default: Rule | None = None,
@@ -91,17 +91,19 @@ def initialize(
     prefix: str = "",
     unmatched: Unmatched = "default",
 ) -> Plan:
-    """Fill every weight of a built model by rules and by its name.
+    """Fill every variable of a built model by rules and by variable name.
 
     A weight depends on the seed, and on its name, shape, axes and initializer. It does not depend on the rest of the
-    model, the backend, devices or shardings: `plan.draw(seed)` returns the same bits in NumPy. With a seed alone the
-    model gets its own initializers, drawn by name. Statistics are set to the initial values of their layers (those of
-    an adapted `Normalization` are kept); optimizers, metrics and seed generators do not change. On JAX each device
-    draws its own shard of a variable of `keras.distribution`.
+    model, the backend, devices or shardings: `plan.draw(seed)` returns the same bits in NumPy. Without `rules` and
+    `default`, the initializer of each layer draws its variables, by name. Statistics are set to the initial values of
+    their layers (those of an adapted `Normalization` are kept); optimizers, metrics and seed generators do not change.
+    On JAX each device draws its own shard of a variable of `keras.distribution`.
 
     Args:
         model: a built model or layer. Its variables are filled in place.
-        rules: as for `initlib.plan`.
+        rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
+            dtypes must be those of the model, or of the part under `prefix`. `default`, `rename`, `axes` and
+            `unmatched` are not given beside an existing plan.
         seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
         default: as for `plan`.
         rename: as for `initlib.plan`.
@@ -114,7 +116,8 @@ def initialize(
         The plan, which prints as a report.
 
     Raises:
-        PlanError: as for `plan`, before anything is written.
+        PlanError: as for `plan`, before anything is written; or an existing plan does not fit the model.
+        TypeError: an argument has a wrong type, or only makes a plan, and `rules` is one.
 
     Example:
         >>> import keras
@@ -127,14 +130,16 @@ def initialize(
     """
     found = weights(model, prefix)
     options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
-    made, facts = _plan(found, rules, only, options)
+    if isinstance(rules, Plan):
+        refuse_options(**options)
+        made, facts = _fitted(found, rules, only, prefix)
+    else:
+        made, facts = _plan(found, rules, only, options)
     _check_sources(found, made)
     key = as_key(seed)
     for weight, parameter in zip(found, facts, strict=True):
         remember(weight.variable, parameter)
-    for weight, entry in zip(found, made.entries, strict=True):
-        if not entry.kept:
-            _write(weight.variable, entry, key)
+    fill([(weight.variable, entry) for weight, entry in zip(found, made.entries, strict=True) if not entry.kept], key)
     return made
 
 
@@ -165,23 +170,18 @@ def _check_sources(found: list[ModelTensor], made: Plan) -> None:
 def _share_memory(array: Any, variable: Any) -> bool:
     """Return whether a write to the variable changes the array. Arrays of JAX never change."""
     if BACKEND == "torch":
-        read, written = memory_of(array), memory_of(variable.value)
+        read, written = addresses(array), addresses(variable.value)
         return read.start < written.stop and written.start < read.stop
     return BACKEND == "tensorflow" and array is variable.value
 
 
+def _fitted(found: list[ModelTensor], existing: Plan, only: Only, prefix: str) -> tuple[Plan, list[Parameter]]:
+    """Return an existing plan for variables, and the facts about the variables."""
+    facts = parameters(found, True)
+    made = fit_plan(existing, (Stored(each.names, each.shape, each.dtype) for each in facts), prefix=prefix)
+    is_selected, _ = selected(only, facts, ())
+    return keep_others(made, is_selected), facts
+
+
 def _is_statistic(entry: Entry) -> bool:
     return entry.parameter.kind == "buffer" and entry.parameter.owner != "SpectralNormalization"
-
-
-def _write(variable: Any, entry: Entry, key: Key) -> None:
-    """Write the fill of an entry into a variable of the backend."""
-    if BACKEND == "jax":
-        value = variable.value
-        variable.assign(filled(entry, key, value.sharding if value.committed else None, value))
-    elif BACKEND == "torch":
-        fill_box(variable.value.detach(), entry, ..., key)
-    elif entry.filled:
-        variable.assign(as_tensor(entry.draw(key), entry.parameter.dtype))
-    else:
-        variable.assign(entry.draw(key, out=as_array(variable.value).copy()))

@@ -22,7 +22,7 @@ from .types import Layer, Variable
 
 UNBUILT = "{owner} is not built, and has no weights yet; call model.build(input_shape), or the model on a batch"
 QUANTIZED = "quantized weights cannot be drawn. Keep them, or initialize the model before it is quantized"
-UNSTATED = "{owner} states no initializer, by an attribute such as kernel_initializer. Add a rule, or pass default="
+UNSTATED = "{owner} states no initializer in an attribute such as kernel_initializer. Add a rule, or pass default="
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 

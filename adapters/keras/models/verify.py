@@ -28,12 +28,12 @@ def verify(
     or a swapped shard. Only `whole=True` finds single changed weights.
 
     Args:
-        model: the built model or layer, as `initialize` filled it or a checkpoint was loaded into it.
+        model: the built model or layer, after `initialize` or after a checkpoint was loaded.
         plan: the plan that `initialize` or `plan` returned, or `Plan.load` read.
         seed: the seed of `initialize`: an int, a `Key` or a `numpy.random.Generator` in the same state.
         whole: True to compare all weights.
         only: a pattern or names; all other variables are not compared.
-        prefix: the name of the model in a bigger one, as for `initialize`.
+        prefix: the name of the model in a larger model, as for `initialize`.
 
     Returns:
         The differences: a tuple, empty if there are none. Each difference has a `name`, a `what` (the property that

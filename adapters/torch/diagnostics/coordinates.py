@@ -30,8 +30,8 @@ def coordinate_check(
     """Train models of several widths for a few steps, and fit how the size of each activation depends on the width.
 
     The size of an activation is its mean absolute value, averaged over seeds, before the first step and after each
-    step. The check fits the slope of log size by log width. In a parametrization such as muP (`recipes.mup`) wide
-    models train as narrow models do, and all slopes are about 0. PyTorch's random states are restored.
+    step. The check fits the slope of log(size) over log(width). In a parametrization such as muP (`recipes.mup`) wide
+    models train as narrow models do, and all slopes are about 0. The check restores PyTorch's random states.
 
     Args:
         make_model: a function that makes and initializes a model from a width and a seed.

@@ -1,5 +1,6 @@
 """Draw into one tensor: from the arguments that all functions share to the memory that is filled."""
 
+import ctypes
 import threading
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 from torch import Generator, Tensor
+from torch.autograd.graph import increment_version
 
 from initlib._arguments import Shape
 from initlib.axes import match
@@ -28,7 +30,7 @@ from .._private import (
     without_modes,
     without_transforms,
 )
-from .memory import DTYPES, check, fill_memory, has_no_storage, increment_version, local_views
+from .memory import DTYPES, check, fill_memory, has_no_storage, local_views
 from .partial import Held, held
 from .vmap import members, members_differ
 
@@ -76,6 +78,7 @@ class _Scratch(threading.local):
     def __init__(self) -> None:
         with torch.inference_mode(False):  # a tensor made in that mode can be written only there
             self.word = torch.empty((), dtype=torch.int64, device="cpu")
+        self.bits = ctypes.c_uint64.from_address(self.word.data_ptr())  # reads the memory of the word
 
 
 _scratch = _Scratch()
@@ -91,7 +94,8 @@ def _entropy(generator: Generator | None, observed: bool) -> int:
             word = torch.empty((), dtype=torch.int64, device=generator.device if generator else "cpu")
             return int(word.random_(-(2**63), None, generator=generator).item()) % 2**64
     if generator is None:
-        return int(_scratch.word.random_(-(2**63), None).item()) % 2**64
+        _scratch.word.random_(-(2**63), None)
+        return _scratch.bits.value
     word = torch.empty((), dtype=torch.int64, device=generator.device)
     return int(word.random_(-(2**63), None, generator=generator).item()) % 2**64
 
@@ -169,7 +173,11 @@ def draw_into(
 
 
 def _fill(tensor: Tensor, initializer: Initializer, request: DrawRequest, part: Held | None, *, observed: bool) -> None:
+    sharded = is_dtensor(tensor)
+    if part is None and not sharded:
+        fill_memory(tensor, initializer, request, observed=observed)
+        return
     for view, box in local_views(tensor, part):
         fill_memory(view, initializer, request._replace(box=box), observed=observed)
-    if is_dtensor(tensor):
+    if sharded:
         increment_version(tensor)  # which its shards do not share

@@ -52,8 +52,8 @@ def shards(tensor: Any) -> Iterator[tuple[Any, Box]]:
     local = local_tensor(tensor)
     if not all(isinstance(place, int) for place in coordinate or ()):
         raise TypeError(
-            "tensor must be a DTensor of one rank, got a DTensor of several, as in PyTorch's LocalTensorMode. Fill "
-            "the tensor before that mode, or on real ranks."
+            "tensor must be a DTensor of one rank, got a DTensor of several ranks, as in PyTorch's LocalTensorMode. "
+            "Fill the tensor before that mode, or on real ranks."
         )
     held = _held(tensor, coordinate or [0] * tensor.device_mesh.ndim)
     if coordinate is None or local.numel() == 0:
@@ -61,7 +61,7 @@ def shards(tensor: Any) -> Iterator[tuple[Any, Box]]:
     sizes = tuple(sum(map(len, pieces)) for pieces in held)
     if sizes != tuple(local.shape):
         raise ValueError(
-            f"tensor must hold the shape {sizes} on this rank, as its placements {tensor.placements} say, got "
+            f"tensor must hold the shape {sizes} on this rank, as its placements {tensor.placements} require, got "
             f"{tuple(local.shape)}"
         )
     starts = [itertools.accumulate((len(piece) for piece in pieces[:-1]), initial=0) for pieces in held]

@@ -1,6 +1,6 @@
 """Memory of tensors: its checks, the part that this rank holds, and its fill with the weights of a draw request."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from numpy.lib.array_utils import byte_bounds
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from initlib import Initializer
 from initlib.dtypes import DTYPES as NAMES
 from initlib.dtypes import numpy_dtype
 from initlib.stream.boxes import Box
 from initlib.stream.engine import DrawRequest
-from initlib.stream.kernel import overlaps_itself
+from initlib.stream.kernel import Memory, draws, fill, memory_of, overlaps_itself
 from initlib.stream.numpy_engine import NUMPY
 
 from .._private import is_dtensor, is_fake, is_lost, is_traced, local_tensor
@@ -75,16 +76,13 @@ def has_no_storage(tensor: Tensor) -> bool:
     return False
 
 
-def local_views(tensor: Tensor, held: Held | None = None) -> Iterator[tuple[Tensor, Box | None]]:
-    """Yield views of the memory on this rank, each with the box of the full weight that it holds (None: all of it)."""
+def local_views(tensor: Tensor, held: Held | None = None) -> Iterable[tuple[Tensor, Box | None]]:
+    """Return views of the memory on this rank, each with the box of the full weight that it holds (None: all of it)."""
     if is_dtensor(tensor):
         from .dtensor import shards
 
-        yield from shards(tensor)
-    elif held is not None:
-        yield from held.boxes(tensor)
-    else:
-        yield tensor, None
+        return shards(tensor)
+    return ((tensor, None),) if held is None else held.boxes(tensor)
 
 
 def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, *, observed: bool) -> None:
@@ -92,14 +90,17 @@ def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, 
 
     `observed` is the value of `is_observed()`. The tensor was checked, and is no DTensor.
     """
-    if observed or not is_plain(tensor):
+    memory = None if observed else kernel_memory(tensor)
+    law = None if memory is None else initializer.request_law(request)
+    if memory is not None and law is not None:
+        fill(memory, law, request)
+    elif observed or not is_plain(tensor):
         drawn = np.empty(request.out_shape, numpy_dtype(request.dtype))
         initializer.fill(drawn, request, NUMPY)
         with torch.no_grad():
             tensor.copy_(as_tensor(drawn))
         return
-    check_storage(tensor)
-    if tensor.is_cpu:
+    elif tensor.is_cpu:
         initializer.fill(_array(tensor), request, NUMPY)
     else:
         with torch.no_grad():
@@ -114,6 +115,22 @@ def check_readable(tensor: Tensor) -> None:
         raise TypeError(f"a tensor that is loaded must be dense and in memory, got one with {kind}")
 
 
+def kernel_memory(tensor: Tensor) -> Memory | None:
+    """Return the memory of a tensor that the compiled kernel may fill, and None for other memory.
+
+    No mode or transform must observe the tensor. Raises ValueError for a storage that is too small.
+    """
+    if not is_plain(tensor):
+        return None
+    span = check_storage(tensor)
+    if not tensor.is_cpu or not draws(DTYPES[tensor.dtype]):
+        return None
+    address = tensor.data_ptr()
+    if tensor.is_contiguous() and address % tensor.itemsize == 0:
+        return address, None, span
+    return memory_of(_array(tensor))
+
+
 def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """Return the values of a tensor on any device; the array may share its memory."""
     tensor = tensor.detach()
@@ -124,7 +141,7 @@ def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
     return _array(tensor.cpu())
 
 
-def memory_of(array: Any) -> range:
+def addresses(array: Any) -> range:
     """Return the addresses of the memory of a tensor or of a NumPy array; none for other objects and without memory."""
     if isinstance(array, np.ndarray):
         return range(*byte_bounds(array)) if array.size else range(0)
@@ -134,19 +151,13 @@ def memory_of(array: Any) -> range:
     return range(storage.data_ptr(), storage.data_ptr() + storage.nbytes())
 
 
-def increment_version(tensor: Tensor) -> None:
-    """Let autograd know that the tensor's memory was written to, as PyTorch's own functions do."""
-    if not tensor.is_inference():
-        torch.autograd.graph.increment_version(tensor)
-
-
 def is_plain(tensor: Tensor) -> bool:
     """Return whether the memory holds the tensor's values as they are, and no subclass must see a write to it."""
     return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__ and not tensor.is_neg() and not tensor.is_conj()
 
 
-def check_storage(tensor: Tensor) -> None:
-    """Raise ValueError unless the storage is as large as the tensor: FSDP frees it, `resize_` shrinks it."""
+def check_storage(tensor: Tensor) -> int:
+    """Return the `extent` of a tensor. Raise ValueError if its storage is smaller, as FSDP or `resize_` leaves it."""
     elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
     needed = (tensor.storage_offset() + elements) * tensor.itemsize
     if tensor.untyped_storage().nbytes() < needed:
@@ -154,6 +165,7 @@ def check_storage(tensor: Tensor) -> None:
             f"tensor of shape {tuple(tensor.shape)} must have a storage of {needed} bytes, got "
             f"{tensor.untyped_storage().nbytes()}: its storage was freed or shrunk"
         )
+    return elements
 
 
 class _Memory:

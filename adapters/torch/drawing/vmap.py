@@ -30,8 +30,8 @@ def _members(tensor: Tensor, key: Key, transforms: Sequence[tuple[int, str]]) ->
     value, axis = unbatched(tensor, level)
     if axis is None and randomness == "different":
         raise RuntimeError(
-            "tensor must have values for each member of a vmap with randomness='different', got one for all members. "
-            "Fill torch.empty_like of a batched argument."
+            "tensor must have values for each member of a vmap with randomness='different', got one tensor for all "
+            "members. Fill torch.empty_like of a batched argument."
         )
     if axis is None:
         yield from _members(tensor, key, outer)

@@ -1,12 +1,12 @@
 """Buffers of PyTorch's own modules, which start anew with the parameters, and the buffers that rules name."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from initlib import Parameter, keep, normal
+from initlib import Parameter, Plan, keep, normal
 from initlib.adapters.common.roles import ParameterRole
 from initlib.key import Key
 from initlib.plans.rules.patterns import as_rename, patterns_of_kind
@@ -35,14 +35,24 @@ SHARDED = (
 )
 
 
-def ruled_buffers(modules: Modules, rules: Rules | None, rename: Rename | None) -> list[ModelTensor]:
-    """Return the buffers for which a rule has a pattern that ends in `:buffer`, each once."""
+def ruled_buffers(modules: Modules, rules: Rules | Plan | None, rename: Rename | None) -> list[ModelTensor]:
+    """Return the buffers that an existing plan has, or for which a rule has a pattern that ends in `:buffer`."""
+    if isinstance(rules, Plan):
+        planned = {name for entry in rules.entries for name in entry.parameter.names}
+        return _buffers(modules, planned.__contains__)
     patterns = patterns_of_kind(rules, "buffer")
-    new_name = as_rename(rename) if patterns else str
+    if not patterns:
+        return []
+    new_name = as_rename(rename)
+    return _buffers(modules, lambda name: any(pattern.name.fullmatch(new_name(name)) for pattern in patterns))
+
+
+def _buffers(modules: Modules, is_selected: Callable[[str], bool]) -> list[ModelTensor]:
+    """Return the buffers with selected names, each once."""
     buffers: dict[int, ModelTensor] = {}
-    for prefix, part in modules if patterns else ():
-        for name, buffer in part.named_buffers(recurse=False):
-            if any(pattern.name.fullmatch(new_name(prefix + name)) for pattern in patterns):
+    for prefix, part in modules:
+        for name, buffer in _private.own_buffers(part):
+            if is_selected(prefix + name):
                 role = ParameterRole(None, "buffer")
                 each = buffers.setdefault(id(buffer), ModelTensor(part, name, role, [], []))
                 each.names.append(prefix + name)
@@ -63,7 +73,7 @@ def lost_buffers(modules: Modules, filled: Collection[str]) -> list[str]:
     return [
         text.format(name=f"{prefix}{name}")
         for prefix, part in modules
-        for name, buffer in part.named_buffers(recurse=False)
+        for name, buffer in _private.own_buffers(part)
         if buffer.is_meta
         and f"{prefix}{name}" not in filled
         and not isinstance(part, (*WITH_STATISTICS, _private.SpectralNorm))
@@ -83,7 +93,7 @@ def sharded_estimates(modules: Modules, drawn: Drawn) -> list[str]:
 def _normed(part: Any, drawn: Drawn) -> Iterator[tuple[str, Tensor]]:
     """Yield the drawn weights of a module that have a spectral norm: the name, and the stored tensor."""
     attributes = drawn.get(id(part), ())
-    for name, chain in getattr(part, "parametrizations", {}).items():
+    for name, chain in _private.parametrizations(part).items():
         if name in attributes and _estimates(chain):
             yield name, chain.original
     for hook in _private.calls_before_forward(part):
@@ -93,18 +103,18 @@ def _normed(part: Any, drawn: Drawn) -> Iterator[tuple[str, Tensor]]:
 
 def buffer_names(modules: Modules) -> list[str]:
     """Return the names of all buffers, made as those of parameters are."""
-    return [f"{prefix}{name}" for prefix, part in modules for name, _ in part.named_buffers(recurse=False)]
+    return [f"{prefix}{name}" for prefix, part in modules for name, _ in _private.own_buffers(part)]
 
 
 def reset_buffers(modules: Modules, drawn: Drawn, buffers: set[str], key: Key) -> None:
     """Start the statistics and estimates of PyTorch's own modules anew: those of drawn weights, and named buffers."""
     part: Any
     for prefix, part in modules:
-        named = not buffers.isdisjoint(f"{prefix}{name}" for name, _ in part.named_buffers(recurse=False))
+        named = not buffers.isdisjoint(f"{prefix}{name}" for name, _ in _private.own_buffers(part))
         if isinstance(part, WITH_STATISTICS) and (id(part) in drawn or named):
             part.reset_running_stats()
         for name, stored in _normed(part, drawn):
-            if name in getattr(part, "parametrizations", {}):
+            if name in _private.parametrizations(part):
                 norm = part.parametrizations[name][0]
                 _draw(_private.singular_vectors(norm), f"{prefix}{name}.", key)
                 _private.iterate(norm, stored, POWER_ITERATIONS)

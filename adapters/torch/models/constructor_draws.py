@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from torch import nn
@@ -28,7 +29,10 @@ class ConstructorDraw(NamedTuple):
 def constructor_draw(module: nn.Module, attribute: str, role: ParameterRole, shapes: Shapes) -> ConstructorDraw:
     """Return whether and how the constructor of the module's class draws a parameter."""
     if is_torch(module):
-        return _of_torch(module, attribute, role, dict(shapes))
+        if role is UNKNOWN:
+            return ConstructorDraw()
+        mode = str(getattr(module, "mode", "")).partition("_")[0] if isinstance(module, nn.RNNBase) else ""
+        return _of_torch(own_class(module), mode, attribute, role, tuple(shapes.items()))
     known = known_class(own_class(module))
     if known is None or (attribute not in known.axes and attribute != "bias"):
         return ConstructorDraw()
@@ -39,14 +43,13 @@ def constructor_draw(module: nn.Module, attribute: str, role: ParameterRole, sha
     return ConstructorDraw(known.bias_of is not None, bound)
 
 
+@lru_cache(maxsize=1024)
 def _of_torch(
-    module: nn.Module, attribute: str, role: ParameterRole, shapes: dict[str, tuple[int, ...]]
+    cls: type, mode: str, attribute: str, role: ParameterRole, items: tuple[tuple[str, tuple[int, ...]], ...]
 ) -> ConstructorDraw:
-    if role is UNKNOWN:
-        return ConstructorDraw()
-    cls = own_class(module)
+    shapes = dict(items)
     base = next(each for each in cls.__mro__ if each.__module__.startswith("torch.nn."))
-    name = str(getattr(module, "mode", "")).partition("_")[0] if base is nn.RNNBase else base.__name__
+    name = mode if base is nn.RNNBase else base.__name__
     distribution = constructor_distribution(name, attribute, shapes) if attribute in shapes else None
     if distribution is None:
         return ConstructorDraw(role.kind in ("kernel", "recurrent", "table"))

@@ -9,8 +9,10 @@ the module have too. The record is two attributes of the user's module, dictiona
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from initlib.plans.rules.constructor_value import ConstructorValue
 
 from .._private import version
+from ..drawing.memory import read_array
 from .layers import is_torch
 
 CONSTANTS = "_initlib_constants"
@@ -42,12 +45,6 @@ def is_recorded(module: nn.Module, name: str) -> bool:
     return name in vars(module).get(CONSTANTS, {})
 
 
-def recorded(module: nn.Module, name: str) -> Record:
-    """Return the record of a parameter."""
-    value: Record = vars(module)[CONSTANTS][name]
-    return value
-
-
 def as_record(value: ConstructorValue) -> Record:
     """Return the record of a value that has been read."""
     if not value.recorded:
@@ -55,14 +52,28 @@ def as_record(value: ConstructorValue) -> Record:
     return SET if value.unset and value.constant is None else value.constant
 
 
-def from_record(value: Record) -> ConstructorValue:
-    """Return the constructor value that a record states."""
-    if value == UNREAD:
-        return ConstructorValue()
-    if isinstance(value, str):
-        constant = 0.0 if value == ZEROED else None
-        return ConstructorValue(constant=constant, recorded=True, zeroed=value == ZEROED, unset=value == SET)
-    return ConstructorValue(constant=value, recorded=True)
+def records(places: Iterable[tuple[nn.Module, str]]) -> list[Record]:
+    """Return the records of the places that have one."""
+    return [constants[name] for module, name in places if name in (constants := vars(module).get(CONSTANTS, ()))]
+
+
+@lru_cache(maxsize=1024)
+def from_record(
+    value: Record, frozen: bool, draws: bool | None, bound: float | None, draws_like: str | None
+) -> ConstructorValue:
+    """Return the constructor value that a record states, with the facts about the draw of its constructor."""
+    recorded = value != UNREAD
+    constant = None if isinstance(value, str) else value
+    return ConstructorValue(
+        constant=0.0 if value == ZEROED else constant,
+        recorded=recorded,
+        frozen=frozen,
+        draws=draws,
+        bound=bound,
+        unset=value == SET,
+        zeroed=value == ZEROED,
+        draws_like=draws_like,
+    )
 
 
 def record_tie(module: nn.Module, name: str, group: object) -> None:
@@ -83,11 +94,16 @@ def has_values(tensor: Tensor) -> bool:
     return plain and dense and not tensor.is_meta
 
 
+EXACT = (torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128)  # dtypes that NumPy has too
+
+
 def read(tensor: Tensor, index: Any) -> NDArray[Any]:
-    """Return the values of a box of a tensor, in a dtype of NumPy that holds all of them."""
+    """Return the values of a box of a tensor, in a dtype of NumPy that holds all of them; the box may share memory."""
+    if tensor.is_cpu and tensor.dtype in EXACT:
+        box: NDArray[Any] = read_array(tensor)[index]
+        return box
     values = tensor.detach()[index].resolve_conj().resolve_neg().cpu()
-    exact = values.dtype in (torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128)
-    array: NDArray[Any] = (values if exact else values.float()).numpy()
+    array: NDArray[Any] = (values if values.dtype in EXACT else values.float()).numpy()
     return array
 
 
@@ -111,7 +127,7 @@ def are_constructor_values(witnesses: Iterable[Witness]) -> bool:
     ]
     matrices = [each for each in readable if each.tensor.ndim >= 2]
     own = [each for each in matrices if is_torch(each.owner)]
-    looks = [_looks_written(each.tensor) for each in own or matrices]
+    looks = _look_written([each.tensor for each in own or matrices])
     if sum(looks) <= len(looks) / 2:
         return False
     unwritten = [
@@ -130,13 +146,29 @@ def is_zero_matrix(tensor: Tensor) -> bool:
     return has_values(tensor) and sum(size > 1 for size in tensor.shape) > 1 and not bool(tensor.detach().any())
 
 
-def _looks_written(tensor: Tensor) -> bool:
-    """Return whether a few of its values are zeros and numbers of a weight's size, and not all zeros."""
-    rows = tensor.detach() if tensor.is_contiguous() else tensor.detach()[:1]  # no copy of the full tensor
-    flat = rows.flatten()
-    values = torch.cat([flat[:SAMPLE], flat[:: max(1, flat.numel() // SAMPLE)]]).abs()
-    proper = (values > 1e-9) & (values < 100)
-    return bool(proper.any()) and int((proper | (values == 0)).sum()) > 0.9 * len(values)
+def _look_written(tensors: list[Tensor]) -> list[bool]:
+    """Return for each tensor whether a few values are zeros and numbers of a weight's size, and not all are zeros."""
+    if not tensors:
+        return []
+    samples = [_sample(tensor) for tensor in tensors]
+    sizes = np.abs(np.concatenate(samples))
+    proper = (sizes > 1e-9) & (sizes < 100)
+    counts = np.array([len(sample) for sample in samples])
+    starts = np.cumsum(counts) - counts
+    numbers, either = (np.add.reduceat(flags, starts, dtype=int) for flags in (proper, proper | (sizes == 0)))
+    looks: list[bool] = ((numbers > 0) & (either > 0.9 * counts)).tolist()
+    return looks
+
+
+def _sample(tensor: Tensor) -> NDArray[Any]:
+    """Return a few values of a tensor: its first, and some at equal distances."""
+    rows = tensor if tensor.is_contiguous() else tensor.detach()[:1]  # no copy of the full tensor
+    step = max(1, rows.numel() // SAMPLE)
+    if rows.is_cpu:
+        values = read(rows, ...).ravel()
+        return np.concatenate([values[:SAMPLE], values[::step]])
+    flat = rows.detach().flatten()
+    return read(torch.cat([flat[:SAMPLE], flat[::step]]), ...)
 
 
 def _is_set(scale: Tensor) -> bool:

@@ -1,16 +1,19 @@
 """Fill of a tensor of a model, and a check, before anything is written, that the tensor can be filled."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from initlib import Key
+from initlib._progress import Progress
 from initlib.plans.entry import Entry
 
 from .._private import is_dtensor, is_fake
 from ..drawing import memory
-from ..drawing.fill import fill_stored, local_boxes
+from ..drawing.fill import fill_boxes, local_boxes
 from .tensors import ModelTensor
 
 UNWRITABLE = "tensor must be of a class that can be filled, got a {cls}; initialize the model before it is converted"
@@ -18,17 +21,19 @@ UNWRITABLE = "tensor must be of a class that can be filled, got a {cls}; initial
 
 def check(tensor: ModelTensor) -> None:
     """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
-    memory.check(tensor.tensor)
+    stored = tensor.tensor
+    memory.check(stored)
+    if type(stored).__torch_dispatch__ is Tensor.__torch_dispatch__:
+        return
     if tensor.flat is None:
-        list(local_boxes(tensor.tensor))  # raises for sums over ranks
-    if _is_foreign(tensor.tensor):
-        _check_foreign(tensor.tensor)
+        list(local_boxes(stored))  # raises for sums over ranks
+    if _is_foreign(stored):
+        _check_foreign(stored)
 
 
 def _is_foreign(tensor: Tensor) -> bool:
-    """Return whether the tensor is of a subclass that this library does not know, such as a quantized one."""
-    plain = type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
-    return not (plain or is_dtensor(tensor) or is_fake(tensor) or tensor.is_meta or tensor.numel() == 0)
+    """Return whether a subclass that has its own memory is unknown to this library, such as a quantized one."""
+    return not (is_dtensor(tensor) or is_fake(tensor) or tensor.is_meta or tensor.numel() == 0)
 
 
 def _check_foreign(tensor: Tensor) -> None:
@@ -51,12 +56,22 @@ def _value(tensor: Tensor, index: Any) -> float:
     return float(tensor.detach()[index].double().reshape(()))
 
 
-def fill(tensor: ModelTensor, entry: Entry, key: Key) -> None:
-    """Fill a tensor of the model, under the key of the full model."""
-    if entry.kept or memory.has_no_storage(tensor.tensor):
-        return
-    fill_stored(tensor.tensor, entry, key, None if tensor.flat is None else tensor.flat.boxes())
-    if tensor.magnitude is not None:
+def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progress | None = None) -> None:
+    """Fill tensors of the model that the plan does not keep, under the key of the full model."""
+    targets, dtensors, directions = [], [], []
+    for tensor, entry in tensors:
+        stored = tensor.tensor
+        if memory.has_no_storage(stored):
+            continue
+        boxes = local_boxes(stored) if tensor.flat is None else tensor.flat.boxes()
+        targets += [(entry, index, view) for view, index in boxes]
+        if is_dtensor(stored):
+            dtensors.append(stored)
+        if tensor.magnitude is not None:
+            directions.append(tensor)
+    fill_boxes(targets, key, advance)
+    increment_version(dtensors)
+    for tensor in directions:
         normalize(tensor)
 
 

@@ -7,16 +7,18 @@ import torch
 from torch import nn
 
 from initlib import Parameter, Plan, PlanError
+from initlib._collector import collector_paused
 from initlib._progress import progress
 from initlib._public import public
 from initlib.adapters.common.array_sources import MESSAGE, array_sources
-from initlib.adapters.common.selection import Only, plan_selected, selected
+from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
+from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
 from initlib.plans.entry import Entry
 from initlib.plans.rules.values import Rule
 from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
 from ..drawing.dispatch import Seed, key_of
-from ..drawing.memory import memory_of
+from ..drawing.memory import addresses
 from . import constructor_values
 from .buffers import (
     buffer_names,
@@ -30,7 +32,7 @@ from .fill import check, fill
 from .meta_device import materialize, tie
 from .shared_memory import overlaps
 from .state_names import plan_names
-from .tensors import ModelTensor, Modules, model_tensors, parameters, walk
+from .tensors import ModelTensor, Modules, dtype_name, model_tensors, parameters, walk
 from .transformers import mark
 
 SHARED = '{name}: shares a part of its memory with {other}; keep one of the two: {{"{other}": keep}}'
@@ -73,14 +75,15 @@ def plan(
     """
     modules = walk(module, prefix)
     options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
-    tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
-    return _plan(module, modules, tensors, buffers, only, rules, **options)[0]
+    with collector_paused():
+        tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
+        return _plan(module, modules, tensors, buffers, only, rules, **options)[0]
 
 
 @public("initlib.adapters.torch")
 def initialize(
     module: nn.Module,
-    rules: Rules | None = None,
+    rules: Rules | Plan | None = None,
     seed: Seed = None,
     *,
     default: Rule | None = None,
@@ -91,7 +94,7 @@ def initialize(
     prefix: str = "",
     unmatched: Unmatched = "default",
 ) -> Plan:
-    """Fill every parameter of a model by rules and by its name.
+    """Fill every parameter of a model by rules and by parameter name.
 
     The weights of a parameter depend on the seed and on its name, not on devices, shards, wrappers or the rest of the
     model: `initialize(...).draw(seed)` returns the same bits in NumPy. Tied parameters stay tied, padding rows are
@@ -99,19 +102,23 @@ def initialize(
 
     Args:
         module: the model; its parameters are filled in place.
-        rules, default, rename, axes, unmatched: as for `initlib.plan`.
+        rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
+            dtypes must be those of the model, or of the part under `prefix`, and planning is skipped.
+        default, rename, axes, unmatched: as for `initlib.plan`; not beside an existing plan.
         seed: an integer, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's default generator.
         device: the device for the weights of a model on the meta device (see `skeleton`).
         only: a pattern or names; all other parameters and buffers stay as they are.
             `only=model.load_state_dict(state, strict=False).missing_keys` fills the parameters that a checkpoint did
-            not contain. Names may be those of plans or of PyTorch's state dictionaries.
-        prefix: the name of the module in a bigger model; the names of the parameters begin with it.
+            not contain. The names may come from plans or from PyTorch's state dictionaries.
+        prefix: the name of the module in a larger model; the names of the parameters begin with this name.
 
     Returns:
         The plan, which prints as a report.
 
     Raises:
-        PlanError: the plan has problems; the error lists all of them, and nothing is written.
+        PlanError: the plan has problems, or an existing plan does not fit the model; the error lists all problems, and
+            nothing is written.
+        TypeError: an argument has a wrong type, or only makes a plan, and `rules` is one.
 
     Example:
         >>> from torch import nn
@@ -125,13 +132,18 @@ def initialize(
     """
     options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     modules = walk(module, prefix)
-    tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
-    stored = [*tensors, *buffers]
-    problems = _without_memory(modules, tensors, buffers, device)
-    try:
-        made, selection = _plan(module, modules, tensors, buffers, only, rules, **options)
-    except PlanError as error:
-        raise PlanError([*problems, *error.problems]) from None
+    with collector_paused():
+        tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
+        stored = [*tensors, *buffers]
+        problems = _without_memory(modules, tensors, buffers, device)
+        try:
+            if isinstance(rules, Plan):
+                refuse_options(**options)
+                made, selection = _fitted(module, modules, tensors, buffers, only, rules, prefix)
+            else:
+                made, selection = _plan(module, modules, tensors, buffers, only, rules, **options)
+        except PlanError as error:
+            raise PlanError([*problems, *error.problems]) from None
     filled = [(tensor, entry) for tensor, entry in zip(stored, made.entries, strict=True) if not entry.kept]
     drawn: dict[int, set[str]] = {}
     weights = [pair for pair in filled if pair[0].role.kind != "buffer"]
@@ -146,22 +158,18 @@ def initialize(
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
-    records = [(tensor, _record(tensor, parameter)) for tensor, parameter in selection.parameters]
+    unrecorded = [pair for pair in selection.parameters if not constructor_values.records(pair[0].places)]
+    records = [(tensor, _record(parameter)) for tensor, parameter in unrecorded]
     if device is not None:
         materialize(module, stored, torch.device(device))
     tie(stored)
-    done, total = 0, sum(tensor.tensor.nbytes for tensor, _ in weights)
     with torch.no_grad(), progress("initialize", PATIENCE) as advance:
-        for tensor, entry in weights:
-            fill(tensor, entry, key)
-            done += tensor.tensor.nbytes
-            advance(done, total)
+        fill(weights, key, advance)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
     reset_buffers(modules, drawn, selection.buffers, key)
     with torch.no_grad():
-        for tensor, entry in filled[len(weights) :]:  # buffers that rules name, also of modules that were reset
-            fill(tensor, entry, key)
+        fill(filled[len(weights) :], key)  # buffers that rules name, also of modules that were reset
     mark(modules, (tensor.tensor for tensor, _ in filled))
     return made
 
@@ -185,8 +193,7 @@ def _plan(
     """Return the plan of the tensors and then the buffers, and the selection. Unselected tensors are kept."""
     ruled = [buffer_parameter(buffer) for buffer in buffers]
     known = parameters(tensors)
-    if not (only is None or isinstance(only, (str, re.Pattern))):
-        only = plan_names(module, modules, tensors, only)
+    only = _names(module, modules, tensors, only)
     chosen, selected_buffers = selected(only, [*known, *ruled], buffer_names(modules))
     pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=False) if each]
     if len(pairs) < len(tensors):
@@ -195,11 +202,37 @@ def _plan(
     return plan_selected([*known, *ruled], chosen, rules, **options), _Selection(pairs, selected_buffers)
 
 
-def _record(tensor: ModelTensor, parameter: Parameter) -> constructor_values.Record:
+def _fitted(
+    module: nn.Module,
+    modules: Modules,
+    tensors: list[ModelTensor],
+    buffers: list[ModelTensor],
+    only: Only,
+    existing: Plan,
+    prefix: str,
+) -> tuple[Plan, _Selection]:
+    """Return an existing plan for the tensors and then the buffers, and the selection. Unselected tensors are kept."""
+    stored = (Stored(tuple(each.names), each.shape, dtype_name(each.tensor)) for each in (*tensors, *buffers))
+    made = fit_plan(existing, stored, prefix=prefix)
+    planned = [entry.parameter for entry in made.entries]
+    only = _names(module, modules, tensors, only)
+    chosen, selected_buffers = selected(only, planned, buffer_names(modules))
+    own = [tensor for tensor, each in zip(tensors, chosen, strict=False) if each]
+    if not all(constructor_values.records(tensor.places) for tensor in own):
+        planned = parameters(tensors, own)  # with the constructor values to record
+    pairs = [pair for pair, each in zip(zip(tensors, planned, strict=False), chosen, strict=False) if each]
+    return keep_others(made, chosen), _Selection(pairs, selected_buffers)
+
+
+def _names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only) -> Only:
+    """Return `only` with the names of plans in place of those of state dictionaries."""
+    if only is None or isinstance(only, (str, re.Pattern)):
+        return only
+    return plan_names(module, modules, tensors, only)
+
+
+def _record(parameter: Parameter) -> constructor_values.Record:
     """Return the record of the constructor value that later calls read."""
-    for place in tensor.places:
-        if constructor_values.is_recorded(*place):
-            return constructor_values.recorded(*place)
     assert parameter.constructor is not None
     return constructor_values.as_record(parameter.constructor.record(parameter))
 
@@ -235,11 +268,8 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
 
 def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
     """Return a problem for each tensor that would be written over a part of another tensor."""
-    readable = [
-        (tensor.names[0], tensor.tensor)
-        for tensor, _ in filled
-        if tensor.flat is None and constructor_values.has_values(tensor.tensor) and tensor.tensor.numel()
-    ]
+    memories = ((tensor.names[0], tensor.tensor) for tensor, _ in filled if tensor.flat is None)
+    readable = [(name, memory) for name, memory in memories if constructor_values.has_values(memory) and memory.numel()]
     pairs = overlaps([memory for _, memory in readable])
     return [SHARED.format(name=readable[one][0], other=readable[other][0]) for one, other in pairs]
 
@@ -247,10 +277,10 @@ def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
 def _read_from_model(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
     """Return a problem for each tensor whose old weights lie in memory of the model, which is being written to."""
     sources = list(array_sources(entry for _, entry in filled))
-    written = [memory_of(tensor.tensor) for tensor, _ in filled] if sources else []
+    written = [addresses(tensor.tensor) for tensor, _ in filled] if sources else []
     problems = {}
     for entry, source, array in sources:
-        read = memory_of(array)
+        read = addresses(array)
         if any(read.start < each.stop and each.start < read.stop for each in written if each):
             name = entry.parameter.name
             problems[name] = MESSAGE.format(name=name, source=source)

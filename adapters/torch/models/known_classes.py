@@ -7,7 +7,7 @@ at 0 in those that multiply by 1 + scale.
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from initlib.plans.rules.patterns import glob
@@ -61,12 +61,8 @@ KNOWN_CLASSES: dict[str, KnownClass] = {
 }
 
 
-@cache
+@lru_cache(maxsize=1024)
 def known_class(cls: type) -> KnownClass | None:
     """Return the known axes of a class, by its module and name."""
     name = f"{cls.__module__}.{cls.__name__}"
-    return next((known for pattern, known in KNOWN_CLASSES.items() if _matches(pattern, name)), None)
-
-
-def _matches(pattern: str, name: str) -> bool:
-    return glob(pattern).fullmatch(name) is not None
+    return next((known for pattern, known in KNOWN_CLASSES.items() if glob(pattern).matches(name)), None)

@@ -1,6 +1,7 @@
 """Layers: the axes, the kind and the usual start of each parameter of a module."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from torch import nn
@@ -11,6 +12,7 @@ from initlib._public import public
 from initlib.adapters.common.roles import Declarations, ParameterRole
 from initlib.axes import parse
 
+from .._private import own_parameters
 from .known_classes import known_class
 
 # Wrappers derive a class from the module's own while the program runs, and put these before its name.
@@ -98,7 +100,7 @@ _declared = Declarations()
 
 @public("initlib.adapters.torch")
 def declare(cls: Module, /, **axes: str) -> Module:
-    """Declare the axes of a module class's parameters for all plans from now on.
+    """Declare the roles of the axes of a module's parameters, for all later plans.
 
     A module or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`.
 
@@ -111,8 +113,8 @@ def declare(cls: Module, /, **axes: str) -> Module:
         The class.
 
     Raises:
-        TypeError: `cls` is not a module class, or axes are not a string.
-        ValueError: an axes string cannot be read.
+        TypeError: `cls` is not a class of modules, or a value is not a string.
+        ValueError: a string is not a valid axes string.
 
     Example:
         >>> import torch
@@ -131,7 +133,12 @@ def declare(cls: Module, /, **axes: str) -> Module:
 
 def own_class(module: nn.Module) -> type:
     """Return the module's class, without the classes that wrappers derive from it."""
-    cls = type(module)
+    cls: type = type(module)
+    return _unwrapped(cls)
+
+
+@lru_cache(maxsize=1024)
+def _unwrapped(cls: type) -> type:
     while any(cls.__name__ == prefix + cls.__bases__[-1].__name__ for prefix in PREFIXES):
         cls = cls.__bases__[-1]
     return cls
@@ -144,15 +151,24 @@ def is_fsdp(module: nn.Module) -> bool:
 
 def is_torch(module: nn.Module) -> bool:
     """Return whether the module is one of `torch.nn`, whose constructor fills its parameters in place."""
-    return isinstance(module, tuple(TORCH))
+    cls: type = type(module)
+    return _torch_base(cls) is not None
+
+
+@lru_cache(maxsize=1024)
+def _torch_base(cls: type) -> type[nn.Module] | None:
+    """Return the first class of `torch.nn` with known roles among the bases of a class."""
+    return next((base for base in cls.__mro__ if base in TORCH), None)
 
 
 def roles(module: nn.Module) -> Roles:
     """Return the known roles of the module's parameters, by name."""
     cls = own_class(module)
-    base = next((base for base in cls.__mro__ if base in TORCH), None)
+    base = _torch_base(cls)
     known = TORCH[base](module) if base is not None else _of_known_class(cls, module)
-    names = [name for name, _ in module.named_parameters(recurse=False)]
+    if "initlib_axes" not in vars(module) and not hasattr(cls, "initlib_axes") and not _declared.has(cls):
+        return known
+    names = (name for name, _ in module.named_parameters(recurse=False))
     return _declared.meanings(cls, module, known, lambda name: hasattr(module, name), names)
 
 
@@ -161,7 +177,7 @@ def _of_known_class(cls: type, module: nn.Module) -> Roles:
     known = known_class(cls)
     if known is None:
         return {}
-    shapes = {name: tuple(p.shape) for name, p in module.named_parameters(recurse=False) if not is_lazy(p)}
+    shapes = {name: tuple(p.shape) for name, p in own_parameters(module) if not is_lazy(p)}
     by_name = {name: ParameterRole(None, "scale") for name in known.scales}
     for name, axes in known.axes.items():
         if len(shapes.get(name, ())) == len(parse(axes)):

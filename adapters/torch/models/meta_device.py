@@ -15,9 +15,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from initlib._public import public
 
-from .._private import replace_tensors
+from .._private import local_tensor, replace_tensors
+from ..drawing.memory import is_plain
 from . import constructor_values
 from .constructor_observer import ConstructorObserver, Origin, origin_of
+from .huge_pages import ask_for_huge_pages
 from .shared_memory import same_memory
 from .tensors import ModelTensor
 
@@ -144,7 +146,13 @@ def materialize(module: nn.Module, tensors: list[ModelTensor], device: torch.dev
     attributes = {place: vars(place.tensor) for each in tensors for place in each.places if each.flat is None}
 
     def made(tensor: Tensor) -> Tensor:
-        return torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
+        if not tensor.is_meta:
+            return tensor.to(device)
+        memory = torch.empty_like(tensor, device=device)
+        local = local_tensor(memory)
+        if local.is_cpu and is_plain(local):
+            ask_for_huge_pages(local)
+        return memory
 
     replace_tensors(module, made)
     for place, kept in attributes.items():

@@ -22,12 +22,13 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Return the parameter groups of an optimizer, with a learning rate and a weight decay for each, as muP needs.
 
-    Parameters with equal products share a group. Parameters that need no gradient are left out.
+    Parameters with the same learning rate, weight decay and epsilon share a group. Parameters that need no gradient are
+    left out.
 
     Args:
         model: a module.
-        multipliers: for each name, the multipliers "lr", "weight_decay" and "eps", as from
-            `initlib.mup_learning_rates`.
+        multipliers: for each parameter name, the multipliers "lr", "weight_decay" and "eps", as
+            `initlib.mup_learning_rates` returns them.
         lr: the learning rate at the base width, above 0.
         weight_decay: the weight decay at the base width, at least 0.
         eps: Adam's epsilon at the base width, above 0. With None the groups have no "eps".

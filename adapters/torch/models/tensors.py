@@ -1,9 +1,9 @@
 """Tensors of a model: their names, which no wrapper changes, and the places that hold them."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,11 +15,12 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from initlib import Parameter, PlanError, keep
 from initlib.adapters.common.roles import ParameterRole
+from initlib.plans.parameter import changed, check_name
 from initlib.plans.rules.constructor_value import ConstructorValue
 
 from .. import _private
 from . import constructor_values
-from .constructor_draws import Shapes, constructor_draw
+from .constructor_draws import ConstructorDraw, constructor_draw
 from .fsdp1 import FlatShard, flat_shards
 from .layers import BIAS, UNKNOWN, is_torch, own_class, roles
 from .shared_memory import same_elements
@@ -50,7 +51,7 @@ class Place(NamedTuple):
 
     @property
     def tensor(self) -> Any:
-        return getattr(self.module, self.attribute)
+        return _private.attribute(self.module, self.attribute)
 
 
 class Magnitude(NamedTuple):
@@ -78,14 +79,18 @@ class ModelTensor:
     @property
     def tensor(self) -> Any:
         """Return the memory of the tensor on this rank."""
-        return self.places[0].tensor if self.flat is None else self.flat.memory
+        return _private.attribute(*self.places[0]) if self.flat is None else self.flat.memory
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the full shape; of a nested tensor, which has none, the number of its tensors."""
+        return self.full_shape(self.tensor)
+
+    def full_shape(self, memory: Tensor) -> tuple[int, ...]:
+        """Return the full shape of the tensor with that memory on this rank."""
         if self.flat is not None:
             return self.flat.shape
-        return (self.tensor.size(0),) if self.tensor.is_nested else tuple(self.tensor.shape)
+        return (memory.size(0),) if memory.is_nested else tuple(memory.shape)
 
     @property
     def stored_axes(self) -> str | None:
@@ -132,11 +137,11 @@ def _owned(module: nn.Module, flat: Mapping[str, FlatShard]) -> Iterator[ModelTe
             name = f"{hook.name}_orig"
             yield owned(hook.name, Place(module, name), name, needs=COMPUTED.format(steps="SpectralNorm"))
             stored.add(name)
-    own = [name for name, _ in module.named_parameters(recurse=False, remove_duplicate=False)]
-    for name in dict.fromkeys([*own, *flat]):
+    own = [name for name, _ in _private.own_parameters(module)]
+    for name in dict.fromkeys([*own, *flat]) if flat else own:
         if name not in stored and name != _private.FLAT:
             yield owned(name, Place(module, name), flat=flat.get(name))
-    for name, chain in getattr(module, "parametrizations", {}).items():
+    for name, chain in _private.parametrizations(module).items():
         if len(chain) == 1 and isinstance(chain[0], _private.WeightNorm):
             magnitude = Magnitude(Place(chain, "original0"), chain[0].dim)
             yield owned(name, Place(chain, "original1"), magnitude=magnitude)
@@ -174,7 +179,8 @@ def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTen
                 tensors[id(stored)] = each
     tied = _tied(modules, list(tensors.values()))
     names = [name for each in tied for name in each.names]
-    problems += [f"{name}: {TWICE}" for name, count in Counter(names).items() if count > 1]
+    if len(set(names)) < len(names):
+        problems += [f"{name}: {TWICE}" for name, count in Counter(names).items() if count > 1]
     if problems:
         raise PlanError(problems)
     return tied
@@ -191,19 +197,27 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
     """Return the tensors, with those joined that share all their memory, or did before `to_empty()`."""
     pairs = []
     groups: dict[Any, ModelTensor] = {}
+    by_address: dict[int, list[ModelTensor]] = {}
     for each in tensors:
         for place in each.places:
             group = constructor_values.tie(*place)
             if group is not None:
                 pairs.append((groups.setdefault(group, each), each))
-        if each.flat is None and constructor_values.has_values(each.tensor) and each.tensor.numel():
-            pairs.append((groups.setdefault(same_elements(each.tensor), each), each))
-    named = {name: each for each in tensors for name in each.names}
-    for prefix, part in modules:
-        # transformers names ties as {target: source}.
-        for target, source in getattr(part, "all_tied_weights_keys", {}).items():
+        memory = each.tensor
+        if each.flat is None and constructor_values.has_values(memory) and memory.numel():
+            by_address.setdefault(memory.data_ptr(), []).append(each)
+    for alike in by_address.values():
+        if len(alike) > 1:
+            pairs += [(groups.setdefault(same_elements(each.tensor), each), each) for each in alike]
+    # transformers names ties as {target: source}.
+    by_name = [(prefix, keys) for prefix, part in modules if (keys := vars(part).get("all_tied_weights_keys"))]
+    named = {name: each for each in tensors for name in each.names} if by_name else {}
+    for prefix, keys in by_name:
+        for target, source in keys.items():
             if prefix + target in named and prefix + source in named:
                 pairs.append((named[prefix + target], named[prefix + source]))
+    if not pairs:
+        return tensors
     order = {id(each): number for number, each in enumerate(tensors)}
     joined: dict[int, ModelTensor] = {}
 
@@ -218,27 +232,54 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
     return [each for each in tensors if id(each) not in joined]
 
 
+def dtype_name(tensor: Tensor) -> str:
+    """Return the name of a tensor's dtype, without the package."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | None = None) -> list[Parameter]:
     """Return the parameters of a plan. Raise PlanError where axes do not fit their tensors.
 
     The witnesses are the tensors that show whether memory still holds constructor values: by default all tensors.
     """
-    witnesses = tensors if witnesses is None else witnesses
-    readable = constructor_values.are_constructor_values(
-        constructor_values.Witness(each.owner, each.tensor, each.role.kind) for each in witnesses
-    )
-    # In a model of unknown classes alone, zeros are read and noted, in any memory.
-    torch_layers = any(is_torch(each.owner) for each in tensors)
-    trains = any(each.tensor.requires_grad for each in tensors)
-    shapes: dict[int, dict[str, tuple[int, ...]]] = {}
-    for each in tensors:
+    memories = [each.tensor for each in tensors]
+    shapes = [each.full_shape(memory) for each, memory in zip(tensors, memories, strict=True)]
+    beside: dict[int, dict[str, tuple[int, ...]]] = {}  # the shapes in each module, by attribute
+    for each, shape in zip(tensors, shapes, strict=True):
         for module, attribute in ((each.owner, each.attribute), *each.places):
-            shapes.setdefault(id(module), {})[attribute] = each.shape
+            beside.setdefault(id(module), {})[attribute] = shape
+    trains = any(memory.requires_grad for memory in memories)
+    is_readable = _readable(tensors, tensors if witnesses is None else witnesses)
+    alike: dict[Hashable, Parameter] = {}  # a parameter for each combination of facts; the others are its copies
     made, problems = [], []
-    for each in tensors:
+    for each, memory, shape in zip(tensors, memories, shapes, strict=True):
+        owner, role, dtype = own_class(each.owner), each.role, memory.dtype
+        draw = constructor_draw(each.owner, each.attribute, role, beside[id(each.owner)])
+        frozen = trains and each.flat is None and not memory.requires_grad
+        records = constructor_values.records(each.places)
         try:
-            trusted = readable or (not torch_layers and constructor_values.is_zero_matrix(each.tensor))
-            made.append(_parameter(each, constructor_value(each, shapes[id(each.owner)], trusted, trains)))
+            if records:
+                value = constructor_values.from_record(records[0], frozen, *draw)
+            else:
+                value = _unrecorded(memory, draw, frozen, each.flat is None and is_readable(memory))
+            # Nothing is drawn for counts, masks and quantized weights.
+            fixed = not dtype.is_floating_point and not dtype.is_complex
+            needs = None if fixed else _needs(each, memory, value, records)
+            facts = shape, dtype, owner, role, each.padding, needs
+            if facts not in alike:
+                alike[facts] = Parameter(
+                    "any",
+                    shape,
+                    dtype_name(memory),
+                    role.axes,
+                    role.kind,
+                    owner.__name__,
+                    keep if fixed else role.default,
+                    padding=each.padding,
+                    needs=needs,
+                )
+            name, *tied = [check_name(name, "name") for name in each.names]
+            made.append(changed(alike[facts], name=name, tied=tuple(tied), constructor=value))
         except ValueError as error:
             problems.append(f"{each.names[0]}: {error}")
     if problems:
@@ -246,34 +287,15 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
     return made
 
 
-def _parameter(tensor: ModelTensor, value: ConstructorValue) -> Parameter:
-    memory, role = tensor.tensor, tensor.role
-    # Nothing is drawn for counts, masks and quantized weights.
-    fixed = not memory.is_floating_point() and not memory.is_complex()
-    return Parameter(
-        tensor.names[0],
-        tensor.shape,
-        str(memory.dtype).removeprefix("torch."),
-        role.axes,
-        role.kind,
-        own_class(tensor.owner).__name__,
-        keep if fixed else role.default,
-        tuple(tensor.names[1:]),
-        tensor.padding,
-        None if fixed else _needs(tensor, value),
-        value,
-    )
-
-
-def _needs(tensor: ModelTensor, value: ConstructorValue) -> str | None:
+def _needs(
+    tensor: ModelTensor, memory: Tensor, value: ConstructorValue, records: list[constructor_values.Record]
+) -> str | None:
     """Return the reason that only a rule can fill the tensor, or None."""
     if tensor.needs is not None:
         return tensor.needs
-    memory = tensor.tensor
     if memory.layout is not torch.strided or memory.is_nested:
         layout = "torch.nested" if memory.is_nested else memory.layout
         return NOT_DENSE.format(layout=layout, name=tensor.names[0])
-    records = [constructor_values.recorded(*place) for place in tensor.places if constructor_values.is_recorded(*place)]
     if constructor_values.COMPUTED in records:
         return OF_SKELETON
     if tensor.magnitude is not None and not value.recorded and value.read is not None:
@@ -292,19 +314,31 @@ def _is_set(magnitude: Tensor, direction: Tensor) -> bool:
     return not torch.allclose(norms, magnitude.detach(), rtol=1e-2)
 
 
-def constructor_value(tensor: ModelTensor, shapes: Shapes, readable: bool, trains: bool) -> ConstructorValue:
-    """Return the facts about the value that the constructor of the tensor's module gave it."""
-    memory, (place, *others) = tensor.tensor, tensor.places
-    known = next((each for each in (place, *others) if constructor_values.is_recorded(*each)), None)
-    if known is not None:
-        value = constructor_values.from_record(constructor_values.recorded(*known))
-    elif readable and tensor.flat is None and constructor_values.has_values(memory):
-        value = ConstructorValue(read=partial(constructor_values.read, memory))
-    else:
-        value = ConstructorValue(hint=UNREADABLE)
-    draw = constructor_draw(tensor.owner, tensor.attribute, tensor.role, shapes)
+def _unrecorded(memory: Tensor, draw: ConstructorDraw, frozen: bool, readable: bool) -> ConstructorValue:
+    """Return the facts about a constructor value that the module has no record of."""
     drawn = draw.draws
-    if drawn and draw.bound is not None and value.read is not None and memory.numel() == 1:
+    if not readable or not constructor_values.has_values(memory):
+        return ConstructorValue(
+            hint=UNREADABLE, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like
+        )
+    if drawn and draw.bound is not None and memory.numel() == 1:
         drawn = abs(float(memory.detach())) <= draw.bound  # one number out of that range was set
-    frozen = trains and tensor.flat is None and not memory.requires_grad
-    return replace(value, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like)
+    read = partial(constructor_values.read, memory)
+    return ConstructorValue(read, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like)
+
+
+def _readable(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor]) -> Callable[[Tensor], bool]:
+    """Return the condition on memory that it still holds what the constructor wrote; the first call reads the model."""
+
+    @cache
+    def model_is() -> bool:
+        return constructor_values.are_constructor_values(
+            constructor_values.Witness(each.owner, each.tensor, each.role.kind) for each in witnesses
+        )
+
+    @cache
+    def has_torch_layers() -> bool:
+        return any(is_torch(each.owner) for each in tensors)
+
+    # In a model of unknown classes alone, zeros are read and noted, in any memory.
+    return lambda memory: model_is() or (not has_torch_layers() and constructor_values.is_zero_matrix(memory))

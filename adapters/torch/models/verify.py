@@ -21,7 +21,7 @@ from ..drawing.fill import local_boxes
 from ..drawing.read import held_box
 from .layers import UNKNOWN
 from .state_names import plan_names
-from .tensors import Magnitude, ModelTensor, Modules, Place, model_tensors, walk
+from .tensors import Magnitude, ModelTensor, Modules, Place, dtype_name, model_tensors, walk
 
 
 @public("initlib.adapters.torch")
@@ -32,18 +32,18 @@ def verify(
 
     Each rank compares its own memory: plain tensors on any device, DTensors and flat shards (FSDP1). Ranks exchange no
     data. Bits are compared, except for products of matrices and nonzero means, which are compared to 1e-6. Kept tensors
-    are compared by shape and dtype, weight-normed weights by the weight that the module computes.
+    are compared by shape and dtype, and weight-normed weights by the weight that the module computes.
 
     The default compares 16 samples of 1024 weights of each tensor: enough to find another seed, an unfilled tensor or
     a swapped shard. Only `whole=True` finds single changed weights.
 
     Args:
-        module: the model, as `initialize` filled it or a checkpoint was loaded into it.
+        module: the model, after `initialize` or after a checkpoint was loaded.
         plan: the plan that `initialize` or `plan` returned, or `Plan.load` read.
         seed: the seed of `initialize`: an int, a `Key` or a `numpy.random.Generator` in the same state.
         whole: True to compare all weights.
         only: a pattern or names; all other tensors are not compared.
-        prefix: the name of the module in a bigger model, as for `initialize`.
+        prefix: the name of the module in a larger model, as for `initialize`.
 
     Returns:
         The differences: a tuple, empty if this rank found none. Each difference has a `name`, a `what` (the property
@@ -65,7 +65,7 @@ def verify(
         >>> model[2].weight.data[3] = model[2].weight.data[5]
         >>> for difference in verify(model, made, seed=0, whole=True):
         ...     print(difference)
-        '2.weight' differs from weight (3, 0) on: holds row 5 of the same weight
+        '2.weight' has other values from index (3, 0) on: holds row 5 of the same weight
     """
     modules = walk(module, prefix)
     tensors = model_tensors(modules, skip_lazy=True)
@@ -76,7 +76,7 @@ def verify(
 
 
 def _held_tensor(tensor: ModelTensor) -> HeldTensor:
-    return HeldTensor(tuple(tensor.names), tensor.shape, _dtype(tensor.tensor), partial(_boxes, tensor))
+    return HeldTensor(tuple(tensor.names), tensor.shape, dtype_name(tensor.tensor), partial(_boxes, tensor))
 
 
 def _held_buffers(modules: Modules) -> Iterator[HeldTensor]:
@@ -84,11 +84,7 @@ def _held_buffers(modules: Modules) -> Iterator[HeldTensor]:
     for prefix, part in modules:
         for name, buffer in part.named_buffers(recurse=False):
             tensor = ModelTensor(part, name, UNKNOWN, [prefix + name], [Place(part, name)])
-            yield HeldTensor((prefix + name,), tensor.shape, _dtype(buffer), partial(_boxes, tensor))
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+            yield HeldTensor((prefix + name,), tensor.shape, dtype_name(buffer), partial(_boxes, tensor))
 
 
 def _boxes(tensor: ModelTensor) -> list[HeldBox]:

@@ -131,7 +131,7 @@ class ComputedWeight:
 def computed_weights(modules: Modules) -> Iterator[ComputedWeight]:
     """Yield the computed weights of a model."""
     for prefix, module in modules:
-        for name, chain in getattr(module, "parametrizations", {}).items():
+        for name, chain in _private.parametrizations(module).items():
             yield ComputedWeight(prefix, module, name, chain)
         for hook in _private.calls_before_forward(module):
             if isinstance(hook, BasePruningMethod):

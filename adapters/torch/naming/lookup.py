@@ -9,7 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from initlib import Key, Parameter
 
-from .._private import is_dtensor, local_tensor
+from .._private import all_parameters, is_dtensor, local_tensor
 from ..models.fsdp1 import FlatShard
 from ..models.shared_memory import same_memory
 from ..models.tensors import ModelTensor, model_tensors, parameters, walk
@@ -40,6 +40,12 @@ class TensorMatch(NamedTuple):
         """Return the range of the parameter on this rank; None where it is the full parameter."""
         flat = None if isinstance(self.tensor, ComputedWeight) else self.tensor.flat
         return None if flat is None or flat.is_whole else flat
+
+    @property
+    def is_one_weight(self) -> bool:
+        """Return whether this rank holds the full parameter, which is one weight."""
+        full = isinstance(self.tensor, ModelTensor) and self.tensor.flat is None and self.parameter.padding is None
+        return full and not self.is_sharded
 
     @property
     def is_sharded(self) -> bool:
@@ -81,19 +87,21 @@ class Tensors:
             if match.memory.numel() and _storage(match.memory):  # which is 0 on the meta device
                 self._by_storage.setdefault(_storage(match.memory), []).append(match)
         self.modules = {id(part): self.new_name(prefix[:-1]) for prefix, part in modules}
+        self.ranges = [stream for stream, match in self.by_stream.items() if match.flat is not None]
+        self._streams = {identity: match.stream for identity, (_, match) in self._by_identity.items()}
 
     def _identities(self) -> list[tuple[int, int]]:
-        return [
-            (id(parameter), 0 if is_lazy(parameter) else _storage(local_tensor(parameter)))
-            for parameter in self.module.parameters()
-        ]
+        return [(id(each), _address(each)) for each in all_parameters(self.module) if each is not None]
 
     @property
     def streams(self) -> dict[int, str]:
         """Return the names of the streams of parameters and computed weights, by the identity of the tensor."""
-        streams = {identity: match.stream for identity, (_, match) in self._by_identity.items()}
+        if not self._computed:
+            return self._streams
         computed = ((weight.current(), weight) for weight in self._computed)
-        return streams | {id(value): self.new_name(weight.name) for value, weight in computed if value is not None}
+        return self._streams | {
+            id(value): self.new_name(weight.name) for value, weight in computed if value is not None
+        }
 
     def observe(self, key: Key) -> Callable[[bool], None]:
         """Observe the computed weights, to store the values that are written to them.
@@ -126,16 +134,19 @@ class Tensors:
         held, match = self._by_identity.get(id(tensor), (None, None))
         if match is not None and held is tensor and _storage(local_tensor(tensor)) == _storage(match.memory):
             return match, None
-        if self._identities() != self._read_as:  # as after `to_empty`
+        view = local_tensor(tensor).detach()
+        address = _storage(view)
+        # The model is read through only for memory that is of no parameter: that takes as long as the model is large.
+        is_known = address and any(_storage(match.memory) == address for match in self._by_storage.get(address, ()))
+        if not is_known and self._identities() != self._read_as:  # as after `to_empty`
             self._read()
             return self.find(tensor)
-        view = local_tensor(tensor).detach()
-        if view.numel() and not _storage(view):
+        if view.numel() and not address:
             raise RuntimeError(
                 f"a draw must fill a tensor in memory, got shape {tuple(view.shape)} whose memory was freed, as "
                 f"FullyShardedDataParallel does between steps. Draw in its `summon_full_params`"
             )
-        matches = [*self._by_storage.get(_storage(view), ()), *self._computed_on(view)]
+        matches = [*self._by_storage.get(address, ()), *self._computed_on(view)]
         for match in matches:
             if same_memory(view, match.memory):
                 return match, None
@@ -172,3 +183,10 @@ def _slice(match: TensorMatch, view: Tensor) -> tuple[TensorMatch, View | None]:
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
+
+
+def _address(parameter: Tensor) -> int:
+    """Return the address of a parameter's memory on this rank; 0 where it has none."""
+    if type(parameter) is nn.Parameter:
+        return parameter.data_ptr()
+    return 0 if is_lazy(parameter) else local_tensor(parameter).data_ptr()

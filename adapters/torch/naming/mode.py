@@ -10,18 +10,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.overrides import TorchFunctionMode
 
 from initlib import Initializer, Key, zeros
 from initlib._public import public
 from initlib.plans.entry import Entry
+from initlib.plans.packing.part_axes import ROW_MAJOR
 from initlib.plans.rules.patterns import as_rename
 from initlib.stream.boxes import box_index
+from initlib.stream.engine import DrawRequest
 
-from .._private import is_computed, is_dtensor
+from .._private import is_computed, is_dtensor, is_observed
 from ..drawing.dispatch import Seed, key_of
-from ..drawing.fill import fill_box, fill_stored
-from ..drawing.memory import DTYPES, has_no_storage, increment_version, local_views
+from ..drawing.fill import fill_boxes, fill_stored
+from ..drawing.memory import DTYPES, fill_memory, has_no_storage, local_views
 from ..init import dirac_, eye_
 from ..models.tensors import ModelTensor, walk
 from ..models.transformers import lifted
@@ -49,10 +52,10 @@ def named(
     - A draw into a slice of a parameter writes the same box of the weight.
     - A draw into a weight that is computed (weight norm, spectral norm, pruning, parametrizations) has the stream of
       the weight's name, and sets the tensors from which the weight is computed.
-    - A draw into another tensor, as in a formula, has a numbered stream of the parameter or module that the calling
-      function initializes. If the call stack shows none, the function warns.
+    - A draw into another tensor, such as a term of a formula, has a numbered stream of the parameter or module that the
+      calling function initializes. If the call stack shows no parameter or module, a warning names the draw.
     - A call with `generator=` draws from that generator, as without `named`.
-    - Modules of transformers are initialized anew, but tensors that were loaded from a checkpoint are kept. A warning
+    - Modules of transformers draw their weights anew, but keep tensors that were loaded from a checkpoint. A warning
       names the other tensors of a loaded model.
 
     The functions of PyTorch are not patched, and other threads draw as before.
@@ -61,7 +64,7 @@ def named(
         module: the model.
         seed: an int, a `Key` or a `numpy.random.Generator`; by default a seed from PyTorch's generator.
         rename: a mapping or function from the model's names to the names of the streams, as for `initialize`.
-        prefix: the name of the module in a bigger model.
+        prefix: the name of the module in a larger model.
 
     Raises:
         RuntimeError: a draw fills a slice that is not a box of its parameter, a range that this rank cannot draw alone,
@@ -177,9 +180,15 @@ class NamedDrawMode(TorchFunctionMode):
         if found is None:
             return self._fill_unknown(tensor, initializer, func)
         match, view = found
+        if view is None and match.is_one_weight:
+            # As by the entry below, in half the time.
+            parameter, key = match.parameter, self.key.fold_in(match.stream)
+            request = DrawRequest(parameter.shape, parameter.axes or ROW_MAJOR, parameter.dtype, key)
+            fill_memory(match.memory, initializer, request, observed=is_observed())
+            return True
         entry = Entry(match.parameter, match.stream, initializer)
         if view is not None:
-            fill_box(view.memory, entry, view.index, self.key)
+            fill_boxes([(entry, view.index, view.memory)], self.key)
         elif isinstance(match.tensor, ModelTensor):
             flat = match.tensor.flat
             fill_stored(match.tensor.tensor, entry, self.key, None if flat is None else flat.boxes())
@@ -251,10 +260,8 @@ class NamedDrawMode(TorchFunctionMode):
 
     def _is_in_ranges(self, name: str) -> bool:
         """Return whether this rank holds only ranges of that parameter, or of a parameter of that module."""
-        return any(
-            match.flat is not None and (stream == name or stream.startswith(f"{name}." if name else ""))
-            for stream, match in self.tensors.by_stream.items()
-        )
+        before = f"{name}." if name else ""
+        return any(stream == name or stream.startswith(before) for stream in self.tensors.ranges)
 
     def _range(self, name: str, tensor: Tensor | None) -> dict[str, Any]:
         """Return the `shape=` and `flat=` arguments of the shard that a temporary tensor stands for."""

@@ -22,9 +22,9 @@ FINDINGS = {
     "nan": "numbers that are not finite",
     "zeros": "a weight of two axes or more with all numbers 0",
     "constant": "a weight of two axes or more with all numbers equal",
-    "rows": "equal rows or columns: units that stay equal in training",
-    "shards": "equal parts along an axis: one seed on every rank",
-    "duplicates": "a tensor equal to another one",
+    "rows": "equal rows or columns, whose units stay equal in training",
+    "shards": "equal parts along an axis, as from one seed on every rank",
+    "duplicates": "a tensor equal to another tensor",
     "stuck": "many numbers at the least or the greatest value, or one number far from all others",
 }
 MOST_PARTS = 64
@@ -127,23 +127,23 @@ Source = FilePath | Sequence[FilePath] | Mapping[str, ArrayLike]
 def audit(source: Source, *, axes: str | None = None) -> Audit:
     """Measure every tensor of a file, of several files, or of a dictionary of arrays, and look for faults.
 
-    A row names a scheme if the tensor passes every test of the scheme. A weight drawn from the scheme passes each test
-    99 times in 100. Otherwise the row names the failed test. Nothing in a file is executed. Files are read piece by
-    piece: memory use is about 50 MB plus one row of a tensor.
+    A row names a scheme if the tensor passes every test of the scheme, and the failed test otherwise. A weight drawn
+    from the scheme passes each test 99 times in 100. Nothing in a file is executed. Files are read piece by piece:
+    memory use is about 50 MB plus one row of a tensor.
 
     Args:
         source: a path, several paths, or a dictionary of arrays by name. A path is a safetensors file, an index of
             several or a folder with an index; a .npy or .npz file; a checkpoint of PyTorch; a .keras or HDF5 file.
-        axes: the order of the axes of weights, "OI..." or "...IO". By default the names decide ("kernel" is Keras's
-            and JAX's, "weight" PyTorch's), else the kind of file.
+        axes: the order of the axes of weights, "OI..." or "...IO". By default the names decide: "kernel" is a name of
+            Keras and JAX, "weight" a name of PyTorch. For other names, the kind of file decides.
 
     Returns:
-        An `Audit`: a table to print, `to_dicts()`, and `found()`.
+        An `Audit`, with a printed table, `to_dicts()` and `found()`.
 
     Raises:
         OSError: a file cannot be read.
         ImportError: the package that reads a file is not installed.
-        ValueError: a file is damaged or has another format, or `axes` has another value.
+        ValueError: a file is damaged or has another format, or `axes` is not allowed.
         TypeError: a name is not a string, or a value is not an array of numbers.
 
     Example:
@@ -284,4 +284,4 @@ def _stuck(tally: Tally) -> Iterator[tuple[str, str]]:
             yield "stuck", f"{at} weights or more at {bound:.6g}"
         elif abs(bound) == 2 and abs(bound - tally.mean) > FAR * tally.std:
             stds = abs(bound - tally.mean) / tally.std
-            yield "stuck", f"{at} at {bound:g}, {stds:.0f} stds out, as torch's trunc_normal_ leaves them"
+            yield "stuck", f"{at} at {bound:g}, {stds:.0f} stds from the mean, as torch's trunc_normal_ leaves them"

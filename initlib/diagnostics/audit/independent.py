@@ -77,7 +77,7 @@ def independent(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Ma
             break
     label, sigmas = fit.label()
     if fit.distribution.cut == 3 and math.isinf(sigmas):  # trained weights with an arbitrary std may look like this
-        return Match(None, test=f"{fit.words}, with a std that is no round number: trained, or not drawn")
+        return Match(None, test=f"{fit.words}, with a std that is not a round number: trained, or not drawn")
     candidates.append((sigmas, Match(label, test=f"std {fit.std:.4g}")))
     candidates.sort(key=lambda candidate: candidate[0])  # stable: of equal schemes, the best known comes first
     also = tuple(dict.fromkeys(str(other.scheme) for _, other in candidates[1:]))

@@ -99,7 +99,7 @@ def _right_angles(products: Array, dtype: str) -> tuple[float, str] | None:
     spread = float(np.abs(squares / length - 1).max())
     if max(bend, spread) > max(2e-4, 4 * EPS.get(dtype, 0.0)):
         return None
-    return math.sqrt(length), f"at right angles to {bend:.1g}, of one length to {spread:.1g}"
+    return math.sqrt(length), f"orthogonal within {bend:.1g}, of equal length within {spread:.1g}"
 
 
 def _with_gain(name: str, gain: float) -> str:

@@ -15,6 +15,8 @@ from .values import Fill, Keep, keep
 
 Read = Callable[[Any], NDArray[Any] | None]
 
+FEW = 8  # values that rule out most regularities before all values are read
+SMALL = 2**16  # weights of a tensor that is read at once
 CORNER = 16  # indices along each axis that are read before all of them
 SMOOTH = 0.7  # the correlation of neighbours from which on a matrix was not drawn: 11 sigmas for 240 independent pairs
 ROUNDING = 1.01  # of a bound, in bfloat16
@@ -174,15 +176,21 @@ def _look(parameter: Tensor, value: ConstructorValue) -> _Look | None:
     """Return the facts about the values of a tensor; None where there are none to read."""
     if value.recorded:
         return _Look(value.constant)
-    if value.read is None:
+    read = value.read
+    if read is None:
         return None
+    if parameter.size <= SMALL:
+        values = read(...)
+        if values is None:
+            return None
+        read = values.__getitem__
     if not parameter.is_vector:
-        corner = value.read(tuple(slice(0, CORNER) for _ in parameter.shape))
+        corner = read((slice(0, CORNER),) * len(parameter.shape))
         if corner is not None and _is_smooth(corner):
             return _Look(is_regular=True)
         if corner is not None and corner.size > 1 and not _is_regular(corner):
-            return _Look(is_regular=_has_set_edge(value.read, parameter.shape))
-    values = value.read(...)
+            return _Look(is_regular=_has_set_edge(read, parameter.shape))
+    values = read(...)
     if values is None:
         return None
     number = constant_of(values)
@@ -196,20 +204,28 @@ def _look(parameter: Tensor, value: ConstructorValue) -> _Look | None:
 def _is_monotone(values: NDArray[Any]) -> bool:
     if values.size < 3 or values.dtype.kind == "c":
         return False
+    first = values[:FEW].tolist()
+    if first != sorted(first) and first != sorted(first, reverse=True):
+        return False
     return bool((values[1:] >= values[:-1]).all() or (values[1:] <= values[:-1]).all())
 
 
 def _is_regular(values: NDArray[Any]) -> bool:
     """Return whether all rows or all columns are equal, along any axis, or the values are a mask or an identity."""
+    first, step = values.item(0), values.size
     for axis, size in enumerate(values.shape):
-        if size > 1 and bool((values == values.take([0], axis)).all()):
+        step //= size  # from an element to the next one along the axis
+        if size > 1 and values.item(step) == first and bool((values == values.take([0], axis)).all()):
             return True
-    identity = values.ndim == 2 and min(values.shape) > 1 and bool((values == np.eye(*values.shape)).all())
-    return identity or _is_binary(values)
+    if first == 1 and values.ndim == 2 and min(values.shape) > 1 and bool((values == np.eye(*values.shape)).all()):
+        return True
+    return _is_binary(values)
 
 
 def _is_binary(values: NDArray[Any]) -> bool:
     """Return whether all values but zeros have one absolute value, as in masks, one-hot rows and signs."""
+    if len({abs(value) for value in values.flat[:FEW].tolist() if value}) > 1:
+        return False
     others = np.abs(values[values != 0])
     return others.size > 2 and bool((others == others[0]).all())
 
@@ -219,9 +235,14 @@ def _has_set_edge(read: Read, shape: tuple[int, ...]) -> bool:
     if len(shape) != 2:
         return False
     for axis, size in enumerate(shape):
+        along = shape[1 - axis]
         for start in {0, size - 1}:
-            edge = read(tuple(slice(start, start + 1) if each == axis else slice(0, n) for each, n in enumerate(shape)))
-            if edge is not None and _is_binary(edge):
+            for count in {min(FEW, along), along}:  # a few values rule out most edges
+                part = slice(start, start + 1), slice(0, count)
+                edge = read(part if axis == 0 else part[::-1])
+                if edge is None or not _is_binary(edge):
+                    break
+            else:
                 return True
     return False
 
@@ -232,11 +253,12 @@ def _is_smooth(values: NDArray[Any]) -> bool:
     if matrix.ndim != 2 or min(matrix.shape) < 4 or matrix.size < 128 or matrix.dtype.kind == "c":
         return False
     centred = matrix.astype(np.float64)
-    centred -= centred.mean()
-    square = float((centred * centred).mean())
+    centred -= centred.sum() / centred.size
+    square = float(np.vdot(centred, centred)) / centred.size
     if not 0 < square < math.inf:
         return False
-    return any(float((centred[1:] * centred[:-1]).mean()) > SMOOTH * square for centred in (centred, centred.T))
+    pairs = ((centred[1:], centred[:-1]), (centred[:, 1:], centred[:, :-1]))
+    return any(float(np.vdot(one, other)) / one.size > SMOOTH * square for one, other in pairs)
 
 
 def constant_of(array: NDArray[Any]) -> float | None:
@@ -245,17 +267,20 @@ def constant_of(array: NDArray[Any]) -> float | None:
     >>> constant_of(np.full(3, 1e-6, np.float32))
     1e-06
     """
-    weights = array.ravel()
-    if not weights.size or (weights.dtype.kind == "c" and weights[0].imag):
+    if not array.size or array.item(0) != array.item(array.size - 1):
         return None
-    few = weights[:: max(1, weights.size // 8)]
+    weights = array.ravel()
+    if weights.dtype.kind == "c" and weights[0].imag:
+        return None
+    few = weights[:: max(1, weights.size // FEW)]
     if not bool((few == weights[0]).all() and (weights == weights[0]).all()):
         return None
-    number = weights[0].real
+    number = float(weights[0].real)
     if not math.isfinite(number):
         return None
-    # The shortest decimal of the same bits: 1e-6, not 9.999999974752427e-07.
-    return float(number) if array.dtype in (np.float64, np.complex128) else float(str(np.float32(number)))
+    if number in (0.0, 1.0) or array.dtype in (np.float64, np.complex128):
+        return number
+    return float(str(np.float32(number)))  # the shortest decimal of the same bits: 1e-6, not 9.999999974752427e-07
 
 
 def _shown(number: float) -> str:

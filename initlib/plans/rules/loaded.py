@@ -148,7 +148,7 @@ class Loaded(Term):
         name = next((each for each in every if each in tensors), None)
         if name is None:
             raise ValueError(
-                f"name must be that of a tensor in {source}, got {printable(every[0])!r}"
+                f"name must be the name of a tensor in {source}, got {printable(every[0])!r}"
                 f"{nearest(every[0], map(str, tensors), 'names')}"
             )
         array_in(tensors, name)

@@ -180,13 +180,13 @@ class Redrawn(NewWeights):
     def moments(self) -> tuple[float, float]:
         """Return the mean and the std of the old weights at the indices at which weights are new."""
         shape = self.old.shape
-        chosen, taken = self._chosen(shape), [slice(None)] * self.axis
+        chosen = self._chosen(shape)
         count, total, squares = 0, 0.0, 0.0
         with np.errstate(invalid="ignore", over="ignore"):  # the result is checked
             for piece, values in zip(Pieces(shape, LARGE), self.old_pieces(shape), strict=True):
                 part = normalize_index(piece.place, shape)[self.axis]
                 is_new = np.isin(np.arange(part.size) + part.start, chosen)
-                selected = values[(*taken, is_new)]
+                selected = np.compress(is_new, values, axis=self.axis)
                 count, total, squares = count + selected.size, total + selected.sum(), squares + (selected**2).sum()
             mean = total / max(1, count)
             variance = squares / max(1, count) - mean**2

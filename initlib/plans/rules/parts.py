@@ -55,7 +55,9 @@ class Split(Parts):
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"parts must have different names, got {', '.join(self.names)}")
         if len(self.fillings) != len(self.names):
-            raise ValueError(f"parts must have a filling each, got {len(self.fillings)} for {len(self.names)} names")
+            raise ValueError(
+                f"parts must have one filling for each name, got {len(self.fillings)} for {len(self.names)} names"
+            )
         object.__setattr__(self, "groups", integer(self.groups, "groups", least=1))
         super().__post_init__()
 
@@ -99,27 +101,28 @@ def parts(
 ) -> Split | Stack:
     """Make the fill of a stored tensor that packs several named weights. Each weight is drawn as if stored alone.
 
-    A part has the stream of its own name, its own shape and fans, and the stored axes without the packing of the parts.
+    A part has its own name, stream, shape and fans. The axes of a part are the stored axes without the packing.
     So a fused model has the bits of the split model, and a stacked model has the bits of the unrolled model.
 
     Args:
         names: a mapping from the names of the parts to their shares of the axis, in the order of the parts. Shares are
-            scaled to the size of the axis. A value may be a pair (share, filling). For stacked layers or experts, a
-            string with `{i}`, which is the name of the weight at index i of the axis.
+            scaled to the size of the axis. A value may be a pair (share, filling). For stacked layers or experts,
+            `names` is a string with `{i}`: the name of the weight at index i of the axis.
         filling: the fill of parts without a fill of their own: an initializer, `values`, `parts`, `keep`, or a function
             of the `Parameter` of the part. None applies the rules of the plan to each part.
         axis: the axis along which the parts lie.
         groups: the number of groups in a row, each with all the parts. In grouped-query attention a group
             holds some rows of q, then of k, then of v.
-        replaces: the number of last components of the stored name that the name of a part replaces. None is the number
-            of components of the part's name, without `{i}`.
+        replaces: the number of components, counted from the end of the stored name, that the name of a part replaces.
+            None is the number of components of the part's name, without `{i}`.
 
     Returns:
         A value for `rules=`.
 
     Raises:
         TypeError: `names` is neither a mapping nor a string, or a fill cannot be the value of a rule.
-        ValueError: shares, groups or names are not allowed. The plan raises for a tensor that the parts do not fit.
+        ValueError: a share, a name or the number of groups is not allowed. `plan` raises PlanError if the parts do not
+            fit a tensor.
 
     Example:
         >>> from initlib import Parameter, he_normal, normal, plan

@@ -28,11 +28,16 @@ class Glob:
 
     groups: int  # the number of `*`
     reversed_expression: re.Pattern[str]
+    ending: str  # the plain text with which every name ends that matches
 
     def fullmatch(self, name: str) -> GlobMatch | None:
         """Match the whole name; of several ways, the one in which the first `*` is longest, then the second."""
         match = self.reversed_expression.fullmatch(name[::-1])
         return None if match is None else GlobMatch(tuple(text[::-1] for text in reversed(match.groups())))
+
+    def matches(self, name: str) -> bool:
+        """Return whether the glob matches the whole name."""
+        return self.reversed_expression.fullmatch(name[::-1]) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -68,7 +73,7 @@ def glob(pattern: str) -> Glob:
     middle = "".join(f"(?>(.*?){segment})" for segment in others[:-1])
     expression = last + middle + "".join(f"(.*){segment}" for segment in others[-1:])
     try:
-        return Glob(len(others), re.compile(expression))
+        return Glob(len(others), re.compile(expression), re.split(r"[*?\]]", pattern)[-1])
     except re.error as error:
         raise ValueError(f"a pattern must have only valid sets in brackets, got {pattern!r}: {error}") from None
 
@@ -97,7 +102,18 @@ class ParsedPattern:
 
     def matches(self, parameter: Parameter) -> bool:
         """Return whether the parameter meets the condition."""
-        return self.of in (None, parameter.kind, parameter.owner) and bool(self.name.fullmatch(parameter.name))
+        return self.of in (None, parameter.kind, parameter.owner) and self.matches_name(parameter.name)
+
+    def matches_name(self, name: str) -> bool:
+        """Return whether the full name of a parameter matches."""
+        return self.name.matches(name) if isinstance(self.name, Glob) else self.name.fullmatch(name) is not None
+
+    def may_match(self, component: str, kind: str, owner: str | None) -> bool:
+        """Return False if the pattern matches no parameter of that kind and owner whose name ends in a component."""
+        if self.of not in (None, kind, owner):
+            return False
+        ending = self.name.ending if isinstance(self.name, Glob) else ""
+        return component.endswith(ending) or ending.endswith(f".{component}")
 
 
 def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
@@ -148,6 +164,8 @@ class Ordered:
             checked = check(value, f"{argument} of {pattern!r}")
             self.rules.append(PatternValue(as_pattern(pattern, argument), checked, source))
         self._unused = dict.fromkeys(range(len(self.rules)))
+        # The rules that may match, by the last component of a name, the kind and the owner.
+        self._candidates: dict[tuple[str, str, str | None], list[tuple[int, PatternValue]]] = {}
 
     def first(self, parameter: Parameter) -> Any:
         """Return the value of the first pattern that matches the parameter; None where none does."""
@@ -156,8 +174,15 @@ class Ordered:
 
     def match(self, parameter: Parameter) -> PatternValue | None:
         """Return the first pattern that matches the parameter, with its value."""
-        for number, rule in enumerate(self.rules):
-            if rule.pattern.matches(parameter):
+        name = parameter.name
+        group = name.rpartition(".")[2], parameter.kind, parameter.owner
+        candidates = self._candidates.get(group)
+        if candidates is None:
+            numbered = enumerate(self.rules)
+            candidates = [(number, rule) for number, rule in numbered if rule.pattern.may_match(*group)]
+            self._candidates[group] = candidates
+        for number, rule in candidates:
+            if rule.pattern.matches_name(name):
                 self._unused.pop(number, None)
                 return rule
         return None
@@ -208,8 +233,8 @@ class SameAs(NamedTuple):
 def same_as(name: str) -> SameAs:
     """Make a value of `rename=` that gives a parameter the stream, and so the weights, of another parameter.
 
-    A target network that starts as the online network is the usual case. Both parameters must have the same shape,
-    axes and initializer.
+    The usual case is a target network that starts equal to the online network. Both parameters must have the same
+    shape, axes and initializer.
 
     Args:
         name: the name of the other parameter, in which each `*` stands for the text of a `*` in the pattern.
@@ -218,7 +243,7 @@ def same_as(name: str) -> SameAs:
         A value of `rename=`.
 
     Raises:
-        TypeError: the name is no string.
+        TypeError: the name is not a string.
 
     Example:
         >>> from initlib import Parameter, normal, plan

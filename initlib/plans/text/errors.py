@@ -29,7 +29,7 @@ class RuleNeededError(ValueError):
 
 @public("initlib")
 class PlanError(ValueError):
-    """Error of a plan that cannot be made. Nothing was written.
+    """Error that lists all problems of a plan that cannot be made. Nothing was written.
 
     Args:
         problems: a string for each problem; the attribute `problems` holds all of them.
@@ -51,7 +51,7 @@ class PlanError(ValueError):
 
     @classmethod
     def of(cls, problems: Iterable[Problem], names: Iterable[str] = ()) -> "PlanError":
-        """Return the error of these problems, in which names with the same problem share a line.
+        """Return the error of these problems. Parameters with the same problem share a line.
 
         Args:
             problems: the problems, in the order in which they are listed.

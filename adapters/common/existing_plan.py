@@ -1,0 +1,86 @@
+"""An existing plan in place of rules: its entries for the tensors of a model, or all its differences from the model."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from initlib.plans.entry import Entry
+from initlib.plans.parameter import changed
+from initlib.plans.plan import Plan
+from initlib.plans.text.errors import PlanError, Problem
+
+NOT_IN_PLAN = "the plan has no such parameter"
+NOT_IN_MODEL = "the plan has this parameter, and the model does not"
+DIFFERENT = "its {fact} must be {planned}, as in the plan, got {given}"
+NOTHING_SHARED = (
+    "the plan must have the parameters of the model, got names such as {planned} in the plan and {given} in the model. "
+    "Pass the prefix= with which the plan was made"
+)
+
+
+class Stored(NamedTuple):
+    """A tensor of a model, by the facts that an existing plan must share."""
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def refuse_options(**options: Any) -> None:
+    """Raise TypeError for an argument that only makes a plan."""
+    for name, value in options.items():
+        if value is not None and (name, value) != ("unmatched", "default"):
+            raise TypeError(f"{name} must be left out if rules is a Plan, got {value!r}. Pass {name}= to plan(...)")
+
+
+def fit_plan(made: Plan, model: Iterable[Stored], *, prefix: str = "") -> Plan:
+    """Return the plan with an entry for each tensor of a model, in the order of the model.
+
+    Names without the prefix belong to other parts of a bigger model, and are left out. Raises PlanError with all
+    differences in names, shapes and dtypes, and with old weights that cannot be read.
+    """
+    model = list(model)
+    before = f"{prefix.removesuffix('.')}." if prefix else ""
+    by_name = {name: entry for entry in made.entries for name in entry.parameter.names if name.startswith(before)}
+    unused = dict(by_name)
+    problems: list[Problem] = []
+    entries: list[Entry] = []
+    for stored in model:
+        entry = next((by_name[name] for name in stored.names if name in by_name), None)
+        if entry is None:
+            problems.append(Problem(stored.names[0], NOT_IN_PLAN))
+            continue
+        planned = Stored(entry.parameter.names, entry.parameter.shape, entry.parameter.dtype)
+        for name in planned.names if planned == stored else (*planned.names, *stored.names):
+            unused.pop(name, None)
+        if planned != stored:
+            planned = planned._replace(names=tuple(name for name in planned.names if name.startswith(before)))
+            problems += _differences(planned, stored)
+            first, *tied = stored.names
+            entry = replace(entry, parameter=changed(entry.parameter, name=first, tied=tuple(tied)))
+        try:
+            entry.check_unchanged()
+        except (OSError, ValueError) as error:
+            problems.append(Problem(stored.names[0], str(error)))
+        entries.append(entry)
+    if model and made.entries and not entries:
+        names = {"planned": repr(made.entries[0].parameter.name), "given": repr(model[0].names[0])}
+        raise PlanError([NOTHING_SHARED.format(**names)])
+    extra = {id(entry): entry for entry in unused.values()}
+    problems += [Problem(entry.parameter.name, NOT_IN_MODEL) for entry in extra.values()]
+    if problems:
+        raise PlanError.of(problems)
+    return made if tuple(entries) == made.entries else Plan(tuple(entries))
+
+
+def _differences(planned: Stored, given: Stored) -> list[Problem]:
+    facts = {
+        "names": (" and ".join(sorted(planned.names)), " and ".join(sorted(given.names))),
+        "shape": (planned.shape, given.shape),
+        "dtype": (planned.dtype, given.dtype),
+    }
+    return [
+        Problem(given.names[0], DIFFERENT.format(fact=fact, planned=one, given=other))
+        for fact, (one, other) in facts.items()
+        if one != other
+    ]

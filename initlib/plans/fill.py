@@ -1,0 +1,93 @@
+"""Fill of many tensors: one call draws all weights that laws draw, and the other tensors follow one by one."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from numpy.typing import NDArray
+
+from .._progress import Progress
+from ..key import Key, folded_seed
+from ..schemes.initializer import Initializer
+from ..stream.kernel import Batch, Group, Memory, draws, memory_of
+from .entry import Entry
+
+View = TypeVar("View", bound=Any)  # memory that indices cut and that has `nbytes`: an array, or a framework's tensor
+Target = tuple[Entry, Any, View]  # an entry, an index into its tensor (`...`: all of it), and the memory of that box
+
+
+class Fills(Generic[View]):
+    """Boxes of the tensors of a model, checked, and ready to be written to memory of a library.
+
+    Args:
+        targets: the boxes.
+        key: the key of the model.
+        memory: a function that returns the memory that the compiled kernel may fill, and None for other memory. It
+            raises where a tensor has no memory.
+    """
+
+    def __init__(self, targets: Iterable[Target[View]], key: Key, memory: Callable[[View], Memory | None]) -> None:
+        self._key, self._memory = key, memory
+        self._full: dict[Any, Group] = {}  # the groups of full tensors, most of which are like one before
+        self._batch = Batch()
+        self._batched: list[Target[View]] = []
+        self._others: list[Target[View]] = []
+        for target in targets:
+            (self._batched if self._add(*target) else self._others).append(target)
+
+    def fill(self, fill_one: Callable[[Entry, Any, View], object], advance: Progress | None = None) -> None:
+        """Write all boxes: one call of the kernel for those that laws draw, then `fill_one` for each of the others.
+
+        `advance` is called with the bytes that are written, and all bytes.
+        """
+        done, rest = (
+            sum(view.nbytes for _, _, view in part) if advance else 0 for part in (self._batched, self._others)
+        )
+        if self._batched:
+            self._batch.fill(advance and (lambda drawn, count: advance(done * drawn // count, done + rest)))
+        for entry, index, view in self._others:
+            fill_one(entry, index, view)
+            if advance:
+                done, rest = done + view.nbytes, rest - view.nbytes
+                advance(done, done + rest)
+
+    def _add(self, entry: Entry, index: Any, view: View) -> bool:
+        """Add the weights of a box, if laws draw all of them into memory of the kernel; return whether."""
+        where = self._memory(view)
+        if where is None:
+            return False
+        start, strides, span = where
+        parameter = entry.parameter
+        alike = id(entry.filling), parameter.shape, parameter.axes, parameter.dtype, parameter.padding, strides, span
+        group = self._full.get(alike) if index is ... else None
+        if group is not None:
+            group[0].append(start)
+            group[1].append(folded_seed(self._key, entry.stream))
+            return True
+        weights = self._weights(entry, index, view)
+        for (start, *_), seed, group in weights:
+            group[0].append(start)
+            group[1].append(seed)
+        if index is ... and parameter.padding is None and isinstance(entry.filling, Initializer) and weights:
+            self._full[alike] = weights[0][2]
+        return bool(weights)
+
+    def _weights(self, entry: Entry, index: Any, view: View) -> list[tuple[Memory, int, Group]]:
+        """Return the memory, the seed of the key and the group of each weight in a box; none if a weight has no law."""
+        if not draws(entry.parameter.dtype) or not all(
+            isinstance(weight.initializer, Initializer) and not weight.requires_full_draw for weight in entry.pieces
+        ):
+            return []  # `requests` would compute values here, to be thrown away
+        weights = []
+        for place, source, request in entry.requests(self._key, index):
+            assert isinstance(source, Initializer)
+            law, where = source.request_law(request), self._memory(view[(*place, ...)])
+            if law is None or where is None:
+                return []
+            weights.append((where, request.key.seed, self._batch.group(where, law, request)))
+        return weights
+
+
+def fill_arrays(targets: Iterable[Target[NDArray[Any]]], key: Key, advance: Progress | None = None) -> None:
+    """Fill arrays with boxes of the tensors of a model, under the key of the model."""
+    full = (target for target in targets if target[2].size)  # an empty weight has no law
+    Fills(full, key, memory_of).fill(lambda entry, index, out: entry.draw(key, index, out), advance)
