@@ -19,11 +19,13 @@ from .._arguments import as_path
 from .._progress import Progress
 from ..dtypes import numpy_dtype
 from ..files.atomic_write import atomic_write, is_being_written
+from ..files.checkpoint_source import CheckpointSource
 from ..files.folder import INDEX
 from ..files.header import Header
 from ..key import Key, as_key
 from ..plans.entry import Entry
 from ..plans.fill import Target, fill_arrays
+from ..plans.rules.loaded import Loaded
 from .compare import Comparison
 from .shards import Shard, index, shards
 from .spans import spans
@@ -54,6 +56,7 @@ def write(
     files = shards(entries, key, max_shard_size)
     mine = files if only is None else files[only]
     text = index(files)
+    _refuse_sources(entries, folder, files)
     _refuse_others(folder, files, text, overwrite)
     missing = [shard for shard in mine if not _finished(folder / shard.name, shard, key, overwrite)]
     _check_room(folder, missing)
@@ -244,6 +247,18 @@ def _difference(path: Path, shard: Shard, key: Key) -> str:
         if difference is not None:
             return f"{name} {difference.what} from index {difference.index} on"
     return ""
+
+
+def _refuse_sources(entries: Sequence[Entry], folder: Path, files: Sequence[Shard]) -> None:
+    """Raise ValueError if a file would replace a checkpoint that the plan reads: a killed write could not resume."""
+    fills = (term for entry in entries for addend in entry.added for term in addend.terms if isinstance(term, Loaded))
+    sources = {id(fill.source.opened): fill.source.opened for fill in fills}
+    for source in sources.values():
+        for path in (folder / shard.name for shard in files):
+            if isinstance(source, CheckpointSource) and source.has_file(path):
+                raise ValueError(
+                    f"folder must not be that of a checkpoint which the plan reads, got {path}. Pass another folder"
+                )
 
 
 def _refuse_others(folder: Path, files: Sequence[Shard], text: bytes | None, overwrite: bool) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from contextlib import suppress
 from hashlib import sha256
 from io import FileIO, RawIOBase
 from pathlib import Path
@@ -86,6 +87,13 @@ class CheckpointSource:
             raise ValueError(
                 f"{file} must stay as it was when its header was read, got a file that has changed. Make the plan again"
             )
+
+    def has_file(self, path: Path) -> bool:
+        """Return whether the path, or the file that it links to, is a file of the checkpoint."""
+        with suppress(OSError):
+            state = FileState.of(path.stat())
+            return any(state[:2] == each[:2] for each in self._states.values())
+        return False
 
     def check_unchanged(self, name: str) -> None:
         """Raise OSError or ValueError if the file of a tensor is not as it was when its header was read."""

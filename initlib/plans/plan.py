@@ -224,9 +224,12 @@ class Plan:
             >>> Plan.from_json(kernel.to_json()) == kernel
             True
         """
+        from .rules.loaded import as_path
         from .text.json_text import decode
 
-        paths = None if sources is None else {path: os.fspath(place) for path, place in sources.items()}
+        if not isinstance(sources, Mapping | None):
+            raise TypeError(f"sources must be a mapping from paths in the text to paths, got {sources!r}")
+        paths = None if sources is None else {path: as_path(place) for path, place in sources.items()}
         return cls(tuple(decode(text, paths)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -301,7 +304,7 @@ class Plan:
                 names.
             OSError: the disk has no room.
             TypeError: `seed` is None.
-            ValueError: no file can hold the tensors.
+            ValueError: no file can hold the tensors, or a file would replace a checkpoint that the plan reads.
 
         Example:
             >>> import tempfile

@@ -240,7 +240,8 @@ def _shared_with_none(entries: list[Entry]) -> list[Problem]:
 
 def _each(view: Parameter) -> list[Parameter]:
     """Return the parameter under each of its names."""
-    return [view, *(changed(view, name=name) for name in view.tied)]
+    others = (changed(view, name=name, tied=tuple(each for each in view.names if each != name)) for name in view.tied)
+    return [view, *others]
 
 
 def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:

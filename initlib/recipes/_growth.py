@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 from .._arguments import choice, integer, positive, real
 from ..axes import INPUT
 from ..axes import match as match_axes
-from ..plans.parameter import Parameter
+from ..plans.parameter import Parameter, check_name
 from ..plans.rules.hints import nearest
-from ..plans.rules.loaded import FileSource, Loaded, loaded
+from ..plans.rules.loaded import FileSource, Loaded, array_in, loaded
 from ..plans.rules.new_weights import NewRows, Redrawn
 from ..plans.rules.parts import Split, Stack
-from ..plans.rules.patterns import glob, with_stars
+from ..plans.rules.patterns import as_pattern, glob, starred
 from ..plans.rules.values import Fill
 from ..plans.text.errors import RuleNeededError
 from ..schemes._constant import zeros
@@ -42,7 +42,8 @@ def grow_vocabulary(
 
     New rows are normal, with the mean of the old rows and their std in each column. With `covariance=True` the columns
     are also correlated as in the old rows, which are read once when the first weights are drawn. These rows agree to
-    1e-6 between machines. A rule for the other parameters, `{"*": loaded(source)}`, belongs after these rules.
+    1e-6 between machines. A new padding row is zero. A rule for the other parameters, `{"*": loaded(source)}`, belongs
+    after these rules.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
@@ -72,12 +73,17 @@ def grow_vocabulary(
         Hewitt. Initializing new word embeddings for pretrained language models. 2021.
     """
     old = _Old(source)
+    patterns = _patterns(tables, "tables")
     kept = None if rows is None else integer(rows, "rows", least=1)
     noise = normal(std=positive(spread, "spread", or_zero=True))
 
     def grown(parameter: Parameter) -> Fill:
         name = old.name(parameter)
+        if not parameter.shape or not old.shape_of(name):
+            raise ValueError(f"the table must have rows, got shape {old.shape_of(name)} and {parameter.shape}")
         stored = old.shape_of(name)[0]
+        if not stored or (kept is not None and kept > stored):
+            raise ValueError(f"rows must be from 1 to the {stored} rows of the old table, got {kept}")
         count = stored if kept is None else kept
         added = parameter.shape[0] - count
         if added < 0:
@@ -85,9 +91,15 @@ def grow_vocabulary(
         known = loaded(source, name, index=None if count == stored else slice(0, count))
         if not added:
             return known
-        return Split((known, NewRows((known,), noise, covariance)), 0, 0, ("old", "added"), (count, added))
+        like_old = NewRows((known,), noise, covariance)
+        padding = parameter.padding
+        if padding is None or padding < count:
+            return Split((known, like_old), 0, 0, ("old", "added"), (count, added))
+        rows_of = (("old", known, count), ("added", like_old, padding - count), ("padding", zeros, 1))
+        every = [*rows_of, ("last", like_old, parameter.shape[0] - padding - 1)]
+        names, fills, sizes = zip(*[part for part in every if part[2]], strict=True)
+        return Split(fills, 0, 0, names, sizes)
 
-    patterns = [tables] if isinstance(tables, str) else tables
     return {required(pattern, "grow_vocabulary", "tables", "tables"): grown for pattern in patterns}
 
 
@@ -152,6 +164,7 @@ def upcycle(
         raise ValueError(f"noise must be None if hidden units are redrawn, got {noise!r} and redrawn={redrawn!r}")
     if noise is not None and not isinstance(noise, Initializer):
         raise TypeError(f"noise must be an initializer or None, got {noise!r}")
+    seed, axis = integer(seed, "seed", least=0, below=2**64), integer(axis, "axis", least=0, below=2)
 
     def one(name: str, hidden: int, expert: str) -> Fill:
         copy = loaded(source, name)
@@ -162,12 +175,21 @@ def upcycle(
         return Redrawn((copy,), normal(), hidden, redrawn, expert, seed)
 
     def rule(pattern: Pattern, names: tuple[str, ...], hidden: int) -> Callable[[Parameter], Fill]:
+        matcher = as_pattern(pattern, "experts")
+
         def copied(parameter: Parameter) -> Fill:
-            match = glob(pattern).fullmatch(parameter.name)
+            match = matcher.name.fullmatch(parameter.name)
             assert match is not None  # the pattern of the rule
-            expert = ".".join(match.groups())
-            filled = [with_stars(name, glob(pattern), parameter.name) for name in names]
-            if len(parameter.shape) == len(old.shape_of(filled[0])):  # one expert
+            expert = ".".join(text or "" for text in match.groups())
+            filled = [starred(name, matcher, parameter.name) for name in names]
+            stored = old.shape_of(filled[0])
+            axes = len(parameter.shape) - len(stored)
+            if axes not in (0, 1) or 0 in parameter.shape:
+                raise ValueError(
+                    f"experts must have the {len(stored)} axes of {filled[0]!r}, or an axis more in front, got shape "
+                    f"{parameter.shape} for {stored}"
+                )
+            if not axes:  # one expert
                 return _fused([one(name, hidden, expert) for name in filled], names, hidden)
             every = (
                 _fused([one(name, hidden, f"{expert}.{i}") for name in filled], names, hidden)
@@ -178,12 +200,27 @@ def upcycle(
         return copied
 
     rules: Rules = {}
-    for pattern, dense in up.items():
-        names = (dense,) if isinstance(dense, str) else tuple(dense)
-        rules[required(pattern, "upcycle", "experts", "up")] = rule(pattern, names, axis)
-    for pattern, name in down.items():
-        rules[required(pattern, "upcycle", "experts", "down")] = rule(pattern, (name,), 1 - axis)
+    for argument, mapping, hidden in (("up", up, axis), ("down", down, 1 - axis)):
+        if not isinstance(mapping, Mapping):
+            raise TypeError(f"{argument} must be a mapping from patterns to names of dense weights, got {mapping!r}")
+        for pattern, dense in mapping.items():
+            names = (dense,) if isinstance(dense, str) else dense
+            if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
+                raise TypeError(f"{argument} must have names of dense weights as values, got {dense!r}")
+            rules[required(pattern, "upcycle", "experts", argument)] = rule(pattern, tuple(names), hidden)
     return rules
+
+
+def _patterns(patterns: Pattern | Sequence[Pattern], argument: str) -> list[Pattern]:
+    """Return one pattern or several as a list. Raises TypeError, and ValueError for an empty list."""
+    if not isinstance(patterns, (str, Sequence)):
+        raise TypeError(f"{argument} must be a pattern or a list of patterns, got {patterns!r}")
+    every = [patterns] if isinstance(patterns, str) else list(patterns)
+    for pattern in every:
+        as_pattern(pattern, argument)
+    if not every:
+        raise ValueError(f"{argument} must have at least one pattern, got {patterns!r}")
+    return every
 
 
 def _fused(fills: list[Fill], names: Sequence[str], axis: int) -> Fill:
@@ -241,24 +278,27 @@ def grow_depth(
         Kim et al. SOLAR 10.7B: scaling large language models with simple yet effective depth up-scaling. 2023.
         arXiv:2312.15166.
     """
-    choice(scheme, "scheme", SCHEMES)
-    numbered = re.compile(rf"((?:.*?\.)?{re.escape(module)}\.)(\d+)(\..+)")
-    names = [match for name in _Old(source).tensors if (match := numbered.fullmatch(name))]
+    name_of_scheme = choice(scheme, "scheme", SCHEMES)
+    old = _Old(source)
+    numbered = re.compile(rf"((?:.*?\.)?{re.escape(check_name(module, 'module'))}\.)([0-9]{{1,9}})(\..+)")
+    names = [match for name in old.tensors if (match := numbered.fullmatch(str(name)))]
     if not names:
-        raise ValueError(f"module must be the module that holds the layers in {source}, got {module!r}")
+        raise ValueError(f"module must be the module that holds the layers in {old}, got {module!r}")
     old_layers = 1 + max(int(match[2]) for match in names)
-    origins = _origins(old_layers, integer(layers, "layers", least=1), scheme)
-    ends = [glob(output) for output in outputs]
-    for output, end in zip(outputs, ends, strict=True):
-        if scheme == "expand" and not any(end.fullmatch(match[0]) for match in names):
-            raise ValueError(f"each pattern of outputs must match a parameter of a layer in {source}, got {output!r}")
+    layers = integer(layers, "layers", least=1)
+    _check_layers(old_layers, layers, name_of_scheme)
+    every = _patterns(outputs, "outputs") if name_of_scheme == "expand" else []
+    ends = [glob(output) for output in every]
+    for output, end in zip(every, ends, strict=True):
+        if not any(end.fullmatch(match[0]) for match in names):
+            raise ValueError(f"each pattern of outputs must match a parameter of a layer in {old}, got {output!r}")
 
     def copied(parameter: Parameter) -> Fill:
         match = numbered.fullmatch(parameter.name)
         assert match is not None  # the pattern of the rule
         if int(match[2]) >= layers:
             raise ValueError(f"layers must be the number of layers of the model, got {layers}")
-        origin, is_new = origins[int(match[2])]
+        origin, is_new = _origin(int(match[2]), old_layers, layers, name_of_scheme)
         if is_new and any(end.fullmatch(parameter.name) for end in ends):
             return zeros
         return loaded(source, f"{match[1]}{origin}{match[3]}")
@@ -266,27 +306,25 @@ def grow_depth(
     return {required(numbered, "grow_depth", "layers", "module"): copied}
 
 
-def _origins(old: int, new: int, scheme: str) -> list[tuple[int, bool]]:
-    """Return the old layer of each new layer, and whether the layer is one that `expand` inserts."""
+def _check_layers(old: int, new: int, scheme: str) -> None:
+    """Raise ValueError if the scheme does not make that number of new layers from the old ones."""
     if new < old:
         raise ValueError(f"layers must be at least {old}, as in the source, got {new}")
-    if scheme == "stack" or new == old:
-        return [(layer % old, False) for layer in range(new)]
-    if scheme == "expand":
-        inserted = new - old
-        if old % inserted:
-            raise ValueError(f"layers must add a divisor of {old} layers for scheme='expand', got {new}")
-        group = old // inserted
-        origins = []
-        for layer in range(old):
-            origins.append((layer, False))
-            if (layer + 1) % group == 0:
-                origins.append((layer, True))
-        return origins
-    if new % 2 or new > 2 * old:
+    if scheme == "expand" and new > old and old % (new - old):
+        raise ValueError(f"layers must add a divisor of {old} layers for scheme='expand', got {new}")
+    if scheme == "overlap" and new > old and (new % 2 or new > 2 * old):
         raise ValueError(f"layers must be even and at most {2 * old} for scheme='overlap', got {new}")
-    half = new // 2
-    return [(layer, False) for layer in (*range(half), *range(old - half, old))]
+
+
+def _origin(layer: int, old: int, new: int, scheme: str) -> tuple[int, bool]:
+    """Return the old layer of a new layer, and whether the new layer is one that `expand` inserts."""
+    if scheme == "expand" and new > old:
+        group = old // (new - old)
+        number, at = divmod(layer, group + 1)
+        return number * group + min(at, group - 1), at == group
+    if scheme == "overlap":
+        return layer if layer < new // 2 else layer - (new - old), False
+    return layer % old, False
 
 
 def grow_width(source: Source) -> Rules:
@@ -330,7 +368,7 @@ def grow_width(source: Source) -> Rules:
     def widened(parameter: Parameter) -> Fill:
         name = old.name(parameter)
         stored, shape = old.shape_of(name), parameter.shape
-        if len(stored) != len(shape) or any(not size or new % size for new, size in zip(shape, stored, strict=True)):
+        if len(stored) != len(shape) or not all(map(_is_multiple, shape, stored)):
             raise ValueError(f"the shape must be a multiple of {stored} along each axis, got {shape}")
         copies = [new // size if size else 1 for new, size in zip(shape, stored, strict=True)]
         if parameter.axes is None and sum(size > 1 for size in shape) > 1 and max(copies) > 1:
@@ -339,10 +377,16 @@ def grow_width(source: Source) -> Rules:
                 f'Pass axes={{"{parameter.name}": ...}}, such as "OI"; "BO" for a table',
             )
         packed, inputs = _roles(parameter)
+        if any(size % count for size, count in zip(stored, packed, strict=True)):
+            raise ValueError(f"the old shape must divide into the packed weights of {parameter.axes}, got {stored}")
         factor = 1 / math.prod(copies[axis] for axis in inputs)
         return _tiled(loaded(source, name), stored, copies, packed, factor)
 
     return {"*": widened}
+
+
+def _is_multiple(new: int, old: int) -> bool:
+    return new == old or (new > 0 and old > 0 and new % old == 0)
 
 
 def _roles(parameter: Parameter) -> tuple[list[int], list[int]]:
@@ -409,7 +453,8 @@ def input_channels(
     Reference:
         Wightman. PyTorch image models (timm), `adapt_input_conv`. 2019.
     """
-    choice(mode, "mode", ("sum", "mean"))
+    is_sum, axis = choice(mode, "mode", ("sum", "mean")) == "sum", integer(axis, "axis")
+    every = _patterns(patterns, "patterns")
     old = _Old(source)
 
     def adapted(parameter: Parameter) -> Fill:
@@ -421,22 +466,23 @@ def input_channels(
         count, channels = stored[at], shape[at]
         if count == channels:
             return loaded(source, name)
+        if not count or not channels:
+            raise ValueError(f"the kernel must have input channels, got {channels} for the {count} of the old kernel")
         before = (slice(None),) * at
 
         def channel(number: int, factor: float) -> Loaded:
             return loaded(source, name, index=(*before, slice(number, number + 1)), scale=factor)
 
         if channels == 1:
-            factor = 1.0 if mode == "sum" else 1 / count
+            factor = 1.0 if is_sum else 1 / count
             total: Any = channel(0, factor)
             for number in range(1, count):
                 total = total + channel(number, factor)
             return total  # type: ignore[no-any-return]
-        factor = count / channels if mode == "sum" else 1.0
+        factor = count / channels if is_sum else 1.0
         fills = tuple(channel(number % count, factor) for number in range(channels))
         return Split(fills, at, 0, tuple(f"channel{number}" for number in range(channels)), (1,) * channels)
 
-    every = [patterns] if isinstance(patterns, str) else patterns
     return {required(pattern, "input_channels", "kernels", "patterns"): adapted for pattern in every}
 
 
@@ -444,18 +490,23 @@ class _Old:
     """The shapes of the old weights. Only headers are read."""
 
     def __init__(self, source: Source) -> None:
-        made = loaded(source).source
-        self.tensors = made.open().tensors() if isinstance(made, FileSource) else made.tensors()
+        self.source = loaded(source).source
+        self.tensors = self.source.open().tensors() if isinstance(self.source, FileSource) else self.source.tensors()
+
+    def __str__(self) -> str:
+        return str(self.source)
 
     def name(self, parameter: Parameter) -> str:
-        """Return the name of a parameter in the source: the first of its names that is there."""
-        for name in parameter.names:
+        """Return the name of a parameter in the source: of tied names, the first in the alphabet that is there."""
+        for name in sorted(parameter.names):  # so that a rule's function gives each of the names the same fill
             if name in self.tensors:
                 return name
-        raise ValueError(f"the source must hold {parameter.name!r}{nearest(parameter.name, self.tensors, 'names')}")
+        raise ValueError(
+            f"the source must hold {parameter.name!r}{nearest(parameter.name, map(str, self.tensors), 'names')}"
+        )
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor of the source."""
         if name not in self.tensors:
-            raise ValueError(f"the source must hold {name!r}{nearest(name, self.tensors, 'names')}")
-        return tuple(self.tensors[name].shape)
+            raise ValueError(f"the source must hold {name!r}{nearest(name, map(str, self.tensors), 'names')}")
+        return tuple(array_in(self.tensors, name).shape)

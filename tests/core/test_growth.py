@@ -1,5 +1,7 @@
 """Recipes that start a larger model from old weights: plans, boxes, JSON and errors."""
 
+import re
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -108,6 +110,39 @@ def test_a_table_without_new_rows_is_loaded(dense):
         ),
         (lambda old: recipes.upcycle(old, {"w": "up"}, {}), Parameter("w", (2, 12, 8)), "the source must hold 'up'"),
         (lambda old: recipes.input_channels(old, "up.weight", axis=5), Parameter("up.weight", (12, 1)), "axis must be"),
+        (
+            lambda old: recipes.input_channels(old, "up.weight"),
+            Parameter("up.weight", (12, 0)),
+            "must have input channels",
+        ),
+        (lambda old: recipes.grow_vocabulary(old, "table"), Parameter("table", ()), "the table must have rows"),
+        (
+            lambda old: recipes.grow_vocabulary({"w": np.ones(())}, "w"),
+            Parameter("w", (3,)),
+            "the table must have rows",
+        ),
+        (
+            lambda old: recipes.grow_vocabulary({"w": np.ones((0, 2))}, "w"),
+            Parameter("w", (3, 2)),
+            "from 1 to the 0 rows",
+        ),
+        (
+            lambda old: recipes.grow_vocabulary(old, "table", rows=21),
+            Parameter("table", (30, 8)),
+            "from 1 to the 20 rows",
+        ),
+        (lambda old: recipes.grow_vocabulary({"w": [1, 2]}, "w"), Parameter("w", (3,)), "must hold an array under 'w'"),
+        (lambda old: recipes.grow_width(old), Parameter("up.weight", (0, 8), axes="OI"), "must be a multiple of"),
+        (
+            lambda old: recipes.grow_width(old),
+            Parameter("up.weight", (60, 8), axes="(5 O)I"),
+            "into the packed weights",
+        ),
+        (lambda old: recipes.upcycle(old, {"w": "up.weight"}, {}), Parameter("w", (8,)), "an axis more in front"),
+        (lambda old: recipes.upcycle(old, {"w": "up.weight"}, {}), Parameter("w", ()), "an axis more in front"),
+        (lambda old: recipes.upcycle(old, {"w": "up.weight"}, {}), Parameter("w", (0, 12, 8)), "an axis more in front"),
+        (lambda old: recipes.upcycle(old, {"w": "up.weight"}, {}), Parameter("w", (3, 8, 12)), "must have shape"),
+        (lambda old: recipes.upcycle(old, {"w": "*.weight"}, {}), Parameter("w", (3, 12, 8)), "must have no more [*]"),
     ],
 )
 def test_models_that_do_not_fit_are_errors(dense, rules, parameter, text):
@@ -131,11 +166,113 @@ def test_models_that_do_not_fit_are_errors(dense, rules, parameter, text):
         (lambda old: recipes.upcycle(old, {}, {}, noise=0.1), "noise must be an initializer"),
         (lambda old: recipes.input_channels(old, "w", mode="max"), "mode must be"),
         (lambda old: recipes.grow_width(old / "missing"), "missing"),
+        (lambda old: recipes.upcycle(old, "up", {}), "up must be a mapping"),
+        (lambda old: recipes.upcycle(old, {}, None), "down must be a mapping"),
+        (lambda old: recipes.upcycle(old, {"w": 3}, {}), "up must have names of dense weights"),
+        (lambda old: recipes.upcycle(old, {"w": ()}, {}), "up must have names of dense weights"),
+        (lambda old: recipes.upcycle(old, {3: "w"}, {}), "experts must have globs"),
+        (lambda old: recipes.upcycle(old, {}, {}, axis=-1), "axis must be at least 0 and below 2"),
+        (lambda old: recipes.upcycle(old, {}, {}, axis="0"), "axis must be an int"),
+        (lambda old: recipes.upcycle(old, {}, {}, seed=2**64), "seed must be at least 0 and below"),
+        (lambda old: recipes.grow_vocabulary(old, None), "tables must be a pattern or a list"),
+        (lambda old: recipes.grow_vocabulary(old, []), "tables must have at least one pattern"),
+        (lambda old: recipes.grow_vocabulary(old, ""), "a pattern of tables must be a glob"),
+        (lambda old: recipes.grow_depth(old, 4, module=3), "module must be a string"),
+        (lambda old: recipes.grow_depth({"w": np.ones(9)}, 4), "holds the layers in <1 arrays>, got 'layers'"),
+        (lambda old: recipes.grow_depth(old, 4, scheme="expand", outputs=None), "outputs must be a pattern or a list"),
+        (lambda old: recipes.grow_depth(old, 4, scheme="expand", outputs=[]), "outputs must have at least one pattern"),
+        (lambda old: recipes.input_channels(old, "w", axis="1"), "axis must be an int"),
+        (lambda old: recipes.input_channels(old, None), "patterns must be a pattern or a list"),
     ],
 )
 def test_wrong_arguments_are_errors(dense, call, text):
     with pytest.raises((ValueError, TypeError, OSError), match=text):
         call(dense)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+@pytest.mark.filterwarnings("error")
+def test_weights_like_old_weights_that_are_not_finite_are_errors(bad):
+    array = np.ones((12, 8))
+    array[3, 2] = bad
+    cases = [(30, recipes.grow_vocabulary({"w": array}, "w", covariance=each)) for each in (False, True)]
+    for rows, rules in [*cases, (12, recipes.upcycle({"w": array}, {"w": "w"}, {}, redrawn=1))]:
+        made = plan([Parameter("w", (rows, 8), "float64")], rules)
+        with pytest.raises(ValueError, match="must be finite to draw weights like it"):
+            made.draw(0)
+
+
+def test_no_weights_are_drawn_like_complex_ones():
+    old = {"w": np.ones((12, 8), "complex64")}
+    for shape, rules in (
+        ((30, 8), recipes.grow_vocabulary(old, "w")),
+        ((30, 8), recipes.grow_vocabulary(old, "w", covariance=True)),
+        ((3, 12, 8), recipes.upcycle(old, {"w": "w"}, {}, redrawn=0.5)),
+    ):
+        with pytest.raises(PlanError, match="must be real to draw weights like it, got complex64"):
+            plan([Parameter("w", shape, "complex64")], rules)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_with_covariance_do_not_depend_on_the_box(dtype):
+    old = {"w": np.random.default_rng(0).normal(size=(40, 33)).astype(dtype)}
+    made = plan([Parameter("w", (300, 33), dtype)], recipes.grow_vocabulary(old, "w", covariance=True))
+    full = made.draw(0)["w"]
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        start, stop = sorted(rng.integers(40, 301, size=2).tolist())
+        rows = slice(start, stop, int(rng.integers(1, 4)))
+        for index in (rows, (rows, slice(3, 9)), (start % 300, slice(None, None, -2)), (rows, 5)):
+            np.testing.assert_array_equal(made.draw_one("w", 0, index), full[index])
+
+
+def test_an_expert_without_a_star_in_its_pattern_travels_as_json(dense):
+    made = plan([Parameter("expert", (12, 8))], recipes.upcycle(dense, {"expert": "up.weight"}, {}, redrawn=0.5))
+    assert Plan.from_json(made.to_json()) == made
+
+
+def test_a_share_of_less_than_one_hidden_unit_redraws_none(dense, tmp_path):
+    made = plan([Parameter("w", (2, 12, 8))], recipes.upcycle(dense, {"w": "up.weight"}, {}, redrawn=0.01))
+    made.write(tmp_path / "files", seed=0)
+    assert not made.verify(tmp_path / "files", seed=0)
+
+
+@pytest.mark.parametrize("pattern", ["*.up:kernel", re.compile(r"(.*)\.up")])
+def test_experts_may_have_any_pattern_of_rules(dense, pattern):
+    expert = [Parameter("experts.3.up", (12, 8), kind="kernel", axes="OI")]
+    made = plan(expert, recipes.upcycle(dense, {pattern: "up.weight"}, {}, redrawn=0.5))
+    usual = plan(expert, recipes.upcycle(dense, {"*.up": "up.weight"}, {}, redrawn=0.5))
+    np.testing.assert_array_equal(made.draw(0)["experts.3.up"], usual.draw(0)["experts.3.up"])
+
+
+def test_a_number_of_layers_costs_no_memory(dense):
+    rules = recipes.grow_depth(dense, 10**12)
+    last = [Parameter(f"layers.{10**8 + 1}.w", (8, 8))]
+    assert repr(plan(last, rules).entries[0].filling).endswith('"layers.1.w")')
+
+
+@pytest.mark.parametrize("names", [("wte", "head"), ("head", "wte")])
+@pytest.mark.parametrize("stored", [["wte"], ["head"], ["wte", "head"]])
+def test_tied_tables_are_read_under_any_of_their_names(names, stored):
+    old = {name: np.ones((6, 4), "float32") for name in stored}
+    for shape, rules in (((8, 4), recipes.grow_vocabulary(old, ["wte", "head"])), ((6, 8), recipes.grow_width(old))):
+        tied = Parameter(names[0], shape, axes="BO", tied=names[1:])
+        assert plan([tied], rules).draw(0)[names[0]][:6].all()
+
+
+@pytest.mark.parametrize("padding", [20, 24, 29])
+def test_a_new_padding_row_is_zero(dense, padding):
+    table = plan([Parameter("table", (30, 8), padding=padding)], recipes.grow_vocabulary(dense, "table")).draw(0)[
+        "table"
+    ]
+    assert np.flatnonzero(~table.any(axis=1)).tolist() == [padding]
+    assert len(np.unique(table, axis=0)) == 30
+
+
+def test_an_output_may_be_one_pattern(dense):
+    deep = [Parameter(f"layers.{i}.w", (8, 8)) for i in range(4)]
+    weights = plan(deep, recipes.grow_depth(dense, 4, scheme="expand", outputs="*.w")).draw(0)
+    assert [bool(weight.any()) for weight in weights.values()] == [True, False, True, False]
 
 
 def test_new_weights_cannot_be_added_to_others(dense):

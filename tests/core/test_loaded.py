@@ -120,6 +120,25 @@ def test_weights_that_overflow_are_an_error():
         drawn(weight("w", (2,), "float16"), loaded({"w": np.array([1e6, 0], "float32")}))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: x * 2,
+        lambda x: x * 1e300,
+        lambda x: x * 1e300 * 1e-300 + x,
+        lambda x: x * 0.9 + x * 0.9,
+        lambda x: x + values(np.float32([3e38, 0])),
+    ],
+)
+def test_a_factor_and_a_sum_that_overflow_are_errors(make):
+    old = {"w": np.array([3e38, np.inf], "float32")}
+    with pytest.raises(ValueError, match="must give weights in the range of float"):
+        drawn(weight("w", (2,)), make(loaded(old)))
+    with pytest.raises(ValueError, match="scale must be finite, got inf"):
+        loaded(old) * 1e300 * 1e300
+    assert np.array_equal(drawn(weight("w", (2,)), loaded(old) * 0.5), old["w"] * np.float32(0.5))
+
+
 # Sums
 
 
@@ -224,6 +243,15 @@ def test_a_target_network_may_share_old_weights():
     assert np.array_equal(first, second)
 
 
+def test_names_that_no_source_can_have_are_problems_of_the_plan(old):
+    with pytest.raises(PlanError, match="must have only groups of the rule's pattern, got invalid group reference 3"):
+        plan([weight()], {re.compile("layers.(.).w"): loaded(old, r"\3")})
+    with pytest.raises(PlanError, match=r"source must hold an array under 'layers.0.w', got list"):
+        plan([weight()], {"*": loaded({"layers.0.w": [1, 2]})})
+    with pytest.raises(PlanError, match=r"name must be the name of a tensor in <1 arrays>, got 'layers.0.w'"):
+        plan([weight()], {"*": loaded({1: np.ones(2)})})
+
+
 # Parts
 
 
@@ -290,6 +318,11 @@ def test_a_slice_of_a_tensor_in_the_order_of_the_file(tmp_path):
     assert np.array_equal(made.draw_one("x", 0, (slice(None, None, -2), 1)), expected[::-2, 1])
     assert np.array_equal(drawn(weight("x", (3, 8)), loaded(path, "w", index=(..., -1))), array[..., -1])
     assert drawn(weight("x", ()), loaded(path, "w", index=(0, 1, 2))) == array[0, 1, 2]
+
+
+def test_an_index_has_one_ellipsis(tmp_path):
+    with pytest.raises(ValueError, match=r"index must have at most one \.\.\., got"):
+        loaded(tmp_path, "w", index=(..., 0, ...))
 
 
 def test_vectors_ignore_the_axes(tmp_path):
@@ -551,6 +584,9 @@ def test_another_checkpoint_in_the_place_of_a_source_is_an_error(old, tmp_path):
         Plan.from_json(text, sources={str(old): tmp_path / "none"})
     with pytest.raises(ValueError, match="sources must have only paths in the plan, got 'old'"):
         Plan.from_json(text, sources={"old": old})
+    for sources, message in (("old", "sources must be a mapping"), ({str(old): 3}, "source must be a path")):
+        with pytest.raises(TypeError, match=message):
+            Plan.from_json(text, sources=sources)
 
 
 def test_arrays_in_memory_cannot_be_saved(tmp_path):
@@ -646,6 +682,25 @@ def test_a_checkpoint_is_written_resumed_and_verified(old, tmp_path):
     assert read.write(tmp_path / "new", 0, max_shard_size=500) == ()
     (difference, *_) = made.verify(tmp_path / "new", 1)
     assert difference.what == "has other values"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_write_replaces_no_file_that_it_reads(tmp_path, overwrite, is_link):
+    source, folder = tmp_path / "source", tmp_path / "folder"
+    every = [weight(f"layers.{i}.w") for i in range(4)]
+    for size in (10**6, 300):
+        path, *_ = plan(every, normal()).write(source / str(size), 0, max_shard_size=size)
+        target = path.parent
+        if is_link:
+            target = folder / str(size)
+            target.mkdir(parents=True)
+            (target / path.name).symlink_to(path)
+        before = contents(path.parent)
+        made = plan(every, {"*": loaded(path.parent) * 2})
+        with pytest.raises(ValueError, match="must not be that of a checkpoint which the plan reads"):
+            made.write(target, 0, max_shard_size=size, overwrite=overwrite)
+        assert contents(path.parent) == before
 
 
 def test_a_foreign_copy_is_named(old, tmp_path):

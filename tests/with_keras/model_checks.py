@@ -596,6 +596,33 @@ def test_tables_and_buffers_are_set_by_functions_of_the_index():
     assert np.array_equal(values(model.layers[-1].inv_freq), rotary_frequencies()(8))
 
 
+def two_layers():
+    dense = [layers.Dense(4, use_bias=False, name=name) for name in "ab"]
+    return keras.Sequential([keras.Input((4,)), *dense])
+
+
+def test_variables_of_another_model_are_a_source():
+    old, new = two_layers(), two_layers()
+    swapped = {f"{one}.kernel": loaded(by_name(old), f"{two}.kernel") for one, two in ("ab", "ba")}
+    adapter.initialize(new, swapped, seed=0)
+    assert all(map(np.array_equal, weights_of(new), reversed(weights_of(old))))
+
+
+@pytest.mark.parametrize("of", ["variables", "values"])
+def test_a_model_is_not_read_while_it_is_written(of):
+    model = two_layers()
+    before = weights_of(model)
+    old = {name: variable if of == "variables" else variable.value for name, variable in by_name(model).items()}
+    swapped = {f"{one}.kernel": loaded(old, f"{two}.kernel") for one, two in ("ab", "ba")}
+    if BACKEND == "jax" and of == "values":  # arrays of JAX do not change
+        adapter.initialize(model, swapped, seed=0)
+        assert all(map(np.array_equal, weights_of(model), reversed(before)))
+        return
+    with pytest.raises(PlanError, match="must not read the memory of the model, which is written to; pass copies"):
+        adapter.initialize(model, swapped, seed=0)
+    assert all(map(np.array_equal, weights_of(model), before))
+
+
 def test_models_can_be_saved_and_loaded(tmp_path):
     model = keras.Sequential(
         [keras.Input(LINE), layers.Dense(6), layers.Bidirectional(layers.LSTM(4)), layers.Dense(2)]

@@ -7,7 +7,7 @@ from checkpoints import save
 from torch import nn
 
 import initlib.adapters.torch as init
-from initlib import Plan, PlanError, loaded, normal, orthogonal, parts
+from initlib import Plan, PlanError, keep, loaded, normal, orthogonal, parts
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e4m3fn, torch.complex64]
 
@@ -60,6 +60,32 @@ def test_a_checkpoint_of_pytorch_that_is_mapped(tmp_path):
 def test_a_model_is_no_source():
     with pytest.raises(TypeError, match=r"source must be a path .*, got Sequential. Pass its state_dict\(\)"):
         loaded(model())
+
+
+@pytest.mark.parametrize("as_array", [torch.Tensor.detach, lambda tensor: tensor.detach().numpy()])
+def test_a_model_is_not_read_while_it_is_written(as_array):
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    first, second = (layer.weight.detach().clone() for layer in model)
+    old = {name: as_array(tensor) for name, tensor in model.state_dict().items()}
+    swapped = {"0.weight": loaded(old, "1.weight"), "1.weight": loaded(old, "0.weight")}
+    with pytest.raises(PlanError, match="must not read the memory of the model, which is written to; pass copies"):
+        init.initialize(model, swapped, seed=0)
+    assert torch.equal(model[0].weight, first)
+    clones = {"0.weight": first, "1.weight": second}
+    init.initialize(model, {"0.weight": loaded(clones, "1.weight"), "1.weight": loaded(clones, "0.weight")}, seed=0)
+    assert torch.equal(model[0].weight, second)
+    assert torch.equal(model[1].weight, first)
+    init.initialize(model, {"0.weight": loaded(old, "1.weight"), "1.weight": keep}, seed=0)  # is not written to
+    assert torch.equal(model[0].weight, first)
+
+
+@pytest.mark.parametrize("tensor", [torch.empty(4, 4, device="meta"), torch.eye(4).to_sparse()])
+def test_a_tensor_that_cannot_be_read_is_a_problem_of_the_plan(tensor):
+    model = nn.Linear(4, 4, bias=False)
+    before = model.weight.detach().clone()
+    with pytest.raises(PlanError, match="that is loaded must be dense and in memory, got one with"):
+        init.initialize(model, {"weight": loaded({"weight": tensor})}, seed=0)
+    assert torch.equal(model.weight, before)
 
 
 def test_memory_of_any_strides():

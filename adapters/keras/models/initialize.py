@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from initlib import Initializer, Parameter, Plan
+from initlib import Initializer, Parameter, Plan, PlanError
 from initlib._public import public
+from initlib.adapters.common.array_sources import MESSAGE, array_sources
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
@@ -11,9 +12,13 @@ from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
 from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 
+from ..drawing.draw import BACKEND
 from ..drawing.fill import fill
 from .constructor_values import remember
 from .tensors import ModelTensor, parameters, weights
+
+if BACKEND == "torch":
+    from ...torch.drawing.memory import addresses
 
 
 @public("initlib.adapters.keras")
@@ -130,6 +135,7 @@ def initialize(
         made, facts = _fitted(found, rules, only, prefix)
     else:
         made, facts = _plan(found, rules, only, options)
+    _check_sources(found, made)
     key = as_key(seed)
     for weight, parameter in zip(found, facts, strict=True):
         remember(weight.variable, parameter)
@@ -147,6 +153,26 @@ def _plan(
     made = plan_selected(facts, is_selected, rules, **options)
     refuse_drawn(filter(_is_statistic, made.entries))
     return made, facts
+
+
+def _check_sources(found: list[ModelTensor], made: Plan) -> None:
+    """Raise PlanError for fills that read variables of the model, which are being written to."""
+    filled = [weight.variable for weight, entry in zip(found, made.entries, strict=True) if not entry.kept]
+    problems = {}
+    for entry, source, array in array_sources(made.entries):
+        if any(array is each or _share_memory(array, each) for each in filled):
+            name = entry.parameter.name
+            problems[name] = MESSAGE.format(name=name, source=source)
+    if problems:
+        raise PlanError(list(problems.values()))
+
+
+def _share_memory(array: Any, variable: Any) -> bool:
+    """Return whether a write to the variable changes the array. Arrays of JAX never change."""
+    if BACKEND == "torch":
+        read, written = addresses(array), addresses(variable.value)
+        return read.start < written.stop and written.start < read.stop
+    return BACKEND == "tensorflow" and array is variable.value
 
 
 def _fitted(found: list[ModelTensor], existing: Plan, only: Only, prefix: str) -> tuple[Plan, list[Parameter]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.lib.array_utils import byte_bounds
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
@@ -17,7 +18,7 @@ from initlib.stream.engine import DrawRequest
 from initlib.stream.kernel import Memory, draws, fill, memory_of, overlaps_itself
 from initlib.stream.numpy_engine import NUMPY
 
-from .._private import is_dtensor, is_fake, is_lost, is_traced
+from .._private import is_dtensor, is_fake, is_lost, is_traced, local_tensor
 from .devices import engine_of
 from .partial import Held
 
@@ -107,6 +108,13 @@ def fill_memory(tensor: Tensor, initializer: Initializer, request: DrawRequest, 
     increment_version(tensor)
 
 
+def check_readable(tensor: Tensor) -> None:
+    """Raise TypeError for a tensor without weights to read: of the meta device, fake, or sparse."""
+    if tensor.is_meta or is_fake(tensor) or tensor.layout is not torch.strided or tensor.is_nested:
+        kind = "no memory" if tensor.is_meta or is_fake(tensor) else f"layout {tensor.layout}"
+        raise TypeError(f"a tensor that is loaded must be dense and in memory, got one with {kind}")
+
+
 def kernel_memory(tensor: Tensor) -> Memory | None:
     """Return the memory of a tensor that the compiled kernel may fill, and None for other memory.
 
@@ -131,6 +139,16 @@ def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
             tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
     check_storage(tensor)
     return _array(tensor.cpu())
+
+
+def addresses(array: Any) -> range:
+    """Return the addresses of the memory of a tensor or of a NumPy array; none for other objects and without memory."""
+    if isinstance(array, np.ndarray):
+        return range(*byte_bounds(array)) if array.size else range(0)
+    if not isinstance(array, Tensor) or array.is_meta or is_fake(array) or array.layout is not torch.strided:
+        return range(0)
+    storage = local_tensor(array).untyped_storage()
+    return range(storage.data_ptr(), storage.data_ptr() + storage.nbytes())
 
 
 def is_plain(tensor: Tensor) -> bool:

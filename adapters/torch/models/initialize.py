@@ -10,6 +10,7 @@ from initlib import Parameter, Plan, PlanError
 from initlib._collector import collector_paused
 from initlib._progress import progress
 from initlib._public import public
+from initlib.adapters.common.array_sources import MESSAGE, array_sources
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
 from initlib.plans.entry import Entry
@@ -17,6 +18,7 @@ from initlib.plans.rules.values import Rule
 from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
 from ..drawing.dispatch import Seed, key_of
+from ..drawing.memory import addresses
 from . import constructor_values
 from .buffers import (
     buffer_names,
@@ -147,7 +149,12 @@ def initialize(
     weights = [pair for pair in filled if pair[0].role.kind != "buffer"]
     for tensor, _ in weights:
         drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
-    problems += [*_not_writable(stored, made), *_overlapping(filled), *sharded_estimates(modules, drawn)]
+    problems += [
+        *_not_writable(stored, made),
+        *_overlapping(filled),
+        *_read_from_model(filled),
+        *sharded_estimates(modules, drawn),
+    ]
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
@@ -265,3 +272,16 @@ def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
     readable = [(name, memory) for name, memory in memories if constructor_values.has_values(memory) and memory.numel()]
     pairs = overlaps([memory for _, memory in readable])
     return [SHARED.format(name=readable[one][0], other=readable[other][0]) for one, other in pairs]
+
+
+def _read_from_model(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
+    """Return a problem for each tensor whose old weights lie in memory of the model, which is being written to."""
+    sources = list(array_sources(entry for _, entry in filled))
+    written = [addresses(tensor.tensor) for tensor, _ in filled] if sources else []
+    problems = {}
+    for entry, source, array in sources:
+        read = addresses(array)
+        if any(read.start < each.stop and each.start < read.stop for each in written if each):
+            name = entry.parameter.name
+            problems[name] = MESSAGE.format(name=name, source=source)
+    return list(problems.values())

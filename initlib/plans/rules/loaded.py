@@ -98,6 +98,8 @@ class ArraySource:
     def read(self, name: str, box: Box) -> NDArray[Any]:
         """Return a box of an array, with all its axes."""
         array = self.arrays[name]
+        if framework_of(array) == "keras":
+            array = array.value
         if framework_of(array) == "torch":
             array = adapter("torch", "drawing.memory").read_array(array)
         return np.array(array[box_index(tuple(part._replace(drop=False) for part in box))])
@@ -117,7 +119,7 @@ class Loaded(Term):
     scale: float = 1.0
 
     def __mul__(self, factor: float) -> "Loaded":
-        return replace(self, scale=self.scale * real(factor, "factor"))
+        return replace(self, scale=real(self.scale * real(factor, "factor"), "scale"))
 
     __rmul__ = __mul__
 
@@ -147,8 +149,9 @@ class Loaded(Term):
         if name is None:
             raise ValueError(
                 f"name must be the name of a tensor in {source}, got {printable(every[0])!r}"
-                f"{nearest(every[0], tensors, 'names')}"
+                f"{nearest(every[0], map(str, tensors), 'names')}"
             )
+        array_in(tensors, name)
         return replace(self, source=source, name=name)
 
     @property
@@ -159,13 +162,14 @@ class Loaded(Term):
         return self.name
 
     @property
-    def _tensor(self) -> Any:
+    def array(self) -> Any:
+        """Return the array in memory, or the place of the tensor in a file."""
         return self.source.tensors()[self._resolved_name]
 
     @property
     def dtype(self) -> str:
         """Return the name of the dtype in the source. Raises TypeError for a dtype that weights cannot have."""
-        return dtype_name(self._tensor.dtype)
+        return dtype_name(self.array.dtype)
 
     def check_unchanged(self) -> None:
         """Raise ValueError if the source was not opened, or has changed."""
@@ -187,9 +191,9 @@ class Loaded(Term):
     def _box(self) -> Box:
         """Return the box of the tensor that the index takes."""
         if self.index is None:
-            return normalize_index(..., tuple(self._tensor.shape))
+            return normalize_index(..., tuple(self.array.shape))
         entries = tuple(slice(*each) if isinstance(each, tuple) else each for each in self.index)
-        return normalize_index(entries, tuple(self._tensor.shape))
+        return normalize_index(entries, tuple(self.array.shape))
 
     def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
         """Raise ValueError unless the tensor, or the slice of it, fits a weight of that shape and axes."""
@@ -197,6 +201,8 @@ class Loaded(Term):
             return
         try:
             self.dtype  # noqa: B018
+            if framework_of(self.array) == "torch":
+                adapter("torch", "drawing.memory").check_readable(self.array)
         except TypeError as error:
             raise ValueError(f"{self!r}: {error}") from None
         self._order(shape, axes)
@@ -296,6 +302,16 @@ def loaded(
     return Loaded(made, name, None if index is None else _entries(index), axes, real(scale, "scale"))
 
 
+def array_in(arrays: Mapping[str, Any], name: str) -> Any:
+    """Return the array of a name. Raises ValueError for an object that is no array, such as a list."""
+    array = arrays[name]
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        raise ValueError(
+            f"source must hold an array under {name!r}, got {type(array).__name__}. Pass numpy.asarray(it)"
+        )
+    return array
+
+
 def as_path(source: Any) -> str:
     """Return the argument as the path of a source. Raises TypeError or ValueError."""
     try:
@@ -322,4 +338,6 @@ def _entries(index: Any) -> tuple[HashableEntry, ...]:
             entries.append((start, stop, step))
         else:
             entries.append(integer(each, "index"))
+    if entries.count(...) > 1:
+        raise ValueError(f"index must have at most one ..., got {index!r}")
     return tuple(entries)

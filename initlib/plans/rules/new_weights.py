@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from ..._arguments import integer, real
 from ...schemes._uniform import uniform
-from ...stream.boxes import Pieces, box_index, full_box, normalize_index
+from ...stream.boxes import Part, Pieces, box_index, full_box, normalize_index
 from ...stream.engine import DrawRequest
 from ...stream.numpy_engine import NUMPY
 from .loaded import Loaded
 from .sums import Sum, round_wide
 
 LARGE = 2**20  # old weights that are read at a time
+BLOCK = 256  # rows that one product of matrices makes: another number would round other bits
 WIDE = "float64"
 
 
@@ -37,6 +38,16 @@ class NewWeights(Sum):
         (old,) = self.terms
         assert isinstance(old, Loaded)
         return old
+
+    def _check_real(self) -> None:
+        """Raise ValueError for complex old weights: only real ones have a covariance and normal weights like them."""
+        if self.old.is_complex:
+            raise ValueError(f"{self.old!r} must be real to draw weights like it, got {self.old.dtype}")
+
+    def _check_finite(self, *statistics: float | NDArray[Any]) -> None:
+        """Raise ValueError if statistics of the old weights are not finite."""
+        if not all(np.isfinite(each).all() for each in statistics):
+            raise ValueError(f"{self.old!r} must be finite to draw weights like it, got NaN, infinities or overflow")
 
     def normal(self, request: DrawRequest) -> NDArray[Any]:
         """Return the noise in the box of a draw request, in float64."""
@@ -64,16 +75,23 @@ class NewRows(NewWeights):
         stored = self.old.shape
         if not stored or not stored[0] or stored[1:] != shape[1:]:
             raise ValueError(f"{self.old!r} must have rows of shape {shape[1:]}, got shape {stored}")
+        self._check_real()
 
     def draw(self, request: DrawRequest, full_noise: NDArray[Any] | None = None) -> NDArray[Any]:
         mean, spread = self.statistics
         rows, *others = request.parts
-        columns, index = request.shape[1:], box_index(tuple(others))
+        columns = request.shape[1:]
+        index: tuple[Any, ...] = box_index(tuple(others))
         if self.covariance:
-            full = (rows._replace(drop=False), *full_box(columns))
-            noise = self.normal(request._replace(box=full)).reshape(rows.size, -1)
-            every = (mean + noise @ spread).reshape(rows.size, *columns)
-            drawn = every[(slice(None), *index)].reshape(request.out_shape)
+            indices = rows.start + rows.step * np.arange(rows.size)
+            drawn = np.empty((rows.size, *(part.size for part in others if not part.drop)), WIDE)
+            for block in np.unique(indices // BLOCK):
+                first, is_in = int(block) * BLOCK, indices // BLOCK == block
+                every = Part(first, 1, min(BLOCK, request.shape[0] - first))
+                noise = self.normal(request._replace(box=(every, *full_box(columns)))).reshape(every.size, -1)
+                correlated = (mean + noise @ spread).reshape(every.size, *columns)
+                drawn[is_in] = correlated[(indices[is_in] - first, *index)]
+            drawn = drawn.reshape(request.out_shape)
         else:
             drawn = mean.reshape(columns)[index] + self.normal(request) * spread.reshape(columns)[index]
         return round_wide(drawn, request.dtype)
@@ -95,17 +113,20 @@ class NewRows(NewWeights):
         rows, columns = self.old.shape[0], math.prod(self.old.shape[1:])
         total, products = np.zeros(columns), np.zeros((columns, columns) if self.covariance else columns)
         shift: Any = None
-        for values in self.old_pieces(self.old.shape):
-            part = values.reshape(-1, columns)
-            if shift is None:
-                shift = part[0].copy()  # near the mean, so that squares lose no digits
-            part = part - shift
-            total += part.sum(axis=0)
-            products += part.T @ part if self.covariance else (part**2).sum(axis=0)
-        mean = total / rows
+        with np.errstate(invalid="ignore", over="ignore"):  # the result is checked
+            for values in self.old_pieces(self.old.shape):
+                part = values.reshape(-1, columns)
+                if shift is None:
+                    shift = part[0].copy()  # near the mean, so that squares lose no digits
+                part = part - shift
+                total += part.sum(axis=0)
+                products += part.T @ part if self.covariance else (part**2).sum(axis=0)
+            mean = total / rows
+            spread = products / rows - (np.outer(mean, mean) if self.covariance else mean**2)
+        self._check_finite(shift, mean, spread)
         if not self.covariance:
-            return mean + shift, np.sqrt(np.maximum(products / rows - mean**2, 0))
-        values, vectors = np.linalg.eigh(products / rows - np.outer(mean, mean))
+            return mean + shift, np.sqrt(np.maximum(spread, 0))
+        values, vectors = np.linalg.eigh(spread)
         return mean + shift, (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
     def worded(self, terms: Sequence[str], noise: str) -> str:
@@ -123,13 +144,14 @@ class Redrawn(NewWeights):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "axis", integer(self.axis, "axis", least=0))
-        object.__setattr__(self, "seed", integer(self.seed, "seed", least=0))
+        object.__setattr__(self, "seed", integer(self.seed, "seed", least=0, below=2**64))
         object.__setattr__(self, "share", real(self.share, "share"))
         if not 0 <= self.share <= 1:
             raise ValueError(f"share must be from 0 to 1, got {self.share!r}")
 
     def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
         super().check(name, shape, axes)
+        self._check_real()
         if self.axis >= len(shape):
             raise ValueError(f"axis must be an axis of shape {shape}, got {self.axis}")
 
@@ -160,13 +182,16 @@ class Redrawn(NewWeights):
         shape = self.old.shape
         chosen = self._chosen(shape)
         count, total, squares = 0, 0.0, 0.0
-        for piece, values in zip(Pieces(shape, LARGE), self.old_pieces(shape), strict=True):
-            part = normalize_index(piece.place, shape)[self.axis]
-            is_new = np.isin(np.arange(part.size) + part.start, chosen)
-            selected = np.compress(is_new, values, axis=self.axis)
-            count, total, squares = count + selected.size, total + selected.sum(), squares + (selected**2).sum()
-        mean = total / count
-        return mean, math.sqrt(max(squares / count - mean**2, 0) * count / max(1, count - 1))
+        with np.errstate(invalid="ignore", over="ignore"):  # the result is checked
+            for piece, values in zip(Pieces(shape, LARGE), self.old_pieces(shape), strict=True):
+                part = normalize_index(piece.place, shape)[self.axis]
+                is_new = np.isin(np.arange(part.size) + part.start, chosen)
+                selected = np.compress(is_new, values, axis=self.axis)
+                count, total, squares = count + selected.size, total + selected.sum(), squares + (selected**2).sum()
+            mean = total / max(1, count)
+            variance = squares / max(1, count) - mean**2
+        self._check_finite(mean, variance)
+        return mean, math.sqrt(max(variance, 0) * count / max(1, count - 1))
 
     def worded(self, terms: Sequence[str], noise: str) -> str:
         return f"{terms[0]}, {self.share:.0%} redrawn"

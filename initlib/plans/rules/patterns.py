@@ -293,6 +293,16 @@ class Renamer:
         return [self.rules[number][0] for number in self._unused]
 
 
+def starred(new: str, pattern: ParsedPattern, name: str) -> str:
+    """Return the name of an old weight with the texts of a rule's pattern in it. Raises ValueError."""
+    if isinstance(pattern.name, Glob) and new.count("*") > pattern.name.groups:
+        raise ValueError(f"the name {new!r} must have no more * than the rule's pattern, got {pattern.text!r}")
+    try:
+        return with_stars(new, pattern.name, name)
+    except (re.error, IndexError) as error:
+        raise ValueError(f"the name {new!r} must have only groups of the rule's pattern, got {error}") from None
+
+
 def with_stars(new: str, pattern: re.Pattern[str] | Glob, name: str) -> str:
     """Return a new name with the text that each `*` of a pattern has in a name; of an expression, with its groups."""
     match = pattern.fullmatch(name)

@@ -19,7 +19,7 @@ from .constructor_value import ConstructorValue, decide
 from .hints import advice_for_vector, nearest
 from .loaded import Loaded
 from .parts import NESTED, Parts, Stack
-from .patterns import Glob, Ordered, ParsedPattern, with_stars
+from .patterns import Ordered, ParsedPattern, starred
 from .sources import with_loaded
 from .values import Fill, Rule, Values, as_fill, as_rule, keep
 
@@ -151,11 +151,7 @@ class RuleResolver:
 
 def _starred(fill: Loaded, pattern: ParsedPattern, name: str) -> Loaded:
     """Return the fill with the text of each `*` of the rule's pattern in its name. Raises ValueError."""
-    if fill.name is None:
-        return fill
-    if isinstance(pattern.name, Glob) and fill.name.count("*") > pattern.name.groups:
-        raise ValueError(f"the name in {fill!r} must have no more * than the rule's pattern, got {pattern.text!r}")
-    return replace(fill, name=with_stars(fill.name, pattern.name, name))
+    return fill if fill.name is None else replace(fill, name=starred(fill.name, pattern, name))
 
 
 def _part(parameter: Parameter, part: Member) -> Parameter:

@@ -62,12 +62,16 @@ class Addend(Filling):
         if not others and self.noise is None and first.scale == 1 and first.dtype == request.dtype:
             return first.read(request)
         wide = self._wide(request.dtype)
-        with np.errstate(invalid="ignore"):  # of NaN in old weights
+        with np.errstate(invalid="ignore", over="ignore"):  # of NaN in old weights; overflow is an error below
             total = first.scaled(request, wide)
             for term in others:
                 total += term.scaled(request, wide)
             if self.noise is not None:
                 total += self.draw_noise(request) if full_noise is None else full_noise[_index(request)]
+        if not np.isfinite(total).all():
+            is_old_finite = np.all([np.isfinite(term.read(request).astype(wide)) for term in self.terms], axis=0)
+            if (is_old_finite & ~np.isfinite(total)).any():
+                raise ValueError(f"scale and terms must give weights in the range of {wide}, got overflow by {self!r}")
         return round_wide(total, request.dtype)
 
     def draw_noise(self, request: DrawRequest) -> NDArray[Any]:

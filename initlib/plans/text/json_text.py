@@ -175,7 +175,9 @@ def _with_sources(entries: list[Entry], paths: Mapping[str, str], known: list[st
     """Return the entries with the checkpoints that may be opened."""
     for path in paths:
         if path not in known:
-            raise ValueError(f"sources must have only paths in the plan, got {path!r}{nearest(path, known, 'paths')}")
+            raise ValueError(
+                f"sources must have only paths in the plan, got {path!r}{nearest(str(path), known, 'paths')}"
+            )
     sources, opened, problems = Sources(paths), [], []
     for entry in entries:
         try:
@@ -262,7 +264,8 @@ def _as_fill(value: Any, depth: int, sources: list[FileSource]) -> Fill:
         return NewRows((old,), noise, value["covariance"])
     if isinstance(value, dict) and "redrawn" in value:
         _check_fields(value, {"redrawn": dict, "axis": int, "share": float, "choice": str, "seed": int})
-        chosen = (value["axis"], value["share"], check_name(value["choice"], "choice"), value["seed"])
+        choice = value["choice"] and check_name(value["choice"], "choice")  # "" of a pattern without `*`
+        chosen = (value["axis"], value["share"], choice, value["seed"])
         return Redrawn((_as_loaded(value["redrawn"], sources),), normal(), *chosen)
     if not isinstance(value, dict) or not value.keys() & {"stack", "parts"}:
         return _as_initializer(value, depth)
