@@ -661,7 +661,7 @@ def test_unbuilt_models_are_errors():
         model(np.ones((2, 6), "float32"))
     with pytest.raises(PlanError, match=rf"dense_1: Dense {words}"):
         adapter.plan(model)
-    with pytest.raises(TypeError, match=r"model must be a keras\.Model or another keras\.Layer, got 3"):
+    with pytest.raises(TypeError, match=r"model must be a keras\.Model or another keras\.Layer, got int"):
         adapter.plan(3)
 
 
