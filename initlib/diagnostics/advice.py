@@ -1,5 +1,6 @@
 """Advice on a network whose signals are ill: the weight variance that theory requires."""
 
+import math
 from collections.abc import Sequence
 
 from ..gains import ACTIVATIONS
@@ -28,7 +29,10 @@ def advise(activations: Sequence[Activation], parameters: Sequence[ParameterStat
     activation = max(dict.fromkeys(names), key=names.count)
     by_gain = f'variance_scaling(gain("{activation}") ** 2) or recipes.analytic(model, batch)'
     fixes = MEASURED.get(activation, by_gain)
-    weight = next((own[0] for own in weights[first:] if own), layers[-1])
+    candidates = [own[0] for own in weights[first:] if own] or layers[-1:]
+    # Of a layer with more outputs than inputs the advised weights may have another variance, and need not be mended.
+    hidden = (each for each in candidates if (each.fan_in or 0) ** 2 >= math.prod(each.shape))
+    weight = next(hidden, candidates[0])
     variance = (weight.fan_in or 0) * weight.mean_square
     depth = max(len(layers) - 1, 1)
     stable = stable_scale(activation, depth, shrinks=KEPT, grows=KEPT)
