@@ -103,7 +103,7 @@ def initialize(
         model: a built model or layer. Its variables are filled in place.
         rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
             dtypes must be those of the model, or of the part under `prefix`. `default`, `rename`, `axes` and
-            `unmatched` are not given beside an existing plan.
+            `unmatched` are not allowed with an existing plan.
         seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
         default: as for `plan`.
         rename: as for `initlib.plan`.
@@ -117,7 +117,7 @@ def initialize(
 
     Raises:
         PlanError: as for `plan`, before anything is written; or an existing plan does not fit the model.
-        TypeError: an argument has a wrong type, or only makes a plan, and `rules` is one.
+        TypeError: an argument has a wrong type, or may not be given with an existing plan.
 
     Example:
         >>> import keras

@@ -118,7 +118,7 @@ class RuleResolver:
             if pattern is not None and parameter.is_vector:
                 self._check_vector(value, pattern, parameter)
             if pattern is not None and isinstance(value, Normal) and value.mean and value.sigma == 1:
-                return value, (f"mean {value.mean:g}, std 1; for that std write normal(std={value.mean:g})",)
+                return value, (f"mean {value.mean:g}, std 1; for std {value.mean:g} write normal(std={value.mean:g})",)
             return value, ()
         if _is_made(value) and (pattern is None or parameter.axes is not None):
             return value, ()
