@@ -272,7 +272,7 @@ def loaded(
             as in `rename`. None: the name of the parameter in the model, or of the part.
         index: ints and slices that take a slice of the stored tensor.
         axes: the axes string of the stored tensor, after `index`, if its axes have another order than the parameter:
-            "IO" in most files of Keras and JAX. Weights of fewer than two axes ignore it.
+            "IO" in most files of Keras and JAX. `axes` has no effect on weights of fewer than two axes.
         scale: the factor of the old weights.
 
     Returns:
