@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ...schemes._constant import ones, zeros
-from ...schemes._normal import Normal, normal
+from ...schemes._normal import normal
 from ...schemes._orthogonal import orthogonal
 from ...schemes.initializer import Initializer
 from ..checks import first_needing_axes
@@ -117,9 +117,7 @@ class RuleResolver:
         if not isinstance(value, Parts):
             if pattern is not None and parameter.is_vector:
                 self._check_vector(value, pattern, parameter)
-            if pattern is not None and isinstance(value, Normal) and value.mean and value.sigma == 1:
-                return value, (f"mean {value.mean:g}, std 1; for std {value.mean:g} write normal(std={value.mean:g})",)
-            return value, ()
+            return value, () if pattern is None else _notes_of_mean(value)
         if _is_made(value) and (pattern is None or parameter.axes is not None):
             return value, ()
         if depth == NESTED:
@@ -190,6 +188,14 @@ def _is_made(value: Any) -> bool:
     if isinstance(value, Parts):
         return all(map(_is_made, value.fillings))
     return value is not None and (isinstance(value, Initializer) or not callable(value))
+
+
+def _notes_of_mean(fill: Fill) -> tuple[str, ...]:
+    """Return a note on a normal distribution that has a mean and the default std, as normal(0.02) has."""
+    if not isinstance(fill, Initializer) or fill.factory != "normal":
+        return ()
+    mean, std = fill.get_config().values()
+    return (f"mean {mean:g}, std 1; for std {mean:g} write normal(std={mean:g})",) if mean and std == 1 else ()
 
 
 def _is_zeros(fill: Fill) -> bool:
