@@ -105,8 +105,8 @@ class Dirac(PassThrough):
     """Kernels that pass input c to output c: the gain at their centre, and 0 elsewhere.
 
     A convolution with such a kernel passes its input through, times the gain. The centre of k positions is k // 2, as
-    in PyTorch. For even k, "same" padding and `delta_orthogonal` have the centre (k - 1) // 2. A draw of a
-    box (`index=`) computes only the box.
+    in PyTorch. For even k, "same" padding and `delta_orthogonal` have the centre (k - 1) // 2. A draw of a box
+    (`index=`) computes only the box.
 
     Args:
         gain: the value at the centre.
