@@ -133,7 +133,8 @@ def _match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, i
         kernels = math.prod(token.packed)
         if size % kernels:
             raise ValueError(
-                f"axes must pack a divisor of the axis size {size} of shape {shape}, got {kernels} kernels in {axes!r}"
+                f"axes must pack a number of kernels that divides the axis size {size} of shape {shape}, got {kernels} "
+                f"in {axes!r}"
             )
         role = _ROLES.get(token.letter, _RECEPTIVE_FIELD)
         factors.append((*((_ROLES["B"], n) for n in token.packed), (role, size // kernels)))

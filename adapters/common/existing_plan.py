@@ -27,7 +27,7 @@ class Stored(NamedTuple):
 
 
 def refuse_options(**options: Any) -> None:
-    """Raise TypeError for an argument that only makes a plan."""
+    """Raise TypeError for an argument that is allowed with rules only, not with an existing plan."""
     for name, value in options.items():
         if value is not None and (name, value) != ("unmatched", "default"):
             raise TypeError(f"{name} must be left out if rules is a Plan, got {value!r}. Pass {name}= to plan(...)")

@@ -9,9 +9,10 @@ The bits are the same under `jit`, `vmap` and `shard_map`, on any device and wit
 own shard, and devices exchange no data. Under `jit` the compiler decides the last bit of `uniform`, because the mean of
 its weights is not 0.
 
-All words of a key are used, for typed and raw keys. The two words of a threefry key are the core's key; each further
-pair of words enciphers the key. An rbg key made from a seed draws the same weights as the threefry key. With `seed=`
-and `name=` a parameter has the weights of this seed and name in every other framework.
+All words of a key are used, for typed and raw keys. The two words of a threefry key are the core's key. In a longer
+key, each further pair of words that differs from the first pair changes the stream. So an rbg key and a threefry key of
+one seed draw the same weights. With `seed=` and `name=` a parameter has the weights of this seed and name in every
+other framework.
 
 Flax: `nn.Dense(128, kernel_init=he_normal())`, `nnx.Linear(784, 128, kernel_init=he_normal(), rngs=rngs)`.
 Haiku: `hk.Linear(128, w_init=lambda shape, dtype: he_normal()(hk.next_rng_key(), shape, dtype))`.

@@ -366,7 +366,7 @@ def trunc_normal_(
 
 @overridable
 def eye_(tensor: Tensor) -> Tensor:
-    """Fill the tensor with the identity matrix: as many outputs as possible equal the input of the same index.
+    """Fill the tensor with the identity matrix: 1 on the diagonal, and 0 elsewhere.
 
     Args:
         tensor: a tensor of two axes. Filled in place.
@@ -426,7 +426,7 @@ def orthogonal_(
     generator: torch.Generator | None = None,
     **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with an orthogonal matrix from all other axes to outputs, times the gain.
+    """Fill the tensor with an orthogonal matrix, times the gain. The matrix maps all other axes to the outputs.
 
     The matrix is computed in float64 for every dtype.
 

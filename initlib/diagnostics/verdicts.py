@@ -73,7 +73,8 @@ def _parameter(row: ParameterStats, dead: bool, of_layer: Verdict) -> Verdict:
         return "exploding", "the gradient is not finite"
     if row.gradient_norm == 0:
         reason = "the gradient is 0"
-        return ("dead", reason) if dead else ("silent", f"{reason}: a later layer starts at 0, or the loss has none")
+        at_zero = f"{reason}: a later layer starts at 0, or the gradient of the loss is 0"
+        return ("dead", reason) if dead else ("silent", at_zero)
     if of_layer and of_layer[0] in ("exploding", "vanishing"):
         return of_layer[0], f"the signal or the gradient of the layer is {of_layer[0]}"
     return None

@@ -140,7 +140,10 @@ class Parameter:
 
     @property
     def is_vector(self) -> bool:
-        """Return True for a bias, a scale or a tensor of at most one axis longer than 1, if the axes are unknown."""
+        """Return True for a bias, a scale, or another tensor with at most one axis longer than 1.
+
+        Parameters with known axes, kernels and tables are not vectors.
+        """
         if self.axes is not None or self.kind in ("kernel", "recurrent", "table"):
             return False
         return self.kind in ("bias", "scale") or sum(size > 1 for size in self.shape) < 2

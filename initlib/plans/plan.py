@@ -208,7 +208,7 @@ class Plan:
         Args:
             text: the text that `to_json` returned.
             sources: the paths of the checkpoints that the plan may read (see `loaded`), by the path in the text. No
-                other file is opened, and a draw of weights from a file that is not named raises an error.
+                other file is opened, and a draw of weights from a file that is not in `sources` raises an error.
 
         Returns:
             The plan.

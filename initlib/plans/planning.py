@@ -39,9 +39,9 @@ def plan(
     A parameter that no rule matches is filled with its constructor value or by `default`. A constant that the
     constructor set is kept. Biases that the constructor draws become 0. Frozen parameters, vectors of differing values
     and matrices that the constructor set are errors, and each error proposes a rule. Notes in the plan list every
-    choice that is not `default`. For a `Parameter` that the caller makes, the field `default` states the fill without a
-    rule. If the field is None, biases are 0, scales are 1, and buffers are kept. A default that depends on fans or on
-    matrices (he_normal, orthogonal()) fills only kernels. Then normal(std=0.02) fills tables, and orthogonal() fills
+    choice that is not `default`. For a `Parameter` that the caller makes, the field `default` is the fill if no rule
+    matches. If the field is None, biases are 0, scales are 1, and buffers are kept. A default that depends on fans or
+    on matrices (he_normal, orthogonal()) fills only kernels. Then normal(std=0.02) fills tables, and orthogonal() fills
     each gate of a recurrent kernel.
 
     Args:

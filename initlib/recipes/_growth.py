@@ -41,9 +41,9 @@ def grow_vocabulary(
     """Return the rules of a model with a larger vocabulary: old rows stay, new rows are like them.
 
     New rows are normal, with the mean of the old rows and their std in each column. With `covariance=True` the columns
-    are also correlated as in the old rows, which are read once when the first weights are drawn. These rows agree to
-    1e-6 between machines. A new padding row is zero. A rule for the other parameters, `{"*": loaded(source)}`, belongs
-    after these rules.
+    are also correlated as in the old rows, which are read once when the first weights are drawn. Correlated rows agree
+    to 1e-6 between machines. A new padding row is zero. A rule for the other parameters, `{"*": loaded(source)}`,
+    belongs after these rules.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
@@ -116,17 +116,17 @@ def upcycle(
     """Return the rules of sparse upcycling: every expert of a mixture starts as the dense MLP.
 
     With `redrawn`, a share of the hidden units of each expert is drawn anew (drop-upcycling): normal, with the mean and
-    the std of the dense weights at these units. The choice of units depends on `seed`, on the texts of the `*` in the
-    pattern, and on the number of the expert. So it is the same in all weights of an expert.
+    the std of the dense weights at these units. The choice of units depends on `seed`, on the texts that the `*` of the
+    pattern match, and on the number of the expert. So all weights of an expert have the same new units.
 
     The router is not in the dense model, and needs a rule of its own. A rule for the other parameters,
     `{"*": loaded(source)}`, belongs after these rules.
 
     Args:
         source: the checkpoint of the dense model (see `initlib.loaded`).
-        up: patterns of expert weights that compute the hidden units, each with the name of the dense weight; several
-            names for weights that are fused along the hidden units. A `*` in a name stands for the text of a `*` in the
-            pattern.
+        up: patterns of expert weights that compute the hidden units, each with the name of the dense weight. If an
+            expert weight fuses several dense weights along the hidden units, give all their names. A `*` in a name
+            becomes the text that a `*` in the pattern matches.
         down: patterns of expert weights that read the hidden units, each with the name of the dense weight.
         noise: an initializer whose weights are added to each copy, or None.
         redrawn: the share of hidden units that are new, from 0 to 1.
@@ -186,8 +186,8 @@ def upcycle(
             axes = len(parameter.shape) - len(stored)
             if axes not in (0, 1) or 0 in parameter.shape:
                 raise ValueError(
-                    f"experts must have the {len(stored)} axes of {filled[0]!r}, or an axis more in front, got shape "
-                    f"{parameter.shape} for {stored}"
+                    f"experts must have the {len(stored)} axes of {filled[0]!r}, or one additional first axis, got "
+                    f"shape {parameter.shape} for {stored}"
                 )
             if not axes:  # one expert
                 return _fused([one(name, hidden, expert) for name in filled], names, hidden)
@@ -224,7 +224,7 @@ def _patterns(patterns: Pattern | Sequence[Pattern], argument: str) -> list[Patt
 
 
 def _fused(fills: list[Fill], names: Sequence[str], axis: int) -> Fill:
-    """Return the fill of weights of equal size along an axis; of one weight, its own."""
+    """Return one fill for weights of equal size that are fused along an axis."""
     if len(fills) == 1:
         return fills[0]
     return Split(tuple(fills), axis, 0, tuple(name.replace("*", "_") for name in names), (1,) * len(fills))
@@ -311,7 +311,7 @@ def _check_layers(old: int, new: int, scheme: str) -> None:
     if new < old:
         raise ValueError(f"layers must be at least {old}, as in the source, got {new}")
     if scheme == "expand" and new > old and old % (new - old):
-        raise ValueError(f"layers must add a divisor of {old} layers for scheme='expand', got {new}")
+        raise ValueError(f"layers must be {old} plus a divisor of {old} for scheme='expand', got {new}")
     if scheme == "overlap" and new > old and (new % 2 or new > 2 * old):
         raise ValueError(f"layers must be even and at most {2 * old} for scheme='overlap', got {new}")
 
@@ -332,11 +332,11 @@ def grow_width(source: Source) -> Rules:
 
     Each axis of a weight must be a multiple of the old axis. The old weight is repeated along each axis, and divided by
     the number of repetitions along its input axes. So each old unit has equal copies, and the next weight averages the
-    copies. A fused weight and its bias are repeated inside each of their parts, which their axes state:
+    copies. In a fused weight and its bias, each part is repeated by itself. Their axes must state the parts:
     `axes={"*.c_attn.weight": "I(3 O)", "*.c_attn.bias": "(3 O)"}` for GPT-2.
 
-    In a transformer the number of heads grows, and the size of a head stays. The head must not be tied to the table,
-    because the table is repeated and the head is repeated and divided.
+    In a transformer the number of attention heads grows, and their size stays. The output head must not be tied to the
+    table: both are repeated, but only the head is divided.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
@@ -373,12 +373,12 @@ def grow_width(source: Source) -> Rules:
         copies = [new // size if size else 1 for new, size in zip(shape, stored, strict=True)]
         if parameter.axes is None and sum(size > 1 for size in shape) > 1 and max(copies) > 1:
             raise RuleNeededError(
-                "the axes are unknown, and the sums of a layer over repetitions depend on the axes",
+                "the axes are unknown, and weights are divided by the number of copies of their inputs",
                 f'Pass axes={{"{parameter.name}": ...}}, such as "OI"; "BO" for a table',
             )
         packed, inputs = _roles(parameter)
         if any(size % count for size, count in zip(stored, packed, strict=True)):
-            raise ValueError(f"the old shape must divide into the packed weights of {parameter.axes}, got {stored}")
+            raise ValueError(f"the old shape must be divisible by the packed weights of {parameter.axes}, got {stored}")
         factor = 1 / math.prod(copies[axis] for axis in inputs)
         return _tiled(loaded(source, name), stored, copies, packed, factor)
 
@@ -425,9 +425,9 @@ def input_channels(
     """Return the rules of a vision model with another number of input channels.
 
     A model with one channel gets the sum of the old channels, or their mean. A model with n > 1 channels repeats the
-    old channels in order; "sum" multiplies them by old / n, so that an input of equal channels gives what the old model
-    gives, and "mean" leaves them as they are. A rule for the other parameters, `{"*": loaded(source)}`, belongs after
-    these rules.
+    old channels in order. "mean" leaves them unchanged. "sum" multiplies them by the number of old channels over n, so
+    that the output for equal input channels stays the same. A rule for the other parameters, `{"*": loaded(source)}`,
+    belongs after these rules.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
@@ -497,7 +497,7 @@ class _Old:
         return str(self.source)
 
     def name(self, parameter: Parameter) -> str:
-        """Return the name of a parameter in the source: of tied names, the first in the alphabet that is there."""
+        """Return the first name of a parameter, in alphabetical order, that the source holds."""
         for name in sorted(parameter.names):  # so that a rule's function gives each of the names the same fill
             if name in self.tensors:
                 return name

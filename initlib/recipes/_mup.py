@@ -34,7 +34,7 @@ class _Weight(NamedTuple):
 
 
 class _Role(NamedTuple):
-    """Role of a weight in muP: hidden, input or output, and the growth of its fan_in; of an input, of its size."""
+    """Role of a weight in muP (hidden, input or output), and the growth of its fan_in, or of the size of an input."""
 
     name: str
     growth: float
@@ -54,8 +54,8 @@ def mup(
 
     The parts of a fused tensor are compared one by one. Biases and scales keep their own initialization. A table that
     is tied to the head counts as an input if its first name is the name of the table. The forward pass must then divide
-    the output of the head by m. Attention logits must be divided by the head's width instead of its square root.
-    `initlib.mup_learning_rates` gives the learning rates.
+    the output of the head by m. Attention logits must be divided by the width of an attention head, not by its square
+    root. `initlib.mup_learning_rates` gives the learning rates.
 
     Args:
         base: the plan of the model at its base width, whose initializers the rules scale; or the parameters of that
@@ -112,9 +112,9 @@ def completep(base: Base, initializer: Initializer | None = None) -> Rules:
     """Return the rules of CompleteP: hidden weights have the std of the base, divided by sqrt(m).
 
     m is the growth of fan_in. Tables and the head have the std of the base. The forward pass must divide the output of
-    the head by m, attention logits by the head's width, and the output of each residual branch by depth**alpha. depth
-    is the growth of the number of layers. CompleteP has alpha = 1; depth-muP has alpha = 0.5. For the optimizer, call
-    `initlib.mup_learning_rates` with `readout="multiplier"`, `depth`, `alpha` and `blocks`.
+    the head by m, attention logits by the width of an attention head, and the output of each residual branch by
+    depth**alpha. depth is the growth of the number of layers. CompleteP has alpha = 1; depth-muP has alpha = 0.5. For
+    the optimizer, call `initlib.mup_learning_rates` with `readout="multiplier"`, `depth`, `alpha` and `blocks`.
 
     Args:
         base: the plan of the same model at the base width, with unchanged depth; or the parameters of that model.
@@ -164,10 +164,11 @@ def mup_learning_rates(
     constant. The weight decay of "adam" is part of the gradient: with readout="weight", the multiplier for the readout
     is m**2 instead.
 
-    `blocks` selects the parameters within residual blocks, which depend on the depth too (CompleteP and depth-muP).
-    Adam's epsilon is divided by m * depth**alpha; for a bias or a scale, m is the growth of the size. Adam's learning
-    rate is multiplied by depth**(alpha - 1), so CompleteP (alpha = 1) leaves learning rates unchanged. The weight decay
-    does not depend on the depth. Without `blocks` the multiplier of epsilon is 1, as in the package mup.
+    `blocks` selects the parameters within residual blocks. Their multipliers depend on the depth too (CompleteP and
+    depth-muP). Adam's epsilon is divided by m * depth**alpha; for a bias or a scale, m is the growth of the size.
+    Adam's learning rate is multiplied by depth**(alpha - 1), so CompleteP (alpha = 1) leaves learning rates unchanged.
+    The weight decay does not depend on the depth. Without `blocks` the multiplier of epsilon is 1, as in the package
+    mup.
 
     Args:
         plan: the plan of the model, or the parameters of the model.

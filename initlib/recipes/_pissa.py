@@ -16,7 +16,7 @@ Factors = tuple[Array, Array]  # B, of shape (outputs, rank), and A, of shape (r
 
 
 def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> Rules:
-    """Return the rules of PiSSA: A and B hold the largest singular values of the adapted weight W, and W the rest.
+    """Return the rules of PiSSA: A and B hold the largest singular values of the adapted weight W. W keeps the rest.
 
     With W = U diag(s) V: B = U sqrt(s / scaling), A = sqrt(s / scaling) V, and W becomes W - scaling * B A. In each
     column of B the entry of largest magnitude is positive, so that every process has the same factors. The plan holds

@@ -153,7 +153,7 @@ def _projections(recipe: str, layers: int | None, std: float, residual: Any) -> 
 def rg_lru(low: float = 0.9, high: float = 0.999) -> Rules:
     """Return the rules of the RG-LRU: the recurrence is uniform by area on a ring, and gates have std fan_in**-0.5.
 
-    The recurrence is exp(-softplus(a_param)). Its square is uniform between low**2 and high**2.
+    The recurrence is exp(-softplus(a_param)). The square of the recurrence is uniform between low**2 and high**2.
 
     Args:
         low: the inner radius of the ring, above 0.

@@ -109,8 +109,8 @@ def mamba(
 ) -> Rules:
     """Return the rules of Mamba: A of S4D-Real, log-uniform step sizes in [low, high], and PyTorch's convolutions.
 
-    Names and scales are those of transformers (MambaPreTrainedModel); projections are normal here, and PyTorch's
-    defaults in the authors' code. The convolution is depthwise: its axes are "(channels O)IK".
+    Names and scales are those of transformers (MambaPreTrainedModel), where projections are normal. In the authors'
+    code projections have PyTorch's defaults. The convolution is depthwise: its axes are "(channels O)IK".
 
     Args:
         layers: the number of layers. The outputs of residual branches are divided by the square root of this number, or

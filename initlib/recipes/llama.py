@@ -25,7 +25,7 @@ def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, res
 
     Tables have std 1, and the head has std width**-0.5. A table that is tied to the head has std width**-0.5. All
     distributions except those of tables are cut at 3 sigmas. Names are those of torchtitan, OLMo-core and transformers.
-    The rules follow OLMo-core's `InitMethod.llama`. torchtitan's llama3 (with depth_init off) cuts the head alone.
+    The rules follow OLMo-core's `InitMethod.llama`. torchtitan's llama3 (with depth_init off) cuts only the head.
 
     Args:
         layers: the number of layers.

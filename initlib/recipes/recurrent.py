@@ -15,8 +15,8 @@ def lstm(bias: Any = "*bias_ih*", forget: float = 1.0) -> Rules:
     Each gate has a matrix and fans of its own. Otherwise the rules are Keras's defaults.
 
     Args:
-        bias: the pattern of the biases that contain the bias of the forget gate, the second of four gates. The default
-            is for PyTorch, in which the other bias stays 0. In Keras pass `"*bias"`.
+        bias: the pattern of the biases that contain the bias of the forget gate, the second of four gates. PyTorch
+            has two biases: the default matches one of them, and the other stays 0. In Keras pass `"*bias"`.
         forget: the bias of the forget gate.
 
     Returns:

@@ -19,8 +19,8 @@ def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules
     """Return the rules of ResNet: He by fan_out, 0 for the last scale of a residual branch, PyTorch's own classifier.
 
     The fan_out of a grouped convolution (ResNeXt) is the fan_out of one group. torchvision and timm count the outputs
-    of all groups together. Their std is smaller by the factor sqrt(groups). Names are
-    those of torchvision and timm (ResNet.init_weights).
+    of all groups together. Their std is smaller by the factor sqrt(groups). Names are those of torchvision and timm
+    (ResNet.init_weights).
 
     Args:
         features: the number of inputs of the classifier.

@@ -9,9 +9,10 @@ from .frozen import scheme, set_fields
 class AlibiSlopes(ComputedVector):
     """Vectors of the slopes of ALiBi, one for each attention head.
 
-    For n heads, a power of two: 2**(-max_bias * k / n), k = 1 … n. For other n, let c be the next lower power of two:
-    the slopes of c heads, and then the slopes 1, 3, 5, … of 2 c heads. The weights have the same bits in every
-    engine. transformers (BLOOM, Falcon) takes powers of a base in float32, and differs by some units in the last place.
+    If the number n of heads is a power of two, slope k is 2**(-max_bias * k / n), for k = 1 … n. For other n, let c be
+    the next lower power of two: first come the slopes of c heads, then slopes k = 1, 3, 5, … of 2 c heads. The weights
+    have the same bits in every engine. transformers (BLOOM, Falcon) takes powers of a base in float32, and differs by
+    some units in the last place.
 
     Args:
         max_bias: the exponent of the last head, above 0. MPT calls it `alibi_bias_max`.

@@ -33,7 +33,7 @@ class ZeroHadamard(PassThrough):
 
     The matrix stands at the centre of the receptive field (k // 2 of k positions); other weights are 0. The Hadamard
     matrix H of size 2**m >= outputs is scaled to 2**(-m / 2) * H, as in the authors' code, so it is orthogonal where
-    outputs = 2**m. A box (`index=`) costs only its own weights.
+    outputs = 2**m. A draw of a box (`index=`) computes only the box.
 
     Args:
         gain: factor of the matrix.

@@ -43,7 +43,7 @@ class PassThrough(Indexed):
         return min(self.gain, 0.0), max(self.gain, 0.0)
 
     def channels(self, weight: Canonical, inputs: Any, outputs: Any, gain: Scalar, xp: Any) -> Any:
-        """Return the matrix at the centre: here the gain from input c to output c."""
+        """Return the entries of the matrix at the centre, for indices of inputs and outputs."""
         return xp.where(inputs == outputs, gain(1.0), gain(0.0))
 
     def at(self, request: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
@@ -63,7 +63,7 @@ class PassThrough(Indexed):
 class Identity(PassThrough):
     """Matrices with the gain on the diagonal and 0 elsewhere: input c goes to output c.
 
-    Each stack (B, and n in `(n O)`) is an identity of its own. A box (`index=`) costs only its own weights.
+    Each stack (B, and n in `(n O)`) is an identity of its own. A draw of a box (`index=`) computes only the box.
 
     Args:
         gain: the value on the diagonal.
@@ -105,8 +105,8 @@ class Dirac(PassThrough):
     """Kernels that pass input c to output c: the gain at their centre, and 0 elsewhere.
 
     A convolution with such a kernel passes its input through, times the gain. The centre of k positions is k // 2, as
-    in PyTorch. For even k, "same" padding and `delta_orthogonal` have the centre (k - 1) // 2. A box (`index=`) costs
-    only its own weights.
+    in PyTorch. For even k, "same" padding and `delta_orthogonal` have the centre (k - 1) // 2. A draw of a box
+    (`index=`) computes only the box.
 
     Args:
         gain: the value at the centre.

@@ -18,7 +18,7 @@ class Sinusoidal(Computed):
     """Tables of positions: sin(p * w_k) and cos(p * w_k) in row p, for d / 2 frequencies w_k = base**(-2 k / d).
 
     The last axis has the d channels, and the second to last axis has the positions. The weights have the same bits in
-    every engine. A box (`index=`) costs only its own weights; a traced draw of JAX holds the table as a constant.
+    every engine. A draw of a box (`index=`) computes only the box. A traced draw of JAX holds the table as a constant.
 
     | layout | endpoint | used by |
     | --- | --- | --- |
@@ -29,7 +29,7 @@ class Sinusoidal(Computed):
     Libraries that compute in float32 (Whisper, fairseq) differ from these weights by their own rounding errors.
 
     Args:
-        base: the ratio of the largest wavelength to the smallest, at least 1.
+        base: the base of the powers, at least 1.
         layout: "interleaved" for pairs sin, cos, sin, cos, …; "halves" for all sines, then all cosines.
         endpoint: True for w_k = base**(-k / (d / 2 - 1)), so that the last frequency is 1 / base.
 
@@ -94,7 +94,7 @@ class Sinusoidal(Computed):
 
 
 def checked_base(value: float) -> float:
-    """Return the ratio of wavelengths as a float, or raise TypeError or ValueError."""
+    """Return the base of the powers as a float, or raise TypeError or ValueError."""
     base = real(value, "base")
     if base < 1:
         raise ValueError(f"base must be at least 1, got {base!r}")

@@ -18,8 +18,8 @@ from .kinds import Composed, matrices
 class Sparse(Composed):
     """Normal weights with ceil(sparsity * outputs) zeros for each input.
 
-    An input is a position of the receptive field of an input channel. The key selects the zeros too. A box (`index=`)
-    costs a full draw, which needs twice the memory of the weight as float32 or wider.
+    An input is a position of the receptive field of an input channel. The seed and the name select the zeros too. A box
+    (`index=`) costs a full draw, which needs twice the memory of the weight as float32 or wider.
 
     Args:
         sparsity: share of zeros, from 0 to 1.

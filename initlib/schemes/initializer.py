@@ -255,7 +255,7 @@ class Initializer(Frozen, ABC):
         return self.requires_full_draw
 
     def request_law(self, request: DrawRequest) -> Law | None:
-        """Return the law that draws the weights of a request, each from its word alone.
+        """Return the law that computes each weight of a request from its own word of the stream.
 
         Args:
             request: a request for a weight that is not empty.

@@ -72,7 +72,7 @@ class Composed(Initializer):
 
     @abstractmethod
     def compose(self, request: DrawRequest, engine: Engine) -> Any:
-        """Return the full weight, for any box, in the wide dtype of the request or a wider dtype."""
+        """Return the full weight, also for a request of a box, in the wide dtype of the request or a wider dtype."""
 
     def weights(self, request: DrawRequest, engine: Engine) -> Any:
         full = self.compose(request, engine)

@@ -99,7 +99,7 @@ def _panels(function: Callable[[Array], Any]) -> tuple[Array, Array, Array, Arra
         weighted = np.stack([above, below]) * np.exp(-z * z / 4)
         if not np.isfinite(weighted).all():
             raise ValueError(
-                f"activation must be finite up to {SPAN:g} sigmas, got NaN or an infinite value. Pass another"
+                f"activation must be finite up to {SPAN:g} sigmas, got NaN or an infinite value. Pass another function"
             )
         scale = max(scale, float(np.abs(weighted).max()))
         rough = np.abs(weighted @ last.T).max(axis=(0, 2)) > RESOLVED * scale

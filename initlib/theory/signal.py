@@ -1,8 +1,8 @@
 """A signal in a wide network: a function of a normal variable, with its moments.
 
-The moments of functions of one unit are exact, by quadrature. Sums of different signals, concatenations and pools
-count as normal again, with their own moments. The correlation of a signal at two positions (of an image or a
-sequence) is followed too, because averages over positions keep the common part and lose the rest (Poole et al. 2016,
+The moments of functions of one unit are exact, by quadrature. Sums of different signals, concatenations and pools are
+treated as normal variables again, with their own moments. The correlation of a signal at two positions (of an image or
+a sequence) is followed too, because averages over positions keep the common part and lose the rest (Poole et al. 2016,
 arXiv:1606.05340, for two inputs).
 """
 

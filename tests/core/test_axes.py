@@ -78,7 +78,7 @@ def test_an_error_quotes_the_bad_axes(axes, message):
         ((64, 32, 3, 3), "OIH", "axes must name 4 axes for shape (64, 32, 3, 3), got 'OIH' with 3"),
         ((64, 32), "OIH", "axes must name 2 axes for shape (64, 32), got 'OIH' with 3"),
         ((64,), "OI...", "axes must name at most 1 axes for shape (64,), got 'OI...' with at least 2"),
-        ((64, 5), "(3 O)I", "axes must pack a divisor of the axis size 64 of shape (64, 5), got 3 kernels in '(3 O)I'"),
+        ((64, 5), "(3 O)I", "divides the axis size 64 of shape (64, 5), got 3 in '(3 O)I'"),
         ((-1, 5), None, "shape must have no negative size, got (-1, 5)"),
         ((2**40, 2**24), None, "shape must hold fewer than 2**64 weights"),
     ],

@@ -610,8 +610,8 @@ def text_of(filling, source=None):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (text_of({"loaded": "w", "source": 1}), "source must be one of 1, got 1"),
-        (text_of({"loaded": "w", "source": -1}), "source must be one of 1, got -1"),
+        (text_of({"loaded": "w", "source": 1}), "source must be the index of one of 1 sources, got 1"),
+        (text_of({"loaded": "w", "source": -1}), "source must be the index of one of 1 sources, got -1"),
         (text_of({"loaded": "w", "source": True}), "source must be of type int"),
         (text_of({"loaded": "w"}), "the object must have the fields loaded, source"),
         (text_of({"loaded": 3, "source": 0}), "loaded must be of type str"),

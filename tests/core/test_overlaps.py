@@ -83,5 +83,5 @@ def test_boxes_that_do_not_meet_have_no_join():
 
 
 def test_boxes_of_different_numbers_of_axes_are_an_error():
-    with pytest.raises(ValueError, match="as many slices on both sides"):
+    with pytest.raises(ValueError, match="the same number of slices on both sides"):
         join(Overlap((3,), (slice(0, 2),)), Overlap((slice(0, 2),), (slice(0, 2),)))

@@ -39,7 +39,7 @@ WRONG = [
     ({"dtype": 7}, TypeError, "dtype must be a name or a NumPy dtype, got 7"),
     ({"axes": "OIH"}, ValueError, "axes must name 2 axes for shape (4, 3), got 'OIH' with 3"),
     ({"axes": 5}, TypeError, "axes must be a string"),
-    ({"axes": "(3 O)I"}, ValueError, "axes must pack a divisor of the axis size 4"),
+    ({"axes": "(3 O)I"}, ValueError, "axes must pack a number of kernels that divides the axis size 4"),
     ({"axes": "O" * 2000}, ValueError, "at most 1024 characters"),
     ({"kind": "weight"}, ValueError, "kind must be one of kernel, recurrent, bias, scale, table, buffer, other"),
     ({"kind": ["bias"]}, ValueError, "kind must be one of"),

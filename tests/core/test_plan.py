@@ -478,7 +478,7 @@ def test_wrong_arguments_are_errors(arguments, error, message):
 
 def test_a_mean_in_the_place_of_the_std_has_a_note():
     notes = [plan([kernel()], {"*": rule})["kernel"].notes for rule in (normal(0.02), normal(std=0.02), normal(1, 2))]
-    assert notes == [("mean 0.02, std 1; for that std write normal(std=0.02)",), (), ()]
+    assert notes == [("mean 0.02, std 1; for std 0.02 write normal(std=0.02)",), (), ()]
 
 
 def kaiming_normal_(tensor):

@@ -32,7 +32,7 @@ def triton_works(monkeypatch):
 
 
 def describe_with_a_warning(device):
-    with pytest.warns(RuntimeWarning, match=f"the reference draws weights on {device}"):
+    with pytest.warns(RuntimeWarning, match=f"slower reference code draws weights on {device}"):
         return describe(device)
 
 
@@ -55,7 +55,7 @@ def test_the_environment_forces_the_reference(monkeypatch):
     monkeypatch.setenv("INITLIB_TRITON", "0")
     assert describe("cuda:0") == "reference (INITLIB_TRITON=0)"
     monkeypatch.setenv("INITLIB_TRITON", "yes")
-    with pytest.raises(ValueError, match=r"INITLIB_TRITON must be 0, for the reference, or unset, got 'yes'"):
+    with pytest.raises(ValueError, match=r"INITLIB_TRITON must be 0 \(no Triton kernel\) or unset, got 'yes'"):
         describe("cuda:1")
 
 

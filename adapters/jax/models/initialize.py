@@ -51,10 +51,10 @@ def plan(
     """Make the plan of a pytree: the fill of each of its arrays. Nothing is drawn.
 
     The name of an array is its path in the tree, with keys joined by dots and without a leading `params.`. The role of
-    an array is its axes and its kind. In `flax.nnx`, Equinox and classes of `declare`, the class of the module that
-    holds the array states the role. Otherwise Flax's names state the role: kernel, bias, scale, embedding, and query,
-    key, value and out of an attention layer. A kernel of three or more axes is a convolution kernel if the name of its
-    module contains "conv".
+    an array is its axes and its kind. In `flax.nnx`, Equinox and classes passed to `declare`, the class of the module
+    that holds the array states the role. Otherwise Flax's names state the role: kernel, bias, scale, embedding, and
+    query, key, value and out of an attention layer. A kernel of three or more axes is a convolution kernel if the name
+    of its module contains "conv".
 
     The plan keeps integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of
     nnx modules, and an optimizer's `opt_state`. Batch statistics start at 0 and 1. The scales of weight norm become the
@@ -114,8 +114,8 @@ def initialize(
     Args:
         shapes: as for `plan`.
         rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
-            dtypes must be those of the tree. `default`, `rename`, `axes` and `unmatched` are not given beside an
-            existing plan, and `stack` is given again.
+            dtypes must be those of the tree. `default`, `rename`, `axes` and `unmatched` are not allowed with
+            an existing plan, and `stack` must be given again.
         seed: an int, a `Key`, a `numpy.random.Generator`, a key of JAX, traced or not, or None for fresh entropy.
         default: as for `initlib.plan`.
         rename: as for `initlib.plan`.
@@ -132,7 +132,7 @@ def initialize(
     Raises:
         PlanError: the plan cannot be made, an existing plan does not fit the tree, an array has no values to keep, or a
             sharding does not fit. The error lists all problems, and nothing was drawn.
-        TypeError: an argument has a wrong type, or only makes a plan, and `rules` is one.
+        TypeError: an argument has a wrong type, or may not be given with an existing plan.
         ValueError: a module of `flax.nnx` was made outside of the current trace, so that it cannot be changed.
 
     Example:

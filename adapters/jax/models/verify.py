@@ -35,9 +35,9 @@ def verify(
 ) -> Differences:
     """Compare the arrays of a pytree with the weights of a plan and a seed.
 
-    Each process compares the shards that it can address, with all their copies. Processes exchange no data. Bits are
-    compared, except for products of matrices and nonzero means, which are compared to 1e-6. Kept arrays are compared by
-    shape and dtype, and weight-normed kernels by the weight that the module computes.
+    Each process compares the shards that it can address, with all their copies. Processes exchange no data. Weights
+    from a product of matrices or with a nonzero mean must agree to 1e-6. All other weights must have the same bits.
+    Kept arrays are compared by shape and dtype, and weight-normed kernels by the weight that the module computes.
 
     The default compares 16 samples of 1024 weights of each array: enough to find another seed, an unfilled array or
     a swapped shard. Only `whole=True` finds single changed weights.

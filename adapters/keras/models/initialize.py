@@ -40,8 +40,8 @@ def plan(
     so dense_7 may become dense_1. Your own names that look like automatic names are counted too, unless the number
     begins with 0 (block_0). A variable in several places is tied.
 
-    Keras's layers state the roles of their variables; `declare` states them for other classes. Without `default`, a
-    variable that no rule matches has the distribution of its layer's initializer, with the fans of its axes and a
+    Keras's layers state the roles of their variables; `declare` states the roles for other classes. Without `default`,
+    a variable that no rule matches has the distribution of its layer's initializer, with the fans of its axes and a
     matrix for each gate. With `default`, this holds for all variables except kernels, recurrent kernels and tables,
     which `default` fills.
 
@@ -93,17 +93,17 @@ def initialize(
 ) -> Plan:
     """Fill every variable of a built model by rules and by variable name.
 
-    A weight depends on the seed, and on its name, shape, axes and initializer. It does not depend on the rest of the
-    model, the backend, devices or shardings: `plan.draw(seed)` returns the same bits in NumPy. Without `rules` and
-    `default`, the initializer of each layer draws its variables, by name. Statistics are set to the initial values of
-    their layers (those of an adapted `Normalization` are kept); optimizers, metrics and seed generators do not change.
-    On JAX each device draws its own shard of a variable of `keras.distribution`.
+    A weight depends on the seed, and on its name, shape, axes and initializer. The weight does not depend on the rest
+    of the model, the backend, devices or shardings: `plan.draw(seed)` returns the same bits in NumPy. Without `rules`
+    and `default`, the initializer of each layer draws its variables, by name. Statistics are set to the initial values
+    of their layers (those of an adapted `Normalization` are kept); optimizers, metrics and seed generators do not
+    change. On JAX each device draws its own shard of a variable of `keras.distribution`.
 
     Args:
         model: a built model or layer. Its variables are filled in place.
         rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
             dtypes must be those of the model, or of the part under `prefix`. `default`, `rename`, `axes` and
-            `unmatched` are not given beside an existing plan.
+            `unmatched` are not allowed with an existing plan.
         seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
         default: as for `plan`.
         rename: as for `initlib.plan`.
@@ -117,7 +117,7 @@ def initialize(
 
     Raises:
         PlanError: as for `plan`, before anything is written; or an existing plan does not fit the model.
-        TypeError: an argument has a wrong type, or only makes a plan, and `rules` is one.
+        TypeError: an argument has a wrong type, or may not be given with an existing plan.
 
     Example:
         >>> import keras

@@ -21,8 +21,9 @@ def verify(
 ) -> Differences:
     """Compare the variables of a model with the weights of a plan and a seed, on every backend.
 
-    Bits are compared, except for products of matrices and nonzero means, which are compared to 1e-6. Kept variables are
-    compared by shape and dtype. On JAX each process compares the shards that it can address, with all their copies.
+    Weights from a product of matrices or with a nonzero mean must agree to 1e-6. All other weights must have the same
+    bits. Kept variables are compared by shape and dtype. On JAX each process compares the shards that it can address,
+    with all their copies.
 
     The default compares 16 samples of 1024 weights of each variable: enough to find another seed, an unfilled variable
     or a swapped shard. Only `whole=True` finds single changed weights.

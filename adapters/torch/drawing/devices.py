@@ -48,7 +48,7 @@ def _obstacle(device: torch.device) -> str | None:
     """Return why Triton's kernel does not draw on a device, "" on a device without Triton, None if it draws."""
     wish = os.environ.get("INITLIB_TRITON", "")
     if wish not in ("", "0"):
-        raise ValueError(f"INITLIB_TRITON must be 0, for the reference, or unset, got {wish!r}")
+        raise ValueError(f"INITLIB_TRITON must be 0 (no Triton kernel) or unset, got {wish!r}")
     if device.type != "cuda":  # AMD's GPUs too have this type
         return ""
     if wish == "0":
@@ -61,8 +61,8 @@ def _obstacle(device: torch.device) -> str | None:
         obstacle = f"Triton failed: {type(error).__name__}: {error}".splitlines()[0]
     if obstacle is not None:
         warnings.warn(
-            f"the reference draws weights on {device}, in many launches: {obstacle}. "
-            f"Set INITLIB_TRITON=0 to choose the reference.",
+            f"slower reference code draws weights on {device}, because the Triton kernel is not usable: {obstacle}. "
+            f"Set INITLIB_TRITON=0 to silence this warning.",
             RuntimeWarning,
             stacklevel=2,
         )

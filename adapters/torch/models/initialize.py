@@ -104,7 +104,7 @@ def initialize(
         module: the model; its parameters are filled in place.
         rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
             dtypes must be those of the model, or of the part under `prefix`, and planning is skipped.
-        default, rename, axes, unmatched: as for `initlib.plan`; not beside an existing plan.
+        default, rename, axes, unmatched: as for `initlib.plan`; not allowed with an existing plan.
         seed: an integer, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's default generator.
         device: the device for the weights of a model on the meta device (see `skeleton`).
         only: a pattern or names; all other parameters and buffers stay as they are.
@@ -118,7 +118,7 @@ def initialize(
     Raises:
         PlanError: the plan has problems, or an existing plan does not fit the model; the error lists all problems, and
             nothing is written.
-        TypeError: an argument has a wrong type, or only makes a plan, and `rules` is one.
+        TypeError: an argument has a wrong type, or may not be given with an existing plan.
 
     Example:
         >>> from torch import nn

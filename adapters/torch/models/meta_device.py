@@ -36,9 +36,10 @@ def skeleton() -> Iterator[None]:
     """Build models with their parameters on the meta device, and their buffers on their usual device.
 
     No weights stay in memory. Modules record the facts that `to_empty()` loses: the tied parameters, and the constants
-    that constructors set, such as a scale of 1e-6. Parameters that a constructor computes, such as sinusoids, stay
-    real, as buffers do. `initialize(model, ..., device=...)` makes the weights, or fills them after
-    `fully_shard(model)` and `model.to_empty(...)`. Models that other threads build at the same time do not change.
+    that constructors set, such as a scale of 1e-6. Parameters that a constructor computes, such as sinusoids, keep
+    their values and their device, as buffers do. `initialize(model, ..., device=...)` makes the weights, or fills them
+    after `fully_shard(model)` and `model.to_empty(...)`. Models that other threads build at the same time do not
+    change.
 
     Returns:
         A context manager.

@@ -31,8 +31,9 @@ def verify(
     """Compare the tensors of a model with the weights of a plan and a seed.
 
     Each rank compares its own memory: plain tensors on any device, DTensors and flat shards (FSDP1). Ranks exchange no
-    data. Bits are compared, except for products of matrices and nonzero means, which are compared to 1e-6. Kept tensors
-    are compared by shape and dtype, and weight-normed weights by the weight that the module computes.
+    data. Weights from a product of matrices or with a nonzero mean must agree to 1e-6. All other weights must have the
+    same bits. Kept tensors are compared by shape and dtype, and weight-normed weights by the weight that the module
+    computes.
 
     The default compares 16 samples of 1024 weights of each tensor: enough to find another seed, an unfilled tensor or
     a swapped shard. Only `whole=True` finds single changed weights.

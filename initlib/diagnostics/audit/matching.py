@@ -85,6 +85,6 @@ def _sparse(tally: Tally) -> Match | None:
                 share, error = lines.zeros[0] / lines.length, std * SIGMAS / math.sqrt(2 * others)
                 return Match(
                     f"sparse({share:.4g}, std={roundest(std - error, std + error):g})",
-                    test=f"as many zeros in each line; the others normal, KS {distance:.2g}, p {chance:.2g}",
+                    test=f"equally many zeros in each line; other weights normal, KS {distance:.2g}, p {chance:.2g}",
                 )
     return None

@@ -52,7 +52,7 @@ def _check(path: Path, is_archive: bool) -> None:
             if member.compress_type != zipfile.ZIP_STORED:
                 raise RefusedError(f"{path} compresses {name}, which PyTorch does not do")
             if member.filename.endswith("data.pkl") and member.file_size > MAX_STRUCTURE:
-                raise RefusedError(f"{path} names its tensors in {member.file_size} bytes, more than {MAX_STRUCTURE}")
+                raise RefusedError(f"{path} has {name} of {member.file_size} bytes, more than {MAX_STRUCTURE}")
             if member.filename.endswith("/byteorder") and archive.read(member) != sys.byteorder.encode():
                 raise RefusedError(f"{path} has another processor's byte order. Save the model on this one")
 

@@ -81,7 +81,7 @@ def _next_slice(entries: Iterator[int | slice], passed: list[int | slice]) -> sl
         if isinstance(entry, slice):
             return entry
         passed.append(entry)
-    raise ValueError("an overlap must have as many slices on both sides")
+    raise ValueError("an overlap must have the same number of slices on both sides")
 
 
 def _meet(mine: int | slice, its: int | slice) -> tuple[int, int, int, int]:

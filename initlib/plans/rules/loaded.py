@@ -243,7 +243,7 @@ class Loaded(Term):
 
 
 def _inside(part: Part, taken: Part) -> Part:
-    """Return the part of an axis that a part of its part takes."""
+    """Return `taken`, a part of the axis that `part` selects, as a part of the full axis."""
     return Part(part.start + part.step * taken.start, part.step * taken.step, taken.size)
 
 
@@ -268,11 +268,11 @@ def loaded(
     Args:
         source: a safetensors file, an index, or a folder with one of them under its usual name; or a mapping from names
             to arrays: of NumPy (also memory maps), of JAX, or tensors of PyTorch.
-        name: the name of the tensor in the source. Each `*` stands for the text of a `*` in the rule's pattern, as in
-            `rename`. None is the name of the parameter in the model, or of the part.
+        name: the name of the tensor in the source. Each `*` becomes the text that a `*` in the rule's pattern matches,
+            as in `rename`. None: the name of the parameter in the model, or of the part.
         index: ints and slices that take a slice of the stored tensor.
         axes: the axes string of the stored tensor, after `index`, if its axes have another order than the parameter:
-            "IO" in most files of Keras and JAX. Weights of fewer than two axes ignore it.
+            "IO" in most files of Keras and JAX. `axes` has no effect on weights of fewer than two axes.
         scale: the factor of the old weights.
 
     Returns:
@@ -307,7 +307,7 @@ def array_in(arrays: Mapping[str, Any], name: str) -> Any:
     array = arrays[name]
     if not hasattr(array, "shape") or not hasattr(array, "dtype"):
         raise ValueError(
-            f"source must hold an array under {name!r}, got {type(array).__name__}. Pass numpy.asarray(it)"
+            f"source must hold an array under {name!r}, got {type(array).__name__}. Pass numpy.asarray(value)"
         )
     return array
 

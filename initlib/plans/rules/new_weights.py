@@ -18,7 +18,7 @@ from .loaded import Loaded
 from .sums import Sum, round_wide
 
 LARGE = 2**20  # old weights that are read at a time
-BLOCK = 256  # rows that one product of matrices makes: another number would round other bits
+BLOCK = 256  # rows of one matrix product; another number would change how sums are rounded
 WIDE = "float64"
 
 
@@ -40,7 +40,7 @@ class NewWeights(Sum):
         return old
 
     def _check_real(self) -> None:
-        """Raise ValueError for complex old weights: only real ones have a covariance and normal weights like them."""
+        """Raise ValueError for complex old weights: the new weights are drawn with real statistics."""
         if self.old.is_complex:
             raise ValueError(f"{self.old!r} must be real to draw weights like it, got {self.old.dtype}")
 
@@ -135,11 +135,11 @@ class NewRows(NewWeights):
 
 @dataclass(frozen=True, repr=False)
 class Redrawn(NewWeights):
-    """Old weights, of which a share along an axis is drawn anew, with the mean and the std of the old ones there."""
+    """Old weights with a share along an axis drawn anew, with the mean and the std of the replaced weights."""
 
     axis: int = 0
     share: float = 0.5
-    choice: str = ""  # the name of the stream that chooses; weights of one name have new weights at the same indices
+    choice: str = ""  # the name of the stream that chooses the indices: weights with the same name share them
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -238,7 +238,7 @@ def same_as(name: str) -> SameAs:
     shape, axes and initializer.
 
     Args:
-        name: the name of the other parameter, in which each `*` stands for the text of a `*` in the pattern.
+        name: the name of the other parameter, in which each `*` becomes the text that a `*` in the pattern matches.
 
     Returns:
         A value of `rename=`.

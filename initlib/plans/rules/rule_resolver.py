@@ -195,7 +195,7 @@ def _notes_of_mean(fill: Fill) -> tuple[str, ...]:
     if not isinstance(fill, Initializer) or fill.factory != "normal":
         return ()
     mean, std = fill.get_config().values()
-    return (f"mean {mean:g}, std 1; for that std write normal(std={mean:g})",) if mean and std == 1 else ()
+    return (f"mean {mean:g}, std 1; for std {mean:g} write normal(std={mean:g})",) if mean and std == 1 else ()
 
 
 def _is_zeros(fill: Fill) -> bool:

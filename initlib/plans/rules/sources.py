@@ -18,7 +18,7 @@ class Sources:
     """The checkpoints of one plan; each is opened at its first use, which reads its headers."""
 
     def __init__(self, paths: Mapping[str, str] | None = None) -> None:
-        """`paths` are those of the checkpoints that may be opened, by the path in the plan; None allows all."""
+        """Take the checkpoints that may be opened: `paths` maps each path in the plan to the file. None allows all."""
         self.paths = paths
         self._opened: dict[FileSource | ArraySource, FileSource | ArraySource | RuleNeededError] = {}
 

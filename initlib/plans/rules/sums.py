@@ -44,7 +44,7 @@ class Addend(Filling):
             term.check(name, shape, axes)
 
     def worded(self, terms: Sequence[str], noise: str) -> str:
-        """Return the fill in words, from those of its terms and of its noise, which are "" without noise."""
+        """Return the fill in words, from the words of its terms and of its noise ("" without noise)."""
         return " + ".join([*terms, noise] if noise else terms)
 
     @property
@@ -107,7 +107,7 @@ class Term(Addend):
         raise NotImplementedError
 
     def check_unchanged(self) -> None:
-        """Raise ValueError if the known weights cannot be read now, because a file has changed or was not named."""
+        """Raise ValueError if the known weights cannot be read now: a file has changed or was not opened."""
 
     @property
     def is_complex(self) -> bool:
@@ -152,6 +152,6 @@ def _index(request: DrawRequest) -> Any:
 
 
 def round_wide(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Return values of a wide dtype in a dtype, rounded once: ml_dtypes would round float64 to float32 on the way."""
+    """Return values of a wide dtype in another dtype, rounded once. ml_dtypes would round float64 to float32 first."""
     rounds_twice = values.dtype == np.float64 and numpy_dtype(dtype).isbuiltin != 1
     return rounded(odd_float32(values) if rounds_twice else values, dtype)

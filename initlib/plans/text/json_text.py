@@ -235,7 +235,7 @@ def _as_entry(value: Any, fillings: list[Fill]) -> Entry:
     number, notes, shared = fields.pop("filling"), fields.pop("notes", []), fields.pop("shared", False)
     stream = check_name(fields.pop("stream", fields["name"]), "stream")
     if not 0 <= number < len(fillings):
-        raise ValueError(f"filling must be one of {len(fillings)}, got {number}")
+        raise ValueError(f"filling must be the index of one of {len(fillings)} fillings, got {number}")
     parameter = Parameter(**{**fields, "shape": tuple(fields["shape"]), "tied": tuple(fields.get("tied", ()))})
     return Entry(parameter, stream, fillings[number], tuple(check_name(note, "a note") for note in notes), shared)
 
@@ -308,7 +308,7 @@ def _as_argument(value: Any, depth: int) -> Any:
 def _as_loaded(value: dict[str, Any], sources: list[FileSource]) -> Loaded:
     _check_fields(value, {"loaded": str, "source": int}, {"index": list, "axes": str, "scale": float})
     if not 0 <= value["source"] < len(sources):
-        raise ValueError(f"source must be one of {len(sources)}, got {value['source']}")
+        raise ValueError(f"source must be the index of one of {len(sources)} sources, got {value['source']}")
     index = None if "index" not in value else tuple(map(_as_index_entry, value["index"]))
     axes = value.get("axes")
     made = loaded({}, value["loaded"], index=index, axes=None if axes is None else as_axes(axes, "axes"))
