@@ -257,7 +257,8 @@ def grow_depth(
             biases.
 
     Returns:
-        A rule for the parameters of layers. A rule for the other parameters, `{"*": loaded(source)}`, belongs after it.
+        A rule for the parameters of layers. Add a rule for the other parameters, such as `{"*": loaded(source)}`, after
+        it.
 
     Raises:
         OSError: the source cannot be read.
