@@ -5,12 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from sphinx.pycode.parser import VariableCommentPicker
 from sphinx.util.typing import stringify_annotation
 
 import initlib
@@ -27,6 +27,9 @@ for name in initlib.__all__:
     if isinstance(getattr(initlib, name), type):
         getattr(initlib, name).__name__ = name
 
+# The signature of an overloaded function is the signature of its implementation, which `_shorten` can shorten.
+VariableCommentPicker.is_overload = lambda self, decorators: False
+
 project = "initlib"
 project_copyright = "the authors of initlib, Apache-2.0"
 version = release = initlib.__version__
@@ -42,7 +45,7 @@ napoleon_use_rtype = False
 napoleon_custom_sections = ["Reference"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
-smartquotes = False  # "...IO" is code
+smartquotes_action = "D"  # dashes; "...IO" is code
 
 html_theme = "furo"
 html_title = f"initlib {version}"
@@ -157,13 +160,14 @@ ALIASES = {
     "Axes": types.Axes,
     "Fill": types.Fill,
     "Index": Index,
-    "NDArray": NDArray[Any],
     "Rename": types.Rename,
     "Rule": types.Rule,
     "Rules": types.Rules,
     "Seed": Seed,
     "Shape": Shape,
 }
+
+_NDARRAY = re.compile(r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[([~\w.]+)\]\]")
 
 
 def _shorten(app, what, name, obj, options, signature, returns):
@@ -173,13 +177,21 @@ def _shorten(app, what, name, obj, options, signature, returns):
     for text, short in sorted(spelled, key=lambda pair: -len(pair[0])):
         signature = signature and signature.replace(text, short)
         returns = returns and returns.replace(text, short)
-    return signature, returns
+    return signature and _NDARRAY.sub(r"NDArray[\1]", signature), returns and _NDARRAY.sub(r"NDArray[\1]", returns)
+
+
+def _trim(app, doctree):
+    """Remove the last line break of each code block, which a console session would show as an empty line."""
+    for block in doctree.findall(nodes.literal_block):
+        block.rawsource = block.rawsource.rstrip("\n")
+        block.children = [nodes.Text(block.astext().rstrip("\n"))]
 
 
 def setup(app):
-    """Register the directives, and short signatures."""
+    """Register the directives, short signatures and trimmed code blocks."""
     app.add_directive("command-help", CommandHelp)
     app.add_directive("recipe-table", RecipeTable)
     app.add_directive("initializer-table", InitializerTable)
     app.add_directive("gain-table", GainTable)
     app.connect("autodoc-process-signature", _shorten)
+    app.connect("doctree-read", _trim)

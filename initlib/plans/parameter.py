@@ -135,7 +135,7 @@ class Parameter:
 
     @cached_property
     def indices(self) -> tuple[int, ...]:
-        """Return the integers in the name, for rules by depth: (3, 1) of `h.3.conv1.weight`."""
+        """Return the integers in the name, for rules by depth, such as (3, 1) of `h.3.conv1.weight`."""
         return tuple(int(digits) for digits in _INDEX.findall(self.name))
 
     @property

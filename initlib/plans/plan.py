@@ -137,7 +137,7 @@ class Plan:
             other: the plan to compare with.
 
         Returns:
-            The differences: empty (false) if both plans draw the same weights. `print` shows the differences to a
+            The differences, empty (false) if both plans draw the same weights. `print` shows the differences to a
             reviewer, with repeated layers on one line. `to_dicts()` returns the differences as dictionaries.
 
         Raises:

@@ -248,6 +248,8 @@ def grow_depth(
     - "overlap": the old layers without the last m, then the old layers without the first m, where layers is 2 (L - m)
       (depth up-scaling of SOLAR).
 
+    A rule for the other parameters, `{"*": loaded(source)}`, belongs after this rule.
+
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
         layers: the number of layers of the new model.
@@ -257,7 +259,7 @@ def grow_depth(
             biases.
 
     Returns:
-        A rule for the parameters of layers. A rule for the other parameters, `{"*": loaded(source)}`, belongs after it.
+        A rule for the parameters of layers.
 
     Raises:
         OSError: the source cannot be read.

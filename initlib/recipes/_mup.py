@@ -153,12 +153,16 @@ def mup_learning_rates(
 
     m is the growth of fan_in from the base to the model. n is the growth of the other fan.
 
-    | role | adam, adamw: lr | sgd: lr |
-    | --- | --- | --- |
-    | hidden | 1 / m | n / m |
-    | input, bias, scale | 1 | n |
-    | output, readout="weight" | 1 / m | 1 / m |
-    | output, readout="multiplier" | 1 | m |
+    The multipliers of the learning rate, for "adam" and "adamw", and for "sgd":
+
+    ===============================  =====  =====
+    role                             adam   sgd
+    ===============================  =====  =====
+    hidden                           1 / m  n / m
+    input, bias, scale               1      n
+    output, `readout="weight"`       1 / m  1 / m
+    output, `readout="multiplier"`   1      m
+    ===============================  =====  =====
 
     The multiplier of the weight decay is the inverse of the multiplier of the learning rate, so that their product is
     constant. The weight decay of "adam" is part of the gradient: with readout="weight", the multiplier for the readout
@@ -175,7 +179,7 @@ def mup_learning_rates(
         base: the plan of the same model at the base width, with unchanged depth; or the parameters of that model.
         optimizer: "adam", "adamw" or "sgd".
         readout: as for `recipes.mup`.
-        blocks: a pattern for the parameters within residual blocks, such as "*.layers.*".
+        blocks: a pattern for the parameters within residual blocks, such as `"*.layers.*"`.
         depth: the growth of the number of residual blocks: 12 for 24 blocks, if the base learning rate was found with 2
             blocks. The forward pass must divide the output of each residual branch by depth**alpha.
         alpha: 1 for CompleteP, 0.5 for depth-muP.

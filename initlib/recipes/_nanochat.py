@@ -30,7 +30,7 @@ def nanochat(residual: Any = _OUTPUTS) -> Rules:
         0.03125
 
     Reference:
-        Karpathy. nanochat, `GPT.init_weights`, October 2025. https://github.com/karpathy/nanochat
+        Karpathy. nanochat, `GPT.init_weights`, October 2025. https://github.com/karpathy/nanochat.
         Yang, Simon, Bernstein. A spectral condition for feature learning. 2023. arXiv:2310.17813.
     """
     return {

@@ -20,11 +20,11 @@ class Sinusoidal(Computed):
     The last axis has the d channels, and the second to last axis has the positions. The weights have the same bits in
     every engine. A draw of a box (`index=`) computes only the box. A traced draw of JAX holds the table as a constant.
 
-    | layout | endpoint | used by |
-    | --- | --- | --- |
-    | interleaved | False | the paper; XLM and DistilBERT in transformers; diffusers' `SinusoidalPositionalEmbedding` |
-    | halves | False | Marian, Pegasus and Informer in transformers; the 1-D tables of MAE and of diffusers |
-    | halves | True | tensor2tensor, fairseq; Whisper, M2M100 and MusicGen in transformers |
+    Each form has its users:
+
+    - "interleaved": the paper; XLM and DistilBERT in transformers; diffusers' `SinusoidalPositionalEmbedding`;
+    - "halves": Marian, Pegasus and Informer in transformers; the 1-D tables of MAE and of diffusers;
+    - "halves" with `endpoint=True`: tensor2tensor, fairseq; Whisper, M2M100 and MusicGen in transformers.
 
     Libraries that compute in float32 (Whisper, fairseq) differ from these weights by their own rounding errors.
 

@@ -312,7 +312,7 @@ class Initializer(Frozen, ABC):
         """Return the arguments of the initializer by name, as `get_config` does in Keras.
 
         Returns:
-            The arguments: `type(init).from_config(init.get_config()) == init`.
+            The arguments, with `type(init).from_config(init.get_config()) == init`.
 
         Example:
             >>> from initlib import normal

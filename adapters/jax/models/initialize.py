@@ -61,7 +61,7 @@ def plan(
     norms of the drawn kernel.
 
     Args:
-        shapes: a pytree of arrays or of `ShapeDtypeStruct`s, such as a module of `flax.nnx`, its state, an Equinox
+        shapes: a pytree of arrays or of `ShapeDtypeStruct`, such as a module of `flax.nnx`, its state, an Equinox
             module, or the result of `jax.eval_shape` of a linen `init`.
         rules: as for `initlib.plan`.
         default: as for `initlib.plan`.

@@ -51,10 +51,10 @@ def verify(
         stack: the stacks of layers, as for `plan`.
 
     Returns:
-        The differences: a tuple, empty if this process found none. Each difference has a `name`, a `what` (the property
-        that differs), and for weights the `index` of the first different position in the full weight. `holds` names the
-        slice of the plan whose bits are in that position, if a short search finds the slice. `print` begins with a
-        summary.
+        The differences as a tuple, empty if this process found none. Each difference has a `name`, a `what` (the
+        property that differs), and for weights the `index` of the first different position in the full weight. `holds`
+        names the slice of the plan whose bits are in that position, if a short search finds the slice. `print` begins
+        with a summary.
 
     Raises:
         TypeError: `params` is not a pytree of named arrays, or `plan` is not a plan.

@@ -37,7 +37,7 @@ def verify(
         prefix: the name of the model in a larger model, as for `initialize`.
 
     Returns:
-        The differences: a tuple, empty if there are none. Each difference has a `name`, a `what` (the property that
+        The differences as a tuple, empty if there are none. Each difference has a `name`, a `what` (the property that
         differs), and for weights the `index` of the first different position. `holds` names the slice of the plan whose
         bits are in that position, if a short search finds the slice. `print` begins with a summary.
 

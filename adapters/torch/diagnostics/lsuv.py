@@ -57,7 +57,7 @@ def lsuv_(
         max_iterations: the largest number of divisions for each layer.
 
     Returns:
-        The report: for each layer its variance before and after, and the factor.
+        The report with the variance of each layer before and after, and the factor.
 
     Raises:
         ValueError: the output of a layer is the same for every input or not finite, or weights are sharded. The model

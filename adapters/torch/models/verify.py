@@ -47,7 +47,7 @@ def verify(
         prefix: the name of the module in a larger model, as for `initialize`.
 
     Returns:
-        The differences: a tuple, empty if this rank found none. Each difference has a `name`, a `what` (the property
+        The differences as a tuple, empty if this rank found none. Each difference has a `name`, a `what` (the property
         that differs), and for weights the `index` of the first different position in the full weight. `holds` names the
         slice of the plan whose bits are in that position, if a short search finds the slice. `print` begins with a
         summary.

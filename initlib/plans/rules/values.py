@@ -28,7 +28,7 @@ Rule = Fill | Callable[[Any], Fill]
 
 
 class Keep(Filling):
-    """A fill that leaves a tensor unchanged: `keep`."""
+    """A fill that leaves a tensor unchanged."""
 
     def __repr__(self) -> str:
         return "keep"
