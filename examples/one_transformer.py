@@ -304,14 +304,14 @@ RUNS = {
 
 def streams(plan, weights):
     """The weights by the names of their streams, each taken out of what is stored and brought to canonical order."""
-    weights = {}
+    by_stream = {}
     for entry in plan.entries:
         for piece in entry.pieces:
             alone = np.empty(piece.shape, np.float32)
             for outer, inner in piece.boxes:
                 alone[inner] = weights[entry.parameter.name][outer]
-            weights[piece.stream] = canonical(piece.shape, piece.axes).arrange(alone).ravel()
-    return weights
+            by_stream[piece.stream] = canonical(piece.shape, piece.axes).arrange(alone).ravel()
+    return by_stream
 
 
 def run(framework, backend):

@@ -104,7 +104,7 @@ def test_only_selects_tensors_of_an_existing_plan():
     assert [entry.parameter.name for entry in returned.entries if not entry.kept] == ["3.weight", "3.bias"]
     assert (module[3].weight.detach().numpy() == made.draw(0)["3.weight"]).all()
     assert torch.equal(module[0].weight, before["0.weight"])
-    with pytest.raises(ValueError, match=r"only '4\.\*' matches nothing"):
+    with pytest.raises(ValueError, match=r"only must match a parameter, got '4\.\*'"):
         initialize(module, made, seed=0, only="4.*")
 
 

@@ -134,6 +134,26 @@ def test_a_wider_mlp_alone_computes_what_the_old_model_computes(dense):
     assert close(logits(wide), logits(model))
 
 
+def test_a_deeper_vit_computes_what_the_old_vit_computes(tmp_path):
+    from safetensors.torch import save_file
+
+    sizes = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "image_size": 16, "patch_size": 8}
+
+    def vit(layers):
+        return transformers.ViTModel(transformers.ViTConfig(num_hidden_layers=layers, **sizes)).eval()
+
+    model, deep = vit(2), vit(4)
+    init.initialize(model, {"*layernorm*.weight": normal(1, 0.1)}, seed=0, default=normal(std=0.2))
+    old = tmp_path / "old.safetensors"
+    save_file(model.state_dict(), old)  # save_pretrained gives old names to the weights of ViT
+    ends = [f"*.{end}.{kind}" for end in ("o_proj", "fc2") for kind in ("weight", "bias")]
+    rules = recipes.grow_depth(old, 4, scheme="expand", outputs=ends)
+    init.initialize(deep, {**rules, "*": loaded(old)}, seed=0)
+    picture = torch.linspace(-1, 1, 2 * 3 * 16 * 16).reshape(2, 3, 16, 16)
+    with torch.no_grad():
+        assert close(deep(picture).last_hidden_state, model(picture).last_hidden_state)
+
+
 def test_fused_weights_grow_inside_their_parts(tmp_path):
     sizes = {"n_layer": 2, "n_positions": 16, "vocab_size": 64, "attn_pdrop": 0.0, "tie_word_embeddings": False}
     sizes |= {"bos_token_id": 1, "eos_token_id": 2}
