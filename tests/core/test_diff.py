@@ -167,4 +167,4 @@ def test_the_command_line_compares_two_plans(command, tmp_path):
     (tmp_path / "b.json").write_text("{")
     code, out, err = command("diff", *paths)
     assert (code, out) == (2, [])
-    assert err[0].startswith("initlib: text must be the JSON of a plan")
+    assert "must be a plan, got another text. Make a plan: initlib plan --like FOLDER" in err[0]

@@ -76,7 +76,7 @@ def test_wrong_arrays_of_values_are_errors(array, error, message):
     [
         (
             np.ones(3),
-            "keep, values(...), parts(...) or loaded(...), got array([1., 1., 1.]); write values",
+            "keep, values(...), parts(...) or loaded(...), got ndarray of shape (3,). Write values(array)",
         ),
         (0.5, "got 0.5; write constant(0.5)"),
         (None, "got None"),

@@ -147,8 +147,8 @@ def test_rules_axes_and_parts_apply():
     assert torch.equal(fused["qkv"].weight, torch.cat([split[name].weight for name in "qkv"]))
 
     module = nn.Module()
-    module.weight = nn.Parameter(torch.empty(3, 4))
-    module.state = nn.Parameter(torch.empty(4))
+    module.weight = nn.Parameter(torch.randn(3, 4))
+    module.state = nn.Parameter(torch.randn(4))
     table = np.log(np.arange(1, 5))
     initialize(module, {"state": values(table)}, seed=0, default=he_normal, axes={"weight": "IO"})
     assert np.array_equal(module.state.detach().numpy(), table.astype("float32"))
@@ -166,7 +166,7 @@ def test_kept_parameters_stay():
 def test_memory_of_any_order_is_filled_in_place():
     model = Model()
     model.conv.to(memory_format=torch.channels_last)
-    model.experts = nn.Parameter(torch.empty(8, 4, 3).permute(2, 1, 0))
+    model.experts = nn.Parameter(torch.randn(8, 4, 3).permute(2, 1, 0))
     held = {name: parameter.data_ptr() for name, parameter in model.named_parameters()}
     made = initialize(model, truncated_normal(std=0.02), seed=0)
     for name, weight in drawn(made, 0).items():
@@ -255,7 +255,7 @@ def untouched(model, call):
 
 def test_nothing_is_written_after_an_error():
     model = Model()
-    model.strange = nn.Parameter(torch.empty(2, 2))
+    model.strange = nn.Parameter(torch.randn(2, 2))
     model.vector = nn.Parameter(torch.arange(3.0))
     error = untouched(model, lambda: initialize(model, {"nothing.*": zeros}, seed=0, default=he_normal))
     text = str(error)
