@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from checkpoints import save
 
 from initlib import Parameter, Plan, PlanError, constant, normal, plan, recipes
 
@@ -13,8 +13,8 @@ from initlib import Parameter, Plan, PlanError, constant, normal, plan, recipes
 def dense(tmp_path):
     rng = np.random.default_rng(0)
     sizes = {"up.weight": (12, 8), "down.weight": (8, 12), "table": (20, 8), "layers.0.w": (8, 8), "layers.1.w": (8, 8)}
-    save_file({name: rng.normal(size=size).astype("float32") for name, size in sizes.items()}, tmp_path / "m")
-    return tmp_path / "m"
+    arrays = {name: rng.normal(size=size).astype("float32") for name, size in sizes.items()}
+    return save(tmp_path / "m", arrays)
 
 
 def grown(dense):
