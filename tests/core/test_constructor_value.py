@@ -63,8 +63,8 @@ TABLE = [
     (weights(SQUARE, zeroed=True), STD, zeros, ("zeros as constructed",)),
     (weights(SQUARE, axes=None, kind="other"), STD, STD, "warns"),
     # Biases.
-    (parameter(given(NOISE[0] / 4, bound=1), kind="bias"), STD, zeros, ("the constructor draws it",)),
-    (parameter(given(NOISE[0], draws=True), kind="bias"), STD, zeros, ("the constructor draws it",)),
+    (parameter(given(NOISE[0] / 4, bound=1), kind="bias"), STD, zeros, ("replaces the constructor's draw",)),
+    (parameter(given(NOISE[0], draws=True), kind="bias"), STD, zeros, ("replaces the constructor's draw",)),
     (parameter(given(RAMP, bound=1), kind="bias"), STD, ADD_KEEP, None),
     (parameter(given(NOISE[0]), kind="bias"), STD, ADD_KEEP, None),
     # Vectors of differing values.

@@ -85,7 +85,7 @@ def test_a_bias_that_no_constructor_draws_needs_a_rule():
         plan(lstm, SMALL)
     made = plan(lstm, {"bias_hh_l0": keep}, default=SMALL)
     assert made["bias_ih_l0"].filling == zeros
-    assert made["bias_ih_l0"].notes == ("the constructor draws it",)
+    assert made["bias_ih_l0"].notes == ("replaces the constructor's draw",)
 
 
 @pytest.mark.parametrize(

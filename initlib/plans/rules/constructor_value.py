@@ -126,7 +126,7 @@ def decide(parameter: Tensor, value: ConstructorValue, *, default_needs_axes: bo
         return _zero(parameter, value, notes)
     if parameter.kind == "bias":
         if _may_be_drawn_bias(look, value):
-            return Decision(zeros, ("the constructor draws it",))
+            return Decision(zeros, ("replaces the constructor's draw",))
         raise _keep(DIFFERING)
     unset = value.unset or value.draws is False
     if parameter.is_vector and (unset or value.draws is None):
