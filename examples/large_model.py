@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    """A stack of them, between a table and a head."""
+    """A stack of blocks, between a table and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Model(nn.Module):
         self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """The next token's logits."""
+        """Return the logits of the next token."""
         x = self.table(tokens)
         for block in self.blocks:
             x = block(x)
@@ -62,7 +62,7 @@ class Model(nn.Module):
 
 
 def fully_sharded(model: nn.Module, world: int) -> nn.Module:
-    """FSDP2: every parameter over all ranks."""
+    """Shard every parameter over all ranks, by FSDP2."""
     mesh = init_device_mesh("cpu", (world,))
     for block in model.blocks:
         fully_shard(block, mesh=mesh)
@@ -70,14 +70,14 @@ def fully_sharded(model: nn.Module, world: int) -> nn.Module:
 
 
 def tensor_parallel(model: nn.Module, world: int) -> nn.Module:
-    """The hidden units over all ranks."""
+    """Shard the hidden units over all ranks, by tensor parallelism."""
     layers = {f"blocks.{i}.up": ColwiseParallel() for i in range(DEPTH)}
     layers |= {f"blocks.{i}.down": RowwiseParallel() for i in range(DEPTH)}
     return parallelize_module(model, init_device_mesh("cpu", (world,)), layers)
 
 
 def flat_shards(model: nn.Module, world: int) -> nn.Module:
-    """FSDP1: the parameters of each block are one vector, cut over all ranks; one block at a time is whole."""
+    """Cut the parameters of each block, as one vector, over all ranks, by FSDP1. Only one block at a time is in memory."""
 
     def make_memory(module: nn.Module) -> None:
         for name, parameter in module.named_parameters(recurse=False):
@@ -94,7 +94,7 @@ def flat_shards(model: nn.Module, world: int) -> nn.Module:
 
 
 def made(lay_out=None, world: int = 1) -> nn.Module:
-    """The model with its initial weights, under a layout."""
+    """Return the model with its initial weights, sharded by a function."""
     with init.skeleton():
         model = Model()
     if lay_out is not None:
@@ -105,7 +105,7 @@ def made(lay_out=None, world: int = 1) -> nn.Module:
 
 
 def digest(model: nn.Module) -> str:
-    """Eight characters that depend on every bit of the state, gathered."""
+    """Return eight characters that depend on every bit of the full state."""
     hasher = hashlib.sha256()
     for name, tensor in sorted(get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)).items()):
         hasher.update(name.encode() + tensor.numpy().tobytes())
@@ -113,7 +113,7 @@ def digest(model: nn.Module) -> str:
 
 
 def main(rank: int, world: int, folder: str) -> None:
-    """What each process does."""
+    """Initialize, train, save and load the model in one of the processes."""
     torch.set_num_threads(1)
     store = dist.FileStore(str(Path(folder) / "store"), world)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world)

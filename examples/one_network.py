@@ -32,7 +32,7 @@ AXES = {
 
 
 def torch_network():
-    """The network in PyTorch: its weights, and its outputs of the images."""
+    """Return the weights of the network in PyTorch, and its outputs for the images."""
     import torch
     from torch import nn
     from torch.nn.functional import relu
@@ -68,7 +68,7 @@ def torch_network():
 
 
 def keras_network():
-    """The network in Keras, on the backend that KERAS_BACKEND names."""
+    """Return the same of the network in Keras, on the backend that KERAS_BACKEND names."""
     import keras
     from keras import layers, ops
 
@@ -110,7 +110,7 @@ def keras_network():
 
 
 def flax_network():
-    """The network in Flax."""
+    """Return the same of the network in Flax."""
     import jax
     import jax.numpy as jnp
     from flax import linen as nn
@@ -154,7 +154,7 @@ RUNS = {
 
 
 def run(framework, backend):
-    """The weights, each brought to canonical order, and the outputs, from a process of its own."""
+    """Return the weights in canonical order, and the outputs, of a network in a new process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.npz"
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3"} | os.environ | ({"KERAS_BACKEND": backend} if backend else {})
@@ -167,13 +167,13 @@ def run(framework, backend):
 
 
 def compare(network, first):
-    """The weights of a network that have the same bits as the first one's, and how far apart their outputs are."""
+    """Return the number of weights with the bits of the first network, and the greatest difference of outputs."""
     equal = [name for name, weight in first[0].items() if network[0][name].tobytes() == weight.tobytes()]
     return equal, abs(network[1] - first[1]).max()
 
 
 def main():
-    """Run the network wherever it can run, and print what was found; False if any differ."""
+    """Run the network in every installed framework, and print the comparison. Return False if any differ."""
     first = None
     same = True
     for title, (framework, needed, backend) in RUNS.items():

@@ -36,7 +36,7 @@ DEFAULT = glorot_normal  # of kernels; the table is normal(std=0.02), norms are 
 
 
 def torch_transformer():
-    """The transformer in PyTorch: its plan, its weights, its logits and losses."""
+    """Return the plan, the weights, the logits and the first losses of the transformer in PyTorch."""
     import torch
     from torch import nn
     from torch.nn import functional
@@ -105,7 +105,7 @@ def torch_transformer():
 
 
 def keras_transformer():
-    """The transformer in Keras, on the backend that KERAS_BACKEND names."""
+    """Return the same of the transformer in Keras, on the backend that KERAS_BACKEND names."""
     import keras
     from keras import layers, ops
 
@@ -155,7 +155,7 @@ def keras_transformer():
 
 
 def linen_transformer():
-    """The transformer in Flax linen, whose layers `scan` stacks."""
+    """Return the same of the transformer in Flax linen, where `scan` stacks the layers."""
     import jax
     import jax.numpy as jnp
     from flax import linen as nn
@@ -205,7 +205,7 @@ def linen_transformer():
 
 
 def nnx_transformer():
-    """The transformer in Flax nnx."""
+    """Return the same of the transformer in Flax nnx."""
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -260,7 +260,7 @@ def nnx_transformer():
 
 
 def _stored(tree, before=""):
-    """The arrays of nested dictionaries, by names with dots."""
+    """Return the arrays of nested dictionaries, by names with dots."""
     weights = {}
     for name, value in tree.items():
         weights |= (
@@ -270,7 +270,7 @@ def _stored(tree, before=""):
 
 
 def _trained(apply, params):
-    """The logits of a model of JAX, and the losses of its first steps."""
+    """Return the logits of a model of JAX, and the losses of its first steps."""
     import jax
     import jax.numpy as jnp
 
@@ -303,7 +303,7 @@ RUNS = {
 
 
 def streams(plan, weights):
-    """The weights by the names of their streams, each taken out of what is stored and brought to canonical order."""
+    """Return the weights in canonical order, by the names of their streams."""
     by_stream = {}
     for entry in plan.entries:
         for piece in entry.pieces:
@@ -315,7 +315,7 @@ def streams(plan, weights):
 
 
 def run(framework, backend):
-    """The weights by their streams, the logits and the losses, from a process of its own."""
+    """Return the weights by their streams, the logits and the losses of a transformer in a new process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "transformer.npz"
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3"} | os.environ | ({"KERAS_BACKEND": backend} if backend else {})
@@ -326,13 +326,13 @@ def run(framework, backend):
 
 
 def compare(model, first):
-    """How many weights have the same bits as the first model's, and how far apart logits and losses are."""
+    """Return the number of weights with the bits of the first model, and the differences of logits and losses."""
     equal = sum(model[0][name].tobytes() == weight.tobytes() for name, weight in first[0].items() if name in model[0])
     return equal, abs(model[1] - first[1]).max(), abs(model[2] - first[2]).max()
 
 
 def main():
-    """Run the transformer wherever it can run, and print what was found; False if any differ."""
+    """Run the transformer in every installed framework, and print the comparison. Return False if any differ."""
     first, same = None, True
     for title, (framework, needed, backend) in RUNS.items():
         if any(find_spec(package) is None for package in needed):

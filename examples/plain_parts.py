@@ -22,7 +22,7 @@ SHAPES = {"up": (128, 32), "down": (32, 128)}  # outputs, inputs
 
 
 def init_method(weight: torch.Tensor, name: str) -> None:
-    """What Megatron calls for each part, which says along which axis it was cut; the name is what it does not say."""
+    """Fill a part of a weight, as Megatron calls it. The part knows the axis of its cut, but not its name."""
     axis, size = weight.partition_dim, weight.shape[weight.partition_dim]
     shape, index = list(weight.shape), [slice(None)] * weight.ndim
     shape[axis] = size * dist.get_world_size()
@@ -31,7 +31,7 @@ def init_method(weight: torch.Tensor, name: str) -> None:
 
 
 def fill_partition(weight: torch.Tensor, name: str) -> None:
-    """What ZeRO left on this rank of a weight that was flattened and padded: a range of it, and perhaps padding."""
+    """Fill the range of a weight that ZeRO keeps on this rank. ZeRO flattens and pads weights."""
     size, whole = weight.ds_tensor.numel(), math.prod(weight.ds_shape)
     start, stop = (min(rank * size, whole) for rank in (dist.get_rank(), dist.get_rank() + 1))
     part = weight.ds_tensor[: stop - start]
@@ -39,7 +39,7 @@ def fill_partition(weight: torch.Tensor, name: str) -> None:
 
 
 def megatron(world: int) -> nn.ParameterDict:
-    """Parts as its layers hold them: `up` cut along its outputs, `down` along its inputs."""
+    """Make parts as Megatron's layers hold them: `up` is cut along its outputs, `down` along its inputs."""
     model = nn.ParameterDict()
     for name, axis in (("up", 0), ("down", 1)):
         shape = list(SHAPES[name])
@@ -50,7 +50,7 @@ def megatron(world: int) -> nn.ParameterDict:
 
 
 def zero(world: int) -> nn.ParameterDict:
-    """Partitions as ZeRO 3 leaves them: an empty parameter, which knows its shape and its flat memory here."""
+    """Make empty parameters as ZeRO 3 leaves them, which know their full shape and their flat memory on this rank."""
     model = nn.ParameterDict()
     for name, shape in SHAPES.items():
         model[name] = nn.Parameter(torch.empty(0))
@@ -60,14 +60,14 @@ def zero(world: int) -> nn.ParameterDict:
 
 
 def gathered(part: torch.Tensor, world: int) -> list[torch.Tensor]:
-    """The parts of all ranks."""
+    """Return the parts of all ranks."""
     parts = [torch.empty_like(part) for _ in range(world)]
     dist.all_gather(parts, part.detach().contiguous())
     return parts
 
 
 def digest(weights: dict[str, torch.Tensor]) -> str:
-    """Eight characters that depend on every bit of the weights."""
+    """Return eight characters that depend on every bit of the weights."""
     hasher = hashlib.sha256()
     for name, weight in sorted(weights.items()):
         hasher.update(name.encode() + weight.detach().contiguous().numpy().tobytes())
@@ -75,7 +75,7 @@ def digest(weights: dict[str, torch.Tensor]) -> str:
 
 
 def main(rank: int, world: int, folder: str) -> None:
-    """What each process does."""
+    """Fill and compare the weights of one of the processes."""
     dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", world), rank=rank, world_size=world)
     parallel, partitioned = megatron(world), zero(world)
     for name in SHAPES:

@@ -40,7 +40,7 @@ class Adapted(nn.Module):
 
 
 def model(seed=SEED):
-    """Some frozen network, by a seed too, with an adapter in every layer."""
+    """Make a frozen network from a seed, with an adapter in every layer."""
     layers = []
     for k in range(LAYERS):
         layer = nn.Linear(WIDTH, WIDTH, bias=False)
@@ -50,7 +50,7 @@ def model(seed=SEED):
 
 
 def train(network, steps=5):
-    """A few steps on something, so that the vectors are not what they started as."""
+    """Train the vectors for a few steps, so that they differ from their initial values."""
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], 0.1)
     x = torch.from_numpy(initlib.normal()((64, WIDTH), seed=1, name="x"))
     for _ in range(steps):
@@ -60,13 +60,13 @@ def train(network, steps=5):
 
 
 def save(network, path):
-    """The trained vectors, and the seed: the whole adapter."""
+    """Save the whole adapter: the trained vectors and the seed."""
     vectors = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
     save_file(vectors, path, metadata={"seed": str(SEED), "rank": str(RANK), "initlib": initlib.__version__})
 
 
 def load(path):
-    """The adapted network, in a process that has never seen A and B."""
+    """Return the adapted network, also in a process that has never held A and B."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     network = model(int(header["__metadata__"]["seed"]))
@@ -77,14 +77,14 @@ def load(path):
 
 
 def matrices(network):
-    """The bits of A and B of every layer."""
+    """Return the bits of A and B of every layer."""
     return [buffer.numpy().tobytes() for name, buffer in network.named_buffers() if name.endswith(("A", "B"))]
 
 
 def in_peft(folder):
-    """The same in PEFT: its VeRA with `save_projection=False`, and the projections drawn by name after loading.
+    """Do the same with VeRA of PEFT: leave out the projections, and draw them by name after loading.
 
-    Returns whether the reloaded model answers by the same bits, and the bytes of both adapters.
+    Return whether the reloaded model gives the same bits, and the bytes of both adapters.
     """
     from peft import PeftModel, VeraConfig, get_peft_model
 
@@ -115,7 +115,7 @@ def in_peft(folder):
 
 
 def main():
-    """Train, save, draw again in another process on one thread, compare by bits; False if anything differs."""
+    """Train and save; draw again in another process on one thread, and compare bits. Return False if any differ."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "adapter.safetensors"
         network = model()

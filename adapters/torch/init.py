@@ -32,7 +32,7 @@ constant_ = unless_loaded(torch_constant_)
 ones_ = unless_loaded(torch_ones_)
 zeros_ = unless_loaded(torch_zeros_)
 
-# The name of `param` for activations of which PyTorch has no gain. Other activations ignore it, as in PyTorch.
+# The name of `param`, for activations without a gain in PyTorch. Other activations ignore `param`, as in PyTorch.
 PARAMETERS = {"celu": "alpha", "elu": "alpha", "prelu": "slope", "silu": "beta", "sin": "w0", "softplus": "beta"}
 
 # Making an initializer checks its arguments, which takes as long as the draw of a small weight.

@@ -42,7 +42,7 @@ class Lab:
     claims: list[Claim] = field(default_factory=list)
 
     def quote(self, **figures: Any) -> None:
-        """Record figures as text, under the names by which the page quotes them."""
+        """Record figures as text, under the names that the page uses to quote them."""
         for name, value in figures.items():
             if name in self.quoted:
                 raise ValueError(f"{self.name} quotes {name} twice")

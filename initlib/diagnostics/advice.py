@@ -8,7 +8,7 @@ from ..theory.stable_scale import stable_scale
 from .measurements import Activation, ParameterStats
 from .verdicts import ILL, weights_of
 
-KEPT = 10.0  # the factor by which signals may change where a weight variance is advised
+KEPT = 10.0  # signals may shrink or grow by this factor where a weight variance is advised
 MEASURED = {"tanh": "orthogonal(1.0)"}  # better than the gain in the trained networks of docs/signals.md
 NAMES = {"logistic": "sigmoid", "leakyrelu": "leaky_relu"}
 

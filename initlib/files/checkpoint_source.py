@@ -124,7 +124,7 @@ def read_box(file: RawIOBase, start: int, shape: tuple[int, ...], dtype: np.dtyp
     # An axis in front, so that even a scalar has an axis along which a call reads rows.
     parts, sizes, target = (Part(0, 1, 1), *(part._replace(drop=False) for part in box)), (1, *shape), out[None]
     bytes_of = [math.prod(sizes[axis + 1 :]) * dtype.itemsize for axis in range(len(sizes))]  # of one index of an axis
-    cut = len(sizes) - 1  # the axis of these rows, each of which is read in full
+    cut = len(sizes) - 1  # the axis of these rows; each row is read in full
     while cut and (parts[cut] == Part(0, 1, sizes[cut]) or bytes_of[cut - 1] <= GAP):
         cut -= 1
     part, row = parts[cut], bytes_of[cut]

@@ -27,7 +27,7 @@ class Fills(Generic[View]):
 
     def __init__(self, targets: Iterable[Target[View]], key: Key, memory: Callable[[View], Memory | None]) -> None:
         self._key, self._memory = key, memory
-        self._full: dict[Any, Group] = {}  # the groups of full tensors, most of which are like one before
+        self._full: dict[Any, Group] = {}  # the groups of full tensors: layers repeat
         self._batch = Batch()
         self._batched: list[Target[View]] = []
         self._others: list[Target[View]] = []

@@ -641,7 +641,7 @@ static int add_tensors(Job *job, Group *group, PyObject *memories, PyObject *key
     return 1;
 }
 
-/* Read a group from its tuple, of which `sizes` has the number of tensors. */
+/* Read a group from its tuple; `sizes` has the number of tensors. */
 static int read_group(Job *job, Group *group, PyObject *tuple)
 {
     Law *law = &group->law;

@@ -168,7 +168,7 @@ def flat_boxes(start: int, stop: int, shape: tuple[int, ...]) -> Iterator[tuple[
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     at = start
     while at < stop:
-        # The outermost axis where full rows begin here, at least one of which ends before the stop.
+        # The outermost axis where full rows begin here, and where at least one row ends before the stop.
         axis = next((k for k, stride in enumerate(strides) if at % stride == 0 and at + stride <= stop), len(shape) - 1)
         index = [at // stride % size for stride, size in zip(strides, shape, strict=True)]
         count = min((stop - at) // strides[axis], shape[axis] - index[axis]) if shape else 1

@@ -28,8 +28,8 @@ HOST = "cpu"  # the platform whose memory the compiled kernel fills
 def filled(tensors: Iterable[tuple[Entry, Any, Any]], key: Any) -> list[jax.Array]:
     """Return the tensors of entries under the key of the whole model: a `Key`, or, traced, its two words.
 
-    Each entry comes with its sharding, and with the present tensor, parts of which may be kept. One call of the
-    compiled kernel draws for CPUs, for each device the boxes that it holds; other devices draw by programs that are
+    Each entry comes with its sharding and with the present tensor, because the entry may keep parts of the tensor. For
+    CPUs, one call of the compiled kernel draws the boxes of all devices. Other devices draw by programs that are
     compiled once for each shape. The host reads old weights.
     """
     targets: list[Target[NDArray[Any]]] = []

@@ -18,7 +18,7 @@ from .._private import Node, nodes
 from ..models.tensors import weights
 from ..models.types import Layer, Tensor
 
-# By class: layers, and the operations of `keras.ops`, some of which have the same names.
+# By class: layers and operations of `keras.ops`, because some layers and operations have one name.
 SAME = set(
     """Cropping1D Cropping2D Cropping3D Flatten Identity Masking Permute RepeatVector Reshape UpSampling1D UpSampling2D
     UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D BroadcastTo Cast Copy ExpandDims Flip GetItem Moveaxis Pad

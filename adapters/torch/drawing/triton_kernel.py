@@ -1,6 +1,6 @@
 """Stream as one Triton kernel, with the bits of `initlib/stream/reference.py`.
 
-A launch fills a nest of at most four loops, each of which moves the position and the place in memory by a constant.
+A launch fills a nest of at most four loops. Each loop moves the position and the place in memory by a constant.
 Only the dtype of a weight, the kind of its law and the number of its loops are compiled in.
 """
 
@@ -24,7 +24,7 @@ BIAS = tl.constexpr(127 << 3)  # float32's exponent bias, at eight rows an octav
 
 @triton.jit
 def mix(x0, x1, a: tl.constexpr, b: tl.constexpr, c: tl.constexpr, d: tl.constexpr):
-    """Four rounds of the cipher, with their rotations."""
+    """Compute four rounds of the cipher, with their rotations."""
     x0 += x1
     x1 = ((x1 << a) | (x1 >> (32 - a))) ^ x0
     x0 += x1

@@ -59,7 +59,7 @@ def _is_method_of(part: Any, frame: FrameType, variables: Mapping[str, Any]) -> 
 def rejected(tensor: Tensor) -> Initializer | None:
     """Return the initializer of a draw in PyTorch's `trunc_normal_`, which rejects values; None for other draws.
 
-    The draw into the result is replaced by the truncated normal, of which `trunc_normal_` rejects no value. For a far
+    The truncated normal replaces the draw into the result, so that `trunc_normal_` finds no value to reject. For a far
     window, `trunc_normal_` also draws a threshold for each value into `accept_buf`. Thresholds of 0 reject no value.
     """
     frame: FrameType = sys._getframe(1)
