@@ -77,7 +77,7 @@ def tensor_parallel(model: nn.Module, world: int) -> nn.Module:
 
 
 def flat_shards(model: nn.Module, world: int) -> nn.Module:
-    """Cut the parameters of each block, as one vector, over all ranks, by FSDP1. Only one block at a time is in memory."""
+    """Cut the parameters of each block, as one vector, over all ranks, by FSDP1. Memory holds one full block."""
 
     def make_memory(module: nn.Module) -> None:
         for name, parameter in module.named_parameters(recurse=False):
