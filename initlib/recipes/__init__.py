@@ -4,7 +4,10 @@ import warnings
 from typing import Any
 
 from ._branches import layer_scale, rezero
-from ._growth import grow_depth, grow_vocabulary, grow_width, input_channels, upcycle
+from ._grow_depth import grow_depth
+from ._grow_vocabulary import grow_vocabulary
+from ._grow_width import grow_width
+from ._input_channels import input_channels
 from ._lora import lora
 from ._mup import completep, mup
 from ._nanochat import nanochat
@@ -12,6 +15,7 @@ from ._olmo import full_megatron, mitchell, olmo_fan_in
 from ._pissa import olora, pissa
 from ._small_init import small_init, wang
 from ._state_space import gated_deltanet, mamba2, mamba3, rg_lru
+from ._upcycle import upcycle
 from ._xlstm import xlstm
 from .analytic import analytic
 from .general import deepnorm, siren_network

@@ -1,0 +1,86 @@
+"""The recipe of a larger vocabulary: old rows, and new rows that are like them."""
+
+from collections.abc import Sequence
+
+from .._arguments import integer, positive
+from ..plans.parameter import Parameter
+from ..plans.rules.loaded import loaded
+from ..plans.rules.new_weights import NewRows
+from ..plans.rules.values import Fill
+from ..schemes._constant import zeros
+from ..schemes._normal import normal
+from ._old_model import OldModel, Pattern, Source, as_patterns, side_by_side
+from .rules import Rules, required
+
+
+def grow_vocabulary(
+    source: Source,
+    tables: Pattern | Sequence[Pattern],
+    *,
+    rows: int | None = None,
+    covariance: bool = False,
+    spread: float = 1.0,
+) -> Rules:
+    """Return the rules of a model with a larger vocabulary: old rows stay, new rows are like them.
+
+    New rows are normal, with the mean of the old rows and their std in each column. With `covariance=True` the columns
+    are also correlated as in the old rows, which are read once when the first weights are drawn. Correlated rows agree
+    to 1e-6 between machines. A new padding row is zero. A rule for the other parameters, `{"*": loaded(source)}`,
+    belongs after these rules.
+
+    Args:
+        source: the checkpoint of the old model (see `initlib.loaded`).
+        tables: the patterns of the tables, of the head, and of its bias.
+        rows: the number of old rows to keep, if the old tables are padded; None keeps all rows.
+        covariance: whether new rows have the covariance of the old rows.
+        spread: factor of the std of new rows. The default of transformers' `resize_token_embeddings` is
+            `covariance=True, spread=1e-9**0.5`; `spread=0` gives each new row the mean.
+
+    Returns:
+        Rules for the tables.
+
+    Raises:
+        OSError: the source cannot be read.
+        ValueError: the source is no checkpoint. The plan raises for a table with fewer rows than the old one.
+
+    Example:
+        >>> import numpy as np
+        >>> from initlib import Parameter, plan
+        >>> old = {"wte.weight": np.arange(12, dtype="float32").reshape(6, 2)}
+        >>> grown = plan([Parameter("wte.weight", (8, 2), kind="table")], grow_vocabulary(old, "wte.weight"))
+        >>> table = grown.draw(seed=0)["wte.weight"]
+        >>> bool((table[:6] == old["wte.weight"]).all())
+        True
+
+    Reference:
+        Hewitt. Initializing new word embeddings for pretrained language models. 2021.
+    """
+    old = OldModel(source)
+    patterns = as_patterns(tables, "tables")
+    kept = None if rows is None else integer(rows, "rows", least=1)
+    noise = normal(std=positive(spread, "spread", or_zero=True))
+
+    def grown(parameter: Parameter) -> Fill:
+        name = old.name(parameter)
+        if not parameter.shape or not old.shape_of(name):
+            raise ValueError(f"the table must have rows, got shape {old.shape_of(name)} and {parameter.shape}")
+        stored = old.shape_of(name)[0]
+        if not stored or (kept is not None and kept > stored):
+            raise ValueError(f"rows must be from 1 to the {stored} rows of the old table, got {kept}")
+        count = stored if kept is None else kept
+        added = parameter.shape[0] - count
+        if added < 0:
+            raise ValueError(f"the table must have at least the {count} rows of the old table, got {parameter.shape}")
+        known = loaded(source, name, index=None if count == stored else slice(0, count))
+        if not added:
+            return known
+        like_old = NewRows((known,), noise, covariance)
+        padding = parameter.padding
+        if padding is None or padding < count:
+            return side_by_side((known, like_old), 0, ("old", "added"), (count, added))
+        rows_of = (("old", known, count), ("added", like_old, padding - count), ("padding", zeros, 1))
+        every = [*rows_of, ("last", like_old, parameter.shape[0] - padding - 1)]
+        names, fills, sizes = zip(*[part for part in every if part[2]], strict=True)
+        return side_by_side(fills, 0, names, sizes)
+
+    return {required(pattern, "grow_vocabulary", "tables", "tables"): grown for pattern in patterns}

@@ -1,0 +1,78 @@
+"""The recipe of a vision model with another number of input channels."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from .._arguments import choice, integer
+from ..plans.parameter import Parameter
+from ..plans.rules.loaded import Loaded, loaded
+from ..plans.rules.values import Fill
+from ._old_model import OldModel, Pattern, Source, as_patterns, side_by_side
+from .rules import Rules, required
+
+
+def input_channels(
+    source: Source, patterns: Pattern | Sequence[Pattern], *, mode: Literal["sum", "mean"] = "sum", axis: int = 1
+) -> Rules:
+    """Return the rules of a vision model with another number of input channels.
+
+    A model with one channel gets the sum of the old channels, or their mean. A model with n > 1 channels repeats the
+    old channels in order. "mean" leaves them unchanged. "sum" multiplies them by the number of old channels over n, so
+    that the output for equal input channels stays the same. A rule for the other parameters, `{"*": loaded(source)}`,
+    belongs after these rules.
+
+    Args:
+        source: the checkpoint of the old model (see `initlib.loaded`).
+        patterns: the patterns of the first convolution's kernel: "conv1.weight", "patch_embed.proj.weight".
+        mode: "sum" as in timm, or "mean".
+        axis: the axis of the channels as stored: 1 in PyTorch, -2 in Keras and Flax.
+
+    Returns:
+        Rules for these kernels.
+
+    Raises:
+        OSError: the source cannot be read.
+        ValueError: mode has another value, or the source is no checkpoint.
+
+    Example:
+        >>> import numpy as np
+        >>> from initlib import Parameter, plan
+        >>> old = {"conv.weight": np.array([[[[1.0]], [[2.0]], [[4.0]]]], "float32")}
+        >>> gray = plan([Parameter("conv.weight", (1, 1, 1, 1))], input_channels(old, "conv.weight"))
+        >>> gray.draw(seed=0)["conv.weight"].item()
+        7.0
+
+    Reference:
+        Wightman. PyTorch image models (timm), `adapt_input_conv`. 2019.
+    """
+    is_sum, axis = choice(mode, "mode", ("sum", "mean")) == "sum", integer(axis, "axis")
+    every = as_patterns(patterns, "patterns")
+    old = OldModel(source)
+
+    def adapted(parameter: Parameter) -> Fill:
+        name = old.name(parameter)
+        stored, shape = old.shape_of(name), parameter.shape
+        at = axis + len(shape) if axis < 0 else axis
+        if len(stored) != len(shape) or not 0 <= at < len(shape):
+            raise ValueError(f"axis must be the axis of the channels in shape {stored}, got {axis} for shape {shape}")
+        count, channels = stored[at], shape[at]
+        if count == channels:
+            return loaded(source, name)
+        if not count or not channels:
+            raise ValueError(f"the kernel must have input channels, got {channels} for the {count} of the old kernel")
+        before = (slice(None),) * at
+
+        def channel(number: int, factor: float) -> Loaded:
+            return loaded(source, name, index=(*before, slice(number, number + 1)), scale=factor)
+
+        if channels == 1:
+            factor = 1.0 if is_sum else 1 / count
+            total: Any = channel(0, factor)
+            for number in range(1, count):
+                total = total + channel(number, factor)
+            return total  # type: ignore[no-any-return]
+        factor = count / channels if is_sum else 1.0
+        fills = [channel(number % count, factor) for number in range(channels)]
+        return side_by_side(fills, at, [f"channel{number}" for number in range(channels)])
+
+    return {required(pattern, "input_channels", "kernels", "patterns"): adapted for pattern in every}

@@ -1,0 +1,61 @@
+"""Old models, from which growth recipes start: the shapes of their weights, and what these recipes share."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from numpy.typing import ArrayLike
+
+from ..plans.parameter import Parameter
+from ..plans.rules.hints import nearest
+from ..plans.rules.loaded import FileSource, array_in, loaded
+from ..plans.rules.parts import Split
+from ..plans.rules.patterns import as_pattern
+from ..plans.rules.values import Fill
+
+Source = str | os.PathLike[str] | Mapping[str, ArrayLike]
+Pattern = str
+
+
+class OldModel:
+    """Shapes of the weights of an old model, from the headers of its checkpoint."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = loaded(source).source
+        self.tensors = self.source.open().tensors() if isinstance(self.source, FileSource) else self.source.tensors()
+
+    def __str__(self) -> str:
+        return str(self.source)
+
+    def name(self, parameter: Parameter) -> str:
+        """Return the first name of a parameter, in alphabetical order, that the source holds."""
+        for name in sorted(parameter.names):  # so that a rule's function gives each of the names the same fill
+            if name in self.tensors:
+                return name
+        raise ValueError(
+            f"the source must hold {parameter.name!r}{nearest(parameter.name, map(str, self.tensors), 'names')}"
+        )
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor of the source."""
+        if name not in self.tensors:
+            raise ValueError(f"the source must hold {name!r}{nearest(name, map(str, self.tensors), 'names')}")
+        return tuple(array_in(self.tensors, name).shape)
+
+
+def as_patterns(patterns: Pattern | Sequence[Pattern], argument: str) -> list[Pattern]:
+    """Return one pattern or several as a list. Raises TypeError, and ValueError for an empty list."""
+    if not isinstance(patterns, (str, Sequence)):
+        raise TypeError(f"{argument} must be a pattern or a list of patterns, got {patterns!r}")
+    every = [patterns] if isinstance(patterns, str) else list(patterns)
+    for pattern in every:
+        as_pattern(pattern, argument)
+    if not every:
+        raise ValueError(f"{argument} must have at least one pattern, got {patterns!r}")
+    return every
+
+
+def side_by_side(fills: Sequence[Fill], axis: int, names: Sequence[str], sizes: Sequence[int] | None = None) -> Fill:
+    """Return the fill of a tensor that packs parts along an axis, of equal sizes by default; of one part, its fill."""
+    if len(fills) == 1:
+        return fills[0]
+    return Split(tuple(fills), axis, 0, tuple(names), (1,) * len(fills) if sizes is None else tuple(sizes))
