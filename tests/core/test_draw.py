@@ -2,14 +2,12 @@
 
 import math
 import mmap
-import os
-import signal
-import subprocess
 import sys
 import threading
 
 import numpy as np
 import pytest
+from endless_draws import assert_ctrl_c_stops
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -346,52 +344,16 @@ def test_every_block_is_drawn_once():
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("kernel", ["", "0"])
 def test_ctrl_c_ends_a_large_draw(kernel):
-    """The draw would take hours; after Ctrl-C no thread writes."""
-    program = """
-import os
-import signal
-import time
+    assert_ctrl_c_stops(
+        """
 import numpy as np
 from initlib import he_normal
-from initlib.stream import config, engine, kernel, threads
-from initlib.stream.boxes import Piece
-from initlib.stream.runs import Runs
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # scripts in the background ignore the signal
-out = np.zeros(2**20, np.float32)
-endless = Runs(np.arange(2**16, dtype=np.uint64) << 20, np.zeros(2**16, np.int64), 2**20, 2**20, 0, 0, None, None)
-
-def reported(function):
-    def call(*arguments):
-        os.write(1, b"drawing\\n")  # one system call, which other threads cannot split
-        return function(*arguments)
-    return call
-
-try:
-    if config.kernel is None:
-        piece = Piece((slice(0, 2**15),), (2**15,), 0, 2**15)
-        engine.Pieces = lambda shape, most: iter(reported(lambda: piece), None)  # the same piece without end
-    else:
-        kernel.runs = lambda *arguments: (endless,)
-        share = threads.share
-        threads.share = lambda work, *more: share(reported(work), *more)
-    he_normal(out.shape, axes="I", seed=0, out=out)
-except KeyboardInterrupt:
-    at_the_stop = out.copy()
-    time.sleep(0.1)
-    print("stopped", (out == at_the_stop).all(), flush=True)
-"""
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **({"INITLIB_KERNEL": kernel} if kernel else {})},
+arrays = [np.zeros(2**20, np.float32)]
+draw = lambda: he_normal(arrays[0].shape, axes="I", seed=0, out=arrays[0])
+""",
+        kernel,
     )
-    assert process.stdout.readline() == "drawing\n"
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
-    assert out.splitlines()[-1] == "stopped True"
-    assert process.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """The fill of many tensors by one call: the bits of each tensor alone, all checks first, threads, Ctrl-C, forks."""
 
 import os
-import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from endless_draws import assert_ctrl_c_stops
 
 from initlib import (
     Key,
@@ -197,38 +197,6 @@ targets = [(entry, ..., array) for entry, array in zip(made.entries, arrays, str
 set_num_threads(3)
 """
 
-INTERRUPTED = """
-import os
-import signal
-import time
-from initlib.stream import config, engine, kernel, threads
-from initlib.stream.boxes import Piece
-from initlib.stream.runs import Runs
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # scripts in the background ignore the signal
-endless = Runs(np.arange(2**16, dtype=np.uint64) << 18, np.zeros(2**16, np.int64), 2**18, 2**18, 0, 0, None, None)
-
-def reported(function):
-    def call(*arguments):
-        os.write(1, b"drawing\\n")  # one system call, which other threads cannot split
-        return function(*arguments)
-    return call
-
-try:
-    if config.kernel is None:
-        piece = Piece((slice(0, 32),), (32, 1024), 0, 2**15)
-        engine.Pieces = lambda shape, most: iter(reported(lambda: piece), None)  # the same piece without end
-    else:
-        kernel.runs = lambda *arguments: (endless,)
-        share = threads.share
-        threads.share = lambda work, *more: share(reported(work), *more)
-    fill_arrays(targets, Key(0))
-except KeyboardInterrupt:
-    at_the_stop = [array.copy() for array in arrays]
-    time.sleep(0.1)
-    print("stopped", all(map(np.array_equal, arrays, at_the_stop)), flush=True)
-"""
-
 FORKED = """
 import os
 import threading
@@ -251,18 +219,7 @@ print(all(map(np.array_equal, arrays, expected)))
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("kernel", ["", "0"])
 def test_ctrl_c_ends_the_fill_of_a_list(kernel):
-    """The fill would take hours; after Ctrl-C no thread writes."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", LIST + INTERRUPTED],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **({"INITLIB_KERNEL": kernel} if kernel else {})},
-    )
-    assert process.stdout.readline() == "drawing\n"
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
-    assert out.splitlines()[-1] == "stopped True"
-    assert process.returncode == 0
+    assert_ctrl_c_stops(LIST + "draw = lambda: fill_arrays(targets, Key(0))", kernel)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")

@@ -185,14 +185,20 @@ ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_attacks_are_refused(tmp_path, attack):
+def attacked(folder, attack):
+    """Write the file of an attack; return its path, and the expected words of the error."""
     header, data, words = ATTACKS[attack]
-    path = tmp_path / "w.safetensors"
+    path = folder / "w.safetensors"
     if data is None:
         path.write_bytes(header)
     else:
         file_of(path, header, data)
+    return path, words
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_are_refused(tmp_path, attack):
+    path, words = attacked(tmp_path, attack)
     with pytest.raises(ValueError, match=words) as caught:
         Header.read(path)
     assert str(caught.value).startswith(f"{path} is not a safetensors file: ")
@@ -202,12 +208,7 @@ def test_attacks_are_refused(tmp_path, attack):
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_attacks_on_old_weights_are_problems_of_the_plan(tmp_path, attack):
-    header, data, words = ATTACKS[attack]
-    path = tmp_path / "w.safetensors"
-    if data is None:
-        path.write_bytes(header)
-    else:
-        file_of(path, header, data)
+    path, words = attacked(tmp_path, attack)
     with pytest.raises(PlanError, match=words) as caught:
         plan([Parameter("a", (2, 3))], {"a": loaded(path)})
     (problem,) = caught.value.problems
