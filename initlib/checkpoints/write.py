@@ -5,33 +5,27 @@ import json
 import os
 import re
 import shutil
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from .._arguments import as_path
 from .._progress import Progress
-from ..dtypes import numpy_dtype
+from .._user_warning import warn
 from ..files.atomic_write import atomic_write, is_being_written
 from ..files.checkpoint_source import CheckpointSource
 from ..files.folder import INDEX
 from ..files.header import Header
 from ..key import Key, as_key
 from ..plans.entry import Entry
-from ..plans.fill import Target, fill_arrays
 from ..plans.rules.loaded import Loaded
 from .compare import Comparison
+from .fill_file import fill_file
 from .shards import Shard, index, shards
-from .spans import spans
 from .verify import held_in_file
 
-LARGE = 2**24  # bytes that are drawn, and handed to the disk, at a time
 LOADED = re.compile(r"model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?")  # the names that a loader looks for
 CLAIM = ".initlib-write.json"  # which plan and seed are being written into the folder
 SHOWN = 5  # names in a message
@@ -101,7 +95,7 @@ def _write_missing(
         if not _finished(path, shard, key, overwrite):
             try:
                 with atomic_write(path, replace=overwrite) as file:
-                    _fill(file, shard, key, advance)
+                    fill_file(file, shard, key, advance)
                 written.add(path)
             except FileExistsError:  # a file of this name appeared meanwhile
                 if not _finished(path, shard, key, overwrite):
@@ -140,78 +134,6 @@ class Claim:
         """Remove the claim, unless another plan has replaced it."""
         if _holds(self.path, self.text):
             self.path.unlink(missing_ok=True)
-
-
-def _fill(file: BinaryIO, shard: Shard, key: Key, advance: Callable[[int], None]) -> None:
-    """Draw a shard in place, into mapped memory of its file.
-
-    One call draws the spans that lie in a window of the file. The disk takes each window while the next is drawn, so
-    that not all of them are left for the end.
-    """
-    header = shard.header
-    _allocate(file, header.size)
-    file.seek(0)
-    file.write(header.to_bytes())
-    file.flush()
-    handed = 0  # bytes that the disk was asked to take
-    for window in _windows(shard):
-        stop = window[-1].stop
-        fill_arrays(_mapped(file, window), key)
-        if stop - handed >= LARGE and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file.fileno(), handed, stop - handed, os.POSIX_FADV_DONTNEED)
-            handed = stop
-        advance(sum(span.stop - span.start for span in window))
-
-
-class FileSpan(NamedTuple):
-    """A box of a tensor, and the range of bytes of a file that holds the box."""
-
-    entry: Entry
-    place: Any  # the index of the box; `...` for all of the tensor
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    start: int
-    stop: int
-
-
-def _windows(shard: Shard) -> Iterator[list[FileSpan]]:
-    """Yield the spans of a shard in the order of the file, together at most `LARGE` bytes, or one span alone."""
-    window: list[FileSpan] = []
-    for name, stored in shard.header.tensors.items():
-        entry, dtype = shard.entries[name], numpy_dtype(shard.entries[name].parameter.dtype)
-        pieces = spans(entry, LARGE // dtype.itemsize)
-        for piece in pieces:
-            first = shard.header.data + stored.start
-            start, stop = first + piece.start * dtype.itemsize, first + piece.stop * dtype.itemsize
-            if window and stop - window[0].start > LARGE:
-                yield window
-                window = []
-            place = ... if len(pieces) == 1 else piece.place
-            window.append(FileSpan(entry, place, piece.shape, dtype, start, stop))
-    if window:
-        yield window
-
-
-def _mapped(file: BinaryIO, window: list[FileSpan]) -> Iterator[Target[NDArray[Any]]]:
-    """Yield the boxes of a window, each with the memory that maps it; nothing is mapped when the boxes are gone."""
-    start = window[0].start
-    memory = np.memmap(file, np.uint8, "r+", start, window[-1].stop - start)
-    for entry, place, shape, dtype, first, last in window:
-        yield entry, place, memory[first - start : last - start].view(dtype).reshape(shape)
-
-
-def _allocate(file: BinaryIO, size: int) -> None:
-    """Reserve room for the file on the disk, or raise OSError, which a later write to mapped memory cannot raise."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # the file system cannot reserve room
-                raise
-    zeros = bytes(min(size, LARGE))
-    for start in range(0, size, LARGE):
-        file.write(zeros[: size - start])
 
 
 def _finished(path: Path, shard: Shard, key: Key, overwrite: bool) -> bool:
@@ -304,11 +226,9 @@ def _check_room(folder: Path, missing: Sequence[Shard]) -> None:
 def _warn_of_kept(entries: Sequence[Entry]) -> None:
     kept = [entry.parameter.name for entry in entries if entry.kept]
     if kept:
-        warnings.warn(
+        warn(
             f"the checkpoint omits the tensors that the plan keeps, because only the model has their values: "
-            f"{_some(kept)}",
-            UserWarning,
-            stacklevel=4,
+            f"{_some(kept)}"
         )
 
 

@@ -15,6 +15,7 @@ from checkpoints import contents, everything, read
 
 import initlib
 from initlib import Parameter, keep, normal, orthogonal, plan, sparse
+from initlib.checkpoints import fill_file
 from initlib.checkpoints import write as writer
 from initlib.dtypes import numpy_dtype
 from initlib.files.folder import checkpoint_files
@@ -25,7 +26,7 @@ SIZE = "8KB"  # three files
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(writer, "LARGE", 4096)
+    monkeypatch.setattr(fill_file, "LARGE", 4096)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_the_size_of_a_piece_changes_nothing(tmp_path, monkeypatch, dtype):
     made = plan([Parameter("w", (37, 11, 5), dtype, axes="OIH"), Parameter("b", (1000,), dtype)], {"*": normal()})
     contents_of_files = set()
     for size in (7, 64, 1000, 10**6):
-        monkeypatch.setattr(writer, "LARGE", size * numpy_dtype(dtype).itemsize)
+        monkeypatch.setattr(fill_file, "LARGE", size * numpy_dtype(dtype).itemsize)
         (path,) = made.write(tmp_path / str(size), 0)
         contents_of_files.add(path.read_bytes())
     assert len(contents_of_files) == 1
@@ -98,10 +99,10 @@ def test_missing_files_are_written(tmp_path, undisturbed, gone):
 KILLED = """
 import os, sys
 import checkpoints
-from initlib.checkpoints import write as writer
+from initlib.checkpoints import fill_file
 
 moment, left, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-writer.LARGE = 4096
+fill_file.LARGE = 4096
 
 def killing(function):
     def call(*arguments, **keywords):
@@ -396,7 +397,7 @@ def test_progress_is_reported(tmp_path):
 
 
 def test_the_memory_does_not_grow_with_the_model(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "LARGE", 2**20)
+    monkeypatch.setattr(fill_file, "LARGE", 2**20)
     made = plan([Parameter(f"w{k}", (1024, 1024), "float32") for k in range(8)], normal())
     made.write(tmp_path / "first", 0, only=slice(0))  # caches
     tracemalloc.start()
