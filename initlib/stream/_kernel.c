@@ -602,19 +602,15 @@ static int inside(const Runs *runs, int64_t items)
 }
 
 /* The check of initlib/_rounding.py. The numbers are volatile, so that the sums are not computed by the compiler. */
-static int rounds_to_nearest(void)
-{
-    volatile double one = 1, under = 0x1.fffffffffffffp-54, over = 0x1.0000000000001p-53;
-    return one + under < one + over;
-}
-
 static int check_rounding(void)
 {
-    if (!rounds_to_nearest())
-        PyErr_SetString(PyExc_FloatingPointError,
-                        "This thread must round each result once, to the nearest number, got another rounding mode. "
-                        "Restore the mode that a library has changed, and draw again.");
-    return rounds_to_nearest();
+    volatile double one = 1, under = 0x1.fffffffffffffp-54, over = 0x1.0000000000001p-53;
+    if (one + under < one + over)
+        return 1;
+    PyErr_SetString(PyExc_FloatingPointError,
+                    "This thread must round each result once, to the nearest number, got another rounding mode. "
+                    "Restore the mode that a library has changed, and draw again.");
+    return 0;
 }
 
 /* Add the memory and the key of tensors to a group: buffers, or the addresses of memory that the caller has checked. */
@@ -641,7 +637,7 @@ static int add_tensors(Job *job, Group *group, PyObject *memories, PyObject *key
     return 1;
 }
 
-/* Read a group from its tuple; `sizes` has the number of tensors. */
+/* Read a group, whose start and count are set, from its tuple. */
 static int read_group(Job *job, Group *group, PyObject *tuple)
 {
     Law *law = &group->law;
@@ -719,14 +715,14 @@ static PyObject *py_draw(PyObject *module, PyObject *args)
     PyObject *result = NULL;
     if (!job->group || !job->out || !job->key || !job->view) {
         PyErr_NoMemory();
-        goto failed;
+        goto end;
     }
     const Py_buffer *columns = get_buffer(job, table, "table", 4, 0);
     if (!columns)
-        goto failed;
+        goto end;
     if (columns->len != 3 * 4 * TABLE_ROWS) {
         PyErr_SetString(PyExc_ValueError, "the table has another size");
-        goto failed;
+        goto end;
     }
     int64_t start = 0, done = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -736,18 +732,18 @@ static PyObject *py_draw(PyObject *module, PyObject *args)
         group->start = start, group->count = count_tensors(tuple);
         group->out = job->out + done, group->key = job->key + done;
         if (!read_group(job, group, tuple))
-            goto failed;
+            goto end;
         start += group->size * group->count, done += group->count;
     }
     if (start >= many) {
         PyObject *capsule = PyCapsule_New(job, JOB, free_capsule);
         if (!capsule)
-            goto failed;
+            goto end;
         return Py_BuildValue("NL", capsule, (long long)start);
     }
     fill_job(job, 0, start);
     result = Py_BuildValue("OL", Py_None, (long long)start);
-failed:
+end:
     free_job(job);
     return result;
 }

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -25,7 +25,7 @@ _TABLE = np.stack([_C0, _C1, _C2 << 17 | _C3 & 0xFFFF])  # for the kernel: c2 an
 
 # The memory of a weight or box: where its lowest item is, its strides in items (None: row-major, without gaps), and the
 # number of items from the lowest to the highest. Memory behind an address must be valid, writable and aligned until the
-# fill has returned: the kernel cannot check. Both tuples are plain, because a small draw takes little longer.
+# fill has returned: the kernel cannot check. A plain tuple, because a named one would slow down small draws.
 Start = NDArray[Any] | int
 Memory = tuple[Start, tuple[int, ...] | None, int]
 Group = tuple[list[Start], list[int]]  # the starts of memory, and the seeds of the keys
@@ -53,12 +53,12 @@ class Batch:
         shape, axes, _, _, box, _ = request
         return self._groups[law, shape, axes, box, strides, span]
 
-    def fill(self, advance: Callable[[int, int], None] | None = None) -> None:
-        """Check all weights, then draw them. `advance` is called with the weights that are drawn, and all weights."""
+    def fill(self, advance: threads.Advance | None = None) -> None:
+        """Check all weights, then draw them, and call `advance` after each part and at the end."""
         groups = []
         for alike, (starts, keys) in self._groups.items():
             tensors = tuple(starts), tuple(keys)
-            groups += [group + tensors for group in _groups(*alike)]
+            groups += [group + tensors for group in _without_tensors(*alike)]
         _draw(tuple(groups), advance)
 
 
@@ -67,27 +67,27 @@ def fill(memory: Memory, law: Law, request: DrawRequest) -> None:
     start, strides, span = memory
     shape, axes, _, key, box, _ = request
     tensor = (start,), (key.seed,)
-    _draw(tuple([group + tensor for group in _groups(law, shape, axes, box, strides, span)]))
+    _draw(tuple([group + tensor for group in _without_tensors(law, shape, axes, box, strides, span)]))
 
 
 @lru_cache(maxsize=64)
-def _groups(
+def _without_tensors(
     law: Law, shape: tuple[int, ...], axes: str | None, box: Box | None, strides: tuple[int, ...] | None, span: int
 ) -> tuple[tuple[Any, ...], ...]:
-    """Return the groups of the kernel's `draw` for weights of these properties, without their memory and keys."""
+    """Return the groups of the kernel's `draw` for weights of these properties, without memory and keys."""
     window, *clamp_scale_mean, dtype = law
     numbers = (CODES[dtype], window is not None, *(window or (0, 0)), *clamp_scale_mean)
     return tuple((*numbers, *run, span) for run in runs(shape, axes, box, strides))
 
 
-def _draw(groups: tuple[tuple[Any, ...], ...], advance: Callable[[int, int], None] | None = None) -> None:
+def _draw(groups: tuple[tuple[Any, ...], ...], advance: threads.Advance | None = None) -> None:
     """Draw groups by one call of the kernel, which checks all of them before it writes; long lists on threads."""
     kernel = config.kernel
     assert kernel is not None
     job, weights = kernel.draw(config.path, _TABLE, groups, 2 * threads.LEAST)
     if job is not None:
         threads.share(partial(kernel.fill, job), weights, advance)
-    elif advance is not None:
+    if advance is not None:
         advance(weights, weights)
 
 

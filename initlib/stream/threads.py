@@ -15,17 +15,12 @@ Advance = Callable[[int, int], None]  # called with the weights that are drawn, 
 def share(work: Work, weights: int, advance: Advance | None = None) -> None:
     """Call `work(first, last)` for all of many weights, on this thread and on helpers.
 
-    This thread calls `advance` after each of its spans, and at the end.
+    This thread calls `advance` after each of its spans.
     """
-    report = None if advance is None else lambda done: advance(done, weights)
-    _in_threads(work, weights, LEAST, MOST, min(config.get_num_threads(), weights // LEAST), report)
-    if advance is not None:
-        advance(weights, weights)
+    _in_threads(work, weights, LEAST, MOST, min(config.get_num_threads(), weights // LEAST), advance)
 
 
-def _in_threads(
-    work: Work, weights: int, least: int, most: int, threads: int, report: Callable[[int], None] | None = None
-) -> None:
+def _in_threads(work: Work, weights: int, least: int, most: int, threads: int, advance: Advance | None = None) -> None:
     """Call `work(first, last)` for all weights, on this thread and on helpers; stop at an exception.
 
     This thread does not wait for helpers to start: a late helper finds less work. Spans shrink towards the end, so that
@@ -34,7 +29,7 @@ def _in_threads(
     spans = iter(list(_spans(weights, least, most, threads)))  # an iterator of a list is safe between threads
     errors: list[BaseException] = []
 
-    def run(busy: _thread.LockType, report: Callable[[int], None] | None = None) -> None:
+    def run(busy: _thread.LockType, advance: Advance | None = None) -> None:
         try:
             while True:
                 with busy:
@@ -42,8 +37,8 @@ def _in_threads(
                     if span is None or errors:
                         break
                     work(*span)  # noqa: F821 - deleted when all work is done
-                if report is not None:
-                    report(span[1])
+                if advance is not None:
+                    advance(span[1], weights)
         except BaseException as error:
             errors.append(error)
 
@@ -66,7 +61,7 @@ def _in_threads(
                 _thread.start_new_thread(run, (busy,))
             except RuntimeError:  # no more threads can start: the existing ones do the work
                 break
-        run(_thread.allocate_lock(), report)
+        run(_thread.allocate_lock(), advance)
         wait()
     except BaseException as error:  # Ctrl-C outside the work
         errors.append(error)
