@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dtypes import numpy_dtype
-from ..stream.boxes import Box, Part, box_index
+from ..stream.boxes import Box, Part, box_index, full_box
 from .folder import checkpoint_files
-from .header import BITS, Header
+from .header import Header
 from .printable import printable
 from .regular_file import open_regular
 
@@ -23,7 +23,7 @@ BAND = 2**22  # bytes that one call reads, unless a row has more
 
 
 class FileState(NamedTuple):
-    """The facts about a file that change if another file takes its place, or if the file is written to."""
+    """Properties of a file that change if another file takes its place, or if the file is written to."""
 
     device: int
     inode: int
@@ -37,7 +37,7 @@ class FileState(NamedTuple):
 
 
 class TensorPlace(NamedTuple):
-    """The place of a tensor: its file, its first byte, and the dtype and shape in the header."""
+    """Place of a tensor: its file, its first byte, and the dtype and shape in the header."""
 
     path: Path
     start: int
@@ -46,7 +46,7 @@ class TensorPlace(NamedTuple):
 
 
 class CheckpointSource:
-    """The tensors of a safetensors file, an index or a folder, as they were when the headers were read.
+    """Tensors of a safetensors file, an index or a folder, as they were when the headers were read.
 
     Attributes:
         tensors: the place of each tensor, by name.
@@ -67,9 +67,8 @@ class CheckpointSource:
                 if name not in header.tensors:
                     raise ValueError(f"{file} must hold the tensor '{printable(name)}', because the index gives it")
                 stored = header.tensors[name]
-                dtype = stored.dtype_name if BITS[stored.dtype] % 8 == 0 else None
-                place = TensorPlace(file, header.data + stored.start, dtype or stored.dtype.lower(), stored.shape)
-                self.tensors[name] = place
+                dtype = stored.dtype_name or stored.dtype.lower()
+                self.tensors[name] = TensorPlace(file, header.data + stored.start, dtype, stored.shape)
         self.digest = digest.hexdigest()
 
     def _read_header(self, file: Path, digest: Any) -> Header:
@@ -123,17 +122,16 @@ def read_box(file: RawIOBase, start: int, shape: tuple[int, ...], dtype: np.dtyp
         return out
     # An axis in front, so that even a scalar has an axis along which a call reads rows.
     parts, sizes, target = (Part(0, 1, 1), *(part._replace(drop=False) for part in box)), (1, *shape), out[None]
+    full = full_box(sizes)
     bytes_of = [math.prod(sizes[axis + 1 :]) * dtype.itemsize for axis in range(len(sizes))]  # of one index of an axis
     cut = len(sizes) - 1  # the axis of these rows; each row is read in full
-    while cut and (parts[cut] == Part(0, 1, sizes[cut]) or bytes_of[cut - 1] <= GAP):
+    while cut and (parts[cut] == full[cut] or bytes_of[cut - 1] <= GAP):
         cut -= 1
     part, row = parts[cut], bytes_of[cut]
     step = abs(part.step)
     rows_of_call = 1 if step > 1 and step * row > GAP else max(1, BAND // (step * row))
     index = (slice(None, None, step), *box_index(parts[cut + 1 :]))
-    is_exact = part.step == 1 and all(
-        taken == Part(0, 1, size) for taken, size in zip(parts[cut + 1 :], sizes[cut + 1 :], strict=True)
-    )
+    is_exact = part.step == 1 and parts[cut + 1 :] == full[cut + 1 :]
     for place in np.ndindex(target.shape[:cut]):
         origin = start + sum(
             (taken.start + taken.step * at) * size for taken, at, size in zip(parts, place, bytes_of, strict=False)

@@ -2,7 +2,6 @@
 
 import os
 import stat
-from pathlib import Path
 from typing import BinaryIO
 
 from .._arguments import as_path
@@ -13,6 +12,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
     Raises OSError, and ValueError for a folder, a device or a FIFO, which would wait for a writer.
     """
-    if not stat.S_ISREG(as_path(path).stat().st_mode):
+    path = as_path(path)
+    if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError(f"{str(path)!r} must be a regular file, got a folder, a FIFO or a device")
-    return Path(path).open("rb")
+    return path.open("rb")
