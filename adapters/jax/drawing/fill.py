@@ -85,14 +85,10 @@ def _by_kernel(
         return lambda: jax.make_array_from_callback(shape, sharding, lambda index: full[index])
     boxes: dict[Any, NDArray[Any]] = {}  # replicas are drawn once
     for index in sharding.addressable_devices_indices_map(shape).values():
-        if _bounds(index) not in boxes:
-            boxes[_bounds(index)] = part(index)
-    return lambda: jax.make_array_from_callback(shape, sharding, lambda index: boxes[_bounds(index)])
-
-
-def _bounds(index: Any) -> tuple[tuple[int | None, int | None], ...]:
-    """Return the bounds of the slices of an index: a slice cannot be hashed."""
-    return tuple((taken.start, taken.stop) for taken in index)
+        name = _hashable_index(index)
+        if name not in boxes:
+            boxes[name] = part(index)
+    return lambda: jax.make_array_from_callback(shape, sharding, lambda index: boxes[_hashable_index(index)])
 
 
 class _Group(NamedTuple):
