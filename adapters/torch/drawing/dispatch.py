@@ -2,7 +2,6 @@
 
 import ctypes
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, TypedDict
@@ -14,6 +13,7 @@ from torch import Generator, Tensor
 from torch.autograd.graph import increment_version
 
 from initlib._arguments import Shape
+from initlib._user_warning import warn
 from initlib.axes import match
 from initlib.key import Key, as_key
 from initlib.schemes.initializer import Initializer
@@ -165,11 +165,11 @@ def draw_into(
             "omit the seed, or pass randomness='same'."
         )
     if is_computed(tensor):
-        warnings.warn(_COMPUTED.format(shape=tuple(tensor.shape)), stacklevel=4)
+        warn(_COMPUTED.format(shape=tuple(tensor.shape)))
     if name is None and part is None and type(seed) is int and isinstance(tensor, torch.nn.Parameter):
         twin = _unnamed.setdefault((seed, tensor.shape), tensor)
         if twin is not tensor and initializer.std(sizes, axes) > 0:
-            warnings.warn(_TWINS.format(shape=sizes, seed=seed), stacklevel=4)
+            warn(_TWINS.format(shape=sizes, seed=seed))
     key = as_key(_entropy(generator, observed) if seed is None else seed, name)
     request = DrawRequest(sizes, axes, DTYPES[tensor.dtype], key)
     if differ:
@@ -188,4 +188,4 @@ def _fill(tensor: Tensor, initializer: Initializer, request: DrawRequest, part: 
     for view, box in local_views(tensor, part):
         fill_memory(view, initializer, request._replace(box=box), observed=observed)
     if sharded:
-        increment_version(tensor)  # which its shards do not share
+        increment_version(tensor)  # the shards have versions of their own
