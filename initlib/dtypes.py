@@ -80,8 +80,9 @@ def rounded(values: NDArray[Any], dtype: str) -> NDArray[Any]:
 
 
 def odd_float32(values: NDArray[Any]) -> NDArray[Any]:
-    """Return float64 numbers in float32, those between two float32 as the odd one, so that a later rounding to a
-    narrower dtype is a rounding of the float64 numbers.
+    """Round float64 numbers to odd: a number between two float32 becomes the one whose last bit is 1.
+
+    A later rounding to a narrower dtype then gives the same result as one rounding of the float64 numbers.
 
     >>> tie = np.array([1 + 2**-8 + 2**-40])  # just above the middle of two bfloat16
     >>> float(tie.astype("float32")[0]) == 1 + 2**-8, float(odd_float32(tie)[0]) == 1 + 2**-8 + 2**-23
@@ -98,6 +99,5 @@ def odd_float32(values: NDArray[Any]) -> NDArray[Any]:
 
 @lru_cache(maxsize=1024)
 def rounded_once(value: float, dtype: str) -> float:
-    """Return the number as a weight of the given dtype. Every dtype that engines compute in holds this weight
-    exactly."""
+    """Return the number as a weight of the dtype, which every dtype that engines compute in holds exactly."""
     return float(rounded(np.array(value), DTYPES[dtype].part or dtype))

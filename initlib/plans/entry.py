@@ -114,16 +114,16 @@ class Entry:
     def draw(self, key: Key, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Draw the tensor, or a box of it, under the key of the model; kept weights stay as `out` has them."""
         shape, dtype = self.parameter.shape, numpy_dtype(self.parameter.dtype)
-        kept = shape if index is None else box_shape(normalize_index(index, shape))
+        expected = shape if index is None else box_shape(normalize_index(index, shape))
         if out is None:
-            out = self.new_array(kept)
+            out = self.new_array(expected)
         elif self.kept:
             return out
         elif not isinstance(out, np.ndarray):
             raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
-        elif out.shape != kept or out.dtype != dtype:
+        elif out.shape != expected or out.dtype != dtype:
             raise ValueError(
-                f"out must have shape {kept} and dtype {dtype}, got shape {out.shape} and dtype {out.dtype}"
+                f"out must have shape {expected} and dtype {dtype}, got shape {out.shape} and dtype {out.dtype}"
             )
         for place, source, request in self.requests(key, ... if index is None else index) if out.size else ():
             if isinstance(source, Initializer):

@@ -51,7 +51,7 @@ class Fills(Generic[View]):
                 advance(done, done + rest)
 
     def _add(self, entry: Entry, index: Any, view: View) -> bool:
-        """Add the weights of a box, if laws draw all of them into memory of the kernel; return whether."""
+        """Add the weights of a box to the batch; return False if the kernel cannot draw all of them."""
         where = self._memory(view)
         if where is None:
             return False
@@ -76,7 +76,7 @@ class Fills(Generic[View]):
         if not draws(entry.parameter.dtype) or not all(
             isinstance(weight.initializer, Initializer) and not weight.requires_full_draw for weight in entry.pieces
         ):
-            return []  # `requests` would compute values here, to be thrown away
+            return []  # before `requests`, which would compute values in vain
         weights = []
         for place, source, request in entry.requests(self._key, index):
             assert isinstance(source, Initializer)

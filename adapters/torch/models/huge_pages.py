@@ -25,7 +25,7 @@ def ask_for_huge_pages(tensor: Tensor) -> None:
 
 @cache
 def _madvise() -> Any:
-    """Return the system's function: Python has it for memory of `mmap` alone."""
+    """Return `madvise` of the C library: that of Python serves only memory of `mmap`."""
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     return madvise

@@ -58,7 +58,7 @@ def join(first: Overlap, second: Overlap) -> Overlap | None:
 
 
 def place_in(index: Index, place: Index) -> Index:
-    """Return the index that takes a place of what another index takes. The place may leave out the last axes.
+    """Return the index of a place inside the box of an index. The place may leave out the last axes.
 
     >>> place_in((3, slice(4, 10), slice(0, 5)), (slice(2, 4),))
     (3, slice(6, 8, None), slice(0, 5, None))
@@ -68,7 +68,7 @@ def place_in(index: Index, place: Index) -> Index:
 
 
 def _entry_in(entry: slice, taken: int | slice | None) -> int | slice:
-    """Return the entry of an index that takes an int or a slice of what another slice takes; None takes all."""
+    """Return the entry for an int or a slice inside the range of an entry; None stands for all of the range."""
     step = entry.step or 1
     if isinstance(taken, slice):
         return _slice(entry.start + step * taken.start, step, taken.stop - taken.start)
