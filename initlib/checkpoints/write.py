@@ -167,20 +167,19 @@ def _difference(path: Path, shard: Shard, key: Key) -> str:
         with held_in_file(name, path, header) as tensor:
             difference = comparison.difference(entry, name, tensor)
         if difference is not None:
-            return f"{name} {difference.what} from index {difference.index} on"
+            return str(difference)
     return ""
 
 
 def _refuse_sources(entries: Sequence[Entry], folder: Path, files: Sequence[Shard]) -> None:
     """Raise ValueError if a file would replace a checkpoint that the plan reads: a killed write could not resume."""
     fills = (term for entry in entries for addend in entry.added for term in addend.terms if isinstance(term, Loaded))
-    sources = {id(fill.source.opened): fill.source.opened for fill in fills}
-    for source in sources.values():
-        for path in (folder / shard.name for shard in files):
-            if isinstance(source, CheckpointSource) and source.has_file(path):
-                raise ValueError(
-                    f"folder must not be that of a checkpoint which the plan reads, got {path}. Pass another folder"
-                )
+    sources = {fill.source.opened for fill in fills if isinstance(fill.source.opened, CheckpointSource)}
+    for path in (folder / shard.name for shard in files):
+        if any(source.has_file(path) for source in sources):
+            raise ValueError(
+                f"folder must not be the folder of a checkpoint that the plan reads, got {path}. Pass another folder"
+            )
 
 
 def _refuse_others(folder: Path, files: Sequence[Shard], text: bytes | None, overwrite: bool) -> None:

@@ -27,7 +27,7 @@ class Fills(Generic[View]):
 
     def __init__(self, targets: Iterable[Target[View]], key: Key, memory: Callable[[View], Memory | None]) -> None:
         self._key, self._memory = key, memory
-        self._full: dict[Any, Group] = {}  # the groups of full tensors: layers repeat
+        self._full: dict[Any, Group] = {}  # the groups of tensors that are one weight: layers repeat
         self._batch = Batch()
         self._batched: list[Target[View]] = []
         self._others: list[Target[View]] = []
@@ -57,8 +57,9 @@ class Fills(Generic[View]):
             return False
         start, strides, span = where
         parameter = entry.parameter
-        alike = id(entry.filling), parameter.shape, parameter.axes, parameter.dtype, parameter.padding, strides, span
-        group = self._full.get(alike) if index is ... else None
+        is_one_weight = index is ... and parameter.padding is None and isinstance(entry.filling, Initializer)
+        alike = id(entry.filling), parameter.shape, parameter.axes, parameter.dtype, strides, span
+        group = self._full.get(alike) if is_one_weight else None
         if group is not None:
             group[0].append(start)
             group[1].append(folded_seed(self._key, entry.stream))
@@ -67,7 +68,7 @@ class Fills(Generic[View]):
         for (start, *_), seed, group in weights:
             group[0].append(start)
             group[1].append(seed)
-        if index is ... and parameter.padding is None and isinstance(entry.filling, Initializer) and weights:
+        if is_one_weight and weights:
             self._full[alike] = weights[0][2]
         return bool(weights)
 
@@ -87,7 +88,7 @@ class Fills(Generic[View]):
         return weights
 
 
-def fill_arrays(targets: Iterable[Target[NDArray[Any]]], key: Key, advance: Progress | None = None) -> None:
+def fill_arrays(targets: Iterable[Target[NDArray[Any]]], key: Key) -> None:
     """Fill arrays with boxes of the tensors of a model, under the key of the model."""
     full = (target for target in targets if target[2].size)  # an empty weight has no law
-    Fills(full, key, memory_of).fill(lambda entry, index, out: entry.draw(key, index, out), advance)
+    Fills(full, key, memory_of).fill(lambda entry, index, out: entry.draw(key, index, out))

@@ -25,8 +25,9 @@ from initlib import (
     values,
     zeros,
 )
-from initlib.plans.fill import fill_arrays
+from initlib.plans.fill import Fills, fill_arrays
 from initlib.stream import config, threads
+from initlib.stream.kernel import memory_of
 
 PATHS = ["0", *(config.kernel.paths() if config.kernel is not None else ())]
 RULES = {
@@ -140,8 +141,10 @@ def test_progress_counts_the_bytes_of_all_tensors(monkeypatch):
     monkeypatch.setattr(threads, "LEAST", 8)
     monkeypatch.setattr(threads, "MOST", 64)
     made, seen = model(), []
-    drawn = [(entry, ..., entry.new_array(entry.parameter.shape)) for entry in made.entries if not entry.kept]
-    fill_arrays(drawn, Key(0), lambda *both: seen.append(both))
+    filled = [entry for entry in made.entries if not entry.kept and entry.parameter.size]
+    drawn = [(entry, ..., entry.new_array(entry.parameter.shape)) for entry in filled]
+    fills = Fills(drawn, Key(0), memory_of)
+    fills.fill(lambda entry, index, out: entry.draw(Key(0), index, out), lambda *both: seen.append(both))
     total = sum(array.nbytes for _, _, array in drawn)
     assert {all_ for _, all_ in seen} == {total}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)

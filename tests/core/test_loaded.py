@@ -698,7 +698,7 @@ def test_a_write_replaces_no_file_that_it_reads(tmp_path, overwrite, is_link):
             (target / path.name).symlink_to(path)
         before = contents(path.parent)
         made = plan(every, {"*": loaded(path.parent) * 2})
-        with pytest.raises(ValueError, match="must not be that of a checkpoint which the plan reads"):
+        with pytest.raises(ValueError, match="must not be the folder of a checkpoint that the plan reads"):
             made.write(target, 0, max_shard_size=size, overwrite=overwrite)
         assert contents(path.parent) == before
 

@@ -262,7 +262,7 @@ def test_a_damaged_file_does_not_count_as_complete(tmp_path, undisturbed):
     with paths[1].open("r+b") as file:
         file.seek(header.data)
         file.write(b"\xff" * 8)
-    with pytest.raises(FileExistsError, match=r"layers.0.conv.weight has other values from index \(0, 0, 0, 0\) on"):
+    with pytest.raises(FileExistsError, match=r"'layers.0.conv.weight' has other values from index \(0, 0, 0, 0\) on"):
         everything().write(tmp_path, 5, max_shard_size=SIZE)
     assert everything().write(tmp_path, 5, max_shard_size=SIZE, overwrite=True) == (paths[1],)
     assert contents(tmp_path) == undisturbed
@@ -275,7 +275,7 @@ def test_a_damaged_orthogonal_tensor_does_not_count_as_complete(tmp_path, scheme
     with path.open("r+b") as file:
         file.seek(-4, os.SEEK_END)
         file.write(b"\xff" * 4)
-    with pytest.raises(FileExistsError, match=r"w has other values from index \(63, 47\) on"):
+    with pytest.raises(FileExistsError, match=r"'w' has other values from index \(63, 47\) on"):
         made.write(tmp_path, 5)
 
 

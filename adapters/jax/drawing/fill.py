@@ -34,8 +34,7 @@ def filled(tensors: Iterable[tuple[Entry, Any, Any]], key: Any) -> list[jax.Arra
     """
     targets: list[Target[NDArray[Any]]] = []
     made = [_prepared(entry, key, sharding, current, targets) for entry, sharding, current in tensors]
-    if targets:
-        fill_arrays(targets, key)
+    fill_arrays(targets, key)
     return [finish() for finish in made]
 
 

@@ -19,8 +19,6 @@ from .memory import as_tensor, fill_memory, kernel_memory, local_views
 
 def local_boxes(tensor: Tensor) -> Iterable[tuple[Tensor, Any]]:
     """Return the views of the memory on this rank, each with the index of the box of the tensor that it holds."""
-    if not is_dtensor(tensor):
-        return ((tensor, ...),)
     return ((view, ... if box is None else box_index(box)) for view, box in local_views(tensor))
 
 
