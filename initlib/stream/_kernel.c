@@ -623,8 +623,11 @@ static int add_tensors(Job *job, Group *group, PyObject *memories, PyObject *key
             return 0;
         if (PyLong_Check(memory)) {
             group->out[i] = PyLong_AsVoidPtr(memory);
-            if (!group->out[i])
-                return PyErr_Occurred() || (PyErr_SetString(PyExc_ValueError, "the address is NULL"), 0);
+            if (!group->out[i]) {
+                if (!PyErr_Occurred())
+                    PyErr_SetString(PyExc_ValueError, "the address is NULL");
+                return 0;
+            }
             continue;
         }
         const Py_buffer *view = get_buffer(job, memory, "out", (Py_ssize_t)ITEMSIZE[group->law.dtype], PyBUF_WRITABLE);

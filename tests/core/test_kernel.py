@@ -136,6 +136,7 @@ REFUSED = [
     (lambda out: group(out[::2], span=8), "contiguous"),
     (lambda out: group(np.frombuffer(bytes(256), np.float32)), "read-only"),
     (lambda out: group(0), "the address is NULL"),
+    (lambda out: group(2**70), "int too large|int too big"),
     (lambda out: (9, *group(out)[1:]), "dtype code 9 is unknown"),
     (lambda out: (*group(out)[:-1], ()), "a tuple of memories and one of as many keys"),
     (lambda out: (*group(out)[:-1], (2**64,)), "too large|too big"),
