@@ -13,7 +13,8 @@ from .entry import Entry
 from .parameter import Parameter, as_axes, changed
 from .plan import Plan
 from .rules.hints import explain_unused
-from .rules.patterns import Ordered, Renamer, as_rename
+from .rules.patterns import Ordered
+from .rules.renaming import Renamer, as_rename
 from .rules.rule_resolver import RuleResolver
 from .rules.sources import Sources
 from .rules.sums import Addend

@@ -6,8 +6,8 @@ from typing import Literal
 
 from .._arguments import choice, integer
 from ..plans.parameter import Parameter, check_name
+from ..plans.rules.glob import glob
 from ..plans.rules.loaded import loaded
-from ..plans.rules.patterns import glob
 from ..plans.rules.values import Fill
 from ..schemes._constant import zeros
 from ._old_model import OldModel, Pattern, Source, as_patterns
