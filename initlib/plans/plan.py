@@ -224,7 +224,7 @@ class Plan:
             >>> Plan.from_json(kernel.to_json()) == kernel
             True
         """
-        from .rules.loaded import as_path
+        from .rules.sources import as_path
         from .text.json_text import decode
 
         if not isinstance(sources, Mapping | None):

@@ -7,9 +7,10 @@ from numpy.typing import ArrayLike
 
 from ..plans.parameter import Parameter
 from ..plans.rules.hints import nearest
-from ..plans.rules.loaded import FileSource, array_in, loaded
+from ..plans.rules.loaded import loaded
 from ..plans.rules.parts import Split
 from ..plans.rules.patterns import as_pattern
+from ..plans.rules.sources import FileSource, array_in
 from ..plans.rules.values import Fill
 
 Source = str | os.PathLike[str] | Mapping[str, ArrayLike]

@@ -18,9 +18,9 @@ from ..text.errors import PATTERN, RuleNeededError
 from .constructor_value import ConstructorValue, decide
 from .hints import advice_for_vector, nearest
 from .loaded import Loaded
+from .opened_sources import with_loaded
 from .parts import NESTED, Parts, Stack
 from .patterns import Ordered, ParsedPattern, starred
-from .sources import with_loaded
 from .values import Fill, Rule, Values, as_fill, as_rule, keep
 
 # The starts of kinds whose module states none, whatever the number of axes.

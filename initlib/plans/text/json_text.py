@@ -20,10 +20,11 @@ from ...schemes.initializer import Initializer
 from ..entry import Entry
 from ..parameter import Parameter, as_axes, check_name
 from ..rules.hints import nearest
-from ..rules.loaded import ArraySource, FileSource, Loaded, as_path, loaded
+from ..rules.loaded import Loaded, loaded
 from ..rules.new_weights import NewRows, Redrawn
+from ..rules.opened_sources import OpenedSources
 from ..rules.parts import NESTED, Split, Stack
-from ..rules.sources import Sources
+from ..rules.sources import ArraySource, FileSource, as_path
 from ..rules.sums import Sum, Term
 from ..rules.values import LIMIT, Fill, Keep, Values, keep, values
 from .errors import PlanError, Problem, RuleNeededError
@@ -178,7 +179,7 @@ def _with_sources(entries: list[Entry], paths: Mapping[str, str], known: list[st
             raise ValueError(
                 f"sources must have only paths in the plan, got {path!r}{nearest(str(path), known, 'paths')}"
             )
-    sources, opened, problems = Sources(paths), [], []
+    sources, opened, problems = OpenedSources(paths), [], []
     for entry in entries:
         try:
             opened.append(sources.complete(entry))
