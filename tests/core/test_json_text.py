@@ -330,7 +330,7 @@ def test_a_text_must_be_a_string():
 
 
 def test_a_text_over_the_limit_is_an_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(initlib.plans.text.json_text, "MAX_BYTES", 100)
+    monkeypatch.setattr("initlib.plans.text.json_decoding.MAX_BYTES", 100)
     path = tmp_path / "plan.json"
     example().save(path)
     with pytest.raises(ValueError, match="must be a plan of at most 100 bytes, got more"):
