@@ -8,7 +8,7 @@ from ..entry import Entry
 from ..packing.logical_weights import members
 from ..text.errors import RuleNeededError
 from .loaded import Loaded
-from .parts import Parts, Stack
+from .parts import Parts
 from .sources import ArraySource, FileSource
 from .sums import Sum
 
@@ -38,8 +38,7 @@ class OpenedSources:
             self._named(part.filling, (part.name,), part.shape, part.axes)
             for part in members(fill, names[0], shape, axes)
         ]
-        is_one = isinstance(fill, Stack) and fillings.count(fillings[0]) == len(fillings)
-        return replace(fill, fillings=tuple(fillings[:1] if is_one else fillings))
+        return fill.with_fillings(fillings)
 
     def _resolved(self, fill: Loaded, names: Sequence[str]) -> Loaded:
         source = self._open(fill.source)
