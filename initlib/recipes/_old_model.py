@@ -32,15 +32,16 @@ class OldModel:
         for name in sorted(parameter.names):  # so that a rule's function gives each of the names the same fill
             if name in self.tensors:
                 return name
-        raise ValueError(
-            f"the source must hold {parameter.name!r}{nearest(parameter.name, map(str, self.tensors), 'names')}"
-        )
+        raise self._missing(parameter.name)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor of the source."""
         if name not in self.tensors:
-            raise ValueError(f"the source must hold {name!r}{nearest(name, map(str, self.tensors), 'names')}")
+            raise self._missing(name)
         return tuple(array_in(self.tensors, name).shape)
+
+    def _missing(self, name: str) -> ValueError:
+        return ValueError(f"the source must hold {name!r}{nearest(name, map(str, self.tensors), 'names')}")
 
 
 def as_patterns(patterns: Pattern | Sequence[Pattern], argument: str) -> list[Pattern]:
