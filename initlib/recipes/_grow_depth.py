@@ -1,4 +1,4 @@
-"""The recipe of a deeper model: each layer is loaded from a layer of the old model."""
+"""Recipe of a deeper model: each layer is loaded from a layer of the old model."""
 
 import re
 from collections.abc import Sequence

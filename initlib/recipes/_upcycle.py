@@ -1,4 +1,4 @@
-"""The recipe of sparse upcycling: experts that start as a dense MLP."""
+"""Recipe of sparse upcycling: experts that start as a dense MLP."""
 
 from collections.abc import Callable, Mapping, Sequence
 
