@@ -9,13 +9,13 @@ from ..plans.rules.new_weights import NewRows
 from ..plans.rules.values import Fill
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
-from ._old_model import OldModel, Pattern, Source, as_patterns, side_by_side
+from ._old_model import OldModel, Source, as_patterns, side_by_side
 from .rules import Rules, required
 
 
 def grow_vocabulary(
     source: Source,
-    tables: Pattern | Sequence[Pattern],
+    tables: str | Sequence[str],
     *,
     rows: int | None = None,
     covariance: bool = False,

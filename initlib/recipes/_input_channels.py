@@ -7,12 +7,12 @@ from .._arguments import choice, integer
 from ..plans.parameter import Parameter
 from ..plans.rules.loaded import Loaded, loaded
 from ..plans.rules.values import Fill
-from ._old_model import OldModel, Pattern, Source, as_patterns, side_by_side
+from ._old_model import OldModel, Source, as_patterns, side_by_side
 from .rules import Rules, required
 
 
 def input_channels(
-    source: Source, patterns: Pattern | Sequence[Pattern], *, mode: Literal["sum", "mean"] = "sum", axis: int = 1
+    source: Source, patterns: str | Sequence[str], *, mode: Literal["sum", "mean"] = "sum", axis: int = 1
 ) -> Rules:
     """Return the rules of a vision model with another number of input channels.
 

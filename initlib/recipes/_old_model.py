@@ -14,7 +14,6 @@ from ..plans.rules.sources import FileSource, array_in
 from ..plans.rules.values import Fill
 
 Source = str | os.PathLike[str] | Mapping[str, ArrayLike]
-Pattern = str
 
 
 class OldModel:
@@ -44,7 +43,7 @@ class OldModel:
         return ValueError(f"the source must hold {name!r}{nearest(name, map(str, self.tensors), 'names')}")
 
 
-def as_patterns(patterns: Pattern | Sequence[Pattern], argument: str) -> list[Pattern]:
+def as_patterns(patterns: str | Sequence[str], argument: str) -> list[str]:
     """Return one pattern or several as a list. Raises TypeError, and ValueError for an empty list."""
     if not isinstance(patterns, (str, Sequence)):
         raise TypeError(f"{argument} must be a pattern or a list of patterns, got {patterns!r}")

@@ -71,7 +71,7 @@ class Values(Term):
 
     def read(self, request: DrawRequest) -> NDArray[Any]:
         """Return the values in the box of a draw request."""
-        return np.array(self.array if request.box is None else self.array[box_index(request.box)])
+        return np.array(self.array[box_index(request.parts)])
 
 
 @public("initlib")

@@ -21,7 +21,7 @@ from ..rules.hints import nearest
 from ..rules.loaded import Loaded, loaded
 from ..rules.new_weights import NewRows, Redrawn
 from ..rules.opened_sources import OpenedSources
-from ..rules.parts import NESTED, Split, Stack
+from ..rules.parts import NESTED, Parts, Split, Stack
 from ..rules.sources import FileSource, as_path
 from ..rules.sums import Sum, Term
 from ..rules.values import LIMIT, Fill, Values, keep, values
@@ -154,25 +154,38 @@ def _as_source(value: Any) -> FileSource:
 def _as_fill(value: Any, depth: int, sources: list[FileSource]) -> Fill:
     if depth > 2 * NESTED:
         raise ValueError(f"fillings may be nested at most {2 * NESTED} deep")
-    if value == "keep":
-        return keep
-    if isinstance(value, dict) and "values" in value:
-        return _as_values(value)
-    if isinstance(value, dict) and "loaded" in value:
-        return _as_loaded(value, sources)
-    if isinstance(value, dict) and "sum" in value:
-        return _as_sum(value, depth, sources)
-    if isinstance(value, dict) and "rows_like" in value:
-        _check_fields(value, {"rows_like": dict, "noise": dict, "covariance": bool})
-        old, noise = _as_loaded(value["rows_like"], sources), _as_initializer(value["noise"], depth + 1)
-        return NewRows((old,), noise, value["covariance"])
-    if isinstance(value, dict) and "redrawn" in value:
-        _check_fields(value, {"redrawn": dict, "axis": int, "share": float, "choice": str, "seed": int})
-        choice = value["choice"] and check_name(value["choice"], "choice")  # "" of a pattern without `*`
-        chosen = (value["axis"], value["share"], choice, value["seed"])
-        return Redrawn((_as_loaded(value["redrawn"], sources),), normal(), *chosen)
-    if not isinstance(value, dict) or not value.keys() & {"stack", "parts"}:
-        return _as_initializer(value, depth)
+    match value:
+        case "keep":
+            return keep
+        case {"values": _}:
+            return _as_values(value)
+        case {"loaded": _}:
+            return _as_loaded(value, sources)
+        case {"sum": _}:
+            return _as_sum(value, depth, sources)
+        case {"rows_like": _}:
+            return _as_new_rows(value, depth, sources)
+        case {"redrawn": _}:
+            return _as_redrawn(value, sources)
+        case {"stack": _} | {"parts": _}:
+            return _as_parts(value, depth, sources)
+    return _as_initializer(value, depth)
+
+
+def _as_new_rows(value: dict[str, Any], depth: int, sources: list[FileSource]) -> NewRows:
+    _check_fields(value, {"rows_like": dict, "noise": dict, "covariance": bool})
+    old, noise = _as_loaded(value["rows_like"], sources), _as_initializer(value["noise"], depth + 1)
+    return NewRows((old,), noise, value["covariance"])
+
+
+def _as_redrawn(value: dict[str, Any], sources: list[FileSource]) -> Redrawn:
+    _check_fields(value, {"redrawn": dict, "axis": int, "share": float, "choice": str, "seed": int})
+    choice = value["choice"] and check_name(value["choice"], "choice")  # "" of a pattern without `*`
+    chosen = (value["axis"], value["share"], choice, value["seed"])
+    return Redrawn((_as_loaded(value["redrawn"], sources),), normal(), *chosen)
+
+
+def _as_parts(value: dict[str, Any], depth: int, sources: list[FileSource]) -> Parts:
     fields = {name: each for name, each in value.items() if each is not None}
     if "stack" in fields:
         _check_fields(fields, {"stack": str, "fillings": list}, {"axis": int, "replaces": int})
