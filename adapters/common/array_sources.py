@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from initlib.plans.entry import Entry
-from initlib.plans.rules.loaded import ArraySource, Loaded
+from initlib.plans.rules.loaded import Loaded
+from initlib.plans.rules.sources import ArraySource
 
 MESSAGE = (
     "{name}: {source} must not read the memory of the model, which is written to; pass copies, or keep these weights"

@@ -11,7 +11,7 @@ from ..files.folder import SINGLE
 from ..files.header import Header
 from ..key import Key
 from ..plans.entry import Entry
-from ..plans.text.json_text import encode
+from ..plans.text.json_encoding import encode
 
 STREAM = 1  # the version of docs/stream.md
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}

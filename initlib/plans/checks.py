@@ -13,6 +13,8 @@ from .packing.logical_weights import LogicalWeight
 from .rules.sums import Addend
 from .text.errors import PATTERN, Problem
 
+MOST_BOXES = 2**17  # in all tensors of a plan: of weights that lie in parts
+
 # The axes of a kernel with that number of axes: of PyTorch, and of Keras and JAX.
 AXES_OF_KERNELS = {2: ("OI", "IO"), 3: ("BOI", "BIO"), 4: ("OIHW", "HWIO"), 5: ("OIDHW", "DHWIO")}
 
@@ -28,9 +30,6 @@ def first_needing_axes(initializer: Initializer) -> str | None:
     inner = [value for value in initializer.get_config().values() if isinstance(value, Initializer)]
     asking = next(filter(None, map(first_needing_axes, inner)), None)
     return initializer.factory if asking is None and initializer.needs_axes else asking
-
-
-MOST_BOXES = 2**17  # in all tensors of a plan: of weights that lie in parts
 
 
 def check(entries: Iterable[Entry]) -> list[Problem]:

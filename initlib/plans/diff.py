@@ -43,8 +43,8 @@ class PlanChange(NamedTuple):
         if self.what == CHANGED:
             return ", ".join(map(str, self.fields))
         at = 1 if self.what == REMOVED else 2
-        known = {change.field: _text(change[at]) for change in self.fields}
-        return f"{self.what} ({known['shape']} {known['dtype']}, {known['initializer']})"
+        texts = {change.field: _text(change[at]) for change in self.fields}
+        return f"{self.what} ({texts['shape']} {texts['dtype']}, {texts['initializer']})"
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ class Plan:
         Raises:
             ValueError: an initializer is not initlib's own.
         """
-        from .text.json_text import encode
+        from .text.json_encoding import encode
 
         return encode(self.entries)
 
@@ -224,8 +224,8 @@ class Plan:
             >>> Plan.from_json(kernel.to_json()) == kernel
             True
         """
-        from .rules.loaded import as_path
-        from .text.json_text import decode
+        from .rules.sources import as_path
+        from .text.json_decoding import decode
 
         if not isinstance(sources, Mapping | None):
             raise TypeError(f"sources must be a mapping from paths in the text to paths, got {sources!r}")
@@ -266,7 +266,7 @@ class Plan:
             PlanError: as for `from_json`.
             ValueError: the file holds no plan.
         """
-        from .text.json_text import read
+        from .text.json_decoding import read
 
         return cls.from_json(read(path), sources=sources)
 

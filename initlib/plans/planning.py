@@ -13,9 +13,10 @@ from .entry import Entry
 from .parameter import Parameter, as_axes, changed
 from .plan import Plan
 from .rules.hints import explain_unused
-from .rules.patterns import Ordered, Renamer, as_rename
+from .rules.opened_sources import OpenedSources
+from .rules.patterns import Ordered
+from .rules.renaming import Renamer, as_rename
 from .rules.rule_resolver import RuleResolver
-from .rules.sources import Sources
 from .rules.sums import Addend
 from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
@@ -131,7 +132,7 @@ def plan(
         views.append(view)
     ordered = Ordered(_called(rules, tuple(views)), "rules", as_rule)
     resolver = RuleResolver(ordered, default, unmatched, views)
-    sources = Sources()
+    sources = OpenedSources()
     unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
     for parameter, view in zip(given, views, strict=True):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ..schemes.initializer import Initializer
 from .parameter import Parameter
-from .rules.patterns import SameAs
+from .rules.renaming import SameAs
 from .rules.values import Fill as Fill
 from .rules.values import Rule as Rule
 

@@ -1,4 +1,4 @@
-"""The recipe of a deeper model: each layer is loaded from a layer of the old model."""
+"""Recipe of a deeper model: each layer is loaded from a layer of the old model."""
 
 import re
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from typing import Literal
 
 from .._arguments import choice, integer
 from ..plans.parameter import Parameter, check_name
+from ..plans.rules.glob import glob
 from ..plans.rules.loaded import loaded
-from ..plans.rules.patterns import glob
 from ..plans.rules.values import Fill
 from ..schemes._constant import zeros
-from ._old_model import OldModel, Pattern, Source, as_patterns
+from ._old_model import OldModel, Source, as_patterns
 from .rules import Rules, required
 
 SCHEMES = ("stack", "expand", "overlap")
@@ -22,7 +22,7 @@ def grow_depth(
     *,
     module: str = "layers",
     scheme: Literal["stack", "expand", "overlap"] = "stack",
-    outputs: Sequence[Pattern] = ("*.o_proj.weight", "*.down_proj.weight"),
+    outputs: Sequence[str] = ("*.o_proj.weight", "*.down_proj.weight"),
 ) -> Rules:
     """Return the rules of a deeper model: each layer is loaded from a layer of the old model.
 

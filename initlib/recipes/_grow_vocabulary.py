@@ -1,4 +1,4 @@
-"""The recipe of a larger vocabulary: old rows, and new rows that are like them."""
+"""Recipe of a larger vocabulary: old rows, and new rows that are like the old rows."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from ..plans.rules.new_weights import NewRows
 from ..plans.rules.values import Fill
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
-from ._old_model import OldModel, Pattern, Source, as_patterns, side_by_side
+from ._old_model import OldModel, Source, as_patterns, side_by_side
 from .rules import Rules, required
 
 
 def grow_vocabulary(
     source: Source,
-    tables: Pattern | Sequence[Pattern],
+    tables: str | Sequence[str],
     *,
     rows: int | None = None,
     covariance: bool = False,
     spread: float = 1.0,
 ) -> Rules:
-    """Return the rules of a model with a larger vocabulary: old rows stay, new rows are like them.
+    """Return the rules of a model with a larger vocabulary: old rows stay, and new rows are like the old rows.
 
     New rows are normal, with the mean of the old rows and their std in each column. With `covariance=True` the columns
     are also correlated as in the old rows, which are read once when the first weights are drawn. Correlated rows agree
@@ -71,14 +71,14 @@ def grow_vocabulary(
         added = parameter.shape[0] - count
         if added < 0:
             raise ValueError(f"the table must have at least the {count} rows of the old table, got {parameter.shape}")
-        known = loaded(source, name, index=None if count == stored else slice(0, count))
+        kept_rows = loaded(source, name, index=None if count == stored else slice(0, count))
         if not added:
-            return known
-        like_old = NewRows((known,), noise, covariance)
+            return kept_rows
+        like_old = NewRows((kept_rows,), noise, covariance)
         padding = parameter.padding
         if padding is None or padding < count:
-            return side_by_side((known, like_old), 0, ("old", "added"), (count, added))
-        rows_of = (("old", known, count), ("added", like_old, padding - count), ("padding", zeros, 1))
+            return side_by_side((kept_rows, like_old), 0, ("old", "added"), (count, added))
+        rows_of = (("old", kept_rows, count), ("added", like_old, padding - count), ("padding", zeros, 1))
         every = [*rows_of, ("last", like_old, parameter.shape[0] - padding - 1)]
         names, fills, sizes = zip(*[part for part in every if part[2]], strict=True)
         return side_by_side(fills, 0, names, sizes)

@@ -1,4 +1,4 @@
-"""The recipe of a wider model that computes what the old model computes."""
+"""Recipe of a wider model that computes what the old model computes."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The recipe of a vision model with another number of input channels."""
+"""Recipe of a vision model with another number of input channels."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -7,19 +7,19 @@ from .._arguments import choice, integer
 from ..plans.parameter import Parameter
 from ..plans.rules.loaded import Loaded, loaded
 from ..plans.rules.values import Fill
-from ._old_model import OldModel, Pattern, Source, as_patterns, side_by_side
+from ._old_model import OldModel, Source, as_patterns, side_by_side
 from .rules import Rules, required
 
 
 def input_channels(
-    source: Source, patterns: Pattern | Sequence[Pattern], *, mode: Literal["sum", "mean"] = "sum", axis: int = 1
+    source: Source, patterns: str | Sequence[str], *, mode: Literal["sum", "mean"] = "sum", axis: int = 1
 ) -> Rules:
     """Return the rules of a vision model with another number of input channels.
 
     A model with one channel gets the sum of the old channels, or their mean. A model with n > 1 channels repeats the
-    old channels in order. "mean" leaves them unchanged. "sum" multiplies them by the number of old channels over n, so
-    that the output for equal input channels stays the same. A rule for the other parameters, `{"*": loaded(source)}`,
-    belongs after these rules.
+    old channels in order. "mean" does not change the repeated channels. "sum" multiplies them by the number of old
+    channels over n, so that the output for equal input channels stays the same. A rule for the other parameters,
+    `{"*": loaded(source)}`, belongs after these rules.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
@@ -32,7 +32,7 @@ def input_channels(
 
     Raises:
         OSError: the source cannot be read.
-        ValueError: mode has another value, or the source is no checkpoint.
+        ValueError: mode is not allowed, or the source is no checkpoint.
 
     Example:
         >>> import numpy as np

@@ -7,13 +7,13 @@ from numpy.typing import ArrayLike
 
 from ..plans.parameter import Parameter
 from ..plans.rules.hints import nearest
-from ..plans.rules.loaded import FileSource, array_in, loaded
+from ..plans.rules.loaded import loaded
 from ..plans.rules.parts import Split
 from ..plans.rules.patterns import as_pattern
+from ..plans.rules.sources import FileSource, array_in
 from ..plans.rules.values import Fill
 
 Source = str | os.PathLike[str] | Mapping[str, ArrayLike]
-Pattern = str
 
 
 class OldModel:
@@ -31,18 +31,19 @@ class OldModel:
         for name in sorted(parameter.names):  # so that a rule's function gives each of the names the same fill
             if name in self.tensors:
                 return name
-        raise ValueError(
-            f"the source must hold {parameter.name!r}{nearest(parameter.name, map(str, self.tensors), 'names')}"
-        )
+        raise self._missing(parameter.name)
 
     def shape_of(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor of the source."""
         if name not in self.tensors:
-            raise ValueError(f"the source must hold {name!r}{nearest(name, map(str, self.tensors), 'names')}")
+            raise self._missing(name)
         return tuple(array_in(self.tensors, name).shape)
 
+    def _missing(self, name: str) -> ValueError:
+        return ValueError(f"the source must hold {name!r}{nearest(name, map(str, self.tensors), 'names')}")
 
-def as_patterns(patterns: Pattern | Sequence[Pattern], argument: str) -> list[Pattern]:
+
+def as_patterns(patterns: str | Sequence[str], argument: str) -> list[str]:
     """Return one pattern or several as a list. Raises TypeError, and ValueError for an empty list."""
     if not isinstance(patterns, (str, Sequence)):
         raise TypeError(f"{argument} must be a pattern or a list of patterns, got {patterns!r}")

@@ -5,8 +5,9 @@ from typing import Any
 from .._arguments import integer
 from ..axes import fans
 from ..plans.parameter import Parameter
-from ..schemes._normal import normal, truncated_normal
+from ..schemes._normal import normal
 from ..schemes.initializer import Initializer
+from .llama import cut
 from .rules import Rules, named, optional, outputs
 
 _OUTPUTS = named(
@@ -15,15 +16,10 @@ _OUTPUTS = named(
     *("self_attn.o_proj", "mlp.down_proj"),  # transformers
 )
 _HEAD = named("transformer.ff_out", "lm_head", "lm_head.w_out")
-CUT = 3.0  # sigmas
-
-
-def _cut(std: float) -> Initializer:
-    return truncated_normal(std=std, low=-CUT * std, high=CUT * std)
 
 
 def _by_fan_in(parameter: Parameter) -> Initializer:
-    return _cut(fans(parameter.shape, parameter.axes).fan_in ** -0.5)
+    return cut(fans(parameter.shape, parameter.axes).fan_in ** -0.5)
 
 
 def mitchell(width: int, residual: Any = _OUTPUTS) -> Rules:
@@ -54,13 +50,13 @@ def mitchell(width: int, residual: Any = _OUTPUTS) -> Rules:
     """
 
     def output(parameter: Parameter) -> Initializer:
-        return _cut((2 * fans(parameter.shape, parameter.axes).fan_in * (parameter.indices[0] + 1)) ** -0.5)
+        return cut((2 * fans(parameter.shape, parameter.axes).fan_in * (parameter.indices[0] + 1)) ** -0.5)
 
     return {
         optional(_HEAD): _by_fan_in,
         outputs(residual, "mitchell"): output,
         optional("*:kernel"): _by_fan_in,
-        optional("*:table"): _cut(integer(width, "width", least=1) ** -0.5),
+        optional("*:table"): cut(integer(width, "width", least=1) ** -0.5),
     }
 
 
@@ -91,12 +87,12 @@ def full_megatron(layers: int, width: int, std: float = 0.02, residual: Any = _O
         Groeneveld et al. OLMo: accelerating the science of language models. 2024. arXiv:2402.00838. The rules follow
         OLMo's `InitFnType.full_megatron`, which takes it from metaseq.
     """
-    smaller = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
+    smaller = cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
     return {
-        optional(_HEAD): _cut(integer(width, "width", least=1) ** -0.5),
+        optional(_HEAD): cut(integer(width, "width", least=1) ** -0.5),
         outputs(residual, "full_megatron", layers): smaller,
-        optional("*:kernel"): _cut(std),
-        optional("*:table"): _cut(std),
+        optional("*:kernel"): cut(std),
+        optional("*:table"): cut(std),
     }
 
 

@@ -1,4 +1,4 @@
-"""The recipe of sparse upcycling: experts that start as a dense MLP."""
+"""Recipe of sparse upcycling: experts that start as a dense MLP."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,14 +11,14 @@ from ..plans.rules.patterns import as_pattern, starred
 from ..plans.rules.values import Fill
 from ..schemes._normal import normal
 from ..schemes.initializer import Initializer
-from ._old_model import OldModel, Pattern, Source, side_by_side
+from ._old_model import OldModel, Source, side_by_side
 from .rules import Rules, required
 
 
 def upcycle(
     source: Source,
-    up: Mapping[Pattern, str | Sequence[str]],
-    down: Mapping[Pattern, str],
+    up: Mapping[str, str | Sequence[str]],
+    down: Mapping[str, str],
     *,
     noise: Initializer | None = None,
     redrawn: float = 0.0,
@@ -86,7 +86,7 @@ def upcycle(
             return copy
         return Redrawn((copy,), normal(), hidden, redrawn, expert, seed)
 
-    def rule(pattern: Pattern, names: tuple[str, ...], hidden: int) -> Callable[[Parameter], Fill]:
+    def rule(pattern: str, names: tuple[str, ...], hidden: int) -> Callable[[Parameter], Fill]:
         matcher = as_pattern(pattern, "experts")
         part_names = [name.replace("*", "_") for name in names]
 

@@ -15,7 +15,7 @@ _OUTPUTS_AND_UP = named(*_NAMES, "feed_forward.w3", "mlp.up_proj")
 _HEAD = ("output", "lm_head", "lm_head.w_out")
 
 
-def _cut(std: float) -> Initializer:
+def cut(std: float) -> Initializer:
     """Return a normal distribution, cut at 3 sigmas."""
     return truncated_normal(std=std, low=-3 * std, high=3 * std)
 
@@ -48,7 +48,7 @@ def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, res
     Reference:
         OLMo-core, `InitMethod.llama`. https://github.com/allenai/OLMo-core
     """
-    smaller = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
+    smaller = cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
     return {outputs(residual, "llama", layers): smaller, **_others(width, std, tied)}
 
 
@@ -79,17 +79,17 @@ def llama_depth(width: int, std: float = 0.02, *, tied: bool = False, residual: 
     """
 
     def by_depth(parameter: Parameter) -> Initializer:
-        return _cut(std * (2 * (parameter.indices[0] + 1)) ** -0.5)
+        return cut(std * (2 * (parameter.indices[0] + 1)) ** -0.5)
 
     return {outputs(residual, "llama_depth"): by_depth, **_others(width, std, tied)}
 
 
 def _others(width: int, std: float, tied: bool) -> Rules:
     """Return the rules of the head, of tables and of other kernels."""
-    head = _cut(integer(width, "width", least=1) ** -0.5)
+    head = cut(integer(width, "width", least=1) ** -0.5)
     if tied:
-        return {optional("*:table"): head, optional("*:kernel"): _cut(std)}
-    return {optional(named(*_HEAD)): head, optional("*:table"): normal(), optional("*:kernel"): _cut(std)}
+        return {optional("*:table"): head, optional("*:kernel"): cut(std)}
+    return {optional(named(*_HEAD)): head, optional("*:table"): normal(), optional("*:kernel"): cut(std)}
 
 
 def olmo_normal(std: float = 0.02) -> Rules:
@@ -108,7 +108,7 @@ def olmo_normal(std: float = 0.02) -> Rules:
     Reference:
         OLMo-core, `InitMethod.normal`. https://github.com/allenai/OLMo-core
     """
-    return {"*:kernel": _cut(std), optional("*:table"): _cut(std)}
+    return {"*:kernel": cut(std), optional("*:table"): cut(std)}
 
 
 def normalized(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
@@ -136,9 +136,9 @@ def normalized(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
         Loshchilov, Hsieh, Sun, Ginsburg. nGPT: normalized transformer. 2024. arXiv:2410.01131.
     """
     std = integer(width, "width", least=1) ** -0.5
-    smaller = _cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
+    smaller = cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
     return {
         outputs(residual, "normalized", layers): smaller,
         optional("*:table"): normal(std=std),
-        optional("*:kernel"): _cut(std),
+        optional("*:kernel"): cut(std),
     }

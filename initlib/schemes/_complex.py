@@ -8,7 +8,7 @@ from ..dtypes import DTYPES
 from ..stream.engine import DrawRequest, Engine
 from ..stream.law import Law
 from .frozen import scheme
-from .initializer import Derived, Initializer
+from .initializer import Derived, Initializer, checked_initializer
 
 # The names of the streams inside the stream of a parameter.
 REAL, IMAGINARY, MODULUS, ANGLE = "real", "imaginary", "modulus", "angle"
@@ -21,8 +21,7 @@ class TwoParts(Derived):
     each: Initializer
 
     def __post_init__(self) -> None:
-        if not isinstance(self.each, Initializer):
-            raise TypeError(f"each must be an initlib initializer, got {self.each!r}")
+        checked_initializer(self.each, "each")
 
     @property
     def drawn(self) -> Initializer:

@@ -363,10 +363,10 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: str) -> None:
         kernel.item_strides(out)  # raises
 
 
-def checked_initializer(value: Any) -> Initializer:
+def checked_initializer(value: Any, argument: str = "initializer") -> Initializer:
     """Return the value, or raise TypeError unless the value is an initializer."""
     if not isinstance(value, Initializer):
-        raise TypeError(f"initializer must be an initlib initializer, got {value!r}")
+        raise TypeError(f"{argument} must be an initlib initializer, got {value!r}")
     return value
 
 

@@ -324,13 +324,21 @@ def test_a_plan_of_extreme_bounds_is_printed():
     assert "log_uniform(low=4.94066e-324, high=2.14748e+09)" in str(Plan.from_json(filled(extreme)))
 
 
+def test_a_stack_of_no_layers_may_be_loaded():
+    stack = {"stack": "a.{i}", "fillings": [{"loaded": "old", "source": 0}]}
+    content = json.loads(filled(stack))
+    content["sources"] = [{"path": "old.safetensors", "sha256": "0" * 64, "bytes": 1}]
+    content["parameters"][0]["shape"] = [0, 2]
+    assert Plan.from_json(json.dumps(content)).entries[0].pieces == ()
+
+
 def test_a_text_must_be_a_string():
     with pytest.raises(TypeError, match="text must be a string, got bytes"):
         Plan.from_json(b"{}")
 
 
 def test_a_text_over_the_limit_is_an_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(initlib.plans.text.json_text, "MAX_BYTES", 100)
+    monkeypatch.setattr("initlib.plans.text.json_decoding.MAX_BYTES", 100)
     path = tmp_path / "plan.json"
     example().save(path)
     with pytest.raises(ValueError, match="must be a plan of at most 100 bytes, got more"):

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from initlib import Parameter
-from initlib.plans.rules.patterns import Ordered, as_pattern, as_rename, glob
+from initlib.plans.rules.glob import glob
+from initlib.plans.rules.patterns import Ordered, as_pattern
+from initlib.plans.rules.renaming import as_rename
 
 GLOBS = [
     ("*", "a.b.c", True),

@@ -10,7 +10,7 @@ from initlib.plans.entry import Entry
 from initlib.plans.packing.logical_weights import LogicalWeight
 from initlib.plans.packing.overlaps import Index, Overlap
 from initlib.plans.parameter import check_name
-from initlib.plans.rules.patterns import glob
+from initlib.plans.rules.glob import glob
 
 # The place of a layer's weight: an int along each axis of layers, slice(None) along other axes before the last int.
 At = tuple[int | slice, ...]

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from initlib import Parameter, zeros
 from initlib.adapters.common.roles import ParameterRole
-from initlib.plans.rules.constructor_value import ConstructorValue, constant_of
+from initlib.plans.rules.constructor_value import ConstructorValue
+from initlib.plans.rules.regularity import constant_of
 
 from ..drawing.draw import as_array
 from .layer_initializers import draws

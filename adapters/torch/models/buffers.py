@@ -9,7 +9,8 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from initlib import Parameter, Plan, keep, normal
 from initlib.adapters.common.roles import ParameterRole
 from initlib.key import Key
-from initlib.plans.rules.patterns import as_rename, patterns_of_kind
+from initlib.plans.rules.patterns import patterns_of_kind
+from initlib.plans.rules.renaming import as_rename
 from initlib.plans.types import Rename, Rules
 
 from .. import _private

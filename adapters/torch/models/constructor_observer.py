@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from initlib.plans.rules.constructor_value import constant_of
+from initlib.plans.rules.regularity import constant_of
 
 from .._private import StorageRef, TorchDispatchMode, storage_ref
 from .constructor_values import read

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from initlib.plans.rules.patterns import glob
+from initlib.plans.rules.glob import glob
 
 
 class KnownClass(NamedTuple):

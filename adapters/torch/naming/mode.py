@@ -17,7 +17,7 @@ from initlib import Initializer, Key, zeros
 from initlib._public import public
 from initlib.plans.entry import Entry
 from initlib.plans.packing.part_axes import ROW_MAJOR
-from initlib.plans.rules.patterns import as_rename
+from initlib.plans.rules.renaming import as_rename
 from initlib.stream.boxes import box_index
 from initlib.stream.engine import DrawRequest
 

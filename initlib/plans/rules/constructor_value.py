@@ -1,7 +1,6 @@
 """Values that a module's constructor gave its tensors, and the table of the fills of tensors without a rule."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -11,14 +10,11 @@ from numpy.typing import NDArray
 from ...schemes._constant import constant, zeros
 from ..packing.overlaps import Overlap
 from ..text.errors import PATTERN, RuleNeededError
+from .regularity import Read, constant_of, has_set_edge, is_monotone, is_regular, is_smooth
 from .values import Fill, Keep, keep
 
-Read = Callable[[Any], NDArray[Any] | None]
-
-FEW = 8  # values that rule out most regularities before all values are read
 SMALL = 2**16  # weights of a tensor that is read at once
 CORNER = 16  # indices along each axis that are read before all of them
-SMOOTH = 0.7  # the correlation of neighbours from which on a matrix was not drawn: 11 sigmas for 240 independent pairs
 ROUNDING = 1.01  # of a bound, in bfloat16
 
 FROZEN = "the parameter is frozen, and its values differ"
@@ -186,10 +182,10 @@ def _look(parameter: Tensor, value: ConstructorValue) -> _Look | None:
         read = values.__getitem__
     if not parameter.is_vector:
         corner = read((slice(0, CORNER),) * len(parameter.shape))
-        if corner is not None and _is_smooth(corner):
+        if corner is not None and is_smooth(corner):
             return _Look(is_regular=True)
-        if corner is not None and corner.size > 1 and not _is_regular(corner):
-            return _Look(is_regular=_has_set_edge(read, parameter.shape))
+        if corner is not None and corner.size > 1 and not is_regular(corner):
+            return _Look(is_regular=has_set_edge(read, parameter.shape))
     values = read(...)
     if values is None:
         return None
@@ -197,90 +193,8 @@ def _look(parameter: Tensor, value: ConstructorValue) -> _Look | None:
     if number is not None:
         drawn = values.size == 1 and number != 0 and value.draws is True
         return _Look(None if drawn else number, largest=abs(number))
-    regular = _is_monotone(values.ravel()) if parameter.is_vector else _is_regular(values)
+    regular = is_monotone(values.ravel()) if parameter.is_vector else is_regular(values)
     return _Look(None, regular, float(np.abs(values).max(initial=0)) if parameter.kind == "bias" else math.inf)
-
-
-def _is_monotone(values: NDArray[Any]) -> bool:
-    if values.size < 3 or values.dtype.kind == "c":
-        return False
-    first = values[:FEW].tolist()
-    if first != sorted(first) and first != sorted(first, reverse=True):
-        return False
-    return bool((values[1:] >= values[:-1]).all() or (values[1:] <= values[:-1]).all())
-
-
-def _is_regular(values: NDArray[Any]) -> bool:
-    """Return whether all rows or all columns are equal, along any axis, or the values are a mask or an identity."""
-    first, step = values.item(0), values.size
-    for axis, size in enumerate(values.shape):
-        step //= size  # from an element to the next one along the axis
-        if size > 1 and values.item(step) == first and bool((values == values.take([0], axis)).all()):
-            return True
-    if first == 1 and values.ndim == 2 and min(values.shape) > 1 and bool((values == np.eye(*values.shape)).all()):
-        return True
-    return _is_binary(values)
-
-
-def _is_binary(values: NDArray[Any]) -> bool:
-    """Return whether all values but zeros have one absolute value, as in masks, one-hot rows and signs."""
-    if len({abs(value) for value in values.flat[:FEW].tolist() if value}) > 1:
-        return False
-    others = np.abs(values[values != 0])
-    return others.size > 2 and bool((others == others[0]).all())
-
-
-def _has_set_edge(read: Read, shape: tuple[int, ...]) -> bool:
-    """Return whether the first or last row or column of a matrix is binary: three equal weights are no chance."""
-    if len(shape) != 2:
-        return False
-    for axis, size in enumerate(shape):
-        along = shape[1 - axis]
-        for start in {0, size - 1}:
-            for count in {min(FEW, along), along}:  # a few values rule out most edges
-                part = slice(start, start + 1), slice(0, count)
-                edge = read(part if axis == 0 else part[::-1])
-                if edge is None or not _is_binary(edge):
-                    break
-            else:
-                return True
-    return False
-
-
-def _is_smooth(values: NDArray[Any]) -> bool:
-    """Return whether neighbours in a matrix are alike, as in a table of sinusoids and in no independent draw."""
-    matrix = values.squeeze()
-    if matrix.ndim != 2 or min(matrix.shape) < 4 or matrix.size < 128 or matrix.dtype.kind == "c":
-        return False
-    centred = matrix.astype(np.float64)
-    centred -= centred.sum() / centred.size
-    square = float(np.vdot(centred, centred)) / centred.size
-    if not 0 < square < math.inf:
-        return False
-    pairs = ((centred[1:], centred[:-1]), (centred[:, 1:], centred[:, :-1]))
-    return any(float(np.vdot(one, other)) / one.size > SMOOTH * square for one, other in pairs)
-
-
-def constant_of(array: NDArray[Any]) -> float | None:
-    """Return the value of an array whose weights are all equal and finite; None for every other array.
-
-    >>> constant_of(np.full(3, 1e-6, np.float32))
-    1e-06
-    """
-    if not array.size or array.item(0) != array.item(array.size - 1):
-        return None
-    weights = array.ravel()
-    if weights.dtype.kind == "c" and weights[0].imag:
-        return None
-    few = weights[:: max(1, weights.size // FEW)]
-    if not bool((few == weights[0]).all() and (weights == weights[0]).all()):
-        return None
-    number = float(weights[0].real)
-    if not math.isfinite(number):
-        return None
-    if number in (0.0, 1.0) or array.dtype in (np.float64, np.complex128):
-        return number
-    return float(str(np.float32(number)))  # the shortest decimal of the same bits: 1e-6, not 9.999999974752427e-07
 
 
 def _shown(number: float) -> str:

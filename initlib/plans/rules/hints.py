@@ -13,13 +13,13 @@ AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes the 
 _NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
 
 
-def nearest(wanted: str, known: Iterable[str], what: str) -> str:
+def nearest(wanted: str, names: Iterable[str], what: str) -> str:
     """Return the known names nearest to a wrong name, as the end of a sentence; empty if no name is near.
 
     >>> nearest("*.c_prj.weight", ["h.0.c_proj.weight", "h.0.c_proj.bias", "wte.weight"], "names")
     '; nearest names: h.0.c_proj.weight'
     """
-    alike = [(max(map(_likeness, _spellings(wanted), _spellings(name))), name) for name in dict.fromkeys(known)]
+    alike = [(max(map(_likeness, _spellings(wanted), _spellings(name))), name) for name in dict.fromkeys(names)]
     alike_names = [name for likeness, name in sorted(alike, key=lambda pair: -pair[0]) if likeness >= ALIKE]
     return f"; nearest {what}: {', '.join(alike_names[:3])}" if alike_names else ""
 
@@ -88,8 +88,8 @@ def advice_for_vector(pattern: ParsedPattern, name: str, vector: Parameter, kern
 def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], parameters: Sequence[Parameter]) -> str:
     owners = sorted({parameter.owner for parameter in parameters if parameter.owner})
     if pattern.of is not None and pattern.of not in (*KINDS, *owners):
-        known = f"the kinds are {', '.join(KINDS)}; the owners here {', '.join(owners) or 'none'}"
-        return f"has no kind or owner {pattern.of!r}: {known}"
+        allowed = f"the kinds are {', '.join(KINDS)}; the owners here {', '.join(owners) or 'none'}"
+        return f"has no kind or owner {pattern.of!r}: {allowed}"
     kinds = {parameter.kind for parameter in parameters}
     matched = [parameter for parameter in parameters if pattern.matches(parameter)]
     if matched:

@@ -25,12 +25,12 @@ class LayerCount(NamedTuple):
             numbers = _numbers(name)
             if len(numbers) == 1:  # of several, any may be the number of an expert
                 layers[name.replace(f"{numbers[0]}.", "*.", 1)].add(numbers[0])
-        found = max(map(len, layers.values()), default=0)
-        if found <= self.layers:
+        count = max(map(len, layers.values()), default=0)
+        if count <= self.layers:
             return None
         return (
             f"{self.argument} of recipes.{self.recipe} must be the number of layers of the model, got {self.layers} "
-            f"for {found} layers. Pass {self.argument}={found}"
+            f"for {count} layers. Pass {self.argument}={count}"
         )
 
     def too_high(self, names: Iterable[str]) -> str | None:

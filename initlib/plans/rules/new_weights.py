@@ -13,7 +13,6 @@ from ..._arguments import integer, real
 from ...schemes._uniform import uniform
 from ...stream.boxes import Part, Pieces, box_index, full_box, normalize_index
 from ...stream.engine import DrawRequest
-from ...stream.numpy_engine import NUMPY
 from .loaded import Loaded
 from .sums import Sum, round_wide
 
@@ -49,12 +48,9 @@ class NewWeights(Sum):
         if not all(np.isfinite(each).all() for each in statistics):
             raise ValueError(f"{self.old!r} must be finite to draw weights like it, got NaN, infinities or overflow")
 
-    def normal(self, request: DrawRequest) -> NDArray[Any]:
-        """Return the noise in the box of a draw request, in float64."""
-        assert self.noise is not None
-        out = np.empty(request.out_shape, WIDE)
-        self.noise.fill(out, request._replace(dtype=WIDE), NUMPY)
-        return out
+    def _wide(self, dtype: str) -> str:
+        """Return float64: the statistics and the noise have this dtype for weights of every dtype."""
+        return WIDE
 
     def old_pieces(self, shape: tuple[int, ...], axes: str | None = None) -> Iterator[NDArray[Any]]:
         """Yield the old weights of a tensor of that shape and axes in float64, in pieces with all axes."""
@@ -88,12 +84,12 @@ class NewRows(NewWeights):
             for block in np.unique(indices // BLOCK):
                 first, is_in = int(block) * BLOCK, indices // BLOCK == block
                 every = Part(first, 1, min(BLOCK, request.shape[0] - first))
-                noise = self.normal(request._replace(box=(every, *full_box(columns)))).reshape(every.size, -1)
+                noise = self.draw_noise(request._replace(box=(every, *full_box(columns)))).reshape(every.size, -1)
                 correlated = (mean + noise @ spread).reshape(every.size, *columns)
                 drawn[is_in] = correlated[(indices[is_in] - first, *index)]
             drawn = drawn.reshape(request.out_shape)
         else:
-            drawn = mean.reshape(columns)[index] + self.normal(request) * spread.reshape(columns)[index]
+            drawn = mean.reshape(columns)[index] + self.draw_noise(request) * spread.reshape(columns)[index]
         return round_wide(drawn, request.dtype)
 
     @property
@@ -162,7 +158,7 @@ class Redrawn(NewWeights):
             return self.quiet.draw(request)
         mean, std = self.moments
         sized = request._replace(box=tuple(each._replace(drop=False) for each in request.parts))
-        new = round_wide(mean + std * self.normal(sized), request.dtype)
+        new = round_wide(mean + std * self.draw_noise(sized), request.dtype)
         mask = is_new.reshape([-1 if axis == self.axis else 1 for axis in range(len(request.shape))])
         return np.where(mask, new, self.quiet.draw(sized)).reshape(request.out_shape)
 

@@ -1,8 +1,8 @@
 """Parts: several named weights in one stored tensor, side by side or one at each index."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..._arguments import integer
@@ -33,6 +33,10 @@ class Parts(Filling):
             raise ValueError("parts must not all be kept. Use keep for the tensor")
         if _depth(self) > NESTED:
             raise ValueError(f"parts may lie at most {NESTED} deep in one another, got {_depth(self)}")
+
+    def with_fillings(self, fillings: Sequence[Any]) -> "Parts":
+        """Return the same parts with other fills."""
+        return replace(self, fillings=tuple(fillings))
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,13 @@ class Stack(Parts):
         if not self.fillings:
             raise ValueError("parts must have at least one filling")
         super().__post_init__()
+
+    def with_fillings(self, fillings: Sequence[Any]) -> Parts:
+        """Return the same stack with other fills, with one if all are equal. Without fills, return the stack itself."""
+        if not fillings:
+            return self
+        are_equal = list(fillings).count(fillings[0]) == len(fillings)  # faster than `==` if the fills are one object
+        return super().with_fillings(fillings[:1] if are_equal else fillings)
 
     def __repr__(self) -> str:
         inner = repr(self.fillings[0]) if len(self.fillings) == 1 else f"<{len(self.fillings)} fillings>"

@@ -3,79 +3,12 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ..._public import public
-from ..parameter import Parameter, check_name
+from ..parameter import Parameter
 from ..text.describe import advice_for_text
+from .glob import Glob, glob, with_stars
 from .layer_count import LayerCount
-
-
-class GlobMatch(NamedTuple):
-    """Texts in place of each `*` of a glob, in a name that matches."""
-
-    stars: tuple[str, ...]
-
-    def groups(self) -> tuple[str, ...]:
-        """Return the texts, as `re.Match.groups` does."""
-        return self.stars
-
-
-@dataclass(frozen=True)
-class Glob:
-    """A compiled glob, with the methods of `re.Pattern` that patterns need. It takes linear time for each `*`."""
-
-    groups: int  # the number of `*`
-    reversed_expression: re.Pattern[str]
-    ending: str  # the plain text with which every name ends that matches
-
-    def fullmatch(self, name: str) -> GlobMatch | None:
-        """Match the whole name; of several ways, the one in which the first `*` is longest, then the second."""
-        match = self.reversed_expression.fullmatch(name[::-1])
-        return None if match is None else GlobMatch(tuple(text[::-1] for text in reversed(match.groups())))
-
-    def matches(self, name: str) -> bool:
-        """Return whether the glob matches the whole name."""
-        return self.reversed_expression.fullmatch(name[::-1]) is not None
-
-
-@lru_cache(maxsize=1024)
-def glob(pattern: str) -> Glob:
-    """Compile a glob: `*` is any text with any dots, `?` a character, `[ab]` or `[!ab]` one of a set.
-
-    >>> glob("h.*.mlp.w[13]").fullmatch("h.11.mlp.w3").groups()
-    ('11',)
-
-    Raises ValueError for a set that is not closed, or cannot be read.
-    """
-    segments: list[list[str]] = [[]]  # the expressions of single characters, between the `*`
-    at = 0
-    while at < len(pattern):
-        letter = pattern[at]
-        at += 1
-        if letter == "*":
-            at += len(pattern[at:]) - len(pattern[at:].lstrip("*"))
-            segments.append([])
-        elif letter == "[":
-            inverted = pattern.startswith("!", at)
-            end = pattern.find("]", at + inverted + 1)  # a set has at least one character
-            if end < 0:
-                raise ValueError(f"a pattern must close each bracket, got {pattern!r}")
-            characters = re.sub(r"([\\\[\]^&~|])", r"\\\1", pattern[at + inverted : end])
-            segments[-1].append(f"[{'^' * inverted}{characters}]")
-            at = end + 1
-        else:
-            segments[-1].append("." if letter == "?" else re.escape(letter))
-    # From the last character to the first, the shortest text for each `*` leaves the longest to those before it. The
-    # atomic groups (?>...) give nothing back, so that no name takes more than linear time for each `*`.
-    last, *others = ("".join(reversed(segment)) for segment in reversed(segments))
-    middle = "".join(f"(?>(.*?){segment})" for segment in others[:-1])
-    expression = last + middle + "".join(f"(.*){segment}" for segment in others[-1:])
-    try:
-        return Glob(len(others), re.compile(expression), re.split(r"[*?\]]", pattern)[-1])
-    except re.error as error:
-        raise ValueError(f"a pattern must have only valid sets in brackets, got {pattern!r}: {error}") from None
 
 
 class RecipePattern(str):
@@ -224,75 +157,6 @@ def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
             raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {each!r}")
 
 
-class SameAs(NamedTuple):
-    """New name of parameters that share the stream of another parameter."""
-
-    name: str
-
-
-@public("initlib")
-def same_as(name: str) -> SameAs:
-    """Make a value of `rename=` that gives a parameter the stream, and so the weights, of another parameter.
-
-    The usual case is a target network that starts equal to the online network. Both parameters must have the same
-    shape, axes and initializer.
-
-    Args:
-        name: the name of the other parameter, in which each `*` becomes the text that a `*` in the pattern matches.
-
-    Returns:
-        A value of `rename=`.
-
-    Raises:
-        TypeError: the name is not a string.
-
-    Example:
-        >>> from initlib import Parameter, normal, plan
-        >>> networks = [Parameter("online.fc.weight", (2, 2)), Parameter("target.fc.weight", (2, 2))]
-        >>> weights = plan(networks, normal(), rename={"target.*": same_as("online.*")}).draw(seed=0)
-        >>> bool((weights["target.fc.weight"] == weights["online.fc.weight"]).all())
-        True
-    """
-    return SameAs(check_name(name, "same_as"))
-
-
-class Renamer:
-    """New names by pattern: the first pattern that matches the full name counts."""
-
-    def __init__(self, rename: Mapping[Any, Any]) -> None:
-        self.rules: list[tuple[Any, re.Pattern[str] | Glob, str]] = []
-        self.shared = [isinstance(new, SameAs) for new in rename.values()]
-        for pattern, value in rename.items():
-            new = value.name if isinstance(value, SameAs) else value
-            check_name(new, f"the new name of {pattern!r}")
-            by_glob = not isinstance(pattern, re.Pattern)
-            expression = glob(check_name(pattern, "rename's pattern")) if by_glob else pattern
-            if by_glob and new.count("*") > expression.groups:
-                raise ValueError(f"rename of {pattern!r} must have no more * than the pattern, got {new!r}")
-            self.rules.append((pattern, expression, new))
-        self._unused = dict.fromkeys(range(len(self.rules)))
-
-    def __call__(self, name: str) -> str:
-        number = self._first(name)
-        if number is None:
-            return name
-        self._unused.pop(number, None)
-        _, expression, new = self.rules[number]
-        return with_stars(new, expression, name)
-
-    def shares(self, name: str) -> bool:
-        """Return whether the name becomes that of another parameter, by `same_as`."""
-        number = self._first(name)
-        return number is not None and self.shared[number]
-
-    def _first(self, name: str) -> int | None:
-        return next((n for n, (_, expression, _) in enumerate(self.rules) if expression.fullmatch(name)), None)
-
-    def unused(self) -> list[Any]:
-        """Return the patterns that have renamed no name."""
-        return [self.rules[number][0] for number in self._unused]
-
-
 def starred(new: str, pattern: ParsedPattern, name: str) -> str:
     """Return the name of an old weight with the texts of a rule's pattern in it. Raises ValueError."""
     if isinstance(pattern.name, Glob) and new.count("*") > pattern.name.groups:
@@ -301,24 +165,3 @@ def starred(new: str, pattern: ParsedPattern, name: str) -> str:
         return with_stars(new, pattern.name, name)
     except (re.error, IndexError) as error:
         raise ValueError(f"the name {new!r} must have only groups of the rule's pattern, got {error}") from None
-
-
-def with_stars(new: str, pattern: re.Pattern[str] | Glob, name: str) -> str:
-    """Return a new name with the text that each `*` of a pattern has in a name; of an expression, with its groups."""
-    match = pattern.fullmatch(name)
-    assert match is not None
-    if isinstance(match, re.Match):
-        return match.expand(new)
-    first, *rest = new.split("*")
-    return first + "".join(star + text for star, text in zip(match.groups(), rest, strict=False))
-
-
-def as_rename(rename: Any) -> Callable[[str], str]:
-    """Return the argument of `rename=` as a function from names to new names."""
-    if rename is None:
-        return str
-    if isinstance(rename, Mapping):
-        return Renamer(rename)
-    if not callable(rename):
-        raise TypeError(f"rename must be a mapping by pattern or a function of the name, got {rename!r}")
-    return rename  # type: ignore[no-any-return]

@@ -18,14 +18,14 @@ from ..text.errors import PATTERN, RuleNeededError
 from .constructor_value import ConstructorValue, decide
 from .hints import advice_for_vector, nearest
 from .loaded import Loaded
-from .parts import NESTED, Parts, Stack
+from .opened_sources import with_loaded
+from .parts import NESTED, Parts
 from .patterns import Ordered, ParsedPattern, starred
-from .sources import with_loaded
 from .values import Fill, Rule, Values, as_fill, as_rule, keep
 
-# The starts of kinds whose module states none, whatever the number of axes.
+# The fills of kinds whose module states no default, for any number of axes.
 _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
-# The fills of kinds for which a default by fans or as a matrix is not made.
+# The fills of kinds in place of a default that depends on fans or on matrices.
 _INSTEAD: dict[str, Fill] = {"table": normal(std=0.02), "recurrent": orthogonal()}
 
 _DRAWABLE = re.compile("b?float|complex")
@@ -134,8 +134,7 @@ class RuleResolver:
             notes.update(dict.fromkeys(more))
         if all(fill is keep for fill in fills):
             return keep, tuple(notes)
-        alike = isinstance(value, Stack) and fills.count(fills[0]) == len(fills)
-        return replace(value, fillings=tuple(fills[:1] if alike else fills)), tuple(notes)
+        return value.with_fillings(fills), tuple(notes)
 
     def _check_vector(self, value: Fill, pattern: ParsedPattern, parameter: Parameter) -> None:
         """Raise RuleNeededError for a rule that draws a bias or a scale by fans, as `{"*": he_normal}` does."""

@@ -67,7 +67,7 @@ class Addend(Filling):
             for term in others:
                 total += term.scaled(request, wide)
             if self.noise is not None:
-                total += self.draw_noise(request) if full_noise is None else full_noise[_index(request)]
+                total += self.draw_noise(request) if full_noise is None else full_noise[box_index(request.parts)]
         if not np.isfinite(total).all():
             is_old_finite = np.all([np.isfinite(term.read(request).astype(wide)) for term in self.terms], axis=0)
             if (is_old_finite & ~np.isfinite(total)).any():
@@ -145,10 +145,6 @@ class Sum(Addend):
 
     def __repr__(self) -> str:
         return self.worded([*map(repr, self.terms)], "" if self.noise is None else repr(self.noise))
-
-
-def _index(request: DrawRequest) -> Any:
-    return ... if request.box is None else box_index(request.box)
 
 
 def round_wide(values: NDArray[Any], dtype: str) -> NDArray[Any]:

@@ -49,8 +49,9 @@ class Values(Term):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Values):
             return NotImplemented
-        mine, its = self.array, other.array
-        return mine.dtype == its.dtype and mine.shape == its.shape and mine.tobytes() == its.tobytes()
+        first, second = self.array, other.array
+        same_form = first.dtype == second.dtype and first.shape == second.shape
+        return same_form and first.tobytes() == second.tobytes()
 
     def __hash__(self) -> int:
         return hash((self.array.shape, self.array.tobytes()))
@@ -70,7 +71,7 @@ class Values(Term):
 
     def read(self, request: DrawRequest) -> NDArray[Any]:
         """Return the values in the box of a draw request."""
-        return np.array(self.array if request.box is None else self.array[box_index(request.box)])
+        return np.array(self.array[box_index(request.parts)])
 
 
 @public("initlib")

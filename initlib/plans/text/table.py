@@ -16,8 +16,9 @@ from ...schemes.initializer import Initializer
 from ..entry import Entry
 from ..packing.logical_weights import LogicalWeight
 from ..packing.part_axes import ROW_MAJOR
-from ..rules.loaded import FileSource, Loaded
+from ..rules.loaded import Loaded
 from ..rules.parts import Parts
+from ..rules.sources import FileSource
 from ..rules.sums import Addend, Term
 from .describe import described
 from .folding import fold as folded

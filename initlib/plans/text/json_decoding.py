@@ -1,11 +1,9 @@
-"""A plan as JSON text, and back. No code in a text runs: a text names factories of a closed list."""
+"""A plan from JSON text. No code in a text runs: a text names factories of a closed list."""
 
 import base64
-import json
-import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -20,114 +18,20 @@ from ...schemes.initializer import Initializer
 from ..entry import Entry
 from ..parameter import Parameter, as_axes, check_name
 from ..rules.hints import nearest
-from ..rules.loaded import ArraySource, FileSource, Loaded, as_path, loaded
+from ..rules.loaded import Loaded, loaded
 from ..rules.new_weights import NewRows, Redrawn
-from ..rules.parts import NESTED, Split, Stack
-from ..rules.sources import Sources
+from ..rules.opened_sources import OpenedSources
+from ..rules.parts import NESTED, Parts, Split, Stack
+from ..rules.sources import FileSource, as_path
 from ..rules.sums import Sum, Term
-from ..rules.values import LIMIT, Fill, Keep, Values, keep, values
+from ..rules.values import LIMIT, Fill, Values, keep, values
 from .errors import PlanError, Problem, RuleNeededError
+from .json_encoding import FORMAT, VERSION
 
-FORMAT = "initlib plan"
 MAKE_ONE = "Make a plan: initlib plan --like FOLDER -o plan.json"
-VERSION = 1
 MAX_BYTES = 2**28  # of a text
 
 T = TypeVar("T")
-Numbers = dict[FileSource | ArraySource, int]
-
-
-def encode(entries: Iterable[Entry]) -> str:
-    """Return the text of entries: a line for each different fill, then a line for each parameter."""
-    numbers: dict[Fill, int] = {}
-    sources: Numbers = {}
-    parameters = [_line(_parameter(entry, numbers.setdefault(entry.filling, len(numbers)))) for entry in entries]
-    fillings = [_line(_filling(filling, sources)) for filling in numbers]
-    head = f'{{\n"format": {_line(FORMAT)},\n"version": {VERSION},\n'
-    if sources:
-        head += f'"sources": {_lines([_line(_source(source)) for source in sources])},\n'
-    return head + f'"fillings": {_lines(fillings)},\n"parameters": {_lines(parameters)}\n}}\n'
-
-
-def _lines(items: list[str]) -> str:
-    return "[\n" + ",\n".join(items) + "\n]"
-
-
-def _line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _parameter(entry: Entry, filling: int) -> dict[str, Any]:
-    """Return the fields of a parameter and its entry that differ from their defaults."""
-    parameter = entry.parameter
-    fields = {
-        "name": parameter.name,
-        "shape": list(parameter.shape),
-        "dtype": parameter.dtype if parameter.dtype != "float32" else None,
-        "axes": parameter.axes,
-        "kind": parameter.kind if parameter.kind != "other" else None,
-        "owner": parameter.owner,
-        "tied": list(parameter.tied) or None,
-        "padding": parameter.padding,
-        "stream": entry.stream if entry.stream != parameter.name else None,
-        "filling": filling,
-        "shared": entry.shared or None,
-        "notes": list(entry.notes) or None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _source(source: FileSource | ArraySource) -> dict[str, Any]:
-    if not isinstance(source, FileSource) or source.digest is None:
-        raise ValueError(
-            f"loaded weights of a saved plan must be in a file, got {source}. Save the arrays as a safetensors file, "
-            "and pass its path"
-        )
-    return {"path": source.path, "sha256": source.digest, "bytes": source.size}
-
-
-def _filling(filling: Any, sources: Numbers) -> Any:
-    if isinstance(filling, Initializer):
-        if type(filling) is not FACTORIES.get(filling.factory):
-            raise ValueError(f"initializers of a saved plan must be initlib's own, got {filling!r}")
-        return {
-            "factory": filling.factory,
-            "arguments": {name: _argument(each) for name, each in filling.get_config().items()},
-        }
-    if isinstance(filling, Keep):
-        return "keep"
-    if isinstance(filling, Values):
-        data = filling.array.astype(filling.array.dtype.newbyteorder("<")).tobytes()
-        text = base64.b64encode(data).decode("ascii")
-        return {"dtype": filling.array.dtype.name, "shape": list(filling.array.shape), "values": text}
-    if isinstance(filling, NewRows):
-        old, noise = _filling(filling.old, sources), _filling(filling.noise, sources)
-        return {"rows_like": old, "noise": noise, "covariance": filling.covariance}
-    if isinstance(filling, Redrawn):
-        chosen = {"axis": filling.axis, "share": filling.share, "choice": filling.choice, "seed": filling.seed}
-        return {"redrawn": _filling(filling.old, sources), **chosen}
-    if isinstance(filling, Sum):
-        noise = {} if filling.noise is None else {"noise": _filling(filling.noise, sources)}
-        return {"sum": [_filling(term, sources) for term in filling.terms], **noise}
-    if isinstance(filling, Loaded):
-        index = None if filling.index is None else ["..." if each is ... else each for each in filling.index]
-        number = sources.setdefault(filling.source, len(sources))
-        scale = None if filling.scale == 1 else filling.scale
-        fields = {"loaded": filling.name, "source": number, "index": index, "axes": filling.axes, "scale": scale}
-        return {name: value for name, value in fields.items() if value is not None}
-    fillings = [_filling(each, sources) for each in filling.fillings]
-    shared = {"axis": filling.axis, "replaces": filling.replaces, "fillings": fillings}
-    if isinstance(filling, Stack):
-        return {"stack": filling.template, **shared}
-    sizes = [list(pair) for pair in zip(filling.names, filling.sizes, strict=True)]
-    return {"parts": sizes, "groups": filling.groups, **shared}
-
-
-def _argument(value: Any) -> Any:
-    if isinstance(value, Initializer):
-        return _filling(value, {})
-    infinite = isinstance(value, float) and math.isinf(value)
-    return str(value) if infinite else value  # JSON has no infinity
 
 
 def read(path: str | os.PathLike[str]) -> str:
@@ -171,14 +75,14 @@ def decode(text: str, paths: Mapping[str, str] | None = None) -> list[Entry]:
     return _with_sources(entries, {} if paths is None else paths, [source.path for source in sources])
 
 
-def _with_sources(entries: list[Entry], paths: Mapping[str, str], known: list[str]) -> list[Entry]:
+def _with_sources(entries: list[Entry], paths: Mapping[str, str], in_plan: list[str]) -> list[Entry]:
     """Return the entries with the checkpoints that may be opened."""
     for path in paths:
-        if path not in known:
+        if path not in in_plan:
             raise ValueError(
-                f"sources must have only paths in the plan, got {path!r}{nearest(str(path), known, 'paths')}"
+                f"sources must have only paths in the plan, got {path!r}{nearest(str(path), in_plan, 'paths')}"
             )
-    sources, opened, problems = Sources(paths), [], []
+    sources, opened, problems = OpenedSources(paths), [], []
     for entry in entries:
         try:
             opened.append(sources.complete(entry))
@@ -250,25 +154,38 @@ def _as_source(value: Any) -> FileSource:
 def _as_fill(value: Any, depth: int, sources: list[FileSource]) -> Fill:
     if depth > 2 * NESTED:
         raise ValueError(f"fillings may be nested at most {2 * NESTED} deep")
-    if value == "keep":
-        return keep
-    if isinstance(value, dict) and "values" in value:
-        return _as_values(value)
-    if isinstance(value, dict) and "loaded" in value:
-        return _as_loaded(value, sources)
-    if isinstance(value, dict) and "sum" in value:
-        return _as_sum(value, depth, sources)
-    if isinstance(value, dict) and "rows_like" in value:
-        _check_fields(value, {"rows_like": dict, "noise": dict, "covariance": bool})
-        old, noise = _as_loaded(value["rows_like"], sources), _as_initializer(value["noise"], depth + 1)
-        return NewRows((old,), noise, value["covariance"])
-    if isinstance(value, dict) and "redrawn" in value:
-        _check_fields(value, {"redrawn": dict, "axis": int, "share": float, "choice": str, "seed": int})
-        choice = value["choice"] and check_name(value["choice"], "choice")  # "" of a pattern without `*`
-        chosen = (value["axis"], value["share"], choice, value["seed"])
-        return Redrawn((_as_loaded(value["redrawn"], sources),), normal(), *chosen)
-    if not isinstance(value, dict) or not value.keys() & {"stack", "parts"}:
-        return _as_initializer(value, depth)
+    match value:
+        case "keep":
+            return keep
+        case {"values": _}:
+            return _as_values(value)
+        case {"loaded": _}:
+            return _as_loaded(value, sources)
+        case {"sum": _}:
+            return _as_sum(value, depth, sources)
+        case {"rows_like": _}:
+            return _as_new_rows(value, depth, sources)
+        case {"redrawn": _}:
+            return _as_redrawn(value, sources)
+        case {"stack": _} | {"parts": _}:
+            return _as_parts(value, depth, sources)
+    return _as_initializer(value, depth)
+
+
+def _as_new_rows(value: dict[str, Any], depth: int, sources: list[FileSource]) -> NewRows:
+    _check_fields(value, {"rows_like": dict, "noise": dict, "covariance": bool})
+    old, noise = _as_loaded(value["rows_like"], sources), _as_initializer(value["noise"], depth + 1)
+    return NewRows((old,), noise, value["covariance"])
+
+
+def _as_redrawn(value: dict[str, Any], sources: list[FileSource]) -> Redrawn:
+    _check_fields(value, {"redrawn": dict, "axis": int, "share": float, "choice": str, "seed": int})
+    choice = value["choice"] and check_name(value["choice"], "choice")  # "" of a pattern without `*`
+    chosen = (value["axis"], value["share"], choice, value["seed"])
+    return Redrawn((_as_loaded(value["redrawn"], sources),), normal(), *chosen)
+
+
+def _as_parts(value: dict[str, Any], depth: int, sources: list[FileSource]) -> Parts:
     fields = {name: each for name, each in value.items() if each is not None}
     if "stack" in fields:
         _check_fields(fields, {"stack": str, "fillings": list}, {"axis": int, "replaces": int})
