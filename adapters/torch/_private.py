@@ -233,7 +233,7 @@ class FlatRange(NamedTuple):
 
 
 def flat_ranges(module: Any) -> Iterator[FlatRange]:
-    """Return the ranges of the parameters that such a wrapper has joined into one flat tensor."""
+    """Yield the ranges of the parameters that such a wrapper has joined into one flat tensor."""
     flat = getattr(vars(module).get("_handle"), "flat_param", None)
     if flat is None or not hasattr(flat, "_shard_param_infos"):
         return

@@ -30,9 +30,10 @@ from .buffers import (
 )
 from .fill import check, fill
 from .meta_device import materialize, tie
+from .parameters import parameters
 from .shared_memory import overlaps
 from .state_names import plan_names
-from .tensors import ModelTensor, Modules, dtype_name, model_tensors, parameters, walk
+from .tensors import ModelTensor, Modules, dtype_name, model_tensors, walk
 from .transformers import mark
 
 SHARED = '{name}: shares a part of its memory with {other}; keep one of the two: {{"{other}": keep}}'

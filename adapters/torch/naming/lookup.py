@@ -11,8 +11,9 @@ from initlib import Key, Parameter
 
 from .._private import all_parameters, is_dtensor, local_tensor
 from ..models.fsdp1 import FlatShard
+from ..models.parameters import parameters
 from ..models.shared_memory import same_memory
-from ..models.tensors import ModelTensor, model_tensors, parameters, walk
+from ..models.tensors import ModelTensor, model_tensors, walk
 from .computed import ComputedWeight, computed_weights, observe
 from .views import View, box_of, overlap
 
