@@ -12,12 +12,12 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from initlib import PlanError
-from initlib.adapters.common.roles import ParameterRole
+from initlib.adapters.common.roles import UNKNOWN, ParameterRole
 
 from .. import _private
 from . import constructor_values
 from .fsdp1 import FlatShard, flat_shards
-from .layers import BIAS, UNKNOWN, own_class, roles
+from .layers import BIAS, own_class, roles
 from .shared_memory import same_elements
 
 # The names under which wrappers keep the wrapped module. The wrappers in PARALLEL keep it under `module`.
