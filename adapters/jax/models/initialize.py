@@ -25,7 +25,7 @@ from .layers import is_statistic, role
 from .placement import Shardings, placements
 from .stacks import At, Layers, Stack, Stacks, Unrolled
 from .tensors import Leaf, Tree, check_trace, children, leaves, replaced
-from .weight_norm import NOTE, Norms, norms_of
+from .weight_norm import Norms, norms_of, set_by
 
 SHAPE_ONLY = "a shape holds no values to keep; add a rule with an initializer, or pass the array"
 RANDOM_KEY = (
@@ -207,10 +207,7 @@ class _Model:
     def fitted(self, existing: Plan) -> Plan:
         """Return an existing plan for all weights. Notes of the plan state which scales follow from their kernels."""
         made = fit_plan(existing, (Stored(each.names, each.shape, each.dtype) for each in self._read()))
-        notes = {entry.parameter.name: entry.notes for entry in made.entries}
-        for scale, norms in list(self.scales.items()):
-            if NOTE.format(kernel=norms.kernel.names[0]) not in notes.get(scale.names[0], ()):
-                del self.scales[scale]
+        self.scales = {norms.scale: norms for norms in set_by(made, self.scales.values())}
         return made
 
     def _read(self) -> list[Parameter]:
@@ -259,8 +256,7 @@ class _Model:
                 del self.scales[scale]
                 entries[entry.parameter.name] = replace(entry, filling=keep if scale.has_values else FROM_KERNEL)
             else:
-                notes = (*entry.notes, NOTE.format(kernel=kernel.parameter.name))
-                entries[entry.parameter.name] = replace(entry, filling=keep, notes=notes)
+                entries[entry.parameter.name] = replace(entry, filling=keep, notes=(*entry.notes, norms.note))
         return Plan(tuple(entries.values()))
 
 
