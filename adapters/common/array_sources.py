@@ -1,4 +1,4 @@
-"""Arrays in memory that the fills of a plan read, which must not be those of the model that is filled."""
+"""Arrays in memory that the fills of a plan read. They must not share memory with the model that is filled."""
 
 from collections.abc import Iterable, Iterator
 

@@ -80,7 +80,7 @@ def without_modes() -> AbstractContextManager[Any]:
     return context
 
 
-# The modules of DTensor, of fake tensors and of tracing are slow to load. Before they are loaded, no tensor is one.
+# The modules of DTensor, of fake tensors and of tracing load slowly. Before they are loaded, no such tensor exists.
 
 
 def is_dtensor(tensor: Any) -> bool:

@@ -154,7 +154,7 @@ def roles(module: nn.Module) -> Roles:
     if "initlib_axes" not in vars(module) and not hasattr(cls, "initlib_axes") and not _declared.has(cls):
         return known
     names = (name for name, _ in module.named_parameters(recurse=False))
-    return _declared.meanings(cls, module, known, lambda name: hasattr(module, name), names)
+    return _declared.roles(cls, module, known, lambda name: hasattr(module, name), names)
 
 
 def _of_known_class(cls: type, module: nn.Module) -> Roles:

@@ -1,4 +1,4 @@
-"""Parameters of a plan for the tensors of a model: their facts, and those about the constructors that filled them."""
+"""Parameters of a plan for the tensors of a model, with the facts about their constructor values."""
 
 from collections.abc import Callable, Hashable, Iterable
 from functools import cache, partial
@@ -102,20 +102,20 @@ def _is_set(magnitude: Tensor, direction: Tensor) -> bool:
 
 
 def _unrecorded(memory: Tensor, draw: ConstructorDraw, frozen: bool, readable: bool) -> ConstructorValue:
-    """Return the facts about a constructor value that the module has no record of."""
+    """Return the facts about a constructor value without a record."""
     drawn = draw.draws
     if not readable or not constructor_values.has_values(memory):
         return ConstructorValue(
             hint=UNREADABLE, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like
         )
     if drawn and draw.bound is not None and memory.numel() == 1:
-        drawn = abs(float(memory.detach())) <= draw.bound  # one number out of that range was set
+        drawn = abs(float(memory.detach())) <= draw.bound  # a number beyond the bound was set, not drawn
     read = partial(constructor_values.read, memory)
     return ConstructorValue(read, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like)
 
 
 def _readable(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor]) -> Callable[[Tensor], bool]:
-    """Return the condition on memory that it still holds what the constructor wrote; the first call reads the model."""
+    """Return a test if memory still holds what the constructor wrote. The first call of the test reads the model."""
 
     @cache
     def model_is() -> bool:
