@@ -1,6 +1,6 @@
-"""Arrays in memory that the fills of a plan read, which must not be those of the model that is filled."""
+"""Arrays in memory that the fills of a plan read. They must not share memory with the model that is filled."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from initlib.plans.entry import Entry
 from initlib.plans.rules.loaded import Loaded
@@ -11,10 +11,13 @@ MESSAGE = (
 )
 
 
-def array_sources(entries: Iterable[Entry]) -> Iterator[tuple[Entry, Loaded, object]]:
-    """Yield each fill that reads an array in memory: its entry, the fill and the array."""
+def read_from_model(entries: Iterable[Entry], is_written: Callable[[object], bool]) -> list[str]:
+    """Return a problem for each entry that reads an array in memory that the fill of the model writes to."""
+    problems = {}
     for entry in entries:
         for addend in entry.added:
             for term in addend.terms:
-                if isinstance(term, Loaded) and isinstance(term.source, ArraySource):
-                    yield entry, term, term.array
+                if isinstance(term, Loaded) and isinstance(term.source, ArraySource) and is_written(term.array):
+                    name = entry.parameter.name
+                    problems[name] = MESSAGE.format(name=name, source=term)
+    return list(problems.values())

@@ -58,7 +58,7 @@ class Declarations:
     >>> class Experts:
     ...     up = None
     >>> declared.add(Experts, {"up": "BIO"})
-    >>> declared.meanings(Experts, Experts(), {}, lambda name: hasattr(Experts, name), ["up"])
+    >>> declared.roles(Experts, Experts(), {}, lambda name: hasattr(Experts, name), ["up"])
     {'up': ParameterRole(axes='BIO', kind='kernel', default=None)}
     """
 
@@ -75,31 +75,31 @@ class Declarations:
         """Return whether axes are declared for tensors of the class."""
         return not self._axes.keys().isdisjoint(cls.__mro__)
 
-    def meanings(
+    def roles(
         self,
         cls: type,
         owner: Any,
         known: Mapping[str, ParameterRole],
         has: Callable[[str], bool],
-        there: Iterable[str],
+        names: Iterable[str],
     ) -> dict[str, ParameterRole]:
         """Return the roles of the owner's tensors: those of a table, its attribute `initlib_axes`, and declarations.
 
-        `has` returns whether the owner has a tensor of a name; the error lists the names in `there`.
+        `has` returns whether the owner has a tensor of a name; the error lists the `names` of all its tensors.
         """
         stated: dict[str, str] = dict(getattr(owner, "initlib_axes", {}))
         for base in reversed(cls.__mro__):
             stated.update(self._axes.get(base, {}))
-        meanings = dict(known)
+        roles = dict(known)
         for name, axes in stated.items():
             _check(cls, name, axes)
             if not has(name):
-                names = ", ".join(there) or "none"
-                raise ValueError(f"declared axes must be for parameters of {cls.__name__} ({names}), got {name!r}")
+                allowed = ", ".join(names) or "none"
+                raise ValueError(f"declared axes must be for parameters of {cls.__name__} ({allowed}), got {name!r}")
             letters = {token.letter for token in parse(axes)}
             guess = ParameterRole(axes, "kernel" if {"I", "O"} <= letters else "other")
-            meanings[name] = known[name]._replace(axes=axes) if name in known else guess
-        return meanings
+            roles[name] = known[name]._replace(axes=axes) if name in known else guess
+        return roles
 
 
 def _check(cls: type, name: str, axes: str) -> None:

@@ -26,7 +26,8 @@ try:
 except ModuleNotFoundError as error:
     raise not_installed(error, "jax") from None
 
-from .diagnostics.signals import audit, signals
+from .diagnostics.audit import audit
+from .diagnostics.signals import signals
 from .drawing.draw import draw
 from .drawing.initializer import JaxInitializer
 from .init import (

@@ -38,7 +38,8 @@ try:
 except ModuleNotFoundError as error:
     raise not_installed(error, "keras") from None
 
-from .diagnostics.signals import audit, signals
+from .diagnostics.audit import audit
+from .diagnostics.signals import signals
 from .init import (
     CoreInitializer,
     GlorotNormal,

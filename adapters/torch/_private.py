@@ -80,7 +80,7 @@ def without_modes() -> AbstractContextManager[Any]:
     return context
 
 
-# The modules of DTensor, of fake tensors and of tracing are slow to load. Before they are loaded, no tensor is one.
+# The modules of DTensor, of fake tensors and of tracing load slowly. Before they are loaded, no such tensor exists.
 
 
 def is_dtensor(tensor: Any) -> bool:
@@ -233,7 +233,7 @@ class FlatRange(NamedTuple):
 
 
 def flat_ranges(module: Any) -> Iterator[FlatRange]:
-    """Return the ranges of the parameters that such a wrapper has joined into one flat tensor."""
+    """Yield the ranges of the parameters that such a wrapper has joined into one flat tensor."""
     flat = getattr(vars(module).get("_handle"), "flat_param", None)
     if flat is None or not hasattr(flat, "_shard_param_infos"):
         return

@@ -213,7 +213,8 @@ def test_only_one_file_of_the_core_finds_adapters(tmp_path):
 @pytest.mark.parametrize("framework", ["torch", "jax", "keras"])
 def test_every_adapter_has_the_same_rooms(framework):
     folder = ROOT / "adapters" / framework
-    files = ("init.py", "drawing/__init__.py", *(f"models/{name}.py" for name in ("layers", "tensors", "initialize")))
+    models = ("layers", "tensors", "parameters", "initialize")
+    files = ("init.py", "drawing/__init__.py", *(f"models/{name}.py" for name in models))
     assert [file for file in files if not (folder / file).is_file()] == []
 
 

@@ -10,7 +10,8 @@ from initlib import he_normal, normal, zeros
 from initlib.adapters.torch import plan
 from initlib.adapters.torch.models.known_classes import KNOWN_CLASSES
 from initlib.adapters.torch.models.layers import roles
-from initlib.adapters.torch.models.tensors import model_tensors, parameters, walk
+from initlib.adapters.torch.models.parameters import parameters
+from initlib.adapters.torch.models.tensors import model_tensors, walk
 
 BUILDS = [
     lambda: nn.Linear(4, 30),

@@ -12,7 +12,8 @@ from torch.nn.utils import parametrizations, parametrize
 
 from initlib import PlanError, constant, keep, normal, ones, zeros
 from initlib.adapters.torch import plan
-from initlib.adapters.torch.models.tensors import model_tensors, parameters, walk
+from initlib.adapters.torch.models.parameters import parameters
+from initlib.adapters.torch.models.tensors import model_tensors, walk
 
 
 def fills(model, rules=None):

@@ -20,12 +20,13 @@ from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 from ..drawing.draw import as_words, known_key
 from ..drawing.fill import filled
 from ..drawing.keys import words_of
-from .constructor_values import constructor_value, remember
-from .layers import is_statistic, role
+from .constructor_values import remember
+from .layers import is_statistic
+from .parameters import parameter_of
 from .placement import Shardings, placements
 from .stacks import At, Layers, Stack, Stacks, Unrolled
 from .tensors import Leaf, Tree, check_trace, children, leaves, replaced
-from .weight_norm import NOTE, Norms, norms_of
+from .weight_norm import Norms, norms_of, set_by
 
 SHAPE_ONLY = "a shape holds no values to keep; add a rule with an initializer, or pass the array"
 RANDOM_KEY = (
@@ -207,10 +208,7 @@ class _Model:
     def fitted(self, existing: Plan) -> Plan:
         """Return an existing plan for all weights. Notes of the plan state which scales follow from their kernels."""
         made = fit_plan(existing, (Stored(each.names, each.shape, each.dtype) for each in self._read()))
-        notes = {entry.parameter.name: entry.notes for entry in made.entries}
-        for scale, norms in list(self.scales.items()):
-            if NOTE.format(kernel=norms.kernel.names[0]) not in notes.get(scale.names[0], ()):
-                del self.scales[scale]
+        self.scales = {norms.scale: norms for norms in set_by(made, self.scales.values())}
         return made
 
     def _read(self) -> list[Parameter]:
@@ -243,10 +241,10 @@ class _Model:
         """Yield the weights of an array."""
         weights = self.stacks.weights(leaf.names, leaf.value.shape)
         for layer, ties in weights:
-            parameter = _parameter(leaf, layer, ties, beside)
+            made = parameter_of(leaf, layer, ties, beside)
             if leaf in self.scales and len(weights) == 1:
-                parameter = replace(parameter, default=FROM_KERNEL, constructor=None)
-            yield layer, parameter
+                made = replace(made, default=FROM_KERNEL, constructor=None)
+            yield layer, made
 
     def _with_norms(self, made: Plan) -> Plan:
         """Return the plan in which scales of weight norm that no rule matches are kept, to be set after the kernel."""
@@ -259,8 +257,7 @@ class _Model:
                 del self.scales[scale]
                 entries[entry.parameter.name] = replace(entry, filling=keep if scale.has_values else FROM_KERNEL)
             else:
-                notes = (*entry.notes, NOTE.format(kernel=kernel.parameter.name))
-                entries[entry.parameter.name] = replace(entry, filling=keep, notes=notes)
+                entries[entry.parameter.name] = replace(entry, filling=keep, notes=(*entry.notes, norms.note))
         return Plan(tuple(entries.values()))
 
 
@@ -268,29 +265,6 @@ def _with_hint(problem: str) -> str:
     """Return a problem, with a hint where a pattern begins with linen's `params.`."""
     match = OF_PARAMS.match(problem)
     return problem if match is None else problem + NO_PARAMS.format(rest=match["rest"])
-
-
-def _parameter(leaf: Leaf, layer: Unrolled, tied: tuple[str, ...], beside: set[str]) -> Parameter:
-    """Return the facts about a weight that a plan is made of."""
-    leaf_role = role(leaf, len(layer.shape), beside)
-    is_float = jnp.issubdtype(leaf.value.dtype, jnp.inexact)
-    is_kept = not is_float or (leaf_role.kind == "buffer" and leaf_role.default is None)
-    try:
-        return Parameter(
-            layer.name,
-            layer.shape,
-            leaf.value.dtype.name,
-            leaf_role.axes,
-            leaf_role.kind,
-            None if leaf.owner is None else type(leaf.owner).__name__,
-            keep if is_kept else leaf_role.default,
-            tied,
-            constructor=None if is_kept else constructor_value(leaf, layer, leaf_role),
-        )
-    except ValueError as error:
-        place = ".".join(leaf.names[0].split(".")[:-1])
-        stack = {place: f"{place}.{{i}}"} if place else {"*": "{i}.*"}
-        raise ValueError(f"{error}. If the array is a stack of layers, pass stack={stack}") from None
 
 
 def _entry(leaf: Leaf, layers: list[tuple[At, Entry]]) -> Entry:

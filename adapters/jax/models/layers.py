@@ -97,7 +97,7 @@ def _of_class(leaf: Leaf, ndim: int) -> roles.ParameterRole | None:
         from .flax import flax_roles
 
         class_role = class_role or flax_roles(leaf.owner, leaf.around)
-    declared = _declared.meanings(type(leaf.owner), leaf.owner, class_role, attributes.__contains__, attributes)
+    declared = _declared.roles(type(leaf.owner), leaf.owner, class_role, attributes.__contains__, attributes)
     return declared.get(leaf.components[-1])
 
 

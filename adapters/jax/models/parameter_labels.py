@@ -6,7 +6,7 @@ import jax
 
 from initlib._public import public
 
-from .stacks import Stacks
+from .stacks import Stack, Stacks
 from .tensors import Tree, is_box, leaves
 
 
@@ -15,7 +15,7 @@ def parameter_labels(
     params: Tree,
     multipliers: Mapping[str, Mapping[str, float]],
     *,
-    stack: Mapping[str, str | tuple[str, int]] | None = None,
+    stack: Stack | None = None,
 ) -> tuple[Tree, dict[str, Mapping[str, float]]]:
     """Return the labels of a pytree's parameters for `optax.multi_transform`, and the multipliers of each label.
 

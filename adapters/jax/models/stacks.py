@@ -14,8 +14,6 @@ from initlib.plans.rules.glob import glob
 
 # The place of a layer's weight: an int along each axis of layers, slice(None) along other axes before the last int.
 At = tuple[int | slice, ...]
-
-
 # From the place of a stack to the name of a layer, with the axis of the layers where it is not 0.
 Stack = Mapping[str, str | tuple[str, int]]
 

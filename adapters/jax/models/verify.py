@@ -1,6 +1,6 @@
 """Comparison of a pytree of weights with the plan and the seed that initialized it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -20,7 +20,7 @@ from ..drawing.keys import words_of
 from ..drawing.read import held_boxes
 from .stacks import Stack, Stacks
 from .tensors import Leaf, Tree, leaves
-from .weight_norm import NOTE, Norms, norms_of
+from .weight_norm import Norms, norms_of, set_by
 
 
 @public("initlib.adapters.jax")
@@ -77,8 +77,7 @@ def verify(
         seed = known_key(words_of(seed, None, "verify"))
     tree_leaves = [leaf for leaf in leaves(params) if not leaf.is_key]
     stacks = Stacks(stack)
-    notes = {name: entry.notes for entry in plan.entries for name in entry.parameter.names}
-    kernels = {norms.kernel: norms for norms in norms_of(tree_leaves) if _is_from_kernel(norms, notes)}
+    kernels = {norms.kernel: norms for norms in set_by(plan, norms_of(tree_leaves))}
     tensors = [tensor for leaf in tree_leaves for tensor in _held_tensors(leaf, stacks, kernels.get(leaf))]
     problems = stacks.problems()
     if problems:
@@ -93,13 +92,8 @@ def _held_tensors(leaf: Leaf, stacks: Stacks, norms: Norms | None) -> Iterator[H
         yield HeldTensor((layer.name, *ties), layer.shape, leaf.value.dtype.name, boxes)
 
 
-def _is_from_kernel(norms: Norms, notes: Mapping[str, tuple[str, ...]]) -> bool:
-    """Return whether a plan with such notes sets the scales of a kernel to its norms."""
-    return NOTE.format(kernel=norms.kernel.names[0]) in notes.get(norms.scale.names[0], ())
-
-
 def _computed(norms: Norms) -> list[HeldBox]:
-    """Return the weight that a module computes of a kernel and its scales, where this process has both in full."""
+    """Return the weight that a module computes from a kernel and its scales, if this process has both in full."""
     kernel, scale = norms.kernel.value, norms.scale.value
     addressable = [each for each in (kernel, scale) if isinstance(each, jax.Array) and each.is_fully_addressable]
     if len(addressable) < 2 or len(kernel.devices() | scale.devices()) > 1:

@@ -1,16 +1,17 @@
 """Weight norm: scales for which the weight of a normalized layer is the drawn kernel, as in PyTorch."""
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from initlib import Plan
+
 from .tensors import Leaf
 
 Place = tuple[str, ...]  # the components of a path
-
-NOTE = "norms of the drawn {kernel}"
 
 
 class Norms(NamedTuple):
@@ -19,6 +20,11 @@ class Norms(NamedTuple):
     scale: Leaf
     kernel: Leaf
     axes: tuple[int, ...]  # of the kernel, along which there is a scale for each index
+
+    @property
+    def note(self) -> str:
+        """Return the note of a plan that sets the scales to the norms of the kernel."""
+        return f"norms of the drawn {self.kernel.names[0]}"
 
     def of(self, kernel: jax.Array) -> jax.Array:
         """Return the scales of a kernel."""
@@ -42,6 +48,12 @@ def norms_of(tree_leaves: list[Leaf]) -> list[Norms]:
         if math.prod(shape[axis] for axis in axes) == math.prod(scale.value.shape):
             pairs.append(Norms(scale, kernel, axes))
     return pairs
+
+
+def set_by(plan: Plan, norms: Iterable[Norms]) -> list[Norms]:
+    """Return the scales that a plan sets to the norms of their kernels, as its notes state."""
+    notes = {name: entry.notes for entry in plan.entries for name in entry.parameter.names}
+    return [each for each in norms if each.note in notes.get(each.scale.names[0], ())]
 
 
 def _kernel_of(scale: Leaf) -> tuple[list[Place], tuple[int, ...]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from initlib import Initializer, Parameter, Plan, PlanError
 from initlib._public import public
-from initlib.adapters.common.array_sources import MESSAGE, array_sources
+from initlib.adapters.common.array_sources import read_from_model
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
@@ -15,7 +15,8 @@ from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 from ..drawing.draw import BACKEND
 from ..drawing.fill import fill
 from .constructor_values import remember
-from .tensors import ModelTensor, parameters, weights
+from .parameters import parameters
+from .tensors import ModelTensor, weights
 
 if BACKEND == "torch":
     from ...torch.drawing.memory import addresses
@@ -158,13 +159,11 @@ def _plan(
 def _check_sources(found: list[ModelTensor], made: Plan) -> None:
     """Raise PlanError for fills that read variables of the model, which are being written to."""
     filled = [weight.variable for weight, entry in zip(found, made.entries, strict=True) if not entry.kept]
-    problems = {}
-    for entry, source, array in array_sources(made.entries):
-        if any(array is each or _share_memory(array, each) for each in filled):
-            name = entry.parameter.name
-            problems[name] = MESSAGE.format(name=name, source=source)
+    problems = read_from_model(
+        made.entries, lambda array: any(array is each or _share_memory(array, each) for each in filled)
+    )
     if problems:
-        raise PlanError(list(problems.values()))
+        raise PlanError(problems)
 
 
 def _share_memory(array: Any, variable: Any) -> bool:

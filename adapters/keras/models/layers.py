@@ -154,7 +154,7 @@ def layer_roles(layer: Layer) -> roles.Roles:
     names = [variable.name for variable in held(layer)]
     stated = roles.of_class(KERAS, cls, layer) or {}
     known = {name: role for name, role in stated.items() if name in names}
-    known = _declared.meanings(cls, layer, known, names.__contains__, names)
+    known = _declared.roles(cls, layer, known, names.__contains__, names)
     for variable in held(layer):
         name, shape = variable.name, tuple(variable.shape)
         role = known.get(name) or (roles.BIAS if name in ("bias", "beta") else roles.UNKNOWN)

@@ -11,7 +11,7 @@ from initlib.files.readers.stored_tensor import StoredTensor
 from initlib.files.readers.torch_file import named_tensors
 
 from .._private import is_dtensor
-from ..models.tensors import model_tensors, walk
+from ..models.tensors import dtype_name, model_tensors, walk
 
 FLAT = "this rank holds a range of the parameter; audit the unsharded model, or its checkpoint"
 
@@ -50,13 +50,12 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
 
 
 def _of_module(module: nn.Module) -> Iterator[StoredTensor]:
-    """Return the weights by the names of plans, then the buffers."""
+    """Yield the weights by the names of plans, then the buffers."""
     modules = walk(module)
     for weight in model_tensors(modules):
         name = weight.names[0]
         if weight.flat is not None:
-            dtype = str(weight.tensor.dtype).removeprefix("torch.")
-            yield StoredTensor.without(name, weight.shape, dtype, FLAT)
+            yield StoredTensor.without(name, weight.shape, dtype_name(weight.tensor), FLAT)
             continue
         tensor = weight.tensor.detach()
         for stored in named_tensors(tensor.full_tensor() if is_dtensor(tensor) else tensor, name):

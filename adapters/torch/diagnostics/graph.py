@@ -130,7 +130,7 @@ class _Follower(Follower, TorchFunctionMode):
             self._join(result, given)
         elif name in DROPS:
             bound = _bound(function, args, kwargs)
-            kept = 1 - bound["p"] if bound.get("training", True) else 1.0  # and divided by that: of the mean square
+            kept = 1 - bound["p"] if bound.get("training", True) else 1.0  # dropout divides by this share
             at = self.add(result, "function", first, function=Times(kept**-0.5 if kept else 0.0))
             self.scores |= {at} if first in self.scores else set()
         elif name in NORMS:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from initlib import Parameter, Plan, keep, normal
-from initlib.adapters.common.roles import ParameterRole
+from initlib.adapters.common.roles import BUFFER
 from initlib.key import Key
 from initlib.plans.rules.patterns import patterns_of_kind
 from initlib.plans.rules.renaming import as_rename
@@ -17,7 +17,7 @@ from .. import _private
 from ..more_init import fill_
 from . import constructor_values
 from .layers import WITH_STATISTICS, own_class
-from .tensors import ModelTensor, Modules, Place
+from .tensors import ModelTensor, Modules, Place, dtype_name
 
 Drawn = Mapping[int, Collection[str]]  # the attributes whose weights were drawn, by the id of their module
 
@@ -54,8 +54,7 @@ def _buffers(modules: Modules, is_selected: Callable[[str], bool]) -> list[Model
     for prefix, part in modules:
         for name, buffer in _private.own_buffers(part):
             if is_selected(prefix + name):
-                role = ParameterRole(None, "buffer")
-                each = buffers.setdefault(id(buffer), ModelTensor(part, name, role, [], []))
+                each = buffers.setdefault(id(buffer), ModelTensor(part, name, BUFFER, [], []))
                 each.names.append(prefix + name)
                 each.places.append(Place(part, name))
     return list(buffers.values())
@@ -63,7 +62,7 @@ def _buffers(modules: Modules, is_selected: Callable[[str], bool]) -> list[Model
 
 def buffer_parameter(buffer: ModelTensor) -> Parameter:
     """Return the parameter of a plan for a buffer, which only a rule fills."""
-    dtype = str(buffer.tensor.dtype).removeprefix("torch.")
+    dtype = dtype_name(buffer.tensor)
     owner, tied = own_class(buffer.owner).__name__, tuple(buffer.names[1:])
     return Parameter(buffer.names[0], buffer.shape, dtype, kind="buffer", owner=owner, default=keep, tied=tied)
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 from torch import nn
 
 from initlib import zeros
-from initlib.adapters.common.roles import ParameterRole
+from initlib.adapters.common.roles import UNKNOWN, ParameterRole
 from initlib.axes import fans
 from initlib.recipes.pytorch import constructor_distribution
 
 from .known_classes import known_class
-from .layers import UNKNOWN, is_torch, own_class, roles
+from .layers import is_torch, own_class, roles
 
 Shapes = Mapping[str, tuple[int, ...]]  # of the parameters of one module, by attribute
 

@@ -180,7 +180,7 @@ class _Functions(TorchFunctionMode):
 
 
 def _plain(value: Any) -> Iterator[Tensor]:
-    """Return the tensors in arguments or results that have a storage of their own."""
+    """Yield the tensors in arguments or results that have a storage of their own."""
     if isinstance(value, Tensor):
         if type(value).__torch_dispatch__ is Tensor.__torch_dispatch__ and value.layout is torch.strided:
             yield value

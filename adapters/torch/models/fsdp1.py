@@ -24,7 +24,7 @@ class FlatShard(NamedTuple):
         return self.memory.numel() == math.prod(self.shape)
 
     def boxes(self) -> Iterator[tuple[Tensor, Any]]:
-        """Return views of the range, each with the index of the box of the parameter that the view holds."""
+        """Yield views of the range, each with the index of the box of the parameter that the view holds."""
         for place, box in flat_boxes(self.start, self.start + self.memory.numel(), self.shape):
             yield self.memory[place].view(box_shape(box)), box_index(box)
 

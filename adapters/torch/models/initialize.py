@@ -1,6 +1,7 @@
 """Initialize: the plan of a model, and its weights in the memory of the model."""
 
 import re
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from initlib import Parameter, Plan, PlanError
 from initlib._collector import collector_paused
 from initlib._progress import progress
 from initlib._public import public
-from initlib.adapters.common.array_sources import MESSAGE, array_sources
+from initlib.adapters.common.array_sources import read_from_model
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
 from initlib.plans.entry import Entry
@@ -30,9 +31,10 @@ from .buffers import (
 )
 from .fill import check, fill
 from .meta_device import materialize, tie
+from .parameters import parameters
 from .shared_memory import overlaps
 from .state_names import plan_names
-from .tensors import ModelTensor, Modules, dtype_name, model_tensors, parameters, walk
+from .tensors import ModelTensor, Modules, dtype_name, model_tensors, walk
 from .transformers import mark
 
 SHARED = '{name}: shares a part of its memory with {other}; keep one of the two: {{"{other}": keep}}'
@@ -276,12 +278,13 @@ def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
 
 def _read_from_model(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
     """Return a problem for each tensor whose old weights lie in memory of the model, which is being written to."""
-    sources = list(array_sources(entry for _, entry in filled))
-    written = [addresses(tensor.tensor) for tensor, _ in filled] if sources else []
-    problems = {}
-    for entry, source, array in sources:
+
+    @cache
+    def written() -> list[range]:
+        return [addresses(tensor.tensor) for tensor, _ in filled]
+
+    def is_written(array: object) -> bool:
         read = addresses(array)
-        if any(read.start < each.stop and each.start < read.stop for each in written if each):
-            name = entry.parameter.name
-            problems[name] = MESSAGE.format(name=name, source=source)
-    return list(problems.values())
+        return any(read.start < each.stop and each.start < read.stop for each in written() if each)
+
+    return read_from_model((entry for _, entry in filled), is_written)

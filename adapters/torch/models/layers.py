@@ -1,6 +1,5 @@
 """Layers: the axes, the kind and the usual start of each parameter of a module."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -9,7 +8,7 @@ from torch.nn.parameter import is_lazy
 
 from initlib import constant, ones, zeros
 from initlib._public import public
-from initlib.adapters.common.roles import Declarations, ParameterRole
+from initlib.adapters.common.roles import TABLE, Declarations, ParameterRole, Roles, Table, field, packed
 from initlib.axes import parse
 
 from .._private import own_parameters
@@ -18,19 +17,11 @@ from .known_classes import known_class
 # Wrappers derive a class from the module's own while the program runs, and put these before its name.
 PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
 
-
-UNKNOWN = ParameterRole(None, "other")
 KERNEL = ParameterRole("OI", "kernel")
 BIAS = ParameterRole(None, "bias", zeros)
 SCALE = ParameterRole(None, "scale", ones)
-TABLE = ParameterRole("IO", "table")  # one row for each input
 
-Roles = dict[str, ParameterRole]
 Module = TypeVar("Module", bound=type[nn.Module])
-
-
-def _linear(module: Any) -> Roles:
-    return {"weight": KERNEL, "bias": BIAS}
 
 
 def _convolution(module: Any) -> Roles:
@@ -38,7 +29,7 @@ def _convolution(module: Any) -> Roles:
     first, second = "IO" if module.transposed else "OI"
     if module.groups > 1:
         first = f"({module.groups} {first})"
-    return {"weight": ParameterRole(first + second + "DHW"[-len(module.kernel_size) :], "kernel"), "bias": BIAS}
+    return {"weight": ParameterRole(first + second + field(len(module.kernel_size)), "kernel"), "bias": BIAS}
 
 
 def _recurrent(module: Any) -> Roles:
@@ -46,52 +37,45 @@ def _recurrent(module: Any) -> Roles:
     mode = getattr(module, "mode", "")
     count = 4 if mode == "LSTM" or isinstance(module, nn.LSTMCell) else 1
     count = 3 if mode == "GRU" or isinstance(module, nn.GRUCell) else count
-    axes = "OI" if count == 1 else f"({count} O)I"
+    axes = f"{packed(count)}I"
     known = {
         "weight_ih": ParameterRole(axes, "kernel"),
         "weight_hh": ParameterRole(axes, "recurrent"),
         "weight_hr": KERNEL,
+        "bias_ih": BIAS,
+        "bias_hh": BIAS,
     }
-    known |= {"bias_ih": BIAS, "bias_hh": BIAS}
     ends = [f"_l{layer}{way}" for layer in range(getattr(module, "num_layers", 0)) for way in ("", "_reverse")] or [""]
     return {f"{name}{end}": role for name, role in known.items() for end in ends}
 
 
-def _attention(module: Any) -> Roles:
-    token = ParameterRole("BIO", "table")  # an extra key and value for all inputs
-    return {
-        "in_proj_weight": ParameterRole("(3 O)I", "kernel"),
-        "q_proj_weight": KERNEL,
-        "k_proj_weight": KERNEL,
-        "v_proj_weight": KERNEL,
-        "in_proj_bias": BIAS,
-        "bias_k": token,
-        "bias_v": token,
-    }
-
-
-def _norm(module: Any) -> Roles:
-    return {"weight": SCALE, "bias": BIAS}
-
-
+TOKEN = ParameterRole("BIO", "table")  # an extra key or value for all inputs
+ATTENTION = {
+    "in_proj_weight": ParameterRole("(3 O)I", "kernel"),
+    "q_proj_weight": KERNEL,
+    "k_proj_weight": KERNEL,
+    "v_proj_weight": KERNEL,
+    "in_proj_bias": BIAS,
+    "bias_k": TOKEN,
+    "bias_v": TOKEN,
+}
+NORM = {"weight": SCALE, "bias": BIAS}
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 WITH_STATISTICS = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
 )
-TORCH: dict[type[nn.Module], Callable[[Any], Roles]] = {
-    nn.Linear: _linear,
-    nn.Bilinear: lambda module: {"weight": ParameterRole("OII", "kernel"), "bias": BIAS},
+TORCH: Table = {
+    nn.Linear: {"weight": KERNEL, "bias": BIAS},
+    nn.Bilinear: {"weight": ParameterRole("OII", "kernel"), "bias": BIAS},
     **dict.fromkeys(CONVOLUTIONS, _convolution),
-    nn.Embedding: lambda module: {"weight": TABLE},
-    nn.EmbeddingBag: lambda module: {"weight": TABLE},
+    nn.Embedding: {"weight": TABLE},
+    nn.EmbeddingBag: {"weight": TABLE},
     nn.RNNBase: _recurrent,
     nn.RNNCellBase: _recurrent,
-    nn.MultiheadAttention: _attention,
-    **dict.fromkeys(WITH_STATISTICS, _norm),
-    nn.LayerNorm: _norm,
-    nn.GroupNorm: _norm,
-    nn.RMSNorm: _norm,
+    nn.MultiheadAttention: ATTENTION,
+    **dict.fromkeys(WITH_STATISTICS, NORM),
+    **dict.fromkeys((nn.LayerNorm, nn.GroupNorm, nn.RMSNorm), NORM),
     nn.PReLU: lambda module: {"weight": ParameterRole(None, "other", constant(module.init))},
 }
 
@@ -156,7 +140,7 @@ def is_torch(module: nn.Module) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _torch_base(cls: type) -> type[nn.Module] | None:
+def _torch_base(cls: type) -> type | None:
     """Return the first class of `torch.nn` with known roles among the bases of a class."""
     return next((base for base in cls.__mro__ if base in TORCH), None)
 
@@ -165,11 +149,12 @@ def roles(module: nn.Module) -> Roles:
     """Return the known roles of the module's parameters, by name."""
     cls = own_class(module)
     base = _torch_base(cls)
-    known = TORCH[base](module) if base is not None else _of_known_class(cls, module)
+    stated = TORCH[base] if base is not None else _of_known_class(cls, module)
+    known = stated(module) if callable(stated) else stated
     if "initlib_axes" not in vars(module) and not hasattr(cls, "initlib_axes") and not _declared.has(cls):
         return known
     names = (name for name, _ in module.named_parameters(recurse=False))
-    return _declared.meanings(cls, module, known, lambda name: hasattr(module, name), names)
+    return _declared.roles(cls, module, known, lambda name: hasattr(module, name), names)
 
 
 def _of_known_class(cls: type, module: nn.Module) -> Roles:

@@ -57,7 +57,8 @@ def skeleton() -> Iterator[None]:
     thread = threading.get_ident()
     observer = ConstructorObserver()
     seen: list[nn.Module] = []
-    on_meta = WeakIdKeyDictionary()  # parameter: the one on the meta device, for constructors that register it twice
+    # By parameter, its copy on the meta device: constructors may register a parameter twice.
+    on_meta = WeakIdKeyDictionary()
 
     def parameter_added(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
         if parameter is None or is_lazy(parameter) or threading.get_ident() != thread:
@@ -161,8 +162,7 @@ def materialize(module: nn.Module, tensors: list[ModelTensor], device: torch.dev
 
 
 def tie(tensors: list[ModelTensor]) -> None:
-    """Let all places of a tensor hold the tensor of the first place, unless the tensor of a place has the same
-    memory."""
+    """Let all places of a tensor hold the tensor of the first place, except places that share its memory."""
     for each in tensors:
         first, *others = each.places
         for place in others:

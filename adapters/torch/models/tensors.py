@@ -1,44 +1,32 @@
 """Tensors of a model: their names, which no wrapper changes, and the places that hold them."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from initlib import Parameter, PlanError, keep
-from initlib.adapters.common.roles import ParameterRole
-from initlib.plans.parameter import changed, check_name
-from initlib.plans.rules.constructor_value import ConstructorValue
+from initlib import PlanError
+from initlib.adapters.common.roles import UNKNOWN, ParameterRole
 
 from .. import _private
 from . import constructor_values
-from .constructor_draws import ConstructorDraw, constructor_draw
 from .fsdp1 import FlatShard, flat_shards
-from .layers import BIAS, UNKNOWN, is_torch, own_class, roles
+from .layers import BIAS, own_class, roles
 from .shared_memory import same_elements
 
-# Wrappers keep the wrapped module under these names, or, those of the classes below, under `module`.
+# The names under which wrappers keep the wrapped module. The wrappers in PARALLEL keep it under `module`.
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 PARALLEL = {"DataParallel", "DistributedDataParallel", "AveragedModel", "DeepSpeedEngine"}
 
 COMPUTED = "the model uses {steps} of the stored tensor, and no initializer accounts for them"
 LAZY = "{owner} is lazy, and its parameters have no shape yet; run a batch through the model first"
 TWICE = "two tensors have this name once the prefixes of wrappers are removed"
-NOT_DENSE = "a tensor of layout {layout} cannot be filled; add the rule {{{name!r}: keep}}"
-MAGNITUDE = "the constructor set the magnitudes of the weight norm; a rule would replace them by norms of drawn weights"
-OF_SKELETON = (
-    "the constructor computed this tensor from weights, which a skeleton does not have; add a rule, or build the model "
-    "without `skeleton()`"
-)
-UNREADABLE = "Build the model in `with skeleton():`, which records the values that constructors set."
 
 Modules = list[tuple[str, nn.Module]]  # every module, and the prefix of the names of its tensors
 
@@ -117,7 +105,7 @@ def walk(module: nn.Module, prefix: str = "") -> Modules:
 
 
 def _owned(module: nn.Module, flat: Mapping[str, FlatShard]) -> Iterator[ModelTensor]:
-    """Return the tensors that a module keeps, each under the name of the weight that it stores."""
+    """Yield the tensors that a module keeps, each under the name of the weight that it stores."""
     if isinstance(module, ParametrizationList):
         return  # the module that owns the list returns its tensors, below
     known = roles(module)
@@ -235,110 +223,3 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
 def dtype_name(tensor: Tensor) -> str:
     """Return the name of a tensor's dtype, without the package."""
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | None = None) -> list[Parameter]:
-    """Return the parameters of a plan. Raise PlanError where axes do not fit their tensors.
-
-    The witnesses are the tensors that show whether memory still holds constructor values: by default all tensors.
-    """
-    memories = [each.tensor for each in tensors]
-    shapes = [each.full_shape(memory) for each, memory in zip(tensors, memories, strict=True)]
-    beside: dict[int, dict[str, tuple[int, ...]]] = {}  # the shapes in each module, by attribute
-    for each, shape in zip(tensors, shapes, strict=True):
-        for module, attribute in ((each.owner, each.attribute), *each.places):
-            beside.setdefault(id(module), {})[attribute] = shape
-    trains = any(memory.requires_grad for memory in memories)
-    is_readable = _readable(tensors, tensors if witnesses is None else witnesses)
-    alike: dict[Hashable, Parameter] = {}  # a parameter for each combination of facts; the others are its copies
-    made, problems = [], []
-    for each, memory, shape in zip(tensors, memories, shapes, strict=True):
-        owner, role, dtype = own_class(each.owner), each.role, memory.dtype
-        draw = constructor_draw(each.owner, each.attribute, role, beside[id(each.owner)])
-        frozen = trains and each.flat is None and not memory.requires_grad
-        records = constructor_values.records(each.places)
-        try:
-            if records:
-                value = constructor_values.from_record(records[0], frozen, *draw)
-            else:
-                value = _unrecorded(memory, draw, frozen, each.flat is None and is_readable(memory))
-            # Nothing is drawn for counts, masks and quantized weights.
-            fixed = not dtype.is_floating_point and not dtype.is_complex
-            needs = None if fixed else _needs(each, memory, value, records)
-            facts = shape, dtype, owner, role, each.padding, needs
-            if facts not in alike:
-                alike[facts] = Parameter(
-                    "any",
-                    shape,
-                    dtype_name(memory),
-                    role.axes,
-                    role.kind,
-                    owner.__name__,
-                    keep if fixed else role.default,
-                    padding=each.padding,
-                    needs=needs,
-                )
-            name, *tied = [check_name(name, "name") for name in each.names]
-            made.append(changed(alike[facts], name=name, tied=tuple(tied), constructor=value))
-        except ValueError as error:
-            problems.append(f"{each.names[0]}: {error}")
-    if problems:
-        raise PlanError(problems)
-    return made
-
-
-def _needs(
-    tensor: ModelTensor, memory: Tensor, value: ConstructorValue, records: list[constructor_values.Record]
-) -> str | None:
-    """Return the reason that only a rule can fill the tensor, or None."""
-    if tensor.needs is not None:
-        return tensor.needs
-    if memory.layout is not torch.strided or memory.is_nested:
-        layout = "torch.nested" if memory.is_nested else memory.layout
-        return NOT_DENSE.format(layout=layout, name=tensor.names[0])
-    if constructor_values.COMPUTED in records:
-        return OF_SKELETON
-    if tensor.magnitude is not None and not value.recorded and value.read is not None:
-        return MAGNITUDE if _is_set(tensor.magnitude.place.tensor, memory) else None
-    return None
-
-
-def _is_set(magnitude: Tensor, direction: Tensor) -> bool:
-    """Return whether magnitudes were set on purpose: they are frozen, or equal for directions of other lengths."""
-    if direction.requires_grad and not magnitude.requires_grad:
-        return True
-    if magnitude.numel() < 2 or not bool((magnitude == magnitude.flatten()[0]).all()):
-        return False
-    axes = [axis for axis, size in enumerate(magnitude.shape) if size == 1]
-    norms = torch.linalg.vector_norm(direction.detach(), dim=axes, keepdim=True) if axes else direction.detach().abs()
-    return not torch.allclose(norms, magnitude.detach(), rtol=1e-2)
-
-
-def _unrecorded(memory: Tensor, draw: ConstructorDraw, frozen: bool, readable: bool) -> ConstructorValue:
-    """Return the facts about a constructor value that the module has no record of."""
-    drawn = draw.draws
-    if not readable or not constructor_values.has_values(memory):
-        return ConstructorValue(
-            hint=UNREADABLE, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like
-        )
-    if drawn and draw.bound is not None and memory.numel() == 1:
-        drawn = abs(float(memory.detach())) <= draw.bound  # one number out of that range was set
-    read = partial(constructor_values.read, memory)
-    return ConstructorValue(read, frozen=frozen, draws=drawn, bound=draw.bound, draws_like=draw.draws_like)
-
-
-def _readable(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor]) -> Callable[[Tensor], bool]:
-    """Return the condition on memory that it still holds what the constructor wrote; the first call reads the model."""
-
-    @cache
-    def model_is() -> bool:
-        return constructor_values.are_constructor_values(
-            constructor_values.Witness(each.owner, each.tensor, each.role.kind) for each in witnesses
-        )
-
-    @cache
-    def has_torch_layers() -> bool:
-        return any(is_torch(each.owner) for each in tensors)
-
-    # In a model of unknown classes alone, zeros are read and noted, in any memory.
-    return lambda memory: model_is() or (not has_torch_layers() and constructor_values.is_zero_matrix(memory))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from initlib import Plan
 from initlib._public import public
+from initlib.adapters.common.roles import BUFFER
 from initlib.adapters.common.selection import Only
 from initlib.adapters.common.verify import compare_model
 from initlib.checkpoints.compare import Differences
@@ -19,7 +20,6 @@ from .._private import is_dtensor, is_fake, local_tensor
 from ..drawing.dispatch import Seed
 from ..drawing.fill import local_boxes
 from ..drawing.read import held_box
-from .layers import UNKNOWN
 from .state_names import plan_names
 from .tensors import Magnitude, ModelTensor, Modules, Place, dtype_name, model_tensors, walk
 
@@ -84,7 +84,7 @@ def _held_buffers(modules: Modules) -> Iterator[HeldTensor]:
     """Yield the buffers of the modules, which a plan may name if it was not made from the model."""
     for prefix, part in modules:
         for name, buffer in part.named_buffers(recurse=False):
-            tensor = ModelTensor(part, name, UNKNOWN, [prefix + name], [Place(part, name)])
+            tensor = ModelTensor(part, name, BUFFER, [prefix + name], [Place(part, name)])
             yield HeldTensor((prefix + name,), tensor.shape, dtype_name(buffer), partial(_boxes, tensor))
 
 

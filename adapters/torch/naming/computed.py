@@ -16,12 +16,13 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from initlib import Key, Parameter
+from initlib.adapters.common.roles import UNKNOWN
 
 from .. import _private
 from ..drawing.memory import DTYPES
 from ..models.buffers import reset_buffers
 from ..models.fill import normalize
-from ..models.layers import BIAS, UNKNOWN, own_class, roles
+from ..models.layers import BIAS, own_class, roles
 from ..models.tensors import ModelTensor, Modules
 
 Computation = WeightNorm | SpectralNorm | BasePruningMethod  # a hook that computes a weight before each call

@@ -11,8 +11,9 @@ from initlib import Key, Parameter
 
 from .._private import all_parameters, is_dtensor, local_tensor
 from ..models.fsdp1 import FlatShard
+from ..models.parameters import parameters
 from ..models.shared_memory import same_memory
-from ..models.tensors import ModelTensor, model_tensors, parameters, walk
+from ..models.tensors import ModelTensor, model_tensors, walk
 from .computed import ComputedWeight, computed_weights, observe
 from .views import View, box_of, overlap
 
@@ -54,7 +55,7 @@ class TensorMatch(NamedTuple):
         return is_dtensor(held)
 
     def cut(self, flat: FlatShard, view: Tensor) -> "TensorMatch | None":
-        """Return the smaller range that a view of the range `flat` is; None where it is no range."""
+        """Return the smaller range that a view of `flat` shows; None if the view shows no range."""
         start = int(view.storage_offset() - flat.memory.storage_offset())
         if view.ndim > 1 or not view.is_contiguous() or not 0 <= start <= flat.memory.numel() - view.numel():
             return None
@@ -126,9 +127,9 @@ class Tensors:
         return end
 
     def find(self, tensor: Tensor) -> tuple[TensorMatch, View | None] | None:
-        """Return the parameter, and the box of it that the tensor is, or None for all of it; None for other tensors.
+        """Return the parameter that a tensor shows, with the box, or None for the full one; None for other tensors.
 
-        Raises RuntimeError for a slice of a parameter that is no box of it, for a tensor whose memory was freed, and
+        Raises RuntimeError for a slice of a parameter that is no box, for a tensor whose memory was freed, and
         for a weight that is computed without a right inverse.
         """
         held, match = self._by_identity.get(id(tensor), (None, None))
@@ -136,7 +137,7 @@ class Tensors:
             return match, None
         view = local_tensor(tensor).detach()
         address = _storage(view)
-        # The model is read through only for memory that is of no parameter: that takes as long as the model is large.
+        # Comparing identities takes long in a large model, so that is done for unknown memory only.
         is_known = address and any(_storage(match.memory) == address for match in self._by_storage.get(address, ()))
         if not is_known and self._identities() != self._read_as:  # as after `to_empty`
             self._read()
@@ -167,7 +168,7 @@ class Tensors:
 
 
 def _slice(match: TensorMatch, view: Tensor) -> tuple[TensorMatch, View | None]:
-    """Return the box of a parameter, or the range of its range, that a view of its memory is."""
+    """Return the box of a parameter, or the smaller range of a flat shard, that a view of its memory shows."""
     smaller = match.cut(match.flat, view) if match.flat else None
     if smaller is not None:
         return smaller, None

@@ -238,7 +238,7 @@ class NamedDrawMode(TorchFunctionMode):
         name = subject(self.tensors.streams, self.tensors.modules)
         match = self.tensors.by_stream.get(name or "")
         if tensor is not None and is_dtensor(tensor) and (match is None or tensor.shape != match.parameter.shape):
-            # A DTensor of another shape may be a slice of the parameter, which is a copy if it is of several ranks.
+            # A DTensor of another shape may be a slice of the parameter. A slice over several ranks is a copy.
             raise RuntimeError(
                 f"{func.__name__} must fill a parameter, got a DTensor of shape {tuple(tensor.shape)} that may be a "
                 f"copy of a part of a parameter. Draw the full parameter"

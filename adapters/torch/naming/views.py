@@ -10,7 +10,7 @@ from ..models.shared_memory import same_memory
 
 
 class View(NamedTuple):
-    """A view of the memory of a tensor, with the axes of the tensor, and the index that takes it."""
+    """A view of the memory of a tensor, with the axes of the tensor, and the index of the same box."""
 
     memory: Tensor
     index: Any
@@ -23,7 +23,7 @@ def overlap(view: Tensor, full: Tensor) -> bool:
 
 
 def box_of(view: Tensor, full: Tensor) -> View | None:
-    """Return the box of a tensor that a view of its memory is; None where the view is no box.
+    """Return the box of a tensor that a view of its memory shows; None if the view shows no box.
 
     The view may come from slices, ints, permutations and axes of size 1. A view of contiguous memory may also have
     another shape, of all the tensor or of some of its rows.

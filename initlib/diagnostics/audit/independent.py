@@ -29,8 +29,6 @@ SIDE = 512  # of the corner whose singular values are computed
 FEWEST_LINES = 8
 FEWEST_SINGULAR = 16  # the shorter side of a matrix whose top singular value is tested
 
-
-# The schemes whose std follows from the shape, by the distribution of their weights and by name.
 SCALINGS = {
     "he_{}": (2.0, "fan_in"),
     "glorot_{}": (1.0, "fan_avg"),
@@ -42,6 +40,7 @@ DISTRIBUTIONS = {
     "normal 2": ("normal", "truncated_normal"),
     "normal inf": ("normal, not truncated", "normal"),
 }
+# The schemes whose std follows from the shape, by the distribution of their weights and by name.
 PRESETS: dict[str, dict[str, Initializer]] = {
     label: {name.format(end): variance_scaling(*scaling, distribution) for name, scaling in SCALINGS.items()}
     for label, (end, distribution) in DISTRIBUTIONS.items()
