@@ -35,8 +35,7 @@ from initlib.files.header import Header
 from initlib.key import as_key
 from initlib.plans.packing import logical_weights
 
-RNG = np.random.default_rng(0)
-OLD = {f"layers.{i}.w": RNG.normal(size=(6, 8)).astype("float32") for i in range(4)}
+OLD = {f"layers.{i}.w": np.random.default_rng(i).normal(size=(6, 8)).astype("float32") for i in range(4)}
 FLOATS = [name for name in DTYPES if not DTYPES[name].part]
 
 
@@ -57,9 +56,9 @@ def drawn(parameter, fill, seed=0, **options):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_copy_has_the_bits_of_the_file(tmp_path, dtype):
+def test_a_copy_has_the_bits_of_the_file(tmp_path, dtype, rng):
     kind = numpy_dtype(dtype)
-    bits = RNG.integers(0, 256, (6, 8 * kind.itemsize), dtype=np.uint8)  # NaN of all payloads among them
+    bits = rng.integers(0, 256, (6, 8 * kind.itemsize), dtype=np.uint8)  # NaN of all payloads among them
     array = bits.view(kind)
     path = save(tmp_path / "w", {"w": array}) if dtype != "complex128" else {"w": array}
     copy = drawn(weight("w", dtype=dtype), loaded(path))
@@ -77,8 +76,8 @@ def test_payloads_of_nan_are_copied(tmp_path, dtype):
 
 @pytest.mark.parametrize("source", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_another_dtype_is_rounded_once_to_nearest_even(tmp_path, source, dtype):
-    array = np.concatenate([RNG.normal(size=500), ties(dtype)]).astype(numpy_dtype(source))
+def test_another_dtype_is_rounded_once_to_nearest_even(tmp_path, source, dtype, rng):
+    array = np.concatenate([rng.normal(size=500), ties(dtype)]).astype(numpy_dtype(source))
     path = save(tmp_path / "w", {"w": array})
     copy = drawn(weight("w", array.shape, dtype), loaded(path))
     assert [float(each) for each in copy] == [nearest_even(float(each), dtype) for each in array]
@@ -262,8 +261,8 @@ def test_old_and_new_rows(old):
     assert np.array_equal(made[6:], normal()((2, 8), seed=0, name="w.new"))
 
 
-def test_parts_are_loaded_by_their_own_names():
-    old = {f"attn.{name}.w": RNG.normal(size=(4, 6)).astype("float32") for name in "qkv"}
+def test_parts_are_loaded_by_their_own_names(rng):
+    old = {f"attn.{name}.w": rng.normal(size=(4, 6)).astype("float32") for name in "qkv"}
     fused = parts({f"{name}.w": 1 for name in "qkv"}, loaded(old))
     for axes in (None, "OI"):
         made = drawn(weight("attn.qkv.w", (12, 6), axes=axes), fused)
@@ -299,8 +298,8 @@ def test_the_padding_row_has_no_noise(old):
     [("IO", (1, 0), "OI"), ("HWIO", (3, 2, 0, 1), "OIHW"), ("BIO", (0, 2, 1), "BOI"), ("I(3 O)", (1, 0), "(3 O)I"),
      ("...IO", (1, 0), "OI..."), ("BHWIO", (4, 3, 0, 1, 2), "OIBHW")],
 )  # fmt: skip
-def test_another_order_of_axes(tmp_path, axes, order, own):
-    array = RNG.normal(size=(2, 3, 4, 5, 6)[-len(order) :]).astype("float32")
+def test_another_order_of_axes(tmp_path, axes, order, own, rng):
+    array = rng.normal(size=(2, 3, 4, 5, 6)[-len(order) :]).astype("float32")
     path = save(tmp_path / "w", {"w": array})
     expected = array.transpose(order)
     made = plan([weight("w", expected.shape, axes=own)], {"w": loaded(path, axes=axes)})
@@ -309,8 +308,8 @@ def test_another_order_of_axes(tmp_path, axes, order, own):
         assert np.array_equal(made.draw_one("w", 0, index), expected[index])
 
 
-def test_a_slice_of_a_tensor_in_the_order_of_the_file(tmp_path):
-    array = RNG.normal(size=(3, 8, 6)).astype("float32")
+def test_a_slice_of_a_tensor_in_the_order_of_the_file(tmp_path, rng):
+    array = rng.normal(size=(3, 8, 6)).astype("float32")
     path = save(tmp_path / "w", {"w": array})
     expected = array[1, 2:8:2].T
     made = plan([weight("x", (6, 3), axes="OI")], {"x": loaded(path, "w", index=(1, slice(2, 8, 2)), axes="IO")})
@@ -325,8 +324,8 @@ def test_an_index_has_one_ellipsis(tmp_path):
         loaded(tmp_path, "w", index=(..., 0, ...))
 
 
-def test_vectors_ignore_the_axes(tmp_path):
-    old = {"w": RNG.normal(size=(3, 4)), "b": np.ones(4)}
+def test_vectors_ignore_the_axes(tmp_path, rng):
+    old = {"w": rng.normal(size=(3, 4)), "b": np.ones(4)}
     made = plan([weight("w", (4, 3), axes="OI"), weight("b", (4,))], {"*": loaded(old, axes="...IO")})
     assert np.array_equal(made.draw(0)["w"], old["w"].T.astype("float32"))
 
@@ -365,8 +364,8 @@ def counted(monkeypatch):
     return sizes
 
 
-def test_a_draw_reads_the_bytes_of_its_box(tmp_path, counted):
-    array = RNG.normal(size=(64, 1000)).astype("float32")
+def test_a_draw_reads_the_bytes_of_its_box(tmp_path, counted, rng):
+    array = rng.normal(size=(64, 1000)).astype("float32")
     path = save(tmp_path / "w", {"w": array, "x": array})
     made = plan([weight("w", (64, 1000))], {"w": loaded(path) + normal()})
     assert not counted  # planning reads headers

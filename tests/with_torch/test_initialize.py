@@ -421,6 +421,7 @@ def test_a_bar_shows_the_bytes_that_are_filled(monkeypatch):
 
 
 def test_a_quick_call_shows_no_bar(monkeypatch):
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: 0.0)
     monkeypatch.setattr(_progress, "_bar", lambda description: pytest.fail("there is a bar"))
     initialize(nn.Linear(4, 3), he_normal, seed=0)
 
