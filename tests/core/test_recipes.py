@@ -212,8 +212,7 @@ def test_switch_fills_the_tables_of_transformers(transformers):
     )
     actual = drawn_std(parameters_of(transformers.SwitchTransformersForConditionalGeneration(config)), recipes.switch())
     assert actual["shared.weight"] == 1
-    up = [std for name, std in actual.items() if name.endswith(".wi.weight")]
-    assert up == [pytest.approx(math.sqrt(0.1 / 64))] * len(up)
+    assert {std for name, std in actual.items() if name.endswith(".wi.weight")} == {math.sqrt(0.1 / 64)}
 
 
 def test_vit_follows_timm(timm):
@@ -325,4 +324,4 @@ def test_torch_default_may_follow_rules_of_the_user():
 
 def test_every_recipe_names_a_source():
     for name in set(recipes.__all__) - {"analytic"}:  # which computes its gains
-        assert re.search(r"Reference:|OLMo", getattr(recipes, name).__doc__), name
+        assert "Reference:" in getattr(recipes, name).__doc__, name
