@@ -134,7 +134,7 @@ def test_arrays_in_memory_cannot_be_saved(tmp_path):
 
 
 def text_of(filling, source=None):
-    """A plan of one parameter with a filling and a source as JSON."""
+    """Return a plan of one parameter with a filling and a source as JSON."""
     source = {"path": "old", "sha256": "0" * 64, "bytes": 9} if source is None else source
     return json.dumps({
         "format": "initlib plan", "version": 1, "sources": [source], "fillings": [filling],
