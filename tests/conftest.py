@@ -7,6 +7,7 @@ from contextlib import suppress
 with suppress(ImportError):
     import triton  # noqa: F401 - aborts the process if TensorFlow, with another LLVM, was loaded before
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -23,6 +24,12 @@ def pytest_configure():
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if missing:
         raise pytest.UsageError(f"INITLIB_REQUIRE names {', '.join(missing)}, which cannot be imported")
+
+
+@pytest.fixture
+def rng():
+    """Return a new generator of random numbers, so that no test depends on the draws of another test."""
+    return np.random.default_rng(0)
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def _printed(lab: Lab, count: int) -> None:
     narrow = measured_std(drawn(truncated_normal(std=math.sqrt(2 / FAN_IN)), count, "printed")) / math.sqrt(2 / FAN_IN)
     lab.quote(narrow=f"{narrow:.4f}", narrower=f"{100 * (1 - narrow):.0f}")
     lab.claim(
-        "truncated_normal(0, √(factor / n)), as printed, has 0.8796 of the std that it is meant to have",
+        "truncated_normal(0, √(factor / n)), as printed, has 0.8796 of the std that it should have",
         f"{narrow:.5f}",
         abs(narrow / TRUNCATED_STD - 1) < TOLERANCE["truncated_normal"] * tolerance,
     )

@@ -6,15 +6,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from checkpoints import contents
 
 from initlib.files import atomic_write as files
 from initlib.files.atomic_write import atomic_write
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_the_name_comes_last(tmp_path):

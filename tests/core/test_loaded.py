@@ -1,65 +1,33 @@
-"""Loaded: old weights of a checkpoint as fills, alone, in sums and in parts."""
+"""Loaded: old weights of a checkpoint as fills, alone and in parts."""
 
-import json
-import pickle
 import re
-import tracemalloc
 from fractions import Fraction
 
 import ml_dtypes
 import numpy as np
 import pytest
-from checkpoints import contents, save, save_index
+from checkpoints import save
 from hypothesis import given
 from hypothesis import strategies as st
+from old_weights import OLD, drawn, weight
 from strategies import small_boxes
 
-import initlib
-from initlib import (
-    Parameter,
-    Plan,
-    PlanError,
-    he_normal,
-    keep,
-    loaded,
-    normal,
-    orthogonal,
-    parts,
-    plan,
-    same_as,
-    values,
-)
+from initlib import PlanError, he_normal, loaded, normal, orthogonal, parts, plan, same_as, values
 from initlib.dtypes import DTYPES, numpy_dtype, odd_float32
 from initlib.files import checkpoint_source
-from initlib.files.header import Header
 from initlib.key import as_key
 from initlib.plans.packing import logical_weights
 
-RNG = np.random.default_rng(0)
-OLD = {f"layers.{i}.w": RNG.normal(size=(6, 8)).astype("float32") for i in range(4)}
 FLOATS = [name for name in DTYPES if not DTYPES[name].part]
-
-
-@pytest.fixture
-def old(tmp_path):
-    return save(tmp_path / "old.safetensors", OLD)
-
-
-def weight(name="layers.0.w", shape=(6, 8), dtype="float32", **facts):
-    return Parameter(name, shape, dtype, **facts)
-
-
-def drawn(parameter, fill, seed=0, **options):
-    return plan([parameter], {"*": fill}, **options).draw(seed)[parameter.name]
 
 
 # Copies
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_copy_has_the_bits_of_the_file(tmp_path, dtype):
+def test_a_copy_has_the_bits_of_the_file(tmp_path, dtype, rng):
     kind = numpy_dtype(dtype)
-    bits = RNG.integers(0, 256, (6, 8 * kind.itemsize), dtype=np.uint8)  # NaN of all payloads among them
+    bits = rng.integers(0, 256, (6, 8 * kind.itemsize), dtype=np.uint8)  # NaN of all payloads among them
     array = bits.view(kind)
     path = save(tmp_path / "w", {"w": array}) if dtype != "complex128" else {"w": array}
     copy = drawn(weight("w", dtype=dtype), loaded(path))
@@ -77,8 +45,8 @@ def test_payloads_of_nan_are_copied(tmp_path, dtype):
 
 @pytest.mark.parametrize("source", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_another_dtype_is_rounded_once_to_nearest_even(tmp_path, source, dtype):
-    array = np.concatenate([RNG.normal(size=500), ties(dtype)]).astype(numpy_dtype(source))
+def test_another_dtype_is_rounded_once_to_nearest_even(tmp_path, source, dtype, rng):
+    array = np.concatenate([rng.normal(size=500), ties(dtype)]).astype(numpy_dtype(source))
     path = save(tmp_path / "w", {"w": array})
     copy = drawn(weight("w", array.shape, dtype), loaded(path))
     assert [float(each) for each in copy] == [nearest_even(float(each), dtype) for each in array]
@@ -118,91 +86,6 @@ def test_odd_rounding_then_rounding_is_one_rounding(number, dtype):
 def test_weights_that_overflow_are_an_error():
     with pytest.raises(ValueError, match=r"weights as large as 1e\+06 overflow float16"):
         drawn(weight("w", (2,), "float16"), loaded({"w": np.array([1e6, 0], "float32")}))
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda x: x * 2,
-        lambda x: x * 1e300,
-        lambda x: x * 1e300 * 1e-300 + x,
-        lambda x: x * 0.9 + x * 0.9,
-        lambda x: x + values(np.float32([3e38, 0])),
-    ],
-)
-def test_a_factor_and_a_sum_that_overflow_are_errors(make):
-    old = {"w": np.array([3e38, np.inf], "float32")}
-    with pytest.raises(ValueError, match="must give weights in the range of float"):
-        drawn(weight("w", (2,)), make(loaded(old)))
-    with pytest.raises(ValueError, match="scale must be finite, got inf"):
-        loaded(old) * 1e300 * 1e300
-    assert np.array_equal(drawn(weight("w", (2,)), loaded(old) * 0.5), old["w"] * np.float32(0.5))
-
-
-# Sums
-
-
-def test_a_factor_and_noise():
-    old = {"w": OLD["layers.0.w"]}
-    noise = normal(std=0.1)((6, 8), seed=3, name="layers.0.w")
-    assert np.array_equal(drawn(weight(), loaded(old, "w") * 0.3, 3), old["w"] * np.float32(0.3))
-    assert np.array_equal(
-        drawn(weight(), np.float64(0.5) * loaded(old, "w", scale=0.5), 3), old["w"] * np.float32(0.25)
-    )
-    for fill in (loaded(old, "w") + normal(std=0.1), normal(std=0.1) + loaded(old, "w")):
-        assert np.array_equal(drawn(weight(), fill, 3), old["w"] + noise)
-        rounded = drawn(weight(dtype="bfloat16"), fill, 3)
-        assert np.array_equal(rounded, (old["w"] + noise).astype(ml_dtypes.bfloat16))
-
-
-def test_terms_are_added_in_order_and_the_noise_last():
-    a, b, c = (np.array([x], "float32") for x in (1e8, -1e8, 3.7))
-    old = {"a": a, "b": b, "c": c}
-    first, second, third = (loaded(old, name) for name in "abc")
-    noise = normal()((1,), seed=0, name="w")
-    assert drawn(weight("w", (1,)), normal() + first + third + second) == (a + c) + b + noise
-    assert drawn(weight("w", (1,)), first + second + (third + normal())) == (a + b) + c + noise
-
-
-def test_the_sum_is_in_float64_if_a_term_or_the_parameter_is():
-    narrow, wide = np.array([0.1], "float32"), np.array([0.2], "float64")
-    old = {"n": narrow, "w": wide}
-    both = float(narrow[0]) * 0.3 + wide
-    assert drawn(weight("x", (1,)), loaded(old, "n") * 0.3 + loaded(old, "w")) == both.astype("float32")
-    assert drawn(weight("x", (1,)), loaded(old, "n") * 0.3 + values(wide)) == both.astype("float32")
-    assert drawn(weight("x", (1,), "float64"), loaded(old, "n") * 0.3) == float(narrow[0]) * 0.3
-    noise = normal()((1,), "float64", seed=0, name="x")
-    assert drawn(weight("x", (1,), "float64"), loaded(old, "n") + normal()) == narrow.astype("float64") + noise
-
-
-def test_values_and_noise_make_a_sum():
-    noise = normal()((2,), seed=0, name="x")
-    assert np.array_equal(drawn(weight("x", (2,)), values(np.float32([1, 2])) + normal()), np.float32([1, 2]) + noise)
-
-
-def test_complex_weights_are_added():
-    old = {"c": np.array([1 + 2j], "complex64"), "r": np.array([0.5], "float32")}
-    assert drawn(weight("x", (1,), "complex64"), loaded(old, "c") * 2 + loaded(old, "r")) == np.complex64(2.5 + 4j)
-    with pytest.raises(PlanError, match=r'x: loaded\(.*, "c"\) must be real for dtype float32, got complex64'):
-        drawn(weight("x", (1,)), loaded(old, "c"))
-
-
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda x: (x + normal()) * 2, TypeError, 'Write loaded("f", "w") * 2 + normal(mean=0.0, std=1.0) * 2'),
-        (lambda x: 0.5 * (x + x), TypeError, 'Write loaded("f", "w") * 0.5 + loaded("f", "w") * 0.5'),
-        (lambda x: x + normal() + he_normal, ValueError, "a sum must have at most one initializer, got normal("),
-        (lambda x: x + keep, TypeError, "unsupported operand"),
-        (lambda x: x + np.ones(3), TypeError, "operand"),
-        (lambda x: x * "a", TypeError, "factor must be a real number, got 'a'"),
-        (lambda x: x * float("nan"), ValueError, "factor must be finite, got nan"),
-    ],
-)
-def test_what_is_no_sum(make, error, message):
-    with pytest.raises(error) as caught:
-        make(loaded("f", "w"))
-    assert message in str(caught.value)
 
 
 # Names
@@ -262,8 +145,8 @@ def test_old_and_new_rows(old):
     assert np.array_equal(made[6:], normal()((2, 8), seed=0, name="w.new"))
 
 
-def test_parts_are_loaded_by_their_own_names():
-    old = {f"attn.{name}.w": RNG.normal(size=(4, 6)).astype("float32") for name in "qkv"}
+def test_parts_are_loaded_by_their_own_names(rng):
+    old = {f"attn.{name}.w": rng.normal(size=(4, 6)).astype("float32") for name in "qkv"}
     fused = parts({f"{name}.w": 1 for name in "qkv"}, loaded(old))
     for axes in (None, "OI"):
         made = drawn(weight("attn.qkv.w", (12, 6), axes=axes), fused)
@@ -299,8 +182,8 @@ def test_the_padding_row_has_no_noise(old):
     [("IO", (1, 0), "OI"), ("HWIO", (3, 2, 0, 1), "OIHW"), ("BIO", (0, 2, 1), "BOI"), ("I(3 O)", (1, 0), "(3 O)I"),
      ("...IO", (1, 0), "OI..."), ("BHWIO", (4, 3, 0, 1, 2), "OIBHW")],
 )  # fmt: skip
-def test_another_order_of_axes(tmp_path, axes, order, own):
-    array = RNG.normal(size=(2, 3, 4, 5, 6)[-len(order) :]).astype("float32")
+def test_another_order_of_axes(tmp_path, axes, order, own, rng):
+    array = rng.normal(size=(2, 3, 4, 5, 6)[-len(order) :]).astype("float32")
     path = save(tmp_path / "w", {"w": array})
     expected = array.transpose(order)
     made = plan([weight("w", expected.shape, axes=own)], {"w": loaded(path, axes=axes)})
@@ -309,8 +192,8 @@ def test_another_order_of_axes(tmp_path, axes, order, own):
         assert np.array_equal(made.draw_one("w", 0, index), expected[index])
 
 
-def test_a_slice_of_a_tensor_in_the_order_of_the_file(tmp_path):
-    array = RNG.normal(size=(3, 8, 6)).astype("float32")
+def test_a_slice_of_a_tensor_in_the_order_of_the_file(tmp_path, rng):
+    array = rng.normal(size=(3, 8, 6)).astype("float32")
     path = save(tmp_path / "w", {"w": array})
     expected = array[1, 2:8:2].T
     made = plan([weight("x", (6, 3), axes="OI")], {"x": loaded(path, "w", index=(1, slice(2, 8, 2)), axes="IO")})
@@ -325,8 +208,8 @@ def test_an_index_has_one_ellipsis(tmp_path):
         loaded(tmp_path, "w", index=(..., 0, ...))
 
 
-def test_vectors_ignore_the_axes(tmp_path):
-    old = {"w": RNG.normal(size=(3, 4)), "b": np.ones(4)}
+def test_vectors_ignore_the_axes(tmp_path, rng):
+    old = {"w": rng.normal(size=(3, 4)), "b": np.ones(4)}
     made = plan([weight("w", (4, 3), axes="OI"), weight("b", (4,))], {"*": loaded(old, axes="...IO")})
     assert np.array_equal(made.draw(0)["w"], old["w"].T.astype("float32"))
 
@@ -365,8 +248,8 @@ def counted(monkeypatch):
     return sizes
 
 
-def test_a_draw_reads_the_bytes_of_its_box(tmp_path, counted):
-    array = RNG.normal(size=(64, 1000)).astype("float32")
+def test_a_draw_reads_the_bytes_of_its_box(tmp_path, counted, rng):
+    array = rng.normal(size=(64, 1000)).astype("float32")
     path = save(tmp_path / "w", {"w": array, "x": array})
     made = plan([weight("w", (64, 1000))], {"w": loaded(path) + normal()})
     assert not counted  # planning reads headers
@@ -477,265 +360,3 @@ def test_a_file_that_changes_after_planning_is_an_error_before_anything_is_writt
         with pytest.raises(ValueError, match=r"old.safetensors must stay as it was .*Make the plan again"):
             use()
     assert not (tmp_path / "new").exists()
-
-
-# Text
-
-
-@pytest.mark.parametrize(
-    "fill",
-    [
-        loaded("a folder/old.safetensors", 'a "quoted" name'),
-        loaded("old", index=slice(0, 8)) * 0.1,
-        loaded("old", "é", index=(3, ..., slice(None, None, -2)), axes="(3 O)I") * -2,
-        loaded("old") + loaded("new") * 0.5 + normal(std=0.001),
-    ],
-    ids=repr,
-)
-def test_the_repr_is_code_that_makes_the_fill(fill):
-    again = eval(repr(fill), vars(initlib) | {"loaded": loaded, "normal": normal})
-    assert again == fill
-    assert hash(again) == hash(fill)
-    assert pickle.loads(pickle.dumps(fill)) == fill
-
-
-def test_a_printed_plan_folds_the_names_of_tensors(old):
-    twice = [weight(f"h.{i}.w") for i in range(8)]
-    made = plan(twice, {"h.*.w": lambda p: loaded(old, f"layers.{p.indices[0] // 2}.w") * (1 / 3) + normal(std=0.001)})
-    lines = str(made).splitlines()
-    assert len(lines) == 3
-    assert 'loaded("old.safetensors", "layers.{0..3}.w") * 0.333333 + normal(std=0.001)' in lines[1]
-    (row, *_) = made.to_dicts()
-    assert (row["initializer"], row["std"]) == (
-        'loaded("old.safetensors", "layers.0.w") * 0.333333 + normal(std=0.001)',
-        0.001,
-    )
-    assert plan([weight()], {"*": loaded(old)}).to_dicts()[0]["std"] is None
-    stack = plan([weight("h", (4, 6, 8))], {"h": parts("layers.{i}.w", loaded(old))})
-    assert "layers.{0..3}.w  6x8" in str(stack)
-    assert str(stack).count("loaded(") == 1
-
-
-def test_the_difference_of_plans_names_tensors(old):
-    every = [weight(f"layers.{i}.w") for i in range(4)]
-    copies, noisy = plan(every, {"*": loaded(old)}), plan(every, {"*": loaded(old) + normal(std=0.01)})
-    assert not copies.diff(plan(every, {"layers.*.w": loaded(old, "layers.*.w")}))
-    text = str(copies.diff(noisy))
-    name = 'loaded("old.safetensors", "layers.{0..3}.w")'
-    assert text.startswith(f"layers.{{0..3}}.w: initializer {name} → {name} + normal(std=0.01), std none → 0.01")
-
-
-# JSON
-
-
-def saved(old):
-    rules = {
-        "x": parts({"a": (1, loaded(old, "layers.0.w", index=(slice(0, 3), ...)) * 0.5), "b": 1}, normal()),
-        "*": loaded(old) + values(np.ones((6, 8), "float32")) + normal(std=0.01),
-    }
-    return plan([weight(), weight("layers.1.w"), weight("x", (6, 8))], rules)
-
-
-def test_json_holds_the_path_the_digest_and_the_size(old):
-    made = saved(old)
-    text = made.to_json()
-    (source,) = json.loads(text)["sources"]
-    digest = checkpoint_source.CheckpointSource(old).digest
-    assert source == {"path": str(old), "sha256": digest, "bytes": old.stat().st_size}
-    assert Plan.from_json(text) == made
-    assert Plan.from_json(text).to_json() == text
-
-
-def test_a_plan_from_json_opens_no_file_that_is_not_named(old, tmp_path, monkeypatch):
-    text, new = saved(old).to_json(), tmp_path / "written"
-    saved(old).write(new, 0)
-    with monkeypatch.context() as patch:
-        patch.setattr("initlib.plans.rules.sources.CheckpointSource", None)  # a call of it would be a TypeError
-        read = Plan.from_json(text)
-        print(read)
-        assert read == Plan.from_json(text)
-        message = f"source '{old}' must be named before it is read. Pass sources="
-        for use in (lambda: read.draw(0), lambda: read.write(tmp_path / "new", 0), lambda: read.verify(new, 0)):
-            with pytest.raises(ValueError, match=message):
-                use()
-    assert not (tmp_path / "new").exists()
-
-
-def test_a_plan_from_json_reads_the_files_that_are_named(old, tmp_path):
-    made = saved(old)
-    made.save(tmp_path / "plan.json")
-    moved = old.rename(tmp_path / "moved.safetensors")
-    read = Plan.load(tmp_path / "plan.json", sources={str(old): moved})
-    assert read == made
-    assert read.to_json() == made.to_json()
-    weights = Plan.from_json(made.to_json(), sources={str(old): str(moved)}).draw(0)
-    assert all(np.array_equal(weights[name], array) for name, array in read.draw(0).items())
-    expected = OLD["layers.1.w"] + np.float32(1) + normal(std=0.01)((6, 8), seed=0, name="layers.1.w")
-    assert np.array_equal(weights["layers.1.w"], expected)
-
-
-def test_another_checkpoint_in_the_place_of_a_source_is_an_error(old, tmp_path):
-    text = saved(old).to_json()
-    for arrays in (OLD | {"more": np.ones(1)}, {f"{name}.x": array for name, array in OLD.items()}):
-        other = save(tmp_path / "other", arrays)
-        with pytest.raises(PlanError, match="must be the checkpoint that the plan was made with"):
-            Plan.from_json(text, sources={str(old): other})
-    with pytest.raises(PlanError, match=r"cannot be read: .* No such file"):
-        Plan.from_json(text, sources={str(old): tmp_path / "none"})
-    with pytest.raises(ValueError, match="sources must have only paths in the plan, got 'old'"):
-        Plan.from_json(text, sources={"old": old})
-    for sources, message in (("old", "sources must be a mapping"), ({str(old): 3}, "source must be a path")):
-        with pytest.raises(TypeError, match=message):
-            Plan.from_json(text, sources=sources)
-
-
-def test_arrays_in_memory_cannot_be_saved(tmp_path):
-    made = plan([weight()], {"*": loaded(OLD)})
-    for save_it in (made.to_json, lambda: made.write(tmp_path, 0)):
-        with pytest.raises(
-            ValueError, match=r"must be in a file, got <4 arrays>. Save the arrays as a safetensors file"
-        ):
-            save_it()
-
-
-def text_of(filling, source=None):
-    """A plan of one parameter with a filling and a source as JSON."""
-    source = {"path": "old", "sha256": "0" * 64, "bytes": 9} if source is None else source
-    return json.dumps({
-        "format": "initlib plan", "version": 1, "sources": [source], "fillings": [filling],
-        "parameters": [{"name": "w", "shape": [6, 8], "filling": 0}],
-    })  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (text_of({"loaded": "w", "source": 1}), "source must be the index of one of 1 sources, got 1"),
-        (text_of({"loaded": "w", "source": -1}), "source must be the index of one of 1 sources, got -1"),
-        (text_of({"loaded": "w", "source": True}), "source must be of type int"),
-        (text_of({"loaded": "w"}), "the object must have the fields loaded, source"),
-        (text_of({"loaded": 3, "source": 0}), "loaded must be of type str"),
-        (text_of({"loaded": "\x1b[2J", "source": 0}), "name must be a printable string"),
-        (text_of({"loaded": "w", "source": 0, "more": 1}), "the object must have the fields"),
-        (text_of({"loaded": "w", "source": 0, "index": [[1, 2]]}), "index must be made of"),
-        (text_of({"loaded": "w", "source": 0, "index": [1.5]}), "index must be made of"),
-        (text_of({"loaded": "w", "source": 0, "index": [[1, 2, 3, 4]]}), "index must be made of"),
-        (text_of({"loaded": "w", "source": 0, "axes": "?"}), "axes must consist of"),
-        (text_of({"loaded": "w", "source": 0, "scale": 1}), "scale must be of type float"),
-        (text_of({"loaded": "w", "source": 0, "scale": 1e999}), "source 0|Infinity is not a JSON number"),
-        (text_of({"sum": []}), "sum must be made of loaded weights and values"),
-        (text_of({"sum": ["keep"]}), "sum must be made of loaded weights and values"),
-        (text_of({"sum": [{"sum": [{"loaded": "w", "source": 0}]}]}), "sum must be made of"),
-        (text_of({"sum": [{"loaded": "w", "source": 0}], "noise": "x"}), "noise must be of type dict"),
-        (text_of({"loaded": "w", "source": 0}, {"path": "old"}), "the object must have the fields path, sha256, bytes"),
-        (text_of({"loaded": "w", "source": 0}, {"path": "", "sha256": "0" * 64, "bytes": 1}), "source must be a path"),
-        (text_of({"loaded": "w", "source": 0}, {"path": "a\x1b", "sha256": "0" * 64, "bytes": 1}), r"got 'a\x1b'"),
-        (text_of({"loaded": "w", "source": 0}, {"path": "a", "sha256": "0" * 63, "bytes": 1}), "64 hexadecimal"),
-    ],
-)
-def test_a_hostile_text_is_an_error(text, message):
-    with pytest.raises(ValueError) as caught:
-        Plan.from_json(text)
-    assert any(each in str(caught.value) for each in message.split("|"))
-
-
-@given(st.data())
-def test_any_change_of_a_text_is_a_plan_or_a_value_error(data):
-    noisy = {"sum": [{"loaded": "w", "source": 0, "index": [[0, 6, None], "..."], "scale": 0.5}], "noise": None}
-    noisy["noise"] = {"factory": "normal", "arguments": {"mean": 0.0, "std": 1.0}}
-    text = text_of(noisy)
-    at = data.draw(st.integers(0, len(text) - 1))
-    new = data.draw(st.sampled_from(["", '"', "0", "-", "}", "]", "1e999", "null", "true", "{", ",", "\\", "9" * 40]))
-    try:
-        read = Plan.from_json(text[:at] + new + text[at + data.draw(st.integers(0, 3)) :])
-    except ValueError:  # and no other error
-        return
-    assert Plan.from_json(read.to_json()) == read
-
-
-# Checkpoints
-
-
-def upcycled(path, dtype="bfloat16"):
-    experts = [weight(f"layers.{i}.experts", (4, 6, 8), dtype) for i in range(4)]
-    return plan(experts, {"layers.*.experts": loaded_experts(path)})
-
-
-def loaded_experts(path):
-    def experts(parameter):
-        old = loaded(path, f"layers.{parameter.indices[0]}.w")
-        return parts(f"layers.{parameter.indices[0]}.experts.{{i}}", old + normal(std=0.01), replaces=2)
-
-    return experts
-
-
-def test_a_checkpoint_is_written_resumed_and_verified(old, tmp_path):
-    made = upcycled(old)
-    paths = made.write(tmp_path / "new", 0, max_shard_size=500)
-    assert len(paths) == 4
-    assert not made.verify(tmp_path / "new", 0, whole=True)
-    before = contents(tmp_path / "new")
-    paths[1].unlink()
-    assert made.write(tmp_path / "new", 0, max_shard_size=500) == (paths[1],)
-    assert contents(tmp_path / "new") == before
-    read = Plan.from_json(made.to_json(), sources={str(old): old})
-    assert read.write(tmp_path / "new", 0, max_shard_size=500) == ()
-    (difference, *_) = made.verify(tmp_path / "new", 1)
-    assert difference.what == "has other values"
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("is_link", [False, True])
-def test_a_write_replaces_no_file_that_it_reads(tmp_path, overwrite, is_link):
-    source, folder = tmp_path / "source", tmp_path / "folder"
-    every = [weight(f"layers.{i}.w") for i in range(4)]
-    for size in (10**6, 300):
-        path, *_ = plan(every, normal()).write(source / str(size), 0, max_shard_size=size)
-        target = path.parent
-        if is_link:
-            target = folder / str(size)
-            target.mkdir(parents=True)
-            (target / path.name).symlink_to(path)
-        before = contents(path.parent)
-        made = plan(every, {"*": loaded(path.parent) * 2})
-        with pytest.raises(ValueError, match="must not be the folder of a checkpoint that the plan reads"):
-            made.write(target, 0, max_shard_size=size, overwrite=overwrite)
-        assert contents(path.parent) == before
-
-
-def test_a_foreign_copy_is_named(old, tmp_path):
-    every = [weight(f"layers.{i}.w") for i in range(4)]
-    made = plan(every, {"*": loaded(old)})
-    swapped = plan(every, {"layers.1.w": loaded(old, "layers.2.w"), "*": loaded(old)})
-    swapped.write(tmp_path / "new", 0)
-    (difference,) = made.verify(tmp_path / "new", 0)
-    assert str(difference) == "'layers.1.w' has other values from index (0, 0) on: holds layers.2.w"
-
-
-def test_a_sharded_checkpoint_is_a_source(tmp_path):
-    files = {f"{i}.safetensors": {f"layers.{i}.w": OLD[f"layers.{i}.w"]} for i in range(4)}
-    save_index(tmp_path, files)
-    every = [weight(f"layers.{i}.w") for i in range(4)]
-    weights = plan(every, {"*": loaded(tmp_path)}).draw(0)
-    assert all(np.array_equal(weights[name], array) for name, array in OLD.items())
-
-
-def test_the_memory_of_a_write_does_not_grow_with_the_weights(tmp_path):
-    shape, peaks = (64, 2**16), []
-    header = Header.of({"w": ("float32", shape)}, {})
-    with (tmp_path / "old").open("wb") as file:
-        file.write(header.to_bytes())
-        file.truncate(header.size)
-    for experts in (1, 4):
-        made = plan(
-            [weight("w", (experts, *shape), "bfloat16")],
-            {"w": parts("w.{i}", loaded(tmp_path / "old", "w") + normal())},
-        )
-        tracemalloc.start()
-        try:
-            made.write(tmp_path / str(experts), 0)
-            peaks.append(tracemalloc.get_traced_memory()[1])
-        finally:
-            tracemalloc.stop()
-    assert max(peaks) < 32e6, peaks
-    assert peaks[1] < 1.2 * peaks[0] + 1e6

@@ -425,9 +425,9 @@ def test_filters_of_hdf5_that_unpack_twice_are_refused(tmp_path):
         properties.set_deflate(6)
         space = h5py.h5s.create_simple((100,))
         h5py.Dataset(h5py.h5d.create(file.id, b"w", h5py.h5t.NATIVE_DOUBLE, space, properties))[...] = np.ones(100)
-    for tensor in open_tensors(tmp_path / "w.h5")[1]:
-        with pytest.raises(UnmeasuredError, match=r"packed by filters other than gzip, .* or by several filters"):
-            list(tensor.pieces())
+    (tensor,) = open_tensors(tmp_path / "w.h5")[1]
+    with pytest.raises(UnmeasuredError, match=r"packed by filters other than gzip, .* or by several filters"):
+        list(tensor.pieces())
 
 
 def test_names_and_types_of_hdf5_that_python_lacks_are_read(tmp_path):
@@ -451,9 +451,9 @@ def test_names_and_types_of_hdf5_that_python_lacks_are_read(tmp_path):
 def test_more_axes_than_numpy_has_are_not_measured(tmp_path):
     header = Header.of({"w": ("float32", (1,) * 65)}, {})
     (tmp_path / "w").write_bytes(header.to_bytes() + bytes(4))
-    for tensor in open_tensors(tmp_path / "w")[1]:
-        with pytest.raises(UnmeasuredError, match="the tensor has 65 axes, more than 64"):
-            list(tensor.pieces())
+    (tensor,) = open_tensors(tmp_path / "w")[1]
+    with pytest.raises(UnmeasuredError, match="the tensor has 65 axes, more than 64"):
+        list(tensor.pieces())
 
 
 def test_a_type_of_hdf5_that_numpy_lacks_costs_one_tensor(tmp_path, monkeypatch):

@@ -332,7 +332,7 @@ def test_a_weight_that_the_base_lacks_is_an_error_that_names_it():
     ):
         plan(network(1024), recipes.mup(network(64)[:-2]))
     other = [kernel("head.weight", (10, 64, 1), "OIK")]
-    with pytest.raises(Exception, match=r"base of recipes\.mup must have 'head\.weight' with 2 axes, got 3"):
+    with pytest.raises(PlanError, match=r"base of recipes\.mup must have 'head\.weight' with 2 axes, got 3"):
         plan([kernel("head.weight", (10, 1024))], recipes.mup(other))
     with pytest.raises(ValueError, match="readout must be one of weight, multiplier, got 'heads'"):
         recipes.mup(network(64), readout="heads")

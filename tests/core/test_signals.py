@@ -10,8 +10,6 @@ from initlib import SignalReport
 from initlib.diagnostics.measurements import activation, input_std, parameter
 from initlib.diagnostics.statistics import channels, moments, signal, top_singular_value
 
-RNG = np.random.default_rng(0)
-
 
 def layer(name, std, gradient=None, width=1000, owner="Linear"):
     noise = np.random.default_rng(0).normal(size=(16, width))
@@ -22,8 +20,8 @@ def verdicts(rows, **more):
     return [row.verdict for row in SignalReport(rows, **more).activations]
 
 
-def test_moments_and_channels_are_those_of_numpy():
-    x = RNG.normal(size=(4, 3, 5))
+def test_moments_and_channels_are_those_of_numpy(rng):
+    x = rng.normal(size=(4, 3, 5))
     assert moments(x) == pytest.approx((x.mean(), x.std(), (x**2).mean()))
     statistics = channels(x, axis=1)
     means, variances = x.mean(axis=(0, 2)), x.var(axis=(0, 2))
@@ -35,8 +33,8 @@ def test_moments_and_channels_are_those_of_numpy():
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (300, 270), (270, 700), (1, 5)])
-def test_top_singular_value_is_that_of_numpy(shape):
-    a = RNG.normal(size=shape) * 1e-200
+def test_top_singular_value_is_that_of_numpy(shape, rng):
+    a = rng.normal(size=shape) * 1e-200
     assert top_singular_value(a) == pytest.approx(np.linalg.norm(a * 1e200, 2) * 1e-200, rel=1e-7)
     ones = np.ones(shape)
     assert top_singular_value(ones) == pytest.approx(math.sqrt(ones.size), rel=1e-9)
@@ -118,19 +116,19 @@ def test_a_deep_network_with_the_gain_of_its_activation_is_healthy():
     assert deep_tanh(3 / 128**0.5, 0.0).activations[0].verdict == "exploding"
 
 
-def test_the_signal_is_the_std_over_the_batch():
-    x = RNG.normal(size=(16, 5, 3))
+def test_the_signal_is_the_std_over_the_batch(rng):
+    x = rng.normal(size=(16, 5, 3))
     assert signal(x) == pytest.approx(np.sqrt(x.var(axis=0).mean()))
-    assert signal(x + RNG.normal(size=(5, 3))) == pytest.approx(signal(x))
+    assert signal(x + rng.normal(size=(5, 3))) == pytest.approx(signal(x))
     assert signal(x[:1], axis=1) == pytest.approx(np.sqrt(x[0].var(axis=1).mean()))
     assert signal(x[0, 0]) == pytest.approx(x[0, 0].std())
     assert math.isnan(signal(np.empty((0, 3))))
-    constant = np.tile(RNG.normal(size=64), (8, 1))
+    constant = np.tile(rng.normal(size=64), (8, 1))
     assert signal(constant) < 1e-15
 
 
-def test_a_head_is_silent_only_if_its_weights_are_zero():
-    bias = np.tile(RNG.normal(size=10), (16, 1))
+def test_a_head_is_silent_only_if_its_weights_are_zero(rng):
+    bias = np.tile(rng.normal(size=10), (16, 1))
     rows = [layer("body", 1.0, 0.0), activation("head", "Linear", bias, gradient=np.ones((16, 10)))]
     gradient = np.ones((1000, 10))
     zero = parameter("head.weight", np.zeros((1000, 10)), gradient)
@@ -140,21 +138,21 @@ def test_a_head_is_silent_only_if_its_weights_are_zero():
     assert verdicts(rows) == ["vanishing", "dead"]
 
 
-def test_units_with_one_value_for_every_input_are_dead():
+def test_units_with_one_value_for_every_input_are_dead(rng):
     zeros = [activation(str(k), "ReLU", np.zeros((8, 64)), gradient=np.zeros((8, 64))) for k in range(3)]
     assert verdicts([layer("alive", 1.0), *zeros]) == ["healthy", "dead", "dead", "dead"]
-    constant = activation("bias", "Linear", np.tile(RNG.normal(size=64), (8, 1)))
+    constant = activation("bias", "Linear", np.tile(rng.normal(size=64), (8, 1)))
     assert verdicts([layer("alive", 1.0), zeros[0], constant]) == ["healthy", "dead", "dead"]
-    mostly = np.where(np.arange(100) < 90, 0.0, RNG.normal(size=(8, 100)))
+    mostly = np.where(np.arange(100) < 90, 0.0, rng.normal(size=(8, 100)))
     report = SignalReport([activation("relu", "ReLU", mostly), layer("next", 1.0)])
     assert report.activations[0].verdict == "dead"
     assert report.activations[0].reason == "90% of 100 units are the same for every input"
-    half = np.where(np.arange(100) < 50, 0.0, RNG.normal(size=(8, 100)))
+    half = np.where(np.arange(100) < 50, 0.0, rng.normal(size=(8, 100)))
     assert verdicts([activation("relu", "ReLU", half), layer("next", 1.0)]) == 2 * ["healthy"]
 
 
-def test_branches_and_heads_that_start_at_zero_are_silent():
-    zero = activation("bn3", "BatchNorm", np.zeros((8, 64)), gradient=RNG.normal(size=(8, 64)))
+def test_branches_and_heads_that_start_at_zero_are_silent(rng):
+    zero = activation("bn3", "BatchNorm", np.zeros((8, 64)), gradient=rng.normal(size=(8, 64)))
     report = SignalReport([layer("a", 1.0, 1.0), zero, layer("sum", 1.0, 1.0)])
     assert [row.verdict for row in report.activations] == ["healthy", "silent", "healthy"]
     assert report.activations[1].reason.endswith("; the next layers are not")
@@ -182,13 +180,13 @@ def test_gradients_of_a_normalized_output_have_no_verdict():
     assert verdicts(rows) == 3 * ["vanishing"] + ["healthy"]
 
 
-def test_parameters_have_measurements_and_verdicts():
-    kernel, gradient = RNG.normal(size=(64, 32)), RNG.normal(size=(64, 32)) / 100
+def test_parameters_have_measurements_and_verdicts(rng):
+    kernel, gradient = rng.normal(size=(64, 32)), rng.normal(size=(64, 32)) / 100
     row = parameter("kernel", kernel, gradient, learning_rate=0.5)
     assert row.gradient_ratio == pytest.approx(gradient.std() / kernel.std())
     assert row.update_ratio == pytest.approx(row.gradient_ratio / 2)
     assert row.top_singular_value == pytest.approx(np.linalg.norm(kernel, 2))
-    assert parameter("conv", RNG.normal(size=(8, 4, 3, 3)), axes="OIHW").top_singular_value > 0
+    assert parameter("conv", rng.normal(size=(8, 4, 3, 3)), axes="OIHW").top_singular_value > 0
     bias = parameter("bias", np.zeros(3), np.ones(3))
     assert (bias.gradient_ratio, bias.top_singular_value) == (None, None)
     rows = [
@@ -205,8 +203,8 @@ def test_parameters_have_measurements_and_verdicts():
     assert SignalReport(dead, rows).parameters[3].verdict == "dead"
 
 
-def test_the_table_begins_with_the_verdict_and_folds_layers():
-    rows = [parameter("kernel", RNG.normal(size=(64, 32)), RNG.normal(size=(64, 32)))]
+def test_the_table_begins_with_the_verdict_and_folds_layers(rng):
+    rows = [parameter("kernel", rng.normal(size=(64, 32)), rng.normal(size=(64, 32)))]
     report = SignalReport([layer(str(k), 0.05**k) for k in range(4)], rows, loss=2.5)
     lines = str(report).split("\n")
     assert lines[0] == "verdict: vanishing: 2 of 4 activations, 0 of 1 parameters"
@@ -237,8 +235,8 @@ def test_the_table_begins_with_the_verdict_and_folds_layers():
         report.assert_healthy()
 
 
-def test_input_std_is_that_of_the_first_input_that_differs():
-    x = RNG.normal(size=(8, 5))
+def test_input_std_is_that_of_the_first_input_that_differs(rng):
+    x = rng.normal(size=(8, 5))
     assert input_std([x, 2 * x]) == x.std()
     assert input_std([]) is None
     assert input_std([np.ones((8, 5)), x]) == x.std()  # a mask or a time beside the data

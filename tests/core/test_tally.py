@@ -12,8 +12,6 @@ from initlib.diagnostics.audit import tally as module
 from initlib.diagnostics.audit.tally import EXTREMES, SAMPLE, Tally, _stride
 from initlib.files.readers.stored_tensor import StoredTensor, UnmeasuredError
 
-RNG = np.random.default_rng(0)
-
 
 def tally(array, most=97):
     tensor = StoredTensor.of("w", np.asarray(array))
@@ -22,7 +20,7 @@ def tally(array, most=97):
 
 @given(st.sampled_from([(), (5,), (1, 7), (40, 30), (3, 3, 8, 5), (600, 2)]), st.integers(1, 2000), st.floats(-9, 9))
 def test_statistics_do_not_depend_on_the_pieces(shape, most, mean):
-    array = np.asarray(RNG.normal(mean, 1, size=shape))
+    array = np.asarray(np.random.default_rng(0).normal(mean, 1, size=shape))
     counts = tally(array, most)
     assert counts.count == array.size
     assert counts.mean == pytest.approx(array.mean())
@@ -57,8 +55,8 @@ def test_a_constant_tensor_has_std_0():
     assert not tally([1.0, 1.0, np.nan]).constant
 
 
-def test_equal_lines_have_equal_hashes():
-    array = RNG.normal(size=(50, 40)).astype(np.float32)
+def test_equal_lines_have_equal_hashes(rng):
+    array = rng.normal(size=(50, 40)).astype(np.float32)
     array[7] = array[31]
     array[:, 3] = array[:, 20]
     array[11] = 0
@@ -72,8 +70,8 @@ def test_equal_lines_have_equal_hashes():
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8, np.bool_, np.uint32])
-def test_other_dtypes_are_counted(dtype):
-    array = RNG.integers(0, 2, size=(20, 30)).astype(dtype)
+def test_other_dtypes_are_counted(dtype, rng):
+    array = rng.integers(0, 2, size=(20, 30)).astype(dtype)
     counts = tally(array)
     assert counts.floats == (array.dtype.kind == "f")
     assert counts.zeros == (array == 0).sum()
@@ -90,8 +88,8 @@ def test_the_sample_covers_all_columns(last):
     assert tally(np.arange(float(2**18)).reshape(-1, 64), 2**14).sample.size <= SAMPLE
 
 
-def test_rows_of_zeros_are_left_out():
-    array = RNG.normal(size=(50, 40))
+def test_rows_of_zeros_are_left_out(rng):
+    array = rng.normal(size=(50, 40))
     assert tally(array).without_empty_rows()[1] == 0
     array[[3, 9]] = 0
     kept, empty = tally(array).without_empty_rows()

@@ -1,5 +1,25 @@
 """Tests of the PyTorch adapter, which need PyTorch."""
 
+import pytest
 from frameworks import ignored_without
 
 collect_ignore_glob = ignored_without("torch")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Seed PyTorch's generator, so that no test depends on the draws of another test."""
+    import torch
+
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Run PyTorch on one thread, because small networks are slower with more threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

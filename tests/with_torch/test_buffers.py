@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from fresh_memory import emptied
 from torch import nn
 
 import initlib.adapters.torch as init
@@ -45,7 +46,7 @@ def skeleton():
 
 @pytest.mark.parametrize(
     ("make", "device"),
-    [(Model, None), (lambda: Model().to_empty(device="cpu"), None), (skeleton, "cpu"), (on_meta, "cpu")],
+    [(Model, None), (lambda: emptied(Model()), None), (skeleton, "cpu"), (on_meta, "cpu")],
 )
 def test_a_rule_with_the_kind_fills_buffers(make, device):
     model = make()

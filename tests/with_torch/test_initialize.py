@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from fresh_memory import emptied
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -371,7 +372,7 @@ def test_fresh_memory_beside_loaded_tensors_is_filled():
     """Loaded tensors do not show that other memory is fresh."""
     with torch.device("meta"):
         model = nn.Sequential(nn.Linear(3, 3), Model())
-    model.to_empty(device="cpu")
+    emptied(model)
     missing = model.load_state_dict(
         nn.Sequential(nn.Linear(3, 3), nn.Identity()).state_dict(), strict=False
     ).missing_keys
@@ -421,6 +422,7 @@ def test_a_bar_shows_the_bytes_that_are_filled(monkeypatch):
 
 
 def test_a_quick_call_shows_no_bar(monkeypatch):
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: 0.0)
     monkeypatch.setattr(_progress, "_bar", lambda description: pytest.fail("there is a bar"))
     initialize(nn.Linear(4, 3), he_normal, seed=0)
 

@@ -149,7 +149,7 @@ class Mixed(nn.Module):
         self.other = nn.Parameter(torch.zeros(2, 8))
 
 
-class Said(Mixed):
+class StatesItsAxes(Mixed):
     initlib_axes = {"up": "BIO"}  # noqa: RUF012
 
 
@@ -175,7 +175,7 @@ def test_classes_of_other_libraries_are_known_by_name():
 
 def test_a_module_may_state_its_axes():
     assert roles(Mixed()) == {}
-    assert roles(Said())["up"] == ("BIO", "kernel", None)
+    assert roles(StatesItsAxes())["up"] == ("BIO", "kernel", None)
     module = Mixed()
     module.initlib_axes = {"up": "(2 B)OI"}
     assert roles(module)["up"] == ("(2 B)OI", "kernel", None)

@@ -12,6 +12,8 @@ from torch import nn
 import initlib.adapters.torch as init
 from initlib import mup_learning_rates, normal, recipes, variance_scaling, zeros
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[2]
 SPEC = importlib.util.spec_from_file_location("coordinate_checks", ROOT / "examples" / "coordinate_checks.py")
 networks = importlib.util.module_from_spec(SPEC)
@@ -21,15 +23,6 @@ KAIMING = variance_scaling(1, "fan_in", "normal")
 
 
 # --- the coordinate check
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small networks are slower with more threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", networks.CASES)

@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from fresh_memory import emptied
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.nn.utils import parametrizations, parametrize
@@ -80,15 +81,6 @@ def test_constants_are_read_in_every_precision():
     assert fills(Block().double(), {"mixed": keep})["gamma"] == constant(float(torch.tensor(1e-6)))
     half = fills(Block().bfloat16(), {"mixed": keep})
     assert half["logit"] == constant(float(torch.tensor(2.66, dtype=torch.bfloat16)))
-
-
-def emptied(model):
-    """Return the model with memory of random content, as `to_empty` leaves it."""
-    model.to_empty(device="cpu")
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.data = torch.zeros_like(parameter)
-    return model
 
 
 def test_values_of_fresh_memory_are_ignored():

@@ -18,6 +18,8 @@ from initlib import PlanError, he_normal, keep, ones, zeros
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
@@ -57,14 +59,6 @@ MODELS = {
 PROPOSAL = re.compile(r'Add the rule \{"([^"]+)": (keep|ones|normal\(std=0\.02\))\}')
 AXES = re.compile(r'Pass axes=\{"([^"]+)": "([^"]+)"\}')
 VALUES = {"keep": keep, "ones": ones, "zeros": zeros, "normal(std=0.02)": SMALL}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the models are small
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=MODELS)
