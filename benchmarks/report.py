@@ -43,9 +43,9 @@ def page(data: dict[str, Any]) -> str:
     say(
         "Made by `python -m benchmarks`: every contender draws in turn, in one process, round after round, each time\n"
         "after a call that is not timed; from 2**28 weights on, and for the peaks of memory, in a process of its own.\n"
-        "Figures are medians of wall time, each draw into fresh memory unless the table states otherwise; in parentheses how\n"
-        "many times as long as initlib it takes. Compare figures of one table only: tables may come from different\n"
-        "runs, and the speed of a machine varies.\n"
+        "Figures are medians of wall time, each draw into fresh memory unless the table states otherwise; in\n"
+        "parentheses: how many times as long as initlib the draw takes. Compare figures of one table only: tables may\n"
+        "come from different runs, and the speed of a machine varies.\n"
     )
     say(table(["", ""], [[key, str(value)] for key, value in data["machine"].items()]))
     if "targets" in data:
