@@ -16,7 +16,7 @@ from initlib.key import fold_number
 from initlib.plans.entry import Entry
 from initlib.plans.fill import Target, fill_arrays
 from initlib.plans.packing.logical_weights import LogicalWeight
-from initlib.plans.packing.overlaps import Index, identity_overlap
+from initlib.plans.packing.overlaps import identity_overlap
 from initlib.stream.boxes import box_shape, normalize_index
 
 from .draw import memory, placed, traced
@@ -123,7 +123,7 @@ def _hashable(piece: LogicalWeight) -> Any:
     return tuple(tuple(_hashable_index(index) for index in box) for box in piece.boxes)
 
 
-def _hashable_index(index: Index) -> Any:
+def _hashable_index(index: Any) -> Any:
     return tuple((at.start, at.stop, at.step) if isinstance(at, slice) else at for at in index)
 
 
