@@ -146,8 +146,13 @@ WeightNorm = find("nn.utils.parametrizations._WeightNorm", _Vanished)
 SpectralNorm = find("nn.utils.parametrizations._SpectralNorm", _Vanished)
 
 
-# A mode that sees every operation on tensors of this thread.
-TorchDispatchMode = find("utils._python_dispatch.TorchDispatchMode", _Vanished)
+class OperationMode(find("utils._python_dispatch.TorchDispatchMode", _Vanished)):  # type: ignore[misc]
+    """A mode that sees every operation on tensors of this thread."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise the first operation would load PyTorch's compiler, which takes seconds.
+        return False
 
 
 def storage_key(tensor: Tensor) -> int:

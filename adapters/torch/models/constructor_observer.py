@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from initlib.plans.rules.regularity import constant_of
 
-from .._private import TorchDispatchMode, storage_key, storage_ref
+from .._private import OperationMode, storage_key, storage_ref
 from .constructor_values import read
 
 SETTING = ("zeros_", "ones_", "constant_", "eye_", "dirac_")  # functions of this adapter that draw nothing
@@ -137,7 +137,7 @@ def _of_constant(name: str, constant: float, args: Any) -> Origin:
         return UNKNOWN
 
 
-class _Operations(TorchDispatchMode):  # type: ignore[misc]  # a private class of PyTorch
+class _Operations(OperationMode):
     """A mode that reports every operation on tensors to an observer."""
 
     def __init__(self, observer: ConstructorObserver) -> None:
@@ -145,16 +145,16 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc]  # a private class o
         self.observer = observer
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name, in_place, random = _operation(func)
+        operation = _operation(func)
         sources = list(_plain(args))
-        if in_place and sources and args[0] is sources[0] and sources[0].is_meta and (random or name in CONSTANT):
-            result = sources[0]  # nothing to compute; PyTorch would take as long as for a small tensor with memory
+        if operation.only_values and len(sources) == 1 and sources[0] is args[0] and sources[0].is_meta:
+            result = sources[0]  # PyTorch would compute nothing, in more time than a draw of a small weight takes
         else:
             result = func(*args, **(kwargs or {}))
-        out = (kwargs or {}).get("out")
+        name, random, out = operation.name, operation.random, (kwargs or {}).get("out")
         if isinstance(out, Tensor):
             self.observer.wrote("copy_", out, sources, random, args)
-        elif in_place and sources:
+        elif operation.in_place and sources:
             self.observer.wrote(name, sources[0], sources[1:], random, args)
         else:
             for each in _plain(result):
@@ -162,11 +162,21 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc]  # a private class o
         return result
 
 
+class _Operation(NamedTuple):
+    """Facts about an operation."""
+
+    name: str
+    random: bool
+    in_place: bool  # it writes to its first tensor
+    only_values: bool  # it changes nothing but the values of its first tensor
+
+
 @lru_cache(maxsize=1024)
-def _operation(func: Any) -> tuple[str, bool, bool]:
-    """Return the name of an operation, whether it writes to its first tensor, and whether it draws."""
-    name = func.__name__.partition(".")[0]
-    return name, name.endswith("_"), torch.Tag.nondeterministic_seeded in func.tags
+def _operation(func: Any) -> _Operation:
+    name, tags = func.__name__.partition(".")[0], func.tags
+    random, in_place = torch.Tag.nondeterministic_seeded in tags, name.endswith("_")
+    only_values = in_place and (random or torch.Tag.pointwise in tags or name in CONSTANT)
+    return _Operation(name, random, in_place, only_values)
 
 
 class _Functions(TorchFunctionMode):
