@@ -20,7 +20,7 @@ from ..files.folder import INDEX
 from ..files.header import Header
 from ..key import Key, as_key
 from ..plans.entry import Entry
-from ..plans.rules.loaded import Loaded
+from ..plans.fills.loaded import Loaded
 from .compare import Comparison
 from .fill_file import fill_file
 from .shards import Shard, index, shards

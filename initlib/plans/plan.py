@@ -16,8 +16,8 @@ from ..stream.boxes import Index
 from .checks import check
 from .entry import Entry
 from .fill import fill_arrays
-from .rules.hints import nearest
 from .text.errors import PlanError
+from .text.nearest import nearest
 
 if TYPE_CHECKING:
     from ..checkpoints.compare import Differences
@@ -224,7 +224,7 @@ class Plan:
             >>> Plan.from_json(kernel.to_json()) == kernel
             True
         """
-        from .rules.sources import as_path
+        from .fills.sources import as_path
         from .text.json_decoding import decode
 
         if not isinstance(sources, Mapping | None):

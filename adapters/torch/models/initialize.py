@@ -15,7 +15,7 @@ from initlib.adapters.common.array_sources import read_from_model
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
 from initlib.plans.entry import Entry
-from initlib.plans.rules.values import Rule
+from initlib.plans.fills.values import Rule
 from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
 from ..drawing.dispatch import Seed, key_of

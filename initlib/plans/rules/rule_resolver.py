@@ -11,17 +11,18 @@ from ...schemes._normal import normal
 from ...schemes._orthogonal import orthogonal
 from ...schemes.initializer import Initializer
 from ..checks import first_needing_axes
+from ..fills.loaded import Loaded
+from ..fills.opened_sources import with_loaded
+from ..fills.parts import NESTED, Parts
+from ..fills.values import Fill, Rule, Values, as_fill, as_rule, keep
 from ..packing.logical_weights import Member, members
 from ..parameter import Parameter
 from ..text.describe import described
 from ..text.errors import PATTERN, RuleNeededError
+from ..text.nearest import nearest
 from .constructor_value import ConstructorValue, decide
-from .hints import advice_for_vector, nearest
-from .loaded import Loaded
-from .opened_sources import with_loaded
-from .parts import NESTED, Parts
+from .hints import advice_for_vector
 from .patterns import Ordered, ParsedPattern, starred
-from .values import Fill, Rule, Values, as_fill, as_rule, keep
 
 # The fills of kinds whose module states no default, for any number of axes.
 _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
