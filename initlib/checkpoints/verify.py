@@ -22,12 +22,7 @@ ANY = ""  # stands for all names, where a file without an index cannot be read
 
 
 def verify(
-    entries: Sequence[Entry],
-    path: str | os.PathLike[str],
-    seed: Any,
-    *,
-    whole: bool = False,
-    progress: Progress | None = None,
+    entries: Sequence[Entry], path: str | os.PathLike[str], seed: Any, *, whole: bool, progress: Progress | None
 ) -> Differences:
     """Compare a checkpoint with a plan's entries and a seed: see `Plan.verify`."""
     key = as_key(seed)
