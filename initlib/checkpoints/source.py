@@ -1,7 +1,8 @@
 """Source of foreign weights: the slice of a plan's weights that a tensor holds in place of its own."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -103,7 +104,7 @@ class Source:
             moved = slice(at, at + pattern.size) if axis == len(there) - 1 else at
             return self._has(entry, (*there[:axis], moved, *there[axis + 1 :]), pattern)
 
-        count = _count(is_same, size - local)
+        count = bisect_left(range(size - local), True, lo=1, key=lambda distance: not is_same(distance))
         if axis == len(place) - 1 and count < size - local:
             count += WINDOW - 1  # the rest of the last window
         part = foreign.held.box[axis]
@@ -121,18 +122,6 @@ def _is_like(other: Entry, entry: Entry) -> bool:
 
 def _start(at: int | slice) -> int:
     return int(at.start) if isinstance(at, slice) else at
-
-
-def _count(holds: Callable[[int], bool], most: int) -> int:
-    """Return the least number without a property, or `most`; 0 and all numbers below the result have the property."""
-    low, high = 0, 1
-    while high < most and holds(high):
-        low, high = high, 2 * high
-    high = min(high, most)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return high
 
 
 def _slice(axis: int, ndim: int, first: int, count: int) -> str:

@@ -103,7 +103,8 @@ def _value(node: ast.expr, argument: str) -> Any:
         case ast.Constant(value=bool() | str() | None as value):
             return value
         case ast.Constant(value=int() | float() as value):
-            return value if isinstance(value, float) or abs(value) <= LARGEST else _float(value)
+            is_huge = isinstance(value, int) and abs(value) > LARGEST
+            return float(str(value)) if is_huge else value  # infinite, where float(value) would raise OverflowError
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             value = _value(operand, argument)
             if isinstance(value, (int, float)):
@@ -126,10 +127,6 @@ def _value(node: ast.expr, argument: str) -> Any:
                 return presets()[name]
             raise _unknown(argument, name)
     raise _unreadable(argument)
-
-
-def _float(value: int) -> float:
-    return float(str(value))  # infinite, where float(value) would raise OverflowError
 
 
 def _call(function: Callable[..., Any], node: ast.Call, argument: str) -> Any:

@@ -73,12 +73,14 @@ def box_index(box: Box) -> tuple[int | slice, ...]:
     )
 
 
+def part_inside(part: Part, taken: Part) -> Part:
+    """Return the part of an axis that `taken` takes of a part of the axis."""
+    return Part(part.start + part.step * taken.start, part.step * taken.step, taken.size, taken.drop)
+
+
 def box_inside(box: Box, index: Index) -> Box:
     """Return the box of the full weight that an index of a box takes; each part of the box is an axis, also dropped."""
-    return tuple(
-        Part(part.start + part.step * taken.start, part.step * taken.step, taken.size, taken.drop)
-        for part, taken in zip(box, normalize_index(index, tuple(part.size for part in box)), strict=True)
-    )
+    return tuple(map(part_inside, box, normalize_index(index, tuple(part.size for part in box))))
 
 
 class Piece(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..quadrature import Array, Function, root_mean_square
+from .layer_maps import root
 from .signal import Composed, Signal, moments_of_function, moments_of_maximum
 
 LONGEST = 16.0  # the largest variance of a kernel's output that an activation may require for a mean square of 1
@@ -170,10 +171,7 @@ def _is_affine(function: Function) -> bool:
 
 @lru_cache(maxsize=256)
 def _variance_for_unit_square(function: Function) -> float:
-    """Return the variance at which f of a normal variable has a mean square of 1; 1 if it does not reach that.
-
-    Found by false position between logarithms, in which relu and its like are straight lines.
-    """
+    """Return the variance at which f of a normal variable has a mean square of 1; 1 if it does not reach that."""
 
     def excess(x: float) -> float:
         scale = math.exp(x / 2)
@@ -181,22 +179,9 @@ def _variance_for_unit_square(function: Function) -> float:
         return math.log(square) if 0 < square < math.inf else math.copysign(math.inf, square - 1)
 
     low, high = -math.log(LONGEST), math.log(LONGEST)
-    below, above = excess(low), excess(high)
-    if not -math.inf < below < 0 < above < math.inf:
+    if not -math.inf < excess(low) < 0 < excess(high) < math.inf:
         return 1.0
-    x = side = 0.0
-    for _ in range(60):
-        x = (low * above - high * below) / (above - below)
-        here = excess(x)
-        if abs(here) < 1e-12:
-            break
-        # An end that stays counts half (the Illinois rule), because plain false position may converge slowly.
-        if here < 0:
-            low, below, above = x, here, above / (2 if side < 0 else 1)
-        else:
-            high, above, below = x, here, below / (2 if side > 0 else 1)
-        side = here
-    return float(f"{math.exp(x):.9g}")
+    return float(f"{math.exp(root(excess, low, high)):.9g}")
 
 
 def _output(k: int, operation: Operation, inputs: list[Signal]) -> Signal:

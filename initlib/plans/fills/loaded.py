@@ -16,7 +16,7 @@ from ...axes import canonical
 from ...axes import check as check_axes
 from ...dtypes import DTYPES, dtype_name
 from ...files.printable import printable
-from ...stream.boxes import Box, Index, Part, box_shape, normalize_index
+from ...stream.boxes import Box, Index, box_shape, normalize_index, part_inside
 from ...stream.engine import DrawRequest
 from ..packing.part_axes import ROW_MAJOR
 from ..parameter import check_name
@@ -154,15 +154,10 @@ class Loaded(Term):
         order = self._order(request.shape, request.axes or ROW_MAJOR)
         taken = dict(zip(order, request.parts, strict=True))
         kept = iter(range(len(order)))
-        box = tuple(part if part.drop else _inside(part, taken[next(kept)]) for part in self._box)
+        box = tuple(part if part.drop else part_inside(part, taken[next(kept)]) for part in self._box)
         values = self.source.read(self._resolved_name, box)
         sliced = values.reshape([part.size for part, whole in zip(box, self._box, strict=True) if not whole.drop])
         return sliced.transpose(order).reshape(request.out_shape)
-
-
-def _inside(part: Part, taken: Part) -> Part:
-    """Return `taken`, a part of the axis that `part` selects, as a part of the full axis."""
-    return Part(part.start + part.step * taken.start, part.step * taken.step, taken.size)
 
 
 @public("initlib")
