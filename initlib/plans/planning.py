@@ -195,10 +195,11 @@ def _miscounted(rules: Ordered, parameters: list[Parameter]) -> list[Problem]:
     """Return a problem for each recipe that was given fewer layers than the model has; warn of more."""
     problems = []
     for pattern, *_ in rules.rules:
-        if pattern.layer_count is None:
+        count = pattern.purpose.layer_count
+        if count is None:
             continue
         names = [parameter.name for parameter in parameters if pattern.matches(parameter)]
-        error, warning = pattern.layer_count.too_low(names), pattern.layer_count.too_high(names)
+        error, warning = count.too_low(names), count.too_high(names)
         if error is not None:
             problems.append(Problem("", error))
         elif warning is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..plans.fills.values import Rule
 from ..plans.rules.layer_count import LayerCount
-from ..plans.rules.patterns import RecipePattern
+from ..plans.rules.patterns import Purpose, RecipePattern
 
 Rules = dict[Any, Rule]  # by pattern, in order
 RESIDUAL = "output of a residual branch"
@@ -23,9 +23,7 @@ def named(*endings: str, attribute: str = "weight") -> re.Pattern[str]:
 
 def optional(pattern: str | re.Pattern[str]) -> RecipePattern:
     """Return a pattern for parameters that a model may lack: tables, norms, a head."""
-    made = _marked(pattern)
-    made.is_optional = True
-    return made
+    return _marked(pattern, Purpose(is_optional=True))
 
 
 def required(pattern: Any, recipe: str, layers: str, argument: str | None = None) -> RecipePattern:
@@ -34,15 +32,11 @@ def required(pattern: Any, recipe: str, layers: str, argument: str | None = None
     For a model without these layers, the error names the recipe and the argument that takes the pattern. A recipe
     without such an argument has fixed names, and the user renames parameters.
     """
-    made = _marked(pattern)
-    made.missing = f"recipes.{recipe} finds no {layers}"
     fixed = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
-    made.advice = (
-        f"Pass {argument}=, the pattern of your layers"
-        if argument
-        else f"Pass rename=, from your names to the recipe's names, which match {fixed!r}"
-    )
-    return made
+    advice = f"Pass rename=, from your names to the recipe's names, which match {fixed!r}"
+    if argument:
+        advice = f"Pass {argument}=, the pattern of your layers"
+    return _marked(pattern, Purpose(missing=f"recipes.{recipe} finds no {layers}", advice=advice))
 
 
 def outputs(
@@ -60,16 +54,17 @@ def outputs(
     error; a model with fewer than `branches` outputs for each layer gets a warning.
     """
     made = required(pattern, recipe, RESIDUAL, argument)
-    made.layer_count = None if layers is None else LayerCount(recipe, count, layers, branches, argument)
+    if layers is not None:
+        made.purpose = made.purpose._replace(layer_count=LayerCount(recipe, count, layers, branches, argument))
     return made
 
 
-def _marked(pattern: Any) -> RecipePattern:
+def _marked(pattern: Any, purpose: Purpose) -> RecipePattern:
     if isinstance(pattern, (list, tuple)):
         each = [one.pattern if isinstance(one, re.Pattern) else fnmatch.translate(one) for one in pattern]
         made = RecipePattern(" or ".join(str(getattr(one, "pattern", one)) for one in pattern))
         pattern = re.compile("|".join(f"(?:{one})" for one in each))
     else:
         made = RecipePattern(f"re.compile({pattern.pattern!r})" if isinstance(pattern, re.Pattern) else pattern)
-    made.expression = pattern
+    made.expression, made.purpose = pattern, purpose
     return made

@@ -16,10 +16,10 @@ def explain_unused(
 ) -> str:
     """Return the error of a pattern of rules or axes (`what`) that comes first for none of the parameters."""
     reason = _why_unused(pattern, before, parameters)
-    is_missing = pattern.missing and not any(map(pattern.matches, parameters))
+    is_missing = pattern.purpose.missing and not any(map(pattern.matches, parameters))
     if not is_missing:
         return f"{what} {pattern.text!r} {reason}"
-    return f"{pattern.missing}: {what} {_plain(pattern)!r} {reason}. {pattern.advice}"
+    return f"{pattern.purpose.missing}: {what} {_plain(pattern)!r} {reason}. {pattern.purpose.advice}"
 
 
 def _plain(pattern: ParsedPattern) -> str:

@@ -11,14 +11,23 @@ from .glob import Glob, glob, with_stars
 from .layer_count import LayerCount
 
 
+class Purpose(NamedTuple):
+    """Purpose of a recipe's pattern: an optional pattern is for parameters that a model may lack."""
+
+    is_optional: bool = False
+    missing: str = ""  # the error where the pattern matches nothing
+    advice: str = ""
+    layer_count: LayerCount | None = None
+
+
+UNSTATED = Purpose()
+
+
 class RecipePattern(str):
-    """A pattern of a recipe, equal to its text: optional, or with the text of the error for a model that lacks it."""
+    """A pattern of a recipe, equal to its text."""
 
     expression: str | re.Pattern[str]
-    is_optional = False
-    missing = ""
-    advice = ""
-    layer_count: LayerCount | None = None
+    purpose: Purpose
 
 
 @dataclass(frozen=True)
@@ -28,10 +37,7 @@ class ParsedPattern:
     text: str
     name: re.Pattern[str] | Glob
     of: str | None = None  # a kind or an owner
-    is_optional: bool = False  # a pattern of a recipe for parameters that a model may lack
-    missing: str = ""  # the error where it matches nothing
-    advice: str = ""
-    layer_count: LayerCount | None = None
+    purpose: Purpose = UNSTATED
 
     def matches(self, parameter: Parameter) -> bool:
         """Return whether the parameter meets the condition."""
@@ -52,15 +58,7 @@ class ParsedPattern:
 def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     """Return the argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled expression."""
     if isinstance(pattern, RecipePattern):
-        own = as_pattern(pattern.expression, argument)
-        return replace(
-            own,
-            text=str(pattern),
-            is_optional=pattern.is_optional,
-            missing=pattern.missing,
-            advice=pattern.advice,
-            layer_count=pattern.layer_count,
-        )
+        return replace(as_pattern(pattern.expression, argument), text=str(pattern), purpose=pattern.purpose)
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
         return ParsedPattern(f"re.compile({pattern.pattern!r})", pattern)
     if not isinstance(pattern, str):
@@ -128,7 +126,7 @@ class Ordered:
         """
         for number in self._unused:
             pattern, _, source = self.rules[number]
-            if pattern.is_optional:
+            if pattern.purpose.is_optional:
                 continue
             before = self.rules[:number]
             matched = [parameter for parameter in parameters if pattern.matches(parameter)]
