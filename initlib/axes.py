@@ -61,11 +61,8 @@ def parse(axes: str) -> tuple[Token, ...]:
     tokens: list[Token] = []
     packed: list[int] = []  # the counts of the open parentheses
     filled = 0  # the number of open parentheses that already hold a token
-    start = 0
-    while True:
-        match = _TOKEN.match(axes, start)
-        assert match is not None  # the last branch takes any character
-        word, start = match["word"], match.end()
+    for match in _TOKEN.finditer(axes):
+        word = match["word"]
         if match["end"] is not None:
             break
         if match["bad"] is not None:

@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import math
 from pathlib import Path
-from typing import Any
 
 from ..diagnostics.audit.audit import FINDINGS, OTHER_ORDER, audit, check_findings
 from ..files.printable import printable
@@ -44,7 +42,9 @@ def run(options: argparse.Namespace) -> int:
     """Print the audit; return 1 for the findings of --fail-on."""
     report = audit(options.files, axes=options.axes)
     if options.json:
-        print(json.dumps(_finite(report.to_dicts()), indent=1))
+        # JSON has no NaN and no infinity: texts take their places.
+        finite = json.loads(json.dumps(report.to_dicts()), parse_constant=lambda name: str(float(name)))
+        print(json.dumps(finite, indent=1))
     else:
         print(report)
         if options.tests:
@@ -52,12 +52,3 @@ def run(options: argparse.Namespace) -> int:
             for tensor in report.tensors:
                 print(f"{printable(tensor.name)}: {tensor.test}")
     return int(bool(options.fail_on and report.found(*options.fail_on)))
-
-
-def _finite(value: Any) -> Any:
-    """Return the value with texts for the numbers that JSON lacks: "nan", "inf"."""
-    if isinstance(value, dict):
-        return {key: _finite(of) for key, of in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(of) for of in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -32,48 +32,43 @@ class HermiteSeries:
         x, w, even, odd = _panels(function)
         root = np.exp(-x * x / 4) / (2 * math.pi) ** 0.25  # of the density
         parts = [2 * w * root * even, 2 * w * root * odd]
-        terms = np.empty(DEGREE)
+        squares = np.empty(DEGREE)
         last, h = np.zeros_like(x), root  # orthonormal polynomials times the root of the density: they do not overflow
         for k in range(DEGREE):
-            terms[k] = (parts[k % 2] @ h) ** 2
+            squares[k] = (parts[k % 2] @ h) ** 2
             last, h = h, (x * h - math.sqrt(k) * last) / math.sqrt(k + 1)
-        self.terms = terms
-        self.rest = [self._rest(parity, float(w @ (root * part) ** 2) * 2) for parity, part in enumerate((even, odd))]
-
-    def _rest(self, parity: int, total: float) -> tuple[float, float]:
-        """Return the sum of the omitted terms of a parity, and the power of the degree with which the sum falls."""
-        terms = self.terms[parity::2]
-        rest = total - float(terms.sum())
-        if rest <= RESOLVED * float(self.terms.sum()):
-            return 0.0, 1.0
-        return rest, min(max(math.log2(1 + float(terms[terms.size // 2 :].sum()) / rest), 0.25), 50.0)
+        negligible = RESOLVED * float(squares.sum())
+        # The degrees and the terms of the even part, then of the odd part.
+        self.parts = [
+            _completed(parity, squares[parity::2], float(w @ (root * part) ** 2) * 2, negligible)
+            for parity, part in enumerate((even, odd))
+        ]
 
     def __call__(self, correlation: Any) -> Any:
         """Return E f(x) f(y), for a correlation or an array of correlations."""
         c = np.asarray(correlation, np.float64)
-        total = np.power.outer(c, np.arange(DEGREE)) @ self.terms
-        signs: tuple[Any, Any] = (1.0, np.sign(c))  # of c**k, k even and odd
-        for sign, (rest, power) in zip(signs, self.rest, strict=True):
-            if rest:
-                degrees, shares = _further_degrees(power)
-                total = total + sign * rest * (np.power.outer(np.abs(c), degrees) @ shares)
-        return total
+        even, odd = (np.power.outer(np.abs(c), degrees) @ terms for degrees, terms in self.parts)
+        return even + np.sign(c) * odd
 
     def slope(self, correlation: float) -> float:
         """Return the derivative by the correlation, E f'(x) f'(y), for a correlation within (-1, 1)."""
-        degrees: Array = np.arange(1.0, DEGREE)
-        total = float(correlation ** (degrees - 1) @ (degrees * self.terms[1:]))
-        for sign, (rest, power) in zip((math.copysign(1, correlation), 1.0), self.rest, strict=True):
-            if rest:
-                degrees, shares = _further_degrees(power)
-                total += sign * rest * float(abs(correlation) ** (degrees - 1) @ (degrees * shares))
-        return total
+        even, odd = (
+            float(degrees * terms @ abs(correlation) ** np.maximum(degrees - 1, 0)) for degrees, terms in self.parts
+        )
+        return math.copysign(1, correlation) * even + odd
 
 
-def _further_degrees(power: float) -> tuple[Array, Array]:
-    """Return degrees past the last and their shares, for terms whose sum past k falls like k**-power."""
-    x, w = gauss_legendre(64)
-    return DEGREE * ((1 + x) / 2) ** (-1 / power), w / 2
+def _completed(parity: int, terms: Array, total: float, negligible: float) -> tuple[Array, Array]:
+    """Return the degrees and the terms of one parity, with further ones that complete the total if they matter."""
+    degrees: Array = np.arange(parity, DEGREE, 2.0)
+    rest = total - float(terms.sum())
+    if rest <= negligible:
+        return degrees, terms
+    # The sum of the terms past a degree falls like this power of the degree.
+    power = min(max(math.log2(1 + float(terms[terms.size // 2 :].sum()) / rest), 0.25), 50.0)
+    x, shares = gauss_legendre(64)
+    further = DEGREE * ((1 + x) / 2) ** (-1 / power)
+    return np.append(degrees, further), np.append(terms, rest * shares / 2)
 
 
 def _panels(function: Callable[[Array], Any]) -> tuple[Array, Array, Array, Array]:
