@@ -155,7 +155,7 @@ def storage_ref(tensor: Tensor) -> StorageRef:
     """Return a weak, hashable reference to a tensor's storage, equal for all views of it."""
     from torch.multiprocessing.reductions import StorageWeakRef
 
-    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+    return StorageWeakRef(tensor.untyped_storage())
 
 
 def singular_vectors(parametrization: Any) -> tuple[Tensor, Tensor]:

@@ -84,7 +84,7 @@ def _resolved(sharding: Any, tracing: bool) -> Sharding | None:
         raise TypeError(f"shardings must be made of jax shardings, PartitionSpecs and None, got {sharding!r}")
     mesh = jax.sharding.get_abstract_mesh()
     if sharding is None and not mesh.empty and not tracing:
-        sharding = PartitionSpec()  # type: ignore[no-untyped-call]
+        sharding = PartitionSpec()
     if not isinstance(sharding, PartitionSpec):
         return sharding  # type: ignore[no-any-return]
     if mesh.empty:

@@ -22,7 +22,7 @@ from ..models.types import Layer, Tensor
 SAME = set(
     """Cropping1D Cropping2D Cropping3D Flatten Identity Masking Permute RepeatVector Reshape UpSampling1D UpSampling2D
     UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D BroadcastTo Cast Copy ExpandDims Flip GetItem Moveaxis Pad
-    Ravel Repeat Resizing Roll Squeeze StopGradient Swapaxes Tile Transpose""".split()  # noqa: SIM905
+    Ravel Repeat Resizing Roll Squeeze StopGradient Swapaxes Tile Transpose""".split()
 )
 PARTS = {"Split", "ArraySplit", "Unstack"}
 JOINS = {"Concatenate", "Stack"}

@@ -111,7 +111,7 @@ def _run(
         for _ in range(steps):
             training.zero_grad()
             given = inputs(model, batch)
-            loss_of(model(*given.positional, **given.named), loss).backward()  # type: ignore[no-untyped-call]
+            loss_of(model(*given.positional, **given.named), loss).backward()
             training.step()
             sizes.append(_sizes(model, batch))
     return sizes

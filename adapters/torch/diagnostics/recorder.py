@@ -20,7 +20,7 @@ from .inputs import array, tensors
 # Functions that count as activations where a model calls them instead of a module.
 FUNCTIONS = frozenset(
     """celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid mish prelu relu relu6 rrelu
-    selu sigmoid silu sin softmax softplus softsign tanh tanhshrink""".split()  # noqa: SIM905
+    selu sigmoid silu sin softmax softplus softsign tanh tanhshrink""".split()
 )
 # Modules whose units are the second axis; the units of other modules are the last axis.
 CHANNELS_SECOND = ("Conv", "BatchNorm", "GroupNorm", "InstanceNorm", "LazyConv", "LazyBatchNorm")
@@ -79,7 +79,7 @@ class Recorder(TorchFunctionMode):
         for module in self.names:
             self.handles.append(module.register_forward_pre_hook(self._enter))
             self.handles.append(module.register_forward_hook(self._leave, always_call=True))
-        super().__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()
         return self
 
     def stop(self) -> None:
@@ -90,7 +90,7 @@ class Recorder(TorchFunctionMode):
 
     def __exit__(self, *error: Any) -> None:
         self.stop()
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        super().__exit__(*error)
 
     def _enter(self, module: nn.Module, arguments: Any) -> None:
         self.running.append(self.names[module])
@@ -124,7 +124,7 @@ class Recorder(TorchFunctionMode):
             def measure(gradient: Tensor) -> None:
                 record.row = replace(record.row, **gradient_of(array(gradient)))
 
-            tensor.register_hook(measure)  # type: ignore[no-untyped-call]
+            tensor.register_hook(measure)
 
     def _axis(self, tensor: Tensor, module: nn.Module | None) -> int:
         """Return the axis of the units: of a layer with weights, else of the last activation with as many axes."""

@@ -68,7 +68,7 @@ def check_bounds(a: float, b: float) -> None:
 @outside_of_graphs("initlib draws outside of the graph")
 def outside(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     """Call a function outside of the graph that `torch.compile` makes."""
-    untraced: Callable[..., Tensor] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    untraced: Callable[..., Tensor] = torch.compiler.disable(function)
     return untraced(*args, **kwargs)
 
 
