@@ -62,13 +62,13 @@ def signals(
         learning_rate = positive(learning_rate, "learning_rate")
     batch = batch_of(batch)
     arguments = jax.tree.map(jnp.asarray, batch if isinstance(batch, list) else [batch])
-    found, tree = named_arrays(params)
+    arrays, tree = named_arrays(params)
 
     def whole(values: Values) -> Tree:
-        built = replaced(tree, found, list(values))
+        built = replaced(tree, dict(zip(arrays, values, strict=True)))
         return built[BARE] if is_bare(params) else built
 
-    values = [jnp.asarray(leaf.value) for leaf in found]
+    values = [jnp.asarray(leaf.value) for leaf in arrays]
     inputs, shape = jax.tree.flatten(arguments)
 
     def traced(values: Values, inputs: Values) -> Tree:
@@ -99,7 +99,7 @@ def signals(
     gradients = dict(zip(learnt, by_values, strict=True))
     weights = [
         (leaf.names[0], array(x), array(gradients.get(k)), axes)
-        for k, (x, leaf, axes) in enumerate(zip(values, found, axes_of(found), strict=True))
+        for k, (x, leaf, axes) in enumerate(zip(values, arrays, axes_of(arrays), strict=True))
     ]
     activations = numbered([replace(row, **gradient_of(array(by_rows[site]))) for site, row in rows.items()])
     return report(activations, weights, list(map(array, floats_in(arguments))), float(value), loss, learning_rate)

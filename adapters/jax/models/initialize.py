@@ -146,7 +146,7 @@ def initialize(
     """
     model = _Model(shapes, stack)
     key = words_of(seed, None, "initialize") if isinstance(seed, jax.Array) else as_key(seed)
-    words = jnp.asarray(as_words(key)) if isinstance(key, Key) else key
+    words = jnp.asarray(as_words(key))
     tracing = isinstance(words, jax.core.Tracer)
     options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     if isinstance(rules, Plan):
@@ -161,25 +161,18 @@ def initialize(
             problems.append(f"{leaf.names[0]}: {SHAPE_ONLY}")
     if problems:
         raise PlanError(problems)
-    check_trace([leaf for leaf, entry in zip(model.leaves, entries, strict=True) if not entry.kept])
-    key = words if tracing else known_key(key)
-    drawn = filled(
-        [
-            (entry, place, leaf.value if leaf.has_values else None)
-            for leaf, entry, place in zip(model.leaves, entries, places, strict=True)
-            if not entry.kept
-        ],
-        key,
-    )
-    each = iter(drawn)
-    weights = [leaf.value if entry.kept else next(each) for leaf, entry in zip(model.leaves, entries, strict=True)]
+    tensors = [each for each in zip(model.leaves, entries, places, strict=True) if not each[1].kept]
+    check_trace([leaf for leaf, _, _ in tensors])
+    present = [(entry, place, leaf.value if leaf.has_values else None) for leaf, entry, place in tensors]
+    drawn = filled(present, words if tracing else known_key(key))
+    weights = {leaf: leaf.value for leaf in model.leaves}
+    weights.update(zip((leaf for leaf, _, _ in tensors), drawn, strict=True))
+    place_of = dict(zip(model.leaves, places, strict=True))
     for scale, norms in model.scales.items():
-        at, place = model.leaves.index(scale), model.leaves.index(norms.kernel)
-        weights[at] = norms.of(weights[place])
-        if places[at] is not None:
-            weights[at] = jax.device_put(weights[at], places[at])
+        scales = norms.of(weights[norms.kernel])
+        weights[scale] = scales if place_of[scale] is None else jax.device_put(scales, place_of[scale])
     model.remember()
-    return replaced(shapes, model.leaves, weights, in_place=True)
+    return replaced(shapes, weights, in_place=True)
 
 
 class _Model:
