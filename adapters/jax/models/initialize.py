@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from initlib import Key, Parameter, Plan, PlanError, constant, keep
+from initlib import Parameter, Plan, PlanError, constant, keep
 from initlib import plan as plan_of
 from initlib._public import public
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options

@@ -49,7 +49,7 @@ class ConstructorObserver:
     """Observe the operations on all tensors of this thread while it is entered."""
 
     def __init__(self) -> None:
-        self.origins: dict[StorageRef, Origin] = {}
+        self.origins: dict[StorageRef, Origin | None] = {}
         self._modes = ExitStack()
 
     def __enter__(self) -> "ConstructorObserver":
@@ -71,18 +71,13 @@ class ConstructorObserver:
 
     def wrote(self, name: str, target: Tensor, sources: list[Tensor], random: bool, args: Any) -> None:
         """Note an operation that wrote to a tensor."""
-        key = storage_ref(target)
-        before = self.origins.get(key)
-        after = self._after(name, target, sources, random, args, before)
-        if after is None:
-            self.origins.pop(key, None)
-        else:
-            self.origins[key] = after
+        before = self.origin(target)
+        self.origins[storage_ref(target)] = self._after(name, target, sources, random, args, before)
 
     def _after(
         self, name: str, target: Tensor, sources: list[Tensor], random: bool, args: Any, before: Origin | None
     ) -> Origin | None:
-        origins = [self.origins.get(storage_ref(each)) for each in sources]
+        origins = list(map(self.origin, sources))
         if random or any(each is not None and each.drawn for each in origins):
             computed = any(each is not None and each.computed for each in origins)
             return COMPUTED if computed else DRAWN
@@ -109,7 +104,7 @@ class ConstructorObserver:
         key = storage_ref(result)
         if key in {storage_ref(each) for each in sources}:
             return  # a view
-        origins = [origin for each in sources if (origin := self.origins.get(storage_ref(each))) is not None]
+        origins = [origin for origin in map(self.origin, sources) if origin is not None]
         if name.startswith(("empty", "new_empty")):
             self.origins[key] = UNKNOWN
         elif name in COPYING and origins:

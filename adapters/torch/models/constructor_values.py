@@ -40,11 +40,6 @@ def record(module: nn.Module, name: str, value: Record) -> None:
     vars(module).setdefault(CONSTANTS, {})[name] = value
 
 
-def is_recorded(module: nn.Module, name: str) -> bool:
-    """Return whether the module has a record of the parameter."""
-    return name in vars(module).get(CONSTANTS, {})
-
-
 def as_record(value: ConstructorValue) -> Record:
     """Return the record of a value that has been read."""
     if not value.recorded:

@@ -116,7 +116,7 @@ def _remember(seen: list[nn.Module], observer: ConstructorObserver) -> None:
         if len(holders) > 1:
             for module, name in holders:
                 constructor_values.record_tie(module, name, group)
-        if not parameter.is_meta and not any(constructor_values.is_recorded(*holder) for holder in holders):
+        if not parameter.is_meta and not constructor_values.records(holders):
             continue  # built before the skeleton
         origin = observer.origin(parameter)
         if origin is None and not parameter.is_meta:
