@@ -38,6 +38,11 @@ def array(x: ArrayLike | None) -> Any:
     return numbers if numbers.dtype.kind != "V" and numbers.dtype.itemsize > 2 else numbers.astype(np.float32)
 
 
+def is_float(x: object) -> bool:
+    """Return whether a leaf of a tree is an array of floats."""
+    return hasattr(x, "dtype") and bool(jnp.issubdtype(x.dtype, jnp.floating))
+
+
 def floats_in(tree: Tree) -> list[jax.Array]:
     """Return the arrays of floats in a tree."""
-    return [x for x in jax.tree.leaves(tree) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)]
+    return list(filter(is_float, jax.tree.leaves(tree)))
