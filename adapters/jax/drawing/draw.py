@@ -129,8 +129,7 @@ def traced(
         if initializer.uses_fans:
             warnings.warn(f"shape {shape} holds no weights: nothing is drawn", UserWarning, stacklevel=2)
         return jnp.zeros(shape, dtype)
-    weight: jax.Array = initializer.weights(DrawRequest(shape, axes, dtype, words), JAX).astype(dtype)
-    return weight
+    return initializer.weights(DrawRequest(shape, axes, dtype, words), JAX).astype(dtype)
 
 
 @lru_cache(maxsize=256)
@@ -149,9 +148,6 @@ def placed(
     if isinstance(out_sharding, PartitionSpec):
         out_sharding = NamedSharding(jax.sharding.get_abstract_mesh(), out_sharding)
     explicit = out_sharding.mesh.explicit_axes if isinstance(out_sharding, NamedSharding) else ()
-    result: jax.Array
     if explicit:
-        result = jax.sharding.auto_axes(make, axes=explicit, out_sharding=out_sharding)(*operands)
-    else:
-        result = lax.with_sharding_constraint(make(*operands), out_sharding)
-    return result
+        return jax.sharding.auto_axes(make, axes=explicit, out_sharding=out_sharding)(*operands)
+    return lax.with_sharding_constraint(make(*operands), out_sharding)

@@ -86,7 +86,7 @@ def _resolved(sharding: Any, tracing: bool) -> Sharding | None:
     if sharding is None and not mesh.empty and not tracing:
         sharding = PartitionSpec()
     if not isinstance(sharding, PartitionSpec):
-        return sharding  # type: ignore[no-any-return]
+        return sharding
     if mesh.empty:
         raise ValueError(f"shardings must have a mesh, got {sharding}. Enter jax.set_mesh, or pass a NamedSharding")
     return NamedSharding(mesh if tracing else jax.sharding.get_mesh(), sharding)

@@ -71,8 +71,7 @@ def skeleton() -> Iterator[None]:
             return None
         if parameter not in on_meta:
             on_meta[parameter] = _without_memory(parameter, observer)
-        made: nn.Parameter = on_meta[parameter]
-        return made
+        return on_meta[parameter]
 
     def module_added(module: nn.Module, name: str, child: nn.Module | None) -> None:
         if child is not None and threading.get_ident() == thread:
