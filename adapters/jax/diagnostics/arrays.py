@@ -27,7 +27,7 @@ def named_arrays(params: Tree) -> tuple[list[Leaf], Tree]:
 def axes_of(arrays: list[Leaf]) -> list[str | None]:
     """Return the roles of the axes of arrays, as far as their modules or names state them."""
     below = children(arrays)
-    return [role(leaf, leaf.value.ndim, below.get(leaf.components[:-2], set())).axes for leaf in arrays]
+    return [role(leaf, leaf.value.ndim, below[leaf.components[:-2]]).axes for leaf in arrays]
 
 
 def array(x: ArrayLike | None) -> Any:

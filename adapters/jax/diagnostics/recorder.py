@@ -96,7 +96,7 @@ class Recorder:
             values.update(zip(equation.outvars, results, strict=True))
         return list(map(value, jaxpr.outvars))
 
-    def _learn(self, equation: JaxprEqn, site: Site, scope: str, operands: Sequence[Facts]) -> Facts:
+    def _learn(self, equation: Any, site: Site, scope: str, operands: Sequence[Facts]) -> Facts:
         """Return the facts about the result of an operation; record layers and sums."""
         kind, data = equation.primitive.name, next((facts for facts in operands if facts.batch), None)
         self.names[site] = scope, LAYERS.get(kind) or _name(equation)

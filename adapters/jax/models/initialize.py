@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from initlib import Parameter, Plan, PlanError, constant, keep
 from initlib import plan as plan_of
 from initlib._public import public
-from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
+from initlib.adapters.common.existing_plan import fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
@@ -176,21 +176,30 @@ def initialize(
 
 
 class _Model:
-    """Arrays of a tree, and the weights in each of them."""
+    """Arrays of a tree, and the parameters of the weights in them."""
 
     def __init__(self, shapes: Tree, stack: Stack | None) -> None:
         every = leaves(shapes)
         self.leaves = [leaf for leaf in every if not leaf.is_key]
-        self.keys = [leaf.names[0] for leaf in every if leaf.is_key and not leaf.has_values]
         self.stacks = Stacks(stack)
         self.scales: dict[Leaf, Norms] = {norms.scale: norms for norms in norms_of(self.leaves)}
         self.weights: list[list[tuple[Unrolled, Parameter]]] = []  # of each array
+        problems = [f"{leaf.names[0]}: {RANDOM_KEY}" for leaf in every if leaf.is_key and not leaf.has_values]
+        below = children(self.leaves)
+        for leaf in self.leaves:
+            try:
+                self.weights.append(list(self._parameters(leaf, below[leaf.components[:-2]])))
+            except ValueError as error:
+                problems.append(f"{leaf.names[0]}: {error}")
+        problems += map(_with_hint, self.stacks.problems())
+        if problems:
+            raise PlanError(problems)
+        self.parameters = [parameter for each in self.weights for _, parameter in each]
 
     def plan(self, rules: Rules | None, **options: Any) -> Plan:
         """Return the plan of all weights, with those of a stack one by one."""
-        parameters = self._read()
         try:
-            made = plan_of(parameters, rules, **options)
+            made = plan_of(self.parameters, rules, **options)
         except PlanError as error:
             raise PlanError(map(_with_hint, error.problems)) from None
         made = self._with_norms(made)
@@ -200,23 +209,9 @@ class _Model:
 
     def fitted(self, existing: Plan) -> Plan:
         """Return an existing plan for all weights. Notes of the plan state which scales follow from their kernels."""
-        made = fit_plan(existing, (Stored(each.names, each.shape, each.dtype) for each in self._read()))
+        made = fit_plan(existing, self.parameters)
         self.scales = {norms.scale: norms for norms in set_by(made, self.scales.values())}
         return made
-
-    def _read(self) -> list[Parameter]:
-        """Read the arrays of the tree, and return the parameters of all weights."""
-        problems = [f"{name}: {RANDOM_KEY}" for name in self.keys]
-        below = children(self.leaves)
-        for leaf in self.leaves:
-            try:
-                self.weights.append(list(self._parameters(leaf, below.get(leaf.components[:-2], set()))))
-            except ValueError as error:
-                problems.append(f"{leaf.names[0]}: {error}")
-        problems += map(_with_hint, self.stacks.problems())
-        if problems:
-            raise PlanError(problems)
-        return [parameter for each in self.weights for _, parameter in each]
 
     def entries(self, made: Plan) -> list[Entry]:
         """Return the entry of each array."""

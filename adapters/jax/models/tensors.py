@@ -158,7 +158,7 @@ def named(tree: Tree, is_leaf: IsLeaf) -> dict[str, Any]:
 
 
 def children(tree_leaves: list[Leaf]) -> dict[tuple[str, ...], set[str]]:
-    """Return the names right under each place of the tree."""
+    """Return the names right under each place above an array."""
     below: dict[tuple[str, ...], set[str]] = {}
     for leaf in tree_leaves:
         for depth, component in enumerate(leaf.components):
