@@ -67,7 +67,7 @@ class Values(Term):
     def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
         """Raise ValueError unless the values have that shape."""
         if self.array.shape != shape:
-            raise ValueError(f"values for {name} must have shape {shape}, got {self.array.shape}")
+            raise ValueError(f"values for {name!r} must have shape {shape}, got {self.array.shape}")
 
     def read(self, request: DrawRequest) -> NDArray[Any]:
         """Return the values in the box of a draw request."""
