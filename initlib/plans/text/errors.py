@@ -9,7 +9,7 @@ from ..._public import public
 from .folding import fold, unnumbered
 
 SHOWN = 50  # lines
-NAMED = 3  # names in a line
+NAMED = 6  # names in a line
 PATTERN = "<pattern>"  # in advice, in place of the pattern of the parameters that have the problem
 
 
