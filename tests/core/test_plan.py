@@ -556,7 +556,10 @@ def test_equal_problems_of_repeated_layers_are_one_line_of_the_text():
 
 def test_more_than_six_names_of_a_problem_are_counted():
     error = PlanError([f"{name}.{i}: no axes" for name in "abcdefg" for i in range(3)])
-    assert str(error) == "the plan has 1 problem:\n  - a.{0..2}, b.{0..2}, c.{0..2}, d.{0..2}, e.{0..2}, f.{0..2} and 3 more: no axes"
+    assert (
+        str(error)
+        == "the plan has 1 problem:\n  - a.{0..2}, b.{0..2}, c.{0..2}, d.{0..2}, e.{0..2}, f.{0..2} and 3 more: no axes"
+    )
 
 
 def test_problems_whose_texts_differ_outside_of_names_have_lines_of_their_own():
