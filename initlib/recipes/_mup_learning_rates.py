@@ -2,6 +2,7 @@
 
 from .._arguments import choice, positive
 from .._public import public
+from .._user_warning import warn
 from ..plans.rules.patterns import as_pattern
 from ..plans.types import Pattern
 from ._mup_roles import READOUTS, Base, Readout, Role, base_weight, base_weights, parameters_of, role_of
@@ -62,6 +63,9 @@ def mup_learning_rates(
         ValueError: `optimizer` or `readout` is not allowed, a name is not in the base, or the number of axes
             differs. `depth` is given without `blocks` or for "sgd", or `blocks` matches no parameter.
 
+    Warns:
+        UserWarning: the base is the wider model, as if the two plans were swapped.
+
     Example:
         >>> from initlib import Parameter
         >>> wide, narrow = ([Parameter("h.0.w", (width, width), axes="OI", kind="kernel")] for width in (512, 128))
@@ -88,7 +92,7 @@ def mup_learning_rates(
     if within is not None and not any(map(within.matches, parameters)):
         raise ValueError(f"blocks must match parameters of the plan, got {blocks!r}, which matches none")
     weights = base_weights(base)
-    multipliers = {}
+    multipliers, growths = {}, set()
     for parameter in parameters:
         role = role_of(parameter, base_weight(weights, parameter, "mup_learning_rates"))
         rate, epsilon = _rate(role, optimizer, readout), 1.0
@@ -99,6 +103,12 @@ def mup_learning_rates(
             rate *= depth ** (alpha - 1)
             epsilon = 1 / (role.growth * depth**alpha)
         multipliers[parameter.name] = {"lr": rate, "weight_decay": decay, "eps": epsilon}
+        growths |= {role.growth, role.fan_out_growth}
+    if min(growths, default=1) < 1 and max(growths) <= 1:
+        warn(
+            "base is wider than plan in every weight whose shape differs. If the two plans are swapped, call "
+            "mup_learning_rates(plan, base)"
+        )
     return multipliers
 
 
