@@ -1,5 +1,6 @@
 import pickle
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -510,6 +511,13 @@ SLIPS = [
     ({}, PlanError, 'no rule matches, and there is no default. Add the rule {"*.weight": he_normal}, or pass'),
     ("gpt2", TypeError, "rules must be a mapping by pattern, or pairs, got 'gpt2'. Call the recipe: recipes.gpt2(...)"),
     ("he_normal", TypeError, "got 'he_normal'. Write he_normal, without quotes"),
+    ("old.safetensors", TypeError, "got 'old.safetensors'. For a checkpoint, write {\"*\": loaded('old.safetensors')}"),
+    ("runs/old", TypeError, "For a checkpoint, write {\"*\": loaded('runs/old')}"),
+    (Path("old"), TypeError, "For a checkpoint, write {\"*\": loaded('old')}"),
+    ({"*": "old.safetensors"}, TypeError, "For a checkpoint, write loaded('old.safetensors')"),
+    ({"*": Path("old")}, TypeError, "For a checkpoint, write loaded('old')"),
+    (0, TypeError, "rules must be a mapping by pattern, or pairs, got 0. Pass the seed by name: seed=0"),
+    (Key(3), TypeError, "Pass the seed by name: seed=Key(seed=3)"),
     (recipes.gpt2, TypeError, "rules must be the result of a recipe, got the function. Call recipes.gpt2(...)"),
     ([{"*": ones}, recipes.gpt2], TypeError, "Call recipes.gpt2(...)"),
     (
@@ -530,6 +538,11 @@ def test_frequent_mistakes_get_advice(rules, error, message):
     with pytest.raises(error) as caught:
         plan([kernel("fc1.weight")], rules)
     assert message in str(caught.value)
+
+
+def test_a_text_of_axes_gets_advice():
+    with pytest.raises(TypeError, match=r"""got 'OI'\. Write axes={"\*": 'OI'} for all matrices"""):
+        plan([Parameter("w", (3, 3))], he_normal, axes="OI")
 
 
 def test_a_long_list_of_problems_is_cut_short_in_the_text_alone():

@@ -1,12 +1,16 @@
 """Patterns: conditions on the names, kinds and owners of parameters."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ...key import Key
 from ..parameter import Parameter
-from ..text.describe import advice_for_text
+from ..text.describe import advice_for_text, is_path
 from .glob import Glob, glob, with_stars
 from .layer_count import LayerCount
 
@@ -78,6 +82,17 @@ def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     return ParsedPattern(pattern, glob(name), of or None)
 
 
+def _advice(given: Any, argument: str) -> str:
+    """Return the advice for an argument that is no mapping."""
+    if argument == "axes" and isinstance(given, str):
+        return f'. Write axes={{"*": {given!r}}} for all matrices'
+    if argument == "rules" and is_path(given):
+        return f'. For a checkpoint, write {{"*": loaded({os.fspath(given)!r})}}'
+    if argument == "rules" and isinstance(given, (int, Key, np.random.Generator)):
+        return f". Pass the seed by name: seed={given!r}"
+    return advice_for_text(given) if isinstance(given, str) else ""
+
+
 class PatternValue(NamedTuple):
     """A pattern and its value."""
 
@@ -91,8 +106,9 @@ class Ordered:
 
     def __init__(self, rules: Any, argument: str, check: Callable[[Any, str], Any]) -> None:
         if isinstance(rules, str) or (rules is not None and not isinstance(rules, Iterable)):
-            hint = advice_for_text(rules) if isinstance(rules, str) else ""
-            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {rules!r}{hint}")
+            raise TypeError(
+                f"{argument} must be a mapping by pattern, or pairs, got {rules!r}{_advice(rules, argument)}"
+            )
         self.rules: list[PatternValue] = []
         for source, (pattern, value) in _pairs(rules, argument):
             checked = check(value, f"{argument} of {pattern!r}")
