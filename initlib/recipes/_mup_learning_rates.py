@@ -2,7 +2,6 @@
 
 from .._arguments import choice, positive
 from .._public import public
-from .._user_warning import warn
 from ..plans.rules.patterns import as_pattern
 from ..plans.types import Pattern
 from ._mup_roles import READOUTS, Base, Readout, Role, base_weight, base_weights, parameters_of, role_of
@@ -48,7 +47,8 @@ def mup_learning_rates(
 
     Args:
         plan: the plan of the model, or the parameters of the model.
-        base: the plan of the same model at the base width, with unchanged depth; or the parameters of that model.
+        base: the plan of the same model at the base width, with unchanged depth; or the parameters of that model. The
+            base may be the wider model, as in a coordinate check: then m and n are below 1.
         optimizer: "adam", "adamw" or "sgd".
         readout: as for `recipes.mup`.
         blocks: a pattern for the parameters within residual blocks, such as `"*.layers.*"`.
@@ -62,9 +62,6 @@ def mup_learning_rates(
     Raises:
         ValueError: `optimizer` or `readout` is not allowed, a name is not in the base, or the number of axes
             differs. `depth` is given without `blocks` or for "sgd", or `blocks` matches no parameter.
-
-    Warns:
-        UserWarning: the base is the wider model, as if the two plans were swapped.
 
     Example:
         >>> from initlib import Parameter
@@ -92,7 +89,7 @@ def mup_learning_rates(
     if within is not None and not any(map(within.matches, parameters)):
         raise ValueError(f"blocks must match parameters of the plan, got {blocks!r}, which matches none")
     weights = base_weights(base)
-    multipliers, growths = {}, set()
+    multipliers = {}
     for parameter in parameters:
         role = role_of(parameter, base_weight(weights, parameter, "mup_learning_rates"))
         rate, epsilon = _rate(role, optimizer, readout), 1.0
@@ -103,12 +100,6 @@ def mup_learning_rates(
             rate *= depth ** (alpha - 1)
             epsilon = 1 / (role.growth * depth**alpha)
         multipliers[parameter.name] = {"lr": rate, "weight_decay": decay, "eps": epsilon}
-        growths |= {role.growth, role.fan_out_growth}
-    if min(growths, default=1) < 1 and max(growths) <= 1:
-        warn(
-            "base is wider than plan in every weight whose shape differs. If the two plans are swapped, call "
-            "mup_learning_rates(plan, base)"
-        )
     return multipliers
 
 

@@ -388,17 +388,6 @@ def test_learning_rates_of_completep_are_those_of_table_1(alpha, rate):
     assert width_alone["h.0.mlp.bias"] == {"lr": 1, "weight_decay": 1, "eps": 1 / 4}
 
 
-def test_swapped_models_of_mup_learning_rates_warn():
-    import initlib
-
-    with pytest.warns(UserWarning, match=r"base is wider than plan .* call mup_learning_rates\(plan, base\)"):
-        initlib.mup_learning_rates(decoder(16), decoder(64))
-    initlib.mup_learning_rates(decoder(16), decoder(16))  # no warning
-    mixed = [[kernel("a", (8, 8)), kernel("b", shape)] for shape in ((16, 8), (8, 8))]
-    mixed[1][0] = kernel("a", (16, 8))
-    initlib.mup_learning_rates(*mixed)
-
-
 def test_the_depth_needs_blocks_that_match_and_an_optimizer_of_adam():
     import initlib
 
