@@ -317,7 +317,7 @@ ERRORS = [
         "'*:bias' matches nothing: the parameters of these names are Linear, kernel",
     ),
     ([kernel()], {"*": ones, "k*": zeros}, "rule 'k*' is never used: '*' matches the same parameters first"),
-    ([kernel()], {re.compile("x"): ones, "*": ones}, "rule \"re.compile('x')\" matches nothing"),
+    ([kernel()], {re.compile("x"): ones, "*": ones}, "rule re.compile('x') matches nothing"),
     ([kernel(), kernel()], he_normal, "kernel: another parameter has the name kernel too; tie the two, or rename one"),
     (
         [kernel("a", tied=("b",)), kernel("b")],
@@ -529,6 +529,12 @@ SLIPS = [
         {re.compile("fc1"): ones},
         PlanError,
         "matches nothing: an expression must match the full name. Write re.compile('.*fc1.*')",
+    ),
+    (
+        {re.compile(r"1\.w"): ones},
+        PlanError,
+        r"rule re.compile(r'1\.w') matches nothing: an expression must match the full name. "
+        r"Write re.compile(r'.*1\.w.*')",
     ),
 ]
 

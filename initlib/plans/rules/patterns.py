@@ -22,6 +22,7 @@ class RecipePattern(str):
     is_optional = False
     missing = ""
     advice = ""
+    for_kernels = ""
     layer_count: LayerCount | None = None
 
 
@@ -35,7 +36,13 @@ class ParsedPattern:
     is_optional: bool = False  # a pattern of a recipe for parameters that a model may lack
     missing: str = ""  # the error where it matches nothing
     advice: str = ""
+    for_kernels: str = ""  # the argument of a recipe that takes this pattern, if the pattern must match a kernel
     layer_count: LayerCount | None = None
+
+    @property
+    def shown(self) -> str:
+        """Return the pattern as code."""
+        return self.text if self.text.startswith("re.compile(") else repr(self.text)
 
     def matches(self, parameter: Parameter) -> bool:
         """Return whether the parameter meets the condition."""
@@ -53,6 +60,25 @@ class ParsedPattern:
         return component.endswith(ending) or ending.endswith(f".{component}")
 
 
+def expression_code(expression: str) -> str:
+    r"""Return a regular expression as code, with single backslashes.
+
+    >>> print(expression_code(r".*\.weight"))
+    re.compile(r'.*\.weight')
+    """
+    text = repr(expression)
+    return f"re.compile(r{text.replace(2 * chr(92), chr(92))})" if "\\" in expression else f"re.compile({text})"
+
+
+def plain_expression(expression: str) -> str:
+    r"""Return a regular expression of a recipe as text to be read, with a `*` in place of its start.
+
+    >>> plain_expression(r"(.*\.)?(wo|w2)\.weight")
+    '*(wo|w2).weight'
+    """
+    return expression.replace(r"(.*\.)?", "*").replace("\\", "")
+
+
 def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     """Return the argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled expression."""
     if isinstance(pattern, RecipePattern):
@@ -63,10 +89,11 @@ def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
             is_optional=pattern.is_optional,
             missing=pattern.missing,
             advice=pattern.advice,
+            for_kernels=pattern.for_kernels,
             layer_count=pattern.layer_count,
         )
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
-        return ParsedPattern(f"re.compile({pattern.pattern!r})", pattern)
+        return ParsedPattern(expression_code(pattern.pattern), pattern)
     if not isinstance(pattern, str):
         hint = ""
         if isinstance(pattern, type):
