@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from initlib._arguments import positive
 from initlib._public import public
+from initlib.adapters.common.signals import check_loss
 from initlib.adapters.common.signals import report as signals_report
 from initlib.diagnostics.signals import SignalReport
 
@@ -57,10 +58,12 @@ def signals(
     model = getattr(model, "_orig_mod", model)  # the model that was compiled
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
+    modules = walk(model, argument="model")
+    check_loss(loss)
     lazy = [name for name, p in model.named_parameters() if nn.parameter.is_lazy(p)]
     if lazy:
         raise ValueError(f"model must have no lazy parameters, got {', '.join(lazy)}. Call the model once")
-    measured = model_tensors(walk(model))
+    measured = model_tensors(modules)
     if any(weight.flat is not None for weight in measured) or any(map(is_fsdp, model.modules())):
         raise ValueError(
             "model must not be sharded by FSDP, which gathers weights only during a run. Call signals before sharding"
