@@ -59,7 +59,7 @@ def initializer(argument: str) -> Initializer:
         return value
     name = re.match(r"\w*", argument)
     if name and name[0] in factories():  # `normal`, without arguments
-        return call(factories()[name[0]], argument)  # type: ignore[no-any-return]
+        return call(factories()[name[0]], argument)
     raise _unknown(argument, name[0] if name else argument)
 
 

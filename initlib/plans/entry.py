@@ -98,6 +98,8 @@ class Entry:
     @property
     def added(self) -> tuple[Addend, ...]:
         """Return the fills of old weights in the tensor, which only the host reads and adds."""
+        if isinstance(self.filling, (Initializer, Keep)):
+            return ()  # without the pieces, which most tensors never need
         return tuple(piece.initializer for piece in self.pieces if isinstance(piece.initializer, Addend))
 
     def check_unchanged(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..plans.fills.values import Rule
 from ..plans.rules.layer_count import LayerCount
-from ..plans.rules.patterns import Purpose, RecipePattern
+from ..plans.rules.patterns import Purpose, RecipePattern, expression_code, plain_expression
 
 Rules = dict[Any, Rule]  # by pattern, in order
 RESIDUAL = "output of a residual branch"
@@ -32,7 +32,7 @@ def required(pattern: Any, recipe: str, layers: str, argument: str | None = None
     For a model without these layers, the error names the recipe and the argument that takes the pattern. A recipe
     without such an argument has fixed names, and the user renames parameters.
     """
-    fixed = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
+    fixed = plain_expression(pattern.pattern) if isinstance(pattern, re.Pattern) else pattern
     advice = f"Pass rename=, from your names to the recipe's names, which match {fixed!r}"
     if argument:
         advice = f"Pass {argument}=, the pattern of your layers"
@@ -54,8 +54,8 @@ def outputs(
     error; a model with fewer than `branches` outputs for each layer gets a warning.
     """
     made = required(pattern, recipe, RESIDUAL, argument)
-    if layers is not None:
-        made.purpose = made.purpose._replace(layer_count=LayerCount(recipe, count, layers, branches, argument))
+    layer_count = None if layers is None else LayerCount(recipe, count, layers, branches, argument)
+    made.purpose = made.purpose._replace(for_kernels=f"{argument} of recipes.{recipe}", layer_count=layer_count)
     return made
 
 
@@ -65,6 +65,6 @@ def _marked(pattern: Any, purpose: Purpose) -> RecipePattern:
         made = RecipePattern(" or ".join(str(getattr(one, "pattern", one)) for one in pattern))
         pattern = re.compile("|".join(f"(?:{one})" for one in each))
     else:
-        made = RecipePattern(f"re.compile({pattern.pattern!r})" if isinstance(pattern, re.Pattern) else pattern)
+        made = RecipePattern(expression_code(pattern.pattern) if isinstance(pattern, re.Pattern) else pattern)
     made.expression, made.purpose = pattern, purpose
     return made

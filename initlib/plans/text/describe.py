@@ -1,7 +1,9 @@
 """Descriptions: initializers by the name of their factory and its arguments, as people write them."""
 
 import inspect
+import os
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import initlib
@@ -22,11 +24,21 @@ def _names() -> dict[Initializer, str]:
     return {preset: name for name, preset in reversed(presets().items())}
 
 
-def advice_for_text(text: str) -> str:
-    """Return the advice for a text in the place of an initializer or of rules: a recipe or an initializer by name."""
-    if text in initlib.recipes.__all__:
-        return f". Call the recipe: recipes.{text}(...)"
-    return advice_for_name(text, "without quotes")
+def advice_for_text(text: str | os.PathLike[Any]) -> str:
+    """Return the advice for a text in the place of an initializer: a recipe or an initializer by name, or a path."""
+    path = os.fspath(text)
+    if is_path(text):
+        return f". For a checkpoint, write loaded({path!r})"
+    if path in initlib.recipes.__all__:
+        return f". Call the recipe: recipes.{path}(...)"
+    return advice_for_name(str(path), "without quotes")
+
+
+def is_path(text: Any) -> bool:
+    """Return whether a value is a path, or a text that looks like the path of a checkpoint."""
+    if isinstance(text, str):
+        return Path(text).name != text or text.endswith((".safetensors", ".json"))
+    return isinstance(text, os.PathLike)
 
 
 def advice_for_name(name: str, how: str) -> str:

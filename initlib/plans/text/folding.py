@@ -4,7 +4,7 @@ import re
 from collections.abc import Hashable, Iterable
 from operator import contains
 
-_QUOTED = re.compile(r'"[^"]*"')
+_QUOTED = re.compile(r""" "[^"]*" | '[^']*' """, re.VERBOSE)
 _NUMBER = re.compile(r"(?<![0-9])(0|[1-9][0-9]*)(?![0-9])")  # with a leading zero it could not be written again
 
 
