@@ -186,8 +186,7 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **kwargs) if kwargs else func(*args)
         report = _report(func)
-        tensor = next(_plain(args), None) if report else None
-        if tensor is not None:
+        if report is not None and (tensor := next(_plain(args), None)) is not None:
             report(self.observer, tensor, args)
         return result
 
