@@ -29,11 +29,8 @@ _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 def _gelu(z: Array, approximate: str = "none") -> Array:
     # Hendrycks, Gimpel 2016, arXiv 1606.08415.
     if approximate == "tanh":
-        phi = np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)) + 1
-    else:
-        phi = _erfc(-z / math.sqrt(2))
-    gated: Array = z / 2 * phi
-    return gated
+        return z / 2 * (np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)) + 1)
+    return z / 2 * _erfc(-z / math.sqrt(2))
 
 
 def _silu(z: Array, beta: float = 1.0) -> Array:

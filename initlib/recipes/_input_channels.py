@@ -1,7 +1,7 @@
 """Recipe of a vision model with another number of input channels."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from .._arguments import choice, integer
 from ..plans.fills.loaded import Loaded, loaded
@@ -67,10 +67,7 @@ def input_channels(
 
         if channels == 1:
             factor = 1.0 if is_sum else 1 / count
-            total: Any = channel(0, factor)
-            for number in range(1, count):
-                total = total + channel(number, factor)
-            return total
+            return sum((channel(number, factor) for number in range(1, count)), start=channel(0, factor))
         factor = count / channels if is_sum else 1.0
         fills = [channel(number % count, factor) for number in range(channels)]
         return side_by_side(fills, at, [f"channel{number}" for number in range(channels)])

@@ -127,10 +127,9 @@ def _stored_dtype(name: str) -> np.dtype[Any]:
     if name.startswith("float8"):
         return numpy_dtype(name)
     try:
-        dtype: np.dtype[Any] = np.dtype(name).newbyteorder("<")
+        return np.dtype(name).newbyteorder("<")
     except TypeError:
         raise UnmeasuredError(f"NumPy has no dtype {name}") from None
-    return dtype
 
 
 def unpacked_limit(size: int) -> int:
