@@ -136,21 +136,16 @@ class Comparison:
         self, entry: Entry, tensor: HeldTensor, held: HeldBox, piece: Piece, full: Values | None
     ) -> FirstDifference | None:
         """Return the first weight of a piece that differs in a copy."""
-        place, size, dtype = held.place(piece), piece.stop - piece.start, numpy_dtype(entry.parameter.dtype)
+        place, dtype = held.place(piece), numpy_dtype(entry.parameter.dtype)
         drawn = None if full is None else full[place]
         first = None
         for read in held.copies:
-            values = read(piece).reshape(-1)
-            present = values.size
-            if present < size:
-                values = np.concatenate([values, np.zeros(size - present, values.dtype)])
-            values = values.reshape(piece.shape)
+            values = read(piece).reshape(piece.shape)
             if not entry.filled:  # kept weights count as equal
                 drawn = entry.draw(self._key, place, np.array(values, dtype))
             elif drawn is None:
                 drawn = entry.draw(self._key, place, self._out(piece.shape, dtype))
             differs = (~_same(entry, tensor, held, place, drawn, values)).reshape(-1)
-            differs[present:] = True
             if differs.any():
                 local = np.unravel_index(piece.start + int(differs.argmax()), held.shape)
                 index = tuple(part.start + int(at) * part.step for at, part in zip(local, held.box, strict=True))

@@ -14,10 +14,7 @@ Place = tuple[int | slice, ...]  # an index with an entry for each axis
 
 
 class HeldBox(NamedTuple):
-    """A box of a tensor, and the functions that read it, one for each copy that is held.
-
-    A function may return fewer values than the piece has, where a file ends before them.
-    """
+    """A box of a tensor, and the functions that read it, one for each copy that is held."""
 
     box: Box
     copies: tuple[Read, ...]

@@ -49,8 +49,8 @@ class Source:
         if not foreign.local:
             return None
         pattern, place = foreign.window()
-        if pattern.dtype != numpy_dtype(entry.parameter.dtype) or pattern.size < min(WINDOW, foreign.held.shape[-1]):
-            return None  # computed in another dtype, or lost at the end of a file
+        if pattern.dtype != numpy_dtype(entry.parameter.dtype):
+            return None  # computed in another dtype
         if pattern.size < 2 or same_bits(pattern[1:], pattern[:1]).all():
             return None  # constants identify no place
         for axis in range(len(place)):

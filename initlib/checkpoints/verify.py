@@ -10,6 +10,7 @@ import numpy as np
 
 from .._progress import Progress
 from ..dtypes import numpy_dtype
+from ..files.checkpoint_source import read_exactly
 from ..files.folder import checkpoint_files
 from ..files.header import Header
 from ..key import as_key
@@ -78,10 +79,10 @@ def held_in_file(name: str, path: Path, header: Header) -> Iterator[HeldTensor]:
     with path.open("rb") as file:
 
         def read(piece: Piece) -> Values:
-            dtype = numpy_dtype(stored.dtype_name)
-            values = np.empty(piece.stop - piece.start, dtype)
-            file.seek(header.data + stored.start + piece.start * dtype.itemsize)
-            return values[: file.readinto(values.view(np.uint8).data) // dtype.itemsize]
+            values = np.empty(piece.stop - piece.start, numpy_dtype(stored.dtype_name))
+            file.seek(header.data + stored.start + piece.start * values.itemsize)
+            read_exactly(file, values)
+            return values
 
         boxes = [HeldBox(full_box(stored.shape), (read,))]
         yield HeldTensor((name,), stored.shape, stored.dtype_name, lambda: boxes, fused=False)

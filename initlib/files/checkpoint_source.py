@@ -4,7 +4,7 @@ import math
 import os
 from contextlib import suppress
 from hashlib import sha256
-from io import FileIO, RawIOBase
+from io import BufferedIOBase, FileIO, RawIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,15 +144,15 @@ def read_box(file: RawIOBase, start: int, shape: tuple[int, ...], dtype: np.dtyp
             file.seek(origin + min(ends) * row)
             rows = target[(*place, slice(begin, begin + count))]
             if is_exact:
-                _read_exactly(file, rows)
+                read_exactly(file, rows)
             else:
                 whole = np.empty((max(ends) - min(ends) + 1, *sizes[cut + 1 :]), dtype)
-                _read_exactly(file, whole)
+                read_exactly(file, whole)
                 rows[...] = (whole[::-1] if part.step < 0 else whole)[index]
     return out
 
 
-def _read_exactly(file: RawIOBase, memory: NDArray[Any]) -> None:
+def read_exactly(file: RawIOBase | BufferedIOBase, memory: NDArray[Any]) -> None:
     """Fill contiguous memory with the next bytes of a file. Raises ValueError where the file ends before."""
     left = memory.reshape(-1).view(np.uint8).data
     while left:

@@ -1,6 +1,7 @@
 """JSON objects from files that other people wrote."""
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 from .printable import printable
@@ -26,8 +27,7 @@ def parse_object(text: str) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        seen: set[str] = set()
-        name = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"an object has the name '{printable(name)}' twice")
     return members
 

@@ -8,7 +8,7 @@ from ..plans.parameter import Parameter
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
 from ..schemes.initializer import Initializer
-from .rules import Rules, named, optional, outputs
+from .rules import Rules, kernels_and_tables, named, optional, outputs
 
 _OUTPUTS = named("c_proj")
 
@@ -36,8 +36,7 @@ def nanochat(residual: Any = _OUTPUTS) -> Rules:
     return {
         optional(named("lm_head")): zeros,
         outputs(residual, "nanochat"): zeros,
-        optional("*:kernel"): _spectral,
-        optional("*:table"): normal(),
+        **kernels_and_tables(_spectral, normal()),
     }
 
 

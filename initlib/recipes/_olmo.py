@@ -8,7 +8,7 @@ from ..plans.parameter import Parameter
 from ..schemes._normal import normal
 from ..schemes.initializer import Initializer
 from .llama import cut
-from .rules import Rules, named, optional, outputs
+from .rules import Rules, kernels_and_tables, named, optional, outputs
 
 _OUTPUTS = named(
     *("attn_out", "ff_out"),  # OLMo
@@ -55,8 +55,7 @@ def mitchell(width: int, residual: Any = _OUTPUTS) -> Rules:
     return {
         optional(_HEAD): _by_fan_in,
         outputs(residual, "mitchell"): output,
-        optional("*:kernel"): _by_fan_in,
-        optional("*:table"): cut(integer(width, "width", least=1) ** -0.5),
+        **kernels_and_tables(_by_fan_in, cut(integer(width, "width", least=1) ** -0.5)),
     }
 
 
@@ -91,8 +90,7 @@ def full_megatron(layers: int, width: int, std: float = 0.02, residual: Any = _O
     return {
         optional(_HEAD): cut(integer(width, "width", least=1) ** -0.5),
         outputs(residual, "full_megatron", layers): smaller,
-        optional("*:kernel"): cut(std),
-        optional("*:table"): cut(std),
+        **kernels_and_tables(cut(std), cut(std)),
     }
 
 
@@ -109,4 +107,4 @@ def olmo_fan_in() -> Rules:
     Reference:
         OLMo-core, `InitMethod.fan_in`. https://github.com/allenai/OLMo-core
     """
-    return {optional("*:kernel"): _by_fan_in, optional("*:table"): normal()}
+    return kernels_and_tables(_by_fan_in, normal())

@@ -5,7 +5,7 @@ from typing import Any
 
 from .._arguments import integer
 from ..schemes._normal import normal
-from .rules import Rules, named, optional, outputs
+from .rules import Rules, kernels_and_tables, named, outputs
 
 _OUTPUTS = named(
     *("attention.dense", "mlp.dense_4h_to_h"),  # GPT-NeoX
@@ -37,7 +37,7 @@ def small_init(width: int) -> Rules:
         `small_init_init_method`.
     """
     every = normal(std=math.sqrt(2 / (5 * integer(width, "width", least=1))))
-    return {optional("*:kernel"): every, optional("*:table"): every}
+    return kernels_and_tables(every, every)
 
 
 def wang(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:

@@ -10,7 +10,7 @@ from ..schemes._transforms import inverse_softplus, log_uniform, logarithm
 from ..schemes._uniform import uniform
 from ..schemes._variance import variance_scaling
 from ..schemes.initializer import Initializer
-from .rules import Rules, optional, outputs, required
+from .rules import Rules, kernels_and_tables, optional, outputs, required
 
 _STEPS = inverse_softplus(log_uniform(1e-3, 0.1))  # the biases of step sizes between 0.001 and 0.1
 
@@ -124,8 +124,7 @@ def gated_deltanet(*, a: tuple[float, float] = (0.01, 16.0), std: float = 0.02) 
         required("*.A_log", "gated_deltanet", "A_log"): _log_of_uniform(a),
         optional("*.dt_bias"): _STEPS,
         optional("*.D"): ones,
-        optional("*:kernel"): normal(std=std),
-        optional("*:table"): normal(std=std),
+        **kernels_and_tables(normal(std=std), normal(std=std)),
     }
 
 
@@ -143,11 +142,7 @@ def _projections(recipe: str, layers: int | None, std: float, residual: Any) -> 
     bound = variance_scaling(1 / 3, "fan_in", "uniform")  # within 1 / sqrt(fan_in)
     depth = 1.0 if layers is None else integer(layers, "layers", least=1) ** -0.5
     pattern = optional(residual) if layers is None else outputs(residual, recipe, layers, branches=1)
-    return {
-        pattern: bound * depth,
-        optional("*:kernel"): bound,
-        optional("*:table"): normal(std=std),
-    }
+    return {pattern: bound * depth, **kernels_and_tables(bound, normal(std=std))}
 
 
 def rg_lru(low: float = 0.9, high: float = 0.999) -> Rules:

@@ -11,7 +11,7 @@ from ..schemes._constant import ones
 from ..schemes._normal import normal
 from ..schemes._transforms import inverse_softplus, log_uniform
 from ..schemes._variance import glorot_uniform, variance_scaling
-from .rules import Rules, named, optional, outputs, required
+from .rules import Rules, kernels_and_tables, named, optional, outputs, required
 
 
 def gpt2(layers: int, std: float = 0.02, residual: Any = "*.c_proj.weight") -> Rules:
@@ -39,11 +39,7 @@ def gpt2(layers: int, std: float = 0.02, residual: Any = "*.c_proj.weight") -> R
         Section 2.3.
     """
     every, layers = normal(std=std), integer(layers, "layers", least=1)
-    return {
-        outputs(residual, "gpt2", layers): every * (2 * layers) ** -0.5,
-        optional("*:kernel"): every,
-        optional("*:table"): every,
-    }
+    return {outputs(residual, "gpt2", layers): every * (2 * layers) ** -0.5, **kernels_and_tables(every, every)}
 
 
 def bert(std: float = 0.02) -> Rules:
@@ -142,8 +138,7 @@ def mamba(
         "*.dt_proj.bias": inverse_softplus(log_uniform(low, high)),
         "*.conv1d.weight": bound,
         outputs(residual, "mamba", layers, branches=1): bound * depth,
-        optional("*:kernel"): normal(std=std),
-        optional("*:table"): normal(std=std),
+        **kernels_and_tables(normal(std=std), normal(std=std)),
     }
 
 

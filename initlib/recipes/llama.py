@@ -6,7 +6,7 @@ from .._arguments import integer
 from ..plans.parameter import Parameter
 from ..schemes._normal import normal, truncated_normal
 from ..schemes.initializer import Initializer
-from .rules import Rules, named, optional, outputs
+from .rules import Rules, kernels_and_tables, named, optional, outputs
 
 # In torchtitan, OLMo-core and transformers.
 _NAMES = ("attention.wo", "attention.w_out", "self_attn.o_proj", "feed_forward.w2", "mlp.down_proj")
@@ -41,7 +41,7 @@ def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, res
         ValueError: an integer argument is below 1.
 
     Example:
-        >>> residual, head, table, kernel = llama(32, 4096).values()
+        >>> residual, head, kernel, table = llama(32, 4096).values()
         >>> residual, table
         (truncated_normal(mean=0.0, std=0.0025, low=-0.0075, high=0.0075), normal(mean=0.0, std=1.0))
 
@@ -88,8 +88,8 @@ def _others(width: int, std: float, tied: bool) -> Rules:
     """Return the rules of the head, of tables and of other kernels."""
     head = cut(integer(width, "width", least=1) ** -0.5)
     if tied:
-        return {optional("*:table"): head, optional("*:kernel"): cut(std)}
-    return {optional(named(*_HEAD)): head, optional("*:table"): normal(), optional("*:kernel"): cut(std)}
+        return kernels_and_tables(cut(std), head)
+    return {optional(named(*_HEAD)): head, **kernels_and_tables(cut(std), normal())}
 
 
 def olmo_normal(std: float = 0.02) -> Rules:
@@ -137,8 +137,4 @@ def normalized(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
     """
     std = integer(width, "width", least=1) ** -0.5
     smaller = cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
-    return {
-        outputs(residual, "normalized", layers): smaller,
-        optional("*:table"): normal(std=std),
-        optional("*:kernel"): cut(std),
-    }
+    return {outputs(residual, "normalized", layers): smaller, **kernels_and_tables(cut(std), normal(std=std))}

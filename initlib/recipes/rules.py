@@ -26,6 +26,11 @@ def optional(pattern: str | re.Pattern[str]) -> RecipePattern:
     return _marked(pattern, Purpose(is_optional=True))
 
 
+def kernels_and_tables(kernel: Rule, table: Rule) -> Rules:
+    """Return the rules of all other kernels and of all other tables, which a model may lack."""
+    return {optional("*:kernel"): kernel, optional("*:table"): table}
+
+
 def required(pattern: Any, recipe: str, layers: str, argument: str | None = None) -> RecipePattern:
     """Return a pattern for layers that the recipe requires, such as the outputs of residual branches.
 

@@ -34,9 +34,8 @@ class Runs(NamedTuple):
 def _offsets(loops: Sequence[Loop], field: int, dtype: type[np.integer[Any]]) -> NDArray[Any]:
     """Return the sum of index * stride over nested loops, flat, row-major."""
     total = np.zeros(1, dtype)
-    modulo = 2**64 if dtype is np.uint64 else 2**65
     for loop in loops:
-        stride = np.array([loop[field] % modulo if dtype is np.uint64 else loop[field]], dtype)
+        stride = np.array([loop[field] % 2**64 if dtype is np.uint64 else loop[field]], dtype)
         total = (total[:, None] + np.arange(loop.size).astype(dtype) * stride).ravel()
     return total
 

@@ -28,14 +28,6 @@ class Part(io.RawIOBase):
     def __init__(self, file: IO[bytes], start: int, size: int) -> None:
         self.file, self.start, self.size, self.at = file, start, size, 0
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move to a byte of the part."""
         self.at = max(0, offset + (0, self.at, self.size)[whence])
