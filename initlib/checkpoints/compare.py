@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from ..files.printable import escaped, printable
 from ..key import Key
 from ..plans.entry import Entry
 from ..stream.boxes import Piece
-from .held import HeldBox, HeldTensor, Place, Read, Values, same_bits
+from .held import HeldBox, HeldTensor, Place, Values, same_bits
 from .source import Foreign, Source
 from .spans import spans
 from .tolerance import allow_for_tolerance, close
@@ -63,14 +63,6 @@ class Differences(tuple[Difference, ...]):
         return "\n".join([self.summary, *map(str, self)])
 
 
-class FirstDifference(NamedTuple):
-    """First weight that differs: its place in the full tensor, the box that holds it, and the reader of the box."""
-
-    place: tuple[int, ...]
-    held: HeldBox
-    read: Read
-
-
 class Comparison:
     """Comparison of tensors with a plan's entries under a key."""
 
@@ -99,8 +91,7 @@ class Comparison:
         first = self._first(entry, tensor, boxes)
         if first is None:
             return None
-        holds = self._source.find(entry, Foreign(first.held, first.read, first.place))
-        return Difference(name, "has other values", first.place, holds)
+        return Difference(name, "has other values", first.place, self._source.find(entry, first))
 
     def result(self, differences: Sequence[Difference]) -> Differences:
         """Return the differences, with a line of summary."""
@@ -110,7 +101,7 @@ class Comparison:
         tensors = f"{self._tensors:,} tensor{'s' * (self._tensors != 1)}"
         return Differences(differences, f"{verdict}: compared {tensors}, {extent} {self._weights:,} weights")
 
-    def _first(self, entry: Entry, tensor: HeldTensor, boxes: list[HeldBox]) -> FirstDifference | None:
+    def _first(self, entry: Entry, tensor: HeldTensor, boxes: list[HeldBox]) -> Foreign | None:
         """Return the first weight that differs: of all weights, or of all weights if one in the samples differs."""
         full = None
         if len(boxes) > 1 and entry.filled and entry.requires_full_draw:
@@ -134,7 +125,7 @@ class Comparison:
 
     def _in_piece(
         self, entry: Entry, tensor: HeldTensor, held: HeldBox, piece: Piece, full: Values | None
-    ) -> FirstDifference | None:
+    ) -> Foreign | None:
         """Return the first weight of a piece that differs in a copy."""
         place, dtype = held.place(piece), numpy_dtype(entry.parameter.dtype)
         drawn = None if full is None else full[place]
@@ -150,7 +141,7 @@ class Comparison:
                 local = np.unravel_index(piece.start + int(differs.argmax()), held.shape)
                 index = tuple(part.start + int(at) * part.step for at, part in zip(local, held.box, strict=True))
                 if first is None or index < first.place:
-                    first = FirstDifference(index, held, read)
+                    first = Foreign(held, read, index)
         return first
 
     def _out(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Values:

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -18,22 +19,27 @@ MOST = 2**26  # weights that one comparison may draw for all its searches
 CALL = 2**12  # weights whose draw takes as long as a call
 
 
-class Foreign:
-    """Weights of a held box that differ from the plan's, and the index of the first one."""
+class Foreign(NamedTuple):
+    """Weights of a held box that differ from the plan's: the box, its reader, and the place of the first weight."""
 
-    def __init__(self, held: HeldBox, read: Read, index: tuple[int, ...]) -> None:
-        self.held, self._read = held, read
-        self.local = [(at - part.start) // part.step for at, part in zip(index, held.box, strict=True)]
+    held: HeldBox
+    read: Read
+    place: tuple[int, ...]  # in the full tensor
+
+    @property
+    def local(self) -> list[int]:
+        """Return the index of the first weight in the box."""
+        return [(at - part.start) // part.step for at, part in zip(self.place, self.held.box, strict=True)]
 
     def window(self, axis: int = 0, distance: int = 0) -> tuple[Values, Place]:
         """Return a few neighbours along the last axis, at a distance along an axis, and their index in the tensor."""
-        shape, local = self.held.shape, [*self.local]
+        shape, local = self.held.shape, self.local
         local[axis] += distance
         size = min(WINDOW, shape[-1])
         first = min(local[-1], shape[-1] - size)
         start = int(np.ravel_multi_index((*local[:-1], first), shape))
         piece = Piece((*local[:-1], slice(first, first + size)), (size,), start, start + size)
-        return self._read(piece).reshape(-1), self.held.place(piece)
+        return self.read(piece).reshape(-1), self.held.place(piece)
 
 
 class Source:

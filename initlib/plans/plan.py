@@ -225,12 +225,12 @@ class Plan:
             >>> Plan.from_json(kernel.to_json()) == kernel
             True
         """
-        from .fills.sources import as_path
+        from .fills.sources import source_path
         from .text.json_decoding import decode
 
         if not isinstance(sources, Mapping | None):
             raise TypeError(f"sources must be a mapping from paths in the text to paths, got {sources!r}")
-        paths = None if sources is None else {path: as_path(place) for path, place in sources.items()}
+        paths = None if sources is None else {path: source_path(place) for path, place in sources.items()}
         return cls(tuple(decode(text, paths)))
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..quadrature import Array, Function, root_mean_square
 from .layer_maps import root
-from .signal import Composed, Signal, moments_of_function, moments_of_maximum
+from .signal import Composition, Signal, moments_of_function, moments_of_maximum
 
 LONGEST = 16.0  # the largest variance of a kernel's output that an activation may require for a mean square of 1
 
@@ -160,7 +160,7 @@ def _composed(
         return inner[0]
     outer = {"sum": _sum, "product": _product}.get(operation.kind, operation.function)
     assert outer is not None
-    return outer if inner == (None,) else Composed(outer, inner)
+    return outer if inner == (None,) else Composition(outer, inner)
 
 
 def _is_affine(function: Function) -> bool:

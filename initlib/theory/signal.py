@@ -53,7 +53,7 @@ class Signal:
         """Return the signal after a function of one number."""
         if function is None or self.function is None:
             return replace(self, function=function or self.function)
-        return replace(self, function=Composed(function, (self.function,)))
+        return replace(self, function=Composition(function, (self.function,)))
 
     @property
     def moments(self) -> Moments:
@@ -62,7 +62,7 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Composed:
+class Composition:
     """A function of several functions of one variable; equal ones compare equal."""
 
     outer: Callable[..., Any]

@@ -241,9 +241,9 @@ def test_noise_whose_weights_depend_on_one_another(monkeypatch):
 def counted(monkeypatch):
     """The sizes of all reads of weights."""
     sizes = []
-    read = checkpoint_source._read_exactly
+    read = checkpoint_source.read_exactly
     monkeypatch.setattr(
-        checkpoint_source, "_read_exactly", lambda file, memory: (sizes.append(memory.nbytes), read(file, memory))[1]
+        checkpoint_source, "read_exactly", lambda file, memory: (sizes.append(memory.nbytes), read(file, memory))[1]
     )
     return sizes
 

@@ -29,13 +29,13 @@ def rules(path):
 def count_bytes():
     """Count the bytes that are read from now on, without gaps between short rows."""
     count = [0]
-    read = checkpoint_source._read_exactly
+    read = checkpoint_source.read_exactly
 
     def counted(file, memory):
         count[0] += memory.nbytes
         read(file, memory)
 
-    checkpoint_source.GAP, checkpoint_source._read_exactly = 0, counted
+    checkpoint_source.GAP, checkpoint_source.read_exactly = 0, counted
     return count
 
 

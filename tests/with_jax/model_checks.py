@@ -278,9 +278,9 @@ def old_weights():
     """Each device reads its shard of old weights, which another framework stored, and replicas are read once."""
     array = np.random.default_rng(0).normal(size=(32, 64)).astype("float32")
     shapes = {"dense": {"kernel": jax.ShapeDtypeStruct((64, 32), "bfloat16")}}
-    sizes, read = [], checkpoint_source._read_exactly
+    sizes, read = [], checkpoint_source.read_exactly
     checkpoint_source.GAP = 0
-    checkpoint_source._read_exactly = lambda file, memory: (sizes.append(memory.nbytes), read(file, memory))
+    checkpoint_source.read_exactly = lambda file, memory: (sizes.append(memory.nbytes), read(file, memory))
     with tempfile.TemporaryDirectory() as folder:
         path = save(Path(folder) / "old", {"dense.weight": array})
         rules = {"dense.kernel": loaded(path, "dense.weight", axes="OI") * 0.5 + normal(std=0.1)}

@@ -22,7 +22,7 @@ FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 32000: "lzf"}
 PACKING = {1, 4, 32000}  # a dataset may have one of these filters: two unpack to a million times their size
 
 
-class Part(io.RawIOBase):
+class FilePart(io.RawIOBase):
     """A part of a file, read as a file of its own."""
 
     def __init__(self, file: IO[bytes], start: int, size: int) -> None:
@@ -59,7 +59,7 @@ def keras_tensors(path: Path) -> Iterator[StoredTensor]:
         start = (
             member.header_offset + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
         )
-        yield from _of(Part(file, start, member.file_size), member.file_size, path)
+        yield from _of(FilePart(file, start, member.file_size), member.file_size, path)
 
 
 def tensors(path: Path) -> Iterator[StoredTensor]:

@@ -21,7 +21,7 @@ from ...stream.engine import DrawRequest
 from ..packing.part_axes import ROW_MAJOR
 from ..parameter import check_name
 from ..text.nearest import nearest
-from .sources import ArraySource, FileSource, array_in, as_path
+from .sources import ArraySource, FileSource, array_in, source_path
 from .sums import Term
 
 # An entry of an index, with a slice as a tuple, which can be hashed.
@@ -208,7 +208,7 @@ def loaded(
         >>> loaded("old.safetensors", "layers.0.w", index=slice(0, 8)) * 0.5
         loaded("old.safetensors", "layers.0.w", index=slice(0, 8, None)) * 0.5
     """
-    made = ArraySource(source) if isinstance(source, Mapping) else FileSource(as_path(source))
+    made = ArraySource(source) if isinstance(source, Mapping) else FileSource(source_path(source))
     if name is not None:
         check_name(name, "name")
     check_axes(axes)

@@ -115,7 +115,7 @@ def array_in(arrays: Mapping[str, Any], name: str) -> Any:
     return array
 
 
-def as_path(source: Any) -> str:
+def source_path(source: Any) -> str:
     """Return the argument as the path of a source. Raises TypeError or ValueError."""
     try:
         path = os.fspath(source)

@@ -20,7 +20,7 @@ from ..fills.loaded import Loaded, loaded
 from ..fills.new_weights import NewRows, Redrawn
 from ..fills.opened_sources import OpenedSources
 from ..fills.parts import NESTED, Parts, Split, Stack
-from ..fills.sources import FileSource, as_path
+from ..fills.sources import FileSource, source_path
 from ..fills.sums import Sum, Term
 from ..fills.values import LIMIT, Fill, Values, keep, values
 from ..parameter import Parameter, as_axes, check_name
@@ -148,7 +148,7 @@ def _as_source(value: Any) -> FileSource:
     _check_fields(value, {"path": str, "sha256": str, "bytes": int})
     if not re.fullmatch("[0-9a-f]{64}", value["sha256"]):
         raise ValueError(f"sha256 must be 64 hexadecimal digits, got {_shown(value['sha256'])}")
-    return FileSource(as_path(value["path"]), value["sha256"], value["bytes"])
+    return FileSource(source_path(value["path"]), value["sha256"], value["bytes"])
 
 
 def _as_fill(value: Any, depth: int, sources: list[FileSource]) -> Fill:
