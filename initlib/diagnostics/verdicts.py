@@ -6,6 +6,7 @@ The two thresholds were chosen by the experiment "verdicts", which trains a grid
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import TypeVar
 
 from .measurements import Activation, ParameterStats
@@ -82,10 +83,7 @@ def _parameter(row: ParameterStats, dead: bool, of_layer: Verdict) -> Verdict:
 
 def _tail(small: Sequence[bool]) -> int:
     """Return the start of the last rows that are all small: small rows before a large one are branches."""
-    start = len(small)
-    while start and small[start - 1]:
-        start -= 1
-    return start
+    return len(small) - len(list(takewhile(bool, reversed(small))))
 
 
 def _is_zero(weights: Weights) -> bool:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -102,14 +103,10 @@ def _partials(target: Path) -> list[Path]:
     """Return the hidden files of all writes of the target, living or killed."""
     if not target.parent.is_dir():
         return []
+    is_partial = re.compile(re.escape(_prefix(target)) + r"[0-9a-z]{16}\.partial").fullmatch
     with os.scandir(target.parent) as entries:
-        names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
-    return [target.with_name(name) for name in names if _is_partial(name, _prefix(target))]
-
-
-def _is_partial(name: str, prefix: str) -> bool:
-    unique = name.removeprefix(prefix).removesuffix(".partial")
-    return f"{prefix}{unique}.partial" == name and len(unique) == 16 and unique.isalnum()
+        names = [entry.name for entry in entries if is_partial(entry.name) and entry.is_file(follow_symlinks=False)]
+    return [target.with_name(name) for name in names]
 
 
 def _create(target: Path, mode: int | None) -> tuple[Path, BinaryIO]:

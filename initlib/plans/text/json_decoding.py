@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..._arguments import real
 from ...files.json_object import parse_object
 from ...files.regular_file import open_regular
 from ...schemes._normal import normal
@@ -23,7 +22,7 @@ from ..fills.parts import NESTED, Parts, Split, Stack
 from ..fills.sources import FileSource, source_path
 from ..fills.sums import Sum, Term
 from ..fills.values import LIMIT, Fill, Values, keep, values
-from ..parameter import Parameter, as_axes, check_name
+from ..parameter import Parameter, check_name
 from .errors import PlanError, Problem, RuleNeededError
 from .json_encoding import FORMAT, VERSION
 from .nearest import nearest
@@ -227,9 +226,8 @@ def _as_loaded(value: dict[str, Any], sources: list[FileSource]) -> Loaded:
     if not 0 <= value["source"] < len(sources):
         raise ValueError(f"source must be the index of one of {len(sources)} sources, got {value['source']}")
     index = None if "index" not in value else tuple(map(_as_index_entry, value["index"]))
-    axes = value.get("axes")
-    made = loaded({}, value["loaded"], index=index, axes=None if axes is None else as_axes(axes, "axes"))
-    return replace(made, source=sources[value["source"]], scale=real(value.get("scale", 1.0), "scale"))
+    made = loaded({}, value["loaded"], index=index, axes=value.get("axes"), scale=value.get("scale", 1.0))
+    return replace(made, source=sources[value["source"]])
 
 
 def _as_index_entry(value: Any) -> Any:
