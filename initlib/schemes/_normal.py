@@ -55,9 +55,6 @@ class Normal(Independent):
     def std(self, shape: Shape, axes: str | None = None) -> float:
         return self.sigma
 
-    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        return -math.inf, math.inf
-
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return normal_law(self.mean, self.sigma, -math.inf, math.inf, dtype)
 

@@ -54,9 +54,6 @@ class Sparse(Composed):
         _, _, outputs = matrices(self, shape, axes).matrices
         return self.sigma * math.sqrt(1 - self._zeros(outputs) / max(1, outputs))
 
-    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        return -math.inf, math.inf
-
     def check_request(self, request: DrawRequest) -> None:
         normal(0.0, self.sigma).check_request(self._rows(request))
 

@@ -49,9 +49,6 @@ class Spectral(Independent):
             raise ValueError(f"shape must have inputs and outputs for spectral, got {shape}")
         return self.gain * math.sqrt(columns / rows) / (math.sqrt(rows) + math.sqrt(columns))
 
-    def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        return -math.inf, math.inf
-
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return normal_law(0.0, self.std(shape, axes), -math.inf, math.inf, dtype)
 

@@ -1,5 +1,6 @@
 """Initializer: an immutable description of a distribution of weights. Calling it draws."""
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import fields
@@ -174,7 +175,6 @@ class Initializer(Frozen, ABC):
             0.048112522432468816
         """
 
-    @abstractmethod
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         """Return the least and the greatest value that a weight of the given shape can have, without drawing.
 
@@ -194,6 +194,7 @@ class Initializer(Frozen, ABC):
             >>> glorot_uniform.bounds((64, 32, 3, 3), axes="OIHW")
             (-0.08333333333333333, 0.08333333333333333)
         """
+        return -math.inf, math.inf
 
     @property
     def uses_fans(self) -> bool:
