@@ -63,11 +63,11 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("plan must have either PLAN.json (a plan to print) or --like PATH (a checkpoint to plan for)")
     making = ("rule", "recipe", "default", "axes", "kind", "dtype")
     given = [f"--{name}" for name in making if getattr(options, name)]
-    if options.plan is not None and given:
-        raise ValueError(
-            f"{', '.join(given)} must come with --like PATH, got PLAN.json. To print a plan, pass PLAN.json alone"
-        )
     if options.plan is not None:
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} must come with --like PATH, got PLAN.json. To print a plan, pass PLAN.json alone"
+            )
         plan = initlib.Plan.load(options.plan)
     else:
         default = None if options.default is None else syntax.fill(options.default)

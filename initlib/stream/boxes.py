@@ -167,16 +167,16 @@ def flat_boxes(start: int, stop: int, shape: tuple[int, ...]) -> Iterator[tuple[
     slice(2, 6, None) (slice(1, 2, 1), slice(0, 4, 1))
     slice(6, 7, None) (slice(2, 3, 1), slice(0, 1, 1))
     """
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    sizes = shape or (1,)  # a scalar is a row of one weight
+    strides = [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
     at = start
     while at < stop:
         # The outermost axis where full rows begin here, and where at least one row ends before the stop.
-        axis = next((k for k, stride in enumerate(strides) if at % stride == 0 and at + stride <= stop), len(shape) - 1)
-        index = [at // stride % size for stride, size in zip(strides, shape, strict=True)]
-        count = min((stop - at) // strides[axis], shape[axis] - index[axis]) if shape else 1
-        parts = [Part(place, 1, 1) for place in index[:axis]]
-        if shape:
-            parts += [Part(index[axis], 1, count), *full_box(shape[axis + 1 :])]
-        taken = count * (strides[axis] if shape else 1)
-        yield slice(at - start, at - start + taken), tuple(parts)
+        axis = next((k for k, stride in enumerate(strides) if at % stride == 0 and at + stride <= stop), len(sizes) - 1)
+        index = [at // stride % size for stride, size in zip(strides, sizes, strict=True)]
+        count = min((stop - at) // strides[axis], sizes[axis] - index[axis])
+        before = [Part(place, 1, 1) for place in index[:axis]]
+        parts = (*before, Part(index[axis], 1, count), *full_box(sizes[axis + 1 :]))
+        taken = count * strides[axis]
+        yield slice(at - start, at - start + taken), parts[: len(shape)]
         at += taken
