@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
+from initlib.adapters.common.selection import PlanOptions
 from initlib.plans.entry import Entry
 from initlib.plans.parameter import Parameter, changed
 from initlib.plans.plan import Plan
@@ -26,7 +27,7 @@ class Stored(NamedTuple):
     dtype: str
 
 
-def refuse_options(**options: Any) -> None:
+def refuse_options(**options: Unpack[PlanOptions]) -> None:
     """Raise TypeError for an argument that is allowed with rules only, not with an existing plan."""
     for name, value in options.items():
         if value is not None and (name, value) != ("unmatched", "default"):
@@ -39,13 +40,13 @@ def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str = "
     Names without the prefix belong to other parts of a bigger model, and are left out. Raises PlanError with all
     differences in names, shapes and dtypes, and with old weights that cannot be read.
     """
-    model = list(map(_stored, model))
+    tensors = list(map(_stored, model))
     before = f"{prefix.removesuffix('.')}." if prefix else ""
     by_name = {name: entry for entry in made.entries for name in entry.parameter.names if name.startswith(before)}
     unused = dict(by_name)
     problems: list[Problem] = []
     entries: list[Entry] = []
-    for stored in model:
+    for stored in tensors:
         entry = next((by_name[name] for name in stored.names if name in by_name), None)
         if entry is None:
             problems.append(Problem(stored.names[0], NOT_IN_PLAN))
@@ -63,8 +64,8 @@ def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str = "
         except (OSError, ValueError) as error:
             problems.append(Problem(stored.names[0], str(error)))
         entries.append(entry)
-    if model and made.entries and not entries:
-        names = {"planned": repr(made.entries[0].parameter.name), "given": repr(model[0].names[0])}
+    if tensors and made.entries and not entries:
+        names = {"planned": repr(made.entries[0].parameter.name), "given": repr(tensors[0].names[0])}
         raise PlanError([NOTHING_SHARED.format(**names)])
     extra = {id(entry): entry for entry in unused.values()}
     problems += [Problem(entry.parameter.name, NOT_IN_MODEL) for entry in extra.values()]

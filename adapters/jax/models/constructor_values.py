@@ -1,5 +1,6 @@
 """Values that constructors gave the arrays of a tree, if they are known."""
 
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -49,21 +50,14 @@ def _place(leaf: Leaf, layer: Unrolled) -> tuple[Any, ...]:
     return leaf.components[-1], *map(str, layer.at)
 
 
-def _reader(value: Any, layer: Unrolled) -> Any:
+def _reader(value: Any, layer: Unrolled) -> Callable[[Any], NDArray[Any]] | None:
     """Return a function that reads a box of a weight; None where the values are not here."""
-    if not isinstance(value, np.ndarray) and not _is_readable(value):
+    is_array = isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
+    if not isinstance(value, np.ndarray) and not (is_array and value.is_fully_addressable):
         return None
-
-    def read(index: Any) -> NDArray[Any]:
-        return np.asarray(np.asarray(value)[layer.at][index])
-
-    return read
+    return lambda index: np.asarray(np.asarray(value)[layer.at][index])
 
 
 def _is_zero(values: NDArray[Any]) -> bool:
     few = values.reshape(-1)[:64]
     return not few.any() and not values.any()
-
-
-def _is_readable(value: Any) -> bool:
-    return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer) and value.is_fully_addressable

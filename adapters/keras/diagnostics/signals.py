@@ -78,7 +78,7 @@ def signals(
             return _loss(output, loss), recorder
 
     value, recorder = run(values, None)
-    zeros = [keras.ops.zeros(row.shape, dtype) for row, dtype in zip(recorder.rows, recorder.dtypes, strict=True)]
+    zeros = list(map(keras.ops.zeros_like, recorder.activations.values()))
     count = len(values)
     gradients = _gradients(lambda given: run(given[:count], given[count:])[0], [*values, *zeros])
     rows = [

@@ -7,7 +7,7 @@ from initlib._public import public
 from initlib.adapters.common.array_sources import read_from_model
 from initlib.adapters.common.existing_plan import fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
-from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
+from initlib.adapters.common.selection import Only, PlanOptions, keep_others, plan_selected, selected
 from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
 from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
@@ -74,7 +74,7 @@ def plan(
         dense_1.bias    10       float32                         zeros                 0       40
         4 parameters, 101,770 weights, 407,080 bytes
     """
-    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     made, _ = _plan(weights(model, prefix), rules, only, options)
     return made
 
@@ -130,7 +130,7 @@ def initialize(
         True
     """
     found = weights(model, prefix)
-    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     if isinstance(rules, Plan):
         refuse_options(**options)
         made, facts = _fitted(found, rules, only, prefix)
@@ -145,7 +145,7 @@ def initialize(
 
 
 def _plan(
-    found: list[ModelTensor], rules: Rules | None, only: Only, options: dict[str, Any]
+    found: list[ModelTensor], rules: Rules | None, only: Only, options: PlanOptions
 ) -> tuple[Plan, list[Parameter]]:
     """Return the plan of variables, and the facts that it is made of."""
     own = options["default"] is None and not isinstance(rules, Initializer)

@@ -54,9 +54,10 @@ def restored(model: nn.Module) -> Iterator[None]:
 
 @dataclass
 class Record:
-    """A measured activation, the axis of its units, and the module that returned it."""
+    """A measured activation, its tensor, the axis of its units, and the module that returned it."""
 
     row: Activation
+    tensor: Tensor  # while the tensor lives, no other tensor has its id
     axis: int
     module: nn.Module | None
 
@@ -72,7 +73,6 @@ class Recorder(TorchFunctionMode):
                 self.names.setdefault(module, prefix.removesuffix("."))
         self.running: list[str] = []  # the modules that are running, outermost first
         self.known: dict[tuple[int, int], Record] = {}  # by the id of a tensor and the version of its memory
-        self.kept: list[Tensor] = []  # while these tensors live, no other tensor has their ids
         self.hooks = ExitStack()  # its `close` ends the record of modules, before the loss is computed
 
     def enter(self, module: nn.Module, arguments: Any) -> None:
@@ -102,8 +102,7 @@ class Recorder(TorchFunctionMode):
                 known.row, known.module = replace(known.row, name=name, owner=owner), module
             return
         axis = self._axis(tensor, module)
-        record = self.known[at] = Record(activation(name, owner, array(tensor), axis), axis, module)
-        self.kept.append(tensor)
+        record = self.known[at] = Record(activation(name, owner, array(tensor), axis), tensor, axis, module)
         if tensor.requires_grad:
 
             def measure(gradient: Tensor) -> None:
