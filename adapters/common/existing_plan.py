@@ -52,7 +52,7 @@ def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str = "
             problems.append(Problem(stored.names[0], NOT_IN_PLAN))
             continue
         planned = _stored(entry.parameter)
-        for name in planned.names if planned == stored else (*planned.names, *stored.names):
+        for name in (*planned.names, *stored.names):
             unused.pop(name, None)
         if planned != stored:
             planned = planned._replace(names=tuple(name for name in planned.names if name.startswith(before)))

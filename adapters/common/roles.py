@@ -79,7 +79,7 @@ class Declarations:
         self,
         cls: type,
         owner: Any,
-        known: Mapping[str, ParameterRole],
+        table_roles: Mapping[str, ParameterRole],
         has: Callable[[str], bool],
         names: Iterable[str],
     ) -> dict[str, ParameterRole]:
@@ -90,7 +90,7 @@ class Declarations:
         stated: dict[str, str] = dict(getattr(owner, "initlib_axes", {}))
         for base in reversed(cls.__mro__):
             stated.update(self._axes.get(base, {}))
-        roles = dict(known)
+        roles = dict(table_roles)
         for name, axes in stated.items():
             _check(cls, name, axes)
             if not has(name):
@@ -98,7 +98,7 @@ class Declarations:
                 raise ValueError(f"declared axes must be for parameters of {cls.__name__} ({allowed}), got {name!r}")
             letters = {token.letter for token in parse(axes)}
             guess = ParameterRole(axes, "kernel" if {"I", "O"} <= letters else "other")
-            roles[name] = known[name]._replace(axes=axes) if name in known else guess
+            roles[name] = table_roles[name]._replace(axes=axes) if name in table_roles else guess
         return roles
 
 

@@ -7,11 +7,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 import initlib
+from initlib._arguments import positive
 from initlib.diagnostics.measurements import Activation, input_std, parameter
 from initlib.diagnostics.signals import SignalReport
 
 Array = NDArray[Any]
 Weight = tuple[str, Array, Array | None, str | None]  # the name, the values, the gradient and the axes
+
+
+def as_rate(learning_rate: float | None) -> float | None:
+    """Return the learning rate, or raise TypeError or ValueError unless it is above 0 or None."""
+    return None if learning_rate is None else positive(learning_rate, "learning_rate")
 
 
 def batch_of(batch: Any) -> Any:

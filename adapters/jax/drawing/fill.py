@@ -135,11 +135,11 @@ def _assembled(
     shape: tuple[int, ...], dtype: str, groups: tuple[_Group, ...], words: Any, arrays: Any, current: Any
 ) -> jax.Array:
     """Return the tensor, traced: one call draws the weights of a group, and each goes to its place."""
-    given = iter(arrays)
+    values = iter(arrays)
     tensor = current
     for group in groups:
         axes, order = _stacking(group, shape)
-        drawn = _drawn(group, [group.numbers[n] for n in order or range(len(group.numbers))], words, dtype, given)
+        drawn = _drawn(group, [group.numbers[n] for n in order or range(len(group.numbers))], words, dtype, values)
         if order:
             stacked = drawn.reshape(*(shape[axis] for axis in axes), *group.shape)
             return jnp.moveaxis(stacked, range(len(axes)), axes)
@@ -151,10 +151,10 @@ def _assembled(
     return tensor
 
 
-def _drawn(group: _Group, numbers: list[int], words: Any, dtype: str, given: Any) -> Any:
+def _drawn(group: _Group, numbers: list[int], words: Any, dtype: str, values: Any) -> Any:
     """Return the weights of a group, in that order along a new first axis."""
     if group.initializer is None:
-        return next(given)[None]
+        return next(values)[None]
     draw = partial(traced, group.initializer, group.shape, dtype, group.axes)
     if len(numbers) == 1:
         return draw(words[numbers[0]])[None]

@@ -92,16 +92,16 @@ def recorded(model: Layer, added: Sequence[Tensor] | None) -> Iterator[Recorder]
 def _layers(model: Layer) -> list[tuple[str, Layer]]:
     """Return the layers and operations of a model, each once, with their names."""
     names = {id(layer): prefix.removesuffix(".") for prefix, layer, _ in walk(model)}  # those of plans
-    found: dict[int, tuple[str, Layer]] = {id(model): (model.name, model)}
+    layers: dict[int, tuple[str, Layer]] = {id(model): (model.name, model)}
 
     def visit(layer: Layer, path: str) -> None:
         if isinstance(layer, (keras.layers.RNN, keras.layers.Wrapper)):
             return
         for child in (*getattr(layer, "operations", ()), *getattr(layer, "layers", ()), *sublayers(layer)):
-            if id(child) not in found and not isinstance(child, keras.layers.InputLayer):
+            if id(child) not in layers and not isinstance(child, keras.layers.InputLayer):
                 name = names.get(id(child), f"{path}{child.name}")
-                found[id(child)] = (name, child)
+                layers[id(child)] = (name, child)
                 visit(child, f"{name}.")
 
     visit(model, "")
-    return list(found.values())
+    return list(layers.values())

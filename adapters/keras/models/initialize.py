@@ -129,36 +129,36 @@ def initialize(
         >>> bool((weight == he_normal((784, 128), seed=0, name="dense.kernel")).all())
         True
     """
-    found = weights(model, prefix)
+    tensors = weights(model, prefix)
     options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     if isinstance(rules, Plan):
         refuse_options(**options)
-        made, facts = _fitted(found, rules, only, prefix)
+        made, facts = _fitted(tensors, rules, only, prefix)
     else:
-        made, facts = _plan(found, rules, only, options)
-    _check_sources(found, made)
+        made, facts = _plan(tensors, rules, only, options)
+    _check_sources(tensors, made)
     key = as_key(seed)
-    for weight, parameter in zip(found, facts, strict=True):
+    for weight, parameter in zip(tensors, facts, strict=True):
         remember(weight.variable, parameter)
-    fill([(weight.variable, entry) for weight, entry in zip(found, made.entries, strict=True) if not entry.kept], key)
+    fill([(weight.variable, entry) for weight, entry in zip(tensors, made.entries, strict=True) if not entry.kept], key)
     return made
 
 
 def _plan(
-    found: list[ModelTensor], rules: Rules | None, only: Only, options: PlanOptions
+    tensors: list[ModelTensor], rules: Rules | None, only: Only, options: PlanOptions
 ) -> tuple[Plan, list[Parameter]]:
     """Return the plan of variables, and the facts that it is made of."""
     own = options["default"] is None and not isinstance(rules, Initializer)
-    facts = parameters(found, own)
+    facts = parameters(tensors, own)
     is_selected, _ = selected(only, facts, ())
     made = plan_selected(facts, is_selected, rules, **options)
     refuse_drawn(filter(_is_statistic, made.entries))
     return made, facts
 
 
-def _check_sources(found: list[ModelTensor], made: Plan) -> None:
+def _check_sources(tensors: list[ModelTensor], made: Plan) -> None:
     """Raise PlanError for fills that read variables of the model, which are being written to."""
-    filled = [weight.variable for weight, entry in zip(found, made.entries, strict=True) if not entry.kept]
+    filled = [weight.variable for weight, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
     problems = read_from_model(
         made.entries, lambda array: any(array is each or _share_memory(array, each) for each in filled)
     )
@@ -174,9 +174,9 @@ def _share_memory(array: Any, variable: Any) -> bool:
     return BACKEND == "tensorflow" and array is variable.value
 
 
-def _fitted(found: list[ModelTensor], existing: Plan, only: Only, prefix: str) -> tuple[Plan, list[Parameter]]:
+def _fitted(tensors: list[ModelTensor], existing: Plan, only: Only, prefix: str) -> tuple[Plan, list[Parameter]]:
     """Return an existing plan for variables, and the facts about the variables."""
-    facts = parameters(found, True)
+    facts = parameters(tensors, True)
     made = fit_plan(existing, facts, prefix=prefix)
     is_selected, _ = selected(only, facts, ())
     return keep_others(made, is_selected), facts

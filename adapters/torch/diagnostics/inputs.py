@@ -43,10 +43,10 @@ def inputs(model: nn.Module, batch: Any) -> Inputs:
             return {name: copied(of) for name, of in value.items()}
         return type(value)(map(copied, value)) if type(value) in (tuple, list) else value
 
-    given = copied(batch)
-    if isinstance(given, dict):
-        return Inputs([], given, floats)
-    return Inputs(list(given) if isinstance(given, (tuple, list)) else [given], {}, floats)
+    arguments = copied(batch)
+    if isinstance(arguments, dict):
+        return Inputs([], arguments, floats)
+    return Inputs(list(arguments) if isinstance(arguments, (tuple, list)) else [arguments], {}, floats)
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

@@ -89,8 +89,8 @@ def lsuv_(
         scaler = _Scaler(model_weights, tolerance, most)
         for owner in scaler.waiting:
             stack.enter_context(owner.register_forward_hook(scaler.scale, with_kwargs=True))
-        given = inputs(model, batch)
-        model(*given.positional, **given.named)
+        arguments = inputs(model, batch)
+        model(*arguments.positional, **arguments.named)
     return ScalingReport(scaler.rows(), tolerance=tolerance)
 
 

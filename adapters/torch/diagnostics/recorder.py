@@ -72,7 +72,7 @@ class Recorder(TorchFunctionMode):
             if "parametrizations." not in prefix:  # a module that computes a weight is no layer
                 self.names.setdefault(module, prefix.removesuffix("."))
         self.running: list[str] = []  # the modules that are running, outermost first
-        self.known: dict[tuple[int, int], Record] = {}  # by the id of a tensor and the version of its memory
+        self.records: dict[tuple[int, int], Record] = {}  # by the id of a tensor and the version of its memory
         self.hooks = ExitStack()  # its `close` ends the record of modules, before the loss is computed
 
     def enter(self, module: nn.Module, arguments: Any) -> None:
@@ -95,14 +95,14 @@ class Recorder(TorchFunctionMode):
 
     def _record(self, tensor: Tensor, name: str, module: nn.Module | None, owner: str) -> None:
         at = id(tensor), version(tensor)
-        known = self.known.get(at)
-        if known is not None:
+        earlier = self.records.get(at)
+        if earlier is not None:
             # A function's result that its module returns is the module's; another module's result stays that module's.
-            if module is not None and known.row.name.startswith(name) and known.module is None:
-                known.row, known.module = replace(known.row, name=name, owner=owner), module
+            if module is not None and earlier.row.name.startswith(name) and earlier.module is None:
+                earlier.row, earlier.module = replace(earlier.row, name=name, owner=owner), module
             return
         axis = self._axis(tensor, module)
-        record = self.known[at] = Record(activation(name, owner, array(tensor), axis), tensor, axis, module)
+        record = self.records[at] = Record(activation(name, owner, array(tensor), axis), tensor, axis, module)
         if tensor.requires_grad:
 
             def measure(gradient: Tensor) -> None:
@@ -116,14 +116,14 @@ class Recorder(TorchFunctionMode):
             return -1
         if module is not None and next(module.parameters(recurse=False), None) is not None:
             return 1 if type(module).__name__.startswith(CHANNELS_SECOND) else -1
-        for record in reversed(self.known.values()):
+        for record in reversed(self.records.values()):
             if len(record.row.shape) == tensor.ndim:
                 return record.axis
         return 1 if tensor.ndim > 3 else -1
 
     def rows(self) -> list[Activation]:
         """Return the activations in the order of execution; names that repeat are numbered."""
-        return numbered([record.row for record in self.known.values()])
+        return numbered([record.row for record in self.records.values()])
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def _recurrent(module: Any) -> Roles:
     count = 4 if mode == "LSTM" or isinstance(module, nn.LSTMCell) else 1
     count = 3 if mode == "GRU" or isinstance(module, nn.GRUCell) else count
     axes = f"{packed(count)}I"
-    known = {
+    by_name = {
         "weight_ih": ParameterRole(axes, "kernel"),
         "weight_hh": ParameterRole(axes, "recurrent"),
         "weight_hr": KERNEL,
@@ -46,7 +46,7 @@ def _recurrent(module: Any) -> Roles:
         "bias_hh": BIAS,
     }
     ends = [f"_l{layer}{way}" for layer in range(getattr(module, "num_layers", 0)) for way in ("", "_reverse")] or [""]
-    return {f"{name}{end}": role for name, role in known.items() for end in ends}
+    return {f"{name}{end}": role for name, role in by_name.items() for end in ends}
 
 
 TOKEN = ParameterRole("BIO", "table")  # an extra key or value for all inputs
@@ -149,21 +149,21 @@ def roles(module: nn.Module) -> Roles:
     cls = own_class(module)
     base = _torch_base(cls)
     stated = TORCH[base] if base is not None else _of_known_class(cls, module)
-    known = stated(module) if callable(stated) else stated
+    by_name = stated(module) if callable(stated) else stated
     if "initlib_axes" not in vars(module) and not hasattr(cls, "initlib_axes") and not _declared.has(cls):
-        return known
+        return by_name
     names = (name for name, _ in module.named_parameters(recurse=False))
-    return _declared.roles(cls, module, known, lambda name: hasattr(module, name), names)
+    return _declared.roles(cls, module, by_name, lambda name: hasattr(module, name), names)
 
 
 def _of_known_class(cls: type, module: nn.Module) -> Roles:
     """Return the roles of a class of another library, where its parameters have as many axes as are known."""
-    known = known_class(cls)
-    if known is None:
+    known_axes = known_class(cls)
+    if known_axes is None:
         return {}
     shapes = {name: tuple(p.shape) for name, p in own_parameters(module) if not is_lazy(p)}
-    by_name = {name: ParameterRole(None, "scale") for name in known.scales}
-    for name, axes in known.axes.items():
+    by_name = {name: ParameterRole(None, "scale") for name in known_axes.scales}
+    for name, axes in known_axes.axes.items():
         if len(shapes.get(name, ())) == len(parse(axes)):
             by_name[name] = ParameterRole(axes, "kernel")
     return by_name

@@ -13,7 +13,7 @@ def plan_names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], 
     Raise ValueError where only some of the tensors that store a weight are among the names.
     """
     names = list(names)
-    known = {name for tensor in tensors for name in tensor.names}
+    planned = {name for tensor in tensors for name in tensor.names}
     paths: dict[int, list[str]] = {}
     aliases: dict[str, str] = {}
     for (path, part), (prefix, _) in zip(module.named_modules(remove_duplicate=False), modules, strict=True):
@@ -23,24 +23,24 @@ def plan_names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], 
             aliases[before + name] = prefix + name
     for tensor in tensors:
         if tensor.magnitude is not None:
-            aliases |= _of_weight_norm(tensor, paths, known, names)
+            aliases |= _of_weight_norm(tensor, paths, planned, names)
         for name, place in zip(tensor.names, tensor.places, strict=True):
             aliases |= {before + place.attribute: name for before in paths[id(place.module)]}
-    return [each if each in known else aliases.get(each, each) for each in names]
+    return [each if each in planned else aliases.get(each, each) for each in names]
 
 
 def _of_weight_norm(
-    tensor: ModelTensor, paths: dict[int, list[str]], known: set[str], names: list[str]
+    tensor: ModelTensor, paths: dict[int, list[str]], planned: set[str], names: list[str]
 ) -> dict[str, str]:
     """Return the aliases of the magnitudes of a weight-normed weight."""
     assert tensor.magnitude is not None
     aliases = {}
-    given = set(names) - known
+    unplanned = set(names) - planned
     for place, name in zip(tensor.places, tensor.names, strict=True):
         for before in paths[id(place.module)]:
             stored = {before + place.attribute, before + tensor.magnitude.place.attribute}
-            if len(stored & given) == 1:
-                (one,), (other,) = stored & given, stored - given
+            if len(stored & unplanned) == 1:
+                (one,), (other,) = stored & unplanned, stored - unplanned
                 raise ValueError(
                     f"only must have {one!r} and {other!r} together, which store {name}, got {one!r} alone. "
                     f"Pass both, or neither"
