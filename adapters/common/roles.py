@@ -40,9 +40,9 @@ def field(ndim: int) -> str:
     return "DHW"[-ndim:]
 
 
-def packed(count: int) -> str:
-    """Return the token of an output axis that packs a kernel for each of `count` groups or gates."""
-    return f"({count} O)" if count > 1 else "O"
+def packed(count: int, letter: str = "O") -> str:
+    """Return the token of an axis that packs a kernel for each of `count` groups or gates."""
+    return f"({count} {letter})" if count > 1 else letter
 
 
 def of_class(table: Table, cls: type, module: Any) -> Roles | None:

@@ -9,12 +9,10 @@ from typing import Any, Unpack
 
 import torch
 from torch import Tensor
+from torch.nn import init
 from torch.nn.init import calculate_gain as torch_gain
-from torch.nn.init import constant_ as torch_constant_
 from torch.nn.init import dirac_ as torch_dirac_
 from torch.nn.init import eye_ as torch_eye_
-from torch.nn.init import ones_ as torch_ones_
-from torch.nn.init import zeros_ as torch_zeros_
 
 import initlib
 from initlib._arguments import positive, real
@@ -28,9 +26,9 @@ from .drawing.override import overridable
 from .drawing.partial import full_weight
 from .drawing.transformers import unless_loaded
 
-constant_ = unless_loaded(torch_constant_)
-ones_ = unless_loaded(torch_ones_)
-zeros_ = unless_loaded(torch_zeros_)
+constant_ = unless_loaded(init.constant_)
+ones_ = unless_loaded(init.ones_)
+zeros_ = unless_loaded(init.zeros_)
 
 # The name of `param`, for activations without a gain in PyTorch. Other activations ignore `param`, as in PyTorch.
 PARAMETERS = {"celu": "alpha", "elu": "alpha", "prelu": "slope", "silu": "beta", "sin": "w0", "softplus": "beta"}

@@ -8,7 +8,7 @@ from torch.nn.parameter import is_lazy
 
 from initlib import constant, ones, zeros
 from initlib._public import public
-from initlib.adapters.common.roles import TABLE, Declarations, ParameterRole, Roles, Table, field, packed
+from initlib.adapters.common.roles import TABLE, Declarations, ParameterRole, Roles, Table, field, kernel, packed
 from initlib.axes import parse
 
 from .._private import own_parameters
@@ -17,7 +17,7 @@ from .known_classes import known_class
 # Wrappers derive a class from the module's own while the program runs, and put these before its name.
 PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
 
-KERNEL = ParameterRole("OI", "kernel")
+KERNEL = kernel("OI")
 BIAS = ParameterRole(None, "bias", zeros)
 SCALE = ParameterRole(None, "scale", ones)
 
@@ -27,9 +27,8 @@ Module = TypeVar("Module", bound=type[nn.Module])
 def _convolution(module: Any) -> Roles:
     """Return the roles of a convolution, whose groups are packed into the first stored axis."""
     first, second = "IO" if module.transposed else "OI"
-    if module.groups > 1:
-        first = f"({module.groups} {first})"
-    return {"weight": ParameterRole(first + second + field(len(module.kernel_size)), "kernel"), "bias": BIAS}
+    axes = packed(module.groups, first) + second + field(len(module.kernel_size))
+    return {"weight": kernel(axes), "bias": BIAS}
 
 
 def _recurrent(module: Any) -> Roles:
@@ -39,7 +38,7 @@ def _recurrent(module: Any) -> Roles:
     count = 3 if mode == "GRU" or isinstance(module, nn.GRUCell) else count
     axes = f"{packed(count)}I"
     by_name = {
-        "weight_ih": ParameterRole(axes, "kernel"),
+        "weight_ih": kernel(axes),
         "weight_hh": ParameterRole(axes, "recurrent"),
         "weight_hr": KERNEL,
         "bias_ih": BIAS,
@@ -51,7 +50,7 @@ def _recurrent(module: Any) -> Roles:
 
 TOKEN = ParameterRole("BIO", "table")  # an extra key or value for all inputs
 ATTENTION = {
-    "in_proj_weight": ParameterRole("(3 O)I", "kernel"),
+    "in_proj_weight": kernel("(3 O)I"),
     "q_proj_weight": KERNEL,
     "k_proj_weight": KERNEL,
     "v_proj_weight": KERNEL,
@@ -67,7 +66,7 @@ WITH_STATISTICS = (
 )
 TORCH: Table = {
     nn.Linear: {"weight": KERNEL, "bias": BIAS},
-    nn.Bilinear: {"weight": ParameterRole("OII", "kernel"), "bias": BIAS},
+    nn.Bilinear: {"weight": kernel("OII"), "bias": BIAS},
     **dict.fromkeys(CONVOLUTIONS, _convolution),
     nn.Embedding: {"weight": TABLE},
     nn.EmbeddingBag: {"weight": TABLE},
@@ -165,5 +164,5 @@ def _of_known_class(cls: type, module: nn.Module) -> Roles:
     by_name = {name: ParameterRole(None, "scale") for name in known_axes.scales}
     for name, axes in known_axes.axes.items():
         if len(shapes.get(name, ())) == len(parse(axes)):
-            by_name[name] = ParameterRole(axes, "kernel")
+            by_name[name] = kernel(axes)
     return by_name
