@@ -54,11 +54,10 @@ def restored(model: nn.Module) -> Iterator[None]:
 
 @dataclass
 class Record:
-    """A measured activation, its tensor, the axis of its units, and the module that returned it."""
+    """A measured activation, its tensor, and the module that returned it."""
 
     row: Activation
     tensor: Tensor  # while the tensor lives, no other tensor has its id
-    axis: int
     module: nn.Module | None
 
 
@@ -71,6 +70,7 @@ class Recorder(TorchFunctionMode):
         for prefix, module in walk(model):
             if "parametrizations." not in prefix:  # a module that computes a weight is no layer
                 self.names.setdefault(module, prefix.removesuffix("."))
+        self.axes: dict[int, int] = {}  # the axis of the units, by the number of axes
         self.running: list[str] = []  # the modules that are running, outermost first
         self.records: dict[tuple[int, int], Record] = {}  # by the id of a tensor and the version of its memory
         self.hooks = ExitStack()  # its `close` ends the record of modules, before the loss is computed
@@ -102,7 +102,7 @@ class Recorder(TorchFunctionMode):
                 earlier.row, earlier.module = replace(earlier.row, name=name, owner=owner), module
             return
         axis = self._axis(tensor, module)
-        record = self.records[at] = Record(activation(name, owner, array(tensor), axis), tensor, axis, module)
+        record = self.records[at] = Record(activation(name, owner, array(tensor), axis), tensor, module)
         if tensor.requires_grad:
 
             def measure(gradient: Tensor) -> None:
@@ -115,11 +115,8 @@ class Recorder(TorchFunctionMode):
         if tensor.ndim < 3:
             return -1
         if module is not None and next(module.parameters(recurse=False), None) is not None:
-            return 1 if type(module).__name__.startswith(CHANNELS_SECOND) else -1
-        for record in reversed(self.records.values()):
-            if len(record.row.shape) == tensor.ndim:
-                return record.axis
-        return 1 if tensor.ndim > 3 else -1
+            self.axes[tensor.ndim] = 1 if type(module).__name__.startswith(CHANNELS_SECOND) else -1
+        return self.axes.get(tensor.ndim, 1 if tensor.ndim > 3 else -1)
 
     def rows(self) -> list[Activation]:
         """Return the activations in the order of execution; names that repeat are numbered."""
