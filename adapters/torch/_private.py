@@ -52,6 +52,7 @@ without_transforms = find("_C._DisableFuncTorch", nullcontext)  # a context in w
 unbatched = find("_C._functorch._unwrap_batched")  # the tensor outside of a vmap level, and the axis of its members
 _is_view = find("Tensor._is_view", lambda tensor: False)
 _base = find("Tensor._base.__get__")
+is_meta = find("Tensor.is_meta.__get__")  # the function that reads this public attribute
 version = find("Tensor._version.__get__")  # how often PyTorch's functions wrote to a tensor's memory
 
 

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from initlib.plans.rules.regularity import constant_of
 
-from .._private import StorageRef, TorchDispatchMode, storage_ref
+from .._private import StorageRef, TorchDispatchMode, is_meta, storage_ref
 from .constructor_values import read
 
 SETTING = ("zeros_", "ones_", "constant_", "eye_", "dirac_")  # functions of this adapter that draw nothing
@@ -168,7 +168,7 @@ class _Functions(TorchFunctionMode):
             return result
         if (getattr(own, "__module__", None) or "").startswith("initlib.") and name not in SETTING:
             self.observer.wrote(name, tensor, [], True, args)
-        elif func == Tensor.is_meta.__get__:  # type: ignore[attr-defined]
+        elif func == is_meta:
             # `torch.nn.init.trunc_normal_` and other functions call this, and then draw nothing.
             self.observer.missed(tensor)
         return result

@@ -21,7 +21,7 @@ from initlib.plans.rules.renaming import as_rename
 from initlib.stream.boxes import box_index
 from initlib.stream.engine import DrawRequest
 
-from .._private import is_computed, is_dtensor, is_observed
+from .._private import is_computed, is_dtensor, is_meta, is_observed
 from ..drawing.dispatch import Seed, key_of
 from ..drawing.fill import fill_boxes, fill_stored
 from ..drawing.memory import DTYPES, fill_memory, has_no_storage, local_views
@@ -94,7 +94,7 @@ ADAPTER = __name__.rpartition(".naming")[0]  # which all functions of this adapt
 SUMMON = "draw in `summon_full_params` of FullyShardedDataParallel"
 
 # Most functions that a mode sees are written in C, and draw only if they are in `DRAWING`.
-BUILTIN = {type(Tensor.normal_), type(torch.rand), type(Tensor.is_meta.__get__)}  # type: ignore[attr-defined]
+BUILTIN = {type(Tensor.normal_), type(torch.rand), type(is_meta)}
 
 
 def _copy_shards(tensor: Any, full: Tensor, non_blocking: bool = False) -> Any:
