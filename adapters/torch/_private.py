@@ -5,7 +5,7 @@ Where no fallback is safe, the name becomes a function that raises an error when
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from typing import Any, NamedTuple
@@ -52,7 +52,8 @@ without_transforms = find("_C._DisableFuncTorch", nullcontext)  # a context in w
 unbatched = find("_C._functorch._unwrap_batched")  # the tensor outside of a vmap level, and the axis of its members
 _is_view = find("Tensor._is_view", lambda tensor: False)
 _base = find("Tensor._base.__get__")
-is_meta = find("Tensor.is_meta.__get__")  # the function that reads this public attribute
+_owners = find("_C._storage_Use_Count", lambda storage: 0)  # the number of tensors and objects that own a storage
+IS_META = find("Tensor.is_meta.__get__")  # the function that reads this public attribute
 version = find("Tensor._version.__get__")  # how often PyTorch's functions wrote to a tensor's memory
 
 
@@ -119,6 +120,12 @@ def is_lost(tensor: Any) -> bool:
     return copy != full
 
 
+def is_alone(tensor: Tensor) -> bool:
+    """Return whether no other tensor has the tensor's storage."""
+    storage = tensor.untyped_storage()
+    return bool(_owners(storage._cdata) == 2)  # the tensor, and `storage`
+
+
 def is_computed(tensor: Tensor) -> bool:
     """Return whether autograd computed the tensor or its base, so that writes reach no parameter."""
     source = _base(tensor) if _is_view(tensor) else tensor
@@ -141,13 +148,22 @@ WeightNorm = find("nn.utils.parametrizations._WeightNorm", _Vanished)
 SpectralNorm = find("nn.utils.parametrizations._SpectralNorm", _Vanished)
 
 
-# A mode that sees every operation on tensors of this thread.
-TorchDispatchMode = find("utils._python_dispatch.TorchDispatchMode", _Vanished)
-StorageRef = Any  # the class of the result of `storage_ref`
+class OperationMode(find("utils._python_dispatch.TorchDispatchMode", _Vanished)):  # type: ignore[misc]
+    """A mode that sees every operation on tensors of this thread."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise the first operation would load PyTorch's compiler, which takes seconds.
+        return False
 
 
-def storage_ref(tensor: Tensor) -> StorageRef:
-    """Return a weak, hashable reference to a tensor's storage, equal for all views of it."""
+def storage_key(tensor: Tensor) -> int:
+    """Return a number that all views of a tensor's storage share."""
+    return tensor.untyped_storage()._cdata
+
+
+def storage_ref(tensor: Tensor) -> Any:
+    """Return a weak reference to a tensor's storage; as long as it exists, no other storage gets its key."""
     from torch.multiprocessing.reductions import StorageWeakRef
 
     return StorageWeakRef(tensor.untyped_storage())
@@ -176,15 +192,26 @@ def own_parameters(module: Any) -> list[tuple[str, Any]]:
     return [(name, parameter) for name, parameter in module._parameters.items() if parameter is not None]
 
 
-def all_parameters(module: Any) -> Iterator[Any]:
-    """Yield the parameters of a module and of the modules in it, each as often as a module holds it, in any order."""
-    seen, parts = set(), [module]
+def all_modules(module: Any) -> list[Any]:
+    """Return a module and the modules in it, each once, in any order."""
+    seen: dict[int, Any] = {}
+    parts = [module]
     while parts:
         part = parts.pop()
         if part is not None and id(part) not in seen:
-            seen.add(id(part))
+            seen[id(part)] = part
             parts += part._modules.values()
-            yield from part._parameters.values()
+    return list(seen.values())
+
+
+def held(modules: Iterable[Any]) -> list[Any]:
+    """Return the parameters and modules that the modules hold themselves; None where None was registered."""
+    contents: list[Any] = []
+    for module in modules:
+        contents += module._parameters.values()
+        if module._modules:
+            contents += module._modules.values()
+    return contents
 
 
 def own_buffers(module: Any) -> list[tuple[str, Tensor]]:

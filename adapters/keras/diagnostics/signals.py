@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from initlib._public import public
-from initlib.adapters.common.signals import as_rate, batch_of, report, scalar_loss
+from initlib.adapters.common.signals import as_rate, batch_of, check_loss, report, scalar_loss
 from initlib.diagnostics.measurements import gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 
@@ -60,9 +60,12 @@ def signals(
         >>> [row.name for row in report.activations], [row.name for row in report.parameters]
         (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
     """
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"model must be a keras.Model or another keras.Layer, got {type(model).__name__}")
     if not model.built:
         raise ValueError(f"model must be built, got {model.name!r} without variables. Call the model once, or build it")
     learning_rate = as_rate(learning_rate)
+    check_loss(loss)
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch_of(batch))
     trained = model.trainable_variables
     values = [variable.value for variable in trained]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from initlib._arguments import integer, positive
 from initlib._public import public
+from initlib.adapters.common.signals import check_loss
 from initlib.diagnostics.coordinates import CoordinateCheck
 
 from .inputs import inputs, loss_of
@@ -74,6 +75,7 @@ def coordinate_check(
         raise ValueError(f"widths must be two or more, to fit a slope, got {widths}")
     steps, seeds = integer(steps, "steps", least=0), integer(seeds, "seeds", least=1)
     tolerance = positive(tolerance, "tolerance")
+    check_loss(loss)
 
     def run(width: int, seed: int) -> list[dict[str, float]]:
         """Return the sizes of the activations of one model, before the first step and after each."""

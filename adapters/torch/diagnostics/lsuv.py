@@ -76,7 +76,7 @@ def lsuv_(
     """
     tolerance, most = positive(tolerance, "tolerance"), integer(max_iterations, "max_iterations", least=1)
     model = getattr(model, "_orig_mod", model)  # the model that was compiled
-    model_weights = model_tensors(walk(model))
+    model_weights = model_tensors(walk(model, argument="model"))
     if any(w.flat is not None or is_dtensor(w.tensor) for w in model_weights) or any(map(is_fsdp, model.modules())):
         raise ValueError(
             "model must not be sharded, because each rank would scale by its own batch. Call lsuv_ before sharding"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from initlib._public import public
-from initlib.adapters.common.signals import as_rate
+from initlib.adapters.common.signals import as_rate, check_loss
 from initlib.adapters.common.signals import report as signals_report
 from initlib.diagnostics.signals import SignalReport
 
@@ -55,11 +55,13 @@ def signals(
         (['0', '1', '2'], ['0.weight', '0.bias', '2.weight', '2.bias'])
     """
     model = getattr(model, "_orig_mod", model)  # the model that was compiled
+    modules = walk(model, argument="model")
     learning_rate = as_rate(learning_rate)
+    check_loss(loss)
     lazy = [name for name, p in model.named_parameters() if nn.parameter.is_lazy(p)]
     if lazy:
         raise ValueError(f"model must have no lazy parameters, got {', '.join(lazy)}. Call the model once")
-    measured = model_tensors(walk(model))
+    measured = model_tensors(modules)
     if any(weight.flat is not None for weight in measured) or any(map(is_fsdp, model.modules())):
         raise ValueError(
             "model must not be sharded by FSDP, which gathers weights only during a run. Call signals before sharding"
