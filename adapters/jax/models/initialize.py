@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Unpack
 
 import jax
-import jax.numpy as jnp
 
 from initlib import Parameter, Plan, PlanError, constant, keep
 from initlib import plan as plan_of
@@ -147,7 +146,7 @@ def initialize(
     """
     model = _Model(shapes, stack)
     key = words_of(seed, None, "initialize") if isinstance(seed, jax.Array) else as_key(seed)
-    words = jnp.asarray(as_words(key))
+    words = as_words(key)
     tracing = isinstance(words, jax.core.Tracer)
     options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     if isinstance(rules, Plan):
