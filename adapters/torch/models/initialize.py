@@ -1,6 +1,5 @@
 """Initialize: the plan of a model, and its weights in the memory of the model."""
 
-import re
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -195,7 +194,7 @@ def _plan(
     """Return the plan of the tensors and then the buffers, and the selection. Unselected tensors are kept."""
     ruled = [buffer_parameter(buffer) for buffer in buffers]
     known = parameters(tensors)
-    only = _names(module, modules, tensors, only)
+    only = plan_names(module, modules, tensors, only)
     chosen, selected_buffers = selected(only, [*known, *ruled], buffer_names(modules))
     pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=False) if each]
     if len(pairs) < len(tensors):
@@ -217,20 +216,13 @@ def _fitted(
     stored = (Stored(tuple(each.names), each.shape, dtype_name(each.tensor)) for each in (*tensors, *buffers))
     made = fit_plan(existing, stored, prefix=prefix)
     planned = [entry.parameter for entry in made.entries]
-    only = _names(module, modules, tensors, only)
+    only = plan_names(module, modules, tensors, only)
     chosen, selected_buffers = selected(only, planned, buffer_names(modules))
     own = [tensor for tensor, each in zip(tensors, chosen, strict=False) if each]
     if not all(constructor_values.records(tensor.places) for tensor in own):
         planned = parameters(tensors, own)  # with the constructor values to record
     pairs = [pair for pair, each in zip(zip(tensors, planned, strict=False), chosen, strict=False) if each]
     return keep_others(made, chosen), _Selection(pairs, selected_buffers)
-
-
-def _names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only) -> Only:
-    """Return `only` with the names of plans in place of those of state dictionaries."""
-    if only is None or isinstance(only, (str, re.Pattern)):
-        return only
-    return plan_names(module, modules, tensors, only)
 
 
 def _record(parameter: Parameter) -> constructor_values.Record:
