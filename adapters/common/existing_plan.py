@@ -10,9 +10,6 @@ from initlib.plans.parameter import Parameter, changed
 from initlib.plans.plan import Plan
 from initlib.plans.text.errors import PlanError, Problem
 
-NOT_IN_PLAN = "the plan has no such parameter"
-NOT_IN_MODEL = "the plan has this parameter, and the model does not"
-DIFFERENT = "its {fact} must be {planned}, as in the plan, got {given}"
 NOTHING_SHARED = (
     "the plan must have the parameters of the model, got names such as {planned} in the plan and {given} in the model. "
     "Pass the prefix= with which the plan was made"
@@ -49,7 +46,7 @@ def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str = "
     for stored in tensors:
         entry = next((by_name[name] for name in stored.names if name in by_name), None)
         if entry is None:
-            problems.append(Problem(stored.names[0], NOT_IN_PLAN))
+            problems.append(Problem(stored.names[0], "the plan has no such parameter"))
             continue
         planned = _stored(entry.parameter)
         for name in (*planned.names, *stored.names):
@@ -68,7 +65,8 @@ def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str = "
         names = {"planned": repr(made.entries[0].parameter.name), "given": repr(tensors[0].names[0])}
         raise PlanError([NOTHING_SHARED.format(**names)])
     extra = {id(entry): entry for entry in unused.values()}
-    problems += [Problem(entry.parameter.name, NOT_IN_MODEL) for entry in extra.values()]
+    for entry in extra.values():
+        problems.append(Problem(entry.parameter.name, "the plan has this parameter, and the model does not"))
     if problems:
         raise PlanError.of(problems)
     return made if tuple(entries) == made.entries else Plan(tuple(entries))
@@ -82,7 +80,7 @@ def _differences(planned: Stored, given: Stored) -> list[Problem]:
     """Return a problem for each fact that differs, with the names in order as one text."""
     planned_facts, given_facts = ((" and ".join(sorted(names)), *others) for names, *others in (planned, given))
     return [
-        Problem(given.names[0], DIFFERENT.format(fact=fact, planned=one, given=other))
+        Problem(given.names[0], f"its {fact} must be {one}, as in the plan, got {other}")
         for fact, one, other in zip(Stored._fields, planned_facts, given_facts, strict=True)
         if one != other
     ]

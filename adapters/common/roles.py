@@ -76,13 +76,8 @@ class Declarations:
         return not self._axes.keys().isdisjoint(cls.__mro__)
 
     def roles(
-        self,
-        cls: type,
-        owner: Any,
-        table_roles: Mapping[str, ParameterRole],
-        has: Callable[[str], bool],
-        names: Iterable[str],
-    ) -> dict[str, ParameterRole]:
+        self, cls: type, owner: Any, table_roles: Roles, has: Callable[[str], bool], names: Iterable[str]
+    ) -> Roles:
         """Return the roles of the owner's tensors: those of a table, its attribute `initlib_axes`, and declarations.
 
         `has` returns whether the owner has a tensor of a name; the error lists the `names` of all its tensors.

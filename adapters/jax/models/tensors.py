@@ -10,17 +10,8 @@ import jax
 import numpy as np
 from jax.tree_util import GetAttrKey, SequenceKey, keystr
 
-NO_TREE = (
-    "shapes must be a pytree of arrays or of their shapes, got one {kind}. For a linen module, pass "
-    "jax.eval_shape(module.init, key, inputs)"
-)
 SIZES = "shapes must be a pytree of arrays or of their shapes, got {sizes} for {name}. Pass {correct}"
 UNNAMED = "shapes must be a pytree whose leaves have names, such as {{'kernel': ...}}, got a bare {kind}"
-CYCLIC = "params must be a tree, got a module of flax.nnx that contains itself; call nnx.split"
-TRACED = (
-    "shapes must be a module of flax.nnx made in this trace, got a module made outside of the trace. Initialize the "
-    "module outside of jit, or pass nnx.state(module)."
-)
 PARAMS = "params"  # linen's collection of parameters, which is no part of a name
 
 Tree = Any  # a pytree: JAX has no type for one
@@ -78,7 +69,10 @@ def leaves(tree: Tree) -> list[Leaf]:
         value = jax.tree.leaves(box)[0] if is_box(box) else box
         if not (hasattr(value, "shape") and hasattr(value, "dtype")):
             if not path:
-                raise TypeError(NO_TREE.format(kind=type(value).__name__))
+                raise TypeError(
+                    f"shapes must be a pytree of arrays or of their shapes, got one {type(value).__name__}. For a "
+                    "linen module, pass jax.eval_shape(module.init, key, inputs)"
+                )
             _check_no_sizes(path, around)
             continue  # modules also hold numbers and functions
         if not path:
@@ -130,7 +124,9 @@ def replaced(tree: Tree, values: Mapping[Leaf, Any], *, in_place: bool = False) 
     try:
         flat, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)
     except RecursionError:
-        raise TypeError(CYCLIC) from None
+        raise TypeError(
+            "params must be a tree, got a module of flax.nnx that contains itself; call nnx.split"
+        ) from None
     new = {path: _boxed(leaf.box, value) for leaf, value in values.items() for path in leaf.paths}
     return jax.tree.unflatten(structure, [new.get(path, box) for path, box in flat])
 
@@ -145,7 +141,10 @@ def check_trace(tree_leaves: list[Leaf]) -> None:
             try:
                 leaf.box.set_raw_value(leaf.box.get_raw_value())
             except TraceContextError:
-                raise ValueError(TRACED) from None
+                raise ValueError(
+                    "shapes must be a module of flax.nnx made in this trace, got a module made outside of the trace. "
+                    "Initialize the module outside of jit, or pass nnx.state(module)."
+                ) from None
 
 
 def named(tree: Tree, is_leaf: IsLeaf) -> dict[str, Any]:
