@@ -46,8 +46,7 @@ def numpy_function(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     The functions of NumPy, JAX and Keras take NumPy arrays; those of PyTorch, and functions that call them, do not.
     """
     if framework_of(function) == "torch" or ("torch" in sys.modules and not _takes_arrays(function)):
-        converted: Callable[[Any], Any] = adapter("torch", "drawing.activations").numpy_function(function)
-        return converted
+        return adapter("torch", "drawing.activations").numpy_function(function)
     return function
 
 

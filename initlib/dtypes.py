@@ -41,8 +41,7 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
         import ml_dtypes
     except ImportError:
         raise ImportError(f"dtype {name!r} of NumPy needs the package ml_dtypes: pip install ml_dtypes") from None
-    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-    return dtype
+    return np.dtype(getattr(ml_dtypes, name))
 
 
 def dtype_name(dtype: DTypeLike) -> str:

@@ -32,8 +32,7 @@ def _gelu(z: Array, approximate: str = "none") -> Array:
         phi = np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)) + 1
     else:
         phi = _erfc(-z / math.sqrt(2))
-    gated: Array = z / 2 * phi
-    return gated
+    return z / 2 * phi
 
 
 def _silu(z: Array, beta: float = 1.0) -> Array:

@@ -106,8 +106,7 @@ class Key:
         Reference:
             Salmon, Moraes, Dror, Shaw. Parallel random numbers: as easy as 1, 2, 3. 2011. doi:10.1145/2063384.2063405.
         """
-        words: NDArray[np.uint32] = NUMPY.draw(WORDS, DrawRequest(checked_shape(shape), None, "uint32", self))
-        return words
+        return NUMPY.draw(WORDS, DrawRequest(checked_shape(shape), None, "uint32", self))
 
 
 def folded_seed(key: Key, data: str | SupportsIndex) -> int:

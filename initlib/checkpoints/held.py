@@ -56,8 +56,6 @@ class HeldTensor:
 def same_bits(first: Values, second: Values) -> NDArray[Any]:
     """Return where two arrays of one dtype have the same bits: NaN equals NaN, and 0 differs from -0."""
     if first.dtype.kind == "c":
-        both: NDArray[Any] = same_bits(first.real, second.real) & same_bits(first.imag, second.imag)
-        return both
+        return same_bits(first.real, second.real) & same_bits(first.imag, second.imag)
     bits = f"u{first.dtype.itemsize}"
-    same: NDArray[Any] = first.view(bits) == second.view(bits)
-    return same
+    return first.view(bits) == second.view(bits)

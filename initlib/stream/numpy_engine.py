@@ -24,19 +24,16 @@ class NumPyEngine(Engine):
     piece = 2**15  # about 30 arrays of this size stay in the second-level cache
 
     def cast(self, x: Array, dtype: str) -> Array:
-        narrow: Array = x.astype(numpy_dtype(dtype), copy=False)
-        return narrow
+        return x.astype(numpy_dtype(dtype), copy=False)
 
     def bits(self, x: Array) -> Array:
         return x.view(np.int32)
 
     def shift_right(self, x: Array, count: int) -> Array:
-        shifted: Array = (x.view(np.uint32) >> np.uint32(count)).view(np.int32)
-        return shifted
+        return (x.view(np.uint32) >> np.uint32(count)).view(np.int32)
 
     def take(self, column: int, rows: Array) -> Array:
-        taken: Array = stream.COLUMNS[column].take(rows)
-        return taken
+        return stream.COLUMNS[column].take(rows)
 
     def complex(self, real: Array, imaginary: Array) -> Array:
         return real + 1j * imaginary
