@@ -118,16 +118,17 @@ class _Follower(Follower, TorchFunctionMode):
             share = result.numel() and 1 / result.shape[-1]
             self.scores.add(self.add(result, "function", first, function=lambda x: 0 * x + share))
         elif name == "glu":
-            parts = [self.add(None, "part", first) for _ in range(2)]
-            gate = self.add(None, "function", parts[1], function=_Alone(torch.sigmoid, (_Slot(0),)))
-            self.add(result, "product", parts[0], gate)
+            values, gate = (self.add(None, "part", first) for _ in range(2))
+            gate = self.add(None, "function", gate, function=_Alone(torch.sigmoid, (_Slot(0),)))
+            self.add(result, "product", values, gate)
         elif name in PARTS:
             self.add_each(results, "part", first)
         elif name in SAME:
             at = self.add(result, "same", first)
             self.scores |= {at} if first in self.scores else set()
         elif name in JOINS:
-            self._join(result, operands)
+            parts = [each for each in operands if each.is_floating_point() and each.numel()]
+            self.add(result, "concat", *map(self._as_signal, parts), sizes=tuple(each.numel() for each in parts))
         elif name in DROPS:
             bound = _bound(function, args, kwargs)
             kept = 1 - bound["p"] if bound.get("training", True) else 1.0  # dropout divides by this share
@@ -171,14 +172,6 @@ class _Follower(Follower, TorchFunctionMode):
             used = bound[name] if apart else bound["in_proj_weight"]
             at = self._kernel(None, signal, used, "linear", used.shape)
         self._kernel(result, at, bound["out_proj_weight"], "linear", bound["out_proj_weight"].shape)
-
-    def _join(self, result: Tensor, operands: list[Tensor]) -> None:
-        joined, sizes = [], []
-        for each in operands:
-            if each.is_floating_point() and each.numel():
-                joined.append(self._as_signal(each))
-                sizes.append(each.numel())
-        self.add(result, "concat", *joined, sizes=tuple(sizes))
 
     def _as_signal(self, tensor: Tensor) -> int:
         """Return the operation of a tensor: a table for a weight that is added or joined, else a constant."""
