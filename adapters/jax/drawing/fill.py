@@ -15,7 +15,6 @@ from initlib.dtypes import rounded
 from initlib.key import fold_number
 from initlib.plans.entry import Entry
 from initlib.plans.fill import Target, fill_arrays
-from initlib.plans.packing.logical_weights import LogicalWeight
 from initlib.plans.packing.overlaps import identity_overlap
 from initlib.stream.boxes import box_shape, normalize_index
 
@@ -56,7 +55,7 @@ def _prepared(
         numbers = [Key(fold_number(piece.stream)).words for piece in entry.pieces]
         words = jax.vmap(enciphered, (None, 0))(key, np.array(numbers, np.uint32))
     dtype, kept = entry.parameter.dtype, None if entry.filled else current
-    values = [piece.initializer for piece in entry.pieces if not isinstance(piece.initializer, Initializer)]
+    values = [piece.initializer for piece in entry.pieces if piece.drawn is None]
     arrays = [rounded(np.asarray(each), dtype) for each in values]
     program = compiled(sharding if isinstance(key, Key) else None)
     made = program(_assembled, _recipe(entry), sharding, words, arrays, kept)
@@ -105,22 +104,15 @@ Recipe = tuple[tuple[int, ...], str, tuple[_Group, ...]]
 
 def _recipe(entry: Entry) -> Recipe:
     """Return how weights make the tensor, without the names of their streams: equal for all layers of a model."""
-    groups: dict[Any, list[int]] = {}
+    groups: dict[Any, list[tuple[int, Any]]] = {}
     for number, piece in enumerate(entry.pieces):
-        drawn = isinstance(piece.initializer, Initializer)
-        alike = (piece.initializer, piece.shape, piece.axes) if drawn else number
-        groups.setdefault(alike, []).append(number)
+        alike = piece.drawn, piece.shape, piece.axes, number if piece.drawn is None else None
+        boxes = tuple(tuple(map(_hashable_index, box)) for box in piece.boxes)
+        groups.setdefault(alike, []).append((number, boxes))
     made = []
-    for numbers in groups.values():
-        first = entry.pieces[numbers[0]]
-        init = first.initializer if isinstance(first.initializer, Initializer) else None
-        boxes = tuple(_hashable(entry.pieces[number]) for number in numbers)
-        made.append(_Group(init, first.shape, first.axes, tuple(numbers), boxes))
+    for (initializer, shape, axes, _), pieces in groups.items():
+        made.append(_Group(initializer, shape, axes, *zip(*pieces, strict=True)))
     return entry.parameter.shape, entry.parameter.dtype, tuple(made)
-
-
-def _hashable(piece: LogicalWeight) -> Any:
-    return tuple(tuple(_hashable_index(index) for index in box) for box in piece.boxes)
 
 
 def _hashable_index(index: Any) -> Any:

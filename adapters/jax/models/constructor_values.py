@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from initlib import Parameter, ones, zeros
 from initlib.adapters.common.roles import ParameterRole
 from initlib.plans.rules.constructor_value import ConstructorValue
+from initlib.plans.rules.regularity import constant_of
 
 from .equinox import bias_bound
 from .stacks import Unrolled
@@ -29,7 +30,7 @@ def constructor_value(leaf: Leaf, layer: Unrolled, role: ParameterRole) -> Const
     draws = role.kind in ("kernel", "recurrent", "table") or bound is not None
     start = ones if role.kind == "scale" else role.default
     read = _reader(leaf.value, layer)
-    if draws and leaf.owner is None and read is not None and _is_zero(read(...)):
+    if draws and leaf.owner is None and read is not None and constant_of(read(...)) == 0:
         draws = False  # a class that is known only by name may hold a blank array, made to be initialized
     return ConstructorValue(
         read=read,
@@ -56,8 +57,3 @@ def _reader(value: Any, layer: Unrolled) -> Callable[[Any], NDArray[Any]] | None
     if not isinstance(value, np.ndarray) and not (is_array and value.is_fully_addressable):
         return None
     return lambda index: np.asarray(np.asarray(value)[layer.at][index])
-
-
-def _is_zero(values: NDArray[Any]) -> bool:
-    few = values.reshape(-1)[:64]
-    return not few.any() and not values.any()
