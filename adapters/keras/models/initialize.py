@@ -17,6 +17,7 @@ from ..drawing.fill import fill
 from .constructor_values import remember
 from .parameters import parameters
 from .tensors import ModelTensor, weights
+from .types import Variable
 
 if BACKEND == "torch":
     from ...torch.drawing.memory import addresses
@@ -136,11 +137,12 @@ def initialize(
         made, facts = _fitted(tensors, rules, only, prefix)
     else:
         made, facts = _plan(tensors, rules, only, options)
-    _check_sources(tensors, made)
+    filled = [(weight.variable, entry) for weight, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
+    _check_sources(filled)
     key = as_key(seed)
     for weight, parameter in zip(tensors, facts, strict=True):
         remember(weight.variable, parameter)
-    fill([(weight.variable, entry) for weight, entry in zip(tensors, made.entries, strict=True) if not entry.kept], key)
+    fill(filled, key)
     return made
 
 
@@ -156,17 +158,17 @@ def _plan(
     return made, facts
 
 
-def _check_sources(tensors: list[ModelTensor], made: Plan) -> None:
+def _check_sources(filled: list[tuple[Variable, Entry]]) -> None:
     """Raise PlanError for fills that read variables of the model, which are being written to."""
-    filled = [weight.variable for weight, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
-    problems = read_from_model(
-        made.entries, lambda array: any(array is each or _share_memory(array, each) for each in filled)
-    )
-    if problems:
+
+    def is_written(array: object) -> bool:
+        return any(array is variable or _share_memory(array, variable) for variable, _ in filled)
+
+    if problems := read_from_model((entry for _, entry in filled), is_written):
         raise PlanError(problems)
 
 
-def _share_memory(array: Any, variable: Any) -> bool:
+def _share_memory(array: object, variable: Variable) -> bool:
     """Return whether a write to the variable changes the array. Arrays of JAX never change."""
     if BACKEND == "torch":
         read, written = addresses(array), addresses(variable.value)
