@@ -12,7 +12,7 @@ from jax.tree_util import GetAttrKey, SequenceKey, keystr
 
 SIZES = "shapes must be a pytree of arrays or of their shapes, got {sizes} for {name}. Pass {correct}"
 UNNAMED = "shapes must be a pytree whose leaves have names, such as {{'kernel': ...}}, got a bare {kind}"
-PARAMS = "params"  # linen's collection of parameters, which is no part of a name
+PARAMS = "params"  # in linen's variables and in a TrainState: the place of the parameters, which is no part of a name
 
 Tree = Any  # a pytree: JAX has no type for one
 Path = tuple[Any, ...]  # the keys on the way to a leaf
@@ -63,7 +63,7 @@ class Leaf:
 def leaves(tree: Tree) -> list[Leaf]:
     """Return the arrays of a tree, each variable of Flax once, with all its names."""
     by_box: dict[int, Leaf] = {}
-    prefix = _prefix(tree)
+    in_params = isinstance(tree, Mapping) or (hasattr(tree, PARAMS) and hasattr(tree, "opt_state"))
     collections = isinstance(tree, Mapping) and PARAMS in tree
     for number, (path, box, around) in enumerate(_walk(tree, (), ())):
         value = jax.tree.leaves(box)[0] if is_box(box) else box
@@ -78,10 +78,12 @@ def leaves(tree: Tree) -> list[Leaf]:
         if not path:
             raise TypeError(UNNAMED.format(kind=type(value).__name__))
         components = tuple(map(_component, path))
-        name = ".".join(components[1:] if components[0] == prefix and len(components) > 1 else components)
-        if is_box(box) and id(box) in by_box:  # tied
-            by_box[id(box)].names.append(name)
-            by_box[id(box)].paths.append(path)
+        is_below = in_params and components[0] == PARAMS and len(components) > 1
+        name = ".".join(components[1:] if is_below else components)
+        key = id(box) if is_box(box) else -1 - number
+        if key in by_box:  # tied
+            by_box[key].names.append(name)
+            by_box[key].paths.append(path)
             continue
         module = next(filter(is_module, around), None)
         state = collections and components[0] != PARAMS
@@ -91,8 +93,7 @@ def leaves(tree: Tree) -> list[Leaf]:
             state = state or is_state(box, module)
         owner = around[-1] if isinstance(path[-1], GetAttrKey) else None
         holders = (None, *around)
-        leaf = Leaf([name], [path], components, value, box, holders[-1], owner, holders[-2], module, state)
-        by_box[id(box) if is_box(box) else -1 - number] = leaf
+        by_box[key] = Leaf([name], [path], components, value, box, holders[-1], owner, holders[-2], module, state)
     return list(by_box.values())
 
 
@@ -167,12 +168,9 @@ def children(tree_leaves: list[Leaf]) -> dict[tuple[str, ...], set[str]]:
 
 def _walk(node: Any, path: Path, around: tuple[Any, ...]) -> Iterator[tuple[Path, Any, tuple[Any, ...]]]:
     """Yield each leaf with its path and the objects around it, from the root on; an object never inside itself."""
-    if is_box(node):
-        yield path, node, around
-        return
     if any(node is each for each in around):
         return
-    children = _children(node)
+    children = None if is_box(node) else _children(node)
     if children is None:
         yield path, node, around
         return
@@ -189,12 +187,6 @@ def _children(node: Any) -> list[tuple[Any, Any]] | None:
     if is_module(node):  # made with pytree=False
         return [(GetAttrKey(name), child) for name, child in sorted(vars(node).items()) if "__" not in name]
     return None
-
-
-def _prefix(tree: Tree) -> str | None:
-    """Return the first component that is no part of a name: `params` in linen's variables and in a TrainState."""
-    holds_parameters = isinstance(tree, Mapping) or (hasattr(tree, PARAMS) and hasattr(tree, "opt_state"))
-    return PARAMS if holds_parameters else None
 
 
 def _boxed(box: Any, value: Any) -> Any:
