@@ -32,7 +32,7 @@ def batch_of(batch: Any) -> Any:
     return initlib.normal()(batch, seed=0, name="batch") if is_shape else batch
 
 
-def check_loss(loss: Any) -> None:
+def check_loss(loss: object) -> None:
     """Raise TypeError unless the loss is None or takes the output of a model alone."""
     if loss is None:
         return
@@ -52,7 +52,7 @@ def check_loss(loss: Any) -> None:
 
 
 def scalar_loss(
-    output: Any, loss: Callable[[Any], Any] | None, floats: Sequence[Any], mean_square: Callable[[Any], Any]
+    output: object, loss: Callable[[Any], Any] | None, floats: Sequence[Any], mean_square: Callable[[Any], Any]
 ) -> Any:
     """Return the loss of an output; without `loss`, the mean square of the first array of floats in the output."""
     if loss is not None:

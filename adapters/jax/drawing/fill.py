@@ -1,13 +1,13 @@
 """Fill of a plan's entry as an array: each device of a sharding draws its own shard."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import Sharding, SingleDeviceSharding
 from numpy.typing import NDArray
 
 from initlib import Initializer, Key
@@ -24,7 +24,7 @@ from .engine import enciphered
 HOST = "cpu"  # the platform whose memory the compiled kernel fills
 
 
-def filled(tensors: Iterable[tuple[Entry, Any, Any]], key: Any) -> list[jax.Array]:
+def filled(tensors: Iterable[tuple[Entry, Sharding | None, Any]], key: Any) -> list[jax.Array]:
     """Return the tensors of entries under the key of the whole model: a `Key`, or, traced, its two words.
 
     Each entry comes with its sharding and with the present tensor, because the entry may keep parts of the tensor. For
@@ -38,7 +38,7 @@ def filled(tensors: Iterable[tuple[Entry, Any, Any]], key: Any) -> list[jax.Arra
 
 
 def _prepared(
-    entry: Entry, key: Any, sharding: Any, current: Any, targets: list[Target[NDArray[Any]]]
+    entry: Entry, key: Key | jax.Array, sharding: Sharding | None, current: Any, targets: list[Target[NDArray[Any]]]
 ) -> Callable[[], jax.Array]:
     """Return a function that returns the tensor of an entry, after the targets that are added here are filled."""
     if isinstance(key, Key):
@@ -63,7 +63,7 @@ def _prepared(
 
 
 def _by_kernel(
-    entry: Entry, sharding: Any, current: Any, targets: list[Target[NDArray[Any]]]
+    entry: Entry, sharding: Sharding | None, current: Any, targets: list[Target[NDArray[Any]]]
 ) -> Callable[[], jax.Array]:
     """Add the box of each device to the targets, in memory that JAX takes over when it is filled."""
     shape, dtype = entry.parameter.shape, entry.parameter.dtype
@@ -124,7 +124,7 @@ def _index(hashable: Any) -> Any:
 
 
 def _assembled(
-    shape: tuple[int, ...], dtype: str, groups: tuple[_Group, ...], words: Any, arrays: Any, current: Any
+    shape: tuple[int, ...], dtype: str, groups: tuple[_Group, ...], words: jax.Array, arrays: Any, current: Any
 ) -> jax.Array:
     """Return the tensor, traced: one call draws the weights of a group, and each goes to its place."""
     values = iter(arrays)
@@ -143,7 +143,7 @@ def _assembled(
     return tensor
 
 
-def _drawn(group: _Group, numbers: list[int], words: Any, dtype: str, values: Any) -> Any:
+def _drawn(group: _Group, numbers: list[int], words: jax.Array, dtype: str, values: Iterator[jax.Array]) -> Any:
     """Return the weights of a group, in that order along a new first axis."""
     if group.initializer is None:
         return next(values)[None]

@@ -49,7 +49,7 @@ class Leaf:
         """Return whether the value is an array, traced or not."""
         return isinstance(self.value, (jax.Array, np.ndarray))
 
-    def set(self, value: Any) -> None:
+    def set(self, value: object) -> None:
         """Put another value into the module of flax.nnx."""
         key = self.paths[0][-1]
         if self.box is not self.value:
@@ -106,7 +106,7 @@ def _check_no_sizes(path: Path, around: tuple[Any, ...]) -> None:
         raise TypeError(SIZES.format(sizes=sizes, name=".".join(map(_component, path[:-1])), correct=correct))
 
 
-def is_module(node: Any) -> bool:
+def is_module(node: object) -> bool:
     """Return whether a node of a tree is a module of flax.nnx, or another object that nnx changes in place."""
     if "flax" not in sys.modules:
         return False
@@ -193,7 +193,7 @@ def _boxed(box: Any, value: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(box), [value]) if is_box(box) else value
 
 
-def is_box(node: Any) -> bool:
+def is_box(node: object) -> bool:
     """Return whether a node is an object of Flax that holds one array and metadata."""
     if "flax" not in sys.modules:
         return False

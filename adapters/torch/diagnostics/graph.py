@@ -67,7 +67,7 @@ class _Follower(Follower, TorchFunctionMode):
         self.weights = {id(each.tensor): each for each in model_weights if each.role.kind not in ("bias", "scale")}
         self.scores: set[int] = set()  # the operations that return the weights of an average
 
-    def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, function: Any, types: object, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         before = {id(tensor): tensor.shape for tensor in tensors([args, kwargs])}
         output = function(*args, **kwargs)

@@ -147,7 +147,7 @@ class _Scaler:
         self.done[weight] = ScaledLayer(weight.names[0], owner, before, variance, factor, iterations, note)
         return output
 
-    def _variance(self, weight: ModelTensor, output: Any) -> float:
+    def _variance(self, weight: ModelTensor, output: object) -> float:
         values = next(tensors(output), torch.empty(0)).double()
         variance = float(values.var(correction=0)) if values.numel() else math.nan
         same = values.ndim > 1 and len(values) > 1 and bool((values == values[:1]).all())

@@ -75,18 +75,18 @@ class Recorder(TorchFunctionMode):
         self.records: dict[tuple[int, int], Record] = {}  # by the id of a tensor and the version of its memory
         self.hooks = ExitStack()  # its `close` ends the record of modules, before the loss is computed
 
-    def enter(self, module: nn.Module, arguments: Any) -> None:
+    def enter(self, module: nn.Module, arguments: object) -> None:
         """Note that a module begins to run."""
         self.running.append(self.names[module])
 
-    def leave(self, module: nn.Module, arguments: Any, output: Any) -> None:
+    def leave(self, module: nn.Module, arguments: object, output: object) -> None:
         """Measure the output of a module, which ends to run."""
         name = self.running.pop()
         tensor = next(tensors(output), None)
         if tensor is not None and tensor.is_floating_point():
             self._record(tensor, name or "model", module, type(module).__name__)
 
-    def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, function: Any, types: object, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         output = function(*args, **(kwargs or {}))
         name = getattr(function, "__name__", "").rstrip("_")
         if self.running and name in FUNCTIONS and isinstance(output, Tensor):
