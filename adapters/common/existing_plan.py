@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
+from initlib.adapters.common.selection import PlanOptions
 from initlib.plans.entry import Entry
 from initlib.plans.parameter import Parameter, changed
 from initlib.plans.plan import Plan
 from initlib.plans.text.errors import PlanError, Problem
 
-NOT_IN_PLAN = "the plan has no such parameter"
-NOT_IN_MODEL = "the plan has this parameter, and the model does not"
-DIFFERENT = "its {fact} must be {planned}, as in the plan, got {given}"
 NOTHING_SHARED = (
     "the plan must have the parameters of the model, got names such as {planned} in the plan and {given} in the model. "
     "Pass the prefix= with which the plan was made"
@@ -26,7 +24,7 @@ class Stored(NamedTuple):
     dtype: str
 
 
-def refuse_options(**options: Any) -> None:
+def refuse_options(**options: Unpack[PlanOptions]) -> None:
     """Raise TypeError for an argument that is allowed with rules only, not with an existing plan."""
     for name, value in options.items():
         if value is not None and (name, value) != ("unmatched", "default"):
@@ -39,19 +37,19 @@ def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str = "
     Names without the prefix belong to other parts of a bigger model, and are left out. Raises PlanError with all
     differences in names, shapes and dtypes, and with old weights that cannot be read.
     """
-    model = list(map(_stored, model))
+    tensors = list(map(_stored, model))
     before = f"{prefix.removesuffix('.')}." if prefix else ""
     by_name = {name: entry for entry in made.entries for name in entry.parameter.names if name.startswith(before)}
     unused = dict(by_name)
     problems: list[Problem] = []
     entries: list[Entry] = []
-    for stored in model:
+    for stored in tensors:
         entry = next((by_name[name] for name in stored.names if name in by_name), None)
         if entry is None:
-            problems.append(Problem(stored.names[0], NOT_IN_PLAN))
+            problems.append(Problem(stored.names[0], "the plan has no such parameter"))
             continue
         planned = _stored(entry.parameter)
-        for name in planned.names if planned == stored else (*planned.names, *stored.names):
+        for name in (*planned.names, *stored.names):
             unused.pop(name, None)
         if planned != stored:
             planned = planned._replace(names=tuple(name for name in planned.names if name.startswith(before)))
@@ -63,11 +61,12 @@ def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str = "
         except (OSError, ValueError) as error:
             problems.append(Problem(stored.names[0], str(error)))
         entries.append(entry)
-    if model and made.entries and not entries:
-        names = {"planned": repr(made.entries[0].parameter.name), "given": repr(model[0].names[0])}
+    if tensors and made.entries and not entries:
+        names = {"planned": repr(made.entries[0].parameter.name), "given": repr(tensors[0].names[0])}
         raise PlanError([NOTHING_SHARED.format(**names)])
     extra = {id(entry): entry for entry in unused.values()}
-    problems += [Problem(entry.parameter.name, NOT_IN_MODEL) for entry in extra.values()]
+    for entry in extra.values():
+        problems.append(Problem(entry.parameter.name, "the plan has this parameter, and the model does not"))
     if problems:
         raise PlanError.of(problems)
     return made if tuple(entries) == made.entries else Plan(tuple(entries))
@@ -81,7 +80,7 @@ def _differences(planned: Stored, given: Stored) -> list[Problem]:
     """Return a problem for each fact that differs, with the names in order as one text."""
     planned_facts, given_facts = ((" and ".join(sorted(names)), *others) for names, *others in (planned, given))
     return [
-        Problem(given.names[0], DIFFERENT.format(fact=fact, planned=one, given=other))
+        Problem(given.names[0], f"its {fact} must be {one}, as in the plan, got {other}")
         for fact, one, other in zip(Stored._fields, planned_facts, given_facts, strict=True)
         if one != other
     ]

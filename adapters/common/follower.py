@@ -13,18 +13,18 @@ class Follower:
         super().__init__()
         self.operations: list[Operation] = []
         self.unfollowed: list[str] = []
-        self.known: dict[int, int] = {}  # id of a tensor: the number of the operation that returned it
+        self.number_of: dict[int, int] = {}  # id of a tensor: the number of the operation that returned it
         self.kept: list[Any] = []  # while these tensors live, no other tensor has their ids
 
-    def add(self, tensor: Any, kind: str, *given: int, **more: Any) -> int:
+    def add(self, tensor: Any, kind: str, *operands: int, **more: Any) -> int:
         """Record an operation and the tensor that it returned, if any; return the number of the operation."""
-        self.operations.append(Operation(kind, given, **more))
+        self.operations.append(Operation(kind, operands, **more))
         if tensor is not None:
-            self.known[id(tensor)] = len(self.operations) - 1
+            self.number_of[id(tensor)] = len(self.operations) - 1
             self.kept.append(tensor)
         return len(self.operations) - 1
 
-    def add_each(self, tensors: Iterable[Any], kind: str, *given: int) -> None:
+    def add_each(self, tensors: Iterable[Any], kind: str, *operands: int) -> None:
         """Record an operation for each of several tensors."""
         for tensor in tensors:
-            self.add(tensor, kind, *given)
+            self.add(tensor, kind, *operands)

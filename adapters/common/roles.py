@@ -40,9 +40,9 @@ def field(ndim: int) -> str:
     return "DHW"[-ndim:]
 
 
-def packed(count: int) -> str:
-    """Return the token of an output axis that packs a kernel for each of `count` groups or gates."""
-    return f"({count} O)" if count > 1 else "O"
+def packed(count: int, letter: str = "O") -> str:
+    """Return the token of an axis that packs a kernel for each of `count` groups or gates."""
+    return f"({count} {letter})" if count > 1 else letter
 
 
 def of_class(table: Table, cls: type, module: Any) -> Roles | None:
@@ -76,13 +76,8 @@ class Declarations:
         return not self._axes.keys().isdisjoint(cls.__mro__)
 
     def roles(
-        self,
-        cls: type,
-        owner: Any,
-        known: Mapping[str, ParameterRole],
-        has: Callable[[str], bool],
-        names: Iterable[str],
-    ) -> dict[str, ParameterRole]:
+        self, cls: type, owner: Any, table_roles: Roles, has: Callable[[str], bool], names: Iterable[str]
+    ) -> Roles:
         """Return the roles of the owner's tensors: those of a table, its attribute `initlib_axes`, and declarations.
 
         `has` returns whether the owner has a tensor of a name; the error lists the `names` of all its tensors.
@@ -90,7 +85,7 @@ class Declarations:
         stated: dict[str, str] = dict(getattr(owner, "initlib_axes", {}))
         for base in reversed(cls.__mro__):
             stated.update(self._axes.get(base, {}))
-        roles = dict(known)
+        roles = dict(table_roles)
         for name, axes in stated.items():
             _check(cls, name, axes)
             if not has(name):
@@ -98,7 +93,7 @@ class Declarations:
                 raise ValueError(f"declared axes must be for parameters of {cls.__name__} ({allowed}), got {name!r}")
             letters = {token.letter for token in parse(axes)}
             guess = ParameterRole(axes, "kernel" if {"I", "O"} <= letters else "other")
-            roles[name] = known[name]._replace(axes=axes) if name in known else guess
+            roles[name] = table_roles[name]._replace(axes=axes) if name in table_roles else guess
         return roles
 
 

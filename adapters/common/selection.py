@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypedDict, Unpack
 
 from initlib.plans.fills.values import keep
 from initlib.plans.parameter import Parameter
@@ -13,6 +14,15 @@ from initlib.plans.text.nearest import nearest
 from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 
 Only = str | re.Pattern[str] | Iterable[str] | None
+
+
+class PlanOptions(TypedDict):
+    """Arguments of every `plan` and `initialize`, which are allowed with rules only, not with an existing plan."""
+
+    default: Rule | None
+    rename: Rename | None
+    axes: Axes | None
+    unmatched: Unmatched
 
 
 def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]) -> tuple[list[bool], set[str]]:
@@ -42,22 +52,14 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
 
 
 def plan_selected(
-    parameters: Sequence[Parameter],
-    selection: Sequence[bool],
-    rules: Rules | None,
-    *,
-    default: Rule | None,
-    rename: Rename | None,
-    axes: Axes | None,
-    unmatched: Unmatched = "default",
+    parameters: Sequence[Parameter], selection: Sequence[bool], rules: Rules | None, **options: Unpack[PlanOptions]
 ) -> Plan:
     """Return the plan of a model in which the parameters that are not selected are kept."""
     others_kept = [
         each if is_selected else replace(each, default=keep, needs=None, constructor=None)
         for each, is_selected in zip(parameters, selection, strict=True)
     ]
-    made = plan(others_kept, rules, default=default, rename=rename, axes=axes, unmatched=unmatched)
-    return keep_others(made, selection)
+    return keep_others(plan(others_kept, rules, **options), selection)
 
 
 def keep_others(made: Plan, selection: Sequence[bool]) -> Plan:

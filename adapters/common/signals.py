@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 import initlib
+from initlib._arguments import positive
 from initlib.diagnostics.measurements import Activation, input_std, parameter
 from initlib.diagnostics.signals import SignalReport
 
@@ -15,6 +16,11 @@ Array = NDArray[Any]
 Weight = tuple[str, Array, Array | None, str | None]  # the name, the values, the gradient and the axes
 
 ITERABLES = {"DataLoader", "DatasetV2", "PyDataset"}  # classes that yield batches, of PyTorch, TensorFlow and Keras
+
+
+def as_rate(learning_rate: float | None) -> float | None:
+    """Return the learning rate, or raise TypeError or ValueError unless it is above 0 or None."""
+    return None if learning_rate is None else positive(learning_rate, "learning_rate")
 
 
 def batch_of(batch: Any) -> Any:
@@ -26,7 +32,7 @@ def batch_of(batch: Any) -> Any:
     return initlib.normal()(batch, seed=0, name="batch") if is_shape else batch
 
 
-def check_loss(loss: Any) -> None:
+def check_loss(loss: object) -> None:
     """Raise TypeError unless the loss is None or takes the output of a model alone."""
     if loss is None:
         return
@@ -46,7 +52,7 @@ def check_loss(loss: Any) -> None:
 
 
 def scalar_loss(
-    output: Any, loss: Callable[[Any], Any] | None, floats: Sequence[Any], mean_square: Callable[[Any], Any]
+    output: object, loss: Callable[[Any], Any] | None, floats: Sequence[Any], mean_square: Callable[[Any], Any]
 ) -> Any:
     """Return the loss of an output; without `loss`, the mean square of the first array of floats in the output."""
     if loss is not None:

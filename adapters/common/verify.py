@@ -1,6 +1,7 @@
 """Comparison of a live model with a plan, for every framework. Tensors are paired by name."""
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
 from initlib.adapters.common.selection import Only, selected
 from initlib.checkpoints.compare import Comparison, Difference, Differences
@@ -37,14 +38,13 @@ def compare_model(
     chosen, _ = selected(only, parameters, by_name.keys() - planned)
     comparison = Comparison(plan.entries, as_key(seed), whole=whole)
     differences = []
-    for entry, is_chosen in zip(plan.entries, chosen, strict=False):
-        names = entry.parameter.names if is_chosen else ()
-        if is_chosen and by_name.keys().isdisjoint(names):
+    for entry in compress(plan.entries, chosen):
+        names = entry.parameter.names
+        if by_name.keys().isdisjoint(names):
             differences.append(Difference(entry.parameter.name, "is missing"))
         pairs = {id(by_name[name]): name for name in reversed(names) if name in by_name}  # a tied tensor once
-        found = [comparison.difference(entry, name, by_name[name]) for name in reversed(pairs.values())]
-        differences += [difference for difference in found if difference is not None]
-    for tensor, is_chosen in zip(extra, chosen[len(plan.entries) :], strict=True):
-        if is_chosen:
-            differences.append(Difference(tensor.names[0], "is not in the plan"))
+        compared = [comparison.difference(entry, name, by_name[name]) for name in reversed(pairs.values())]
+        differences += [difference for difference in compared if difference is not None]
+    for tensor in compress(extra, chosen[len(plan.entries) :]):
+        differences.append(Difference(tensor.names[0], "is not in the plan"))
     return comparison.result(differences)

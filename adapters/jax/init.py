@@ -8,12 +8,10 @@ from typing import Any, SupportsFloat, TypedDict, TypeVar, Unpack, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.nn import initializers
 
-# Captured here, so that a program may put the functions below in the place of JAX's own.
-from jax.nn.initializers import Initializer
-from jax.nn.initializers import ones as _jax_ones
+# Captured here, so that a program may put the function below in the place of JAX's own.
 from jax.nn.initializers import truncated_normal as _jax_truncated_normal
-from jax.nn.initializers import zeros as _jax_zeros
 from jax.typing import ArrayLike, DTypeLike
 
 import initlib
@@ -74,7 +72,7 @@ def _factory(function: Factory, **texts: object) -> Factory:
     return cast(Factory, public("initlib.adapters.jax")(checked))
 
 
-def _without_call(initializer: Initializer, name: str) -> Any:
+def _without_call(initializer: initializers.Initializer, name: str) -> Any:
     """Return an initializer of JAX that explains the error of a call without arguments."""
 
     @public("initlib.adapters.jax")
@@ -107,8 +105,8 @@ def _without_call(initializer: Initializer, name: str) -> Any:
     return checked
 
 
-zeros = _without_call(_jax_zeros, "zeros")
-ones = _without_call(_jax_ones, "ones")
+zeros = _without_call(initializers.zeros, "zeros")
+ones = _without_call(initializers.ones, "ones")
 
 
 @public("initlib.adapters.jax")

@@ -34,8 +34,8 @@ class Node(NamedTuple):
     """A call in a functional model: the operation, its symbolic inputs and outputs, and its arguments."""
 
     operation: Any
-    given: list[Any]
-    results: list[Any]
+    inputs: list[Any]
+    outputs: list[Any]
     fill: Callable[[dict[int, Any]], tuple[Any, Any]]  # returns the arguments, with other tensors by identity
 
 

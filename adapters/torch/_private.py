@@ -53,6 +53,7 @@ unbatched = find("_C._functorch._unwrap_batched")  # the tensor outside of a vma
 _is_view = find("Tensor._is_view", lambda tensor: False)
 _base = find("Tensor._base.__get__")
 _owners = find("_C._storage_Use_Count", lambda storage: 0)  # the number of tensors and objects that own a storage
+IS_META = find("Tensor.is_meta.__get__")  # the function that reads this public attribute
 version = find("Tensor._version.__get__")  # how often PyTorch's functions wrote to a tensor's memory
 
 

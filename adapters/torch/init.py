@@ -3,22 +3,20 @@
 All functions that draw also have the arguments of `DrawOptions`: `axes`, `seed`, `name`, `shape`, `index`, `flat`.
 """
 
-import warnings
 from functools import lru_cache
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor
+from torch.nn import init
 from torch.nn.init import calculate_gain as torch_gain
-from torch.nn.init import constant_ as torch_constant_
 from torch.nn.init import dirac_ as torch_dirac_
 from torch.nn.init import eye_ as torch_eye_
-from torch.nn.init import ones_ as torch_ones_
-from torch.nn.init import zeros_ as torch_zeros_
 
 import initlib
 from initlib._arguments import positive, real
 from initlib._public import public
+from initlib._user_warning import warn
 from initlib.schemes._complex import TwoParts
 
 from ._private import calculate_correct_fan, make_deprecate
@@ -28,9 +26,9 @@ from .drawing.override import overridable
 from .drawing.partial import full_weight
 from .drawing.transformers import unless_loaded
 
-constant_ = unless_loaded(torch_constant_)
-ones_ = unless_loaded(torch_ones_)
-zeros_ = unless_loaded(torch_zeros_)
+constant_ = unless_loaded(init.constant_)
+ones_ = unless_loaded(init.ones_)
+zeros_ = unless_loaded(init.zeros_)
 
 # The name of `param`, for activations without a gain in PyTorch. Other activations ignore `param`, as in PyTorch.
 PARAMETERS = {"celu": "alpha", "elu": "alpha", "prelu": "slope", "silu": "beta", "sin": "w0", "softplus": "beta"}
@@ -297,7 +295,7 @@ def _kaiming(
 ) -> initlib.Initializer:
     weight = full_weight(tensor, options.get("shape"))
     if weight.numel() == 0:
-        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=4)
+        warn("Initializing zero-element tensors is a no-op")
         return initlib.zeros
     if options.get("axes") is None and mode not in ("fan_in", "fan_out"):
         calculate_correct_fan(weight, mode)  # PyTorch's own errors
@@ -355,10 +353,9 @@ def trunc_normal_(
     """
     mean, std, a, b = real(mean, "mean"), real(std, "std"), float(a), float(b)
     if not tensor.is_meta and (mean < a - 2 * std or mean > b + 2 * std):
-        warnings.warn(
+        warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
-            "The distribution of values may be incorrect.",
-            stacklevel=3,
+            "The distribution of values may be incorrect."
         )
     check_bounds(a, b)
     return draw_into(tensor, _truncated(mean, std, a, b), generator, **options)

@@ -99,8 +99,7 @@ class Initializer(Frozen, ABC):
         if of_jax or (type(shape) is not tuple and type(shape).__module__.startswith("jax")):
             from .._adapters import draw_in_jax
 
-            array: NDArray[Any] = draw_in_jax(self, shape, dtype, *of_jax)  # of JAX
-            return array
+            return draw_in_jax(self, shape, dtype, *of_jax)  # of JAX
         sizes = checked_shape(shape)
         dtype = dtype_name(dtype)
         if axes is not None:

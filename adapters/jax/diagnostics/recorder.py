@@ -149,10 +149,10 @@ def _inner(equation: JaxprEqn) -> tuple[Jaxpr, Arrays] | None:
     return (jaxpr, consts) if layers else None
 
 
-def _evaluated(equation: Any, given: Arrays) -> list[jax.Array]:
+def _evaluated(equation: Any, inputs: Arrays) -> list[jax.Array]:
     bound = equation.primitive.get_bind_params(equation.params)
     subfunctions, parameters = bound if isinstance(bound, tuple) else ((), bound)  # before JAX 0.10, a pair
-    outputs = equation.primitive.bind(*subfunctions, *given, **parameters)
+    outputs = equation.primitive.bind(*subfunctions, *inputs, **parameters)
     return list(outputs) if equation.primitive.multiple_results else [outputs]
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from initlib._arguments import positive
 from initlib._public import public
-from initlib.adapters.common.signals import batch_of, check_loss, report, scalar_loss
+from initlib.adapters.common.signals import as_rate, batch_of, check_loss, report, scalar_loss
 from initlib.diagnostics.measurements import gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 
@@ -58,10 +57,9 @@ def signals(
         >>> [row.name for row in report.activations], [row.name for row in report.parameters]
         (['dot()', 'relu()', 'dot()#2'], ['hidden', 'out'])
     """
-    if learning_rate is not None:
-        learning_rate = positive(learning_rate, "learning_rate")
     if not callable(function):
         raise TypeError(f"function must be a function of (params, batch), got a {type(function).__name__}")
+    learning_rate = as_rate(learning_rate)
     check_loss(loss)
     batch = batch_of(batch)
     arguments = jax.tree.map(jnp.asarray, batch if isinstance(batch, list) else [batch])

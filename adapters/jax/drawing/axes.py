@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 RECEPTIVE_FIELD = "HWDACEFGJKLMNPQRSTUVXYZ"
-DEFAULT = (-2, -1, ())
 
 AxisArgument = int | Sequence[int]
 Ints = int | tuple[int, ...]
@@ -16,9 +15,9 @@ Ints = int | tuple[int, ...]
 class Kernel(NamedTuple):
     """Arguments in_axis, out_axis and batch_axis of a kernel; the other axes are its receptive field."""
 
-    in_axis: Ints
-    out_axis: Ints
-    batch_axis: Ints
+    in_axis: Ints = -2
+    out_axis: Ints = -1
+    batch_axis: Ints = ()
 
     def of(self, shape: tuple[int, ...]) -> str | None:
         """Return the axes of that shape. An axis that is both input and output is in neither fan: a stack."""
@@ -27,19 +26,19 @@ class Kernel(NamedTuple):
                 f"Can't compute input and output sizes of a {len(shape)}-dimensional weights tensor with default "
                 "in_axis. Must be at least 2D or specify in_axis explicitly."
             )
-        return None if self == DEFAULT else _letters(self, len(shape))
+        return None if self == Kernel() else _letters(self, len(shape))
 
 
 class Matrix(NamedTuple):
     """Argument column_axis of an orthogonal matrix; the other axes together are its rows."""
 
-    column_axis: Ints
+    column_axis: Ints = -1
 
     def of(self, shape: tuple[int, ...]) -> str | None:
         """Return the axes of that shape."""
         if len(shape) < 2:
             raise ValueError("orthogonal initializer requires at least a 2D shape")
-        return None if self.column_axis == -1 else _letters(Kernel((), self.column_axis, ()), len(shape))
+        return None if self == Matrix() else _letters(Kernel((), self.column_axis, ()), len(shape))
 
 
 class Delta(NamedTuple):
@@ -70,8 +69,8 @@ def _int(value: object, argument: str) -> int:
 @lru_cache(maxsize=1024)
 def _letters(kernel: Kernel, ndim: int) -> str:
     roles: list[set[str]] = [set() for _ in range(ndim)]
-    for (argument, given), role in zip(kernel._asdict().items(), "IOB", strict=True):
-        for axis in given if isinstance(given, tuple) else (given,):
+    for (argument, named), role in zip(kernel._asdict().items(), "IOB", strict=True):
+        for axis in named if isinstance(named, tuple) else (named,):
             if not -ndim <= axis < ndim:
                 raise np.exceptions.AxisError(axis, ndim, argument)
             if role in roles[axis] or (role == "B" and roles[axis]):

@@ -1,13 +1,13 @@
 """Fill of a plan's entry as an array: each device of a sharding draws its own shard."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import Sharding, SingleDeviceSharding
 from numpy.typing import NDArray
 
 from initlib import Initializer, Key
@@ -15,7 +15,6 @@ from initlib.dtypes import rounded
 from initlib.key import fold_number
 from initlib.plans.entry import Entry
 from initlib.plans.fill import Target, fill_arrays
-from initlib.plans.packing.logical_weights import LogicalWeight
 from initlib.plans.packing.overlaps import identity_overlap
 from initlib.stream.boxes import box_shape, normalize_index
 
@@ -25,7 +24,7 @@ from .engine import enciphered
 HOST = "cpu"  # the platform whose memory the compiled kernel fills
 
 
-def filled(tensors: Iterable[tuple[Entry, Any, Any]], key: Any) -> list[jax.Array]:
+def filled(tensors: Iterable[tuple[Entry, Sharding | None, Any]], key: Any) -> list[jax.Array]:
     """Return the tensors of entries under the key of the whole model: a `Key`, or, traced, its two words.
 
     Each entry comes with its sharding and with the present tensor, because the entry may keep parts of the tensor. For
@@ -39,7 +38,7 @@ def filled(tensors: Iterable[tuple[Entry, Any, Any]], key: Any) -> list[jax.Arra
 
 
 def _prepared(
-    entry: Entry, key: Any, sharding: Any, current: Any, targets: list[Target[NDArray[Any]]]
+    entry: Entry, key: Key | jax.Array, sharding: Sharding | None, current: Any, targets: list[Target[NDArray[Any]]]
 ) -> Callable[[], jax.Array]:
     """Return a function that returns the tensor of an entry, after the targets that are added here are filled."""
     if isinstance(key, Key):
@@ -56,7 +55,7 @@ def _prepared(
         numbers = [Key(fold_number(piece.stream)).words for piece in entry.pieces]
         words = jax.vmap(enciphered, (None, 0))(key, np.array(numbers, np.uint32))
     dtype, kept = entry.parameter.dtype, None if entry.filled else current
-    values = [piece.initializer for piece in entry.pieces if not isinstance(piece.initializer, Initializer)]
+    values = [piece.initializer for piece in entry.pieces if piece.drawn is None]
     arrays = [rounded(np.asarray(each), dtype) for each in values]
     program = compiled(sharding if isinstance(key, Key) else None)
     made = program(_assembled, _recipe(entry), sharding, words, arrays, kept)
@@ -64,7 +63,7 @@ def _prepared(
 
 
 def _by_kernel(
-    entry: Entry, sharding: Any, current: Any, targets: list[Target[NDArray[Any]]]
+    entry: Entry, sharding: Sharding | None, current: Any, targets: list[Target[NDArray[Any]]]
 ) -> Callable[[], jax.Array]:
     """Add the box of each device to the targets, in memory that JAX takes over when it is filled."""
     shape, dtype = entry.parameter.shape, entry.parameter.dtype
@@ -105,22 +104,15 @@ Recipe = tuple[tuple[int, ...], str, tuple[_Group, ...]]
 
 def _recipe(entry: Entry) -> Recipe:
     """Return how weights make the tensor, without the names of their streams: equal for all layers of a model."""
-    groups: dict[Any, list[int]] = {}
+    groups: dict[Any, list[tuple[int, Any]]] = {}
     for number, piece in enumerate(entry.pieces):
-        drawn = isinstance(piece.initializer, Initializer)
-        alike = (piece.initializer, piece.shape, piece.axes) if drawn else number
-        groups.setdefault(alike, []).append(number)
+        alike = piece.drawn, piece.shape, piece.axes, number if piece.drawn is None else None
+        boxes = tuple(tuple(map(_hashable_index, box)) for box in piece.boxes)
+        groups.setdefault(alike, []).append((number, boxes))
     made = []
-    for numbers in groups.values():
-        first = entry.pieces[numbers[0]]
-        init = first.initializer if isinstance(first.initializer, Initializer) else None
-        boxes = tuple(_hashable(entry.pieces[number]) for number in numbers)
-        made.append(_Group(init, first.shape, first.axes, tuple(numbers), boxes))
+    for (initializer, shape, axes, _), pieces in groups.items():
+        made.append(_Group(initializer, shape, axes, *zip(*pieces, strict=True)))
     return entry.parameter.shape, entry.parameter.dtype, tuple(made)
-
-
-def _hashable(piece: LogicalWeight) -> Any:
-    return tuple(tuple(_hashable_index(index) for index in box) for box in piece.boxes)
 
 
 def _hashable_index(index: Any) -> Any:
@@ -132,14 +124,14 @@ def _index(hashable: Any) -> Any:
 
 
 def _assembled(
-    shape: tuple[int, ...], dtype: str, groups: tuple[_Group, ...], words: Any, arrays: Any, current: Any
+    shape: tuple[int, ...], dtype: str, groups: tuple[_Group, ...], words: jax.Array, arrays: Any, current: Any
 ) -> jax.Array:
     """Return the tensor, traced: one call draws the weights of a group, and each goes to its place."""
-    given = iter(arrays)
+    values = iter(arrays)
     tensor = current
     for group in groups:
         axes, order = _stacking(group, shape)
-        drawn = _drawn(group, [group.numbers[n] for n in order or range(len(group.numbers))], words, dtype, given)
+        drawn = _drawn(group, [group.numbers[n] for n in order or range(len(group.numbers))], words, dtype, values)
         if order:
             stacked = drawn.reshape(*(shape[axis] for axis in axes), *group.shape)
             return jnp.moveaxis(stacked, range(len(axes)), axes)
@@ -151,10 +143,10 @@ def _assembled(
     return tensor
 
 
-def _drawn(group: _Group, numbers: list[int], words: Any, dtype: str, given: Any) -> Any:
+def _drawn(group: _Group, numbers: list[int], words: jax.Array, dtype: str, values: Iterator[jax.Array]) -> Any:
     """Return the weights of a group, in that order along a new first axis."""
     if group.initializer is None:
-        return next(given)[None]
+        return next(values)[None]
     draw = partial(traced, group.initializer, group.shape, dtype, group.axes)
     if len(numbers) == 1:
         return draw(words[numbers[0]])[None]

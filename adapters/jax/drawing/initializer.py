@@ -167,7 +167,7 @@ def jax_initializer(
     """Return the initializer of checked arguments; `seed` is anything that stands for a key of the core."""
     if axes is not None:
         parse(axes)
-        if roles not in (None, Kernel(-2, -1, ()), Matrix(-1), Delta()):
+        if roles not in (None, Kernel(), Matrix(), Delta()):
             raise ValueError(f"axes must be given alone, got axes {axes!r} and {roles}. Omit one of the two.")
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")

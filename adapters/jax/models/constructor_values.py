@@ -1,5 +1,6 @@
 """Values that constructors gave the arrays of a tree, if they are known."""
 
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from initlib import Parameter, ones, zeros
 from initlib.adapters.common.roles import ParameterRole
 from initlib.plans.rules.constructor_value import ConstructorValue
+from initlib.plans.rules.regularity import constant_of
 
 from .equinox import bias_bound
 from .stacks import Unrolled
@@ -28,7 +30,7 @@ def constructor_value(leaf: Leaf, layer: Unrolled, role: ParameterRole) -> Const
     draws = role.kind in ("kernel", "recurrent", "table") or bound is not None
     start = ones if role.kind == "scale" else role.default
     read = _reader(leaf.value, layer)
-    if draws and leaf.owner is None and read is not None and _is_zero(read(...)):
+    if draws and leaf.owner is None and read is not None and constant_of(read(...)) == 0:
         draws = False  # a class that is known only by name may hold a blank array, made to be initialized
     return ConstructorValue(
         read=read,
@@ -49,21 +51,9 @@ def _place(leaf: Leaf, layer: Unrolled) -> tuple[Any, ...]:
     return leaf.components[-1], *map(str, layer.at)
 
 
-def _reader(value: Any, layer: Unrolled) -> Any:
+def _reader(value: Any, layer: Unrolled) -> Callable[[Any], NDArray[Any]] | None:
     """Return a function that reads a box of a weight; None where the values are not here."""
-    if not isinstance(value, np.ndarray) and not _is_readable(value):
+    is_array = isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
+    if not isinstance(value, np.ndarray) and not (is_array and value.is_fully_addressable):
         return None
-
-    def read(index: Any) -> NDArray[Any]:
-        return np.asarray(np.asarray(value)[layer.at][index])
-
-    return read
-
-
-def _is_zero(values: NDArray[Any]) -> bool:
-    few = values.reshape(-1)[:64]
-    return not few.any() and not values.any()
-
-
-def _is_readable(value: Any) -> bool:
-    return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer) and value.is_fully_addressable
+    return lambda index: np.asarray(np.asarray(value)[layer.at][index])

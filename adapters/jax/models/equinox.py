@@ -41,8 +41,8 @@ def equinox_roles(owner: Any, ndim: int, name: str) -> roles.Roles:
 
     In a stack that `filter_vmap` made, and `stack=` does not undo, the roles of the axes are not known.
     """
-    known = LAYERS.get(_name(owner) or "", {})
-    role = (known(owner) if callable(known) else known).get(name)
+    layer = LAYERS.get(_name(owner) or "", {})
+    role = (layer(owner) if callable(layer) else layer).get(name)
     if role is None:
         return {}
     fits = role.axes is None or len(parse(role.axes)) == ndim

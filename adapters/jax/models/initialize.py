@@ -3,16 +3,16 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
 import jax
-import jax.numpy as jnp
 
 from initlib import Parameter, Plan, PlanError, constant, keep
 from initlib import plan as plan_of
 from initlib._public import public
 from initlib.adapters.common.existing_plan import fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
+from initlib.adapters.common.selection import PlanOptions
 from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
 from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
@@ -146,9 +146,9 @@ def initialize(
     """
     model = _Model(shapes, stack)
     key = words_of(seed, None, "initialize") if isinstance(seed, jax.Array) else as_key(seed)
-    words = jnp.asarray(as_words(key))
+    words = as_words(key)
     tracing = isinstance(words, jax.core.Tracer)
-    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     if isinstance(rules, Plan):
         refuse_options(**options)
         made = model.fitted(rules)
@@ -196,7 +196,7 @@ class _Model:
             raise PlanError(problems)
         self.parameters = [parameter for each in self.weights for _, parameter in each]
 
-    def plan(self, rules: Rules | None, **options: Any) -> Plan:
+    def plan(self, rules: Rules | None, **options: Unpack[PlanOptions]) -> Plan:
         """Return the plan of all weights, with those of a stack one by one."""
         try:
             made = plan_of(self.parameters, rules, **options)

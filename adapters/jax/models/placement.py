@@ -15,16 +15,16 @@ Shardings = Placement | Callable[[Parameter], Placement] | Tree
 
 
 def placements(
-    found: list[Leaf], parameters: list[Parameter], shardings: Shardings, tracing: bool
+    tree_leaves: list[Leaf], parameters: list[Parameter], shardings: Shardings, tracing: bool
 ) -> tuple[list[Sharding | None], list[str]]:
     """Return a sharding for each array, or None, and the problems of them."""
     problems: list[str] = []
     if shardings is None:
-        requested = [_own(leaf.value) for leaf in found]
+        requested = [_own(leaf.value) for leaf in tree_leaves]
     elif callable(shardings) and not _is_placement(shardings):
         requested = [shardings(parameter) for parameter in parameters]
     else:
-        requested, problems = _by_name(found, shardings)
+        requested, problems = _by_name(tree_leaves, shardings)
     placed: list[Sharding | None] = []
     for parameter, each in zip(parameters, requested, strict=True):
         try:
@@ -48,13 +48,13 @@ def _own(value: Any) -> Any:
     return sharding
 
 
-def _by_name(found: list[Leaf], shardings: Tree) -> tuple[list[Any], list[str]]:
+def _by_name(tree_leaves: list[Leaf], shardings: Tree) -> tuple[list[Any], list[str]]:
     """Return the value that a pytree has for each array, at its place or above it, and the problems."""
     places = named(shardings, _is_placement)
     unused = dict.fromkeys(places)
     requested: list[Any] = []
     problems = []
-    for leaf in found:
+    for leaf in tree_leaves:
         above = [".".join(leaf.components[:depth]) for depth in range(len(leaf.components), -1, -1)]
         place = next((name for name in above if name in places), None)
         if place is None:

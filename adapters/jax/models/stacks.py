@@ -10,7 +10,7 @@ from initlib.plans.entry import Entry
 from initlib.plans.packing.logical_weights import LogicalWeight
 from initlib.plans.packing.overlaps import Index, Overlap
 from initlib.plans.parameter import check_name
-from initlib.plans.rules.glob import glob
+from initlib.plans.rules.glob import glob, with_stars
 
 # The place of a layer's weight: an int along each axis of layers, slice(None) along other axes before the last int.
 At = tuple[int | slice, ...]
@@ -67,8 +67,7 @@ class Stacks:
         for depth in range(1, len(components) + 1):
             place, rest = ".".join(components[:depth]), components[depth:]
             for pattern in patterns:
-                match = glob(pattern).fullmatch(place)
-                if match is None:
+                if not glob(pattern).matches(place):
                     continue
                 axis = self.axes[pattern]
                 if axis >= len(shape):
@@ -77,8 +76,9 @@ class Stacks:
                     )
                 self._sizes[pattern].setdefault(shape[axis], name)
                 others = tuple(each for each in patterns if each != pattern)
+                layers = with_stars(self.names[pattern], glob(pattern), place)
                 for i in range(shape[axis]):
-                    layer = ".".join([_filled(self.names[pattern], match.groups(), i), *rest])
+                    layer = ".".join([layers.replace("{i}", str(i)), *rest])
                     inner = Unrolled(_taken(at, axis, i), layer, shape[:axis] + shape[axis + 1 :])
                     yield from self._unrolled(inner, others)
                 return
@@ -106,13 +106,6 @@ def _taken(at: At, axis: int, i: int) -> At:
     free = [n for n, each in enumerate(ahead) if isinstance(each, slice)]
     ahead[free[axis]] = i
     return tuple(ahead)
-
-
-def _filled(name: str, stars: tuple[str, ...], i: int) -> str:
-    """Return the name with a text in place of each `*`, and with the number of the layer."""
-    for star in stars[: name.count("*")]:
-        name = name.replace("*", star, 1)
-    return name.replace("{i}", str(i))
 
 
 def _box(at: At, outer: Index) -> Index:

@@ -10,18 +10,9 @@ import jax
 import numpy as np
 from jax.tree_util import GetAttrKey, SequenceKey, keystr
 
-NO_TREE = (
-    "shapes must be a pytree of arrays or of their shapes, got one {kind}. For a linen module, pass "
-    "jax.eval_shape(module.init, key, inputs)"
-)
 SIZES = "shapes must be a pytree of arrays or of their shapes, got {sizes} for {name}. Pass {correct}"
 UNNAMED = "shapes must be a pytree whose leaves have names, such as {{'kernel': ...}}, got a bare {kind}"
-CYCLIC = "params must be a tree, got a module of flax.nnx that contains itself; call nnx.split"
-TRACED = (
-    "shapes must be a module of flax.nnx made in this trace, got a module made outside of the trace. Initialize the "
-    "module outside of jit, or pass nnx.state(module)."
-)
-PARAMS = "params"  # linen's collection of parameters, which is no part of a name
+PARAMS = "params"  # in linen's variables and in a TrainState: the place of the parameters, which is no part of a name
 
 Tree = Any  # a pytree: JAX has no type for one
 Path = tuple[Any, ...]  # the keys on the way to a leaf
@@ -58,7 +49,7 @@ class Leaf:
         """Return whether the value is an array, traced or not."""
         return isinstance(self.value, (jax.Array, np.ndarray))
 
-    def set(self, value: Any) -> None:
+    def set(self, value: object) -> None:
         """Put another value into the module of flax.nnx."""
         key = self.paths[0][-1]
         if self.box is not self.value:
@@ -72,22 +63,27 @@ class Leaf:
 def leaves(tree: Tree) -> list[Leaf]:
     """Return the arrays of a tree, each variable of Flax once, with all its names."""
     by_box: dict[int, Leaf] = {}
-    prefix = _prefix(tree)
+    in_params = isinstance(tree, Mapping) or (hasattr(tree, PARAMS) and hasattr(tree, "opt_state"))
     collections = isinstance(tree, Mapping) and PARAMS in tree
     for number, (path, box, around) in enumerate(_walk(tree, (), ())):
         value = jax.tree.leaves(box)[0] if is_box(box) else box
         if not (hasattr(value, "shape") and hasattr(value, "dtype")):
             if not path:
-                raise TypeError(NO_TREE.format(kind=type(value).__name__))
+                raise TypeError(
+                    f"shapes must be a pytree of arrays or of their shapes, got one {type(value).__name__}. For a "
+                    "linen module, pass jax.eval_shape(module.init, key, inputs)"
+                )
             _check_no_sizes(path, around)
             continue  # modules also hold numbers and functions
         if not path:
             raise TypeError(UNNAMED.format(kind=type(value).__name__))
         components = tuple(map(_component, path))
-        name = ".".join(components[1:] if components[0] == prefix and len(components) > 1 else components)
-        if is_box(box) and id(box) in by_box:  # tied
-            by_box[id(box)].names.append(name)
-            by_box[id(box)].paths.append(path)
+        is_below = in_params and components[0] == PARAMS and len(components) > 1
+        name = ".".join(components[1:] if is_below else components)
+        key = id(box) if is_box(box) else -1 - number
+        if key in by_box:  # tied
+            by_box[key].names.append(name)
+            by_box[key].paths.append(path)
             continue
         module = next(filter(is_module, around), None)
         state = collections and components[0] != PARAMS
@@ -97,8 +93,7 @@ def leaves(tree: Tree) -> list[Leaf]:
             state = state or is_state(box, module)
         owner = around[-1] if isinstance(path[-1], GetAttrKey) else None
         holders = (None, *around)
-        leaf = Leaf([name], [path], components, value, box, holders[-1], owner, holders[-2], module, state)
-        by_box[id(box) if is_box(box) else -1 - number] = leaf
+        by_box[key] = Leaf([name], [path], components, value, box, holders[-1], owner, holders[-2], module, state)
     return list(by_box.values())
 
 
@@ -111,7 +106,7 @@ def _check_no_sizes(path: Path, around: tuple[Any, ...]) -> None:
         raise TypeError(SIZES.format(sizes=sizes, name=".".join(map(_component, path[:-1])), correct=correct))
 
 
-def is_module(node: Any) -> bool:
+def is_module(node: object) -> bool:
     """Return whether a node of a tree is a module of flax.nnx, or another object that nnx changes in place."""
     if "flax" not in sys.modules:
         return False
@@ -130,7 +125,9 @@ def replaced(tree: Tree, values: Mapping[Leaf, Any], *, in_place: bool = False) 
     try:
         flat, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)
     except RecursionError:
-        raise TypeError(CYCLIC) from None
+        raise TypeError(
+            "params must be a tree, got a module of flax.nnx that contains itself; call nnx.split"
+        ) from None
     new = {path: _boxed(leaf.box, value) for leaf, value in values.items() for path in leaf.paths}
     return jax.tree.unflatten(structure, [new.get(path, box) for path, box in flat])
 
@@ -145,7 +142,10 @@ def check_trace(tree_leaves: list[Leaf]) -> None:
             try:
                 leaf.box.set_raw_value(leaf.box.get_raw_value())
             except TraceContextError:
-                raise ValueError(TRACED) from None
+                raise ValueError(
+                    "shapes must be a module of flax.nnx made in this trace, got a module made outside of the trace. "
+                    "Initialize the module outside of jit, or pass nnx.state(module)."
+                ) from None
 
 
 def named(tree: Tree, is_leaf: IsLeaf) -> dict[str, Any]:
@@ -168,12 +168,9 @@ def children(tree_leaves: list[Leaf]) -> dict[tuple[str, ...], set[str]]:
 
 def _walk(node: Any, path: Path, around: tuple[Any, ...]) -> Iterator[tuple[Path, Any, tuple[Any, ...]]]:
     """Yield each leaf with its path and the objects around it, from the root on; an object never inside itself."""
-    if is_box(node):
-        yield path, node, around
-        return
     if any(node is each for each in around):
         return
-    children = _children(node)
+    children = None if is_box(node) else _children(node)
     if children is None:
         yield path, node, around
         return
@@ -192,17 +189,11 @@ def _children(node: Any) -> list[tuple[Any, Any]] | None:
     return None
 
 
-def _prefix(tree: Tree) -> str | None:
-    """Return the first component that is no part of a name: `params` in linen's variables and in a TrainState."""
-    holds_parameters = isinstance(tree, Mapping) or (hasattr(tree, PARAMS) and hasattr(tree, "opt_state"))
-    return PARAMS if holds_parameters else None
-
-
 def _boxed(box: Any, value: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(box), [value]) if is_box(box) else value
 
 
-def is_box(node: Any) -> bool:
+def is_box(node: object) -> bool:
     """Return whether a node is an object of Flax that holds one array and metadata."""
     if "flax" not in sys.modules:
         return False

@@ -52,23 +52,23 @@ class _Follower(Follower):
     def follow(self, model: Layer) -> None:
         """Record all calls of a model whose inputs are known."""
         for node in nodes(model) or ():
-            given = [self.known[id(tensor)] for tensor in node.given if id(tensor) in self.known]
+            operands = [self.number_of[id(tensor)] for tensor in node.inputs if id(tensor) in self.number_of]
             if nodes(node.operation) is not None:
-                for inner, outer in zip(node.operation.inputs, given, strict=True):
-                    self.known[id(inner)] = outer
+                for inner, outer in zip(node.operation.inputs, operands, strict=True):
+                    self.number_of[id(inner)] = outer
                 self.follow(node.operation)
-                for inner, outer in zip(node.operation.outputs, node.results, strict=True):
-                    self.known[id(outer)] = self.known[id(inner)]
-            elif given:
-                self._note(node, given)
+                for inner, outer in zip(node.operation.outputs, node.outputs, strict=True):
+                    self.number_of[id(outer)] = self.number_of[id(inner)]
+            elif operands:
+                self._note(node, operands)
 
-    def _note(self, node: Node, given: list[int]) -> None:
-        layer, result, first = node.operation, node.results[0], given[0]
+    def _note(self, node: Node, operands: list[int]) -> None:
+        layer, result, first = node.operation, node.outputs[0], operands[0]
         name = type(layer).__name__
         if isinstance(layer, layers.Embedding):
             self.add(result, "table", weight=self.names[id(layer.embeddings)], fan_in=1)
         elif isinstance(layer, layers.MultiHeadAttention):
-            self._attention(layer, result, given)
+            self._attention(layer, result, operands)
         elif kernels := _kernels(layer):
             # The share of its fan_in that meets an output is below 1 where a transposed convolution strides.
             share = math.prod(1 / stride for stride in layer.strides) if "Transpose" in name else 1.0
@@ -87,34 +87,34 @@ class _Follower(Follower):
             self.add(result, "function", first, function=Times((1 - layer.rate) ** -0.5))
         elif "Pool" in name or name in ("Mean", "Max"):
             self._pool(name, layer, node, first)
-        elif name in ("Add", "Subtract", "Average") and len(given) > 1:
+        elif name in ("Add", "Subtract", "Average") and len(operands) > 1:
             if name == "Subtract":
-                given = [first, self.add(None, "function", given[1], function=Times(-1.0))]
-            at = self.add(result, "sum", *given)
+                operands = [first, self.add(None, "function", operands[1], function=Times(-1.0))]
+            at = self.add(result, "sum", *operands)
             if name == "Average":
-                self.add(result, "function", at, function=Times(1 / len(given)))
-        elif name == "Multiply" and len(given) > 1:
-            self.add(result, "product", *given)
+                self.add(result, "function", at, function=Times(1 / len(operands)))
+        elif name == "Multiply" and len(operands) > 1:
+            self.add(result, "product", *operands)
         elif name in JOINS:
-            sizes = tuple(math.prod(size or 1 for size in tensor.shape) for tensor in node.given)
-            self.add(result, "concat", *given, sizes=sizes)
+            sizes = tuple(math.prod(size or 1 for size in tensor.shape) for tensor in node.inputs)
+            self.add(result, "concat", *operands, sizes=sizes)
         elif name in PARTS:
-            self.add_each(node.results, "part", first)
+            self.add_each(node.outputs, "part", first)
         elif name in SAME:
             self.add(result, "same", first)
-        elif len(given) == 1 and not getattr(layer, "weights", ()) and _is_elementwise(_alone(node)):
+        elif len(operands) == 1 and not getattr(layer, "weights", ()) and _is_elementwise(_alone(node)):
             self.add(result, "function", first, function=_alone(node))
         else:
             self.unfollowed.append(layer.name)
-            self.add_each(node.results, "same", first)
+            self.add_each(node.outputs, "same", first)
 
     def _kernel(self, source: int, kernel: Tensor, share: float = 1.0) -> int:
         return self.add(None, "kernel", source, weight=self.names[id(kernel)], count=share)
 
-    def _attention(self, layer: Layer, result: Tensor, given: list[int]) -> None:
+    def _attention(self, layer: Layer, result: Tensor, operands: list[int]) -> None:
         """Record the projections of an attention, whose output has the mean square of its values."""
-        query, value = given[0], given[min(1, len(given) - 1)]
-        key = given[2] if len(given) > 2 else value
+        query, value = operands[0], operands[min(1, len(operands) - 1)]
+        key = operands[2] if len(operands) > 2 else value
         self._kernel(query, layer.query_dense.kernel)
         self._kernel(key, layer.key_dense.kernel)
         at = self._kernel(value, layer.value_dense.kernel)
@@ -128,14 +128,14 @@ class _Follower(Follower):
         self.add(result, "function", at, function=Times(size))
 
     def _pool(self, name: str, layer: Layer, node: Node, first: int) -> None:
-        sizes = [[size or 1 for size in tensor.shape] for tensor in (node.given[0], node.results[0])]
+        sizes = [[size or 1 for size in tensor.shape] for tensor in (node.inputs[0], node.outputs[0])]
         count = math.prod(sizes[0]) / math.prod(sizes[1])
         if not name.startswith("Global") and hasattr(layer, "pool_size"):  # windows may overlap
             count = math.prod(layer.pool_size)
         kind = "maximum" if "Max" in name else "average"
         if name == "Mean" and len(sizes[0]) < 4 and sizes[0][-1] != sizes[1][-1]:
             kind = "average of units"
-        self.add(node.results[0], kind, first, count=float(count))
+        self.add(node.outputs[0], kind, first, count=float(count))
 
 
 def _kernels(layer: Layer) -> list[Tensor]:
@@ -163,7 +163,7 @@ def _alone(node: Node) -> _OfArrays:
     call = operation.call if isinstance(operation, layers.Layer) else operation
 
     def of_input(tensor: Tensor) -> Tensor:
-        args, kwargs = node.fill({id(node.given[0]): tensor})
+        args, kwargs = node.fill({id(node.inputs[0]): tensor})
         return call(*args, **kwargs)
 
     return _OfArrays(of_input)

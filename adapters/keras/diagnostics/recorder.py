@@ -26,26 +26,22 @@ class Recorder:
     def __init__(self, added: Sequence[Tensor] | None) -> None:
         self.added = None if added is None else list(added)
         self.rows: list[Activation] = []
-        self.dtypes: list[str] = []
-        self.known: set[int] = set()
-        self.kept: list[Tensor] = []  # references, so that no other tensor gets the same id
+        self.activations: dict[int, Tensor] = {}  # by id, in the order of execution
         self.axis: dict[int, int] = {}  # the axis of the units, by the number of axes
 
     def __call__(self, name: str, layer: Layer, output: Tensor) -> Any:
         flat = keras.tree.flatten(output)
         place = next((k for k, x in enumerate(flat) if is_float(x) and _is_known(x, self.added)), None)
-        if place is None or id(flat[place]) in self.known:
+        if place is None or id(flat[place]) in self.activations:
             return output
         x = flat[place]
         if self.added is None:
             axis = self._axis(layer, len(x.shape))
             self.rows.append(activation(name, type(layer).__name__, array(x), axis))
-            self.dtypes.append(keras.backend.standardize_dtype(x.dtype))
         else:
             x = x + self.added.pop(0)
             flat[place] = x
-        self.known.add(id(x))
-        self.kept.append(x)
+        self.activations[id(x)] = x
         return keras.tree.pack_sequence_as(output, flat)
 
     def _axis(self, layer: Layer, ndim: int) -> int:
@@ -96,16 +92,16 @@ def recorded(model: Layer, added: Sequence[Tensor] | None) -> Iterator[Recorder]
 def _layers(model: Layer) -> list[tuple[str, Layer]]:
     """Return the layers and operations of a model, each once, with their names."""
     names = {id(layer): prefix.removesuffix(".") for prefix, layer, _ in walk(model)}  # those of plans
-    found: dict[int, tuple[str, Layer]] = {id(model): (model.name, model)}
+    layers: dict[int, tuple[str, Layer]] = {id(model): (model.name, model)}
 
     def visit(layer: Layer, path: str) -> None:
         if isinstance(layer, (keras.layers.RNN, keras.layers.Wrapper)):
             return
         for child in (*getattr(layer, "operations", ()), *getattr(layer, "layers", ()), *sublayers(layer)):
-            if id(child) not in found and not isinstance(child, keras.layers.InputLayer):
+            if id(child) not in layers and not isinstance(child, keras.layers.InputLayer):
                 name = names.get(id(child), f"{path}{child.name}")
-                found[id(child)] = (name, child)
+                layers[id(child)] = (name, child)
                 visit(child, f"{name}.")
 
     visit(model, "")
-    return list(found.values())
+    return list(layers.values())

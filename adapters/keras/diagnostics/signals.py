@@ -11,9 +11,8 @@ from typing import Any
 
 import keras
 
-from initlib._arguments import positive
 from initlib._public import public
-from initlib.adapters.common.signals import batch_of, check_loss, report, scalar_loss
+from initlib.adapters.common.signals import as_rate, batch_of, check_loss, report, scalar_loss
 from initlib.diagnostics.measurements import gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 
@@ -63,11 +62,10 @@ def signals(
     """
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"model must be a keras.Model or another keras.Layer, got {type(model).__name__}")
-    check_loss(loss)
     if not model.built:
         raise ValueError(f"model must be built, got {model.name!r} without variables. Call the model once, or build it")
-    if learning_rate is not None:
-        learning_rate = positive(learning_rate, "learning_rate")
+    learning_rate = as_rate(learning_rate)
+    check_loss(loss)
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch_of(batch))
     trained = model.trainable_variables
     values = [variable.value for variable in trained]
@@ -81,9 +79,9 @@ def signals(
             return _loss(output, loss), recorder
 
     value, recorder = run(values, None)
-    zeros = [keras.ops.zeros(row.shape, dtype) for row, dtype in zip(recorder.rows, recorder.dtypes, strict=True)]
+    zeros = list(map(keras.ops.zeros_like, recorder.activations.values()))
     count = len(values)
-    gradients = _gradients(lambda given: run(given[:count], given[count:])[0], [*values, *zeros])
+    gradients = _gradients(lambda tensors: run(tensors[:count], tensors[count:])[0], [*values, *zeros])
     rows = [
         row if gradient is None else replace(row, **gradient_of(array(gradient)))
         for row, gradient in zip(recorder.rows, gradients[count:], strict=True)

@@ -27,7 +27,6 @@ def held_boxes(variable: Any) -> list[HeldBox]:
         return [held_box(variable.value.detach(), box)]
 
     def read(piece: Piece) -> Values:
-        values: Values = ops.convert_to_numpy(variable.value[(*piece.place, ...)])
-        return values
+        return ops.convert_to_numpy(variable.value[(*piece.place, ...)])
 
     return [HeldBox(box, (read,))]

@@ -7,7 +7,7 @@ from initlib._public import public
 from initlib.adapters.common.array_sources import read_from_model
 from initlib.adapters.common.existing_plan import fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
-from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
+from initlib.adapters.common.selection import Only, PlanOptions, keep_others, plan_selected, selected
 from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
 from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
@@ -17,6 +17,7 @@ from ..drawing.fill import fill
 from .constructor_values import remember
 from .parameters import parameters
 from .tensors import ModelTensor, weights
+from .types import Variable
 
 if BACKEND == "torch":
     from ...torch.drawing.memory import addresses
@@ -74,7 +75,7 @@ def plan(
         dense_1.bias    10       float32                         zeros                 0       40
         4 parameters, 101,770 weights, 407,080 bytes
     """
-    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     made, _ = _plan(weights(model, prefix), rules, only, options)
     return made
 
@@ -129,44 +130,45 @@ def initialize(
         >>> bool((weight == he_normal((784, 128), seed=0, name="dense.kernel")).all())
         True
     """
-    found = weights(model, prefix)
-    options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    tensors = weights(model, prefix)
+    options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     if isinstance(rules, Plan):
         refuse_options(**options)
-        made, facts = _fitted(found, rules, only, prefix)
+        made, facts = _fitted(tensors, rules, only, prefix)
     else:
-        made, facts = _plan(found, rules, only, options)
-    _check_sources(found, made)
+        made, facts = _plan(tensors, rules, only, options)
+    filled = [(weight.variable, entry) for weight, entry in zip(tensors, made.entries, strict=True) if not entry.kept]
+    _check_sources(filled)
     key = as_key(seed)
-    for weight, parameter in zip(found, facts, strict=True):
+    for weight, parameter in zip(tensors, facts, strict=True):
         remember(weight.variable, parameter)
-    fill([(weight.variable, entry) for weight, entry in zip(found, made.entries, strict=True) if not entry.kept], key)
+    fill(filled, key)
     return made
 
 
 def _plan(
-    found: list[ModelTensor], rules: Rules | None, only: Only, options: dict[str, Any]
+    tensors: list[ModelTensor], rules: Rules | None, only: Only, options: PlanOptions
 ) -> tuple[Plan, list[Parameter]]:
     """Return the plan of variables, and the facts that it is made of."""
     own = options["default"] is None and not isinstance(rules, Initializer)
-    facts = parameters(found, own)
+    facts = parameters(tensors, own)
     is_selected, _ = selected(only, facts, ())
     made = plan_selected(facts, is_selected, rules, **options)
     refuse_drawn(filter(_is_statistic, made.entries))
     return made, facts
 
 
-def _check_sources(found: list[ModelTensor], made: Plan) -> None:
+def _check_sources(filled: list[tuple[Variable, Entry]]) -> None:
     """Raise PlanError for fills that read variables of the model, which are being written to."""
-    filled = [weight.variable for weight, entry in zip(found, made.entries, strict=True) if not entry.kept]
-    problems = read_from_model(
-        made.entries, lambda array: any(array is each or _share_memory(array, each) for each in filled)
-    )
-    if problems:
+
+    def is_written(array: object) -> bool:
+        return any(array is variable or _share_memory(array, variable) for variable, _ in filled)
+
+    if problems := read_from_model((entry for _, entry in filled), is_written):
         raise PlanError(problems)
 
 
-def _share_memory(array: Any, variable: Any) -> bool:
+def _share_memory(array: object, variable: Variable) -> bool:
     """Return whether a write to the variable changes the array. Arrays of JAX never change."""
     if BACKEND == "torch":
         read, written = addresses(array), addresses(variable.value)
@@ -174,9 +176,9 @@ def _share_memory(array: Any, variable: Any) -> bool:
     return BACKEND == "tensorflow" and array is variable.value
 
 
-def _fitted(found: list[ModelTensor], existing: Plan, only: Only, prefix: str) -> tuple[Plan, list[Parameter]]:
+def _fitted(tensors: list[ModelTensor], existing: Plan, only: Only, prefix: str) -> tuple[Plan, list[Parameter]]:
     """Return an existing plan for variables, and the facts about the variables."""
-    facts = parameters(found, True)
+    facts = parameters(tensors, True)
     made = fit_plan(existing, facts, prefix=prefix)
     is_selected, _ = selected(only, facts, ())
     return keep_others(made, is_selected), facts

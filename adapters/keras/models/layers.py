@@ -44,6 +44,14 @@ def _convolution(layer: Layer) -> roles.Roles:
     return {"kernel": roles.kernel(axes), "bias": roles.BIAS, **_lora(f"{_field(layer)}IO")}
 
 
+def _transposed(layer: Layer) -> roles.Roles:
+    return {"kernel": roles.kernel(_field(layer) + "OI"), "bias": roles.BIAS}
+
+
+def _depthwise(layer: Layer) -> roles.Roles:
+    return {"kernel": roles.kernel(_field(layer) + "BO"), "bias": roles.BIAS}
+
+
 def _separable(layer: Layer) -> roles.Roles:
     depthwise, pointwise = (roles.kernel(_field(layer) + channels) for channels in ("BO", "IO"))
     return {"depthwise_kernel": depthwise, "pointwise_kernel": pointwise, "bias": roles.BIAS}
@@ -57,12 +65,12 @@ def _recurrent(gates: str, field: str = "") -> roles.Roles:
 
 
 def _lstm(layer: Layer) -> roles.Roles:
-    known = _recurrent("(4 O)", roles.field(layer.rank) if isinstance(layer, ConvLSTMCell) else "")
+    by_name = _recurrent("(4 O)", roles.field(layer.rank) if isinstance(layer, ConvLSTMCell) else "")
     start = as_core(layer.bias_initializer, ())
     if layer.unit_forget_bias and isinstance(start, initlib.Initializer):
         gates = {"bias_i": start, "bias_f": ones, "bias_c": start, "bias_o": start}  # Jozefowicz et al. 2015
-        known["bias"] = roles.BIAS._replace(default=parts({name: (1, each) for name, each in gates.items()}))
-    return known
+        by_name["bias"] = roles.BIAS._replace(default=parts({name: (1, each) for name, each in gates.items()}))
+    return by_name
 
 
 def _spectrogram(layer: Layer) -> roles.Roles:
@@ -87,14 +95,8 @@ KERAS: roles.Table = {
     layers.Dense: DENSE,
     layers.EinsumDense: _einsum_dense,
     **dict.fromkeys((layers.Conv1D, layers.Conv2D, layers.Conv3D), _convolution),
-    **dict.fromkeys(
-        (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose),
-        lambda layer: {"kernel": roles.kernel(_field(layer) + "OI"), "bias": roles.BIAS},
-    ),
-    **dict.fromkeys(
-        (layers.DepthwiseConv1D, layers.DepthwiseConv2D),
-        lambda layer: {"kernel": roles.kernel(_field(layer) + "BO"), "bias": roles.BIAS},
-    ),
+    **dict.fromkeys((layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose), _transposed),
+    **dict.fromkeys((layers.DepthwiseConv1D, layers.DepthwiseConv2D), _depthwise),
     **dict.fromkeys((layers.SeparableConv1D, layers.SeparableConv2D), _separable),
     layers.Embedding: EMBEDDING,
     layers.SimpleRNNCell: _recurrent("O"),
@@ -105,8 +107,7 @@ KERAS: roles.Table = {
     layers.Attention: dict.fromkeys(("scale", "concat_score_weight"), ONES),
     layers.AdditiveAttention: {"scale": roles.SCALE._replace(default=initlib.glorot_uniform)},
     layers.BatchNormalization: {**NORM, "moving_mean": roles.BUFFER, "moving_variance": roles.BUFFER},
-    layers.LayerNormalization: NORM,
-    layers.GroupNormalization: NORM,
+    **dict.fromkeys((layers.LayerNormalization, layers.GroupNormalization), NORM),
     layers.RMSNormalization: {"scale": ONES},
     layers.SpectralNormalization: {"vector_u": ESTIMATE},
     layers.Normalization: dict.fromkeys(("mean", "variance", "count"), STATE),
@@ -153,11 +154,11 @@ def layer_roles(layer: Layer) -> roles.Roles:
     cls = type(layer)
     names = [variable.name for variable in held(layer)]
     stated = roles.of_class(KERAS, cls, layer) or {}
-    known = {name: role for name, role in stated.items() if name in names}
-    known = _declared.roles(cls, layer, known, names.__contains__, names)
+    by_name = {name: role for name, role in stated.items() if name in names}
+    by_name = _declared.roles(cls, layer, by_name, names.__contains__, names)
     for variable in held(layer):
         name, shape = variable.name, tuple(variable.shape)
-        role = known.get(name) or (roles.BIAS if name in ("bias", "beta") else roles.UNKNOWN)
+        role = by_name.get(name) or (roles.BIAS if name in ("bias", "beta") else roles.UNKNOWN)
         initializer = own_initializer(layer, name)
         if role.default is None:
             role = role._replace(default=as_core(initializer, shape))
@@ -165,8 +166,8 @@ def layer_roles(layer: Layer) -> roles.Roles:
             role = _of_name(name, len(shape), as_core(only_initializer(layer), shape))
         if isinstance(initializer, InitlibMixin) and initializer.axes is not None:
             role = role._replace(axes=initializer.axes)
-        known[name] = role
-    return known
+        by_name[name] = role
+    return by_name
 
 
 def _of_name(name: str, ndim: int, fill: Fill | None) -> roles.ParameterRole:

@@ -14,14 +14,14 @@ UNSTATED = "{owner} states no initializer in an attribute such as kernel_initial
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
-def parameters(found: list[ModelTensor], own: bool) -> list[Parameter]:
+def parameters(tensors: list[ModelTensor], own: bool) -> list[Parameter]:
     """Return the facts that a plan is made of; `own`: the initializers of layers fill variables that no rule matches.
 
     Raises PlanError for axes that do not fit their variables.
     """
-    trained = any(is_weight(weight.layer, weight.variable) and not weight.frozen for weight in found)
+    trained = any(is_weight(weight.layer, weight.variable) and not weight.frozen for weight in tensors)
     made, problems = [], []
-    for weight in found:
+    for weight in tensors:
         try:
             made.append(_parameter(weight, own, is_frozen=weight.frozen and trained))
         except ValueError as error:

@@ -85,7 +85,7 @@ def weights(model: Layer, prefix: str = "") -> list[ModelTensor]:
         raise TypeError(f"model must be a keras.Model or another keras.Layer, got {type(model).__name__}")
     if not model.built:
         raise PlanError([UNBUILT.format(owner="the model")])
-    found: dict[int, ModelTensor] = {}
+    tensors: dict[int, ModelTensor] = {}
     problems = []
     for start, layer, frozen in walk(model, f"{prefix}." if prefix else ""):
         if not layer.built and type(layer).build is not layers.Layer.build:
@@ -94,12 +94,12 @@ def weights(model: Layer, prefix: str = "") -> list[ModelTensor]:
         for name, variable in zip(_names(variables), variables, strict=True):
             fixed = frozen or (is_weight(layer, variable) and not variable.trainable)
             weight = ModelTensor(variable, layer, [start + name], fixed)
-            first = found.setdefault(id(variable), weight)
+            first = tensors.setdefault(id(variable), weight)
             if first is not weight:
                 _join(first, weight)
     if problems:
         raise PlanError(problems)
-    return list(found.values())
+    return list(tensors.values())
 
 
 def _join(first: ModelTensor, other: ModelTensor) -> None:

@@ -86,8 +86,8 @@ def coordinate_check(
             sizes = [_sizes(model, batch)]
             for _ in range(steps):
                 training.zero_grad()
-                given = inputs(model, batch)
-                loss_of(model(*given.positional, **given.named), loss).backward()
+                arguments = inputs(model, batch)
+                loss_of(model(*arguments.positional, **arguments.named), loss).backward()
                 training.step()
                 sizes.append(_sizes(model, batch))
         return sizes
@@ -113,7 +113,7 @@ def coordinate_check(
 
 def _sizes(model: nn.Module, batch: Any) -> dict[str, float]:
     """Return the mean absolute value of every activation."""
-    given = inputs(model, batch)
+    arguments = inputs(model, batch)
     with torch.no_grad(), recorded(model) as recorder:
-        model(*given.positional, **given.named)
+        model(*arguments.positional, **arguments.named)
     return {row.name: row.mean_absolute for row in recorder.rows()}

@@ -50,12 +50,12 @@ def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
     model = getattr(model, "_orig_mod", model)  # of a compiled model, the original model
     model_weights = model_tensors(walk(model))
     with restored(model), torch.no_grad():
-        given = inputs(model, batch)
+        arguments = inputs(model, batch)
         with _Follower(model_weights) as follower:
-            for tensor in tensors([given.positional, given.named]):
+            for tensor in tensors([arguments.positional, arguments.named]):
                 if tensor.is_floating_point():
                     follower.add(tensor, "input")
-            model(*given.positional, **given.named)
+            model(*arguments.positional, **arguments.named)
     return follower.finished(), follower.unfollowed
 
 
@@ -67,7 +67,7 @@ class _Follower(Follower, TorchFunctionMode):
         self.weights = {id(each.tensor): each for each in model_weights if each.role.kind not in ("bias", "scale")}
         self.scores: set[int] = set()  # the operations that return the weights of an average
 
-    def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, function: Any, types: object, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         before = {id(tensor): tensor.shape for tensor in tensors([args, kwargs])}
         output = function(*args, **kwargs)
@@ -90,9 +90,9 @@ class _Follower(Follower, TorchFunctionMode):
     def _note(
         self, name: str, function: Any, args: Sequence[Any], kwargs: Any, results: list[Tensor], before: Any
     ) -> None:
-        given = list(tensors([args, kwargs]))
-        signals = [self.known[id(each)] for each in given if id(each) in self.known]
-        used = [each for each in given if id(each) in self.weights]
+        operands = list(tensors([args, kwargs]))
+        signals = [self.number_of[id(each)] for each in operands if id(each) in self.number_of]
+        used = [each for each in operands if id(each) in self.weights]
         result, first = results[0], signals[0] if signals else -1
         if name == "embedding":
             weight = self.weights.get(id(args[1]))
@@ -105,29 +105,30 @@ class _Follower(Follower, TorchFunctionMode):
                 self.weights[id(result)] = self.weights[id(used[0])]
                 self.kept.append(result)
         elif name in PRODUCTS and len(used) == 1 and len(signals) == 1:
-            source = next(each for each in given if id(each) in self.known)
+            source = next(each for each in operands if id(each) in self.number_of)
             self._kernel(result, first, used[0], name, before[id(source)])
         elif name in ("matmul", "bmm") and len(signals) == 2:
             if first in self.scores:  # an average of one value or of many: the variance of the values is kept
                 self.add(result, "same", signals[1])
             else:
-                self.add(result, "contraction", *signals, count=float(before[id(given[0])][-1]))
+                self.add(result, "contraction", *signals, count=float(before[id(operands[0])][-1]))
         elif name == "scaleddotproductattention":
             self.add(result, "same", signals[-1])
         elif name in ("softmax", "logsoftmax"):
             share = result.numel() and 1 / result.shape[-1]
             self.scores.add(self.add(result, "function", first, function=lambda x: 0 * x + share))
         elif name == "glu":
-            parts = [self.add(None, "part", first) for _ in range(2)]
-            gate = self.add(None, "function", parts[1], function=_Alone(torch.sigmoid, (_Slot(0),)))
-            self.add(result, "product", parts[0], gate)
+            values, gate = (self.add(None, "part", first) for _ in range(2))
+            gate = self.add(None, "function", gate, function=_Alone(torch.sigmoid, (_Slot(0),)))
+            self.add(result, "product", values, gate)
         elif name in PARTS:
             self.add_each(results, "part", first)
         elif name in SAME:
             at = self.add(result, "same", first)
             self.scores |= {at} if first in self.scores else set()
         elif name in JOINS:
-            self._join(result, given)
+            parts = [each for each in operands if each.is_floating_point() and each.numel()]
+            self.add(result, "concat", *map(self._as_signal, parts), sizes=tuple(each.numel() for each in parts))
         elif name in DROPS:
             bound = _bound(function, args, kwargs)
             kept = 1 - bound["p"] if bound.get("training", True) else 1.0  # dropout divides by this share
@@ -136,13 +137,13 @@ class _Follower(Follower, TorchFunctionMode):
         elif name in NORMS:
             self._norm(result, name, first, _bound(function, args, kwargs))
         elif name in AVERAGES or name in MAXIMA:
-            shape = before[id(given[0])]
+            shape = before[id(operands[0])]
             count = math.prod(shape) / max(result.numel(), 1)
             if name.startswith(("avgpool", "maxpool")):  # windows may overlap
                 count = float(math.prod(_sizes(args, kwargs, len(shape) - 2)))
             kind = "maximum" if name in MAXIMA else "average"
-            if name in ("mean", "amax") and result.ndim and result.shape[-1:] != shape[-1:] and len(shape) < 4:
-                kind = "average of units" if name == "mean" else kind
+            if name == "mean" and result.ndim and result.shape[-1:] != shape[-1:] and len(shape) < 4:
+                kind = "average of units"
             self.add(result, kind, first, count=count)
         elif name in ALONE:
             self._function(result, name, function, args, kwargs, signals)
@@ -163,7 +164,7 @@ class _Follower(Follower, TorchFunctionMode):
 
     def _attention(self, result: Tensor, bound: dict[str, Any]) -> None:
         """Record the projections of queries, keys and values, and the output projection."""
-        signals = [self.known.get(id(bound[name]), -1) for name in ("query", "key", "value")]
+        signals = [self.number_of.get(id(bound[name]), -1) for name in ("query", "key", "value")]
         if -1 in signals:
             return
         apart = bound.get("use_separate_proj_weight", False)
@@ -172,18 +173,10 @@ class _Follower(Follower, TorchFunctionMode):
             at = self._kernel(None, signal, used, "linear", used.shape)
         self._kernel(result, at, bound["out_proj_weight"], "linear", bound["out_proj_weight"].shape)
 
-    def _join(self, result: Tensor, given: list[Tensor]) -> None:
-        joined, sizes = [], []
-        for each in given:
-            if each.is_floating_point() and each.numel():
-                joined.append(self._as_signal(each))
-                sizes.append(each.numel())
-        self.add(result, "concat", *joined, sizes=tuple(sizes))
-
     def _as_signal(self, tensor: Tensor) -> int:
         """Return the operation of a tensor: a table for a weight that is added or joined, else a constant."""
-        if id(tensor) in self.known:
-            return self.known[id(tensor)]
+        if id(tensor) in self.number_of:
+            return self.number_of[id(tensor)]
         weight = self.weights.get(id(tensor))
         if weight is not None and tensor.ndim >= 2:
             return self.add(None, "table", weight=weight.names[0], fan_in=1)
@@ -202,7 +195,7 @@ class _Follower(Follower, TorchFunctionMode):
     def _function(
         self, result: Tensor, name: str, function: Any, args: Sequence[Any], kwargs: Any, signals: list[int]
     ) -> None:
-        others = [each for each in tensors([args, kwargs]) if id(each) not in self.known and each.numel() > 1]
+        others = [each for each in tensors([args, kwargs]) if id(each) not in self.number_of and each.numel() > 1]
         if name in SUMS and others:
             places = [self._as_signal(each) for each in others if each.ndim >= 2 or each.numel() != result.shape[-1]]
             self.add(result, "sum", *signals, *places) if places else self.add(result, "same", *signals)
@@ -216,14 +209,16 @@ class _Follower(Follower, TorchFunctionMode):
             order: dict[int, int] = {}  # the places of signals among the arguments, by where they are
 
             def frozen(value: Any) -> Any:
-                if isinstance(value, Tensor) and id(value) in self.known:
+                if isinstance(value, Tensor) and id(value) in self.number_of:
                     return _Slot(order.setdefault(id(value), len(order)))
                 if isinstance(value, (tuple, list)):
                     return tuple(map(frozen, value))
                 return _Constant(_root_mean_square(value)) if isinstance(value, Tensor) else value
 
             arguments = frozen(args), tuple((key, frozen(value)) for key, value in kwargs.items())
-            self.add(result, "function", *(self.known[each] for each in order), function=_Alone(function, *arguments))
+            self.add(
+                result, "function", *(self.number_of[each] for each in order), function=_Alone(function, *arguments)
+            )
 
 
 class _Slot(int):

@@ -43,13 +43,13 @@ def inputs(model: nn.Module, batch: Any) -> Inputs:
             return {name: copied(of) for name, of in value.items()}
         return type(value)(map(copied, value)) if type(value) in (tuple, list) else value
 
-    given = copied(batch)
-    if isinstance(given, dict):
-        return Inputs([], given, floats)
-    return Inputs(list(given) if isinstance(given, (tuple, list)) else [given], {}, floats)
+    arguments = copied(batch)
+    if isinstance(arguments, dict):
+        return Inputs([], arguments, floats)
+    return Inputs(list(arguments) if isinstance(arguments, (tuple, list)) else [arguments], {}, floats)
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: object) -> Iterator[Tensor]:
     """Yield the tensors in the arguments or the result of a model."""
     if isinstance(value, Tensor):
         yield value
@@ -61,7 +61,7 @@ def tensors(value: Any) -> Iterator[Tensor]:
             yield from tensors(each)
 
 
-def loss_of(output: Any, loss: Callable[[Any], Tensor] | None) -> Tensor:
+def loss_of(output: object, loss: Callable[[Any], Tensor] | None) -> Tensor:
     """Return the loss of an output; without `loss`, the mean square of its first floating-point tensor."""
     floats = [x for x in tensors(output) if x.is_floating_point()]
     return scalar_loss(output, loss, floats, lambda x: x.float().square().mean())

@@ -89,8 +89,8 @@ def lsuv_(
         scaler = _Scaler(model_weights, tolerance, most)
         for owner in scaler.waiting:
             stack.enter_context(owner.register_forward_hook(scaler.scale, with_kwargs=True))
-        given = inputs(model, batch)
-        model(*given.positional, **given.named)
+        arguments = inputs(model, batch)
+        model(*arguments.positional, **arguments.named)
     return ScalingReport(scaler.rows(), tolerance=tolerance)
 
 
@@ -126,16 +126,16 @@ class _Scaler:
             else:
                 holders = [place.module for place in weight.places]
                 self.waiting |= {weight.owner if isinstance(m, ParametrizationList) else m: weight for m in holders}
-        self.done: dict[int, ScaledLayer] = {}  # by the id of the weight
+        self.done: dict[ModelTensor, ScaledLayer] = {}
 
     def scale(self, layer: nn.Module, positional: Any, named: Any, output: Any) -> Any:
         """Return the output of the layer after its weight is scaled."""
         weight = self.waiting[layer]
-        if id(weight) in self.done:
+        if weight in self.done:
             return None
         stored = weight.tensor if weight.magnitude is None else weight.magnitude.place.tensor
         owner = own_class(layer).__name__
-        self.done[id(weight)] = ScaledLayer(weight.names[0], owner)  # now the layer may run again
+        self.done[weight] = ScaledLayer(weight.names[0], owner)  # now the layer may run again
         before = variance = self._variance(weight, output)
         factor, iterations = 1.0, 0
         while abs(variance - 1) > self.tolerance and iterations < self.most:
@@ -144,10 +144,10 @@ class _Scaler:
             output = layer(*positional, **named)
             factor, iterations, variance = factor * step, iterations + 1, self._variance(weight, output)
         note = "" if abs(variance - 1) <= self.tolerance else SLOW
-        self.done[id(weight)] = ScaledLayer(weight.names[0], owner, before, variance, factor, iterations, note)
+        self.done[weight] = ScaledLayer(weight.names[0], owner, before, variance, factor, iterations, note)
         return output
 
-    def _variance(self, weight: ModelTensor, output: Any) -> float:
+    def _variance(self, weight: ModelTensor, output: object) -> float:
         values = next(tensors(output), torch.empty(0)).double()
         variance = float(values.var(correction=0)) if values.numel() else math.nan
         same = values.ndim > 1 and len(values) > 1 and bool((values == values[:1]).all())
@@ -160,9 +160,10 @@ class _Scaler:
 
     def rows(self) -> list[ScaledLayer]:
         """Return the layers in the order of execution, then those that were not scaled."""
-        rows = list(self.done.values())
-        for weight in dict.fromkeys(self.waiting.values()):
-            if id(weight) not in self.done:
-                rows.append(ScaledLayer(weight.names[0], own_class(weight.owner).__name__, note=NOT_RUN))
-        skipped = [ScaledLayer(w.names[0], own_class(w.owner).__name__, note=SKIPPED) for w in self.skipped]
-        return [*rows, *skipped]
+        notes = dict.fromkeys(self.waiting.values(), NOT_RUN) | dict.fromkeys(self.skipped, SKIPPED)
+        others = [
+            ScaledLayer(weight.names[0], own_class(weight.owner).__name__, note=note)
+            for weight, note in notes.items()
+            if weight not in self.done
+        ]
+        return [*self.done.values(), *others]

@@ -54,10 +54,10 @@ def restored(model: nn.Module) -> Iterator[None]:
 
 @dataclass
 class Record:
-    """A measured activation, the axis of its units, and the module that returned it."""
+    """A measured activation, its tensor, and the module that returned it."""
 
     row: Activation
-    axis: int
+    tensor: Tensor  # while the tensor lives, no other tensor has its id
     module: nn.Module | None
 
 
@@ -70,23 +70,23 @@ class Recorder(TorchFunctionMode):
         for prefix, module in walk(model):
             if "parametrizations." not in prefix:  # a module that computes a weight is no layer
                 self.names.setdefault(module, prefix.removesuffix("."))
+        self.axes: dict[int, int] = {}  # the axis of the units, by the number of axes
         self.running: list[str] = []  # the modules that are running, outermost first
-        self.known: dict[tuple[int, int], Record] = {}  # by the id of a tensor and the version of its memory
-        self.kept: list[Tensor] = []  # while these tensors live, no other tensor has their ids
+        self.records: dict[tuple[int, int], Record] = {}  # by the id of a tensor and the version of its memory
         self.hooks = ExitStack()  # its `close` ends the record of modules, before the loss is computed
 
-    def enter(self, module: nn.Module, arguments: Any) -> None:
+    def enter(self, module: nn.Module, arguments: object) -> None:
         """Note that a module begins to run."""
         self.running.append(self.names[module])
 
-    def leave(self, module: nn.Module, arguments: Any, output: Any) -> None:
+    def leave(self, module: nn.Module, arguments: object, output: object) -> None:
         """Measure the output of a module, which ends to run."""
         name = self.running.pop()
         tensor = next(tensors(output), None)
         if tensor is not None and tensor.is_floating_point():
             self._record(tensor, name or "model", module, type(module).__name__)
 
-    def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, function: Any, types: object, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         output = function(*args, **(kwargs or {}))
         name = getattr(function, "__name__", "").rstrip("_")
         if self.running and name in FUNCTIONS and isinstance(output, Tensor):
@@ -95,15 +95,14 @@ class Recorder(TorchFunctionMode):
 
     def _record(self, tensor: Tensor, name: str, module: nn.Module | None, owner: str) -> None:
         at = id(tensor), version(tensor)
-        known = self.known.get(at)
-        if known is not None:
+        earlier = self.records.get(at)
+        if earlier is not None:
             # A function's result that its module returns is the module's; another module's result stays that module's.
-            if module is not None and known.row.name.startswith(name) and known.module is None:
-                known.row, known.module = replace(known.row, name=name, owner=owner), module
+            if module is not None and earlier.row.name.startswith(name) and earlier.module is None:
+                earlier.row, earlier.module = replace(earlier.row, name=name, owner=owner), module
             return
         axis = self._axis(tensor, module)
-        record = self.known[at] = Record(activation(name, owner, array(tensor), axis), axis, module)
-        self.kept.append(tensor)
+        record = self.records[at] = Record(activation(name, owner, array(tensor), axis), tensor, module)
         if tensor.requires_grad:
 
             def measure(gradient: Tensor) -> None:
@@ -116,15 +115,12 @@ class Recorder(TorchFunctionMode):
         if tensor.ndim < 3:
             return -1
         if module is not None and next(module.parameters(recurse=False), None) is not None:
-            return 1 if type(module).__name__.startswith(CHANNELS_SECOND) else -1
-        for record in reversed(self.known.values()):
-            if len(record.row.shape) == tensor.ndim:
-                return record.axis
-        return 1 if tensor.ndim > 3 else -1
+            self.axes[tensor.ndim] = 1 if type(module).__name__.startswith(CHANNELS_SECOND) else -1
+        return self.axes.get(tensor.ndim, 1 if tensor.ndim > 3 else -1)
 
     def rows(self) -> list[Activation]:
         """Return the activations in the order of execution; names that repeat are numbered."""
-        return numbered([record.row for record in self.known.values()])
+        return numbered([record.row for record in self.records.values()])
 
 
 @contextmanager

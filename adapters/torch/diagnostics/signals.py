@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from initlib._arguments import positive
 from initlib._public import public
-from initlib.adapters.common.signals import check_loss
+from initlib.adapters.common.signals import as_rate, check_loss
 from initlib.adapters.common.signals import report as signals_report
 from initlib.diagnostics.signals import SignalReport
 
@@ -56,9 +55,8 @@ def signals(
         (['0', '1', '2'], ['0.weight', '0.bias', '2.weight', '2.bias'])
     """
     model = getattr(model, "_orig_mod", model)  # the model that was compiled
-    if learning_rate is not None:
-        learning_rate = positive(learning_rate, "learning_rate")
     modules = walk(model, argument="model")
+    learning_rate = as_rate(learning_rate)
     check_loss(loss)
     lazy = [name for name, p in model.named_parameters() if nn.parameter.is_lazy(p)]
     if lazy:
@@ -68,19 +66,19 @@ def signals(
         raise ValueError(
             "model must not be sharded by FSDP, which gathers weights only during a run. Call signals before sharding"
         )
-    given = inputs(model, batch)
+    arguments = inputs(model, batch)
     with torch.enable_grad(), recorded(model) as recorder:
-        output = model(*given.positional, **given.named)
+        output = model(*arguments.positional, **arguments.named)
         recorder.hooks.close()
         value = loss_of(output, loss)
         wanted = [weight.tensor for weight in measured if weight.tensor.requires_grad]
         results: tuple[Tensor | None, ...] = ()
         if value.requires_grad:
-            results = torch.autograd.grad(value, [*wanted, *given.floats], allow_unused=True)
+            results = torch.autograd.grad(value, [*wanted, *arguments.floats], allow_unused=True)
     gradients = dict(zip(wanted, results, strict=False))
     weights = [
         (weight.names[0], array(weight.tensor), array(gradients.get(weight.tensor)), weight.stored_axes)
         for weight in measured
     ]
-    batch_floats = [array(x) for x in given.floats]
+    batch_floats = [array(x) for x in arguments.floats]
     return signals_report(recorder.rows(), weights, batch_floats, float(value.detach()), loss, learning_rate)

@@ -17,7 +17,6 @@ def numpy_function(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable
 
     def call(values: NDArray[Any]) -> NDArray[Any]:
         with torch.no_grad():
-            result: NDArray[Any] = function(torch.from_numpy(np.asarray(values))).numpy(force=True)
-            return result
+            return function(torch.from_numpy(np.asarray(values))).numpy(force=True)
 
     return call

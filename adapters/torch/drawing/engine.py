@@ -49,8 +49,7 @@ class TorchEngine(Engine):
         self.columns = torch.from_numpy(stream.COLUMNS).to(device)
 
     def cast(self, x: Tensor, dtype: str) -> Tensor:
-        result: Tensor = x.to(getattr(torch, dtype))
-        return result
+        return x.to(getattr(torch, dtype))
 
     def bits(self, x: Tensor) -> Tensor:
         return x.view(torch.int32)

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from initlib.plans.rules.regularity import constant_of
 
-from .._private import OperationMode, storage_key, storage_ref
+from .._private import IS_META, OperationMode, storage_key, storage_ref
 from .constructor_values import read
 
 SETTING = ("zeros_", "ones_", "constant_", "eye_", "dirac_")  # functions of this adapter that draw nothing
@@ -60,7 +60,7 @@ class ConstructorObserver:
         self._modes.enter_context(_Operations(self))
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self._modes.close()
 
     def origin(self, tensor: Tensor) -> Origin | None:
@@ -141,7 +141,7 @@ class _Operations(OperationMode):
         super().__init__()
         self.observer = observer
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, func: Any, types: object, args: Any = (), kwargs: Any = None) -> Any:
         operation = _operation(func)
         sources = list(_plain(args))
         if operation.only_values and len(sources) == 1 and sources[0] is args[0] and sources[0].is_meta:
@@ -183,7 +183,7 @@ class _Functions(TorchFunctionMode):
         super().__init__()
         self.observer = observer
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: object, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **kwargs) if kwargs else func(*args)
         report = _report(func)
         if report is not None and (tensor := next(_plain(args), None)) is not None:
@@ -197,7 +197,7 @@ Report = Callable[[ConstructorObserver, Tensor, Any], None]
 @lru_cache(maxsize=1024)
 def _report(func: Any) -> Report | None:
     """Return how an observer notes a call of a function; None for a function that the operations show."""
-    if func == Tensor.is_meta.__get__:  # type: ignore[attr-defined]
+    if func == IS_META:
         # `torch.nn.init.trunc_normal_` and other functions call this, and then draw nothing.
         return lambda observer, tensor, args: observer.missed(tensor)
     own = getattr(func, "ours", func)
@@ -207,7 +207,7 @@ def _report(func: Any) -> Report | None:
     return None
 
 
-def _plain(value: Any) -> Iterator[Tensor]:
+def _plain(value: object) -> Iterator[Tensor]:
     """Yield the tensors in arguments or results that have a storage of their own."""
     if isinstance(value, Tensor):
         if type(value).__torch_dispatch__ is Tensor.__torch_dispatch__ and value.layout is torch.strided:

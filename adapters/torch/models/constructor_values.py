@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from initlib.plans.rules.constructor_value import ConstructorValue
+from initlib.plans.rules.regularity import constant_of
 
 from .._private import version
 from ..drawing.memory import read_array
@@ -129,8 +130,9 @@ def are_constructor_values(witnesses: Iterable[Witness]) -> bool:
     ]
     if not unwritten:
         return True
-    scales = [each.tensor for each in readable if each.kind == "scale"]
-    return bool(scales) and all(map(_is_set, scales)) and not any(bool(tensor.any()) for tensor in unwritten)
+    # The constant of each scale; None where its values differ.
+    scales = [constant_of(read(each.tensor, ...)) for each in readable if each.kind == "scale"]
+    return bool(scales) and all(scales) and not any(bool(tensor.any()) for tensor in unwritten)
 
 
 def is_zero_matrix(tensor: Tensor) -> bool:
@@ -160,9 +162,3 @@ def _sample(tensor: Tensor) -> NDArray[Any]:
         return np.concatenate([values[:SAMPLE], values[::step]])
     flat = rows.detach().flatten()
     return read(torch.cat([flat[:SAMPLE], flat[::step]]), ...)
-
-
-def _is_set(scale: Tensor) -> bool:
-    """Return whether a scale is a constant other than 0."""
-    values = scale.detach().flatten()
-    return bool(values[0] != 0) and bool((values == values[0]).all())

@@ -1,8 +1,8 @@
 """Initialize: the plan of a model, and its weights in the memory of the model."""
 
-import re
 from functools import cache
-from typing import Any, NamedTuple
+from itertools import compress
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ from initlib._progress import progress
 from initlib._public import public
 from initlib.adapters.common.array_sources import read_from_model
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
-from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
+from initlib.adapters.common.selection import Only, PlanOptions, keep_others, plan_selected, selected
 from initlib.plans.entry import Entry
 from initlib.plans.fills.values import Rule
 from initlib.plans.types import Axes, Rename, Rules, Unmatched
@@ -75,11 +75,9 @@ def plan(
         >>> plan(model, he_normal)["0.weight"].parameter.axes
         'OI'
     """
-    modules = walk(module, prefix)
-    options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
+    options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     with collector_paused():
-        tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
-        return _plan(module, modules, tensors, buffers, only, rules, **options)[0]
+        return _plan(_read(module, prefix, rules, rename), only, rules, options)[0]
 
 
 @public("initlib.adapters.torch")
@@ -132,18 +130,17 @@ def initialize(
         >>> initialize(model, {"2.weight": normal(std=0.01)}, seed=0, default=he_normal)
         Plan(4 parameters, 101,770 weights)
     """
-    options: dict[str, Any] = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
-    modules = walk(module, prefix)
+    options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     with collector_paused():
-        tensors, buffers = model_tensors(modules), ruled_buffers(modules, rules, rename)
-        stored = [*tensors, *buffers]
-        problems = _without_memory(modules, tensors, buffers, device)
+        model = _read(module, prefix, rules, rename)
+        stored = [*model.tensors, *model.buffers]
+        problems = _without_memory(model, device)
         try:
             if isinstance(rules, Plan):
                 refuse_options(**options)
-                made, selection = _fitted(module, modules, tensors, buffers, only, rules, prefix)
+                made, selection = _fitted(model, only, rules, prefix)
             else:
-                made, selection = _plan(module, modules, tensors, buffers, only, rules, **options)
+                made, selection = _plan(model, only, rules, options)
         except PlanError as error:
             raise PlanError([*problems, *error.problems]) from None
         filled = [(tensor, entry) for tensor, entry in zip(stored, made.entries, strict=True) if not entry.kept]
@@ -155,7 +152,7 @@ def initialize(
             *_not_writable(stored, made),
             *_overlapping(filled),
             *_read_from_model(filled),
-            *sharded_estimates(modules, drawn),
+            *sharded_estimates(model.modules, drawn),
         ]
         if problems:
             raise PlanError(problems)
@@ -169,11 +166,25 @@ def initialize(
         fill(weights, key, advance)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
-    reset_buffers(modules, drawn, selection.buffers, key)
+    reset_buffers(model.modules, drawn, selection.buffers, key)
     with torch.no_grad():
         fill(filled[len(weights) :], key)  # buffers that rules name, also of modules that were reset
-    mark(modules, (tensor.tensor for tensor, _ in filled))
+    mark(model.modules, (tensor.tensor for tensor, _ in filled))
     return made
+
+
+class _Model(NamedTuple):
+    """A model: its modules, its tensors, and the buffers that a plan or a rule names."""
+
+    module: nn.Module
+    modules: Modules
+    tensors: list[ModelTensor]
+    buffers: list[ModelTensor]
+
+
+def _read(module: nn.Module, prefix: str, rules: Rules | Plan | None, rename: Rename | None) -> _Model:
+    modules = walk(module, prefix)
+    return _Model(module, modules, model_tensors(modules), ruled_buffers(modules, rules, rename))
 
 
 class _Selection(NamedTuple):
@@ -183,54 +194,32 @@ class _Selection(NamedTuple):
     buffers: set[str]
 
 
-def _plan(
-    module: nn.Module,
-    modules: Modules,
-    tensors: list[ModelTensor],
-    buffers: list[ModelTensor],
-    only: Only,
-    rules: Rules | None,
-    **options: Any,
-) -> tuple[Plan, _Selection]:
+def _plan(model: _Model, only: Only, rules: Rules | None, options: PlanOptions) -> tuple[Plan, _Selection]:
     """Return the plan of the tensors and then the buffers, and the selection. Unselected tensors are kept."""
-    ruled = [buffer_parameter(buffer) for buffer in buffers]
-    known = parameters(tensors)
-    only = _names(module, modules, tensors, only)
-    chosen, selected_buffers = selected(only, [*known, *ruled], buffer_names(modules))
-    pairs = [pair for pair, each in zip(zip(tensors, known, strict=True), chosen, strict=False) if each]
-    if len(pairs) < len(tensors):
+    ruled = [buffer_parameter(buffer) for buffer in model.buffers]
+    facts = parameters(model.tensors)
+    only = plan_names(model.module, model.modules, model.tensors, only)
+    chosen, selected_buffers = selected(only, [*facts, *ruled], buffer_names(model.modules))
+    pairs = list(compress(zip(model.tensors, facts, strict=True), chosen))
+    if len(pairs) < len(model.tensors):
         # Other tensors may have been loaded, and show nothing about the memory of these.
-        known = parameters(tensors, [tensor for tensor, _ in pairs])
-    return plan_selected([*known, *ruled], chosen, rules, **options), _Selection(pairs, selected_buffers)
+        facts = parameters(model.tensors, [tensor for tensor, _ in pairs])
+    return plan_selected([*facts, *ruled], chosen, rules, **options), _Selection(pairs, selected_buffers)
 
 
-def _fitted(
-    module: nn.Module,
-    modules: Modules,
-    tensors: list[ModelTensor],
-    buffers: list[ModelTensor],
-    only: Only,
-    existing: Plan,
-    prefix: str,
-) -> tuple[Plan, _Selection]:
+def _fitted(model: _Model, only: Only, existing: Plan, prefix: str) -> tuple[Plan, _Selection]:
     """Return an existing plan for the tensors and then the buffers, and the selection. Unselected tensors are kept."""
-    stored = (Stored(tuple(each.names), each.shape, dtype_name(each.tensor)) for each in (*tensors, *buffers))
+    tensors = model.tensors
+    stored = (Stored(tuple(each.names), each.shape, dtype_name(each.tensor)) for each in (*tensors, *model.buffers))
     made = fit_plan(existing, stored, prefix=prefix)
     planned = [entry.parameter for entry in made.entries]
-    only = _names(module, modules, tensors, only)
-    chosen, selected_buffers = selected(only, planned, buffer_names(modules))
-    own = [tensor for tensor, each in zip(tensors, chosen, strict=False) if each]
+    only = plan_names(model.module, model.modules, tensors, only)
+    chosen, selected_buffers = selected(only, planned, buffer_names(model.modules))
+    own = list(compress(tensors, chosen))
     if not all(constructor_values.records(tensor.places) for tensor in own):
         planned = parameters(tensors, own)  # with the constructor values to record
-    pairs = [pair for pair, each in zip(zip(tensors, planned, strict=False), chosen, strict=False) if each]
+    pairs = list(compress(zip(tensors, planned, strict=False), chosen))
     return keep_others(made, chosen), _Selection(pairs, selected_buffers)
-
-
-def _names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only) -> Only:
-    """Return `only` with the names of plans in place of those of state dictionaries."""
-    if only is None or isinstance(only, (str, re.Pattern)):
-        return only
-    return plan_names(module, modules, tensors, only)
 
 
 def _record(parameter: Parameter) -> constructor_values.Record:
@@ -239,15 +228,13 @@ def _record(parameter: Parameter) -> constructor_values.Record:
     return constructor_values.as_record(parameter.constructor.record(parameter))
 
 
-def _without_memory(
-    modules: Modules, tensors: list[ModelTensor], buffers: list[ModelTensor], device: torch.device | str | None
-) -> list[str]:
+def _without_memory(model: _Model, device: torch.device | str | None) -> list[str]:
     """Return the problems of tensors that have no memory, and will have none or lose their values."""
     if device is not None and torch.device(device).type == "meta":
         raise ValueError(f"device must have memory, got {device!r}")
     if device is not None:
-        return lost_buffers(modules, {name for buffer in buffers for name in buffer.names})
-    meta = [tensor.names[0] for tensor in (*tensors, *buffers) if tensor.tensor.is_meta]
+        return lost_buffers(model.modules, {name for buffer in model.buffers for name in buffer.names})
+    meta = [tensor.names[0] for tensor in (*model.tensors, *model.buffers) if tensor.tensor.is_meta]
     if not meta:
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"

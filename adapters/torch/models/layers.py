@@ -8,7 +8,7 @@ from torch.nn.parameter import is_lazy
 
 from initlib import constant, ones, zeros
 from initlib._public import public
-from initlib.adapters.common.roles import TABLE, Declarations, ParameterRole, Roles, Table, field, packed
+from initlib.adapters.common.roles import TABLE, Declarations, ParameterRole, Roles, Table, field, kernel, packed
 from initlib.axes import parse
 
 from .._private import own_parameters
@@ -17,7 +17,7 @@ from .known_classes import known_class
 # Wrappers derive a class from the module's own while the program runs, and put these before its name.
 PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
 
-KERNEL = ParameterRole("OI", "kernel")
+KERNEL = kernel("OI")
 BIAS = ParameterRole(None, "bias", zeros)
 SCALE = ParameterRole(None, "scale", ones)
 
@@ -27,9 +27,8 @@ Module = TypeVar("Module", bound=type[nn.Module])
 def _convolution(module: Any) -> Roles:
     """Return the roles of a convolution, whose groups are packed into the first stored axis."""
     first, second = "IO" if module.transposed else "OI"
-    if module.groups > 1:
-        first = f"({module.groups} {first})"
-    return {"weight": ParameterRole(first + second + field(len(module.kernel_size)), "kernel"), "bias": BIAS}
+    axes = packed(module.groups, first) + second + field(len(module.kernel_size))
+    return {"weight": kernel(axes), "bias": BIAS}
 
 
 def _recurrent(module: Any) -> Roles:
@@ -38,20 +37,20 @@ def _recurrent(module: Any) -> Roles:
     count = 4 if mode == "LSTM" or isinstance(module, nn.LSTMCell) else 1
     count = 3 if mode == "GRU" or isinstance(module, nn.GRUCell) else count
     axes = f"{packed(count)}I"
-    known = {
-        "weight_ih": ParameterRole(axes, "kernel"),
+    by_name = {
+        "weight_ih": kernel(axes),
         "weight_hh": ParameterRole(axes, "recurrent"),
         "weight_hr": KERNEL,
         "bias_ih": BIAS,
         "bias_hh": BIAS,
     }
     ends = [f"_l{layer}{way}" for layer in range(getattr(module, "num_layers", 0)) for way in ("", "_reverse")] or [""]
-    return {f"{name}{end}": role for name, role in known.items() for end in ends}
+    return {f"{name}{end}": role for name, role in by_name.items() for end in ends}
 
 
 TOKEN = ParameterRole("BIO", "table")  # an extra key or value for all inputs
 ATTENTION = {
-    "in_proj_weight": ParameterRole("(3 O)I", "kernel"),
+    "in_proj_weight": kernel("(3 O)I"),
     "q_proj_weight": KERNEL,
     "k_proj_weight": KERNEL,
     "v_proj_weight": KERNEL,
@@ -67,7 +66,7 @@ WITH_STATISTICS = (
 )
 TORCH: Table = {
     nn.Linear: {"weight": KERNEL, "bias": BIAS},
-    nn.Bilinear: {"weight": ParameterRole("OII", "kernel"), "bias": BIAS},
+    nn.Bilinear: {"weight": kernel("OII"), "bias": BIAS},
     **dict.fromkeys(CONVOLUTIONS, _convolution),
     nn.Embedding: {"weight": TABLE},
     nn.EmbeddingBag: {"weight": TABLE},
@@ -149,21 +148,21 @@ def roles(module: nn.Module) -> Roles:
     cls = own_class(module)
     base = _torch_base(cls)
     stated = TORCH[base] if base is not None else _of_known_class(cls, module)
-    known = stated(module) if callable(stated) else stated
+    by_name = stated(module) if callable(stated) else stated
     if "initlib_axes" not in vars(module) and not hasattr(cls, "initlib_axes") and not _declared.has(cls):
-        return known
+        return by_name
     names = (name for name, _ in module.named_parameters(recurse=False))
-    return _declared.roles(cls, module, known, lambda name: hasattr(module, name), names)
+    return _declared.roles(cls, module, by_name, lambda name: hasattr(module, name), names)
 
 
 def _of_known_class(cls: type, module: nn.Module) -> Roles:
     """Return the roles of a class of another library, where its parameters have as many axes as are known."""
-    known = known_class(cls)
-    if known is None:
+    known_axes = known_class(cls)
+    if known_axes is None:
         return {}
     shapes = {name: tuple(p.shape) for name, p in own_parameters(module) if not is_lazy(p)}
-    by_name = {name: ParameterRole(None, "scale") for name in known.scales}
-    for name, axes in known.axes.items():
+    by_name = {name: ParameterRole(None, "scale") for name in known_axes.scales}
+    for name, axes in known_axes.axes.items():
         if len(shapes.get(name, ())) == len(parse(axes)):
-            by_name[name] = ParameterRole(axes, "kernel")
+            by_name[name] = kernel(axes)
     return by_name

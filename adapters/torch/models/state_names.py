@@ -1,19 +1,23 @@
 """Names of tensors in PyTorch's state dictionaries, with wrappers and stored parts, as the names of plans."""
 
-from collections.abc import Iterable
+import re
 
 from torch import nn
+
+from initlib.adapters.common.selection import Only
 
 from .tensors import ModelTensor, Modules
 
 
-def plan_names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], names: Iterable[str]) -> list[str]:
-    """Return names of plans for names that may be those of a state dictionary; others are returned as they are.
+def plan_names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], only: Only) -> Only:
+    """Return names of plans for names that may be those of a state dictionary; others and patterns stay as they are.
 
     Raise ValueError where only some of the tensors that store a weight are among the names.
     """
-    names = list(names)
-    known = {name for tensor in tensors for name in tensor.names}
+    if only is None or isinstance(only, (str, re.Pattern)):
+        return only
+    names = list(only)
+    planned = {name for tensor in tensors for name in tensor.names}
     paths: dict[int, list[str]] = {}
     aliases: dict[str, str] = {}
     for (path, part), (prefix, _) in zip(module.named_modules(remove_duplicate=False), modules, strict=True):
@@ -23,27 +27,25 @@ def plan_names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], 
             aliases[before + name] = prefix + name
     for tensor in tensors:
         if tensor.magnitude is not None:
-            aliases |= _of_weight_norm(tensor, paths, known, names)
+            aliases |= _of_weight_norm(tensor, tensor.magnitude.place.attribute, paths, set(names) - planned)
         for name, place in zip(tensor.names, tensor.places, strict=True):
             aliases |= {before + place.attribute: name for before in paths[id(place.module)]}
-    return [each if each in known else aliases.get(each, each) for each in names]
+    return [each if each in planned else aliases.get(each, each) for each in names]
 
 
 def _of_weight_norm(
-    tensor: ModelTensor, paths: dict[int, list[str]], known: set[str], names: list[str]
+    tensor: ModelTensor, magnitude: str, paths: dict[int, list[str]], unplanned: set[str]
 ) -> dict[str, str]:
-    """Return the aliases of the magnitudes of a weight-normed weight."""
-    assert tensor.magnitude is not None
+    """Return the aliases of the magnitudes of a weight-normed weight, by the attribute that holds them."""
     aliases = {}
-    given = set(names) - known
     for place, name in zip(tensor.places, tensor.names, strict=True):
         for before in paths[id(place.module)]:
-            stored = {before + place.attribute, before + tensor.magnitude.place.attribute}
-            if len(stored & given) == 1:
-                (one,), (other,) = stored & given, stored - given
+            stored = {before + place.attribute, before + magnitude}
+            if len(stored & unplanned) == 1:
+                (one,), (other,) = stored & unplanned, stored - unplanned
                 raise ValueError(
                     f"only must have {one!r} and {other!r} together, which store {name}, got {one!r} alone. "
                     f"Pass both, or neither"
                 )
-            aliases[before + tensor.magnitude.place.attribute] = name
+            aliases[before + magnitude] = name
     return aliases

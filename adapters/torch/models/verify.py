@@ -1,6 +1,5 @@
 """Comparison of a model with the plan and the seed that initialized it."""
 
-import re
 from functools import partial
 
 import torch
@@ -69,8 +68,7 @@ def verify(
     """
     modules = walk(module, prefix)
     tensors = model_tensors(modules, skip_lazy=True)
-    if not (only is None or isinstance(only, (str, re.Pattern))):
-        only = plan_names(module, modules, tensors, only)
+    only = plan_names(module, modules, tensors, only)
     # A plan may name buffers if it was not made from the model.
     held, buffers = ([_held_tensor(tensor) for tensor in each] for each in (tensors, model_buffers(modules)))
     return compare_model(plan, seed, held, buffers, whole=whole, only=only)

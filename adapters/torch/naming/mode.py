@@ -22,7 +22,7 @@ from initlib.plans.rules.renaming import as_rename
 from initlib.stream.boxes import box_index
 from initlib.stream.engine import DrawRequest
 
-from .._private import is_computed, is_dtensor, is_observed
+from .._private import IS_META, is_computed, is_dtensor, is_observed
 from ..drawing.dispatch import Seed, key_of
 from ..drawing.fill import fill_boxes, fill_stored
 from ..drawing.memory import DTYPES, fill_memory, has_no_storage, local_views
@@ -32,7 +32,7 @@ from ..models.transformers import lifted
 from ..more_init import fill_
 from .call_stack import begun, rejected, subject
 from .lookup import Tensors
-from .parsers import DRAWING, FILLING, INIT, IS_META, MAKING, SEEDED
+from .parsers import DRAWING, FILLING, INIT, MAKING, SEEDED
 
 
 @public("initlib.adapters.torch")

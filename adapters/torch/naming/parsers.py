@@ -12,7 +12,7 @@ from torch.nn.init import calculate_gain
 from initlib import Initializer, normal, truncated_normal, uniform
 from initlib._arguments import real
 
-from .._private import calculate_correct_fan
+from .._private import IS_META, calculate_correct_fan
 
 DrawParser = Callable[..., tuple[Tensor, Initializer]]  # from the arguments of a call to the tensor and the initializer
 
@@ -76,5 +76,4 @@ SEEDED = {
     *(torch.normal, torch.bernoulli, torch.multinomial, torch.poisson, torch.randint, torch.randperm),
     *(Tensor.random_, Tensor.bernoulli_, Tensor.cauchy_, Tensor.exponential_, Tensor.geometric_, Tensor.log_normal_),
 }
-IS_META = Tensor.is_meta.__get__  # type: ignore[attr-defined]  # the first call of `trunc_normal_`; see `begun`
-DRAWING = {*FILLING, *MAKING, *SEEDED, IS_META}
+DRAWING = {*FILLING, *MAKING, *SEEDED, IS_META}  # the first call of `trunc_normal_` reads is_meta: see `begun`
