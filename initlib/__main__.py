@@ -13,8 +13,8 @@ import initlib
 
 from .cli import audit, config, diff, draw, fans, plan, syntax, verify, write
 from .files.printable import escaped
-from .plans.rules.hints import nearest
 from .plans.text.errors import PlanError
+from .plans.text.nearest import nearest
 
 COMMANDS = (fans, draw, plan, diff, write, verify, audit, config)
 

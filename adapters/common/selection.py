@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from initlib.plans.fills.values import keep
 from initlib.plans.parameter import Parameter
 from initlib.plans.plan import Plan
 from initlib.plans.planning import plan
-from initlib.plans.rules.hints import nearest
 from initlib.plans.rules.patterns import as_pattern
-from initlib.plans.rules.values import keep
+from initlib.plans.text.nearest import nearest
 from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 
 Only = str | re.Pattern[str] | Iterable[str] | None

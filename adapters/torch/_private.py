@@ -146,13 +146,22 @@ WeightNorm = find("nn.utils.parametrizations._WeightNorm", _Vanished)
 SpectralNorm = find("nn.utils.parametrizations._SpectralNorm", _Vanished)
 
 
-# A mode that sees every operation on tensors of this thread.
-TorchDispatchMode = find("utils._python_dispatch.TorchDispatchMode", _Vanished)
-StorageRef = Any  # the class of the result of `storage_ref`
+class OperationMode(find("utils._python_dispatch.TorchDispatchMode", _Vanished)):  # type: ignore[misc]
+    """A mode that sees every operation on tensors of this thread."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise the first operation would load PyTorch's compiler, which takes seconds.
+        return False
 
 
-def storage_ref(tensor: Tensor) -> StorageRef:
-    """Return a weak, hashable reference to a tensor's storage, equal for all views of it."""
+def storage_key(tensor: Tensor) -> int:
+    """Return a number that all views of a tensor's storage share."""
+    return tensor.untyped_storage()._cdata
+
+
+def storage_ref(tensor: Tensor) -> Any:
+    """Return a weak reference to a tensor's storage; as long as it exists, no other storage gets its key."""
     from torch.multiprocessing.reductions import StorageWeakRef
 
     return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]

@@ -9,11 +9,11 @@ from .._arguments import choice
 from ..dtypes import DTYPES, dtype_name
 from ..files.folder import checkpoint_files
 from ..files.header import Header
+from ..plans.fills.values import keep
 from ..plans.parameter import KINDS, Parameter
 from ..plans.plan import Plan
 from ..plans.planning import plan
 from ..plans.rules.patterns import Ordered
-from ..plans.rules.values import keep
 
 
 def like(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..dtypes import DTYPES
 from ..plans.entry import Entry
-from ..plans.rules.new_weights import NewWeights
+from ..plans.fills.new_weights import NewWeights
 from ..schemes.initializer import Initializer
 from .held import Place, Values
 

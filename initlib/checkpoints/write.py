@@ -19,7 +19,7 @@ from ..files.folder import INDEX
 from ..files.header import Header
 from ..key import Key, as_key
 from ..plans.entry import Entry
-from ..plans.rules.opened_sources import opened_checkpoints
+from ..plans.fills.opened_sources import opened_checkpoints
 from .compare import Comparison
 from .fill_file import fill_file
 from .shards import Shard, index, shards

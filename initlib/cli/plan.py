@@ -13,7 +13,7 @@ import initlib
 from .. import recipes
 from ..checkpoints.like import like
 from ..plans.parameter import KINDS, Parameter
-from ..plans.rules.hints import nearest
+from ..plans.text.nearest import nearest
 from ..plans.text.table import table
 from . import syntax
 

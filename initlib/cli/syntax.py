@@ -9,7 +9,7 @@ from typing import Any
 
 import initlib
 
-from ..plans.rules.hints import nearest
+from ..plans.text.nearest import nearest
 from ..schemes.factories import FACTORIES
 from ..schemes.initializer import Initializer
 

@@ -17,8 +17,8 @@ from ..stream.boxes import Index
 from .checks import check
 from .entry import Entry
 from .fill import fill_arrays
-from .rules.hints import nearest
 from .text.errors import PlanError
+from .text.nearest import nearest
 
 if TYPE_CHECKING:
     from ..checkpoints.compare import Differences
@@ -225,7 +225,7 @@ class Plan:
             >>> Plan.from_json(kernel.to_json()) == kernel
             True
         """
-        from .rules.sources import as_path
+        from .fills.sources import as_path
         from .text.json_decoding import decode
 
         if not isinstance(sources, Mapping | None):
@@ -244,7 +244,7 @@ class Plan:
             ValueError: an initializer is not initlib's own, or the plan reads the file.
         """
         from ..files.atomic_write import atomic_write
-        from .rules.opened_sources import opened_checkpoints
+        from .fills.opened_sources import opened_checkpoints
 
         text = self.to_json()
         if any(checkpoint.has_file(as_path(path)) for checkpoint in opened_checkpoints(self.entries)):

@@ -10,15 +10,15 @@ from ..axes import parse
 from ..schemes.initializer import Initializer
 from .checks import check
 from .entry import Entry
+from .fills.opened_sources import OpenedSources
+from .fills.sums import Addend
+from .fills.values import Fill, as_rule
 from .parameter import Parameter, as_axes, changed
 from .plan import Plan
 from .rules.hints import explain_unused, without_kernels
-from .rules.opened_sources import OpenedSources
 from .rules.patterns import Ordered
 from .rules.renaming import Renamer, as_rename
 from .rules.rule_resolver import RuleResolver
-from .rules.sums import Addend
-from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
 

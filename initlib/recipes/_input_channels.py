@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from .._arguments import choice, integer
+from ..plans.fills.loaded import Loaded, loaded
+from ..plans.fills.values import Fill
 from ..plans.parameter import Parameter
-from ..plans.rules.loaded import Loaded, loaded
-from ..plans.rules.values import Fill
 from ._old_model import OldModel, Source, as_patterns, side_by_side
 from .rules import Rules, required
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from .._arguments import integer
+from ..plans.fills.values import Values, values
 from ..plans.parameter import Parameter
-from ..plans.rules.values import Values, values
 from ..schemes._constant import ones, zeros
 from ..schemes._normal import normal
 from .rules import Rules, named, optional, outputs

@@ -4,9 +4,9 @@ import fnmatch
 import re
 from typing import Any
 
+from ..plans.fills.values import Rule
 from ..plans.rules.layer_count import LayerCount
 from ..plans.rules.patterns import RecipePattern, expression_code, plain_expression
-from ..plans.rules.values import Rule
 
 Rules = dict[Any, Rule]  # by pattern, in order
 RESIDUAL = "output of a residual branch"

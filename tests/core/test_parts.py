@@ -23,8 +23,8 @@ from initlib import (
     values,
     zeros,
 )
+from initlib.plans.fills.parts import Parts
 from initlib.plans.packing.part_axes import unpacked, without
-from initlib.plans.rules.parts import Parts
 from initlib.stream.boxes import box_index
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]

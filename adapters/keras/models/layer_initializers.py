@@ -11,7 +11,7 @@ from keras import initializers
 
 import initlib
 from initlib import values
-from initlib.plans.rules.values import Fill
+from initlib.plans.fills.values import Fill
 
 from .. import init as ours
 from ..drawing.draw import InitlibMixin

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...schemes._constant import constant, zeros
+from ..fills.values import Fill, Keep, keep
 from ..packing.overlaps import Overlap
 from ..text.errors import PATTERN, RuleNeededError
 from .regularity import Read, constant_of, has_set_edge, is_monotone, is_regular, is_smooth
-from .values import Fill, Keep, keep
 
 SMALL = 2**16  # weights of a tensor that is read at once
 CORNER = 16  # indices along each axis that are read before all of them

@@ -1,55 +1,16 @@
-"""Hints: the known names nearest to a wrong name, and the reason that a pattern is unused."""
+"""Hints: the reason that a pattern is unused, and what to write in its place."""
 
 import re
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 from ..parameter import KINDS, Parameter
 from ..text.folding import fold
+from ..text.nearest import nearest
 from .patterns import ParsedPattern, expression_code, plain_expression
 
-ALIKE = 0.75
 LISTED = 12  # names
+_DIGIT = re.compile("[0-9]")
 AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes the matching parameters kernels'
-_NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
-
-
-def nearest(wanted: str, names: Iterable[str], what: str) -> str:
-    """Return the known names nearest to a wrong name, as the end of a sentence; empty if no name is near.
-
-    >>> nearest("*.c_prj.weight", ["h.0.c_proj.weight", "h.0.c_proj.bias", "wte.weight"], "names")
-    '; nearest names: h.0.c_proj.weight'
-    """
-    alike = [(max(map(_likeness, _spellings(wanted), _spellings(name))), name) for name in dict.fromkeys(names)]
-    alike_names = [name for likeness, name in sorted(alike, key=lambda pair: -pair[0]) if likeness >= ALIKE]
-    return f"; nearest {what}: {', '.join(alike_names[:3])}" if alike_names else ""
-
-
-def _spellings(name: str) -> tuple[str, str]:
-    """Return a name with 0 for each number, then also with PyTorch's word for a kernel."""
-    plain = _NUMBER.sub("0", name)
-    return plain, re.sub(r"\bkernel\b", "weight", plain)
-
-
-@lru_cache(maxsize=4096)  # the same for every layer
-def _likeness(first: str, second: str) -> float:
-    """Return the likeness of two names, from 0 to 1; for a pattern that starts with `*` only the end counts.
-
-    For a pattern that also ends with `*`, the most alike part of the name counts.
-    """
-    from difflib import SequenceMatcher
-
-    pattern, name = (second, first) if "*" in second else (first, second)
-    pattern = pattern.partition(":")[0]
-    text = pattern.strip("*")
-    if text and pattern.startswith("*") and pattern.endswith("*"):
-        starts = range(max(len(name) - len(text), 0) + 1)
-        return max(SequenceMatcher(None, text, name[start : start + len(text)]).ratio() for start in starts)
-    if pattern.startswith("*"):
-        name = name[-len(text) :]
-    elif pattern.endswith("*"):
-        name = name[: len(text)]
-    return SequenceMatcher(None, text, name).ratio()
 
 
 def explain_unused(
@@ -77,7 +38,7 @@ def without_kernels(pattern: ParsedPattern, parameters: Sequence[Parameter]) -> 
 
 def _kernels_of_layers(parameters: Sequence[Parameter]) -> str:
     kinds = ("kernel", "recurrent", "other")
-    kernels = [each for each in parameters if each.kind in kinds and not each.is_vector and _NUMBER.search(each.name)]
+    kernels = [each for each in parameters if each.kind in kinds and not each.is_vector and _DIGIT.search(each.name)]
     return f". The kernels in layers are {_some(kernels)}" if kernels else ""
 
 
