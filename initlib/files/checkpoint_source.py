@@ -159,5 +159,5 @@ def _read_exactly(file: RawIOBase, memory: NDArray[Any]) -> None:
     while left:
         count = file.readinto(left)
         if not count:
-            raise ValueError(f"{getattr(file, 'name', 'the file')} is cut short")
+            raise ValueError(f"{getattr(file, 'name', 'the file')} is truncated")
         left = left[count:]

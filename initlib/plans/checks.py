@@ -46,7 +46,11 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
         names.update(own)
         if taken:
             problems.append(
-                Problem(name, f"another parameter has the name {', '.join(taken)} too; tie the two, or rename one")
+                Problem(
+                    name,
+                    f"another parameter has the name {', '.join(map(repr, taken))} too. Tie the two parameters, or "
+                    "rename one",
+                )
             )
             continue
         streams: Iterable[str] = (entry.stream,)
@@ -66,7 +70,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
             drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
             twice = next((stream for stream, count in Counter(drawn).items() if count > 1), None)
             if twice is not None:
-                misfits.append((f"two parts would share the stream {twice}; give each part its own name", ""))
+                misfits.append((f"two parts would share the stream {twice!r}. Give each part a name of its own", ""))
             streams = dict.fromkeys((entry.stream, *drawn))
             boxes += sum(len(piece.boxes) for piece in entry.pieces)
         if boxes > MOST_BOXES:
@@ -77,12 +81,15 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
         for stream in streams:
             other = owners.setdefault(stream, entry)
             if other is not entry and not (entry.shared or other.shared):
-                text = f"would share the stream {stream} with {other.parameter.name}; tie the two, or rename one"
+                text = (
+                    f"would share the stream {stream!r} with {other.parameter.name!r}. Tie the two parameters, or "
+                    "rename one"
+                )
                 problems.append(Problem(name, text))
                 break
             if other is not entry and not (entry.kept or other.kept or _are_alike(entry, other)):
                 one, two = (entry, other) if entry.shared else (other, entry)
-                text = f"must have the shape, axes and initializer of {two.parameter.name} to share its stream"
+                text = f"must have the shape, axes and initializer of {two.parameter.name!r} to share this stream"
                 problems.append(Problem(one.parameter.name, text))
                 break
     return problems

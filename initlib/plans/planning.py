@@ -97,7 +97,9 @@ def plan(
     """
     if isinstance(rules, Initializer):
         if default is not None:
-            raise TypeError(f"default must be None if rules is an initializer, got {default!r} and {rules!r}")
+            raise TypeError(
+                f"default must be None if rules is an initializer, got {default!r} and {rules!r}. Pass one of the two"
+            )
         rules, default = None, rules
     if callable(rules):
         as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
@@ -240,7 +242,7 @@ def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
 def _shared_with_none(entries: list[Entry]) -> list[Problem]:
     streams = {entry.stream for entry in entries if not entry.shared}
     return [
-        Problem(entry.parameter.name, f"same_as must name another parameter, got {entry.stream}")
+        Problem(entry.parameter.name, f"same_as must name another parameter of the plan, got {entry.stream!r}")
         for entry in entries
         if entry.shared and entry.stream not in streams
     ]
@@ -261,7 +263,8 @@ def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...
             continue  # a `*` in the name of a tensor may differ
         if rule is not None and resolver.made(rule, tie)[0] != fill:
             raise ValueError(
-                f"tied names must have the same fill, got {fill!r} here and {rule!r} for {tie.name}. Change one rule"
+                f"tied names must have the same fill, got {fill!r} for {view.name!r} and {rule!r} for {tie.name!r}. "
+                "Change one of the rules"
             )
     return fill, notes
 

@@ -56,7 +56,9 @@ def analytic(model: Any, input_shape: Any = None, *, distribution: str = "trunca
     operations, unfollowed = adapter(framework, "diagnostics.graph").followed(model, input_shape)
     if unfollowed:
         names = ", ".join(dict.fromkeys(unfollowed))
-        warnings.warn(f"analytic could not follow {names}, and assumes that they keep the mean square", stacklevel=2)
+        warnings.warn(
+            f"analytic could not follow {names}, and assumes that these operations keep the mean square", stacklevel=2
+        )
     fan_ins = {operation.weight: operation.fan_in for operation in operations}
     rules: Rules = {}
     for name, factor in factors(operations).items():

@@ -54,7 +54,9 @@ def _check(path: Path, is_archive: bool) -> None:
             if member.filename.endswith("data.pkl") and member.file_size > MAX_STRUCTURE:
                 raise RefusedError(f"{path} has {name} of {member.file_size} bytes, more than {MAX_STRUCTURE}")
             if member.filename.endswith("/byteorder") and archive.read(member) != sys.byteorder.encode():
-                raise RefusedError(f"{path} has another processor's byte order. Save the model on this one")
+                raise RefusedError(
+                    f"{path} has the byte order of another processor. Save the model on a processor of this kind"
+                )
 
 
 def named_tensors(
