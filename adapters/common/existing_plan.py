@@ -11,7 +11,7 @@ from initlib.plans.text.errors import PlanError, Problem
 
 NOT_IN_PLAN = "the plan has no such parameter"
 NOT_IN_MODEL = "the plan has this parameter, and the model does not"
-DIFFERENT = "its {fact} must be {planned}, as in the plan, got {given}"
+DIFFERENT = "{fact} must be {planned}, as in the plan, got {given}"
 NOTHING_SHARED = (
     "the plan must have the parameters of the model, got names such as {planned} in the plan and {given} in the model. "
     "Pass the prefix= with which the plan was made"

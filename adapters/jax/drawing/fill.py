@@ -50,7 +50,7 @@ def _prepared(
     elif entry.added:
         raise ValueError(
             f"{entry.parameter.name} must be filled outside of jax.jit, got {entry.added[0]!r} in a traced function. "
-            "The host reads and adds these weights"
+            "Call initialize outside of jax.jit, because the host reads these weights"
         )
     else:
         numbers = [Key(fold_number(piece.stream)).words for piece in entry.pieces]

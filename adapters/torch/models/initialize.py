@@ -244,7 +244,7 @@ def _without_memory(
 ) -> list[str]:
     """Return the problems of tensors that have no memory, and will have none or lose their values."""
     if device is not None and torch.device(device).type == "meta":
-        raise ValueError(f"device must have memory, got {device!r}")
+        raise ValueError(f"device must have memory, got {device!r}. Pass 'cpu', 'cuda' or another device")
     if device is not None:
         return lost_buffers(modules, {name for buffer in buffers for name in buffer.names})
     meta = [tensor.names[0] for tensor in (*tensors, *buffers) if tensor.tensor.is_meta]
@@ -259,7 +259,10 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
     problems = []
     for tensor, entry in zip(tensors, made.entries, strict=True):
         if tensor.tensor.is_meta and not entry.filled:
-            problems.append(f"{tensor.names[0]}: the plan keeps values, but the meta device has no values")
+            problems.append(
+                f"{tensor.names[0]}: the plan keeps values, but the meta device has no values. Add a rule with an "
+                "initializer"
+            )
         try:
             if not entry.kept:
                 check(tensor)
