@@ -9,7 +9,7 @@ from initlib.plans.parameter import changed
 from initlib.plans.plan import Plan
 from initlib.plans.text.errors import PlanError, Problem
 
-NOT_IN_PLAN = "the plan has no such parameter"
+NOT_IN_PLAN = "the plan has no parameter of this name"
 NOT_IN_MODEL = "the plan has this parameter, and the model does not"
 DIFFERENT = "{fact} must be {planned}, as in the plan, got {given}"
 NOTHING_SHARED = (

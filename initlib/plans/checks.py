@@ -11,6 +11,7 @@ from ..schemes.initializer import Initializer
 from .entry import Entry
 from .fills.sums import Addend
 from .packing.logical_weights import LogicalWeight
+from .text.describe import described
 from .text.errors import PATTERN, Problem
 
 MOST_BOXES = 2**17  # in all tensors of a plan: of weights that lie in parts
@@ -111,16 +112,18 @@ def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
         yield f"dtype must be one of {', '.join(DTYPES)} to be drawn, got {parameter.dtype}; keep the parameter", ""
         return
     weights = {(piece.drawn, piece.shape, piece.axes): None for piece in entry.pieces if piece.drawn is not None}
-    needing = [first_needing_axes(init) for init, shape, _ in weights if len(shape) >= 2]
-    if parameter.axes is None and any(needing):
-        factory = next(filter(None, needing))
+    needing = [init for init, shape, _ in weights if len(shape) >= 2 and first_needing_axes(init)]
+    if parameter.axes is None and needing:
         ndim, owner = len(parameter.shape), f" in {parameter.owner}" if parameter.owner else ""
-        yield f"{factory} needs to know which of the {ndim} axes{owner} are inputs and outputs", _axes_advice(ndim)
+        yield (
+            f"{described(needing[0])} needs to know which of the {ndim} axes{owner} are inputs and outputs",
+            _axes_advice(ndim),
+        )
         return
     for initializer, shape, axes in weights:
         reason = _misfit(initializer, shape, axes, parameter.dtype)
         if reason is not None:
-            yield f"{initializer!r} cannot fill shape {shape}: {reason}", ""
+            yield f"{described(initializer)} cannot fill shape {shape}: {reason}", ""
     for piece in entry.pieces:
         if isinstance(piece.initializer, Addend):
             for term in piece.initializer.terms:

@@ -302,7 +302,7 @@ def test_a_hostile_or_future_text_is_an_error(text, message):
 
 
 def test_a_text_of_a_plan_that_cannot_be_drawn_is_a_plan_error():
-    with pytest.raises(PlanError, match="orthogonal needs to know which of the 2 axes"):
+    with pytest.raises(PlanError, match=r"orthogonal\(\) needs to know which of the 2 axes"):
         Plan.from_json(filled({"factory": "orthogonal", "arguments": {}}))
 
 

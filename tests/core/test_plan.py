@@ -289,7 +289,7 @@ def test_all_problems_are_listed_at_once():
         "other; the owners in this model are Linear, Router",
         "axes '*.fc' matches nothing",
         "rename 'transformer.*' matches nothing",
-        "h.{0..3}.gate: variance_scaling needs to know which of the 3 axes in Router are inputs and outputs. Pass "
+        "h.{0..3}.gate: he_normal needs to know which of the 3 axes in Router are inputs and outputs. Pass "
         'axes={"*.gate": "BOI"} if outputs are stored first, as in PyTorch, or "BIO" if outputs are stored last, as '
         "in Keras and JAX: I is an input axis, O an output axis, B a stack",
         f"ids: dtype must be one of {', '.join(DTYPES)} to be drawn, got int64; keep the parameter",
@@ -306,10 +306,10 @@ ERRORS = [
     ),
     ([Parameter("a.b", (3,))], he_normal, 'Add the rule {"*.b": zeros}'),
     ([Parameter("norm.beta", (3,))], {}, 'Add the rule {"*.beta": zeros}'),
-    ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling needs to know which of the 2 axes"),
-    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal needs to know which of the 2 axes"),
-    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling needs to know which of the 2 axes"),
-    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3))], he_normal, "a: he_normal needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal(gain=2) needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: he_normal * 2 needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal() needs to know which of the 2 axes"),
     ([kernel()], {"*.bias:kernel": ones, "*": ones}, "rule '*.bias:kernel' matches nothing"),
     (
         [kernel(owner="Linear")],
@@ -332,7 +332,7 @@ ERRORS = [
     (
         [kernel(shape=(8, 4, 3), axes="OIK")],
         {"*": identity()},
-        "identity(gain=1.0) cannot fill shape (8, 4, 3): axes of identity",
+        "identity() cannot fill shape (8, 4, 3): axes of identity",
     ),
     ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): axes of icnr must have one output axis and"),
     ([Parameter("a", (3,), kind="kernel")], {"*": orthogonal()}, "shape must have at least 2 axes for orthogonal"),

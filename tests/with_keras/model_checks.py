@@ -568,7 +568,7 @@ def test_statistics_are_never_drawn():
     adapter.initialize(model, normal(), seed=0)
     assert np.array_equal(values(known.mean), mean)
     assert mean.any()
-    with pytest.raises(PlanError, match="a statistic, or the state of an optimizer, is never drawn") as error:
+    with pytest.raises(PlanError, match="running statistics and states of optimizers cannot be drawn") as error:
         adapter.initialize(model, {"*.count": keep, "*": normal()}, seed=0)
     assert [problem.split(":")[0] for problem in error.value.problems] == [
         "normalization.mean",
@@ -1062,8 +1062,8 @@ def test_all_differences_from_an_existing_plan_are_listed_and_nothing_is_written
     assert caught.value.problems == (
         "a.kernel: shape must be (4, 8), as in the plan, got (4, 9)",
         "a.bias: shape must be (8,), as in the plan, got (9,)",
-        "c.kernel: the plan has no such parameter",
-        "c.bias: the plan has no such parameter",
+        "c.kernel: the plan has no parameter of this name",
+        "c.bias: the plan has no parameter of this name",
         "b.kernel: the plan has this parameter, and the model does not",
         "b.bias: the plan has this parameter, and the model does not",
     )

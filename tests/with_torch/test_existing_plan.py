@@ -133,7 +133,7 @@ def test_all_differences_are_listed_and_nothing_is_written():
         "0.bias: shape must be (8,), as in the plan, got (9,)",
         "1.weight: dtype must be float32, as in the plan, got float64",
         "1.bias: dtype must be float32, as in the plan, got float64",
-        "4.weight: the plan has no such parameter",
+        "4.weight: the plan has no parameter of this name",
         "3.weight: the plan has this parameter, and the model does not",
         "3.bias: the plan has this parameter, and the model does not",
     )

@@ -65,7 +65,9 @@ def signals(
         raise TypeError(f"model must be a keras.Model or another keras.Layer, got {type(model).__name__}")
     check_loss(loss)
     if not model.built:
-        raise ValueError(f"model must be built, got {model.name!r} without variables. Call the model once, or build it")
+        raise ValueError(
+            f"model must be built, got {model.name!r} without variables. Call the model once, or call model.build"
+        )
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch_of(batch))

@@ -16,7 +16,10 @@ from .layers import is_torch, own_class
 from .tensors import ModelTensor, dtype_name
 
 NOT_DENSE = "a tensor of layout {layout} cannot be filled; add the rule {{{name!r}: keep}}"
-MAGNITUDE = "the constructor set the magnitudes of the weight norm; a rule would replace them by norms of drawn weights"
+MAGNITUDE = (
+    "the constructor set the magnitudes of the weight norm; a rule would replace these magnitudes by the norms of "
+    "drawn weights"
+)
 OF_SKELETON = (
     "the constructor computed this tensor from weights, which a skeleton does not have; add a rule, or build the model "
     "without `skeleton()`"

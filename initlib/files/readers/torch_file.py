@@ -36,7 +36,9 @@ def tensors(path: Path) -> Iterator[StoredTensor]:
         raise
     except Exception as error:  # PyTorch and zipfile raise errors of many classes for broken files
         reason = printable((str(error).strip() or type(error).__name__).splitlines()[0])
-        raise ValueError(f"{path} cannot be read without running its code, or is broken: {reason}") from None
+        raise ValueError(
+            f"{path} cannot be read without running its code, or is broken: {reason}. Save a state_dict"
+        ) from None
     yield from named_tensors(loaded, stored=partial(_in_archive, path) if is_archive else in_memory)
 
 

@@ -80,7 +80,10 @@ def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], paramet
     matched = [parameter for parameter in parameters if pattern.matches(parameter)]
     if matched:
         first = [other.shown for other in before if any(map(other.matches, matched))]
-        return f"is never used: {' or '.join(first)} matches the same parameters first"
+        return (
+            f"is never used: {' or '.join(first)} matches the same parameters first. Put narrow patterns before wide "
+            "patterns"
+        )
     named = [parameter for parameter in parameters if pattern.name.fullmatch(parameter.name)]
     if named:
         labels = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
