@@ -109,7 +109,7 @@ def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
     """Yield the reasons that weights of an entry cannot be drawn, each with advice."""
     parameter = entry.parameter
     if entry.pieces and parameter.dtype not in DTYPES:
-        yield f"dtype must be one of {', '.join(DTYPES)} to be drawn, got {parameter.dtype}; keep the parameter", ""
+        yield f"dtype must be one of {', '.join(DTYPES)} to be drawn, got {parameter.dtype}. Keep the parameter", ""
         return
     weights = {(piece.drawn, piece.shape, piece.axes): None for piece in entry.pieces if piece.drawn is not None}
     needing = [init for init, shape, _ in weights if len(shape) >= 2 and first_needing_axes(init)]

@@ -292,7 +292,7 @@ def test_all_problems_are_listed_at_once():
         "h.{0..3}.gate: he_normal needs to know which of the 3 axes in Router are inputs and outputs. Pass "
         'axes={"*.gate": "BOI"} if outputs are stored first, as in PyTorch, or "BIO" if outputs are stored last, as '
         "in Keras and JAX: I is an input axis, O an output axis, B a stack",
-        f"ids: dtype must be one of {', '.join(DTYPES)} to be drawn, got int64; keep the parameter",
+        f"ids: dtype must be one of {', '.join(DTYPES)} to be drawn, got int64. Keep the parameter",
     )
 
 

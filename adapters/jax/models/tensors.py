@@ -16,7 +16,7 @@ NO_TREE = (
 )
 SIZES = "shapes must be a pytree of arrays or of their shapes, got {sizes} for {name}. Pass {correct}"
 UNNAMED = "shapes must be a pytree whose leaves have names, such as {{'kernel': ...}}, got a bare {kind}"
-CYCLIC = "params must be a tree, got a module of flax.nnx that contains itself; call nnx.split"
+CYCLIC = "params must be a tree, got a module of flax.nnx that contains itself. Call nnx.split"
 TRACED = (
     "shapes must be a module of flax.nnx made in this trace, got a module made outside of the trace. Initialize the "
     "module outside of jit, or pass nnx.state(module)."

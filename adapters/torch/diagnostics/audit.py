@@ -13,7 +13,7 @@ from initlib.files.readers.torch_file import named_tensors
 from .._private import is_dtensor
 from ..models.tensors import dtype_name, model_tensors, walk
 
-FLAT = "this rank holds a range of the parameter; audit the unsharded model, or its checkpoint"
+FLAT = "this rank holds a range of the parameter. Audit the unsharded model, or its checkpoint"
 
 
 @public("initlib.adapters.torch")

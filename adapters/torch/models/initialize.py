@@ -37,7 +37,7 @@ from .state_names import plan_names
 from .tensors import ModelTensor, Modules, dtype_name, model_tensors, walk
 from .transformers import mark
 
-SHARED = '{name}: shares a part of its memory with {other}; keep one of the two: {{"{other}": keep}}'
+SHARED = '{name}: shares a part of its memory with {other}. Keep one of the two: {{"{other}": keep}}'
 PATIENCE = 2.0  # seconds without a progress bar
 
 
@@ -251,7 +251,7 @@ def _without_memory(
     if not meta:
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"
-    return [f"{names}: on the meta device, which has no memory; pass a device: initialize(..., device='cpu')"]
+    return [f"{names}: on the meta device, which has no memory. Pass a device: initialize(..., device='cpu')"]
 
 
 def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
