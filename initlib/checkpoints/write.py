@@ -120,8 +120,8 @@ class Claim:
             except FileExistsError:
                 if not _holds(self.path, self.text) and self.path.exists():
                     raise FileExistsError(
-                        f"{str(folder)!r} must not be in use by the write of another plan or seed, got {CLAIM}. "
-                        f"Wait until that write ends. If its process was killed, repeat the write, or remove {CLAIM}"
+                        f"folder {str(folder)!r} must not be in use by the write of another plan or seed, got {CLAIM}. "
+                        f"Wait for the end of the other write. If the other process was killed, remove {CLAIM}"
                     ) from None
 
     def withdraw(self) -> None:
