@@ -52,7 +52,7 @@ def analytic(model: Any, input_shape: Any = None, *, distribution: str = "trunca
     if framework is None:
         raise TypeError(f"model must be a torch.nn.Module or a keras.Model, got {type(model).__name__}")
     if input_shape is None and framework == "torch":
-        raise ValueError("input_shape must be the shape of an input, or a batch, for a model of PyTorch; got None")
+        raise ValueError("input_shape must be the shape of an input, or a batch, for a model of PyTorch, got None")
     operations, unfollowed = adapter(framework, "diagnostics.graph").followed(model, input_shape)
     if unfollowed:
         names = ", ".join(dict.fromkeys(unfollowed))

@@ -379,7 +379,7 @@ ERRORS = [
     (
         [kernel("b", tied=("a",))],
         {"a": ones, "b": zeros},
-        "b: tied names must have the same fill, got constant(value=0.0) for 'b' and",
+        "b: tied names must have the same fill, got zeros for 'b' and",
     ),
     ([Parameter("a", (3,), needs="its norm says nothing")], STD, "a: no rule matches, and its norm says nothing"),
     ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "for 'a'. Change one of the rules"),
