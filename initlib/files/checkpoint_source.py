@@ -68,8 +68,7 @@ class CheckpointSource:
                 if name not in header.tensors:
                     raise ValueError(f"{file} must hold the tensor '{printable(name)}', because the index gives it")
                 stored = header.tensors[name]
-                dtype = stored.dtype_name or stored.dtype.lower()
-                self.tensors[name] = TensorPlace(file, header.data + stored.start, dtype, stored.shape)
+                self.tensors[name] = TensorPlace(file, header.data + stored.start, stored.dtype_name, stored.shape)
         self.digest = digest.hexdigest()
 
     def _read_header(self, file: Path, digest: Any) -> Header:

@@ -99,7 +99,8 @@ def plan(
     if isinstance(rules, Initializer):
         if default is not None:
             raise TypeError(
-                f"default must be None if rules is an initializer, got {described(default)} and {described(rules)}. Pass one of the two"
+                f"default must be None if rules is an initializer, got {described(default)} and {described(rules)}. "
+                "Pass one of the two"
             )
         rules, default = None, rules
     if callable(rules):
@@ -112,7 +113,8 @@ def plan(
         raise ValueError(f'unmatched must be "default" or "keep", got {unmatched!r}')
     if unmatched == "keep" and default is not None:
         raise TypeError(
-            f"default must be None with unmatched='keep', got {described(default)}. Pass the default as the rule {{'*': ...}}"
+            f"default must be None with unmatched='keep', got {described(default)}. Pass the default as the rule "
+            "{'*': ...}"
         )
     stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
@@ -264,8 +266,8 @@ def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...
             continue  # a `*` in the name of a tensor may differ
         if rule is not None and resolver.made(rule, tie)[0] != fill:
             raise ValueError(
-                f"tied names must have the same fill, got {described(fill)} for {view.name!r} and {described(rule)} for {tie.name!r}. "
-                "Change one of the rules"
+                f"tied names must have the same fill, got {described(fill)} for {view.name!r} and {described(rule)} for "
+                f"{tie.name!r}. Change one of the rules"
             )
     return fill, notes
 

@@ -1,7 +1,6 @@
 """Signals: measurements of activations, gradients and weights of a model on one batch."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from initlib.diagnostics.signals import SignalReport
 from ..models.layers import is_fsdp
 from ..models.tensors import model_tensors, walk
 from .inputs import array, inputs, loss_of
-from .recorder import Recorder, restored
+from .recorder import recorded
 
 
 @public("initlib.adapters.torch")
@@ -70,12 +69,9 @@ def signals(
             "model must not be sharded by FSDP, which gathers weights only during a run. Call signals before sharding"
         )
     given = inputs(model, batch)
-    with ExitStack() as stack:
-        stack.enter_context(restored(model))
-        stack.enter_context(torch.enable_grad())
-        recorder = stack.enter_context(Recorder(model))
+    with torch.enable_grad(), recorded(model) as recorder:
         output = model(*given.positional, **given.named)
-        recorder.stop()
+        recorder.hooks.close()
         value = loss_of(output, loss)
         wanted = [weight.tensor for weight in measured if weight.tensor.requires_grad]
         results: tuple[Tensor | None, ...] = ()

@@ -138,7 +138,7 @@ def as_rule(value: Any, argument: str) -> Rule:
     if isinstance(value, (Initializer, type)) or _makes_initializers(value) or _is_foreign(value):
         return as_fill(value, argument)
     if callable(value):
-        return value  # type: ignore[no-any-return]
+        return value
     return as_fill(value, argument)
 
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 from ..parameter import KINDS, Parameter
 from ..text.folding import fold
-from ..text.nearest import nearest
+from ..text.nearest import NUMBER, nearest
 from .patterns import ParsedPattern, expression_code, plain_expression
 
 LISTED = 12  # names
-_DIGIT = re.compile("[0-9]")
 AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes the matching parameters kernels'
 
 
@@ -38,7 +37,7 @@ def without_kernels(pattern: ParsedPattern, parameters: Sequence[Parameter]) -> 
 
 def _kernels_of_layers(parameters: Sequence[Parameter]) -> str:
     kinds = ("kernel", "recurrent", "other")
-    kernels = [each for each in parameters if each.kind in kinds and not each.is_vector and _DIGIT.search(each.name)]
+    kernels = [each for each in parameters if each.kind in kinds and not each.is_vector and NUMBER.search(each.name)]
     return f". The kernels in layers are {_some(kernels)}" if kernels else ""
 
 

@@ -12,15 +12,16 @@ from ...schemes.factories import FACTORIES
 from ...schemes.initializer import Initializer
 
 
+def presets() -> dict[str, Initializer]:
+    """Return the initializers that the package exports, by name."""
+    members = {name: getattr(initlib, name) for name in initlib.__all__}
+    return {name: member for name, member in members.items() if isinstance(member, Initializer)}
+
+
 @lru_cache(maxsize=1)
-def _presets() -> dict[Initializer, str]:
-    """Return the initializers that have a name; of two names the first in the alphabet."""
-    names: dict[Initializer, str] = {}
-    for name in initlib.__all__:
-        value = getattr(initlib, name)
-        if isinstance(value, Initializer):
-            names.setdefault(value, name)
-    return names
+def _names() -> dict[Initializer, str]:
+    """Return the names of the initializers that have one; of two names the first in the alphabet."""
+    return {preset: name for name, preset in reversed(presets().items())}
 
 
 def advice_for_text(text: str | os.PathLike[Any]) -> str:
@@ -53,7 +54,7 @@ def described(filling: Any) -> str:
     """Return a fill in few words: he_normal, normal(std=0.02), normal(std=0.02) * 0.25."""
     if not isinstance(filling, Initializer):
         return repr(filling)
-    preset = _presets().get(filling)
+    preset = _names().get(filling)
     if preset is not None:
         return preset
     given = filling.get_config()
