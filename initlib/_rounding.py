@@ -12,6 +12,6 @@ def check_rounding() -> None:
     """Raise FloatingPointError unless this thread rounds once, to the nearest number."""
     if not 1.0 + UNDER < 1.0 + OVER:
         raise FloatingPointError(
-            "This thread must round each result once, to the nearest number, got another rounding mode. "
-            "Restore the mode that a library has changed, and draw again."
+            "the floating-point rounding mode of this thread must be round-to-nearest, got another mode, which a "
+            "library has set. Restore the mode, and draw again."
         )

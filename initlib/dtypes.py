@@ -74,7 +74,10 @@ def rounded(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     if narrow is not values:
         lost = ~np.isfinite(narrow)  # float8_e4m3fn has no infinity: overflow gives NaN
         if lost.any() and np.isfinite(values[lost]).any():
-            raise ValueError(f"weights as large as {float(np.abs(values).max()):.3g} overflow {dtype}")
+            raise ValueError(
+                f"weights as large as {float(np.abs(values).max()):.3g} overflow {dtype}. Pass a smaller scale, or a "
+                "wider dtype"
+            )
     return narrow
 
 

@@ -7,7 +7,8 @@ from initlib.plans.fills.loaded import Loaded
 from initlib.plans.fills.sources import ArraySource
 
 MESSAGE = (
-    "{name}: {source} must not read the memory of the model, which is written to; pass copies, or keep these weights"
+    "{name}: {source} must not share memory with the model, because the fill overwrites it. Pass copies, or keep "
+    "these weights"
 )
 
 

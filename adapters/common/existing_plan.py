@@ -46,7 +46,7 @@ def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str = "
     for stored in tensors:
         entry = next((by_name[name] for name in stored.names if name in by_name), None)
         if entry is None:
-            problems.append(Problem(stored.names[0], "the plan has no such parameter"))
+            problems.append(Problem(stored.names[0], "the plan has no parameter of this name"))
             continue
         planned = _stored(entry.parameter)
         for name in (*planned.names, *stored.names):
@@ -80,7 +80,7 @@ def _differences(planned: Stored, given: Stored) -> list[Problem]:
     """Return a problem for each fact that differs, with the names in order as one text."""
     planned_facts, given_facts = ((" and ".join(sorted(names)), *others) for names, *others in (planned, given))
     return [
-        Problem(given.names[0], f"its {fact} must be {one}, as in the plan, got {other}")
+        Problem(given.names[0], f"{fact} must be {one}, as in the plan, got {other}")
         for fact, one, other in zip(Stored._fields, planned_facts, given_facts, strict=True)
         if one != other
     ]

@@ -6,8 +6,8 @@ from initlib.plans.entry import Entry
 from initlib.plans.text.errors import PlanError
 
 REFUSED = (
-    "a statistic, or the state of an optimizer, is never drawn; write '*:buffer': keep before the rule, or another "
-    "pattern"
+    "running statistics and states of optimizers cannot be drawn. Put '*:buffer': keep before the rule, or narrow the "
+    "pattern of the rule"
 )
 
 

@@ -47,7 +47,7 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
     buffer_names = set(buffers)
     present = buffer_names.union(*(each.names for each in parameters))
     for name in sorted(names - present):
-        raise ValueError(f"only must name parts of the model, got {name!r}{nearest(name, present, 'names')}")
+        raise ValueError(f"only must name modules or parameters, got {name!r}{nearest(name, present, 'names')}")
     return [names.issuperset(each.names) for each in parameters], names & buffer_names
 
 

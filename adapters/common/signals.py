@@ -60,11 +60,14 @@ def scalar_loss(
     elif floats:
         value = mean_square(floats[0])
     else:
-        raise ValueError(f"the output must hold floats, got {type(output).__name__} without floats. Pass loss=")
+        raise ValueError(
+            f"the output must hold floats, got {type(output).__name__} without floats. Pass loss=, a function of the "
+            "output that returns one number"
+        )
     shape = getattr(value, "shape", None)
     if shape is None or math.prod(shape) != 1:
-        got = type(value).__name__ if shape is None else tuple(shape)
-        raise ValueError(f"loss must return one number, got {got}")
+        got = f"a {type(value).__name__}" if shape is None else f"shape {tuple(shape)}"
+        raise ValueError(f"loss must return one number, got {got}. Return a mean or a sum")
     return value
 
 

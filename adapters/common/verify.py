@@ -14,7 +14,7 @@ from initlib.plans.plan import Plan
 def check_plan(plan: Plan) -> None:
     """Raise TypeError unless the argument is a plan."""
     if not isinstance(plan, Plan):
-        raise TypeError(f"plan must be an initlib.Plan, as plan() returns it, got {plan!r}")
+        raise TypeError(f"plan must be an initlib.Plan, as plan(...) returns, got a {type(plan).__name__}")
 
 
 def compare_model(

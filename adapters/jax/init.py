@@ -98,7 +98,9 @@ def _without_call(initializer: initializers.Initializer, name: str) -> Any:
             (2, 3)
         """
         if not arguments and not keywords:
-            raise TypeError(f"{name} must be called with a key and a shape, got no arguments. Write {name} alone.")
+            raise TypeError(
+                f"{name} must be called with a key and a shape, got no arguments. Write {name}, without parentheses."
+            )
         return initializer(*arguments, **keywords)
 
     checked.__doc__ = (checked.__doc__ or "").format(name=name)

@@ -25,7 +25,10 @@ def find(path: str, fallback: Any = None) -> Any:
         VANISHED.append(f"torch.{path}")
 
     def unavailable(*args: Any, **kwargs: Any) -> Any:
-        raise RuntimeError(f"PyTorch {torch.__version__} has no torch.{path}, which initlib needs here")
+        raise RuntimeError(
+            f"PyTorch {torch.__version__} has no torch.{path}, which initlib needs here. Install another version of "
+            "PyTorch"
+        )
 
     return fallback or unavailable
 

@@ -120,8 +120,8 @@ class Claim:
             except FileExistsError:
                 if not _holds(self.path, self.text) and self.path.exists():
                     raise FileExistsError(
-                        f"{str(folder)!r} must not be in use by the write of another plan or seed, got {CLAIM}. "
-                        f"Wait until that write ends. If its process was killed, repeat the write, or remove {CLAIM}"
+                        f"folder {str(folder)!r} must not be in use by the write of another plan or seed, got {CLAIM}. "
+                        f"Wait for the end of the other write. If the other process was killed, remove {CLAIM}"
                     ) from None
 
     def withdraw(self) -> None:
@@ -187,8 +187,8 @@ def _refuse_others(folder: Path, files: Sequence[Shard], text: bytes | None, ove
     others = [name for name in present if LOADED.fullmatch(name) and name not in names]
     if others:
         raise FileExistsError(
-            f"{str(folder)!r} must hold no files of another checkpoint, got {_some(others)}. This plan has other "
-            f"files ({len(files)}). Pass another folder, or remove the files"
+            f"folder {str(folder)!r} must hold only the files of this plan ({len(files)}), got {_some(others)} too. "
+            "Pass another folder, or remove the other files"
         )
     if text is not None and INDEX in present and not overwrite and not _holds(folder / INDEX, text):
         raise _another_index(folder)

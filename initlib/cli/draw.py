@@ -83,7 +83,9 @@ def _before(path: Path, name: str, dtype: str, shape: tuple[int, ...]) -> bytes 
     if path.suffix == ".safetensors":
         return Header.of({name: (dtype_name(dtype), shape)}, {}).to_bytes()
     if dtype == "bfloat16":
-        raise ValueError("output of dtype bfloat16 must end in .safetensors: a .npy does not record that dtype")
+        raise ValueError(
+            "output of dtype bfloat16 must end in .safetensors, because a .npy file cannot record bfloat16"
+        )
     return None
 
 

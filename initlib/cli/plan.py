@@ -12,6 +12,7 @@ import initlib
 
 from .. import recipes
 from ..checkpoints.like import like
+from ..files.checkpoint_source import CheckpointSource
 from ..plans.parameter import KINDS, Parameter
 from ..plans.text.nearest import nearest
 from ..plans.text.table import table
@@ -77,6 +78,8 @@ def run(options: argparse.Namespace) -> None:
     if options.output is None:
         print(plan.table(fold=False) if options.all else table(plan.entries, True, max(100, _columns())))
     else:
+        if options.like is not None and CheckpointSource(options.like).has_file(options.output):
+            raise ValueError(f"output must not be a file of the checkpoint of --like, got {str(options.output)!r}")
         plan.save(options.output)
         size = sum(entry.parameter.bytes for entry in plan.entries)
         print(f"wrote {options.output}: {len(plan.entries):,} tensors, {amount(size)}")

@@ -158,5 +158,5 @@ def read_exactly(file: RawIOBase | BufferedIOBase, memory: NDArray[Any]) -> None
     while left:
         count = file.readinto(left)
         if not count:
-            raise ValueError(f"{getattr(file, 'name', 'the file')} is cut short")
+            raise ValueError(f"{getattr(file, 'name', 'the file')} is truncated")
         left = left[count:]

@@ -11,6 +11,7 @@ from ..schemes.initializer import Initializer
 from .entry import Entry
 from .fills.sums import Addend
 from .packing.logical_weights import LogicalWeight
+from .text.describe import described
 from .text.errors import PATTERN, Problem
 
 MOST_BOXES = 2**17  # in all tensors of a plan: of weights that lie in parts
@@ -46,7 +47,11 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
         names.update(own)
         if taken:
             problems.append(
-                Problem(name, f"another parameter has the name {', '.join(taken)} too; tie the two, or rename one")
+                Problem(
+                    name,
+                    f"another parameter has the name {', '.join(map(repr, taken))} too. Tie the two parameters, or "
+                    "rename one",
+                )
             )
             continue
         streams: Iterable[str] = (entry.stream,)
@@ -66,7 +71,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
             drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
             twice = next((stream for stream, count in Counter(drawn).items() if count > 1), None)
             if twice is not None:
-                misfits.append((f"two parts would share the stream {twice}; give each part its own name", ""))
+                misfits.append((f"two parts would share the stream {twice!r}. Give each part a name of its own", ""))
             streams = dict.fromkeys((entry.stream, *drawn))
             boxes += sum(len(piece.boxes) for piece in entry.pieces)
         if boxes > MOST_BOXES:
@@ -77,12 +82,15 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
         for stream in streams:
             other = owners.setdefault(stream, entry)
             if other is not entry and not (entry.shared or other.shared):
-                text = f"would share the stream {stream} with {other.parameter.name}; tie the two, or rename one"
+                text = (
+                    f"would share the stream {stream!r} with {other.parameter.name!r}. Tie the two parameters, or "
+                    "rename one"
+                )
                 problems.append(Problem(name, text))
                 break
             if other is not entry and not (entry.kept or other.kept or _are_alike(entry, other)):
                 one, two = (entry, other) if entry.shared else (other, entry)
-                text = f"must have the shape, axes and initializer of {two.parameter.name} to share its stream"
+                text = f"must have the shape, axes and initializer of {two.parameter.name!r} to share this stream"
                 problems.append(Problem(one.parameter.name, text))
                 break
     return problems
@@ -101,19 +109,21 @@ def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
     """Yield the reasons that weights of an entry cannot be drawn, each with advice."""
     parameter = entry.parameter
     if entry.pieces and parameter.dtype not in DTYPES:
-        yield f"dtype must be one of {', '.join(DTYPES)} to be drawn, got {parameter.dtype}; keep the parameter", ""
+        yield f"dtype must be one of {', '.join(DTYPES)} to be drawn, got {parameter.dtype}. Keep the parameter", ""
         return
     weights = {(piece.drawn, piece.shape, piece.axes): None for piece in entry.pieces if piece.drawn is not None}
-    needing = [first_needing_axes(init) for init, shape, _ in weights if len(shape) >= 2]
-    if parameter.axes is None and any(needing):
-        factory = next(filter(None, needing))
+    needing = [init for init, shape, _ in weights if len(shape) >= 2 and first_needing_axes(init)]
+    if parameter.axes is None and needing:
         ndim, owner = len(parameter.shape), f" in {parameter.owner}" if parameter.owner else ""
-        yield f"{factory} needs to know which of the {ndim} axes{owner} are inputs and outputs", _axes_advice(ndim)
+        yield (
+            f"{described(needing[0])} needs to know which of the {ndim} axes{owner} are inputs and outputs",
+            _axes_advice(ndim),
+        )
         return
     for initializer, shape, axes in weights:
         reason = _misfit(initializer, shape, axes, parameter.dtype)
         if reason is not None:
-            yield f"{initializer!r} cannot fill shape {shape}: {reason}", ""
+            yield f"{described(initializer)} cannot fill shape {shape}: {reason}", ""
     for piece in entry.pieces:
         if isinstance(piece.initializer, Addend):
             for term in piece.initializer.terms:

@@ -19,6 +19,7 @@ from .rules.hints import explain_unused, without_kernels
 from .rules.patterns import Ordered
 from .rules.renaming import Renamer, as_rename
 from .rules.rule_resolver import RuleResolver
+from .text.describe import described
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
 
@@ -97,7 +98,10 @@ def plan(
     """
     if isinstance(rules, Initializer):
         if default is not None:
-            raise TypeError(f"default must be None if rules is an initializer, got {default!r} and {rules!r}")
+            raise TypeError(
+                f"default must be None if rules is an initializer, got {described(default)} and {described(rules)}. "
+                "Pass one of the two"
+            )
         rules, default = None, rules
     if callable(rules):
         as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
@@ -109,7 +113,8 @@ def plan(
         raise ValueError(f'unmatched must be "default" or "keep", got {unmatched!r}')
     if unmatched == "keep" and default is not None:
         raise TypeError(
-            f"default must be None with unmatched='keep', got {default!r}. Pass the default as the rule {{'*': ...}}"
+            f"default must be None with unmatched='keep', got {described(default)}. Pass the default as the rule "
+            "{'*': ...}"
         )
     stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
@@ -241,7 +246,7 @@ def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
 def _shared_with_none(entries: list[Entry]) -> list[Problem]:
     streams = {entry.stream for entry in entries if not entry.shared}
     return [
-        Problem(entry.parameter.name, f"same_as must name another parameter, got {entry.stream}")
+        Problem(entry.parameter.name, f"same_as must name another parameter of the plan, got {entry.stream!r}")
         for entry in entries
         if entry.shared and entry.stream not in streams
     ]
@@ -262,7 +267,8 @@ def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...
             continue  # a `*` in the name of a tensor may differ
         if rule is not None and resolver.made(rule, tie)[0] != fill:
             raise ValueError(
-                f"tied names must have the same fill, got {fill!r} here and {rule!r} for {tie.name}. Change one rule"
+                f"tied names must have the same fill, got {described(fill)} for {view.name!r} and {described(rule)} for "
+                f"{tie.name!r}. Change one of the rules"
             )
     return fill, notes
 

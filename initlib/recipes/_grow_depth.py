@@ -85,7 +85,7 @@ def grow_depth(
         match = numbered.fullmatch(parameter.name)
         assert match is not None  # the pattern of the rule
         if int(match[2]) >= layers:
-            raise ValueError(f"layers must be the number of layers of the model, got {layers}")
+            raise ValueError(f"layers must be the number of layers of the model, got {layers} for {parameter.name!r}")
         origin, is_new = _origin(int(match[2]), old_layers, layers, name_of_scheme)
         if is_new and any(end.fullmatch(parameter.name) for end in ends):
             return zeros

@@ -23,7 +23,7 @@ def grow_width(source: Source) -> Rules:
     `axes={"*.c_attn.weight": "I(3 O)", "*.c_attn.bias": "(3 O)"}` for GPT-2.
 
     In a transformer the number of attention heads grows, and their size stays. The output head must not be tied to the
-    table: both are repeated, but only the head is divided.
+    table: both are repeated, but only the head is divided. A tied table that grows is an error.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
@@ -34,7 +34,7 @@ def grow_width(source: Source) -> Rules:
     Raises:
         OSError: the source cannot be read.
         ValueError: the source is no checkpoint. The plan raises for a weight whose axes are no multiples, or whose
-            axes are unknown.
+            axes are unknown, and for a tied table that grows.
 
     Example:
         >>> import numpy as np
@@ -58,6 +58,13 @@ def grow_width(source: Source) -> Rules:
         if len(stored) != len(shape) or not all(map(_is_multiple, shape, stored)):
             raise ValueError(f"the shape must be a multiple of {stored} along each axis, got {shape}")
         copies = [new // size if size else 1 for new, size in zip(shape, stored, strict=True)]
+        if parameter.kind == "table" and parameter.tied and max(copies) > 1:
+            names = ", ".join(map(repr, parameter.names))
+            raise ValueError(
+                f"a tied table ({names}) must have the shape {stored} of the old table, got {shape}: a head must be "
+                "divided by the number of copies, but a table must not. Untie the head. If no name is that of a head, "
+                "add a rule for all names"
+            )
         if parameter.axes is None and sum(size > 1 for size in shape) > 1 and max(copies) > 1:
             raise RuleNeededError(
                 "the axes are unknown, and weights are divided by the number of copies of their inputs",

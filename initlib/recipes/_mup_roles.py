@@ -81,7 +81,7 @@ def role_of(parameter: Parameter, weight: BaseWeight) -> Role:
         return Role("input", parameter.shape[-1] / weight.shape[-1])
     if parameter.axes is None:
         if sum(a != b for a, b in zip(parameter.shape, weight.shape, strict=True)) > 1:
-            raise ValueError(f"axes of {parameter.name!r} must be known, because two axes grow. Pass axes=")
+            raise ValueError(f"axes of {parameter.name!r} must be known, because two axes grow. Pass axes= to the plan")
         return Role("input", parameter.size / math.prod(weight.shape))
     fan_in, fan_out = fans(parameter.shape, parameter.axes)
     base_in, base_out = fans(weight.shape, weight.axes or parameter.axes)

@@ -52,11 +52,13 @@ def analytic(model: Any, input_shape: Any = None, *, distribution: str = "trunca
     if framework is None:
         raise TypeError(f"model must be a torch.nn.Module or a keras.Model, got {type(model).__name__}")
     if input_shape is None and framework == "torch":
-        raise ValueError("input_shape must be the shape of an input, or a batch, for a model of PyTorch; got None")
+        raise ValueError("input_shape must be the shape of an input, or a batch, for a model of PyTorch, got None")
     operations, unfollowed = adapter(framework, "diagnostics.graph").followed(model, input_shape)
     if unfollowed:
         names = ", ".join(dict.fromkeys(unfollowed))
-        warnings.warn(f"analytic could not follow {names}, and assumes that they keep the mean square", stacklevel=2)
+        warnings.warn(
+            f"analytic could not follow {names}, and assumes that these operations keep the mean square", stacklevel=2
+        )
     fan_ins = {operation.weight: operation.fan_in for operation in operations}
     rules: Rules = {}
     for name, factor in factors(operations).items():

@@ -608,8 +608,8 @@ static int check_rounding(void)
     if (one + under < one + over)
         return 1;
     PyErr_SetString(PyExc_FloatingPointError,
-                    "This thread must round each result once, to the nearest number, got another rounding mode. "
-                    "Restore the mode that a library has changed, and draw again.");
+                    "the floating-point rounding mode of this thread must be round-to-nearest, got another mode, which a "
+                    "library has set. Restore the mode, and draw again.");
     return 0;
 }
 

@@ -104,7 +104,10 @@ def clamped_law(window: tuple[int, int] | None, size: float, mean: float, low: f
         for end in (least, most, *ends):
             end = round(min(max(end, -reach), reach))
             if not math.isfinite(weight(end)):
-                raise ValueError(f"weights as large as {abs(scale * end + mean):.3g} overflow {dtype}")
+                raise ValueError(
+                    f"weights as large as {abs(scale * end + mean):.3g} overflow {dtype}. Pass a smaller scale, or a "
+                    "wider dtype"
+                )
     return Law(window, least, most, law.scale, law.mean, dtype)
 
 

@@ -153,7 +153,7 @@ def test_a_file_that_changes_while_its_header_is_read_is_an_error(tmp_path, monk
 
 
 def test_a_file_that_ends_early_is_an_error():
-    with pytest.raises(ValueError, match="is cut short"):
+    with pytest.raises(ValueError, match="is truncated"):
         read_box(io.BytesIO(b"1234567"), 0, (2,), np.dtype("f4"), full_box((2,)))
 
 

@@ -79,6 +79,17 @@ def test_files_are_replaced_only_with_overwrite(command, saved, tmp_path):
     assert everything().verify(out, 4) == ()
 
 
+def test_a_plan_replaces_no_file_of_the_checkpoint_that_it_is_made_for(command, saved, tmp_path):
+    out = tmp_path / "out"
+    command("write", saved, "--seed", "3", "-o", str(out))
+    (path,) = out.glob("*.safetensors")
+    before = path.read_bytes()
+    code, _, err = command("plan", "--like", str(out), "--default", "zeros", "--axes", "*=...", "-o", str(path))
+    assert code == 2
+    assert err == [f"initlib: output must not be a file of the checkpoint of --like, got '{path}'"]
+    assert path.read_bytes() == before
+
+
 def test_rules_on_the_command_line_fill_tensors():
     assert syntax.fill("keep") is initlib.keep
     assert syntax.fill("normal:std=2") == normal(std=2)

@@ -40,7 +40,12 @@ TABLE = [
     (parameter(given(NOISE), default=keep), STD, keep, ()),
     # Frozen.
     (weights(NOISE, frozen=True, draws=True), STD, 'Add the rule {"*.x": keep}  # frozen', None),
-    (parameter(NONE.__class__(frozen=True), (8, 8)), STD, "the parameter is frozen, and its values differ", None),
+    (
+        parameter(NONE.__class__(frozen=True), (8, 8)),
+        STD,
+        "the parameter is frozen, and its values are not all equal",
+        None,
+    ),
     (weights(SQUARE + 1, frozen=True), STD, constant(1), ("ones as constructed", "frozen")),
     (weights(SQUARE, frozen=True), STD, zeros, ("zeros as constructed (may be fresh memory)", "frozen")),
     # No values in memory.

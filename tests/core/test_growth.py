@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from checkpoints import save
 
-from initlib import Parameter, Plan, PlanError, constant, normal, plan, recipes
+from initlib import Parameter, Plan, PlanError, constant, normal, ones, plan, recipes
 
 
 @pytest.fixture
@@ -262,6 +262,18 @@ def test_tied_tables_are_read_under_any_of_their_names(names, stored):
     for shape, rules in (((8, 4), recipes.grow_vocabulary(old, ["wte", "head"])), ((6, 8), recipes.grow_width(old))):
         tied = Parameter(names[0], shape, axes="BO", tied=names[1:])
         assert plan([tied], rules).draw(0)[names[0]][:6].all()
+
+
+def test_a_tied_table_does_not_grow_in_width():
+    old = {"wte": np.ones((6, 4), "float32")}
+    tied = Parameter("wte", (6, 8), axes="BO", kind="table", tied=("head",))
+    with pytest.raises(PlanError, match=r"wte: a tied table \('wte', 'head'\) must have the shape \(6, 4\) .* Untie"):
+        plan([tied], recipes.grow_width(old))
+    unchanged = Parameter("wte", (6, 4), axes="BO", kind="table", tied=("head",))
+    assert plan([unchanged], recipes.grow_width(old)).draw(0)["wte"].all()
+    rules = {"wte": ones, "head": ones, **recipes.grow_width(old | {"w": np.ones(3)})}  # rules of the user come first
+    own = plan([tied, Parameter("w", (3,))], rules)
+    assert own["wte"].filling == ones
 
 
 @pytest.mark.parametrize("padding", [20, 24, 29])

@@ -39,7 +39,7 @@ def test_the_nearest_names_are_listed(wanted, names, sentence):
             [],
             "has no kind or owner 'kernal': the kinds are kernel, recurrent, bias, scale, table, buffer, other;",
         ),
-        ("*.weight:bias", [], "matches nothing: the parameters of these names are Linear, kernel"),
+        ("*.weight:bias", [], "matches nothing: parameters of these names have the kinds and owners Linear, kernel"),
         (
             "*:Linear",
             ["h.0.*", "*.bias", "*"],

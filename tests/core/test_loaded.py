@@ -308,7 +308,7 @@ def test_all_errors_of_sources_are_listed_before_anything_is_drawn(old, tmp_path
         (weight(axes="OI"), loaded(OLD, axes="IO"), r"must have the axes OI of shape \(6, 8\) in any order"),
         (weight(axes="(2 O)I"), loaded(OLD, axes="OI"), r"must have the axes \(2 O\)I"),
         (weight("w", (3, 1, 5), axes="BOI"), loaded({"w": np.ones((3, 5))}, axes="(3 O)I"), "must have the axes BOI"),
-        (weight(), loaded(OLD) + orthogonal(), "orthogonal needs to know which of the 2 axes"),
+        (weight(), loaded(OLD) + orthogonal(), r"orthogonal\(\) needs to know which of the 2 axes"),
     ],
     ids=str,
 )

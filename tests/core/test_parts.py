@@ -228,8 +228,16 @@ def test_shares_are_scaled_to_the_axis(shape, sizes, options, lengths):
 
 
 MISFITS = [
-    ((39, 2), parts({"q": 24, "k": 8, "v": 8}, zeros), "a: parts q 24, k 8, v 8 do not divide an axis of size 39"),
-    ((12, 2), parts({"q": 2, "k": 1}, zeros, groups=8), "parts q 2, k 1 in 8 groups do not divide an axis of size 12"),
+    (
+        (39, 2),
+        parts({"q": 24, "k": 8, "v": 8}, zeros),
+        "a: the axis of parts q 24, k 8, v 8 must have a size of a multiple of 5, got 39",
+    ),
+    (
+        (12, 2),
+        parts({"q": 2, "k": 1}, zeros, groups=8),
+        "the axis of parts q 2, k 1 in 8 groups must have a size of a multiple of 24, got 12",
+    ),
     ((12, 2), parts({"q": 2, "k": 1}, zeros, axis=2), "axis of parts must be an axis of shape (12, 2), got 2"),
     ((12, 2), parts({"q": 2, "k": 1}, zeros, axis=-3), "axis of parts must be an axis of shape (12, 2), got -3"),
     ((), parts("a.{i}", zeros), "axis of parts must be an axis of shape (), got 0"),
@@ -237,8 +245,8 @@ MISFITS = [
     ((2**40, 2), parts({"q": 1, "k": 1}, zeros, groups=2**20), "at most 65536 boxes"),
     ((4, 2**16), parts("a.{i}", parts("b.{i}", zeros)), "at most 65536 boxes"),
     ((4, 2), parts({"q": 1, "k": (1, values([1.0]))}, zeros), "values for 'k' must have shape (2, 2), got (1,)"),
-    ((4, 2), parts({"q": 1, "k": (1, orthogonal())}, zeros), "orthogonal needs to know which of the 2 axes"),
-    ((4, 2, 2), parts("b.{i}", parts({"c": 1, "d": 1}, normal(), replaces=2)), "would share the stream c"),
+    ((4, 2), parts({"q": 1, "k": (1, orthogonal())}, zeros), "orthogonal() needs to know which of the 2 axes"),
+    ((4, 2, 2), parts("b.{i}", parts({"c": 1, "d": 1}, normal(), replaces=2)), "would share the stream 'c'"),
 ]
 
 

@@ -286,13 +286,13 @@ def test_all_problems_are_listed_at_once():
         'temperature: no rule matches, and there is no default. Add the rule {"temperature": ones}',
         "rule '*.up.wieght' matches nothing; nearest names: h.0.up.weight",
         "rule '*:Conv2d' has no kind or owner 'Conv2d': the kinds are kernel, recurrent, bias, scale, table, buffer, "
-        "other; the owners here Linear, Router",
+        "other; the owners in this model are Linear, Router",
         "axes '*.fc' matches nothing",
         "rename 'transformer.*' matches nothing",
-        "h.{0..3}.gate: variance_scaling needs to know which of the 3 axes in Router are inputs and outputs. Pass "
+        "h.{0..3}.gate: he_normal needs to know which of the 3 axes in Router are inputs and outputs. Pass "
         'axes={"*.gate": "BOI"} if outputs are stored first, as in PyTorch, or "BIO" if outputs are stored last, as '
         "in Keras and JAX: I is an input axis, O an output axis, B a stack",
-        f"ids: dtype must be one of {', '.join(DTYPES)} to be drawn, got int64; keep the parameter",
+        f"ids: dtype must be one of {', '.join(DTYPES)} to be drawn, got int64. Keep the parameter",
     )
 
 
@@ -306,29 +306,33 @@ ERRORS = [
     ),
     ([Parameter("a.b", (3,))], he_normal, 'Add the rule {"*.b": zeros}'),
     ([Parameter("norm.beta", (3,))], {}, 'Add the rule {"*.beta": zeros}'),
-    ([Parameter("a", (3, 3))], he_normal, "a: variance_scaling needs to know which of the 2 axes"),
-    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal needs to know which of the 2 axes"),
-    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: variance_scaling needs to know which of the 2 axes"),
-    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3))], he_normal, "a: he_normal needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": orthogonal() * 2}, "a: orthogonal(gain=2) needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3))], {"a": he_normal * 2}, "a: he_normal * 2 needs to know which of the 2 axes"),
+    ([Parameter("a", (3, 3), kind="recurrent")], he_normal, "a: orthogonal() needs to know which of the 2 axes"),
     ([kernel()], {"*.bias:kernel": ones, "*": ones}, "rule '*.bias:kernel' matches nothing"),
     (
         [kernel(owner="Linear")],
         {"*:bias": ones, "*": ones},
-        "'*:bias' matches nothing: the parameters of these names are Linear, kernel",
+        "'*:bias' matches nothing: parameters of these names have the kinds and owners Linear, kernel",
     ),
     ([kernel()], {"*": ones, "k*": zeros}, "rule 'k*' is never used: '*' matches the same parameters first"),
     ([kernel()], {re.compile("x"): ones, "*": ones}, "rule re.compile('x') matches nothing"),
-    ([kernel(), kernel()], he_normal, "kernel: another parameter has the name kernel too; tie the two, or rename one"),
+    (
+        [kernel(), kernel()],
+        he_normal,
+        "kernel: another parameter has the name 'kernel' too. Tie the two parameters, or rename one",
+    ),
     (
         [kernel("a", tied=("b",)), kernel("b")],
         he_normal,
-        "b: another parameter has the name b too; tie the two, or rename one",
+        "b: another parameter has the name 'b' too. Tie the two parameters, or rename one",
     ),
     ([kernel()], {"*": identity()}, None),
     (
         [kernel(shape=(8, 4, 3), axes="OIK")],
         {"*": identity()},
-        "identity(gain=1.0) cannot fill shape (8, 4, 3): axes of identity",
+        "identity() cannot fill shape (8, 4, 3): axes of identity",
     ),
     ([kernel()], {"*": icnr(he_normal, 2)}, "cannot fill shape (8, 4): axes of icnr must have one output axis and"),
     ([Parameter("a", (3,), kind="kernel")], {"*": orthogonal()}, "shape must have at least 2 axes for orthogonal"),
@@ -375,10 +379,10 @@ ERRORS = [
     (
         [kernel("b", tied=("a",))],
         {"a": ones, "b": zeros},
-        "b: tied names must have the same fill, got constant(value=0.0) here and",
+        "b: tied names must have the same fill, got zeros for 'b' and",
     ),
     ([Parameter("a", (3,), needs="its norm says nothing")], STD, "a: no rule matches, and its norm says nothing"),
-    ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "for a. Change one rule"),
+    ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "for 'a'. Change one of the rules"),
 ]
 
 
@@ -394,11 +398,11 @@ def test_each_problem_has_its_message(parameters, rules, message):
 def test_names_that_would_share_a_stream_are_errors():
     parameters = [kernel("a.w"), kernel("b.w"), kernel("c.w")]
     lines = problems(parameters, he_normal, rename={"[ab].w": "w"})
-    assert lines == ("b.w: would share the stream w with a.w; tie the two, or rename one",)
+    assert lines == ("b.w: would share the stream 'w' with 'a.w'. Tie the two parameters, or rename one",)
     parameters = [kernel("a.q"), kernel("a.qkv")]
     assert plan(parameters, {"*.qkv": parts({"q": 1, "k": 1}, ones), "*.q": STD})  # a constant has no stream
     lines = problems(parameters, {"*.qkv": parts({"q": 1, "k": 1}, STD), "*.q": STD})
-    assert lines == ("a.qkv: would share the stream a.q with a.q; tie the two, or rename one",)
+    assert lines == ("a.qkv: would share the stream 'a.q' with 'a.q'. Tie the two parameters, or rename one",)
 
 
 TARGET = {"target.*": same_as("online.*")}
@@ -420,9 +424,9 @@ def test_a_target_network_starts_as_the_online_network():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (kernel("target.w", (8, 5)), "target.w: must have the shape, axes and initializer of online.w"),
-        (kernel("target.w", axes="IO"), "target.w: must have the shape, axes and initializer of online.w"),
-        (kernel("target.x"), "target.x: same_as must name another parameter, got online.x"),
+        (kernel("target.w", (8, 5)), "target.w: must have the shape, axes and initializer of 'online.w' to share"),
+        (kernel("target.w", axes="IO"), "target.w: must have the shape, axes and initializer of 'online.w' to share"),
+        (kernel("target.x"), "target.x: same_as must name another parameter of the plan, got 'online.x'"),
     ],
 )
 @pytest.mark.parametrize("order", [1, -1])
@@ -619,7 +623,7 @@ def test_a_plan_is_immutable_and_comparable():
 
 def test_a_plan_made_by_hand_is_checked():
     entries = plan(model(), he_normal).entries
-    with pytest.raises(PlanError, match="another parameter has the name mask too"):
+    with pytest.raises(PlanError, match="another parameter has the name 'mask' too"):
         Plan((*entries, entries[-1]))
 
 

@@ -305,7 +305,7 @@ def test_a_checkpoint_that_shrinks_during_the_read_is_an_error(tmp_path):
     (tensor,) = open_tensors(path)[1]
     with path.open("r+b") as file:
         file.truncate(5000)
-    with pytest.raises(ValueError, match="is cut short"):
+    with pytest.raises(ValueError, match="is truncated"):
         list(tensor.pieces())
 
 

@@ -188,7 +188,7 @@ def test_control_flow_shared_and_normed_weights_are_followed():
 def test_a_warning_names_operations_that_are_not_followed():
     model = Network(lambda self, x: self.b(torch.cumsum(self.a(x), -1)), **linears("ab"))
     with pytest.warns(
-        UserWarning, match="analytic could not follow cumsum, and assumes that they keep the mean square"
+        UserWarning, match="analytic could not follow cumsum, and assumes that these operations keep the mean square"
     ):
         assert factors_of(model) == {"a.weight": 1, "b.weight": 1}
     lstm = Network(lambda self, x: self.b(self.lstm(x)[0]), lstm=nn.LSTM(8, 8), b=nn.Linear(8, 3))

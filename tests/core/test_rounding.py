@@ -61,7 +61,7 @@ def test_no_weights_are_drawn_under_another_rounding_mode(initializer, mode, col
     try:
         if cold:
             kinds._law.cache_clear()
-        with pytest.raises(FloatingPointError, match="got another rounding mode"):
+        with pytest.raises(FloatingPointError, match="got another mode"):
             initializer((7, 9), out=out, seed=3)
     finally:
         libm.fesetround(NEAREST)

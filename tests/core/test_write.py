@@ -283,7 +283,7 @@ def test_a_damaged_orthogonal_tensor_does_not_count_as_complete(tmp_path, scheme
 def test_other_files_that_a_loader_would_find_are_an_error(tmp_path, name):
     (tmp_path / name).touch()
     for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match=rf"got {name}. This plan has other files \(3\)"):
+        with pytest.raises(FileExistsError, match=rf"must hold only the files of this plan \(3\), got {name} too"):
             everything().write(tmp_path, 5, max_shard_size=SIZE, overwrite=overwrite)
     assert contents(tmp_path) == {name: b""}
 
@@ -293,7 +293,9 @@ def test_another_index_is_an_error(tmp_path, undisturbed):
     index.write_text("{}")
     with pytest.raises(FileExistsError, match="belongs to another plan"):
         everything().write(tmp_path, 5, max_shard_size=SIZE)
-    with pytest.raises(FileExistsError, match=r"got model.safetensors.index.json. This plan has other files \(1\)"):
+    with pytest.raises(
+        FileExistsError, match=r"must hold only the files of this plan \(1\), got model.safetensors.index.json too"
+    ):
         everything().write(tmp_path, 5)
     everything().write(tmp_path, 5, max_shard_size=SIZE, overwrite=True)
     assert contents(tmp_path) == undisturbed

@@ -186,7 +186,7 @@ def check_own_code(world):
                 own_code(model)
             drawn = {name: tensor for name, tensor in model.state_dict().items() if "norm" not in name}
             assert digest(drawn) == digest({name: expected.state_dict()[name] for name in drawn}), name
-            refused = "must fill a box of the full weight|may be a copy of a part of a parameter"
+            refused = "must fill a slice of each axis|may be a copy of a part of a parameter"
             with init.named(model, seed=5), torch.no_grad(), pytest.raises(RuntimeError, match=refused):
                 model.layers[0].mix.weight[2:7].normal_()
 
@@ -300,7 +300,7 @@ def check_parts_of_ranges(world):
             weight.data[2:7].normal_()
             assert torch.equal(weight[2:7], whole[start + 2 : start + 7])
             assert weight[7:].eq(0).all()
-            with pytest.raises(RuntimeError, match=r"a part of table.weight must fill a box"):
+            with pytest.raises(RuntimeError, match=r"a part of table.weight must fill a slice"):
                 weight.data[::2].normal_()
             for draw in (weight.data.exponential_, lambda: weight.data.copy_(torch.rand(1))):
                 with pytest.raises(RuntimeError, match=r"of table.weight|for table.weight.*: draw in `summon_full"):
@@ -369,7 +369,7 @@ def check_reports(world):
     flat = FullyShardedDataParallel(Model(), device_id=torch.device("cpu"), use_orig_params=True)
     tests = [row.test for row in init.audit(flat).tensors if row.name == "head.weight"]
     assert tests == [
-        "not measured: this rank holds a range of the parameter; audit the unsharded model, or its checkpoint"
+        "not measured: this rank holds a range of the parameter. Audit the unsharded model, or its checkpoint"
     ]
     with pytest.raises(ValueError, match="model must not be sharded by FSDP"):
         init.signals(flat, tokens)

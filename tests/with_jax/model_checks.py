@@ -219,7 +219,7 @@ def placement():
         ({"dense": sharded}, "qkv.kernel: shardings has no value for this array"),
         (
             {"dense": sharded, "qkv": sharded, "more": sharded},
-            "more: shardings names this place, which is not in the tree",
+            "more: shardings has a value for this name, but the tree has no array there",
         ),
         (spec, "Enter jax.set_mesh, or pass a NamedSharding"),
         (NamedSharding(MESH, PartitionSpec(None, ("a", "b"), None)), "must name at most 2 axes for shape (64, 32)"),

@@ -82,7 +82,7 @@ def test_blank_arrays_are_filled_with_a_warning():
 
 def test_biases_that_differ_need_a_rule():
     tree = {"dense": {"kernel": jax.random.normal(KEY, (4, 4)), "bias": jnp.array([0.0, 0, 1, 1])}}
-    with pytest.raises(PlanError, match=r"dense\.bias: .* the constructor set values that differ"):
+    with pytest.raises(PlanError, match=r"dense\.bias: .* the constructor set values that are not all equal"):
         init.plan(tree, he_normal)
 
 

@@ -32,9 +32,9 @@ def test_all_differences_are_listed():
     with pytest.raises(PlanError) as caught:
         initialize(tree, made, seed=0)
     assert sorted(caught.value.problems) == [
-        "head.bias: its shape must be (4,), as in the plan, got (5,)",
-        "layers.kernel: its shape must be (3, 4, 4), as in the plan, got (3, 4, 5)",
-        "new.bias: the plan has no such parameter",
+        "head.bias: shape must be (4,), as in the plan, got (5,)",
+        "layers.kernel: shape must be (3, 4, 4), as in the plan, got (3, 4, 5)",
+        "new.bias: the plan has no parameter of this name",
         "old.bias: the plan has this parameter, and the model does not",
     ]
 

@@ -126,7 +126,7 @@ def l2_loss(output, targets):
 
 
 def test_wrong_arguments_are_errors():
-    with pytest.raises(ValueError, match=r"loss must return one number, got \(16, 5\)"):
+    with pytest.raises(ValueError, match=r"loss must return one number, got shape \(16, 5\)"):
         init.signals(network, PARAMS, BATCH, lambda y: y)
     with pytest.raises(ValueError, match="batch must hold inputs that differ, got the same input 16 times"):
         init.signals(network, PARAMS, np.ones((16, 20), np.float32))

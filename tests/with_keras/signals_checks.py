@@ -163,9 +163,9 @@ def test_half_precision_is_measured():
 
 
 def test_wrong_arguments_are_errors():
-    with pytest.raises(ValueError, match=r"without variables\. Call the model once, or build it"):
+    with pytest.raises(ValueError, match=r"without variables\. Call the model once, or call"):
         init.signals(keras.Sequential([layers.Dense(3)]), (4, 20))
-    with pytest.raises(ValueError, match=r"loss must return one number, got \(16, 5\)"):
+    with pytest.raises(ValueError, match=r"loss must return one number, got shape \(16, 5\)"):
         init.signals(network(), BATCH, lambda y: y)
     with pytest.raises(ValueError, match="batch must hold inputs that differ, got the same input 16 times"):
         init.signals(network(), np.ones((16, 20), "float32"))

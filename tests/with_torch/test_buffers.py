@@ -115,7 +115,7 @@ def test_only_and_unmatched_keep_buffers():
     [
         ({"*.inv_freq:buffer": keep}, "rotary.inv_freq: the plan keeps values, but the meta device has no values"),
         ({"*.nothing:buffer": normal()}, "'*.nothing:buffer' matches nothing"),
-        ({"*.inv_freq:buffer": normal()}, 'or fill it by a rule for "rotary.positions:buffer"'),
+        ({"*.inv_freq:buffer": normal()}, 'or fill the buffer by a rule for "rotary.positions:buffer"'),
         ({"*.steps:buffer": normal()}, "to be drawn, got int64"),
     ],
 )

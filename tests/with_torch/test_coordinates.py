@@ -102,9 +102,12 @@ def test_wrong_arguments_are_errors():
     def made(width, seed):
         return nn.Sequential(*[nn.Linear(4, 4) for _ in range(width)])
 
-    with pytest.raises(ValueError, match=r"widths must be two or more, to fit a slope, got \[8\]"):
+    with pytest.raises(ValueError, match=r"widths must have at least two different numbers, to fit a slope, got \[8\]"):
         init.coordinate_check(mup, [8, 8], BATCH, optimizer=adam)
-    with pytest.raises(ValueError, match=r"make_model\(2\) and make_model\(1\) differ in the activation '1'"):
+    with pytest.raises(
+        ValueError,
+        match=r"make_model must return models with the same activations for all widths, got .1. for only one",
+    ):
         init.coordinate_check(made, [1, 2], (5, 4), optimizer=adam)
     with pytest.raises(ValueError, match="seeds must be at least 1"):
         init.coordinate_check(mup, [8, 16], BATCH, optimizer=adam, seeds=0)

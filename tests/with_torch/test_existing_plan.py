@@ -129,11 +129,11 @@ def test_all_differences_are_listed_and_nothing_is_written():
     with pytest.raises(PlanError) as caught:
         initialize(module, made, seed=0)
     assert caught.value.problems == (
-        "0.weight: its shape must be (8, 4), as in the plan, got (9, 4)",
-        "0.bias: its shape must be (8,), as in the plan, got (9,)",
-        "1.weight: its dtype must be float32, as in the plan, got float64",
-        "1.bias: its dtype must be float32, as in the plan, got float64",
-        "4.weight: the plan has no such parameter",
+        "0.weight: shape must be (8, 4), as in the plan, got (9, 4)",
+        "0.bias: shape must be (8,), as in the plan, got (9,)",
+        "1.weight: dtype must be float32, as in the plan, got float64",
+        "1.bias: dtype must be float32, as in the plan, got float64",
+        "4.weight: the plan has no parameter of this name",
         "3.weight: the plan has this parameter, and the model does not",
         "3.bias: the plan has this parameter, and the model does not",
     )
@@ -146,12 +146,12 @@ def test_other_ties_than_those_of_the_plan_are_differences():
     tied[1].weight = tied[0].weight
     with pytest.raises(PlanError) as caught:
         initialize(tied, plan(separate, he_normal), seed=0)
-    assert caught.value.problems == ("0.weight: its names must be 0.weight, as in the plan, got 0.weight and 1.weight",)
+    assert caught.value.problems == ("0.weight: names must be 0.weight, as in the plan, got 0.weight and 1.weight",)
     with pytest.raises(PlanError) as caught:
         initialize(separate, plan(tied, he_normal), seed=0)
     assert caught.value.problems == (
-        "0.weight: its names must be 0.weight and 1.weight, as in the plan, got 0.weight",
-        "1.weight: its names must be 0.weight and 1.weight, as in the plan, got 1.weight",
+        "0.weight: names must be 0.weight and 1.weight, as in the plan, got 0.weight",
+        "1.weight: names must be 0.weight and 1.weight, as in the plan, got 1.weight",
     )
 
 

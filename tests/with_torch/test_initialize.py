@@ -303,7 +303,7 @@ def test_memory_that_cannot_be_filled_is_an_error():
     model["a"].weight = nn.Parameter(torch.ones(3).expand(3, 3))
     model["a"].bias = None
     error = untouched(model["a"], lambda: initialize(model, {"*": ones}, seed=0))
-    assert "a.weight: tensor of shape (3, 3) and strides (0, 1) overlaps itself" in str(error)
+    assert "a.weight: tensor must not overlap itself, got shape (3, 3) and strides (0, 1)" in str(error)
 
 
 def test_models_on_meta_get_memory_and_weights():
@@ -387,7 +387,7 @@ def test_wrong_names_in_only_are_errors():
     with pytest.raises(ValueError, match=r"only must match a parameter, got 'convv\.\*'; nearest names: conv"):
         initialize(model, he_normal, seed=0, only="convv.*")
     with pytest.raises(
-        ValueError, match=r"only must name parts of the model, got 'conv.wieght'; nearest names: conv.weight"
+        ValueError, match=r"only must name modules or parameters, got 'conv.wieght'; nearest names: conv.weight"
     ):
         initialize(model, he_normal, seed=0, only=["conv.wieght"])
     with pytest.raises(TypeError, match="only must be a pattern or names"):

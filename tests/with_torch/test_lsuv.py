@@ -151,9 +151,17 @@ def test_errors_leave_the_model_as_it_was():
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     before = state(model)
     for batch, rules, message in (
-        (torch.zeros(5, 4), None, r"the output of the layer of 0\.weight is the same for every input"),
-        ((5, 4), {"2.weight": zeros, "*": keep}, r"the output of the layer of 2\.weight is the same for every input"),
-        (torch.full((5, 4), torch.inf), None, r"the output of the layer of 0\.weight is not finite"),
+        (torch.zeros(5, 4), None, r"the output of the layer of 0\.weight must vary and be finite, got the same output"),
+        (
+            (5, 4),
+            {"2.weight": zeros, "*": keep},
+            r"the output of the layer of 2\.weight must vary and be finite, got the same output",
+        ),
+        (
+            torch.full((5, 4), torch.inf),
+            None,
+            r"the output of the layer of 0\.weight must vary and be finite, got a value that is not",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             init.lsuv_(model, batch, rules, seed=0)

@@ -240,7 +240,7 @@ def test_a_tensor_computed_from_weights_is_an_error_with_the_fix():
     with skeleton():
         models = [Norms(norms), Norms(buffer)]
     with pytest.raises(
-        PlanError, match=r"norms: .* computed this tensor from weights, which a skeleton does not have; add a rule"
+        PlanError, match=r"norms: .* computed this tensor from weights, which a skeleton does not have. Add a rule"
     ):
         initialize(models[0], normal(), 0, device="cpu")
     initialize(models[0], {"norms": ones}, 0, default=normal(), device="cpu")

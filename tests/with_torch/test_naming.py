@@ -188,7 +188,7 @@ def test_slices_are_boxes_of_the_weight():
             assert 0 < drawn.sum() < drawn.numel()
             assert torch.equal(module.weight[drawn], whole[drawn])
         before = module.weight.clone()
-        with pytest.raises(RuntimeError, match=r"a part of weight must fill a box"):
+        with pytest.raises(RuntimeError, match=r"a part of weight must fill a slice of each axis"):
             module.weight.view(-1)[3:9].normal_()
         assert torch.equal(module.weight, before)
 

@@ -40,7 +40,7 @@ class Views(nn.Module):
 def test_a_part_of_another_parameter_is_an_error():
     model, before = Views(fused=True), {}
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(PlanError, match=r"fused: shares a part of its memory with q; keep one of the two") as raised:
+    with pytest.raises(PlanError, match=r"fused: shares a part of its memory with q\. Keep one of the two") as raised:
         initialize(model, SMALL, seed=0)
     assert len(raised.value.problems) == 3
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -39,7 +39,9 @@ class JaxEngine(Engine):
 
     def index(self, part: Part, axis: int, shape: tuple[int, ...]) -> Any:
         if part.size > 2**32:
-            raise ValueError(f"shape {shape} has an axis of more than 2**32, which JAX's 32-bit indices cannot count")
+            raise ValueError(
+                f"shape must have no axis longer than 2**32, because JAX's indices have 32 bits, got {shape}"
+            )
         # The index has the shape of the box, so that each device counts its shard of a sharded axis.
         index = lax.broadcasted_iota(jnp.int32 if part.size <= 2**31 else jnp.uint32, shape, axis)
         return index if part.step == 1 and part.start == 0 else index * part.step + part.start

@@ -48,8 +48,8 @@ def _prepared(
         words = np.array([key.fold_in(piece.stream).words for piece in entry.pieces], np.uint32)
     elif entry.added:
         raise ValueError(
-            f"{entry.parameter.name} must be filled outside of jax.jit, got {entry.added[0]!r} in a traced function. "
-            "The host reads and adds these weights"
+            f"{entry.parameter.name} must be filled outside of jax.jit, because the host reads the old weights, got "
+            f"{entry.added[0]!r} in a traced function"
         )
     else:
         numbers = [Key(fold_number(piece.stream)).words for piece in entry.pieces]

@@ -21,7 +21,7 @@ def held_boxes(value: Any, at: tuple[int | slice, ...] = ()) -> list[HeldBox]:
     if isinstance(value, np.ndarray):
         return _boxes([(full_box(value.shape), value)], at)
     if not isinstance(value, jax.Array) or isinstance(value, jax.core.Tracer):
-        raise ValueError("the array has no known values")
+        raise ValueError("the array has no values in memory")
     shards = value.addressable_shards
     return _boxes([(normalize_index(shard.index, value.shape), shard.data) for shard in shards], at)
 

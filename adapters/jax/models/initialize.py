@@ -28,10 +28,10 @@ from .stacks import At, Layers, Stack, Stacks, Unrolled
 from .tensors import Leaf, Tree, check_trace, children, leaves, replaced
 from .weight_norm import Norms, norms_of, set_by
 
-SHAPE_ONLY = "a shape holds no values to keep; add a rule with an initializer, or pass the array"
+SHAPE_ONLY = "a shape without an array has no values to keep. Add a rule with an initializer, or pass the array"
 RANDOM_KEY = (
-    "a random key without a value is never drawn; call nnx.reseed(model, default=0), or pass the parameters alone: "
-    "nnx.split(model, nnx.Param, ...)"
+    "initlib draws no random keys, and this key has no value. Call nnx.reseed(model, default=0), or pass the "
+    "parameters alone: nnx.split(model, nnx.Param, ...)"
 )
 OF_PARAMS = re.compile(r"(rule|axes|rename|stack) (['\"])params\.(?P<rest>[^'\"]+)\2")
 NO_PARAMS = "; names do not begin with 'params.': write {rest!r}"

@@ -63,7 +63,7 @@ def _by_name(tree_leaves: list[Leaf], shardings: Tree) -> tuple[list[Any], list[
             continue
         unused.pop(place, None)
         requested.append(places[place])
-    problems += [f"{place}: shardings names this place, which is not in the tree" for place in unused]
+    problems += [f"{place}: shardings has a value for this name, but the tree has no array there" for place in unused]
     return requested, problems
 
 

@@ -37,7 +37,11 @@ class Stacks:
 
     def __init__(self, stack: Stack | None) -> None:
         if stack is not None and not isinstance(stack, Mapping):
-            raise TypeError(f"stack must be a mapping from places in the tree to names with {{i}}, got {stack!r}")
+            raise TypeError(
+                "stack must be a mapping from names in the tree to names with {i}, such as {'layers': 'layers.{i}'}, "
+                "got "
+                f"{stack!r}"
+            )
         self.names: dict[str, str] = {}
         self.axes: dict[str, int] = {}
         for pattern, value in (stack or {}).items():

@@ -126,7 +126,7 @@ def replaced(tree: Tree, values: Mapping[Leaf, Any], *, in_place: bool = False) 
         flat, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)
     except RecursionError:
         raise TypeError(
-            "params must be a tree, got a module of flax.nnx that contains itself; call nnx.split"
+            "params must be a tree, got a module of flax.nnx that contains itself. Call nnx.split"
         ) from None
     new = {path: _boxed(leaf.box, value) for leaf, value in values.items() for path in leaf.paths}
     return jax.tree.unflatten(structure, [new.get(path, box) for path, box in flat])

@@ -63,7 +63,9 @@ def signals(
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"model must be a keras.Model or another keras.Layer, got {type(model).__name__}")
     if not model.built:
-        raise ValueError(f"model must be built, got {model.name!r} without variables. Call the model once, or build it")
+        raise ValueError(
+            f"model must be built, got {model.name!r} without variables. Call the model once, or call model.build"
+        )
     learning_rate = as_rate(learning_rate)
     check_loss(loss)
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch_of(batch))

@@ -9,7 +9,7 @@ from .layer_initializers import draws
 from .layers import layer_roles
 from .tensors import ModelTensor
 
-QUANTIZED = "quantized weights cannot be drawn. Keep them, or initialize the model before it is quantized"
+QUANTIZED = "quantized weights cannot be drawn. Keep these weights, or initialize the model before quantization"
 UNSTATED = "{owner} states no initializer in an attribute such as kernel_initializer. Add a rule, or pass default="
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 

@@ -16,7 +16,7 @@ from initlib import PlanError
 from .._private import held, is_weight, sublayers, to_snake_case
 from .types import Layer, Variable
 
-UNBUILT = "{owner} is not built, and has no weights yet; call model.build(input_shape), or the model on a batch"
+UNBUILT = "{owner} is not built, and has no weights yet. Call model.build(input_shape), or call the model on a batch"
 
 
 @dataclass(eq=False)

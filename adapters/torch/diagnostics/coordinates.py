@@ -72,7 +72,7 @@ def coordinate_check(
     """
     widths = sorted({integer(width, "widths", least=1) for width in widths})
     if len(widths) < 2:
-        raise ValueError(f"widths must be two or more, to fit a slope, got {widths}")
+        raise ValueError(f"widths must have at least two different numbers, to fit a slope, got {widths}")
     steps, seeds = integer(steps, "steps", least=0), integer(seeds, "seeds", least=1)
     tolerance = positive(tolerance, "tolerance")
     check_loss(loss)
@@ -99,7 +99,10 @@ def coordinate_check(
         expected = list(runs_by_width[0][0][0]) if runs_by_width else names
         if names != expected:
             differ = next(name for name in [*names, *expected] if (name in names) != (name in expected))
-            raise ValueError(f"make_model({width}) and make_model({widths[0]}) differ in the activation {differ!r}")
+            raise ValueError(
+                f"make_model must return models with the same activations for all widths, got {differ!r} for only one "
+                f"of the widths {widths[0]} and {width}"
+            )
         runs_by_width.append(runs)
     sizes = [
         {

@@ -152,9 +152,10 @@ class _Scaler:
         variance = float(values.var(correction=0)) if values.numel() else math.nan
         same = values.ndim > 1 and len(values) > 1 and bool((values == values[:1]).all())
         if same or not 0 < variance < math.inf:
-            output = "the same for every input" if same or variance == 0 else "not finite"
+            output = "the same output for every input" if same or variance == 0 else "a value that is not finite"
             raise ValueError(
-                f"the output of the layer of {weight.names[0]} is {output}. No scale of the weight changes this"
+                f"the output of the layer of {weight.names[0]} must vary and be finite, got {output}. Check the batch, "
+                "and the layers before this layer"
             )
         return variance
 

@@ -106,8 +106,8 @@ def key_of(seed: Seed) -> Key:
 
 
 _COMPUTED = (
-    "tensor of shape {shape} is computed from other tensors, as by weight_norm, and a draw does not change them. Fill "
-    "an empty tensor, and assign that tensor to the module's attribute."
+    "tensor of shape {shape} is computed from other tensors, as weight_norm computes weights: the draw changes only a "
+    "copy. Fill torch.empty(shape), and assign the result to the attribute of the module."
 )
 
 _TWINS = (
@@ -155,8 +155,8 @@ def draw_into(
     observed = is_observed()
     if observed and is_traced() and (seed is None or isinstance(seed, np.random.Generator)):
         raise RuntimeError(
-            "initlib draws outside of the graph, and the graph would repeat these weights in every call. Pass a "
-            "seed, or fill the tensor before the function is traced"
+            "seed must not be None in a traced function (torch.compile), because each call would repeat the same "
+            "weights. Pass a seed, or fill the tensor before the function is traced"
         )
     differ = observed and seed is not NO_SEED and members_differ()
     if differ and seed is not None:

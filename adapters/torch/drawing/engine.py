@@ -84,5 +84,8 @@ class TorchEngine(Engine):
 
     def put(self, out: Tensor, values: Tensor, dtype: str) -> None:
         if dtype == "float16" and values.dtype is not torch.float16 and bool((values.abs() >= 65520).any()):
-            raise ValueError(f"weights as large as {float(values.abs().max()):.3g} overflow float16")
+            raise ValueError(
+                f"weights as large as {float(values.abs().max()):.3g} overflow float16. Pass a smaller scale, or a "
+                "wider dtype"
+            )
         out.copy_(values)

@@ -34,8 +34,8 @@ def check_reach(tensor: Tensor) -> None:
     """Raise ValueError if the tensor is a copy of a slice of a DTensor, so that writes to it are lost."""
     if is_lost(tensor):
         raise ValueError(
-            f"tensor must be memory that its DTensor keeps, got a copy of a slice, of shape {tuple(tensor.shape)}. "
-            f"Fill the full DTensor."
+            f"tensor must share memory with its DTensor, got a copy of a slice, of shape {tuple(tensor.shape)}. Fill "
+            "the full DTensor."
         )
 
 
@@ -49,13 +49,12 @@ def check(tensor: Tensor) -> None:
         raise TypeError(f"tensor must be of a dtype among {allowed}, got {tensor.dtype}")
     if not tensor.is_contiguous() and overlaps_itself(tensor.shape, tensor.stride(), extent(tensor)):
         raise ValueError(
-            f"tensor of shape {tuple(tensor.shape)} and strides {tensor.stride()} overlaps itself. Clone this tensor."
+            f"tensor must not overlap itself, got shape {tuple(tensor.shape)} and strides {tensor.stride()}. Clone the "
+            "tensor."
         )
     check_reach(tensor)
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
-        raise RuntimeError(
-            "tensor was made under torch.inference_mode, and can be filled only there. Clone the tensor."
-        )
+        raise RuntimeError("tensor must not be an inference tensor outside of torch.inference_mode. Clone the tensor.")
 
 
 def extent(tensor: Tensor) -> int:
@@ -71,10 +70,15 @@ def has_no_storage(tensor: Tensor) -> bool:
         return True
     if is_fake(tensor):
         if is_traced():
-            raise RuntimeError("initlib draws outside of the graph: fill the tensor before the function is traced")
+            raise RuntimeError(
+                "tensor must have memory, got a tensor of a traced function. Fill the tensor before the function is "
+                "traced"
+            )
         return True
     if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
-        raise RuntimeError("initlib draws outside of the graph: fill the tensor before torch.cuda.graph captures")
+        raise RuntimeError(
+            "tensor must not be filled while torch.cuda.graph captures. Fill the tensor before the capture"
+        )
     return False
 
 
@@ -114,7 +118,7 @@ def check_readable(tensor: Tensor) -> None:
     """Raise TypeError for a tensor without weights to read: of the meta device, fake, or sparse."""
     if tensor.is_meta or is_fake(tensor) or tensor.layout is not torch.strided or tensor.is_nested:
         kind = "no memory" if tensor.is_meta or is_fake(tensor) else f"layout {tensor.layout}"
-        raise TypeError(f"a tensor that is loaded must be dense and in memory, got one with {kind}")
+        raise TypeError(f"a tensor that is loaded must be dense and in memory, got a tensor with {kind}")
 
 
 def kernel_memory(tensor: Tensor) -> Memory | None:

@@ -67,7 +67,7 @@ def overridable(function: Function) -> Function:
         if is_compiling():
             return outside(function, tensor, *args, **kwargs)
         if in_jit_trace():
-            raise RuntimeError("initlib draws outside of the graph: fill the tensor before torch.jit.trace")
+            raise RuntimeError("tensor must not be filled in torch.jit.trace. Fill the tensor before the trace")
         return function(tensor, *args, **kwargs)
 
     replaced = getattr(init, function.__name__, None)

@@ -23,16 +23,16 @@ Drawn = Mapping[int, Collection[str]]  # the attributes whose weights were drawn
 
 POWER_ITERATIONS = 15  # PyTorch's own number
 LOST = (
-    "{name}: the values of this buffer on the meta device are lost; build the model in `with skeleton():`, which "
-    'leaves buffers on their device, or fill it by a rule for "{name}:buffer"'
+    "{name}: the values of this buffer on the meta device are lost. Build the model in `with skeleton():`, which "
+    'leaves buffers on their device, or fill the buffer by a rule for "{name}:buffer"'
 )
 OF_SKELETON = (
-    "{name}: the constructor computed this buffer from weights, which a skeleton does not have; build the model "
+    "{name}: the constructor computed this buffer from weights, which a skeleton does not have. Build the model "
     "without `skeleton()`"
 )
 SHARDED = (
-    "{name}: the estimates of the spectral norm need the full weight, and this rank holds a shard; initialize the "
-    "model before it is sharded"
+    "{name}: the estimates of the spectral norm need the full weight, and this rank holds a shard. Initialize the "
+    "model before sharding"
 )
 
 

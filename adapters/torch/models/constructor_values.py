@@ -28,7 +28,7 @@ CONSTANTS = "_initlib_constants"
 TIES = "_initlib_ties"
 
 ZEROED = "zeroed"  # a skeleton observed that the constructor set zeros
-SET = "set"  # the constructor set values that differ, without a random call
+SET = "set"  # the constructor set values that are not all equal, without a random call
 COMPUTED = "computed"  # a skeleton observed that the values come from weights on the meta device
 UNREAD = "unread"
 Record = float | str | None

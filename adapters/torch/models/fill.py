@@ -17,7 +17,7 @@ from ..drawing import memory
 from ..drawing.fill import fill_boxes, local_boxes
 from .tensors import ModelTensor
 
-UNWRITABLE = "tensor must be of a class that can be filled, got a {cls}; initialize the model before it is converted"
+UNWRITABLE = "tensor must be of a class that can be filled, got a {cls}. Initialize the model before the conversion"
 
 
 def check(tensor: ModelTensor) -> None:

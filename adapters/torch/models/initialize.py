@@ -37,7 +37,7 @@ from .state_names import plan_names
 from .tensors import ModelTensor, Modules, dtype_name, model_tensors, walk
 from .transformers import mark
 
-SHARED = '{name}: shares a part of its memory with {other}; keep one of the two: {{"{other}": keep}}'
+SHARED = '{name}: shares a part of its memory with {other}. Keep one of the two: {{"{other}": keep}}'
 PATIENCE = 2.0  # seconds without a progress bar
 
 
@@ -231,14 +231,14 @@ def _record(parameter: Parameter) -> constructor_values.Record:
 def _without_memory(model: _Model, device: torch.device | str | None) -> list[str]:
     """Return the problems of tensors that have no memory, and will have none or lose their values."""
     if device is not None and torch.device(device).type == "meta":
-        raise ValueError(f"device must have memory, got {device!r}")
+        raise ValueError(f"device must have memory, got {device!r}. Pass 'cpu', 'cuda' or another device")
     if device is not None:
         return lost_buffers(model.modules, {name for buffer in model.buffers for name in buffer.names})
     meta = [tensor.names[0] for tensor in (*model.tensors, *model.buffers) if tensor.tensor.is_meta]
     if not meta:
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"
-    return [f"{names}: on the meta device, which has no memory; pass a device: initialize(..., device='cpu')"]
+    return [f"{names}: on the meta device, which has no memory. Pass a device: initialize(..., device='cpu')"]
 
 
 def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
@@ -246,7 +246,10 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
     problems = []
     for tensor, entry in zip(tensors, made.entries, strict=True):
         if tensor.tensor.is_meta and not entry.filled:
-            problems.append(f"{tensor.names[0]}: the plan keeps values, but the meta device has no values")
+            problems.append(
+                f"{tensor.names[0]}: the plan keeps values, but the meta device has no values. Add a rule with an "
+                "initializer"
+            )
         try:
             if not entry.kept:
                 check(tensor)

@@ -25,7 +25,7 @@ from .tensors import ModelTensor
 
 SMALL = 2**16  # weights of a parameter that stays real until the skeleton is built
 WITHOUT_VALUES = (
-    "the constructor reads the values of weights, but a skeleton has no values ({error}); build this model without "
+    "the constructor reads the values of weights, but a skeleton has no values ({error}). Build this model without "
     "`skeleton()`"
 )
 

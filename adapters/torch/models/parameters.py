@@ -15,10 +15,13 @@ from .constructor_draws import ConstructorDraw, constructor_draw
 from .layers import is_torch, own_class
 from .tensors import ModelTensor, dtype_name
 
-NOT_DENSE = "a tensor of layout {layout} cannot be filled; add the rule {{{name!r}: keep}}"
-MAGNITUDE = "the constructor set the magnitudes of the weight norm; a rule would replace them by norms of drawn weights"
+NOT_DENSE = "a tensor of layout {layout} cannot be filled. Add the rule {{{name!r}: keep}}"
+MAGNITUDE = (
+    "the constructor set the magnitudes of the weight norm; a rule would replace these magnitudes by the norms of "
+    "drawn weights"
+)
 OF_SKELETON = (
-    "the constructor computed this tensor from weights, which a skeleton does not have; add a rule, or build the model "
+    "the constructor computed this tensor from weights, which a skeleton does not have. Add a rule, or build the model "
     "without `skeleton()`"
 )
 UNREADABLE = "Build the model in `with skeleton():`, which records the values that constructors set."

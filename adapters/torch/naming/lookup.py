@@ -179,8 +179,9 @@ def _slice(match: TensorMatch, full: Tensor, view: Tensor) -> tuple[TensorMatch,
     box = None if flat is not None or match.is_sharded else box_of(view, full)
     if box is None:
         raise RuntimeError(
-            f"a draw into a part of {match.parameter.name} must fill a box of the full weight, got "
-            f"shape {tuple(view.shape)}, strides {view.stride()} of {tuple(full.shape)}, {full.stride()}"
+            f"a draw into a part of {match.parameter.name} must fill a slice of each axis, such as weight[:4, 2:], got "
+            f"a view of shape {tuple(view.shape)} and strides {view.stride()} of a weight of shape {tuple(full.shape)} "
+            f"and strides {full.stride()}"
         )
     return match, box
 

@@ -227,7 +227,9 @@ class NamedDrawMode(TorchFunctionMode):
             return {}
         tensor = next((each for each in args if isinstance(each, Tensor)), None)
         if tensor is not None and is_dtensor(tensor):
-            raise RuntimeError(f"{func.__name__} cannot draw shards by their names; normal_ and uniform_ can")
+            raise RuntimeError(
+                f"{func.__name__} cannot draw a DTensor by its name. Use normal_ or uniform_, or draw before sharding"
+            )
         key = self._key_of(func, tensor)
         device = torch.device(kwargs.get("device") or torch.get_default_device()) if tensor is None else tensor.device
         if key is None or device.type == "meta":
@@ -257,8 +259,8 @@ class NamedDrawMode(TorchFunctionMode):
         if name is None:
             name = ""
             warnings.warn(
-                f"Could not attribute this {func.__name__} call to a parameter or module: its values depend on the "
-                f"order of calls. Pass generator= to make them reproducible.",
+                f"Could not attribute this {func.__name__} call to a parameter or module: the values depend on the "
+                "order of calls. Pass generator= for reproducible values.",
                 stacklevel=4,
             )
         return name

@@ -50,7 +50,7 @@ def keras_tensors(path: Path) -> Iterator[StoredTensor]:
         except KeyError:
             raise ValueError(f"{path} is an archive without {MEMBER}") from None
         if member.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"{path} compresses {MEMBER}, which Keras does not do. Unpack it first")
+            raise ValueError(f"{path} compresses {MEMBER}, which Keras does not do. Unpack the archive first")
     with path.open("rb") as file:
         file.seek(member.header_offset)
         head = file.read(30)  # the local header holds the lengths of the fields before the member's bytes

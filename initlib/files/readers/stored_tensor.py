@@ -154,6 +154,6 @@ def exactly(file: IO[bytes], size: int, what: str) -> bytearray:
     while len(raw) < size:
         chunk = file.read(min(CHUNK, size - len(raw)))
         if not chunk:
-            raise ValueError(f"{what} is cut short")
+            raise ValueError(f"{what} is truncated")
         raw += chunk
     return raw

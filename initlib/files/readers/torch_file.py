@@ -36,7 +36,9 @@ def tensors(path: Path) -> Iterator[StoredTensor]:
         raise
     except Exception as error:  # PyTorch and zipfile raise errors of many classes for broken files
         reason = printable((str(error).strip() or type(error).__name__).splitlines()[0])
-        raise ValueError(f"{path} cannot be read without running its code, or is broken: {reason}") from None
+        raise ValueError(
+            f"{path} cannot be read without running its code, or is broken: {reason}. Save a state_dict"
+        ) from None
     yield from named_tensors(loaded, stored=partial(_in_archive, path) if is_archive else in_memory)
 
 
@@ -54,7 +56,9 @@ def _check(path: Path, is_archive: bool) -> None:
             if member.filename.endswith("data.pkl") and member.file_size > MAX_STRUCTURE:
                 raise RefusedError(f"{path} has {name} of {member.file_size} bytes, more than {MAX_STRUCTURE}")
             if member.filename.endswith("/byteorder") and archive.read(member) != sys.byteorder.encode():
-                raise RefusedError(f"{path} has another processor's byte order. Save the model on this one")
+                raise RefusedError(
+                    f"{path} has the byte order of another processor. Save the model on a processor of this kind"
+                )
 
 
 def named_tensors(

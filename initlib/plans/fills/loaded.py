@@ -67,9 +67,10 @@ class Loaded(Term):
         tensors = source.tensors()
         name = next((each for each in every if each in tensors), None)
         if name is None:
+            near = nearest(every[0], map(str, tensors), "names")
             raise ValueError(
                 f"name must be the name of a tensor in {source}, got {printable(every[0])!r}"
-                f"{nearest(every[0], map(str, tensors), 'names')}"
+                f"{near or '. Pass the name that the source has: loaded(source, name)'}"
             )
         array_in(tensors, name)
         return replace(self, source=source, name=name)

@@ -72,7 +72,8 @@ class Split(Parts):
         if size % (sum(shares) * self.groups):
             named = ", ".join(f"{name} {part}" for name, part in zip(self.names, self.sizes, strict=True))
             groups = f" in {self.groups} groups" if self.groups > 1 else ""
-            raise ValueError(f"parts {named}{groups} do not divide an axis of size {size}")
+            total = sum(shares) * self.groups
+            raise ValueError(f"the axis of parts {named}{groups} must have a size of a multiple of {total}, got {size}")
         return [share * (size // self.groups // sum(shares)) for share in shares]
 
     def __repr__(self) -> str:

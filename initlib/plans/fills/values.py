@@ -117,11 +117,11 @@ def as_fill(value: Any, argument: str) -> Fill:
     if isinstance(value, np.ndarray) or (hasattr(value, "shape") and hasattr(value, "dtype")):
         hint, shown = ". Write values(array)", f"{type(value).__name__} of shape {tuple(value.shape)}"
     elif isinstance(value, (int, float)):
-        hint = f"; write constant({value!r})"
+        hint = f". Write constant({value!r})"
     elif isinstance(value, (str, os.PathLike)):
         hint = advice_for_text(value)
     elif _makes_initializers(value):
-        hint = f"; write {getattr(value, 'factory', value.__name__)}(...)"
+        hint = f". Write {getattr(value, 'factory', value.__name__)}(...)"
     elif _is_foreign(value):
         name = getattr(value, "__name__", type(value).__name__).removesuffix("_")
         name = {"trunc_normal": "truncated_normal"}.get(name, name)

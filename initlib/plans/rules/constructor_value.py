@@ -20,9 +20,9 @@ SMALL = 2**16  # weights of a tensor that is read at once
 CORNER = 16  # indices along each axis that are read before all of them
 ROUNDING = 1.01  # of a bound, in bfloat16
 
-FROZEN = "the parameter is frozen, and its values differ"
+FROZEN = "the parameter is frozen, and its values are not all equal"
 UNREADABLE = "the values are not in memory"
-DIFFERING = "the constructor set values that differ"
+DIFFERING = "the constructor set values that are not all equal"
 REGULAR = "the constructor set a matrix that no initializer draws"
 TOKEN = "the default needs fans, and a token has no input and output axes"
 

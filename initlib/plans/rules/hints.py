@@ -74,18 +74,21 @@ def advice_for_vector(pattern: ParsedPattern, name: str, vector: Parameter, kern
 def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], parameters: Sequence[Parameter]) -> str:
     owners = sorted({parameter.owner for parameter in parameters if parameter.owner})
     if pattern.of is not None and pattern.of not in (*KINDS, *owners):
-        allowed = f"the kinds are {', '.join(KINDS)}; the owners here {', '.join(owners) or 'none'}"
+        allowed = f"the kinds are {', '.join(KINDS)}; the owners in this model are {', '.join(owners) or 'none'}"
         return f"has no kind or owner {pattern.of!r}: {allowed}"
     kinds = {parameter.kind for parameter in parameters}
     matched = [parameter for parameter in parameters if pattern.matches(parameter)]
     if matched:
         first = [other.shown for other in before if any(map(other.matches, matched))]
-        return f"is never used: {' or '.join(first)} matches the same parameters first"
+        return (
+            f"is never used: {' or '.join(first)} matches the same parameters first. Put narrow patterns before wide "
+            "patterns"
+        )
     named = [parameter for parameter in parameters if pattern.name.fullmatch(parameter.name)]
     if named:
         labels = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
         advice = f". {AXES}" if pattern.of == "kernel" and "kernel" not in kinds else ""
-        return f"matches nothing: the parameters of these names are {', '.join(labels)}{advice}"
+        return f"matches nothing: parameters of these names have the kinds and owners {', '.join(labels)}{advice}"
     names = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
     if any(parameter.name.startswith(f"{pattern.text}.") for parameter in parameters):
         return f"matches nothing, but names a module. Write {pattern.text + '.*'!r} for the module's parameters"
