@@ -87,12 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     purpose = "Train a small network on real handwritten digits under four initializations."
     demo = commands.add_parser("demo", help=purpose, description=purpose)
     demo.add_argument("--seed", type=int, default=0, help="an int from 0 to 2**64 - 1 (default: 0)")
-    demo.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help="write a picture of the training, such as demo.png",
-    )
+    demo.add_argument("--out", type=Path, metavar="FILE", help="write a picture of the training, such as demo.png")
     demo.set_defaults(run=_demo)
     return parser
 

@@ -29,9 +29,7 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
         matches = [any(pattern.matches(replace(each, name=name)) for name in each.names) for each in parameters]
         if not any(matches):
             every = [name for each in parameters for name in each.names]
-            raise ValueError(
-                f"only must match a parameter, got {pattern.text!r}{nearest(pattern.text, every, 'names')}"
-            )
+            raise ValueError(f"only must match a parameter, got {pattern.shown}{nearest(pattern.text, every, 'names')}")
         return matches, set()
     names = set(only)
     if not all(isinstance(name, str) for name in names):

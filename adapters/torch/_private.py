@@ -5,7 +5,7 @@ Where no fallback is safe, the name becomes a function that raises an error when
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from typing import Any, NamedTuple
@@ -52,12 +52,8 @@ without_transforms = find("_C._DisableFuncTorch", nullcontext)  # a context in w
 unbatched = find("_C._functorch._unwrap_batched")  # the tensor outside of a vmap level, and the axis of its members
 _is_view = find("Tensor._is_view", lambda tensor: False)
 _base = find("Tensor._base.__get__")
+_owners = find("_C._storage_Use_Count", lambda storage: 0)  # the number of tensors and objects that own a storage
 version = find("Tensor._version.__get__")  # how often PyTorch's functions wrote to a tensor's memory
-
-
-def seen_by_modes() -> bool:
-    """Return whether dispatch modes, which trace or fake, are active."""
-    return bool(_dispatch_modes() or _key_included(_before_dispatch))
 
 
 def in_transform() -> bool:
@@ -76,8 +72,8 @@ def vmaps() -> list[tuple[int, str]]:
 
 def without_modes() -> AbstractContextManager[Any]:
     """Return a context in which no dispatch mode is active."""
-    context: AbstractContextManager[Any] = _disable_modes() if seen_by_modes() else nullcontext()
-    return context
+    active = _dispatch_modes() or _key_included(_before_dispatch)
+    return _disable_modes() if active else nullcontext()
 
 
 # The modules of DTensor, of fake tensors and of tracing load slowly. Before they are loaded, no such tensor exists.
@@ -109,8 +105,7 @@ def is_traced() -> bool:
 
 def local_tensor(tensor: Any) -> Tensor:
     """Return the memory of a tensor on this rank; DTensor's `to_local` would record the access for autograd."""
-    memory: Tensor = tensor._local_tensor if is_dtensor(tensor) else tensor
-    return memory
+    return tensor._local_tensor if is_dtensor(tensor) else tensor
 
 
 def is_lost(tensor: Any) -> bool:
@@ -122,6 +117,12 @@ def is_lost(tensor: Any) -> bool:
         return False
     copy, full = (local_tensor(each).untyped_storage().data_ptr() for each in (tensor, _base(tensor)))
     return copy != full
+
+
+def is_alone(tensor: Tensor) -> bool:
+    """Return whether no other tensor has the tensor's storage."""
+    storage = tensor.untyped_storage()
+    return bool(_owners(storage._cdata) == 2)  # the tensor, and `storage`
 
 
 def is_computed(tensor: Tensor) -> bool:
@@ -164,7 +165,7 @@ def storage_ref(tensor: Tensor) -> Any:
     """Return a weak reference to a tensor's storage; as long as it exists, no other storage gets its key."""
     from torch.multiprocessing.reductions import StorageWeakRef
 
-    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+    return StorageWeakRef(tensor.untyped_storage())
 
 
 def singular_vectors(parametrization: Any) -> tuple[Tensor, Tensor]:
@@ -190,15 +191,26 @@ def own_parameters(module: Any) -> list[tuple[str, Any]]:
     return [(name, parameter) for name, parameter in module._parameters.items() if parameter is not None]
 
 
-def all_parameters(module: Any) -> Iterator[Any]:
-    """Yield the parameters of a module and of the modules in it, each as often as a module holds it, in any order."""
-    seen, parts = set(), [module]
+def all_modules(module: Any) -> list[Any]:
+    """Return a module and the modules in it, each once, in any order."""
+    seen: dict[int, Any] = {}
+    parts = [module]
     while parts:
         part = parts.pop()
         if part is not None and id(part) not in seen:
-            seen.add(id(part))
+            seen[id(part)] = part
             parts += part._modules.values()
-            yield from part._parameters.values()
+    return list(seen.values())
+
+
+def held(modules: Iterable[Any]) -> list[Any]:
+    """Return the parameters and modules that the modules hold themselves; None where None was registered."""
+    contents: list[Any] = []
+    for module in modules:
+        contents += module._parameters.values()
+        if module._modules:
+            contents += module._modules.values()
+    return contents
 
 
 def own_buffers(module: Any) -> list[tuple[str, Tensor]]:
@@ -219,8 +231,7 @@ def attribute(module: Any, name: str) -> Any:
 
 def pruned_name(hook: Any) -> str:
     """Return the name of the weight that a hook of `torch.nn.utils.prune` computes."""
-    name: str = hook._tensor_name
-    return name
+    return hook._tensor_name
 
 
 def replace_tensors(module: Any, function: Callable[[Tensor], Tensor]) -> None:
@@ -261,15 +272,11 @@ def flat_ranges(module: Any) -> Iterator[FlatRange]:
         yield first._replace(module=info.module, name=info.param_name)
 
 
-def outside_of_graphs(reason: str) -> Callable[[Any], Any]:
+def outside_of_graphs(function: Any) -> Any:
     """Mark a function that `torch.compile` calls instead of tracing it.
 
     The marks are those of `torch.compiler.disable`, which would load the compiler at import.
     """
-
-    def mark(function: Any) -> Any:
-        function._torchdynamo_disable = True
-        function._torchdynamo_disable_msg = reason
-        return function
-
-    return mark
+    function._torchdynamo_disable = True
+    function._torchdynamo_disable_msg = "initlib draws outside of the graph"
+    return function

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from .._adapters import framework_of
+from .._arguments import as_path
 from .._public import public
 from ..key import Seed, as_key
 from ..stream.boxes import Index
@@ -256,7 +257,7 @@ class Plan:
 
         Raises:
             OSError: the file cannot be written.
-            ValueError: an initializer is not from initlib.
+            ValueError: an initializer is not from initlib, or the plan reads the file.
 
         Example:
             >>> import tempfile
@@ -265,8 +266,11 @@ class Plan:
             >>> plan([Parameter("w", (8, 2))], normal()).save(path)
         """
         from ..files.atomic_write import atomic_write
+        from .fills.opened_sources import opened_checkpoints
 
         text = self.to_json()
+        if any(checkpoint.has_file(as_path(path)) for checkpoint in opened_checkpoints(self.entries)):
+            raise ValueError(f"path must not be a file that the plan reads, got {os.fspath(path)!r}. Pass another path")
         with atomic_write(path) as file:
             file.write(text.encode())
 

@@ -16,7 +16,7 @@ KINDS = "Independent|Composed|Indexed|Elementwise|Constant|Normal|Uniform|Trunca
 
 # The files that every room may import; each file imports only files before it.
 FOUNDATION = """_version _public _arguments _rounding axes dtypes quadrature _adapters gains _figure _progress
-_collector _misplaced_names _user_warning""".split()  # noqa: SIM905
+_collector _misplaced_names _user_warning""".split()
 
 # The rooms of the core, and the rooms that each may import besides.
 ROOMS = {

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import initlib.adapters.torch as init
 from initlib import Key, normal, truncated_normal, uniform
@@ -129,6 +130,36 @@ def test_truncated_draws_are_those_of_the_core(window):
         assert torch.equal(layer.weight, expected)
     nn.init.trunc_normal_(layer.weight, *window)
     assert layer.weight.std().item() == pytest.approx(expected.std().item(), rel=0.1)
+
+
+def test_truncated_draws_warn_and_fail_as_those_of_pytorch():
+    layer, generator = nn.Linear(6, 4), torch.Generator()
+    own = nn.init.trunc_normal_(torch.empty(4, 6), generator=generator.manual_seed(0))
+    with named(layer, seed=0):
+        with pytest.warns(UserWarning, match="mean is more than 2 std from"):
+            nn.init.trunc_normal_(layer.weight, 5.0, 1.0, -2.0, 2.0)
+        assert layer.weight.abs().max() <= 2
+        with pytest.raises(ZeroDivisionError):
+            nn.init.trunc_normal_(layer.weight, std=0.0)
+        assert nn.init.trunc_normal_(layer.weight, generator=generator.manual_seed(0)) is layer.weight
+        assert torch.equal(layer.weight, own)
+        assert nn.init.trunc_normal_(torch.empty(3, device="meta")).is_meta
+
+
+def test_a_truncated_draw_is_one_call_for_modes():
+    """PyTorch's own function makes a call for each of its steps, which takes longer than the draw of a small weight."""
+    calls = []
+
+    class Recorder(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            calls.append(func)
+            return func(*args, **(kwargs or {}))
+
+    layer = nn.Linear(6, 4)
+    with named(layer, seed=0), Recorder():
+        nn.init.trunc_normal_(layer.weight)
+        assert len(calls) == 1
+        assert not layer.weight.is_meta
 
 
 def test_a_uniform_draw_has_no_weight_at_its_end():
@@ -259,6 +290,48 @@ def test_memory_that_is_allocated_inside_is_found():
         reset([early])
     drawn = state(early)
     assert [name for name in drawn if not torch.equal(drawn[name], state(late)[name])] == []
+
+
+def test_memory_that_a_parameter_had_before_is_a_temporary_tensor():
+    module = nn.ModuleDict({"a": nn.Linear(6, 8)})
+    part, expected = module["a"], init.normal_(torch.empty(8, 6), seed=0, name="a.weight")
+    with named(module, seed=0), torch.no_grad():
+        old = part.weight.data
+        assert torch.equal(old.normal_(), expected)
+        part.weight.data = torch.zeros(8, 6)
+        assert not torch.equal(old.normal_(), expected)
+        assert not torch.equal(old[2:4].normal_(), expected[2:4])
+        assert not part.weight.any()
+        assert torch.equal(part.weight.data[2:4].normal_(), expected[2:4])
+        assert torch.equal(part.weight.data.normal_(), expected)
+
+
+def test_parameters_that_are_registered_inside_are_found():
+    module = nn.ModuleDict({"a": nn.Linear(6, 8), "parts": nn.Sequential(nn.Linear(2, 2), nn.Linear(6, 8))})
+    part = module["a"]
+
+    def drawn(name):
+        return init.normal_(torch.empty(8, 6), seed=0, name=name)
+
+    with named(module, seed=0), torch.no_grad():
+        torch.empty(3).normal_()
+        part.weight = nn.Parameter(torch.empty(8, 6))
+        assert torch.equal(part.weight.normal_(), drawn("a.weight"))
+        module["b"] = nn.Linear(6, 8)
+        torch.empty(3).normal_()
+        assert torch.equal(module["b"].weight.normal_(), drawn("b.weight"))
+        del module["parts"][0]
+        torch.empty(3).normal_()
+        assert torch.equal(module["parts"][0].weight.data.normal_(), drawn("parts.0.weight"))
+
+    class Own(nn.Linear):
+        def forward(self):
+            return self.weight.normal_()
+
+    module = nn.ModuleDict({"own": Own(6, 8)})
+    with named(module, seed=0), torch.no_grad():
+        given = torch.func.functional_call(module["own"], {"weight": torch.empty(8, 6)}, ())
+    assert torch.equal(given, drawn("own.weight"))
 
 
 def test_an_error_restores_the_functions_of_pytorch():

@@ -133,7 +133,8 @@ def _key(seed: int, name: str | None) -> Key:
 
 def _key_of_state(state: Any, name: str | None) -> Key:
     """Return the key of a `SeedGenerator`'s state (its seed and the number of its calls), in any backend's dtype."""
-    seed, count = (int(number) % 2**64 for number in state)
+    # Read at once: to take a number from a tensor of TensorFlow takes longer than the draw of a small weight.
+    seed, count = (number % 2**64 for number in (state if BACKEND == "torch" else np.asarray(state)).tolist())
     return as_key(Key(seed).fold_in(count), name)
 
 
@@ -144,7 +145,7 @@ def _jax_key(seed: Any, name: str | None) -> Any:
     with jax.ensure_compile_time_eval():  # a known state stays known while another function is traced
         state = seed.next()
     if not isinstance(state, jax.core.Tracer):
-        return _key_of_state(np.asarray(state), name)
+        return _key_of_state(state, name)
     seed_words, count_words = jnp.stack([jnp.zeros_like(state), state], axis=1)
     words = enciphered(seed_words, count_words)
     return words if name is None else JAX.fold_in(words, name)

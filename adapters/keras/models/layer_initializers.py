@@ -65,5 +65,4 @@ def as_core(initializer: Any, shape: tuple[int, ...]) -> Fill | None:
     fixed: dict[str, Fill] = {"Zeros": initlib.zeros, "Ones": initlib.ones}
     if name in fixed:
         return fixed[name]
-    core: initlib.Initializer = getattr(ours, name).from_config({**initializer.get_config(), "seed": 0}).core
-    return core
+    return getattr(ours, name).from_config({**initializer.get_config(), "seed": 0}).core

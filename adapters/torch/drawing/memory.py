@@ -60,6 +60,8 @@ def check(tensor: Tensor) -> None:
 
 def extent(tensor: Tensor) -> int:
     """Return the number of elements from the first to the last one in memory, both included."""
+    if tensor.is_contiguous():
+        return tensor.numel()
     return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
@@ -126,8 +128,12 @@ def kernel_memory(tensor: Tensor) -> Memory | None:
     if not tensor.is_cpu or not draws(DTYPES[tensor.dtype]):
         return None
     address = tensor.data_ptr()
-    if tensor.is_contiguous() and address % tensor.itemsize == 0:
-        return address, None, span
+    if address % tensor.itemsize == 0:
+        if tensor.is_contiguous():
+            return address, None, span
+        strides = tuple(stride if size > 1 else 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+        if not overlaps_itself(tensor.shape, strides, span):
+            return address, strides, span
     return memory_of(_array(tensor))
 
 
@@ -158,7 +164,7 @@ def is_plain(tensor: Tensor) -> bool:
 
 def check_storage(tensor: Tensor) -> int:
     """Return the `extent` of a tensor. Raise ValueError if its storage is smaller, as FSDP or `resize_` leaves it."""
-    elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
+    elements = extent(tensor)
     needed = (tensor.storage_offset() + elements) * tensor.itemsize
     if tensor.untyped_storage().nbytes() < needed:
         raise ValueError(

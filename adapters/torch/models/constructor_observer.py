@@ -51,7 +51,7 @@ class ConstructorObserver:
     """Observe the operations on all tensors of this thread while it is entered."""
 
     def __init__(self) -> None:
-        self._origins: dict[int, Origin] = {}  # by the key of the storage
+        self._origins: dict[int, Origin | None] = {}  # by the key of the storage
         self._storages: dict[int, Any] = {}  # references, as long as which no other storage gets the key
         self._modes = ExitStack()
 
@@ -69,9 +69,6 @@ class ConstructorObserver:
 
     def _note(self, tensor: Tensor, origin: Origin | None) -> None:
         key = storage_key(tensor)
-        if origin is None:
-            self._origins.pop(key, None)
-            return
         if key not in self._storages:
             self._storages[key] = storage_ref(tensor)
         self._origins[key] = origin
@@ -86,7 +83,7 @@ class ConstructorObserver:
 
     def _after(self, name: str, target: Tensor, sources: list[Tensor], random: bool, args: Any) -> Origin | None:
         before = self.origin(target)
-        origins = [self.origin(each) for each in sources]
+        origins = list(map(self.origin, sources))
         if random or any(each is not None and each.drawn for each in origins):
             computed = any(each is not None and each.computed for each in origins)
             return COMPUTED if computed else DRAWN
@@ -112,7 +109,7 @@ class ConstructorObserver:
         """Note an operation that made a tensor."""
         if storage_key(result) in map(storage_key, sources):
             return  # a view
-        origins = [origin for each in sources if (origin := self.origin(each)) is not None]
+        origins = [origin for origin in map(self.origin, sources) if origin is not None]
         if name.startswith(("empty", "new_empty")):
             self._note(result, UNKNOWN)
         elif name in COPYING and origins:
@@ -189,8 +186,7 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **kwargs) if kwargs else func(*args)
         report = _report(func)
-        tensor = next(_plain(args), None) if report else None
-        if tensor is not None:
+        if report is not None and (tensor := next(_plain(args), None)) is not None:
             report(self.observer, tensor, args)
         return result
 

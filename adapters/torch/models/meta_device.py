@@ -72,8 +72,7 @@ def skeleton() -> Iterator[None]:
         if parameter not in on_meta:
             on_meta[parameter] = _without_memory(parameter)
             observer.moved(parameter, on_meta[parameter])
-        made: nn.Parameter = on_meta[parameter]
-        return made
+        return on_meta[parameter]
 
     def module_added(module: nn.Module, name: str, child: nn.Module | None) -> None:
         if child is not None and threading.get_ident() == thread:
@@ -116,7 +115,7 @@ def _remember(seen: list[nn.Module], observer: ConstructorObserver) -> None:
         if len(holders) > 1:
             for module, name in holders:
                 constructor_values.record_tie(module, name, group)
-        if not parameter.is_meta and not any(constructor_values.is_recorded(*holder) for holder in holders):
+        if not parameter.is_meta and not constructor_values.records(holders):
             continue  # built before the skeleton
         origin = observer.origin(parameter)
         if origin is None and not parameter.is_meta:

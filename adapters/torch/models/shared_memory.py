@@ -16,7 +16,7 @@ def same_elements(tensor: Tensor) -> Hashable:
 
 def same_memory(one: Tensor, other: Tensor) -> bool:
     """Return whether two tensors are the same elements in the same order."""
-    return same_elements(one) == same_elements(other)
+    return one.data_ptr() == other.data_ptr() and same_elements(one) == same_elements(other)
 
 
 def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
@@ -42,8 +42,7 @@ def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
 
 def _end(tensor: Tensor) -> int:
     """Return the address after the last element of a tensor."""
-    elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
-    return tensor.data_ptr() + elements * tensor.itemsize
+    return tensor.data_ptr() + extent(tensor) * tensor.itemsize
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:

@@ -12,9 +12,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from initlib import Initializer, truncated_normal, zeros
+from initlib import Initializer, zeros
 
 from .._private import no_grad_trunc_normal_
+from .parsers import truncated
 
 
 def subject(tensors: Mapping[int, str], modules: Mapping[int, str]) -> str | None:
@@ -23,7 +24,10 @@ def subject(tensors: Mapping[int, str], modules: Mapping[int, str]) -> str | Non
     It is the one parameter among the function's variables, else the most deeply nested module. `tensors` and `modules`
     are the names by identity, the model first. The model itself counts only in its own methods.
     """
-    frame: FrameType | None = sys._getframe(1)
+    caller = sys._getframe(1)
+    frame: FrameType | None = caller
+    while frame is not None and frame.f_globals is caller.f_globals:  # the mode's own code, which has no variables of the model
+        frame = frame.f_back
     while frame is not None:
         name = _subject_of(frame, tensors, modules)
         if name is not None:
@@ -56,18 +60,43 @@ def _is_method_of(part: Any, frame: FrameType, variables: Mapping[str, Any]) -> 
     return code.co_argcount > 0 and variables.get(code.co_varnames[0]) is part
 
 
+def begun(tensor: Tensor) -> Initializer | None:
+    """Return the initializer of the `trunc_normal_` that has just begun to fill the tensor; None in other code.
+
+    PyTorch gives no way to replace `trunc_normal_` itself, which makes 13 calls that a mode sees. The first call reads
+    `tensor.is_meta`, and `trunc_normal_` ends if that is True. So one call can fill the tensor. A call with a
+    generator, or with arguments for which PyTorch warns or raises an error, is left to PyTorch and to `rejected`.
+    """
+    variables = _truncating()
+    if variables is None or tensor is not variables.get("tensor") or variables.get("generator") is not None:
+        return None
+    mean, std, low, high = _window(variables)
+    if not (std > 0 and low < high and low - 2 * std <= mean <= high + 2 * std):
+        return None
+    return truncated(mean, std, low, high)
+
+
 def rejected(tensor: Tensor) -> Initializer | None:
     """Return the initializer of a draw in PyTorch's `trunc_normal_`, which rejects values; None for other draws.
 
     The truncated normal replaces the draw into the result, so that `trunc_normal_` finds no value to reject. For a far
     window, `trunc_normal_` also draws a threshold for each value into `accept_buf`. Thresholds of 0 reject no value.
     """
-    frame: FrameType = sys._getframe(1)
+    variables = _truncating()
+    if variables is None:
+        return None
+    if tensor is variables.get("tensor"):
+        return truncated(*_window(variables))
+    return zeros if tensor is variables.get("accept_buf") else None
+
+
+def _truncating() -> Mapping[str, Any] | None:
+    """Return the variables of PyTorch's `trunc_normal_` if this code makes the call that a mode sees."""
+    frame: FrameType = sys._getframe(2)
     while frame.f_back is not None and frame.f_code.co_name == "__torch_function__":  # of this mode and of others
         frame = frame.f_back
-    if frame.f_code is not no_grad_trunc_normal_.__code__:
-        return None
-    variables = frame.f_locals
-    if tensor is variables.get("tensor"):
-        return truncated_normal(variables["mean"], variables["std"], variables["a"], variables["b"])
-    return zeros if tensor is variables.get("accept_buf") else None
+    return frame.f_locals if frame.f_code is no_grad_trunc_normal_.__code__ else None
+
+
+def _window(variables: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
+    return variables["mean"], variables["std"], variables["a"], variables["b"]

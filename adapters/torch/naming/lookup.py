@@ -5,16 +5,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from initlib import Key, Parameter
 
-from .._private import all_parameters, is_dtensor, local_tensor
+from .._private import is_alone, is_dtensor, local_tensor
 from ..models.fsdp1 import FlatShard
 from ..models.parameters import parameters
 from ..models.shared_memory import same_memory
 from ..models.tensors import ModelTensor, model_tensors, walk
 from .computed import ComputedWeight, computed_weights, observe
+from .contents import Contents
 from .views import View, box_of, overlap
 
 
@@ -74,7 +74,7 @@ class Tensors:
 
     def _read(self) -> None:
         """Read the tensors of the model. Parameters of lazy modules are left out until they have a shape."""
-        self._read_as = self._identities()
+        self._contents = Contents(self.module)
         modules = walk(self.module, self.prefix)
         tensors = model_tensors(modules, skip_lazy=True)
         self._by_identity: dict[int, tuple[Tensor, TensorMatch]] = {}
@@ -90,9 +90,7 @@ class Tensors:
         self.modules = {id(part): self.new_name(prefix[:-1]) for prefix, part in modules}
         self.ranges = [stream for stream, match in self.by_stream.items() if match.flat is not None]
         self._streams = {identity: match.stream for identity, (_, match) in self._by_identity.items()}
-
-    def _identities(self) -> list[tuple[int, int]]:
-        return [(id(each), _address(each)) for each in all_parameters(self.module) if each is not None]
+        self._moves = any(tensor.flat is not None for tensor in tensors)  # FullyShardedDataParallel moves parameters
 
     @property
     def streams(self) -> dict[int, str]:
@@ -135,25 +133,30 @@ class Tensors:
         held, match = self._by_identity.get(id(tensor), (None, None))
         if match is not None and held is tensor and _storage(local_tensor(tensor)) == _storage(match.memory):
             return match, None
-        view = local_tensor(tensor).detach()
-        address = _storage(view)
-        # Comparing identities takes long in a large model, so that is done for unknown memory only.
-        is_known = address and any(_storage(match.memory) == address for match in self._by_storage.get(address, ()))
-        if not is_known and self._identities() != self._read_as:  # as after `to_empty`
+        address = _storage(local_tensor(tensor))
+        known = self._by_storage.get(address, ()) if address else ()
+        matches = [match for match in known if _storage(match.memory) == address]
+        # Comparing the contents takes long in a large model, so that is done for unknown memory only.
+        if not matches and not self._contents.are_current(addresses=self._may_be_new_memory(tensor)):
             self._read()
             return self.find(tensor)
+        view = local_tensor(tensor).detach()
         if view.numel() and not address:
             raise RuntimeError(
                 f"a draw must fill a tensor in memory, got shape {tuple(view.shape)} whose memory was freed, as "
                 f"FullyShardedDataParallel does between steps. Draw in its `summon_full_params`"
             )
-        matches = [*self._by_storage.get(address, ()), *self._computed_on(view)]
-        for match in matches:
-            if same_memory(view, match.memory):
+        for match in (*matches, *self._computed_on(view)):
+            memory = match.memory
+            if same_memory(view, memory):
                 return match, None
-            if overlap(view, match.memory):
-                return _slice(match, view)
+            if overlap(view, memory):
+                return _slice(match, memory, view)
         return None
+
+    def _may_be_new_memory(self, tensor: Tensor) -> bool:
+        """Return whether a tensor may show memory that a parameter got after the model was read."""
+        return self._moves or type(tensor) is not Tensor or not is_alone(tensor)
 
     def _computed_on(self, view: Tensor) -> list[TensorMatch]:
         """Return the computed weight whose value the view shows, and mark it as drawn."""
@@ -167,13 +170,13 @@ class Tensors:
         return []
 
 
-def _slice(match: TensorMatch, view: Tensor) -> tuple[TensorMatch, View | None]:
+def _slice(match: TensorMatch, full: Tensor, view: Tensor) -> tuple[TensorMatch, View | None]:
     """Return the box of a parameter, or the smaller range of a flat shard, that a view of its memory shows."""
-    smaller = match.cut(match.flat, view) if match.flat else None
+    flat = match.flat
+    smaller = None if flat is None else match.cut(flat, view)
     if smaller is not None:
         return smaller, None
-    full = match.memory
-    box = None if match.flat or match.is_sharded else box_of(view, full)
+    box = None if flat is not None or match.is_sharded else box_of(view, full)
     if box is None:
         raise RuntimeError(
             f"a draw into a part of {match.parameter.name} must fill a box of the full weight, got "
@@ -184,10 +187,3 @@ def _slice(match: TensorMatch, view: Tensor) -> tuple[TensorMatch, View | None]:
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
-
-
-def _address(parameter: Tensor) -> int:
-    """Return the address of a parameter's memory on this rank; 0 where it has none."""
-    if type(parameter) is nn.Parameter:
-        return parameter.data_ptr()
-    return 0 if is_lazy(parameter) else local_tensor(parameter).data_ptr()

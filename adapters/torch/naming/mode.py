@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import increment_version
+from torch.nn.init import trunc_normal_
 from torch.overrides import TorchFunctionMode
 
 from initlib import Initializer, Key, zeros
@@ -29,9 +30,9 @@ from ..init import dirac_, eye_
 from ..models.tensors import ModelTensor, walk
 from ..models.transformers import lifted
 from ..more_init import fill_
-from .call_stack import rejected, subject
+from .call_stack import begun, rejected, subject
 from .lookup import Tensors
-from .parsers import DRAWING, FILLING, INIT, MAKING, SEEDED
+from .parsers import DRAWING, FILLING, INIT, IS_META, MAKING, SEEDED
 
 
 @public("initlib.adapters.torch")
@@ -94,7 +95,7 @@ ADAPTER = __name__.rpartition(".naming")[0]  # which all functions of this adapt
 SUMMON = "draw in `summon_full_params` of FullyShardedDataParallel"
 
 # Most functions that a mode sees are written in C, and draw only if they are in `DRAWING`.
-BUILTIN = {type(Tensor.normal_), type(torch.rand), type(Tensor.is_meta.__get__)}  # type: ignore[attr-defined]
+BUILTIN = {type(Tensor.normal_), type(torch.rand), type(IS_META)}
 
 
 def _copy_shards(tensor: Any, full: Tensor, non_blocking: bool = False) -> Any:
@@ -145,6 +146,9 @@ class NamedDrawMode(TorchFunctionMode):
             return _copy_shards(*args)
         if type(func) in BUILTIN and func not in DRAWING:
             return func(*args, **kwargs)
+        if func == IS_META:
+            initializer = begun(args[0])
+            return (initializer is not None and self._fill(args[0], initializer, trunc_normal_)) or func(*args)
         ours = getattr(func, "ours", func)  # a `Counterpart` stands for a function of this adapter
         if isinstance(ours, FunctionType) and ours.__module__.startswith(ADAPTER):
             return self._call(ours, *args, **kwargs)
@@ -180,11 +184,12 @@ class NamedDrawMode(TorchFunctionMode):
         if found is None:
             return self._fill_unknown(tensor, initializer, func)
         match, view = found
-        if view is None and match.is_one_weight:
+        if match.is_one_weight:
             # As by the entry below, in half the time.
             parameter, key = match.parameter, self.key.fold_in(match.stream)
-            request = DrawRequest(parameter.shape, parameter.axes or ROW_MAJOR, parameter.dtype, key)
-            fill_memory(match.memory, initializer, request, observed=is_observed())
+            memory, box = (match.memory, None) if view is None else (view.memory, view.box)
+            request = DrawRequest(parameter.shape, parameter.axes or ROW_MAJOR, parameter.dtype, key, box)
+            fill_memory(memory, initializer, request, observed=is_observed())
             return True
         entry = Entry(match.parameter, match.stream, initializer)
         if view is not None:

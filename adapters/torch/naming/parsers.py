@@ -2,25 +2,38 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.init import calculate_gain
 
-from initlib import Initializer, normal, uniform
+from initlib import Initializer, normal, truncated_normal, uniform
+from initlib._arguments import real
 
 from .._private import calculate_correct_fan
 
 DrawParser = Callable[..., tuple[Tensor, Initializer]]  # from the arguments of a call to the tensor and the initializer
 
 
+# Making an initializer takes as long as the draw of a small weight. The arguments are floats: a tensor may change.
+_make_uniform, _make_normal, _make_truncated = map(lru_cache(maxsize=256), (uniform, normal, truncated_normal))
+
+
+def truncated(mean: Any, std: Any, low: Any, high: Any) -> Initializer:
+    """Return the truncated normal of the arguments of `trunc_normal_`."""
+    bounds = real(low, "low", or_infinite=True), real(high, "high", or_infinite=True)
+    return _make_truncated(real(mean, "mean"), real(std, "std"), *bounds)
+
+
 def _uniform(tensor: Tensor, a: float = 0.0, b: float = 1.0, **options: Any) -> tuple[Tensor, Initializer]:
-    return tensor, uniform(options.get("from", a), options.get("to", b))
+    low, high = options.get("from", a), options.get("to", b)
+    return tensor, _make_uniform(real(low, "low"), real(high, "high"))
 
 
 def _normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0, **options: Any) -> tuple[Tensor, Initializer]:
-    return tensor, normal(mean, std)
+    return tensor, _make_normal(real(mean, "mean"), real(std, "std"))
 
 
 def _kaiming_std(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: Any = "leaky_relu") -> float:
@@ -32,13 +45,13 @@ def _kaiming_uniform(
     tensor: Tensor, *arguments: Any, generator: None = None, **options: Any
 ) -> tuple[Tensor, Initializer]:
     bound = math.sqrt(3) * _kaiming_std(tensor, *arguments, **options)
-    return tensor, uniform(-bound, bound)
+    return tensor, _make_uniform(-bound, bound)
 
 
 def _kaiming_normal(
     tensor: Tensor, *arguments: Any, generator: None = None, **options: Any
 ) -> tuple[Tensor, Initializer]:
-    return tensor, normal(0.0, _kaiming_std(tensor, *arguments, **options))
+    return tensor, _make_normal(0.0, _kaiming_std(tensor, *arguments, **options))
 
 
 # Methods that draw into a tensor.
@@ -63,4 +76,5 @@ SEEDED = {
     *(torch.normal, torch.bernoulli, torch.multinomial, torch.poisson, torch.randint, torch.randperm),
     *(Tensor.random_, Tensor.bernoulli_, Tensor.cauchy_, Tensor.exponential_, Tensor.geometric_, Tensor.log_normal_),
 }
-DRAWING = {*FILLING, *MAKING, *SEEDED}
+IS_META = Tensor.is_meta.__get__  # type: ignore[attr-defined]  # the first call of `trunc_normal_`; see `begun`
+DRAWING = {*FILLING, *MAKING, *SEEDED, IS_META}

@@ -5,15 +5,18 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from initlib.stream.boxes import Box, Part, full_box
+
 from ..drawing.memory import extent
 from ..models.shared_memory import same_memory
 
 
 class View(NamedTuple):
-    """A view of the memory of a tensor, with the axes of the tensor, and the index of the same box."""
+    """A view of the memory of a tensor, with the axes of the tensor, and the index and the parts of the same box."""
 
     memory: Tensor
     index: Any
+    box: Box | None  # None: the full tensor
 
 
 def overlap(view: Tensor, full: Tensor) -> bool:
@@ -29,7 +32,7 @@ def box_of(view: Tensor, full: Tensor) -> View | None:
     another shape, of all the tensor or of some of its rows.
     """
     if same_memory(view, full):
-        return View(view, ...)
+        return View(view, ..., None)
     return _rows(view, full) or _sliced(view, full)
 
 
@@ -37,38 +40,44 @@ def _rows(view: Tensor, full: Tensor) -> View | None:
     """Return the box of rows that a view of another shape is."""
     if not (view.is_contiguous() and full.is_contiguous()) or full.ndim == 0:
         return None
-    row = math.prod(full.shape[1:])
+    shape = tuple(full.shape)
+    row = math.prod(shape[1:])
     start = view.storage_offset() - full.storage_offset()
     if row == 0 or start % row or view.numel() % row or not 0 <= start <= full.numel() - view.numel():
         return None
-    rows = slice(start // row, (start + view.numel()) // row)
-    return View(full.detach()[rows], (rows,))
+    first, count = start // row, view.numel() // row
+    rows = slice(first, first + count)
+    return View(full.detach()[rows], (rows,), (Part(first, 1, count), *full_box(shape[1:])))
 
 
 def _sliced(view: Tensor, full: Tensor) -> View | None:
     """Return the box that slices and permutations made."""
-    strides = full.stride()
-    order = sorted(range(full.ndim), key=lambda axis: -strides[axis])
-    rest = view.storage_offset() - full.storage_offset()
-    index: list[Any] = [0] * full.ndim
+    strides, shape = full.stride(), full.shape
+    order = sorted((axis for axis, size in enumerate(shape) if size > 1), key=lambda axis: -strides[axis])
+    rest = int(view.storage_offset() - full.storage_offset())
+    index: list[Any] = [0] * len(shape)
     for axis in order:
-        if full.shape[axis] > 1:
-            index[axis], rest = divmod(int(rest), strides[axis])
-    kept: dict[int, int] = {}  # the axis of the full tensor along which each axis of the view runs
-    for axis in range(view.ndim):
-        size, stride = view.shape[axis], view.stride(axis)
+        index[axis], rest = divmod(rest, strides[axis])
+    box = [Part(start, 1, 1, drop=True) for start in index]
+    kept: dict[int, int] = {}  # the axis of the view that runs along each axis of the full tensor
+    for axis, (size, stride) in enumerate(zip(view.shape, view.stride(), strict=True)):
         if size > 1:
-            along = next((a for a in order if full.shape[a] > 1 and stride % strides[a] == 0), None)
-            if along is None or along in kept.values():
+            along = next((a for a in order if stride % strides[a] == 0), None)
+            if along is None or along in kept:
                 return None
-            kept[axis] = along
-            step = stride // strides[along]
-            index[along] = slice(index[along], index[along] + (size - 1) * step + 1, step)
-    axes = sorted(kept, key=kept.__getitem__)
-    memory = view.detach().permute([*axes, *(axis for axis in range(view.ndim) if axis not in kept)])
-    memory = memory.reshape(memory.shape[: len(axes)])
-    try:
-        taken = full.detach()[tuple(index)]
-    except IndexError:
+            kept[along] = axis
+            start, step = index[along], stride // strides[along]
+            index[along] = slice(start, start + (size - 1) * step + 1, step)
+            box[along] = Part(start, step, size)
+    is_inside = all(
+        part.start >= 0 and part.start + (part.size - 1) * part.step < size
+        for part, size in zip(box, shape, strict=True)
+    )
+    if rest or not is_inside or view.dtype is not full.dtype:
         return None
-    return View(memory, tuple(index)) if same_memory(memory, taken) else None
+    axes = [kept[along] for along in sorted(kept)]
+    memory = view.detach()
+    if axes != list(range(view.ndim)):
+        memory = memory.permute([*axes, *(axis for axis in range(view.ndim) if axis not in axes)])
+        memory = memory.reshape(memory.shape[: len(axes)])
+    return View(memory, tuple(index), tuple(box))

@@ -145,7 +145,7 @@ class RuleResolver:
             kernel = next((each for each in self.parameters if each.kind == "kernel" and pattern.matches(each)), None)
             why = f"{name}, which needs fans, and a vector has no inputs and outputs"
             advice = advice_for_vector(pattern, name, parameter, kernel)
-            raise RuleNeededError(f"rule {pattern.text!r} draws a vector by {why}", advice)
+            raise RuleNeededError(f"rule {pattern.shown} draws a vector by {why}", advice)
 
 
 def _starred(fill: Loaded, pattern: ParsedPattern, name: str) -> Loaded:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 ALIKE = 0.75
-_NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
+NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
 
 
 def nearest(wanted: str, names: Iterable[str], what: str) -> str:
@@ -21,7 +21,7 @@ def nearest(wanted: str, names: Iterable[str], what: str) -> str:
 
 def _spellings(name: str) -> tuple[str, str]:
     """Return a name with 0 for each number, then also with PyTorch's word for a kernel."""
-    plain = _NUMBER.sub("0", name)
+    plain = NUMBER.sub("0", name)
     return plain, re.sub(r"\bkernel\b", "weight", plain)
 
 
