@@ -73,10 +73,10 @@ class PlanDiff:
         return iter(self.changes)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return the changes as dictionaries: name, what, and the fields, each as a pair of before and after.
+        """Return the changes as dictionaries of name, what, and a pair (before, after) for each changed field.
 
         Returns:
-            A list, empty where nothing differs.
+            A list, empty if nothing differs.
 
         Example:
             >>> from initlib import Parameter, normal, plan

@@ -89,8 +89,8 @@ def completep(base: Base, initializer: Initializer | None = None) -> Rules:
     m is the fan_in of the model divided by the fan_in of the base. Tables and the head have the std of the base. The
     forward pass must divide three outputs: the output of the head by m, attention logits by the width of an attention
     head, and each residual branch by depth**alpha. depth is the number of layers divided by the number of layers of the
-    base. alpha is 1 for CompleteP, and 0.5 for depth-muP. For
-    the optimizer, call `initlib.mup_learning_rates` with `readout="multiplier"`, `depth`, `alpha` and `blocks`.
+    base. alpha is 1 for CompleteP, and 0.5 for depth-muP. For the optimizer, call `initlib.mup_learning_rates` with
+    `readout="multiplier"`, `depth`, `alpha` and `blocks`.
 
     Args:
         base: the plan of the same model at the base width, with unchanged depth; or the parameters of that model.

@@ -26,8 +26,8 @@ def analytic(model: Any, input_shape: Any = None, *, distribution: str = "trunca
 
     Args:
         model: a `torch.nn.Module`, or a functional or sequential model of Keras.
-        input_shape: the shape of an input, such as (1, 64); the input is standard normal. For PyTorch, a batch is also
-            allowed, as for `signals`. For Keras, None takes the shape from the model.
+        input_shape: for PyTorch, the shape of a standard normal input, such as (1, 64), or a batch, as for `signals`.
+            Not used for Keras.
         distribution: "truncated_normal", "normal" or "uniform", as for `variance_scaling`.
 
     Returns:

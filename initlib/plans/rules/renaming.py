@@ -19,7 +19,7 @@ class SameAs(NamedTuple):
 def same_as(name: str) -> SameAs:
     """Make a value of `rename=` that gives a parameter the stream, and so the weights, of another parameter.
 
-    The usual case is a target network that starts equal to the online network. Both parameters must have the same
+    For example, a target network starts equal to the online network. Both parameters must have the same
     shape, axes and initializer.
 
     Args:
@@ -30,6 +30,7 @@ def same_as(name: str) -> SameAs:
 
     Raises:
         TypeError: the name is not a string.
+        ValueError: the name is empty, not printable, or longer than 512 characters.
 
     Example:
         >>> from initlib import Parameter, normal, plan
