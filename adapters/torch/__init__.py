@@ -1,4 +1,4 @@
-"""PyTorch adapter: every name of `torch.nn.init`, exact on every device and shard, and whole models.
+"""PyTorch adapter: `torch.nn.init` with the same bits on every device and shard, and initialization of whole models.
 
 >>> import torch
 >>> import initlib.adapters.torch as init
