@@ -31,24 +31,24 @@ from .drawing.keys import is_key
 Factory = TypeVar("Factory", bound=Callable[..., JaxInitializer])
 
 SHARED = """dtype: the dtype for calls without a dtype; None is JAX's default float.
-    axes: the roles of the axes, such as "OI"; None is "...IO".
-    seed: an int or a `Key`. With a seed, the key of a call is ignored.
-    name: a name that gives the weight a stream of its own under the key, as in every other framework.
+    axes: the roles of the axes, such as "OI" (see `initlib.fans`); None is "...IO".
+    seed: an int, a `Key` or a `numpy.random.Generator`. With a seed, the key of a call is ignored.
+    name: the name of the parameter. Each name has its own stream under the key, as in every other framework.
 
 Returns:
-    An initializer to be called with (key, shape, dtype, out_sharding).
+    An initializer. Call the initializer with (key, shape, dtype, out_sharding).
 
 Raises:
     TypeError: an argument has a wrong type.
     ValueError: an argument has a value that is not allowed."""
-AXES = """in_axis: the axis or axes of inputs.
+AXES = """in_axis: the axis or axes of inputs, as ints.
     out_axis: the axis or axes of outputs.
     batch_axis: the axis or axes of independent kernels. All other axes are the receptive field.
     """
 
 
 class StreamOptions(TypedDict, total=False):
-    """Arguments that all factories share, by keyword alone; JAX's factories lack them."""
+    """Keyword-only arguments of all factories. JAX's own factories do not have these arguments."""
 
     axes: str | None
     seed: int | initlib.Key | np.random.Generator | None
@@ -92,7 +92,7 @@ def _without_call(initializer: Initializer, name: str) -> Any:
             The array.
 
         Raises:
-            TypeError: the function is called without arguments, as a factory is.
+            TypeError: the function is called without arguments.
 
         Example:
             >>> import jax

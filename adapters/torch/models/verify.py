@@ -46,10 +46,10 @@ def verify(
         prefix: the name of the module in a larger model, as for `initialize`.
 
     Returns:
-        The differences as a tuple, empty if this rank found none. Each difference has a `name`, a `what` (the property
-        that differs), and for weights the `index` of the first different position in the full weight. `holds` names the
-        slice of the plan whose bits are in that position, if a short search finds the slice. `print` begins with a
-        summary.
+        The differences as a tuple, empty if this rank found no difference. A difference has the fields `name`, `what`
+        (the property that differs), `index` and `holds`. `index` is the first different position in the full weight.
+        `holds` names the slice of the plan whose bits are at that position, if a short search finds the slice. `print`
+        begins with a summary.
 
     Raises:
         TypeError: `module` is not a `torch.nn.Module`, or `plan` is not a plan.
