@@ -1,6 +1,6 @@
 """PyTorch adapter: `torch.nn.init` with the same bits on every device and shard, and initialization of whole models.
 
-Only products of matrices (`orthogonal_`) may differ between devices, by at most 1e-6 of the gain.
+Only orthogonal matrices may differ between devices, by at most 1e-6 of the gain.
 
 >>> import torch
 >>> import initlib.adapters.torch as init
