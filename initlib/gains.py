@@ -87,7 +87,7 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 
 @public("initlib")
 def gain(activation: Activation, *, backward: bool = False, **parameters: str | SupportsFloat) -> float:
-    """Compute the gain of an activation f: 1 / sqrt(E[f(z)**2]), where z is standard normal.
+    """Compute the gain of an activation f: 1 / sqrt(E[f(z)**2]) for standard normal z.
 
     Weights of variance gain**2 / fan_in keep the mean square of activations from layer to layer. Weights of variance
     gain**2 / fan_out, with the backward gain, keep the mean square of gradients.

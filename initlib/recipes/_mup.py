@@ -87,10 +87,10 @@ def completep(base: Base, initializer: Initializer | None = None) -> Rules:
     """Return the rules of CompleteP: hidden weights have the std of the base, divided by sqrt(m).
 
     m is the fan_in of the model divided by the fan_in of the base. Tables and the head have the std of the base. The
-    forward pass must divide three outputs: the output of the head by m, attention logits by the width of an attention
-    head, and each residual branch by depth**alpha. depth is the number of layers divided by the number of layers of the
-    base. alpha is 1 for CompleteP, and 0.5 for depth-muP. For the optimizer, call `initlib.mup_learning_rates` with
-    `readout="multiplier"`, `depth`, `alpha` and `blocks`.
+    forward pass must divide the output of the head by m, and attention logits by the width of an attention head. The
+    forward pass must also divide the output of each residual branch by depth**alpha. depth is the number of layers
+    divided by the number of layers of the base. alpha is 1 for CompleteP, and 0.5 for depth-muP. For the optimizer,
+    call `initlib.mup_learning_rates` with `readout="multiplier"`, `depth`, `alpha` and `blocks`.
 
     Args:
         base: the plan of the same model at the base width, with unchanged depth; or the parameters of that model.

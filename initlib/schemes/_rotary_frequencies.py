@@ -11,8 +11,8 @@ class RotaryFrequencies(ComputedVector):
 
     d is the number of rotated channels of a head, twice the size of the vector. The weights have the same bits in every
     framework. transformers computes in float32, and differs from these weights by rounding. The difference is at most
-    one unit in the last place if d is a power of two, and at most 5 units for d = 80. For position interpolation by a
-    factor s, write `rotary_frequencies() * (1 / s)`.
+    one unit in the last place if d is a power of two. For d = 80 the difference is at most 5 units. For position
+    interpolation by a factor s, write `rotary_frequencies() * (1 / s)`.
 
     `inv_freq` is a buffer. Checkpoints do not store this buffer, and `to_empty` loses its values. The pattern
     of a rule must end with the kind: `{"*.inv_freq:buffer": rotary_frequencies()}`.

@@ -213,7 +213,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def needs_axes(self) -> bool:
-        """Return True if a weight of two or more axes depends on which axes are inputs and which are outputs.
+        """Return True if a weight of two or more axes depends on the order of its input and output axes.
 
         Example:
             >>> from initlib import dirac, he_normal, normal

@@ -57,9 +57,9 @@ def plan(
     query, key, value and out of an attention layer. A kernel of three or more axes is a convolution kernel if the name
     of its module contains "conv".
 
-    The plan keeps integers, collections of linen other than params, variables of nnx other than `Param`, plain arrays
-    of nnx modules, and the `opt_state` of an optimizer. Running means start at 0, and running variances at 1. The
-    scales of weight norm become the norms of the drawn kernel.
+    The plan keeps integers and the `opt_state` of an optimizer. For linen, the plan keeps all collections but params.
+    For nnx, the plan keeps variables that are not `Param`, and plain arrays. Running means start at 0, and running
+    variances at 1. The scales of weight norm become the norms of the drawn kernel.
 
     Args:
         shapes: a pytree of arrays or of `jax.ShapeDtypeStruct`. Examples are a module of `flax.nnx`, its state, an

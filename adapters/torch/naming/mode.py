@@ -46,16 +46,15 @@ def named(
 ) -> Iterator[None]:
     """Make the draws of a model's own initialization code depend on a seed and on the names of parameters.
 
-    The code still decides the distributions. It may call `torch.nn.init`, `reset_parameters`, `weight.data.normal_()`,
-    or the `init_weights` of transformers and timm. The values of a parameter depend on the seed and on its name, not on
+    The code still decides the distributions: `torch.nn.init`, `reset_parameters`, `weight.data.normal_()`, or the
+    `init_weights` of transformers and timm. The values of a parameter depend on the seed and on its name, not on
     the order of calls, the device or the shards. `initialize` with rules of the same distributions draws the same bits.
 
     - A draw into a slice of a parameter writes the same box of the parameter's full weight.
     - A draw into a computed weight (weight norm, spectral norm, pruning, parametrizations) depends on the weight's
-      name, and sets the tensors from which the weight is computed.
-    - A draw into a temporary tensor, such as a term of a formula, is attributed to the parameter or module that the
-      calling function initializes. Such draws are numbered. If the call stack shows no parameter or module, a warning
-      names the draw.
+      name. The draw sets the tensors from which the weight is computed.
+    - A draw into a temporary tensor, such as a term of a formula, depends on the parameter or module that the calling
+      function initializes, and on a number. If the call stack shows no parameter or module, a warning names the draw.
     - A call with `generator=` draws from that generator, as without `named`.
     - Modules of transformers draw their weights again, but keep tensors that were loaded from a checkpoint. A warning
       names the tensors of a loaded model that are drawn.
@@ -72,8 +71,8 @@ def named(
         A context manager.
 
     Raises:
-        RuntimeError: a draw fills a slice that is not a box of its parameter, a slice that this rank cannot draw alone,
-            or a computed weight whose computation has no `right_inverse`.
+        RuntimeError: the filled slice is not a box of a parameter, this rank cannot draw the slice alone, or the
+            computation of a computed weight has no `right_inverse`.
 
     Example:
         >>> from torch import nn

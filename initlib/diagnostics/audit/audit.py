@@ -130,7 +130,7 @@ def audit(source: Source, *, axes: str | None = None) -> Audit:
 
     Args:
         source: a path, several paths, or a dictionary of arrays by name. A path may be a safetensors file, the index of
-            a checkpoint, a folder with an index, a .npy, .npz, .keras or HDF5 file, or a checkpoint of PyTorch.
+            a checkpoint or a folder with an index; a .npy, .npz, .keras or HDF5 file; or a checkpoint of PyTorch.
         axes: the order of the axes of weights, "OI..." or "...IO". By default the names decide: "weight" has PyTorch's
             order, "kernel" has the order of Keras and JAX. For other names, the kind of file decides.
 
