@@ -177,7 +177,7 @@ class TruncatedNormal(InitlibMixin, keras.initializers.TruncatedNormal):
 
 @_initializer
 class RandomUniform(InitlibMixin, keras.initializers.RandomUniform):
-    """An initializer of weights uniform between `minval` and `maxval`.
+    """An initializer of uniform weights between `minval` and `maxval`.
 
     Args:
         minval: the lower bound.

@@ -23,7 +23,7 @@ def fill_(
 
     Args:
         tensor: a tensor of any shape that the initializer allows. Filled in place.
-        initializer: an initializer of the core, such as `initlib.he_normal`.
+        initializer: an initializer of `initlib`, such as `initlib.he_normal`.
         generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: the keyword arguments of all functions that draw. `axes` is the role of each axis, by default
             "OI...". `seed` is an int, a `Key` or a `numpy.random.Generator`; by default `generator` gives the seed.

@@ -15,7 +15,8 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Activation:
-    """Measurements of a layer's output and of the gradient of the output. Without a gradient, its fields are None."""
+    """Measurements of a layer's output and of the gradient of the output. Without a gradient, the fields of the
+    gradient are None."""
 
     name: str
     owner: str  # the class or the function

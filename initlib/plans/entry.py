@@ -84,8 +84,7 @@ class Entry:
     def requests(self, key: Key, index: Any = ...) -> Iterator[Request]:
         """Yield the requests that fill the box at an index, under the key of the model.
 
-        Each has an index into the box, an initializer or values, and a `DrawRequest`. An adapter serves each by one
-        function.
+        Each request has an index into the box, an initializer or values, and a `DrawRequest`.
         """
         if index is ... and isinstance(self.filling, Initializer) and self.parameter.padding is None:
             shape, axes, dtype = self.parameter.shape, self.parameter.axes or ROW_MAJOR, self.parameter.dtype

@@ -72,7 +72,7 @@ class Parameter:
         shape: the full shape.
         dtype: the name of the dtype.
         axes: the axes string, such as "OIHW" (see `fans`); None for unknown axes.
-        kind: kernel, recurrent, bias, scale, table, buffer or other.
+        kind: "kernel", "recurrent", "bias", "scale", "table", "buffer" or "other".
         owner: the class name of the module.
         default: the fill that the module itself uses: an initializer, `keep`, `values` or `parts`.
         tied: the other names of the same tensor.
@@ -142,7 +142,7 @@ class Parameter:
     def is_vector(self) -> bool:
         """Return True for a bias, a scale, or another tensor with at most one axis longer than 1.
 
-        Parameters with known axes, kernels and tables are not vectors.
+        For kernels, tables, and parameters with known axes, return False.
         """
         if self.axes is not None or self.kind in ("kernel", "recurrent", "table"):
             return False

@@ -83,8 +83,8 @@ class Plan:
     def draw(self, seed: Seed) -> dict[str, NDArray[Any]]:
         """Draw every tensor that the plan does not keep.
 
-        Each array equals `initializer(shape, dtype, axes=axes, seed=seed, name=stream)`. `stream` is the name of the
-        parameter, or the new name from `rename=`.
+        If the fill is an initializer, the array equals `initializer(shape, dtype, axes=axes, seed=seed, name=stream)`.
+        `stream` is the name of the parameter, or the new name from `rename=`.
 
         Args:
             seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
@@ -367,8 +367,8 @@ class Plan:
     ) -> "Differences":
         """Compare a checkpoint with the weights of the plan and a seed.
 
-        The comparison covers the name, shape and dtype of every tensor, and samples of its weights. Kept tensors are
-        not compared.
+        The comparison covers the name, shape and dtype of every tensor, and samples of its weights. For kept tensors,
+        only the shape and the dtype are compared, and a kept tensor may be missing.
 
         Args:
             path: a safetensors file, an index file, or a folder with "model.safetensors" or its index.
@@ -377,8 +377,8 @@ class Plan:
             progress: a function that receives the bytes compared so far and the bytes of all files.
 
         Returns:
-            The differences, empty if there are none. Each difference has a `name`, a `what` (the property that differs)
-            and the `index` of the first weight that differs.
+            The differences, empty if there are none. A difference has the fields `name`, `what` (the property that
+            differs), `index` (of the first number that differs) and `holds` (see `initlib.adapters.torch.verify`).
 
         Raises:
             OSError: the files cannot be read.

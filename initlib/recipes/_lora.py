@@ -13,7 +13,7 @@ def lora(rank: int | None = None) -> Rules:
     For embeddings, A is 0 and B is normal with std 1, as in PEFT.
 
     The rank-stabilized variant (rsLoRA) multiplies the product by alpha / sqrt(rank) instead of alpha / rank, and
-    starts from the same factors. A rule for the frozen weights, such as `{"*": keep}`, belongs after these rules.
+    starts from the same factors. Put a rule for the frozen weights, such as `{"*": keep}`, after these rules.
 
     Args:
         rank: if given, A of linear layers is normal with std 1 / rank (PEFT's "gaussian").

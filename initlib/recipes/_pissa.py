@@ -31,7 +31,7 @@ def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
         Rules for the factors and for the adapted weights, with PEFT's names.
 
     Raises:
-        TypeError: the weights are no mapping from strings.
+        TypeError: weights is not a mapping from names to arrays.
         ValueError: a weight is not a matrix of at least that rank, or scaling is not above 0.
 
     Example:
@@ -62,7 +62,7 @@ def olora(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
         Rules for the factors and for the adapted weights, with PEFT's names.
 
     Raises:
-        TypeError: the weights are no mapping from strings.
+        TypeError: weights is not a mapping from names to arrays.
         ValueError: a weight is not a matrix of at least that rank, or scaling is not above 0.
 
     Example:

@@ -15,8 +15,8 @@ class Spectral(Independent):
 
     With this norm, networks of every width learn features at the same scale. n is inputs x receptive field. The
     weights are independent, with std = gain * sqrt(m / n) / (sqrt(n) + sqrt(m)). A normal matrix of std 1 has the norm
-    sqrt(n) + sqrt(m), to a few percent for n and m above 100. The std of the paper,
-    gain / sqrt(n) * min(1, sqrt(m / n)), differs by a factor from 1/2 to 1.
+    sqrt(n) + sqrt(m), to a few percent for n and m above 100. This std is
+    from 1/2 to 1 times the std of the paper, gain / sqrt(n) * min(1, sqrt(m / n)).
 
     Args:
         gain: factor of the norm, at least 0.

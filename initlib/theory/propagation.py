@@ -2,10 +2,10 @@
 
 A layer maps x to W f(x) + b, with weights of variance `weight_variance` / fan_in and biases of variance
 `bias_variance`. In wide layers, the units of a layer are normally distributed for each input. The *length* q is the
-mean square of the units. The *correlation* c compares the units for two inputs. q and c of a layer follow from q and c
-of the layer before, by integrals over normal variables. An activation is a name with its parameters, or a function of
-NumPy arrays, as for `initlib.gain`. Sources: Poole et al. 2016, arXiv:1606.05340; Schoenholz et al. 2017,
-arXiv:1611.01232.
+mean square of the units. The *correlation* c of two inputs is the cosine of the angle between the units for both
+inputs. q and c of a layer follow from q and c of the layer before, by integrals over normal variables. An activation is
+a name with its parameters, or a function of NumPy arrays, as for `initlib.gain`. Sources: Poole et al. 2016,
+arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232.
 
 >>> from initlib import propagation
 >>> round(propagation.length_map("relu", 1.0, weight_variance=1.0), 9)  # Glorot's on square layers: halved each time

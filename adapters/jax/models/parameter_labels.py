@@ -29,8 +29,8 @@ def parameter_labels(
         stack: the stacks of layers, as for `plan`.
 
     Returns:
-        A pytree with a string in place of each array, and a dictionary from these strings to multipliers. Modules of
-        Equinox are callable, and optax would call them: pass `lambda _: labels` in place of `labels`.
+        A pytree with a string in place of each array, and a dictionary from these strings to multipliers. Pass the
+        pytree to optax. For Equinox, pass `lambda _: labels`, because optax calls labels that are callable.
 
     Raises:
         ValueError: a parameter has no multipliers, the layers of a stack have different multipliers, or `stack` does

@@ -36,10 +36,10 @@ def plan(
 ) -> Plan:
     """Make the plan of a built model: one fill for each variable. Nothing is written.
 
-    The name of a variable is its path with dots, without the name of the model. Keras counts automatic names, such as
-    dense_7, over the whole process. A plan counts automatic names within the enclosing layer or model, so dense_7 may
-    become dense_1. Your own names that look like automatic names are also counted, unless the number begins with 0
-    (block_0). A variable at several paths is tied.
+    The name of a variable is its path, joined by dots, without the name of the model. Keras counts automatic names,
+    such as dense_7, over the whole process. A plan counts automatic names within the enclosing layer or model, so
+    dense_7 may become dense_1. Your own names that look like automatic names are also counted, unless the number begins
+    with 0 (block_0). A variable at several paths is tied.
 
     The roles of the variables of Keras's layers are known. For your own layers, call `declare`. A variable that no rule
     matches gets the distribution of its layer's initializer, with the fans of its axes and one matrix for each gate. If

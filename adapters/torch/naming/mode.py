@@ -63,7 +63,8 @@ def named(
 
     Args:
         module: the model.
-        seed: an int, a `Key` or a `numpy.random.Generator`; by default a seed from PyTorch's generator.
+        seed: an int, a `Key` or a `numpy.random.Generator`; by default a seed from PyTorch's global CPU
+            generator.
         rename: new names of the parameters, as for `initialize`.
         prefix: the name of the module in a larger model.
 
