@@ -98,7 +98,7 @@ class PlanDiff:
 
 
 def _folded(changes: tuple[PlanChange, ...]) -> Iterator[str]:
-    """Yield a line for each change, those of repeated layers as one."""
+    """Yield a line for each change. Changes of repeated layers share a line."""
     alike = [
         (change.name, (change.what, re.sub(r"\d+", "#", _names(change)), unnumbered(_other(change))))
         for change in changes

@@ -62,7 +62,7 @@ class Entry:
         return tuple(weights)
 
     def _padded(self, table: LogicalWeight, row: int) -> tuple[LogicalWeight, ...]:
-        """Return the table without its padding row, and that row, which is zero, or the old row without noise."""
+        """Return the table without its padding row, and the padding row: zero, or the old row without noise."""
         shape = self.parameter.shape
         rest = identity_overlap(shape[1:]).outer
         around = [slice(0, row), slice(row + 1, shape[0])]

@@ -161,7 +161,7 @@ class Parameter:
 
 
 def changed(parameter: Parameter, **facts: Any) -> Parameter:
-    """Return a copy with other facts, which are not checked: they must be valid, as those of another `Parameter` are.
+    """Return a copy with other facts. The facts are not checked, so take them from another `Parameter`.
 
     `dataclasses.replace` checks all facts anew, which takes longer than the rest of planning.
     """

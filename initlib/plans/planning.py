@@ -223,7 +223,7 @@ def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
 
 
 def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
-    """Return the parameter with these axes: with inputs and outputs it is a kernel, unless it is of another kind.
+    """Return the parameter with these axes. A parameter of kind "other" becomes a kernel if it has inputs and outputs.
 
     Axes with inputs and outputs do not apply to vectors, so that `{"*": "OI"}` is for all matrices.
     """

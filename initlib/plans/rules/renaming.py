@@ -67,7 +67,7 @@ class Renamer:
         return with_stars(new, expression, name)
 
     def shares(self, name: str) -> bool:
-        """Return whether the name becomes that of another parameter, by `same_as`."""
+        """Return whether `same_as` gives the name the stream of another parameter."""
         number = self._first(name)
         return number is not None and self.shared[number]
 
