@@ -40,7 +40,7 @@ def draw(
     """Draw a weight from an initializer of initlib, as a JAX array.
 
     The bits do not depend on the code that draws, with the exceptions in `initlib.adapters.jax`. If the key is not
-    traced and the device is one CPU, the compiled kernel draws, and the memory becomes the JAX array without a copy.
+    traced and the device is one CPU, the compiled kernel draws. The memory becomes the JAX array without a copy.
     Otherwise each device computes its own part. With an `out_sharding`, no array of full size is made and devices
     exchange no data.
 

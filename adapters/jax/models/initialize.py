@@ -110,8 +110,9 @@ def initialize(
 
     A module of `flax.nnx` is filled in place and returned. Every other tree is new. The weights of an array depend only
     on the seed, and on the name, shape, axes, dtype and initializer of the array. The weights do not depend on the rest
-    of the tree, devices or shardings: `plan(...).draw(seed)` returns the same bits in NumPy. Under `jax.jit`, weights
-    with a nonzero mean and products of matrices (`orthogonal`) agree to 1e-6, and all other weights have the same bits.
+    of the tree, devices or shardings: `plan(...).draw(seed)` returns the same bits in NumPy. Under `jax.jit`,
+    orthogonal matrices, logarithms, exponentials and weights with a nonzero mean agree to 1e-6. All other weights have
+    the same bits.
 
     Args:
         shapes: as for `plan`.

@@ -35,10 +35,10 @@ def verify(
 ) -> Differences:
     """Compare the arrays of a pytree with the weights of a plan and a seed.
 
-    Each process compares the shards that the process can address, with all copies. Processes exchange no data. Weights
-    from a product of matrices or with a nonzero mean must agree to 1e-6. All other weights must have the same bits.
-    For kept arrays, only the shape and the dtype are compared. For weight norm, the kernel that the module computes is
-    compared.
+    Each process compares the shards that the process can address, with all copies. Processes exchange no data.
+    Orthogonal matrices, logarithms, exponentials and weights with a nonzero mean must agree to 1e-6. All other weights
+    must have the same bits. For kept arrays, only the shape and the dtype are compared. For weight norm, the kernel
+    that the module computes is compared.
 
     By default, about 16 samples of each array are compared, each of at most 1024 numbers. These samples find another
     seed, an unfilled array or a swapped shard. Only `whole=True` finds single changed numbers.

@@ -21,9 +21,9 @@ def verify(
 ) -> Differences:
     """Compare the variables of a model with the weights of a plan and a seed, on every backend.
 
-    Weights from a product of matrices or with a nonzero mean must agree to 1e-6. All other weights must have the same
-    bits. For kept variables, only the shape and the dtype are compared. On JAX, each process compares the shards that
-    the process can address, with all copies.
+    Orthogonal matrices, logarithms, exponentials and weights with a nonzero mean must agree to 1e-6. All other weights
+    must have the same bits. For kept variables, only the shape and the dtype are compared. On JAX, each process
+    compares the shards that the process can address, with all copies.
 
     By default, about 16 samples of each variable are compared, each of at most 1024 numbers. These samples find another
     seed, an unfilled variable or a swapped shard. Only `whole=True` finds single changed numbers.

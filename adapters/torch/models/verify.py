@@ -30,9 +30,9 @@ def verify(
     """Compare the tensors of a model with the weights of a plan and a seed.
 
     Each rank compares its own memory: plain tensors on any device, DTensors and flat shards (FSDP1). Ranks exchange no
-    data. Weights from a product of matrices or with a nonzero mean must agree to 1e-6. All other weights must have the
-    same bits. For kept tensors, only the shape and the dtype are compared. For weight norm, the weight that the module
-    computes is compared.
+    data. Orthogonal matrices, logarithms, exponentials and weights with a nonzero mean must agree to 1e-6. All other
+    weights must have the same bits. For kept tensors, only the shape and the dtype are compared. For weight norm, the
+    weight that the module computes is compared.
 
     By default, about 16 samples of each tensor are compared, each of at most 1024 numbers. These samples find another
     seed, an unfilled tensor or a swapped shard. Only `whole=True` finds single changed numbers.

@@ -53,8 +53,8 @@ def named(
     - A draw into a slice of a parameter writes the same box of the parameter's full weight.
     - A draw into a computed weight (weight norm, spectral norm, pruning, parametrizations) depends on the weight's
       name. The draw sets the tensors from which the weight is computed.
-    - A draw into a temporary tensor, such as a term of a formula, depends on the parameter or module that the calling
-      function initializes, and on a number. If the call stack shows no parameter or module, a warning names the draw.
+    - A draw into a temporary tensor (a term of a formula) is attributed to the parameter or module that the calling
+      function initializes, and numbered. If the call stack shows no parameter or module, a warning names the draw.
     - A call with `generator=` draws from that generator, as without `named`.
     - Modules of transformers draw their weights again, but keep tensors that were loaded from a checkpoint. A warning
       names the tensors of a loaded model that are drawn.
@@ -63,8 +63,7 @@ def named(
 
     Args:
         module: the model.
-        seed: an int, a `Key` or a `numpy.random.Generator`; by default a seed from PyTorch's global CPU
-            generator.
+        seed: an int, a `Key` or a `numpy.random.Generator`; by default a seed from PyTorch's global CPU generator.
         rename: new names of the parameters, as for `initialize`.
         prefix: the name of the module in a larger model.
 
@@ -72,7 +71,7 @@ def named(
         A context manager.
 
     Raises:
-        RuntimeError: the filled slice is not a box of a parameter, this rank cannot draw the slice alone, or the
+        RuntimeError: the filled slice is not a box of a parameter, or this rank cannot draw the slice alone. Or the
             computation of a computed weight has no `right_inverse`.
 
     Example:
