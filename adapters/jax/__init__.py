@@ -7,8 +7,7 @@ True
 
 The bits are the same under `jit`, `vmap` and `shard_map`, on any device and with any sharding. Each device draws its
 own shard, and devices exchange no data. There are two exceptions. Under `jit` the compiler decides the last bit of
-`uniform`, because its mean is not 0. Orthogonal
-matrices, logarithms and exponentials (`log_uniform`) agree to 1e-6.
+`uniform`, because its mean is not 0. Orthogonal matrices, logarithms and exponentials (`log_uniform`) agree to 1e-6.
 
 Keys may be typed or raw, and all words of a key are used. The two words of a threefry key are the words of an
 `initlib.Key`. In a longer key, each further pair of words that differs from the first pair changes the stream. So an

@@ -139,8 +139,8 @@ class Plan:
             other: the plan to compare with.
 
         Returns:
-            The differences, empty (false) if both plans draw the same weights. `print` shows the
-            differences, with repeated layers on one line. `to_dicts()` returns the differences as dictionaries.
+            The differences, empty (false) if both plans draw the same weights. `print` shows the differences, with
+            repeated layers on one line. `to_dicts()` returns the differences as dictionaries.
 
         Raises:
             TypeError: `other` is not a plan.

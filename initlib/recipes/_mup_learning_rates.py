@@ -61,8 +61,8 @@ def mup_learning_rates(
 
     Raises:
         TypeError: `plan` or `base` is neither a plan nor made of parameters.
-        ValueError: `optimizer` or `readout` is not allowed, a name is not in the base, or the number of axes
-            differs. Or `depth` is not 1 without `blocks` or for "sgd", or `blocks` matches no parameter.
+        ValueError: `optimizer` or `readout` is not allowed, a name is not in the base, or the number of axes differs.
+            Or `depth` is not 1 without `blocks` or for "sgd", or `blocks` matches no parameter.
 
     Example:
         >>> from initlib import Parameter

@@ -77,8 +77,8 @@ def t5(width: int, head_width: int) -> Rules:
 
     Args:
         width: the width of the model.
-        head_width: the width of an attention head. T5 does not divide attention scores by the square
-            root of this width.
+        head_width: the width of an attention head. T5 does not divide attention scores by the square root of this
+            width.
 
     Returns:
         Rules by pattern, for `rules=`.

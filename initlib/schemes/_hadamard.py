@@ -32,8 +32,8 @@ class ZeroHadamard(PassThrough):
     """Deterministic weights of ZerO: an identity, or a Hadamard matrix if there are more outputs than inputs.
 
     The matrix is at the centre of the receptive field (k // 2 of k positions), and all other weights are 0. Let H be
-    the Hadamard matrix of the least size 2**m that is at least the number of outputs. The weights are a part of H
-    times 2**(-m/2), as in the authors' code. The rows are orthonormal if the number of outputs is 2**m. A draw of a box
+    the Hadamard matrix of the least size 2**m that is at least the number of outputs. The weights are a part of H times
+    2**(-m/2), as in the authors' code. The rows are orthonormal if the number of outputs is 2**m. A draw of a box
     (`index=`) computes only the box.
 
     Args:

@@ -14,8 +14,8 @@ class RotaryFrequencies(ComputedVector):
     one unit in the last place if d is a power of two. For d = 80 the difference is at most 5 units. For position
     interpolation by a factor s, write `rotary_frequencies() * (1 / s)`.
 
-    `inv_freq` is a buffer. Checkpoints do not store this buffer, and `to_empty` loses its values. The pattern
-    of a rule must end with the kind: `{"*.inv_freq:buffer": rotary_frequencies()}`.
+    `inv_freq` is a buffer. Checkpoints do not store this buffer, and `to_empty` loses its values. The pattern of a rule
+    must end with the kind: `{"*.inv_freq:buffer": rotary_frequencies()}`.
 
     Args:
         base: the base of the powers, at least 1: 10000 in the paper and LLaMA, 500000 in LLaMA 3.

@@ -65,8 +65,8 @@ class Initializer(Frozen, ABC):
                 2**-21 sigma (normal), also in float64. So 10 million float64 normals have about 5.7 million distinct
                 values.
             axes: role of each stored axis, such as "OIHW" (see `fans`). None is "...IO".
-            *of_jax: the dtype, if JAX or Flax calls the initializer with (key, shape, dtype). Such a call returns a
-                JAX array.
+            *of_jax: the dtype, if JAX or Flax calls the initializer with (key, shape, dtype). Such a call returns a JAX
+                array.
             seed: an int from 0 to 2**64 - 1, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
             name: name of the parameter. Each name has its own stream of random numbers. Without names, weights of
                 different shapes under one seed begin with the same random numbers, so name every parameter.

@@ -68,8 +68,8 @@ def _smallest_step(dtype: str) -> float:
 def clamped_law(window: tuple[int, int] | None, size: float, mean: float, low: float, high: float, dtype: str) -> Law:
     """Return the law whose weights, rounded as the dtype rounds them, stay in [low, high].
 
-    `size` multiplies noise of unit size: the sigma of normal weights, the limit of uniform weights. If no number of
-    the dtype lies between the bounds, weights are the nearest numbers.
+    `size` multiplies noise of unit size: the sigma of normal weights, the limit of uniform weights. If no number of the
+    dtype lies between the bounds, weights are the nearest numbers.
     """
     bits = noise_bits(window)
     _check_underflow(size, bits, mean, dtype)

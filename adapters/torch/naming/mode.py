@@ -47,8 +47,8 @@ def named(
     """Make the draws of a model's own initialization code depend on a seed and on the names of parameters.
 
     The code still decides the distributions: `torch.nn.init`, `reset_parameters`, `weight.data.normal_()`, or the
-    `init_weights` of transformers and timm. The values of a parameter depend on the seed and on its name, not on
-    the order of calls, the device or the shards. `initialize` with rules of the same distributions draws the same bits.
+    `init_weights` of transformers and timm. The values of a parameter depend on the seed and on its name, not on the
+    order of calls, the device or the shards. `initialize` with rules of the same distributions draws the same bits.
 
     - A draw into a slice of a parameter writes the same box of the parameter's full weight.
     - A draw into a computed weight (weight norm, spectral norm, pruning, parametrizations) depends on the weight's

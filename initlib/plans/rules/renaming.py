@@ -19,8 +19,8 @@ class SameAs(NamedTuple):
 def same_as(name: str) -> SameAs:
     """Make a value of `rename=` that gives a parameter the stream, and so the weights, of another parameter.
 
-    For example, a target network starts equal to the online network. Both parameters must have the same
-    shape, axes and initializer.
+    For example, a target network starts equal to the online network. Both parameters must have the same shape, axes and
+    initializer.
 
     Args:
         name: the name of the other parameter, in which each `*` becomes the text that a `*` in the pattern matches.
