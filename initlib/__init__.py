@@ -1,4 +1,4 @@
-"""A library that draws the initial weights of neural networks, for every framework."""
+"""A library that draws the initial weights of neural networks, with the same bits in every framework."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

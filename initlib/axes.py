@@ -155,21 +155,21 @@ def fans(shape: Shape, axes: str | None = None) -> Fans:
     """Compute fan_in and fan_out of a weight.
 
     fan_in = field * inputs and fan_out = field * outputs. The field is the product of the receptive-field axes. Inputs
-    and outputs are the products of the I and O axes. Stacks (B, and n in `(n X)`) do not count.
+    and outputs are the products of the I and O axes. Stacks of kernels (B, and n in `(n X)`) do not count.
 
     Args:
         shape: shape of the weight, as stored.
         axes: role of each stored axis, such as "OIHW": I (input), O (output), B (stack), or another capital letter
             (receptive field). `(n X)` is an axis that packs n kernels. One `...` is any number of receptive-field axes.
-            None is "...IO", the order of Keras, JAX and TensorFlow; a shape of fewer than two axes then has only
-            receptive-field axes, as in Keras.
+            None is "...IO", the order of Keras, JAX and TensorFlow. If `axes` is None and the shape has fewer than two
+            axes, all axes are receptive field, as in Keras.
 
     Returns:
         The two fans.
 
     Raises:
         TypeError: shape or axes has another type.
-        ValueError: axes is not valid, does not fit the shape, or names several axes, all as receptive field.
+        ValueError: axes is not valid, does not fit the shape, or names two or more axes that are all receptive field.
 
     Example:
         >>> fans((784, 128))

@@ -84,13 +84,13 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 
 @public("initlib")
 def gain(activation: Activation, *, backward: bool = False, **parameters: str | SupportsFloat) -> float:
-    """Compute the gain of an activation f: 1 / sqrt(E f(z)**2), z ~ N(0, 1).
+    """Compute the gain of an activation f: 1 / sqrt(E[f(z)**2]) for standard normal z.
 
     Weights of variance gain**2 / fan_in keep the mean square of activations from layer to layer. Weights of variance
     gain**2 / fan_out, with the backward gain, keep the mean square of gradients.
 
     Args:
-        activation: a name, or an elementwise function of arrays or tensors. The names and their parameters are
+        activation: a name, or an elementwise function of arrays or tensors. The names, with their parameters, are
             celu(alpha=1), elu(alpha=1), gelu(approximate="none" or "tanh"), gelu_tanh, hardsigmoid, hardswish,
             hardtanh(low=-1, high=1), identity or linear, leaky_relu(slope=0.01), logsigmoid, mish, prelu(slope=0.25),
             relu, relu2 or relu_squared, relu6, selu, sigmoid, silu or swish(beta=1), sin(w0=1), softplus(beta=1),
@@ -99,7 +99,7 @@ def gain(activation: Activation, *, backward: bool = False, **parameters: str | 
         **parameters: parameters of a named activation, as above.
 
     Returns:
-        The gain. Functions are integrated to a relative error of 1e-9.
+        The gain, with a relative error of about 1e-9.
 
     Raises:
         TypeError: activation is neither a name nor a function, or f has no such parameter.

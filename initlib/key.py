@@ -32,8 +32,8 @@ def fold_number(data: str | SupportsIndex) -> int:
 class Key:
     """Identity of a random stream: 64 bits, read as the two words (seed >> 32, seed & 0xffffffff).
 
-    For seeds below 2**32, `Key(seed)` is `jax.random.key(seed)`, and `fold_in` of an int below 2**32 is
-    `jax.random.fold_in`.
+    For a seed below 2**32, `Key(seed)` has the same words as `jax.random.key(seed)`. For an int below 2**32, `fold_in`
+    returns the same words as `jax.random.fold_in`.
 
     Args:
         seed: an int from 0 to 2**64 - 1.
@@ -65,18 +65,20 @@ class Key:
         return self.seed >> 32, self.seed & 0xFFFFFFFF
 
     def fold_in(self, data: str | SupportsIndex) -> "Key":
-        """Return the key of another stream, for a name or an int: the Threefry-2x32 block of `data` under this key.
+        """Return the key of another stream, for a name or an int.
+
+        The new key is the Threefry-2x32 block of `data` under this key.
 
         Args:
-            data: an int from 0 to 2**64 - 1, or a name. A name is replaced by the first eight bytes, big-endian, of the
-                SHA-256 of its UTF-8.
+            data: an int from 0 to 2**64 - 1, or a name. The int of a name is made of the first eight bytes, big-endian,
+                of the SHA-256 digest of the UTF-8 text.
 
         Returns:
             The new key.
 
         Raises:
             TypeError: data is neither an int nor a string.
-            ValueError: data is an int out of range, or a string with half of a surrogate pair.
+            ValueError: data is an int out of range, or a string that UTF-8 cannot encode.
 
         Example:
             >>> Key(0).fold_in(1)
@@ -87,7 +89,7 @@ class Key:
     def bits(self, shape: Shape) -> NDArray[np.uint32]:
         """Return the words of the stream: one 32-bit word for each position, in row-major order.
 
-        For seeds below 2**32 the words are `jax.random.bits(jax.random.key(seed), shape, "uint32")`.
+        For a seed below 2**32, the array equals `jax.random.bits(jax.random.key(seed), shape, "uint32")`.
 
         Args:
             shape: shape of the array.

@@ -1,4 +1,5 @@
-"""Arrays in memory that the fills of a plan read. They must not share memory with the model that is filled."""
+"""Arrays in memory that the fills of a plan read. The arrays must not share memory with the filled
+model."""
 
 from collections.abc import Callable, Iterable
 

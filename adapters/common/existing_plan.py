@@ -34,7 +34,7 @@ def refuse_options(**options: Unpack[PlanOptions]) -> None:
 def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str = "") -> Plan:
     """Return the plan with an entry for each tensor of a model, in the order of the model.
 
-    Names without the prefix belong to other parts of a bigger model, and are left out. Raises PlanError with all
+    Names without the prefix belong to other parts of a larger model, and are omitted. Raises PlanError with all
     differences in names, shapes and dtypes, and with old weights that cannot be read.
     """
     tensors = list(map(_stored, model))

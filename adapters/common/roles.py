@@ -9,7 +9,7 @@ from initlib.plans.fills.values import Fill
 
 
 class ParameterRole(NamedTuple):
-    """Axes, kind and usual start of a tensor of a module."""
+    """Axes, kind and default fill of a tensor of a module."""
 
     axes: str | None
     kind: str
@@ -46,7 +46,7 @@ def packed(count: int, letter: str = "O") -> str:
 
 
 def of_class(table: Table, cls: type, module: Any) -> Roles | None:
-    """Return the roles that a table has for the first class of a module that it knows; None for other modules."""
+    """Return the roles that a table has for a class or its nearest base class; None if the table has neither."""
     roles = next((table[base] for base in cls.__mro__ if base in table), None)
     return roles(module) if callable(roles) else roles
 
@@ -78,9 +78,9 @@ class Declarations:
     def roles(
         self, cls: type, owner: Any, table_roles: Roles, has: Callable[[str], bool], names: Iterable[str]
     ) -> Roles:
-        """Return the roles of the owner's tensors: those of a table, its attribute `initlib_axes`, and declarations.
+        """Return the roles of the owner's tensors, from a table, the attribute `initlib_axes`, and declarations.
 
-        `has` returns whether the owner has a tensor of a name; the error lists the `names` of all its tensors.
+        `has` returns whether the owner has a tensor of a name. The error lists `names`, the names of all tensors.
         """
         stated: dict[str, str] = dict(getattr(owner, "initlib_axes", {}))
         for base in reversed(cls.__mro__):

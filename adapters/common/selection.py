@@ -28,9 +28,9 @@ class PlanOptions(TypedDict):
 def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]) -> tuple[list[bool], set[str]]:
     """Return a flag for each parameter, True if it is selected, and the names of the selected buffers.
 
-    A pattern selects the parameters that it matches by any of their names. Names select the parameters all of whose
-    names they hold: a checkpoint that lacks only the second name of a tied parameter has the parameter. Raises
-    ValueError for a name or pattern that matches nothing.
+    A pattern selects a parameter if it matches any name of the parameter. A list of names selects a parameter if the
+    list contains all names of the parameter: a checkpoint that lacks only the second name of a tied parameter has the
+    parameter. Raises ValueError for a name or pattern that matches nothing.
     """
     if only is None:
         return [True] * len(parameters), set(buffers)

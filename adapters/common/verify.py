@@ -26,7 +26,7 @@ def compare_model(
     whole: bool,
     only: Only,
 ) -> Differences:
-    """Return the differences between the tensors of a model and a plan; buffers count where the plan names them."""
+    """Return the differences between the tensors of a model and a plan; only buffers that the plan names count."""
     check_plan(plan)
     if seed is None:
         raise TypeError("seed must be the seed under which the model was initialized, got None")

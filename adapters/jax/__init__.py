@@ -1,18 +1,18 @@
-"""JAX adapter: every name of `jax.nn.initializers` with the weights of the core, and whole models.
+"""JAX adapter: every function of `jax.nn.initializers` with the weights of initlib, and initialization of whole models.
 
 >>> import jax, initlib
 >>> weight = he_normal()(jax.random.key(0), (784, 128))
 >>> bool((weight == initlib.he_normal((784, 128), seed=0)).all())
 True
 
-The bits are the same under `jit`, `vmap` and `shard_map`, on any device and with any sharding: each device draws its
-own shard, and devices exchange no data. Under `jit` the compiler decides the last bit of `uniform`, because the mean of
-its weights is not 0.
+The bits are the same under `jit`, `vmap` and `shard_map`, on any device and with any sharding. Each device draws its
+own shard, and devices exchange no data. There are two exceptions. Under `jit` the compiler decides the last bit of
+`uniform`, because its mean is not 0. Orthogonal matrices, logarithms and exponentials (`log_uniform`) agree to 1e-6.
 
-All words of a key are used, for typed and raw keys. The two words of a threefry key are the core's key. In a longer
-key, each further pair of words that differs from the first pair changes the stream. So an rbg key and a threefry key of
-one seed draw the same weights. With `seed=` and `name=` a parameter has the weights of this seed and name in every
-other framework.
+Keys may be typed or raw, and all words of a key are used. The two words of a threefry key are the words of an
+`initlib.Key`. In a longer key, each further pair of words that differs from the first pair changes the stream. So an
+rbg key and a threefry key of one seed draw the same weights. With `seed=` and `name=`, a parameter has the same weights
+as in every other framework.
 
 Flax: `nn.Dense(128, kernel_init=he_normal())`, `nnx.Linear(784, 128, kernel_init=he_normal(), rngs=rngs)`.
 Haiku: `hk.Linear(128, w_init=lambda shape, dtype: he_normal()(hk.next_rng_key(), shape, dtype))`.

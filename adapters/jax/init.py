@@ -29,24 +29,24 @@ from .drawing.keys import is_key
 Factory = TypeVar("Factory", bound=Callable[..., JaxInitializer])
 
 SHARED = """dtype: the dtype for calls without a dtype; None is JAX's default float.
-    axes: the roles of the axes, such as "OI"; None is "...IO".
-    seed: an int or a `Key`. With a seed, the key of a call is ignored.
-    name: a name that gives the weight a stream of its own under the key, as in every other framework.
+    axes: the roles of the axes, such as "OI" (see `initlib.fans`); None is "...IO".
+    seed: an int, a `Key` or a `numpy.random.Generator`. With a seed, the key of a call is ignored.
+    name: the name of the parameter. Each name has its own stream under the key, as in every other framework.
 
 Returns:
-    An initializer to be called with (key, shape, dtype, out_sharding).
+    An initializer. Call the initializer with (key, shape, dtype, out_sharding).
 
 Raises:
     TypeError: an argument has a wrong type.
     ValueError: an argument has a value that is not allowed."""
-AXES = """in_axis: the axis or axes of inputs.
+AXES = """in_axis: the axis or axes of inputs, as ints.
     out_axis: the axis or axes of outputs.
     batch_axis: the axis or axes of independent kernels. All other axes are the receptive field.
     """
 
 
 class StreamOptions(TypedDict, total=False):
-    """Arguments that all factories share, by keyword alone; JAX's factories lack them."""
+    """Keyword-only arguments of all factories. JAX's own factories do not have these arguments."""
 
     axes: str | None
     seed: int | initlib.Key | np.random.Generator | None
@@ -90,7 +90,7 @@ def _without_call(initializer: initializers.Initializer, name: str) -> Any:
             The array.
 
         Raises:
-            TypeError: the function is called without arguments, as a factory is.
+            TypeError: the function is called without arguments.
 
         Example:
             >>> import jax
@@ -120,20 +120,20 @@ def initializer(
     seed: Seed = None,
     name: str | None = None,
 ) -> JaxInitializer:
-    """Make a JAX initializer from any initializer of the core.
+    """Make a JAX initializer from any initializer of `initlib`.
 
     Args:
         core: an initializer of `initlib`, such as `initlib.siren()`.
-        axes: the roles of the axes, such as "OI"; None is "...IO".
+        axes: the roles of the axes, such as "OI" (see `initlib.fans`); None is "...IO".
         dtype: the dtype for calls without a dtype; None is JAX's default float.
-        seed: an int or a `Key`. With a seed, the key of a call is ignored.
-        name: a name that gives the weight a stream of its own under the key, as in every other framework.
+        seed: an int, a `Key` or a `numpy.random.Generator`. With a seed, the key of a call is ignored.
+        name: the name of the parameter. Each name has its own stream under the key, as in every other framework.
 
     Returns:
-        An initializer to be called with (key, shape, dtype, out_sharding).
+        An initializer. Call the initializer with (key, shape, dtype, out_sharding).
 
     Raises:
-        TypeError: `core` is not an initializer of the core.
+        TypeError: `core` is not an initializer of `initlib`.
         ValueError: `axes` is not a valid axes string.
 
     Example:
@@ -171,7 +171,7 @@ def uniform(
     """Make an initializer that draws from the uniform distribution on [0, scale).
 
     Args:
-        scale: the upper bound, which no weight reaches.
+        scale: the upper bound. All weights are below this bound.
         {shared}
 
     Example:
@@ -212,7 +212,7 @@ def truncated_normal(
     upper: ArrayLike = 2.0,
     **options: Unpack[StreamOptions],
 ) -> JaxInitializer:
-    """Make an initializer that draws from the normal distribution on [lower * stddev, upper * stddev].
+    """Make an initializer of normal weights, truncated to [lower * stddev, upper * stddev].
 
     Args:
         stddev: the standard deviation before truncation.
@@ -249,8 +249,8 @@ def variance_scaling(
 ) -> JaxInitializer:
     """Make an initializer that draws weights of mean 0 and variance scale / fan.
 
-    Complex weights have that variance too: truncated at 2 sigma of the modulus, normal on the plane, or uniform on a
-    disk.
+    Complex weights have the same variance. Complex weights are normal on the complex plane (or truncated at a modulus
+    of 2 sigma), or uniform on a disk.
 
     Args:
         scale: the variance times the fan.
@@ -353,12 +353,12 @@ def delta_orthogonal(
 ) -> JaxInitializer:
     """Make an initializer of kernels with an orthogonal matrix at their centre, and 0 elsewhere.
 
-    A kernel has 3 to 5 axes. The last two are inputs and outputs, with at most as many inputs as outputs, so that the
+    A kernel has 3 to 5 axes. The last two axes are inputs and outputs, with at most as many inputs as outputs. So the
     rows of the matrix are orthonormal.
 
     Args:
         scale: the factor of the matrix.
-        column_axis: an axis of the matrix; the result does not depend on this axis.
+        column_axis: an axis of the matrix, as in JAX. The result does not depend on this argument.
         {shared}
 
     Example:

@@ -19,22 +19,26 @@ from .drawing.draw import InitlibMixin
 
 Class = TypeVar("Class", bound=type)
 
-SEED = """seed: an int, which draws the same weights at every call; a `keras.random.SeedGenerator`, which advances; or
-            None for a seed from Python's `random`."""
-AXES = """axes: the roles of the axes, such as "HWBO"; None is "...IO".
-        name: a name that gives the weight a stream of its own under the seed, as in every other framework."""
+SEED = """seed: an int, a `keras.random.SeedGenerator`, or None for a seed from Python's `random`. With an int,
+            every call draws the same weights. With a generator, every call draws new weights."""
+AXES = """axes: the roles of the axes, such as "HWBO" (see `initlib.fans`); None is "...IO".
+        name: the name of the parameter. Each name has its own stream under the seed, as in every other framework."""
 SCALING = """Args:
         {seed}
-        input_axes: the positions of input axes, which `EinsumDense` sets.
-        output_axes: the positions of output axes, which `EinsumDense` sets.
-        {axes}"""
+        input_axes: the positions of the input axes, or None. `EinsumDense` sets this argument.
+        output_axes: the positions of the output axes, or None. `EinsumDense` sets this argument.
+        {axes}
+
+    Example:
+        >>> {class}(seed=0)((784, 128)).shape == (784, 128)
+        True"""
 
 _register = keras.saving.register_keras_serializable(package="initlib")
 
 
 def _initializer(cls: Class) -> Class:
     """Register a class with Keras under its public name, and put the shared texts into its docstring."""
-    text = (cls.__doc__ or "").replace("{scaling}", SCALING)
+    text = (cls.__doc__ or "").replace("{scaling}", SCALING).replace("{class}", cls.__name__)
     cls.__doc__ = text.replace("{seed}", SEED).replace("{axes}", AXES)
     return _register(public("initlib.adapters.keras")(cls))
 
@@ -44,12 +48,12 @@ class VarianceScaling(InitlibMixin, keras.initializers.VarianceScaling):
     """An initializer of weights of mean 0 and variance scale / fan.
 
     Args:
-        scale: the variance times the fan.
+        scale: the variance times the fan, above 0.
         mode: "fan_in", "fan_out" or "fan_avg".
         distribution: "truncated_normal" (also "normal", as in Keras), "untruncated_normal" or "uniform".
         {seed}
-        input_axes: the positions of input axes, which `EinsumDense` sets.
-        output_axes: the positions of output axes, which `EinsumDense` sets.
+        input_axes: the positions of the input axes, or None. `EinsumDense` sets this argument.
+        output_axes: the positions of the output axes, or None. `EinsumDense` sets this argument.
         {axes}
 
     Example:
@@ -151,7 +155,9 @@ class RandomNormal(InitlibMixin, keras.initializers.RandomNormal):
 
 @_initializer
 class TruncatedNormal(InitlibMixin, keras.initializers.TruncatedNormal):
-    """An initializer of normal weights within two `stddev` of the mean, whose standard deviation is 0.88 `stddev`.
+    """An initializer of normal weights, truncated at two `stddev` from the mean.
+
+    The standard deviation after truncation is 0.88 * `stddev`.
 
     Args:
         mean: the mean.
@@ -171,7 +177,7 @@ class TruncatedNormal(InitlibMixin, keras.initializers.TruncatedNormal):
 
 @_initializer
 class RandomUniform(InitlibMixin, keras.initializers.RandomUniform):
-    """An initializer of weights uniform between `minval` and `maxval`.
+    """An initializer of uniform weights between `minval` and `maxval`.
 
     Args:
         minval: the lower bound.
@@ -191,7 +197,7 @@ class RandomUniform(InitlibMixin, keras.initializers.RandomUniform):
 
 @_initializer
 class Orthogonal(InitlibMixin, keras.initializers.Orthogonal):
-    """An initializer of orthogonal weights: the matrix from all other axes to the last is orthogonal.
+    """An initializer of orthogonal weights. The matrix maps all axes but the last to the last axis.
 
     Args:
         gain: the factor of the matrix.
@@ -214,13 +220,13 @@ class Orthogonal(InitlibMixin, keras.initializers.Orthogonal):
 
 @_initializer
 class CoreInitializer(InitlibMixin, keras.initializers.VarianceScaling):
-    """Any initializer of the core, with Keras's seeds.
+    """A Keras initializer that draws the weights of any initializer of `initlib`.
 
     Args:
         core: an initializer of `initlib`, such as `initlib.dirac()`.
         {seed}
-        input_axes: the positions of input axes, which `EinsumDense` sets.
-        output_axes: the positions of output axes, which `EinsumDense` sets.
+        input_axes: the positions of the input axes, or None. `EinsumDense` sets this argument.
+        output_axes: the positions of the output axes, or None. `EinsumDense` sets this argument.
         {axes}
 
     Raises:
@@ -298,7 +304,9 @@ _OBJECTS |= {"normal": RandomNormal, "uniform": RandomUniform, "one": Ones, "zer
 
 @public("initlib.adapters.keras")
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
-    """Make an initializer from a config. A config of Keras's own class gives the class of this module.
+    """Make an initializer from a config.
+
+    For a config of a class of Keras, the result is the class of the same name in this module.
 
     Args:
         config: the result of `keras.initializers.serialize`.
@@ -319,7 +327,8 @@ def get(identifier: Any) -> Any:
     """Return the initializer that an identifier names.
 
     Args:
-        identifier: a name, config, class, tensor or initializer of the core; callables and None are returned unchanged.
+        identifier: a name, a config, a class, a tensor or an initializer of `initlib`. All other callables and None are
+            returned unchanged.
 
     Returns:
         The initializer.

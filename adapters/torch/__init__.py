@@ -1,4 +1,6 @@
-"""PyTorch adapter: every name of `torch.nn.init`, exact on every device and shard, and whole models.
+"""PyTorch adapter: `torch.nn.init` with the same bits on every device and shard, and initialization of whole models.
+
+Only orthogonal matrices, logarithms and exponentials (`log_uniform`) may differ between devices, by about 1e-6.
 
 >>> import torch
 >>> import initlib.adapters.torch as init

@@ -46,7 +46,7 @@ def _scaling(factor: float, mode: str, distribution: str) -> initlib.Initializer
 
 @public("initlib.adapters.torch")
 def calculate_gain(nonlinearity: Any, param: float | None = None) -> float:
-    """Return PyTorch's gain of an activation, or `initlib.gain` of an activation that PyTorch does not have.
+    """Return the gain of an activation: PyTorch's value, or `initlib.gain` for activations that PyTorch lacks.
 
     Args:
         nonlinearity: the name of an activation, or a function of tensors or arrays.
@@ -56,7 +56,7 @@ def calculate_gain(nonlinearity: Any, param: float | None = None) -> float:
         The gain.
 
     Raises:
-        ValueError: the activation is unknown, or has no gain.
+        ValueError: the activation is unknown, or its gain is infinite.
 
     Example:
         >>> calculate_gain("leaky_relu", 0.2)
@@ -92,7 +92,7 @@ def uniform_(
         tensor: a tensor of any shape. Filled in place.
         a: lower bound.
         b: upper bound.
-        generator: the generator that draws; by default PyTorch's global generator.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
@@ -124,7 +124,7 @@ def normal_(
         tensor: a tensor of any shape. Filled in place.
         mean: mean of the distribution.
         std: standard deviation, at least 0.
-        generator: the generator that draws; by default PyTorch's global generator.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
@@ -157,7 +157,7 @@ def xavier_uniform_(
     Args:
         tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
         gain: factor of the standard deviation; see `calculate_gain`.
-        generator: the generator that draws; by default PyTorch's global generator.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
@@ -190,7 +190,7 @@ def xavier_normal_(
     Args:
         tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
         gain: factor of the standard deviation; see `calculate_gain`.
-        generator: the generator that draws; by default PyTorch's global generator.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
@@ -234,7 +234,7 @@ def kaiming_uniform_(
         a: negative slope of the leaky ReLU; used only with `nonlinearity="leaky_relu"`.
         mode: "fan_in" keeps the variance of activations, and "fan_out" keeps the variance of gradients.
         nonlinearity: the activation after the layer, as for `calculate_gain`.
-        generator: the generator that draws; by default PyTorch's global generator.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
@@ -271,7 +271,7 @@ def kaiming_normal_(
         a: negative slope of the leaky ReLU; used only with `nonlinearity="leaky_relu"`.
         mode: "fan_in" keeps the variance of activations, and "fan_out" keeps the variance of gradients.
         nonlinearity: the activation after the layer, as for `calculate_gain`.
-        generator: the generator that draws; by default PyTorch's global generator.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
@@ -329,7 +329,7 @@ def trunc_normal_(
 ) -> Tensor:
     """Fill the tensor with values from the normal distribution, truncated to [a, b].
 
-    The bounds are values, not multiples of std, as in PyTorch; `truncated_normal_` truncates at 2 std.
+    The bounds are values, not multiples of std, as in PyTorch. By default, `truncated_normal_` truncates at 2 std.
 
     Args:
         tensor: a tensor of any shape. Filled in place.
@@ -337,7 +337,7 @@ def trunc_normal_(
         std: standard deviation before truncation, at least 0.
         a: lower bound.
         b: upper bound.
-        generator: the generator that draws; by default PyTorch's global generator.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
@@ -398,7 +398,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         The tensor.
 
     Raises:
-        ValueError: the tensor has another number of axes, or `groups` does not divide its first size.
+        ValueError: the tensor has fewer than three or more than five axes, or `groups` does not divide its first size.
 
     Example:
         >>> dirac_(torch.empty(1, 1, 3))
@@ -423,21 +423,21 @@ def orthogonal_(
     generator: torch.Generator | None = None,
     **options: Unpack[DrawOptions],
 ) -> Tensor:
-    """Fill the tensor with an orthogonal matrix, times the gain. The matrix maps all other axes to the outputs.
+    """Fill the tensor with an orthogonal matrix, times the gain.
 
-    The matrix is computed in float64 for every dtype.
+    The matrix maps all axes but the first to the first axis. For every dtype, the matrix is computed in float64.
 
     Args:
         tensor: a tensor of at least two axes. Filled in place.
         gain: factor of the matrix.
-        generator: the generator that draws; by default PyTorch's global generator.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
 
     Raises:
-        ValueError: the tensor has fewer than two axes.
+        ValueError: the tensor has fewer than two axes, or the gain is not finite.
 
     Example:
         >>> weight = orthogonal_(torch.empty(16, 4, 3, 3), seed=0).flatten(1)
@@ -463,20 +463,20 @@ def sparse_(
 ) -> Tensor:
     """Fill the tensor with normal values; ceil(sparsity * rows) values of each column are 0.
 
-    The seed or generator also selects the zeros.
+    The places of the zeros also depend on the seed or the generator.
 
     Args:
         tensor: a tensor of two axes. Filled in place.
         sparsity: fraction of zeros in each column, from 0 to 1.
-        std: standard deviation of the other values.
-        generator: the generator that draws; by default PyTorch's global generator.
+        std: standard deviation of the other values, at least 0.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
 
     Raises:
-        ValueError: the tensor does not have two axes.
+        ValueError: the tensor does not have two axes, sparsity is not in [0, 1], or std is negative.
 
     Example:
         >>> (sparse_(torch.empty(10, 3), 0.25) == 0).sum(dim=0)

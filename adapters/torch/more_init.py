@@ -23,13 +23,13 @@ def fill_(
 
     Args:
         tensor: a tensor of any shape that the initializer allows. Filled in place.
-        initializer: an initializer of the core, such as `initlib.he_normal`.
-        generator: the generator that draws; by default PyTorch's global generator.
+        initializer: an initializer of `initlib`, such as `initlib.he_normal`.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: the keyword arguments of all functions that draw. `axes` is the role of each axis, by default
-            "OI...". `seed` is an int, a `Key` or a `numpy.random.Generator`; by default `generator` decides. `name`
-            gives the parameter a stream of its own under the seed. For a plain tensor that holds a slice of a weight,
-            `shape` is the shape of the full weight, and `index` (a box) or `flat` (a row-major range) is the slice. A
-            DTensor needs neither.
+            "OI...". `seed` is an int, a `Key` or a `numpy.random.Generator`; by default `generator` gives the seed.
+            `name` is the name of the parameter, and each name has its own stream. `shape`, `index` and `flat` are for a
+            plain tensor that holds only a slice of a weight. `shape` is the shape of the full weight. The slice is
+            `index` (ints and slices) or `flat` (a slice in row-major order). A DTensor needs none of the three.
 
     Returns:
         The tensor.
@@ -64,10 +64,11 @@ def variance_scaling_(
 
     Args:
         tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
-        factor: the variance, times the fan.
-        mode: the fan that divides: "fan_in", "fan_out", "fan_avg" or "fan_geo_avg".
+        factor: the variance times the fan, at least 0.
+        mode: the fan in the variance: "fan_in", "fan_out", "fan_avg" (arithmetic mean) or "fan_geo_avg" (geometric
+            mean).
         distribution: "truncated_normal", "normal" or "uniform".
-        generator: the generator that draws; by default PyTorch's global generator.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
@@ -95,16 +96,16 @@ def delta_orthogonal_(
     The centre of k positions is (k - 1) // 2.
 
     Args:
-        tensor: the kernel of a convolution with at least as many outputs as inputs. Filled in place.
+        tensor: the kernel of a convolution, with at least as many outputs as inputs. Filled in place.
         gain: factor of the matrix.
-        generator: the generator that draws; by default PyTorch's global generator.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
         The tensor.
 
     Raises:
-        ValueError: there are more inputs than outputs.
+        ValueError: the tensor has more inputs than outputs, or fewer than two axes.
 
     Example:
         >>> int((delta_orthogonal_(torch.empty(16, 4, 3, 3), seed=0) != 0).sum())
@@ -132,10 +133,10 @@ def truncated_normal_(
     Args:
         tensor: a tensor of any shape. Filled in place.
         mean: mean before truncation.
-        std: standard deviation before truncation.
+        std: standard deviation before truncation, at least 0.
         low: lower bound, by default mean - 2 std.
         high: upper bound, by default mean + 2 std.
-        generator: the generator that draws; by default PyTorch's global generator.
+        generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
         **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
     Returns:
@@ -178,7 +179,7 @@ def _preset(name: str) -> Preset:
 
         Args:
             tensor: a tensor of at least two axes, or any tensor if `axes` is given. Filled in place.
-            generator: the generator that draws; by default PyTorch's global generator.
+            generator: the `torch.Generator` that gives the seed; by default PyTorch's global CPU generator.
             **options: `axes`, `seed`, `name`, `shape`, `index` and `flat`, as for `fill_`.
 
         Returns:

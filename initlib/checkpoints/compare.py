@@ -29,9 +29,9 @@ class Difference:
 
     Attributes:
         name: the name of the tensor, or of the file.
-        what: the property that differs.
-        index: the index of the first weight that is known to differ, in the full weight.
-        holds: the slice of the plan's weights that the tensor holds in place of its own, if the search finds one.
+        what: the property that differs, in words.
+        index: the index in the full weight of the first number that differs; None if the shape or the dtype differs.
+        holds: the slice of the plan's weights that the tensor contains instead, if a short search finds the slice.
     """
 
     name: str
@@ -46,10 +46,11 @@ class Difference:
 
 
 class Differences(tuple[Difference, ...]):
-    """Differences that a comparison found: a tuple, which is empty and false if nothing differs.
+    """A tuple of the differences that a comparison found, empty (false) if nothing differs.
 
     Attributes:
-        summary: a line on the extent of the comparison. `str` returns this line, then a line for each difference.
+        summary: one line with the number of differences and the number of compared weights. `str` returns this line,
+            then one line for each difference.
     """
 
     summary: str

@@ -29,13 +29,13 @@ class CoordinateCheck(Report):
     """Report of `coordinate_check`: the check passes if no activation grows or shrinks with the width.
 
     In muP the head (the last activation) starts smaller in wider models, and training removes the difference. So the
-    head may shrink before the first step, and after every step that raises its slope. A size that is not finite counts
-    as infinite.
+    head may shrink before the first step, and after each step at which its slope is greater than before. A size that is
+    not finite counts as infinite.
 
     Args:
         widths: the widths of the models.
-        sizes: for each step, the mean `|x|` at each width by the name of the activation.
-        tolerance: the largest absolute slope of a steady activation.
+        sizes: one mapping for each step, from the name of each activation to the mean `|x|` at each width.
+        tolerance: the largest absolute slope that counts as steady.
 
     Example:
         >>> start = {"hidden": [1.0, 1.0, 1.0], "head": [0.4, 0.2, 0.1]}
@@ -71,7 +71,7 @@ class CoordinateCheck(Report):
 
     @property
     def failing(self) -> list[Coordinate]:
-        """Return the rows that grow, and the rows that shrink, except for a head that learns."""
+        """Return the rows that grow or shrink, except for a head that may shrink."""
         head = self.rows[-1].name if self.rows else ""
         slopes = {row.step: row.slope for row in self.rows if row.name == head and row.slope is not None}
         rows = []
@@ -84,11 +84,13 @@ class CoordinateCheck(Report):
 
     @property
     def passed(self) -> bool:
-        """Return True if no activation grows or shrinks with the width."""
+        """Return True if `failing` is empty."""
         return not self.failing
 
     def assert_passed(self) -> None:
-        """Raise AssertionError with every activation that fails: for tests of a model.
+        """Raise AssertionError if the check fails. Call this method in tests of a model.
+
+        The message lists every activation that fails.
 
         Raises:
             AssertionError: an activation grows or shrinks with the width.
@@ -108,9 +110,9 @@ class CoordinateCheck(Report):
         return [asdict(row) for row in self.rows]
 
     def plot(self) -> "Figure":
-        """Draw mean `|x|` over width on logarithmic axes, one panel for each step: flat lines pass.
+        """Draw mean `|x|` over width on logarithmic axes, one panel for each step. Flat lines pass the check.
 
-        The legend names the activations of the greatest slopes.
+        The legend names the activations with the greatest slopes.
 
         Returns:
             A matplotlib `Figure`.

@@ -15,7 +15,8 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Activation:
-    """Measurements of a layer's output and of its gradient; None where there is no gradient."""
+    """Measurements of a layer's output and of the gradient of the output. Without a gradient, the fields of the
+    gradient are None."""
 
     name: str
     owner: str  # the class or the function
@@ -37,7 +38,7 @@ class Activation:
 
 @dataclass(frozen=True)
 class ParameterStats:
-    """Measurements of a parameter and of its gradient; None where there is no gradient."""
+    """Measurements of a parameter and of its gradient. Without a gradient, the fields of the gradient are None."""
 
     name: str
     shape: tuple[int, ...]

@@ -21,7 +21,7 @@ class ScaledLayer:
 
 
 class ScalingReport(Report):
-    """Report of `lsuv_`: the layers in the order of execution, then the unscaled layers, with the reason.
+    """Report of `lsuv_`: the scaled layers in the order of execution, then the unscaled layers with the reasons.
 
     Args:
         layers: one row for each weight.
@@ -54,5 +54,5 @@ class ScalingReport(Report):
         return table(heads, rows)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return the layers as dictionaries, fit for JSON."""
+        """Return the layers as dictionaries, which JSON can store."""
         return [asdict(layer) for layer in self.layers]

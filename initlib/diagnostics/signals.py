@@ -39,18 +39,21 @@ PARAMETER_COLUMNS: dict[str, Callable[[ParameterStats], str]] = {
 class SignalReport(Report):
     """Report of `signals`: the activations in the order of execution, then the parameters.
 
-    A printed report begins with the verdict, the first ill layer, and advice. Repeated layers with the same verdict are
-    one row, with the numbers of the first and the last layer.
+    A printed report begins with the verdict, the first unhealthy layer, and advice. Repeated layers with the same
+    verdict are one row, with the numbers of the first and the last layer.
 
     The *signal* of an activation is the part that depends on the input: the std over the batch, as a root mean square
-    over units. Biases do not change the signal. The verdicts, each with the number that decides:
+    over units. Biases do not change the signal. The head is the last layer with weights. The verdicts:
 
-    - *vanishing*, *exploding*: the signal, compared with the signal of the input and with 1; or the norm of a gradient,
-      compared with the norm before the head. A signal may shrink by a factor of 100 or grow by a factor of 150. In the
-      experiment "verdicts", networks within these limits learn.
-    - *dead*: units that have the same value for every input.
-    - *silent*: units that have the same value for every input, on a branch or in a head whose weights are 0. Silent
+    - *vanishing*: the signal is below min(1, input's signal) / 100, or the norm of a gradient is below 1/100 of the
+      norm before the head.
+    - *exploding*: the signal is above 150 * max(1, input's signal), or the norm of a gradient is above 150 times the
+      norm before the head, or a number is not finite.
+    - *dead*: all units, or clearly more than half of the units, have the same value for every input.
+    - *silent*: units with the same value for every input are on a branch, or in a head whose weights are 0. Silent
       units, and a small signal on a branch, are healthy.
+
+    In the experiment "verdicts" of the documentation, networks within these limits learn.
 
     Args:
         activations: the measured activations, in the order of execution.
@@ -105,7 +108,7 @@ class SignalReport(Report):
         return not self.ill
 
     def summary(self) -> str:
-        """Return three lines (the verdict, the first ill layer, and advice), or one line if the model is healthy."""
+        """Return three lines (the verdict, the first unhealthy layer, and advice), or one line for a healthy model."""
         ill = self.ill
         if not ill:
             return f"verdict: healthy: {len(self.activations)} activations, {len(self.parameters)} parameters"
@@ -138,7 +141,9 @@ class SignalReport(Report):
         return [{"kind": KINDS[type(row)], **asdict(row)} for row in self.rows]
 
     def assert_healthy(self) -> None:
-        """Raise AssertionError with all ill activations and parameters, if there are any. For the tests of a model.
+        """Raise AssertionError if an activation or a parameter is unhealthy. Call this method in tests of a model.
+
+        The message lists every unhealthy activation and parameter.
 
         Raises:
             AssertionError: an activation or a parameter is dead, exploding or vanishing.
@@ -160,9 +165,9 @@ class SignalReport(Report):
         Args:
             others: more reports, by label.
             label: the label of this report.
-            predicted: predicted stds by label, a std for each plotted activation, such as the root of
-                `propagation.lengths`.
-            owner: draw only the activations of this class.
+            predicted: predicted stds by label: a sequence with one std for each plotted activation, such as the square
+                root of `propagation.lengths`.
+            owner: the class of the layers to plot, such as "Linear"; None plots all activations.
 
         Returns:
             A matplotlib `Figure`.

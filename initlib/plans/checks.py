@@ -22,7 +22,7 @@ AXES_OF_KERNELS = {2: ("OI", "IO"), 3: ("BOI", "BIO"), 4: ("OIHW", "HWIO"), 5: (
 
 @lru_cache(maxsize=1024)
 def first_needing_axes(initializer: Initializer) -> str | None:
-    """Return the factory of the initializer, or of one inside, that needs to know the axes; None for others.
+    """Return the factory of the initializer that needs axes: of an inner initializer first; None without one.
 
     >>> from initlib import he_normal, normal
     >>> first_needing_axes(he_normal * 0.5), first_needing_axes(normal() * 0.5)
@@ -106,7 +106,7 @@ def _is_drawn(piece: LogicalWeight) -> bool:
 
 
 def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
-    """Yield the reasons that weights of an entry cannot be drawn, each with advice."""
+    """Yield the reasons why weights of an entry cannot be drawn, each with advice."""
     parameter = entry.parameter
     if entry.pieces and parameter.dtype not in DTYPES:
         yield f"dtype must be one of {', '.join(DTYPES)} to be drawn, got {parameter.dtype}. Keep the parameter", ""
@@ -146,7 +146,7 @@ def _axes_advice(ndim: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: str) -> str | None:
-    """Return the reason that a weight cannot be drawn; None if the weight can be drawn."""
+    """Return the reason why a weight cannot be drawn; None if the weight can be drawn."""
     if 0 in shape:
         return None
     try:
@@ -158,5 +158,5 @@ def _misfit(initializer: Initializer, shape: tuple[int, ...], axes: str, dtype: 
 
 
 def _of_range(dtype: str) -> str:
-    """Return a dtype of the same range that every NumPy has."""
+    """Return a dtype of the same range that NumPy has without other packages."""
     return "float32" if dtype == "bfloat16" else DTYPES[dtype].part or dtype

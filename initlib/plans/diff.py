@@ -73,10 +73,10 @@ class PlanDiff:
         return iter(self.changes)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return the changes as dictionaries: name, what, and the fields, each as a pair of before and after.
+        """Return the changes as dictionaries of name, what, and a pair (before, after) for each changed field.
 
         Returns:
-            A list, empty where nothing differs.
+            A list, empty if nothing differs.
 
         Example:
             >>> from initlib import Parameter, normal, plan
@@ -98,7 +98,7 @@ class PlanDiff:
 
 
 def _folded(changes: tuple[PlanChange, ...]) -> Iterator[str]:
-    """Yield a line for each change, those of repeated layers as one."""
+    """Yield a line for each change. Changes of repeated layers share a line."""
     alike = [
         (change.name, (change.what, re.sub(r"\d+", "#", _names(change)), unnumbered(_other(change))))
         for change in changes

@@ -46,12 +46,12 @@ class Entry:
 
     @property
     def kept(self) -> bool:
-        """Return whether the full tensor stays unchanged."""
+        """Return True if the plan keeps the full tensor."""
         return isinstance(self.filling, Keep)
 
     @cached_property
     def pieces(self) -> tuple[LogicalWeight, ...]:
-        """Return the weights that lie in the tensor; none for a kept tensor."""
+        """Return the weights that the tensor contains; an empty tuple for a kept tensor."""
         weights = pieces(self.filling, self.stream, self.parameter.shape, self.parameter.axes)
         if (
             self.parameter.padding is not None
@@ -62,7 +62,7 @@ class Entry:
         return tuple(weights)
 
     def _padded(self, table: LogicalWeight, row: int) -> tuple[LogicalWeight, ...]:
-        """Return the table without its padding row, and that row, which is zero, or the old row without noise."""
+        """Return the table without its padding row, and the padding row: zero, or the old row without noise."""
         shape = self.parameter.shape
         rest = identity_overlap(shape[1:]).outer
         around = [slice(0, row), slice(row + 1, shape[0])]
@@ -76,7 +76,7 @@ class Entry:
         return table._replace(boxes=boxes), quiet
 
     def boxes(self, index: Any) -> Iterator[tuple[LogicalWeight, Index, Index]]:
-        """Yield the boxes of each weight in an index: the weight, the index into the box, the index into the weight."""
+        """Yield the boxes of weights in an index: the weight, the index into the box, and the index into the weight."""
         for piece in self.pieces:
             for outer, inner in piece.boxes if index is ... else cut(piece.boxes, index, self.parameter.shape):
                 yield piece, outer, inner
@@ -84,8 +84,7 @@ class Entry:
     def requests(self, key: Key, index: Any = ...) -> Iterator[Request]:
         """Yield the requests that fill the box at an index, under the key of the model.
 
-        Each has an index into the box, an initializer or values, and a `DrawRequest`. An adapter serves each by one
-        function.
+        Each request has an index into the box, an initializer or values, and a `DrawRequest`.
         """
         if index is ... and isinstance(self.filling, Initializer) and self.parameter.padding is None:
             shape, axes, dtype = self.parameter.shape, self.parameter.axes or ROW_MAJOR, self.parameter.dtype
@@ -97,24 +96,24 @@ class Entry:
 
     @property
     def added(self) -> tuple[Addend, ...]:
-        """Return the fills of old weights in the tensor, which only the host reads and adds."""
+        """Return the fills of old weights in the tensor. Only the host reads and adds old weights."""
         if isinstance(self.filling, (Initializer, Keep)):
             return ()  # without the pieces, which most tensors never need
         return tuple(piece.initializer for piece in self.pieces if isinstance(piece.initializer, Addend))
 
     def check_unchanged(self) -> None:
-        """Raise OSError or ValueError if old weights cannot be read: a file has changed, or `sources` lacks it."""
+        """Raise OSError or ValueError if old weights cannot be read: a file has changed, or is not in `sources`."""
         for addend in self.added:
             for term in addend.terms:
                 term.check_unchanged()
 
     @property
     def requires_full_draw(self) -> bool:
-        """Return whether a box costs as much as the full tensor, as of an orthogonal weight."""
+        """Return True if a draw of a box must compute the full tensor, as for orthogonal weights."""
         return any(weight.requires_full_draw for weight in self.pieces)
 
     def draw(self, key: Key, index: Any = None, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Draw the tensor, or a box of it, under the key of the model; kept weights stay as `out` has them."""
+        """Draw the tensor, or a box of the tensor, under the key of the model. Kept weights in `out` do not change."""
         shape, dtype = self.parameter.shape, numpy_dtype(self.parameter.dtype)
         expected = shape if index is None else box_shape(normalize_index(index, shape))
         if out is None:
@@ -135,14 +134,14 @@ class Entry:
         return out
 
     def new_array(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Return an array for a box of that shape, not filled; raise ValueError if the plan keeps weights."""
+        """Return an unfilled array for a box of the given shape. Raise ValueError if the plan keeps weights."""
         if not self.filled:
             raise ValueError(f"out must be given for {self.parameter.name}, because the plan keeps some of its weights")
         return np.empty(shape, numpy_dtype(self.parameter.dtype))
 
     @cached_property
     def filled(self) -> bool:
-        """Return whether the weights fill the full tensor."""
+        """Return True if the weights fill the full tensor."""
         boxes = (outer for piece in self.pieces for outer, _ in piece.boxes)
         sizes = (math.prod(part.stop - part.start for part in outer if isinstance(part, slice)) for outer in boxes)
         return sum(sizes) == self.parameter.size and not self.kept

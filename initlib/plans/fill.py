@@ -37,9 +37,9 @@ class Fills(Generic[View]):
                 (self._batched if self._add(*target) else self._others).append(target)
 
     def fill(self, fill_one: Callable[[Entry, Any, View], object], advance: Progress | None = None) -> None:
-        """Write all boxes: one call of the kernel for those that laws draw, then `fill_one` for each of the others.
+        """Write all boxes: one call of the kernel for all boxes that laws draw, then `fill_one` for each other box.
 
-        `advance` is called with the bytes that are written, and all bytes.
+        `advance` receives the number of bytes written so far and the number of all bytes.
         """
         done, rest = (
             sum(view.nbytes for _, _, view in part) if advance else 0 for part in (self._batched, self._others)

@@ -65,20 +65,20 @@ def _dtype(dtype: Any) -> str:
 @public("initlib")
 @dataclass(frozen=True)
 class Parameter:
-    """A stored tensor of a model, and the facts that its module states.
+    """A description of one stored tensor of a model: name, shape, dtype, axes, and the role in its module.
 
     Args:
         name: the dotted name.
         shape: the full shape.
         dtype: the name of the dtype.
-        axes: the axes string; None for unknown axes.
-        kind: kernel, recurrent, bias, scale, table, buffer or other.
+        axes: the axes string, such as "OIHW" (see `fans`); None for unknown axes.
+        kind: "kernel", "recurrent", "bias", "scale", "table", "buffer" or "other".
         owner: the class name of the module.
         default: the fill that the module itself uses: an initializer, `keep`, `values` or `parts`.
         tied: the other names of the same tensor.
-        padding: the row of a table that stays zero.
-        needs: the reason why only a rule can fill the tensor.
-        constructor: the value that the module's constructor set; a plan does not store it.
+        padding: the index of the row of a table that stays zero, or None.
+        needs: the reason why the tensor needs a rule, or None if a default can fill the tensor.
+        constructor: facts about the value that the module's constructor set. A plan does not store these facts.
 
     Raises:
         TypeError: a field is of the wrong type.
@@ -142,7 +142,7 @@ class Parameter:
     def is_vector(self) -> bool:
         """Return True for a bias, a scale, or another tensor with at most one axis longer than 1.
 
-        Parameters with known axes, kernels and tables are not vectors.
+        For kernels, tables, and parameters with known axes, return False.
         """
         if self.axes is not None or self.kind in ("kernel", "recurrent", "table"):
             return False
@@ -155,13 +155,13 @@ class Parameter:
 
     @property
     def bytes(self) -> int:
-        """Return the bytes of memory."""
+        """Return the number of bytes that the tensor occupies."""
         digits = _DTYPE.fullmatch(self.dtype)[1]  # type: ignore[index]  # checked when it was made
         return self.size * int(digits or 8) // 8
 
 
 def changed(parameter: Parameter, **facts: Any) -> Parameter:
-    """Return a copy with other facts, which are not checked: they must be valid, as those of another `Parameter` are.
+    """Return a copy with other facts. The facts are not checked, so take them from another `Parameter`.
 
     `dataclasses.replace` checks all facts anew, which takes longer than the rest of planning.
     """

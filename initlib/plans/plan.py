@@ -83,7 +83,8 @@ class Plan:
     def draw(self, seed: Seed) -> dict[str, NDArray[Any]]:
         """Draw every tensor that the plan does not keep.
 
-        Each weight is `initializer(shape, dtype, axes=axes, seed=seed, name=stream)`.
+        If the fill is an initializer, the array equals `initializer(shape, dtype, axes=axes, seed=seed, name=stream)`.
+        `stream` is the name of the parameter, or the new name from `rename=`.
 
         Args:
             seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
@@ -92,7 +93,7 @@ class Plan:
             The arrays, by name.
 
         Raises:
-            ValueError: a tensor is kept in part.
+            ValueError: the plan keeps only a part of a tensor.
 
         Example:
             >>> from initlib import Parameter, plan, zeros
@@ -138,8 +139,8 @@ class Plan:
             other: the plan to compare with.
 
         Returns:
-            The differences, empty (false) if both plans draw the same weights. `print` shows the differences to a
-            reviewer, with repeated layers on one line. `to_dicts()` returns the differences as dictionaries.
+            The differences, empty (false) if both plans draw the same weights. `print` shows the differences, with
+            repeated layers on one line. `to_dicts()` returns the differences as dictionaries.
 
         Raises:
             TypeError: `other` is not a plan.
@@ -164,7 +165,8 @@ class Plan:
         """Return a dictionary for each tensor: name, shape, dtype, axes, fans, initializer, std, bytes and notes.
 
         Returns:
-            Dictionaries. For a tensor that packs several weights, `parts` holds a row for each weight.
+            The dictionaries. For a tensor that packs several weights, `parts` is a list of dictionaries, one for each
+            weight.
 
         Example:
             >>> from initlib import Parameter, he_normal, plan
@@ -184,6 +186,12 @@ class Plan:
 
         Returns:
             Aligned text.
+
+        Example:
+            >>> from initlib import Parameter, normal, plan
+            >>> made = plan([Parameter(f"h.{i}.w", (2,)) for i in range(9)], normal())
+            >>> len(made.table().splitlines()), len(made.table(fold=False).splitlines())
+            (3, 11)
         """
         from .text.table import table
 
@@ -193,10 +201,16 @@ class Plan:
         """Return the plan as JSON text.
 
         Returns:
-            The text, from which `from_json` makes an equal plan.
+            The text. `from_json` makes an equal plan from the text.
 
         Raises:
-            ValueError: an initializer is not initlib's own.
+            ValueError: an initializer is not from initlib.
+
+        Example:
+            >>> from initlib import Parameter, normal, plan
+            >>> text = plan([Parameter("w", (8, 2))], normal()).to_json()
+            >>> text[0], text[-1]
+            ('{', '}')
         """
         from .text.json_encoding import encode
 
@@ -208,14 +222,16 @@ class Plan:
 
         Args:
             text: the text that `to_json` returned.
-            sources: the paths of the checkpoints that the plan may read (see `loaded`), by the path in the text. No
-                other file is opened, and a draw of weights from a file that is not in `sources` raises an error.
+            sources: a mapping from each path in the text to the path of the checkpoint that the plan may read (see
+                `loaded`). No other file is opened. A draw of weights from a file that is not in `sources` raises an
+                error.
 
         Returns:
             The plan.
 
         Raises:
-            PlanError: a checkpoint of `sources` cannot be read, or is not the one that the plan was made with.
+            PlanError: a checkpoint of `sources` cannot be read, or differs from the checkpoint of the plan.
+            TypeError: `sources` is not a mapping.
             ValueError: the text is not in the format that this version of initlib writes, or `sources` has a path that
                 is not in the text.
 
@@ -241,7 +257,13 @@ class Plan:
 
         Raises:
             OSError: the file cannot be written.
-            ValueError: an initializer is not initlib's own, or the plan reads the file.
+            ValueError: an initializer is not from initlib, or the plan reads the file.
+
+        Example:
+            >>> import tempfile
+            >>> from initlib import Parameter, normal, plan
+            >>> path = tempfile.mkdtemp() + "/plan.json"
+            >>> plan([Parameter("w", (8, 2))], normal()).save(path)
         """
         from ..files.atomic_write import atomic_write
         from .fills.opened_sources import opened_checkpoints
@@ -268,7 +290,16 @@ class Plan:
         Raises:
             OSError: the file cannot be read.
             PlanError: as for `from_json`.
-            ValueError: the file holds no plan.
+            TypeError: as for `from_json`.
+            ValueError: the file does not contain a plan.
+
+        Example:
+            >>> import tempfile
+            >>> from initlib import Parameter, normal, plan
+            >>> path, made = tempfile.mkdtemp() + "/plan.json", plan([Parameter("w", (8, 2))], normal())
+            >>> made.save(path)
+            >>> Plan.load(path) == made
+            True
         """
         from .text.json_decoding import read
 
@@ -286,17 +317,17 @@ class Plan:
     ) -> tuple[Path, ...]:
         """Write the checkpoint of the plan and a seed: safetensors files that frameworks load.
 
-        Files are named as Hugging Face's libraries name them. Tied tensors are stored once, under their first name;
-        kept tensors are omitted, with a warning. An interrupted call leaves no incomplete file, and the next call
+        Files have the names that Hugging Face's libraries use. Tied tensors are stored once, under their first name.
+        Kept tensors are omitted, with a warning. An interrupted call leaves no incomplete file, and the next call
         writes the missing files. Memory use does not grow with the size of the model.
 
         Args:
             folder: the folder of the files.
             seed: an int, a `Key` or a `numpy.random.Generator`.
-            max_shard_size: the largest size of a file, in bytes or as "5GB"; a larger model takes several files and an
-                index.
+            max_shard_size: the largest size of a file, in bytes or as "5GB". A larger model is split into several files
+                and an index.
             overwrite: True replaces other files of the same names.
-            only: the slice of the files, in order, that this call writes: `slice(3, None, 64)` in the fourth of 64
+            only: the slice of the ordered files that this call writes, such as `slice(3, None, 64)` in the fourth of 64
                 processes.
             progress: a function that receives the bytes written so far and the bytes of all files.
 
@@ -334,20 +365,20 @@ class Plan:
         whole: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> "Differences":
-        """Compare a checkpoint with the plan and a seed.
+        """Compare a checkpoint with the weights of the plan and a seed.
 
-        The comparison covers the name, shape and dtype of every tensor, and samples of its weights. Kept tensors are
-        not compared.
+        The comparison covers the name, shape and dtype of every tensor, and samples of its weights. For kept tensors,
+        only the shape and the dtype are compared, and a kept tensor may be missing.
 
         Args:
-            path: a safetensors file, an index, or a folder with one of them under its usual name.
+            path: a safetensors file, an index file, or a folder with "model.safetensors" or its index.
             seed: the seed of the checkpoint.
-            whole: True compares every weight.
+            whole: True compares every number, not only samples.
             progress: a function that receives the bytes compared so far and the bytes of all files.
 
         Returns:
-            The differences, empty if there are none. Each difference has a `name`, a `what` (the property that differs)
-            and the `index` of the first weight that differs.
+            The differences, empty if there are none. A difference has the fields `name`, `what` (the property that
+            differs), `index` (of the first number that differs) and `holds` (see `initlib.adapters.torch.verify`).
 
         Raises:
             OSError: the files cannot be read.

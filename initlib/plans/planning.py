@@ -36,42 +36,45 @@ def plan(
     axes: Axes | None = None,
     unmatched: Unmatched = "default",
 ) -> Plan:
-    """Make the plan of a model: the fill of each of its parameters.
+    """Make the plan of a model: one fill for each parameter.
 
-    A parameter that no rule matches is filled with its constructor value or by `default`. A constant that the
-    constructor set is kept. Biases that the constructor draws become 0. Frozen parameters, vectors of differing values
-    and matrices that the constructor set are errors, and each error proposes a rule. Notes in the plan list every
-    choice that is not `default`. For a `Parameter` that the caller makes, the field `default` is the fill if no rule
-    matches. If the field is None, biases are 0, scales are 1, and buffers are kept. A default that depends on fans or
-    on matrices (he_normal, orthogonal()) fills only kernels. Then normal(std=0.02) fills tables, and orthogonal() fills
-    each gate of a recurrent kernel.
+    A parameter that no rule matches gets its constructor value or `default`. A constant that the constructor set is
+    kept. Biases that the constructor draws become 0. Some constructor values cannot be reproduced: differing values of
+    a frozen parameter, and a vector or matrix that the constructor computes. These values are errors, and each error
+    proposes a rule. Notes in the plan list every choice that is not `default`.
+
+    For a `Parameter` that you make, the field `default` is the fill if no rule matches. If the field is None, biases
+    are 0, scales are 1, and buffers are kept. A `default` that needs axes (he_normal, orthogonal()) fills only kernels.
+    Then normal(std=0.02) fills tables, and orthogonal() fills each gate of a recurrent kernel.
 
     Args:
         parameters: a `Parameter` for each stored tensor of the model.
         rules: a mapping, or pairs, from patterns to fills. The first pattern that matches decides. A pattern is a glob
-            on the full dotted name, in which `*` crosses dots. An optional `:kind` or `:Owner` follows (`*:LayerNorm`).
-            A pattern may also be a compiled regular expression of the full name. A value is an initializer, `keep`,
-            `values(...)`, `parts(...)`, `loaded(...)`, or a function of the `Parameter` that returns one of these.
-            `rules` may also be an initializer, which is then the default. A function may make the rules from the tuple
-            of all parameters. A list may hold mappings and such functions; the first rule that matches decides.
+            on the full dotted name, in which `*` also matches dots. A pattern may end with `:kind` or `:Owner`, as in
+            `*:LayerNorm`. A pattern may also be a compiled regular expression of the full name. A value is an
+            initializer, `keep`, `values(...)`, `parts(...)`, `loaded(...)`, or a function of the `Parameter` that
+            returns one of these. `rules` may also be an initializer, which is then the default. A function may make the
+            rules from the tuple of all parameters. A list may hold mappings and such functions. The first rule that
+            matches decides.
         default: the fill of the parameters that no rule matches, with the exceptions above.
-        rename: the names of the streams: a mapping from patterns to new names, with each `*` filled in order, or a
-            function of the name. Patterns and functions of `rules` receive the new names. `same_as` shares the stream
-            of another parameter.
-        axes: a mapping from patterns to axes strings. A parameter of the kind "other" becomes a kernel if its axes hold
-            inputs and outputs. Axes with inputs and outputs do not apply to parameters of fewer than two axes.
-        unmatched: "keep" keeps every parameter that no rule matches, for fine-tuning.
+        rename: new names of the parameters, which select the streams of random numbers. A mapping from patterns to new
+            names, or a function of the name. Each `*` of a new name becomes the text that a `*` of the pattern matches.
+            Patterns and functions of `rules` receive the new names. `same_as` shares the stream of another parameter.
+        axes: a mapping from patterns to axes strings. A parameter of the kind "other" becomes a kernel if its axes
+            contain inputs and outputs. Such axes do not apply to parameters of fewer than two axes.
+        unmatched: "default", or "keep" to keep every parameter that no rule matches, for fine-tuning.
 
     Returns:
         The plan.
 
     Raises:
         PlanError: the plan has problems; the error lists all of them. Examples are parameters without a rule, patterns
-            that match nothing, unknown axes, parts that do not fit, and streams that two parameters would share.
+            that match nothing, unknown axes, parts that do not fit, and two parameters with the same stream.
         TypeError: an argument is of the wrong type.
+        ValueError: `unmatched` or a pattern is not allowed.
 
     Warns:
-        UserWarning: parameters are all zeros. Their constructor may have set the zeros, or the memory may be unfilled.
+        UserWarning: a parameter is all zeros. The constructor may have set the zeros, or the memory may be unfilled.
 
     Example:
         >>> from initlib import Parameter, he_normal, keep, normal
@@ -226,7 +229,7 @@ def _renamed(parameter: Parameter, names: list[str]) -> Parameter:
 
 
 def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
-    """Return the parameter with these axes: with inputs and outputs it is a kernel, unless it is of another kind.
+    """Return the parameter with these axes. A parameter of kind "other" becomes a kernel if it has inputs and outputs.
 
     Axes with inputs and outputs do not apply to vectors, so that `{"*": "OI"}` is for all matrices.
     """
@@ -267,8 +270,8 @@ def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...
             continue  # a `*` in the name of a tensor may differ
         if rule is not None and resolver.made(rule, tie)[0] != fill:
             raise ValueError(
-                f"tied names must have the same fill, got {described(fill)} for {view.name!r} and {described(rule)} for "
-                f"{tie.name!r}. Change one of the rules"
+                f"tied names must have the same fill, got {described(fill)} for {view.name!r} and {described(rule)} "
+                f"for {tie.name!r}. Change one of the rules"
             )
     return fill, notes
 

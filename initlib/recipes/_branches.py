@@ -11,13 +11,13 @@ STARTS = ((25, 1e-6), (19, 1e-5), (1, 0.1))
 
 
 def rezero(scale: Any = "*resweight") -> Rules:
-    """Return the rule of ReZero: the scale of each residual branch is 0, so every block starts as the identity.
+    """Return the rule of ReZero: the scale of each residual branch is 0, so each block starts as the identity.
 
     Args:
         scale: the pattern of the scales; by default the name in the authors' package.
 
     Returns:
-        The rule for the scales. Other weights need other rules.
+        The rule for the scales. All other weights need other rules.
 
     Example:
         >>> rezero()
@@ -31,14 +31,14 @@ def rezero(scale: Any = "*resweight") -> Rules:
 
 
 def layer_scale(layers: int, scale: Any = "*gamma*") -> Rules:
-    """Return the rule of LayerScale: the scales are 0.1 up to 18 layers, 1e-5 up to 24, and 1e-6 beyond.
+    """Return the rule of LayerScale: scales of 0.1 for up to 18 layers, 1e-5 for up to 24, and 1e-6 for more.
 
     Args:
         layers: the number of layers, at least 1.
         scale: the pattern of the scales; by default timm's names, `gamma`, `gamma_1` and `gamma_2`.
 
     Returns:
-        The rule for the scales. Other weights need other rules.
+        The rule for the scales. All other weights need other rules.
 
     Raises:
         ValueError: the number of layers is below 1.

@@ -26,30 +26,30 @@ def grow_depth(
 ) -> Rules:
     """Return the rules of a deeper model: each layer is loaded from a layer of the old model.
 
-    For L old layers and `layers` new ones, by scheme:
+    The old model has L layers, and the new model has `layers`. The schemes are:
 
-    - "stack": layer i is a copy of layer i mod L (progressive stacking);
-    - "expand": after each group of L / (layers - L) layers, a copy of the last layer of the group, whose `outputs` are
-      zero. The new model computes what the old model computes (LLaMA-Pro);
-    - "overlap": the old layers without the last m, then the old layers without the first m, where layers is 2 (L - m)
-      (depth up-scaling of SOLAR).
+    - "stack" (progressive stacking): new layer i is a copy of old layer i mod L.
+    - "expand" (LLaMA-Pro): each group of L / (layers - L) old layers is followed by a copy of the last layer of the
+      group. The `outputs` of this copy are 0, so the new model computes the same function as the old model.
+    - "overlap" (depth up-scaling of SOLAR): first the old layers without the last m, then the old layers without the
+      first m. `layers` is 2 (L - m).
 
-    A rule for the other parameters, `{"*": loaded(source)}`, belongs after this rule.
+    Put a rule for the other parameters, `{"*": loaded(source)}`, after this rule.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
         layers: the number of layers of the new model.
         module: the name of the module that holds the layers: "layers" for LLaMA, "h" for GPT-2.
-        scheme: the name of a scheme.
-        outputs: for "expand", the patterns of the parameters of a layer that end its residual branches: weights and
-            biases.
+        scheme: "stack", "expand" or "overlap".
+        outputs: the patterns of the weights and biases of the last projection of each residual branch. Used only with
+            "expand".
 
     Returns:
         A rule for the parameters of layers.
 
     Raises:
         OSError: the source cannot be read.
-        ValueError: the source has no such layers, or the scheme does not give this number of layers.
+        ValueError: the source has no layers in `module`, or the scheme cannot make this number of layers.
 
     Example:
         >>> import numpy as np

@@ -21,27 +21,28 @@ def grow_vocabulary(
     covariance: bool = False,
     spread: float = 1.0,
 ) -> Rules:
-    """Return the rules of a model with a larger vocabulary: old rows stay, and new rows are like the old rows.
+    """Return the rules of a model with a larger vocabulary: old rows are copied, and new rows resemble the old rows.
 
-    New rows are normal, with the mean of the old rows and their std in each column. With `covariance=True` the columns
-    are also correlated as in the old rows, which are read once when the first weights are drawn. Correlated rows agree
-    to 1e-6 between machines. A new padding row is zero. A rule for the other parameters, `{"*": loaded(source)}`,
-    belongs after these rules.
+    New rows are normal, with the mean and the std of each column of the old rows. With `covariance=True` new rows also
+    have the covariance of the old rows. The first draw then reads all old rows, and new rows agree to 1e-6 between
+    machines, not bit for bit. A new padding row is 0. Put a rule for the other parameters, `{"*": loaded(source)}`,
+    after these rules.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
-        tables: the patterns of the tables, of the head, and of its bias.
-        rows: the number of old rows to keep, if the old tables are padded; None keeps all rows.
-        covariance: whether new rows have the covariance of the old rows.
-        spread: factor of the std of new rows. The default of transformers' `resize_token_embeddings` is
-            `covariance=True, spread=1e-9**0.5`; `spread=0` gives each new row the mean.
+        tables: the patterns of the tables, of the head, and of the bias of the head.
+        rows: the number of old rows to copy, for old tables with unused rows at the end. None copies all rows.
+        covariance: True gives new rows the covariance of the old rows.
+        spread: factor of the std of new rows, at least 0. With 0, each new row is the mean of the old rows.
+            transformers' `resize_token_embeddings` has the default `covariance=True, spread=1e-9**0.5`.
 
     Returns:
         Rules for the tables.
 
     Raises:
         OSError: the source cannot be read.
-        ValueError: the source is no checkpoint. The plan raises for a table with fewer rows than the old one.
+        ValueError: the source is not a checkpoint. `plan` raises PlanError if a table has fewer rows than the old
+            table.
 
     Example:
         >>> import numpy as np

@@ -15,15 +15,15 @@ from .rules import Rules
 
 
 def grow_width(source: Source) -> Rules:
-    """Return the rules of a wider model that computes what the old model computes.
+    """Return the rules of a wider model that computes the same function as the old model.
 
     Each axis of a weight must be a multiple of the old axis. The old weight is repeated along each axis, and divided by
-    the number of repetitions along its input axes. So each old unit has equal copies, and the next weight averages the
-    copies. In a fused weight and its bias, each part is repeated by itself. Their axes must state the parts:
-    `axes={"*.c_attn.weight": "I(3 O)", "*.c_attn.bias": "(3 O)"}` for GPT-2.
+    the number of repetitions along the input axes. So each old unit has equal copies, and the next weight averages the
+    copies. In a fused weight and its bias, each part is repeated separately, and `axes` must state the parts. For
+    GPT-2, pass `axes={"*.c_attn.weight": "I(3 O)", "*.c_attn.bias": "(3 O)"}`.
 
-    In a transformer the number of attention heads grows, and their size stays. The output head must not be tied to the
-    table: both are repeated, but only the head is divided. A tied table that grows is an error.
+    In a transformer, increase the number of attention heads, and keep the size of each head. The output head must not
+    be tied to the table, because only the head is divided. A tied table that grows is an error.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
@@ -33,8 +33,8 @@ def grow_width(source: Source) -> Rules:
 
     Raises:
         OSError: the source cannot be read.
-        ValueError: the source is no checkpoint. The plan raises for a weight whose axes are no multiples, or whose
-            axes are unknown, and for a tied table that grows.
+        ValueError: the source is not a checkpoint. `plan` raises PlanError if the axes of a weight are unknown, or not
+            multiples of the old axes, and for a tied table that grows.
 
     Example:
         >>> import numpy as np

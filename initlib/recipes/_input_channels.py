@@ -16,14 +16,14 @@ def input_channels(
 ) -> Rules:
     """Return the rules of a vision model with another number of input channels.
 
-    A model with one channel gets the sum of the old channels, or their mean. A model with n > 1 channels repeats the
-    old channels in order. "mean" does not change the repeated channels. "sum" multiplies them by the number of old
-    channels over n, so that the output for equal input channels stays the same. A rule for the other parameters,
-    `{"*": loaded(source)}`, belongs after these rules.
+    A new model with one channel gets the sum or the mean of the old channels. A new model with n > 1 channels repeats
+    the old channels in order. With "sum", repeated channels are multiplied by the number of old channels divided by n.
+    So the output for equal input channels stays the same. With "mean", repeated channels are not changed. Put a rule
+    for the other parameters, `{"*": loaded(source)}`, after these rules.
 
     Args:
         source: the checkpoint of the old model (see `initlib.loaded`).
-        patterns: the patterns of the first convolution's kernel: "conv1.weight", "patch_embed.proj.weight".
+        patterns: the pattern of the kernel of the first convolution, such as "conv1.weight", or a list of patterns.
         mode: "sum" as in timm, or "mean".
         axis: the axis of the channels as stored: 1 in PyTorch, -2 in Keras and Flax.
 
@@ -32,7 +32,7 @@ def input_channels(
 
     Raises:
         OSError: the source cannot be read.
-        ValueError: mode is not allowed, or the source is no checkpoint.
+        ValueError: mode is not allowed, or the source is not a checkpoint.
 
     Example:
         >>> import numpy as np

@@ -8,13 +8,15 @@ from .rules import Rules, optional, required
 
 
 def lora(rank: int | None = None) -> Rules:
-    """Return the rules of LoRA's factors: A is uniform within 1 / sqrt(fan_in) and B is 0.
+    """Return the rules of LoRA's factors: A is uniform within 1 / sqrt(fan_in), and B is 0.
+
+    For embeddings, A is 0 and B is normal with std 1, as in PEFT.
 
     The rank-stabilized variant (rsLoRA) multiplies the product by alpha / sqrt(rank) instead of alpha / rank, and
-    starts from the same factors. A rule for the frozen weights, such as `{"*": keep}`, belongs after these rules.
+    starts from the same factors. Put a rule for the frozen weights, such as `{"*": keep}`, after these rules.
 
     Args:
-        rank: if given, A is normal with std 1 / rank (PEFT's "gaussian").
+        rank: if given, A of linear layers is normal with std 1 / rank (PEFT's "gaussian").
 
     Returns:
         Rules for the factors of linear layers and of embeddings, with PEFT's names.

@@ -19,7 +19,8 @@ def mup(
 ) -> Rules:
     """Return the rules of muP for a model, from the same model at its base width.
 
-    Each kernel and table is compared with the weight of the same name in the base. m is the growth of fan_in:
+    Each kernel and table is compared with the weight of the same name in the base. m is the fan_in of the model divided
+    by the fan_in of the base:
 
     - both fans grow (hidden): the std of the base is divided by sqrt(m);
     - only fan_in grows (output): the std of the base is divided by m, or unchanged with `readout="multiplier"`;
@@ -28,25 +29,26 @@ def mup(
     The parts of a fused tensor are compared one by one. Biases and scales keep their own initialization. A table that
     is tied to the head counts as an input if its first name is the name of the table. The forward pass must then divide
     the output of the head by m. Attention logits must be divided by the width of an attention head, not by its square
-    root. `initlib.mup_learning_rates` gives the learning rates.
+    root. For the learning rates, call `initlib.mup_learning_rates`.
 
     Args:
-        base: the plan of the model at its base width, whose initializers the rules scale; or the parameters of that
-            model.
+        base: the plan of the model at its base width, or the parameters of that model. The rules scale the initializers
+            of the plan.
         initializer: the initializer of every weight at the base width; by default the initializer in the base plan, or
-            normal(std=0.02) if `base` is parameters.
-        readout: "weight" for a model without multipliers; "multiplier" for a model that divides the output of its head
+            normal(std=0.02) if `base` is not a plan.
+        readout: "weight" for a model without multipliers, "multiplier" for a model that divides the output of the head
             by m in the forward pass.
-        zero_readout: True for a head of zeros in models wider than the base. For zeros at the base width too, give the
-            base plan the rule {"head.weight": zeros} instead.
+        zero_readout: True sets the head to 0 in models wider than the base. For a head of 0 at the base width too, make
+            the base plan with the rule {"head.weight": zeros}.
 
     Returns:
         Rules for kernels, recurrent kernels and tables.
 
     Raises:
         TypeError: base is neither a plan nor made of parameters.
-        ValueError: `readout` is not allowed. When the plan is made: a name is not in the base, the number of axes
-            differs, or the axes of a kernel are not known.
+        ValueError: `readout` is not allowed.
+        PlanError: `plan` raises PlanError if a name is not in the base, the number of axes differs, or the axes of a
+            kernel are not known.
 
     Example:
         >>> from initlib import Parameter, plan
@@ -84,10 +86,11 @@ def mup(
 def completep(base: Base, initializer: Initializer | None = None) -> Rules:
     """Return the rules of CompleteP: hidden weights have the std of the base, divided by sqrt(m).
 
-    m is the growth of fan_in. Tables and the head have the std of the base. The forward pass must divide the output of
-    the head by m, attention logits by the width of an attention head, and the output of each residual branch by
-    depth**alpha. depth is the growth of the number of layers. CompleteP has alpha = 1; depth-muP has alpha = 0.5. For
-    the optimizer, call `initlib.mup_learning_rates` with `readout="multiplier"`, `depth`, `alpha` and `blocks`.
+    m is the fan_in of the model divided by the fan_in of the base. Tables and the head have the std of the base. The
+    forward pass must divide the output of the head by m, and attention logits by the width of an attention head. The
+    forward pass must also divide the output of each residual branch by depth**alpha. depth is the number of layers
+    divided by the number of layers of the base. alpha is 1 for CompleteP, and 0.5 for depth-muP. For the optimizer,
+    call `initlib.mup_learning_rates` with `readout="multiplier"`, `depth`, `alpha` and `blocks`.
 
     Args:
         base: the plan of the same model at the base width, with unchanged depth; or the parameters of that model.
@@ -97,7 +100,8 @@ def completep(base: Base, initializer: Initializer | None = None) -> Rules:
         Rules for kernels, recurrent kernels and tables.
 
     Raises:
-        ValueError: when the plan is made, as for `mup`.
+        TypeError: base is neither a plan nor made of parameters.
+        PlanError: as for `mup`.
 
     Example:
         >>> hidden = [Parameter("h.weight", (width, width), axes="OI", kind="kernel") for width in (64, 256)]

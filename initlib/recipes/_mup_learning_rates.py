@@ -22,7 +22,8 @@ def mup_learning_rates(
 ) -> dict[str, dict[str, float]]:
     """Return the multipliers of muP for the learning rate, the weight decay and Adam's epsilon of each parameter.
 
-    m is the growth of fan_in from the base to the model. n is the growth of the other fan.
+    m is the fan_in of the model divided by the fan_in of the base. n is the same ratio of fan_out, or of the sizes of a
+    bias or scale.
 
     The multipliers of the learning rate, for "adam" and "adamw", and for "sgd":
 
@@ -35,15 +36,14 @@ def mup_learning_rates(
     output, `readout="multiplier"`   1      m
     ===============================  =====  =====
 
-    The multiplier of the weight decay is the inverse of the multiplier of the learning rate, so that their product is
-    constant. The weight decay of "adam" is part of the gradient: with readout="weight", the multiplier for the readout
-    is m**2 instead.
+    The multiplier of the weight decay is 1 divided by the multiplier of the learning rate. The exception is the output
+    with "adam" and `readout="weight"`: the multiplier is m**2, because "adam" adds the weight decay to the gradient.
 
-    `blocks` selects the parameters within residual blocks. Their multipliers depend on the depth too (CompleteP and
-    depth-muP). Adam's epsilon is divided by m * depth**alpha; for a bias or a scale, m is the growth of the size.
-    Adam's learning rate is multiplied by depth**(alpha - 1), so CompleteP (alpha = 1) leaves learning rates unchanged.
-    The weight decay does not depend on the depth. Without `blocks` the multiplier of epsilon is 1, as in the package
-    mup.
+    `blocks` selects the parameters within residual blocks, whose multipliers also depend on the depth (CompleteP and
+    depth-muP). Adam's epsilon is divided by m * depth**alpha (n * depth**alpha for inputs, biases and scales). Adam's
+    learning rate is multiplied by depth**(alpha - 1), so the depth does not change learning rates of CompleteP
+    (alpha = 1). The weight decay does not depend on the depth. Without `blocks` the multiplier of epsilon is 1, as in
+    the package mup.
 
     Args:
         plan: the plan of the model, or the parameters of the model.
@@ -52,16 +52,17 @@ def mup_learning_rates(
         optimizer: "adam", "adamw" or "sgd".
         readout: as for `recipes.mup`.
         blocks: a pattern for the parameters within residual blocks, such as `"*.layers.*"`.
-        depth: the growth of the number of residual blocks: 12 for 24 blocks, if the base learning rate was found with 2
-            blocks. The forward pass must divide the output of each residual branch by depth**alpha.
+        depth: the number of residual blocks of the model, divided by the number of blocks for which the base learning
+            rate was tuned. The forward pass must divide the output of each residual branch by depth**alpha.
         alpha: 1 for CompleteP, 0.5 for depth-muP.
 
     Returns:
-        For each name, a dictionary with "lr", "weight_decay" and "eps".
+        A dictionary by parameter name. Each value is a dictionary of the multipliers "lr", "weight_decay" and "eps".
 
     Raises:
-        ValueError: `optimizer` or `readout` is not allowed, a name is not in the base, or the number of axes
-            differs. `depth` is given without `blocks` or for "sgd", or `blocks` matches no parameter.
+        TypeError: `plan` or `base` is neither a plan nor made of parameters.
+        ValueError: `optimizer` or `readout` is not allowed, a name is not in the base, or the number of axes differs.
+            Or `depth` is not 1 without `blocks` or for "sgd", or `blocks` matches no parameter.
 
     Example:
         >>> from initlib import Parameter

@@ -16,7 +16,8 @@ _OUTPUTS = named("c_proj")
 def nanochat(residual: Any = _OUTPUTS) -> Rules:
     """Return the rules of nanochat: residual outputs and the head are 0, and tables have std 1.
 
-    The other kernels have std min(1, sqrt(fan_out / fan_in)) / sqrt(fan_in), the first form of the spectral condition.
+    The other kernels are normal, with std min(1, sqrt(fan_out / fan_in)) / sqrt(fan_in), as in the paper on the
+    spectral condition.
 
     Args:
         residual: the pattern of the outputs of residual branches.

@@ -23,10 +23,10 @@ def _by_fan_in(parameter: Parameter) -> Initializer:
 
 
 def mitchell(width: int, residual: Any = _OUTPUTS) -> Rules:
-    """Return the rules of OLMo's "mitchell": std fan_in**-0.5, smaller for residual outputs.
+    """Return the rules of OLMo's "mitchell": std fan_in**-0.5, with a smaller std for residual outputs.
 
     The std of a residual output in layer i is (2 fan_in (i + 1))**-0.5. i is the first integer in the parameter's name.
-    Tables have std width**-0.5.
+    Tables have std width**-0.5. All weights are truncated at 3 sigmas.
 
     Args:
         width: the width of the residual stream, at least 1.
@@ -62,7 +62,7 @@ def mitchell(width: int, residual: Any = _OUTPUTS) -> Rules:
 def full_megatron(layers: int, width: int, std: float = 0.02, residual: Any = _OUTPUTS) -> Rules:
     """Return the rules of OLMo's "full_megatron": one std, divided by sqrt(2 layers) for residual outputs.
 
-    The head has std width**-0.5.
+    The head has std width**-0.5. All weights are truncated at 3 sigmas.
 
     Args:
         layers: the number of transformer layers, at least 1.
@@ -84,7 +84,7 @@ def full_megatron(layers: int, width: int, std: float = 0.02, residual: Any = _O
 
     Reference:
         Groeneveld et al. OLMo: accelerating the science of language models. 2024. arXiv:2402.00838. The rules follow
-        OLMo's `InitFnType.full_megatron`, which takes it from metaseq.
+        OLMo's `InitFnType.full_megatron`, which follows metaseq.
     """
     smaller = cut(std * (2 * integer(layers, "layers", least=1)) ** -0.5)
     return {
@@ -96,6 +96,8 @@ def full_megatron(layers: int, width: int, std: float = 0.02, residual: Any = _O
 
 def olmo_fan_in() -> Rules:
     """Return the rules of OLMo-core's "fan_in": std fan_in**-0.5 for every kernel (the head too), and 1 for tables.
+
+    Kernels are truncated at 3 sigmas.
 
     Returns:
         Rules for kernels and tables.

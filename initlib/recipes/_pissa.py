@@ -18,9 +18,9 @@ Factors = tuple[Array, Array]  # B, of shape (outputs, rank), and A, of shape (r
 def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> Rules:
     """Return the rules of PiSSA: A and B hold the largest singular values of the adapted weight W. W keeps the rest.
 
-    With W = U diag(s) V: B = U sqrt(s / scaling), A = sqrt(s / scaling) V, and W becomes W - scaling * B A. In each
-    column of B the entry of largest magnitude is positive, so that every process has the same factors. The plan holds
-    the new weights, of at most 64 MiB each.
+    Let U diag(s) V be the largest `rank` singular values of W, with the singular vectors. Then B = U sqrt(s / scaling)
+    and A = sqrt(s / scaling) V. W becomes W - scaling * B A. In each column of B the entry of largest magnitude is
+    positive, so every process has the same factors. The rules contain the new weights, each of at most 64 MiB.
 
     Args:
         weights: the adapted weights, of shape (outputs, inputs), by their names in PEFT, `<module>.base_layer.weight`.
@@ -31,7 +31,7 @@ def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
         Rules for the factors and for the adapted weights, with PEFT's names.
 
     Raises:
-        TypeError: the weights are no mapping from strings.
+        TypeError: weights is not a mapping from names to arrays.
         ValueError: a weight is not a matrix of at least that rank, or scaling is not above 0.
 
     Example:
@@ -50,8 +50,8 @@ def pissa(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
 def olora(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> Rules:
     """Return the rules of OLoRA: B has orthonormal columns, from the QR factorization of the adapted weight.
 
-    With W = Q R: B is the first columns of Q, A the first rows of R, and W becomes W - scaling * B A. The signs are
-    chosen as in `pissa`.
+    Let W = Q R be the QR factorization of the adapted weight. B is the first `rank` columns of Q, and A is the first
+    `rank` rows of R. W becomes W - scaling * B A. The signs are chosen as in `pissa`.
 
     Args:
         weights: as for `pissa`.
@@ -62,7 +62,7 @@ def olora(weights: Mapping[str, ArrayLike], rank: int, scaling: float = 1.0) -> 
         Rules for the factors and for the adapted weights, with PEFT's names.
 
     Raises:
-        TypeError: the weights are no mapping from strings.
+        TypeError: weights is not a mapping from names to arrays.
         ValueError: a weight is not a matrix of at least that rank, or scaling is not above 0.
 
     Example:

@@ -17,7 +17,7 @@ _OUTPUTS = named(
 def small_init(width: int) -> Rules:
     """Return the rules of small init: every kernel and table is normal with std sqrt(2 / (5 width)).
 
-    The std is Glorot's std for the widest matrix of a transformer, from width to 4 * width.
+    The std is Glorot's std for the largest matrix of a transformer, from width to 4 * width.
 
     Args:
         width: the width of the residual stream, at least 1.

@@ -28,8 +28,8 @@ def mamba2(
     depthwise convolution must be "(channels O)IK".
 
     Args:
-        layers: the number of blocks. The output projections are divided by the square root of this number, or not
-            divided if None.
+        layers: the number of blocks. The output projections are divided by sqrt(layers), or not divided if `layers` is
+            None.
         a: the least and the greatest value of A; `A_log` is the logarithm of A.
         std: the std of tables.
         residual: the pattern of the output projections.
@@ -59,13 +59,13 @@ def mamba2(
 def mamba3(layers: int | None = None, *, std: float = 0.02, residual: Any = "*.out_proj.weight") -> Rules:
     """Return the rules of Mamba-3: log-uniform step sizes in [0.001, 0.1]; D and the biases of B and C are 1.
 
-    The projections of a model with several inputs and outputs (MIMO) of rank r start at 1 / r (`mimo_x`, `mimo_o`) and
-    at 1 (`mimo_z`). Other projections are uniform within 1 / sqrt(fan_in), as PyTorch initializes them. A is computed
-    from the input, and has no parameter.
+    In a model with several inputs and outputs (MIMO) of rank r, `mimo_x` and `mimo_o` are 1 / r, and `mimo_z` is 1.
+    Other projections are uniform within 1 / sqrt(fan_in), as PyTorch initializes them. A is computed from the input,
+    and has no parameter.
 
     Args:
-        layers: the number of blocks. The output projections are divided by the square root of this number, or not
-            divided if None.
+        layers: the number of blocks. The output projections are divided by sqrt(layers), or not divided if `layers` is
+            None.
         std: the std of tables.
         residual: the pattern of the output projections.
 
@@ -98,9 +98,9 @@ def mamba3(layers: int | None = None, *, std: float = 0.02, residual: Any = "*.o
 def gated_deltanet(*, a: tuple[float, float] = (0.01, 16.0), std: float = 0.02) -> Rules:
     """Return the rules of gated DeltaNet: uniform A in a range, and log-uniform step sizes in [0.001, 0.1].
 
-    Every table and every kernel (convolutions too) is normal. The least A is 0 in flash-linear-attention, where `A_log`
-    may be minus infinity, and 0.01 in Qwen3-Next. Qwen3-Next sets `dt_bias` to 1: put the rule `{"*.dt_bias": ones}`
-    before these rules.
+    D is 1. Tables and kernels (also of convolutions) are normal. In flash-linear-attention the least A is 0, so `A_log`
+    may be minus infinity. In Qwen3-Next the least A is 0.01, and `dt_bias` is 1. For Qwen3-Next, put the rule
+    `{"*.dt_bias": ones}` before these rules.
 
     Args:
         a: the least and the greatest value of A; `A_log` is the logarithm of A.
@@ -146,13 +146,14 @@ def _projections(recipe: str, layers: int | None, std: float, residual: Any) -> 
 
 
 def rg_lru(low: float = 0.9, high: float = 0.999) -> Rules:
-    """Return the rules of the RG-LRU: the recurrence is uniform by area on a ring, and gates have std fan_in**-0.5.
+    """Return the rules of the RG-LRU: the squared recurrence is uniform, and gates have std fan_in**-0.5.
 
-    The recurrence is exp(-softplus(a_param)). The square of the recurrence is uniform between low**2 and high**2.
+    The recurrence is r = exp(-softplus(a_param)). r**2 is uniform between low**2 and high**2, so r is the radius of a
+    point that is uniform on a ring. Biases of gates are 0.
 
     Args:
-        low: the inner radius of the ring, above 0.
-        high: the outer radius, below 1.
+        low: the least recurrence, above 0.
+        high: the greatest recurrence, above low and below 1.
 
     Returns:
         Rules for `a_param` and the block-diagonal gates `input_gate` and `a_gate`.

@@ -25,21 +25,22 @@ def upcycle(
     seed: int = 0,
     axis: int = 0,
 ) -> Rules:
-    """Return the rules of sparse upcycling: every expert of a mixture starts as the dense MLP.
+    """Return the rules of sparse upcycling: every expert of a mixture of experts starts as a copy of the dense MLP.
 
-    With `redrawn`, a share of the hidden units of each expert is drawn anew (drop-upcycling): normal, with the mean and
-    the std of the dense weights at these units. The choice of units depends on `seed`, on the texts that the `*` of the
-    pattern match, and on the number of the expert. So all weights of an expert have the same new units.
+    With `redrawn`, a share of the hidden units of each expert is drawn again (drop-upcycling). The new weights are
+    normal, with the mean and the std of the dense weights of these units. The choice of units depends on `seed`, on the
+    text that each `*` of the pattern matches, and on the index of the expert. So all weights of one expert have the
+    same new units.
 
-    The router is not in the dense model, and needs a rule of its own. A rule for the other parameters,
-    `{"*": loaded(source)}`, belongs after these rules.
+    The dense model has no router, so add a rule for the router. Put a rule for the other parameters,
+    `{"*": loaded(source)}`, after these rules.
 
     Args:
         source: the checkpoint of the dense model (see `initlib.loaded`).
-        up: patterns of expert weights that compute the hidden units, each with the name of the dense weight. If an
-            expert weight fuses several dense weights along the hidden units, give all their names. A `*` in a name
-            becomes the text that a `*` in the pattern matches.
-        down: patterns of expert weights that read the hidden units, each with the name of the dense weight.
+        up: a mapping from patterns of expert weights that compute the hidden units to the names of the dense weights.
+            If an expert weight fuses several dense weights along the hidden units, give a list of their names. A `*` in
+            a name becomes the text that a `*` in the pattern matches.
+        down: a mapping from patterns of expert weights that read the hidden units to the names of the dense weights.
         noise: an initializer whose weights are added to each copy, or None.
         redrawn: the share of hidden units that are new, from 0 to 1.
         seed: the seed of the choice of hidden units.

@@ -17,10 +17,10 @@ _OUTPUTS = named("proj_down")
 
 
 def xlstm(blocks: int, width: int, residual: Any = _OUTPUTS) -> Rules:
-    """Return the rules of mLSTM blocks: small init, Wang's std for outputs, and gates that start open.
+    """Return the rules of mLSTM blocks: `small_init`, the std of `wang` for outputs, and open forget gates.
 
-    Forget gates have zero weights and biases evenly spaced from 3 to 6 over the heads. Input gates have zero weights
-    and normal biases of std 0.1.
+    The weights of gates are 0. The biases of forget gates are evenly spaced from 3 to 6 over the heads. The biases of
+    input gates are normal with std 0.1.
 
     Args:
         blocks: the number of blocks, at least 1.

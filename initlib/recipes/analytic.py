@@ -16,8 +16,8 @@ DIGITS = 6  # of a factor: further digits are errors of the calculation
 def analytic(model: Any, input_shape: Any = None, *, distribution: str = "truncated_normal") -> Rules:
     """Find the variance of every kernel of a model from the activations, sums, pools and norms around the kernel.
 
-    Nothing is drawn or written. The result is a mapping of ordinary rules, which you can read and change. In PyTorch
-    the model runs once, without gradients, so any control flow is allowed.
+    The function draws and writes no weights. The result is a mapping of ordinary rules, which you can read and change.
+    A model of PyTorch runs once, without gradients, so any control flow is allowed.
 
     The output of a kernel gets the variance at which the next activation has a mean square of 1. If the next activation
     is bounded, or there is none, the output gets the variance 1. The calculation accounts for nonzero means (after
@@ -26,18 +26,21 @@ def analytic(model: Any, input_shape: Any = None, *, distribution: str = "trunca
 
     Args:
         model: a `torch.nn.Module`, or a functional or sequential model of Keras.
-        input_shape: the shape of an input of standard normal numbers; in PyTorch also a batch, as for `signals`.
-        distribution: the distribution of the kernels, as for `variance_scaling`.
+        input_shape: for PyTorch, the shape of a standard normal input, such as (1, 64), or a batch, as for `signals`.
+            Not used for Keras.
+        distribution: "truncated_normal", "normal" or "uniform", as for `variance_scaling`.
 
     Returns:
         Rules by pattern, for `rules=`.
 
     Raises:
         TypeError: the model is neither a module of PyTorch nor a model of Keras.
-        ValueError: no signal passes through a kernel of the model, or the input of a kernel is only zeros.
+        ValueError: no signal passes through a kernel of the model, the input of a kernel is only zeros, or a model of
+            PyTorch has no `input_shape`.
 
     Warns:
-        UserWarning: operations could not be followed. The result assumes that these operations keep the mean square.
+        UserWarning: the model has operations of unknown effect. The result assumes that these operations keep the mean
+            square.
 
     Example:
         >>> from torch import nn

@@ -11,13 +11,14 @@ _FEED_FORWARD_AND_VALUES = named("fc1", "fc2", "v_proj", "out_proj")
 
 
 def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
-    """Return the rules of DeepNorm: Glorot normal, with values and residual outputs times (8 layers)**-0.25.
+    """Return the rules of DeepNorm: Glorot normal; values, outputs and feed-forward kernels times (8 layers)**-0.25.
 
-    The rules are for an encoder or a decoder alone. The network must multiply its residuals by (2 layers)**0.25.
+    The rules are for an encoder or a decoder alone. The forward pass must multiply each residual by (2 layers)**0.25.
 
     Args:
         layers: the number of layers.
-        smaller: the pattern of the weights that are multiplied; by default the names in the authors' torchscale.
+        smaller: the pattern of the weights that are multiplied by (8 layers)**-0.25; by default the names in the
+            authors' torchscale.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -39,9 +40,10 @@ def deepnorm(layers: int, smaller: Any = _FEED_FORWARD_AND_VALUES) -> Rules:
 
 
 def siren_network(first: Any, w0: float = 30.0) -> Rules:
-    """Return the rules of SIREN, a network of layers sin(w0 (W x + b)).
+    """Return the rules of SIREN, a network of layers sin(w0 * (W x + b)).
 
-    Biases keep their constructor values, as in the authors' code.
+    No rule covers biases, so the default sets drawn biases to 0. For biases as in the authors' code, pass the rules
+    `[siren_network(first), torch_default]`.
 
     Args:
         first: the pattern of the first layer's weight, uniform within 1 / fan_in.

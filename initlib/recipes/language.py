@@ -15,9 +15,9 @@ from .rules import Rules, kernels_and_tables, named, optional, outputs, required
 
 
 def gpt2(layers: int, std: float = 0.02, residual: Any = "*.c_proj.weight") -> Rules:
-    """Return the rules of GPT-2: normal, and the outputs of residual branches divided by sqrt(2 layers).
+    """Return the rules of GPT-2: normal, with the outputs of residual branches divided by sqrt(2 layers).
 
-    Names are those of the authors' code, transformers (GPT2PreTrainedModel) and nanoGPT.
+    The names follow the authors' code, transformers (GPT2PreTrainedModel) and nanoGPT.
 
     Args:
         layers: the number of layers, each with two residual branches.
@@ -43,7 +43,9 @@ def gpt2(layers: int, std: float = 0.02, residual: Any = "*.c_proj.weight") -> R
 
 
 def bert(std: float = 0.02) -> Rules:
-    """Return the rules of BERT: one normal distribution. Padding rows, biases and scales keep their constructor values.
+    """Return the rules of BERT: one normal distribution for kernels and tables.
+
+    No rule covers biases and scales, so the default sets drawn biases to 0 and keeps scales of 1. Padding rows are 0.
 
     The rules follow transformers (BertPreTrainedModel). The authors' own code truncates the distribution at 2 sigmas.
 
@@ -66,12 +68,13 @@ def bert(std: float = 0.02) -> Rules:
 def t5(width: int, head_width: int) -> Rules:
     """Return the rules of T5: std 1 / sqrt(fan_in), and queries also divided by sqrt(head_width).
 
-    Tables, and a head that is tied to a table, have std 1. Relative position biases have std width**-0.5. Names and
-    scales are those of transformers (T5PreTrainedModel).
+    The table of tokens and the head have std 1. Relative position biases have std width**-0.5. The names and stds
+    follow transformers (T5PreTrainedModel).
 
     Args:
         width: the width of the model.
-        head_width: the width of an attention head. T5 does not divide attention scores by the root of this width.
+        head_width: the width of an attention head. T5 does not divide attention scores by the square root of this
+            width.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -103,14 +106,14 @@ def mamba(
     high: float = 0.1,
     residual: Any = "*.out_proj.weight",
 ) -> Rules:
-    """Return the rules of Mamba: A of S4D-Real, log-uniform step sizes in [low, high], and PyTorch's convolutions.
+    """Return the rules of Mamba: A_log = log(1 … n), log-uniform step sizes in [low, high], and PyTorch's convolutions.
 
-    Names and scales are those of transformers (MambaPreTrainedModel), where projections are normal. In the authors'
-    code projections have PyTorch's defaults. The convolution is depthwise: its axes are "(channels O)IK".
+    The names and stds follow transformers (MambaPreTrainedModel), which draws normal projections. The authors' code has
+    PyTorch's default projections. The axes of the depthwise convolution must be "(channels O)IK".
 
     Args:
-        layers: the number of layers. The outputs of residual branches are divided by the square root of this number, or
-            not divided if None.
+        layers: the number of layers. The outputs of residual branches are divided by sqrt(layers), or not divided if
+            `layers` is None.
         std: the std of other kernels and of tables.
         low: the smallest step size.
         high: the largest step size.
@@ -150,11 +153,11 @@ def _log_states(parameter: Parameter) -> Values:
 def switch(scale: float = 0.1) -> Rules:
     """Return the rules of the Switch Transformer: truncated normal kernels of variance scale / fan_in.
 
-    Experts and routers are kernels too. Each expert has its own fans if the axes of a stack of experts are known
-    ("BIO"). Tables have std 1, and relative position biases are Glorot uniform, as in the authors' library T5X.
+    Experts and routers are kernels too. For fans of each expert, state the axes of the stack of experts: "BIO". Tables
+    have std 1, and relative position biases are Glorot uniform, as in the authors' library T5X.
 
     Args:
-        scale: the scale of the variance. The default is a tenth of the usual scale, and makes training more stable.
+        scale: the variance times fan_in. The default is a tenth of the usual 1.0, and makes training more stable.
 
     Returns:
         Rules by pattern, for `rules=`.

@@ -16,16 +16,17 @@ _HEAD = ("output", "lm_head", "lm_head.w_out")
 
 
 def cut(std: float) -> Initializer:
-    """Return a normal distribution, cut at 3 sigmas."""
+    """Return a normal distribution, truncated at 3 sigmas."""
     return truncated_normal(std=std, low=-3 * std, high=3 * std)
 
 
 def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, residual: Any = _OUTPUTS_AND_UP) -> Rules:
-    """Return the rules of LLaMA: outputs of residual branches and up projections divided by sqrt(2 layers).
+    """Return the rules of LLaMA: residual outputs and up projections have the std divided by sqrt(2 layers).
 
-    Tables have std 1, and the head has std width**-0.5. A table that is tied to the head has std width**-0.5. All
-    distributions except those of tables are cut at 3 sigmas. Names are those of torchtitan, OLMo-core and transformers.
-    The rules follow OLMo-core's `InitMethod.llama`. torchtitan's llama3 (with depth_init off) cuts only the head.
+    Tables have std 1, and the head has std width**-0.5. A table that is tied to the head has std width**-0.5. Only
+    tables that are not tied are normal. All other weights are truncated at 3 sigmas. The names follow torchtitan,
+    OLMo-core and transformers. The rules follow OLMo-core's `InitMethod.llama`. torchtitan's llama3 (with depth_init
+    off) truncates only the head.
 
     Args:
         layers: the number of layers.
@@ -53,9 +54,10 @@ def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, res
 
 
 def llama_depth(width: int, std: float = 0.02, *, tied: bool = False, residual: Any = _OUTPUTS_AND_UP) -> Rules:
-    """Return the rules of LLaMA by depth: as `llama`, with outputs of layer i divided by sqrt(2 (i + 1)).
+    """Return the rules of LLaMA by depth: as `llama`, with the std in layer i divided by sqrt(2 (i + 1)).
 
-    i is the first integer in the name. The rules follow OLMo-core's `InitMethod.llama_depth` and torchtitan's llama3.
+    i is the first integer in the parameter's name. The division is for residual outputs and up projections. The rules
+    follow OLMo-core's `InitMethod.llama_depth` and torchtitan's llama3.
 
     Args:
         width: the width of the model.
@@ -93,10 +95,10 @@ def _others(width: int, std: float, tied: bool) -> Rules:
 
 
 def olmo_normal(std: float = 0.02) -> Rules:
-    """Return the rules of OLMo-core's `InitMethod.normal`: one normal distribution, cut at 3 sigmas.
+    """Return the rules of OLMo-core's `InitMethod.normal`: one normal distribution, truncated at 3 sigmas.
 
     Args:
-        std: the std before the cut.
+        std: the std before truncation.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -114,7 +116,7 @@ def olmo_normal(std: float = 0.02) -> Rules:
 def normalized(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
     """Return the rules of nGPT: std width**-0.5, with outputs of residual branches divided by sqrt(2 layers).
 
-    All distributions except those of tables are cut at 3 sigmas. Names are those of `llama`. The rules follow
+    Tables are normal, and all other weights are truncated at 3 sigmas. The names are as in `llama`. The rules follow
     OLMo-core's `InitMethod.normalized`.
 
     Args:

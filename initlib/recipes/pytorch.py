@@ -17,12 +17,13 @@ Shapes = dict[str, tuple[int, ...]]  # of a module's parameters, by attribute
 def torch_default(parameters: Iterable[Parameter]) -> Rules:
     """Return the rules of PyTorch's own defaults, for all modules of `torch.nn` that draw their parameters.
 
-    A class of another library gets no rule, even if a class of PyTorch has the same name. The fans are PyTorch's fans,
-    which differ from the fans of the layer for packed queries, keys and values, and for transposed convolutions.
+    Classes of other libraries get no rules, even if a class of PyTorch has the same name. The fans are computed as in
+    PyTorch. For packed queries, keys and values, and for transposed convolutions, these fans differ from the fans of
+    the layer.
 
     Args:
-        parameters: the parameters of a model. `rules=` may be this function itself, alone or in a list after your own
-            rules.
+        parameters: the parameters of a model. You may also pass the function itself: `rules=torch_default`, or
+            `rules=[your_rules, torch_default]`.
 
     Returns:
         Rules by pattern, for `rules=`.

@@ -12,12 +12,12 @@ from .rules import Rules, required
 def lstm(bias: Any = "*bias_ih*", forget: float = 1.0) -> Rules:
     """Return the rules of an LSTM: orthogonal recurrent kernels, Glorot input kernels, and an open forget gate.
 
-    Each gate has a matrix and fans of its own. Otherwise the rules are Keras's defaults.
+    Each gate has its own matrix and its own fans. In all other respects the rules equal Keras's defaults.
 
     Args:
-        bias: the pattern of the biases that contain the bias of the forget gate, the second of four gates. PyTorch
-            has two biases: the default matches one of them, and the other stays 0. In Keras pass `"*bias"`.
-        forget: the bias of the forget gate.
+        bias: the pattern of the biases that contain the forget gate, the second of four gates. PyTorch has two biases
+            for each layer: the default pattern matches only `bias_ih`, and `bias_hh` is 0. For Keras pass `"*bias"`.
+        forget: the bias of the forget gate. A value above 0 opens the gate.
 
     Returns:
         Rules by pattern, for `rules=`.

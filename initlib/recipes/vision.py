@@ -19,19 +19,19 @@ def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules
     """Return the rules of ResNet: He by fan_out, 0 for the last scale of a residual branch, PyTorch's own classifier.
 
     The fan_out of a grouped convolution (ResNeXt) is the fan_out of one group. torchvision and timm count the outputs
-    of all groups together. Their std is smaller by the factor sqrt(groups). Names are those of torchvision and timm
-    (ResNet.init_weights).
+    of all groups, so the std of torchvision and timm is smaller by the factor sqrt(groups). The names follow
+    torchvision and timm (ResNet.init_weights).
 
     Args:
         features: the number of inputs of the classifier.
-        last: the pattern of the last scales: `"*.bn2.weight"` where a branch has two convolutions.
+        last: the pattern of the last scale of each branch; `"*.bn2.weight"` for branches of two convolutions.
         head: the name of the classifier.
 
     Returns:
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: an integer argument is below 1. When the plan is made: the classifier has another number of inputs.
+        ValueError: features is below 1. `plan` raises PlanError if the classifier has another number of inputs.
 
     Example:
         >>> rules = resnet(2048)
@@ -70,12 +70,12 @@ def fixup(
     head: str = "fc",
     initializer: Initializer = _HE_FAN_OUT,
 ) -> Rules:
-    """Return the rules of Fixup, for residual networks without norms.
+    """Return the rules of Fixup, for residual networks without normalization layers.
 
     Args:
         blocks: the number of residual branches.
         convolutions: the number m of convolutions of a branch.
-        inner: the pattern of all convolutions of a branch but the last. These convolutions are multiplied by
+        inner: the pattern of all convolutions of a branch but the last. The weights are multiplied by
             `blocks**(-1 / (2 m - 2))`.
         last: the pattern of the last convolution of each branch, which starts at 0.
         head: the name of the classifier, which starts at 0.
@@ -85,7 +85,7 @@ def fixup(
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: an integer argument is below 1.
+        ValueError: blocks is below 1, or convolutions is below 2.
 
     Example:
         >>> fixup(16)["*.conv1.weight"]  # 16**(-1 / 2)
@@ -107,11 +107,11 @@ def fixup(
 def vit(patch: int = 16, channels: int = 3) -> Rules:
     """Return the rules of timm's Vision Transformer: normal, PyTorch's own patch embedding, and a class token near 0.
 
-    Names are those of timm (init_weights_vit_timm), which cuts at 100 sigmas.
+    The names follow timm (init_weights_vit_timm). timm truncates at 100 sigmas, which changes no weight in practice.
 
     Args:
-        patch: the width of a patch.
-        channels: the channels of a picture.
+        patch: the width of a patch, in pixels.
+        channels: the number of channels of an image.
 
     Returns:
         Rules by pattern, for `rules=`.
@@ -138,8 +138,8 @@ def vit(patch: int = 16, channels: int = 3) -> Rules:
 def vit_jax() -> Rules:
     """Return the rules of the Vision Transformer in its authors' JAX code: Glorot, LeCun for patches, and a zero head.
 
-    Names are those of timm (init_weights_vit_jax), where packed queries, keys and values count as one kernel. With axes
-    "(3 O)I" queries, keys and values each have their own fans, as in the authors' code.
+    The names follow timm (init_weights_vit_jax). In timm, packed queries, keys and values count as one kernel. For
+    separate fans of queries, keys and values, as in the authors' code, pass axes "(3 O)I".
 
     Returns:
         Rules by pattern, for `rules=`.

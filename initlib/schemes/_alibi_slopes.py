@@ -9,13 +9,13 @@ from .frozen import scheme, set_fields
 class AlibiSlopes(ComputedVector):
     """Vectors of the slopes of ALiBi, one for each attention head.
 
-    If the number n of heads is a power of two, slope k is 2**(-max_bias * k / n), for k = 1 … n. For other n, let c be
-    the next lower power of two: first come the slopes of c heads, then slopes k = 1, 3, 5, … of 2 c heads. The weights
-    have the same bits in every engine. transformers (BLOOM, Falcon) takes powers of a base in float32, and differs by
-    some units in the last place.
+    If the number n of heads is a power of two, slope k is 2**(-max_bias * k / n), for k = 1 … n. For another n, let c
+    be the largest power of two below n. The first c slopes are the slopes of c heads. The other n - c slopes are the
+    slopes k = 1, 3, 5, … of 2 c heads. The weights have the same bits in every framework. transformers (BLOOM, Falcon)
+    computes powers in float32, and differs from these weights by a few units in the last place.
 
     Args:
-        max_bias: the exponent of the last head, above 0. MPT calls it `alibi_bias_max`.
+        max_bias: minus log2 of the smallest slope, above 0; `alibi_bias_max` in MPT.
 
     Raises:
         TypeError: max_bias is not a real number.

@@ -31,9 +31,10 @@ def _sum(rows: int, columns: int) -> int:
 class ZeroHadamard(PassThrough):
     """Deterministic weights of ZerO: an identity, or a Hadamard matrix if there are more outputs than inputs.
 
-    The matrix stands at the centre of the receptive field (k // 2 of k positions); other weights are 0. The Hadamard
-    matrix H of size 2**m >= outputs is scaled to 2**(-m / 2) * H, as in the authors' code, so it is orthogonal where
-    outputs = 2**m. A draw of a box (`index=`) computes only the box.
+    The matrix is at the centre of the receptive field (k // 2 of k positions), and all other weights are 0. Let H be
+    the Hadamard matrix of the least size 2**m that is at least the number of outputs. The weights are a part of H times
+    2**(-m/2), as in the authors' code. The rows are orthonormal if the number of outputs is 2**m. A draw of a box
+    (`index=`) computes only the box.
 
     Args:
         gain: factor of the matrix.

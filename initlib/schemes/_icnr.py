@@ -15,7 +15,7 @@ SHUFFLES = ("pixel_shuffle", "depth_to_space")
 
 @scheme("icnr")
 class Icnr(Composed):
-    """Kernels of a sub-pixel convolution that initially upscales as nearest-neighbour interpolation does.
+    """Kernels of a sub-pixel convolution that starts as an upscaling by nearest-neighbour interpolation.
 
     Another initializer draws a smaller kernel with outputs / upscale**d outputs, for d receptive-field axes. Each
     output of the smaller kernel is then repeated upscale**d times. A box (`index=`) costs a full draw.

@@ -67,7 +67,8 @@ class PassThrough(Indexed):
 class Identity(PassThrough):
     """Matrices with the gain on the diagonal and 0 elsewhere: input c goes to output c.
 
-    Each stack (B, and n in `(n O)`) is an identity of its own. A draw of a box (`index=`) computes only the box.
+    Each kernel of a stack (B, and n in `(n O)`) has its own identity matrix. A draw of a box (`index=`) computes only
+    the box.
 
     Args:
         gain: the value on the diagonal.

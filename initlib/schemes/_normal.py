@@ -66,14 +66,14 @@ class Normal(Independent):
 class TruncatedNormal(Independent):
     """Weights of a normal distribution truncated to [low, high].
 
-    A window with less than 2**-12 of the mass of the normal distribution is drawn by interpolating quantiles; engines
-    then agree to 1e-6.
+    If [low, high] has a probability below 2**-12 before truncation, the weights are interpolated quantiles. Then
+    weights of two frameworks agree to 1e-6, not bit for bit.
 
     Args:
         mean: mean before truncation, finite.
         std: standard deviation before truncation, as in PyTorch, JAX and Keras; finite and at least 0.
-        low: least value, not a multiple of std; may be -inf. None is mean - 2 * std.
-        high: greatest value, not a multiple of std; may be inf. None is mean + 2 * std.
+        low: the lower bound of the weights, not in units of std; may be -inf. None is mean - 2 * std.
+        high: the upper bound of the weights, not in units of std; may be inf. None is mean + 2 * std.
 
     Raises:
         TypeError: an argument is not a real number.

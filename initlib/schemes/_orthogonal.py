@@ -92,10 +92,10 @@ class OrthogonalMatrices(Composed):
 class Orthogonal(OrthogonalMatrices):
     """Orthogonal matrices from receptive field x inputs to outputs, times the gain.
 
-    The matrix is uniformly distributed (Haar): the Q of the QR of a normal matrix, times the signs of the diagonal of
-    R. Each stack (B, and n in `(n O)`) is a matrix of its own. Every dtype is computed in float64. The three matrices
-    of this computation need 6 times the memory of a float32 weight, or 12 times the memory of a 16-bit weight. A box
-    (`index=`) costs a full draw.
+    The matrix is uniformly distributed (Haar): the Q of the QR factorization of a normal matrix, times the signs of the
+    diagonal of R. Each kernel of a stack (B, and n in `(n O)`) has its own matrix. All dtypes are computed in float64.
+    The three matrices of this computation need 6 times the memory of a float32 weight, or 12 times the memory of a
+    16-bit weight. A box (`index=`) costs a full draw.
 
     Args:
         gain: factor of the matrix.

@@ -10,12 +10,12 @@ class RotaryFrequencies(ComputedVector):
     """Vectors of the d / 2 frequencies of rotary embeddings, `inv_freq`: base**(-2 k / d) for k = 0 … d / 2 - 1.
 
     d is the number of rotated channels of a head, twice the size of the vector. The weights have the same bits in every
-    engine. transformers computes in float32. The values of transformers differ from these weights by at most one unit
-    in the last place if d is a power of two, and by at most 5 units for d = 80. A linear scaling of positions by s
-    (position interpolation) divides the frequencies: `rotary_frequencies() * (1 / s)`.
+    framework. transformers computes in float32, and differs from these weights by rounding. The difference is at most
+    one unit in the last place if d is a power of two. For d = 80 the difference is at most 5 units. For position
+    interpolation by a factor s, write `rotary_frequencies() * (1 / s)`.
 
-    `inv_freq` is a buffer. Checkpoints do not store this buffer, and `to_empty` loses its values. A rule needs the
-    kind: `{"*.inv_freq:buffer": rotary_frequencies()}`.
+    `inv_freq` is a buffer. Checkpoints do not store this buffer, and `to_empty` loses its values. The pattern of a rule
+    must end with the kind: `{"*.inv_freq:buffer": rotary_frequencies()}`.
 
     Args:
         base: the base of the powers, at least 1: 10000 in the paper and LLaMA, 500000 in LLaMA 3.

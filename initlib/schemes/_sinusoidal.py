@@ -17,16 +17,16 @@ LAYOUTS = ("interleaved", "halves")
 class Sinusoidal(Computed):
     """Tables of positions: sin(p * w_k) and cos(p * w_k) in row p, for d / 2 frequencies w_k = base**(-2 k / d).
 
-    The last axis has the d channels, and the second to last axis has the positions. The weights have the same bits in
-    every engine. A draw of a box (`index=`) computes only the box. A traced draw of JAX holds the table as a constant.
+    The shape is (..., positions, d), with d channels. The weights have the same bits in every framework. A draw of a
+    box (`index=`) computes only the box. Under `jax.jit`, the table is a constant of the compiled function.
 
-    Each form has its users:
+    Libraries that use each form:
 
     - "interleaved": the paper; XLM and DistilBERT in transformers; diffusers' `SinusoidalPositionalEmbedding`;
     - "halves": Marian, Pegasus and Informer in transformers; the 1-D tables of MAE and of diffusers;
     - "halves" with `endpoint=True`: tensor2tensor, fairseq; Whisper, M2M100 and MusicGen in transformers.
 
-    Libraries that compute in float32 (Whisper, fairseq) differ from these weights by their own rounding errors.
+    Libraries that compute in float32 (Whisper, fairseq) differ from these weights by rounding.
 
     Args:
         base: the base of the powers, at least 1.

@@ -18,8 +18,9 @@ from .kinds import Composed, matrices
 class Sparse(Composed):
     """Normal weights with ceil(sparsity * outputs) zeros for each input.
 
-    An input is a position of the receptive field of an input channel. The seed and the name select the zeros too. A box
-    (`index=`) costs a full draw, which needs twice the memory of the weight as float32 or wider.
+    Here an input is one position of the receptive field of one input channel. The places of the zeros depend on the
+    seed and the name. A box (`index=`) costs a full draw. A full draw needs twice the memory of the weight in float32
+    (or in float64, for a float64 weight).
 
     Args:
         sparsity: share of zeros, from 0 to 1.

@@ -13,10 +13,10 @@ from .kinds import Independent, matrices
 class Spectral(Independent):
     """Normal weights whose matrix, from n inputs to m outputs, has the spectral norm gain * sqrt(m / n).
 
-    With this norm, networks of every width learn features at the same scale. n is inputs x receptive field. The
-    weights are independent, with std = gain * sqrt(m / n) / (sqrt(n) + sqrt(m)). A normal matrix of std 1 has the norm
-    sqrt(n) + sqrt(m), to a few percent for n and m above 100. The std of the paper,
-    gain / sqrt(n) * min(1, sqrt(m / n)), differs by a factor from 1/2 to 1.
+    With this norm, networks of every width learn features at the same scale. n is inputs x receptive field. The weights
+    are independent, with std = gain * sqrt(m / n) / (sqrt(n) + sqrt(m)). A normal matrix of std 1 has a norm of
+    sqrt(n) + sqrt(m), to a few percent for n and m above 100. The std of the paper is
+    gain / sqrt(n) * min(1, sqrt(m / n)), and this std is from 1/2 to 1 times the std of the paper.
 
     Args:
         gain: factor of the norm, at least 0.

@@ -17,7 +17,7 @@ from .kinds import Elementwise
 class LogUniform(Elementwise):
     """Weights whose logarithm is uniform between the logarithms of two bounds.
 
-    Each array library computes its own exponential, so engines agree to 1e-6.
+    Each framework computes its own exponential, so weights of two frameworks agree to 1e-6, not bit for bit.
 
     Args:
         low: least value, above 0.
@@ -83,7 +83,8 @@ class Transformed(Elementwise):
 class Logarithm(Transformed):
     """Weights equal to factor * log(x), where another initializer draws positive numbers x.
 
-    Each array library computes its own logarithm, so engines agree to 1e-6.
+    Each framework computes its own logarithm, so weights of two frameworks agree to 1e-6 of the largest weight, not bit
+    for bit.
 
     Args:
         initializer: the initializer of x. Its least value must be above 0.
@@ -126,11 +127,11 @@ class Logarithm(Transformed):
 
 @scheme("inverse_softplus")
 class InverseSoftplus(Transformed):
-    """Biases b for which softplus(b) = log(1 + exp(b)) gives the positive weights of another initializer.
+    """Biases b whose softplus(b) = log(1 + exp(b)) equals the positive weights of another initializer.
 
     Args:
         initializer: the initializer of softplus(b).
-        floor: the least value of softplus(b), above 0; smaller weights are raised to the floor.
+        floor: the least value of softplus(b), above 0. Smaller weights become equal to the floor.
 
     Raises:
         TypeError: initializer is not an initializer, or floor is not a real number.

@@ -27,13 +27,13 @@ class VarianceScaling(Independent):
 
     The presets are he_normal and he_uniform (factor 2, fan_in), glorot_normal and glorot_uniform (factor 1, fan_avg),
     lecun_normal and lecun_uniform (factor 1, fan_in). kaiming_* is he_*, and xavier_* is glorot_*. The normal presets
-    are truncated. Complex weights have the same variance: normal on the plane (truncated at 2 sigma of the modulus),
-    or uniform on a disk.
+    are truncated. Complex weights have the same variance. Complex weights are normal on the complex plane (truncated at
+    a modulus of 2 sigma), or uniform on a disk.
 
     Args:
         factor: factor of the variance, finite and at least 0.
-        mode: the fan that divides: "fan_in", "fan_out", "fan_avg" (their mean) or "fan_geo_avg" (their geometric
-            mean). fan_in keeps the variance of activations, and fan_out keeps the variance of gradients.
+        mode: the fan in the variance: "fan_in", "fan_out", "fan_avg" (the mean of both) or "fan_geo_avg" (the geometric
+            mean of both). fan_in keeps the variance of activations, and fan_out keeps the variance of gradients.
         distribution: "truncated_normal" (at 2 sigma, with sigma enlarged so that the variance is factor / fan),
             "normal" or "uniform".
         uniform: an argument of tf.contrib, and always an error here. Pass `distribution` in its place.

@@ -54,26 +54,28 @@ class Initializer(Frozen, ABC):
         flat: slice | None = None,
         out: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
-        """Draw the weight of that shape, or a part of the weight.
+        """Draw a weight of the given shape, or a part of the weight.
 
-        Each weight is a function of the initializer, the shape, the axes, the seed, the name and its index alone.
+        The weight depends only on the initializer, the shape, the dtype, the axes, the seed and the name. A part of a
+        weight has the same bits as that part of the full weight.
 
         Args:
             shape: shape of the full weight, as stored: an int or a sequence of ints.
-            dtype: float16, bfloat16, float32, float64, float8_e4m3fn, float8_e5m2, complex64 or complex128, or the
-                dtype of that name of any framework. The noise has 24 bits where weights are uniform, and 21 bits
-                below one sigma where they are normal, also in float64: 10 million float64 normals have about 5.7
-                million distinct values.
+            dtype: float16, bfloat16, float32, float64, float8_e4m3fn, float8_e5m2, complex64 or complex128, or a
+                framework's dtype of the same name. Random numbers are multiples of 2**-24 of the limit (uniform) or of
+                2**-21 sigma (normal), also in float64. So 10 million float64 normals have about 5.7 million distinct
+                values.
             axes: role of each stored axis, such as "OIHW" (see `fans`). None is "...IO".
-            *of_jax: the dtype, where JAX or Flax calls the initializer with (key, shape, dtype). Such a call returns a
-                JAX array.
+            *of_jax: the dtype, if JAX or Flax calls the initializer with (key, shape, dtype). Such a call returns a JAX
+                array.
             seed: an int from 0 to 2**64 - 1, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
-            name: name of the parameter, which selects a stream of its own. Without names, weights of different
-                shapes under one seed share their first numbers: name every parameter.
-            index: ints and slices, as for an array. Only this box is drawn, at the cost of the box.
-            flat: a slice of the weights as they lie in storage, row-major: `flat=slice(a, b)` draws
-                `.reshape(-1)[a:b]` of the full weight.
-            out: array to fill and return, of the shape and dtype of the draw. Unchanged after an error.
+            name: name of the parameter. Each name has its own stream of random numbers. Without names, weights of
+                different shapes under one seed begin with the same random numbers, so name every parameter.
+            index: ints and slices that select a box, as for an array. Only this box is computed, except if
+                `requires_full_draw` is True.
+            flat: a slice of the full weight in row-major order: `flat=slice(a, b)` draws `.reshape(-1)[a:b]`. Not
+                allowed with `index`.
+            out: array to fill and return, of the shape and dtype of the result. Unchanged after an error.
 
         Returns:
             The weights, in `out` if given.
@@ -81,6 +83,9 @@ class Initializer(Frozen, ABC):
         Raises:
             TypeError: an argument has a wrong type.
             ValueError: an argument has a wrong value, or the dtype cannot hold the weights.
+
+        Warns:
+            UserWarning: the shape has a size of 0, and the initializer depends on fans.
 
         Example:
             >>> from initlib import glorot_uniform
@@ -175,7 +180,7 @@ class Initializer(Frozen, ABC):
         """
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        """Return the least and the greatest value that a weight of the given shape can have, without drawing.
+        """Return the least and the greatest number that a weight of the given shape can contain, without drawing.
 
         Args:
             shape: shape of the full weight, as stored.
@@ -197,7 +202,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def uses_fans(self) -> bool:
-        """Return True if the weights depend on fan_in or fan_out. A bias has neither.
+        """Return True if the weights depend on fan_in or fan_out.
 
         Example:
             >>> from initlib import he_normal, normal
@@ -208,7 +213,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def needs_axes(self) -> bool:
-        """Return True if weights of two axes or more depend on the roles of their axes: on fans, or on matrices.
+        """Return True if a weight of two or more axes depends on the order of its input and output axes.
 
         Example:
             >>> from initlib import dirac, he_normal, normal
@@ -219,7 +224,7 @@ class Initializer(Frozen, ABC):
 
     @property
     def requires_full_draw(self) -> bool:
-        """Return True if the weights depend on one another, so that a box costs as much as the full weight.
+        """Return True if a draw of a box must compute the full weight, as for orthogonal matrices.
 
         Example:
             >>> from initlib import he_normal, orthogonal
@@ -240,7 +245,7 @@ class Initializer(Frozen, ABC):
         return True
 
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
-        """Return True if each weight is noise plus a nonzero mean. A compiler may fuse this addition.
+        """Return True if each number is random noise plus a nonzero mean. A compiler may fuse this addition.
 
         Args:
             shape: the shape of the weight.
@@ -250,12 +255,12 @@ class Initializer(Frozen, ABC):
 
     @property
     def made_whole(self) -> bool:
-        """Return `requires_full_draw`. This old name is deprecated, and warns."""
+        """Return `requires_full_draw`. This old name is deprecated, and issues a DeprecationWarning."""
         warnings.warn("made_whole is now requires_full_draw", DeprecationWarning, stacklevel=2)
         return self.requires_full_draw
 
     def request_law(self, request: DrawRequest) -> Law | None:
-        """Return the law that computes each weight of a request from its own word of the stream.
+        """Return the law that maps each 32-bit word of the stream to one number of the weight.
 
         Args:
             request: a request for a weight that is not empty.
@@ -323,7 +328,7 @@ class Initializer(Frozen, ABC):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Initializer":
-        """Return the initializer of the arguments that `get_config` returned.
+        """Make an initializer from the arguments that `get_config` returned.
 
         Args:
             config: the arguments by name.

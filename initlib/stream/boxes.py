@@ -13,7 +13,7 @@ Index = IndexEntry | tuple[IndexEntry, ...]
 
 
 class Part(NamedTuple):
-    """A part of one axis that a box takes: `size` indices, from `start` on by `step`; an int drops the axis."""
+    """A part of one axis that a box takes: `size` indices, from `start` on by `step`. `drop` removes the axis."""
 
     start: int
     step: int
@@ -65,7 +65,7 @@ def box_shape(box: Box) -> tuple[int, ...]:
 
 
 def box_index(box: Box) -> tuple[int | slice, ...]:
-    """Return an index of full arrays that takes the box."""
+    """Return the index with which a full array gives the box."""
     ends = [part.start + part.size * part.step for part in box]
     return tuple(
         part.start if part.drop else slice(part.start, end if end >= 0 else None, part.step)
@@ -79,7 +79,7 @@ def part_inside(part: Part, taken: Part) -> Part:
 
 
 def box_inside(box: Box, index: Index) -> Box:
-    """Return the box of the full weight that an index of a box takes; each part of the box is an axis, also dropped."""
+    """Return the box of the full weight that an index of a box takes. Dropped axes of the box count as axes."""
     return tuple(map(part_inside, box, normalize_index(index, tuple(part.size for part in box))))
 
 
@@ -93,9 +93,9 @@ class Piece(NamedTuple):
 
 
 class Pieces:
-    """Pieces of a shape, each of at most so many weights, in row-major order; a piece lies together in memory.
+    """Pieces of a shape, in row-major order: each has at most `most` weights, and is contiguous in memory.
 
-    The innermost axes that fit are full, the axis before them is cut, and the axes before that are counted through.
+    The innermost axes that fit are full, and the next axis is cut. Each piece has one index of each outer axis.
 
     >>> for piece in Pieces((2, 3, 4), 8):
     ...     print(piece)
@@ -138,13 +138,13 @@ class Pieces:
         return (self[number] for number in range(len(self)))
 
     def sample(self, count: int) -> Iterator[Piece]:
-        """Yield so many pieces, spread evenly, the first and the last among them."""
+        """Yield `count` pieces, spread evenly, including the first and the last."""
         numbers = {round(k * (len(self) - 1) / max(1, count - 1)) for k in range(count)} if len(self) else ()
         return (self[number] for number in sorted(numbers))
 
 
 def normalize_range(flat: slice, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the start and the stop of a range of the stored weights, numbered row-major."""
+    """Return the start and the stop of a slice of the weights in row-major order."""
     if not isinstance(flat, slice):
         raise TypeError(f"flat must be a slice such as slice(0, 100), got {flat!r}")
     try:
@@ -157,9 +157,9 @@ def normalize_range(flat: slice, shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def flat_boxes(start: int, stop: int, shape: tuple[int, ...]) -> Iterator[tuple[slice, Box]]:
-    """Yield the boxes that make up a row-major range of a weight, each with its place in the range.
+    """Yield the boxes that make up a slice of a weight in row-major order, each with its place in the slice.
 
-    At most two for each axis but the first: the rest of a row that is cut, full rows, the start of another row.
+    Each axis but the first gives at most two boxes. For a matrix: the rest of a row, full rows, and the start of a row.
 
     >>> for place, box in flat_boxes(2, 9, (3, 4)):
     ...     print(place, box_index(box))

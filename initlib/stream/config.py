@@ -75,8 +75,8 @@ def get_num_threads() -> int:
     """Return the number of threads that draw a large weight.
 
     Returns:
-        The number that `set_num_threads` set. The default is INITLIB_NUM_THREADS, or else the number of CPUs that this
-        process may use.
+        The number that `set_num_threads` set. The default is the environment variable INITLIB_NUM_THREADS, or else the
+        number of CPUs that this process may use.
 
     Example:
         >>> get_num_threads() >= 1
@@ -107,9 +107,9 @@ def set_num_threads(threads: SupportsIndex) -> None:
 
 @public("initlib")
 def show_config() -> None:
-    """Print the versions, the code that draws (compiled kernel or reference) and the number of threads.
+    """Print the versions, the code that draws (compiled kernel or NumPy) and the number of threads.
 
-    After `import initlib.adapters.torch`, and with a GPU, a line names the code that draws on the current GPU.
+    After `import initlib.adapters.torch` on a machine with a GPU, one more line names the code that draws on the GPU.
 
     Example:
         >>> show_config()  # doctest: +ELLIPSIS

@@ -68,8 +68,8 @@ def _smallest_step(dtype: str) -> float:
 def clamped_law(window: tuple[int, int] | None, size: float, mean: float, low: float, high: float, dtype: str) -> Law:
     """Return the law whose weights, rounded as the dtype rounds them, stay in [low, high].
 
-    `size` multiplies noise of unit size: the sigma of normal weights, the limit of uniform weights. Where no number of
-    the dtype lies between the bounds, weights are the nearest numbers.
+    `size` multiplies noise of unit size: the sigma of normal weights, the limit of uniform weights. If no number of the
+    dtype lies between the bounds, weights are the nearest numbers.
     """
     bits = noise_bits(window)
     _check_underflow(size, bits, mean, dtype)
@@ -80,7 +80,7 @@ def clamped_law(window: tuple[int, int] | None, size: float, mean: float, low: f
         return float(stream.from_noise(law, np.array([noise], np.int32), NUMPY)[0])
 
     def ends_near(bound: float) -> range:
-        """Return the noises between which weights pass a bound: a few around it, or all where the dtype is coarse."""
+        """Return noises among which weights pass a bound: a few near the bound, or all for a coarse dtype."""
         guess = (bound - mean) / scale if scale else math.inf
         if abs(guess) < MAX_NOISE - 4:
             few = range(round(guess) - 4, round(guess) + 5)

@@ -1,6 +1,6 @@
 """Engine: an array library that can draw, as the few operations in which libraries differ.
 
-An initializer calls an engine for arrays; an engine knows no kinds of initializers.
+An initializer calls an engine for arrays. An engine does not depend on the kinds of initializers.
 """
 
 import math
@@ -45,8 +45,8 @@ class DrawRequest(NamedTuple):
 class Engine(stream.Ops):
     """An array library that can draw.
 
-    A new engine implements the abstract methods; the rest follows from them. An engine with a compiled kernel
-    overrides `draw` or `fill`. An engine with immutable arrays overrides `reflect`.
+    A new engine implements the abstract methods. All other methods call the abstract methods. An engine with a compiled
+    kernel overrides `draw` or `fill`. An engine with immutable arrays overrides `reflect`.
     """
 
     xp: Any  # the functions of the library, by NumPy's names: numpy, jax.numpy
@@ -54,7 +54,7 @@ class Engine(stream.Ops):
 
     @abstractmethod
     def complex(self, real: Array, imaginary: Array) -> Array:
-        """Return the complex numbers of these parts."""
+        """Return complex numbers with these real and imaginary parts."""
 
     @abstractmethod
     def index(self, part: Part, axis: int, shape: tuple[int, ...]) -> Array:
@@ -103,11 +103,11 @@ class Engine(stream.Ops):
         return drawn.reshape(request.out_shape)
 
     def draw(self, law: Law, request: DrawRequest) -> Array:
-        """Draw the same weights by the fastest way of the engine."""
+        """Draw the weights of `reference` in the fastest way of the engine."""
         return self.reference(law, request)
 
     def fill(self, out: Any, law: Law, request: DrawRequest) -> None:
-        """Fill memory with the same weights by the fastest way of the engine."""
+        """Fill memory with the weights of `reference` in the fastest way of the engine."""
         self.fill_in_pieces(out, request, partial(self.reference, law))
 
     def fill_in_pieces(self, out: Any, request: DrawRequest, draw: Callable[[DrawRequest], Array]) -> None:

@@ -34,7 +34,7 @@ Alike = tuple[Law, tuple[int, ...], str | None, Box | None, tuple[int, ...] | No
 
 
 def draws(dtype: str) -> bool:
-    """Return whether the compiled kernel is there and draws weights of a dtype."""
+    """Return whether the compiled kernel is available and draws weights of a dtype."""
     return config.kernel is not None and CODES[dtype] is not None
 
 
@@ -74,14 +74,14 @@ def fill(memory: Memory, law: Law, request: DrawRequest) -> None:
 def _without_tensors(
     law: Law, shape: tuple[int, ...], axes: str | None, box: Box | None, strides: tuple[int, ...] | None, span: int
 ) -> tuple[tuple[Any, ...], ...]:
-    """Return the groups of the kernel's `draw` for weights of these properties, without memory and keys."""
+    """Return the arguments of the kernel's `draw` for weights with these properties, without memory and keys."""
     window, *clamp_scale_mean, dtype = law
     numbers = (CODES[dtype], window is not None, *(window or (0, 0)), *clamp_scale_mean)
     return tuple((*numbers, *run, span) for run in runs(shape, axes, box, strides))
 
 
 def _draw(groups: tuple[tuple[Any, ...], ...], advance: threads.Advance | None = None) -> None:
-    """Draw groups by one call of the kernel, which checks all of them before it writes; long lists on threads."""
+    """Draw groups by one call of the kernel, which first checks all groups. Many weights are drawn on threads."""
     kernel = config.kernel
     assert kernel is not None
     job, weights = kernel.draw(config.path, _TABLE, groups, 2 * threads.LEAST)
@@ -92,7 +92,7 @@ def _draw(groups: tuple[tuple[Any, ...], ...], advance: threads.Advance | None =
 
 
 def memory_of(out: NDArray[Any]) -> Memory:
-    """Return the memory of an array; raise ValueError where the kernel cannot fill it."""
+    """Return the memory of an array; raise ValueError if the kernel cannot fill the memory."""
     if in_order(out):
         return out, None, out.size
     strides, span = item_strides(out)
@@ -107,7 +107,7 @@ def in_order(out: NDArray[Any]) -> bool:
 
 
 def item_strides(out: NDArray[Any]) -> tuple[tuple[int, ...], int]:
-    """Return the strides of an array in items, and the items it spans; raise ValueError where none can be filled."""
+    """Return the strides and the span of an array, in items; raise ValueError if the array cannot be filled."""
     steps = [stride if size > 1 else 0 for size, stride in zip(out.shape, out.strides, strict=True)]
     if not out.flags.aligned or any(step % out.itemsize for step in steps):
         raise ValueError(f"out must be aligned to its items of {out.itemsize} bytes, got strides {out.strides}")

@@ -30,7 +30,7 @@ class Launch(Nest):
 def launches(
     shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tuple[int, ...], depth: int
 ) -> tuple[Launch, ...]:
-    """Return the launches, of at most `depth` loops, that fill a box of a weight; the other arguments are of `nests`.
+    """Return the launches, of at most `depth` loops, that fill a box of a weight. Other arguments: see `nests`.
 
     Columns 1, 3 and 5 of a PyTorch linear weight (2, 6): position = 2 * input + output. From position 2 on, a row of
     memory steps by 4, and the next row starts 1 later.

@@ -91,7 +91,7 @@ def _split(part: Part, factors: tuple[Factor, ...], memory: int) -> list[Nest]:
 
 
 def coalesce(loops: Iterable[Loop]) -> tuple[Loop, ...]:
-    """Return the loops sorted by memory, outermost first, with neighbours merged that continue each other."""
+    """Return the loops sorted by memory, outermost first. A loop that continues its neighbour is merged."""
     merged: list[Loop] = []
     for loop in sorted((loop for loop in loops if loop.size > 1), key=lambda loop: -abs(loop.memory)):
         if merged and merged[-1][1:] == (loop.position * loop.size, loop.memory * loop.size):

@@ -82,7 +82,7 @@ def _runs(nest: Nest) -> Runs:
 
 @lru_cache(maxsize=64)
 def runs(shape: tuple[int, ...], axes: str | None, box: Box | None, memory: tuple[int, ...] | None) -> tuple[Runs, ...]:
-    """Return the runs that fill memory with a box of a weight; the arguments are those of `nests`.
+    """Return the runs that fill memory with a box of a weight; the arguments are as for `nests`.
 
     Columns 1, 3 and 5 of a PyTorch linear weight (2, 6): position = 2 * input + output. All six weights make one block:
     from position 2 on, a row of memory steps by 4, and the next row starts 1 later.

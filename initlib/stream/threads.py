@@ -1,4 +1,4 @@
-"""Threads: work that this thread shares with helper threads, and that an exception ends."""
+"""Threads: work that this thread shares with helper threads. An exception ends the work."""
 
 import _thread
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ Advance = Callable[[int, int], None]  # called with the weights that are drawn, 
 
 
 def share(work: Work, weights: int, advance: Advance | None = None) -> None:
-    """Call `work(first, last)` for all of many weights, on this thread and on helpers.
+    """Call `work(first, last)` for spans of weights until all are done, on this thread and on helpers.
 
     This thread calls `advance` after each of its spans.
     """

@@ -25,13 +25,13 @@ def phase_diagram(
 ) -> "Figure":
     """Draw chi over the weight variance and the bias variance.
 
-    The line of chi = 1 separates the ordered phase, in which gradients vanish, from the chaotic phase, in which they
-    explode.
+    The line chi = 1 separates two phases. In the ordered phase (chi < 1) gradients vanish, and in the chaotic phase
+    (chi > 1) gradients explode.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
-        weight_variance: the range of the horizontal axis, the lower end first.
-        bias_variance: the range of the vertical axis, the lower end first.
+        weight_variance: the range (low, high) of the horizontal axis.
+        bias_variance: the range (low, high) of the vertical axis.
         **parameters: the parameters of a named activation, such as `slope`.
 
     Returns:
@@ -39,7 +39,7 @@ def phase_diagram(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: a range is not a pair of numbers, the lower end first.
+        ValueError: a range is not a pair (low, high) of numbers.
 
     Example:
         >>> figure = phase_diagram("tanh", bias_variance=(0.0, 0.2))  # doctest: +SKIP

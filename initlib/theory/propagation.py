@@ -1,10 +1,11 @@
 """Signal propagation through wide layers: the length of a signal, and the correlation of two signals.
 
 A layer maps x to W f(x) + b, with weights of variance `weight_variance` / fan_in and biases of variance
-`bias_variance`. In wide layers the units of one input are normally distributed. Their mean square, the *length* q, and
-the *correlation* c of two inputs follow from q and c of the layer before, by integrals over normal variables (Poole et
-al. 2016, arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232). An activation is a name with its parameters, or
-a function of NumPy arrays, as for `initlib.gain`.
+`bias_variance`. In wide layers, the units of a layer are normally distributed for each input. The *length* q is the
+mean square of the units. The *correlation* c of two inputs is the cosine of the angle between the units for both
+inputs. q and c of a layer follow from q and c of the layer before, by integrals over normal variables. An activation is
+a name with its parameters, or a function of NumPy arrays, as for `initlib.gain`. Sources: Poole et al. 2016,
+arXiv:1606.05340; Schoenholz et al. 2017, arXiv:1611.01232.
 
 >>> from initlib import propagation
 >>> round(propagation.length_map("relu", 1.0, weight_variance=1.0), 9)  # Glorot's on square layers: halved each time
@@ -44,7 +45,9 @@ GRID = np.logspace(-6, 6, 49)  # the lengths among which a critical one is sough
 def length_map(
     activation: Activation, length: float, *, weight_variance: float, bias_variance: float = 0.0, **parameters: Value
 ) -> float:
-    """Return the length after the next layer: weight_variance E f(sqrt(q) z)**2 + bias_variance, z ~ N(0, 1).
+    """Return the length after the next layer.
+
+    The length is weight_variance * E[f(sqrt(q) * z)**2] + bias_variance, and z is standard normal.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -57,7 +60,7 @@ def length_map(
         The mean square of the next layer's units.
 
     Raises:
-        ValueError: an argument is out of its range, or the activation has no such name.
+        ValueError: an argument is out of its range, or the name of the activation is unknown.
         TypeError: the activation takes no such parameter.
 
     Example:
@@ -129,7 +132,7 @@ def fixed_point(
         **parameters: the parameters of a named activation.
 
     Returns:
-        The first fixed point that the lengths from `start` reach; 0 or infinity if there is no such fixed point.
+        The first fixed point that the lengths from `start` reach, or 0, or infinity.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -153,10 +156,12 @@ def chi(
     length: float | None = None,
     **parameters: Value,
 ) -> float:
-    """Return the growth per layer of a small squared difference of two inputs: weight_variance E f'(sqrt(q) z)**2.
+    """Return chi, the factor by which a small squared difference of two inputs grows in one layer.
 
-    A squared gradient grows by the same factor in the backward pass. Below 1 two inputs become equal and gradients
-    vanish; above 1 two inputs separate and gradients explode.
+    chi = weight_variance * E[f'(sqrt(q) * z)**2], and z is standard normal.
+
+    A squared gradient grows by the same factor in the backward pass. If chi is below 1, two inputs become equal and
+    gradients vanish. If chi is above 1, two inputs separate and gradients explode.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -255,9 +260,10 @@ def depth_scale(
     length: float | None = None,
     **parameters: Value,
 ) -> float:
-    """Return the number of layers in which the correlation of two inputs comes e times closer to its fixed point.
+    """Return the depth scale: the number of layers after which the correlation is e times closer to its fixed point.
 
-    Networks up to a few times this depth can be trained. The depth scale is infinite where chi is 1.
+    The correlation is that of two inputs. Networks of up to a few depth scales can be trained. If chi is 1, the depth
+    scale is infinite.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -302,8 +308,8 @@ def critical_line(activation: Activation, bias_variance: ArrayLike, **parameters
 def critical_line(activation: Activation, bias_variance: ArrayLike = 0.0, **parameters: Value) -> float | Array:
     """Return the weight variance at which chi is 1: the border between order and chaos.
 
-    Lengths are stable at this variance. If several variances are critical, the result is the variance with the least
-    length.
+    Lengths are stable at this variance. If several variances are critical, the result is the variance with the smallest
+    stable length.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -375,7 +381,7 @@ def _instability(layer: Layer) -> str | None:
 def describe(
     activation: Activation, *, weight_variance: float | None = None, bias_variance: float = 0.0, **parameters: Value
 ) -> str:
-    """Return a sentence on the effect of depth on signals.
+    """Describe the effect of depth on signals in one sentence.
 
     Args:
         activation: the name of an activation, or a function of NumPy arrays.
@@ -384,10 +390,12 @@ def describe(
         **parameters: the parameters of a named activation.
 
     Returns:
-        The sentence, which begins with vanishing, exploding, critical, ordered or chaotic.
+        With `weight_variance`, a sentence that begins with "vanishing", "exploding", "critical", "ordered" or
+        "chaotic". Without `weight_variance`, the critical variance and then this sentence, or the reason why no weight
+        variance is critical.
 
     Raises:
-        ValueError: a variance is below 0, or the activation has no such name.
+        ValueError: a variance is below 0, or the name of the activation is unknown.
 
     Example:
         >>> print(describe("relu", weight_variance=1.0))

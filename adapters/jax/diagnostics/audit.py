@@ -10,11 +10,11 @@ from .arrays import array, axes_of, named_arrays
 
 @public("initlib.adapters.jax")
 def audit(params: Tree, *, axes: str | None = None) -> Audit:
-    """Audit the arrays of a pytree: see `initlib.audit`.
+    """Audit the arrays of a pytree (see `initlib.audit`).
 
     Args:
         params: a pytree of arrays.
-        axes: the axes of the arrays; None takes them from the names and classes of the tree.
+        axes: the order of axes, "OI..." or "...IO"; None takes the axes from the names and classes of the tree.
 
     Returns:
         The measured statistics and the scheme of each array.

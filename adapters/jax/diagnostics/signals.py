@@ -28,17 +28,18 @@ def signals(
 ) -> SignalReport:
     """Measure every activation and parameter of `function(params, batch)`, forward and backward.
 
-    In Flax, pass `model.apply` and the variables. Names are those of the modules (`jax.named_scope`, which Flax sets),
-    then of the operation, in the order of execution; an operation that runs again is "relu()#2". Operations inside
-    `scan`, `while_loop` and `cond` are not measured.
+    For Flax, pass `model.apply` and the variables. The name of an activation is made of the names of the modules
+    (`jax.named_scope`, which Flax sets) and of the operation. Activations are in the order of execution. An operation
+    that runs again gets a number: "relu()#2". Operations inside `scan`, `while_loop` and `cond` are not measured.
 
     Args:
         function: a function of the parameters and the batch.
-        params: a pytree of arrays; other leaves stay as they are.
-        batch: an array, a list of arguments, or a shape for standard normal inputs, which are the same in every
+        params: a pytree of arrays. Leaves that are not arrays are passed to the function unchanged.
+        batch: an array, a list of arguments, or a shape. A shape gives standard normal inputs, the same in every
             framework.
         loss: a function of the output that returns one number; None is the mean square of the output.
-        learning_rate: if given, the report has the update:data ratio of a step of gradient descent.
+        learning_rate: if given, the report contains the update:data ratio: the std of one step of gradient descent,
+            divided by the std of the weights.
 
     Returns:
         The report on activations and parameters, with a verdict on each.

@@ -37,19 +37,20 @@ def draw(
     axes: str | None = None,
     out_sharding: Placement = None,
 ) -> jax.Array:
-    """Draw a weight of the core as a JAX array.
+    """Draw a weight from an initializer of initlib, as a JAX array.
 
-    The bits do not depend on the code that draws. With a known key on one CPU, the compiled kernel draws into memory
-    that JAX takes over. Otherwise each device computes its own positions. With an `out_sharding`, no array of full size
-    is made and devices exchange no data.
+    The bits do not depend on the code that draws, with the exceptions in `initlib.adapters.jax`. If the key is not
+    traced and the device is one CPU, the compiled kernel draws. The memory becomes the JAX array without a copy.
+    Otherwise each device computes its own part. With an `out_sharding`, no array of full size is made and devices
+    exchange no data.
 
     Args:
-        initializer: an initializer of the core.
-        words: a `Key`, or its two words as a uint32 array of shape (2,), which may be traced.
+        initializer: an initializer of `initlib`.
+        words: a `Key`, or the two words of a key as a uint32 array of shape (2,). The array may be traced.
         shape: the sizes of the axes.
         dtype: float16, bfloat16, float32, float64, complex64 or complex128.
         axes: the roles of the axes, such as "OI"; None is "...IO".
-        out_sharding: a sharding, or a `PartitionSpec` inside `jax.set_mesh`; None draws on the device of the words.
+        out_sharding: a sharding, or a `PartitionSpec` if a mesh is set; None draws on the device of `words`.
 
     Returns:
         The weight.

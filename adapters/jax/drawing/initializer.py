@@ -27,23 +27,23 @@ from .keys import words_of
 @public("initlib.adapters.jax")
 @dataclass(frozen=True, eq=False)
 class JaxInitializer:
-    """An initializer of the core that is called with a key, as in JAX. Every factory here returns a JaxInitializer.
+    """An initializer of initlib that is called with a key, as in JAX. Every factory here returns a JaxInitializer.
 
     Equal initializers have equal hashes, so that JAX compiles a model with such an initializer once. An initializer
     that holds a traced number or an array is equal only to itself.
 
-    A seed in a layer that a transform repeats (`nn.scan`, `nnx.vmap`, `jax.vmap`) would make all layers equal. Under
-    `vmap` such a seed is a ValueError. Under `scan` the seed cannot be detected. In such a layer omit the seed, or fill
-    the model by `initialize` with `stack=`, which gives each layer a stream of its own.
+    If a transform repeats a layer (`nn.scan`, `nnx.vmap`, `jax.vmap`), a seed makes all copies of the layer equal.
+    Under `vmap` such a seed raises ValueError. Under `scan` such a seed is not detected. In a repeated layer omit the
+    seed, or fill the model by `initialize` with `stack=`, which gives each layer its own stream.
 
     Args:
         core: the initializer that draws.
-        axes: the roles of the axes, such as "OI".
+        axes: the roles of the axes, such as "OI" (see `initlib.fans`).
         dtype: the dtype for calls without a dtype; None is JAX's default float.
         seed: a `Key`. With a seed, the key of a call is ignored.
-        name: a name that gives the weight a stream of its own under the key, as in every other framework.
+        name: the name of the parameter. Each name has its own stream under the key, as in every other framework.
         factor: a traced number or an array that multiplies the weights.
-        theirs: an initializer of JAX that draws if the core has no such initializer.
+        theirs: an initializer of JAX that draws in place of `core`, or None.
 
     Example:
         >>> import jax
@@ -86,11 +86,11 @@ class JaxInitializer:
         dtype: DTypeLike | None = None,
         out_sharding: Placement = None,
     ) -> jax.Array:
-        """Draw the weight of a shape.
+        """Draw a weight of the given shape.
 
         Args:
             key: a key of JAX, typed or raw; ignored if the initializer has a seed.
-            shape: the sizes of the axes. A symbolic shape of `jax.export` is refused.
+            shape: the sizes of the axes. A symbolic shape of `jax.export` raises an error.
             dtype: a float or complex dtype; None is the initializer's own.
             out_sharding: the sharding of the weight; each device draws its own shard.
 

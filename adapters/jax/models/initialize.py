@@ -49,36 +49,37 @@ def plan(
     stack: Stack | None = None,
     unmatched: Unmatched = "default",
 ) -> Plan:
-    """Make the plan of a pytree: the fill of each of its arrays. Nothing is drawn.
+    """Make the plan of a pytree: one fill for each array. Nothing is drawn.
 
     The name of an array is its path in the tree, with keys joined by dots and without a leading `params.`. The role of
-    an array is its axes and its kind. In `flax.nnx`, Equinox and classes passed to `declare`, the class of the module
-    that holds the array states the role. Otherwise Flax's names state the role: kernel, bias, scale, embedding, and
+    an array is its axes and its kind. For `flax.nnx`, Equinox and classes passed to `declare`, the class of the module
+    determines the roles of its arrays. Otherwise Flax's names determine the roles: kernel, bias, scale, embedding, and
     query, key, value and out of an attention layer. A kernel of three or more axes is a convolution kernel if the name
     of its module contains "conv".
 
-    The plan keeps integers, collections of linen other than params, variables of nnx other than `Param`, bare arrays of
-    nnx modules, and an optimizer's `opt_state`. Batch statistics start at 0 and 1. The scales of weight norm become the
-    norms of the drawn kernel.
+    The plan keeps integers and the `opt_state` of an optimizer. For linen, the plan keeps all collections but params.
+    For nnx, the plan keeps variables that are not `Param`, and plain arrays. Running means start at 0, and running
+    variances at 1. The scales of weight norm become the norms of the drawn kernel.
 
     Args:
-        shapes: a pytree of arrays or of `ShapeDtypeStruct`, such as a module of `flax.nnx`, its state, an Equinox
-            module, or the result of `jax.eval_shape` of a linen `init`.
+        shapes: a pytree of arrays or of `jax.ShapeDtypeStruct`. Examples are a module of `flax.nnx`, its state, an
+            Equinox module, and `jax.eval_shape` of the `init` of a linen module.
         rules: as for `initlib.plan`.
         default: as for `initlib.plan`.
         rename: as for `initlib.plan`.
         axes: as for `initlib.plan`.
-        stack: a mapping from the places of stacks of layers (`scan`, `vmap`) to the names of single layers, such as
-            {"layers": "layers.{i}"}, or {"*": "{i}.*"} for a whole tree. A pair ("layers.{i}", 1) puts the layers along
-            axis 1. Rules, `rename` and `axes` see the names of the layers.
-        unmatched: "default", or "keep" to keep everything that no rule matches.
+        stack: a mapping from the names of stacked layers (`scan`, `vmap`) to the names of single layers, such as
+            {"layers": "layers.{i}"}. For a full tree of stacks, write {"*": "{i}.*"}. A pair ("layers.{i}", 1) states
+            that the layers lie along axis 1. `rules`, `rename` and `axes` receive the names of single layers.
+        unmatched: "default", or "keep" to keep every array that no rule matches.
 
     Returns:
         The plan.
 
     Raises:
-        PlanError: the plan cannot be made; the error lists all problems, among them rules that would draw a statistic
-            or the state of an optimizer.
+        PlanError: the plan has problems; the error lists all problems. One problem is a rule that would draw a batch
+            statistic or the state of an optimizer.
+        TypeError: an argument has a wrong type.
 
     Example:
         >>> import jax
@@ -105,36 +106,37 @@ def initialize(
     shardings: Shardings = None,
     unmatched: Unmatched = "default",
 ) -> Tree:
-    """Return a pytree of weights, drawn by rules and by name, from a pytree of arrays or shapes.
+    """Draw the weights of a pytree of arrays or shapes, by rules and by name.
 
-    A module of `flax.nnx` is filled in place and returned; every other tree is new. The weights of an array depend on
-    the seed, and on the name, shape, axes and initializer of the array. The weights do not depend on the rest of the
-    tree, devices or shardings: `plan(...).draw(seed)` returns the same bits in NumPy. Under `jax.jit` everything is
-    traced, with the same bits except for products of matrices (`orthogonal`), which are equal to 1e-6.
+    A module of `flax.nnx` is filled in place and returned. Every other tree is new. The weights of an array depend only
+    on the seed, and on the name, shape, axes, dtype and initializer of the array. The weights do not depend on the rest
+    of the tree, devices or shardings: `plan(...).draw(seed)` returns the same bits in NumPy. Under `jax.jit`,
+    orthogonal matrices, logarithms, exponentials and weights with a nonzero mean agree to 1e-6. All other weights have
+    the same bits.
 
     Args:
         shapes: as for `plan`.
-        rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
-            dtypes must be those of the tree. `default`, `rename`, `axes` and `unmatched` are not allowed with
-            an existing plan, and `stack` must be given again.
-        seed: an int, a `Key`, a `numpy.random.Generator`, a key of JAX, traced or not, or None for fresh entropy.
+        rules: as for `initlib.plan`, or an existing plan from `plan` or `Plan.load`. The names, shapes and dtypes of an
+            existing plan must be those of the tree. With an existing plan, `default`, `rename`, `axes` and `unmatched`
+            are not allowed, and `stack` must be given again.
+        seed: an int, a `Key`, a `numpy.random.Generator`, a key of JAX (also traced), or None for fresh entropy.
         default: as for `initlib.plan`.
         rename: as for `initlib.plan`.
         axes: as for `initlib.plan`.
         stack: as for `plan`.
-        shardings: a sharding (or a `PartitionSpec`, if a mesh is set), a pytree of shardings, or a function of the
-            `Parameter`. A sharding in a pytree is for the array at its place, or for all arrays below it. None leaves
-            arrays where they are. Each device draws its own shard, and no array of full size is made.
+        shardings: a sharding (or a `PartitionSpec`, if a mesh is set), a pytree of shardings, or a function that
+            returns the sharding of a `Parameter`. The pytree may be a prefix of the tree, as in `jax.jit`. None keeps
+            the device of each array. Each device draws its own shard, and no array of full size is made.
         unmatched: as for `plan`.
 
     Returns:
         The pytree of weights. Call `plan` for the plan.
 
     Raises:
-        PlanError: the plan cannot be made, an existing plan does not fit the tree, an array has no values to keep, or a
-            sharding does not fit. The error lists all problems, and nothing was drawn.
+        PlanError: the plan has problems, an existing plan does not fit the tree, a kept array has no values, or a
+            sharding does not fit. The error lists all problems, and nothing is drawn.
         TypeError: an argument has a wrong type, or may not be given with an existing plan.
-        ValueError: a module of `flax.nnx` was made outside of the current trace, so that it cannot be changed.
+        ValueError: a module of `flax.nnx` was made outside of the current trace, and cannot be changed.
 
     Example:
         >>> import jax

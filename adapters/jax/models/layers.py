@@ -29,13 +29,12 @@ _declared = roles.Declarations()
 def declare(cls: Class, /, **axes: str) -> Class:
     """Declare the roles of the axes of a module's parameters, for all later plans.
 
-    A module or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`. Modules of Flax linen are not
-    nodes of their trees. For these modules, pass `axes={"*.up": "BIO"}` to `plan` and `initialize`.
+    A module or its class may instead have an attribute `initlib_axes = {"up": "BIO"}`. For Flax linen, pass
+    `axes={"*.up": "BIO"}` to `plan` and `initialize`, because trees of linen contain no modules.
 
     Args:
-        cls: the class of a node of the tree whose leaves are attributes: a module of `flax.nnx` or Equinox, or a
-            dataclass.
-        **axes: an axes string for each parameter, by the name of the attribute.
+        cls: the class of modules in the tree: a module of `flax.nnx` or Equinox, or a dataclass.
+        **axes: the axes string of each parameter, by the name of the attribute (see `initlib.fans`).
 
     Returns:
         The class.

@@ -22,15 +22,15 @@ def parameter_labels(
     Parameters with equal multipliers share a label.
 
     Args:
-        params: the pytree of parameters that the optimizer updates, or of their shapes. Pass `nnx.state(model,
-            nnx.Param)` for a module of `flax.nnx`, and `eqx.filter(model, eqx.is_inexact_array)` for Equinox.
+        params: the pytree of the parameters that the optimizer updates, or of the shapes of these parameters. For
+            `flax.nnx` pass `nnx.state(model, nnx.Param)`. For Equinox pass `eqx.filter(model, eqx.is_inexact_array)`.
         multipliers: for each parameter name, the multipliers "lr", "weight_decay" and "eps", as
             `initlib.mup_learning_rates` returns them.
         stack: the stacks of layers, as for `plan`.
 
     Returns:
-        A pytree with a string in place of each array, and a dictionary from these strings to multipliers. Modules of
-        Equinox are callable, and optax would call them: pass `lambda _: labels` in place of `labels`.
+        A pytree with a string in place of each array, and a dictionary from these strings to multipliers. Pass the
+        pytree to optax. For Equinox, pass `lambda _: labels`, because optax calls labels that are callable.
 
     Raises:
         ValueError: a parameter has no multipliers, the layers of a stack have different multipliers, or `stack` does

@@ -35,26 +35,27 @@ def verify(
 ) -> Differences:
     """Compare the arrays of a pytree with the weights of a plan and a seed.
 
-    Each process compares the shards that it can address, with all their copies. Processes exchange no data. Weights
-    from a product of matrices or with a nonzero mean must agree to 1e-6. All other weights must have the same bits.
-    Kept arrays are compared by shape and dtype, and weight-normed kernels by the weight that the module computes.
+    Each process compares the shards that the process can address, with all copies. Processes exchange no data.
+    Orthogonal matrices, logarithms, exponentials and weights with a nonzero mean must agree to 1e-6. All other weights
+    must have the same bits. For kept arrays, only the shape and the dtype are compared. For weight norm, the kernel
+    that the module computes is compared.
 
-    The default compares 16 samples of 1024 weights of each array: enough to find another seed, an unfilled array or
-    a swapped shard. Only `whole=True` finds single changed weights.
+    By default, about 16 samples of each array are compared, each of at most 1024 numbers. These samples find another
+    seed, an unfilled array or a swapped shard. Only `whole=True` finds single changed numbers.
 
     Args:
         params: the pytree of arrays, from `initialize` or from a checkpoint.
-        plan: the plan that `plan` returned, or `Plan.load` read.
+        plan: a plan from `plan` or `Plan.load`.
         seed: the seed of `initialize`: an int, a `Key`, a key of JAX, or a `numpy.random.Generator` in the same state.
-        whole: True to compare all weights.
+        whole: True compares all numbers of every array.
         only: a pattern or names; all other arrays are not compared.
         stack: the stacks of layers, as for `plan`.
 
     Returns:
-        The differences as a tuple, empty if this process found none. Each difference has a `name`, a `what` (the
-        property that differs), and for weights the `index` of the first different position in the full weight. `holds`
-        names the slice of the plan whose bits are in that position, if a short search finds the slice. `print` begins
-        with a summary.
+        The differences as a tuple, empty if this process found no difference. A difference has the fields `name`,
+        `what` (the property that differs), `index` and `holds`. `index` is the first different position in the full
+        weight. `holds` names the slice of the plan whose bits are at that position, if a short search finds the slice.
+        `print` begins with a summary.
 
     Raises:
         TypeError: `params` is not a pytree of named arrays, or `plan` is not a plan.

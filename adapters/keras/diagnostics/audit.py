@@ -11,11 +11,11 @@ from .arrays import array, axes_of
 
 @public("initlib.adapters.keras")
 def audit(model: Layer, *, axes: str | None = None) -> Audit:
-    """Audit the weights of a model or layer: see `initlib.audit`.
+    """Audit the weights of a model or layer (see `initlib.audit`).
 
     Args:
         model: a built model or layer.
-        axes: the axes of variables whose layer does not state them.
+        axes: the order of axes, "OI..." or "...IO", of variables whose layer does not state the axes.
 
     Returns:
         The measured statistics and the scheme of each variable.

@@ -33,17 +33,17 @@ def signals(
 ) -> SignalReport:
     """Measure every activation and trainable variable of a model on a batch, forward and backward.
 
-    An activation is the output of a layer, or of an operation of a functional model, in the order of execution. An
-    operation that runs again is named "relu#2". The steps inside an RNN or a wrapper are not measured. Variables, seeds
-    and statistics are restored, after an exception too.
+    An activation is the output of a layer, or of an operation of a functional model. Activations are in the order of
+    execution. An operation that runs again gets a number: "relu#2". The steps inside an RNN or a wrapper are not
+    measured. Variables, seeds and statistics are restored, also after an exception.
 
     Args:
         model: a built model.
-        batch: the inputs of the model, or a shape for standard normal inputs, which are the same in every framework.
+        batch: the inputs of the model, or a shape. A shape gives standard normal inputs, the same in every framework.
         loss: a function of the model's output that returns one number; None is the mean square of the output.
-        learning_rate: if given, the report has the update:data ratio of a step of gradient descent.
-        training: passed to the model. With True, batch normalization uses the statistics of the batch, as at the start
-            of training.
+        learning_rate: if given, the report contains the update:data ratio: the std of one step of gradient descent,
+            divided by the std of the weights.
+        training: the argument `training` of the model. With True, batch normalization uses the statistics of the batch.
 
     Returns:
         The report on activations and variables, with a verdict on each.

@@ -58,15 +58,15 @@ class InitlibMixin(keras.initializers.Initializer):
 
     @property
     def core(self) -> initlib.Initializer:
-        """Return the core initializer that draws, with `core.std(shape)` and `core.bounds(shape)`."""
+        """Return the initializer of `initlib` that draws, for `core.std(shape)` and `core.bounds(shape)`."""
         raise NotImplementedError
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        """Draw a weight.
+        """Draw a weight of the given shape.
 
         Args:
             shape: the sizes of the axes.
-            dtype: a float dtype; None is `keras.config.floatx()`.
+            dtype: a float dtype, by name; None is `keras.config.floatx()`.
 
         Returns:
             A tensor of Keras's backend.
@@ -90,9 +90,10 @@ class InitlibMixin(keras.initializers.Initializer):
         return "".join(letters.get(marks) or next(in_both) for marks in zip(is_input, is_output, strict=True))
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make the initializer, fit for JSON, without `axes` and `name` where they are None.
+        """Return the arguments of the initializer as a dictionary that JSON can store.
 
-        A model that is saved without `axes` and `name` can be loaded without this library, with Keras's initializers.
+        `axes` and `name` are omitted if None. A saved model without `axes` and `name` can be loaded without initlib.
+        Keras then uses its own initializers.
         """
         return {**super().get_config(), **self._given()}
 

@@ -35,34 +35,34 @@ def plan(
     prefix: str = "",
     unmatched: Unmatched = "default",
 ) -> Plan:
-    """Make the plan of a built model: the fill of each of its variables. Nothing is written.
+    """Make the plan of a built model: one fill for each variable. Nothing is written.
 
-    The names are the paths of the variables with dots, without the name of the model itself. Keras counts automatic
-    names, such as dense_7, over the whole process. A plan counts automatic names within the layer or model around them,
-    so dense_7 may become dense_1. Your own names that look like automatic names are counted too, unless the number
-    begins with 0 (block_0). A variable in several places is tied.
+    The name of a variable is its path, joined by dots, without the name of the model. Keras counts automatic names,
+    such as dense_7, over the whole process. A plan counts automatic names within the enclosing layer or model, so
+    dense_7 may become dense_1. Your own names that look like automatic names are also counted, unless the number begins
+    with 0 (block_0). A variable at several paths is tied.
 
-    Keras's layers state the roles of their variables; `declare` states the roles for other classes. Without `default`,
-    a variable that no rule matches has the distribution of its layer's initializer, with the fans of its axes and a
-    matrix for each gate. With `default`, this holds for all variables except kernels, recurrent kernels and tables,
-    which `default` fills.
+    The roles of the variables of Keras's layers are known. For your own layers, call `declare`. A variable that no rule
+    matches gets the distribution of its layer's initializer, with the fans of its axes and one matrix for each gate. If
+    `default` is given, `default` fills kernels, recurrent kernels and tables that no rule matches.
 
     Args:
         model: a built model or layer.
         rules: as for `initlib.plan`.
-        default: as for `initlib.plan`; fills kernels, recurrent kernels and tables.
+        default: the fill of kernels, recurrent kernels and tables that no rule matches.
         rename: as for `initlib.plan`.
         axes: as for `initlib.plan`.
-        only: a pattern, or the names of the variables to fill; all others are kept.
-        prefix: the name of the model in a larger model; the names of the variables begin with this name.
-        unmatched: "default", or "keep" to keep everything that no rule matches.
+        only: a pattern, or the names of the variables to fill. All other variables are kept.
+        prefix: the name of the model in a larger model. The names of the variables then begin with this name.
+        unmatched: "default", or "keep" to keep every variable that no rule matches.
 
     Returns:
         The plan.
 
     Raises:
-        PlanError: the plan cannot be made: layers that are not built, frozen and quantized weights without a rule,
-            statistics that a rule would draw. The error lists all problems.
+        PlanError: the plan has problems; the error lists all problems. Examples are layers that are not built, frozen
+            or quantized weights without a rule, and rules that would draw statistics.
+        TypeError: an argument has a wrong type.
 
     Example:
         >>> import keras
@@ -95,17 +95,17 @@ def initialize(
 ) -> Plan:
     """Fill every variable of a built model by rules and by variable name.
 
-    A weight depends on the seed, and on its name, shape, axes and initializer. The weight does not depend on the rest
-    of the model, the backend, devices or shardings: `plan.draw(seed)` returns the same bits in NumPy. Without `rules`
-    and `default`, the initializer of each layer draws its variables, by name. Statistics are set to the initial values
-    of their layers (those of an adapted `Normalization` are kept); optimizers, metrics and seed generators do not
-    change. On JAX each device draws its own shard of a variable of `keras.distribution`.
+    The weights of a variable depend only on the seed, and on the name, shape, axes, dtype and initializer. The weights
+    do not depend on the rest of the model, the backend, devices or shardings: `plan.draw(seed)` returns the same bits
+    in NumPy. Without `rules` and `default`, each variable gets the distribution of its layer's initializer. Statistics
+    are set to the initial values of their layers, except for an adapted `Normalization`. Optimizers, metrics and seed
+    generators do not change. On JAX, each device draws its own shard of a variable of `keras.distribution`.
 
     Args:
         model: a built model or layer. Its variables are filled in place.
-        rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
-            dtypes must be those of the model, or of the part under `prefix`. `default`, `rename`, `axes` and
-            `unmatched` are not allowed with an existing plan.
+        rules: as for `initlib.plan`, or an existing plan from `plan` or `Plan.load`. The names, shapes and dtypes of an
+            existing plan must be those of the model, or of the part of a larger plan under `prefix`. With an existing
+            plan, `default`, `rename`, `axes` and `unmatched` are not allowed.
         seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
         default: as for `plan`.
         rename: as for `initlib.plan`.
@@ -118,7 +118,7 @@ def initialize(
         The plan, which prints as a report.
 
     Raises:
-        PlanError: as for `plan`, before anything is written; or an existing plan does not fit the model.
+        PlanError: as for `plan`, or an existing plan does not fit the model. Nothing is written.
         TypeError: an argument has a wrong type, or may not be given with an existing plan.
 
     Example:

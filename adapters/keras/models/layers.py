@@ -126,7 +126,7 @@ def declare(cls: LayerClass, /, **axes: str) -> LayerClass:
 
     Args:
         cls: a class of `keras.layers.Layer`.
-        **axes: an axes string for each variable, by the name of the variable.
+        **axes: the axes string of each variable, by the name of the variable (see `initlib.fans`).
 
     Returns:
         The class.

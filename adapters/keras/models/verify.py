@@ -21,25 +21,26 @@ def verify(
 ) -> Differences:
     """Compare the variables of a model with the weights of a plan and a seed, on every backend.
 
-    Weights from a product of matrices or with a nonzero mean must agree to 1e-6. All other weights must have the same
-    bits. Kept variables are compared by shape and dtype. On JAX each process compares the shards that it can address,
-    with all their copies.
+    Orthogonal matrices, logarithms, exponentials and weights with a nonzero mean must agree to 1e-6. All other weights
+    must have the same bits. For kept variables, only the shape and the dtype are compared. On JAX, each process
+    compares the shards that the process can address, with all copies.
 
-    The default compares 16 samples of 1024 weights of each variable: enough to find another seed, an unfilled variable
-    or a swapped shard. Only `whole=True` finds single changed weights.
+    By default, about 16 samples of each variable are compared, each of at most 1024 numbers. These samples find another
+    seed, an unfilled variable or a swapped shard. Only `whole=True` finds single changed numbers.
 
     Args:
         model: the built model or layer, after `initialize` or after a checkpoint was loaded.
-        plan: the plan that `initialize` or `plan` returned, or `Plan.load` read.
+        plan: a plan from `initialize`, `plan` or `Plan.load`.
         seed: the seed of `initialize`: an int, a `Key` or a `numpy.random.Generator` in the same state.
-        whole: True to compare all weights.
+        whole: True compares all numbers of every variable.
         only: a pattern or names; all other variables are not compared.
         prefix: the name of the model in a larger model, as for `initialize`.
 
     Returns:
-        The differences as a tuple, empty if there are none. Each difference has a `name`, a `what` (the property that
-        differs), and for weights the `index` of the first different position. `holds` names the slice of the plan whose
-        bits are in that position, if a short search finds the slice. `print` begins with a summary.
+        The differences as a tuple, empty if this process found no difference. A difference has the fields `name`,
+        `what` (the property that differs), `index` and `holds`. `index` is the first different position in the full
+        weight. `holds` names the slice of the plan whose bits are at that position, if a short search finds the slice.
+        `print` begins with a summary.
 
     Raises:
         TypeError: `model` is not a `keras.Layer`, or `plan` is not a plan.

@@ -19,15 +19,15 @@ FLAT = "this rank holds a range of the parameter. Audit the unsharded model, or 
 
 @public("initlib.adapters.torch")
 def audit(model: Any, *, axes: str | None = None) -> Audit:
-    """Audit the parameters and buffers of a module, or the tensors of a state dictionary: see `initlib.audit`.
+    """Audit the parameters and buffers of a module, or the tensors of a state dictionary (see `initlib.audit`).
 
-    The names and axes of a module's tensors come from its plan, so each packed or grouped kernel is measured by its own
-    fans. Tensors that share their memory count once. A DTensor is gathered, so all ranks must call this function
-    together. Flat shards of FSDP are not measured.
+    The tensors of a module have the names and axes of the module's plan. So each packed or grouped kernel is compared
+    with its own fans. Two tensors that share memory are not reported as duplicates. A DTensor is gathered, so all ranks
+    must call this function together. Flat shards of FSDP are not measured.
 
     Args:
         model: a `torch.nn.Module`, or a dictionary of tensors.
-        axes: the axes of tensors whose module does not state them.
+        axes: the order of axes, "OI..." or "...IO", of tensors whose module does not state the axes.
 
     Returns:
         The measured statistics and the scheme of each tensor.

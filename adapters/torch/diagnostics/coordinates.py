@@ -30,19 +30,19 @@ def coordinate_check(
 ) -> CoordinateCheck:
     """Train models of several widths for a few steps, and fit how the size of each activation depends on the width.
 
-    The size of an activation is its mean absolute value, averaged over seeds, before the first step and after each
-    step. The check fits the slope of log(size) over log(width). In a parametrization such as muP (`recipes.mup`) wide
-    models train as narrow models do, and all slopes are about 0. The check restores PyTorch's random states.
+    The size of an activation is its mean absolute value, averaged over seeds. The sizes are measured before the first
+    step and after each step. The check fits the slope of log(size) over log(width). With muP (`recipes.mup`), all
+    slopes are about 0: wide models train like narrow models. The check restores PyTorch's random states.
 
     Args:
-        make_model: a function that makes and initializes a model from a width and a seed.
-        widths: at least two widths.
+        make_model: a function of a width and a seed that makes and initializes a model.
+        widths: at least two widths, as ints of at least 1.
         batch: as for `signals`; every step trains on this batch.
         loss: as for `signals`.
-        optimizer: a function that makes the optimizer from a model and its width.
+        optimizer: a function of a model and its width that makes the optimizer.
         steps: the number of training steps.
         seeds: the number of models for each width, with the seeds 0, 1, ….
-        tolerance: the largest slope that passes.
+        tolerance: the largest absolute slope that passes.
 
     Returns:
         The sizes, the slopes and the verdict.

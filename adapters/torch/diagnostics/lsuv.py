@@ -43,25 +43,25 @@ def lsuv_(
 ) -> ScalingReport:
     """Initialize a model with orthonormal weights, each scaled so that its layer's output has variance 1 on a batch.
 
-    `initialize` fills the model first. Then, in the order of execution, the weight of each layer is divided by the std
-    of the layer's output, until the variance is 1 within the tolerance. A layer that runs again is scaled by its first
-    run. The model runs once, without gradients, in its current mode; hooks, buffers and random states are restored.
-    Weights of attention and recurrent layers stay as drawn, with a note in the report.
+    `initialize` fills the model first. Then the model runs once on the batch, without gradients, in its current mode.
+    When a layer runs, its weight is divided by the std of its output, until the variance is 1 within the tolerance. A
+    layer that runs several times is scaled only in its first run. Weights of attention and recurrent layers are not
+    scaled, with a note in the report. Hooks, buffers and random states are restored.
 
     Args:
         model: the model; its parameters are filled in place.
         batch: as for `signals`.
-        rules: as for `initialize`; None is orthogonal() for kernels, and `{"*": keep}` scales the present weights.
+        rules: as for `initialize`. None is orthogonal() for kernels. `{"*": keep}` scales the present weights.
         seed: as for `initialize`.
         tolerance: the largest distance of a variance from 1.
         max_iterations: the largest number of divisions for each layer.
 
     Returns:
-        The report with the variance of each layer before and after, and the factor.
+        The report, with the variance of each output before and after scaling, and the factor of each weight.
 
     Raises:
-        ValueError: the output of a layer is the same for every input or not finite, or weights are sharded. The model
-            is then unchanged.
+        ValueError: the output of a layer is not finite, or is the same for every input; or weights are sharded. After
+            an error the model is unchanged.
 
     Example:
         >>> from torch import nn

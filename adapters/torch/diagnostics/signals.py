@@ -28,16 +28,17 @@ def signals(
     """Measure every activation and parameter of a model on a batch, forward and backward.
 
     An activation is the output of a module, or of an activation function (`torch.relu`, `F.gelu`, …) that a module
-    calls, named "block.relu()". Activations are in the order of execution. Modules and functions that run again are
-    named "relu#2", "relu#3". Names are those of plans, without the prefixes of wrappers. The model runs in its current
-    mode. Hooks, gradients, buffers and random states are restored, after an exception too.
+    calls, named "block.relu()". Activations are in the order of execution. If a module or function runs again, its name
+    gets a number: "relu#2", "relu#3". The names are the names in plans, without the prefixes of wrappers. The model
+    runs in its current mode. Hooks, gradients, buffers and random states are restored, also after an exception.
 
     Args:
         model: the model. A DTensor is gathered, so all ranks must call this function together.
-        batch: a tensor, a tuple or list of arguments, a dict of keyword arguments, or a shape for standard normal
-            inputs, which are the same in every framework.
+        batch: a tensor, a tuple or list of arguments, a dict of keyword arguments, or a shape. A shape gives standard
+            normal inputs, the same in every framework.
         loss: a function of the model's output that returns one number; None is the mean square of the output.
-        learning_rate: if given, the report has the update:data ratio of a step of gradient descent.
+        learning_rate: if given, the report contains the update:data ratio: the std of one step of gradient descent,
+            divided by the std of the weights.
 
     Returns:
         The report on activations and parameters, with a verdict on each.

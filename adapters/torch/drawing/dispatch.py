@@ -40,15 +40,15 @@ NO_SEED = Key(0)  # the seed of initializers that draw nothing, such as the iden
 
 
 class DrawOptions(TypedDict, total=False):
-    """Arguments that all functions that draw share, by keyword alone; PyTorch's functions lack them.
+    """Keyword-only arguments of every function that draws. PyTorch's own functions do not have these arguments.
 
     Attributes:
-        axes: the role of each axis, such as "OI"; by default "OI...".
-        seed: an int, a `Key` or a `numpy.random.Generator`; by default PyTorch's generator decides.
-        name: a name that gives the parameter a stream of its own under the seed.
-        shape: the shape of the full weight, where a plain tensor holds only a slice of it (Megatron, ZeRO).
-        index: the box of the full weight that the tensor holds, as ints and slices.
-        flat: in place of `index`, the row-major range that a tensor of one axis holds.
+        axes: the role of each axis, such as "OI" (see `initlib.fans`); by default "OI...".
+        seed: an int, a `Key` or a `numpy.random.Generator`; by default `generator` gives the seed.
+        name: the name of the parameter. Each name has its own stream under the seed.
+        shape: the shape of the full weight, if a plain tensor holds only a slice of the weight (Megatron, ZeRO).
+        index: the slice of the full weight that the tensor holds, as ints and slices.
+        flat: in place of `index`, the slice in row-major order that a tensor of one axis holds.
     """
 
     axes: str | None

@@ -53,9 +53,9 @@ def plan(
     prefix: str = "",
     unmatched: Unmatched = "default",
 ) -> Plan:
-    """Make the plan of a model: the fill of each of its parameters. Nothing is written.
+    """Make the plan of a model: one fill for each parameter. Nothing is written.
 
-    The modules of `torch.nn` state the axes of their weights. `declare` states the axes of other modules.
+    The axes of the modules of `torch.nn` are known. For your own modules, call `declare`, or pass `axes=`.
 
     Args:
         module: the model.
@@ -66,7 +66,8 @@ def plan(
         The plan.
 
     Raises:
-        PlanError: the plan has problems; the error lists all of them.
+        PlanError: the plan has problems; the error lists all problems.
+        TypeError: an argument has a wrong type.
 
     Example:
         >>> from torch import nn
@@ -96,21 +97,21 @@ def initialize(
 ) -> Plan:
     """Fill every parameter of a model by rules and by parameter name.
 
-    The weights of a parameter depend on the seed and on its name, not on devices, shards, wrappers or the rest of the
-    model: `initialize(...).draw(seed)` returns the same bits in NumPy. Tied parameters stay tied, padding rows are
-    zero, and the buffers of PyTorch's own modules are reset.
+    The weights of a parameter depend only on the seed, and on the name, shape, axes, dtype and initializer. The weights
+    do not depend on devices, shards, wrappers or the rest of the model: `initialize(...).draw(seed)` returns the same
+    bits in NumPy. Tied parameters stay tied, padding rows are 0, and buffers of PyTorch's own modules are reset.
 
     Args:
         module: the model; its parameters are filled in place.
-        rules: as for `initlib.plan`; or an existing plan, as `plan` made or `Plan.load` read it. Its names, shapes and
-            dtypes must be those of the model, or of the part under `prefix`, and planning is skipped.
+        rules: as for `initlib.plan`, or an existing plan from `plan` or `Plan.load`. The names, shapes and dtypes of an
+            existing plan must be those of the model, or of the part of a larger plan under `prefix`.
         default, rename, axes, unmatched: as for `initlib.plan`; not allowed with an existing plan.
-        seed: an integer, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's default generator.
+        seed: an int, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's global CPU generator.
         device: the device for the weights of a model on the meta device (see `skeleton`).
-        only: a pattern or names; all other parameters and buffers stay as they are.
-            `only=model.load_state_dict(state, strict=False).missing_keys` fills the parameters that a checkpoint did
-            not contain. The names may come from plans or from PyTorch's state dictionaries.
-        prefix: the name of the module in a larger model; the names of the parameters begin with this name.
+        only: a pattern or names; all other parameters and buffers are kept. Pass
+            `only=model.load_state_dict(state, strict=False).missing_keys` to fill the parameters that a checkpoint does
+            not contain. Names are the names in plans or in PyTorch's state dictionaries.
+        prefix: the name of the module in a larger model. The names of the parameters then begin with this name.
 
     Returns:
         The plan, which prints as a report.

@@ -89,8 +89,8 @@ def declare(cls: Module, /, **axes: str) -> Module:
 
     Args:
         cls: a class of `torch.nn.Module`; its subclasses inherit the declaration.
-        **axes: the axes string of each parameter, by the parameter's name in the module. I is an input axis, O an
-            output axis, B a stack of independent kernels.
+        **axes: the axes string of each parameter, by the parameter's name in the module. I is an input axis, O is an
+            output axis, and B is a stack of independent kernels (see `initlib.fans`).
 
     Returns:
         The class.

@@ -35,11 +35,11 @@ WITHOUT_VALUES = (
 def skeleton() -> Iterator[None]:
     """Build models with their parameters on the meta device, and their buffers on their usual device.
 
-    No weights stay in memory. Modules record the facts that `to_empty()` loses: the tied parameters, and the constants
-    that constructors set, such as a scale of 1e-6. Parameters that a constructor computes, such as sinusoids, keep
-    their values and their device, as buffers do. `initialize(model, ..., device=...)` makes the weights, or fills them
-    after `fully_shard(model)` and `model.to_empty(...)`. Models that other threads build at the same time do not
-    change.
+    No drawn weights stay in memory. Modules record the facts that `to_empty()` loses: which parameters are tied, and
+    the constants that constructors set, such as a scale of 1e-6. Parameters that a constructor computes, such as
+    sinusoids, keep their values and their device, like buffers. Then `initialize(model, ..., device=...)` allocates and
+    fills the weights. For a sharded model, call `fully_shard(model)`, then `model.to_empty(...)`, then `initialize`.
+    Models that other threads build at the same time are not affected.
 
     Returns:
         A context manager.

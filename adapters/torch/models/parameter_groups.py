@@ -20,10 +20,10 @@ def parameter_groups(
     weight_decay: float = 0.0,
     eps: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the parameter groups of an optimizer, with a learning rate and a weight decay for each, as muP needs.
+    """Return the parameter groups of an optimizer for muP, each with its learning rate and weight decay.
 
-    Parameters with the same learning rate, weight decay and epsilon share a group. Parameters that need no gradient are
-    left out.
+    Parameters with the same learning rate, weight decay and epsilon share a group. Parameters with
+    `requires_grad=False` are omitted.
 
     Args:
         model: a module.
@@ -31,7 +31,7 @@ def parameter_groups(
             `initlib.mup_learning_rates` returns them.
         lr: the learning rate at the base width, above 0.
         weight_decay: the weight decay at the base width, at least 0.
-        eps: Adam's epsilon at the base width, above 0. With None the groups have no "eps".
+        eps: Adam's epsilon at the base width, above 0. If None, the groups have no "eps".
 
     Returns:
         A list of dictionaries with "params", "lr", "weight_decay" and, if given, "eps", for any optimizer of

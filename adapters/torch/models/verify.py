@@ -29,26 +29,26 @@ def verify(
     """Compare the tensors of a model with the weights of a plan and a seed.
 
     Each rank compares its own memory: plain tensors on any device, DTensors and flat shards (FSDP1). Ranks exchange no
-    data. Weights from a product of matrices or with a nonzero mean must agree to 1e-6. All other weights must have the
-    same bits. Kept tensors are compared by shape and dtype, and weight-normed weights by the weight that the module
-    computes.
+    data. Orthogonal matrices, logarithms, exponentials and weights with a nonzero mean must agree to 1e-6. All other
+    weights must have the same bits. For kept tensors, only the shape and the dtype are compared. For weight norm, the
+    weight that the module computes is compared.
 
-    The default compares 16 samples of 1024 weights of each tensor: enough to find another seed, an unfilled tensor or
-    a swapped shard. Only `whole=True` finds single changed weights.
+    By default, about 16 samples of each tensor are compared, each of at most 1024 numbers. These samples find another
+    seed, an unfilled tensor or a swapped shard. Only `whole=True` finds single changed numbers.
 
     Args:
         module: the model, after `initialize` or after a checkpoint was loaded.
-        plan: the plan that `initialize` or `plan` returned, or `Plan.load` read.
+        plan: a plan from `initialize`, `plan` or `Plan.load`.
         seed: the seed of `initialize`: an int, a `Key` or a `numpy.random.Generator` in the same state.
-        whole: True to compare all weights.
+        whole: True compares all numbers of every tensor.
         only: a pattern or names; all other tensors are not compared.
         prefix: the name of the module in a larger model, as for `initialize`.
 
     Returns:
-        The differences as a tuple, empty if this rank found none. Each difference has a `name`, a `what` (the property
-        that differs), and for weights the `index` of the first different position in the full weight. `holds` names the
-        slice of the plan whose bits are in that position, if a short search finds the slice. `print` begins with a
-        summary.
+        The differences as a tuple, empty if this rank found no difference. A difference has the fields `name`, `what`
+        (the property that differs), `index` and `holds`. `index` is the first different position in the full weight.
+        `holds` names the slice of the plan whose bits are at that position, if a short search finds the slice. `print`
+        begins with a summary.
 
     Raises:
         TypeError: `module` is not a `torch.nn.Module`, or `plan` is not a plan.

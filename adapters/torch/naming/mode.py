@@ -44,32 +44,35 @@ def named(
     rename: Mapping[Any, str] | Callable[[str], str] | None = None,
     prefix: str = "",
 ) -> Iterator[None]:
-    """Make the draws of a model's own initialization code depend on a seed and the names of its parameters.
+    """Make the draws of a model's own initialization code depend on a seed and on the names of parameters.
 
     The code still decides the distributions: `torch.nn.init`, `reset_parameters`, `weight.data.normal_()`, or the
-    `init_weights` of transformers and timm. The values of a parameter depend on the seed and its name, not on the
-    order of calls, the device or the shards. `initialize` draws the same bits if its rules have the same distributions.
+    `init_weights` of transformers and timm. The values of a parameter depend on the seed and on its name, not on the
+    order of calls, the device or the shards. `initialize` with rules of the same distributions draws the same bits.
 
-    - A draw into a slice of a parameter writes the same box of the weight.
-    - A draw into a weight that is computed (weight norm, spectral norm, pruning, parametrizations) has the stream of
-      the weight's name, and sets the tensors from which the weight is computed.
-    - A draw into another tensor, such as a term of a formula, has a numbered stream of the parameter or module that the
-      calling function initializes. If the call stack shows no parameter or module, a warning names the draw.
+    - A draw into a slice of a parameter writes the same box of the parameter's full weight.
+    - A draw into a computed weight (weight norm, spectral norm, pruning, parametrizations) depends on the weight's
+      name. The draw sets the tensors from which the weight is computed.
+    - A draw into a temporary tensor (a term of a formula) is attributed to the parameter or module that the calling
+      function initializes, and numbered. If the call stack shows no parameter or module, a warning names the draw.
     - A call with `generator=` draws from that generator, as without `named`.
-    - Modules of transformers draw their weights anew, but keep tensors that were loaded from a checkpoint. A warning
-      names the other tensors of a loaded model.
+    - Modules of transformers draw their weights again, but keep tensors that were loaded from a checkpoint. A warning
+      names the tensors of a loaded model that are drawn.
 
-    The functions of PyTorch are not patched, and other threads draw as before.
+    No function of PyTorch is patched. Draws of other threads do not change.
 
     Args:
         module: the model.
-        seed: an int, a `Key` or a `numpy.random.Generator`; by default a seed from PyTorch's generator.
-        rename: a mapping or function from the model's names to the names of the streams, as for `initialize`.
+        seed: an int, a `Key` or a `numpy.random.Generator`; by default a seed from PyTorch's global CPU generator.
+        rename: new names of the parameters, as for `initialize`.
         prefix: the name of the module in a larger model.
 
+    Returns:
+        A context manager.
+
     Raises:
-        RuntimeError: a draw fills a slice that is not a box of its parameter, a range that this rank cannot draw alone,
-            or a computed weight whose computation has no right inverse.
+        RuntimeError: the filled slice is not a box of a parameter, or this rank cannot draw the slice alone. Or the
+            computation of a computed weight has no `right_inverse`.
 
     Example:
         >>> from torch import nn

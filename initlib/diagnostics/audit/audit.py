@@ -57,7 +57,7 @@ class AuditedTensor:
 
 
 class Audit(Report):
-    """Report of `audit`: a table to print, `to_dicts`, and `found`.
+    """Report of `audit`. `print` shows a table, `to_dicts` returns dictionaries, and `found` selects tensors by fault.
 
     Args:
         tensors: one row for each tensor.
@@ -80,10 +80,10 @@ class Audit(Report):
         """Return the tensors with one of the findings.
 
         Args:
-            *findings: nan, zeros, constant, rows, shards, duplicates or stuck; by default all of them.
+            *findings: "nan", "zeros", "constant", "rows", "shards", "duplicates" or "stuck"; by default all findings.
 
         Returns:
-            The rows of those tensors.
+            The rows of these tensors, as `tensors` contains them.
 
         Raises:
             ValueError: a finding has another name.
@@ -104,7 +104,7 @@ class Audit(Report):
         return table(heads, rows)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Return the tensors as dictionaries, fit for JSON where all numbers are finite."""
+        """Return the tensors as dictionaries. JSON can store the dictionaries if all numbers are finite."""
         return [asdict(tensor) for tensor in self.tensors]
 
 
@@ -124,15 +124,15 @@ Source = FilePath | Sequence[FilePath] | Mapping[str, ArrayLike]
 def audit(source: Source, *, axes: str | None = None) -> Audit:
     """Measure every tensor of a file, of several files, or of a dictionary of arrays, and look for faults.
 
-    A row names a scheme if the tensor passes every test of the scheme, and the failed test otherwise. A weight drawn
-    from the scheme passes each test 99 times in 100. Nothing in a file is executed. Files are read piece by piece:
-    memory use is about 50 MB plus one row of a tensor.
+    Each row names the initialization scheme whose tests the tensor passes, or else the test that failed. A weight that
+    was drawn from a scheme passes each test of the scheme in at least 99 of 100 cases. No code in a file is executed.
+    Files are read piece by piece: memory use is about 50 MB plus one row of a tensor.
 
     Args:
-        source: a path, several paths, or a dictionary of arrays by name. A path is a safetensors file, an index of
-            several or a folder with an index; a .npy or .npz file; a checkpoint of PyTorch; a .keras or HDF5 file.
-        axes: the order of the axes of weights, "OI..." or "...IO". By default the names decide: "kernel" is a name of
-            Keras and JAX, "weight" a name of PyTorch. For other names, the kind of file decides.
+        source: a path, several paths, or a dictionary of arrays by name. A path may be a safetensors file, the index of
+            a checkpoint or a folder with an index; a .npy, .npz, .keras or HDF5 file; or a checkpoint of PyTorch.
+        axes: the order of the axes of weights, "OI..." or "...IO". By default the names decide: "weight" has PyTorch's
+            order, "kernel" has the order of Keras and JAX. For other names, the kind of file decides.
 
     Returns:
         An `Audit`, with a printed table, `to_dicts()` and `found()`.

@@ -170,23 +170,25 @@ def loaded(
     axes: str | None = None,
     scale: float = 1.0,
 ) -> Loaded:
-    """Make a fill from the tensor of a checkpoint, or from a slice of it.
+    """Make a fill from a tensor of a checkpoint, or from a slice of the tensor.
 
-    A plan reads only the headers of its checkpoints. A draw reads the boxes that it fills, piece by piece: a rank reads
-    its shard, and `Plan.write` streams. Without a factor, weights of the same dtype keep their bits. Other weights are
-    multiplied by `scale` in float32 (float64 if the source or the parameter is float64), and rounded once.
+    A plan reads only the headers of its checkpoints. A draw reads only the boxes that the draw fills, piece by piece.
+    So each rank reads only its shard, and `Plan.write` needs little memory. With a `scale` of 1, weights of the same
+    dtype keep their bits. All other weights are multiplied by `scale` in float32 (float64 if the source or the
+    parameter is float64), and rounded once.
 
-    A fill times a number scales the old weights. A sum adds old weights, `values(...)` and at most one initializer, in
-    order and with the noise last. The noise has the stream of the parameter's name, so that copies differ.
+    A fill times a number scales the old weights. A sum may add old weights, `values(...)` and at most one initializer.
+    The terms are added in order, and the weights of the initializer last. The initializer draws under the parameter's
+    own name, so two copies of one old tensor get different noise.
 
     Args:
-        source: a safetensors file, an index, or a folder with one of them under its usual name; or a mapping from names
-            to arrays: of NumPy (also memory maps), of JAX, or tensors of PyTorch.
+        source: a safetensors file, an index file, a folder with "model.safetensors" or its index, or a mapping from
+            names to arrays. The arrays may be NumPy arrays (also memory maps), JAX arrays or PyTorch tensors.
         name: the name of the tensor in the source. Each `*` becomes the text that a `*` in the rule's pattern matches,
-            as in `rename`. None: the name of the parameter in the model, or of the part.
+            as in `rename`. None is the name of the parameter, or of the part in `parts`.
         index: ints and slices that take a slice of the stored tensor.
-        axes: the axes string of the stored tensor, after `index`, if its axes have another order than the parameter:
-            "IO" in most files of Keras and JAX. `axes` has no effect on weights of fewer than two axes.
+        axes: the axes string of the stored tensor after `index`, such as "IO" for most files of Keras and JAX. Needed
+            only if the parameter has another order of axes. No effect on weights of fewer than two axes.
         scale: the factor of the old weights.
 
     Returns:
@@ -194,8 +196,8 @@ def loaded(
 
     Raises:
         TypeError: an argument is of the wrong type.
-        ValueError: an argument has a value that is not allowed. The plan raises for a file or a tensor that is missing,
-            or that does not fit; a draw raises for a file that has changed.
+        ValueError: an argument has a value that is not allowed. A draw raises ValueError if a file has changed.
+        PlanError: `plan` raises PlanError if a file or a tensor is missing or does not fit.
 
     Example:
         >>> import numpy as np

@@ -117,16 +117,16 @@ def parts(
     So a fused model has the bits of the split model, and a stacked model has the bits of the unrolled model.
 
     Args:
-        names: a mapping from the names of the parts to their shares of the axis, in the order of the parts. Shares are
-            scaled to the size of the axis. A value may be a pair (share, filling). For stacked layers or experts,
-            `names` is a string with `{i}`: the name of the weight at index i of the axis.
-        filling: the fill of parts without a fill of their own: an initializer, `values`, `parts`, `keep`, or a function
-            of the `Parameter` of the part. None applies the rules of the plan to each part.
+        names: a mapping from the name of each part to its share of the axis, in the order of the parts. Shares are
+            integers, scaled to the size of the axis. A value may be a pair (share, filling). For stacked layers or
+            experts, `names` is a string with `{i}`: the name of the weight at index i of the axis.
+        filling: the fill of each part that `names` gives no fill: an initializer, `values`, `parts`, `keep`, or a
+            function of the `Parameter` of the part. None applies the rules of the plan to each part.
         axis: the axis along which the parts lie.
-        groups: the number of groups in a row, each with all the parts. In grouped-query attention a group
-            holds some rows of q, then of k, then of v.
-        replaces: the number of components, counted from the end of the stored name, that the name of a part replaces.
-            None is the number of components of the part's name, without `{i}`.
+        groups: the number of consecutive groups along the axis. Each group holds a piece of every part: in
+            grouped-query attention some rows of q, then of k, then of v.
+        replaces: the number of components (between dots) at the end of the stored name that the name of a part
+            replaces. None is the number of components of the part's name, without `{i}`.
 
     Returns:
         A value for `rules=`.

@@ -32,7 +32,8 @@ class FileSource:
     def open(self, path: str | None = None) -> "FileSource":
         """Return the source with the headers of its checkpoint, which may be at another path.
 
-        Raises OSError; ValueError for a broken checkpoint, or for one that is not what the plan has recorded.
+        Raises OSError; ValueError for a broken checkpoint, or for a checkpoint that differs from the record of the
+        plan.
         """
         opened = CheckpointSource(self.path if path is None else path)
         if self.digest is not None and (self.digest, self.size) != (opened.digest, opened.size):
@@ -106,7 +107,7 @@ class ArraySource:
 
 
 def array_in(arrays: Mapping[str, Any], name: str) -> Any:
-    """Return the array of a name. Raises ValueError for an object that is no array, such as a list."""
+    """Return the array of a name. Raises ValueError for an object that is not an array, such as a list."""
     array = arrays[name]
     if not hasattr(array, "shape") or not hasattr(array, "dtype"):
         raise ValueError(

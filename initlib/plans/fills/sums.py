@@ -15,11 +15,11 @@ from ...stream.numpy_engine import NUMPY
 
 
 class Filling:
-    """A fill that is no initializer."""
+    """A fill that is not an initializer."""
 
 
 class Addend(Filling):
-    """A fill that sums may hold: terms of known weights, and noise."""
+    """A fill that a sum may contain: terms of known weights, and noise."""
 
     __array_ufunc__: None = None  # NumPy's numbers leave `number * loaded` to `__rmul__`
     terms: "tuple[Term, ...]"

@@ -42,7 +42,7 @@ keep = Keep()
 
 
 class Values(Term):
-    """A fill of given values. Immutable, comparable, hashable."""
+    """A fill of given values: an immutable object that compares and hashes by its values."""
 
     def __init__(self, array: NDArray[Any]) -> None:
         self.array = array
@@ -77,13 +77,13 @@ class Values(Term):
 
 @public("initlib")
 def values(array: ArrayLike) -> Values:
-    """Make a fill from an array of exact values, in the shape of the tensor: sinusoids, log(1..n), a mask.
+    """Make a fill from an array of exact values, such as sinusoids, log(1 … n) or a mask.
 
-    The values are copied. float16, float32 and float64 keep their dtype; other real numbers become float64. Values are
-    rounded once, to the dtype of the tensor.
+    The values are copied. float16, float32 and float64 keep their dtype, and all other real numbers become float64.
+    Values are rounded once, to the dtype of the tensor.
 
     Args:
-        array: real numbers, of at most 64 MiB.
+        array: real numbers in the shape of the tensor, at most 64 MiB.
 
     Returns:
         A value for `rules=`.

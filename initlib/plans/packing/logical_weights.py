@@ -49,7 +49,7 @@ class LogicalWeight(NamedTuple):
 
     @property
     def requires_full_draw(self) -> bool:
-        """Return whether a box costs as much as the full weight, as of an orthogonal one."""
+        """Return True if a draw of a box must compute the full weight, as for orthogonal weights."""
         return self.drawn is not None and self.drawn.requires_full_draw
 
     def requests(self, boxes: Sequence[Overlap], dtype: str, key: Key) -> Iterator[Request]:
@@ -146,7 +146,7 @@ def _check_count(boxes: int) -> None:
 
 
 def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -> list[LogicalWeight]:
-    """Return the weights that a fill puts in a tensor; none for `keep`. Raises ValueError if they do not fit."""
+    """Return the weights that a fill writes to a tensor; none for `keep`. Raises ValueError if they do not fit."""
     if isinstance(filling, Initializer):
         return [LogicalWeight(name, filling, shape, axes or ROW_MAJOR, (identity_overlap(shape),))]
     if isinstance(filling, Addend):

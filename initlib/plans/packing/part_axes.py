@@ -42,7 +42,7 @@ def unpacked(axes: str | None, shape: tuple[int, ...], axis: int, lengths: list[
 
 
 def _token(tokens: list[Token], ndim: int, axis: int) -> int | None:
-    """Return the number of the token that names the axis; None where `...` or no token does."""
+    """Return the number of the token that names the axis; None if `...` or no token names the axis."""
     free = next((k for k, token in enumerate(tokens) if token.letter == "..."), math.inf)
     if axis < min(free, len(tokens)):
         return axis

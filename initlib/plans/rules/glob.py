@@ -25,12 +25,12 @@ class Glob:
     ending: str  # the plain text with which every name ends that matches
 
     def fullmatch(self, name: str) -> GlobMatch | None:
-        """Match the whole name; of several ways, the one in which the first `*` is longest, then the second."""
+        """Match the full name. Of several matches, return the match with the longest first `*`, then the second."""
         match = self.reversed_expression.fullmatch(name[::-1])
         return None if match is None else GlobMatch(tuple(text[::-1] for text in reversed(match.groups())))
 
     def matches(self, name: str) -> bool:
-        """Return whether the glob matches the whole name."""
+        """Return whether the glob matches the full name."""
         return self.reversed_expression.fullmatch(name[::-1]) is not None
 
 
@@ -73,7 +73,7 @@ def glob(pattern: str) -> Glob:
 
 
 def with_stars(new: str, pattern: re.Pattern[str] | Glob, name: str) -> str:
-    """Return a new name with the text that each `*` of a pattern has in a name; of an expression, with its groups."""
+    """Return a new name: each `*` becomes the text of a `*` of the pattern in a name, or of a regular group."""
     match = pattern.fullmatch(name)
     assert match is not None
     if isinstance(match, re.Match):

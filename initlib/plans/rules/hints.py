@@ -15,7 +15,7 @@ AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes the 
 def explain_unused(
     what: str, pattern: ParsedPattern, before: Sequence[ParsedPattern], parameters: Sequence[Parameter]
 ) -> str:
-    """Return the error of a pattern of rules or axes (`what`) that comes first for none of the parameters."""
+    """Return the error of a pattern of rules or axes (`what`) that is the first match of no parameter."""
     reason = _why_unused(pattern, before, parameters)
     is_missing = pattern.purpose.missing and not any(map(pattern.matches, parameters))
     if not is_missing:

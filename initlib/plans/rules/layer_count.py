@@ -15,7 +15,7 @@ class LayerCount(NamedTuple):
     pattern: str  # the argument that takes the pattern of the outputs
 
     def too_low(self, names: Iterable[str]) -> str | None:
-        """Return the error of residual outputs in more layers; None where their names do not show it.
+        """Return the error of residual outputs in more layers; None if the names do not show this.
 
         >>> LayerCount("gpt2", "layers", 1, 2, "residual").too_low(["h.0.c_proj.weight", "h.1.c_proj.weight"])
         'layers of recipes.gpt2 must be the number of layers of the model, got 1 for 2 layers. Pass layers=2'

@@ -29,7 +29,7 @@ UNSTATED = Purpose()
 
 
 class RecipePattern(str):
-    """A pattern of a recipe, equal to its text."""
+    """A pattern of a recipe, which equals its text, with its purpose."""
 
     expression: str | re.Pattern[str]
     purpose: Purpose
@@ -141,7 +141,7 @@ class Ordered:
         self._candidates: dict[tuple[str, str, str | None], list[tuple[int, PatternValue]]] = {}
 
     def first(self, parameter: Parameter) -> Any:
-        """Return the value of the first pattern that matches the parameter; None where none does."""
+        """Return the value of the first pattern that matches the parameter; None if no pattern matches."""
         rule = self.match(parameter)
         return None if rule is None else rule.value
 
@@ -161,9 +161,9 @@ class Ordered:
         return None
 
     def unused(self, parameters: Sequence[Parameter] = ()) -> Iterator[tuple[ParsedPattern, list[ParsedPattern]]]:
-        """Yield the patterns that came first for none of the parameters, and those before each.
+        """Yield each pattern that is the first match of no parameter, and the patterns before it.
 
-        A rule of a later mapping may be replaced by those of earlier ones.
+        Rules of earlier mappings may replace a rule of a later mapping.
         """
         for number in self._unused:
             pattern, _, source = self.rules[number]
@@ -197,7 +197,7 @@ def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
 
 
 def starred(new: str, pattern: ParsedPattern, name: str) -> str:
-    """Return the name of an old weight with the texts of a rule's pattern in it. Raises ValueError."""
+    """Return the name of an old weight, with each `*` replaced as in the rule's pattern. Raises ValueError."""
     if isinstance(pattern.name, Glob) and new.count("*") > pattern.name.groups:
         raise ValueError(f"the name {new!r} must have no more * than the rule's pattern, got {pattern.text!r}")
     try:

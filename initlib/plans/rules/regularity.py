@@ -44,7 +44,7 @@ def _is_binary(values: NDArray[Any]) -> bool:
 
 
 def has_set_edge(read: Read, shape: tuple[int, ...]) -> bool:
-    """Return whether the first or last row or column of a matrix is binary: three equal weights are no chance."""
+    """Return whether the first or last row or column of a matrix is binary: three equal weights are not by chance."""
     if len(shape) != 2:
         return False
     for axis, size in enumerate(shape):

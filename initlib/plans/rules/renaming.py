@@ -19,8 +19,8 @@ class SameAs(NamedTuple):
 def same_as(name: str) -> SameAs:
     """Make a value of `rename=` that gives a parameter the stream, and so the weights, of another parameter.
 
-    The usual case is a target network that starts equal to the online network. Both parameters must have the same
-    shape, axes and initializer.
+    For example, a target network starts equal to the online network. Both parameters must have the same shape, axes and
+    initializer.
 
     Args:
         name: the name of the other parameter, in which each `*` becomes the text that a `*` in the pattern matches.
@@ -30,6 +30,7 @@ def same_as(name: str) -> SameAs:
 
     Raises:
         TypeError: the name is not a string.
+        ValueError: the name is empty, not printable, or longer than 512 characters.
 
     Example:
         >>> from initlib import Parameter, normal, plan
@@ -66,7 +67,7 @@ class Renamer:
         return with_stars(new, expression, name)
 
     def shares(self, name: str) -> bool:
-        """Return whether the name becomes that of another parameter, by `same_as`."""
+        """Return whether `same_as` gives the name the stream of another parameter."""
         number = self._first(name)
         return number is not None and self.shared[number]
 

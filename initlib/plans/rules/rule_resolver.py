@@ -34,7 +34,7 @@ _BIAS = re.compile(r"bias$|(^|\.)(b|beta)$")  # the usual names of biases
 
 
 class RuleResolver:
-    """Fills of parameters: of the first rule that matches, else by the constructor's value, else the default."""
+    """Fills of parameters: from the first rule that matches, else from the constructor value, else the default."""
 
     def __init__(
         self, rules: Ordered, default: Any, unmatched: str = "default", parameters: Sequence[Parameter] = ()
@@ -185,7 +185,7 @@ def _called(function: Callable[[Parameter], Fill], parameter: Parameter) -> Any:
 
 
 def _is_made(value: Any) -> bool:
-    """Return whether no function of a value has to be called, and no part looked up."""
+    """Return whether a value is a complete fill: no function to call, and no part to look up."""
     if isinstance(value, Parts):
         return all(map(_is_made, value.fillings))
     return value is not None and (isinstance(value, Initializer) or not callable(value))

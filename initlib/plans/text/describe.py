@@ -1,4 +1,4 @@
-"""Descriptions: initializers by the name of their factory and its arguments, as people write them."""
+"""Descriptions: initializers by the name of their factory and its arguments, as in code."""
 
 import inspect
 import os

@@ -34,7 +34,7 @@ class RuleNeededError(ValueError):
 class PlanError(ValueError):
     """Error that lists all problems of a plan that cannot be made. Nothing was written.
 
-    The text has one line for equal problems, in which names that differ in their numbers are folded.
+    Equal problems share one line of the text. Names that differ only in numbers are folded: `h.{0..3}.weight`.
 
     Args:
         problems: a string for each problem; the attribute `problems` holds all of them.

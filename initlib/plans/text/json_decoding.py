@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def read(path: str | os.PathLike[str]) -> str:
-    """Return the text of a file. Raises ValueError for a FIFO, a text too long, and what is no plan."""
+    """Return the text of a file. Raises ValueError for a FIFO, and for a text that is too long or not a plan."""
     with open_regular(path) as file:
         text = file.read(MAX_BYTES + 1)
     if len(text) > MAX_BYTES:
@@ -51,8 +51,8 @@ def read(path: str | os.PathLike[str]) -> str:
 def decode(text: str, paths: Mapping[str, str] | None = None) -> list[Entry]:
     """Return the entries of a text. Raises ValueError for a text that `encode` cannot have made.
 
-    `paths` are those of the checkpoints to open, by the path in the text. No other file is opened. Raises PlanError for
-    checkpoints that are not those of the plan.
+    `paths` maps paths in the text to the checkpoints to open. No other file is opened. Raises PlanError for checkpoints
+    that are not those of the plan.
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")

@@ -1,4 +1,4 @@
-"""Tables: a plan as rows, and as text for people."""
+"""Tables: a plan as rows, and as aligned text."""
 
 import math
 import re
@@ -99,7 +99,7 @@ def _drawn(initializer: Initializer, shape: tuple[int, ...], axes: str) -> tuple
 def table(entries: Iterable[Entry], fold: bool, width: int | None = None) -> str:
     """Return the rows as aligned text of at most `width` characters.
 
-    `fold` makes one row of those that differ in the numbers of their names; its bytes are those of all of them.
+    `fold` joins rows whose names differ only in numbers into one row, with the sum of the bytes.
     """
     every = rows(entries)
     contents = [(row["name"], _cells(row)) for row in every]
