@@ -354,8 +354,7 @@ def trunc_normal_(
     mean, std, a, b = real(mean, "mean"), real(std, "std"), float(a), float(b)
     if not tensor.is_meta and (mean < a - 2 * std or mean > b + 2 * std):
         warn(
-            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
-            "The distribution of values may be incorrect."
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect."
         )
     check_bounds(a, b)
     return draw_into(tensor, _truncated(mean, std, a, b), generator, **options)

@@ -1,6 +1,7 @@
 """Orthogonal weights: as a matrix, and at the centre of a kernel."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,49 +22,60 @@ def haar(stacks: int, rows: int, columns: int, gain: float, request: DrawRequest
     xp, dtype = engine.xp, engine.widest(request.dtype)
     tall = (stacks, max(rows, columns), min(rows, columns))
     noise = DrawRequest(tall, None, dtype, request.key)
+
+    def some(stack: Part) -> Any:
+        def panel(first: int, last: int) -> Any:
+            box = stack, Part(first, 1, tall[1] - first), Part(first, 1, last - first)
+            return _NOISE.weights(noise._replace(box=box), engine)
+
+        return reflected(panel, (stack.size, *tall[1:]), dtype, engine)
+
     # A few matrices at a time, to bound the memory.
     count = max(1, min(stacks, engine.piece // max(1, rows * columns)))
-    full = [Part(0, 1, size) for size in tall[1:]]
-    pieces = [noise._replace(box=(Part(k, 1, min(count, stacks - k)), *full)) for k in range(0, stacks, count)]
-    matrices = [reflected(_NOISE.weights(piece, engine), dtype, engine) for piece in pieces]
+    matrices = [some(Part(k, 1, min(count, stacks - k))) for k in range(0, stacks, count)]
     q = matrices[0] if len(matrices) == 1 else xp.concatenate(matrices)
     q *= gain
     return q if rows >= columns else xp.swapaxes(q, 1, 2)
 
 
-def reflected(noise: Any, dtype: str, engine: Engine, size: int = BLOCK) -> Any:
+def reflected(
+    noise: Callable[[int, int], Any], shape: tuple[int, ...], dtype: str, engine: Engine, size: int = BLOCK
+) -> Any:
     """Return the Q of Householder's QR, signs included, of a normal matrix; reflection k is column k of the noise.
 
     The rest of a normal matrix after a reflection is normal, and independent of the reflection. So reflections can be
     drawn (Stewart 1980) without a factorization, whose error would grow with the condition number: in float32, Q is
     accurate to 1e-6. The signs are those of the diagonal of R, without which Q is not uniform (Mezzadri 2007).
+
+    `noise(first, last)` returns these columns of the noise, from row `first` on: reflection k does not change the first
+    k axes.
     """
     xp = engine.xp
-    stacks, rows, columns = noise.shape
-    head = xp.diagonal(noise, 0, 1, 2)
-    sign = xp.where(head == 0, 1, xp.sign(head))  # the phase of complex noise
-    size_of_head = abs(head)
-    del head  # a view, which would keep the memory of the noise
-    noise = xp.tril(noise)  # reflection k does not change the first k axes
-    norm = xp.sqrt((abs(noise) ** 2).sum(axis=1))
-    square = norm * (norm + size_of_head)  # half the square of v, below
-    square = engine.cast(xp.where(square == 0, 1, square), dtype)
-    eye = _eye(rows, columns, dtype, engine)
-    # In place where the library can: at most three arrays of the size of the matrix exist at a time.
-    v = noise
-    v += eye * (sign * engine.cast(norm, dtype))[:, None, :]
-    q = eye if stacks == 1 else xp.concatenate([eye] * stacks)
-    del noise, eye
 
-    def apply(v: Any, square: Any, q: Any) -> Any:
+    def reflections(first: int, last: int) -> tuple[Any, Any, Any, Any]:
+        drawn = noise(first, last)
+        head = xp.diagonal(drawn, 0, 1, 2)
+        sign = xp.where(head == 0, 1, xp.sign(head))  # the phase of complex noise
+        size_of_head = abs(head)
+        del head  # a view, which would keep the memory of the noise
+        v = xp.tril(drawn)
+        del drawn
+        norm = xp.sqrt((abs(v) ** 2).sum(axis=1))
+        square = norm * (norm + size_of_head)  # half the square of v
+        square = engine.cast(xp.where(square == 0, 1, square), dtype)
+        eye = _eye(*v.shape[1:], dtype, engine)
+        v += eye * (sign * engine.cast(norm, dtype))[:, None, :]
+        return v, square, sign, eye
+
+    def factor(v: Any, square: Any, q: Any) -> Any:
         # A block of reflections is 1 - V T V', where inv(T) is the upper triangle of V'V with a halved diagonal
         # (Puglisi 1992).
         adjoint = xp.swapaxes(v, 1, 2).conj()
         diagonal = _eye(v.shape[2], v.shape[2], dtype, engine) * square[:, None, :]
         t = engine.inverse(xp.triu(adjoint @ v, 1) + diagonal)
-        return v @ (t @ (adjoint @ q))
+        return t @ (adjoint @ q)
 
-    q = engine.reflect(q, v, square, size, apply)
+    q, sign = engine.reflect(shape, dtype, reflections, factor, size)
     q *= -sign[:, None, :]
     return q
 
@@ -94,8 +106,8 @@ class Orthogonal(OrthogonalMatrices):
 
     The matrix is uniformly distributed (Haar): the Q of the QR factorization of a normal matrix, times the signs of the
     diagonal of R. Each kernel of a stack (B, and n in `(n O)`) has its own matrix. All dtypes are computed in float64.
-    The three matrices of this computation need 6 times the memory of a float32 weight, or 12 times the memory of a
-    16-bit weight. A box (`index=`) costs a full draw.
+    The two matrices of this computation need 4 times the memory of a float32 weight, or 8 times the memory of a 16-bit
+    weight; on a device and in JAX there are three matrices. A box (`index=`) costs a full draw.
 
     Args:
         gain: factor of the matrix.

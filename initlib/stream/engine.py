@@ -19,6 +19,10 @@ from .boxes import Box, Part, Pieces, box_inside, box_shape, full_box
 from .law import Law
 
 Array = Any
+# From a range of columns to Householder reflections: the vectors, from the row of the first column on, half of their
+# squared lengths, the signs of the columns, and one identity matrix of the shape of the vectors.
+Reflections = Callable[[int, int], tuple[Array, Array, Array, Array]]
+Factor = Callable[[Array, Array, Array], Array]
 
 
 class DrawRequest(NamedTuple):
@@ -128,13 +132,18 @@ class Engine(stream.Ops):
         return self.xp.linalg.inv(upper)
 
     def reflect(
-        self, q: Array, v: Array, square: Array, size: int, apply: Callable[[Array, Array, Array], Array]
-    ) -> Array:
-        """Return the matrices after blocks of `size` Householder reflections, the last block first.
+        self, shape: tuple[int, ...], dtype: str, reflections: Reflections, factor: Factor, size: int
+    ) -> tuple[Array, Array]:
+        """Return identity matrices after blocks of `size` Householder reflections, the last block first, and the signs.
 
-        A block that starts at reflection k changes rows and columns from k on, by `-apply(v, square, q)`.
+        A block that starts at reflection k changes rows and columns from k on, by `-v @ factor(v, square, q)`.
         """
-        for start in reversed(range(0, v.shape[2], size)):
+        stacks, _, columns = shape
+        v, square, sign, eye = reflections(0, columns)
+        q = eye if stacks == 1 else self.xp.concatenate([eye] * stacks)
+        del eye
+        for start in reversed(range(0, columns, size)):
             block = slice(start, start + size)
-            q[:, start:, start:] -= apply(v[:, start:, block], square[:, block], q[:, start:, start:])
-        return q
+            rest, some = q[:, start:, start:], v[:, start:, block]
+            rest -= some @ factor(some, square[:, block], rest)
+        return q, sign

@@ -1,6 +1,8 @@
 """NumPy's engine: the compiled kernel if available, else the reference."""
 
+import math
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,11 @@ from ..dtypes import numpy_dtype, rounded
 from . import config, kernel
 from . import reference as stream
 from .boxes import Part
-from .engine import DrawRequest, Engine
+from .engine import DrawRequest, Engine, Factor, Reflections
 from .law import Law
 
 Array = NDArray[Any]
+PANEL = 2**16  # weights of reflections that are drawn at a time, about
 
 
 class NumPyEngine(Engine):
@@ -76,6 +79,29 @@ class NumPyEngine(Engine):
 
     def put(self, out: Array, values: Array, dtype: str) -> None:
         out[...] = rounded(np.asarray(values), dtype) if dtype != "uint32" else values
+
+    def reflect(
+        self, shape: tuple[int, ...], dtype: str, reflections: Reflections, factor: Factor, size: int
+    ) -> tuple[Array, Array]:
+        stacks, rows, columns = shape
+        width = size * max(1, PANEL // (stacks * rows * size or 1))
+        if columns <= width:
+            return super().reflect(shape, dtype, reflections, factor, size)
+        # Few reflections exist at a time, and all products have one memory. NumPy adds up a single column in another
+        # order than several, so that a last column joins the columns before it.
+        ends = [*range(0, columns - 1, width), columns]
+        q, memory, signs = np.zeros(shape, dtype), np.empty(math.prod(shape), dtype), []
+        diagonal = np.arange(columns)
+        q[:, diagonal, diagonal] = 1
+        for first, last in reversed(list(pairwise(ends))):
+            v, square, sign, _ = reflections(first, last)
+            signs.append(sign)
+            for start in reversed(range(0, last - first, size)):
+                block = slice(start, start + size)
+                rest, some = q[:, first + start :, first + start :], v[:, start:, block]
+                product = memory[: rest.size].reshape(rest.shape)
+                rest -= np.matmul(some, factor(some, square[:, block], rest), out=product)
+        return q, np.concatenate(signs[::-1], axis=1)
 
 
 NUMPY = NumPyEngine()

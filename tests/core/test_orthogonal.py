@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from initlib import delta_orthogonal, normal, orthogonal
 from initlib.axes import canonical
 from initlib.schemes._orthogonal import reflected
+from initlib.stream import numpy_engine
 from initlib.stream.numpy_engine import NUMPY
 
 ORTHOGONALITY = {"float16": 5e-3, "bfloat16": 4e-2, "float32": 1e-5, "float64": 1e-12}
@@ -36,6 +37,10 @@ WEIGHTS = [
 def matrices(weight, shape, axes):
     parts = canonical(shape, axes)
     return parts.arrange(np.asarray(weight, np.float64)).reshape(parts.matrices)
+
+
+def of_noise(noise, *size):
+    return reflected(lambda first, last: noise[:, first:, first:last], noise.shape, noise.dtype.name, NUMPY, *size)
 
 
 @pytest.mark.parametrize("dtype", ORTHOGONALITY)
@@ -72,6 +77,14 @@ def test_matrices_drawn_in_pieces_are_the_same(monkeypatch):
     assert (orthogonal()((7, 5, 6), axes="BIO", seed=1) == whole).all()
 
 
+@pytest.mark.parametrize("shape", [(300, 129), (130, 70), (200, 200), (70, 1)])
+def test_reflections_drawn_in_panels_are_the_same(shape, monkeypatch):
+    """The last panel never has a single column, whose squares NumPy would add up in another order."""
+    full = orthogonal()(shape, "float64", seed=1)
+    monkeypatch.setattr(numpy_engine, "PANEL", 1)
+    assert (orthogonal()(shape, "float64", seed=1) == full).all()
+
+
 def test_every_dtype_is_the_float64_weight_rounded():
     exact = orthogonal(1.5)((40, 30), "float64", seed=3)
     for dtype in ORTHOGONALITY:
@@ -81,7 +94,7 @@ def test_every_dtype_is_the_float64_weight_rounded():
 
 def test_complex_noise_makes_unitary_matrices():
     noise = normal()((2, 2, 20, 9), "float64", seed=2)
-    q = reflected(noise[0] + 1j * noise[1], "complex128", NUMPY, 4)
+    q = of_noise(noise[0] + 1j * noise[1], 4)
     assert np.abs(np.swapaxes(q, 1, 2).conj() @ q - np.eye(9)).max() < 1e-14
     assert np.abs(q.imag).max() > 0.1
 
@@ -116,7 +129,7 @@ def test_std_and_bounds_are_those_of_the_weights():
 def test_q_is_the_product_of_the_reflections(block):
     rows, columns = 23, 17
     noise = normal()((2, rows, columns), "float64", seed=2)
-    for matrix, q in zip(noise, reflected(noise, "float64", NUMPY, block), strict=True):
+    for matrix, q in zip(noise, of_noise(noise, block), strict=True):
         expected = np.eye(rows)
         for k in range(columns):
             v = np.where(np.arange(rows) >= k, matrix[:, k], 0)
@@ -128,7 +141,7 @@ def test_q_is_the_product_of_the_reflections(block):
 
 
 def test_noise_of_zeros_is_not_reflected():
-    assert (np.abs(reflected(np.zeros((1, 4, 3)), "float64", NUMPY)[0]) == np.eye(4, 3)).all()
+    assert (np.abs(of_noise(np.zeros((1, 4, 3)))[0]) == np.eye(4, 3)).all()
 
 
 def distance(samples, cdf):
@@ -236,7 +249,7 @@ HELD = """
 import tracemalloc, numpy as np
 from initlib import orthogonal
 orthogonal()((2, 2), seed=0)
-for shape, axes in [((512, 512), "IO"), ((256, 2048), "IO"), ((8, 128, 128), "BIO")]:
+for shape, axes in [((1024, 1024), "IO"), ((512, 4096), "IO"), ((8, 128, 128), "BIO")]:
     out = np.empty(shape)
     tracemalloc.start()
     orthogonal()(shape, "float64", axes=axes, seed=0, out=out)
@@ -245,8 +258,8 @@ for shape, axes in [((512, 512), "IO"), ((256, 2048), "IO"), ((8, 128, 128), "BI
 """
 
 
-def test_a_draw_holds_at_most_three_matrices():
+def test_a_draw_holds_fewer_than_three_matrices():
     ran = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
     held = [float(line) for line in ran.stdout.splitlines()]
     assert len(held) == 3
-    assert max(held) < 3.4
+    assert max(held) < 2.8

@@ -1,6 +1,5 @@
 """JAX's engine: computes each position of a weight from words that may be traced."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ from initlib import Key
 from initlib.key import fold_number
 from initlib.stream import reference as stream
 from initlib.stream.boxes import Part
-from initlib.stream.engine import Engine
+from initlib.stream.engine import Engine, Factor, Reflections
 
 
 class JaxEngine(Engine):
@@ -61,19 +60,22 @@ class JaxEngine(Engine):
         eye = jnp.broadcast_to(jnp.eye(upper.shape[-1], dtype=upper.dtype), upper.shape)
         return lax.linalg.triangular_solve(upper, eye, left_side=True, lower=False)
 
-    def reflect(self, q: Any, v: Any, square: Any, size: int, apply: Callable[[Any, Any, Any], Any]) -> Any:
+    def reflect(
+        self, shape: tuple[int, ...], dtype: str, reflections: Reflections, factor: Factor, size: int
+    ) -> tuple[Any, Any]:
         # Blocks of one size, padded with columns of zeros that reflect nothing, make one loop, compiled once.
-        blocks = -(-v.shape[2] // size)
-        missing = blocks * size - v.shape[2]
+        v, square, sign, eye = reflections(0, shape[2])
+        blocks = -(-shape[2] // size)
+        missing = blocks * size - shape[2]
         v = jnp.pad(v, ((0, 0), (0, 0), (0, missing)))
         square = jnp.pad(square, ((0, 0), (0, missing)), constant_values=1)
 
         def step(k: Any, q: Any) -> Any:
             start = (blocks - 1 - k) * size
             block = lax.dynamic_slice_in_dim(v, start, size, 2)
-            return q - apply(block, lax.dynamic_slice_in_dim(square, start, size, 1), q)
+            return q - block @ factor(block, lax.dynamic_slice_in_dim(square, start, size, 1), q)
 
-        return lax.fori_loop(0, blocks, step, q)
+        return lax.fori_loop(0, blocks, step, jnp.concatenate([eye] * shape[0])), sign
 
 
 JAX = JaxEngine()
