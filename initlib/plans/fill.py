@@ -22,8 +22,8 @@ class Fills(Generic[View]):
     Args:
         targets: the boxes.
         key: the key of the model.
-        memory: a function that returns the memory that the compiled kernel may fill, and None for other memory. It
-            raises where a tensor has no memory.
+        memory: a function that returns the memory that the compiled kernel may fill, and None for other memory. The
+            function raises an error for a tensor without memory.
     """
 
     def __init__(self, targets: Iterable[Target[View]], key: Key, memory: Callable[[View], Memory | None]) -> None:

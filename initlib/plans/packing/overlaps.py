@@ -37,7 +37,7 @@ def cut(overlaps: Iterable[Overlap], index: Any, shape: tuple[int, ...]) -> Iter
 
 
 def join(first: Overlap, second: Overlap) -> Overlap | None:
-    """Return the overlap of A with C, given those of A with B and of B with C; None where they do not meet.
+    """Return the overlap of A with C, given the overlaps of A with B and of B with C; None without an overlap.
 
     The slices of `first.outer`, `second.outer` and `second.inner` have step 1; those of `first.inner` any.
     """

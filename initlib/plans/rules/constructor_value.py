@@ -57,7 +57,7 @@ class ConstructorValue:
     draws_like: str | None = None
 
     def part(self, shape: tuple[int, ...], boxes: tuple[Overlap, ...]) -> "ConstructorValue":
-        """Return the value of a part of that shape, which lies in those boxes of the tensor."""
+        """Return the value of a part of that shape, which lies in these boxes of the tensor."""
         return self if self.read is None else replace(self, read=_part_reader(self.read, shape, boxes))
 
     def record(self, parameter: "Parameter") -> "ConstructorValue":

@@ -53,7 +53,7 @@ def decode(text: str, paths: Mapping[str, str] | None = None) -> list[Entry]:
     """Return the entries of a text. Raises ValueError for a text that `encode` cannot have made.
 
     `paths` maps paths in the text to the checkpoints to open. No other file is opened. Raises PlanError for checkpoints
-    that are not those of the plan.
+    that differ from the checkpoints of the plan.
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")
