@@ -12,7 +12,7 @@ from ..schemes.initializer import Initializer
 from ..stream.kernel import Batch, Group, Memory, draws, memory_of
 from .entry import Entry
 
-View = TypeVar("View", bound=Any)  # memory that indices cut and that has `nbytes`: an array, or a framework's tensor
+View = TypeVar("View", bound=Any)  # memory with indexing and `nbytes`: an array, or a framework's tensor
 Target = tuple[Entry, Any, View]  # an entry, an index into its tensor (`...`: all of it), and the memory of that box
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ...stream.boxes import normalize_index
 
-Index = tuple[int | slice, ...]  # one entry an axis
+Index = tuple[int | slice, ...]  # one entry for each axis
 
 
 class Overlap(NamedTuple):

@@ -143,7 +143,7 @@ def _without_values(parameter: "Parameter", value: ConstructorValue) -> Decision
 def _zero(parameter: "Parameter", value: ConstructorValue, notes: tuple[str, ...]) -> Decision:
     if parameter.is_vector or value.draws is True or value.zeroed:
         return Decision(zeros, ("zeros as constructed", *notes))
-    # A frozen tensor is never drawn in silence.
+    # A frozen tensor is never drawn without a rule.
     fill = zeros if value.frozen else None
     return Decision(fill, ("zeros as constructed (may be fresh memory)", *notes), may_be_fresh=True)
 

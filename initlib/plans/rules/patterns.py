@@ -125,7 +125,7 @@ class PatternValue(NamedTuple):
 
     pattern: ParsedPattern
     value: Any
-    source: int = 0  # the number of the mapping that has it, of a list of them
+    source: int = 0  # the number of its mapping in a list of mappings
 
 
 class Ordered:

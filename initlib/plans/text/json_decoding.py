@@ -113,7 +113,7 @@ def _check_fields(value: Any, needed: dict[str, type], optional: dict[str, type]
     if unknown or missing:
         raise ValueError(f"the object must have the fields {', '.join(types)}, got {_shown(list(value))}")
     for name, each in value.items():
-        if type(each) is not types[name]:  # a bool is an int elsewhere
+        if type(each) is not types[name]:  # for isinstance, a bool is an int
             raise ValueError(f"{name} must be of type {types[name].__name__}, got {_shown(each)}")
 
 
