@@ -29,7 +29,7 @@ class CoordinateCheck(Report):
     """Report of `coordinate_check`: the check passes if no activation grows or shrinks with the width.
 
     In muP the head (the last activation) starts smaller in wider models, and training removes the difference. So the
-    head may shrink before the first step, and after each step at which its slope is greater than before. A size that is
+    head may shrink before the first step, and after each step that increases the slope of the head. A size that is
     not finite counts as infinite.
 
     Args:

@@ -45,10 +45,10 @@ class SignalReport(Report):
     The *signal* of an activation is the part that depends on the input: the std over the batch, as a root mean square
     over units. Biases do not change the signal. The head is the last layer with weights. The verdicts:
 
-    - *vanishing*: the signal is below min(1, input's signal) / 100, or the norm of a gradient is below 1/100 of the
+    - *vanishing*: the signal is below min(1, signal of the input) / 100. For a gradient, the norm is below 1/100 of the
       norm before the head.
-    - *exploding*: the signal is above 150 * max(1, input's signal), or the norm of a gradient is above 150 times the
-      norm before the head, or a number is not finite.
+    - *exploding*: the signal is above 150 * max(1, signal of the input), or a number is not finite. For a gradient, the
+      norm is above 150 times the norm before the head.
     - *dead*: all units, or clearly more than half of the units, have the same value for every input.
     - *silent*: units with the same value for every input are on a branch, or in a head whose weights are 0. Silent
       units, and a small signal on a branch, are healthy.

@@ -14,7 +14,7 @@ from .packing.logical_weights import LogicalWeight
 from .text.describe import described
 from .text.errors import PATTERN, Problem
 
-MOST_BOXES = 2**17  # in all tensors of a plan: of weights that lie in parts
+MOST_BOXES = 2**17  # boxes in all tensors of a plan
 
 # The axes of a kernel with that number of axes: of PyTorch, and of Keras and JAX.
 AXES_OF_KERNELS = {2: ("OI", "IO"), 3: ("BOI", "BIO"), 4: ("OIHW", "HWIO"), 5: ("OIDHW", "DHWIO")}

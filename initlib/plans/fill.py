@@ -12,7 +12,7 @@ from ..schemes.initializer import Initializer
 from ..stream.kernel import Batch, Group, Memory, draws, memory_of
 from .entry import Entry
 
-View = TypeVar("View", bound=Any)  # memory that indices cut and that has `nbytes`: an array, or a framework's tensor
+View = TypeVar("View", bound=Any)  # memory with indexing and `nbytes`: an array, or a framework's tensor
 Target = tuple[Entry, Any, View]  # an entry, an index into its tensor (`...`: all of it), and the memory of that box
 
 
@@ -22,8 +22,8 @@ class Fills(Generic[View]):
     Args:
         targets: the boxes.
         key: the key of the model.
-        memory: a function that returns the memory that the compiled kernel may fill, and None for other memory. It
-            raises where a tensor has no memory.
+        memory: a function that returns the memory that the compiled kernel may fill, and None for other memory. The
+            function raises an error for a tensor without memory.
     """
 
     def __init__(self, targets: Iterable[Target[View]], key: Key, memory: Callable[[View], Memory | None]) -> None:

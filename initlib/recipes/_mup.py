@@ -26,7 +26,7 @@ def mup(
     - only fan_in grows (output): the std of the base is divided by m, or unchanged with `readout="multiplier"`;
     - only fan_out grows (input, tables), or no fan grows: the std of the base is unchanged.
 
-    The parts of a fused tensor are compared one by one. Biases and scales keep their own initialization. A table that
+    The parts of a fused tensor are compared one by one. No rule covers biases and scales. A table that
     is tied to the head counts as an input if its first name is the name of the table. The forward pass must then divide
     the output of the head by m. Attention logits must be divided by the width of an attention head, not by its square
     root. For the learning rates, call `initlib.mup_learning_rates`.

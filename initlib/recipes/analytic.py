@@ -14,15 +14,16 @@ DIGITS = 6  # of a factor: further digits are errors of the calculation
 
 
 def analytic(model: Any, input_shape: Any = None, *, distribution: str = "truncated_normal") -> Rules:
-    """Find the variance of every kernel of a model from the activations, sums, pools and norms around the kernel.
+    """Find the variance of every kernel of a model from the operations around the kernel.
 
     The function draws and writes no weights. The result is a mapping of ordinary rules, which you can read and change.
     A model of PyTorch runs once, without gradients, so any control flow is allowed.
 
     The output of a kernel gets the variance at which the next activation has a mean square of 1. If the next activation
-    is bounded, or there is none, the output gets the variance 1. The calculation accounts for nonzero means (after
-    relu), dropout, pools, concatenations and norms. Kernels whose outputs are added share the variance. The last kernel
-    of each of n residual branches adds the variance 1 / n, so the variance of the residual stream at most doubles.
+    is bounded, or there is none, the output gets the variance 1. The calculation accounts for sums, nonzero means
+    (after relu), dropout, pooling, concatenations and normalization. Kernels whose outputs are added share the
+    variance. The last kernel of each of n residual branches adds the variance 1 / n, so the variance of the residual
+    stream at most doubles.
 
     Args:
         model: a `torch.nn.Module`, or a functional or sequential model of Keras.

@@ -15,7 +15,7 @@ from .rules import Rules, kernels_and_tables, named, optional, outputs, required
 
 
 def gpt2(layers: int, std: float = 0.02, residual: Any = "*.c_proj.weight") -> Rules:
-    """Return the rules of GPT-2: normal, with the outputs of residual branches divided by sqrt(2 layers).
+    """Return the rules of GPT-2: normal, with the std of residual outputs divided by sqrt(2 layers).
 
     The names follow the authors' code, transformers (GPT2PreTrainedModel) and nanoGPT.
 

@@ -21,7 +21,7 @@ def cut(std: float) -> Initializer:
 
 
 def llama(layers: int, width: int, std: float = 0.02, *, tied: bool = False, residual: Any = _OUTPUTS_AND_UP) -> Rules:
-    """Return the rules of LLaMA: residual outputs and up projections have the std divided by sqrt(2 layers).
+    """Return the rules of LLaMA: the std of residual outputs and up projections is divided by sqrt(2 layers).
 
     Tables have std 1, and the head has std width**-0.5. A table that is tied to the head has std width**-0.5. Only
     tables that are not tied are normal. All other weights are truncated at 3 sigmas. The names follow torchtitan,
@@ -114,7 +114,7 @@ def olmo_normal(std: float = 0.02) -> Rules:
 
 
 def normalized(layers: int, width: int, residual: Any = _OUTPUTS) -> Rules:
-    """Return the rules of nGPT: std width**-0.5, with outputs of residual branches divided by sqrt(2 layers).
+    """Return the rules of nGPT: std width**-0.5, divided by sqrt(2 layers) for residual outputs.
 
     Tables are normal, and all other weights are truncated at 3 sigmas. The names are as in `llama`. The rules follow
     OLMo-core's `InitMethod.normalized`.

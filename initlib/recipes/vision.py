@@ -16,7 +16,7 @@ _HE_FAN_OUT = variance_scaling(2.0, "fan_out", "normal")
 
 
 def resnet(features: int, last: Any = "*.bn3.weight", head: str = "fc") -> Rules:
-    """Return the rules of ResNet: He by fan_out, 0 for the last scale of a residual branch, PyTorch's own classifier.
+    """Return the rules of ResNet: He normal by fan_out, 0 for the last scale of a branch, PyTorch's own classifier.
 
     The fan_out of a grouped convolution (ResNeXt) is the fan_out of one group. torchvision and timm count the outputs
     of all groups, so the std of torchvision and timm is smaller by the factor sqrt(groups). The names follow

@@ -16,7 +16,7 @@ class Spectral(Independent):
     With this norm, networks of every width learn features at the same scale. n is inputs x receptive field. The weights
     are independent, with std = gain * sqrt(m / n) / (sqrt(n) + sqrt(m)). A normal matrix of std 1 has a norm of
     sqrt(n) + sqrt(m), to a few percent for n and m above 100. The std of the paper is
-    gain / sqrt(n) * min(1, sqrt(m / n)), and this std is from 1/2 to 1 times the std of the paper.
+    gain / sqrt(n) * min(1, sqrt(m / n)). The std of this initializer is from 1/2 to 1 times the std of the paper.
 
     Args:
         gain: factor of the norm, at least 0.

@@ -1,4 +1,4 @@
-"""Boxes: rectangular parts of a weight, the indices that name them, and the pieces in which a large one is drawn."""
+"""Boxes: rectangular parts of a weight, their indices, and the pieces in which a large box is drawn."""
 
 import math
 import operator

@@ -40,7 +40,7 @@ def truncated_moments(low: float, high: float) -> tuple[float, float]:
 
 
 def _rounded(scale: float, dtype: str) -> float:
-    """Return the scale or mean as the engines use it: in float32, except for float64 weights."""
+    """Return the scale or mean in the dtype of the engines: float64 for float64 weights, else float32."""
     with np.errstate(over="ignore"):
         return scale if dtype == "float64" else float(np.float32(scale))
 
@@ -60,7 +60,7 @@ def _check_underflow(size: float, bits: int, mean: float, dtype: str) -> None:
 
 @lru_cache(maxsize=8)
 def _smallest_step(dtype: str) -> float:
-    """Return the least number above 0 of a dtype: its bits are those of the integer 1."""
+    """Return the least number above 0 of a dtype, which has the bits of the integer 1."""
     bits = np.dtype(f"u{numpy_dtype(dtype).itemsize}")
     return float(np.ones(1, bits).view(numpy_dtype(dtype))[0])
 

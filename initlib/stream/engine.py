@@ -64,7 +64,7 @@ class Engine(stream.Ops):
     def index(self, part: Part, axis: int, shape: tuple[int, ...]) -> Array:
         """Return the indices that a part takes of one axis, as integers of any width that holds them.
 
-        `shape` is the shape of the box with no axis dropped; the result has that shape, or broadcasts to it.
+        `shape` is the shape of the box with no axis dropped. The result has this shape, or broadcasts to this shape.
         """
 
     @abstractmethod

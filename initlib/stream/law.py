@@ -16,7 +16,8 @@ def noise_bits(window: tuple[int, int] | None) -> int:
 class Law(NamedTuple):
     """A map from a word to a weight: noise, clamped to [low, high], times the scale, plus the mean, in the dtype.
 
-    `window` is None for uniform noise. For normal noise it is (lo, width), the part of the 32-bit CDF that is kept.
+    `window` is None for uniform noise. For normal noise `window` is (lo, width), the part of the 32-bit
+    CDF that is kept.
     """
 
     window: tuple[int, int] | None

@@ -104,7 +104,7 @@ def normal(word: Array, window: tuple[int, int], ops: Ops) -> Array:
 
 
 def weights(law: Law, key: tuple[Array, Array], high: Array, low: Array, ops: Ops) -> Array:
-    """Return the weight of each position (high, low): an exact conversion, one rounding, then that of the dtype."""
+    """Return the weight of each position (high, low): exact conversion, one rounding, and rounding to the dtype."""
     word = words(key, high, low, ops)
     if law.dtype == "uint32":
         return ops.cast(word, "uint32")

@@ -8,7 +8,7 @@ from . import config
 LEAST = 2**18  # weights that a thread takes at once, at least: fewer do not repay the start of a thread
 MOST = 2**21  # at most, between two checks for Ctrl-C: a few huge pages, so that two threads seldom clear the same page
 
-Work = Callable[[int, int], None]  # draws the weights from the first to before the last, by their numbers
+Work = Callable[[int, int], None]  # draws the weights with numbers from first to last - 1
 Advance = Callable[[int, int], None]  # called with the weights that are drawn, and all weights
 
 

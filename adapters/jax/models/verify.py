@@ -41,7 +41,8 @@ def verify(
     that the module computes is compared.
 
     By default, about 16 samples of each array are compared, each of at most 1024 numbers. These samples find another
-    seed, an unfilled array or a swapped shard. Only `whole=True` finds single changed numbers.
+    seed, an unfilled array or a swapped shard. Only `whole=True` finds single changed numbers. Orthogonal weights are
+    always compared in full.
 
     Args:
         params: the pytree of arrays, from `initialize` or from a checkpoint.

@@ -104,8 +104,8 @@ def initialize(
     Args:
         model: a built model or layer. Its variables are filled in place.
         rules: as for `initlib.plan`, or an existing plan from `plan` or `Plan.load`. The names, shapes and dtypes of an
-            existing plan must be those of the model, or of the part of a larger plan under `prefix`. With an existing
-            plan, `default`, `rename`, `axes` and `unmatched` are not allowed.
+            existing plan must be those of the model. With `prefix`, the plan may be that of the larger model. With an
+            existing plan, `default`, `rename`, `axes` and `unmatched` are not allowed.
         seed: an int, a `Key`, a `numpy.random.Generator`, or None for fresh entropy.
         default: as for `plan`.
         rename: as for `initlib.plan`.

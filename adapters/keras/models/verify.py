@@ -26,7 +26,8 @@ def verify(
     compares the shards that the process can address, with all copies.
 
     By default, about 16 samples of each variable are compared, each of at most 1024 numbers. These samples find another
-    seed, an unfilled variable or a swapped shard. Only `whole=True` finds single changed numbers.
+    seed, an unfilled variable or a swapped shard. Only `whole=True` finds single changed numbers. Orthogonal weights
+    are always compared in full.
 
     Args:
         model: the built model or layer, after `initialize` or after a checkpoint was loaded.

@@ -28,9 +28,10 @@ def signals(
     """Measure every activation and parameter of a model on a batch, forward and backward.
 
     An activation is the output of a module, or of an activation function (`torch.relu`, `F.gelu`, …) that a module
-    calls, named "block.relu()". Activations are in the order of execution. If a module or function runs again, its name
-    gets a number: "relu#2", "relu#3". The names are the names in plans, without the prefixes of wrappers. The model
-    runs in its current mode. Hooks, gradients, buffers and random states are restored, also after an exception.
+    calls. The name of such a function is "block.relu()". Activations are in the order of execution. If a module or
+    function runs again, its name gets a number: "relu#2", "relu#3". The names are the names in plans, without the
+    prefixes of wrappers. The model runs in its current mode. Hooks, gradients, buffers and random states are restored,
+    also after an exception.
 
     Args:
         model: the model. A DTensor is gathered, so all ranks must call this function together.

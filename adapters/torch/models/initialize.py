@@ -104,7 +104,7 @@ def initialize(
     Args:
         module: the model; its parameters are filled in place.
         rules: as for `initlib.plan`, or an existing plan from `plan` or `Plan.load`. The names, shapes and dtypes of an
-            existing plan must be those of the model, or of the part of a larger plan under `prefix`.
+            existing plan must be those of the model. With `prefix`, the plan may be that of the larger model.
         default, rename, axes, unmatched: as for `initlib.plan`; not allowed with an existing plan.
         seed: an int, a `Key`, a `numpy.random.Generator`, or None for a seed from PyTorch's global CPU generator.
         device: the device for the weights of a model on the meta device (see `skeleton`).

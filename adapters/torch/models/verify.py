@@ -34,7 +34,8 @@ def verify(
     weight that the module computes is compared.
 
     By default, about 16 samples of each tensor are compared, each of at most 1024 numbers. These samples find another
-    seed, an unfilled tensor or a swapped shard. Only `whole=True` finds single changed numbers.
+    seed, an unfilled tensor or a swapped shard. Only `whole=True` finds single changed numbers. Orthogonal weights are
+    always compared in full.
 
     Args:
         module: the model, after `initialize` or after a checkpoint was loaded.

@@ -54,7 +54,8 @@ def named(
     - A draw into a computed weight (weight norm, spectral norm, pruning, parametrizations) depends on the weight's
       name. The draw sets the tensors from which the weight is computed.
     - A draw into a temporary tensor (a term of a formula) is attributed to the parameter or module that the calling
-      function initializes, and numbered. If the call stack shows no parameter or module, a warning names the draw.
+      function initializes. Such draws are numbered. If the call stack shows no parameter or module, a warning names the
+      draw.
     - A call with `generator=` draws from that generator, as without `named`.
     - Modules of transformers draw their weights again, but keep tensors that were loaded from a checkpoint. A warning
       names the tensors of a loaded model that are drawn.

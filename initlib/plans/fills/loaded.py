@@ -1,4 +1,4 @@
-"""Loaded: a fill with the tensor of a checkpoint, or with a slice of it."""
+"""Loaded: a fill with a tensor of a checkpoint, or with a slice of the tensor."""
 
 import json
 import os
@@ -30,7 +30,7 @@ HashableEntry = int | tuple[int | None, int | None, int | None] | EllipsisType
 
 @dataclass(frozen=True, repr=False)
 class Loaded(Term):
-    """The tensor of a checkpoint, or a slice of it, times a factor."""
+    """A tensor of a checkpoint, or a slice of the tensor, times a factor."""
 
     source: FileSource | ArraySource
     name: str | None = None  # None: the name of the parameter
@@ -61,7 +61,8 @@ class Loaded(Term):
     def resolved(self, names: Iterable[str], source: FileSource | ArraySource) -> "Loaded":
         """Return the fill with an opened source, and with the first name that is in the source.
 
-        `names` are those of the parameter, for a fill without a name. Raises ValueError if the source has no such name.
+        `names` are the names of the parameter, for a fill without a name. Raises ValueError if the source has no such
+        name.
         """
         every = [self.name] if self.name is not None else list(names)
         tensors = source.tensors()
@@ -103,7 +104,7 @@ class Loaded(Term):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape of the tensor, or of the slice of it, in the order of the source."""
+        """Return the shape of the tensor or of the slice, in the order of the source."""
         return box_shape(self._box)
 
     @property
@@ -115,7 +116,7 @@ class Loaded(Term):
         return normalize_index(entries, tuple(self.array.shape))
 
     def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
-        """Raise ValueError unless the tensor, or the slice of it, fits a weight of that shape and axes."""
+        """Raise ValueError unless the tensor or the slice fits a weight of that shape and axes."""
         if self.source.opened is None:
             return
         try:

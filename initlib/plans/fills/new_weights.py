@@ -22,7 +22,7 @@ WIDE = "float64"
 
 
 class NewWeights(Sum):
-    """A fill with normal weights, whose mean and spread are those of old weights."""
+    """A fill with normal weights, with the mean and the spread of old weights."""
 
     is_linear = False
 
@@ -128,7 +128,7 @@ class NewRows(NewWeights):
 
 @dataclass(frozen=True, repr=False)
 class Redrawn(NewWeights):
-    """Old weights with a share along an axis drawn anew, with the mean and the std of the replaced weights."""
+    """Old weights with a share along an axis drawn again, with the mean and the std of the replaced weights."""
 
     axis: int = 0
     share: float = 0.5
@@ -160,7 +160,7 @@ class Redrawn(NewWeights):
         return np.where(mask, new, self.quiet.draw(sized)).reshape(request.out_shape)
 
     def _chosen(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
-        """Return the indices at which weights are new: `int(share * size)` of them, by a stream."""
+        """Return the `int(share * size)` indices at which weights are new, drawn from a stream."""
         size = shape[self.axis]
         ranks = uniform()((size,), WIDE, seed=self.seed, name=self.choice)
         return np.argsort(ranks, kind="stable")[: int(self.share * size)]

@@ -60,7 +60,7 @@ class OpenedSources:
 
 
 def opened_checkpoints(entries: Iterable[Entry]) -> set[CheckpointSource]:
-    """Return the checkpoints that the fills of these entries read. A plan from JSON opens only those of `sources=`."""
+    """Return the checkpoints that the fills of these entries read. A plan from JSON opens only `sources=`."""
     fills = (term for entry in entries for addend in entry.added for term in addend.terms if isinstance(term, Loaded))
     return {fill.source.opened for fill in fills if isinstance(fill.source.opened, CheckpointSource)}
 

@@ -120,7 +120,7 @@ def parts(
         names: a mapping from the name of each part to its share of the axis, in the order of the parts. Shares are
             integers, scaled to the size of the axis. A value may be a pair (share, filling). For stacked layers or
             experts, `names` is a string with `{i}`: the name of the weight at index i of the axis.
-        filling: the fill of each part that `names` gives no fill: an initializer, `values`, `parts`, `keep`, or a
+        filling: the fill of the parts that have no fill in `names`: an initializer, `values`, `parts`, `keep`, or a
             function of the `Parameter` of the part. None applies the rules of the plan to each part.
         axis: the axis along which the parts lie.
         groups: the number of consecutive groups along the axis. Each group holds a piece of every part: in

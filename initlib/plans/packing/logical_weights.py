@@ -1,4 +1,4 @@
-"""Logical weights: the weights that lie in a stored tensor, each as it would be alone."""
+"""Logical weights: the weights in a stored tensor, each described as if stored alone."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -82,7 +82,7 @@ class LogicalWeight(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A part of a tensor: the parameter that the part would be alone, its boxes, and what fills it."""
+    """A part of a tensor: its parameter, as if stored alone, its boxes, and its fill."""
 
     name: str
     shape: tuple[int, ...]
@@ -179,7 +179,7 @@ def _inside(member: Member) -> list[LogicalWeight]:
 
 
 def _repeated(filling: Stack, name: str, shape: tuple[int, ...], axes: str | None) -> list[LogicalWeight]:
-    """Return the weights of a stack whose layers have one fill: those of the first layer, moved along the axis."""
+    """Return the weights of a stack whose layers have one fill: the first layer's weights, moved along the axis."""
     first = next(members(filling, name, shape, axes), None)
     if first is None:
         return []

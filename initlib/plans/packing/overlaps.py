@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ...stream.boxes import normalize_index
 
-Index = tuple[int | slice, ...]  # one entry an axis
+Index = tuple[int | slice, ...]  # one entry for each axis
 
 
 class Overlap(NamedTuple):
@@ -37,7 +37,7 @@ def cut(overlaps: Iterable[Overlap], index: Any, shape: tuple[int, ...]) -> Iter
 
 
 def join(first: Overlap, second: Overlap) -> Overlap | None:
-    """Return the overlap of A with C, given those of A with B and of B with C; None where they do not meet.
+    """Return the overlap of A with C, given the overlaps of A with B and of B with C; None without an overlap.
 
     The slices of `first.outer`, `second.outer` and `second.inner` have step 1; those of `first.inner` any.
     """

@@ -57,7 +57,7 @@ class ConstructorValue:
     draws_like: str | None = None
 
     def part(self, shape: tuple[int, ...], boxes: tuple[Overlap, ...]) -> "ConstructorValue":
-        """Return the value of a part of that shape, which lies in those boxes of the tensor."""
+        """Return the value of a part of that shape, which lies in these boxes of the tensor."""
         return self if self.read is None else replace(self, read=_part_reader(self.read, shape, boxes))
 
     def record(self, parameter: "Parameter") -> "ConstructorValue":
@@ -143,7 +143,7 @@ def _without_values(parameter: "Parameter", value: ConstructorValue) -> Decision
 def _zero(parameter: "Parameter", value: ConstructorValue, notes: tuple[str, ...]) -> Decision:
     if parameter.is_vector or value.draws is True or value.zeroed:
         return Decision(zeros, ("zeros as constructed", *notes))
-    # A frozen tensor is never drawn in silence.
+    # A frozen tensor is never drawn without a rule.
     fill = zeros if value.frozen else None
     return Decision(fill, ("zeros as constructed (may be fresh memory)", *notes), may_be_fresh=True)
 

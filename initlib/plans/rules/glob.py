@@ -61,8 +61,8 @@ def glob(pattern: str) -> Glob:
             at = end + 1
         else:
             segments[-1].append("." if letter == "?" else re.escape(letter))
-    # From the last character to the first, the shortest text for each `*` leaves the longest to those before it. The
-    # atomic groups (?>...) give nothing back, so that no name takes more than linear time for each `*`.
+    # The match runs from the last character to the first: the shortest text for each `*` leaves the longest text to the
+    # `*` before it. Atomic groups (?>...) do not backtrack, so that each `*` takes linear time.
     last, *others = ("".join(reversed(segment)) for segment in reversed(segments))
     middle = "".join(f"(?>(.*?){segment})" for segment in others[:-1])
     expression = last + middle + "".join(f"(.*){segment}" for segment in others[-1:])

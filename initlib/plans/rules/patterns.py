@@ -37,7 +37,7 @@ class RecipePattern(str):
 
 @dataclass(frozen=True)
 class ParsedPattern:
-    """A condition on parameters: the full name matches, and the kind or the owner is that of the pattern."""
+    """A condition on parameters: the full name matches, and the kind or the owner equals that of the pattern."""
 
     text: str
     name: re.Pattern[str] | Glob
@@ -106,7 +106,7 @@ def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
 
 
 def _advice(given: Any, argument: str) -> str:
-    """Return the advice for an argument that is no mapping."""
+    """Return the advice for an argument that is not a mapping."""
     if argument == "axes" and isinstance(given, str):
         return f'. Write axes={{"*": {given!r}}} for all matrices'
     if argument == "rules" and is_path(given):
@@ -121,7 +121,7 @@ class PatternValue(NamedTuple):
 
     pattern: ParsedPattern
     value: Any
-    source: int = 0  # the number of the mapping that has it, of a list of them
+    source: int = 0  # the number of its mapping in a list of mappings
 
 
 class Ordered:

@@ -64,7 +64,7 @@ class RuleResolver:
             return self._default(parameter, depth)
         if len(parameter.shape) < 2 or parameter.kind in _OWN or not _is_zeros(own):
             return self.made(own, parameter, depth)
-        # Fresh memory looks like weights that are zeros by design: they are not kept in silence.
+        # Fresh memory looks like zeros by design, so zeros are not kept without a warning.
         fill, notes = self._default(parameter, depth)
         return fill, ("zeros as built", *notes)
 

@@ -9,7 +9,7 @@ _NUMBER = re.compile(r"(?<![0-9])(0|[1-9][0-9]*)(?![0-9])")  # with a leading ze
 
 
 def fold(rows: Iterable[tuple[str, Hashable]]) -> list[tuple[str, list[int]]]:
-    """Return the names, those of equal contents folded into one, each with the places of its rows.
+    """Return the names, each with the places of its rows. Names of equal contents are folded into one.
 
     >>> fold([("h.0.w", "a"), ("h.0.b", "b"), ("h.1.w", "a"), ("h.1.b", "b"), ("h.2.w", "c")])
     [('h.{0..1}.w', [0, 2]), ('h.{0..1}.b', [1, 3]), ('h.2.w', [4])]

@@ -52,7 +52,7 @@ def decode(text: str, paths: Mapping[str, str] | None = None) -> list[Entry]:
     """Return the entries of a text. Raises ValueError for a text that `encode` cannot have made.
 
     `paths` maps paths in the text to the checkpoints to open. No other file is opened. Raises PlanError for checkpoints
-    that are not those of the plan.
+    that differ from the checkpoints of the plan.
     """
     if not isinstance(text, str):
         raise TypeError(f"text must be a string, got {type(text).__name__}")
@@ -112,7 +112,7 @@ def _check_fields(value: Any, needed: dict[str, type], optional: dict[str, type]
     if unknown or missing:
         raise ValueError(f"the object must have the fields {', '.join(types)}, got {_shown(list(value))}")
     for name, each in value.items():
-        if type(each) is not types[name]:  # a bool is an int elsewhere
+        if type(each) is not types[name]:  # for isinstance, a bool is an int
             raise ValueError(f"{name} must be of type {types[name].__name__}, got {_shown(each)}")
 
 

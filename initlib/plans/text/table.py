@@ -58,7 +58,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _weight(piece: LogicalWeight) -> dict[str, Any]:
-    """Return the row of one weight, as it would be alone."""
+    """Return the row of one weight, as if stored alone."""
     initializer, std = "", math.nan
     if piece.drawn is not None:
         initializer, std = _drawn(piece.drawn, piece.shape, piece.axes)
@@ -116,7 +116,7 @@ def table(entries: Iterable[Entry], fold: bool, width: int | None = None) -> str
 
 
 def _cells(row: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
-    """Return the cells of a row without its name, then those of its parts."""
+    """Return the cells of a row without its name, then the cells of its parts."""
     before = row["stream"].rpartition(".")[0]
     names = [part["name"] for part in row["parts"]]
     while before and not all(name.startswith(before + ".") for name in names):
