@@ -63,7 +63,7 @@ def reflected(
         norm = xp.sqrt((abs(v) ** 2).sum(axis=1))
         square = norm * (norm + size_of_head)  # half the square of v
         square = engine.cast(xp.where(square == 0, 1, square), dtype)
-        eye = _eye(*v.shape[1:], dtype, engine)
+        eye = _eye(v.shape[1], v.shape[2], dtype, engine)
         v += eye * (sign * engine.cast(norm, dtype))[:, None, :]
         return v, square, sign, eye
 

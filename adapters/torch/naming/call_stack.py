@@ -24,9 +24,9 @@ def subject(tensors: Mapping[int, str], modules: Mapping[int, str]) -> str | Non
     It is the one parameter among the function's variables, else the most deeply nested module. `tensors` and `modules`
     are the names by identity, the model first. The model itself counts only in its own methods.
     """
-    frame: FrameType | None = sys._getframe(1)
-    caller = frame.f_globals
-    while frame is not None and frame.f_globals is caller:  # the mode's own code, which has no variables of the model
+    caller = sys._getframe(1)
+    frame: FrameType | None = caller
+    while frame is not None and frame.f_globals is caller.f_globals:  # the mode's own code holds no part of the model
         frame = frame.f_back
     while frame is not None:
         name = _subject_of(frame, tensors, modules)
