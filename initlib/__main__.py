@@ -13,8 +13,8 @@ import initlib
 
 from .cli import audit, config, diff, draw, fans, plan, syntax, verify, write
 from .files.printable import escaped
-from .plans.rules.hints import nearest
 from .plans.text.errors import PlanError
+from .plans.text.nearest import nearest
 
 COMMANDS = (fans, draw, plan, diff, write, verify, audit, config)
 
@@ -87,12 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     purpose = "Train a small network on real handwritten digits under four initializations."
     demo = commands.add_parser("demo", help=purpose, description=purpose)
     demo.add_argument("--seed", type=int, default=0, help="an int from 0 to 2**64 - 1 (default: 0)")
-    demo.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help="write a picture of the training, such as demo.png",
-    )
+    demo.add_argument("--out", type=Path, metavar="FILE", help="write a picture of the training, such as demo.png")
     demo.set_defaults(run=_demo)
     return parser
 

@@ -7,13 +7,11 @@ from functools import lru_cache, partial
 from typing import Any, SupportsFloat
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._arguments import choice, real
 from ._public import public
-from .quadrature import root_mean_square
+from .quadrature import Array, root_mean_square
 
-Array = NDArray[np.float64]
 Activation = str | Callable[[Array], Any]
 
 
@@ -23,15 +21,6 @@ def _sigmoid(z: Array) -> Array:
 
 def _elu(z: Array, alpha: float = 1.0) -> Array:
     return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
-
-
-def _celu(z: Array, alpha: float = 1.0) -> Array:
-    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0) / alpha))
-
-
-def _selu(z: Array) -> Array:
-    # Klambauer, Unterthiner, Mayr, Hochreiter 2017, arXiv 1706.02515.
-    return 1.0507009873554804934193349852946 * _elu(z, 1.6732632423543772848170429916717)
 
 
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
@@ -47,100 +36,53 @@ def _gelu(z: Array, approximate: str = "none") -> Array:
     return gated
 
 
-def _gelu_tanh(z: Array) -> Array:
-    return _gelu(z, "tanh")
-
-
-def _softplus(z: Array, beta: float = 1.0) -> Array:
-    return np.logaddexp(0.0, beta * z) / beta
-
-
-def _mish(z: Array) -> Array:
-    return z * np.tanh(np.logaddexp(0.0, z))
-
-
 def _silu(z: Array, beta: float = 1.0) -> Array:
     return z * _sigmoid(beta * z)
-
-
-def _relu6(z: Array) -> Array:
-    return np.clip(z, 0, 6)
 
 
 def _hard_sigmoid(z: Array) -> Array:
     return np.clip(z + 3, 0, 6) / 6
 
 
-def _hard_swish(z: Array) -> Array:
-    return z * _hard_sigmoid(z)
-
-
-def _hard_tanh(z: Array, low: float = -1.0, high: float = 1.0) -> Array:
-    return np.clip(z, low, high)
-
-
 def _relu_squared(z: Array) -> Array:
     return np.maximum(z, 0) ** 2
-
-
-def _softsign(z: Array) -> Array:
-    squashed: Array = z / (1 + np.abs(z))
-    return squashed
-
-
-def _log_sigmoid(z: Array) -> Array:
-    return -np.logaddexp(0.0, -z)
-
-
-def _sin(z: Array, w0: float = 1.0) -> Array:
-    return np.sin(w0 * z)
 
 
 def _identity(z: Array) -> Array:
     return z
 
 
-def _relu(z: Array) -> Array:
-    return np.maximum(z, 0)
-
-
-def _leaky_relu(z: Array, slope: float = 0.01) -> Array:
-    return np.where(z > 0, z, slope * z)
-
-
-def _prelu(z: Array, slope: float = 0.25) -> Array:
-    return _leaky_relu(z, slope)
-
-
+# The slopes of functions f(z) that are z above 0 and slope * z below: the mean squares of f and f' are
+# (1 + slope**2) / 2 exactly.
+_SLOPES = {"identity": 1.0, "leaky_relu": 0.01, "linear": 1.0, "prelu": 0.25, "relu": 0.0}
 ACTIVATIONS: dict[str, Callable[..., Array]] = {
-    "celu": _celu,
+    "celu": lambda z, alpha=1.0: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0) / alpha)),
     "elu": _elu,
     "gelu": _gelu,
-    "gelu_tanh": _gelu_tanh,
+    "gelu_tanh": lambda z: _gelu(z, "tanh"),
     "hardsigmoid": _hard_sigmoid,
-    "hardswish": _hard_swish,
-    "hardtanh": _hard_tanh,
+    "hardswish": lambda z: z * _hard_sigmoid(z),
+    "hardtanh": lambda z, low=-1.0, high=1.0: np.clip(z, low, high),
     "identity": _identity,
-    "leaky_relu": _leaky_relu,
+    "leaky_relu": lambda z, slope=_SLOPES["leaky_relu"]: np.where(z > 0, z, slope * z),
     "linear": _identity,
-    "logsigmoid": _log_sigmoid,
-    "mish": _mish,
-    "prelu": _prelu,
-    "relu": _relu,
+    "logsigmoid": lambda z: -np.logaddexp(0.0, -z),
+    "mish": lambda z: z * np.tanh(np.logaddexp(0.0, z)),
+    "prelu": lambda z, slope=_SLOPES["prelu"]: np.where(z > 0, z, slope * z),
+    "relu": lambda z: np.maximum(z, 0),
     "relu2": _relu_squared,
-    "relu6": _relu6,
+    "relu6": lambda z: np.clip(z, 0, 6),
     "relu_squared": _relu_squared,
-    "selu": _selu,
+    # Klambauer, Unterthiner, Mayr, Hochreiter 2017, arXiv 1706.02515.
+    "selu": lambda z: 1.0507009873554804934193349852946 * _elu(z, 1.6732632423543772848170429916717),
     "sigmoid": _sigmoid,
     "silu": _silu,
-    "sin": _sin,
-    "softplus": _softplus,
-    "softsign": _softsign,
+    "sin": lambda z, w0=1.0: np.sin(w0 * z),
+    "softplus": lambda z, beta=1.0: np.logaddexp(0.0, beta * z) / beta,
+    "softsign": lambda z: z / (1 + np.abs(z)),
     "swish": _silu,
     "tanh": np.tanh,
 }
-# Where f(z) is z above 0 and slope * z below: the mean squares of f and f' are (1 + slope**2) / 2 exactly.
-_SLOPES: dict[Callable[..., Array], float | None] = {_identity: 1.0, _relu: 0.0, _leaky_relu: None, _prelu: None}
 
 
 @public("initlib")
@@ -239,11 +181,8 @@ def _checked(activation: str, parameters: dict[str, Any]) -> tuple[str, dict[str
 @lru_cache(maxsize=256)
 def _named_gain(name: str, backward: bool, parameters: tuple[tuple[str, Any], ...]) -> float:
     function = ACTIVATIONS[name]
-    if function in _SLOPES:
-        slope = _SLOPES[function]
-        if slope is None:
-            slope = dict(parameters).get("slope", inspect.signature(function).parameters["slope"].default)
-        return math.sqrt(2 / (1 + slope**2))
+    if name in _SLOPES:
+        return math.sqrt(2 / (1 + dict(parameters).get("slope", _SLOPES[name]) ** 2))
     return _gain(lambda z: function(z, **dict(parameters)), backward)
 
 

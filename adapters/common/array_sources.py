@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 
 from initlib.plans.entry import Entry
-from initlib.plans.rules.loaded import Loaded
-from initlib.plans.rules.sources import ArraySource
+from initlib.plans.fills.loaded import Loaded
+from initlib.plans.fills.sources import ArraySource
 
 MESSAGE = (
     "{name}: {source} must not read the memory of the model, which is written to; pass copies, or keep these weights"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from initlib.plans.entry import Entry
-from initlib.plans.parameter import changed
+from initlib.plans.parameter import Parameter, changed
 from initlib.plans.plan import Plan
 from initlib.plans.text.errors import PlanError, Problem
 
@@ -19,7 +19,7 @@ NOTHING_SHARED = (
 
 
 class Stored(NamedTuple):
-    """A tensor of a model, by the facts that an existing plan must share."""
+    """Facts about a tensor that an existing plan and a model must share."""
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
@@ -33,13 +33,13 @@ def refuse_options(**options: Any) -> None:
             raise TypeError(f"{name} must be left out if rules is a Plan, got {value!r}. Pass {name}= to plan(...)")
 
 
-def fit_plan(made: Plan, model: Iterable[Stored], *, prefix: str = "") -> Plan:
+def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str = "") -> Plan:
     """Return the plan with an entry for each tensor of a model, in the order of the model.
 
     Names without the prefix belong to other parts of a bigger model, and are left out. Raises PlanError with all
     differences in names, shapes and dtypes, and with old weights that cannot be read.
     """
-    model = list(model)
+    model = list(map(_stored, model))
     before = f"{prefix.removesuffix('.')}." if prefix else ""
     by_name = {name: entry for entry in made.entries for name in entry.parameter.names if name.startswith(before)}
     unused = dict(by_name)
@@ -50,7 +50,7 @@ def fit_plan(made: Plan, model: Iterable[Stored], *, prefix: str = "") -> Plan:
         if entry is None:
             problems.append(Problem(stored.names[0], NOT_IN_PLAN))
             continue
-        planned = Stored(entry.parameter.names, entry.parameter.shape, entry.parameter.dtype)
+        planned = _stored(entry.parameter)
         for name in planned.names if planned == stored else (*planned.names, *stored.names):
             unused.pop(name, None)
         if planned != stored:
@@ -73,14 +73,15 @@ def fit_plan(made: Plan, model: Iterable[Stored], *, prefix: str = "") -> Plan:
     return made if tuple(entries) == made.entries else Plan(tuple(entries))
 
 
+def _stored(tensor: Parameter | Stored) -> Stored:
+    return Stored(tensor.names, tensor.shape, tensor.dtype)
+
+
 def _differences(planned: Stored, given: Stored) -> list[Problem]:
-    facts = {
-        "names": (" and ".join(sorted(planned.names)), " and ".join(sorted(given.names))),
-        "shape": (planned.shape, given.shape),
-        "dtype": (planned.dtype, given.dtype),
-    }
+    """Return a problem for each fact that differs, with the names in order as one text."""
+    planned_facts, given_facts = ((" and ".join(sorted(names)), *others) for names, *others in (planned, given))
     return [
         Problem(given.names[0], DIFFERENT.format(fact=fact, planned=one, given=other))
-        for fact, (one, other) in facts.items()
+        for fact, one, other in zip(Stored._fields, planned_facts, given_facts, strict=True)
         if one != other
     ]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from initlib import he_uniform, zeros
 from initlib.axes import check, parse
-from initlib.plans.rules.values import Fill
+from initlib.plans.fills.values import Fill
 
 
 class ParameterRole(NamedTuple):

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from initlib.plans.fills.values import keep
 from initlib.plans.parameter import Parameter
 from initlib.plans.plan import Plan
 from initlib.plans.planning import plan
-from initlib.plans.rules.hints import nearest
 from initlib.plans.rules.patterns import as_pattern
-from initlib.plans.rules.values import keep
+from initlib.plans.text.nearest import nearest
 from initlib.plans.types import Axes, Rename, Rule, Rules, Unmatched
 
 Only = str | re.Pattern[str] | Iterable[str] | None
@@ -29,9 +29,7 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
         matches = [any(pattern.matches(replace(each, name=name)) for name in each.names) for each in parameters]
         if not any(matches):
             every = [name for each in parameters for name in each.names]
-            raise ValueError(
-                f"only must match a parameter, got {pattern.text!r}{nearest(pattern.text, every, 'names')}"
-            )
+            raise ValueError(f"only must match a parameter, got {pattern.shown}{nearest(pattern.text, every, 'names')}")
         return matches, set()
     names = set(only)
     if not all(isinstance(name, str) for name in names):

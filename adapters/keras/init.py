@@ -36,8 +36,7 @@ def _initializer(cls: Class) -> Class:
     """Register a class with Keras under its public name, and put the shared texts into its docstring."""
     text = (cls.__doc__ or "").replace("{scaling}", SCALING)
     cls.__doc__ = text.replace("{seed}", SEED).replace("{axes}", AXES)
-    registered: Class = _register(public("initlib.adapters.keras")(cls))
-    return registered
+    return _register(public("initlib.adapters.keras")(cls))
 
 
 @_initializer

@@ -56,11 +56,6 @@ _owners = find("_C._storage_Use_Count", lambda storage: 0)  # the number of tens
 version = find("Tensor._version.__get__")  # how often PyTorch's functions wrote to a tensor's memory
 
 
-def seen_by_modes() -> bool:
-    """Return whether dispatch modes, which trace or fake, are active."""
-    return bool(_dispatch_modes() or _key_included(_before_dispatch))
-
-
 def in_transform() -> bool:
     """Return whether a transform of `torch.func`, such as vmap or grad, is running."""
     return _innermost_transform() is not None
@@ -77,8 +72,8 @@ def vmaps() -> list[tuple[int, str]]:
 
 def without_modes() -> AbstractContextManager[Any]:
     """Return a context in which no dispatch mode is active."""
-    context: AbstractContextManager[Any] = _disable_modes() if seen_by_modes() else nullcontext()
-    return context
+    active = _dispatch_modes() or _key_included(_before_dispatch)
+    return _disable_modes() if active else nullcontext()
 
 
 # The modules of DTensor, of fake tensors and of tracing load slowly. Before they are loaded, no such tensor exists.
@@ -110,8 +105,7 @@ def is_traced() -> bool:
 
 def local_tensor(tensor: Any) -> Tensor:
     """Return the memory of a tensor on this rank; DTensor's `to_local` would record the access for autograd."""
-    memory: Tensor = tensor._local_tensor if is_dtensor(tensor) else tensor
-    return memory
+    return tensor._local_tensor if is_dtensor(tensor) else tensor
 
 
 def is_lost(tensor: Any) -> bool:
@@ -153,16 +147,25 @@ WeightNorm = find("nn.utils.parametrizations._WeightNorm", _Vanished)
 SpectralNorm = find("nn.utils.parametrizations._SpectralNorm", _Vanished)
 
 
-# A mode that sees every operation on tensors of this thread.
-TorchDispatchMode = find("utils._python_dispatch.TorchDispatchMode", _Vanished)
-StorageRef = Any  # the class of the result of `storage_ref`
+class OperationMode(find("utils._python_dispatch.TorchDispatchMode", _Vanished)):  # type: ignore[misc]
+    """A mode that sees every operation on tensors of this thread."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise the first operation would load PyTorch's compiler, which takes seconds.
+        return False
 
 
-def storage_ref(tensor: Tensor) -> StorageRef:
-    """Return a weak, hashable reference to a tensor's storage, equal for all views of it."""
+def storage_key(tensor: Tensor) -> int:
+    """Return a number that all views of a tensor's storage share."""
+    return tensor.untyped_storage()._cdata
+
+
+def storage_ref(tensor: Tensor) -> Any:
+    """Return a weak reference to a tensor's storage; as long as it exists, no other storage gets its key."""
     from torch.multiprocessing.reductions import StorageWeakRef
 
-    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+    return StorageWeakRef(tensor.untyped_storage())
 
 
 def singular_vectors(parametrization: Any) -> tuple[Tensor, Tensor]:
@@ -228,8 +231,7 @@ def attribute(module: Any, name: str) -> Any:
 
 def pruned_name(hook: Any) -> str:
     """Return the name of the weight that a hook of `torch.nn.utils.prune` computes."""
-    name: str = hook._tensor_name
-    return name
+    return hook._tensor_name
 
 
 def replace_tensors(module: Any, function: Callable[[Tensor], Tensor]) -> None:
@@ -270,15 +272,11 @@ def flat_ranges(module: Any) -> Iterator[FlatRange]:
         yield first._replace(module=info.module, name=info.param_name)
 
 
-def outside_of_graphs(reason: str) -> Callable[[Any], Any]:
+def outside_of_graphs(function: Any) -> Any:
     """Mark a function that `torch.compile` calls instead of tracing it.
 
     The marks are those of `torch.compiler.disable`, which would load the compiler at import.
     """
-
-    def mark(function: Any) -> Any:
-        function._torchdynamo_disable = True
-        function._torchdynamo_disable_msg = reason
-        return function
-
-    return mark
+    function._torchdynamo_disable = True
+    function._torchdynamo_disable_msg = "initlib draws outside of the graph"
+    return function

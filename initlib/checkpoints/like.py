@@ -9,11 +9,11 @@ from .._arguments import choice
 from ..dtypes import DTYPES, dtype_name
 from ..files.folder import checkpoint_files
 from ..files.header import Header
+from ..plans.fills.values import keep
 from ..plans.parameter import KINDS, Parameter
 from ..plans.plan import Plan
 from ..plans.planning import plan
 from ..plans.rules.patterns import Ordered
-from ..plans.rules.values import keep
 
 
 def like(
@@ -65,11 +65,10 @@ def parameters(path: str | os.PathLike[str], dtype: Any = None) -> list[Paramete
     tensors = []
     for file in checkpoint_files(path):
         for name, stored in Header.read(file).tensors.items():
-            present = stored.dtype_name or stored.dtype.lower()
-            if present in DTYPES or present.startswith("f"):  # float8 and narrower too
-                tensors.append(Parameter(name, stored.shape, wanted or present))
+            if stored.dtype_name in DTYPES or stored.dtype.startswith("F"):  # float8 and narrower too
+                tensors.append(Parameter(name, stored.shape, wanted or stored.dtype_name))
             else:
-                tensors.append(Parameter(name, stored.shape, present, default=keep))
+                tensors.append(Parameter(name, stored.shape, stored.dtype_name, default=keep))
     return tensors
 
 

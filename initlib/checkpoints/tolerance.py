@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..dtypes import DTYPES
 from ..plans.entry import Entry
-from ..plans.rules.new_weights import NewWeights
+from ..plans.fills.new_weights import NewWeights
 from ..schemes.initializer import Initializer
 from .held import Place, Values
 
@@ -32,15 +32,11 @@ def allow_for_tolerance(
             scale = _scale(piece.drawn, piece.shape, piece.axes, fused)
         if scale is not None:
             box = (*outer, ...)
-            differs[box] &= ~_close(drawn[box], held[box], entry.parameter.dtype, scale)
+            differs[box] &= ~close(drawn[box], held[box], entry.parameter.dtype, scale)
 
 
-def close(drawn: Values, held: Values, dtype: str) -> NDArray[np.bool_]:
-    """Return a mask of the values, computed in any dtype, that equal weights within the roundings of a dtype."""
-    return _close(drawn, held, dtype, 0.0)
-
-
-def _close(drawn: Values, held: Values, dtype: str, scale: float) -> NDArray[np.bool_]:
+def close(drawn: Values, held: Values, dtype: str, scale: float = 0.0) -> NDArray[np.bool_]:
+    """Return a mask of the values, computed in any dtype, that equal weights of a dtype within the promise."""
     wide = np.complex128 if DTYPES[dtype].part else np.float64
     expected, given = drawn.astype(wide), held.astype(wide)
     with np.errstate(invalid="ignore", over="ignore"):

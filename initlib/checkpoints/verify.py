@@ -22,12 +22,7 @@ ANY = ""  # stands for all names, where a file without an index cannot be read
 
 
 def verify(
-    entries: Sequence[Entry],
-    path: str | os.PathLike[str],
-    seed: Any,
-    *,
-    whole: bool = False,
-    progress: Progress | None = None,
+    entries: Sequence[Entry], path: str | os.PathLike[str], seed: Any, *, whole: bool, progress: Progress | None
 ) -> Differences:
     """Compare a checkpoint with a plan's entries and a seed: see `Plan.verify`."""
     key = as_key(seed)
@@ -51,9 +46,7 @@ def verify(
     return comparison.result(differences)
 
 
-def _read(
-    path: str | os.PathLike[str],
-) -> tuple[dict[str, tuple[Path, Header]], set[str], list[Difference]]:
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, tuple[Path, Header]], set[str], list[Difference]]:
     """Return the file of each tensor, the tensors of files that cannot be read, and the differences of the files."""
     stored: dict[str, tuple[Path, Header]] = {}
     unread: set[str] = set()
@@ -82,14 +75,13 @@ def _read(
 def held_in_file(name: str, path: Path, header: Header) -> Iterator[HeldTensor]:
     """Yield a tensor of a file, which is open inside the context."""
     stored = header.tensors[name]
-    dtype_name = stored.dtype_name or stored.dtype
     with path.open("rb") as file:
 
         def read(piece: Piece) -> Values:
-            dtype = numpy_dtype(dtype_name)
+            dtype = numpy_dtype(stored.dtype_name)
             values = np.empty(piece.stop - piece.start, dtype)
             file.seek(header.data + stored.start + piece.start * dtype.itemsize)
             return values[: file.readinto(values.view(np.uint8).data) // dtype.itemsize]
 
         boxes = [HeldBox(full_box(stored.shape), (read,))]
-        yield HeldTensor((name,), stored.shape, dtype_name, lambda: boxes, fused=False)
+        yield HeldTensor((name,), stored.shape, stored.dtype_name, lambda: boxes, fused=False)

@@ -15,12 +15,11 @@ from .._arguments import as_path
 from .._progress import Progress
 from .._user_warning import warn
 from ..files.atomic_write import atomic_write, is_being_written
-from ..files.checkpoint_source import CheckpointSource
 from ..files.folder import INDEX
 from ..files.header import Header
 from ..key import Key, as_key
 from ..plans.entry import Entry
-from ..plans.rules.loaded import Loaded
+from ..plans.fills.opened_sources import opened_checkpoints
 from .compare import Comparison
 from .fill_file import fill_file
 from .shards import Shard, index, shards
@@ -173,8 +172,7 @@ def _difference(path: Path, shard: Shard, key: Key) -> str:
 
 def _refuse_sources(entries: Sequence[Entry], folder: Path, files: Sequence[Shard]) -> None:
     """Raise ValueError if a file would replace a checkpoint that the plan reads: a killed write could not resume."""
-    fills = (term for entry in entries for addend in entry.added for term in addend.terms if isinstance(term, Loaded))
-    sources = {fill.source.opened for fill in fills if isinstance(fill.source.opened, CheckpointSource)}
+    sources = opened_checkpoints(entries)
     for path in (folder / shard.name for shard in files):
         if any(source.has_file(path) for source in sources):
             raise ValueError(

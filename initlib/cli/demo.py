@@ -1,7 +1,6 @@
 """A demo: one small network, real handwritten digits, four initializations. Needs `pip install "initlib[demo]"`."""
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +46,7 @@ class Result:
     initializer: str
     activation_std: list[float]  # per layer, at the start
     gradient_std: list[float]
-    loss: list[float] = dataclasses.field(
-        default_factory=list
-    )  # per epoch, over the training digits; stops where it diverges
+    loss: list[float] = field(default_factory=list)  # per epoch, over the training digits; until it diverges
     accuracy: float = 0.0  # on the test digits
 
 
@@ -224,8 +221,8 @@ def _picture(results: list[Result]) -> Figure:
         )
     activations.set(xlabel="layer", ylabel="std of the activations", title="Forward signal at the start")
     gradients.set(xlabel="layer", ylabel="std of the weights' gradients", title="Backward signal at the start")
-    for axes, field in ((activations, "activation_std"), (gradients, "gradient_std")):
-        least = min(std for result in results for std in getattr(result, field) if std > 0)
+    for axes, name in ((activations, "activation_std"), (gradients, "gradient_std")):
+        least = min(std for result in results for std in getattr(result, name) if std > 0)
         axes.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(least)))  # zeros belong in the picture
         axes.margins(x=0.15)
     for axes in (losses, activations, gradients):

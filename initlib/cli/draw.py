@@ -15,6 +15,7 @@ from ..dtypes import dtype_name
 from ..files.atomic_write import atomic_write
 from ..files.header import Header
 from ..key import as_key
+from ..plans.text.describe import presets
 from . import fans, syntax
 
 BINS = 16
@@ -25,7 +26,7 @@ BLOCK = 2**20  # weights measured at once
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the initializer, the weight, its stream, and the file to save it in."""
     parser.epilog = (
-        f"initializers: {', '.join(syntax.presets())}; with values, such as 'normal(std=0.02)' or "
+        f"initializers: {', '.join(presets())}; with values, such as 'normal(std=0.02)' or "
         f"'variance_scaling(2, fan_out)': {', '.join(syntax.factories())}"
     )
     parser.add_argument(
@@ -99,8 +100,7 @@ def _describe(weight: NDArray[Any], expected: tuple[float, float, float]) -> Non
         mean = sum(block.sum() for block in blocks()) / weight.size
         measured = [float(np.sqrt(sum((abs(block - mean) ** 2).sum() for block in blocks()) / weight.size))]
     if not plane:
-        least = min(float(block.min()) for block in blocks())
-        greatest = max(float(block.max()) for block in blocks())
+        least, greatest = float(weight.min()), float(weight.max())
         measured += [least, greatest]
     print(f"{'':8}{'expected':>14}{'measured':>14}")
     for row, value, actual in zip(("std", "least", "greatest"), expected, measured, strict=False):

@@ -13,13 +13,19 @@ import initlib
 from .. import recipes
 from ..checkpoints.like import like
 from ..plans.parameter import KINDS, Parameter
-from ..plans.rules.hints import nearest
+from ..plans.text.nearest import nearest
 from ..plans.text.table import table
 from . import syntax
 
 KINDS_OF_PYTORCH = (
     "--kind '*.bias=bias' --kind '*norm*.weight=scale' --kind '*embed*.weight=table' --axes '*.weight=OI...', with the "
     "names of your model"
+)
+# Options that take a pattern of names and a value, and may be given again: the option, its value, and its purpose.
+PAIRS = (
+    ("--rule", "INITIALIZER", "the initializer (or keep) of tensors, such as '*norm*=ones'; the first match counts"),
+    ("--axes", "AXES", "the roles of the axes, such as '*.weight=OI'; initializers that scale by fans need the roles"),
+    ("--kind", "KIND", "the kind of tensors, such as '*embed*=table' or '*_proj.weight=kernel'; recipes need kinds"),
 )
 
 
@@ -36,14 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="make a plan of a .safetensors file, an index, or a folder with one of them",
     )
-    parser.add_argument(
-        "--rule",
-        action="append",
-        default=[],
-        type=syntax.pair,
-        metavar="PATTERN=INITIALIZER",
-        help="the initializer (or keep) of tensors whose names match, such as '*norm*=ones'; the first match counts",
-    )
+    for option, value, purpose in PAIRS:
+        metavar = f"PATTERN={value}"
+        parser.add_argument(option, action="append", default=[], type=syntax.pair, metavar=metavar, help=purpose)
     parser.add_argument(
         "--recipe",
         metavar="NAME",
@@ -51,22 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rules of initlib.recipes, after the rules of --rule, such as torch_default or gpt2:layers=12",
     )
     parser.add_argument("--default", metavar="INITIALIZER", help="the initializer of the tensors that no rule matches")
-    parser.add_argument(
-        "--axes",
-        action="append",
-        default=[],
-        type=syntax.pair,
-        metavar="PATTERN=AXES",
-        help="the roles of the axes, such as '*.weight=OI'; initializers that scale by fans need the roles",
-    )
-    parser.add_argument(
-        "--kind",
-        action="append",
-        default=[],
-        type=syntax.pair,
-        metavar="PATTERN=KIND",
-        help="the kind of tensors, such as '*embed*=table' or '*_proj.weight=kernel'; recipes need the kinds",
-    )
     parser.add_argument("--dtype", type=syntax.text, help="the dtype to plan for (default: the checkpoint's own)")
     parser.add_argument("--all", action="store_true", help="print one line for every tensor, however long")
     parser.add_argument("-o", "--output", type=Path, metavar="PLAN.json", help="save the plan instead of printing it")

@@ -5,11 +5,13 @@ import ast
 import inspect
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import initlib
 
-from ..plans.rules.hints import nearest
+from ..plans.text.describe import presets
+from ..plans.text.nearest import nearest
 from ..schemes.factories import FACTORIES
 from ..schemes.initializer import Initializer
 
@@ -37,12 +39,6 @@ def shape(argument: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def presets() -> dict[str, Initializer]:
-    """Return the initializers that the package exports, by name."""
-    members = {name: getattr(initlib, name) for name in initlib.__all__}
-    return {name: member for name, member in members.items() if isinstance(member, Initializer)}
-
-
 def factories() -> dict[str, Callable[..., Initializer]]:
     """Return the functions of the package that make initializers, by name."""
     return {name: getattr(initlib, name) for name in FACTORIES if name in initlib.__all__}
@@ -63,7 +59,7 @@ def initializer(argument: str) -> Initializer:
         return value
     name = re.match(r"\w*", argument)
     if name and name[0] in factories():  # `normal`, without arguments
-        return call(factories()[name[0]], argument)  # type: ignore[no-any-return]
+        return call(factories()[name[0]], argument)
     raise _unknown(argument, name[0] if name else argument)
 
 
@@ -174,8 +170,10 @@ def source(argument: str) -> tuple[str, str]:
     return path, place or path
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the checkpoints which a plan may read."""
+def add_plan(parser: argparse.ArgumentParser) -> None:
+    """Add the plan, the seed, and the checkpoints that the plan may read."""
+    parser.add_argument("plan", type=Path, metavar="PLAN.json", help="a file of `initlib plan -o`")
+    parser.add_argument("--seed", type=int, required=True, help="an int from 0 to 2**64 - 1")
     parser.add_argument(
         "--source",
         dest="sources",

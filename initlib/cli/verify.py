@@ -11,12 +11,10 @@ from . import syntax
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the plan, the seed and the checkpoint."""
-    parser.add_argument("plan", type=Path, metavar="PLAN.json", help="a file of `initlib plan -o`")
+    syntax.add_plan(parser)
     parser.add_argument(
         "checkpoint", type=Path, metavar="PATH", help="a .safetensors file, an index, or a folder with one of them"
     )
-    parser.add_argument("--seed", type=int, required=True, help="an int from 0 to 2**64 - 1")
-    syntax.add_source(parser)
     parser.add_argument("--all", action="store_true", help="compare every weight, not samples of each tensor")
 
 

@@ -13,8 +13,7 @@ from .plan import amount
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the plan, the seed, the folder, and the sizes of the files."""
-    parser.add_argument("plan", type=Path, metavar="PLAN.json", help="a file of `initlib plan -o`")
-    parser.add_argument("--seed", type=int, required=True, help="an int from 0 to 2**64 - 1")
+    syntax.add_plan(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="the folder of the files")
     parser.add_argument(
         "--max-shard-size",
@@ -23,7 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help="the size of one file (default: %(default)s)",
     )
-    syntax.add_source(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace other files of the same names")
     parser.add_argument(
         "--only",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .table import number, table
+from .table import Report, number, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ class Coordinate:
     verdict: str  # steady, grows, shrinks or zero
 
 
-class CoordinateCheck:
+class CoordinateCheck(Report):
     """Report of `coordinate_check`: the check passes if no activation grows or shrinks with the width.
 
     In muP the head (the last activation) starts smaller in wider models, and training removes the difference. So the
@@ -102,9 +102,6 @@ class CoordinateCheck:
             [row.name, str(row.step), *map(number, row.sizes), _signed(row.slope), row.verdict] for row in self.rows
         ]
         return table(["activation", "step", *map(str, self.widths), "slope", "verdict"], rows)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return the rows as dictionaries. JSON can store the rows if all numbers are finite."""

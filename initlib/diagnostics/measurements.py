@@ -73,16 +73,7 @@ def activation(name: str, owner: str, values: Array, axis: int = -1, gradient: A
         raise ValueError(f"the output of {name} must not be empty, got shape {values.shape}. Remove the empty layer")
     units = channels(values, axis)
     row = Activation(
-        name,
-        owner,
-        shape,
-        units.width,
-        *moments(values),
-        units.dead,
-        units.mean_square,
-        units.variance,
-        mean_absolute(values),
-        signal(values, axis),
+        name, owner, shape, units.width, *moments(values), *units[1:], mean_absolute(values), signal(values, axis)
     )
     return row if gradient is None else replace(row, **gradient_of(gradient))
 

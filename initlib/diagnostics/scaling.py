@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .table import number, table
+from .table import Report, number, table
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ScaledLayer:
     note: str = ""
 
 
-class ScalingReport:
+class ScalingReport(Report):
     """Report of `lsuv_`: the layers in the order of execution, then the unscaled layers, with the reason.
 
     Args:
@@ -52,9 +52,6 @@ class ScalingReport:
             for x in self.layers
         ]
         return table(heads, rows)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return the layers as dictionaries, fit for JSON."""

@@ -8,7 +8,7 @@ from .._public import public
 from ..plans.text.folding import fold
 from .advice import advise
 from .measurements import Activation, ParameterStats
-from .table import number, size, table
+from .table import Report, number, size, table
 from .verdicts import ILL, judge
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ PARAMETER_COLUMNS: dict[str, Callable[[ParameterStats], str]] = {
 
 
 @public("initlib")
-class SignalReport:
+class SignalReport(Report):
     """Report of `signals`: the activations in the order of execution, then the parameters.
 
     A printed report begins with the verdict, the first ill layer, and advice. Repeated layers with the same verdict are
@@ -122,9 +122,6 @@ class SignalReport:
         if self.parameters:
             tables.append(_table("parameter", self.parameters, PARAMETER_COLUMNS))
         return "\n\n".join([self.summary(), *tables])
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return the rows as dictionaries. JSON can store the rows if all numbers are finite.

@@ -1,8 +1,16 @@
-"""Printed tables: cells and aligned columns."""
+"""Printed tables: cells and aligned columns, and the reports that print them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..files.printable import escaped
+
+
+class Report:
+    """A report that prints as a table."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))  # for IPython
 
 
 def number(value: float | None) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..dtypes import numpy_dtype
 from ..stream.boxes import Box, Part, box_index, full_box
-from .folder import checkpoint_files
+from .folder import INDEX, checkpoint_files
 from .header import Header
 from .printable import printable
 from .regular_file import open_regular
@@ -59,16 +59,16 @@ class CheckpointSource:
         self.tensors: dict[str, TensorPlace] = {}
         self.size = 0
         self._states: dict[Path, FileState] = {}
+        self._path = Path(path).absolute()
         digest = sha256()
-        for file, names in sorted(checkpoint_files(Path(path).absolute()).items()):
+        for file, names in sorted(checkpoint_files(self._path).items()):
             header = self._read_header(file, digest)
             listed = header.tensors if names is None else names
             for name in listed:
                 if name not in header.tensors:
                     raise ValueError(f"{file} must hold the tensor '{printable(name)}', because the index gives it")
                 stored = header.tensors[name]
-                dtype = stored.dtype_name or stored.dtype.lower()
-                self.tensors[name] = TensorPlace(file, header.data + stored.start, dtype, stored.shape)
+                self.tensors[name] = TensorPlace(file, header.data + stored.start, stored.dtype_name, stored.shape)
         self.digest = digest.hexdigest()
 
     def _read_header(self, file: Path, digest: Any) -> Header:
@@ -88,10 +88,12 @@ class CheckpointSource:
             )
 
     def has_file(self, path: Path) -> bool:
-        """Return whether the path, or the file that it links to, is a file of the checkpoint."""
+        """Return whether the path, or the file that it links to, is a file of the checkpoint, or its index."""
         with suppress(OSError):
             state = FileState.of(path.stat())
-            return any(state[:2] == each[:2] for each in self._states.values())
+            own = {each[:2] for each in self._states.values()}
+            index = self._path / INDEX if self._path.is_dir() else self._path
+            return state[:2] in own or (index.exists() and index.samefile(path))
         return False
 
     def check_unchanged(self, name: str) -> None:

@@ -60,9 +60,9 @@ class Stored(NamedTuple):
     stop: int
 
     @property
-    def dtype_name(self) -> str | None:
-        """Return the name of the dtype in NumPy, ml_dtypes and PyTorch; None where they have no name."""
-        return CODES[self.dtype]
+    def dtype_name(self) -> str:
+        """Return the name of the dtype in NumPy, ml_dtypes and PyTorch; the code in lower case where they have none."""
+        return CODES[self.dtype] or self.dtype.lower()
 
 
 class Header(NamedTuple):

@@ -9,8 +9,8 @@ import numpy as np
 from ..dtypes import DTYPES, rounded
 from ..schemes.initializer import Initializer
 from .entry import Entry
+from .fills.sums import Addend
 from .packing.logical_weights import LogicalWeight
-from .rules.sums import Addend
 from .text.errors import PATTERN, Problem
 
 MOST_BOXES = 2**17  # in all tensors of a plan: of weights that lie in parts

@@ -16,13 +16,13 @@ from ..schemes.initializer import Initializer
 from ..stream.boxes import box_shape, normalize_index
 from ..stream.engine import DrawRequest
 from ..stream.numpy_engine import NUMPY
+from .fills.parts import Parts
+from .fills.sums import Addend
+from .fills.values import Fill, Keep
 from .packing.logical_weights import LogicalWeight, Request, pieces
 from .packing.overlaps import Index, Overlap, cut, identity_overlap
 from .packing.part_axes import ROW_MAJOR
 from .parameter import Parameter
-from .rules.parts import Parts
-from .rules.sums import Addend
-from .rules.values import Fill, Keep
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ class Entry:
     @property
     def added(self) -> tuple[Addend, ...]:
         """Return the fills of old weights in the tensor, which only the host reads and adds."""
+        if isinstance(self.filling, (Initializer, Keep)):
+            return ()  # without the pieces, which most tensors never need
         return tuple(piece.initializer for piece in self.pieces if isinstance(piece.initializer, Addend))
 
     def check_unchanged(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from numpy.typing import NDArray
 
+from .._collector import collector_paused
 from .._progress import Progress
 from ..key import Key, folded_seed
 from ..schemes.initializer import Initializer
@@ -31,8 +32,9 @@ class Fills(Generic[View]):
         self._batch = Batch()
         self._batched: list[Target[View]] = []
         self._others: list[Target[View]] = []
-        for target in targets:
-            (self._batched if self._add(*target) else self._others).append(target)
+        with collector_paused():
+            for target in targets:
+                (self._batched if self._add(*target) else self._others).append(target)
 
     def fill(self, fill_one: Callable[[Entry, Any, View], object], advance: Progress | None = None) -> None:
         """Write all boxes: one call of the kernel for those that laws draw, then `fill_one` for each of the others.

@@ -12,8 +12,8 @@ from .._arguments import checked_shape, integer
 from .._public import public
 from ..axes import match, parse
 from ..dtypes import DTYPES
+from .fills.values import Fill, as_fill
 from .rules.constructor_value import ConstructorValue
-from .rules.values import Fill, as_fill
 
 MOST_AXES = 64  # of a NumPy array
 LONGEST_NAME = 512  # characters

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from .._adapters import framework_of
+from .._arguments import as_path
 from .._public import public
 from ..key import Seed, as_key
 from ..stream.boxes import Index
 from .checks import check
 from .entry import Entry
 from .fill import fill_arrays
-from .rules.hints import nearest
 from .text.errors import PlanError
+from .text.nearest import nearest
 
 if TYPE_CHECKING:
     from ..checkpoints.compare import Differences
@@ -224,7 +225,7 @@ class Plan:
             >>> Plan.from_json(kernel.to_json()) == kernel
             True
         """
-        from .rules.sources import as_path
+        from .fills.sources import as_path
         from .text.json_decoding import decode
 
         if not isinstance(sources, Mapping | None):
@@ -240,11 +241,14 @@ class Plan:
 
         Raises:
             OSError: the file cannot be written.
-            ValueError: an initializer is not initlib's own.
+            ValueError: an initializer is not initlib's own, or the plan reads the file.
         """
         from ..files.atomic_write import atomic_write
+        from .fills.opened_sources import opened_checkpoints
 
         text = self.to_json()
+        if any(checkpoint.has_file(as_path(path)) for checkpoint in opened_checkpoints(self.entries)):
+            raise ValueError(f"path must not be a file that the plan reads, got {os.fspath(path)!r}. Pass another path")
         with atomic_write(path) as file:
             file.write(text.encode())
 

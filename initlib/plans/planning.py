@@ -10,15 +10,15 @@ from ..axes import parse
 from ..schemes.initializer import Initializer
 from .checks import check
 from .entry import Entry
+from .fills.opened_sources import OpenedSources
+from .fills.sums import Addend
+from .fills.values import Fill, as_rule
 from .parameter import Parameter, as_axes, changed
 from .plan import Plan
-from .rules.hints import explain_unused
-from .rules.opened_sources import OpenedSources
+from .rules.hints import explain_unused, without_kernels
 from .rules.patterns import Ordered
 from .rules.renaming import Renamer, as_rename
 from .rules.rule_resolver import RuleResolver
-from .rules.sums import Addend
-from .rules.values import Fill, as_rule
 from .text.errors import PlanError, Problem, RuleNeededError
 from .types import Axes, Rename, Rule, Rules, Unmatched
 
@@ -192,9 +192,16 @@ def _warn_of_zeros(names: list[str]) -> None:
 
 
 def _miscounted(rules: Ordered, parameters: list[Parameter]) -> list[Problem]:
-    """Return a problem for each recipe that was given fewer layers than the model has; warn of more."""
+    """Return a problem for each recipe whose outputs of residual branches are vectors, or whose layers are too few.
+
+    Warn of too many layers.
+    """
     problems = []
     for pattern, *_ in rules.rules:
+        vectors = without_kernels(pattern, parameters)
+        if vectors is not None:
+            problems.append(Problem("", vectors))
+            continue
         if pattern.layer_count is None:
             continue
         names = [parameter.name for parameter in parameters if pattern.matches(parameter)]

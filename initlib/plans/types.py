@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from ..schemes.initializer import Initializer
+from .fills.values import Fill as Fill
+from .fills.values import Rule as Rule
 from .parameter import Parameter
 from .rules.renaming import SameAs
-from .rules.values import Fill as Fill
-from .rules.values import Rule as Rule
 
 # A glob on the full name, then optionally `:kind` or `:Owner`; or a compiled expression of the full name.
 Pattern = str | re.Pattern[str]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 from .._arguments import choice, integer
+from ..plans.fills.loaded import loaded
+from ..plans.fills.values import Fill
 from ..plans.parameter import Parameter, check_name
 from ..plans.rules.glob import glob
-from ..plans.rules.loaded import loaded
-from ..plans.rules.values import Fill
 from ..schemes._constant import zeros
 from ._old_model import OldModel, Source, as_patterns
 from .rules import Rules, required

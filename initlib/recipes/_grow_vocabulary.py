@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from .._arguments import integer, positive
+from ..plans.fills.loaded import loaded
+from ..plans.fills.new_weights import NewRows
+from ..plans.fills.values import Fill
 from ..plans.parameter import Parameter
-from ..plans.rules.loaded import loaded
-from ..plans.rules.new_weights import NewRows
-from ..plans.rules.values import Fill
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
 from ._old_model import OldModel, Source, as_patterns, side_by_side
@@ -68,18 +68,17 @@ def grow_vocabulary(
         if not stored or (kept is not None and kept > stored):
             raise ValueError(f"rows must be from 1 to the {stored} rows of the old table, got {kept}")
         count = stored if kept is None else kept
-        added = parameter.shape[0] - count
-        if added < 0:
+        total, padding = parameter.shape[0], parameter.padding
+        if total < count:
             raise ValueError(f"the table must have at least the {count} rows of the old table, got {parameter.shape}")
         kept_rows = loaded(source, name, index=None if count == stored else slice(0, count))
-        if not added:
-            return kept_rows
         like_old = NewRows((kept_rows,), noise, covariance)
-        padding = parameter.padding
+        every: list[tuple[str, Fill, int]] = [("old", kept_rows, count)]
         if padding is None or padding < count:
-            return side_by_side((kept_rows, like_old), 0, ("old", "added"), (count, added))
-        rows_of = (("old", kept_rows, count), ("added", like_old, padding - count), ("padding", zeros, 1))
-        every = [*rows_of, ("last", like_old, parameter.shape[0] - padding - 1)]
+            every.append(("added", like_old, total - count))
+        else:
+            every += [("added", like_old, padding - count), ("padding", zeros, 1)]
+            every.append(("last", like_old, total - padding - 1))
         names, fills, sizes = zip(*[part for part in every if part[2]], strict=True)
         return side_by_side(fills, 0, names, sizes)
 

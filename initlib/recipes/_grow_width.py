@@ -6,9 +6,9 @@ from functools import partial
 
 from ..axes import INPUT
 from ..axes import match as match_axes
+from ..plans.fills.loaded import loaded
+from ..plans.fills.values import Fill
 from ..plans.parameter import Parameter
-from ..plans.rules.loaded import loaded
-from ..plans.rules.values import Fill
 from ..plans.text.errors import RuleNeededError
 from ._old_model import OldModel, Source, side_by_side
 from .rules import Rules

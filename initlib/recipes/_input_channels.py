@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from .._arguments import choice, integer
+from ..plans.fills.loaded import Loaded, loaded
+from ..plans.fills.values import Fill
 from ..plans.parameter import Parameter
-from ..plans.rules.loaded import Loaded, loaded
-from ..plans.rules.values import Fill
 from ._old_model import OldModel, Source, as_patterns, side_by_side
 from .rules import Rules, required
 
@@ -70,7 +70,7 @@ def input_channels(
             total: Any = channel(0, factor)
             for number in range(1, count):
                 total = total + channel(number, factor)
-            return total  # type: ignore[no-any-return]
+            return total
         factor = count / channels if is_sum else 1.0
         fills = [channel(number % count, factor) for number in range(channels)]
         return side_by_side(fills, at, [f"channel{number}" for number in range(channels)])

@@ -4,9 +4,9 @@ import math
 from dataclasses import replace
 
 from .._arguments import choice
+from ..plans.fills.parts import Parts
+from ..plans.fills.values import Fill
 from ..plans.parameter import Parameter
-from ..plans.rules.parts import Parts
-from ..plans.rules.values import Fill
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
 from ..schemes.initializer import Initializer

@@ -47,7 +47,8 @@ def mup_learning_rates(
 
     Args:
         plan: the plan of the model, or the parameters of the model.
-        base: the plan of the same model at the base width, with unchanged depth; or the parameters of that model.
+        base: the plan of the same model at the base width, with unchanged depth; or the parameters of that model. The
+            base may be the wider model, as in a coordinate check: then m and n are below 1.
         optimizer: "adam", "adamw" or "sgd".
         readout: as for `recipes.mup`.
         blocks: a pattern for the parameters within residual blocks, such as `"*.layers.*"`.

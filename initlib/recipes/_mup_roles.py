@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from ..axes import fans
+from ..plans.fills.parts import Parts
+from ..plans.fills.values import Keep, Values
 from ..plans.parameter import Parameter
 from ..plans.plan import Plan
-from ..plans.rules.parts import Parts
-from ..plans.rules.values import Keep, Values
 from ..schemes.initializer import Initializer
 
 Base = Plan | Iterable[Parameter]

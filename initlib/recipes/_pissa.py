@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._arguments import integer, positive
-from ..plans.rules.values import values
+from ..plans.fills.values import values
 from .rules import Rules
 
 Array = NDArray[np.float64]

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from .._arguments import integer
+from ..plans.fills.values import Values, values
 from ..plans.parameter import Parameter
-from ..plans.rules.values import Values, values
 from ..schemes._constant import ones, zeros
 from ..schemes._normal import normal
+from ._small_init import small_init
 from .rules import Rules, named, optional, outputs
 
 _OUTPUTS = named("proj_down")
@@ -41,16 +42,15 @@ def xlstm(blocks: int, width: int, residual: Any = _OUTPUTS) -> Rules:
         Beck et al. xLSTM: extended long short-term memory. 2024. arXiv:2405.04517. The rules follow NX-AI/xlstm.
     """
     blocks, width = integer(blocks, "blocks", least=1), integer(width, "width", least=1)
-    small = normal(std=math.sqrt(2 / (5 * width)))
+    small = small_init(width)
     return {
         optional(named("igate", "fgate")): zeros,
         optional(named("igate", attribute="bias")): normal(std=0.1),
         optional(named("fgate", attribute="bias")): _spaced,
         optional("*.learnable_skip"): ones,
         outputs(residual, "xlstm", blocks, count="blocks", branches=1): normal(std=2 / blocks / math.sqrt(width)),
-        optional(named("q_proj", "k_proj", "v_proj")): small,
-        optional("*:kernel"): small,
-        optional("*:table"): small,
+        optional(named("q_proj", "k_proj", "v_proj")): small["*:kernel"],
+        **small,
     }
 
 

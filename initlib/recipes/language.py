@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from .._arguments import integer
+from ..plans.fills.values import Values, values
 from ..plans.parameter import Parameter
-from ..plans.rules.values import Values, values
 from ..schemes._constant import ones
 from ..schemes._normal import normal
 from ..schemes._transforms import inverse_softplus, log_uniform

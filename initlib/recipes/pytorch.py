@@ -72,23 +72,9 @@ def _within(bound: float) -> Initializer:
     return uniform(-bound, bound)
 
 
-def _fan_in(shape: tuple[int, ...]) -> int:
-    """Return the fan_in that PyTorch counts."""
-    return math.prod(shape[1:])
-
-
 def _linear(attribute: str, shapes: Shapes) -> Initializer | None:
-    fan_in = _fan_in(shapes.get("weight", (0, 0)))
+    fan_in = math.prod(shapes.get("weight", (0, 0))[1:])  # as PyTorch counts it
     return _within(fan_in**-0.5) if fan_in and attribute in ("weight", "bias") else None
-
-
-def _packed_output(attribute: str, shapes: Shapes) -> Initializer | None:
-    """Return the last projection of an attention, whose bias the attention sets."""
-    return zeros if attribute == "bias" else _linear(attribute, shapes)
-
-
-def _bilinear(attribute: str, shapes: Shapes) -> Initializer | None:
-    return _within(shapes["weight"][1] ** -0.5)
 
 
 def _embedding(attribute: str, shapes: Shapes) -> Initializer | None:
@@ -120,7 +106,10 @@ _OWNERS: dict[str, Default] = {
         for name, gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4))
         for cell in ("", "Cell")
     },
-    "Bilinear": _bilinear,
+    "Bilinear": lambda attribute, shapes: _within(shapes["weight"][1] ** -0.5),
     "MultiheadAttention": _attention,
-    "NonDynamicallyQuantizableLinear": _packed_output,
+    # The last projection of an attention, whose bias the attention sets.
+    "NonDynamicallyQuantizableLinear": lambda attribute, shapes: (
+        zeros if attribute == "bias" else _linear(attribute, shapes)
+    ),
 }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..plans.rules.parts import parts
+from ..plans.fills.parts import parts
 from ..schemes._constant import constant, zeros
 from ..schemes._orthogonal import orthogonal
 from ..schemes._variance import glorot_uniform

@@ -4,9 +4,9 @@ import fnmatch
 import re
 from typing import Any
 
+from ..plans.fills.values import Rule
 from ..plans.rules.layer_count import LayerCount
-from ..plans.rules.patterns import RecipePattern
-from ..plans.rules.values import Rule
+from ..plans.rules.patterns import RecipePattern, expression_code, plain_expression
 
 Rules = dict[Any, Rule]  # by pattern, in order
 RESIDUAL = "output of a residual branch"
@@ -36,7 +36,7 @@ def required(pattern: Any, recipe: str, layers: str, argument: str | None = None
     """
     made = _marked(pattern)
     made.missing = f"recipes.{recipe} finds no {layers}"
-    fixed = pattern.pattern if isinstance(pattern, re.Pattern) else pattern
+    fixed = plain_expression(pattern.pattern) if isinstance(pattern, re.Pattern) else pattern
     made.advice = (
         f"Pass {argument}=, the pattern of your layers"
         if argument
@@ -60,6 +60,7 @@ def outputs(
     error; a model with fewer than `branches` outputs for each layer gets a warning.
     """
     made = required(pattern, recipe, RESIDUAL, argument)
+    made.for_kernels = f"{argument} of recipes.{recipe}"
     made.layer_count = None if layers is None else LayerCount(recipe, count, layers, branches, argument)
     return made
 
@@ -70,6 +71,6 @@ def _marked(pattern: Any) -> RecipePattern:
         made = RecipePattern(" or ".join(str(getattr(one, "pattern", one)) for one in pattern))
         pattern = re.compile("|".join(f"(?:{one})" for one in each))
     else:
-        made = RecipePattern(f"re.compile({pattern.pattern!r})" if isinstance(pattern, re.Pattern) else pattern)
+        made = RecipePattern(expression_code(pattern.pattern) if isinstance(pattern, re.Pattern) else pattern)
     made.expression = pattern
     return made

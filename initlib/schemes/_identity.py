@@ -34,8 +34,12 @@ class PassThrough(Indexed):
     def __post_init__(self) -> None:
         set_fields(self, gain=real(self.gain, "gain"))
 
+    def kernel(self, shape: Shape, axes: str | None) -> Canonical:
+        """Return the parts of a weight, or raise ValueError for a weight that the scheme cannot fill."""
+        return matrices(self, shape, axes)
+
     def std(self, shape: Shape, axes: str | None = None) -> float:
-        _, rows, columns = (weight := matrices(self, shape, axes)).matrices
+        _, rows, columns = (weight := self.kernel(shape, axes)).matrices
         share = min(math.prod(weight.inputs), columns) / max(1, rows * columns)
         return abs(self.gain) * math.sqrt(share * (1 - share))
 
@@ -51,7 +55,7 @@ class PassThrough(Indexed):
             value = rounded_once(self.gain * request.scale * multiple, request.dtype)
             return engine.array(np.array(value), DTYPES[request.dtype].wide)
 
-        kernel = matrices(self, request.shape, request.axes)
+        kernel = self.kernel(request.shape, request.axes)
         _, field, inputs, outputs = kernel.coordinates(indices)
         values = self.channels(kernel, flat(inputs, kernel.inputs), flat(outputs, kernel.outputs), gain, engine.xp)
         for index, size in zip(field, kernel.field, strict=True):
@@ -83,21 +87,14 @@ class Identity(PassThrough):
         arXiv:1504.00941.
     """
 
-    def std(self, shape: Shape, axes: str | None = None) -> float:
-        self._check(shape, axes)
-        return super().std(shape, axes)
-
-    def at(self, request: DrawRequest, indices: Sequence[Any], engine: Engine) -> Any:
-        self._check(request.shape, request.axes)
-        return super().at(request, indices, engine)
-
-    def _check(self, shape: Shape, axes: str | None) -> None:
-        weight = matrices(self, shape, axes)
+    def kernel(self, shape: Shape, axes: str | None) -> Canonical:
+        weight = super().kernel(shape, axes)
         if weight.field:
             raise ValueError(
                 f"axes of identity must be inputs and outputs alone, got shape {weight.stored}, axes {axes!r}, with "
                 f"{len(weight.field)} receptive-field axes. Use dirac for a convolution"
             )
+        return weight
 
 
 @scheme("dirac", proportional_to="gain")

@@ -61,7 +61,7 @@ class Normal(Independent):
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return normal_law(self.mean, self.sigma, -math.inf, math.inf, dtype)
 
-    def complex_form(self, request: DrawRequest) -> Initializer:
+    def without_law(self, request: DrawRequest) -> Initializer:
         return TwoParts(Normal(self.mean, self.sigma / math.sqrt(2)))
 
 
@@ -112,18 +112,18 @@ class TruncatedNormal(Independent):
         """Return the initializer of a point, or of a window too far out or narrow for the quantile of the stream."""
         if self.sigma == 0 or self.low == self.high:
             return Constant(min(max(self.mean, self.low), self.high))
-        if window(*self._window())[1] < MIN_MASS * 2**32:
-            return FarWindow(self.mean, self.sigma, self.low, self.high)
+        if window(*self.window())[1] < MIN_MASS * 2**32:
+            return FarWindow(self)
         return None
 
-    def _window(self) -> tuple[float, float]:
+    def window(self) -> tuple[float, float]:
         """Return the bounds in sigmas."""
         return (self.low - self.mean) / self.sigma, (self.high - self.mean) / self.sigma
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
         if self.sigma == 0 or self.low == self.high:
             return 0.0
-        return self.sigma * truncated_moments(*self._window())[1]
+        return self.sigma * truncated_moments(*self.window())[1]
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
         return self.low, self.high
@@ -135,27 +135,15 @@ class TruncatedNormal(Independent):
         other = self._other()
         return super().request_law(request) if other is None else other.request_law(request)
 
-    def check_request(self, request: DrawRequest) -> None:
-        other = self._other()
-        super().check_request(request) if other is None else other.check_request(request)
-
-    def weights(self, request: DrawRequest, engine: Engine) -> Any:
-        other = self._other()
-        return super().weights(request, engine) if other is None else other.weights(request, engine)
-
-    def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
-        other = self._other()
-        super().fill(out, request, engine) if other is None else other.fill(out, request, engine)
+    def without_law(self, request: DrawRequest) -> Initializer:
+        return self._other() or super().without_law(request)
 
 
 @dataclass(repr=False, eq=False)
 class FarWindow(Elementwise):
     """Weights of a normal distribution truncated to a window of any mass, by interpolating quantiles."""
 
-    mean: float
-    sigma: float
-    low: float
-    high: float
+    initializer: TruncatedNormal
     factory: ClassVar[str] = "truncated_normal"
 
     @property
@@ -163,16 +151,16 @@ class FarWindow(Elementwise):
         return SIGNED_UNIT
 
     def std(self, shape: Shape, axes: str | None = None) -> float:
-        return TruncatedNormal(self.mean, self.sigma, self.low, self.high).std(shape, axes)
+        return self.initializer.std(shape, axes)
 
     def bounds(self, shape: Shape, axes: str | None = None) -> tuple[float, float]:
-        return self.low, self.high
+        return self.initializer.bounds(shape, axes)
 
     def apply(self, values: Any, request: DrawRequest, engine: Engine) -> Any:
-        sigmas, mass = _knots((self.low - self.mean) / self.sigma, (self.high - self.mean) / self.sigma)
-        dtype = engine.widest(request.dtype)
-        quantiles = engine.array(self.mean + self.sigma * sigmas, dtype)
-        return engine.xp.interp(values, engine.array(2 * mass - 1, dtype), quantiles).clip(self.low, self.high)
+        normal, dtype = self.initializer, engine.widest(request.dtype)
+        sigmas, mass = _knots(*normal.window())
+        quantiles = engine.array(normal.mean + normal.sigma * sigmas, dtype)
+        return engine.xp.interp(values, engine.array(2 * mass - 1, dtype), quantiles).clip(normal.low, normal.high)
 
 
 @lru_cache(maxsize=64)

@@ -52,7 +52,7 @@ class Uniform(Independent):
     def law(self, shape: tuple[int, ...], axes: str | None, dtype: str) -> Law:
         return uniform_law(self.low, self.high, dtype, half_open=self.half_open)
 
-    def complex_form(self, request: DrawRequest) -> Initializer:
+    def without_law(self, request: DrawRequest) -> Initializer:
         return TwoParts(self)
 
 

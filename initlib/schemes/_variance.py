@@ -109,9 +109,9 @@ class VarianceScaling(Independent):
         underlying = std / TRUNCATED_STD if self.distribution == "truncated_normal" else std
         return normal_law(0.0, underlying, low, high, dtype)
 
-    def complex_form(self, request: DrawRequest) -> Initializer:
+    def without_law(self, request: DrawRequest) -> Initializer:
         std = self.std(request.shape, request.axes)
-        return Normal(0.0, std).complex_form(request) if self.distribution == "normal" else OnThePlane(self, std)
+        return Normal(0.0, std).without_law(request) if self.distribution == "normal" else OnThePlane(self, std)
 
 
 @dataclass(repr=False, eq=False)

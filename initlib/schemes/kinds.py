@@ -27,8 +27,8 @@ class Independent(Initializer):
     def adds_mean(self, shape: tuple[int, ...], axes: str | None) -> bool:
         return self.law(shape, axes, "float64").mean != 0
 
-    def complex_form(self, request: DrawRequest) -> Initializer:
-        """Return the initializer that draws the complex weights of a request, or raise ValueError."""
+    def without_law(self, request: DrawRequest) -> Initializer:
+        """Return the initializer of a request without a law, such as one for complex weights, or raise ValueError."""
         raise not_real(self, request)
 
     def request_law(self, request: DrawRequest) -> Law | None:
@@ -37,16 +37,16 @@ class Independent(Initializer):
 
     def check_request(self, request: DrawRequest) -> None:
         if self.request_law(request) is None:
-            self.complex_form(request).check_request(request)
+            self.without_law(request).check_request(request)
 
     def weights(self, request: DrawRequest, engine: Engine) -> Any:
         law = self.request_law(request)
-        return self.complex_form(request).weights(request, engine) if law is None else engine.draw(law, request)
+        return self.without_law(request).weights(request, engine) if law is None else engine.draw(law, request)
 
     def fill(self, out: Any, request: DrawRequest, engine: Engine) -> None:
         law = self.request_law(request)
         if law is None:
-            engine.fill_in_pieces(out, request, partial(self.complex_form(request).weights, engine=engine))
+            engine.fill_in_pieces(out, request, partial(self.without_law(request).weights, engine=engine))
         else:
             engine.fill(out, law, request)
 

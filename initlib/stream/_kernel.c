@@ -788,6 +788,10 @@ static PyObject *py_paths(PyObject *module, PyObject *args)
     return names;
 }
 
+/* The number of the interface below. A change to the arguments or results of a function must change this number, and
+   the number in config.py, so that Python does not call a kernel of another version. */
+enum { INTERFACE = 1 };
+
 static PyMethodDef methods[] = {
     {"draw", py_draw, METH_VARARGS, "Check a list of weights, and draw it; return a job that draws a long list."},
     {"fill", py_fill, METH_VARARGS, "Draw the blocks of a job that begin in a range of its weights."},
@@ -799,12 +803,11 @@ static PyMethodDef methods[] = {
 /* These values are the same for every interpreter, and do not change later. */
 static int py_exec(PyObject *module)
 {
-    (void)module;
     if (!path_count)
         find_paths();
     for (uint32_t j = 0; j < LANES; j++)
         iota[j] = j;
-    return 0;
+    return PyModule_AddIntConstant(module, "INTERFACE", INTERFACE);
 }
 
 static PyModuleDef_Slot slots[] = {

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import warnings
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import SupportsIndex
@@ -14,11 +15,30 @@ from .._version import __version__
 
 added: list[Callable[[], Iterable[str]]] = []  # lines that an imported adapter with devices adds to `show_config`
 
-_compiled: ModuleType | None
-try:
-    from . import _kernel as _compiled
-except ImportError:  # installed without a compiler
-    _compiled = None
+INTERFACE = 1  # equal to the number in `_kernel.c`, except for a kernel that was compiled from another version
+NOT_COMPILED = "the kernel was not compiled"
+STALE = "the compiled kernel is of another version of initlib"
+
+
+def _import_kernel() -> tuple[ModuleType | None, str]:
+    """Return the compiled kernel, or None and the reason. Warn of a kernel of another version."""
+    try:
+        from . import _kernel
+    except ImportError:  # installed without a compiler
+        return None, NOT_COMPILED
+    if getattr(_kernel, "INTERFACE", None) == INTERFACE:
+        return _kernel, ""
+    if os.environ.get("INITLIB_KERNEL") != "0":
+        warnings.warn(
+            f"slower reference code draws weights, because {STALE}. Compile the kernel again: pip install -e . in the "
+            "folder of the repository, or reinstall initlib. INITLIB_KERNEL=0 silences this warning",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return None, STALE
+
+
+_compiled, _obstacle = _import_kernel()
 
 
 def _choose_path() -> tuple[ModuleType | None, int]:
@@ -98,7 +118,7 @@ def show_config() -> None:
     if kernel is not None:
         drawn_by = f"kernel, {kernel.paths()[path]}"
     elif _compiled is None:
-        drawn_by = "reference in NumPy (the kernel was not compiled)"
+        drawn_by = f"reference in NumPy ({_obstacle})"
     else:
         drawn_by = "reference in NumPy (INITLIB_KERNEL=0)"
     print(f"initlib {__version__}, NumPy {np.__version__}, Python {platform.python_version()}, {platform.machine()}")

@@ -13,10 +13,8 @@ from .law import MAX_NOISE, NORMAL_BITS, UNIFORM_BITS, WHOLE_LINE, Law, noise_bi
 from .numpy_engine import NUMPY
 
 MIN_MASS = 2.0**-12  # the least mass of a window that the quantile of the stream resolves
-TINY = {
-    "float32": 2.0**-126,
-    "float64": 2.0**-1022,
-}  # the least normal number: some machines flush smaller numbers to 0
+# The least normal number: some machines flush smaller numbers to 0.
+TINY = {"float32": 2.0**-126, "float64": 2.0**-1022}
 LEAST_STEPS = 4  # rounding changes a std of 4 of a dtype's smallest steps by 0.3%
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
 
 from .boxes import Box
 from .loops import Loop, Nest, coalesce, nests
@@ -11,12 +10,8 @@ from .loops import Loop, Nest, coalesce, nests
 MOST = 2**30  # weights of a launch, at most
 
 
-class Launch(NamedTuple):
+class Launch(Nest):
     """A nest whose loops all raise the position, by less than 2**32 in all, in memory of less than 2**31 items."""
-
-    position: int
-    offset: int
-    loops: tuple[Loop, ...]
 
     @property
     def weights(self) -> int:

@@ -114,10 +114,7 @@ NUMPY = NumPyEngine()
 @lru_cache(maxsize=256)
 def _words(number: int) -> tuple[Array, Array]:
     """Return the words of a 64-bit number, high first, as arrays of one int32: NumPy warns of scalars that wrap."""
-    return (
-        np.array([stream.int32(number >> 32)], np.int32),
-        np.array([stream.int32(number)], np.int32),
-    )
+    return np.array([stream.int32(number >> 32)], np.int32), np.array([stream.int32(number)], np.int32)
 
 
 def block(key: int, counter: int) -> int:

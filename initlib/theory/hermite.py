@@ -5,11 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..quadrature import gauss_legendre
-
-Array = NDArray[np.float64]
+from ..quadrature import Array, gauss_legendre
 
 DEGREE = 2000  # of the last polynomial
 SPAN = 12.0  # sigmas: the density beyond has a mass below 1e-30

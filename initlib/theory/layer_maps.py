@@ -4,9 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .._arguments import positive
 from ..gains import activation_function
 from ..quadrature import root_mean_square
@@ -14,7 +11,6 @@ from .hermite import HermiteSeries
 
 Activation = str | Callable[[Any], Any]
 Value = float | str  # of a parameter of an activation
-Array = NDArray[np.float64]
 
 START = 1.0  # the length at the first layer
 SAME = 1e-9  # relative differences below this are errors of the quadrature

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..quadrature import root_mean_square
-from .signal import Array, Composed, Function, Signal, moments_of_function, moments_of_maximum
+from ..quadrature import Array, Function, root_mean_square
+from .signal import Composed, Signal, moments_of_function, moments_of_maximum
 
 LONGEST = 16.0  # the largest variance of a kernel's output that an activation may require for a mean square of 1
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from .._arguments import positive
 from .._figure import figure
-from .layer_maps import SAME, START, Activation, Array, Layer, Value
+from ..quadrature import Array
+from .layer_maps import SAME, START, Activation, Layer, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

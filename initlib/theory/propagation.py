@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arguments import positive
-from .layer_maps import SAME, SHORT, START, Activation, Array, Correlations, Layer, Value, root
+from ..quadrature import Array
+from .layer_maps import SAME, SHORT, START, Activation, Correlations, Layer, Value, root
 from .phase_diagram import phase_diagram
 
 __all__ = [

@@ -13,12 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..quadrature import root_mean_square
+from ..quadrature import Array, Function, root_mean_square
 
-Array = NDArray[np.float64]
-Function = Callable[[Array], Any]
 Moments = tuple[float, float, float]  # the mean, the mean square, and the mean product at two positions
 
 SAMPLES = 4096  # random numbers for moments without a formula

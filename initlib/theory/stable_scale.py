@@ -6,7 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .layer_maps import Array, Layer
+from ..quadrature import Array
+from .layer_maps import Layer
 
 LENGTHS = np.geomspace(1e-8, 1e8, 97)
 VARIANCES = np.geomspace(0.05, 20.0, 300)

@@ -7,7 +7,7 @@ import pytest
 import initlib
 from initlib.__main__ import main
 from initlib.cli import syntax
-from initlib.plans.text.describe import described
+from initlib.plans.text.describe import described, presets
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_every_initializer_of_the_package_is_offered(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["draw", "--help"])
     shown = capsys.readouterr().out
-    offered = {*syntax.presets(), *syntax.factories()}
+    offered = {*presets(), *syntax.factories()}
     assert {"glorot_normal", "ones", "normal", "uniform", "variance_scaling"} <= offered
     assert offered.isdisjoint({"Initializer", "Key", "Fans", "fans", "get_num_threads"})
     assert all(name in shown for name in offered)

@@ -23,6 +23,7 @@ def test_show_config_prints_the_code_that_draws(capsys, monkeypatch):
         assert f"draws: kernel, {config.kernel.paths()[config.path]}" in out
     monkeypatch.setattr(config, "kernel", None)
     monkeypatch.setattr(config, "_compiled", None)
+    monkeypatch.setattr(config, "_obstacle", config.NOT_COMPILED)
     initlib.show_config()
     assert "draws: reference in NumPy (the kernel was not compiled)" in capsys.readouterr().out
 
@@ -30,6 +31,28 @@ def test_show_config_prints_the_code_that_draws(capsys, monkeypatch):
 def test_the_kernel_can_be_turned_off():
     shown = run("import initlib; initlib.show_config()", INITLIB_KERNEL="0")
     assert "draws: reference in NumPy" in shown.stdout
+
+
+def test_a_kernel_of_another_version_is_not_called():
+    """As after a `git pull` in an editable install, which compiles nothing."""
+    program = """
+import sys, types
+sys.modules["initlib.stream._kernel"] = types.ModuleType("initlib.stream._kernel")  # without the functions of today
+import initlib
+initlib.show_config()
+print(initlib.he_normal((2, 2), seed=0).tolist())
+"""
+    shown = run(program)
+    assert "slower reference code draws weights, because the compiled kernel is of another version" in shown.stderr
+    assert "Compile the kernel again: pip install -e ." in shown.stderr
+    assert "draws: reference in NumPy (the compiled kernel is of another version of initlib)" in shown.stdout
+    assert shown.stdout.splitlines()[-1] == str(initlib.he_normal((2, 2), seed=0).tolist())
+    assert run(program, INITLIB_KERNEL="0").stderr == ""
+
+
+@pytest.mark.skipif(config.kernel is None, reason="the kernel was not compiled")
+def test_the_compiled_kernel_has_the_number_of_its_interface():
+    assert config.kernel.INTERFACE == config.INTERFACE
 
 
 @pytest.mark.parametrize("path", config.kernel.paths() if config.kernel is not None else ())

@@ -11,7 +11,7 @@ import pytest
 PACKAGES = ("initlib", "initlib.recipes", "initlib.adapters.torch", "initlib.adapters.jax", "initlib.adapters.keras")
 
 # First words that are not verbs in the imperative.
-NO_VERBS = "A An The What Whether Why How Which Where When It This That There One".split()  # noqa: SIM905
+NO_VERBS = "A An The What Whether Why How Which Where When It This That There One".split()
 
 BANNED = re.compile(
     r"\b(nobody|somebody|whoever|anyone|said|told|meant)\b|\b(of|by|that) which\b|[^`]\bwhole (weight|shape)s?\b",

@@ -1,8 +1,9 @@
 import pytest
 
 from initlib import Parameter
-from initlib.plans.rules.hints import explain_unused, nearest
+from initlib.plans.rules.hints import explain_unused
 from initlib.plans.rules.patterns import as_pattern
+from initlib.plans.text.nearest import nearest
 
 LAYERS = [
     Parameter(f"h.{i}.{name}", (4, 4), kind=kind, owner="Linear")

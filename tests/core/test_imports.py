@@ -10,7 +10,7 @@ import pytest
 
 import initlib
 
-HEAVY = (  # noqa: SIM905
+HEAVY = (
     "torch tensorflow keras jax flax scipy matplotlib rich sklearn safetensors ml_dtypes pandas numpy.random"
 ).split()
 

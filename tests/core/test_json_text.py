@@ -283,7 +283,10 @@ HOSTILE = [
     (filled({"values": "AAAAAA==", "dtype": "object", "shape": [1]}), "values must be float16, float32 or float64"),
     (filled({"values": "!", "dtype": "float32", "shape": [1]}), "filling 0 of the plan"),
     (filled({"values": "AADAfw==", "dtype": "float32", "shape": [1]}), "must not be NaN"),
-    (filled({"values": "AAAAAA==", "dtype": "float32", "shape": [1]}), "values for w must have shape (8, 4), got (1,)"),
+    (
+        filled({"values": "AAAAAA==", "dtype": "float32", "shape": [1]}),
+        "values for 'w' must have shape (8, 4), got (1,)",
+    ),
 ]
 
 

@@ -318,8 +318,16 @@ def test_what_does_not_fit_is_a_problem_of_the_plan(parameter, fill, message):
 
 
 def test_a_source_that_is_not_there_is_one_problem_for_all_its_tensors(tmp_path):
-    (problem,) = problems([weight(f"layers.{i}.w") for i in range(50)], {"*": loaded(tmp_path / "none")})
-    assert problem.startswith("layers.{0..49}.w: ")
+    every = problems([weight(f"layers.{i}.w") for i in range(50)], {"*": loaded(tmp_path / "none")})
+    assert str(PlanError(every)).startswith("the plan has 1 problem:\n  - layers.{0..49}.w: ")
+
+
+def test_names_that_a_source_lacks_are_one_line_for_all_layers(old):
+    every = problems([weight(f"blocks.{i}.w") for i in range(20)], {"*": loaded(old)})
+    text = str(PlanError(every))
+    assert len(every) == 20
+    assert text.count("\n") == 1
+    assert f"blocks.{{0..19}}.w: name must be the name of a tensor in \"{old}\", got 'blocks.0.w'" in text
 
 
 def test_other_files_are_named_in_the_advice(tmp_path):

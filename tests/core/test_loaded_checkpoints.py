@@ -58,6 +58,26 @@ def test_a_write_replaces_no_file_that_it_reads(tmp_path, overwrite, is_link):
         assert contents(path.parent) == before
 
 
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_saved_plan_replaces_no_file_that_the_plan_reads(tmp_path, is_link):
+    every = [weight(f"layers.{i}.w") for i in range(4)]
+    for size in (10**6, 300):
+        folder = tmp_path / str(size)
+        plan(every, normal()).write(folder, 0, max_shard_size=size)
+        made = plan(every, {"*": loaded(folder) * 2})
+        before = contents(folder)
+        for path in sorted(folder.iterdir()):
+            target = path
+            if is_link:
+                target = tmp_path / f"link to {size} {path.name}"
+                target.symlink_to(path)
+            with pytest.raises(ValueError, match="path must not be a file that the plan reads"):
+                made.save(target)
+        assert contents(folder) == before
+        made.save(folder / "plan.json")
+        assert (folder / "plan.json").exists()
+
+
 def test_a_foreign_copy_is_named(old, tmp_path):
     every = [weight(f"layers.{i}.w") for i in range(4)]
     made = plan(every, {"*": loaded(old)})

@@ -85,7 +85,7 @@ def test_a_plan_from_json_opens_no_file_that_is_not_named(old, tmp_path, monkeyp
     text, new = saved(old).to_json(), tmp_path / "written"
     saved(old).write(new, 0)
     with monkeypatch.context() as patch:
-        patch.setattr("initlib.plans.rules.sources.CheckpointSource", None)  # a call of it would be a TypeError
+        patch.setattr("initlib.plans.fills.sources.CheckpointSource", None)  # a call of it would be a TypeError
         read = Plan.from_json(text)
         print(read)
         assert read == Plan.from_json(text)

@@ -23,8 +23,8 @@ from initlib import (
     values,
     zeros,
 )
+from initlib.plans.fills.parts import Parts
 from initlib.plans.packing.part_axes import unpacked, without
-from initlib.plans.rules.parts import Parts
 from initlib.stream.boxes import box_index
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
@@ -236,7 +236,7 @@ MISFITS = [
     ((2**40, 2), parts("a.{i}", zeros), "at most 65536 boxes"),
     ((2**40, 2), parts({"q": 1, "k": 1}, zeros, groups=2**20), "at most 65536 boxes"),
     ((4, 2**16), parts("a.{i}", parts("b.{i}", zeros)), "at most 65536 boxes"),
-    ((4, 2), parts({"q": 1, "k": (1, values([1.0]))}, zeros), "values for k must have shape (2, 2), got (1,)"),
+    ((4, 2), parts({"q": 1, "k": (1, values([1.0]))}, zeros), "values for 'k' must have shape (2, 2), got (1,)"),
     ((4, 2), parts({"q": 1, "k": (1, orthogonal())}, zeros), "orthogonal needs to know which of the 2 axes"),
     ((4, 2, 2), parts("b.{i}", parts({"c": 1, "d": 1}, normal(), replaces=2)), "would share the stream c"),
 ]

@@ -1,5 +1,6 @@
 import pickle
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -275,8 +276,11 @@ def test_all_problems_are_listed_at_once():
         Parameter("ids", (8,), "int64"),
     ]
     rules = {"*.gate": he_normal, "*.up.wieght": he_normal, "ids": ones, "*:Conv2d": zeros}
-    lines = problems(parameters, rules, axes={"*.fc": "OI"}, rename={"transformer.*": "*"})
-    assert lines == (
+    every = problems(parameters, rules, axes={"*.fc": "OI"}, rename={"transformer.*": "*"})
+    assert len(every) == 11  # one for each gate
+    heading, *lines = str(PlanError(every)).splitlines()
+    assert heading == "the plan has 8 problems:"
+    assert tuple(line.removeprefix("  - ") for line in lines) == (
         "h.0.up.weight: no rule matches, and there is no default; nearest patterns: *.up.wieght. Add the rule "
         '{"*.weight": he_normal}, or pass default=he_normal',
         'temperature: no rule matches, and there is no default. Add the rule {"temperature": ones}',
@@ -313,7 +317,7 @@ ERRORS = [
         "'*:bias' matches nothing: the parameters of these names are Linear, kernel",
     ),
     ([kernel()], {"*": ones, "k*": zeros}, "rule 'k*' is never used: '*' matches the same parameters first"),
-    ([kernel()], {re.compile("x"): ones, "*": ones}, "rule \"re.compile('x')\" matches nothing"),
+    ([kernel()], {re.compile("x"): ones, "*": ones}, "rule re.compile('x') matches nothing"),
     ([kernel(), kernel()], he_normal, "kernel: another parameter has the name kernel too; tie the two, or rename one"),
     (
         [kernel("a", tied=("b",)), kernel("b")],
@@ -364,7 +368,7 @@ ERRORS = [
     ([Parameter("a", (3, 3), "float16")], {"*": constant(1e6)}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3,), "float16")], {"*": values([1e6, 0, 0])}, "as large as 1e+06 overflow float16"),
     ([Parameter("a", (3, 3), "float16")], {"*": normal(std=1e6)}, "overflow float16"),
-    ([Parameter("a", (3, 3))], {"*": values([1.0])}, "a: values for a must have shape (3, 3), got (1,)"),
+    ([Parameter("a", (3, 3))], {"*": values([1.0])}, "a: values for 'a' must have shape (3, 3), got (1,)"),
     ([kernel()], {"*": lambda parameter: None}, "the result of the rule's function must be an initializer, keep"),
     ([kernel()], {"*": lambda parameter: parameter.indices[0]}, "the rule's function raised IndexError: tuple index"),
     ([kernel()], {"*": lambda parameter: lambda parameter: ones}, "the result of the rule's function must be an"),
@@ -507,6 +511,13 @@ SLIPS = [
     ({}, PlanError, 'no rule matches, and there is no default. Add the rule {"*.weight": he_normal}, or pass'),
     ("gpt2", TypeError, "rules must be a mapping by pattern, or pairs, got 'gpt2'. Call the recipe: recipes.gpt2(...)"),
     ("he_normal", TypeError, "got 'he_normal'. Write he_normal, without quotes"),
+    ("old.safetensors", TypeError, "got 'old.safetensors'. For a checkpoint, write {\"*\": loaded('old.safetensors')}"),
+    ("runs/old", TypeError, "For a checkpoint, write {\"*\": loaded('runs/old')}"),
+    (Path("old"), TypeError, "For a checkpoint, write {\"*\": loaded('old')}"),
+    ({"*": "old.safetensors"}, TypeError, "For a checkpoint, write loaded('old.safetensors')"),
+    ({"*": Path("old")}, TypeError, "For a checkpoint, write loaded('old')"),
+    (0, TypeError, "rules must be a mapping by pattern, or pairs, got 0. Pass the seed by name: seed=0"),
+    (Key(3), TypeError, "Pass the seed by name: seed=Key(seed=3)"),
     (recipes.gpt2, TypeError, "rules must be the result of a recipe, got the function. Call recipes.gpt2(...)"),
     ([{"*": ones}, recipes.gpt2], TypeError, "Call recipes.gpt2(...)"),
     (
@@ -519,6 +530,12 @@ SLIPS = [
         PlanError,
         "matches nothing: an expression must match the full name. Write re.compile('.*fc1.*')",
     ),
+    (
+        {re.compile(r"1\.w"): ones},
+        PlanError,
+        r"rule re.compile(r'1\.w') matches nothing: an expression must match the full name. "
+        r"Write re.compile(r'.*1\.w.*')",
+    ),
 ]
 
 
@@ -529,6 +546,11 @@ def test_frequent_mistakes_get_advice(rules, error, message):
     assert message in str(caught.value)
 
 
+def test_a_text_of_axes_gets_advice():
+    with pytest.raises(TypeError, match=r"""got 'OI'\. Write axes={"\*": 'OI'} for all matrices"""):
+        plan([Parameter("w", (3, 3))], he_normal, axes="OI")
+
+
 def test_a_long_list_of_problems_is_cut_short_in_the_text_alone():
     lines = problems([kernel("k" * (1 + k)) for k in range(60)])
     assert len(lines) == 60
@@ -536,6 +558,49 @@ def test_a_long_list_of_problems_is_cut_short_in_the_text_alone():
     assert str(error).count("\n") == 51
     assert str(error).endswith("and 10 more (in the error's `problems`)")
     assert pickle.loads(pickle.dumps(error)).problems == lines
+
+
+def test_equal_problems_of_repeated_layers_are_one_line_of_the_text():
+    parameters = [Parameter(f"layers.{i}.{name}", (8, 8)) for i in range(10) for name in ("q.w", "k.w", "norm.g")]
+    every = problems(parameters, {"*.w": values(np.ones((3, 3)))})
+    assert len(every) == 30
+    assert str(PlanError(every)).splitlines() == [
+        "the plan has 3 problems:",
+        "  - layers.{0..9}.norm.g: no rule matches, and there is no default. "
+        'Add the rule {"*.g": normal(std=0.02)}, or pass default=normal(std=0.02)',
+        "  - layers.{0..9}.q.w: values for 'layers.0.q.w' must have shape (8, 8), got (3, 3)",
+        "  - layers.{0..9}.k.w: values for 'layers.0.k.w' must have shape (8, 8), got (3, 3)",
+    ]
+
+
+def test_more_than_six_names_of_a_problem_are_counted():
+    error = PlanError([f"{name}.{i}: no axes" for name in "abcdefg" for i in range(3)])
+    assert (
+        str(error)
+        == "the plan has 1 problem:\n  - a.{0..2}, b.{0..2}, c.{0..2}, d.{0..2}, e.{0..2}, f.{0..2} and 3 more: no axes"
+    )
+
+
+def test_problems_whose_texts_differ_outside_of_names_have_lines_of_their_own():
+    error = PlanError(["a.0: got 3", "a.1: got 4", "rule 'a.0' is unused", "rule 'a.1' is unused"])
+    assert str(error).count("\n  - ") == 4
+
+
+PROPOSALS = [
+    (["ps.0", "ps.1"], [], ["ps.*", "ps.*"]),
+    (["rnn.weight_ih_l0", "rnn.weight_ih_l1"], ["rnn.bias_ih_l0"], ["*.weight_ih_l*"] * 2),
+    (["h.0.w", "h.1.w"], ["w"], ["*.w"] * 2),
+    (["h.0.w", "h.1.w"], ["a.w"], ["h.*.w"] * 2),
+    (["h.0.w", "h.1.w"], ["h.2.w"], ["*.0.w", "*.1.w"]),
+    (["0", "1"], [], ["*"] * 2),
+    (["0", "1"], ["a"], ["0", "1"]),
+]
+
+
+@pytest.mark.parametrize(("names", "others", "proposed"), PROPOSALS, ids=str)
+def test_a_proposed_pattern_joins_names_that_differ_in_their_numbers(names, others, proposed):
+    every = problems([Parameter(name, (8, 8)) for name in names + others], dict.fromkeys(others, ones))
+    assert [re.search('the rule {"(.*)":', problem)[1] for problem in every] == proposed
 
 
 # Properties of a plan.

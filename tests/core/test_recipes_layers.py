@@ -59,6 +59,39 @@ def test_a_recipe_that_finds_no_layers_names_the_argument(rules, message):
     assert any(message in problem for problem in caught.value.problems)
 
 
+VECTORS = ["*.bias", ["*a.bias", "*b.bias"], re.compile(r".*\.bias"), "*.norm.weight"]
+
+
+@pytest.mark.parametrize("residual", VECTORS, ids=str)
+def test_a_pattern_of_residual_outputs_that_matches_only_vectors_is_an_error(residual):
+    layers = [
+        *(Parameter(f"h.{i}.{name}.weight", (8, 8), axes="OI", kind="kernel") for i in range(2) for name in "ab"),
+        *(Parameter(f"h.{i}.{name}.bias", (8,), kind="bias") for i in range(2) for name in "ab"),
+        *(Parameter(f"h.{i}.norm.weight", (8,), kind="scale") for i in range(2)),
+    ]
+    with pytest.raises(PlanError) as caught:
+        plan(layers, recipes.gpt2(2, residual=residual))
+    (problem,) = caught.value.problems
+    assert problem.startswith("residual of recipes.gpt2 must match kernels, got ")
+    vectors = "h.{0..1}.norm.weight" if residual == "*.norm.weight" else "h.{0..1}.a.bias, h.{0..1}.b.bias"
+    assert problem.endswith(
+        f"which matches only the vectors {vectors}. Pass residual=, the pattern of your layers. "
+        "The kernels in layers are h.{0..1}.a.weight, h.{0..1}.b.weight"
+    )
+
+
+def test_a_pattern_of_residual_outputs_that_matches_nothing_lists_the_kernels():
+    layers = kernels(h_0_a_weight=(8, 8), h_1_a_weight=(8, 8), head_weight=(8, 8))
+    for residual in ("*.c_proj.weight", ["0.a.weight", "1.a.weight"]):
+        with pytest.raises(PlanError) as caught:
+            plan(layers, recipes.gpt2(2, residual=residual))
+        (problem,) = caught.value.problems
+        assert problem.endswith(
+            "Pass residual=, the pattern of your layers. The kernels in layers are h.{0..1}.a.weight"
+        )
+        assert "compile" not in problem
+
+
 def test_a_list_of_patterns_names_the_outputs_of_residual_branches():
     made = plan(kernels(h_0_a_weight=(64, 64), h_0_b_weight=(64, 64)), recipes.gpt2(1, residual=["*a.*", "*b.*"]))
     assert [row["std"] for row in made.to_dicts()] == pytest.approx([0.02 * 2**-0.5] * 2)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from initlib import Parameter, PlanError, logarithm, mup_learning_rates, plan, recipes, uniform
-from initlib.plans.rules.parts import Split
+from initlib.plans.fills.parts import Split
 
 WIDTH, LAYERS = 256, 6
 

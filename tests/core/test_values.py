@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from initlib import he_normal, keep, normal, orthogonal, values, zeros
-from initlib.plans.rules.values import as_fill, as_rule
+from initlib.plans.fills.values import as_fill, as_rule
 
 
 def test_keep_is_a_singleton():

@@ -142,7 +142,7 @@ def test_products_of_matrices_are_compared_to_the_promised_accuracy(tmp_path, dt
     assert made.verify(path, 0, whole=True) == made.verify(path, 0) == made.write(tmp_path, 0) == ()
     shifted(path, "w", numpy_dtype, at, lambda w: w.astype(complex if dtype == "complex64" else float) + 0.1)
     assert [difference.index for difference in made.verify(path, 0)] == [(31, 0, 1, 1)]
-    with pytest.raises(FileExistsError, match="w has other values"):
+    with pytest.raises(FileExistsError, match="'w' has other values"):
         made.write(tmp_path, 0)
 
 

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import initlib
 import initlib.adapters.jax as adapter
-from initlib.adapters.jax.drawing.draw import compiled
+from initlib.adapters.jax.drawing.draw import compiled, traced
 
 KEY = jax.random.key(5)
 WORDS = np.array([0, 5], np.uint32)
@@ -34,8 +34,8 @@ def every_spec(ndim):
 
 def check(shape, axes, spec, kind):
     sharding = NamedSharding(MESHES[kind], spec)
-    arguments = (initlib.he_normal, shape, "float32", axes, sharding)
-    program = compiled(sharding).lower(WORDS, *arguments).compile()
+    recipe = (initlib.he_normal, shape, "float32", axes)
+    program = compiled(sharding).lower(traced, recipe, sharding, WORDS).compile()
     weight = program(WORDS)
     assert weight.sharding == sharding
     assert np.array_equal(weight, initlib.he_normal(shape, axes=axes, seed=5))
@@ -111,7 +111,8 @@ def large():
     """Check that a weight of 4 TiB, with positions past 2**32, compiles in the memory of a shard."""
     sharding = NamedSharding(MESHES[AxisType.Auto], PartitionSpec("a", "b"))
     shape = (2**20, 2**20)
-    program = compiled(sharding).lower(WORDS, initlib.he_normal, shape, "float32", "OI", sharding).compile()
+    recipe = (initlib.he_normal, shape, "float32", "OI")
+    program = compiled(sharding).lower(traced, recipe, sharding, WORDS).compile()
     assert program.memory_analysis().output_size_in_bytes == 2**39
     assert program.memory_analysis().temp_size_in_bytes < SLACK
 

@@ -371,7 +371,7 @@ def test_the_state_of_an_optimizer_is_kept():
     assert np.array_equal(state.params["dense"]["kernel"], he_normal((3, 4), seed=0, name="dense.kernel"))
     optimizer = nnx.Optimizer(linear, optax.adam(1.0), wrt=nnx.Param)
     assert same(nnx.state(init.initialize(optimizer, he_normal, 0)), nnx.state(optimizer))
-    with pytest.raises(PlanError, match=r"opt_state\.0\.mu\.dense\.kernel: a shape holds no values to keep"):
+    with pytest.raises(PlanError, match=r"opt_state\.0\.mu\.dense\.kernel, .*: a shape holds no values to keep"):
         init.initialize(jax.eval_shape(lambda: made), he_normal, 0)
 
 
@@ -515,7 +515,7 @@ def test_other_devices_compile_one_program_for_each_shape(caplog, monkeypatch):
     tree = {f"layer_{i}": {"kernel": shape(13, 5), "other": {"kernel": shape(5, 11)}} for i in range(4)}
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         made = init.initialize(tree, he_normal, 0)
-    assert len([each for each in compilations(caplog) if "constrained" in each]) == 2
+    assert len([each for each in compilations(caplog) if "placed" in each]) == 2
     monkeypatch.undo()
     assert same(made, init.initialize(tree, he_normal, 0))
 

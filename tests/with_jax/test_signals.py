@@ -121,6 +121,10 @@ def test_a_batch_may_be_a_list_of_arguments():
     assert [row.name for row in report.activations] == ["dot()", "dot()#2", "add()"]
 
 
+def l2_loss(output, targets):
+    return jnp.mean((output - targets) ** 2)
+
+
 def test_wrong_arguments_are_errors():
     with pytest.raises(ValueError, match=r"loss must return one number, got \(16, 5\)"):
         init.signals(network, PARAMS, BATCH, lambda y: y)
@@ -128,6 +132,12 @@ def test_wrong_arguments_are_errors():
         init.signals(network, PARAMS, np.ones((16, 20), np.float32))
     with pytest.raises(ValueError, match="learning_rate must be above 0"):
         init.signals(network, PARAMS, BATCH, learning_rate=-1)
+    with pytest.raises(TypeError, match=r"loss must be a function of the model's output, got a .*\. Pass targets by"):
+        init.signals(network, PARAMS, BATCH, BATCH)
+    with pytest.raises(TypeError, match=r"loss must take the model's output alone, got l2_loss\(output, targets\)\."):
+        init.signals(network, PARAMS, BATCH, l2_loss)
+    with pytest.raises(TypeError, match=r"function must be a function of \(params, batch\), got a list"):
+        init.signals(PARAMS, network, BATCH)
     with pytest.raises(ValueError, match=r"without floats\. Pass loss="):
         init.signals(lambda p, x: x.astype(int), PARAMS, BATCH)
 

@@ -169,6 +169,14 @@ def test_wrong_arguments_are_errors():
         init.signals(network(), BATCH, lambda y: y)
     with pytest.raises(ValueError, match="batch must hold inputs that differ, got the same input 16 times"):
         init.signals(network(), np.ones((16, 20), "float32"))
+    with pytest.raises(
+        TypeError, match=r"loss must take the model's output alone, got MeanSquaredError\(y_true, y_pred"
+    ):
+        init.signals(network(), BATCH, keras.losses.MeanSquaredError())
+    with pytest.raises(TypeError, match="loss must be a function of the model's output, got a str"):
+        init.signals(network(), BATCH, "mse")
+    with pytest.raises(TypeError, match=r"model must be a keras\.Model or another keras\.Layer, got tuple"):
+        init.signals((16, 20), network())
     with pytest.raises(ValueError, match="learning_rate must be above 0"):
         init.signals(network(), BATCH, learning_rate=0)
 

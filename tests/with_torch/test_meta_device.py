@@ -2,6 +2,8 @@
 
 import copy
 import mmap
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -288,3 +290,35 @@ def test_the_system_takes_the_advice():
         elif first == "VmFlags:" and inside:
             flags = line.split()[1:]
     assert "hg" in flags
+
+
+def test_a_skeleton_and_its_weights_load_no_compiler():
+    program = """
+import sys, torch, initlib.adapters.torch as init, initlib
+slow = {"sympy", "torch._dynamo"} - set(sys.modules)
+with init.skeleton():
+    model = torch.nn.Sequential(torch.nn.Linear(300, 300), torch.nn.LayerNorm(300))
+    torch.nn.init.trunc_normal_(model[0].weight)
+init.initialize(model, initlib.he_normal, seed=0, device="cpu")
+print(sorted(slow), sorted(slow & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "['sympy', 'torch._dynamo'] []"
+
+
+def test_draws_on_the_meta_device_are_still_observed():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drawn = nn.Parameter(torch.empty(300, 300).normal_())
+            self.scaled = nn.Parameter(torch.empty(300, 300))
+            self.turned = nn.Parameter(torch.empty(300, 300))
+            with torch.no_grad():
+                self.scaled.fill_(2.0).mul_(0.25)
+                assert self.turned.t_().erfinv_().shape == (300, 300)
+                self.turned[0].uniform_().add_(self.scaled[0])
+
+    with skeleton():
+        model = Scaled()
+    initialize(model, {"drawn": normal(), "turned": normal()}, seed=0, device="cpu")
+    assert torch.equal(model.scaled, torch.full((300, 300), 0.5))

@@ -56,3 +56,10 @@ def test_a_parameter_without_multipliers_is_named(multipliers):
         init.parameter_groups(nn.Sequential(*network(256), nn.Linear(3, 3)), multipliers, lr=0.1)
     with pytest.raises(ValueError, match="lr must be above 0"):
         init.parameter_groups(network(256), multipliers, lr=0)
+
+
+def test_swapped_arguments_are_errors(multipliers):
+    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got dict"):
+        init.parameter_groups(multipliers, network(256), lr=0.1)
+    with pytest.raises(TypeError, match=r"multipliers must be a mapping from names .* got a float"):
+        init.parameter_groups(network(256), 0.1, lr=0.1)

@@ -194,7 +194,7 @@ def test_other_parametrizations_need_a_rule():
 
 def test_a_lazy_parameter_is_an_error():
     with pytest.raises(
-        PlanError, match=r"0.weight: LazyLinear is lazy, and its parameters have no shape yet; run a batch"
+        PlanError, match=r"0.weight, 0.bias: LazyLinear is lazy, and its parameters have no shape yet; run a batch"
     ) as raised:
         model_tensors(walk(nn.Sequential(nn.LazyLinear(3), nn.LazyConv2d(3, 3))))
     assert len(raised.value.problems) == 4

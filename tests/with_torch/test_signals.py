@@ -2,6 +2,8 @@
 
 import math
 import random
+import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -280,6 +282,48 @@ def test_wrong_arguments_are_errors():
         init.signals(nn.Linear(3, 2), (4, 3), learning_rate=0)
     with pytest.raises(ValueError, match="the output must hold floats, got"):
         init.signals(nn.Flatten(), torch.arange(4).reshape(2, 2))
+    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got tuple"):
+        init.signals((4, 3), nn.Linear(3, 2))
+
+
+LOSSES = [
+    (torch.zeros(4, 2), "loss must be a function of the model's output, got a Tensor"),
+    (nn.CrossEntropyLoss, "loss must be a function of the model's output, got the class CrossEntropyLoss"),
+    (nn.CrossEntropyLoss(), "loss must take the model's output alone, got CrossEntropyLoss(input"),
+    (nn.functional.mse_loss, "loss must take the model's output alone, got mse_loss(input"),
+]
+
+
+@pytest.mark.parametrize(("loss", "message"), LOSSES, ids=[message for _, message in LOSSES])
+def test_a_loss_that_needs_targets_is_an_error_that_shows_how_to_pass_them(loss, message):
+    with pytest.raises(TypeError, match=re.escape(message)) as raised:
+        init.signals(nn.Linear(3, 2), torch.randn(4, 3), loss)
+    assert "Pass targets by loss=lambda output: criterion(output, targets), and all" in str(raised.value)
+
+
+def test_a_loss_of_the_output_alone_may_be_any_callable():
+    class Size(nn.Module):
+        def forward(self, output):
+            return output.square().sum()
+
+    target = torch.zeros(4, 2)
+    for loss in (
+        torch.mean,
+        Size(),
+        partial(nn.functional.mse_loss, target=target),
+        lambda y, scale=2: scale * y.sum(),
+    ):
+        assert init.signals(nn.Linear(3, 2), (4, 3), loss).loss is not None
+
+
+def test_an_iterable_of_batches_is_an_error_that_shows_how_to_take_one():
+    loader = torch.utils.data.DataLoader(torch.randn(8, 3), batch_size=4)
+    for batch, kind in ((loader, "DataLoader"), (iter(loader), "_SingleProcessDataLoaderIter")):
+        message = rf"batch must be the inputs of one call, got a {kind}\. Pass the inputs in next\(iter\(batch\)\)"
+        with pytest.raises(TypeError, match=message):
+            init.signals(nn.Linear(3, 2), batch)
+        with pytest.raises(TypeError, match=message):
+            init.lsuv_(nn.Linear(3, 2), batch)
 
 
 def test_he_keeps_what_glorot_shrinks_by_the_predicted_factor():

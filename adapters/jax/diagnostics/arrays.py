@@ -27,7 +27,7 @@ def named_arrays(params: Tree) -> tuple[list[Leaf], Tree]:
 def axes_of(arrays: list[Leaf]) -> list[str | None]:
     """Return the roles of the axes of arrays, as far as their modules or names state them."""
     below = children(arrays)
-    return [role(leaf, leaf.value.ndim, below.get(leaf.components[:-2], set())).axes for leaf in arrays]
+    return [role(leaf, leaf.value.ndim, below[leaf.components[:-2]]).axes for leaf in arrays]
 
 
 def array(x: ArrayLike | None) -> Any:
@@ -38,6 +38,11 @@ def array(x: ArrayLike | None) -> Any:
     return numbers if numbers.dtype.kind != "V" and numbers.dtype.itemsize > 2 else numbers.astype(np.float32)
 
 
+def is_float(x: object) -> bool:
+    """Return whether a leaf of a tree is an array of floats."""
+    return hasattr(x, "dtype") and bool(jnp.issubdtype(x.dtype, jnp.floating))
+
+
 def floats_in(tree: Tree) -> list[jax.Array]:
     """Return the arrays of floats in a tree."""
-    return [x for x in jax.tree.leaves(tree) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)]
+    return list(filter(is_float, jax.tree.leaves(tree)))

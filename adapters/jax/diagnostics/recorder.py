@@ -23,12 +23,12 @@ RESHAPES = MOVES | {"convert_element_type", "copy"}
 CALLS = {"jit", "pjit", "closed_call", "checkpoint", "remat2"}  # run operations of their own
 NAMES = {"add": "add", "logistic": "sigmoid", "max": "relu", "sin": "sin", "tanh": "tanh"}
 
-Values = Sequence[jax.Array]
+Arrays = Sequence[jax.Array]
 Site = tuple[int, ...]  # the number of an operation, after those of the calls around it
 
 
-class Known(NamedTuple):
-    """Known facts about a value."""
+class Facts(NamedTuple):
+    """Facts about a value of a run, other than its numbers."""
 
     batch: bool = False  # the value depends on the batch
     layers: int = 0  # the layers that the value depends on, as bits
@@ -37,24 +37,26 @@ class Known(NamedTuple):
     axis: int = -1  # the axis of the units
 
 
+Value = tuple[jax.Array, Facts]
+
+
 class Recorder:
-    """A run of a traced function, operation by operation, which adds values to the results of some operations."""
+    """A run of a traced function, operation by operation, which adds arrays to the results of some operations."""
 
     def __init__(self, added: dict[Site, jax.Array]) -> None:
         self.added = added
-        self.values: dict[Site, jax.Array] = {}
-        self.known: dict[Site, Known] = {}
+        self.results: dict[Site, Value] = {}  # in the order of execution
         self.names: dict[Site, tuple[str, str]] = {}  # the scope, and the name of the function
-        self.order: dict[Site, int] = {}
         self.layers: list[tuple[Site, tuple[str, str]]] = []  # the operation with the output of each, and its name
         self.others: set[Site] = set()  # the operations that computed inputs of layers, sums and outputs
 
-    def run(self, jaxpr: ClosedJaxpr, inputs: Values, known: Sequence[Known]) -> list[jax.Array]:
-        """Return the outputs of a function, from its inputs and the known facts about them."""
-        outputs, found = self._run(jaxpr.jaxpr, jaxpr.consts, inputs, known, (), "")
-        for one in found:
-            self._enter(one)
-        return outputs
+    def run(self, jaxpr: ClosedJaxpr, weights: Arrays, batch: Arrays) -> list[jax.Array]:
+        """Return the outputs of a function of weights and a batch."""
+        inputs = [*((x, Facts()) for x in weights), *((x, Facts(batch=True)) for x in batch)]
+        outputs = self._run(jaxpr.jaxpr, jaxpr.consts, inputs, (), "")
+        for _, facts in outputs:
+            self._enter(facts)
+        return [output for output, _ in outputs]
 
     def rows(self) -> dict[Site, Activation]:
         """Return the activations to report, in the order of execution."""
@@ -62,79 +64,73 @@ class Recorder:
         # In Flax, all operations are in the scope of the model, whose name is left out.
         roots = {scope.partition("/")[0] for scope, _ in names.values()}
         root = roots.pop() if len(roots) == 1 else ""
-        found = {}
-        for site in sorted(names, key=self.order.__getitem__):
-            scope, what = names[site]
+        activations = {}
+        for site in (site for site in self.results if site in names):
+            (output, facts), (scope, what) = self.results[site], names[site]
             scope = scope.removeprefix(root).strip("/").replace("/", ".")
             name = scope if what in LAYERS.values() and scope else f"{scope}.{what}()".lstrip(".")
-            found[site] = activation(name, what, array(self.values[site]), self.known[site].axis)
-        return found
+            activations[site] = activation(name, what, array(output), facts.axis)
+        return activations
 
-    def _run(
-        self, jaxpr: Jaxpr, consts: Values, inputs: Values, known: Sequence[Known], path: Site, scope: str
-    ) -> tuple[list[jax.Array], list[Known]]:
-        values: dict[Var, jax.Array] = dict(zip(jaxpr.constvars, consts, strict=True))
+    def _run(self, jaxpr: Jaxpr, consts: Arrays, inputs: Sequence[Value], path: Site, scope: str) -> list[Value]:
+        values: dict[Var, Value] = {var: (const, Facts()) for var, const in zip(jaxpr.constvars, consts, strict=True)}
         values.update(zip(jaxpr.invars, inputs, strict=True))
-        facts: dict[Var, Known] = dict(zip(jaxpr.invars, known, strict=True))
 
-        def value(atom: Var | Literal) -> jax.Array:
-            return atom.val if isinstance(atom, Literal) else values[atom]
-
-        def fact(atom: Var | Literal) -> Known:
-            return Known() if isinstance(atom, Literal) else facts.get(atom, Known())
+        def value(atom: Var | Literal) -> Value:
+            return (atom.val, Facts()) if isinstance(atom, Literal) else values[atom]
 
         for number, equation in enumerate(jaxpr.eqns):
-            site, stack = (*path, number), _scope(scope, equation)
-            given, of = [value(atom) for atom in equation.invars], [fact(atom) for atom in equation.invars]
+            site, inner_scope = (*path, number), _scope(scope, equation)
+            operands = list(map(value, equation.invars))
             inner = _inner(equation)
             if inner is not None:
-                outputs, found = self._run(*inner, given, of, site, stack)
+                results = self._run(*inner, operands, site, inner_scope)
             else:
-                outputs = _evaluated(equation, given)
-                self.order[site] = len(self.order)
-                found = [self._learn(equation, site, stack, of)] * len(outputs)
+                outputs = _evaluated(equation, [x for x, _ in operands])
+                facts = self._learn(equation, site, inner_scope, [facts for _, facts in operands])
                 if site in self.added:
                     outputs[0] = outputs[0] + self.added[site]
-                elif not self.added:
-                    self.values[site], self.known[site] = outputs[0], found[0]
-            values.update(zip(equation.outvars, outputs, strict=True))
-            facts.update(zip(equation.outvars, found, strict=True))
-        return [value(atom) for atom in jaxpr.outvars], [fact(atom) for atom in jaxpr.outvars]
+                results = [(output, facts) for output in outputs]
+                if not self.added:
+                    self.results[site] = results[0]
+            values.update(zip(equation.outvars, results, strict=True))
+        return list(map(value, jaxpr.outvars))
 
-    def _learn(self, equation: Any, site: Site, scope: str, of: Sequence[Known]) -> Known:
-        """Return the known facts about the result of an operation; record layers and sums."""
-        kind, data = equation.primitive.name, next((one for one in of if one.batch), None)
+    def _learn(self, equation: Any, site: Site, scope: str, operands: Sequence[Facts]) -> Facts:
+        """Return the facts about the result of an operation; record layers and sums."""
+        kind, data = equation.primitive.name, next((facts for facts in operands if facts.batch), None)
         self.names[site] = scope, LAYERS.get(kind) or _name(equation)
         if data is None:
-            return Known()
-        ndim = equation.outvars[0].aval.ndim
+            return Facts()
+        ndims = [atom.aval.ndim for atom in equation.invars]
         alike = (
-            one.axis for one, atom in zip(of, equation.invars, strict=True) if one.batch and atom.aval.ndim == ndim
+            facts.axis
+            for facts, ndim in zip(operands, ndims, strict=True)
+            if facts.batch and ndim == equation.outvars[0].aval.ndim
         )
-        found = Known(True, reduce(or_, (one.layers for one in of)), None, site, next(alike, -1))
+        result = Facts(True, reduce(or_, (facts.layers for facts in operands)), None, site, next(alike, -1))
         if kind in RESHAPES:
-            return found._replace(layer=data.layer, site=data.site, axis=-1 if kind in MOVES else found.axis)
-        if kind in LAYERS and not (kind == "gather" and (of[0].batch or not of[1].batch)):
-            for one in of:
-                self._enter(one)
+            return result._replace(layer=data.layer, site=data.site, axis=-1 if kind in MOVES else result.axis)
+        if kind in LAYERS and not (kind == "gather" and (operands[0].batch or not operands[1].batch)):
+            for facts in operands:
+                self._enter(facts)
             self.layers.append((site, self.names[site]))
             axis = equation.params["dimension_numbers"].out_spec[1] if kind == "conv_general_dilated" else -1
             layer = len(self.layers) - 1
-            return found._replace(layers=found.layers | 1 << layer, layer=layer, axis=axis)
+            return result._replace(layers=result.layers | 1 << layer, layer=layer, axis=axis)
         if kind == "add":
-            one, other = of
-            for a, b in ((one, other), (other, one)):
-                if a.layer is not None and not b.batch:  # the bias belongs to its layer
-                    self.layers[a.layer] = site, self.layers[a.layer][1]
-                    return found._replace(layer=a.layer)
-                if a.layer is not None and not b.layers & 1 << a.layer:  # a residual branch around the layer
+            for one, other in (operands, reversed(operands)):
+                if one.layer is not None and not other.batch:  # the bias belongs to its layer
+                    self.layers[one.layer] = site, self.layers[one.layer][1]
+                    return result._replace(layer=one.layer)
+                if one.layer is not None and not other.layers & 1 << one.layer:  # a residual branch around the layer
                     self.others.add(site)
-        return found
+        return result
 
-    def _enter(self, one: Known) -> None:
+    def _enter(self, facts: Facts) -> None:
         """Record an activation that enters a layer, or is the output, unless it is an unchanged input."""
-        if one.layers and one.layer is None and one.site is not None:
-            self.others.add(one.site)
+        if facts.layers and facts.layer is None and facts.site is not None:
+            self.others.add(facts.site)
 
 
 def _scope(outer: str, equation: JaxprEqn) -> str:
@@ -143,7 +139,7 @@ def _scope(outer: str, equation: JaxprEqn) -> str:
     return "/".join(part for part in (outer, *inner) if part and "(" not in part)
 
 
-def _inner(equation: JaxprEqn) -> tuple[Jaxpr, Values] | None:
+def _inner(equation: JaxprEqn) -> tuple[Jaxpr, Arrays] | None:
     """Return the function that an operation calls, and its constants; None for a function without layers."""
     if equation.primitive.name not in CALLS:
         return None
@@ -153,7 +149,7 @@ def _inner(equation: JaxprEqn) -> tuple[Jaxpr, Values] | None:
     return (jaxpr, consts) if layers else None
 
 
-def _evaluated(equation: Any, given: Values) -> list[jax.Array]:
+def _evaluated(equation: Any, given: Arrays) -> list[jax.Array]:
     bound = equation.primitive.get_bind_params(equation.params)
     subfunctions, parameters = bound if isinstance(bound, tuple) else ((), bound)  # before JAX 0.10, a pair
     outputs = equation.primitive.bind(*subfunctions, *given, **parameters)

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 
 from initlib._arguments import positive
 from initlib._public import public
-from initlib.adapters.common.signals import batch_of, report, scalar_loss
+from initlib.adapters.common.signals import batch_of, check_loss, report, scalar_loss
 from initlib.diagnostics.measurements import gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 
 from ..models.tensors import Tree, replaced
-from .arrays import BARE, array, axes_of, floats_in, is_bare, named_arrays
-from .recorder import Known, Recorder, Site, Values
+from .arrays import BARE, array, axes_of, floats_in, is_bare, is_float, named_arrays
+from .recorder import Arrays, Recorder, Site
 
 
 @public("initlib.adapters.jax")
@@ -60,46 +60,39 @@ def signals(
     """
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
+    if not callable(function):
+        raise TypeError(f"function must be a function of (params, batch), got a {type(function).__name__}")
+    check_loss(loss)
     batch = batch_of(batch)
     arguments = jax.tree.map(jnp.asarray, batch if isinstance(batch, list) else [batch])
-    found, tree = named_arrays(params)
+    arrays, tree = named_arrays(params)
 
-    def whole(values: Values) -> Tree:
-        built = replaced(tree, found, list(values))
+    def whole(values: Arrays) -> Tree:
+        built = replaced(tree, dict(zip(arrays, values, strict=True)))
         return built[BARE] if is_bare(params) else built
 
-    values = [jnp.asarray(leaf.value) for leaf in found]
+    values = [jnp.asarray(leaf.value) for leaf in arrays]
     inputs, shape = jax.tree.flatten(arguments)
 
-    def traced(values: Values, inputs: Values) -> Tree:
+    def traced(values: Arrays, inputs: Arrays) -> Tree:
         return function(whole(values), *jax.tree.unflatten(shape, inputs))
 
     jaxpr, result = jax.make_jaxpr(traced, return_shape=True)(values, inputs)
     form = jax.tree.structure(result)
 
-    known = [Known()] * len(values) + [Known(batch=True)] * len(inputs)
-
-    def run(values: Values, added: dict[Site, jax.Array]) -> tuple[jax.Array, Recorder]:
+    def run(values: Arrays, added: dict[Site, jax.Array]) -> tuple[jax.Array, Recorder]:
         recorder = Recorder(added)
-        outputs = recorder.run(jaxpr, [*values, *inputs], known)
+        outputs = recorder.run(jaxpr, values, inputs)
         return _loss(jax.tree.unflatten(form, outputs), loss), recorder
 
     value, recorder = run(values, {})
     rows = recorder.rows()
-    zeros = {site: jnp.zeros_like(recorder.values[site]) for site in rows}
-    learnt = [k for k, x in enumerate(values) if jnp.issubdtype(x.dtype, jnp.floating)]
-
-    def of_floats(floats: Values, added: dict[Site, jax.Array]) -> jax.Array:
-        given = list(values)
-        for k, x in zip(learnt, floats, strict=True):
-            given[k] = x
-        return run(given, added)[0]
-
-    by_values, by_rows = jax.grad(of_floats, argnums=(0, 1))([values[k] for k in learnt], zeros)
-    gradients = dict(zip(learnt, by_values, strict=True))
+    zeros = {site: jnp.zeros_like(recorder.results[site][0]) for site in rows}
+    gradients_of = jax.grad(lambda *arguments: run(*arguments)[0], argnums=(0, 1), allow_int=True)
+    gradients, by_rows = gradients_of(values, zeros)
     weights = [
-        (leaf.names[0], array(x), array(gradients.get(k)), axes)
-        for k, (x, leaf, axes) in enumerate(zip(values, found, axes_of(found), strict=True))
+        (leaf.names[0], array(x), array(gradient) if is_float(x) else None, axes)
+        for leaf, x, gradient, axes in zip(arrays, values, gradients, axes_of(arrays), strict=True)
     ]
     activations = numbered([replace(row, **gradient_of(array(by_rows[site]))) for site, row in rows.items()])
     return report(activations, weights, list(map(array, floats_in(arguments))), float(value), loss, learning_rate)

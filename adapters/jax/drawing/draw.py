@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache, partial
 from types import NoneType
 from typing import Any
@@ -73,21 +73,26 @@ def draw(
         raise ValueError(
             f"out_sharding must have a mesh, got {out_sharding}. Enter jax.set_mesh, or pass a NamedSharding"
         )
-    array = words if isinstance(words, jax.Array) else jnp.asarray(as_words(words))
+    array = as_words(words)
+    recipe = (initializer, shape, dtype, axes)
     if isinstance(array, jax.core.Tracer):
-        return compiled(None)(array, initializer, shape, dtype, axes, out_sharding)  # type: ignore[no-any-return]
+        return compiled(None)(traced, recipe, out_sharding, array)
     if out_sharding is not None:
         # As an array of NumPy the words are free of the device that they were on.
-        return compiled(out_sharding)(as_words(array), initializer, shape, dtype, axes, out_sharding)  # type: ignore[no-any-return]
+        return compiled(out_sharding)(traced, recipe, out_sharding, np.asarray(array))
     device, *others = array.devices()
-    if mesh.empty and device.platform == "cpu" and not others:
-        return _by_kernel(initializer, known_key(words), shape, dtype, axes, device if array.committed else None)
-    return compiled(None)(array, initializer, shape, dtype, axes, None)  # type: ignore[no-any-return]
+    if not mesh.empty or device.platform != "cpu" or others:
+        return compiled(None)(traced, recipe, None, array)
+    out = memory(shape, dtype)
+    initializer(shape, dtype, axes=axes, seed=known_key(words), out=out)
+    return jax.device_put(out, device if array.committed else None)
 
 
-def as_words(key: Key | ArrayLike) -> NDArray[np.uint32]:
-    """Return the two words of a known key."""
-    return np.asarray(key.words if isinstance(key, Key) else key, np.uint32)
+def as_words(key: Key | ArrayLike) -> jax.Array:
+    """Return the two words of a key, which may be traced."""
+    if isinstance(key, jax.Array):
+        return key
+    return jnp.asarray(key.words if isinstance(key, Key) else key, jnp.uint32)
 
 
 def known_key(words: Key | ArrayLike) -> Key:
@@ -101,20 +106,10 @@ def known_key(words: Key | ArrayLike) -> Key:
 def _of_all_axes(sharding: Any, ndim: int) -> Any:
     """Return the sharding with an entry for each axis, as JAX's functions have it: P("x") of two is P("x", None)."""
     if isinstance(sharding, PartitionSpec):
-        return PartitionSpec(*sharding, *[None] * (ndim - len(sharding)))  # type: ignore[no-untyped-call]
+        return PartitionSpec(*sharding, *[None] * (ndim - len(sharding)))
     if isinstance(sharding, NamedSharding):
         return NamedSharding(sharding.mesh, _of_all_axes(sharding.spec, ndim), memory_kind=sharding.memory_kind)
     return sharding
-
-
-def _by_kernel(
-    initializer: Initializer, key: Key, shape: tuple[int, ...], dtype: str, axes: str | None, device: Any
-) -> jax.Array:
-    """Draw by the compiled kernel, into memory that JAX takes over."""
-    out = memory(shape, dtype)
-    initializer(shape, dtype, axes=axes, seed=key, out=out)
-    weight: jax.Array = jax.device_put(out, device)
-    return weight
 
 
 def memory(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -125,18 +120,8 @@ def memory(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     return block[start : start + size].view(numpy_dtype(dtype)).reshape(shape)
 
 
-@lru_cache(maxsize=256)
-def compiled(out_sharding: Placement) -> Any:
-    """Return `constrained`, compiled for outputs of that sharding.
-
-    None draws where the words are, or inside another traced function.
-    """
-    options: dict[str, Any] = {} if out_sharding is None else {"out_shardings": out_sharding}
-    return jax.jit(constrained, static_argnums=(1, 2, 3, 4, 5), inline=True, **options)
-
-
 def traced(
-    words: jax.Array, initializer: Initializer, shape: tuple[int, ...], dtype: str, axes: str | None = None
+    initializer: Initializer, shape: tuple[int, ...], dtype: str, axes: str | None, words: jax.Array
 ) -> jax.Array:
     """Draw by JAX's own operations, from words that may be traced."""
     match(shape, axes)
@@ -144,33 +129,25 @@ def traced(
         if initializer.uses_fans:
             warnings.warn(f"shape {shape} holds no weights: nothing is drawn", UserWarning, stacklevel=2)
         return jnp.zeros(shape, dtype)
-    weight: jax.Array = initializer.weights(DrawRequest(shape, axes, dtype, words), JAX).astype(dtype)
-    return weight
+    return initializer.weights(DrawRequest(shape, axes, dtype, words), JAX).astype(dtype)
 
 
-def constrained(
-    words: jax.Array,
-    initializer: Initializer,
-    shape: tuple[int, ...],
-    dtype: str,
-    axes: str | None,
-    out_sharding: Placement,
+@lru_cache(maxsize=256)
+def compiled(out_sharding: Placement) -> Callable[..., jax.Array]:
+    """Return `placed`, compiled for outputs of that sharding; None draws where the operands are."""
+    return jax.jit(placed, static_argnums=(0, 1, 2), inline=True, out_shardings=out_sharding)
+
+
+def placed(
+    function: Callable[..., jax.Array], recipe: tuple[Hashable, ...], out_sharding: Placement, *operands: Any
 ) -> jax.Array:
-    """Draw by JAX's own operations, with that sharding."""
-    make = partial(traced, initializer=initializer, shape=shape, dtype=dtype, axes=axes)
-    return placed(make, out_sharding, words)
-
-
-def placed(make: Callable[..., jax.Array], out_sharding: Placement, *operands: Any) -> jax.Array:
-    """Return the result of a traced function, with that sharding."""
+    """Return the result of a function of a recipe and of operands that may be traced, with that sharding."""
+    make = partial(function, *recipe)
     if out_sharding is None:
         return make(*operands)
     if isinstance(out_sharding, PartitionSpec):
         out_sharding = NamedSharding(jax.sharding.get_abstract_mesh(), out_sharding)
     explicit = out_sharding.mesh.explicit_axes if isinstance(out_sharding, NamedSharding) else ()
-    result: jax.Array
     if explicit:
-        result = jax.sharding.auto_axes(make, axes=explicit, out_sharding=out_sharding)(*operands)
-    else:
-        result = lax.with_sharding_constraint(make(*operands), out_sharding)  # type: ignore[no-untyped-call]
-    return result
+        return jax.sharding.auto_axes(make, axes=explicit, out_sharding=out_sharding)(*operands)
+    return lax.with_sharding_constraint(make(*operands), out_sharding)

@@ -1,7 +1,7 @@
 """Fill of a plan's entry as an array: each device of a sharding draws its own shard."""
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ from initlib.plans.packing.logical_weights import LogicalWeight
 from initlib.plans.packing.overlaps import identity_overlap
 from initlib.stream.boxes import box_shape, normalize_index
 
-from .draw import memory, placed, traced
+from .draw import compiled, memory, traced
 from .engine import enciphered
 
 HOST = "cpu"  # the platform whose memory the compiled kernel fills
@@ -58,8 +58,8 @@ def _prepared(
     dtype, kept = entry.parameter.dtype, None if entry.filled else current
     values = [piece.initializer for piece in entry.pieces if not isinstance(piece.initializer, Initializer)]
     arrays = [rounded(np.asarray(each), dtype) for each in values]
-    program = _compiled(sharding if isinstance(key, Key) else None)
-    made: jax.Array = program(words, arrays, kept, _recipe(entry), sharding)
+    program = compiled(sharding if isinstance(key, Key) else None)
+    made = program(_assembled, _recipe(entry), sharding, words, arrays, kept)
     return lambda: made
 
 
@@ -131,19 +131,10 @@ def _index(hashable: Any) -> Any:
     return tuple(slice(*at) if isinstance(at, tuple) else at for at in hashable)
 
 
-@lru_cache(maxsize=256)
-def _compiled(sharding: Any) -> Any:
-    placement = {} if sharding is None else {"out_shardings": sharding}
-    return jax.jit(_constrained, static_argnums=(3, 4), inline=True, **placement)
-
-
-def _constrained(words: Any, arrays: Any, current: Any, recipe: Recipe, sharding: Any) -> Any:
-    return placed(partial(_assembled, recipe), sharding, words, arrays, current)
-
-
-def _assembled(recipe: Recipe, words: Any, arrays: Any, current: Any) -> Any:
+def _assembled(
+    shape: tuple[int, ...], dtype: str, groups: tuple[_Group, ...], words: Any, arrays: Any, current: Any
+) -> jax.Array:
     """Return the tensor, traced: one call draws the weights of a group, and each goes to its place."""
-    shape, dtype, groups = recipe
     given = iter(arrays)
     tensor = current
     for group in groups:
@@ -164,7 +155,7 @@ def _drawn(group: _Group, numbers: list[int], words: Any, dtype: str, given: Any
     """Return the weights of a group, in that order along a new first axis."""
     if group.initializer is None:
         return next(given)[None]
-    draw = partial(traced, initializer=group.initializer, shape=group.shape, dtype=dtype, axes=group.axes)
+    draw = partial(traced, group.initializer, group.shape, dtype, group.axes)
     if len(numbers) == 1:
         return draw(words[numbers[0]])[None]
     return jax.vmap(draw)(words[np.array(numbers)])

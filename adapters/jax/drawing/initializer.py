@@ -67,20 +67,16 @@ class JaxInitializer:
         return self.core.factory
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, JaxInitializer) or self._is_unique or other._is_unique:
-            return self is other
-        return self._values == other._values
+        return isinstance(other, JaxInitializer) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return id(self) if self._is_unique else hash(self._values)
+        return hash(self._identity)
 
     @property
-    def _is_unique(self) -> bool:
-        """Return whether a field, such as a traced number, cannot be compared."""
-        return self.theirs is not None or not isinstance(self.factor, (float, NoneType))
-
-    @property
-    def _values(self) -> tuple[object, ...]:
+    def _identity(self) -> object:
+        """Return the fields; only the `id` where a field, such as a traced number, cannot be compared."""
+        if self.theirs is not None or not isinstance(self.factor, (float, NoneType)):
+            return id(self)
         return self.core, self.axes, self.dtype, self.seed, self.name, self.factor
 
     def __call__(
@@ -122,8 +118,7 @@ class JaxInitializer:
                 _one_layer(key)
             words = as_key(self.seed, self.name)
         if self.theirs is not None:
-            data = jnp.asarray(as_words(words)) if isinstance(words, Key) else words
-            typed: Any = jax.random.wrap_key_data(data, impl="threefry2x32")
+            typed: Any = jax.random.wrap_key_data(as_words(words), impl="threefry2x32")
             return self.theirs(typed, shape, wanted, out_sharding)  # type: ignore[arg-type]  # or any other sharding
         drawn = wanted if wanted in DTYPES else "float32"
         weight = draw(self.core, words, shape, drawn, axes, out_sharding)

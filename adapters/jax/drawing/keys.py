@@ -37,8 +37,7 @@ def is_key(value: object) -> bool:
 
 @partial(jax.jit, inline=True)  # a compiled function is called three times as fast as the bare one
 def _data(key: jax.Array) -> jax.Array:
-    words: jax.Array = jax.random.key_data(key)
-    return words
+    return jax.random.key_data(key)
 
 
 @jax.jit

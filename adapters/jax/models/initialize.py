@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from initlib import Key, Parameter, Plan, PlanError, constant, keep
+from initlib import Parameter, Plan, PlanError, constant, keep
 from initlib import plan as plan_of
 from initlib._public import public
-from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
+from initlib.adapters.common.existing_plan import fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.key import Seed, as_key
 from initlib.plans.entry import Entry
@@ -146,7 +146,7 @@ def initialize(
     """
     model = _Model(shapes, stack)
     key = words_of(seed, None, "initialize") if isinstance(seed, jax.Array) else as_key(seed)
-    words = jnp.asarray(as_words(key)) if isinstance(key, Key) else key
+    words = jnp.asarray(as_words(key))
     tracing = isinstance(words, jax.core.Tracer)
     options = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     if isinstance(rules, Plan):
@@ -161,43 +161,45 @@ def initialize(
             problems.append(f"{leaf.names[0]}: {SHAPE_ONLY}")
     if problems:
         raise PlanError(problems)
-    check_trace([leaf for leaf, entry in zip(model.leaves, entries, strict=True) if not entry.kept])
-    key = words if tracing else known_key(key)
-    drawn = filled(
-        [
-            (entry, place, leaf.value if leaf.has_values else None)
-            for leaf, entry, place in zip(model.leaves, entries, places, strict=True)
-            if not entry.kept
-        ],
-        key,
-    )
-    each = iter(drawn)
-    weights = [leaf.value if entry.kept else next(each) for leaf, entry in zip(model.leaves, entries, strict=True)]
+    tensors = [each for each in zip(model.leaves, entries, places, strict=True) if not each[1].kept]
+    check_trace([leaf for leaf, _, _ in tensors])
+    present = [(entry, place, leaf.value if leaf.has_values else None) for leaf, entry, place in tensors]
+    drawn = filled(present, words if tracing else known_key(key))
+    weights = {leaf: leaf.value for leaf in model.leaves}
+    weights.update(zip((leaf for leaf, _, _ in tensors), drawn, strict=True))
+    place_of = dict(zip(model.leaves, places, strict=True))
     for scale, norms in model.scales.items():
-        at, place = model.leaves.index(scale), model.leaves.index(norms.kernel)
-        weights[at] = norms.of(weights[place])
-        if places[at] is not None:
-            weights[at] = jax.device_put(weights[at], places[at])
+        scales = norms.of(weights[norms.kernel])
+        weights[scale] = scales if place_of[scale] is None else jax.device_put(scales, place_of[scale])
     model.remember()
-    return replaced(shapes, model.leaves, weights, in_place=True)
+    return replaced(shapes, weights, in_place=True)
 
 
 class _Model:
-    """Arrays of a tree, and the weights in each of them."""
+    """Arrays of a tree, and the parameters of the weights in them."""
 
     def __init__(self, shapes: Tree, stack: Stack | None) -> None:
         every = leaves(shapes)
         self.leaves = [leaf for leaf in every if not leaf.is_key]
-        self.keys = [leaf.names[0] for leaf in every if leaf.is_key and not leaf.has_values]
         self.stacks = Stacks(stack)
         self.scales: dict[Leaf, Norms] = {norms.scale: norms for norms in norms_of(self.leaves)}
         self.weights: list[list[tuple[Unrolled, Parameter]]] = []  # of each array
+        problems = [f"{leaf.names[0]}: {RANDOM_KEY}" for leaf in every if leaf.is_key and not leaf.has_values]
+        below = children(self.leaves)
+        for leaf in self.leaves:
+            try:
+                self.weights.append(list(self._parameters(leaf, below[leaf.components[:-2]])))
+            except ValueError as error:
+                problems.append(f"{leaf.names[0]}: {error}")
+        problems += map(_with_hint, self.stacks.problems())
+        if problems:
+            raise PlanError(problems)
+        self.parameters = [parameter for each in self.weights for _, parameter in each]
 
     def plan(self, rules: Rules | None, **options: Any) -> Plan:
         """Return the plan of all weights, with those of a stack one by one."""
-        parameters = self._read()
         try:
-            made = plan_of(parameters, rules, **options)
+            made = plan_of(self.parameters, rules, **options)
         except PlanError as error:
             raise PlanError(map(_with_hint, error.problems)) from None
         made = self._with_norms(made)
@@ -207,23 +209,9 @@ class _Model:
 
     def fitted(self, existing: Plan) -> Plan:
         """Return an existing plan for all weights. Notes of the plan state which scales follow from their kernels."""
-        made = fit_plan(existing, (Stored(each.names, each.shape, each.dtype) for each in self._read()))
+        made = fit_plan(existing, self.parameters)
         self.scales = {norms.scale: norms for norms in set_by(made, self.scales.values())}
         return made
-
-    def _read(self) -> list[Parameter]:
-        """Read the arrays of the tree, and return the parameters of all weights."""
-        problems = [f"{name}: {RANDOM_KEY}" for name in self.keys]
-        below = children(self.leaves)
-        for leaf in self.leaves:
-            try:
-                self.weights.append(list(self._parameters(leaf, below.get(leaf.components[:-2], set()))))
-            except ValueError as error:
-                problems.append(f"{leaf.names[0]}: {error}")
-        problems += map(_with_hint, self.stacks.problems())
-        if problems:
-            raise PlanError(problems)
-        return [parameter for each in self.weights for _, parameter in each]
 
     def entries(self, made: Plan) -> list[Entry]:
         """Return the entry of each array."""

@@ -1,7 +1,7 @@
 """Shardings of the arrays of a tree, from `shardings=` or from the arrays."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec, Sharding
@@ -28,24 +28,13 @@ def placements(
     placed: list[Sharding | None] = []
     for parameter, each in zip(parameters, requested, strict=True):
         try:
-            sharding = _resolved(each, tracing)
-            _check(sharding, parameter.shape)
-            placed.append(sharding)
+            placed.append(_resolved(each, parameter.shape, tracing))
         except ValueError as error:
             problems.append(f"{parameter.name}: {error}")
     return placed, problems
 
 
-def _check(sharding: Sharding | None, shape: tuple[int, ...]) -> None:
-    """Raise ValueError if a sharding does not divide a shape."""
-    if sharding is None:
-        return
-    if isinstance(sharding, NamedSharding) and len(sharding.spec) > len(shape):
-        raise ValueError(f"sharding must name at most {len(shape)} axes for shape {shape}, got {sharding.spec}")
-    sharding.shard_shape(shape)
-
-
-def _is_placement(node: Any) -> bool:
+def _is_placement(node: object) -> TypeGuard[Placement]:
     return node is None or isinstance(node, (Sharding, PartitionSpec))
 
 
@@ -78,15 +67,22 @@ def _by_name(found: list[Leaf], shardings: Tree) -> tuple[list[Any], list[str]]:
     return requested, problems
 
 
-def _resolved(sharding: Any, tracing: bool) -> Sharding | None:
-    """Return the sharding; a PartitionSpec is one on the mesh that is set, and None is replicated on that mesh."""
+def _resolved(sharding: object, shape: tuple[int, ...], tracing: bool) -> Sharding | None:
+    """Return the sharding; a PartitionSpec is one on the mesh that is set, and None is replicated on that mesh.
+
+    Raises ValueError if there is no mesh, or the sharding does not divide the shape.
+    """
     if not _is_placement(sharding):
         raise TypeError(f"shardings must be made of jax shardings, PartitionSpecs and None, got {sharding!r}")
     mesh = jax.sharding.get_abstract_mesh()
     if sharding is None and not mesh.empty and not tracing:
-        sharding = PartitionSpec()  # type: ignore[no-untyped-call]
-    if not isinstance(sharding, PartitionSpec):
-        return sharding  # type: ignore[no-any-return]
-    if mesh.empty:
-        raise ValueError(f"shardings must have a mesh, got {sharding}. Enter jax.set_mesh, or pass a NamedSharding")
-    return NamedSharding(mesh if tracing else jax.sharding.get_mesh(), sharding)
+        sharding = PartitionSpec()
+    if isinstance(sharding, PartitionSpec):
+        if mesh.empty:
+            raise ValueError(f"shardings must have a mesh, got {sharding}. Enter jax.set_mesh, or pass a NamedSharding")
+        sharding = NamedSharding(mesh if tracing else jax.sharding.get_mesh(), sharding)
+    if isinstance(sharding, NamedSharding) and len(sharding.spec) > len(shape):
+        raise ValueError(f"sharding must name at most {len(shape)} axes for shape {shape}, got {sharding.spec}")
+    if sharding is not None:
+        sharding.shard_shape(shape)
+    return sharding

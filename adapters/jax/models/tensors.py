@@ -120,10 +120,10 @@ def is_module(node: Any) -> bool:
     return isinstance(node, nnx.Pytree)
 
 
-def replaced(tree: Tree, tree_leaves: list[Leaf], values: list[Any], *, in_place: bool = False) -> Tree:
+def replaced(tree: Tree, values: Mapping[Leaf, Any], *, in_place: bool = False) -> Tree:
     """Return the tree with other values of its arrays; `in_place` changes modules of flax.nnx, and returns the same."""
     if in_place:
-        for leaf, value in zip(tree_leaves, values, strict=True):
+        for leaf, value in values.items():
             if leaf.module is not None and value is not leaf.value:
                 leaf.set(value)
     is_leaf: IsLeaf = (lambda node: is_box(node) or is_module(node)) if in_place else is_box
@@ -131,8 +131,7 @@ def replaced(tree: Tree, tree_leaves: list[Leaf], values: list[Any], *, in_place
         flat, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)
     except RecursionError:
         raise TypeError(CYCLIC) from None
-    pairs = zip(tree_leaves, values, strict=True)
-    new = {path: _boxed(leaf.box, value) for leaf, value in pairs for path in leaf.paths}
+    new = {path: _boxed(leaf.box, value) for leaf, value in values.items() for path in leaf.paths}
     return jax.tree.unflatten(structure, [new.get(path, box) for path, box in flat])
 
 
@@ -159,7 +158,7 @@ def named(tree: Tree, is_leaf: IsLeaf) -> dict[str, Any]:
 
 
 def children(tree_leaves: list[Leaf]) -> dict[tuple[str, ...], set[str]]:
-    """Return the names right under each place of the tree."""
+    """Return the names right under each place above an array."""
     below: dict[tuple[str, ...], set[str]] = {}
     for leaf in tree_leaves:
         for depth, component in enumerate(leaf.components):

@@ -22,7 +22,7 @@ from ..models.types import Layer, Tensor
 SAME = set(
     """Cropping1D Cropping2D Cropping3D Flatten Identity Masking Permute RepeatVector Reshape UpSampling1D UpSampling2D
     UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D BroadcastTo Cast Copy ExpandDims Flip GetItem Moveaxis Pad
-    Ravel Repeat Resizing Roll Squeeze StopGradient Swapaxes Tile Transpose""".split()  # noqa: SIM905
+    Ravel Repeat Resizing Roll Squeeze StopGradient Swapaxes Tile Transpose""".split()
 )
 PARTS = {"Split", "ArraySplit", "Unstack"}
 JOINS = {"Concatenate", "Stack"}
@@ -77,7 +77,7 @@ class _Follower(Follower):
                 at = self._kernel(at, kernel, share)
             activation = getattr(layer, "activation", None)
             if activation not in (None, keras.activations.linear):
-                at = self.add(None, "function", at, function=_Activation(activation))
+                at = self.add(None, "function", at, function=_OfArrays(activation))
             self.add(result, "same", at)
         elif isinstance(layer, layers.BatchNormalization):
             self._scaled(result, self.add(None, "norm", first, count=0.0), layer)
@@ -102,8 +102,8 @@ class _Follower(Follower):
             self.add_each(node.results, "part", first)
         elif name in SAME:
             self.add(result, "same", first)
-        elif len(given) == 1 and not getattr(layer, "weights", ()) and _is_alone(_Alone(node)):
-            self.add(result, "function", first, function=_Alone(node))
+        elif len(given) == 1 and not getattr(layer, "weights", ()) and _is_elementwise(_alone(node)):
+            self.add(result, "function", first, function=_alone(node))
         else:
             self.unfollowed.append(layer.name)
             self.add_each(node.results, "same", first)
@@ -148,8 +148,8 @@ def _kernels(layer: Layer) -> list[Tensor]:
 
 
 @dataclass(frozen=True)
-class _Activation:
-    """An activation of Keras as a function of NumPy arrays; equal functions are measured once."""
+class _OfArrays:
+    """A function of a tensor as a function of a NumPy array; equal functions are measured once."""
 
     function: Any
 
@@ -157,29 +157,24 @@ class _Activation:
         return keras.ops.convert_to_numpy(self.function(keras.ops.convert_to_tensor(x.astype(np.float32))))
 
 
-@dataclass(frozen=True)
-class _Alone:
-    """A call of a layer or operation as a function of NumPy arrays."""
+def _alone(node: Node) -> _OfArrays:
+    """Return a call of a layer or operation as a function of its one input."""
+    operation = node.operation
+    call = operation.call if isinstance(operation, layers.Layer) else operation
 
-    node: Node
+    def of_input(tensor: Tensor) -> Tensor:
+        args, kwargs = node.fill({id(node.given[0]): tensor})
+        return call(*args, **kwargs)
 
-    def __call__(self, x: Tensor) -> Any:
-        tensor = keras.ops.convert_to_tensor(x.astype(np.float32))
-        args, kwargs = self.node.fill({id(self.node.given[0]): tensor})
-        operation = self.node.operation
-        call = operation.call if isinstance(operation, layers.Layer) else operation
-        return keras.ops.convert_to_numpy(call(*args, **kwargs))
-
-    def __hash__(self) -> int:
-        return id(self.node.operation)
+    return _OfArrays(of_input)
 
 
-def _is_alone(call: _Alone) -> bool:
-    """Return whether the operation is elementwise."""
+def _is_elementwise(function: _OfArrays) -> bool:
+    """Return whether each output is a function of the input at its place."""
     try:
-        whole = call(PROBE)
-        return whole.shape == PROBE.shape and np.allclose(
-            whole, np.concatenate([call(PROBE[k : k + 1]) for k in range(5)])
+        values = function(PROBE)
+        return values.shape == PROBE.shape and np.allclose(
+            values, np.concatenate([function(PROBE[k : k + 1]) for k in range(5)])
         )
     except Exception:  # the operation does not accept these shapes
         return False

@@ -13,7 +13,7 @@ import keras
 
 from initlib._arguments import positive
 from initlib._public import public
-from initlib.adapters.common.signals import batch_of, report, scalar_loss
+from initlib.adapters.common.signals import batch_of, check_loss, report, scalar_loss
 from initlib.diagnostics.measurements import gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 
@@ -61,6 +61,9 @@ def signals(
         >>> [row.name for row in report.activations], [row.name for row in report.parameters]
         (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
     """
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"model must be a keras.Model or another keras.Layer, got {type(model).__name__}")
+    check_loss(loss)
     if not model.built:
         raise ValueError(f"model must be built, got {model.name!r} without variables. Call the model once, or build it")
     if learning_rate is not None:

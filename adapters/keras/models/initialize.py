@@ -5,7 +5,7 @@ from typing import Any
 from initlib import Initializer, Parameter, Plan, PlanError
 from initlib._public import public
 from initlib.adapters.common.array_sources import read_from_model
-from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
+from initlib.adapters.common.existing_plan import fit_plan, refuse_options
 from initlib.adapters.common.running_statistics import refuse_drawn
 from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
 from initlib.key import Seed, as_key
@@ -177,7 +177,7 @@ def _share_memory(array: Any, variable: Any) -> bool:
 def _fitted(found: list[ModelTensor], existing: Plan, only: Only, prefix: str) -> tuple[Plan, list[Parameter]]:
     """Return an existing plan for variables, and the facts about the variables."""
     facts = parameters(found, True)
-    made = fit_plan(existing, (Stored(each.names, each.shape, each.dtype) for each in facts), prefix=prefix)
+    made = fit_plan(existing, facts, prefix=prefix)
     is_selected, _ = selected(only, facts, ())
     return keep_others(made, is_selected), facts
 

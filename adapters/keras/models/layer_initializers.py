@@ -11,7 +11,7 @@ from keras import initializers
 
 import initlib
 from initlib import values
-from initlib.plans.rules.values import Fill
+from initlib.plans.fills.values import Fill
 
 from .. import init as ours
 from ..drawing.draw import InitlibMixin
@@ -65,5 +65,4 @@ def as_core(initializer: Any, shape: tuple[int, ...]) -> Fill | None:
     fixed: dict[str, Fill] = {"Zeros": initlib.zeros, "Ones": initlib.ones}
     if name in fixed:
         return fixed[name]
-    core: initlib.Initializer = getattr(ours, name).from_config({**initializer.get_config(), "seed": 0}).core
-    return core
+    return getattr(ours, name).from_config({**initializer.get_config(), "seed": 0}).core

@@ -12,7 +12,7 @@ from initlib import keep, ones, parts, truncated_normal
 from initlib._public import public
 from initlib.adapters.common import roles
 from initlib.adapters.common.einsum_axes import einsum_axes
-from initlib.plans.rules.values import Fill
+from initlib.plans.fills.values import Fill
 
 from .._private import ConvLSTMCell, frequencies, held
 from ..drawing.draw import InitlibMixin

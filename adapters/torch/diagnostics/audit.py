@@ -11,6 +11,7 @@ from initlib.files.readers.stored_tensor import StoredTensor
 from initlib.files.readers.torch_file import named_tensors
 
 from .._private import is_dtensor
+from ..models.buffers import model_buffers
 from ..models.tensors import dtype_name, model_tensors, walk
 
 FLAT = "this rank holds a range of the parameter; audit the unsharded model, or its checkpoint"
@@ -60,9 +61,5 @@ def _of_module(module: nn.Module) -> Iterator[StoredTensor]:
         tensor = weight.tensor.detach()
         for stored in named_tensors(tensor.full_tensor() if is_dtensor(tensor) else tensor, name):
             yield stored._replace(axes=weight.stored_axes)
-    first: dict[nn.Module, str] = {}
-    for prefix, part in modules:
-        first.setdefault(part, prefix)
-    for part, prefix in first.items():
-        for name, buffer in part.named_buffers(recurse=False):
-            yield from named_tensors(buffer, prefix + name)
+    for buffer in model_buffers(modules):
+        yield from named_tensors(buffer.tensor, buffer.names[0])

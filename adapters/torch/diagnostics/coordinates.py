@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from initlib._arguments import integer, positive
 from initlib._public import public
+from initlib.adapters.common.signals import check_loss
 from initlib.diagnostics.coordinates import CoordinateCheck
 
 from .inputs import inputs, loss_of
-from .recorder import Recorder, restored
+from .recorder import recorded
 
 
 @public("initlib.adapters.torch")
@@ -74,9 +75,26 @@ def coordinate_check(
         raise ValueError(f"widths must be two or more, to fit a slope, got {widths}")
     steps, seeds = integer(steps, "steps", least=0), integer(seeds, "seeds", least=1)
     tolerance = positive(tolerance, "tolerance")
+    check_loss(loss)
+
+    def run(width: int, seed: int) -> list[dict[str, float]]:
+        """Return the sizes of the activations of one model, before the first step and after each."""
+        with torch.random.fork_rng(), torch.enable_grad():
+            torch.manual_seed(seed)
+            model = make_model(width, seed)
+            training = optimizer(model, width)
+            sizes = [_sizes(model, batch)]
+            for _ in range(steps):
+                training.zero_grad()
+                given = inputs(model, batch)
+                loss_of(model(*given.positional, **given.named), loss).backward()
+                training.step()
+                sizes.append(_sizes(model, batch))
+        return sizes
+
     runs_by_width: list[list[list[dict[str, float]]]] = []  # by width, seed and step
     for width in widths:
-        runs = [_run(make_model, width, seed, batch, loss, optimizer, steps) for seed in range(seeds)]
+        runs = [run(width, seed) for seed in range(seeds)]
         names = list(runs[0][0])
         expected = list(runs_by_width[0][0][0]) if runs_by_width else names
         if names != expected:
@@ -93,33 +111,9 @@ def coordinate_check(
     return CoordinateCheck(widths, sizes, tolerance=tolerance)
 
 
-def _run(
-    make_model: Callable[[int, int], nn.Module],
-    width: int,
-    seed: int,
-    batch: Any,
-    loss: Callable[[Any], Tensor] | None,
-    optimizer: Callable[[nn.Module, int], torch.optim.Optimizer],
-    steps: int,
-) -> list[dict[str, float]]:
-    """Return the sizes of the activations of one model, before the first step and after each."""
-    with torch.random.fork_rng(), torch.enable_grad():
-        torch.manual_seed(seed)
-        model = make_model(width, seed)
-        training = optimizer(model, width)
-        sizes = [_sizes(model, batch)]
-        for _ in range(steps):
-            training.zero_grad()
-            given = inputs(model, batch)
-            loss_of(model(*given.positional, **given.named), loss).backward()  # type: ignore[no-untyped-call]
-            training.step()
-            sizes.append(_sizes(model, batch))
-    return sizes
-
-
 def _sizes(model: nn.Module, batch: Any) -> dict[str, float]:
     """Return the mean absolute value of every activation."""
     given = inputs(model, batch)
-    with restored(model), torch.no_grad(), Recorder(model) as recorder:
+    with torch.no_grad(), recorded(model) as recorder:
         model(*given.positional, **given.named)
     return {row.name: row.mean_absolute for row in recorder.rows()}

@@ -24,7 +24,7 @@ SAME = set(
     """broadcastto clone contiguous cpu cuda detach double expand expandas flatten flip float get getitem half
     indexselect interpolate maskedfill movedim narrow pad permute pixelshuffle pixelunshuffle repeat repeatinterleave
     reshape roll select squeeze swapaxes swapdims t tile to transpose typeas unflatten unsqueeze upsample view viewas
-    weightnorm""".split()  # noqa: SIM905
+    weightnorm""".split()
 )
 PARTS = {"chunk", "split", "tensorsplit", "unbind", "splitwithsizes"}
 JOINS = {"cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack"}
@@ -40,7 +40,7 @@ ALONE = set(
     hardswish hardtanh iadd idiv imul ipow isub itruediv leakyrelu log log1p logsigmoid maximum minimum mish mul
     multiply neg negative pow prelu radd reciprocal relu relu6 rmul rpow rrelu rsqrt rsub rtruediv selu sigmoid sign
     silu sin sinc softplus softshrink softsign sqrt square sub tanh tanhshrink threshold truediv truedivide
-    """.split()  # noqa: SIM905
+    """.split()
 )
 CONSTANT = {"zeroslike", "oneslike", "fulllike", "emptylike", "randlike", "randnlike", "newzeros", "newones", "newfull"}
 

@@ -64,8 +64,7 @@ def tensors(value: Any) -> Iterator[Tensor]:
 def loss_of(output: Any, loss: Callable[[Any], Tensor] | None) -> Tensor:
     """Return the loss of an output; without `loss`, the mean square of its first floating-point tensor."""
     floats = [x for x in tensors(output) if x.is_floating_point()]
-    value: Tensor = scalar_loss(output, loss, floats, lambda x: x.float().square().mean())
-    return value
+    return scalar_loss(output, loss, floats, lambda x: x.float().square().mean())
 
 
 def array(tensor: Tensor | None) -> Any:

@@ -76,7 +76,7 @@ def lsuv_(
     """
     tolerance, most = positive(tolerance, "tolerance"), integer(max_iterations, "max_iterations", least=1)
     model = getattr(model, "_orig_mod", model)  # the model that was compiled
-    model_weights = model_tensors(walk(model))
+    model_weights = model_tensors(walk(model, argument="model"))
     if any(w.flat is not None or is_dtensor(w.tensor) for w in model_weights) or any(map(is_fsdp, model.modules())):
         raise ValueError(
             "model must not be sharded, because each rank would scale by its own batch. Call lsuv_ before sharding"
@@ -86,7 +86,9 @@ def lsuv_(
         initialize(model, orthogonal() if rules is None else rules, seed)
         stack.enter_context(restored(model))
         stack.enter_context(torch.no_grad())
-        scaler = stack.enter_context(_Scaler(model_weights, tolerance, most))
+        scaler = _Scaler(model_weights, tolerance, most)
+        for owner in scaler.waiting:
+            stack.enter_context(owner.register_forward_hook(scaler.scale, with_kwargs=True))
         given = inputs(model, batch)
         model(*given.positional, **given.named)
     return ScalingReport(scaler.rows(), tolerance=tolerance)
@@ -110,7 +112,7 @@ def _kept_on_error(model: nn.Module) -> Iterator[None]:
 
 
 class _Scaler:
-    """Scale the weight of each layer at its first run, while it is entered."""
+    """Hook that scales the weight of each layer at its first run."""
 
     def __init__(self, model_weights: list[ModelTensor], tolerance: float, most: int) -> None:
         self.tolerance, self.most = tolerance, most
@@ -125,17 +127,8 @@ class _Scaler:
                 holders = [place.module for place in weight.places]
                 self.waiting |= {weight.owner if isinstance(m, ParametrizationList) else m: weight for m in holders}
         self.done: dict[int, ScaledLayer] = {}  # by the id of the weight
-        self.handles: list[Any] = []
 
-    def __enter__(self) -> "_Scaler":
-        self.handles = [owner.register_forward_hook(self._scale, with_kwargs=True) for owner in self.waiting]
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-    def _scale(self, layer: nn.Module, positional: Any, named: Any, output: Any) -> Any:
+    def scale(self, layer: nn.Module, positional: Any, named: Any, output: Any) -> Any:
         """Return the output of the layer after its weight is scaled."""
         weight = self.waiting[layer]
         if id(weight) in self.done:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from .inputs import array, tensors
 # Functions that count as activations where a model calls them instead of a module.
 FUNCTIONS = frozenset(
     """celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid mish prelu relu relu6 rrelu
-    selu sigmoid silu sin softmax softplus softsign tanh tanhshrink""".split()  # noqa: SIM905
+    selu sigmoid silu sin softmax softplus softsign tanh tanhshrink""".split()
 )
 # Modules whose units are the second axis; the units of other modules are the last axis.
 CHANNELS_SECOND = ("Conv", "BatchNorm", "GroupNorm", "InstanceNorm", "LazyConv", "LazyBatchNorm")
@@ -73,29 +73,14 @@ class Recorder(TorchFunctionMode):
         self.running: list[str] = []  # the modules that are running, outermost first
         self.known: dict[tuple[int, int], Record] = {}  # by the id of a tensor and the version of its memory
         self.kept: list[Tensor] = []  # while these tensors live, no other tensor has their ids
-        self.handles: list[Any] = []
+        self.hooks = ExitStack()  # its `close` ends the record of modules, before the loss is computed
 
-    def __enter__(self) -> "Recorder":
-        for module in self.names:
-            self.handles.append(module.register_forward_pre_hook(self._enter))
-            self.handles.append(module.register_forward_hook(self._leave, always_call=True))
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def stop(self) -> None:
-        """Stop recording, before the loss is computed."""
-        for handle in self.handles:
-            handle.remove()
-        self.handles.clear()
-
-    def __exit__(self, *error: Any) -> None:
-        self.stop()
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-
-    def _enter(self, module: nn.Module, arguments: Any) -> None:
+    def enter(self, module: nn.Module, arguments: Any) -> None:
+        """Note that a module begins to run."""
         self.running.append(self.names[module])
 
-    def _leave(self, module: nn.Module, arguments: Any, output: Any) -> None:
+    def leave(self, module: nn.Module, arguments: Any, output: Any) -> None:
+        """Measure the output of a module, which ends to run."""
         name = self.running.pop()
         tensor = next(tensors(output), None)
         if tensor is not None and tensor.is_floating_point():
@@ -104,7 +89,7 @@ class Recorder(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         output = function(*args, **(kwargs or {}))
         name = getattr(function, "__name__", "").rstrip("_")
-        if self.handles and self.running and name in FUNCTIONS and isinstance(output, Tensor):
+        if self.running and name in FUNCTIONS and isinstance(output, Tensor):
             self._record(output, f"{self.running[-1]}.{name}()".lstrip("."), None, name)
         return output
 
@@ -124,7 +109,7 @@ class Recorder(TorchFunctionMode):
             def measure(gradient: Tensor) -> None:
                 record.row = replace(record.row, **gradient_of(array(gradient)))
 
-            tensor.register_hook(measure)  # type: ignore[no-untyped-call]
+            tensor.register_hook(measure)
 
     def _axis(self, tensor: Tensor, module: nn.Module | None) -> int:
         """Return the axis of the units: of a layer with weights, else of the last activation with as many axes."""
@@ -140,3 +125,14 @@ class Recorder(TorchFunctionMode):
     def rows(self) -> list[Activation]:
         """Return the activations in the order of execution; names that repeat are numbered."""
         return numbered([record.row for record in self.known.values()])
+
+
+@contextmanager
+def recorded(model: nn.Module) -> Iterator[Recorder]:
+    """Measure the activations of a model inside the context; restore its buffers and the random states on exit."""
+    recorder = Recorder(model)
+    with restored(model), recorder.hooks, recorder:
+        for module in recorder.names:
+            recorder.hooks.enter_context(module.register_forward_pre_hook(recorder.enter))
+            recorder.hooks.enter_context(module.register_forward_hook(recorder.leave, always_call=True))
+        yield recorder

@@ -1,7 +1,6 @@
 """Signals: measurements of activations, gradients and weights of a model on one batch."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -9,13 +8,14 @@ from torch import Tensor, nn
 
 from initlib._arguments import positive
 from initlib._public import public
+from initlib.adapters.common.signals import check_loss
 from initlib.adapters.common.signals import report as signals_report
 from initlib.diagnostics.signals import SignalReport
 
 from ..models.layers import is_fsdp
 from ..models.tensors import model_tensors, walk
 from .inputs import array, inputs, loss_of
-from .recorder import Recorder, restored
+from .recorder import recorded
 
 
 @public("initlib.adapters.torch")
@@ -58,21 +58,20 @@ def signals(
     model = getattr(model, "_orig_mod", model)  # the model that was compiled
     if learning_rate is not None:
         learning_rate = positive(learning_rate, "learning_rate")
+    modules = walk(model, argument="model")
+    check_loss(loss)
     lazy = [name for name, p in model.named_parameters() if nn.parameter.is_lazy(p)]
     if lazy:
         raise ValueError(f"model must have no lazy parameters, got {', '.join(lazy)}. Call the model once")
-    measured = model_tensors(walk(model))
+    measured = model_tensors(modules)
     if any(weight.flat is not None for weight in measured) or any(map(is_fsdp, model.modules())):
         raise ValueError(
             "model must not be sharded by FSDP, which gathers weights only during a run. Call signals before sharding"
         )
     given = inputs(model, batch)
-    with ExitStack() as stack:
-        stack.enter_context(restored(model))
-        stack.enter_context(torch.enable_grad())
-        recorder = stack.enter_context(Recorder(model))
+    with torch.enable_grad(), recorded(model) as recorder:
         output = model(*given.positional, **given.named)
-        recorder.stop()
+        recorder.hooks.close()
         value = loss_of(output, loss)
         wanted = [weight.tensor for weight in measured if weight.tensor.requires_grad]
         results: tuple[Tensor | None, ...] = ()

@@ -65,10 +65,10 @@ def check_bounds(a: float, b: float) -> None:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
 
 
-@outside_of_graphs("initlib draws outside of the graph")
+@outside_of_graphs
 def outside(function: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
     """Call a function outside of the graph that `torch.compile` makes."""
-    untraced: Callable[..., Tensor] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    untraced: Callable[..., Tensor] = torch.compiler.disable(function)
     return untraced(*args, **kwargs)
 
 

@@ -40,16 +40,16 @@ def ruled_buffers(modules: Modules, rules: Rules | Plan | None, rename: Rename |
     """Return the buffers that an existing plan has, or for which a rule has a pattern that ends in `:buffer`."""
     if isinstance(rules, Plan):
         planned = {name for entry in rules.entries for name in entry.parameter.names}
-        return _buffers(modules, planned.__contains__)
+        return model_buffers(modules, planned.__contains__)
     patterns = patterns_of_kind(rules, "buffer")
     if not patterns:
         return []
     new_name = as_rename(rename)
-    return _buffers(modules, lambda name: any(pattern.name.fullmatch(new_name(name)) for pattern in patterns))
+    return model_buffers(modules, lambda name: any(pattern.name.fullmatch(new_name(name)) for pattern in patterns))
 
 
-def _buffers(modules: Modules, is_selected: Callable[[str], bool]) -> list[ModelTensor]:
-    """Return the buffers with selected names, each once."""
+def model_buffers(modules: Modules, is_selected: Callable[[str], bool] = lambda name: True) -> list[ModelTensor]:
+    """Return the buffers with selected names, each once; by default all buffers."""
     buffers: dict[int, ModelTensor] = {}
     for prefix, part in modules:
         for name, buffer in _private.own_buffers(part):
@@ -85,20 +85,21 @@ def sharded_estimates(modules: Modules, drawn: Drawn) -> list[str]:
     return [
         SHARDED.format(name=f"{prefix}{name}")
         for prefix, part in modules
-        for name, stored in _normed(part, drawn)
+        for name, stored, _ in _normed(part, drawn)
         if _private.is_dtensor(stored)
     ]
 
 
-def _normed(part: Any, drawn: Drawn) -> Iterator[tuple[str, Tensor]]:
-    """Yield the drawn weights of a module that have a spectral norm: the name, and the stored tensor."""
+def _normed(part: Any, drawn: Drawn) -> Iterator[tuple[str, Tensor, Any]]:
+    """Yield the drawn weights of a module that have a spectral norm: the name, the stored tensor, and the norm."""
     attributes = drawn.get(id(part), ())
     for name, chain in _private.parametrizations(part).items():
-        if name in attributes and _estimates(chain):
-            yield name, chain.original
+        # The spectral norm of a vector estimates nothing.
+        if name in attributes and isinstance(chain[0], _private.SpectralNorm) and chain.original.ndim > 1:
+            yield name, chain.original, chain[0]
     for hook in _private.calls_before_forward(part):
         if isinstance(hook, SpectralNorm) and hook.name in attributes:
-            yield hook.name, getattr(part, f"{hook.name}_orig")
+            yield hook.name, getattr(part, f"{hook.name}_orig"), hook
 
 
 def buffer_names(modules: Modules) -> list[str]:
@@ -113,22 +114,15 @@ def reset_buffers(modules: Modules, drawn: Drawn, buffers: set[str], key: Key) -
         named = not buffers.isdisjoint(f"{prefix}{name}" for name, _ in _private.own_buffers(part))
         if isinstance(part, WITH_STATISTICS) and (id(part) in drawn or named):
             part.reset_running_stats()
-        for name, stored in _normed(part, drawn):
-            if name in _private.parametrizations(part):
-                norm = part.parametrizations[name][0]
+        for name, stored, norm in _normed(part, drawn):
+            if not isinstance(norm, SpectralNorm):
                 _draw(_private.singular_vectors(norm), f"{prefix}{name}.", key)
                 _private.iterate(norm, stored, POWER_ITERATIONS)
                 continue
-            hook = next(each for each in _private.calls_before_forward(part) if getattr(each, "name", None) == name)
             _draw((getattr(part, f"{name}_u"), getattr(part, f"{name}_v")), f"{prefix}{name}.", key)
             for _ in range(POWER_ITERATIONS):
-                weight = hook.compute_weight(part, do_power_iteration=True)
+                weight = norm.compute_weight(part, do_power_iteration=True)
             setattr(part, name, weight)
-
-
-def _estimates(chain: Any) -> bool:
-    """Return whether the chain begins with the spectral norm of a matrix; that of a vector estimates nothing."""
-    return isinstance(chain[0], _private.SpectralNorm) and chain.original.ndim > 1
 
 
 def _draw(vectors: tuple[Tensor, Tensor], prefix: str, key: Key) -> None:

@@ -3,8 +3,9 @@
 Weights on the meta device have no values to read. So there is no plainer way than to observe the operations.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -13,10 +14,11 @@ from torch.overrides import TorchFunctionMode
 
 from initlib.plans.rules.regularity import constant_of
 
-from .._private import StorageRef, TorchDispatchMode, storage_ref
+from .._private import OperationMode, storage_key, storage_ref
 from .constructor_values import read
 
 SETTING = ("zeros_", "ones_", "constant_", "eye_", "dirac_")  # functions of this adapter that draw nothing
+CONSTANT = ("zero_", "fill_")
 COPYING = ("clone", "_to_copy", "lift_fresh", "alias", "detach")
 
 
@@ -49,7 +51,8 @@ class ConstructorObserver:
     """Observe the operations on all tensors of this thread while it is entered."""
 
     def __init__(self) -> None:
-        self.origins: dict[StorageRef, Origin] = {}
+        self._origins: dict[int, Origin | None] = {}  # by the key of the storage
+        self._storages: dict[int, Any] = {}  # references, as long as which no other storage gets the key
         self._modes = ExitStack()
 
     def __enter__(self) -> "ConstructorObserver":
@@ -62,32 +65,30 @@ class ConstructorObserver:
 
     def origin(self, tensor: Tensor) -> Origin | None:
         """Return the origin of a tensor's values; None where they can be read and no random call made them."""
-        return self.origins.get(storage_ref(tensor))
+        return self._origins.get(storage_key(tensor))
+
+    def _note(self, tensor: Tensor, origin: Origin | None) -> None:
+        key = storage_key(tensor)
+        if key not in self._storages:
+            self._storages[key] = storage_ref(tensor)
+        self._origins[key] = origin
 
     def moved(self, tensor: Tensor, empty: Tensor) -> None:
         """Note that an empty tensor on the meta device takes the place of a tensor."""
-        origin = self.origin(tensor)
-        self.origins[storage_ref(empty)] = origin_of(tensor) if origin is None else origin
+        self._note(empty, self.origin(tensor) or origin_of(tensor))
 
     def wrote(self, name: str, target: Tensor, sources: list[Tensor], random: bool, args: Any) -> None:
         """Note an operation that wrote to a tensor."""
-        key = storage_ref(target)
-        before = self.origins.get(key)
-        after = self._after(name, target, sources, random, args, before)
-        if after is None:
-            self.origins.pop(key, None)
-        else:
-            self.origins[key] = after
+        self._note(target, self._after(name, target, sources, random, args))
 
-    def _after(
-        self, name: str, target: Tensor, sources: list[Tensor], random: bool, args: Any, before: Origin | None
-    ) -> Origin | None:
-        origins = [self.origins.get(storage_ref(each)) for each in sources]
+    def _after(self, name: str, target: Tensor, sources: list[Tensor], random: bool, args: Any) -> Origin | None:
+        before = self.origin(target)
+        origins = list(map(self.origin, sources))
         if random or any(each is not None and each.drawn for each in origins):
             computed = any(each is not None and each.computed for each in origins)
             return COMPUTED if computed else DRAWN
         full = target.numel() * target.itemsize == target.untyped_storage().nbytes()
-        if full and name in ("zero_", "fill_", "copy_"):
+        if full and name in (*CONSTANT, "copy_"):
             if not target.is_meta:
                 return None
             if name == "copy_":
@@ -106,23 +107,22 @@ class ConstructorObserver:
 
     def made(self, name: str, result: Tensor, sources: list[Tensor], random: bool) -> None:
         """Note an operation that made a tensor."""
-        key = storage_ref(result)
-        if key in {storage_ref(each) for each in sources}:
+        if storage_key(result) in map(storage_key, sources):
             return  # a view
-        origins = [origin for each in sources if (origin := self.origins.get(storage_ref(each))) is not None]
+        origins = [origin for origin in map(self.origin, sources) if origin is not None]
         if name.startswith(("empty", "new_empty")):
-            self.origins[key] = UNKNOWN
+            self._note(result, UNKNOWN)
         elif name in COPYING and origins:
-            self.origins[key] = origins[0]
+            self._note(result, origins[0])
         elif random or any(origin.drawn for origin in origins) or (result.is_meta and origins):
             computed = result.is_meta and any(each.is_meta for each in sources)
-            self.origins[key] = COMPUTED if computed else DRAWN
+            self._note(result, COMPUTED if computed else DRAWN)
 
     def missed(self, tensor: Tensor) -> None:
         """Note that a function may have left out a write because the tensor is on the meta device."""
         origin = self.origin(tensor)
         if origin is not None and not origin.drawn:
-            self.origins[storage_ref(tensor)] = UNKNOWN
+            self._note(tensor, UNKNOWN)
 
 
 def _of_constant(name: str, constant: float, args: Any) -> Origin:
@@ -134,7 +134,7 @@ def _of_constant(name: str, constant: float, args: Any) -> Origin:
         return UNKNOWN
 
 
-class _Operations(TorchDispatchMode):  # type: ignore[misc]  # a private class of PyTorch
+class _Operations(OperationMode):
     """A mode that reports every operation on tensors to an observer."""
 
     def __init__(self, observer: ConstructorObserver) -> None:
@@ -142,19 +142,38 @@ class _Operations(TorchDispatchMode):  # type: ignore[misc]  # a private class o
         self.observer = observer
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        name = func.__name__.partition(".")[0]
-        random = torch.Tag.nondeterministic_seeded in func.tags
-        out = (kwargs or {}).get("out")
+        operation = _operation(func)
         sources = list(_plain(args))
+        if operation.only_values and len(sources) == 1 and sources[0] is args[0] and sources[0].is_meta:
+            result = sources[0]  # PyTorch would compute nothing, in more time than a draw of a small weight takes
+        else:
+            result = func(*args, **(kwargs or {}))
+        name, random, out = operation.name, operation.random, (kwargs or {}).get("out")
         if isinstance(out, Tensor):
             self.observer.wrote("copy_", out, sources, random, args)
-        elif name.endswith("_") and sources:
+        elif operation.in_place and sources:
             self.observer.wrote(name, sources[0], sources[1:], random, args)
         else:
             for each in _plain(result):
                 self.observer.made(name, each, sources, random)
         return result
+
+
+class _Operation(NamedTuple):
+    """Facts about an operation."""
+
+    name: str
+    random: bool
+    in_place: bool  # it writes to its first tensor
+    only_values: bool  # it changes nothing but the values of its first tensor
+
+
+@lru_cache(maxsize=1024)
+def _operation(func: Any) -> _Operation:
+    name, tags = func.__name__.partition(".")[0], func.tags
+    random, in_place = torch.Tag.nondeterministic_seeded in tags, name.endswith("_")
+    only_values = in_place and (random or torch.Tag.pointwise in tags or name in CONSTANT)
+    return _Operation(name, random, in_place, only_values)
 
 
 class _Functions(TorchFunctionMode):
@@ -165,18 +184,27 @@ class _Functions(TorchFunctionMode):
         self.observer = observer
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        tensor = next(_plain(args), None)
-        own = getattr(func, "ours", func)
-        name = getattr(own, "__name__", "")
-        if tensor is None:
-            return result
-        if (getattr(own, "__module__", None) or "").startswith("initlib.") and name not in SETTING:
-            self.observer.wrote(name, tensor, [], True, args)
-        elif func == Tensor.is_meta.__get__:  # type: ignore[attr-defined]
-            # `torch.nn.init.trunc_normal_` and other functions call this, and then draw nothing.
-            self.observer.missed(tensor)
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        report = _report(func)
+        if report is not None and (tensor := next(_plain(args), None)) is not None:
+            report(self.observer, tensor, args)
         return result
+
+
+Report = Callable[[ConstructorObserver, Tensor, Any], None]
+
+
+@lru_cache(maxsize=1024)
+def _report(func: Any) -> Report | None:
+    """Return how an observer notes a call of a function; None for a function that the operations show."""
+    if func == Tensor.is_meta.__get__:  # type: ignore[attr-defined]
+        # `torch.nn.init.trunc_normal_` and other functions call this, and then draw nothing.
+        return lambda observer, tensor, args: observer.missed(tensor)
+    own = getattr(func, "ours", func)
+    name = getattr(own, "__name__", "")
+    if (getattr(own, "__module__", None) or "").startswith("initlib.") and name not in SETTING:
+        return lambda observer, tensor, args: observer.wrote(name, tensor, [], True, args)
+    return None
 
 
 def _plain(value: Any) -> Iterator[Tensor]:

@@ -40,11 +40,6 @@ def record(module: nn.Module, name: str, value: Record) -> None:
     vars(module).setdefault(CONSTANTS, {})[name] = value
 
 
-def is_recorded(module: nn.Module, name: str) -> bool:
-    """Return whether the module has a record of the parameter."""
-    return name in vars(module).get(CONSTANTS, {})
-
-
 def as_record(value: ConstructorValue) -> Record:
     """Return the record of a value that has been read."""
     if not value.recorded:
@@ -83,8 +78,7 @@ def record_tie(module: nn.Module, name: str, group: object) -> None:
 
 def tie(module: nn.Module, name: str) -> object | None:
     """Return the recorded group of the parameter, if it has one."""
-    group: object | None = vars(module).get(TIES, {}).get(name)
-    return group
+    return vars(module).get(TIES, {}).get(name)
 
 
 def has_values(tensor: Tensor) -> bool:
@@ -100,11 +94,9 @@ EXACT = (torch.float16, torch.float32, torch.float64, torch.complex64, torch.com
 def read(tensor: Tensor, index: Any) -> NDArray[Any]:
     """Return the values of a box of a tensor, in a dtype of NumPy that holds all of them; the box may share memory."""
     if tensor.is_cpu and tensor.dtype in EXACT:
-        box: NDArray[Any] = read_array(tensor)[index]
-        return box
+        return read_array(tensor)[index]
     values = tensor.detach()[index].resolve_conj().resolve_neg().cpu()
-    array: NDArray[Any] = (values if values.dtype in EXACT else values.float()).numpy()
-    return array
+    return (values if values.dtype in EXACT else values.float()).numpy()
 
 
 class Witness(NamedTuple):
@@ -156,8 +148,7 @@ def _look_written(tensors: list[Tensor]) -> list[bool]:
     counts = np.array([len(sample) for sample in samples])
     starts = np.cumsum(counts) - counts
     numbers, either = (np.add.reduceat(flags, starts, dtype=int) for flags in (proper, proper | (sizes == 0)))
-    looks: list[bool] = ((numbers > 0) & (either > 0.9 * counts)).tolist()
-    return looks
+    return ((numbers > 0) & (either > 0.9 * counts)).tolist()
 
 
 def _sample(tensor: Tensor) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from initlib import Key
+from initlib._collector import collector_paused
 from initlib._progress import Progress
 from initlib.plans.entry import Entry
 
@@ -59,16 +60,17 @@ def _value(tensor: Tensor, index: Any) -> float:
 def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progress | None = None) -> None:
     """Fill tensors of the model that the plan does not keep, under the key of the full model."""
     targets, dtensors, directions = [], [], []
-    for tensor, entry in tensors:
-        stored = tensor.tensor
-        if memory.has_no_storage(stored):
-            continue
-        boxes = local_boxes(stored) if tensor.flat is None else tensor.flat.boxes()
-        targets += [(entry, index, view) for view, index in boxes]
-        if is_dtensor(stored):
-            dtensors.append(stored)
-        if tensor.magnitude is not None:
-            directions.append(tensor)
+    with collector_paused():
+        for tensor, entry in tensors:
+            stored = tensor.tensor
+            if memory.has_no_storage(stored):
+                continue
+            boxes = local_boxes(stored) if tensor.flat is None else tensor.flat.boxes()
+            targets += [(entry, index, view) for view, index in boxes]
+            if is_dtensor(stored):
+                dtensors.append(stored)
+            if tensor.magnitude is not None:
+                directions.append(tensor)
     fill_boxes(targets, key, advance)
     increment_version(dtensors)
     for tensor in directions:

@@ -15,7 +15,7 @@ from initlib.adapters.common.array_sources import read_from_model
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.selection import Only, keep_others, plan_selected, selected
 from initlib.plans.entry import Entry
-from initlib.plans.rules.values import Rule
+from initlib.plans.fills.values import Rule
 from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
 from ..drawing.dispatch import Seed, key_of
@@ -146,25 +146,25 @@ def initialize(
                 made, selection = _plan(module, modules, tensors, buffers, only, rules, **options)
         except PlanError as error:
             raise PlanError([*problems, *error.problems]) from None
-    filled = [(tensor, entry) for tensor, entry in zip(stored, made.entries, strict=True) if not entry.kept]
-    drawn: dict[int, set[str]] = {}
-    weights = [pair for pair in filled if pair[0].role.kind != "buffer"]
-    for tensor, _ in weights:
-        drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
-    problems += [
-        *_not_writable(stored, made),
-        *_overlapping(filled),
-        *_read_from_model(filled),
-        *sharded_estimates(modules, drawn),
-    ]
-    if problems:
-        raise PlanError(problems)
-    key = key_of(seed)
-    unrecorded = [pair for pair in selection.parameters if not constructor_values.records(pair[0].places)]
-    records = [(tensor, _record(parameter)) for tensor, parameter in unrecorded]
-    if device is not None:
-        materialize(module, stored, torch.device(device))
-    tie(stored)
+        filled = [(tensor, entry) for tensor, entry in zip(stored, made.entries, strict=True) if not entry.kept]
+        drawn: dict[int, set[str]] = {}
+        weights = [pair for pair in filled if pair[0].role.kind != "buffer"]
+        for tensor, _ in weights:
+            drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
+        problems += [
+            *_not_writable(stored, made),
+            *_overlapping(filled),
+            *_read_from_model(filled),
+            *sharded_estimates(modules, drawn),
+        ]
+        if problems:
+            raise PlanError(problems)
+        key = key_of(seed)
+        unrecorded = [pair for pair in selection.parameters if not constructor_values.records(pair[0].places)]
+        records = [(tensor, _record(parameter)) for tensor, parameter in unrecorded]
+        if device is not None:
+            materialize(module, stored, torch.device(device))
+        tie(stored)
     with torch.no_grad(), progress("initialize", PATIENCE) as advance:
         fill(weights, key, advance)
     for tensor, value in records:

@@ -135,8 +135,7 @@ def is_fsdp(module: nn.Module) -> bool:
 
 def is_torch(module: nn.Module) -> bool:
     """Return whether the module is one of `torch.nn`, whose constructor fills its parameters in place."""
-    cls: type = type(module)
-    return _torch_base(cls) is not None
+    return _torch_base(own_class(module)) is not None
 
 
 @lru_cache(maxsize=1024)

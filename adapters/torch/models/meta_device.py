@@ -70,9 +70,9 @@ def skeleton() -> Iterator[None]:
             constructor_values.record(module, name, None)
             return None
         if parameter not in on_meta:
-            on_meta[parameter] = _without_memory(parameter, observer)
-        made: nn.Parameter = on_meta[parameter]
-        return made
+            on_meta[parameter] = _without_memory(parameter)
+            observer.moved(parameter, on_meta[parameter])
+        return on_meta[parameter]
 
     def module_added(module: nn.Module, name: str, child: nn.Module | None) -> None:
         if child is not None and threading.get_ident() == thread:
@@ -95,11 +95,10 @@ def skeleton() -> Iterator[None]:
     _remember(seen, observer)
 
 
-def _without_memory(parameter: nn.Parameter, observer: ConstructorObserver) -> nn.Parameter:
+def _without_memory(parameter: nn.Parameter) -> nn.Parameter:
     """Return the same parameter on the meta device."""
     made = type(parameter)(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
     vars(made).update(vars(parameter))
-    observer.moved(parameter, made)
     return made
 
 
@@ -116,7 +115,7 @@ def _remember(seen: list[nn.Module], observer: ConstructorObserver) -> None:
         if len(holders) > 1:
             for module, name in holders:
                 constructor_values.record_tie(module, name, group)
-        if not parameter.is_meta and not any(constructor_values.is_recorded(*holder) for holder in holders):
+        if not parameter.is_meta and not constructor_values.records(holders):
             continue  # built before the skeleton
         origin = observer.origin(parameter)
         if origin is None and not parameter.is_meta:
@@ -128,7 +127,7 @@ def _remember(seen: list[nn.Module], observer: ConstructorObserver) -> None:
             kept = type(parameter)(origin.values.to(parameter.dtype), requires_grad=parameter.requires_grad)
             vars(kept).update(vars(parameter))
         elif origin.values is None and not parameter.is_meta:
-            kept = _without_memory(parameter, observer)
+            kept = _without_memory(parameter)
         for module, name in holders:
             constructor_values.record(module, name, _record(origin, parameter))
             if kept is not parameter:
@@ -150,7 +149,10 @@ def materialize(module: nn.Module, tensors: list[ModelTensor], device: torch.dev
     def made(tensor: Tensor) -> Tensor:
         if not tensor.is_meta:
             return tensor.to(device)
-        memory = torch.empty_like(tensor, device=device)
+        if is_plain(tensor) and tensor.is_contiguous():
+            memory = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+        else:
+            memory = torch.empty_like(tensor, device=device)  # for meta tensors, its code is in Python and loads slowly
         local = local_tensor(memory)
         if local.is_cpu and is_plain(local):
             ask_for_huge_pages(local)

@@ -58,8 +58,14 @@ def parameter_groups(
     scales = {"lr": positive(lr, "lr"), "weight_decay": positive(weight_decay, "weight_decay", or_zero=True)}
     if eps is not None:
         scales["eps"] = positive(eps, "eps")
+    modules = walk(model, argument="model")
+    if not isinstance(multipliers, Mapping):
+        raise TypeError(
+            "multipliers must be a mapping from names of parameters, as mup_learning_rates returns it, "
+            f"got a {type(multipliers).__name__}"
+        )
     groups: dict[tuple[float, ...], list[Any]] = {}
-    for model_tensor in model_tensors(walk(model)):
+    for model_tensor in model_tensors(modules):
         tensor = model_tensor.tensor
         if not tensor.requires_grad:
             continue

@@ -86,13 +86,13 @@ class ModelTensor:
         return self.role.axes or ("OI..." if len(self.shape) >= 2 else None)
 
 
-def walk(module: nn.Module, prefix: str = "") -> Modules:
+def walk(module: nn.Module, prefix: str = "", argument: str = "module") -> Modules:
     """Return every module of the model, wherever it appears, with the prefix of the names of its tensors.
 
-    `prefix` is the name of the model itself in a bigger one.
+    `prefix` is the name of the model itself in a bigger one. `argument` is the name of the module in errors.
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+        raise TypeError(f"{argument} must be a torch.nn.Module, got {type(module).__name__}")
     if not isinstance(prefix, str):
         raise TypeError(f"prefix must be a string, got {prefix!r}")
     above = {"": (f"{prefix.removesuffix('.')}." if prefix else "", module)}  # by PyTorch's path

@@ -1,7 +1,6 @@
 """Comparison of a model with the plan and the seed that initialized it."""
 
 import re
-from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor, nn
 
 from initlib import Plan
 from initlib._public import public
-from initlib.adapters.common.roles import BUFFER
 from initlib.adapters.common.selection import Only
 from initlib.adapters.common.verify import compare_model
 from initlib.checkpoints.compare import Differences
@@ -20,8 +18,9 @@ from .._private import is_dtensor, is_fake, local_tensor
 from ..drawing.dispatch import Seed
 from ..drawing.fill import local_boxes
 from ..drawing.read import held_box
+from .buffers import model_buffers
 from .state_names import plan_names
-from .tensors import Magnitude, ModelTensor, Modules, Place, dtype_name, model_tensors, walk
+from .tensors import Magnitude, ModelTensor, dtype_name, model_tensors, walk
 
 
 @public("initlib.adapters.torch")
@@ -72,20 +71,13 @@ def verify(
     tensors = model_tensors(modules, skip_lazy=True)
     if not (only is None or isinstance(only, (str, re.Pattern))):
         only = plan_names(module, modules, tensors, only)
-    held = [_held_tensor(tensor) for tensor in tensors]
-    return compare_model(plan, seed, held, _held_buffers(modules), whole=whole, only=only)
+    # A plan may name buffers if it was not made from the model.
+    held, buffers = ([_held_tensor(tensor) for tensor in each] for each in (tensors, model_buffers(modules)))
+    return compare_model(plan, seed, held, buffers, whole=whole, only=only)
 
 
 def _held_tensor(tensor: ModelTensor) -> HeldTensor:
     return HeldTensor(tuple(tensor.names), tensor.shape, dtype_name(tensor.tensor), partial(_boxes, tensor))
-
-
-def _held_buffers(modules: Modules) -> Iterator[HeldTensor]:
-    """Yield the buffers of the modules, which a plan may name if it was not made from the model."""
-    for prefix, part in modules:
-        for name, buffer in part.named_buffers(recurse=False):
-            tensor = ModelTensor(part, name, BUFFER, [prefix + name], [Place(part, name)])
-            yield HeldTensor((prefix + name,), tensor.shape, dtype_name(buffer), partial(_boxes, tensor))
 
 
 def _boxes(tensor: ModelTensor) -> list[HeldBox]:
@@ -123,5 +115,4 @@ def _weight(direction: Tensor, magnitude: Magnitude, shape: tuple[int, ...]) -> 
     wide = torch.promote_types(direction.dtype, torch.float32)
     direction = direction.to(wide)
     lengths = torch.linalg.vector_norm(direction, dim=axes, keepdim=True) if axes else direction.abs()
-    weight: Tensor = direction * (norms.to(wide).view(lengths.shape) / lengths)
-    return weight
+    return direction * (norms.to(wide).view(lengths.shape) / lengths)

@@ -109,7 +109,7 @@ class ComputedWeight:
             if tensor is not None and tensor.magnitude is not None:
                 normalize(tensor)
             elif isinstance(self.computation, BasePruningMethod):
-                pruned = self.computation.apply_mask(self.module)  # type: ignore[no-untyped-call]
+                pruned = self.computation.apply_mask(self.module)
                 setattr(self.module, self.attribute, pruned)
             reset_buffers([(self.prefix, self.module)], {id(self.module): {self.attribute}}, set(), key)
         self.value = None

@@ -14,7 +14,7 @@ from ..._public import public
 from ...files.printable import printable
 from ...files.readers.open_file import ORDER, open_tensors
 from ...files.readers.stored_tensor import StoredTensor, UnmeasuredError
-from ..table import number, size, table
+from ..table import Report, number, size, table
 from .matching import match
 from .tally import Lines, Tally
 
@@ -56,7 +56,7 @@ class AuditedTensor:
     findings: tuple[tuple[str, str], ...] = ()  # a key of FINDINGS, and the details
 
 
-class Audit:
+class Audit(Report):
     """Report of `audit`: a table to print, `to_dicts`, and `found`.
 
     Args:
@@ -102,9 +102,6 @@ class Audit:
             names = [printable(t.file)] * files + [printable(t.name)]
             rows.append([*names, size(t.shape), t.dtype, *figures, scheme, findings])
         return table(heads, rows)
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))  # for IPython
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return the tensors as dictionaries, fit for JSON where all numbers are finite."""
@@ -220,16 +217,9 @@ def _orders(tensor: StoredTensor, given: str | None, order: str) -> tuple[str, .
 def _audited(row: AuditedTensor, tensor: StoredTensor, orders: Sequence[str]) -> tuple[AuditedTensor, bytes | None]:
     """Return the measured row, and the digest of a tensor that has no intended equal."""
     tally = Tally(tensor.shape, tensor.pieces())
-    row = replace(
-        row,
-        mean=tally.mean if tally.count else None,
-        std=tally.std if tally.count else None,
-        least=tally.least if tally.count else None,
-        greatest=tally.greatest if tally.count else None,
-        zeros=tally.zeros,
-        nans=tally.nans,
-        infinities=tally.infinities,
-    )
+    row = replace(row, zeros=tally.zeros, nans=tally.nans, infinities=tally.infinities)
+    if tally.count:
+        row = replace(row, mean=tally.mean, std=tally.std, least=tally.least, greatest=tally.greatest)
     if not tally.floats:
         return replace(row, test="not floats"), None
     row = replace(row, **match(tensor, tally, orders)._asdict(), findings=tuple(_findings(tally)))

@@ -5,11 +5,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...quadrature import gauss_legendre
-
-Array = NDArray[np.float64]
+from ...quadrature import Array, gauss_legendre
 
 ERF_STEP = 1 / 64
 ERF_DEGREE = 7

@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ..printable import printable
-from .stored_tensor import LARGEST, TOO_PACKED, StoredTensor, exactly, numbers, unpacked_limit
+from .stored_tensor import LARGEST, TOO_PACKED, StoredTensor, exactly, numbers, stored_rows, unpacked_limit
 
 Open = Callable[[], IO[bytes]]
 KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of compression: others unpack to thousands of times their size
@@ -58,18 +58,14 @@ def _tensor(name: str, opened: Open) -> StoredTensor:
     what = f"array '{printable(name)}'"
 
     def blocks(rows: int) -> Iterator[NDArray[Any]]:
-        count, *rest = shape or (1,)
         with _as_value_errors(name), opened() as file:
             _header(file, name)
             if in_columns:
                 whole = exactly(file, math.prod(shape) * dtype.itemsize, what)
                 turned = np.frombuffer(whole, dtype).reshape(shape[::-1]).T
-                yield from (numbers(turned[start : start + rows]) for start in range(0, count, rows))
+                yield from (numbers(turned[start : start + rows]) for start in range(0, len(turned), rows))
                 return
-            for start in range(0, count, rows):
-                some = min(rows, count - start)
-                raw = exactly(file, some * math.prod(rest) * dtype.itemsize, what)
-                yield numbers(np.frombuffer(raw, dtype).reshape(some, *rest))
+            yield from map(numbers, stored_rows(file, shape, dtype, rows, what))
 
     return StoredTensor(name, shape, dtype.name, blocks)
 

@@ -13,8 +13,8 @@ def tensors(path: Path) -> Iterator[StoredTensor]:
     for file in checkpoint_files(path):
         header = Header.read(file)
         for name, stored in header.tensors.items():
-            dtype = stored.dtype_name or stored.dtype.lower()
+            shape, dtype = stored.shape, stored.dtype_name
             if BITS[stored.dtype] % 8:
-                yield StoredTensor.without(name, stored.shape, dtype, "the numbers are narrower than a byte")
+                yield StoredTensor.without(name, shape, dtype, "the numbers are narrower than a byte")
             else:
-                yield StoredTensor.in_file(name, stored.shape, dtype, file, header.data + stored.start)
+                yield StoredTensor.in_file(name, shape, dtype, file, header.data + stored.start)

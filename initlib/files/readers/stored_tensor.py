@@ -8,6 +8,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...dtypes import numpy_dtype
+
 PIECE = 2**18  # numbers that are read at once, unless one row has more
 LARGEST = 2**31  # bytes of a row, or of an array that must be read at once
 CHUNK = 2**24  # bytes of one call of read
@@ -60,15 +62,11 @@ class StoredTensor(NamedTuple):
         """Return the tensor whose little-endian numbers lie in row-major order from a byte of a file on."""
 
         def blocks(rows: int) -> Iterator[NDArray[Any]]:
-            count, *rest = shape or (1,)
-            kind = _stored_dtype(dtype)
             # Not mapped: a mapped file that shrinks kills the process.
             with path.open("rb") as file:
                 file.seek(start)
-                for first in range(0, count, rows):
-                    some = min(rows, count - first)
-                    raw = exactly(file, some * math.prod(rest) * kind.itemsize, str(path))
-                    yield decoded(np.frombuffer(raw, kind), dtype).reshape(some, *rest)
+                for piece in stored_rows(file, shape, _stored_dtype(dtype), rows, str(path)):
+                    yield decoded(piece, dtype)
 
         return cls(name, shape, dtype, blocks)
 
@@ -127,12 +125,7 @@ def _stored_dtype(name: str) -> np.dtype[Any]:
     if name == "bfloat16":
         return np.dtype("<u2")
     if name.startswith("float8"):
-        try:
-            import ml_dtypes
-        except ImportError:
-            raise ImportError(f"dtype {name} needs the package ml_dtypes: pip install ml_dtypes") from None
-        float8: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-        return float8
+        return numpy_dtype(name)
     try:
         dtype: np.dtype[Any] = np.dtype(name).newbyteorder("<")
     except TypeError:
@@ -143,6 +136,17 @@ def _stored_dtype(name: str) -> np.dtype[Any]:
 def unpacked_limit(size: int) -> int:
     """Return the bytes to which a file of `size` bytes may unpack: files of repetitions alone unpack to more."""
     return max(2**25, 100 * size)
+
+
+def stored_rows(
+    file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], rows: int, what: str
+) -> Iterator[NDArray[Any]]:
+    """Yield the next bytes of a file as an array of that shape, at most so many rows at a time; a scalar is one row."""
+    count, *rest = shape or (1,)
+    for start in range(0, count, rows):
+        some = min(rows, count - start)
+        raw = exactly(file, some * math.prod(rest) * dtype.itemsize, what)
+        yield np.frombuffer(raw, dtype).reshape(some, *rest)
 
 
 def exactly(file: IO[bytes], size: int, what: str) -> bytearray:

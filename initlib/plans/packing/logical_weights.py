@@ -13,9 +13,9 @@ from ...schemes.initializer import Initializer
 from ...stream.boxes import Pieces, box_shape, normalize_index
 from ...stream.engine import DrawRequest
 from ...stream.numpy_engine import NUMPY
-from ..rules.parts import Parts, Split, Stack
-from ..rules.sums import Addend
-from ..rules.values import Fill, Keep, Values
+from ..fills.parts import Parts, Split, Stack
+from ..fills.sums import Addend
+from ..fills.values import Fill, Keep, Values
 from .overlaps import Index, Overlap, identity_overlap, join, place_in
 from .part_axes import ROW_MAJOR, unpacked, without
 

@@ -1,1 +1,1 @@
-"""Rules: the patterns that select parameters, and the values that fill them."""
+"""Rules: how patterns select parameters, and how the fill of each parameter is resolved."""

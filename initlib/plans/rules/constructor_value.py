@@ -2,16 +2,19 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...schemes._constant import constant, zeros
+from ..fills.values import Fill, Keep, keep
 from ..packing.overlaps import Overlap
 from ..text.errors import PATTERN, RuleNeededError
 from .regularity import Read, constant_of, has_set_edge, is_monotone, is_regular, is_smooth
-from .values import Fill, Keep, keep
+
+if TYPE_CHECKING:
+    from ..parameter import Parameter  # whose file imports this file
 
 SMALL = 2**16  # weights of a tensor that is read at once
 CORNER = 16  # indices along each axis that are read before all of them
@@ -22,21 +25,6 @@ UNREADABLE = "the values are not in memory"
 DIFFERING = "the constructor set values that differ"
 REGULAR = "the constructor set a matrix that no initializer draws"
 TOKEN = "the default needs fans, and a token has no input and output axes"
-
-
-class Tensor(Protocol):
-    """Fields of a `Parameter`, whose file imports this file."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def default(self) -> Fill | None: ...
-    @property
-    def is_vector(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ class ConstructorValue:
         """Return the value of a part of that shape, which lies in those boxes of the tensor."""
         return self if self.read is None else replace(self, read=_part_reader(self.read, shape, boxes))
 
-    def record(self, parameter: Tensor) -> "ConstructorValue":
+    def record(self, parameter: "Parameter") -> "ConstructorValue":
         """Return the record that later plans read in place of memory, which training changes."""
         look = _look(parameter, self)
         if self.recorded or look is None:
@@ -100,7 +88,7 @@ class _Look(NamedTuple):
     largest: float = math.inf  # the largest absolute value of a bias
 
 
-def decide(parameter: Tensor, value: ConstructorValue, *, default_needs_axes: bool) -> Decision:
+def decide(parameter: "Parameter", value: ConstructorValue, *, default_needs_axes: bool) -> Decision:
     """Return the fill of a parameter that no rule matches. The first line of the table that applies counts.
 
     Raises RuleNeededError where the constructor's values cannot be kept reproducibly.
@@ -140,7 +128,7 @@ def _keep(reason: str, why: str = "differing values as constructed") -> RuleNeed
     return RuleNeededError(reason, f"Add the rule {{{PATTERN}: keep}}  # {why}")
 
 
-def _without_values(parameter: Tensor, value: ConstructorValue) -> Decision:
+def _without_values(parameter: "Parameter", value: ConstructorValue) -> Decision:
     start = parameter.default if value.start is None else value.start
     if start is None and parameter.kind == "bias":
         return Decision(zeros, ("zeros, without values in memory",))
@@ -152,7 +140,7 @@ def _without_values(parameter: Tensor, value: ConstructorValue) -> Decision:
     return Decision(start, ("as its class states",))
 
 
-def _zero(parameter: Tensor, value: ConstructorValue, notes: tuple[str, ...]) -> Decision:
+def _zero(parameter: "Parameter", value: ConstructorValue, notes: tuple[str, ...]) -> Decision:
     if parameter.is_vector or value.draws is True or value.zeroed:
         return Decision(zeros, ("zeros as constructed", *notes))
     # A frozen tensor is never drawn in silence.
@@ -168,7 +156,7 @@ def _may_be_drawn_bias(look: _Look, value: ConstructorValue) -> bool:
     return value.recorded or look.largest <= value.bound * ROUNDING
 
 
-def _look(parameter: Tensor, value: ConstructorValue) -> _Look | None:
+def _look(parameter: "Parameter", value: ConstructorValue) -> _Look | None:
     """Return the facts about the values of a tensor; None where there are none to read."""
     if value.recorded:
         return _Look(value.constant)

@@ -1,54 +1,15 @@
-"""Hints: the known names nearest to a wrong name, and the reason that a pattern is unused."""
+"""Hints: the reason that a pattern is unused, and what to write in its place."""
 
 import re
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
 from ..parameter import KINDS, Parameter
 from ..text.folding import fold
-from .patterns import ParsedPattern
+from ..text.nearest import NUMBER, nearest
+from .patterns import ParsedPattern, expression_code, plain_expression
 
-ALIKE = 0.75
+LISTED = 12  # names
 AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes the matching parameters kernels'
-_NUMBER = re.compile(r"\{[\d.,]+\}|\d+")  # or, of a folded name, numbers
-
-
-def nearest(wanted: str, names: Iterable[str], what: str) -> str:
-    """Return the known names nearest to a wrong name, as the end of a sentence; empty if no name is near.
-
-    >>> nearest("*.c_prj.weight", ["h.0.c_proj.weight", "h.0.c_proj.bias", "wte.weight"], "names")
-    '; nearest names: h.0.c_proj.weight'
-    """
-    alike = [(max(map(_likeness, _spellings(wanted), _spellings(name))), name) for name in dict.fromkeys(names)]
-    alike_names = [name for likeness, name in sorted(alike, key=lambda pair: -pair[0]) if likeness >= ALIKE]
-    return f"; nearest {what}: {', '.join(alike_names[:3])}" if alike_names else ""
-
-
-def _spellings(name: str) -> tuple[str, str]:
-    """Return a name with 0 for each number, then also with PyTorch's word for a kernel."""
-    plain = _NUMBER.sub("0", name)
-    return plain, re.sub(r"\bkernel\b", "weight", plain)
-
-
-@lru_cache(maxsize=4096)  # the same for every layer
-def _likeness(first: str, second: str) -> float:
-    """Return the likeness of two names, from 0 to 1; for a pattern that starts with `*` only the end counts.
-
-    For a pattern that also ends with `*`, the most alike part of the name counts.
-    """
-    from difflib import SequenceMatcher
-
-    pattern, name = (second, first) if "*" in second else (first, second)
-    pattern = pattern.partition(":")[0]
-    text = pattern.strip("*")
-    if text and pattern.startswith("*") and pattern.endswith("*"):
-        starts = range(max(len(name) - len(text), 0) + 1)
-        return max(SequenceMatcher(None, text, name[start : start + len(text)]).ratio() for start in starts)
-    if pattern.startswith("*"):
-        name = name[-len(text) :]
-    elif pattern.endswith("*"):
-        name = name[: len(text)]
-    return SequenceMatcher(None, text, name).ratio()
 
 
 def explain_unused(
@@ -58,15 +19,39 @@ def explain_unused(
     reason = _why_unused(pattern, before, parameters)
     is_missing = pattern.missing and not any(map(pattern.matches, parameters))
     if not is_missing:
-        return f"{what} {pattern.text!r} {reason}"
-    return f"{pattern.missing}: {what} {_plain(pattern)!r} {reason}. {pattern.advice}"
+        return f"{what} {pattern.shown} {reason}"
+    kernels = _kernels_of_layers(parameters) if pattern.for_kernels else ""
+    return f"{pattern.missing}: {what} {_plain(pattern)!r} {reason}. {pattern.advice}{kernels}"
+
+
+def without_kernels(pattern: ParsedPattern, parameters: Sequence[Parameter]) -> str | None:
+    """Return the error of a recipe's pattern that must match a kernel, and matches only vectors; else None."""
+    matched = [parameter for parameter in parameters if pattern.for_kernels and pattern.matches(parameter)]
+    if not matched or not all(parameter.is_vector for parameter in matched):
+        return None
+    return (
+        f"{pattern.for_kernels} must match kernels, got {_plain(pattern)!r}, which matches only the vectors "
+        f"{_some(matched)}. {pattern.advice}{_kernels_of_layers(parameters)}"
+    )
+
+
+def _kernels_of_layers(parameters: Sequence[Parameter]) -> str:
+    kinds = ("kernel", "recurrent", "other")
+    kernels = [each for each in parameters if each.kind in kinds and not each.is_vector and NUMBER.search(each.name)]
+    return f". The kernels in layers are {_some(kernels)}" if kernels else ""
+
+
+def _some(parameters: Sequence[Parameter]) -> str:
+    names = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
 
 
 def _plain(pattern: ParsedPattern) -> str:
-    """Return the text of a recipe's pattern, with a `*` in place of the start of its expression and without escapes."""
+    """Return the text of a recipe's pattern, to be read."""
     if not (isinstance(pattern.name, re.Pattern) and pattern.text.startswith("re.compile")):
         return pattern.text
-    return pattern.name.pattern.replace(r"(.*\.)?", "*").replace("\\", "")
+    return plain_expression(pattern.name.pattern)
 
 
 def advice_for_vector(pattern: ParsedPattern, name: str, vector: Parameter, kernel: Parameter | None) -> str:
@@ -93,8 +78,8 @@ def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], paramet
     kinds = {parameter.kind for parameter in parameters}
     matched = [parameter for parameter in parameters if pattern.matches(parameter)]
     if matched:
-        first = [other.text for other in before if any(map(other.matches, matched))]
-        return f"is never used: {' or '.join(map(repr, first))} matches the same parameters first"
+        first = [other.shown for other in before if any(map(other.matches, matched))]
+        return f"is never used: {' or '.join(first)} matches the same parameters first"
     named = [parameter for parameter in parameters if pattern.name.fullmatch(parameter.name)]
     if named:
         labels = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})
@@ -104,6 +89,7 @@ def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], paramet
     if any(parameter.name.startswith(f"{pattern.text}.") for parameter in parameters):
         return f"matches nothing, but names a module. Write {pattern.text + '.*'!r} for the module's parameters"
     if isinstance(pattern.name, re.Pattern) and any(map(pattern.name.search, names)):
-        wider = f".*{pattern.name.pattern}.*"
-        return f"matches nothing: an expression must match the full name. Write re.compile({wider!r})"
+        is_code = pattern.text == pattern.shown  # not several patterns of a recipe, joined
+        wider = f". Write {expression_code(f'.*{pattern.name.pattern}.*')}" if is_code else ""
+        return f"matches nothing: an expression must match the full name{wider}"
     return f"matches nothing{nearest(pattern.text, names, 'names')}"

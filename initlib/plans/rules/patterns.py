@@ -1,12 +1,16 @@
 """Patterns: conditions on the names, kinds and owners of parameters."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ...key import Key
 from ..parameter import Parameter
-from ..text.describe import advice_for_text
+from ..text.describe import advice_for_text, is_path
 from .glob import Glob, glob, with_stars
 from .layer_count import LayerCount
 
@@ -18,6 +22,7 @@ class RecipePattern(str):
     is_optional = False
     missing = ""
     advice = ""
+    for_kernels = ""
     layer_count: LayerCount | None = None
 
 
@@ -31,7 +36,13 @@ class ParsedPattern:
     is_optional: bool = False  # a pattern of a recipe for parameters that a model may lack
     missing: str = ""  # the error where it matches nothing
     advice: str = ""
+    for_kernels: str = ""  # the argument of a recipe that takes this pattern, if the pattern must match a kernel
     layer_count: LayerCount | None = None
+
+    @property
+    def shown(self) -> str:
+        """Return the pattern as code."""
+        return self.text if self.text.startswith("re.compile(") else repr(self.text)
 
     def matches(self, parameter: Parameter) -> bool:
         """Return whether the parameter meets the condition."""
@@ -49,6 +60,25 @@ class ParsedPattern:
         return component.endswith(ending) or ending.endswith(f".{component}")
 
 
+def expression_code(expression: str) -> str:
+    r"""Return a regular expression as code, with single backslashes.
+
+    >>> print(expression_code(r".*\.weight"))
+    re.compile(r'.*\.weight')
+    """
+    text = repr(expression)
+    return f"re.compile(r{text.replace(2 * chr(92), chr(92))})" if "\\" in expression else f"re.compile({text})"
+
+
+def plain_expression(expression: str) -> str:
+    r"""Return a regular expression of a recipe as text to be read, with a `*` in place of its start.
+
+    >>> plain_expression(r"(.*\.)?(wo|w2)\.weight")
+    '*(wo|w2).weight'
+    """
+    return expression.replace(r"(.*\.)?", "*").replace("\\", "")
+
+
 def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     """Return the argument as a pattern: a glob, then optionally `:kind` or `:Owner`; or a compiled expression."""
     if isinstance(pattern, RecipePattern):
@@ -59,10 +89,11 @@ def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
             is_optional=pattern.is_optional,
             missing=pattern.missing,
             advice=pattern.advice,
+            for_kernels=pattern.for_kernels,
             layer_count=pattern.layer_count,
         )
     if isinstance(pattern, re.Pattern) and isinstance(pattern.pattern, str):
-        return ParsedPattern(f"re.compile({pattern.pattern!r})", pattern)
+        return ParsedPattern(expression_code(pattern.pattern), pattern)
     if not isinstance(pattern, str):
         hint = ""
         if isinstance(pattern, type):
@@ -78,6 +109,17 @@ def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     return ParsedPattern(pattern, glob(name), of or None)
 
 
+def _advice(given: Any, argument: str) -> str:
+    """Return the advice for an argument that is no mapping."""
+    if argument == "axes" and isinstance(given, str):
+        return f'. Write axes={{"*": {given!r}}} for all matrices'
+    if argument == "rules" and is_path(given):
+        return f'. For a checkpoint, write {{"*": loaded({os.fspath(given)!r})}}'
+    if argument == "rules" and isinstance(given, (int, Key, np.random.Generator)):
+        return f". Pass the seed by name: seed={given!r}"
+    return advice_for_text(given) if isinstance(given, str) else ""
+
+
 class PatternValue(NamedTuple):
     """A pattern and its value."""
 
@@ -91,8 +133,9 @@ class Ordered:
 
     def __init__(self, rules: Any, argument: str, check: Callable[[Any, str], Any]) -> None:
         if isinstance(rules, str) or (rules is not None and not isinstance(rules, Iterable)):
-            hint = advice_for_text(rules) if isinstance(rules, str) else ""
-            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {rules!r}{hint}")
+            raise TypeError(
+                f"{argument} must be a mapping by pattern, or pairs, got {rules!r}{_advice(rules, argument)}"
+            )
         self.rules: list[PatternValue] = []
         for source, (pattern, value) in _pairs(rules, argument):
             checked = check(value, f"{argument} of {pattern!r}")

@@ -86,4 +86,4 @@ def as_rename(rename: Any) -> Callable[[str], str]:
         return Renamer(rename)
     if not callable(rename):
         raise TypeError(f"rename must be a mapping by pattern or a function of the name, got {rename!r}")
-    return rename  # type: ignore[no-any-return]
+    return rename

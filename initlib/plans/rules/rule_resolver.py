@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from ...schemes._constant import ones, zeros
@@ -11,17 +11,18 @@ from ...schemes._normal import normal
 from ...schemes._orthogonal import orthogonal
 from ...schemes.initializer import Initializer
 from ..checks import first_needing_axes
+from ..fills.loaded import Loaded
+from ..fills.opened_sources import with_loaded
+from ..fills.parts import NESTED, Parts
+from ..fills.values import Fill, Rule, Values, as_fill, as_rule, keep
 from ..packing.logical_weights import Member, members
 from ..parameter import Parameter
 from ..text.describe import described
 from ..text.errors import PATTERN, RuleNeededError
+from ..text.nearest import nearest
 from .constructor_value import ConstructorValue, decide
-from .hints import advice_for_vector, nearest
-from .loaded import Loaded
-from .opened_sources import with_loaded
-from .parts import NESTED, Parts
+from .hints import advice_for_vector
 from .patterns import Ordered, ParsedPattern, starred
-from .values import Fill, Rule, Values, as_fill, as_rule, keep
 
 # The fills of kinds whose module states no default, for any number of axes.
 _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
@@ -117,7 +118,8 @@ class RuleResolver:
         if not isinstance(value, Parts):
             if pattern is not None and parameter.is_vector:
                 self._check_vector(value, pattern, parameter)
-            return value, () if pattern is None else _notes_of_mean(value)
+            is_draw = pattern is not None and isinstance(value, Initializer)
+            return value, _notes_of_mean(value) if is_draw else ()
         if _is_made(value) and (pattern is None or parameter.axes is not None):
             return value, ()
         if depth == NESTED:
@@ -143,7 +145,7 @@ class RuleResolver:
             kernel = next((each for each in self.parameters if each.kind == "kernel" and pattern.matches(each)), None)
             why = f"{name}, which needs fans, and a vector has no inputs and outputs"
             advice = advice_for_vector(pattern, name, parameter, kernel)
-            raise RuleNeededError(f"rule {pattern.text!r} draws a vector by {why}", advice)
+            raise RuleNeededError(f"rule {pattern.shown} draws a vector by {why}", advice)
 
 
 def _starred(fill: Loaded, pattern: ParsedPattern, name: str) -> Loaded:
@@ -189,11 +191,12 @@ def _is_made(value: Any) -> bool:
     return value is not None and (isinstance(value, Initializer) or not callable(value))
 
 
-def _notes_of_mean(fill: Fill) -> tuple[str, ...]:
+@lru_cache(maxsize=1024)
+def _notes_of_mean(initializer: Initializer) -> tuple[str, ...]:
     """Return a note on a normal distribution that has a mean and the default std, as normal(0.02) has."""
-    if not isinstance(fill, Initializer) or fill.factory != "normal":
+    if initializer.factory != "normal":
         return ()
-    mean, std = fill.get_config().values()
+    mean, std = initializer.get_config().values()
     return (f"mean {mean:g}, std 1; for std {mean:g} write normal(std={mean:g})",) if mean and std == 1 else ()
 
 

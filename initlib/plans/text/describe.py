@@ -1,7 +1,9 @@
 """Descriptions: initializers by the name of their factory and its arguments, as people write them."""
 
 import inspect
+import os
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import initlib
@@ -10,22 +12,33 @@ from ...schemes.factories import FACTORIES
 from ...schemes.initializer import Initializer
 
 
+def presets() -> dict[str, Initializer]:
+    """Return the initializers that the package exports, by name."""
+    members = {name: getattr(initlib, name) for name in initlib.__all__}
+    return {name: member for name, member in members.items() if isinstance(member, Initializer)}
+
+
 @lru_cache(maxsize=1)
-def _presets() -> dict[Initializer, str]:
-    """Return the initializers that have a name; of two names the first in the alphabet."""
-    names: dict[Initializer, str] = {}
-    for name in initlib.__all__:
-        value = getattr(initlib, name)
-        if isinstance(value, Initializer):
-            names.setdefault(value, name)
-    return names
+def _names() -> dict[Initializer, str]:
+    """Return the names of the initializers that have one; of two names the first in the alphabet."""
+    return {preset: name for name, preset in reversed(presets().items())}
 
 
-def advice_for_text(text: str) -> str:
-    """Return the advice for a text in the place of an initializer or of rules: a recipe or an initializer by name."""
-    if text in initlib.recipes.__all__:
-        return f". Call the recipe: recipes.{text}(...)"
-    return advice_for_name(text, "without quotes")
+def advice_for_text(text: str | os.PathLike[Any]) -> str:
+    """Return the advice for a text in the place of an initializer: a recipe or an initializer by name, or a path."""
+    path = os.fspath(text)
+    if is_path(text):
+        return f". For a checkpoint, write loaded({path!r})"
+    if path in initlib.recipes.__all__:
+        return f". Call the recipe: recipes.{path}(...)"
+    return advice_for_name(str(path), "without quotes")
+
+
+def is_path(text: Any) -> bool:
+    """Return whether a value is a path, or a text that looks like the path of a checkpoint."""
+    if isinstance(text, str):
+        return Path(text).name != text or text.endswith((".safetensors", ".json"))
+    return isinstance(text, os.PathLike)
 
 
 def advice_for_name(name: str, how: str) -> str:
@@ -41,7 +54,7 @@ def described(filling: Any) -> str:
     """Return a fill in few words: he_normal, normal(std=0.02), normal(std=0.02) * 0.25."""
     if not isinstance(filling, Initializer):
         return repr(filling)
-    preset = _presets().get(filling)
+    preset = _names().get(filling)
     if preset is not None:
         return preset
     given = filling.get_config()

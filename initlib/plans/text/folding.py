@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Hashable, Iterable
+from operator import contains
 
-_QUOTED = re.compile(r'"[^"]*"')
+_QUOTED = re.compile(r""" "[^"]*" | '[^']*' """, re.VERBOSE)
 _NUMBER = re.compile(r"(?<![0-9])(0|[1-9][0-9]*)(?![0-9])")  # with a leading zero it could not be written again
 
 
@@ -26,7 +27,7 @@ def fold(rows: Iterable[tuple[str, Hashable]]) -> list[tuple[str, list[int]]]:
     folded = alone
     for (texts, _), group in groups.items():
         for product in _products(frozenset(group)):
-            places = sorted(place for numbers, place in group.items() if all(map(_holds, product, numbers)))
+            places = sorted(place for numbers, place in group.items() if all(map(contains, product, numbers)))
             between = (*(_text(numbers) for numbers in product), "")
             folded.append(("".join(a + b for a, b in zip(texts, between, strict=True)), places))
     return sorted(folded, key=lambda row: row[1][0])
@@ -54,10 +55,6 @@ def merged(texts: Iterable[str]) -> str:
     together = ([name for name, _ in fold((name, None) for name in dict.fromkeys(each))] for each in names)
     short = iter([each[0] if len(each) == 1 else f"{each[0]} … {each[-1]}" for each in together])
     return _QUOTED.sub(lambda quoted: next(short), first)
-
-
-def _holds(numbers: tuple[int, ...], number: int) -> bool:
-    return number in numbers
 
 
 def _products(tuples: frozenset[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:

@@ -16,17 +16,17 @@ from ...schemes._normal import normal
 from ...schemes.factories import FACTORIES
 from ...schemes.initializer import Initializer
 from ..entry import Entry
+from ..fills.loaded import Loaded, loaded
+from ..fills.new_weights import NewRows, Redrawn
+from ..fills.opened_sources import OpenedSources
+from ..fills.parts import NESTED, Parts, Split, Stack
+from ..fills.sources import FileSource, as_path
+from ..fills.sums import Sum, Term
+from ..fills.values import LIMIT, Fill, Values, keep, values
 from ..parameter import Parameter, as_axes, check_name
-from ..rules.hints import nearest
-from ..rules.loaded import Loaded, loaded
-from ..rules.new_weights import NewRows, Redrawn
-from ..rules.opened_sources import OpenedSources
-from ..rules.parts import NESTED, Parts, Split, Stack
-from ..rules.sources import FileSource, as_path
-from ..rules.sums import Sum, Term
-from ..rules.values import LIMIT, Fill, Values, keep, values
 from .errors import PlanError, Problem, RuleNeededError
 from .json_encoding import FORMAT, VERSION
+from .nearest import nearest
 
 MAKE_ONE = "Make a plan: initlib plan --like FOLDER -o plan.json"
 MAX_BYTES = 2**28  # of a text

@@ -9,12 +9,12 @@ from typing import Any
 from ...schemes.factories import FACTORIES
 from ...schemes.initializer import Initializer
 from ..entry import Entry
-from ..rules.loaded import Loaded
-from ..rules.new_weights import NewRows, Redrawn
-from ..rules.parts import Stack
-from ..rules.sources import ArraySource, FileSource
-from ..rules.sums import Sum
-from ..rules.values import Fill, Keep, Values
+from ..fills.loaded import Loaded
+from ..fills.new_weights import NewRows, Redrawn
+from ..fills.parts import Stack
+from ..fills.sources import ArraySource, FileSource
+from ..fills.sums import Sum
+from ..fills.values import Fill, Keep, Values
 
 FORMAT = "initlib plan"
 VERSION = 1

@@ -14,12 +14,12 @@ import numpy as np
 from ...axes import fans, has_fans
 from ...schemes.initializer import Initializer
 from ..entry import Entry
+from ..fills.loaded import Loaded
+from ..fills.parts import Parts
+from ..fills.sources import FileSource
+from ..fills.sums import Addend, Term
 from ..packing.logical_weights import LogicalWeight
 from ..packing.part_axes import ROW_MAJOR
-from ..rules.loaded import Loaded
-from ..rules.parts import Parts
-from ..rules.sources import FileSource
-from ..rules.sums import Addend, Term
 from .describe import described
 from .folding import fold as folded
 from .folding import merged, unnumbered

@@ -1,9 +1,10 @@
 """Opened sources: the checkpoints that the fills of a plan read, opened once each."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...files.checkpoint_source import CheckpointSource
 from ..entry import Entry
 from ..packing.logical_weights import members
 from ..text.errors import RuleNeededError
@@ -56,6 +57,12 @@ class OpenedSources:
         if isinstance(opened, RuleNeededError):
             raise opened
         return opened
+
+
+def opened_checkpoints(entries: Iterable[Entry]) -> set[CheckpointSource]:
+    """Return the checkpoints that the fills of these entries read. A plan from JSON opens only those of `sources=`."""
+    fills = (term for entry in entries for addend in entry.added for term in addend.terms if isinstance(term, Loaded))
+    return {fill.source.opened for fill in fills if isinstance(fill.source.opened, CheckpointSource)}
 
 
 def with_loaded(fill: Any, change: Callable[[Loaded], Loaded]) -> Any:

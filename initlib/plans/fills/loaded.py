@@ -20,7 +20,7 @@ from ...stream.boxes import Box, Index, Part, box_shape, normalize_index
 from ...stream.engine import DrawRequest
 from ..packing.part_axes import ROW_MAJOR
 from ..parameter import check_name
-from .hints import nearest
+from ..text.nearest import nearest
 from .sources import ArraySource, FileSource, array_in, as_path
 from .sums import Term
 

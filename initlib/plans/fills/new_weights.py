@@ -94,11 +94,8 @@ class NewRows(NewWeights):
 
     @property
     def scale(self) -> float:
-        return (
-            float(np.sqrt(np.max(np.square(self.statistics[1]).sum(axis=0))))
-            if self.covariance
-            else float(np.max(self.statistics[1]))
-        )
+        spread = self.statistics[1]
+        return float(np.max(np.sqrt(np.square(spread).sum(axis=0)) if self.covariance else spread))
 
     @cached_property
     def statistics(self) -> tuple[NDArray[Any], NDArray[Any]]:

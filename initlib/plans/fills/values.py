@@ -1,5 +1,6 @@
 """Fills of a tensor other than initializers: `keep`, and exact values."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,7 @@ class Values(Term):
     def check(self, name: str, shape: tuple[int, ...], axes: str) -> None:
         """Raise ValueError unless the values have that shape."""
         if self.array.shape != shape:
-            raise ValueError(f"values for {name} must have shape {shape}, got {self.array.shape}")
+            raise ValueError(f"values for {name!r} must have shape {shape}, got {self.array.shape}")
 
     def read(self, request: DrawRequest) -> NDArray[Any]:
         """Return the values in the box of a draw request."""
@@ -117,7 +118,7 @@ def as_fill(value: Any, argument: str) -> Fill:
         hint, shown = ". Write values(array)", f"{type(value).__name__} of shape {tuple(value.shape)}"
     elif isinstance(value, (int, float)):
         hint = f"; write constant({value!r})"
-    elif isinstance(value, str):
+    elif isinstance(value, (str, os.PathLike)):
         hint = advice_for_text(value)
     elif _makes_initializers(value):
         hint = f"; write {getattr(value, 'factory', value.__name__)}(...)"
@@ -137,7 +138,7 @@ def as_rule(value: Any, argument: str) -> Rule:
     if isinstance(value, (Initializer, type)) or _makes_initializers(value) or _is_foreign(value):
         return as_fill(value, argument)
     if callable(value):
-        return value  # type: ignore[no-any-return]
+        return value
     return as_fill(value, argument)
 
 

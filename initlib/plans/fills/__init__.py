@@ -1,0 +1,1 @@
+"""Fills: the values that a rule can give a parameter, besides initializers."""
