@@ -93,6 +93,8 @@ def _named() -> dict[str, float]:
         "weight.data.normal_()": lambda weight: weight.data.normal_(std=0.02),
         "torch.nn.init.normal_": lambda weight: nn.init.normal_(weight, std=0.02),
         "torch.nn.init.trunc_normal_": lambda weight: nn.init.trunc_normal_(weight, std=0.02),
+        "weight.data[:4].normal_()": lambda weight: weight.data[:4].normal_(),
+        "weight.data[:, :4].normal_()": lambda weight: weight.data[:, :4].normal_(),
         "a draw into a temporary tensor": lambda weight: torch.empty(8, 8).normal_(),
     }
 

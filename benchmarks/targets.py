@@ -47,6 +47,7 @@ TARGETS = [
         for shape in (LARGE, MEDIUM, TINY)
     ),
     Target("adapters", name_of("he_normal", TINY), peers.IN[peers.TORCH], peers.TORCH, least=1),
+    Target("adapters", name_of("he_normal", TINY), peers.IN[peers.KERAS], peers.KERAS, least=1),
     Target("networks", networks.GPT2, peers.OURS, networks.OWN, least=5),
     Target("networks", networks.VIT, peers.OURS, networks.OWN, least=25),
     Target("networks", networks.LLAMA, peers.OURS, networks.OWN, least=4),

@@ -40,11 +40,12 @@ def test_rows_in_another_shape_are_boxes(shape, data):
     assert same_memory(box.memory, whole if box.index is ... else whole[box.index])
 
 
-def test_diagonals_and_parts_of_two_rows_are_no_boxes():
+def test_diagonals_parts_of_two_rows_and_repeated_rows_are_no_boxes():
     whole = torch.arange(24).view(4, 6)
     assert box_of(whole.view(-1)[4:8], whole) is None  # from one row to the next
     assert box_of(whole.diagonal(), whole) is None
     assert box_of(whole.view(-1)[::5], whole) is None
+    assert box_of(whole[1:2].expand(3, 6), whole) is None
 
 
 def test_views_of_one_memory_overlap_where_they_share_elements():

@@ -168,7 +168,7 @@ def is_plain(tensor: Tensor) -> bool:
 
 def check_storage(tensor: Tensor) -> int:
     """Return the `extent` of a tensor. Raise ValueError if its storage is smaller, as FSDP or `resize_` leaves it."""
-    elements = extent(tensor)
+    elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
     needed = (tensor.storage_offset() + elements) * tensor.itemsize
     if tensor.untyped_storage().nbytes() < needed:
         raise ValueError(

@@ -26,9 +26,7 @@ def subject(tensors: Mapping[int, str], modules: Mapping[int, str]) -> str | Non
     """
     caller = sys._getframe(1)
     frame: FrameType | None = caller
-    while (
-        frame is not None and frame.f_globals is caller.f_globals
-    ):  # the mode's own code, which has no variables of the model
+    while frame is not None and frame.f_globals is caller.f_globals:  # the mode's own code holds no part of the model
         frame = frame.f_back
     while frame is not None:
         name = _subject_of(frame, tensors, modules)

@@ -55,27 +55,28 @@ def _sliced(view: Tensor, full: Tensor) -> View | None:
     strides, shape = full.stride(), full.shape
     order = sorted((axis for axis, size in enumerate(shape) if size > 1), key=lambda axis: -strides[axis])
     rest = int(view.storage_offset() - full.storage_offset())
-    index: list[Any] = [0] * len(shape)
+    starts = [0] * len(shape)
     for axis in order:
-        index[axis], rest = divmod(rest, strides[axis])
-    box = [Part(start, 1, 1, drop=True) for start in index]
-    kept: dict[int, int] = {}  # the axis of the view that runs along each axis of the full tensor
+        starts[axis], rest = divmod(rest, strides[axis])
+    if rest or view.dtype is not full.dtype:
+        return None
+    kept: dict[int, tuple[int, int, int]] = {}  # by axes of the full tensor: the axis of the view, its size, its step
     for axis, (size, stride) in enumerate(zip(view.shape, view.stride(), strict=True)):
         if size > 1:
-            along = next((a for a in order if stride % strides[a] == 0), None)
+            along = next((a for a in order if stride and stride % strides[a] == 0), None)
             if along is None or along in kept:
                 return None
-            kept[along] = axis
-            start, step = index[along], stride // strides[along]
-            index[along] = slice(start, start + (size - 1) * step + 1, step)
-            box[along] = Part(start, step, size)
-    is_inside = all(
-        part.start >= 0 and part.start + (part.size - 1) * part.step < size
-        for part, size in zip(box, shape, strict=True)
-    )
-    if rest or not is_inside or view.dtype is not full.dtype:
-        return None
-    axes = [kept[along] for along in sorted(kept)]
+            kept[along] = axis, size, stride // strides[along]
+    index: list[Any] = []
+    box: list[Part] = []
+    for axis, start in enumerate(starts):
+        _, size, step = kept.get(axis, (0, 1, 1))
+        last = start + (size - 1) * step
+        if not 0 <= start <= last < shape[axis]:
+            return None
+        index.append(slice(start, last + 1, step) if axis in kept else start)
+        box.append(Part(start, step, size, axis not in kept))
+    axes = [kept[axis][0] for axis in sorted(kept)]
     memory = view.detach()
     if axes != list(range(view.ndim)):
         memory = memory.permute([*axes, *(axis for axis in range(view.ndim) if axis not in axes)])
