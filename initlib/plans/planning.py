@@ -266,8 +266,8 @@ def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...
             continue  # a `*` in the name of a tensor may differ
         if rule is not None and resolver.made(rule, tie)[0] != fill:
             raise ValueError(
-                f"tied names must have the same fill, got {described(fill)} for {view.name!r} and {described(rule)} for "
-                f"{tie.name!r}. Change one of the rules"
+                f"tied names must have the same fill, got {described(fill)} for {view.name!r} and {described(rule)} "
+                f"for {tie.name!r}. Change one of the rules"
             )
     return fill, notes
 
