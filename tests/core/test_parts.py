@@ -275,8 +275,8 @@ WRONG = [
         TypeError,
         "the filling of a part must be an initializer, keep, values(...), parts(...) or loaded",
     ),
-    (lambda: parts({"q": 1}, normal), TypeError, "write normal(...)"),
-    (lambda: parts({"q": 1}, orthogonal), TypeError, "write orthogonal(...)"),
+    (lambda: parts({"q": 1}, normal), TypeError, "Write normal(...)"),
+    (lambda: parts({"q": 1}, orthogonal), TypeError, "Write orthogonal(...)"),
     (lambda: parts({"q": 1, "k": 1}, keep), ValueError, "parts must not all be kept. Use keep for the tensor"),
 ]
 
