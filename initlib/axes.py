@@ -211,12 +211,12 @@ class Canonical(NamedTuple):
         """Return the numbers of stacks, of rows (receptive field x inputs) and of columns (outputs), as matrices."""
         return math.prod(self.stacks), math.prod(self.field) * math.prod(self.inputs), math.prod(self.outputs)
 
-    def arrange(self, weight: Any, xp: Any = np) -> Any:
-        """Return the stored weight as (stacks..., field..., inputs..., outputs...), by the functions of `xp`."""
-        return xp.permute_dims(weight.reshape(self.parts), self.order)
+    def arrange(self, weight: Any) -> Any:
+        """Return the stored weight as (stacks..., field..., inputs..., outputs...)."""
+        return np.permute_dims(weight.reshape(self.parts), self.order)
 
     def store(self, arranged: Any, xp: Any = np) -> Any:
-        """Return the weight in storage order from canonical order in any shape."""
+        """Return the weight in storage order from canonical order in any shape, by the functions of `xp`."""
         sizes = self.stacks + self.field + self.inputs + self.outputs
         back = tuple(sorted(range(len(self.order)), key=self.order.__getitem__))
         return xp.permute_dims(arranged.reshape(sizes), back).reshape(self.stored)

@@ -20,6 +20,7 @@ from ..files.header import Header
 from ..key import Key, as_key
 from ..plans.entry import Entry
 from ..plans.fills.opened_sources import opened_checkpoints
+from ..plans.text.folding import listed
 from .compare import Comparison
 from .fill_file import fill_file
 from .shards import Shard, index, shards
@@ -187,7 +188,7 @@ def _refuse_others(folder: Path, files: Sequence[Shard], text: bytes | None, ove
     others = [name for name in present if LOADED.fullmatch(name) and name not in names]
     if others:
         raise FileExistsError(
-            f"folder {str(folder)!r} must hold only the files of this plan ({len(files)}), got {_some(others)} too. "
+            f"folder {str(folder)!r} must hold only the files of this plan ({len(files)}), got {listed(others, SHOWN)} too. "
             "Pass another folder, or remove the other files"
         )
     if text is not None and INDEX in present and not overwrite and not _holds(folder / INDEX, text):
@@ -225,10 +226,5 @@ def _warn_of_kept(entries: Sequence[Entry]) -> None:
     if kept:
         warn(
             f"the checkpoint omits the tensors that the plan keeps, because only the model has their values: "
-            f"{_some(kept)}"
+            f"{listed(kept, SHOWN)}"
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

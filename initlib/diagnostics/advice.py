@@ -35,7 +35,7 @@ def advise(activations: Sequence[Activation], parameters: Sequence[ParameterStat
     weight = next(hidden, candidates[0])
     variance = (weight.fan_in or 0) * weight.mean_square
     depth = max(len(layers) - 1, 1)
-    stable = stable_scale(activation, depth, shrinks=KEPT, grows=KEPT)
+    stable = stable_scale(activation, depth, KEPT)
     if stable is None:
         return f"no weight variance keeps {activation} over {depth} layers: add normalization or residual connections"
     low, high = stable

@@ -5,6 +5,7 @@ import os
 from contextlib import suppress
 from hashlib import sha256
 from io import BufferedIOBase, FileIO, RawIOBase
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,20 +21,8 @@ from .regular_file import open_regular
 
 GAP = 512  # bytes: shorter rows are read in full and cut in memory, because each call of read costs more
 BAND = 2**22  # bytes that one call reads, unless a row has more
-
-
-class FileState(NamedTuple):
-    """Properties of a file that change if another file takes its place, or if the file is written to."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int  # nanoseconds
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> "FileState":
-        """Return the state of a file."""
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+# The properties that change if another file takes the place of a file, or if the file is written to.
+STATE = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns")
 
 
 class TensorPlace(NamedTuple):
@@ -58,7 +47,7 @@ class CheckpointSource:
         """Read the headers. Raises OSError, and ValueError for a broken file or index."""
         self.tensors: dict[str, TensorPlace] = {}
         self.size = 0
-        self._states: dict[Path, FileState] = {}
+        self._states: dict[Path, os.stat_result] = {}
         self._path = Path(path).absolute()
         digest = sha256()
         for file, names in sorted(checkpoint_files(self._path).items()):
@@ -72,17 +61,17 @@ class CheckpointSource:
         self.digest = digest.hexdigest()
 
     def _read_header(self, file: Path, digest: Any) -> Header:
-        before = FileState.of(file.stat())
+        before = file.stat()
         header = Header.read(file)
         with open_regular(file) as opened:
             digest.update(opened.read(header.data))
         self._states[file] = before
-        self.size += before.size
-        self._check(file, FileState.of(file.stat()))
+        self.size += before.st_size
+        self._check(file, file.stat())
         return header
 
-    def _check(self, file: Path, state: FileState) -> None:
-        if state != self._states[file]:
+    def _check(self, file: Path, state: os.stat_result) -> None:
+        if STATE(state) != STATE(self._states[file]):
             raise ValueError(
                 f"{file} must stay as it was when its header was read, got a file that has changed. Make the plan again"
             )
@@ -90,7 +79,7 @@ class CheckpointSource:
     def has_file(self, path: Path) -> bool:
         """Return whether the path, or the file that it links to, is a file of the checkpoint, or its index."""
         with suppress(OSError):
-            state = FileState.of(path.stat())
+            state = path.stat()
             own = {each[:2] for each in self._states.values()}
             index = self._path / INDEX if self._path.is_dir() else self._path
             return state[:2] in own or (index.exists() and index.samefile(path))
@@ -99,7 +88,7 @@ class CheckpointSource:
     def check_unchanged(self, name: str) -> None:
         """Raise OSError or ValueError if the file of a tensor is not as it was when its header was read."""
         path = self.tensors[name].path
-        self._check(path, FileState.of(path.stat()))
+        self._check(path, path.stat())
 
     def read(self, name: str, box: Box) -> NDArray[Any]:
         """Return a box of a tensor, with all its axes, in the dtype of the file.
@@ -108,9 +97,9 @@ class CheckpointSource:
         """
         place = self.tensors[name]
         with open_regular(place.path) as opened, FileIO(opened.fileno(), closefd=False) as file:  # without a buffer
-            self._check(place.path, FileState.of(os.fstat(file.fileno())))
+            self._check(place.path, os.fstat(file.fileno()))
             values = read_box(file, place.start, place.shape, numpy_dtype(place.dtype), box)
-            self._check(place.path, FileState.of(os.fstat(file.fileno())))
+            self._check(place.path, os.fstat(file.fileno()))
         return values
 
 

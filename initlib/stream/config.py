@@ -115,12 +115,9 @@ def show_config() -> None:
         >>> show_config()  # doctest: +ELLIPSIS
         initlib ...
     """
+    drawn_by = f"reference in NumPy ({_obstacle or 'INITLIB_KERNEL=0'})"
     if kernel is not None:
         drawn_by = f"kernel, {kernel.paths()[path]}"
-    elif _compiled is None:
-        drawn_by = f"reference in NumPy ({_obstacle})"
-    else:
-        drawn_by = "reference in NumPy (INITLIB_KERNEL=0)"
     print(f"initlib {__version__}, NumPy {np.__version__}, Python {platform.python_version()}, {platform.machine()}")
     print(f"draws: {drawn_by}")
     print(f"threads: {_threads}")

@@ -29,25 +29,24 @@ def _table(measure: Callable[[float], float]) -> Array:
     return values
 
 
-def stable_scale(activation: str, depth: int, *, shrinks: float, grows: float) -> tuple[float, float] | None:
+def stable_scale(activation: str, depth: int, factor: float) -> tuple[float, float] | None:
     """Return the least and the greatest weight variance that keeps signals; None if no weight variance does.
 
-    Over the depth, the std of the signal and the norm of the gradient may shrink by the factor `shrinks`, or grow by
-    `grows`. Biases are 0.
+    Over the depth, the std of the signal and the norm of the gradient may shrink or grow by the factor. Biases are 0.
 
-    >>> low, high = stable_scale("relu", 40, shrinks=50.0, grows=150.0)
+    >>> low, high = stable_scale("relu", 40, 100.0)
     >>> 1.6 < low < 2.0 < high < 2.6
     True
     """
     square, slope = _tables(activation)
     logs = np.log(LENGTHS)
     length, gradient = np.zeros_like(VARIANCES), np.zeros_like(VARIANCES)  # logarithms
-    low, high = -2 * np.log(shrinks), 2 * np.log(grows)
+    most = 2 * np.log(factor)
     stable = np.ones(VARIANCES.shape, bool)
     for _ in range(depth):
         gradient += np.log(VARIANCES) + np.interp(length, logs, np.log(slope))
         length = np.log(VARIANCES) + np.interp(length, logs, np.log(square))
         length = np.clip(length, logs[0], logs[-1])
-        stable &= (length > low) & (length < high) & (gradient > low) & (gradient < high)
+        stable &= (np.abs(length) < most) & (np.abs(gradient) < most)
     kept = VARIANCES[stable]
     return (float(kept[0]), float(kept[-1])) if kept.size else None

@@ -31,9 +31,9 @@ def whole_of(tensor, most=64):
     return np.concatenate(pieces).reshape(tensor.shape) if pieces else np.empty(tensor.shape)
 
 
-def check(path, kind, arrays=ARRAYS):
-    format_name, tensors = open_tensors(path)
-    assert format_name == kind
+def check(path, order, arrays=ARRAYS):
+    usual_order, tensors = open_tensors(path)
+    assert usual_order == order
     read = {tensor.name: (tensor.shape, tensor.dtype, whole_of(tensor)) for tensor in tensors}
     assert read.keys() == arrays.keys()
     for name, array in arrays.items():
@@ -70,20 +70,20 @@ def test_npz_files_are_read(tmp_path, compressed):
     path = tmp_path / "any_name"
     with path.open("wb") as file:
         (np.savez_compressed if compressed else np.savez)(file, **ARRAYS)
-    check(path, "numpy")
+    check(path, "...IO")
 
 
 def test_npy_files_are_read(tmp_path):
     for order in "CF":
         np.save(tmp_path / "w.npy", np.asarray(ARRAYS["d"], order=order))
-        check(tmp_path / "w.npy", "numpy", {"w": ARRAYS["d"]})
+        check(tmp_path / "w.npy", "...IO", {"w": ARRAYS["d"]})
 
 
 def test_safetensors_files_are_read(tmp_path):
     save_file = pytest.importorskip("safetensors.numpy").save_file
     save_file(ARRAYS, tmp_path / "model.safetensors")
-    check(tmp_path / "model.safetensors", "safetensors")
-    check(tmp_path, "safetensors")
+    check(tmp_path / "model.safetensors", "OI...")
+    check(tmp_path, "OI...")
 
 
 def test_narrow_floats_of_safetensors_are_read_exactly(tmp_path):
@@ -103,9 +103,9 @@ def test_checkpoints_of_pytorch_are_read(tmp_path):
     torch = pytest.importorskip("torch")
     state = {name: torch.from_numpy(np.array(array)) for name, array in ARRAYS.items()}
     torch.save(state, tmp_path / "w.pt")
-    check(tmp_path / "w.pt", "torch")
+    check(tmp_path / "w.pt", "OI...")
     torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    check(tmp_path / "old.pt", "torch")
+    check(tmp_path / "old.pt", "OI...")
     tied = torch.randn(4, 4)
     nested = {"model": {"a": tied, "b": tied}, "steps": [torch.ones(2, 3).bfloat16(), 7], "epoch": 3}
     torch.save(nested, tmp_path / "nested.pt")
@@ -142,12 +142,12 @@ def test_hdf5_files_are_read(hdf5):
         "layers.dense.packed": np.tile(ARRAYS["a.weight"], (9, 1)),
         "scalar": np.float64(2.5),
     }
-    check(hdf5, "hdf5", arrays)
+    check(hdf5, "...IO", arrays)
     keras = hdf5.with_suffix(".keras")
     with zipfile.ZipFile(keras, "w") as archive:
         archive.writestr("config.json", "{}")
         archive.write(hdf5, "model.weights.h5")
-    check(keras, "keras", arrays)
+    check(keras, "...IO", arrays)
 
 
 def test_hdf5_data_in_other_files_is_not_read(hdf5, tmp_path, monkeypatch):

@@ -414,9 +414,7 @@ def test_the_memory_does_not_grow_with_the_model(tmp_path, monkeypatch):
 
 def test_kept_tensors_are_omitted_with_a_warning(tmp_path):
     made = plan([Parameter("w", (3,)), *(Parameter(f"kept{k}", (3,)) for k in range(7))], {"w": normal(), "*": keep})
-    with pytest.warns(
-        UserWarning, match="omits the tensors that the plan keeps.*: kept0, kept1, kept2, kept3, kept4 and 2 more"
-    ):
+    with pytest.warns(UserWarning, match=r"omits the tensors that the plan keeps.*: kept\{0\.\.6\}"):
         (path,) = made.write(tmp_path, 0)
     assert list(Header.read(path).tensors) == ["w"]
     assert made.verify(tmp_path, 0) == ()

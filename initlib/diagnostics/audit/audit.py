@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..._adapters import framework_of
 from ..._public import public
 from ...files.printable import printable
-from ...files.readers.open_file import ORDER, open_tensors
+from ...files.readers.open_file import open_tensors
 from ...files.readers.stored_tensor import StoredTensor, UnmeasuredError
 from ..table import Report, number, size, table
 from .matching import match
@@ -160,13 +160,7 @@ def audit(source: Source, *, axes: str | None = None) -> Audit:
             f"For a model: initlib.adapters.{framework}.audit(model)"
         )
     paths: list[FilePath] = [source] if isinstance(source, (str, os.PathLike)) else list(source)
-
-    def opened() -> Iterator[tuple[str, str, Iterable[StoredTensor]]]:
-        for path in paths:
-            kind, tensors = open_tensors(path)
-            yield Path(path).name, ORDER[kind], tensors
-
-    return audit_tensors(opened(), axes)
+    return audit_tensors(((Path(path).name, *open_tensors(path)) for path in paths), axes)
 
 
 def _checked_array(name: object, values: object) -> tuple[str, NDArray[Any]]:

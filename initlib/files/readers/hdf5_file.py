@@ -5,7 +5,6 @@ import math
 import os
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..printable import printable
-from .stored_tensor import LARGEST, TOO_PACKED, StoredTensor, numbers, unpacked_limit
+from .stored_tensor import LARGEST, TOO_PACKED, StoredTensor, as_value_errors, numbers, unpacked_limit
 
 MEMBER = "model.weights.h5"
 MAX_RATIO = 1100  # bytes of numbers for each stored byte: no sound compression of one stage reaches it
@@ -73,7 +72,8 @@ def _of(file: Any, size: int, path: Path) -> Iterator[StoredTensor]:
         import h5py  # type: ignore[import-untyped]
     except ImportError:
         raise ImportError("weights of Keras, and HDF5, need the package h5py: pip install h5py") from None
-    with _as_value_errors(f"{path} is not an HDF5 file, or broken"), h5py.File(file, "r") as opened:
+    # Errors of h5py have many classes if a file is broken.
+    with as_value_errors(f"{path} is not an HDF5 file, or broken", Exception), h5py.File(file, "r") as opened:
         left = unpacked_limit(size)
         names: list[bytes] = []
         h5py.h5o.visit(opened.id, names.append)  # the names as bytes, because some are not UTF-8
@@ -88,15 +88,6 @@ def _of(file: Any, size: int, path: Path) -> Iterator[StoredTensor]:
                 if left < 0 and unpacked:
                     tensor = StoredTensor.without(tensor.name, tensor.shape, tensor.dtype, TOO_PACKED)
                 yield tensor
-
-
-@contextmanager
-def _as_value_errors(what: str) -> Iterator[None]:
-    """Raise ValueError for the errors of h5py, which have many classes if a file is broken."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(f"{what}: {printable(str(error))}") from None
 
 
 def _tensor(dataset: Any, path: bytes) -> tuple[StoredTensor, int, int]:
@@ -139,7 +130,5 @@ def _blocks(dataset: Any, height: int, rows: int) -> Iterator[NDArray[Any]]:
 
 
 def _read(dataset: Any, index: Any) -> Any:
-    try:
+    with as_value_errors("a dataset is broken", Exception):
         return dataset[index]
-    except Exception as error:  # h5py raises errors of many classes for a broken file
-        raise ValueError(f"a dataset is broken: {printable(str(error))}") from None

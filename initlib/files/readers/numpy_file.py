@@ -4,7 +4,6 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -14,10 +13,11 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ..printable import printable
-from .stored_tensor import LARGEST, TOO_PACKED, StoredTensor, exactly, numbers, stored_rows, unpacked_limit
+from .stored_tensor import LARGEST, TOO_PACKED, StoredTensor, as_value_errors, numbers, stored_rows, unpacked_limit
 
 Open = Callable[[], IO[bytes]]
 KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of compression: others unpack to thousands of times their size
+BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)  # of a broken archive
 
 
 def array(path: Path) -> Iterator[StoredTensor]:
@@ -47,22 +47,24 @@ def arrays(path: Path) -> Iterator[StoredTensor]:
 
 
 def _tensor(name: str, opened: Open) -> StoredTensor:
-    with _as_value_errors(name), opened() as file:
-        shape, in_columns, dtype = _header(file, name)
+    what = f"array '{printable(name)}'"
+    broken = partial(as_value_errors, f"{what} is broken", *BROKEN)
+    with broken(), opened() as file:
+        shape, in_columns, dtype = _header(file, what)
     if dtype.kind not in "biufc":
         return StoredTensor.without(name, shape, str(dtype), "the array holds no numbers; a pickle could run code")
     if in_columns and math.prod(shape) * dtype.itemsize > LARGEST:
         return StoredTensor.without(
             name, shape, dtype.name, "the array is stored by columns, and too large to be read at once"
         )
-    what = f"array '{printable(name)}'"
 
     def blocks(rows: int) -> Iterator[NDArray[Any]]:
-        with _as_value_errors(name), opened() as file:
-            _header(file, name)
+        with broken(), opened() as file:
+            _header(file, what)
             if in_columns:
-                whole = exactly(file, math.prod(shape) * dtype.itemsize, what)
-                turned = np.frombuffer(whole, dtype).reshape(shape[::-1]).T
+                size = math.prod(shape)
+                (whole,) = stored_rows(file, (size,), dtype, size, what)
+                turned = whole.reshape(shape[::-1]).T
                 yield from (numbers(turned[start : start + rows]) for start in range(0, len(turned), rows))
                 return
             yield from map(numbers, stored_rows(file, shape, dtype, rows, what))
@@ -70,18 +72,8 @@ def _tensor(name: str, opened: Open) -> StoredTensor:
     return StoredTensor(name, shape, dtype.name, blocks)
 
 
-@contextmanager
-def _as_value_errors(name: str) -> Iterator[None]:
-    """Raise ValueError for the errors that a broken archive raises."""
-    try:
-        yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
-        raise ValueError(f"array '{printable(name)}' is broken: {printable(str(error))}") from None
-
-
-def _header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return the shape, whether columns come first, and the dtype."""
-    what = f"array '{printable(name)}'"
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"{what} must have version (1, 0) or (2, 0) of its format, got {version}")

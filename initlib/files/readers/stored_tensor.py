@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...dtypes import numpy_dtype
+from ..printable import printable
 
 PIECE = 2**18  # numbers that are read at once, unless one row has more
 LARGEST = 2**31  # bytes of a row, or of an array that must be read at once
@@ -104,6 +106,15 @@ class StoredTensor(NamedTuple):
         if row * 8 > LARGEST:
             raise UnmeasuredError(f"the rows of {row} numbers are too long to be read")
         return self.blocks(max(1, most // row))
+
+
+@contextmanager
+def as_value_errors(what: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Raise ValueError for errors of these kinds, which libraries raise for broken files."""
+    try:
+        yield
+    except kinds as error:
+        raise ValueError(f"{what}: {printable(str(error))}") from None
 
 
 def numbers(array: NDArray[Any]) -> NDArray[Any]:

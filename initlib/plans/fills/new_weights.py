@@ -52,11 +52,12 @@ class NewWeights(Sum):
         """Return float64: the statistics and the noise have this dtype for weights of every dtype."""
         return WIDE
 
-    def old_pieces(self, shape: tuple[int, ...], axes: str | None = None) -> Iterator[NDArray[Any]]:
-        """Yield the old weights of a tensor of that shape and axes in float64, in pieces with all axes."""
+    def old_pieces(self) -> Iterator[NDArray[Any]]:
+        """Yield the old weights in float64, in pieces with all axes."""
+        shape = self.old.shape
         for piece in Pieces(shape, LARGE):
             box = tuple(part._replace(drop=False) for part in normalize_index(piece.place, shape))
-            yield self.old.scaled(DrawRequest(shape, axes, self.old.dtype, None, box), WIDE)
+            yield self.old.scaled(DrawRequest(shape, None, self.old.dtype, None, box), WIDE)
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,7 +108,7 @@ class NewRows(NewWeights):
         total, products = np.zeros(columns), np.zeros((columns, columns) if self.covariance else columns)
         shift: Any = None
         with np.errstate(invalid="ignore", over="ignore"):  # the result is checked
-            for values in self.old_pieces(self.old.shape):
+            for values in self.old_pieces():
                 part = values.reshape(-1, columns)
                 if shift is None:
                     shift = part[0].copy()  # near the mean, so that squares lose no digits
@@ -176,7 +177,7 @@ class Redrawn(NewWeights):
         chosen = self._chosen(shape)
         count, total, squares = 0, 0.0, 0.0
         with np.errstate(invalid="ignore", over="ignore"):  # the result is checked
-            for piece, values in zip(Pieces(shape, LARGE), self.old_pieces(shape), strict=True):
+            for piece, values in zip(Pieces(shape, LARGE), self.old_pieces(), strict=True):
                 part = normalize_index(piece.place, shape)[self.axis]
                 is_new = np.isin(np.arange(part.size) + part.start, chosen)
                 selected = np.compress(is_new, values, axis=self.axis)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from ..parameter import KINDS, Parameter
-from ..text.folding import fold
+from ..text.folding import fold, listed
 from ..text.nearest import NUMBER, nearest
 from .patterns import ParsedPattern, expression_code, plain_expression
 
@@ -32,20 +32,15 @@ def without_kernels(pattern: ParsedPattern, parameters: Sequence[Parameter]) -> 
         return None
     return (
         f"{argument} must match kernels, got {_plain(pattern)!r}, which matches only the vectors "
-        f"{_some(matched)}. {pattern.purpose.advice}{_kernels_of_layers(parameters)}"
+        f"{listed((each.name for each in matched), LISTED)}. {pattern.purpose.advice}{_kernels_of_layers(parameters)}"
     )
 
 
 def _kernels_of_layers(parameters: Sequence[Parameter]) -> str:
     kinds = ("kernel", "recurrent", "other")
-    kernels = [each for each in parameters if each.kind in kinds and not each.is_vector and NUMBER.search(each.name)]
-    return f". The kernels in layers are {_some(kernels)}" if kernels else ""
-
-
-def _some(parameters: Sequence[Parameter]) -> str:
-    names = [name for name, _ in fold((parameter.name, None) for parameter in parameters)]
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    kernels = [each for each in parameters if each.kind in kinds and not each.is_vector]
+    names = [kernel.name for kernel in kernels if NUMBER.search(kernel.name)]
+    return f". The kernels in layers are {listed(names, LISTED)}" if names else ""
 
 
 def _plain(pattern: ParsedPattern) -> str:

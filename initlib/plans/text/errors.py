@@ -6,7 +6,7 @@ from itertools import product
 from typing import NamedTuple
 
 from ..._public import public
-from .folding import fold, unnumbered
+from .folding import listed, unnumbered
 
 SHOWN = 50  # lines
 NAMED = 6  # names in a line
@@ -87,14 +87,7 @@ def _lines(problems: Sequence[str]) -> list[str]:
             groups.setdefault(unnumbered(text), (text, []))[1].append(name)
         else:
             groups.setdefault(problem, (problem, []))
-    return [f"{_label(names)}: {text}" if names else text for text, names in groups.values()]
-
-
-def _label(names: list[str]) -> str:
-    folded = fold((name, None) for name in names)
-    label = ", ".join(name for name, _ in folded[:NAMED])
-    more = sum(len(places) for _, places in folded[NAMED:])
-    return f"{label} and {more} more" if more else label
+    return [f"{listed(names, NAMED)}: {text}" if names else text for text, names in groups.values()]
 
 
 def _strings(text: str, advice: str, alike: list[str], names: list[str]) -> list[str]:

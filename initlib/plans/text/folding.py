@@ -33,6 +33,18 @@ def fold(rows: Iterable[tuple[str, Hashable]]) -> list[tuple[str, list[int]]]:
     return sorted(folded, key=lambda row: row[1][0])
 
 
+def listed(names: Iterable[str], most: int) -> str:
+    """Return the folded names as text, at most so many of them.
+
+    >>> listed(["h.0.w", "h.1.w", "a", "b.0", "b.1"], 2)
+    'h.{0..1}.w, a and 2 more'
+    """
+    folded = fold((name, None) for name in names)
+    text = ", ".join(name for name, _ in folded[:most])
+    more = sum(len(places) for _, places in folded[most:])
+    return f"{text} and {more} more" if more else text
+
+
 def unnumbered(text: str) -> str:
     """Return a text without the numbers in its quoted names.
 
