@@ -67,8 +67,11 @@ def _by_kernel(
     """Add the box of each device to the targets, in memory that JAX takes over when it is filled."""
     shape, dtype = entry.parameter.shape, entry.parameter.dtype
 
+    def box_of(index: Any) -> Box:
+        return normalize_index(index, shape)
+
     def part(index: Any) -> NDArray[Any]:
-        out = memory(box_shape(normalize_index(index, shape)), dtype)
+        out = memory(box_shape(box_of(index)), dtype)
         if not entry.filled:
             out[...] = np.asarray(current[index])
         targets.append((entry, index, out))
@@ -82,10 +85,9 @@ def _by_kernel(
         return lambda: jax.make_array_from_callback(shape, sharding, lambda index: full[index])
     parts: dict[Box, NDArray[Any]] = {}  # replicas are drawn once
     for index in sharding.addressable_devices_indices_map(shape).values():
-        box = normalize_index(index, shape)
-        if box not in parts:
-            parts[box] = part(index)
-    return lambda: jax.make_array_from_callback(shape, sharding, lambda index: parts[normalize_index(index, shape)])
+        if box_of(index) not in parts:
+            parts[box_of(index)] = part(index)
+    return lambda: jax.make_array_from_callback(shape, sharding, lambda index: parts[box_of(index)])
 
 
 Boxes = tuple[tuple[Box, Box], ...]  # of the stored tensor, and of the weight
