@@ -20,7 +20,7 @@ from initlib._user_warning import warn
 from initlib.schemes._complex import TwoParts
 
 from ._private import calculate_correct_fan, make_deprecate
-from .drawing.dispatch import NO_SEED, DrawOptions, check_bounds, draw_into, refuse_fans
+from .drawing.dispatch import NO_SEED, DrawOptions, check_bounds, draw_into
 from .drawing.memory import is_weight
 from .drawing.override import overridable
 from .drawing.partial import full_weight
@@ -173,7 +173,7 @@ def xavier_uniform_(
     Reference:
         Glorot, Bengio. Understanding the difficulty of training deep feedforward neural networks. AISTATS 2010.
     """
-    return draw_into(tensor, _xavier(tensor, gain, "uniform", options), generator, **options)
+    return draw_into(tensor, _xavier(gain, "uniform"), generator, **options)
 
 
 @overridable
@@ -206,13 +206,10 @@ def xavier_normal_(
     Reference:
         See `xavier_uniform_`.
     """
-    return draw_into(tensor, _xavier(tensor, gain, "normal", options), generator, **options)
+    return draw_into(tensor, _xavier(gain, "normal"), generator, **options)
 
 
-def _xavier(tensor: Tensor, gain: float, distribution: str, options: DrawOptions) -> initlib.Initializer:
-    weight = full_weight(tensor, options.get("shape"))
-    if options.get("axes") is None and weight.dim() < 2:
-        refuse_fans(weight.shape)
+def _xavier(gain: float, distribution: str) -> initlib.Initializer:
     return _scaling(positive(gain, "gain", or_zero=True) ** 2, "fan_avg", distribution)
 
 
@@ -299,8 +296,6 @@ def _kaiming(
         return initlib.zeros
     if options.get("axes") is None and mode not in ("fan_in", "fan_out"):
         calculate_correct_fan(weight, mode)  # PyTorch's own errors
-    if options.get("axes") is None and weight.dim() < 2:
-        refuse_fans(weight.shape)
     slope = a if nonlinearity == "leaky_relu" else None
     cacheable = isinstance(nonlinearity, str) and (slope is None or isinstance(slope, (int, float)))
     scheme = _kaiming_scheme if cacheable else _kaiming_scheme.__wrapped__

@@ -188,8 +188,8 @@ def _refuse_others(folder: Path, files: Sequence[Shard], text: bytes | None, ove
     others = [name for name in present if LOADED.fullmatch(name) and name not in names]
     if others:
         raise FileExistsError(
-            f"folder {str(folder)!r} must hold only the files of this plan ({len(files)}), got {listed(others, SHOWN)} too. "
-            "Pass another folder, or remove the other files"
+            f"folder {str(folder)!r} must hold only the files of this plan ({len(files)}), got {listed(others, SHOWN)} "
+            "too. Pass another folder, or remove the other files"
         )
     if text is not None and INDEX in present and not overwrite and not _holds(folder / INDEX, text):
         raise _another_index(folder)

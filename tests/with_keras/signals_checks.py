@@ -163,7 +163,7 @@ def test_half_precision_is_measured():
 
 
 def test_wrong_arguments_are_errors():
-    with pytest.raises(ValueError, match=r"without variables\. Call the model once, or call"):
+    with pytest.raises(ValueError, match=r"the model is not built, and has no weights yet\. Call model.build"):
         init.signals(keras.Sequential([layers.Dense(3)]), (4, 20))
     with pytest.raises(ValueError, match=r"loss must return one number, got shape \(16, 5\)"):
         init.signals(network(), BATCH, lambda y: y)

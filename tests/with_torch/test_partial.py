@@ -68,7 +68,7 @@ def test_a_function_checks_the_full_weight():
     with pytest.raises(
         ValueError, match=r"Fan in and fan out can not be computed.*A bias has no fans: write zeros_\(bias\)"
     ):
-        init.kaiming_normal_(torch.empty(4, 3), shape=(12,), index=slice(12))
+        init.kaiming_normal_(torch.empty(4), shape=(12,), index=slice(4))
     with pytest.raises(ValueError, match="2 or more dimensions"):
         init.orthogonal_(torch.empty(4), shape=(12,), index=slice(4))
     with pytest.raises(TypeError, match="unexpected keyword argument 'shapes'"):

@@ -15,8 +15,7 @@ from initlib.dtypes import rounded
 from initlib.key import fold_number
 from initlib.plans.entry import Entry
 from initlib.plans.fill import Target, fill_arrays
-from initlib.plans.packing.overlaps import identity_overlap
-from initlib.stream.boxes import box_shape, normalize_index
+from initlib.stream.boxes import Box, Part, box_index, box_shape, full_box, normalize_index
 
 from .draw import compiled, memory, traced
 from .engine import enciphered
@@ -68,8 +67,11 @@ def _by_kernel(
     """Add the box of each device to the targets, in memory that JAX takes over when it is filled."""
     shape, dtype = entry.parameter.shape, entry.parameter.dtype
 
+    def box_of(index: Any) -> Box:
+        return normalize_index(index, shape)
+
     def part(index: Any) -> NDArray[Any]:
-        out = memory(box_shape(normalize_index(index, shape)), dtype)
+        out = memory(box_shape(box_of(index)), dtype)
         if not entry.filled:
             out[...] = np.asarray(current[index])
         targets.append((entry, index, out))
@@ -81,12 +83,14 @@ def _by_kernel(
     if entry.requires_full_draw:
         full = part(...)  # each box alone would cost as much
         return lambda: jax.make_array_from_callback(shape, sharding, lambda index: full[index])
-    boxes: dict[Any, NDArray[Any]] = {}  # replicas are drawn once
+    parts: dict[Box, NDArray[Any]] = {}  # replicas are drawn once
     for index in sharding.addressable_devices_indices_map(shape).values():
-        name = _hashable_index(index)
-        if name not in boxes:
-            boxes[name] = part(index)
-    return lambda: jax.make_array_from_callback(shape, sharding, lambda index: boxes[_hashable_index(index)])
+        if box_of(index) not in parts:
+            parts[box_of(index)] = part(index)
+    return lambda: jax.make_array_from_callback(shape, sharding, lambda index: parts[box_of(index)])
+
+
+Boxes = tuple[tuple[Box, Box], ...]  # of the stored tensor, and of the weight
 
 
 class _Group(NamedTuple):
@@ -96,7 +100,7 @@ class _Group(NamedTuple):
     shape: tuple[int, ...]
     axes: str
     numbers: tuple[int, ...]  # of the pieces
-    boxes: tuple[Any, ...]  # of each piece, with slices as tuples, which can be hashed
+    boxes: tuple[Boxes, ...]  # of each piece
 
 
 Recipe = tuple[tuple[int, ...], str, tuple[_Group, ...]]
@@ -104,23 +108,18 @@ Recipe = tuple[tuple[int, ...], str, tuple[_Group, ...]]
 
 def _recipe(entry: Entry) -> Recipe:
     """Return how weights make the tensor, without the names of their streams: equal for all layers of a model."""
-    groups: dict[Any, list[tuple[int, Any]]] = {}
+    shape = entry.parameter.shape
+    groups: dict[Any, list[tuple[int, Boxes]]] = {}
     for number, piece in enumerate(entry.pieces):
         alike = piece.drawn, piece.shape, piece.axes, number if piece.drawn is None else None
-        boxes = tuple(tuple(map(_hashable_index, box)) for box in piece.boxes)
+        boxes = tuple(
+            (normalize_index(box.outer, shape), normalize_index(box.inner, piece.shape)) for box in piece.boxes
+        )
         groups.setdefault(alike, []).append((number, boxes))
     made = []
-    for (initializer, shape, axes, _), pieces in groups.items():
-        made.append(_Group(initializer, shape, axes, *zip(*pieces, strict=True)))
-    return entry.parameter.shape, entry.parameter.dtype, tuple(made)
-
-
-def _hashable_index(index: Any) -> Any:
-    return tuple((at.start, at.stop, at.step) if isinstance(at, slice) else at for at in index)
-
-
-def _index(hashable: Any) -> Any:
-    return tuple(slice(*at) if isinstance(at, tuple) else at for at in hashable)
+    for (initializer, piece_shape, axes, _), pieces in groups.items():
+        made.append(_Group(initializer, piece_shape, axes, *zip(*pieces, strict=True)))
+    return shape, entry.parameter.dtype, tuple(made)
 
 
 def _assembled(
@@ -139,7 +138,7 @@ def _assembled(
             tensor = jnp.zeros(shape, dtype)
         for weight, boxes in zip(drawn, group.boxes, strict=True):
             for outer, inner in boxes:
-                tensor = tensor.at[_index(outer)].set(weight[_index(inner)])
+                tensor = tensor.at[box_index(outer)].set(weight[box_index(inner)])
     return tensor
 
 
@@ -158,11 +157,11 @@ def _stacking(group: _Group, shape: tuple[int, ...]) -> tuple[tuple[int, ...], l
 
     There are no such axes if one weight is the whole tensor.
     """
-    axes = tuple(axis for axis, at in enumerate(group.boxes[0][0][0]) if isinstance(at, int))
-    every, inner = (_hashable_index(identity_overlap(each).outer) for each in (shape, group.shape))
+    axes = tuple(axis for axis, part in enumerate(group.boxes[0][0][0]) if part.drop)
+    every, inner = full_box(shape), full_box(group.shape)
     numbers, order = {boxes: n for n, boxes in enumerate(group.boxes)}, []
     for at in np.ndindex(*(shape[axis] for axis in axes)):
-        placed = dict(zip(axes, at, strict=True))
+        placed = {axis: Part(index, 1, 1, drop=True) for axis, index in zip(axes, at, strict=True)}
         outer = tuple(placed.get(axis, part) for axis, part in enumerate(every))
         if ((outer, inner),) not in numbers:
             return axes, []

@@ -43,10 +43,7 @@ def _read(data: Any, local: list[int | slice], piece: Piece) -> Values:
     index = [each if isinstance(each, int) else next(ahead, each) for each in local]
     if isinstance(data, np.ndarray) or data.device.platform == HOST:
         return np.asarray(data)[tuple(index)]  # without a copy
-    starts = [each if isinstance(each, int) else each.start or 0 for each in index]
-    sizes = [
-        1 if isinstance(each, int) else size if each.stop is None else each.stop - (each.start or 0)
-        for each, size in zip(index, data.shape, strict=True)
-    ]
+    box = normalize_index(tuple(index), data.shape)
     # One program for each shape, wherever the piece lies.
-    return np.asarray(jax.lax.dynamic_slice(data, starts, sizes)).reshape(piece.shape)
+    values = jax.lax.dynamic_slice(data, [part.start for part in box], [part.size for part in box])
+    return np.asarray(values).reshape(piece.shape)

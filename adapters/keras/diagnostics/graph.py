@@ -36,8 +36,7 @@ def followed(model: Layer, input_shape: Any = None) -> tuple[list[Operation], li
     if nodes(model) is None:
         raise TypeError(f"model must be a functional or sequential model of Keras, got {type(model).__name__}")
     follower = _Follower({id(weight.variable): weight.names[0] for weight in weights(model)})
-    for tensor in model.inputs:
-        follower.add(tensor, "input")
+    follower.add_each(model.inputs, "input")
     follower.follow(model)
     return follower.operations, follower.unfollowed
 

@@ -49,7 +49,8 @@ def signals(
         The report on activations and variables, with a verdict on each.
 
     Raises:
-        ValueError: the model is not built, or the loss is not one number.
+        PlanError: the model is not built.
+        ValueError: the loss is not one number.
 
     Example:
         >>> import keras
@@ -60,12 +61,7 @@ def signals(
         >>> [row.name for row in report.activations], [row.name for row in report.parameters]
         (['hidden', 'out'], ['hidden.kernel', 'hidden.bias', 'out.kernel', 'out.bias'])
     """
-    if not isinstance(model, keras.layers.Layer):
-        raise TypeError(f"model must be a keras.Model or another keras.Layer, got {type(model).__name__}")
-    if not model.built:
-        raise ValueError(
-            f"model must be built, got {model.name!r} without variables. Call the model once, or call model.build"
-        )
+    variables = weights(model)
     learning_rate = as_rate(learning_rate)
     check_loss(loss)
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch_of(batch))
@@ -91,7 +87,7 @@ def signals(
     by_variable = {id(variable): gradient for variable, gradient in zip(trained, gradients, strict=False)}
     measured = [
         (weight.names[0], array(weight.variable), array(by_variable[id(weight.variable)]), axes_of(weight))
-        for weight in weights(model)
+        for weight in variables
         if id(weight.variable) in by_variable
     ]
     batch_floats = list(map(array, floats_in(inputs)))

@@ -52,9 +52,8 @@ def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
     with restored(model), torch.no_grad():
         arguments = inputs(model, batch)
         with _Follower(model_weights) as follower:
-            for tensor in tensors([arguments.positional, arguments.named]):
-                if tensor.is_floating_point():
-                    follower.add(tensor, "input")
+            inputs_of_model = tensors([arguments.positional, arguments.named])
+            follower.add_each(filter(Tensor.is_floating_point, inputs_of_model), "input")
             model(*arguments.positional, **arguments.named)
     return follower.finished(), follower.unfollowed
 

@@ -45,8 +45,8 @@ def signals(
         The report on activations and parameters, with a verdict on each.
 
     Raises:
-        ValueError: the model has lazy parameters, FSDP has sharded the model, all examples of the batch are the same,
-            or the loss is not one number.
+        PlanError: the model has lazy parameters.
+        ValueError: FSDP has sharded the model, all examples of the batch are the same, or the loss is not one number.
 
     Example:
         >>> from torch import nn
@@ -60,9 +60,6 @@ def signals(
     modules = walk(model, argument="model")
     learning_rate = as_rate(learning_rate)
     check_loss(loss)
-    lazy = [name for name, p in model.named_parameters() if nn.parameter.is_lazy(p)]
-    if lazy:
-        raise ValueError(f"model must have no lazy parameters, got {', '.join(lazy)}. Call the model once")
     measured = model_tensors(modules)
     if any(weight.flat is not None for weight in measured) or any(map(is_fsdp, model.modules())):
         raise ValueError(
