@@ -50,6 +50,7 @@ def signals(
         The report on activations and variables, with a verdict on each.
 
     Raises:
+        TypeError: the loss needs more arguments than the output, or the batch is an iterable of batches.
         ValueError: the model is not built, or the loss is not one number.
 
     Example:

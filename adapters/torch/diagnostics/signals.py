@@ -44,6 +44,7 @@ def signals(
         The report on activations and parameters, with a verdict on each.
 
     Raises:
+        TypeError: the loss needs more arguments than the output, or the batch is an iterable of batches.
         ValueError: the model has lazy parameters, FSDP has sharded the model, all examples of the batch are the same,
             or the loss is not one number.
 
