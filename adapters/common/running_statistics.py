@@ -20,7 +20,7 @@ def refuse_drawn(statistics: Iterable[Entry]) -> None:
     >>> refuse_drawn(plan([mean], {"*": normal()}).entries)
     Traceback (most recent call last):
     initlib.PlanError: the plan has 1 problem:
-      - norm.mean: a statistic, or the state of an optimizer, is never drawn; write '*:buffer': keep before the ...
+      - norm.mean: running statistics and states of optimizers cannot be drawn. Put '*:buffer': keep before ...
     """
     drawn = [
         entry.parameter.name

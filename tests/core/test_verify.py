@@ -295,5 +295,5 @@ def test_a_model_in_place_of_a_path_is_an_error_that_names_the_adapter():
 def test_a_file_that_loses_its_end_during_the_comparison_is_an_error(tmp_path):
     made = plan([Parameter("first", (8,)), Parameter("last", (8,))], normal())
     (path,) = made.write(tmp_path, 0)
-    with pytest.raises(ValueError, match="is cut short"):
+    with pytest.raises(ValueError, match="is truncated"):
         made.verify(path, 0, progress=lambda done, total: path.write_bytes(path.read_bytes()[:-4]))

@@ -441,8 +441,8 @@ SLIPS = [
         r"shape must be one argument, got 3, 4\. Call .* \(key, \(3, 4\)\)\.",
     ),
     (lambda: adapter.normal()(KEY, 3, 4, 5), r"got 3, 4, 5\. Call the initializer with \(key, \(3, 4, 5\)\)\."),
-    (lambda: adapter.zeros(), r"zeros must be called with a key and a shape, got no arguments\. Write zeros alone\."),
-    (lambda: adapter.ones(), r"Write ones alone\."),
+    (lambda: adapter.zeros(), r"zeros must be called with a key and a shape, got no arguments\. Write zeros, without"),
+    (lambda: adapter.ones(), r"Write ones, without"),
 ]
 
 

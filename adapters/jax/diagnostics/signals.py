@@ -45,6 +45,7 @@ def signals(
         The report on activations and parameters, with a verdict on each.
 
     Raises:
+        TypeError: the loss needs more arguments than the output, or the batch is an iterable of batches.
         ValueError: the loss is not one number.
 
     Example:

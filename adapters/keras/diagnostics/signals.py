@@ -51,6 +51,7 @@ def signals(
     Raises:
         PlanError: the model is not built.
         ValueError: the loss is not one number.
+        TypeError: the loss needs more arguments than the output, or the batch is an iterable of batches.
 
     Example:
         >>> import keras

@@ -47,6 +47,7 @@ def signals(
     Raises:
         PlanError: the model has lazy parameters.
         ValueError: FSDP has sharded the model, all examples of the batch are the same, or the loss is not one number.
+        TypeError: the loss needs more arguments than the output, or the batch is an iterable of batches.
 
     Example:
         >>> from torch import nn

@@ -38,6 +38,7 @@ def parameter_groups(
         `torch.optim`.
 
     Raises:
+        TypeError: the model is not a module, or `multipliers` is not a mapping.
         ValueError: a parameter has no multipliers, or `lr`, `weight_decay` or `eps` is out of its range.
 
     Example:
