@@ -9,7 +9,7 @@ from ..regular_file import open_regular
 from . import hdf5_file, numpy_file, safetensors_file, torch_file
 from .stored_tensor import StoredTensor
 
-# The usual order of a weight's axes: in files of PyTorch and of most models, and in files of NumPy and Keras.
+# The usual order of a weight's axes: the first in safetensors and in files of PyTorch, the second in all others.
 OUTPUTS_FIRST, OUTPUTS_LAST = "OI...", "...IO"
 
 
