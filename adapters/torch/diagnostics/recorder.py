@@ -80,7 +80,7 @@ class Recorder(TorchFunctionMode):
         self.running.append(self.names[module])
 
     def leave(self, module: nn.Module, arguments: object, output: object) -> None:
-        """Measure the output of a module, which ends to run."""
+        """Measure the output of a module that has run."""
         name = self.running.pop()
         tensor = next(tensors(output), None)
         if tensor is not None and tensor.is_floating_point():
