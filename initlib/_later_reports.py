@@ -3,5 +3,5 @@
 from . import recipes as recipes
 from .diagnostics.audit.audit import audit as audit
 from .diagnostics.signals import SignalReport as SignalReport
-from .recipes._mup_learning_rates import mup_learning_rates as mup_learning_rates
+from .recipes._mup.learning_rates import mup_learning_rates as mup_learning_rates
 from .theory import propagation as propagation

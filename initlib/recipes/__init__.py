@@ -4,18 +4,18 @@ import warnings
 from typing import Any
 
 from ._branches import layer_scale, rezero
-from ._grow_depth import grow_depth
-from ._grow_vocabulary import grow_vocabulary
-from ._grow_width import grow_width
-from ._input_channels import input_channels
+from ._growth.grow_depth import grow_depth
+from ._growth.grow_vocabulary import grow_vocabulary
+from ._growth.grow_width import grow_width
+from ._growth.input_channels import input_channels
+from ._growth.upcycle import upcycle
 from ._lora import lora
-from ._mup import completep, mup
+from ._mup.mup import completep, mup
 from ._nanochat import nanochat
 from ._olmo import full_megatron, mitchell, olmo_fan_in
 from ._pissa import olora, pissa
 from ._small_init import small_init, wang
 from ._state_space import gated_deltanet, mamba2, mamba3, rg_lru
-from ._upcycle import upcycle
 from ._xlstm import xlstm
 from .analytic import analytic
 from .general import deepnorm, siren_network

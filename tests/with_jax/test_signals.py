@@ -146,3 +146,8 @@ def test_the_audit_names_the_schemes():
     report = init.audit({"layer": {"kernel": WEIGHTS[0]}, "other": [WEIGHTS[0], 3]})
     assert [tensor.name for tensor in report.tensors] == ["layer.kernel", "other.0"]
     assert [tensor.name for tensor in report.found("duplicates")] == ["other.0"]
+
+
+def test_an_order_of_axes_that_is_not_allowed_is_an_error():
+    with pytest.raises(ValueError, match=r"axes must be one of OI\.\.\., \.\.\.IO, got 'IO'"):
+        init.audit({"kernel": WEIGHTS[0]}, axes="IO")

@@ -236,3 +236,8 @@ def test_analytic_finds_gains_of_functional_models():
     block(np.ones((2, 20), "float32"))
     with pytest.raises(TypeError, match="model must be a functional or sequential model of Keras, got Block"):
         recipes.analytic(block)
+
+
+def test_an_order_of_axes_that_is_not_allowed_is_an_error():
+    with pytest.raises(ValueError, match=r"axes must be one of OI\.\.\., \.\.\.IO, got 'IO'"):
+        init.audit(network(), axes="IO")

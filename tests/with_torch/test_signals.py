@@ -380,3 +380,8 @@ def test_an_array_as_a_batch_is_an_error_that_shows_the_conversion():
         TypeError, match=r"batch must hold tensors, got a numpy\.ndarray\. Write torch\.from_numpy\(batch\)"
     ):
         init.signals(nn.Linear(8, 4), np.zeros((2, 8), "float32"))
+
+
+def test_an_order_of_axes_that_is_not_allowed_is_an_error():
+    with pytest.raises(ValueError, match=r"axes must be one of OI\.\.\., \.\.\.IO, got 'IO'"):
+        init.audit(nn.Linear(8, 8), axes="IO")

@@ -19,6 +19,9 @@ def audit(params: Tree, *, axes: str | None = None) -> Audit:
     Returns:
         The measured statistics and the scheme of each array.
 
+    Raises:
+        ValueError: `axes` is not allowed.
+
     Example:
         >>> import jax
         >>> import initlib.adapters.jax as init

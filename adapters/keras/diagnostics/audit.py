@@ -20,6 +20,9 @@ def audit(model: Layer, *, axes: str | None = None) -> Audit:
     Returns:
         The measured statistics and the scheme of each variable.
 
+    Raises:
+        ValueError: `axes` is not allowed.
+
     Example:
         >>> import keras
         >>> import initlib.adapters.keras as init

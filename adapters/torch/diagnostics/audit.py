@@ -34,6 +34,7 @@ def audit(model: Any, *, axes: str | None = None) -> Audit:
 
     Raises:
         TypeError: `model` is neither a module nor a dictionary.
+        ValueError: `axes` is not allowed.
 
     Example:
         >>> from torch import nn

@@ -148,8 +148,6 @@ def audit(source: Source, *, axes: str | None = None) -> Audit:
         >>> audit({"kernel": orthogonal(2.0)((64, 128), seed=0)}).tensors[0].scheme
         'orthogonal(gain=2)'
     """
-    if axes is not None and axes not in OTHER_ORDER:
-        raise ValueError(f"axes must be one of {', '.join(OTHER_ORDER)}, got {axes!r}")
     if isinstance(source, Mapping):
         arrays = [StoredTensor.of(*_checked_array(name, values)) for name, values in source.items()]
         return audit_tensors([("", "...IO", arrays)], axes)
@@ -176,6 +174,8 @@ def _checked_array(name: object, values: object) -> tuple[str, NDArray[Any]]:
 
 def audit_tensors(sources: Iterable[tuple[str, str, Iterable[StoredTensor]]], axes: str | None = None) -> Audit:
     """Audit the tensors of several sources; each source has a name, an order of axes and its tensors."""
+    if axes is not None and axes not in OTHER_ORDER:
+        raise ValueError(f"axes must be one of {', '.join(OTHER_ORDER)}, got {axes!r}")
     audited: list[AuditedTensor] = []
     # The name and the memory of the first tensor of each shape, dtype and digest.
     seen: dict[tuple[tuple[int, ...], str, bytes], tuple[str, Hashable]] = {}

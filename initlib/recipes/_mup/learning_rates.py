@@ -1,10 +1,10 @@
 """Learning rates of muP, which transfer over the width."""
 
-from .._arguments import choice, positive
-from .._public import public
-from ..plans.rules.patterns import as_pattern
-from ..plans.types import Pattern
-from ._mup_roles import READOUTS, Base, Readout, Role, base_weight, base_weights, parameters_of, role_of
+from ..._arguments import choice, positive
+from ..._public import public
+from ...plans.rules.patterns import as_pattern
+from ...plans.types import Pattern
+from .roles import READOUTS, Base, Readout, Role, base_weight, base_weights, parameters_of, role_of
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 

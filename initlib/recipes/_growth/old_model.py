@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 from numpy.typing import ArrayLike
 
-from ..plans.fills.loaded import loaded
-from ..plans.fills.parts import Split
-from ..plans.fills.sources import FileSource, array_in
-from ..plans.fills.values import Fill
-from ..plans.parameter import Parameter
-from ..plans.rules.patterns import as_pattern
-from ..plans.text.nearest import nearest
+from ...plans.fills.loaded import loaded
+from ...plans.fills.parts import Split
+from ...plans.fills.sources import FileSource, array_in
+from ...plans.fills.values import Fill
+from ...plans.parameter import Parameter
+from ...plans.rules.patterns import as_pattern
+from ...plans.text.nearest import nearest
 
 Source = str | os.PathLike[str] | Mapping[str, ArrayLike]
 

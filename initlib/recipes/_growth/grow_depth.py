@@ -4,14 +4,14 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from .._arguments import choice, integer
-from ..plans.fills.loaded import loaded
-from ..plans.fills.values import Fill
-from ..plans.parameter import Parameter, check_name
-from ..plans.rules.glob import glob
-from ..schemes._constant import zeros
-from ._old_model import OldModel, Source, as_patterns
-from .rules import Rules, required
+from ..._arguments import choice, integer
+from ...plans.fills.loaded import loaded
+from ...plans.fills.values import Fill
+from ...plans.parameter import Parameter, check_name
+from ...plans.rules.glob import glob
+from ...schemes._constant import zeros
+from ..rules import Rules, required
+from .old_model import OldModel, Source, as_patterns
 
 SCHEMES = ("stack", "expand", "overlap")
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from .._arguments import integer, positive
-from ..plans.fills.loaded import loaded
-from ..plans.fills.new_weights import NewRows
-from ..plans.fills.values import Fill
-from ..plans.parameter import Parameter
-from ..schemes._constant import zeros
-from ..schemes._normal import normal
-from ._old_model import OldModel, Source, as_patterns, side_by_side
-from .rules import Rules, required
+from ..._arguments import integer, positive
+from ...plans.fills.loaded import loaded
+from ...plans.fills.new_weights import NewRows
+from ...plans.fills.values import Fill
+from ...plans.parameter import Parameter
+from ...schemes._constant import zeros
+from ...schemes._normal import normal
+from ..rules import Rules, required
+from .old_model import OldModel, Source, as_patterns, side_by_side
 
 
 def grow_vocabulary(

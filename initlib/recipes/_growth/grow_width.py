@@ -4,14 +4,14 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ..axes import INPUT
-from ..axes import match as match_axes
-from ..plans.fills.loaded import loaded
-from ..plans.fills.values import Fill
-from ..plans.parameter import Parameter
-from ..plans.text.errors import RuleNeededError
-from ._old_model import OldModel, Source, side_by_side
-from .rules import Rules
+from ...axes import INPUT
+from ...axes import match as match_axes
+from ...plans.fills.loaded import loaded
+from ...plans.fills.values import Fill
+from ...plans.parameter import Parameter
+from ...plans.text.errors import RuleNeededError
+from ..rules import Rules
+from .old_model import OldModel, Source, side_by_side
 
 
 def grow_width(source: Source) -> Rules:

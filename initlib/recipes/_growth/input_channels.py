@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from .._arguments import choice, integer
-from ..plans.fills.loaded import Loaded, loaded
-from ..plans.fills.values import Fill
-from ..plans.parameter import Parameter
-from ._old_model import OldModel, Source, as_patterns, side_by_side
-from .rules import Rules, required
+from ..._arguments import choice, integer
+from ...plans.fills.loaded import Loaded, loaded
+from ...plans.fills.values import Fill
+from ...plans.parameter import Parameter
+from ..rules import Rules, required
+from .old_model import OldModel, Source, as_patterns, side_by_side
 
 
 def input_channels(

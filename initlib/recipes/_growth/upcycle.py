@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from .._arguments import integer, real
-from ..plans.fills.loaded import loaded
-from ..plans.fills.new_weights import Redrawn
-from ..plans.fills.parts import Stack
-from ..plans.fills.values import Fill
-from ..plans.parameter import Parameter
-from ..plans.rules.patterns import as_pattern, starred
-from ..schemes._normal import normal
-from ..schemes.initializer import Initializer
-from ._old_model import OldModel, Source, side_by_side
-from .rules import Rules, required
+from ..._arguments import integer, real
+from ...plans.fills.loaded import loaded
+from ...plans.fills.new_weights import Redrawn
+from ...plans.fills.parts import Stack
+from ...plans.fills.values import Fill
+from ...plans.parameter import Parameter
+from ...plans.rules.patterns import as_pattern, starred
+from ...schemes._normal import normal
+from ...schemes.initializer import Initializer
+from ..rules import Rules, required
+from .old_model import OldModel, Source, side_by_side
 
 
 def upcycle(

@@ -3,15 +3,15 @@
 import math
 from dataclasses import replace
 
-from .._arguments import choice
-from ..plans.fills.parts import Parts
-from ..plans.fills.values import Fill
-from ..plans.parameter import Parameter
-from ..schemes._constant import zeros
-from ..schemes._normal import normal
-from ..schemes.initializer import Initializer
-from ._mup_roles import READOUTS, Base, BaseWeight, Readout, base_weight, base_weights, role_of
-from .rules import Rules, optional
+from ..._arguments import choice
+from ...plans.fills.parts import Parts
+from ...plans.fills.values import Fill
+from ...plans.parameter import Parameter
+from ...schemes._constant import zeros
+from ...schemes._normal import normal
+from ...schemes.initializer import Initializer
+from ..rules import Rules, optional
+from .roles import READOUTS, Base, BaseWeight, Readout, base_weight, base_weights, role_of
 
 
 def mup(

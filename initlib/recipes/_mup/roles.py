@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from ..axes import fans
-from ..plans.fills.parts import Parts
-from ..plans.fills.values import Keep, Values
-from ..plans.parameter import Parameter
-from ..plans.plan import Plan
-from ..schemes.initializer import Initializer
+from ...axes import fans
+from ...plans.fills.parts import Parts
+from ...plans.fills.values import Keep, Values
+from ...plans.parameter import Parameter
+from ...plans.plan import Plan
+from ...schemes.initializer import Initializer
 
 Base = Plan | Iterable[Parameter]
 Readout = Literal["weight", "multiplier"]
