@@ -38,6 +38,7 @@ class Plan:
 
     Raises:
         PlanError: an entry cannot be drawn.
+        TypeError: an object is not an `Entry`.
 
     Example:
         >>> from initlib import Parameter, he_normal, plan
@@ -57,6 +58,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "entries", tuple(self.entries))
+        for entry in self.entries:
+            if not isinstance(entry, Entry):
+                raise TypeError(
+                    f"entries must be made of Entry, got {type(entry).__name__}. Call initlib.plan(parameters, rules)"
+                )
         problems = check(self.entries)
         if problems:
             raise PlanError.of(problems)

@@ -649,3 +649,8 @@ def test_an_initializer_of_an_adapter_is_an_error_that_names_the_core_initialize
     init = pytest.importorskip("initlib.adapters.torch", exc_type=ImportError)
     with pytest.raises(TypeError, match=r"rules must be an initializer.*Write he_normal, from initlib"):
         plan([], init.he_normal_)
+
+
+def test_a_plan_of_other_objects_is_an_error():
+    with pytest.raises(TypeError, match=r"entries must be made of Entry, got Parameter\. Call initlib\.plan"):
+        initlib.Plan((Parameter("w", (4, 4)),))
