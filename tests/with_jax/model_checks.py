@@ -294,7 +294,10 @@ def old_weights():
             assert weight.sharding == sharding
             assert np.array_equal(weight, expected)
             assert sum(sizes) == array.nbytes
-        with pytest.raises(ValueError, match=r"dense.kernel must be filled outside of jax.jit, got loaded\(.*old"):
+        with pytest.raises(
+            ValueError,
+            match=r"dense.kernel must be filled outside of jax.jit, because .*, got loaded\(.*old",
+        ):
             jax.jit(lambda key: init.initialize(shapes, rules, key))(KEY)
 
 

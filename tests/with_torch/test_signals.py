@@ -272,7 +272,7 @@ def test_zero_branches_and_zero_heads_are_silent():
 
 
 def test_wrong_arguments_are_errors():
-    with pytest.raises(ValueError, match="LazyLinear is lazy, and its parameters have no shape yet; run a batch"):
+    with pytest.raises(ValueError, match=r"LazyLinear is lazy, and its parameters have no shape yet. Run a batch"):
         init.signals(nn.LazyLinear(3), (2, 3))
     with pytest.raises(ValueError, match=r"loss must return one number, got shape \(4, 2\)"):
         init.signals(nn.Linear(3, 2), (4, 3), lambda y: y)
