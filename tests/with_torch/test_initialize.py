@@ -442,3 +442,9 @@ def test_a_parameter_of_mkldnn_needs_a_rule_and_stops_no_other_module():
         initialize(model, he_normal, seed=0)
     assert initialize(model, {"packed": keep}, seed=0, default=he_normal)["packed"].kept
     assert initialize(model, he_normal, seed=0, only="0.*")["packed"].kept
+
+
+@pytest.mark.parametrize(("only", "kind"), [(0, "int"), (nn.Linear(2, 2), "Linear"), ([torch.ones(2)], "Tensor")])
+def test_only_must_hold_names(only, kind):
+    with pytest.raises(TypeError, match=f"only must be a pattern or names of parameters, got {kind}$"):
+        initialize(nn.Linear(2, 2), he_normal, 0, only=only)

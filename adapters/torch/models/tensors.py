@@ -12,6 +12,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from initlib import PlanError
+from initlib._adapters import framework_of
 from initlib.adapters.common.roles import UNKNOWN, ParameterRole
 
 from .. import _private
@@ -92,7 +93,9 @@ def walk(module: nn.Module, prefix: str = "", argument: str = "module") -> Modul
     `prefix` is the name of the model itself in a bigger one. `argument` is the name of the module in errors.
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(f"{argument} must be a torch.nn.Module, got {type(module).__name__}")
+        framework = framework_of(module)
+        other = "" if framework in (None, "torch") else f" of {framework}. Use initlib.adapters.{framework}"
+        raise TypeError(f"{argument} must be a torch.nn.Module, got {type(module).__name__}{other}")
     if not isinstance(prefix, str):
         raise TypeError(f"prefix must be a string, got {prefix!r}")
     above = {"": (f"{prefix.removesuffix('.')}." if prefix else "", module)}  # by PyTorch's path
