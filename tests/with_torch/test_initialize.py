@@ -448,3 +448,9 @@ def test_a_parameter_of_mkldnn_needs_a_rule_and_stops_no_other_module():
 def test_only_must_hold_names(only, kind):
     with pytest.raises(TypeError, match=f"only must be a pattern or names of parameters, got {kind}$"):
         initialize(nn.Linear(2, 2), he_normal, 0, only=only)
+
+
+def test_a_model_of_another_framework_is_an_error_that_names_its_adapter():
+    model = type("Sequential", (), {"__module__": "keras.src.models.sequential"})()
+    with pytest.raises(TypeError, match=r"got Sequential of keras\. Use initlib\.adapters\.keras$"):
+        initialize(model, he_normal, 0)
