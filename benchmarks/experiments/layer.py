@@ -107,7 +107,9 @@ def _theory(lab: Lab, scheme: str, x: np.ndarray, w: np.ndarray, a: np.ndarray) 
         shown.append(f"{squares.mean():.5g} for {exact[letter]:.5g}")
     lab.quote(**{f"{scheme.lower()}_std": f"{math.sqrt(exact['a']):.3f}"})
     lab.claim(
-        f"{scheme}: Var x, Var W, Var a are the exact ones, within {Z} standard errors", "; ".join(shown), off < Z
+        f"{scheme}: Var x, Var W, Var a equal the exact variances, within {Z} standard errors",
+        "; ".join(shown),
+        off < Z,
     )
 
 

@@ -173,7 +173,7 @@ def _starts(lab: Lab) -> None:
     lab.quote(starts_seeds=len(seeds))
     lab.claim(
         "with a Glorot uniform last layer both of the source's first costs are usual ones, between the quantiles 0.05 "
-        "and 0.95; with N(0, 0.01²) the one of large is not",
+        "and 0.95; with N(0, 0.01²) the first cost of large is not",
         f"{places['glorot_uniform', 'He']:.2f} and {places['glorot_uniform', 'large']:.2f}; "
         f"{places['N(0, 0.01²)', 'large']:.3f}",
         all(0.05 < places["glorot_uniform", scheme] < 0.95 for scheme in ("He", "large"))
@@ -222,7 +222,7 @@ def _claims(lab: Lab, training: Training) -> None:
     lab.claim("zeros: 50%, soft and hard", f"{half.min():.6f} to {half.max():.6f}", np.abs(half - 50).max() < 1e-6)
     off = np.abs(np.log(np.median(training.costs["He"], axis=0) / COSTS["He"])).max()
     lab.claim(
-        "He: at every thousandth epoch the median cost is within half as much again of the source's",
+        "He: at every thousandth epoch the median cost and the source's differ at most by a factor of 1.5",
         f"at most {np.exp(off):.2f} times",
         off < np.log(1.5),
     )
@@ -255,8 +255,7 @@ def _claims(lab: Lab, training: Training) -> None:
     )
     worse = (shaken[:, -1] > training.costs["He, p - y"][:, -1]).mean()
     lab.claim(
-        "large, with p - y: shaken out of it, to less than a tenth of the first cost, and still worse than He in the "
-        "median",
+        "large, with p - y: the last cost is less than a tenth of the first, and is still worse than He in the median",
         f"{spread(shaken[:, -1], '.2f')} of {spread(shaken[:, 0], '.2f')}; worse than He under {worse:.0%}",
         np.median(shaken[:, -1] / shaken[:, 0]) < 0.1 and worse > 0.5,
     )

@@ -231,12 +231,12 @@ MISFITS = [
     (
         (39, 2),
         parts({"q": 24, "k": 8, "v": 8}, zeros),
-        "a: the axis of parts q 24, k 8, v 8 must have a size of a multiple of 5, got 39",
+        "a: the axis of parts q 24, k 8, v 8 must have a size divisible by 5, got 39",
     ),
     (
         (12, 2),
         parts({"q": 2, "k": 1}, zeros, groups=8),
-        "the axis of parts q 2, k 1 in 8 groups must have a size of a multiple of 24, got 12",
+        "the axis of parts q 2, k 1 in 8 groups must have a size divisible by 24, got 12",
     ),
     ((12, 2), parts({"q": 2, "k": 1}, zeros, axis=2), "axis of parts must be an axis of shape (12, 2), got 2"),
     ((12, 2), parts({"q": 2, "k": 1}, zeros, axis=-3), "axis of parts must be an axis of shape (12, 2), got -3"),
@@ -261,7 +261,7 @@ WRONG = [
     (lambda: parts({}, zeros), ValueError, "parts must name at least one part"),
     (lambda: parts(["q", "k"], zeros), TypeError, "parts must be a mapping of names to shares, or a name with {i}"),
     (lambda: parts("layers.kernel", zeros), ValueError, "a part's name must have {i}, the index along the axis"),
-    (lambda: parts("h.{i}", zeros, groups=2), ValueError, "groups must be 1 for parts at each index, got 2"),
+    (lambda: parts("h.{i}", zeros, groups=2), ValueError, "groups must be 1 if names is a string with {i}, got 2"),
     (lambda: parts({"": 1}, zeros), ValueError, "a part's name must be a printable string"),
     (lambda: parts({3: 1}, zeros), TypeError, "a part's name must be a string, got 3"),
     (lambda: parts({"q": 0}, zeros), ValueError, "the share of part 'q' must be at least 1, got 0"),

@@ -99,7 +99,7 @@ def test_an_initializer_for_rules_is_the_default():
 
 def test_zeros_as_constructed_are_noted():
     built, made = plan([kernel(default=zeros), kernel("made")], he_normal).entries
-    assert built.notes == ("zeros as built",)
+    assert built.notes == ("zeros as constructed",)
     assert made.notes == ()
 
 

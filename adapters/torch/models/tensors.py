@@ -24,7 +24,7 @@ from .shared_memory import same_elements
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 PARALLEL = {"DataParallel", "DistributedDataParallel", "AveragedModel", "DeepSpeedEngine"}
 
-COMPUTED = "the model uses {steps} of the stored tensor, which no initializer takes into account"
+COMPUTED = "the model applies {steps} to the stored tensor, and no initializer takes this into account"
 LAZY = "{owner} is lazy, and its parameters have no shape yet. Run a batch through the model first"
 TWICE = "two tensors have this name once the prefixes of wrappers are removed. Rename one of the modules"
 

@@ -73,7 +73,7 @@ class Split(Parts):
             named = ", ".join(f"{name} {part}" for name, part in zip(self.names, self.sizes, strict=True))
             groups = f" in {self.groups} groups" if self.groups > 1 else ""
             total = sum(shares) * self.groups
-            raise ValueError(f"the axis of parts {named}{groups} must have a size of a multiple of {total}, got {size}")
+            raise ValueError(f"the axis of parts {named}{groups} must have a size divisible by {total}, got {size}")
         return [share * (size // self.groups // sum(shares)) for share in shares]
 
     def __repr__(self) -> str:
@@ -152,7 +152,7 @@ def parts(
     """
     if isinstance(names, str):
         if groups != 1:
-            raise ValueError(f"groups must be 1 for parts at each index, got {groups!r}")
+            raise ValueError(f"groups must be 1 if names is a string with {{i}}, got {groups!r}")
         return Stack((filling,), axis, replaces, names)
     if not isinstance(names, Mapping):
         raise TypeError(f"parts must be a mapping of names to shares, or a name with {{i}}, got {names!r}")

@@ -66,7 +66,7 @@ class RuleResolver:
             return self.made(own, parameter, depth)
         # Fresh memory looks like zeros by design, so zeros are not kept without a warning.
         fill, notes = self._default(parameter, depth)
-        return fill, ("zeros as built", *notes)
+        return fill, ("zeros as constructed", *notes)
 
     def _by_constructor(
         self, parameter: Parameter, value: ConstructorValue, depth: int
