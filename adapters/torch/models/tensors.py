@@ -62,7 +62,7 @@ class ModelTensor:
     needs: str | None = None
     magnitude: Magnitude | None = None
     padding: int | None = None
-    flat: FlatShard | None = None  # this rank holds a range of the parameter, and no place holds a tensor
+    flat: FlatShard | None = None  # this rank holds a flat shard of the parameter, and no place holds a tensor
 
     @property
     def tensor(self) -> Any:
