@@ -126,7 +126,7 @@ def test_a_part_without_a_filling_follows_the_rules_for_its_name():
 
 def test_parts_of_themselves_are_an_error():
     fused = [Parameter("attn.qkv.weight", (3**9, 4), axes="OI", kind="kernel")]
-    with pytest.raises(PlanError, match="at most 8 deep in one another; a rule must not match its own parts"):
+    with pytest.raises(PlanError, match="at most 8 deep, got a rule that matches its own parts"):
         plan(fused, {"*": parts({"q.weight": 1, "k.weight": 1, "v.weight": 1})})
 
 
@@ -292,7 +292,7 @@ def test_parts_too_deep_in_parts_are_errors():
     filling = zeros
     for _ in range(8):
         filling = parts({"a": 1, "b": 1}, filling)
-    with pytest.raises(ValueError, match="parts may lie at most 8 deep in one another, got 9"):
+    with pytest.raises(ValueError, match="parts must be nested at most 8 deep, got 9"):
         parts({"a": 1}, filling)
 
 

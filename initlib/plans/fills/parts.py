@@ -32,7 +32,7 @@ class Parts(Filling):
         if all(isinstance(each, Keep) for each in self.fillings):
             raise ValueError("parts must not all be kept. Use keep for the tensor")
         if _depth(self) > NESTED:
-            raise ValueError(f"parts may lie at most {NESTED} deep in one another, got {_depth(self)}")
+            raise ValueError(f"parts must be nested at most {NESTED} deep, got {_depth(self)}")
 
     def with_fillings(self, fillings: Sequence[Any]) -> "Parts":
         """Return the same parts with other fills."""

@@ -123,7 +123,7 @@ class RuleResolver:
         if _is_made(value) and (pattern is None or parameter.axes is not None):
             return value, ()
         if depth == NESTED:
-            raise ValueError(f"parts may lie at most {NESTED} deep in one another; a rule must not match its own parts")
+            raise ValueError(f"parts must be nested at most {NESTED} deep, got a rule that matches its own parts")
         fills: list[Fill] = []
         notes: dict[str, None] = {}
         for part in members(value, parameter.name, parameter.shape, parameter.axes):
