@@ -116,7 +116,7 @@ def _theory(lab: Lab, scheme: str, x: np.ndarray, w: np.ndarray, a: np.ndarray) 
 def _claims(lab: Lab, places: dict[str, np.ndarray], activations: dict[str, np.ndarray]) -> None:
     everything = np.concatenate(list(places.values()))
     lab.claim(
-        "the twelve figures of the source are usual ones: each between the quantiles 0.01 and 0.99",
+        "each of the twelve figures of the source lies between the quantiles 0.01 and 0.99",
         f"{everything.min():.3f} to {everything.max():.3f}",
         everything.min() > 0.01 and everything.max() < 0.99,
     )

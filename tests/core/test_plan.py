@@ -285,8 +285,8 @@ def test_all_problems_are_listed_at_once():
         '{"*.weight": he_normal}, or pass default=he_normal',
         'temperature: no rule matches, and there is no default. Add the rule {"temperature": ones}',
         "rule '*.up.wieght' matches nothing; nearest names: h.0.up.weight",
-        "rule '*:Conv2d' names the unknown kind or owner 'Conv2d': the kinds are kernel, recurrent, bias, scale, table, "
-        "buffer, other; the owners in this model are Linear, Router",
+        "rule '*:Conv2d' names the unknown kind or owner 'Conv2d': the kinds are kernel, recurrent, bias, scale, "
+        "table, buffer, other; the owners in this model are Linear, Router",
         "axes '*.fc' matches nothing",
         "rename 'transformer.*' matches nothing",
         "h.{0..3}.gate: he_normal needs to know which of the 3 axes in Router are inputs and outputs. Pass "
