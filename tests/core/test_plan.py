@@ -101,7 +101,7 @@ def test_an_initializer_for_rules_is_the_default():
 
 def test_zeros_as_constructed_are_noted():
     built, made = plan([kernel(default=zeros), kernel("made")], he_normal).entries
-    assert built.notes == ("zeros as built",)
+    assert built.notes == ("zeros as constructed",)
     assert made.notes == ()
 
 
@@ -287,8 +287,8 @@ def test_all_problems_are_listed_at_once():
         '{"*.weight": he_normal}, or pass default=he_normal',
         'temperature: no rule matches, and there is no default. Add the rule {"temperature": ones}',
         "rule '*.up.wieght' matches nothing; nearest names: h.0.up.weight",
-        "rule '*:Conv2d' has no kind or owner 'Conv2d': the kinds are kernel, recurrent, bias, scale, table, buffer, "
-        "other; the owners in this model are Linear, Router",
+        "rule '*:Conv2d' names the unknown kind or owner 'Conv2d': the kinds are kernel, recurrent, bias, scale, "
+        "table, buffer, other; the owners in this model are Linear, Router",
         "axes '*.fc' matches nothing",
         "rename 'transformer.*' matches nothing",
         "h.{0..3}.gate: he_normal needs to know which of the 3 axes in Router are inputs and outputs. Pass "

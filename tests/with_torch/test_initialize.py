@@ -231,7 +231,7 @@ def test_spectral_norm_needs_a_rule_for_the_stored_tensor():
     weights = []
     for model, name in zip(spectral(), ["0.parametrizations.weight.original", "0.weight_orig"], strict=True):
         with pytest.raises(
-            PlanError, match=f"{name}: no rule matches, and the model uses _?SpectralNorm of the stored tensor"
+            PlanError, match=f"{name}: no rule matches, and the model applies _?SpectralNorm to the stored tensor"
         ):
             initialize(model, he_normal, seed=0)
         for _ in range(2):

@@ -25,7 +25,7 @@ from .shared_memory import same_elements
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 PARALLEL = {"DataParallel", "DistributedDataParallel", "AveragedModel", "DeepSpeedEngine"}
 
-COMPUTED = "the model uses {steps} of the stored tensor, which no initializer takes into account"
+COMPUTED = "the model applies {steps} to the stored tensor, and no initializer takes this into account"
 LAZY = "{owner} is lazy, and its parameters have no shape yet. Run a batch through the model first"
 TWICE = "two tensors have this name once the prefixes of wrappers are removed. Rename one of the modules"
 
@@ -63,7 +63,7 @@ class ModelTensor:
     needs: str | None = None
     magnitude: Magnitude | None = None
     padding: int | None = None
-    flat: FlatShard | None = None  # this rank holds a range of the parameter, and no place holds a tensor
+    flat: FlatShard | None = None  # this rank holds a flat shard of the parameter, and no place holds a tensor
 
     @property
     def tensor(self) -> Any:

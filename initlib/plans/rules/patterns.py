@@ -29,7 +29,7 @@ UNSTATED = Purpose()
 
 
 class RecipePattern(str):
-    """A pattern of a recipe, which equals its text, with its purpose."""
+    """A pattern of a recipe, with its purpose. The pattern compares equal to its text."""
 
     expression: str | re.Pattern[str]
     purpose: Purpose
@@ -76,7 +76,7 @@ def expression_code(expression: str) -> str:
 
 
 def plain_expression(expression: str) -> str:
-    r"""Return a regular expression of a recipe as text to be read, with a `*` in place of its start.
+    r"""Return a regular expression of a recipe as plain text for messages, with a `*` in place of its start.
 
     >>> plain_expression(r"(.*\.)?(wo|w2)\.weight")
     '*(wo|w2).weight'
