@@ -144,7 +144,7 @@ def as_key(seed: Seed, name: str | None = None) -> Key:
 
 
 def _shown(seed: object) -> str:
-    """Return a wrong seed as code, or as the name of its class if the code is long, as that of a model."""
+    """Return a wrong seed as code, or as the name of its class if the code is long, such as the code of a model."""
     text = repr(seed)
     return text if len(text) <= 100 and text.isprintable() else f"a {type(seed).__name__}"
 

@@ -92,7 +92,7 @@ class Declarations:
                 allowed = ", ".join(names) or "none"
                 raise ValueError(
                     f"declared axes must be for parameters of {cls.__name__} ({allowed}), got {name!r}. Correct the "
-                    "call of declare, or initlib_axes"
+                    "call of declare, or the attribute initlib_axes"
                 )
             letters = {token.letter for token in parse(axes)}
             guess = ParameterRole(axes, "kernel" if {"I", "O"} <= letters else "other")

@@ -178,9 +178,9 @@ def _operation(func: Any) -> _Operation:
 
 
 def _computes_nothing(func: Any, target: Tensor, args: Any, kwargs: Any) -> bool:
-    """Return whether an operation on the values of a tensor can be left out, as no error and no mode depends on it.
+    """Return whether an operation on the values of a tensor can be omitted: no error and no mode depends on it.
 
-    On the meta device, PyTorch computes nothing in more time than a draw of a small weight takes.
+    On the meta device, an operation that computes nothing still takes longer than a draw of a small weight.
     """
     if target is not args[0] or not target.is_meta or not target.is_floating_point() or is_observed():
         return False

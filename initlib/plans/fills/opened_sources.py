@@ -84,7 +84,7 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
 
 
 def _may_hold(source: Path, file: Path) -> bool:
-    """Return whether a checkpoint at that path, a file, an index or a folder, may consist of the file and others."""
+    """Return whether a checkpoint at that path (a file, an index or a folder) may contain the file."""
     folder = source.parent if source.suffix == ".json" else source
     return file == source or (file.parent == folder and (file.suffix == ".safetensors" or file.name == INDEX))
 
