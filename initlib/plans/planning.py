@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .._collector import collector_paused
 from .._public import public
 from .._user_warning import warn
 from ..axes import parse
@@ -143,19 +144,20 @@ def plan(
     sources = OpenedSources()
     unsound = {problem.name for problem in problems}
     entries: list[Entry] = []
-    for parameter, view in zip(given, views, strict=True):
-        try:
-            entry = sources.complete(_entry(parameter, view, *_fill(view, resolver)))
-            if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
-                entry = replace(entry, shared=True)
-        except RuleNeededError as error:
-            problems.append(Problem(view.name, error.reason, error.advice))
-        except (TypeError, ValueError) as error:
-            if parameter.name not in unsound:
-                problems.append(Problem(parameter.name, str(error)))
-        else:
-            if parameter.name not in unsound:
-                entries.append(entry)
+    with collector_paused():
+        for parameter, view in zip(given, views, strict=True):
+            try:
+                entry = sources.complete(_entry(parameter, view, *_fill(view, resolver)))
+                if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
+                    entry = replace(entry, shared=True)
+            except RuleNeededError as error:
+                problems.append(Problem(view.name, error.reason, error.advice))
+            except (TypeError, ValueError) as error:
+                if parameter.name not in unsound:
+                    problems.append(Problem(parameter.name, str(error)))
+            else:
+                if parameter.name not in unsound:
+                    entries.append(entry)
     seen = [each for view in views for each in (_each(view) if view.tied else (view,))]
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
