@@ -215,8 +215,8 @@ class Plan:
         Example:
             >>> from initlib import Parameter, normal, plan
             >>> text = plan([Parameter("w", (8, 2))], normal()).to_json()
-            >>> text[0], text[-1]
-            ('{', '}')
+            >>> text.startswith("{"), text.endswith("}\\n")
+            (True, True)
         """
         from .text.json_encoding import encode
 

@@ -408,3 +408,8 @@ def test_the_mode_whose_model_has_the_parameter_draws():
     with named(alone["a"], seed=0):
         alone["a"].reset_parameters()
     assert equal(state(alone["a"]), state(inner))
+
+
+def test_a_class_in_place_of_a_model_is_an_error():
+    with pytest.raises(TypeError, match=r"module must be a torch\.nn\.Module, got type"), init.named(nn.Linear, seed=0):
+        pass

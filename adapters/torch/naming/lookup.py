@@ -83,8 +83,8 @@ class Tensors:
 
     def _read(self) -> None:
         """Read the tensors of the model. Parameters of lazy modules are left out until they have a shape."""
-        self._contents = Contents(self.module)
         modules = walk(self.module, self.prefix)
+        self._contents = Contents(self.module)
         tensors = model_tensors(modules, skip_lazy=True)
         self._by_identity: dict[int, tuple[Tensor, TensorMatch]] = {}
         self._by_storage: dict[int, list[TensorMatch]] = {}
