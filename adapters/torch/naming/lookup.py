@@ -29,7 +29,10 @@ class TensorMatch(NamedTuple):
     @property
     def is_current(self) -> bool:
         """Return whether the tensor still has the shape and the dtype of the parameter."""
-        return not self.kind or (self.tensor.tensor.shape, self.tensor.tensor.dtype) == self.kind
+        if not isinstance(self.tensor, ModelTensor) or not self.kind:
+            return True
+        tensor = self.tensor.tensor
+        return (tensor.shape, tensor.dtype) == self.kind
 
     @property
     def memory(self) -> Tensor:
