@@ -41,11 +41,15 @@ def skeleton() -> Iterator[None]:
     fills the weights. For a sharded model, call `fully_shard(model)`, then `model.to_empty(...)`, then `initialize`.
     Models that other threads build at the same time are not affected.
 
+    A parameter of two axes or more and more than 65,536 weights has no values once a module registers it. Every other
+    parameter has its values until the skeleton is built, so a constructor can read them.
+
     Returns:
         A context manager.
 
     Raises:
-        RuntimeError: a constructor reads the values of a weight, as `weight.to("cpu")` does.
+        RuntimeError: a constructor reads the values of a parameter of two axes or more and more than 65,536 weights, as
+            `weight.to("cpu")` does.
 
     Example:
         >>> import torch
