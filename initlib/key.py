@@ -134,13 +134,19 @@ def as_key(seed: Seed, name: str | None = None) -> Key:
             key = Key(seed)
         except TypeError:
             raise TypeError(
-                f"seed must be an int, a Key, a numpy.random.Generator or None, got {seed!r}{_advice(seed)}"
+                f"seed must be an int, a Key, a numpy.random.Generator or None, got {_shown(seed)}{_advice(seed)}"
             ) from None
     if name is None:
         return key
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r}")
     return key.fold_in(name)
+
+
+def _shown(seed: object) -> str:
+    """Return a wrong seed as code, or as the name of its class if the code is long, as that of a model."""
+    text = repr(seed)
+    return text if len(text) <= 100 and text.isprintable() else f"a {type(seed).__name__}"
 
 
 def _advice(seed: object) -> str:

@@ -90,7 +90,10 @@ class Declarations:
             _check(cls, name, axes)
             if not has(name):
                 allowed = ", ".join(names) or "none"
-                raise ValueError(f"declared axes must be for parameters of {cls.__name__} ({allowed}), got {name!r}")
+                raise ValueError(
+                    f"declared axes must be for parameters of {cls.__name__} ({allowed}), got {name!r}. Correct the "
+                    "call of declare, or initlib_axes"
+                )
             letters = {token.letter for token in parse(axes)}
             guess = ParameterRole(axes, "kernel" if {"I", "O"} <= letters else "other")
             roles[name] = table_roles[name]._replace(axes=axes) if name in table_roles else guess

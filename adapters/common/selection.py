@@ -41,9 +41,11 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
             every = [name for each in parameters for name in each.names]
             raise ValueError(f"only must match a parameter, got {pattern.shown}{nearest(pattern.text, every, 'names')}")
         return matches, set()
-    names = set(only)
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError(f"only must be a pattern or names, got {only!r}")
+    listed = list(only) if isinstance(only, Iterable) else [only]
+    for each in listed:
+        if not isinstance(each, str):
+            raise TypeError(f"only must be a pattern or names of parameters, got {type(each).__name__}")
+    names = set(listed)
     buffer_names = set(buffers)
     present = buffer_names.union(*(each.names for each in parameters))
     for name in sorted(names - present):

@@ -149,8 +149,8 @@ def _claims(lab: Lab, trainings: dict[str, Training], count: int) -> None:
     )
     learn, dead = he.accuracy[:, -1] >= LEARNS, he.dead[:, 1]
     lab.claim(
-        "He with relu: at least 12 of 20 seeds learn, and at least one stays at a loss of 1/4: exactly those whose two "
-        "narrow units have died, 0 for 99% of the points",
+        "He with relu: at least 12 of 20 seeds learn, and at least one stays at a loss of 1/4: exactly the seeds whose "
+        "two narrow units have died, with output 0 for 99% of the points",
         f"{learn.sum()} of {count} learn, {dead.sum()} dead, {he.dead[:, 0].sum()} of them from the start",
         learn.mean() >= 0.6 and dead.any() and np.array_equal(dead, np.abs(he.loss[:, -1] - 0.25) < 1e-3),
     )

@@ -135,7 +135,7 @@ def _claims(lab: Lab, measurements: dict, predicted: dict) -> None:
     dead, burst = int(np.argmax(small == 0)), int(np.argmax(~np.isfinite(large)))
     lab.quote(dead_layer=dead, burst_layer=burst)
     lab.claim(
-        "relu in float32: small weights give exact zeros, large ones no numbers at all, before the last layer",
+        "relu in float32: small weights give exact zeros, and large weights give inf or nan, before the last layer",
         f"zeros from layer {dead} on, inf or nan from layer {burst} on",
         small[-1] == 0 and small[1] > 0 and not np.isfinite(large[-1]) and np.isfinite(large[1]),
     )

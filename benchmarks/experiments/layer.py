@@ -107,14 +107,16 @@ def _theory(lab: Lab, scheme: str, x: np.ndarray, w: np.ndarray, a: np.ndarray) 
         shown.append(f"{squares.mean():.5g} for {exact[letter]:.5g}")
     lab.quote(**{f"{scheme.lower()}_std": f"{math.sqrt(exact['a']):.3f}"})
     lab.claim(
-        f"{scheme}: Var x, Var W, Var a are the exact ones, within {Z} standard errors", "; ".join(shown), off < Z
+        f"{scheme}: Var x, Var W, Var a equal the exact variances, within {Z} standard errors",
+        "; ".join(shown),
+        off < Z,
     )
 
 
 def _claims(lab: Lab, places: dict[str, np.ndarray], activations: dict[str, np.ndarray]) -> None:
     everything = np.concatenate(list(places.values()))
     lab.claim(
-        "the twelve figures of the source are usual ones: each between the quantiles 0.01 and 0.99",
+        "each of the twelve figures of the source lies between the quantiles 0.01 and 0.99",
         f"{everything.min():.3f} to {everything.max():.3f}",
         everything.min() > 0.01 and everything.max() < 0.99,
     )

@@ -156,8 +156,8 @@ def _claims(lab: Lab, trained: dict[str, list[Run]]) -> None:
     columns = np.sign(output)
     lab.quote(negative=f"{negative:.0f}")
     lab.claim(
-        "ones: at the start the output's kernel alone has a gradient, and not all of it is positive: each digit's "
-        "column has one sign, some of both",
+        "ones: at the start the output's kernel alone has a gradient, and this gradient has both signs: one sign "
+        "in each digit's column",
         f"hidden layers {hidden / ones_[0].sizes[-1]:.0e} of the output's, rounding; {negative:.0f}% of the output's "
         "below 0",
         hidden < 1e-5 * ones_[0].sizes[-1] and 10 <= negative <= 90 and (columns == columns[0]).all(),
@@ -168,7 +168,7 @@ def _claims(lab: Lab, trained: dict[str, list[Run]]) -> None:
             lab.claim(f"{scheme}: has begun to learn, above 50%", f"{accuracy.min():.1f}", accuracy.min() > 50)
         else:
             lab.claim(
-                f"{scheme}: every seed reaches 95% of the test digits, within 2 points of each other",
+                f"{scheme}: every seed reaches 95% of the test digits, and seeds differ by at most 2 points",
                 spread(accuracy, ".1f"),
                 accuracy.min() > 95 and np.ptp(accuracy) < 2,
             )

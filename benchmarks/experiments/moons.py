@@ -172,8 +172,8 @@ def _starts(lab: Lab) -> None:
     lab.table("starts", ["default", "He: cost at the start", "source's quantile", "large: cost", "source's"], rows)
     lab.quote(starts_seeds=len(seeds))
     lab.claim(
-        "with a Glorot uniform last layer both of the source's first costs are usual ones, between the quantiles 0.05 "
-        "and 0.95; with N(0, 0.01²) the one of large is not",
+        "with a Glorot uniform last layer both of the source's first costs lie between the quantiles 0.05 and 0.95; "
+        "with N(0, 0.01²) the first cost of large does not",
         f"{places['glorot_uniform', 'He']:.2f} and {places['glorot_uniform', 'large']:.2f}; "
         f"{places['N(0, 0.01²)', 'large']:.3f}",
         all(0.05 < places["glorot_uniform", scheme] < 0.95 for scheme in ("He", "large"))
@@ -214,7 +214,7 @@ def _tables(lab: Lab, training: Training) -> None:
 def _claims(lab: Lab, training: Training) -> None:
     zero = training.costs["zeros"]
     lab.claim(
-        "zeros: every cost of every seed is the source's, to 1e-12, and no weight of the first two layers moves",
+        "zeros: every cost of every seed equals the source's, to 1e-12, and no weight of the first two layers moves",
         f"{zero.min():.13f} to {zero.max():.13f}; moved {training.moved['zeros']:g}",
         np.abs(zero - COSTS["zeros"][0]).max() < 1e-12 and training.moved["zeros"] == 0,
     )
@@ -222,14 +222,14 @@ def _claims(lab: Lab, training: Training) -> None:
     lab.claim("zeros: 50%, soft and hard", f"{half.min():.6f} to {half.max():.6f}", np.abs(half - 50).max() < 1e-6)
     off = np.abs(np.log(np.median(training.costs["He"], axis=0) / COSTS["He"])).max()
     lab.claim(
-        "He: at every thousandth epoch the median cost is within half as much again of the source's",
+        "He: at every thousandth epoch the median cost and the source's differ at most by a factor of 1.5",
         f"at most {np.exp(off):.2f} times",
         off < np.log(1.5),
     )
     if not lab.quick:
         places = (training.costs["He"] < COSTS["He"]).mean(axis=0)
         lab.claim(
-            "He: the source's costs are usual ones at every thousandth epoch, between the quantiles 0.05 and 0.95",
+            "He: at every thousandth epoch the source's cost lies between the quantiles 0.05 and 0.95",
             f"{places.min():.2f} to {places.max():.2f}",
             places.min() >= 0.05 and places.max() <= 0.95,
         )
@@ -249,14 +249,14 @@ def _claims(lab: Lab, training: Training) -> None:
         (stuck[:, -1] > 1).any() and not (shaken[:, -1] > 1).any(),
     )
     lab.claim(
-        "large: the source's last cost lies among the stuck ones and above every shaken one",
+        "large: the source's last cost lies among the last costs of stuck networks, and above those of all shaken "
+        "networks",
         f"{COSTS['large'][-1]} among {spread(stuck[:, -1], '.2f')}, above {spread(shaken[:, -1], '.2f')}",
         stuck[:, -1].min() < COSTS["large"][-1] < stuck[:, -1].max() and shaken[:, -1].max() < COSTS["large"][-1],
     )
     worse = (shaken[:, -1] > training.costs["He, p - y"][:, -1]).mean()
     lab.claim(
-        "large, with p - y: shaken out of it, to less than a tenth of the first cost, and still worse than He in the "
-        "median",
+        "large, with p - y: in the median, the last cost is less than a tenth of the first, and still worse than He's",
         f"{spread(shaken[:, -1], '.2f')} of {spread(shaken[:, 0], '.2f')}; worse than He under {worse:.0%}",
         np.median(shaken[:, -1] / shaken[:, 0]) < 0.1 and worse > 0.5,
     )

@@ -43,7 +43,10 @@ def write(
 ) -> tuple[Path, ...]:
     """Write the checkpoint of a plan's entries and a seed: see `Plan.write`."""
     if seed is None:
-        raise TypeError("seed must be an integer or a Key, got None. Files of a random seed could not be verified")
+        raise TypeError(
+            "seed must be an int, a Key or a numpy.random.Generator, got None. Pass a seed: files of a "
+            "random seed cannot be verified"
+        )
     if not isinstance(only, slice | None):
         raise TypeError(f"only must be a slice of the files, such as slice(3, None, 64), got {only!r}")
     key, folder = as_key(seed), as_path(folder, "folder")

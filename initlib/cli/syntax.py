@@ -123,7 +123,7 @@ def _value(node: ast.expr, argument: str) -> Any:
                 return _call(made[name], node, argument)
             if name in presets():
                 if node.args or node.keywords:
-                    raise ValueError(f"initializer {name} takes no arguments, got {argument!r}")
+                    raise ValueError(f"initializer {name} must have no arguments, got {argument!r}")
                 return presets()[name]
             raise _unknown(argument, name)
     raise _unreadable(argument)

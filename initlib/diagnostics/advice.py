@@ -1,4 +1,4 @@
-"""Advice on a network whose signals are ill: the weight variance that theory requires."""
+"""Advice on a network whose signals are unhealthy: the weight variance that theory requires."""
 
 import math
 from collections.abc import Sequence
@@ -37,7 +37,10 @@ def advise(activations: Sequence[Activation], parameters: Sequence[ParameterStat
     depth = max(len(layers) - 1, 1)
     stable = stable_scale(activation, depth, KEPT)
     if stable is None:
-        return f"no weight variance keeps {activation} over {depth} layers: add normalization or residual connections"
+        return (
+            f"no weight variance keeps a signal through {depth} layers of {activation}: add normalization or residual "
+            "connections"
+        )
     low, high = stable
     if low <= variance <= high:
         return f"weight_variance of {weight.name} is {variance:.3g}, as {activation} needs: look at the earlier layers"

@@ -51,8 +51,8 @@ class SignalReport(Report):
       norm is above 150 times the norm before the head.
     - *dead*: all units, or clearly more than half of the units, have the same value for every input. Parameters are
       dead if the loss that you pass has the gradient 0 for every parameter.
-    - *silent*: units with the same value for every input are on a branch, or in a head whose weights are 0. Silent
-      units, and a small signal on a branch, are healthy.
+    - *silent*: all units have the same value for every input, and lie on a branch or in a head whose weights are 0.
+      Silent units, and a small signal on a branch, are healthy.
 
     In the experiment "verdicts" of the documentation, networks within these limits learn.
 
@@ -151,7 +151,7 @@ class SignalReport(Report):
         """
         if self.ill:
             lines = "\n".join(f"  {row.name}: {verdict(row)}" for row in self.ill)
-            raise AssertionError(f"signals of {len(self.ill)} layers or parameters are ill:\n{lines}")
+            raise AssertionError(f"{len(self.ill)} activations or parameters are unhealthy:\n{lines}")
 
     def plot(
         self,

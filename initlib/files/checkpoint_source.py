@@ -55,7 +55,7 @@ class CheckpointSource:
             listed = header.tensors if names is None else names
             for name in listed:
                 if name not in header.tensors:
-                    raise ValueError(f"{file} must hold the tensor '{printable(name)}', because the index gives it")
+                    raise ValueError(f"{file} must hold the tensor '{printable(name)}', as its index states")
                 stored = header.tensors[name]
                 self.tensors[name] = TensorPlace(file, header.data + stored.start, stored.dtype_name, stored.shape)
         self.digest = digest.hexdigest()

@@ -215,8 +215,8 @@ class Plan:
         Example:
             >>> from initlib import Parameter, normal, plan
             >>> text = plan([Parameter("w", (8, 2))], normal()).to_json()
-            >>> text[0], text[-1]
-            ('{', '}')
+            >>> text.startswith("{"), text.endswith("}\\n")
+            (True, True)
         """
         from .text.json_encoding import encode
 
@@ -272,10 +272,10 @@ class Plan:
             >>> plan([Parameter("w", (8, 2))], normal()).save(path)
         """
         from ..files.atomic_write import atomic_write
-        from .fills.opened_sources import opened_checkpoints
+        from .fills.opened_sources import is_source
 
         text = self.to_json()
-        if any(checkpoint.has_file(as_path(path)) for checkpoint in opened_checkpoints(self.entries)):
+        if is_source(as_path(path), self.entries):
             raise ValueError(f"path must not be a file that the plan reads, got {os.fspath(path)!r}. Pass another path")
         with atomic_write(path) as file:
             file.write(text.encode())

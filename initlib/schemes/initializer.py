@@ -153,7 +153,7 @@ class Initializer(Frozen, ABC):
             >>> normal(std=1e6).check((3, 4))
             >>> normal(std=1e6).check((3, 4), "float16")
             Traceback (most recent call last):
-            ValueError: weights as large as 6.23e+06 overflow float16
+            ValueError: weights as large as 6.23e+06 overflow float16. Pass a smaller scale, or a wider dtype
         """
         check_axes(axes)
         _check(self, checked_shape(shape), axes, dtype_name(dtype))

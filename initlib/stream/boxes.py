@@ -65,7 +65,7 @@ def box_shape(box: Box) -> tuple[int, ...]:
 
 
 def box_index(box: Box) -> tuple[int | slice, ...]:
-    """Return the index with which a full array gives the box."""
+    """Return the index that selects the box from an array of the full shape."""
     ends = [part.start + part.size * part.step for part in box]
     return tuple(
         part.start if part.drop else slice(part.start, end if end >= 0 else None, part.step)
@@ -74,12 +74,12 @@ def box_index(box: Box) -> tuple[int | slice, ...]:
 
 
 def part_inside(part: Part, taken: Part) -> Part:
-    """Return the part of an axis that `taken` takes of a part of the axis."""
+    """Return the part of the axis that remains if `taken` is applied to the indices of `part`."""
     return Part(part.start + part.step * taken.start, part.step * taken.step, taken.size, taken.drop)
 
 
 def box_inside(box: Box, index: Index) -> Box:
-    """Return the box of the full weight that an index of a box takes. Dropped axes of the box count as axes."""
+    """Return the box of the full weight that an index of a box selects. Dropped axes of the box count as axes."""
     return tuple(map(part_inside, box, normalize_index(index, tuple(part.size for part in box))))
 
 

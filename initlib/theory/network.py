@@ -38,7 +38,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Times:
-    """A function that multiplies by a constant; equal ones compare equal."""
+    """A function that multiplies by a constant. Functions of equal constants compare equal."""
 
     factor: float
 
@@ -96,8 +96,8 @@ def factors(operations: Sequence[Operation]) -> dict[str, float]:
     """Return fan_in times the variance of each kernel, and the variance of each table.
 
     The output of a kernel gets the variance at which the next activation has a mean square of 1. Before a bounded
-    activation, and at an output of the network, the variance is 1. Kernels that are added share it. A kernel at the end
-    of a branch gets 1 / n, where n branches are added to one stream.
+    activation, and at an output of the network, the variance is 1. Kernels whose outputs are added
+    share the variance. If n branches are added to one stream, the last kernel of each branch gets the variance 1 / n.
 
     >>> relu = Operation("function", (1,), function=lambda x: np.maximum(x, 0))
     >>> factors([Operation("input"), Operation("kernel", (0,), "a"), relu, Operation("kernel", (2,), "b")])

@@ -373,8 +373,9 @@ def _instability(layer: Layer) -> str | None:
     if least <= 1 + MOST_VARIED:
         return None
     return (
-        f"no scale is stable: a length that is 1% too large is {100 * (1.01**least - 1):.2g}% too large one layer "
-        f"later and {100 * (1.01 ** (least**5) - 1):.2g}% after five, at any weight variance without biases"
+        f"no scale is stable: without biases, at any weight variance, a length that is 1% too large is "
+        f"{100 * (1.01**least - 1):.2g}% too large after one layer and {100 * (1.01 ** (least**5) - 1):.2g}% too large "
+        "after five layers"
     )
 
 
@@ -402,8 +403,8 @@ def describe(
         vanishing: a length of 1 is 0.5 one layer later, and later lengths shrink to 0
         >>> import numpy as np
         >>> print(describe(lambda z: np.maximum(z, 0) ** 3))
-        no scale is stable: a length that is 1% too large is 3% too large one layer later and 1e+03% after five, at any
-        weight variance without biases
+        no scale is stable: without biases, at any weight variance, a length that is 1% too large is 3% too large after
+        one layer and 1e+03% too large after five layers
     """
     if weight_variance is None:
         try:

@@ -25,7 +25,10 @@ DENSITY = np.exp(-GRID * GRID / 2) / np.exp(-GRID * GRID / 2).sum()
 
 @dataclass(frozen=True)
 class Signal:
-    """function(mean + std z), z ~ N(0, 1): `source` identifies z, `alike` is the correlation of z over positions."""
+    """A signal function(mean + std * z), where z is standard normal.
+
+    `source` identifies z, and `alike` is the correlation of z at two positions.
+    """
 
     source: int
     mean: float = 0.0
@@ -63,7 +66,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class Composition:
-    """A function of several functions of one variable; equal ones compare equal."""
+    """A function of several functions of one variable. Compositions of equal functions compare equal."""
 
     outer: Callable[..., Any]
     inner: tuple[Function | None, ...]

@@ -187,7 +187,9 @@ def test_files_are_audited_together(files):
         ("a.npz", "o"),
         ("b.npz", "w"),
     ]
-    assert report.tensors[2].test == "not measured: the array holds no numbers; a pickle could run code"
+    assert (
+        report.tensors[2].test == "not measured: the array holds no numbers, and a pickle in the array could run code"
+    )
     assert dict(report.tensors[3].findings) == {"duplicates": "equal to a.npz w"}
     assert str(report).startswith("file   tensor")
     assert audit(files[1]).found() == []

@@ -93,7 +93,7 @@ def test_tensors_of_a_file_of_an_index_and_of_a_folder(tmp_path):
 def test_an_index_that_gives_a_tensor_to_the_wrong_file(tmp_path):
     save_index(tmp_path, {"a.safetensors": {"x": ROWS, "y": ROWS}})
     save(tmp_path / "a.safetensors", {"x": ROWS})
-    with pytest.raises(ValueError, match="must hold the tensor 'y', because the index gives it"):
+    with pytest.raises(ValueError, match="must hold the tensor 'y', as its index states"):
         CheckpointSource(tmp_path)
 
 

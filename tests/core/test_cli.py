@@ -42,7 +42,7 @@ def test_fans_names_the_axes_that_it_assumes(command, shape, fans, meaning):
     [
         (["fans", "64x32x3x3", "--axes", "OIH"], ["axes must name 4 axes", "(64, 32, 3, 3)"]),
         (["draw", "he_norml", "3x4"], ["he_norml", "he_normal"]),
-        (["draw", "he_normal:2", "3x4"], ["he_normal takes no arguments"]),
+        (["draw", "he_normal:2", "3x4"], ["he_normal must have no arguments"]),
         (["draw", "uniform:a=3", "3x4"], ["'a'", "low, high"]),
         (["draw", "normal:std=1e9", "3x4", "--dtype", "float16"], ["overflow float16"]),
         (["draw", "sparse", "3x4"], ["'sparsity'", "sparsity, std"]),

@@ -136,7 +136,7 @@ def test_a_table_without_new_rows_is_loaded(dense):
         (
             lambda old: recipes.grow_width(old),
             Parameter("up.weight", (60, 8), axes="(5 O)I"),
-            "divisible by the packed weights",
+            "divisible by the numbers of packed weights",
         ),
         (lambda old: recipes.upcycle(old, {"w": "up.weight"}, {}), Parameter("w", (8,)), "one additional first axis"),
         (lambda old: recipes.upcycle(old, {"w": "up.weight"}, {}), Parameter("w", ()), "one additional first axis"),

@@ -37,7 +37,8 @@ def test_the_nearest_names_are_listed(wanted, names, sentence):
         (
             "*:kernal",
             [],
-            "has no kind or owner 'kernal': the kinds are kernel, recurrent, bias, scale, table, buffer, other;",
+            "names the unknown kind or owner 'kernal': the kinds are kernel, recurrent, bias, scale, table, buffer, "
+            "other;",
         ),
         ("*.weight:bias", [], "matches nothing: parameters of these names have the kinds and owners Linear, kernel"),
         (

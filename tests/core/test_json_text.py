@@ -264,7 +264,7 @@ HOSTILE = [
     (filled({"parts": [["a", 1]], "fillings": ["keep"]}), "parts must not all be kept"),
     (
         filled({"parts": [["a", 3]], "groups": 3, "fillings": [normal_of()]}),
-        "must have a size of a multiple of 3, got 8",
+        "must have a size divisible by 3, got 8",
     ),
     (filled({"parts": [["a", 1]], "groups": 0, "fillings": [normal_of()]}), "groups must be at least 1, got 0"),
     (

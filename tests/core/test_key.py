@@ -124,3 +124,8 @@ def test_a_name_with_half_of_a_surrogate_pair_is_an_error():
     for call in (lambda: Key(0).fold_in("a\ud800"), lambda: as_key(0, "a\ud800")):
         with pytest.raises(ValueError, match="name must be valid Unicode"):
             call()
+
+
+def test_an_error_does_not_print_an_object_of_many_lines():
+    with pytest.raises(TypeError, match=r"or None, got a ndarray$"):
+        as_key(np.ones((4, 4)))

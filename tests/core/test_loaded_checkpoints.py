@@ -78,6 +78,23 @@ def test_a_saved_plan_replaces_no_file_that_the_plan_reads(tmp_path, is_link):
         assert (folder / "plan.json").exists()
 
 
+def test_a_plan_that_opens_no_source_replaces_no_source_either(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    every = [weight(f"layers.{i}.w") for i in range(4)]
+    for size in (10**6, 300):
+        folder = tmp_path / str(size)
+        plan(every, normal()).write(folder, 0, max_shard_size=size)
+        before = contents(folder)
+        for source in (folder, f"{size}", *folder.glob("*.json"), *folder.glob("model.safetensors")):
+            read = Plan.from_json(plan(every, {"*": loaded(source) * 2}).to_json())
+            for target in sorted(folder.iterdir()):
+                for path in (target, f"{size}/../{size}/{target.name}"):
+                    with pytest.raises(ValueError, match="path must not be a file that the plan reads"):
+                        read.save(path)
+        assert contents(folder) == before
+        read.save(folder / "plan.json")
+
+
 def test_a_foreign_copy_is_named(old, tmp_path):
     every = [weight(f"layers.{i}.w") for i in range(4)]
     made = plan(every, {"*": loaded(old)})

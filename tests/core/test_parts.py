@@ -126,7 +126,7 @@ def test_a_part_without_a_filling_follows_the_rules_for_its_name():
 
 def test_parts_of_themselves_are_an_error():
     fused = [Parameter("attn.qkv.weight", (3**9, 4), axes="OI", kind="kernel")]
-    with pytest.raises(PlanError, match="at most 8 deep in one another; a rule must not match its own parts"):
+    with pytest.raises(PlanError, match="at most 8 deep, got a rule that matches its own parts"):
         plan(fused, {"*": parts({"q.weight": 1, "k.weight": 1, "v.weight": 1})})
 
 
@@ -231,12 +231,12 @@ MISFITS = [
     (
         (39, 2),
         parts({"q": 24, "k": 8, "v": 8}, zeros),
-        "a: the axis of parts q 24, k 8, v 8 must have a size of a multiple of 5, got 39",
+        "a: the axis of parts q 24, k 8, v 8 must have a size divisible by 5, got 39",
     ),
     (
         (12, 2),
         parts({"q": 2, "k": 1}, zeros, groups=8),
-        "the axis of parts q 2, k 1 in 8 groups must have a size of a multiple of 24, got 12",
+        "the axis of parts q 2, k 1 in 8 groups must have a size divisible by 24, got 12",
     ),
     ((12, 2), parts({"q": 2, "k": 1}, zeros, axis=2), "axis of parts must be an axis of shape (12, 2), got 2"),
     ((12, 2), parts({"q": 2, "k": 1}, zeros, axis=-3), "axis of parts must be an axis of shape (12, 2), got -3"),
@@ -261,7 +261,7 @@ WRONG = [
     (lambda: parts({}, zeros), ValueError, "parts must name at least one part"),
     (lambda: parts(["q", "k"], zeros), TypeError, "parts must be a mapping of names to shares, or a name with {i}"),
     (lambda: parts("layers.kernel", zeros), ValueError, "a part's name must have {i}, the index along the axis"),
-    (lambda: parts("h.{i}", zeros, groups=2), ValueError, "groups must be 1 for parts at each index, got 2"),
+    (lambda: parts("h.{i}", zeros, groups=2), ValueError, "groups must be 1 if names is a string with {i}, got 2"),
     (lambda: parts({"": 1}, zeros), ValueError, "a part's name must be a printable string"),
     (lambda: parts({3: 1}, zeros), TypeError, "a part's name must be a string, got 3"),
     (lambda: parts({"q": 0}, zeros), ValueError, "the share of part 'q' must be at least 1, got 0"),
@@ -292,7 +292,7 @@ def test_parts_too_deep_in_parts_are_errors():
     filling = zeros
     for _ in range(8):
         filling = parts({"a": 1, "b": 1}, filling)
-    with pytest.raises(ValueError, match="parts may lie at most 8 deep in one another, got 9"):
+    with pytest.raises(ValueError, match="parts must be nested at most 8 deep, got 9"):
         parts({"a": 1}, filling)
 
 

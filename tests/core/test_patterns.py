@@ -102,7 +102,9 @@ def test_the_first_pattern_counts_and_the_others_are_unused():
 
 @pytest.mark.parametrize("rules", [["*"], [("*", 1, 2)], [3]])
 def test_pairs_of_a_wrong_form_are_errors(rules):
-    with pytest.raises(TypeError, match="rules must be a mapping by pattern, or pairs"):
+    with pytest.raises(
+        TypeError, match="rules must be a mapping from patterns to fills, an initializer, a recipe, or a list of these"
+    ):
         Ordered(rules, "rules", lambda value, argument: value)
 
 

@@ -30,6 +30,8 @@ from initlib import (
 )
 from initlib.dtypes import DTYPES
 
+NOT_RULES = "rules must be a mapping from patterns to fills, an initializer, a recipe, or a list of these"
+
 
 def kernel(name="kernel", shape=(8, 4), axes="OI", **fields):
     return Parameter(name, shape, axes=axes, kind="kernel", **fields)
@@ -99,7 +101,7 @@ def test_an_initializer_for_rules_is_the_default():
 
 def test_zeros_as_constructed_are_noted():
     built, made = plan([kernel(default=zeros), kernel("made")], he_normal).entries
-    assert built.notes == ("zeros as built",)
+    assert built.notes == ("zeros as constructed",)
     assert made.notes == ()
 
 
@@ -285,8 +287,8 @@ def test_all_problems_are_listed_at_once():
         '{"*.weight": he_normal}, or pass default=he_normal',
         'temperature: no rule matches, and there is no default. Add the rule {"temperature": ones}',
         "rule '*.up.wieght' matches nothing; nearest names: h.0.up.weight",
-        "rule '*:Conv2d' has no kind or owner 'Conv2d': the kinds are kernel, recurrent, bias, scale, table, buffer, "
-        "other; the owners in this model are Linear, Router",
+        "rule '*:Conv2d' names the unknown kind or owner 'Conv2d': the kinds are kernel, recurrent, bias, scale, "
+        "table, buffer, other; the owners in this model are Linear, Router",
         "axes '*.fc' matches nothing",
         "rename 'transformer.*' matches nothing",
         "h.{0..3}.gate: he_normal needs to know which of the 3 axes in Router are inputs and outputs. Pass "
@@ -467,9 +469,21 @@ def test_rules_for_tied_names_may_be_equal():
             "rules of '*' must be an initializer, keep, values(...), parts(...) or loaded(...), got 3",
         ),
         ({"rules": {3: ones}}, TypeError, "rules must have globs or compiled regular expressions as patterns, got 3"),
-        ({"rules": 3}, TypeError, "rules must be a mapping by pattern, or pairs, got 3"),
-        ({"rules": lambda parameters: ones}, TypeError, "rules must be a mapping by pattern, or pairs, got constant"),
-        ({"rules": ["*"]}, TypeError, "rules must be a mapping by pattern, or pairs, got '*'"),
+        (
+            {"rules": 3},
+            TypeError,
+            NOT_RULES + ", got 3",
+        ),
+        (
+            {"rules": lambda parameters: ones},
+            TypeError,
+            NOT_RULES + ", got constant",
+        ),
+        (
+            {"rules": ["*"]},
+            TypeError,
+            NOT_RULES + ", got '*'",
+        ),
         ({"default": "he"}, TypeError, "default must be an initializer"),
         ({"axes": {"*": "OX!"}}, ValueError, "got '!' in 'OX!'"),
         ({"axes": {"*": 3}}, TypeError, "axes of '*' must be a string such as 'OIHW' or '(3 O)I', got 3"),
@@ -511,17 +525,30 @@ SLIPS = [
         TypeError,
         'Write "*.weight:Parameter" for the weights of a class, or "*:Parameter" for its biases too',
     ),
-    (["*", ones], TypeError, "rules must be a mapping by pattern, or pairs, got '*'"),
+    (
+        ["*", ones],
+        TypeError,
+        NOT_RULES + ", got '*'",
+    ),
     ({}, PlanError, 'no rule matches, and there is no default. Add the rule {"*.weight": he_normal}, or pass'),
-    ("gpt2", TypeError, "rules must be a mapping by pattern, or pairs, got 'gpt2'. Call the recipe: recipes.gpt2(...)"),
+    (
+        "gpt2",
+        TypeError,
+        NOT_RULES + ", got 'gpt2'. Call the recipe: recipes.gpt2(...)",
+    ),
     ("he_normal", TypeError, "got 'he_normal'. Write he_normal, without quotes"),
     ("old.safetensors", TypeError, "got 'old.safetensors'. For a checkpoint, write {\"*\": loaded('old.safetensors')}"),
     ("runs/old", TypeError, "For a checkpoint, write {\"*\": loaded('runs/old')}"),
     (Path("old"), TypeError, "For a checkpoint, write {\"*\": loaded('old')}"),
     ({"*": "old.safetensors"}, TypeError, "For a checkpoint, write loaded('old.safetensors')"),
     ({"*": Path("old")}, TypeError, "For a checkpoint, write loaded('old')"),
-    (0, TypeError, "rules must be a mapping by pattern, or pairs, got 0. Pass the seed by name: seed=0"),
+    (
+        0,
+        TypeError,
+        NOT_RULES + ", got 0. Pass the seed by name: seed=0",
+    ),
     (Key(3), TypeError, "Pass the seed by name: seed=Key(seed=3)"),
+    ("plan.json", TypeError, "For a stored plan, pass Plan.load('plan.json')"),
     (recipes.gpt2, TypeError, "rules must be the result of a recipe, got the function. Call recipes.gpt2(...)"),
     ([{"*": ones}, recipes.gpt2], TypeError, "Call recipes.gpt2(...)"),
     (
@@ -654,3 +681,10 @@ def test_an_initializer_of_an_adapter_is_an_error_that_names_the_core_initialize
 def test_a_plan_of_other_objects_is_an_error():
     with pytest.raises(TypeError, match=r"entries must be made of Entry, got Parameter\. Call initlib\.plan"):
         initlib.Plan((Parameter("w", (4, 4)),))
+
+
+def test_a_rule_whose_function_fails_is_not_called_unused():
+    tied = Parameter("table", (8, 4), kind="table", tied=("head",))
+    with pytest.raises(PlanError) as caught:
+        plan([tied], {"table": lambda parameter: 1 / 0, "head": lambda parameter: 1 / 0})
+    assert caught.value.problems == ("table: the rule's function raised ZeroDivisionError: division by zero",)

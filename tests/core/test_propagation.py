@@ -170,7 +170,7 @@ def test_descriptions_name_the_phase():
     assert describe("tanh", weight_variance=3.0, bias_variance=0.05).startswith("chaotic")
     assert describe("relu", weight_variance=2.5).startswith("exploding")
     assert describe("relu").startswith("at the critical weight variance, 2: critical: chi is 1 at length 1")
-    assert "3% too large one layer later" in describe(relu_cubed)
+    assert "3% too large after one layer" in describe(relu_cubed)
     assert "2% too large" in describe("relu_squared")
 
 

@@ -191,7 +191,7 @@ def test_nothing_is_executed(tmp_path):
     (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb()))
     errors(tmp_path / "bomb.pkl", "cannot be read without running its code")
     np.save(tmp_path / "bomb.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
-    errors(tmp_path / "bomb.npy", "holds no numbers; a pickle could run code")
+    errors(tmp_path / "bomb.npy", "holds no numbers, and a pickle in the array could run code")
     np.savez(tmp_path / "bomb.npz", w=np.array([Bomb()], dtype=object))
     errors(tmp_path / "bomb.npz", "holds no numbers")
 

@@ -241,7 +241,7 @@ def test_the_table_begins_with_the_verdict_and_folds_layers(rng):
     assert dicts[0]["std"] == report.activations[0].std
     assert report.loss == 2.5
     with pytest.raises(
-        AssertionError, match=r"signals of 2 layers or parameters are ill:\n  2: vanishing: signal 0\.00241"
+        AssertionError, match=r"2 activations or parameters are unhealthy:\n  2: vanishing: signal 0\.00241"
     ):
         report.assert_healthy()
 

@@ -432,7 +432,7 @@ def test_a_path_of_a_wrong_type_is_an_error():
 def test_wrong_arguments_are_errors(tmp_path):
     made = everything()
     for wrong, error, words in (
-        ({"seed": None}, TypeError, "seed must be an integer or a Key, got None"),
+        ({"seed": None}, TypeError, "seed must be an int, a Key or a numpy.random.Generator, got None"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
         ({"seed": 0, "only": 3}, TypeError, "only must be a slice"),
         ({"seed": 0, "max_shard_size": "much"}, ValueError, "max_shard_size must be"),

@@ -369,7 +369,7 @@ def check_reports(world):
     flat = FullyShardedDataParallel(Model(), device_id=torch.device("cpu"), use_orig_params=True)
     tests = [row.test for row in init.audit(flat).tensors if row.name == "head.weight"]
     assert tests == [
-        "not measured: this rank holds a range of the parameter. Audit the unsharded model, or its checkpoint"
+        "not measured: this rank holds a flat shard of the parameter. Audit the unsharded model, or its checkpoint"
     ]
     with pytest.raises(ValueError, match="model must not be sharded by FSDP"):
         init.signals(flat, tokens)

@@ -59,6 +59,28 @@ def test_examples_in_docstrings_run(name):
     assert doctest.testmod(module, optionflags=flags, extraglobs=known).failed == 0
 
 
+def examples_of_methods(member):
+    """Yield the docstring examples of the methods that a class defines itself, with the names of their module."""
+    for name, method in vars(member).items():
+        function = getattr(method, "__func__", getattr(method, "fget", method))
+        if inspect.isfunction(function) and ">>>" in (text := inspect.getdoc(function) or ""):
+            names = {**function.__globals__, "initlib": initlib}
+            yield doctest.DocTestParser().get_doctest(text, names, f"{member.__name__}.{name}", None, 0)
+
+
+def test_examples_of_public_methods_run():
+    # `doctest.testmod` skips these methods: their class states the package, and they state their file.
+    examples = [
+        example
+        for member in (getattr(initlib, name) for name in initlib.__all__)
+        if inspect.isclass(member)
+        for example in examples_of_methods(member)
+    ]
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert [example.name for example in examples if runner.run(example).failed] == []
+    assert "Plan.to_json" in [example.name for example in examples]
+
+
 def test_public_names_state_their_package():
     for package in (initlib, *(pytest.importorskip(f"initlib.adapters.{name}") for name in FRAMEWORKS)):
         for name in package.__all__:

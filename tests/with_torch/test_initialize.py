@@ -231,7 +231,7 @@ def test_spectral_norm_needs_a_rule_for_the_stored_tensor():
     weights = []
     for model, name in zip(spectral(), ["0.parametrizations.weight.original", "0.weight_orig"], strict=True):
         with pytest.raises(
-            PlanError, match=f"{name}: no rule matches, and the model uses _?SpectralNorm of the stored tensor"
+            PlanError, match=f"{name}: no rule matches, and the model applies _?SpectralNorm to the stored tensor"
         ):
             initialize(model, he_normal, seed=0)
         for _ in range(2):
@@ -442,3 +442,15 @@ def test_a_parameter_of_mkldnn_needs_a_rule_and_stops_no_other_module():
         initialize(model, he_normal, seed=0)
     assert initialize(model, {"packed": keep}, seed=0, default=he_normal)["packed"].kept
     assert initialize(model, he_normal, seed=0, only="0.*")["packed"].kept
+
+
+@pytest.mark.parametrize(("only", "kind"), [(0, "int"), (nn.Linear(2, 2), "Linear"), ([torch.ones(2)], "Tensor")])
+def test_only_must_hold_names(only, kind):
+    with pytest.raises(TypeError, match=f"only must be a pattern or names of parameters, got {kind}$"):
+        initialize(nn.Linear(2, 2), he_normal, 0, only=only)
+
+
+def test_a_model_of_another_framework_is_an_error_that_names_its_adapter():
+    model = type("Sequential", (), {"__module__": "keras.src.models.sequential"})()
+    with pytest.raises(TypeError, match=r"got Sequential of keras\. Use initlib\.adapters\.keras$"):
+        initialize(model, he_normal, 0)

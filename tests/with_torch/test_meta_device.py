@@ -322,3 +322,49 @@ def test_draws_on_the_meta_device_are_still_observed():
         model = Scaled()
     initialize(model, {"drawn": normal(), "turned": normal()}, seed=0, device="cpu")
     assert torch.equal(model.scaled, torch.full((300, 300), 0.5))
+
+
+def test_a_skeleton_in_another_skeleton_hides_no_operation_from_it():
+    with skeleton():
+        outer = nn.Linear(300, 300)
+        nn.init.ones_(outer.weight)
+        with skeleton():
+            nn.init.constant_(outer.weight, 2.0)
+    initialize(outer, {"bias": zeros}, seed=0, device="cpu")
+    assert torch.equal(outer.weight, torch.full((300, 300), 2.0))
+
+
+def test_a_skeleton_sees_writes_to_several_tensors_in_one_call():
+    with skeleton(), torch.no_grad():
+        layers = nn.ModuleList([nn.Linear(300, 300, bias=False) for _ in range(2)])
+        for layer in layers:
+            nn.init.zeros_(layer.weight)
+        torch._foreach_add_([layer.weight for layer in layers], 1.0)
+    made = plan(layers, default=he_normal)
+    assert [entry.filling for entry in made.entries] == [he_normal, he_normal]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda weight: weight.normal_(0.0, -1.0),
+        lambda weight: weight.geometric_(2.0),
+        lambda weight: weight.clamp_(),
+        lambda weight: weight.div_(2.0, rounding_mode="up"),
+        lambda weight: weight.int().normal_(),
+        lambda weight: weight.bool().add_(1),
+    ],
+)
+def test_an_operation_with_wrong_arguments_is_an_error_in_a_skeleton(write):
+    with skeleton(), torch.no_grad():
+        weight = nn.Linear(300, 300).weight
+        with pytest.raises((RuntimeError, ValueError)):
+            write(weight)
+
+
+def test_operations_of_a_skeleton_draw_no_random_numbers():
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    with skeleton():
+        torch.empty(300, 300, device="meta").normal_().uniform_().bernoulli_(0.5)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -334,6 +334,43 @@ def test_parameters_that_are_registered_inside_are_found():
     assert torch.equal(given, drawn("own.weight"))
 
 
+@pytest.mark.parametrize("draw", [nn.init.normal_, nn.init.trunc_normal_, lambda weight: weight.data.normal_()])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weight: weight.half(),
+        lambda weight: weight.double(),
+        lambda weight: weight.new_zeros(9, 5),
+        lambda weight: weight.new_zeros(2, 2),
+        lambda weight: weight[:2],
+    ],
+)
+def test_parameters_that_get_another_shape_or_dtype_inside_are_drawn_as_such(draw, change):
+    layer = nn.Linear(5, 7)
+    with named(layer, 0):
+        changed = change(layer.weight.data)
+        memory = changed.new_zeros(200)
+        layer.weight.data = memory[: changed.numel()].view(changed.shape)
+        draw(layer.weight)
+    again = nn.Linear(5, 7)
+    again.weight.data = torch.zeros_like(layer.weight)
+    with named(again, 0):
+        draw(again.weight)
+    assert torch.equal(layer.weight, again.weight)
+    assert not memory[layer.weight.numel() :].any()
+
+
+def test_a_draw_after_a_parameter_was_cut_has_the_smaller_shape():
+    layer = nn.Linear(5, 7)
+    with named(layer, 0):
+        layer.weight.data = layer.weight.data[:2]
+        layer.weight.data[:1].normal_()
+    again = nn.Linear(5, 2)
+    with named(again, 0):
+        again.weight.data[:1].normal_()
+    assert torch.equal(layer.weight[:1], again.weight[:1])
+
+
 def test_an_error_restores_the_functions_of_pytorch():
     module, other = nn.Linear(3, 3), nn.Linear(3, 3)
     functions = {name: getattr(nn.init, name) for name in dir(nn.init)}
@@ -371,3 +408,8 @@ def test_the_mode_whose_model_has_the_parameter_draws():
     with named(alone["a"], seed=0):
         alone["a"].reset_parameters()
     assert equal(state(alone["a"]), state(inner))
+
+
+def test_a_class_in_place_of_a_model_is_an_error():
+    with pytest.raises(TypeError, match=r"module must be a torch\.nn\.Module, got type"), init.named(nn.Linear, seed=0):
+        pass

@@ -63,3 +63,9 @@ def test_swapped_arguments_are_errors(multipliers):
         init.parameter_groups(multipliers, network(256), lr=0.1)
     with pytest.raises(TypeError, match=r"multipliers must be a mapping from names .* got a float"):
         init.parameter_groups(network(256), 0.1, lr=0.1)
+
+
+def test_multipliers_of_a_parameter_must_be_a_mapping():
+    model = nn.Linear(2, 2)
+    with pytest.raises(TypeError, match=r"multipliers of 'weight' must be a mapping such as \{'lr': 0.5\}, got 0\.5"):
+        init.parameter_groups(model, {"weight": 0.5, "bias": 0.5}, lr=1e-3)

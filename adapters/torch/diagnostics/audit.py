@@ -14,7 +14,7 @@ from .._private import is_dtensor
 from ..models.buffers import model_buffers
 from ..models.tensors import dtype_name, model_tensors, walk
 
-FLAT = "this rank holds a range of the parameter. Audit the unsharded model, or its checkpoint"
+FLAT = "this rank holds a flat shard of the parameter. Audit the unsharded model, or its checkpoint"
 
 
 @public("initlib.adapters.torch")

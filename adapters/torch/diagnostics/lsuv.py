@@ -44,7 +44,7 @@ def lsuv_(
     """Initialize a model with orthonormal weights, each scaled so that its layer's output has variance 1 on a batch.
 
     `initialize` fills the model first. Then the model runs once on the batch, without gradients, in its current mode.
-    When a layer runs, its weight is divided by the std of its output, until the variance is 1 within the tolerance. A
+    When a layer runs, the weight is divided by the std of the output, until the variance is 1 within the tolerance. A
     layer that runs several times is scaled only in its first run. Weights of attention and recurrent layers are not
     scaled, with a note in the report. Hooks, buffers and random states are restored.
 

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from initlib.plans.rules.regularity import constant_of
 
-from .._private import IS_META, OperationMode, storage_key, storage_ref
+from .._private import IS_META, OperationMode, is_observed, storage_key, storage_ref
 from .constructor_values import read
 
 SETTING = ("zeros_", "ones_", "constant_", "eye_", "dirac_")  # functions of this adapter that draw nothing
@@ -144,15 +144,16 @@ class _Operations(OperationMode):
     def __torch_dispatch__(self, func: Any, types: object, args: Any = (), kwargs: Any = None) -> Any:
         operation = _operation(func)
         sources = list(_plain(args))
-        if operation.only_values and len(sources) == 1 and sources[0] is args[0] and sources[0].is_meta:
-            result = sources[0]  # PyTorch would compute nothing, in more time than a draw of a small weight takes
+        if operation.only_values and len(sources) == 1 and _computes_nothing(func, sources[0], args, kwargs or {}):
+            result = sources[0]
         else:
             result = func(*args, **(kwargs or {}))
         name, random, out = operation.name, operation.random, (kwargs or {}).get("out")
         if isinstance(out, Tensor):
             self.observer.wrote("copy_", out, sources, random, args)
         elif operation.in_place and sources:
-            self.observer.wrote(name, sources[0], sources[1:], random, args)
+            for target in _plain(args[0]):  # several tensors of `torch._foreach_add_` and others
+                self.observer.wrote(name, target, list(_plain(args[1:])), random, args)
         else:
             for each in _plain(result):
                 self.observer.made(name, each, sources, random)
@@ -164,8 +165,8 @@ class _Operation(NamedTuple):
 
     name: str
     random: bool
-    in_place: bool  # it writes to its first tensor
-    only_values: bool  # it changes nothing but the values of its first tensor
+    in_place: bool  # it writes to its first argument
+    only_values: bool  # it changes nothing but the values of its first argument
 
 
 @lru_cache(maxsize=1024)
@@ -174,6 +175,26 @@ def _operation(func: Any) -> _Operation:
     random, in_place = torch.Tag.nondeterministic_seeded in tags, name.endswith("_")
     only_values = in_place and (random or torch.Tag.pointwise in tags or name in CONSTANT)
     return _Operation(name, random, in_place, only_values)
+
+
+def _computes_nothing(func: Any, target: Tensor, args: Any, kwargs: Any) -> bool:
+    """Return whether an operation on the values of a tensor can be left out, as no error and no mode depends on it.
+
+    On the meta device, PyTorch computes nothing in more time than a draw of a small weight takes.
+    """
+    if target is not args[0] or not target.is_meta or not target.is_floating_point() or is_observed():
+        return False
+    try:
+        func(_empty(target.dtype), *args[1:], **{name: each for name, each in kwargs.items() if name != "generator"})
+    except (RuntimeError, TypeError, ValueError):
+        return False  # the arguments may be errors on the meta device too
+    return True
+
+
+@lru_cache
+def _empty(dtype: torch.dtype) -> Tensor:
+    """Return a tensor without items, in which an operation checks its arguments and draws nothing."""
+    return torch.empty(0, dtype=dtype, device="cpu")
 
 
 class _Functions(TorchFunctionMode):

@@ -17,7 +17,10 @@ from ..drawing import memory
 from ..drawing.fill import fill_boxes, local_boxes
 from .tensors import ModelTensor
 
-UNWRITABLE = "tensor must be of a class that can be filled, got a {cls}. Initialize the model before the conversion"
+UNWRITABLE = (
+    "tensor must be of a class that can be filled, got a {cls}. Initialize the model "
+    "before its tensors are converted to this class"
+)
 
 
 def check(tensor: ModelTensor) -> None:

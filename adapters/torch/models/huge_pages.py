@@ -25,7 +25,7 @@ def ask_for_huge_pages(tensor: Tensor) -> None:
 
 @cache
 def _madvise() -> Any:
-    """Return `madvise` of the C library: that of Python serves only memory of `mmap`."""
+    """Return `madvise` of the C library. The `madvise` of Python is only for memory of `mmap`."""
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     return madvise

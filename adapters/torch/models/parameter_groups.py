@@ -74,5 +74,9 @@ def parameter_groups(
         if factors is None:
             name = model_tensor.names[0]
             raise ValueError(f"multipliers must have every parameter of the model, got none for {name!r}")
+        if not isinstance(factors, Mapping):
+            raise TypeError(
+                f"multipliers of {model_tensor.names[0]!r} must be a mapping such as {{'lr': 0.5}}, got {factors!r}"
+            )
         groups.setdefault(tuple(scale * factors[option] for option, scale in scales.items()), []).append(tensor)
     return [{"params": tensors, **dict(zip(scales, values, strict=True))} for values, tensors in groups.items()]

@@ -118,7 +118,7 @@ def _unrecorded(memory: Tensor, draw: ConstructorDraw, frozen: bool, readable: b
 
 
 def _readable(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor]) -> Callable[[Tensor], bool]:
-    """Return a test if memory still holds what the constructor wrote. The first call of the test reads the model."""
+    """Return a function that tests whether memory still holds constructor values. Its first call reads the model."""
 
     @cache
     def model_is() -> bool:

@@ -1,6 +1,7 @@
 """Names of tensors in PyTorch's state dictionaries, with wrappers and stored parts, as the names of plans."""
 
 import re
+from collections.abc import Iterable
 
 from torch import nn
 
@@ -14,7 +15,7 @@ def plan_names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], 
 
     Raise ValueError where only some of the tensors that store a weight are among the names.
     """
-    if only is None or isinstance(only, (str, re.Pattern)):
+    if isinstance(only, (str, re.Pattern)) or not isinstance(only, Iterable):
         return only
     names = list(only)
     planned = {name for tensor in tensors for name in tensor.names}

@@ -12,6 +12,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from initlib import PlanError
+from initlib._adapters import framework_of
 from initlib.adapters.common.roles import UNKNOWN, ParameterRole
 
 from .. import _private
@@ -24,7 +25,7 @@ from .shared_memory import same_elements
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 PARALLEL = {"DataParallel", "DistributedDataParallel", "AveragedModel", "DeepSpeedEngine"}
 
-COMPUTED = "the model uses {steps} of the stored tensor, which no initializer takes into account"
+COMPUTED = "the model applies {steps} to the stored tensor, and no initializer takes this into account"
 LAZY = "{owner} is lazy, and its parameters have no shape yet. Run a batch through the model first"
 TWICE = "two tensors have this name once the prefixes of wrappers are removed. Rename one of the modules"
 
@@ -62,7 +63,7 @@ class ModelTensor:
     needs: str | None = None
     magnitude: Magnitude | None = None
     padding: int | None = None
-    flat: FlatShard | None = None  # this rank holds a range of the parameter, and no place holds a tensor
+    flat: FlatShard | None = None  # this rank holds a flat shard of the parameter, and no place holds a tensor
 
     @property
     def tensor(self) -> Any:
@@ -92,7 +93,9 @@ def walk(module: nn.Module, prefix: str = "", argument: str = "module") -> Modul
     `prefix` is the name of the model itself in a bigger one. `argument` is the name of the module in errors.
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(f"{argument} must be a torch.nn.Module, got {type(module).__name__}")
+        framework = framework_of(module)
+        other = "" if framework in (None, "torch") else f" of {framework}. Use initlib.adapters.{framework}"
+        raise TypeError(f"{argument} must be a torch.nn.Module, got {type(module).__name__}{other}")
     if not isinstance(prefix, str):
         raise TypeError(f"prefix must be a string, got {prefix!r}")
     above = {"": (f"{prefix.removesuffix('.')}." if prefix else "", module)}  # by PyTorch's path

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -24,6 +24,12 @@ class TensorMatch(NamedTuple):
     tensor: ModelTensor | ComputedWeight
     parameter: Parameter
     stream: str
+    kind: tuple[Any, ...] = ()  # the shape and the dtype of the tensor when the model was read
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether the tensor still has the shape and the dtype of the parameter."""
+        return not self.kind or (self.tensor.tensor.shape, self.tensor.tensor.dtype) == self.kind
 
     @property
     def memory(self) -> Tensor:
@@ -74,14 +80,15 @@ class Tensors:
 
     def _read(self) -> None:
         """Read the tensors of the model. Parameters of lazy modules are left out until they have a shape."""
-        self._contents = Contents(self.module)
         modules = walk(self.module, self.prefix)
+        self._contents = Contents(self.module)
         tensors = model_tensors(modules, skip_lazy=True)
         self._by_identity: dict[int, tuple[Tensor, TensorMatch]] = {}
         self._by_storage: dict[int, list[TensorMatch]] = {}
         self.by_stream: dict[str, TensorMatch] = {}
         for tensor, parameter in zip(tensors, parameters(tensors, []), strict=True):
-            match = TensorMatch(tensor, parameter, self.new_name(parameter.name))
+            kind = () if tensor.flat or tensor.tensor.is_nested else (tensor.tensor.shape, tensor.tensor.dtype)
+            match = TensorMatch(tensor, parameter, self.new_name(parameter.name), kind)
             self.by_stream[match.stream] = match
             for place in tensor.places:
                 self._by_identity[id(place.tensor)] = place.tensor, match
@@ -132,12 +139,20 @@ class Tensors:
         """
         held, match = self._by_identity.get(id(tensor), (None, None))
         if match is not None and held is tensor and _storage(local_tensor(tensor)) == _storage(match.memory):
-            return match, None
+            if match.is_current:
+                return match, None
+            self._read()
+            return self.find(tensor)
         address = _storage(local_tensor(tensor))
         known = self._by_storage.get(address, ()) if address else ()
         matches = [match for match in known if _storage(match.memory) == address]
         # Comparing the contents takes long in a large model, so that is done for unknown memory only.
-        if not matches and not self._contents.are_current(addresses=self._may_be_new_memory(tensor)):
+        is_current = (
+            all(match.is_current for match in matches)
+            if matches
+            else self._contents.are_current(addresses=self._may_be_new_memory(tensor))
+        )
+        if not is_current:
             self._read()
             return self.find(tensor)
         view = local_tensor(tensor).detach()

@@ -221,7 +221,7 @@ class NamedDrawMode(TorchFunctionMode):
             return None if name is None else self._next(name)
         match, view = found
         if match.flat is not None:
-            raise RuntimeError(f"{func.__name__} cannot draw a range of {match.parameter.name}: {SUMMON}")
+            raise RuntimeError(f"{func.__name__} cannot draw a flat shard of {match.parameter.name}: {SUMMON}")
         key = self.key.fold_in(match.stream)
         return key if view is None else key.fold_in(repr(view.index))
 
@@ -256,7 +256,7 @@ class NamedDrawMode(TorchFunctionMode):
             )
         if name is not None and self._is_in_ranges(name) and not self._range(name, tensor):
             raise RuntimeError(
-                f"{func.__name__} draws for {name}, and this rank holds only a range of {name}: {SUMMON}"
+                f"{func.__name__} draws for {name}, and this rank holds only a flat shard of {name}: {SUMMON}"
             )
         if name is None and _thread.depth > 1:
             return None

@@ -65,7 +65,7 @@ def _exact(tensor: StoredTensor, tally: Tally, orders: Sequence[str]) -> Match |
                         break
                 else:
                     label = name if abs(gain - 1) < EXACT else f"{name}(gain={gain:.6g})"
-                    return Match(label, axes=axes, test="every weight is the scheme's")
+                    return Match(label, axes=axes, test="all weights equal the weights of the scheme")
             except ValueError:  # the scheme has no such shape
                 continue
     return None

@@ -52,7 +52,9 @@ def _tensor(name: str, opened: Open) -> StoredTensor:
     with broken(), opened() as file:
         shape, in_columns, dtype = _header(file, what)
     if dtype.kind not in "biufc":
-        return StoredTensor.without(name, shape, str(dtype), "the array holds no numbers; a pickle could run code")
+        return StoredTensor.without(
+            name, shape, str(dtype), "the array holds no numbers, and a pickle in the array could run code"
+        )
     if in_columns and math.prod(shape) * dtype.itemsize > LARGEST:
         return StoredTensor.without(
             name, shape, dtype.name, "the array is stored by columns, and too large to be read at once"

@@ -138,7 +138,8 @@ class Loaded(Term):
             return tuple(range(len(shape)))
         if axes == ROW_MAJOR:
             raise ValueError(
-                f"{self!r} needs the axes of the parameter, which are unknown. Pass axes= to the plan, or no axes= here"
+                f"{self!r} needs the axes of the parameter, which are unknown. Pass axes= to the plan, or omit "
+                "axes= in loaded"
             )
         order: dict[int, int] = {}
         steps, own = canonical(stored, self.axes).steps, canonical(shape, axes).steps

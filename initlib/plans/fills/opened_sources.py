@@ -1,10 +1,13 @@
 """Opened sources: the checkpoints that the fills of a plan read, opened once each."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ...files.checkpoint_source import CheckpointSource
+from ...files.folder import INDEX
 from ..entry import Entry
 from ..packing.logical_weights import members
 from ..text.errors import RuleNeededError
@@ -61,8 +64,37 @@ class OpenedSources:
 
 def opened_checkpoints(entries: Iterable[Entry]) -> set[CheckpointSource]:
     """Return the checkpoints that the fills of these entries read. A plan from JSON opens only `sources=`."""
-    fills = (term for entry in entries for addend in entry.added for term in addend.terms if isinstance(term, Loaded))
-    return {fill.source.opened for fill in fills if isinstance(fill.source.opened, CheckpointSource)}
+    return {source.opened for source in _file_sources(entries) if source.opened is not None}
+
+
+def is_source(path: Path, entries: Iterable[Entry]) -> bool:
+    """Return whether the fills of these entries read a file.
+
+    The paths of sources that are not opened are compared as text: a plan from JSON may hold any path.
+    """
+    target = _absolute(path)
+    return any(
+        _may_hold(_absolute(source.path), target) if source.opened is None else source.opened.has_file(path)
+        for source in set(_file_sources(entries))
+    )
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100  # `Path.absolute` keeps "..", and `Path.resolve` reads links
+
+
+def _may_hold(source: Path, file: Path) -> bool:
+    """Return whether a checkpoint at that path, a file, an index or a folder, may consist of the file and others."""
+    folder = source.parent if source.suffix == ".json" else source
+    return file == source or (file.parent == folder and (file.suffix == ".safetensors" or file.name == INDEX))
+
+
+def _file_sources(entries: Iterable[Entry]) -> Iterator[FileSource]:
+    for entry in entries:
+        for addend in entry.added:
+            for term in addend.terms:
+                if isinstance(term, Loaded) and isinstance(term.source, FileSource):
+                    yield term.source
 
 
 def with_loaded(fill: Any, change: Callable[[Loaded], Loaded]) -> Any:

@@ -32,7 +32,7 @@ class Parts(Filling):
         if all(isinstance(each, Keep) for each in self.fillings):
             raise ValueError("parts must not all be kept. Use keep for the tensor")
         if _depth(self) > NESTED:
-            raise ValueError(f"parts may lie at most {NESTED} deep in one another, got {_depth(self)}")
+            raise ValueError(f"parts must be nested at most {NESTED} deep, got {_depth(self)}")
 
     def with_fillings(self, fillings: Sequence[Any]) -> "Parts":
         """Return the same parts with other fills."""
@@ -73,7 +73,7 @@ class Split(Parts):
             named = ", ".join(f"{name} {part}" for name, part in zip(self.names, self.sizes, strict=True))
             groups = f" in {self.groups} groups" if self.groups > 1 else ""
             total = sum(shares) * self.groups
-            raise ValueError(f"the axis of parts {named}{groups} must have a size of a multiple of {total}, got {size}")
+            raise ValueError(f"the axis of parts {named}{groups} must have a size divisible by {total}, got {size}")
         return [share * (size // self.groups // sum(shares)) for share in shares]
 
     def __repr__(self) -> str:
@@ -152,7 +152,7 @@ def parts(
     """
     if isinstance(names, str):
         if groups != 1:
-            raise ValueError(f"groups must be 1 for parts at each index, got {groups!r}")
+            raise ValueError(f"groups must be 1 if names is a string with {{i}}, got {groups!r}")
         return Stack((filling,), axis, replaces, names)
     if not isinstance(names, Mapping):
         raise TypeError(f"parts must be a mapping of names to shares, or a name with {{i}}, got {names!r}")

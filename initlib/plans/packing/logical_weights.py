@@ -142,7 +142,7 @@ def _part_name(stored: str, part: str, replaces: int | None) -> str:
 
 def _check_count(boxes: int) -> None:
     if boxes > MOST:
-        raise ValueError(f"parts may make at most {MOST} boxes of a tensor, got {boxes}")
+        raise ValueError(f"parts must make at most {MOST} boxes of a tensor, got {boxes}")
 
 
 def pieces(filling: Fill, name: str, shape: tuple[int, ...], axes: str | None) -> list[LogicalWeight]:

@@ -44,7 +44,7 @@ def _kernels_of_layers(parameters: Sequence[Parameter]) -> str:
 
 
 def _plain(pattern: ParsedPattern) -> str:
-    """Return the text of a recipe's pattern, to be read."""
+    """Return the text of a recipe's pattern for messages, without escapes."""
     if not (isinstance(pattern.name, re.Pattern) and pattern.text.startswith("re.compile")):
         return pattern.text
     return plain_expression(pattern.name.pattern)
@@ -70,7 +70,7 @@ def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], paramet
     owners = sorted({parameter.owner for parameter in parameters if parameter.owner})
     if pattern.of is not None and pattern.of not in (*KINDS, *owners):
         allowed = f"the kinds are {', '.join(KINDS)}; the owners in this model are {', '.join(owners) or 'none'}"
-        return f"has no kind or owner {pattern.of!r}: {allowed}"
+        return f"names the unknown kind or owner {pattern.of!r}: {allowed}"
     kinds = {parameter.kind for parameter in parameters}
     matched = [parameter for parameter in parameters if pattern.matches(parameter)]
     if matched:

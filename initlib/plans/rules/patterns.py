@@ -29,7 +29,7 @@ UNSTATED = Purpose()
 
 
 class RecipePattern(str):
-    """A pattern of a recipe, which equals its text, with its purpose."""
+    """A pattern of a recipe, with its purpose. The pattern compares equal to its text."""
 
     expression: str | re.Pattern[str]
     purpose: Purpose
@@ -76,7 +76,7 @@ def expression_code(expression: str) -> str:
 
 
 def plain_expression(expression: str) -> str:
-    r"""Return a regular expression of a recipe as text to be read, with a `*` in place of its start.
+    r"""Return a regular expression of a recipe as plain text for messages, with a `*` in place of its start.
 
     >>> plain_expression(r"(.*\.)?(wo|w2)\.weight")
     '*(wo|w2).weight'
@@ -105,10 +105,19 @@ def as_pattern(pattern: Any, argument: str) -> ParsedPattern:
     return ParsedPattern(pattern, glob(name), of or None)
 
 
+def _allowed(argument: str) -> str:
+    """Return the allowed values of an argument with patterns."""
+    if argument == "rules":
+        return "a mapping from patterns to fills, an initializer, a recipe, or a list of these"
+    return "a mapping from patterns, or pairs"
+
+
 def _advice(given: Any, argument: str) -> str:
     """Return the advice for an argument that is not a mapping."""
     if argument == "axes" and isinstance(given, str):
         return f'. Write axes={{"*": {given!r}}} for all matrices'
+    if argument == "rules" and is_path(given) and os.fspath(given).endswith(".json"):
+        return f". For a stored plan, pass Plan.load({os.fspath(given)!r})"
     if argument == "rules" and is_path(given):
         return f'. For a checkpoint, write {{"*": loaded({os.fspath(given)!r})}}'
     if argument == "rules" and isinstance(given, (int, Key, np.random.Generator)):
@@ -129,9 +138,7 @@ class Ordered:
 
     def __init__(self, rules: Any, argument: str, check: Callable[[Any, str], Any]) -> None:
         if isinstance(rules, str) or (rules is not None and not isinstance(rules, Iterable)):
-            raise TypeError(
-                f"{argument} must be a mapping by pattern, or pairs, got {rules!r}{_advice(rules, argument)}"
-            )
+            raise TypeError(f"{argument} must be {_allowed(argument)}, got {rules!r}{_advice(rules, argument)}")
         self.rules: list[PatternValue] = []
         for source, (pattern, value) in _pairs(rules, argument):
             checked = check(value, f"{argument} of {pattern!r}")
@@ -171,8 +178,10 @@ class Ordered:
                 continue
             before = self.rules[:number]
             matched = [parameter for parameter in parameters if pattern.matches(parameter)]
-            earlier = [rule.pattern for rule in before if rule.source != source]
-            if not any(other.matches(parameter) for other in earlier for parameter in matched):
+            earlier = [rule for rule in before if any(map(rule.pattern.matches, matched))]
+            is_replaced = any(rule.source != source for rule in earlier)
+            is_first = bool(matched) and not earlier  # another problem came before its turn
+            if not (is_replaced or is_first):
                 yield pattern, [rule.pattern for rule in before]
 
 
@@ -193,7 +202,7 @@ def _pairs(rules: Any, argument: str) -> Iterator[tuple[int, tuple[Any, Any]]]:
         elif isinstance(each, tuple) and len(each) == 2:
             yield 0, each
         else:
-            raise TypeError(f"{argument} must be a mapping by pattern, or pairs, got {each!r}")
+            raise TypeError(f"{argument} must be {_allowed(argument)}, got {each!r}")
 
 
 def starred(new: str, pattern: ParsedPattern, name: str) -> str:

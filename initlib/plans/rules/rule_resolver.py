@@ -66,7 +66,7 @@ class RuleResolver:
             return self.made(own, parameter, depth)
         # Fresh memory looks like zeros by design, so zeros are not kept without a warning.
         fill, notes = self._default(parameter, depth)
-        return fill, ("zeros as built", *notes)
+        return fill, ("zeros as constructed", *notes)
 
     def _by_constructor(
         self, parameter: Parameter, value: ConstructorValue, depth: int
@@ -123,7 +123,7 @@ class RuleResolver:
         if _is_made(value) and (pattern is None or parameter.axes is not None):
             return value, ()
         if depth == NESTED:
-            raise ValueError(f"parts may lie at most {NESTED} deep in one another; a rule must not match its own parts")
+            raise ValueError(f"parts must be nested at most {NESTED} deep, got a rule that matches its own parts")
         fills: list[Fill] = []
         notes: dict[str, None] = {}
         for part in members(value, parameter.name, parameter.shape, parameter.axes):

@@ -20,7 +20,7 @@ def presets() -> dict[str, Initializer]:
 
 @lru_cache(maxsize=1)
 def _names() -> dict[Initializer, str]:
-    """Return the names of the initializers that have one; of two names the first in the alphabet."""
+    """Return the name of each preset initializer. A preset with two names gets the first in the alphabet."""
     return {preset: name for name, preset in reversed(presets().items())}
 
 

@@ -152,7 +152,7 @@ def _as_source(value: Any) -> FileSource:
 
 def _as_fill(value: Any, depth: int, sources: list[FileSource]) -> Fill:
     if depth > 2 * NESTED:
-        raise ValueError(f"fillings may be nested at most {2 * NESTED} deep")
+        raise ValueError(f"fillings must be nested at most {2 * NESTED} deep")
     match value:
         case "keep":
             return keep
@@ -207,7 +207,7 @@ def _as_initializer(value: Any, depth: int) -> Initializer:
     if scheme is None:
         raise ValueError(f"factory must be one of {', '.join(sorted(FACTORIES))}, got {_shown(value['factory'])}")
     if depth > 2 * NESTED:
-        raise ValueError(f"initializers may be nested at most {2 * NESTED} deep")
+        raise ValueError(f"initializers must be nested at most {2 * NESTED} deep")
     arguments = {name: _as_argument(each, depth + 1) for name, each in value["arguments"].items()}
     try:
         return scheme.from_config(arguments)
@@ -258,7 +258,7 @@ def _as_values(value: dict[str, Any]) -> Values:
     if value["dtype"] not in ("float16", "float32", "float64"):
         raise ValueError(f"values must be float16, float32 or float64, got {_shown(value['dtype'])}")
     if len(value["values"]) > 2 * LIMIT:
-        raise ValueError(f"values may take at most {LIMIT} bytes")
+        raise ValueError(f"values must take at most {LIMIT} bytes")
     data = base64.b64decode(value["values"], validate=True)
     stored = np.frombuffer(data, np.dtype(value["dtype"]).newbyteorder("<"))
     return values(stored.astype(value["dtype"]).reshape(value["shape"]))

@@ -62,8 +62,8 @@ def grow_width(source: Source) -> Rules:
             names = ", ".join(map(repr, parameter.names))
             raise ValueError(
                 f"a tied table ({names}) must have the shape {stored} of the old table, got {shape}: a head must be "
-                "divided by the number of copies, but a table must not. Untie the head. If no name is that of a head, "
-                "add a rule for all names"
+                "divided by the number of copies, but a table must not. Untie the head. If none of the names is "
+                "the name of a head, add one rule that matches all these names"
             )
         if parameter.axes is None and sum(size > 1 for size in shape) > 1 and max(copies) > 1:
             raise RuleNeededError(
@@ -72,7 +72,10 @@ def grow_width(source: Source) -> Rules:
             )
         packed, inputs = _roles(parameter)
         if any(size % count for size, count in zip(stored, packed, strict=True)):
-            raise ValueError(f"the old shape must be divisible by the packed weights of {parameter.axes}, got {stored}")
+            raise ValueError(
+                f"the old shape must be divisible by the numbers of packed weights in axes "
+                f"{parameter.axes!r}, got {stored}"
+            )
         if max(copies, default=1) == 1:
             return loaded(source, name)
         factor = 1 / math.prod(copies[axis] for axis in inputs)
