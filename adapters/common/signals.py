@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 import initlib
@@ -65,10 +66,26 @@ def scalar_loss(
             "output that returns one number"
         )
     shape = getattr(value, "shape", None)
+    if isinstance(value, (int, float, np.generic, np.ndarray)):
+        raise ValueError(f"loss must return a tensor of one number, got {_a(value)}. Do not call item() or numpy()")
     if shape is None or math.prod(shape) != 1:
-        got = f"a {type(value).__name__}" if shape is None else f"shape {tuple(shape)}"
+        got = _a(value) if shape is None else f"shape {tuple(shape)}"
         raise ValueError(f"loss must return one number, got {got}. Return a mean or a sum")
     return value
+
+
+def _a(value: object) -> str:
+    """Return the name of the type of a value, after its article."""
+    name = type(value).__name__
+    return f"an {name}" if name.startswith("int") else f"a {name}"
+
+
+def check_gradients(loss: Callable[[Any], Any] | None, gradients: Sequence[Any]) -> None:
+    """Raise ValueError if a loss of the user has no gradient: each of the gradients is None."""
+    if loss is not None and gradients and all(gradient is None for gradient in gradients):
+        raise ValueError(
+            "loss must depend on the output of the model, got a loss without a gradient. Do not detach the output"
+        )
 
 
 def report(

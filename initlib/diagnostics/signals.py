@@ -49,7 +49,8 @@ class SignalReport(Report):
       norm before the head.
     - *exploding*: the signal is above 150 * max(1, signal of the input), or a number is not finite. For a gradient, the
       norm is above 150 times the norm before the head.
-    - *dead*: all units, or clearly more than half of the units, have the same value for every input.
+    - *dead*: all units, or clearly more than half of the units, have the same value for every input. Parameters are
+      dead if the loss that you pass has the gradient 0 for every parameter.
     - *silent*: all units have the same value for every input, and lie on a branch or in a head whose weights are 0.
       Silent units, and a small signal on a branch, are healthy.
 

@@ -48,6 +48,9 @@ def judge(
         one if one and (one[0] in ILL or not other) else other for one, other in zip(forward, backward, strict=True)
     ]
     dead = any(verdict and verdict[0] == "dead" for verdict in verdicts)
+    norms = [weight.gradient_norm for weight in parameters if weight.gradient_norm is not None]
+    # The mean square of a head that starts at 0 has no gradient. A loss of the user has one if training is possible.
+    untrained = bool(norms) and not any(norms) and not mean_square_loss
     of_layers: dict[str, Verdict] = {}
     for own, both, gradient in zip(weights, verdicts, backward, strict=True):
         # The gradient of a bias does not depend on the signal.
@@ -55,7 +58,7 @@ def judge(
     by_place = dict(zip(places, verdicts, strict=True))
     return (
         tuple(_with(row, by_place.get(k)) for k, row in enumerate(activations)),
-        tuple(_with(weight, _parameter(weight, dead, of_layers.get(weight.name))) for weight in parameters),
+        tuple(_with(weight, _parameter(weight, dead, untrained, of_layers.get(weight.name))) for weight in parameters),
     )
 
 
@@ -64,8 +67,11 @@ def _with(row: Row, verdict: Verdict) -> Row:
     return replace(row, verdict=word, reason=reason)
 
 
-def _parameter(row: ParameterStats, dead: bool, of_layer: Verdict) -> Verdict:
-    """Return the verdict on a parameter; `dead` is True if an activation of the model is dead."""
+def _parameter(row: ParameterStats, dead: bool, untrained: bool, of_layer: Verdict) -> Verdict:
+    """Return the verdict on a parameter.
+
+    `dead` is True if an activation of the model is dead. `untrained` is True if the gradients of all parameters are 0.
+    """
     if not math.isfinite(row.mean_square):
         return "exploding", "some weights are not finite"
     if row.gradient_norm is None:
@@ -74,6 +80,8 @@ def _parameter(row: ParameterStats, dead: bool, of_layer: Verdict) -> Verdict:
         return "exploding", "the gradient is not finite"
     if row.gradient_norm == 0:
         reason = "the gradient is 0"
+        if untrained and not dead:
+            return "dead", "the gradient of every parameter is 0: check that the loss depends on the output"
         at_zero = f"{reason}: a later layer starts at 0, or the gradient of the loss is 0"
         return ("dead", reason) if dead else ("silent", at_zero)
     if of_layer and of_layer[0] in ("exploding", "vanishing"):

@@ -1,9 +1,10 @@
 """Recipes of vision models."""
 
+from functools import partial
 from typing import Any
 
 from .._arguments import integer
-from ..axes import fans
+from ..axes import canonical, fans
 from ..plans.parameter import Parameter
 from ..schemes._constant import zeros
 from ..schemes._normal import normal
@@ -117,7 +118,8 @@ def vit(patch: int = 16, channels: int = 3) -> Rules:
         Rules by pattern, for `rules=`.
 
     Raises:
-        ValueError: an integer argument is below 1.
+        ValueError: an integer argument is below 1. `plan` raises PlanError if the patch embedding has another number of
+            inputs than `patch**2 * channels`.
 
     Example:
         >>> vit()["pos_embed"], vit()["cls_token"]
@@ -126,13 +128,32 @@ def vit(patch: int = 16, channels: int = 3) -> Rules:
     Reference:
         Dosovitskiy et al. An image is worth 16x16 words. 2020. arXiv:2010.11929.
     """
-    bound = (integer(patch, "patch", least=1) ** 2 * integer(channels, "channels", least=1)) ** -0.5
+    embedding = partial(_patch_embedding, integer(patch, "patch", least=1), integer(channels, "channels", least=1))
     return {
         optional("cls_token"): normal(std=1e-6),
         optional("pos_embed"): normal(std=0.02),
-        required("patch_embed.proj.*", "vit", "patch embedding"): uniform(-bound, bound),
+        required("patch_embed.proj.*", "vit", "patch embedding"): embedding,
         optional("*:kernel"): normal(std=0.02),
     }
+
+
+def _patch_embedding(patch: int, channels: int, parameter: Parameter) -> Initializer:
+    """Return the initializer of the kernel or the bias, or raise ValueError for a kernel with another fan_in."""
+    expected = patch**2 * channels
+    if parameter.axes is not None and len(parameter.shape) > 1:
+        fan_in = fans(parameter.shape, parameter.axes).fan_in
+        if fan_in != expected:
+            field = canonical(parameter.shape, parameter.axes).field
+            size = (
+                field[0] if len(field) == 2 and field[0] == field[1] else 1
+            )  # without squares, channels is the fan_in
+            raise ValueError(
+                "patch**2 * channels of recipes.vit must be the fan_in of the patch embedding, got "
+                f"{patch}**2 * {channels} = {expected} for {fan_in}. "
+                f"Pass patch={size}, channels={fan_in // size**2}"
+            )
+    bound = expected**-0.5
+    return uniform(-bound, bound)
 
 
 def vit_jax() -> Rules:

@@ -5,7 +5,7 @@ import re
 import pytest
 from recipe_models import kernels
 
-from initlib import Parameter, PlanError, plan, recipes, zeros
+from initlib import Parameter, PlanError, plan, recipes, uniform, zeros
 
 
 def test_a_classifier_of_another_width_is_an_error():
@@ -13,6 +13,29 @@ def test_a_classifier_of_another_width_is_an_error():
     assert plan(model, recipes.resnet(32))["fc.weight"].filling.bounds((10, 32))[1] == 32**-0.5
     with pytest.raises(PlanError, match=r"features of recipes\.resnet must be the fan_in of the head, got 64 for 32"):
         plan(model, recipes.resnet(64))
+
+
+PATCHES = [
+    ((192, 3, 8, 8), "OIHW", 192, "patch=8, channels=3"),
+    ((16, 16, 1, 192), "HWIO", 256, "patch=16, channels=1"),
+    ((192, 3, 16, 8), "OIHW", 384, "patch=1, channels=384"),  # patches that are not square
+    ((192, 48), "OI", 48, "patch=1, channels=48"),
+]
+
+
+@pytest.mark.parametrize(("shape", "axes", "fan_in", "advice"), PATCHES)
+def test_a_patch_embedding_of_another_size_is_an_error_whose_advice_works(shape, axes, fan_in, advice):
+    name = "patch_embed.proj"
+    model = [Parameter(f"{name}.weight", shape, axes=axes, kind="kernel"), Parameter(f"{name}.bias", (192,))]
+    message = (
+        "patch**2 * channels of recipes.vit must be the fan_in of the patch embedding, got 16**2 * 3 = 768 for "
+        f"{fan_in}. Pass {advice}"
+    )
+    with pytest.raises(PlanError, match=re.escape(message)):
+        plan(model, recipes.vit())
+    patch, channels = (int(part.partition("=")[2]) for part in advice.split(", "))
+    entries = plan(model, recipes.vit(patch, channels)).entries
+    assert [entry.filling for entry in entries] == 2 * [uniform(-(fan_in**-0.5), fan_in**-0.5)]
 
 
 def test_tables_are_optional():

@@ -203,6 +203,17 @@ def test_parameters_have_measurements_and_verdicts(rng):
     assert SignalReport(dead, rows).parameters[3].verdict == "dead"
 
 
+def test_parameters_are_dead_if_a_loss_has_no_gradient_for_any_of_them(rng):
+    kernel = rng.normal(size=(8, 4))
+    rows = [parameter("a", kernel, 0 * kernel), parameter("b", kernel, 0 * kernel), parameter("frozen", kernel)]
+    report = SignalReport([layer("x", 1.0)], rows)
+    assert [row.verdict for row in report.parameters] == ["dead", "dead", "silent"]
+    assert report.summary().splitlines()[1].endswith("is 0: check that the loss depends on the output")
+    assert SignalReport([layer("x", 1.0)], rows, mean_square_loss=True).healthy  # a head that starts at 0
+    assert SignalReport([layer("x", 1.0)], [*rows, parameter("c", kernel, kernel)]).healthy
+    assert SignalReport([layer("x", 1.0)], rows[2:]).healthy
+
+
 def test_the_table_begins_with_the_verdict_and_folds_layers(rng):
     rows = [parameter("kernel", rng.normal(size=(64, 32)), rng.normal(size=(64, 32)))]
     report = SignalReport([layer(str(k), 0.05**k) for k in range(4)], rows, loss=2.5)

@@ -142,6 +142,21 @@ def test_wrong_arguments_are_errors():
         init.signals(lambda p, x: x.astype(int), PARAMS, BATCH)
 
 
+@pytest.mark.parametrize("loss", [lambda y: jax.lax.stop_gradient(y).mean(), lambda y: jnp.ones(())])
+def test_a_loss_without_a_gradient_is_not_healthy(loss):
+    report = init.signals(network, PARAMS, BATCH, loss)
+    assert not report.healthy
+    reason = "the gradient of every parameter is 0: check that the loss depends on the output"
+    assert {(row.verdict, row.reason) for row in report.parameters} == {("dead", reason)}
+
+
+def test_a_loss_that_returns_no_array_of_jax_is_an_error():
+    for value, kind in ((1.0, "a float"), (1, "an int"), (np.float32(1), "a float32")):
+        message = rf"loss must return a tensor of one number, got {kind}\. Do not call item\(\)"
+        with pytest.raises(ValueError, match=message):
+            init.signals(network, PARAMS, BATCH, lambda y, value=value: value)
+
+
 def test_the_audit_names_the_schemes():
     report = init.audit({"layer": {"kernel": WEIGHTS[0]}, "other": [WEIGHTS[0], 3]})
     assert [tensor.name for tensor in report.tensors] == ["layer.kernel", "other.0"]

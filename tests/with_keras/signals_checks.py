@@ -181,6 +181,21 @@ def test_wrong_arguments_are_errors():
         init.signals(network(), BATCH, learning_rate=0)
 
 
+@pytest.mark.parametrize("loss", [lambda y: keras.ops.mean(keras.ops.stop_gradient(y)), lambda y: keras.ops.ones(())])
+def test_a_loss_without_a_gradient_is_not_healthy(loss):
+    """The gradients of JAX are 0; the other backends have no gradient, which is an error."""
+    if BACKEND == "jax":
+        assert {row.verdict for row in init.signals(network(), BATCH, loss).parameters} == {"dead"}
+        return
+    with pytest.raises(ValueError, match="loss must depend on the output of the model, got a loss without a gradient"):
+        init.signals(network(), BATCH, loss)
+
+
+def test_a_loss_that_returns_no_tensor_is_an_error():
+    with pytest.raises(ValueError, match=r"loss must return a tensor of one number, got a float\. Do not call item"):
+        init.signals(network(), BATCH, lambda y: 1.0)
+
+
 def test_the_audit_names_the_schemes():
     model = keras.Sequential([keras.Input((64,)), layers.Dense(128, kernel_initializer="he_normal", name="d")])
     tensors = init.audit(model).tensors

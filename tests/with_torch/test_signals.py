@@ -301,6 +301,32 @@ def test_a_loss_that_needs_targets_is_an_error_that_shows_how_to_pass_them(loss,
     assert "Pass targets by loss=lambda output: criterion(output, targets), and all" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "loss", [lambda y: y.mean().detach(), lambda y: torch.tensor(1.0), lambda y: torch.ones((), requires_grad=True)]
+)
+def test_a_loss_without_a_gradient_is_an_error(loss):
+    message = "loss must depend on the output of the model, got a loss without a gradient. Do not detach the output"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        init.signals(nn.Linear(3, 2), (4, 3), loss)
+
+
+def test_a_loss_that_ignores_the_values_of_the_output_is_not_healthy():
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    report = init.signals(model, (16, 8), lambda y: (0 * y).mean())
+    assert not report.healthy
+    assert {row.verdict for row in report.parameters} == {"dead"}
+
+
+LOST = [(lambda y: y.mean().item(), "float"), (lambda y: y.mean().detach().numpy()[()], "float32")]
+
+
+@pytest.mark.parametrize(("loss", "kind"), LOST, ids=["float", "float32"])
+def test_a_loss_that_returns_no_tensor_is_an_error(loss, kind):
+    message = rf"loss must return a tensor of one number, got a {kind}\. Do not call item\(\)"
+    with pytest.raises(ValueError, match=message):
+        init.signals(nn.Linear(3, 2), (4, 3), loss)
+
+
 def test_a_loss_of_the_output_alone_may_be_any_callable():
     class Size(nn.Module):
         def forward(self, output):

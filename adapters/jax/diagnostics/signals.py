@@ -99,6 +99,5 @@ def signals(
 
 
 def _loss(output: Tree, loss: Callable[[Any], Any] | None) -> jax.Array:
-    as_array = None if loss is None else (lambda result: jnp.asarray(loss(result)))
-    value = scalar_loss(output, as_array, floats_in(output), lambda x: jnp.mean(jnp.square(x.astype(jnp.float32))))
-    return jnp.reshape(value, ())
+    value = scalar_loss(output, loss, floats_in(output), lambda x: jnp.mean(jnp.square(x.astype(jnp.float32))))
+    return jnp.reshape(jnp.asarray(value), ())

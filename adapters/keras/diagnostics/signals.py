@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from initlib._public import public
-from initlib.adapters.common.signals import as_rate, batch_of, check_loss, report, scalar_loss
+from initlib.adapters.common.signals import as_rate, batch_of, check_gradients, check_loss, report, scalar_loss
 from initlib.diagnostics.measurements import gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 
@@ -50,7 +50,7 @@ def signals(
 
     Raises:
         PlanError: the model is not built.
-        ValueError: the loss is not one number.
+        ValueError: the loss is not one number or has no gradient.
         TypeError: the loss needs more arguments than the output, or the batch is an iterable of batches.
 
     Example:
@@ -81,6 +81,7 @@ def signals(
     zeros = list(map(keras.ops.zeros_like, recorder.activations.values()))
     count = len(values)
     gradients = _gradients(lambda tensors: run(tensors[:count], tensors[count:])[0], [*values, *zeros])
+    check_gradients(loss, gradients)
     rows = [
         row if gradient is None else replace(row, **gradient_of(array(gradient)))
         for row, gradient in zip(recorder.rows, gradients[count:], strict=True)
@@ -102,8 +103,8 @@ def _loss(output: Tensor, loss: Callable[[Any], Any] | None) -> Tensor:
     return keras.ops.reshape(scalar_loss(output, loss, floats_in(output), mean_square), ())
 
 
-def _gradients(function: Callable[[list[Tensor]], Tensor], values: list[Tensor]) -> list[Tensor]:
-    """Return the gradients of a scalar function of tensors; None if it does not depend on a tensor."""
+def _gradients(function: Callable[[list[Tensor]], Tensor], values: list[Tensor]) -> list[Tensor | None]:
+    """Return the gradients of a scalar function of tensors; None for a tensor without influence (0 in JAX)."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
@@ -121,7 +122,10 @@ def _gradients(function: Callable[[list[Tensor]], Tensor], values: list[Tensor])
 
     leaves = [value.detach().clone().requires_grad_() for value in values]
     with torch.enable_grad():
-        return list(torch.autograd.grad(function(leaves), leaves, allow_unused=True))
+        result = function(leaves)
+        if not result.requires_grad:
+            return len(leaves) * [None]
+        return list(torch.autograd.grad(result, leaves, allow_unused=True))
 
 
 def _chance_restored() -> AbstractContextManager[None]:

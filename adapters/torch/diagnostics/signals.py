@@ -1,13 +1,13 @@
 """Signals: measurements of activations, gradients and weights of a model on one batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from initlib._public import public
-from initlib.adapters.common.signals import as_rate, check_loss
+from initlib.adapters.common.signals import as_rate, check_gradients, check_loss
 from initlib.adapters.common.signals import report as signals_report
 from initlib.diagnostics.signals import SignalReport
 
@@ -46,7 +46,8 @@ def signals(
 
     Raises:
         PlanError: the model has lazy parameters.
-        ValueError: FSDP has sharded the model, all examples of the batch are the same, or the loss is not one number.
+        ValueError: FSDP has sharded the model, all examples of the batch are the same, or the loss is not one number or
+            has no gradient.
         TypeError: the loss needs more arguments than the output, or the batch is an iterable of batches.
 
     Example:
@@ -72,9 +73,12 @@ def signals(
         recorder.hooks.close()
         value = loss_of(output, loss)
         wanted = [weight.tensor for weight in measured if weight.tensor.requires_grad]
-        results: tuple[Tensor | None, ...] = ()
+        leaves = [*wanted, *arguments.floats]
+        results: Sequence[Tensor | None] = len(leaves) * [None]
         if value.requires_grad:
-            results = torch.autograd.grad(value, [*wanted, *arguments.floats], allow_unused=True)
+            results = torch.autograd.grad(value, leaves, allow_unused=True)
+    if wanted:  # a frozen model may have no gradient
+        check_gradients(loss, results)
     gradients = dict(zip(wanted, results, strict=False))
     weights = [
         (weight.names[0], array(weight.tensor), array(gradients.get(weight.tensor)), weight.stored_axes)
