@@ -8,7 +8,7 @@ from fresh_memory import emptied
 from torch import nn
 
 import initlib.adapters.torch as init
-from initlib import PlanError, alibi_slopes, constant, keep, normal, rotary_frequencies, sinusoidal
+from initlib import PlanError, alibi_slopes, constant, he_normal, keep, normal, rotary_frequencies, sinusoidal
 
 EXPECTED = torch.from_numpy(rotary_frequencies()(8))
 
@@ -122,3 +122,36 @@ def test_only_and_unmatched_keep_buffers():
 def test_buffers_that_cannot_be_filled_are_errors(rules, message):
     with pytest.raises(PlanError, match=re.escape(message)):
         init.initialize(on_meta(), rules, 0, default=normal(), device="cpu")
+
+
+def trained_norms():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.BatchNorm1d(4, affine=False), nn.Linear(4, 2))
+    init.initialize(model, he_normal, 0)
+    model(torch.arange(32.0).reshape(8, 4))
+    with torch.no_grad():
+        model[1].weight.mul_(3)
+    return model, [model[1].running_mean.clone(), model[2].running_mean.clone()]
+
+
+def test_statistics_stay_where_weights_without_a_rule_are_kept():
+    model, means = trained_norms()
+    init.initialize(model, {"3.*": normal(std=0.02)}, 1, unmatched="keep")
+    assert torch.equal(model[1].running_mean, means[0])
+    assert torch.equal(model[2].running_mean, means[1])
+    assert all(mean.any() for mean in means)
+
+
+def test_statistics_stay_with_the_weights_of_their_norm():
+    model, means = trained_norms()
+    init.initialize(model, {"1.*": keep}, 1, default=he_normal)
+    assert torch.equal(model[1].running_mean, means[0])
+    assert not model[2].running_mean.any()
+    init.initialize(model, he_normal, 1)
+    assert not model[1].running_mean.any()
+
+
+def test_statistics_that_are_named_are_reset_beside_kept_weights():
+    model, means = trained_norms()
+    init.initialize(model, {"1.*": keep}, 1, default=he_normal, only=["1.running_mean", "1.running_var", "3.weight"])
+    assert not model[1].running_mean.any()
+    assert torch.equal(model[2].running_mean, means[1])

@@ -1,6 +1,6 @@
 """Buffers of PyTorch's own modules, which start anew with the parameters, and the buffers that rules name."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -107,11 +107,15 @@ def buffer_names(modules: Modules) -> list[str]:
     return [f"{prefix}{name}" for prefix, part in modules for name, _ in _private.own_buffers(part)]
 
 
-def reset_buffers(modules: Modules, drawn: Drawn, buffers: set[str], key: Key) -> None:
-    """Start the statistics and estimates of PyTorch's own modules anew: those of drawn weights, and named buffers."""
+def reset_buffers(modules: Modules, drawn: Drawn, keeps: Container[int], buffers: set[str], key: Key) -> None:
+    """Start the statistics and estimates of PyTorch's own modules anew: those of drawn weights, and named buffers.
+
+    `keeps` holds the ids of the modules that keep a weight: their statistics fit this weight, and stay too.
+    """
     part: Any
     for prefix, part in modules:
-        named = not buffers.isdisjoint(f"{prefix}{name}" for name, _ in _private.own_buffers(part))
+        names = (f"{prefix}{name}" for name, _ in _private.own_buffers(part))
+        named = id(part) not in keeps and not buffers.isdisjoint(names)
         if isinstance(part, WITH_STATISTICS) and (id(part) in drawn or named):
             part.reset_running_stats()
         for name, stored, norm in _normed(part, drawn):

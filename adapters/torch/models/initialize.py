@@ -167,7 +167,8 @@ def initialize(
         fill(weights, key, advance)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
-    reset_buffers(model.modules, drawn, selection.buffers, key)
+    keeps = {id(tensor.owner) for tensor, entry in zip(model.tensors, made.entries, strict=False) if entry.kept}
+    reset_buffers(model.modules, drawn, keeps if only is None else (), selection.buffers, key)
     with torch.no_grad():
         fill(filled[len(weights) :], key)  # buffers that rules name, also of modules that were reset
     mark(model.modules, (tensor.tensor for tensor, _ in filled))
@@ -205,6 +206,8 @@ def _plan(model: _Model, only: Only, rules: Rules | None, options: PlanOptions) 
     if len(pairs) < len(model.tensors):
         # Other tensors may have been loaded, and show nothing about the memory of these.
         facts = parameters(model.tensors, [tensor for tensor, _ in pairs])
+    if only is None and options["unmatched"] == "keep":
+        selected_buffers = set()  # the statistics of a trained model
     return plan_selected([*facts, *ruled], chosen, rules, **options), _Selection(pairs, selected_buffers)
 
 

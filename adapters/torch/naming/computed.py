@@ -111,7 +111,7 @@ class ComputedWeight:
             elif isinstance(self.computation, BasePruningMethod):
                 pruned = self.computation.apply_mask(self.module)
                 setattr(self.module, self.attribute, pruned)
-            reset_buffers([(self.prefix, self.module)], {id(self.module): {self.attribute}}, set(), key)
+            reset_buffers([(self.prefix, self.module)], {id(self.module): {self.attribute}}, (), set(), key)
         self.value = None
 
     def _was_written(self, value: Tensor) -> bool:
