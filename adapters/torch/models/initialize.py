@@ -99,7 +99,8 @@ def initialize(
 
     The weights of a parameter depend only on the seed, and on the name, shape, axes, dtype and initializer. The weights
     do not depend on devices, shards, wrappers or the rest of the model: `initialize(...).draw(seed)` returns the same
-    bits in NumPy. Tied parameters stay tied, padding rows are 0, and buffers of PyTorch's own modules are reset.
+    bits in NumPy. Tied parameters stay tied, and padding rows are 0. The buffers of PyTorch's own modules are reset,
+    unless a weight of the module is kept.
 
     Args:
         module: the model; its parameters are filled in place.
