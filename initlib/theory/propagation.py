@@ -156,7 +156,7 @@ def chi(
     length: float | None = None,
     **parameters: Value,
 ) -> float:
-    """Return chi, the factor by which a small squared difference of two inputs grows in one layer.
+    """Return chi, the growth factor of a small squared difference between two inputs in one layer.
 
     chi = weight_variance * E[f'(sqrt(q) * z)**2], and z is standard normal.
 

@@ -34,7 +34,7 @@ def test_the_kernel_can_be_turned_off():
 
 
 def test_a_kernel_of_another_version_is_not_called():
-    """As after a `git pull` in an editable install, which compiles nothing."""
+    # A `git pull` in an editable install leaves the old kernel in its place.
     program = """
 import sys, types
 sys.modules["initlib.stream._kernel"] = types.ModuleType("initlib.stream._kernel")  # without the functions of today

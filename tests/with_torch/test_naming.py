@@ -147,7 +147,7 @@ def test_truncated_draws_warn_and_fail_as_those_of_pytorch():
 
 
 def test_a_truncated_draw_is_one_call_for_modes():
-    """PyTorch's own function makes a call for each of its steps, which takes longer than the draw of a small weight."""
+    # PyTorch's own function makes a call for each of its steps, which takes longer than the draw of a small weight.
     calls = []
 
     class Recorder(TorchFunctionMode):
