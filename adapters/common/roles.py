@@ -73,7 +73,7 @@ class Declarations:
 
     def has(self, cls: type) -> bool:
         """Return whether axes are declared for tensors of the class."""
-        return not self._axes.keys().isdisjoint(cls.__mro__)
+        return bool(self._axes) and not self._axes.keys().isdisjoint(cls.__mro__)
 
     def roles(
         self, cls: type, owner: Any, table_roles: Roles, has: Callable[[str], bool], names: Iterable[str]

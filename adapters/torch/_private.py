@@ -190,9 +190,12 @@ def calls_before_forward(module: Any) -> list[Any]:
 # Public functions for these three facts take as long for a module as all other steps of its plan.
 
 
-def own_parameters(module: Any) -> list[tuple[str, Any]]:
-    """Return the names and parameters that a module itself holds, also those that it holds twice."""
-    return [(name, parameter) for name, parameter in module._parameters.items() if parameter is not None]
+FLAT = "_flat_param"  # the name of the parameter into which FullyShardedDataParallel flattens several
+
+
+def own_parameters(module: Any) -> dict[str, Any]:
+    """Return the parameters that a module itself holds, by name, also those that it holds twice."""
+    return {name: each for name, each in module._parameters.items() if each is not None and name != FLAT}
 
 
 def all_modules(module: Any) -> list[Any]:
@@ -241,9 +244,6 @@ def pruned_name(hook: Any) -> str:
 def replace_tensors(module: Any, function: Callable[[Tensor], Tensor]) -> None:
     """Replace every parameter and buffer of a module as `to_empty` does, which sharding wrappers support."""
     module._apply(function)
-
-
-FLAT = "_flat_param"  # the name of the parameter into which FullyShardedDataParallel flattens several
 
 
 class FlatRange(NamedTuple):

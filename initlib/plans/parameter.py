@@ -166,8 +166,8 @@ def changed(parameter: Parameter, **facts: Any) -> Parameter:
     `dataclasses.replace` checks all facts anew, which takes longer than the rest of planning.
     """
     copy = object.__new__(Parameter)
-    own = vars(copy)
-    own.update(vars(parameter))
+    own = copy.__dict__
+    own.update(parameter.__dict__)
     own.update(facts)
     own.pop("indices", None)  # of the name
     return copy

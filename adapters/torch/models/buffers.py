@@ -54,7 +54,7 @@ def model_buffers(modules: Modules, is_selected: Callable[[str], bool] = lambda 
     for prefix, part in modules:
         for name, buffer in _private.own_buffers(part):
             if is_selected(prefix + name):
-                each = buffers.setdefault(id(buffer), ModelTensor(part, name, BUFFER, [], []))
+                each = buffers.setdefault(id(buffer), ModelTensor(part, name, BUFFER, [], [], buffer))
                 each.names.append(prefix + name)
                 each.places.append(Place(part, name))
     return list(buffers.values())

@@ -1,6 +1,7 @@
 """Layers: the axes, the kind and the usual start of each parameter of a module."""
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from torch import nn
@@ -134,21 +135,27 @@ def is_fsdp(module: nn.Module) -> bool:
 
 def is_torch(module: nn.Module) -> bool:
     """Return whether the module is one of `torch.nn`, whose constructor fills its parameters in place."""
-    return _torch_base(own_class(module)) is not None
+    return torch_base(own_class(module)) is not None
 
 
 @lru_cache(maxsize=1024)
-def _torch_base(cls: type) -> type | None:
+def torch_base(cls: type) -> type | None:
     """Return the first class of `torch.nn` with known roles among the bases of a class."""
     return next((base for base in cls.__mro__ if base in TORCH), None)
 
 
+@lru_cache(maxsize=1024)
+def _stated(cls: type) -> tuple[type, Roles | Callable[[Any], Roles]]:
+    """Return a class without what wrappers derive, and its roles, or the function that returns those of a module."""
+    own = _unwrapped(cls)
+    base = torch_base(own)
+    return own, partial(_of_known_class, own) if base is None else TORCH[base]
+
+
 def roles(module: nn.Module) -> Roles:
     """Return the known roles of the module's parameters, by name."""
-    cls = own_class(module)
-    base = _torch_base(cls)
-    stated = TORCH[base] if base is not None else _of_known_class(cls, module)
-    by_name = stated(module) if callable(stated) else stated
+    cls, stated = _stated(type(module))
+    by_name = stated if isinstance(stated, dict) else stated(module)
     if "initlib_axes" not in vars(module) and not hasattr(cls, "initlib_axes") and not _declared.has(cls):
         return by_name
     names = (name for name, _ in module.named_parameters(recurse=False))
@@ -160,7 +167,7 @@ def _of_known_class(cls: type, module: nn.Module) -> Roles:
     known_axes = known_class(cls)
     if known_axes is None:
         return {}
-    shapes = {name: tuple(p.shape) for name, p in own_parameters(module) if not is_lazy(p)}
+    shapes = {name: tuple(p.shape) for name, p in own_parameters(module).items() if not is_lazy(p)}
     by_name = {name: ParameterRole(None, "scale") for name in known_axes.scales}
     for name, axes in known_axes.axes.items():
         if len(shapes.get(name, ())) == len(parse(axes)):

@@ -11,7 +11,7 @@ from initlib.plans.parameter import changed, check_name
 from initlib.plans.rules.constructor_value import ConstructorValue
 
 from . import constructor_values
-from .constructor_draws import ConstructorDraw, constructor_draw
+from .constructor_draws import ConstructorDraw, constructor_draw, draw_facts
 from .layers import is_torch, own_class
 from .tensors import ModelTensor, dtype_name
 
@@ -32,44 +32,32 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
 
     The witnesses are the tensors that show whether memory still holds constructor values: by default all tensors.
     """
-    memories = [each.tensor for each in tensors]
-    shapes = [each.full_shape(memory) for each, memory in zip(tensors, memories, strict=True)]
-    beside: dict[int, dict[str, tuple[int, ...]]] = {}  # the shapes in each module, by attribute
-    for each, shape in zip(tensors, shapes, strict=True):
-        for module, attribute in ((each.owner, each.attribute), *each.places):
-            beside.setdefault(id(module), {})[attribute] = shape
-    trains = any(memory.requires_grad for memory in memories)
+    trains = any(each.stored.requires_grad for each in tensors)
     is_readable = _readable(tensors, tensors if witnesses is None else witnesses)
-    alike: dict[Hashable, Parameter] = {}  # a parameter for each combination of facts; the others are its copies
+    alike: dict[Hashable, Parameter] = {}  # a parameter for each combination of facts: layers repeat
     made, problems = [], []
-    for each, memory, shape in zip(tensors, memories, shapes, strict=True):
-        owner, role, dtype = own_class(each.owner), each.role, memory.dtype
-        draw = constructor_draw(each.owner, each.attribute, role, beside[id(each.owner)])
-        frozen = trains and each.flat is None and not memory.requires_grad
-        records = constructor_values.records(each.places)
+    for each in tensors:
+        stored = each.stored
+        frozen = trains and each.flat is None and not stored.requires_grad
+        recorded = constructor_values.records(each.places)
+        draw = draw_facts(each.owner, each.attribute, each.role, each.beside)
+        facts = draw, stored.dtype, frozen, each.padding, each.needs, *recorded
+        has_likes = each.is_ordinary and each.magnitude is None
         try:
-            if records:
-                value = constructor_values.from_record(records[0], frozen, *draw)
+            like = alike.get(facts) if has_likes else None
+            if like is not None and recorded:
+                value = like.constructor
+            elif recorded:
+                value = constructor_values.from_record(recorded[0], frozen, *constructor_draw(draw))
             else:
-                value = _unrecorded(memory, draw, frozen, each.flat is None and is_readable(memory))
-            # Nothing is drawn for counts, masks and quantized weights.
-            fixed = not dtype.is_floating_point and not dtype.is_complex
-            needs = None if fixed else _needs(each, memory, value, records)
-            facts = shape, dtype, owner, role, each.padding, needs
-            if facts not in alike:
-                alike[facts] = Parameter(
-                    "any",
-                    shape,
-                    dtype_name(memory),
-                    role.axes,
-                    role.kind,
-                    owner.__name__,
-                    keep if fixed else role.default,
-                    padding=each.padding,
-                    needs=needs,
-                )
+                readable = each.flat is None and is_readable(stored)
+                value = _unrecorded(stored, constructor_draw(draw), frozen, readable)
+            if like is None:
+                like = _parameter(each, value, recorded)
+                if has_likes:
+                    alike[facts] = like
             name, *tied = [check_name(name, "name") for name in each.names]
-            made.append(changed(alike[facts], name=name, tied=tuple(tied), constructor=value))
+            made.append(changed(like, name=name, tied=tuple(tied), constructor=value))
         except ValueError as error:
             problems.append(f"{each.names[0]}: {error}")
     if problems:
@@ -77,16 +65,33 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
     return made
 
 
-def _needs(
-    tensor: ModelTensor, memory: Tensor, value: ConstructorValue, records: list[constructor_values.Record]
-) -> str | None:
+def _parameter(tensor: ModelTensor, value: ConstructorValue, recorded: list[constructor_values.Record]) -> Parameter:
+    """Return the parameter of a tensor. Raises ValueError where axes do not fit the tensor."""
+    role, dtype = tensor.role, tensor.stored.dtype
+    # Nothing is drawn for counts, masks and quantized weights.
+    fixed = not dtype.is_floating_point and not dtype.is_complex
+    return Parameter(
+        tensor.names[0],
+        tensor.shape,
+        dtype_name(tensor.stored),
+        role.axes,
+        role.kind,
+        own_class(tensor.owner).__name__,
+        keep if fixed else role.default,
+        padding=tensor.padding,
+        needs=None if fixed else _needs(tensor, value, recorded),
+    )
+
+
+def _needs(tensor: ModelTensor, value: ConstructorValue, recorded: list[constructor_values.Record]) -> str | None:
     """Return the reason that only a rule can fill the tensor, or None."""
+    memory = tensor.stored
     if tensor.needs is not None:
         return tensor.needs
     if memory.layout is not torch.strided or memory.is_nested:
         layout = "torch.nested" if memory.is_nested else memory.layout
         return NOT_DENSE.format(layout=layout, name=tensor.names[0])
-    if constructor_values.COMPUTED in records:
+    if constructor_values.COMPUTED in recorded:
         return OF_SKELETON
     if tensor.magnitude is not None and not value.recorded and value.read is not None:
         return MAGNITUDE if _is_set(tensor.magnitude.place.tensor, memory) else None
@@ -123,7 +128,7 @@ def _readable(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor]) -> C
     @cache
     def model_is() -> bool:
         return constructor_values.are_constructor_values(
-            constructor_values.Witness(each.owner, each.tensor, each.role.kind) for each in witnesses
+            constructor_values.Witness(each.owner, each.stored, each.role.kind) for each in witnesses
         )
 
     @cache

@@ -1,8 +1,9 @@
 """Tensors of a model: their names, which no wrapper changes, and the places that hold them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -13,9 +14,10 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from initlib import PlanError
 from initlib._adapters import framework_of
-from initlib.adapters.common.roles import UNKNOWN, ParameterRole
+from initlib.adapters.common.roles import UNKNOWN, ParameterRole, Roles
 
 from .. import _private
+from ..drawing.memory import is_ordinary
 from . import constructor_values
 from .fsdp1 import FlatShard, flat_shards
 from .layers import BIAS, own_class, roles
@@ -29,6 +31,7 @@ COMPUTED = "the model applies {steps} to the stored tensor, and no initializer t
 LAZY = "{owner} is lazy, and its parameters have no shape yet. Run a batch through the model first"
 TWICE = "two tensors have this name once the prefixes of wrappers are removed. Rename one of the modules"
 
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Modules = list[tuple[str, nn.Module]]  # every module, and the prefix of the names of its tensors
 
 
@@ -51,7 +54,7 @@ class Magnitude(NamedTuple):
     hook: WeightNorm | None = None  # computes the weight before each call, in the old weight norm
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class ModelTensor:
     """A tensor of the model: its names, and the places that hold it; the first of each identifies it."""
 
@@ -60,10 +63,13 @@ class ModelTensor:
     role: ParameterRole
     names: list[str]
     places: list[Place]
+    stored: Tensor  # the memory on this rank when the model was read
     needs: str | None = None
     magnitude: Magnitude | None = None
     padding: int | None = None
     flat: FlatShard | None = None  # this rank holds a flat shard of the parameter, and no place holds a tensor
+    is_ordinary: bool = False  # as most parameters are (see `is_ordinary` of a tensor)
+    beside: Shapes = ()  # of the tensors of its owner, itself included, by attribute
 
     @property
     def tensor(self) -> Any:
@@ -73,13 +79,16 @@ class ModelTensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the full shape; of a nested tensor, which has none, the number of its tensors."""
-        return self.full_shape(self.tensor)
-
-    def full_shape(self, memory: Tensor) -> tuple[int, ...]:
-        """Return the full shape of the tensor with that memory on this rank."""
+        if self.is_ordinary:
+            return self.stored.shape
         if self.flat is not None:
             return self.flat.shape
-        return (memory.size(0),) if memory.is_nested else tuple(memory.shape)
+        return (self.stored.size(0),) if self.stored.is_nested else tuple(self.stored.shape)
+
+    @property
+    def has_values(self) -> bool:
+        """Return whether the values of the full tensor can be read here."""
+        return self.is_ordinary or (self.flat is None and constructor_values.has_values(self.stored))
 
     @property
     def stored_axes(self) -> str | None:
@@ -107,40 +116,62 @@ def walk(module: nn.Module, prefix: str = "", argument: str = "module") -> Modul
     return list(above.values())
 
 
-def _owned(module: nn.Module, flat: Mapping[str, FlatShard]) -> Iterator[ModelTensor]:
-    """Yield the tensors that a module keeps, each under the name of the weight that it stores."""
+def _owned(prefix: str, module: nn.Module, flat: Mapping[str, FlatShard]) -> list[ModelTensor]:
+    """Return the tensors that a module keeps, each under the name of the weight that it stores."""
+    known = roles(module)  # raises for wrong axes, also of a module without tensors
     if isinstance(module, ParametrizationList):
-        return  # the module that owns the list returns its tensors, below
-    known = roles(module)
-
-    def owned(attribute: str, place: Place, name: str | None = None, **more: Any) -> ModelTensor:
-        role = known.get(attribute) or (BIAS if attribute == "bias" else UNKNOWN)
-        padding = getattr(module, "padding_idx", None) if role.kind == "table" else None
-        return ModelTensor(module, attribute, role, [name or attribute], [place], padding=padding, **more)
-
-    stored: set[str] = set()
-    for hook in _private.calls_before_forward(module):
+        return []  # the module that owns the list returns its tensors, below
+    own = _private.own_parameters(module)
+    hooks, chains = _private.calls_before_forward(module), _private.parametrizations(module)
+    if not (hooks or chains or flat):
+        return [_tensor(prefix, module, known, name, Place(module, name), each) for name, each in own.items()]
+    tensor = partial(_tensor, prefix, module, known)
+    tensors = []
+    computed: set[str] = set()
+    for hook in hooks:
         if isinstance(hook, WeightNorm):
-            magnitude = Magnitude(Place(module, f"{hook.name}_g"), hook.dim, hook)
-            yield owned(hook.name, Place(module, f"{hook.name}_v"), magnitude=magnitude)
-            stored |= {f"{hook.name}_g", f"{hook.name}_v"}
+            direction, norms = Place(module, f"{hook.name}_v"), Place(module, f"{hook.name}_g")
+            magnitude = Magnitude(norms, hook.dim, hook)
+            tensors.append(tensor(hook.name, direction, direction.tensor, magnitude=magnitude))
+            computed |= {direction.attribute, norms.attribute}
         elif isinstance(hook, SpectralNorm):
-            name = f"{hook.name}_orig"
-            yield owned(hook.name, Place(module, name), name, needs=COMPUTED.format(steps="SpectralNorm"))
-            stored.add(name)
-    own = [name for name, _ in _private.own_parameters(module)]
-    for name in dict.fromkeys([*own, *flat]) if flat else own:
-        if name not in stored and name != _private.FLAT:
-            yield owned(name, Place(module, name), flat=flat.get(name))
-    for name, chain in _private.parametrizations(module).items():
+            place = Place(module, f"{hook.name}_orig")
+            needs = COMPUTED.format(steps="SpectralNorm")
+            tensors.append(tensor(hook.name, place, place.tensor, place.attribute, needs))
+            computed.add(place.attribute)
+    for name in dict.fromkeys([*own, *flat]):
+        if name not in computed:
+            shard = flat.get(name)
+            tensors.append(tensor(name, Place(module, name), shard.memory if shard else own[name], flat=shard))
+    for name, chain in chains.items():
         if len(chain) == 1 and isinstance(chain[0], _private.WeightNorm):
-            magnitude = Magnitude(Place(chain, "original0"), chain[0].dim)
-            yield owned(name, Place(chain, "original1"), magnitude=magnitude)
+            direction, magnitude = Place(chain, "original1"), Magnitude(Place(chain, "original0"), chain[0].dim)
+            tensors.append(tensor(name, direction, direction.tensor, magnitude=magnitude))
             continue
         needs = COMPUTED.format(steps=", then ".join(type(step).__name__ for step in chain))
-        for attribute, _ in chain.named_parameters(recurse=False):
+        for attribute, parameter in chain.named_parameters(recurse=False):
             path = f"parametrizations.{name}.{attribute}"
-            yield owned(name if attribute == "original" else path, Place(chain, attribute), path, needs=needs)
+            original = name if attribute == "original" else path
+            tensors.append(tensor(original, Place(chain, attribute), parameter, path, needs))
+    return tensors
+
+
+def _tensor(
+    prefix: str,
+    module: nn.Module,
+    known: Roles,
+    attribute: str,
+    place: Place,
+    stored: Tensor,
+    name: str = "",
+    needs: str | None = None,
+    magnitude: Magnitude | None = None,
+    flat: FlatShard | None = None,
+) -> ModelTensor:
+    role = known.get(attribute) or (BIAS if attribute == "bias" else UNKNOWN)
+    padding = getattr(module, "padding_idx", None) if role.kind == "table" else None
+    names = [prefix + (name or attribute)]
+    return ModelTensor(module, attribute, role, names, [place], stored, needs, magnitude, padding, flat)
 
 
 def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTensor]:
@@ -153,21 +184,23 @@ def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTen
     problems = []
     for prefix, part in modules:
         try:
-            owned = list(_owned(part, flat.get(id(part), {})))
+            owned = _owned(prefix, part, flat.get(id(part), {}))
         except (TypeError, ValueError) as error:  # wrong axes, declared for its class
             problems.append(str(error))
             continue
         for each in owned:
-            each.names = [prefix + each.names[0]]
-            stored: Any = each.flat or each.tensor
-            if is_lazy(stored) and skip_lazy:
-                continue
-            if is_lazy(stored):
-                problems.append(f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}")
-            elif id(stored) in tensors:
-                _join(tensors[id(stored)], each)
-            else:
-                tensors[id(stored)] = each
+            each.is_ordinary = each.flat is None and is_ordinary(each.stored)
+        lazy = [each for each in owned if not each.is_ordinary and each.flat is None and is_lazy(each.stored)]
+        if lazy:
+            owned = [each for each in owned if each not in lazy]
+        if lazy and not skip_lazy:
+            problems += [f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}" for each in lazy]
+        beside = tuple([(each.attribute, each.shape) for each in owned])
+        for each in owned:
+            each.beside = beside
+            first = tensors.setdefault(id(each.flat or each.stored), each)
+            if first is not each:
+                _join(first, each)
     tied = _tied(modules, list(tensors.values()))
     names = [name for each in tied for name in each.names]
     if len(set(names)) < len(names):
@@ -188,18 +221,18 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
     """Return the tensors, with those joined that share all their memory, or did before `to_empty()`."""
     pairs = []
     groups: dict[Any, ModelTensor] = {}
-    by_address: dict[int, list[ModelTensor]] = {}
-    for each in tensors:
-        for place in each.places:
-            group = constructor_values.tie(*place)
-            if group is not None:
-                pairs.append((groups.setdefault(group, each), each))
-        memory = each.tensor
-        if each.flat is None and constructor_values.has_values(memory) and memory.numel():
-            by_address.setdefault(memory.data_ptr(), []).append(each)
-    for alike in by_address.values():
-        if len(alike) > 1:
-            pairs += [(groups.setdefault(same_elements(each.tensor), each), each) for each in alike]
+    if any(constructor_values.TIES in vars(part) for _, part in modules):
+        for each in tensors:
+            for place in each.places:
+                group = constructor_values.tie(*place)
+                if group is not None:
+                    pairs.append((groups.setdefault(group, each), each))
+    readable = [each for each in tensors if each.has_values]
+    addresses = Counter([each.stored.data_ptr() for each in readable])
+    if len(addresses) < len(readable):
+        for each in readable:
+            if addresses[each.stored.data_ptr()] > 1 and each.stored.numel():
+                pairs.append((groups.setdefault(same_elements(each.stored), each), each))
     # transformers names ties as {target: source}.
     by_name = [(prefix, keys) for prefix, part in modules if (keys := vars(part).get("all_tied_weights_keys"))]
     named = {name: each for each in tensors for name in each.names} if by_name else {}
