@@ -225,6 +225,11 @@ def own_buffers(module: Any) -> list[tuple[str, Tensor]]:
     return list(module.named_buffers(recurse=False)) if module._buffers else []
 
 
+def is_stateful(module: Any) -> bool:
+    """Return whether a module may hold buffers, or compute a weight from what it stores."""
+    return bool(module._buffers or module._forward_pre_hooks) or "parametrizations" in module._modules
+
+
 def parametrizations(module: Any) -> Any:
     """Return the chains of parametrizations of a module, by the name of the weight that each computes."""
     return module.parametrizations if "parametrizations" in module._modules else {}

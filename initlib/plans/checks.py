@@ -42,7 +42,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
     boxes = 0
     for entry in entries:
         parameter, filling = entry.parameter, entry.filling
-        name, own = parameter.name, parameter.names
+        name, own = parameter.name, (parameter.name, *parameter.tied)
         taken = [] if names.isdisjoint(own) else [each for each in own if each in names]
         names.update(own)
         if taken:

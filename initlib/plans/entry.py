@@ -25,7 +25,7 @@ from .packing.part_axes import ROW_MAJOR
 from .parameter import Parameter
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Entry:
     """A stored tensor of a plan: the parameter, the name of its stream, its fill, and notes.
 
@@ -43,6 +43,12 @@ class Entry:
     filling: Fill
     notes: tuple[str, ...] = ()
     shared: bool = False  # the stream is that of another parameter, by same_as
+
+    def __init__(
+        self, parameter: Parameter, stream: str, filling: Fill, notes: tuple[str, ...] = (), shared: bool = False
+    ) -> None:
+        # In half the time of the method that `dataclass` makes.
+        self.__dict__.update(parameter=parameter, stream=stream, filling=filling, notes=notes, shared=shared)
 
     @property
     def kept(self) -> bool:

@@ -59,7 +59,7 @@ class Fills(Generic[View]):
             return False
         start, strides, span = where
         parameter = entry.parameter
-        is_one_weight = index is ... and parameter.padding is None and isinstance(entry.filling, Initializer)
+        is_one_weight = index is ... and parameter.padding is None
         alike = id(entry.filling), parameter.shape, parameter.axes, parameter.dtype, strides, span
         group = self._full.get(alike) if is_one_weight else None
         if group is not None:
@@ -70,7 +70,7 @@ class Fills(Generic[View]):
         for (start, *_), seed, group in weights:
             group[0].append(start)
             group[1].append(seed)
-        if is_one_weight and weights:
+        if is_one_weight and weights and isinstance(entry.filling, Initializer):
             self._full[alike] = weights[0][2]
         return bool(weights)
 

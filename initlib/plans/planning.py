@@ -122,23 +122,18 @@ def plan(
         )
     stated, new_name = Ordered(axes, "axes", as_axes), as_rename(rename)
     problems: list[Problem] = []
-    given: list[Parameter] = []
-    views: list[Parameter] = []  # the parameters that patterns and functions see
-    for parameter in parameters:
-        if not isinstance(parameter, Parameter):
-            raise TypeError(
-                f"parameters must be made of initlib.Parameter, got {type(parameter).__name__}. {FOR_A_MODEL}"
-            )
-        view = parameter
+    given = list(parameters)
+    for wrong in (each for each in given if not isinstance(each, Parameter)):
+        raise TypeError(f"parameters must be made of initlib.Parameter, got {type(wrong).__name__}. {FOR_A_MODEL}")
+    views = list(given)  # the parameters that patterns and functions see
+    for number, parameter in enumerate(given if rename is not None or axes is not None else ()):
         try:
             if rename is not None:
-                view = _renamed(view, [new_name(name) for name in parameter.names])
+                views[number] = _renamed(parameter, [new_name(name) for name in parameter.names])
             if axes is not None:
-                view = _with_axes(view, stated.first(view))
+                views[number] = _with_axes(views[number], stated.first(views[number]))
         except (TypeError, ValueError) as error:
             problems.append(Problem(parameter.name, str(error)))
-        given.append(parameter)
-        views.append(view)
     ordered = Ordered(_called(rules, tuple(views)), "rules", as_rule)
     resolver = RuleResolver(ordered, default, unmatched, views)
     sources = OpenedSources()
@@ -147,7 +142,9 @@ def plan(
     with collector_paused():
         for parameter, view in zip(given, views, strict=True):
             try:
-                entry = sources.complete(_entry(parameter, view, *_fill(view, resolver)))
+                entry = _entry(parameter, view, *_fill(view, resolver))
+                if not isinstance(entry.filling, Initializer):
+                    entry = sources.complete(entry)
                 if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
                     entry = replace(entry, shared=True)
             except RuleNeededError as error:
@@ -158,7 +155,7 @@ def plan(
             else:
                 if parameter.name not in unsound:
                     entries.append(entry)
-    seen = [each for view in views for each in (_each(view) if view.tied else (view,))]
+    seen = [each for view in views for each in _each(view)] if any(view.tied for view in views) else views
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
             problems.append(Problem("", explain_unused(what, pattern, before, seen)))
@@ -266,7 +263,9 @@ def _each(view: Parameter) -> list[Parameter]:
 def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
     """Return the fill of the parameter, and notes. Raises ValueError if rules give its names different fills."""
     fill, notes = resolver.fill(view)
-    for tie in _each(view)[1:] if view.tied else ():
+    if not view.tied:
+        return fill, notes
+    for tie in _each(view)[1:]:
         rule = resolver.rules.first(tie)
         if isinstance(rule, Addend) and rule is resolver.rules.first(view):
             continue  # a `*` in the name of a tensor may differ

@@ -116,6 +116,6 @@ def _words(number: int) -> tuple[Array, Array]:
 def block(key: int, counter: int) -> int:
     """Return the Threefry-2x32 block of a 64-bit counter under a 64-bit key, as 64 bits."""
     if config.kernel is not None:
-        return int(config.kernel.block(key, counter))
+        return config.kernel.block(key, counter)
     x0, x1 = stream.threefry(_words(key), *_words(counter), NUMPY)
     return int(x0.view(np.uint32)[0]) << 32 | int(x1.view(np.uint32)[0])

@@ -57,6 +57,8 @@ def model_buffers(modules: Modules, is_selected: Callable[[str], bool] = lambda 
                 each = buffers.setdefault(id(buffer), ModelTensor(part, name, BUFFER, [], [], buffer))
                 each.names.append(prefix + name)
                 each.places.append(Place(part, name))
+    for each in buffers.values():
+        each.read()
     return list(buffers.values())
 
 

@@ -25,7 +25,7 @@ UNWRITABLE = (
 
 def check(tensor: ModelTensor) -> None:
     """Raise TypeError, ValueError or RuntimeError unless the memory of the tensor can be filled."""
-    stored = tensor.tensor
+    stored = tensor.stored
     memory.check(stored)
     if type(stored).__torch_dispatch__ is Tensor.__torch_dispatch__:
         return
@@ -66,6 +66,10 @@ def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progre
     with collector_paused():
         for tensor, entry in tensors:
             stored = tensor.tensor
+            if tensor.is_ordinary and stored.is_cpu and tensor.magnitude is None:
+                if stored.numel():
+                    targets.append((entry, ..., stored))
+                continue
             if memory.has_no_storage(stored):
                 continue
             boxes = local_boxes(stored) if tensor.flat is None else tensor.flat.boxes()

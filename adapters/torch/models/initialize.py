@@ -18,6 +18,7 @@ from initlib.plans.entry import Entry
 from initlib.plans.fills.values import Rule
 from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
+from .. import _private
 from ..drawing.dispatch import Seed, key_of
 from ..drawing.memory import addresses
 from . import constructor_values
@@ -146,21 +147,21 @@ def initialize(
         except PlanError as error:
             raise PlanError([*problems, *error.problems]) from None
         filled = [(tensor, entry) for tensor, entry in zip(stored, made.entries, strict=True) if not entry.kept]
+        weights = [pair for pair in filled if pair[0].role.kind != "buffer"] if model.buffers else filled
         drawn: dict[int, set[str]] = {}
-        weights = [pair for pair in filled if pair[0].role.kind != "buffer"]
-        for tensor, _ in weights:
+        for tensor, _ in weights if model.stateful else ():
             drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
         problems += [
             *_not_writable(stored, made),
             *_overlapping(filled),
             *_read_from_model(filled),
-            *sharded_estimates(model.modules, drawn),
+            *sharded_estimates(model.stateful, drawn),
         ]
         if problems:
             raise PlanError(problems)
         key = key_of(seed)
-        unrecorded = [pair for pair in selection.parameters if not constructor_values.records(pair[0].places)]
-        records = [(tensor, _record(parameter)) for tensor, parameter in unrecorded]
+        read = ((tensor, parameter, parameter.constructor) for tensor, parameter in selection.parameters)
+        records = [(tensor, _record(parameter)) for tensor, parameter, value in read if value and not value.recorded]
         if device is not None:
             materialize(module, stored, torch.device(device))
         tie(stored)
@@ -168,8 +169,9 @@ def initialize(
         fill(weights, key, advance)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
-    keeps = {id(tensor.owner) for tensor, entry in zip(model.tensors, made.entries, strict=False) if entry.kept}
-    reset_buffers(model.modules, drawn, keeps if only is None else (), selection.buffers, key)
+    if model.stateful:
+        keeps = {id(tensor.owner) for tensor, entry in zip(model.tensors, made.entries, strict=False) if entry.kept}
+        reset_buffers(model.stateful, drawn, keeps if only is None else (), selection.buffers, key)
     with torch.no_grad():
         fill(filled[len(weights) :], key)  # buffers that rules name, also of modules that were reset
     mark(model.modules, (tensor.tensor for tensor, _ in filled))
@@ -181,13 +183,15 @@ class _Model(NamedTuple):
 
     module: nn.Module
     modules: Modules
+    stateful: Modules  # the modules that may hold buffers, or compute a weight from what they store
     tensors: list[ModelTensor]
     buffers: list[ModelTensor]
 
 
 def _read(module: nn.Module, prefix: str, rules: Rules | Plan | None, rename: Rename | None) -> _Model:
     modules = walk(module, prefix)
-    return _Model(module, modules, model_tensors(modules), ruled_buffers(modules, rules, rename))
+    stateful = [(name, part) for name, part in modules if _private.is_stateful(part)]
+    return _Model(module, modules, stateful, model_tensors(modules), ruled_buffers(stateful, rules, rename))
 
 
 class _Selection(NamedTuple):
@@ -202,7 +206,7 @@ def _plan(model: _Model, only: Only, rules: Rules | None, options: PlanOptions) 
     ruled = [buffer_parameter(buffer) for buffer in model.buffers]
     facts = parameters(model.tensors)
     only = plan_names(model.module, model.modules, model.tensors, only)
-    chosen, selected_buffers = selected(only, [*facts, *ruled], buffer_names(model.modules))
+    chosen, selected_buffers = selected(only, [*facts, *ruled], buffer_names(model.stateful))
     pairs = list(compress(zip(model.tensors, facts, strict=True), chosen))
     if len(pairs) < len(model.tensors):
         # Other tensors may have been loaded, and show nothing about the memory of these.
@@ -219,7 +223,7 @@ def _fitted(model: _Model, only: Only, existing: Plan, prefix: str) -> tuple[Pla
     made = fit_plan(existing, stored, prefix=prefix)
     planned = [entry.parameter for entry in made.entries]
     only = plan_names(model.module, model.modules, tensors, only)
-    chosen, selected_buffers = selected(only, planned, buffer_names(model.modules))
+    chosen, selected_buffers = selected(only, planned, buffer_names(model.stateful))
     own = list(compress(tensors, chosen))
     if not all(constructor_values.records(tensor.places) for tensor in own):
         planned = parameters(tensors, own)  # with the constructor values to record
@@ -239,7 +243,8 @@ def _without_memory(model: _Model, device: torch.device | str | None) -> list[st
         raise ValueError(f"device must have memory, got {device!r}. Pass 'cpu', 'cuda' or another device")
     if device is not None:
         return lost_buffers(model.modules, {name for buffer in model.buffers for name in buffer.names})
-    meta = [tensor.names[0] for tensor in (*model.tensors, *model.buffers) if tensor.tensor.is_meta]
+    stored = (*model.tensors, *model.buffers)
+    meta = [tensor.names[0] for tensor in stored if not tensor.is_ordinary and tensor.stored.is_meta]
     if not meta:
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"
@@ -250,7 +255,9 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
     """Return the problems of tensors whose memory cannot be filled."""
     problems = []
     for tensor, entry in zip(tensors, made.entries, strict=True):
-        if tensor.tensor.is_meta and not entry.filled:
+        if tensor.is_ordinary:
+            continue
+        if tensor.stored.is_meta and not entry.filled:
             problems.append(
                 f"{tensor.names[0]}: the plan keeps values, but the meta device has no values. Add a rule with an "
                 "initializer"
@@ -265,10 +272,9 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
 
 def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
     """Return a problem for each tensor that would be written over a part of another tensor."""
-    memories = ((tensor.names[0], tensor.tensor) for tensor, _ in filled if tensor.flat is None)
-    readable = [(name, memory) for name, memory in memories if constructor_values.has_values(memory) and memory.numel()]
-    pairs = overlaps([memory for _, memory in readable])
-    return [SHARED.format(name=readable[one][0], other=readable[other][0]) for one, other in pairs]
+    readable = [tensor for tensor, _ in filled if tensor.has_values and tensor.stored.numel()]
+    pairs = overlaps([tensor.stored for tensor in readable])
+    return [SHARED.format(name=readable[one].names[0], other=readable[other].names[0]) for one, other in pairs]
 
 
 def _read_from_model(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:

@@ -80,6 +80,7 @@ def _parameter(tensor: ModelTensor, value: ConstructorValue, recorded: list[cons
         keep if fixed else role.default,
         padding=tensor.padding,
         needs=None if fixed else _needs(tensor, value, recorded),
+        constructor=value,
     )
 
 

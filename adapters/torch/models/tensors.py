@@ -69,6 +69,7 @@ class ModelTensor:
     padding: int | None = None
     flat: FlatShard | None = None  # this rank holds a flat shard of the parameter, and no place holds a tensor
     is_ordinary: bool = False  # as most parameters are (see `is_ordinary` of a tensor)
+    shape: tuple[int, ...] = ()  # the full shape; of a nested tensor, which has none, the number of its tensors
     beside: Shapes = ()  # of the tensors of its owner, itself included, by attribute
 
     @property
@@ -76,14 +77,16 @@ class ModelTensor:
         """Return the memory of the tensor on this rank."""
         return _private.attribute(*self.places[0]) if self.flat is None else self.flat.memory
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return the full shape; of a nested tensor, which has none, the number of its tensors."""
-        if self.is_ordinary:
-            return self.stored.shape
+    def read(self) -> None:
+        """Read the facts about the stored memory."""
+        stored = self.stored
+        self.is_ordinary = self.flat is None and is_ordinary(stored)
         if self.flat is not None:
-            return self.flat.shape
-        return (self.stored.size(0),) if self.stored.is_nested else tuple(self.stored.shape)
+            self.shape = self.flat.shape
+        elif stored.is_nested:
+            self.shape = (stored.size(0),)
+        else:
+            self.shape = tuple(stored.shape)
 
     @property
     def has_values(self) -> bool:
@@ -188,13 +191,13 @@ def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTen
         except (TypeError, ValueError) as error:  # wrong axes, declared for its class
             problems.append(str(error))
             continue
-        for each in owned:
-            each.is_ordinary = each.flat is None and is_ordinary(each.stored)
-        lazy = [each for each in owned if not each.is_ordinary and each.flat is None and is_lazy(each.stored)]
+        lazy = [each for each in owned if each.flat is None and is_lazy(each.stored)]
         if lazy:
             owned = [each for each in owned if each not in lazy]
         if lazy and not skip_lazy:
             problems += [f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}" for each in lazy]
+        for each in owned:
+            each.read()
         beside = tuple([(each.attribute, each.shape) for each in owned])
         for each in owned:
             each.beside = beside

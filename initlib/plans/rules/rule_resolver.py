@@ -1,7 +1,7 @@
 """Resolver of rules: the fill of each parameter, in order of precedence."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -14,7 +14,7 @@ from ..checks import first_needing_axes
 from ..fills.loaded import Loaded
 from ..fills.opened_sources import with_loaded
 from ..fills.parts import NESTED, Parts
-from ..fills.values import Fill, Rule, Values, as_fill, as_rule, keep
+from ..fills.values import Fill, Keep, Rule, Values, as_fill, as_rule, keep
 from ..packing.logical_weights import Member, members
 from ..parameter import Parameter
 from ..text.describe import described
@@ -22,7 +22,7 @@ from ..text.errors import PATTERN, RuleNeededError
 from ..text.nearest import nearest
 from .constructor_value import ConstructorValue, decide
 from .hints import advice_for_vector
-from .patterns import Ordered, ParsedPattern, starred
+from .patterns import Ordered, ParsedPattern, PatternValue, starred
 
 # The fills of kinds whose module states no default, for any number of axes.
 _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
@@ -44,10 +44,26 @@ class RuleResolver:
         self.keeps_unmatched = unmatched == "keep"
         self.parameters = parameters  # of the whole model, for advice
         self.may_be_fresh: list[str] = []  # parameters of zeros that may be fresh memory, and get the default
+        self._known: dict[Hashable, tuple[Fill, tuple[str, ...]]] = {}  # by rule and facts: layers repeat
 
-    def fill(self, parameter: Parameter, depth: int = 0) -> tuple[Fill, tuple[str, ...]]:
+    def fill(self, parameter: Parameter) -> tuple[Fill, tuple[str, ...]]:
         """Return the fill of the parameter, and notes. Raises ValueError or TypeError."""
         rule = self.rules.match(parameter)
+        facts = None
+        if _shares_its_fill(parameter, self.default if rule is None else rule.value):
+            shape, axes, kind, value = parameter.shape, parameter.axes, parameter.kind, parameter.constructor
+            others = parameter.dtype, parameter.owner, parameter.default, parameter.needs
+            facts = id(rule), shape, axes, kind, id(value), *others
+            known = self._known.get(facts)
+            if known is not None:
+                return known
+        fresh = len(self.may_be_fresh)
+        made = self._fill(parameter, rule)
+        if facts is not None and len(self.may_be_fresh) == fresh:
+            self._known[facts] = made
+        return made
+
+    def _fill(self, parameter: Parameter, rule: PatternValue | None, depth: int = 0) -> tuple[Fill, tuple[str, ...]]:
         if rule is not None:
             fill, notes = self.made(rule.value, parameter, depth, rule.pattern)
             return with_loaded(fill, partial(_starred, pattern=rule.pattern, name=parameter.name)), notes
@@ -129,7 +145,7 @@ class RuleResolver:
         for part in members(value, parameter.name, parameter.shape, parameter.axes):
             alone = _part(parameter, part)
             if part.filling is None:
-                fill, more = self.fill(alone, depth + 1)
+                fill, more = self._fill(alone, self.rules.match(alone), depth + 1)
             else:
                 fill, more = self.made(part.filling, alone, depth + 1, pattern)
             fills.append(fill)
@@ -146,6 +162,16 @@ class RuleResolver:
             why = f"{name}, which needs fans, and a vector has no inputs and outputs"
             advice = advice_for_vector(pattern, name, parameter, kernel)
             raise RuleNeededError(f"rule {pattern.shown} draws a vector by {why}", advice)
+
+
+def _shares_its_fill(parameter: Parameter, value: Rule | None) -> bool:
+    """Return whether all parameters with the same facts, but for the name, get the same fill of this value."""
+    constructor = parameter.constructor
+    return (
+        (constructor is None or constructor.read is None)
+        and (value is None or isinstance(value, (Initializer, Keep)))
+        and (parameter.default is None or isinstance(parameter.default, (Initializer, Keep)))
+    )
 
 
 def _starred(fill: Loaded, pattern: ParsedPattern, name: str) -> Loaded:
