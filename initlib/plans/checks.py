@@ -9,7 +9,7 @@ import numpy as np
 from ..dtypes import DTYPES, rounded
 from ..schemes.initializer import Initializer
 from .entry import Entry
-from .fills.sums import Addend
+from .fills.sums import Addend, Filling
 from .packing.logical_weights import LogicalWeight
 from .text.describe import described
 from .text.errors import PATTERN, Problem
@@ -55,8 +55,8 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
             )
             continue
         streams: Iterable[str] = (entry.stream,)
-        if isinstance(filling, Initializer) and parameter.padding is None:
-            facts = filling, parameter.shape, parameter.axes, parameter.dtype, parameter.owner
+        if parameter.padding is None and not isinstance(filling, Filling):
+            facts = id(filling), parameter.shape, parameter.axes, parameter.dtype, parameter.owner
             misfits = alike.get(facts)
             if misfits is None:
                 misfits = alike[facts] = list(_misfits(entry))

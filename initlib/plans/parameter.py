@@ -171,3 +171,13 @@ def changed(parameter: Parameter, **facts: Any) -> Parameter:
     own.update(facts)
     own.pop("indices", None)  # of the name
     return copy
+
+
+def planned(parameter: Parameter, axes: str | None, kind: str) -> Parameter:
+    """Return a copy for the entry of a plan, without the facts that only planning needs."""
+    copy = object.__new__(Parameter)
+    own = copy.__dict__
+    own.update(parameter.__dict__)
+    own["axes"], own["kind"] = axes, kind
+    own["default"] = own["needs"] = own["constructor"] = None
+    return copy

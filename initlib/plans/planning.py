@@ -13,8 +13,8 @@ from .checks import check
 from .entry import Entry
 from .fills.opened_sources import OpenedSources
 from .fills.sums import Addend
-from .fills.values import Fill, as_rule
-from .parameter import Parameter, as_axes, changed
+from .fills.values import Fill, Filling, as_rule
+from .parameter import Parameter, as_axes, changed, planned
 from .plan import Plan
 from .rules.hints import explain_unused, without_kernels
 from .rules.patterns import Ordered
@@ -143,7 +143,7 @@ def plan(
         for parameter, view in zip(given, views, strict=True):
             try:
                 entry = _entry(parameter, view, *_fill(view, resolver))
-                if not isinstance(entry.filling, Initializer):
+                if isinstance(entry.filling, Filling):
                     entry = sources.complete(entry)
                 if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
                     entry = replace(entry, shared=True)
@@ -280,10 +280,10 @@ def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...
 def _entry(parameter: Parameter, view: Parameter, fill: Fill, notes: tuple[str, ...]) -> Entry:
     if parameter.tied:
         notes = (*notes, f"tied: {', '.join(parameter.tied)}")
-    if parameter.padding is not None and isinstance(fill, Initializer):
+    if parameter.padding is not None and not isinstance(fill, Filling):
         notes = (*notes, f"row {parameter.padding} zero")
     return Entry(
-        changed(parameter, axes=view.axes, kind=view.kind, default=None, needs=None, constructor=None),
+        planned(parameter, view.axes, view.kind),
         view.name,
         fill,
         notes,

@@ -49,18 +49,20 @@ class RuleResolver:
     def fill(self, parameter: Parameter) -> tuple[Fill, tuple[str, ...]]:
         """Return the fill of the parameter, and notes. Raises ValueError or TypeError."""
         rule = self.rules.match(parameter)
-        facts = None
-        if _shares_its_fill(parameter, self.default if rule is None else rule.value):
-            shape, axes, kind, value = parameter.shape, parameter.axes, parameter.kind, parameter.constructor
-            others = parameter.dtype, parameter.owner, parameter.default, parameter.needs
-            facts = id(rule), shape, axes, kind, id(value), *others
-            known = self._known.get(facts)
-            if known is not None:
-                return known
+        start, value = parameter.default, parameter.constructor
+        facts = (
+            *(id(rule), parameter.shape, parameter.axes, parameter.kind, parameter.dtype, parameter.owner),
+            *(id(start), id(value), parameter.needs),
+        )
+        known = self._known.get(facts)
+        if known is not None:
+            return known
         fresh = len(self.may_be_fresh)
         made = self._fill(parameter, rule)
-        if facts is not None and len(self.may_be_fresh) == fresh:
-            self._known[facts] = made
+        decided = self.default if rule is None else rule.value
+        is_plain = all(each is None or isinstance(each, (Initializer, Keep)) for each in (decided, start))
+        if is_plain and (value is None or value.read is None) and len(self.may_be_fresh) == fresh:
+            self._known[facts] = made  # no name and no memory has decided
         return made
 
     def _fill(self, parameter: Parameter, rule: PatternValue | None, depth: int = 0) -> tuple[Fill, tuple[str, ...]]:
@@ -162,16 +164,6 @@ class RuleResolver:
             why = f"{name}, which needs fans, and a vector has no inputs and outputs"
             advice = advice_for_vector(pattern, name, parameter, kernel)
             raise RuleNeededError(f"rule {pattern.shown} draws a vector by {why}", advice)
-
-
-def _shares_its_fill(parameter: Parameter, value: Rule | None) -> bool:
-    """Return whether all parameters with the same facts, but for the name, get the same fill of this value."""
-    constructor = parameter.constructor
-    return (
-        (constructor is None or constructor.read is None)
-        and (value is None or isinstance(value, (Initializer, Keep)))
-        and (parameter.default is None or isinstance(parameter.default, (Initializer, Keep)))
-    )
 
 
 def _starred(fill: Loaded, pattern: ParsedPattern, name: str) -> Loaded:
