@@ -6,7 +6,7 @@ from typing import NamedTuple, Unpack
 
 from initlib.adapters.common.selection import PlanOptions
 from initlib.plans.entry import Entry
-from initlib.plans.parameter import Parameter, changed
+from initlib.plans.parameter import Parameter, renamed
 from initlib.plans.plan import Plan
 from initlib.plans.text.errors import PlanError, Problem
 
@@ -54,8 +54,7 @@ def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str = "
         if planned != stored:
             planned = planned._replace(names=tuple(name for name in planned.names if name.startswith(before)))
             problems += _differences(planned, stored)
-            first, *tied = stored.names
-            entry = replace(entry, parameter=changed(entry.parameter, name=first, tied=tuple(tied)))
+            entry = replace(entry, parameter=renamed(entry.parameter, stored.names, None))
         try:
             entry.check_unchanged()
         except (OSError, ValueError) as error:

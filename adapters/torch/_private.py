@@ -261,6 +261,13 @@ class FlatRange(NamedTuple):
     start: int  # the position of its first weight in the parameter
 
 
+def modules_with_flat_ranges(modules: Iterable[Any]) -> list[Any]:
+    """Return the modules that may have joined parameters into one flat tensor."""
+    if "torch.distributed.fsdp" not in sys.modules:
+        return []  # before this module is loaded, no wrapper exists
+    return [module for module in modules if "_handle" in vars(module)]
+
+
 def flat_ranges(module: Any) -> Iterator[FlatRange]:
     """Yield the ranges of the parameters that such a wrapper has joined into one flat tensor."""
     flat = getattr(vars(module).get("_handle"), "flat_param", None)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -160,16 +161,16 @@ class Parameter:
         return self.size * int(digits or 8) // 8
 
 
-def changed(parameter: Parameter, **facts: Any) -> Parameter:
-    """Return a copy with other facts. The facts are not checked, so take them from another `Parameter`.
+# `dataclasses.replace` checks all facts anew, which takes longer than the rest of planning.
 
-    `dataclasses.replace` checks all facts anew, which takes longer than the rest of planning.
-    """
+
+def renamed(parameter: Parameter, names: Sequence[str], constructor: ConstructorValue | None) -> Parameter:
+    """Return a copy for the same tensor of another layer. The names are not checked."""
     copy = object.__new__(Parameter)
     own = copy.__dict__
     own.update(parameter.__dict__)
-    own.update(facts)
     own.pop("indices", None)  # of the name
+    own["name"], own["tied"], own["constructor"] = names[0], tuple(names[1:]), constructor
     return copy
 
 

@@ -14,7 +14,7 @@ from .entry import Entry
 from .fills.opened_sources import OpenedSources
 from .fills.sums import Addend
 from .fills.values import Fill, Filling, as_rule
-from .parameter import Parameter, as_axes, changed, planned
+from .parameter import Parameter, as_axes, planned, renamed
 from .plan import Plan
 from .rules.hints import explain_unused, without_kernels
 from .rules.patterns import Ordered
@@ -256,8 +256,8 @@ def _shared_with_none(entries: list[Entry]) -> list[Problem]:
 
 def _each(view: Parameter) -> list[Parameter]:
     """Return the parameter under each of its names."""
-    others = (changed(view, name=name, tied=tuple(each for each in view.names if each != name)) for name in view.tied)
-    return [view, *others]
+    orders = ((name, *(each for each in view.names if each != name)) for name in view.tied)
+    return [view, *(renamed(view, names, view.constructor) for names in orders)]
 
 
 def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:

@@ -149,12 +149,15 @@ def kernel_memory(tensor: Tensor) -> Memory | None:
     """
     if not is_plain(tensor):
         return None
-    span = check_storage(tensor)
+    is_contiguous, itemsize = tensor.is_contiguous(), tensor.itemsize
+    span = tensor.numel() if is_contiguous else extent(tensor)
+    if tensor.untyped_storage().nbytes() < (tensor.storage_offset() + span) * itemsize:
+        check_storage(tensor)
     if not tensor.is_cpu or not draws(DTYPES[tensor.dtype]):
         return None
     address = tensor.data_ptr()
-    if address % tensor.itemsize == 0:
-        if tensor.is_contiguous():
+    if address % itemsize == 0:
+        if is_contiguous:
             return address, None, span
         strides = tuple(stride if size > 1 else 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
         if not overlaps_itself(tensor.shape, strides, span):

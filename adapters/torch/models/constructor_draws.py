@@ -1,9 +1,10 @@
 """Draws of constructors: which parameters a class draws, and from which distribution, as its own code states."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -15,7 +16,7 @@ from initlib.recipes.pytorch import constructor_distribution
 from .known_classes import known_class
 from .layers import own_class, roles, torch_base
 
-Shapes = tuple[tuple[str, tuple[int, ...]], ...]  # of the parameters of one module, by attribute
+Shapes = Mapping[str, tuple[int, ...]]  # of the parameters of one module, by attribute
 
 
 class ConstructorDraw(NamedTuple):
@@ -26,53 +27,51 @@ class ConstructorDraw(NamedTuple):
     draws_like: str | None = None  # the class of `torch.nn` whose `reset_parameters` draws it
 
 
-class DrawFacts(NamedTuple):
-    """Facts that determine how a constructor draws a parameter. Layers of a model share them."""
-
-    cls: type
-    mode: str  # of a recurrent module, such as LSTM
-    attribute: str
-    role: ParameterRole
-    shapes: Shapes
-    bounding_axes: str | None  # the axes of the weight that bounds the bias, in a class of another library
+# Facts that determine how a constructor draws a parameter: the class, the attribute, the role, the shapes in the module
+# by attribute, and what else the class asks of the module. A plain tuple, because a named one takes longer to make.
+DrawFacts = tuple[type, str, ParameterRole, tuple[tuple[str, tuple[int, ...]], ...], str | None]
 
 
 def draw_facts(module: nn.Module, attribute: str, role: ParameterRole, shapes: Shapes) -> DrawFacts:
     """Return the facts that determine how the constructor of the module's class draws a parameter."""
     cls = own_class(module)
-    mode = vars(module).get("mode", "") if issubclass(cls, nn.RNNBase) else ""
-    bounding = _bounding(cls)
-    axes = roles(module).get(bounding, UNKNOWN).axes if bounding is not None else None
-    return DrawFacts(cls, mode, attribute, role, shapes, axes)
+    further = _further_fact(cls)
+    return cls, attribute, role, tuple(shapes.items()), None if further is None else further(module)
 
 
 @lru_cache(maxsize=1024)
-def _bounding(cls: type) -> str | None:
-    """Return the name of the weight whose fans bound the bias of a class of another library, if there is one."""
+def _further_fact(cls: type) -> Callable[[Any], str | None] | None:
+    """Return a function that returns a further fact about a module of a class; None for most classes.
+
+    The fact is the mode of a recurrent module, or the axes of the weight whose fans bound a bias.
+    """
+    if issubclass(cls, nn.RNNBase):
+        return attrgetter("mode")
     known = None if torch_base(cls) is not None else known_class(cls)
-    return None if known is None else known.bias_of
+    if known is None or known.bias_of is None:
+        return None
+    bounding = known.bias_of
+    return lambda module: roles(module).get(bounding, UNKNOWN).axes
 
 
 @lru_cache(maxsize=1024)
 def constructor_draw(facts: DrawFacts) -> ConstructorDraw:
     """Return whether and how a constructor draws a parameter."""
-    cls, mode, attribute, role, shapes, bounding_axes = facts
+    cls, attribute, role, items, further = facts
+    shapes = dict(items)
     if torch_base(cls) is not None:
-        return ConstructorDraw() if role is UNKNOWN else _of_torch(cls, mode, attribute, role, dict(shapes))
+        return ConstructorDraw() if role is UNKNOWN else _of_torch(cls, further or "", attribute, role, shapes)
     known = known_class(cls)
     if known is None or (attribute not in known.axes and attribute != "bias"):
         return ConstructorDraw()
     if attribute in known.axes:
         return ConstructorDraw(draws=True)
-    shape = dict(shapes).get(known.bias_of or "")
-    is_bounded = shape is not None and bounding_axes is not None
-    bound = 1 / math.sqrt(max(1, fans(shape, bounding_axes)[0])) if is_bounded else None
+    shape = shapes.get(known.bias_of or "")
+    bound = None if shape is None or further is None else 1 / math.sqrt(max(1, fans(shape, further)[0]))
     return ConstructorDraw(known.bias_of is not None, bound)
 
 
-def _of_torch(
-    cls: type, mode: str, attribute: str, role: ParameterRole, shapes: Mapping[str, tuple[int, ...]]
-) -> ConstructorDraw:
+def _of_torch(cls: type, mode: str, attribute: str, role: ParameterRole, shapes: Shapes) -> ConstructorDraw:
     base = next(each for each in cls.__mro__ if each.__module__.startswith("torch.nn."))
     name = mode.partition("_")[0] if base is nn.RNNBase else base.__name__
     distribution = constructor_distribution(name, attribute, shapes) if attribute in shapes else None

@@ -50,7 +50,12 @@ def as_record(value: ConstructorValue) -> Record:
 
 def records(places: Iterable[tuple[nn.Module, str]]) -> list[Record]:
     """Return the records of the places that have one."""
-    return [constants[name] for module, name in places if name in (constants := vars(module).get(CONSTANTS, ()))]
+    found = []
+    for module, name in places:
+        constants = vars(module).get(CONSTANTS, ())
+        if name in constants:
+            found.append(constants[name])
+    return found
 
 
 @lru_cache(maxsize=1024)

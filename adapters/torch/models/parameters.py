@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from initlib import Parameter, PlanError, keep
-from initlib.plans.parameter import changed, check_name
+from initlib.plans.parameter import check_name, renamed
 from initlib.plans.rules.constructor_value import ConstructorValue
 
 from . import constructor_values
@@ -56,8 +56,9 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
                 like = _parameter(each, value, recorded)
                 if has_likes:
                     alike[facts] = like
-            name, *tied = [check_name(name, "name") for name in each.names]
-            made.append(changed(like, name=name, tied=tuple(tied), constructor=value))
+            for name in each.names:
+                check_name(name, "name")
+            made.append(renamed(like, each.names, value))
         except ValueError as error:
             problems.append(f"{each.names[0]}: {error}")
     if problems:

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -31,7 +32,6 @@ COMPUTED = "the model applies {steps} to the stored tensor, and no initializer t
 LAZY = "{owner} is lazy, and its parameters have no shape yet. Run a batch through the model first"
 TWICE = "two tensors have this name once the prefixes of wrappers are removed. Rename one of the modules"
 
-Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Modules = list[tuple[str, nn.Module]]  # every module, and the prefix of the names of its tensors
 
 
@@ -68,9 +68,9 @@ class ModelTensor:
     magnitude: Magnitude | None = None
     padding: int | None = None
     flat: FlatShard | None = None  # this rank holds a flat shard of the parameter, and no place holds a tensor
-    is_ordinary: bool = False  # as most parameters are (see `is_ordinary` of a tensor)
-    shape: tuple[int, ...] = ()  # the full shape; of a nested tensor, which has none, the number of its tensors
-    beside: Shapes = ()  # of the tensors of its owner, itself included, by attribute
+    is_ordinary: bool = field(init=False)  # as most parameters are (see `is_ordinary` of a tensor)
+    shape: tuple[int, ...] = field(init=False)  # full; of a nested tensor, which has none, the number of its tensors
+    beside: dict[str, tuple[int, ...]] = field(init=False)  # the shapes in its owner, by attribute, its own too
 
     @property
     def tensor(self) -> Any:
@@ -119,6 +119,9 @@ def walk(module: nn.Module, prefix: str = "", argument: str = "module") -> Modul
     return list(above.values())
 
 
+_NO_SHARDS: Mapping[str, FlatShard] = MappingProxyType({})
+
+
 def _owned(prefix: str, module: nn.Module, flat: Mapping[str, FlatShard]) -> list[ModelTensor]:
     """Return the tensors that a module keeps, each under the name of the weight that it stores."""
     known = roles(module)  # raises for wrong axes, also of a module without tensors
@@ -126,10 +129,12 @@ def _owned(prefix: str, module: nn.Module, flat: Mapping[str, FlatShard]) -> lis
         return []  # the module that owns the list returns its tensors, below
     own = _private.own_parameters(module)
     hooks, chains = _private.calls_before_forward(module), _private.parametrizations(module)
-    if not (hooks or chains or flat):
-        return [_tensor(prefix, module, known, name, Place(module, name), each) for name, each in own.items()]
-    tensor = partial(_tensor, prefix, module, known)
     tensors = []
+    if not (hooks or chains or flat):
+        for name, parameter in own.items():
+            tensors.append(_tensor(prefix, module, known, name, Place(module, name), parameter))
+        return tensors
+    tensor = partial(_tensor, prefix, module, known)
     computed: set[str] = set()
     for hook in hooks:
         if isinstance(hook, WeightNorm):
@@ -182,24 +187,23 @@ def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTen
 
     Raises PlanError for tensors that have no name of their own, and for those of lazy modules, unless they are skipped.
     """
-    flat = flat_shards(part for _, part in modules)
+    flat = flat_shards([part for _, part in modules])
     tensors: dict[int, ModelTensor] = {}
     problems = []
     for prefix, part in modules:
         try:
-            owned = _owned(prefix, part, flat.get(id(part), {}))
+            owned = _owned(prefix, part, flat.get(id(part), _NO_SHARDS))
         except (TypeError, ValueError) as error:  # wrong axes, declared for its class
             problems.append(str(error))
             continue
-        lazy = [each for each in owned if each.flat is None and is_lazy(each.stored)]
-        if lazy:
-            owned = [each for each in owned if each not in lazy]
-        if lazy and not skip_lazy:
-            problems += [f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}" for each in lazy]
+        beside: dict[str, tuple[int, ...]] = {}
         for each in owned:
+            if each.flat is None and is_lazy(each.stored):
+                if not skip_lazy:
+                    problems.append(f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}")
+                continue
             each.read()
-        beside = tuple([(each.attribute, each.shape) for each in owned])
-        for each in owned:
+            beside[each.attribute] = each.shape
             each.beside = beside
             first = tensors.setdefault(id(each.flat or each.stored), each)
             if first is not each:
@@ -231,10 +235,11 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
                 if group is not None:
                     pairs.append((groups.setdefault(group, each), each))
     readable = [each for each in tensors if each.has_values]
-    addresses = Counter([each.stored.data_ptr() for each in readable])
-    if len(addresses) < len(readable):
-        for each in readable:
-            if addresses[each.stored.data_ptr()] > 1 and each.stored.numel():
+    addresses = [each.stored.data_ptr() for each in readable]
+    if len(set(addresses)) < len(readable):
+        count = Counter(addresses)
+        for each, address in zip(readable, addresses, strict=True):
+            if count[address] > 1 and each.stored.numel():
                 pairs.append((groups.setdefault(same_elements(each.stored), each), each))
     # transformers names ties as {target: source}.
     by_name = [(prefix, keys) for prefix, part in modules if (keys := vars(part).get("all_tied_weights_keys"))]
