@@ -381,10 +381,12 @@ ERRORS = [
     (
         [kernel("b", tied=("a",))],
         {"a": ones, "b": zeros},
-        "b: tied names must have the same fill, got zeros for 'b' and",
+        "b: tied names must have the same fill, got zeros for 'b' and ones for 'a'. Pass one rule for both names, such "
+        'as {"b": ones, "a": ones}',
     ),
+    ([kernel("b", tied=("a",))], {"a": ones}, "b: tied names must have the same fill, got no rule for 'b' and ones"),
     ([Parameter("a", (3,), needs="its norm says nothing")], STD, "a: no rule matches, and its norm says nothing"),
-    ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "for 'a'. Change one of the rules"),
+    ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "zeros for 'b' and ones for 'a'. Pass"),
 ]
 
 
