@@ -109,7 +109,12 @@ def plan(
         rules, default = None, rules
     if callable(rules):
         as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
-    if not isinstance(parameters, Iterable):
+    if isinstance(rules, Plan):
+        raise TypeError(
+            f"rules must be a mapping from patterns to fills, an initializer or a recipe, got {rules!r}. For an "
+            "existing plan, call initialize(model, plan, seed) of an adapter"
+        )
+    if not isinstance(parameters, Iterable) or isinstance(parameters, Plan):
         raise TypeError(
             f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. {FOR_A_MODEL}"
         )
