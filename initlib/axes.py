@@ -106,7 +106,7 @@ def check(axes: str | None) -> None:
 
 def match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Return the (role, size) parts of every stored axis; `axes=None` is "...IO", or "..." below two axes."""
-    if type(axes) is int and len(shape) == 1:
+    if isinstance(axes, int) and len(shape) == 1:
         check_one_shape(*shape, axes)
     check(axes)
     return _match(shape, axes)

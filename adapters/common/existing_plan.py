@@ -64,10 +64,10 @@ def fit_plan(made: Plan, model: Iterable[Parameter | Stored], *, prefix: str | N
             problems.append(Problem(stored.names[0], str(error)))
         entries.append(entry)
     if tensors and made.entries and not entries:
-        planned = [name for entry in made.entries for name in entry.parameter.names]
-        given = [name for stored in tensors for name in stored.names]
-        advice = _advice(planned, [name.removeprefix(before) for name in given], prefix)
-        raise PlanError([NOTHING_SHARED.format(planned=planned[0], given=given[0], advice=advice)])
+        in_plan = [name for entry in made.entries for name in entry.parameter.names]
+        in_model = [name for stored in tensors for name in stored.names]
+        advice = _advice(in_plan, [name.removeprefix(before) for name in in_model], prefix)
+        raise PlanError([NOTHING_SHARED.format(planned=in_plan[0], given=in_model[0], advice=advice)])
     extra = {id(entry): entry for entry in unused.values()}
     for entry in extra.values():
         problems.append(Problem(entry.parameter.name, "the plan has this parameter, and the model does not"))

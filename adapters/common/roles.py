@@ -92,12 +92,12 @@ class Declarations:
         for name, axes in stated.items():
             _check(cls, name, axes)
             if not has(name):
-                base = next((base for base in cls.__mro__ if name in self._axes.get(base, {})), None)
-                if base is None:
+                declared = next((base for base in cls.__mro__ if name in self._axes.get(base, {})), None)
+                if declared is None:
                     place = f"the attribute initlib_axes of {cls.__name__}"
                 else:
-                    place = f"the call declare({base.__name__}, {name}={axes!r})"
-                    self._unknown.setdefault(base, set()).add(name)
+                    place = f"the call declare({declared.__name__}, {name}={axes!r})"
+                    self._unknown.setdefault(declared, set()).add(name)
                 raise ValueError(
                     f"declared axes must be for parameters of {cls.__name__} ({', '.join(names) or 'none'}), got "
                     f"{name!r}. Correct {place}"
