@@ -82,7 +82,8 @@ def test_the_advice_for_other_parameters_of_an_unknown_class_is_axes(name, shape
         plan([Parameter(name, shape)], he_normal)
 
 
-def test_the_advice_for_a_token_is_a_normal_distribution():
+@pytest.mark.parametrize("name", ["cls_token", "cls"])
+def test_the_advice_for_a_token_is_a_normal_distribution(name):
     for rules in (None, he_normal):
-        with pytest.raises(PlanError, match=r'Add the rule {"cls_token": normal\(std=0.02\)}'):
-            plan([Parameter("cls_token", (1, 1, 8))], rules)
+        with pytest.raises(PlanError, match=rf'Add the rule {{"{name}": normal\(std=0.02\)}}'):
+            plan([Parameter(name, (1, 1, 8))], rules)

@@ -3,7 +3,7 @@
 import re
 
 _BIAS = re.compile(r"bias$|(^|\.)(b|beta)$")
-_TABLE = re.compile(r"(table|token|emb|embed|embedding)s?(\.(weight|kernel|value))?$", re.IGNORECASE)
+_TABLE = re.compile(r"(table|token|cls|emb|embed|embedding)s?(\.(weight|kernel|value))?$", re.IGNORECASE)
 
 
 def is_bias_name(name: str) -> bool:
