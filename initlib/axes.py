@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arguments import Shape, checked_shape
+from ._arguments import Shape, check_one_shape, checked_shape
 from ._public import public
 
 ALLOWED = "I (input), O (output), B (stack), another capital letter (receptive field), (n X), and one ..."
@@ -106,6 +106,8 @@ def check(axes: str | None) -> None:
 
 def match(shape: tuple[int, ...], axes: str | None) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Return the (role, size) parts of every stored axis; `axes=None` is "...IO", or "..." below two axes."""
+    if isinstance(axes, int) and len(shape) == 1:
+        check_one_shape(*shape, axes)
     check(axes)
     return _match(shape, axes)
 

@@ -64,12 +64,15 @@ class Declarations:
 
     def __init__(self) -> None:
         self._axes: dict[type, dict[str, str]] = {}
+        self._unknown: dict[type, set[str]] = {}  # names of no tensor, which a corrected call replaces
 
     def add(self, cls: type, axes: Mapping[str, str]) -> None:
         """Declare the axes of a class's tensors. Raises TypeError or ValueError."""
         for name, value in axes.items():
             _check(cls, name, value)
-        self._axes[cls] = {**self._axes.get(cls, {}), **axes}
+        unknown = self._unknown.pop(cls, set())
+        known = {name: value for name, value in self._axes.get(cls, {}).items() if name not in unknown}
+        self._axes[cls] = {**known, **axes}
 
     def has(self, cls: type) -> bool:
         """Return whether axes are declared for tensors of the class."""
@@ -89,10 +92,15 @@ class Declarations:
         for name, axes in stated.items():
             _check(cls, name, axes)
             if not has(name):
-                allowed = ", ".join(names) or "none"
+                declared = next((base for base in cls.__mro__ if name in self._axes.get(base, {})), None)
+                if declared is None:
+                    place = f"the attribute initlib_axes of {cls.__name__}"
+                else:
+                    place = f"the call declare({declared.__name__}, {name}={axes!r})"
+                    self._unknown.setdefault(declared, set()).add(name)
                 raise ValueError(
-                    f"declared axes must be for parameters of {cls.__name__} ({allowed}), got {name!r}. Correct the "
-                    "call of declare, or the attribute initlib_axes"
+                    f"declared axes must be for parameters of {cls.__name__} ({', '.join(names) or 'none'}), got "
+                    f"{name!r}. Correct {place}"
                 )
             letters = {token.letter for token in parse(axes)}
             guess = ParameterRole(axes, "kernel" if {"I", "O"} <= letters else "other")

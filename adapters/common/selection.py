@@ -49,6 +49,11 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
     buffer_names = set(buffers)
     present = buffer_names.union(*(each.names for each in parameters))
     for name in sorted(names - present):
+        if set(name) & set("*?["):
+            raise ValueError(
+                f"only must be one pattern or a list of names, got the pattern {name!r} in a list. Pass only={name!r}, "
+                "or re.compile(...) for several names"
+            )
         raise ValueError(f"only must name modules or parameters, got {name!r}{nearest(name, present, 'names')}")
     return [names.issuperset(each.names) for each in parameters], names & buffer_names
 

@@ -1,14 +1,13 @@
-"""Parts of `signals` that every adapter shares: the batch, the loss, and the report."""
+"""Parts of `signals` that every adapter shares: the loss and the report."""
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import initlib
 from initlib._arguments import positive
 from initlib.diagnostics.measurements import Activation, input_std, parameter
 from initlib.diagnostics.signals import SignalReport
@@ -16,21 +15,10 @@ from initlib.diagnostics.signals import SignalReport
 Array = NDArray[Any]
 Weight = tuple[str, Array, Array | None, str | None]  # the name, the values, the gradient and the axes
 
-ITERABLES = {"DataLoader", "DatasetV2", "PyDataset"}  # classes that yield batches, of PyTorch, TensorFlow and Keras
-
 
 def as_rate(learning_rate: float | None) -> float | None:
     """Return the learning rate, or raise TypeError or ValueError unless it is above 0 or None."""
     return None if learning_rate is None else positive(learning_rate, "learning_rate")
-
-
-def batch_of(batch: Any) -> Any:
-    """Return the batch; for a shape, standard normal inputs. Raises TypeError for an iterable of batches."""
-    if isinstance(batch, Iterator) or not ITERABLES.isdisjoint(cls.__name__ for cls in type(batch).__mro__):
-        kind = type(batch).__name__
-        raise TypeError(f"batch must be the inputs of one call, got a {kind}. Pass the inputs in next(iter(batch))")
-    is_shape = isinstance(batch, tuple) and batch and all(type(size) is int for size in batch)
-    return initlib.normal()(batch, seed=0, name="batch") if is_shape else batch
 
 
 def check_loss(loss: object) -> None:

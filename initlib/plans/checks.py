@@ -11,13 +11,11 @@ from ..schemes.initializer import Initializer
 from .entry import Entry
 from .fills.sums import Addend, Filling
 from .packing.logical_weights import LogicalWeight
+from .rules.hints import advice_for_axes
 from .text.describe import described
-from .text.errors import PATTERN, Problem
+from .text.errors import Problem
 
 MOST_BOXES = 2**17  # boxes in all tensors of a plan
-
-# The axes of a kernel with that number of axes: of PyTorch, and of Keras and JAX.
-AXES_OF_KERNELS = {2: ("OI", "IO"), 3: ("BOI", "BIO"), 4: ("OIHW", "HWIO"), 5: ("OIDHW", "DHWIO")}
 
 
 @lru_cache(maxsize=1024)
@@ -38,7 +36,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
     problems: list[Problem] = []
     names: set[str] = set()
     owners: dict[str, Entry] = {}  # by stream
-    alike: dict[Hashable, list[tuple[str, str]]] = {}  # the misfits of full tensors, by the facts that they depend on
+    alike: dict[Hashable, list[tuple[str, bool]]] = {}  # the misfits of full tensors, by the facts that they depend on
     boxes = 0
     for entry in entries:
         parameter, filling = entry.parameter, entry.filling
@@ -71,14 +69,16 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
             drawn = [piece.stream for piece in entry.pieces if _is_drawn(piece)]
             twice = next((stream for stream, count in Counter(drawn).items() if count > 1), None)
             if twice is not None:
-                misfits.append((f"two parts would share the stream {twice!r}. Give each part a name of its own", ""))
+                misfits.append((f"two parts would share the stream {twice!r}. Give each part a name of its own", False))
             streams = dict.fromkeys((entry.stream, *drawn))
             boxes += sum(len(piece.boxes) for piece in entry.pieces)
         if boxes > MOST_BOXES:
             text = f"the parts of the plan must make at most {MOST_BOXES} boxes, got {boxes} up to this tensor"
             problems.append(Problem(name, text))
             break
-        problems += [Problem(entry.stream if advice else name, text, advice) for text, advice in misfits]
+        for text, needs_axes in misfits:
+            about = (entry.stream, text, advice_for_axes(parameter)) if needs_axes else (name, text)
+            problems.append(Problem(*about))
         for stream in streams:
             other = owners.setdefault(stream, entry)
             if other is not entry and not (entry.shared or other.shared):
@@ -105,11 +105,11 @@ def _is_drawn(piece: LogicalWeight) -> bool:
     return piece.drawn is not None and piece.drawn.factory != "constant"
 
 
-def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
-    """Yield the reasons why weights of an entry cannot be drawn, each with advice."""
+def _misfits(entry: Entry) -> Iterator[tuple[str, bool]]:
+    """Yield the reasons why weights of an entry cannot be drawn, each with True if the reason is unknown axes."""
     parameter = entry.parameter
     if entry.pieces and parameter.dtype not in DTYPES:
-        yield f"dtype must be one of {', '.join(DTYPES)} to be drawn, got {parameter.dtype}. Keep the parameter", ""
+        yield f"dtype must be one of {', '.join(DTYPES)} to be drawn, got {parameter.dtype}. Keep the parameter", False
         return
     weights = {(piece.drawn, piece.shape, piece.axes): None for piece in entry.pieces if piece.drawn is not None}
     needing = [init for init, shape, _ in weights if len(shape) >= 2 and first_needing_axes(init)]
@@ -117,31 +117,23 @@ def _misfits(entry: Entry) -> Iterator[tuple[str, str]]:
         ndim, owner = len(parameter.shape), f" in {parameter.owner}" if parameter.owner else ""
         yield (
             f"{described(needing[0])} needs to know which of the {ndim} axes{owner} are inputs and outputs",
-            _axes_advice(ndim),
+            True,
         )
         return
     for initializer, shape, axes in weights:
         reason = _misfit(initializer, shape, axes, parameter.dtype)
         if reason is not None:
-            yield f"{described(initializer)} cannot fill shape {shape}: {reason}", ""
+            yield f"{described(initializer)} cannot fill shape {shape}: {reason}", False
     for piece in entry.pieces:
         if isinstance(piece.initializer, Addend):
             for term in piece.initializer.terms:
                 if term.is_complex and not DTYPES[parameter.dtype].part:
-                    yield f"{term!r} must be real for dtype {parameter.dtype}, got {term.dtype}", ""
+                    yield f"{term!r} must be real for dtype {parameter.dtype}, got {term.dtype}", False
         elif not isinstance(piece.initializer, Initializer):
             try:
                 rounded(piece.initializer, _of_range(parameter.dtype))
             except ValueError as error:
-                yield str(error), ""
-
-
-def _axes_advice(ndim: int) -> str:
-    first, last = AXES_OF_KERNELS.get(ndim, ("OI...", "...IO"))
-    return (
-        f'Pass axes={{{PATTERN}: "{first}"}} if outputs are stored first, as in PyTorch, or "{last}" if outputs are '
-        "stored last, as in Keras and JAX: I is an input axis, O an output axis, B a stack"
-    )
+                yield str(error), False
 
 
 @lru_cache(maxsize=4096)

@@ -1,7 +1,7 @@
 """Plan: the fills of all stored tensors of a model."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,10 @@ class Plan:
     """A table with the fill of every stored tensor. A plan and a seed determine the initial state of a model.
 
     `initlib.plan` makes a plan from parameters and rules. Plans are immutable, and compare by their entries.
-    `plan[name]` is the entry of a tensor.
+
+    By names, a plan is like a mapping: `plan[name]` is the entry of a tensor, by any of its names, and `name in plan`
+    is True for these names. Iteration yields the first name of each tensor, and `len(plan)` is the number of tensors.
+    `plan.entries` are the entries in the same order.
 
     Args:
         entries: an `Entry` for each tensor.
@@ -52,6 +55,9 @@ class Plan:
         layers.{0..2}.weight   64x64  float32  OI        64       64  he_normal    0.1768  49,152
         layers.{0..2}.bias     64     float32                         zeros             0     768
         6 parameters, 12,480 weights, 49,920 bytes
+        >>> made = plan(mlp, he_normal)
+        >>> "layers.0.bias" in made, len(made), [name for name in made if made[name].filling == he_normal]
+        (True, 6, ['layers.0.weight', 'layers.1.weight', 'layers.2.weight'])
     """
 
     entries: tuple[Entry, ...]
@@ -82,9 +88,21 @@ class Plan:
         """Return the entry of a tensor, by any of its names."""
         try:
             return self._by_name[name]
-        except KeyError:
+        except (KeyError, TypeError):
             hint = nearest(str(name), self._by_name, "names")
             raise ValueError(f"name must be the name of a parameter of the plan, got {name!r}{hint}") from None
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether the plan has a tensor of this name."""
+        return isinstance(name, str) and name in self._by_name
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the first name of each tensor, in the order of the entries."""
+        return (entry.parameter.name for entry in self.entries)
+
+    def __len__(self) -> int:
+        """Return the number of tensors."""
+        return len(self.entries)
 
     def draw(self, seed: Seed) -> dict[str, NDArray[Any]]:
         """Draw every tensor that the plan does not keep.

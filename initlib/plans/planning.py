@@ -109,7 +109,12 @@ def plan(
         rules, default = None, rules
     if callable(rules):
         as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
-    if not isinstance(parameters, Iterable):
+    if isinstance(rules, Plan):
+        raise TypeError(
+            f"rules must be a mapping from patterns to fills, an initializer or a recipe, got {rules!r}. For an "
+            "existing plan, call initialize(model, plan, seed) of an adapter"
+        )
+    if not isinstance(parameters, Iterable) or isinstance(parameters, Plan):
         raise TypeError(
             f"parameters must be an iterable of initlib.Parameter, got {type(parameters).__name__}. {FOR_A_MODEL}"
         )
@@ -262,19 +267,33 @@ def _each(view: Parameter) -> list[Parameter]:
 
 def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
     """Return the fill of the parameter, and notes. Raises ValueError if rules give its names different fills."""
-    fill, notes = resolver.fill(view)
-    if not view.tied:
-        return fill, notes
-    for tie in _each(view)[1:]:
-        rule = resolver.rules.first(tie)
-        if isinstance(rule, Addend) and rule is resolver.rules.first(view):
+    return _tied_fill(view, resolver) if view.tied else resolver.fill(view)
+
+
+def _tied_fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
+    own, *others = ((tie, resolver.rules.first(tie)) for tie in _each(view))
+    others = [(tie, rule) for tie, rule in others if rule is not None]
+    try:
+        fill, notes = resolver.fill(view)
+    except RuleNeededError:
+        if others and own[1] is None:
+            raise _different("no rule", view, *others[0], resolver) from None
+        raise
+    for tie, rule in others:
+        if isinstance(rule, Addend) and rule is own[1]:
             continue  # a `*` in the name of a tensor may differ
-        if rule is not None and resolver.made(rule, tie)[0] != fill:
-            raise ValueError(
-                f"tied names must have the same fill, got {described(fill)} for {view.name!r} and {described(rule)} "
-                f"for {tie.name!r}. Change one of the rules"
-            )
+        if resolver.made(rule, tie)[0] != fill:
+            raise _different(described(fill), view, tie, rule, resolver)
     return fill, notes
+
+
+def _different(fill: str, view: Parameter, tie: Parameter, rule: Rule, resolver: RuleResolver) -> ValueError:
+    """Return the error of a tied parameter whose second name has a rule of another fill than the first name."""
+    other = described(resolver.made(rule, tie)[0])
+    return ValueError(
+        f"tied names must have the same fill, got {fill} for {view.name!r} and {other} for {tie.name!r}. Pass one rule "
+        f'for both names, such as {{"{view.name}": {other}, "{tie.name}": {other}}}'
+    )
 
 
 def _entry(parameter: Parameter, view: Parameter, fill: Fill, notes: tuple[str, ...]) -> Entry:

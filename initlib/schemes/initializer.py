@@ -155,6 +155,8 @@ class Initializer(Frozen, ABC):
             Traceback (most recent call last):
             ValueError: weights as large as 6.23e+06 overflow float16. Pass a smaller scale, or a wider dtype
         """
+        if type(dtype) is int:
+            check_one_shape(shape, dtype)
         check_axes(axes)
         _check(self, checked_shape(shape), axes, dtype_name(dtype))
 

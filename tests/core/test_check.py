@@ -10,6 +10,7 @@ from initlib import (
     PlanError,
     constant,
     dirac,
+    fans,
     glorot_uniform,
     he_normal,
     icnr,
@@ -71,6 +72,12 @@ def test_sizes_that_are_no_tuple_are_an_error_that_shows_the_tuple(sizes):
     message = f"shape must be one argument, got {', '.join(map(str, sizes))}. Pass a tuple: {sizes}"
     with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
         he_normal(*sizes)
+
+
+@pytest.mark.parametrize("function", [fans, he_normal.std, he_normal.bounds, he_normal.check])
+def test_two_sizes_that_are_no_tuple_are_an_error_in_every_function_of_a_shape(function):
+    with pytest.raises(TypeError, match=r"^shape must be one argument, got 784, 128\. Pass a tuple: \(784, 128\)$"):
+        function(784, 128)
 
 
 def test_a_shape_that_a_factory_gets_is_an_error_that_names_the_initializer():

@@ -1,6 +1,6 @@
 import pytest
 
-from initlib import Parameter
+from initlib import Parameter, PlanError, he_normal, plan
 from initlib.plans.rules.hints import explain_unused
 from initlib.plans.rules.patterns import as_pattern
 from initlib.plans.text.nearest import nearest
@@ -54,3 +54,36 @@ def test_an_unused_pattern_has_a_reason(pattern, before, why):
     others = [as_pattern(each, "rules") for each in before]
     text = explain_unused("rule", as_pattern(pattern, "rules"), others, LAYERS)
     assert text.startswith(f"rule {pattern!r} {why}")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("pos_embed", (1, 197, 8)),
+        ("latents", (1, 32, 8)),
+        ("absolute_pos_emb", (1, 14, 14, 8)),
+        ("query_tokens", (4, 8)),
+        ("relative_position_bias_table", (169, 4)),
+        ("decoder.word_embeddings.weight", (100, 8)),
+    ],
+)
+def test_the_advice_for_a_table_of_an_unknown_class_begins_with_a_rule(name, shape):
+    parameter = Parameter(name, shape, owner="VisionTransformer")
+    with pytest.raises(PlanError) as caught:
+        plan([parameter], he_normal)
+    _, _, advice = str(caught.value).partition("are inputs and outputs. ")
+    assert advice.startswith('For a table or tokens, write the rule {"')
+    assert '": normal(std=0.02)} first. For a kernel, pass axes={"' in advice
+
+
+@pytest.mark.parametrize(("name", "shape"), [("mlp.up", (8, 8)), ("query.weight", (8, 8)), ("experts", (4, 8, 8))])
+def test_the_advice_for_other_parameters_of_an_unknown_class_is_axes(name, shape):
+    with pytest.raises(PlanError, match=r"are inputs and outputs\. Pass axes="):
+        plan([Parameter(name, shape)], he_normal)
+
+
+@pytest.mark.parametrize("name", ["cls_token", "cls"])
+def test_the_advice_for_a_token_is_a_normal_distribution(name):
+    for rules in (None, he_normal):
+        with pytest.raises(PlanError, match=rf'Add the rule {{"{name}": normal\(std=0.02\)}}'):
+            plan([Parameter(name, (1, 1, 8))], rules)

@@ -381,10 +381,12 @@ ERRORS = [
     (
         [kernel("b", tied=("a",))],
         {"a": ones, "b": zeros},
-        "b: tied names must have the same fill, got zeros for 'b' and",
+        "b: tied names must have the same fill, got zeros for 'b' and ones for 'a'. Pass one rule for both names, such "
+        'as {"b": ones, "a": ones}',
     ),
+    ([kernel("b", tied=("a",))], {"a": ones}, "b: tied names must have the same fill, got no rule for 'b' and ones"),
     ([Parameter("a", (3,), needs="its norm says nothing")], STD, "a: no rule matches, and its norm says nothing"),
-    ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "for 'a'. Change one of the rules"),
+    ([kernel("b", tied=("a",))], {"a": lambda parameter: ones, "b": zeros}, "zeros for 'b' and ones for 'a'. Pass"),
 ]
 
 
@@ -646,6 +648,25 @@ def test_a_plan_is_immutable_and_comparable():
     assert repr(table) == "Plan(11 parameters, 864 weights)"
     with pytest.raises(AttributeError):
         table.entries = ()
+
+
+def test_a_plan_is_a_mapping_of_names():
+    made = plan([Parameter("b", (2,)), Parameter("a", (3,), tied=("c",))], zeros)
+    assert list(made) == ["b", "a"]
+    assert len(made) == 2
+    assert [name in made for name in ("a", "b", "c", "d", 0, None)] == [True, True, True, False, False, False]
+    assert [made[name] for name in made] == list(made.entries)
+    for wrong in (0, slice(1), [0]):
+        with pytest.raises(ValueError, match="name must be the name of a parameter of the plan, got"):
+            made[wrong]
+
+
+def test_a_plan_in_place_of_rules_or_parameters_is_an_error():
+    made = plan([Parameter("a", (2,))], zeros)
+    with pytest.raises(TypeError, match=r"rules must be .*, got Plan.* call initialize\(model, plan, seed\)"):
+        plan([Parameter("a", (2,))], made)
+    with pytest.raises(TypeError, match=r"parameters must be an iterable of initlib.Parameter, got Plan"):
+        plan(made, zeros)
 
 
 def test_a_plan_made_by_hand_is_checked():

@@ -48,6 +48,15 @@ def test_an_argument_that_only_makes_plans_is_an_error(argument):
         initialize(shapes(), plan(shapes(), normal()), seed=0, **argument)
 
 
+def test_a_plan_without_any_of_the_names_has_one_problem_with_advice():
+    for tree, made, advice in (
+        ({"encoder": shapes()}, plan(shapes(), normal()), "Pass the part 'encoder' of the model"),
+        (shapes(), plan({"encoder": shapes()}, normal()), "Pass a plan of this model"),
+    ):
+        with pytest.raises(PlanError, match=f"{advice}$"):
+            initialize(tree, made, seed=0)
+
+
 def test_scales_of_weight_norm_follow_the_kernels_of_an_existing_plan():
     linen = pytest.importorskip("flax").linen
     module = linen.WeightNorm(linen.Dense(4))

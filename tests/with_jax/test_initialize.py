@@ -258,7 +258,7 @@ def test_declared_classes_have_axes():
     model = init.initialize(made, he_normal, 0)
     assert np.array_equal(model.up[...], he_normal((4, 8, 16), axes="BIO", seed=0, name="up"))
     init.declare(Experts, down="BOI")
-    with pytest.raises(PlanError, match=r"declared axes must be for parameters of Experts"):
+    with pytest.raises(PlanError, match=r"for parameters of Experts \(up\), got 'down'. Correct the call declare"):
         init.plan(made, he_normal)
     with pytest.raises(TypeError, match="cls must be a class, got 3"):
         init.declare(3)

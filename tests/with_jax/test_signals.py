@@ -150,6 +150,14 @@ def test_a_loss_without_a_gradient_is_not_healthy(loss):
     assert {(row.verdict, row.reason) for row in report.parameters} == {("dead", reason)}
 
 
+@pytest.mark.parametrize("batch", [8, [16, 20], [[0.5] * 20] * 16, None, "text"], ids=repr)
+def test_a_batch_without_arrays_is_an_error_that_names_the_argument(batch):
+    message = "batch must be an array, a list of arguments, or a shape, got .* A shape is a tuple"
+    with pytest.raises(TypeError, match=message) as raised:
+        init.signals(network, PARAMS, batch)
+    assert raised.value.__cause__ is not None
+
+
 def test_a_loss_that_returns_no_array_of_jax_is_an_error():
     for value, kind in ((1.0, "a float"), (1, "an int"), (np.float32(1), "a float32")):
         message = rf"loss must return a tensor of one number, got {kind}\. Do not call item\(\)"

@@ -191,6 +191,15 @@ def test_a_loss_without_a_gradient_is_not_healthy(loss):
         init.signals(network(), BATCH, loss)
 
 
+@pytest.mark.parametrize("batch", [8, [16, 20], [[0.5] * 20] * 16, None, "text"], ids=repr)
+def test_a_batch_without_arrays_is_an_error_that_names_the_argument(batch):
+    model = keras.Sequential([keras.Input((20,)), keras.layers.Dense(5)])
+    message = "batch must be the inputs of the model, as tensors or arrays, or a shape, got .* A shape is a tuple"
+    with pytest.raises(TypeError, match=message) as raised:
+        init.signals(model, batch)
+    assert raised.value.__cause__ is not None
+
+
 def test_a_loss_that_returns_no_tensor_is_an_error():
     with pytest.raises(ValueError, match=r"loss must return a tensor of one number, got a float\. Do not call item"):
         init.signals(network(), BATCH, lambda y: 1.0)

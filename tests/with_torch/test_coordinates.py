@@ -98,6 +98,17 @@ def test_models_that_seed_pytorch_are_repeatable_and_random_states_are_restored(
     assert runs[0].rows == runs[1].rows
 
 
+def test_training_without_a_gradient_is_an_error():
+    class Detached(nn.Linear):
+        def forward(self, x):
+            return super().forward(x).detach()
+
+    with pytest.raises(ValueError, match=r"loss must depend on the output of the model, got a loss without a gradient"):
+        init.coordinate_check(mup, [8, 16], BATCH, lambda output: output.detach().mean(), optimizer=adam)
+    with pytest.raises(ValueError, match=r"make_model must return a model whose output depends on its parameters, got"):
+        init.coordinate_check(lambda width, seed: Detached(4, width), [8, 16], (5, 4), optimizer=adam)
+
+
 def test_wrong_arguments_are_errors():
     def made(width, seed):
         return nn.Sequential(*[nn.Linear(4, 4) for _ in range(width)])

@@ -155,14 +155,31 @@ def test_other_ties_than_those_of_the_plan_are_differences():
     )
 
 
-def test_a_plan_without_any_of_the_names_has_one_problem_with_advice():
-    made = plan(model(), he_normal, prefix="encoder")
+UNSHARED = [
+    ("encoder.", {}, "", "Pass prefix='encoder'"),
+    ("encoder.", {"prefix": "decoder"}, "decoder.", "Pass prefix='encoder'"),
+    ("", {"prefix": "decoder"}, "decoder.", "Leave out prefix="),
+]
+
+
+@pytest.mark.parametrize(("before", "arguments", "given", "advice"), UNSHARED, ids=[row[3] for row in UNSHARED])
+def test_a_plan_without_any_of_the_names_has_one_problem_with_advice(before, arguments, given, advice):
+    made = plan(model(), he_normal, prefix=before)
     with pytest.raises(PlanError) as caught:
-        initialize(model(), made, seed=0)
+        initialize(model(), made, seed=0, **arguments)
     assert caught.value.problems == (
-        "the plan must have the parameters of the model, got names such as 'encoder.0.weight' in the plan and "
-        "'0.weight' in the model. Pass the prefix= with which the plan was made",
+        f"the plan must have the parameters of the model, got names such as '{before}0.weight' in the plan and "
+        f"'{given}0.weight' in the model. {advice}",
     )
+
+
+def test_a_plan_of_a_part_or_of_another_model_advises_no_prefix():
+    full = nn.ModuleDict({"encoder": model(), "head": nn.Linear(2, 2)})
+    with pytest.raises(PlanError, match=r"'encoder\.0\.weight' in the model\. Pass the part 'encoder' of the model$"):
+        initialize(full, plan(model(), he_normal), seed=0)
+    other = nn.ModuleDict({"patch": nn.Conv2d(3, 4, 2), "head": nn.Linear(4, 2)})
+    with pytest.raises(PlanError, match=r"'patch\.weight' in the model\. Pass a plan of this model$"):
+        initialize(other, plan(model(), he_normal), seed=0)
 
 
 @pytest.mark.parametrize(

@@ -390,6 +390,8 @@ def test_wrong_names_in_only_are_errors():
         ValueError, match=r"only must name modules or parameters, got 'conv.wieght'; nearest names: conv.weight"
     ):
         initialize(model, he_normal, seed=0, only=["conv.wieght"])
+    with pytest.raises(ValueError, match=r"got the pattern 'conv\.\*' in a list\. Pass only='conv\.\*'"):
+        initialize(model, he_normal, seed=0, only=["conv.*"])
     with pytest.raises(TypeError, match="only must be a pattern or names"):
         initialize(model, he_normal, seed=0, only=[3])
 

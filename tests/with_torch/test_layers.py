@@ -210,8 +210,24 @@ def test_wrong_declarations_are_errors():
     class Misspelt(Mixed):
         initlib_axes = {"upp": "BIO"}  # noqa: RUF012
 
-    with pytest.raises(ValueError, match=r"parameters of Misspelt \(up, other\), got 'upp'"):
+    wrong = r"parameters of Misspelt \(up, other\), got 'upp'. Correct the attribute initlib_axes of Misspelt"
+    with pytest.raises(ValueError, match=wrong):
         roles(Misspelt())
+
+
+def test_a_corrected_declaration_replaces_a_name_that_the_class_lacks():
+    class Expert(Mixed):
+        pass
+
+    class Wide(Expert):
+        pass
+
+    declare(Expert, up="BIO", othr="OI")
+    wrong = r"parameters of Wide \(up, other\), got 'othr'. Correct the call declare\(Expert, othr='OI'\)"
+    with pytest.raises(ValueError, match=wrong):
+        roles(Wide())
+    declare(Expert, other="OI")
+    assert roles(Wide()) == {"up": ("BIO", "kernel", None), "other": ("OI", "kernel", None)}
 
 
 def test_own_class_ignores_classes_of_wrappers():

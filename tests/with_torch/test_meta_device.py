@@ -129,12 +129,43 @@ def test_other_threads_build_real_models():
     assert not built[0].weight.is_meta
 
 
+def test_skeletons_begin_and_end_while_another_thread_registers_a_module():
+    with skeleton():
+        pass  # the first skeleton adds hooks
+    built = []
+
+    def build():
+        with skeleton():
+            built.append(nn.Sequential(nn.Linear(300, 300)))
+
+    def run_another_thread(module, name, added):
+        if threading.current_thread() is threading.main_thread():
+            thread = threading.Thread(target=build)
+            thread.start()
+            thread.join()
+
+    hooks = [  # PyTorch goes on to the second hook of each kind
+        register(hook)
+        for register in (
+            nn.modules.module.register_module_parameter_registration_hook,
+            nn.modules.module.register_module_module_registration_hook,
+        )
+        for hook in (run_another_thread, lambda *added: None)
+    ]
+    try:
+        module = nn.Sequential(nn.Linear(300, 300, bias=False))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert not module[0].weight.is_meta
+    assert [each[0].weight.is_meta for each in built] == [True, True]
+
+
 def test_an_error_ends_the_skeleton():
     with pytest.raises(RuntimeError, match="stop"), skeleton():
         raise RuntimeError("stop")
     assert not nn.Linear(3, 3).weight.is_meta
-    assert not nn.modules.module._global_parameter_registration_hooks
-    assert not nn.modules.module._global_module_registration_hooks
+    assert not nn.Linear(300, 300).weight.is_meta  # large, so a skeleton replaces it where it is registered
 
 
 def test_models_built_on_meta_have_no_records():

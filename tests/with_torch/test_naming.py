@@ -193,6 +193,32 @@ def test_slices_are_boxes_of_the_weight():
         assert torch.equal(module.weight, before)
 
 
+@pytest.mark.parametrize("held", [torch.float32, torch.bfloat16, torch.float16, torch.complex64])
+@pytest.mark.parametrize("viewed", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_view_of_another_float_dtype_is_an_error_that_changes_nothing(held, viewed):
+    if held is viewed:
+        return
+    module = nn.Linear(8, 6, bias=False, dtype=held)
+    before = state(module)
+    for view in (module.weight.data.view(viewed), module.weight.data[2:4].view(viewed)):
+        with (
+            pytest.raises(
+                RuntimeError, match=rf"weight must fill a tensor of dtype {held}, got a view of dtype {viewed}"
+            ),
+            named(module, seed=0),
+        ):
+            view.normal_()
+    assert equal(before, state(module))
+
+
+def test_the_view_of_another_dtype_is_found_in_shared_memory():
+    memory = torch.zeros(64)
+    module = nn.ParameterDict({"first": memory[:32].view(4, 8), "second": memory[32:].view(4, 8)})
+    with pytest.raises(RuntimeError, match=r"a draw into second must fill a tensor"), named(module, seed=0):
+        module["second"].data.view(torch.float16).normal_()
+    assert not memory.any()
+
+
 def test_draws_by_pytorchs_generator_are_reproducible():
     module = nn.Linear(30, 40)
     draws = {

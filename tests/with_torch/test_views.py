@@ -54,3 +54,12 @@ def test_views_of_one_memory_overlap_where_they_share_elements():
     assert not overlap(first, second)
     assert overlap(memory[10:14], first)
     assert overlap(memory[10:14], second)
+
+
+def test_views_of_two_dtypes_overlap_where_they_share_bytes():
+    memory = torch.zeros(24)
+    first, second = memory[:12].view(3, 4), memory[12:].view(3, 4)
+    for dtype in (torch.float16, torch.float64):
+        assert overlap(second.view(dtype), second)
+        assert not overlap(second.view(dtype), first)
+        assert not overlap(first.view(dtype), second)

@@ -8,13 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from initlib._public import public
-from initlib.adapters.common.signals import as_rate, batch_of, check_loss, report, scalar_loss
+from initlib.adapters.common.batches import batch_named, batch_of
+from initlib.adapters.common.signals import as_rate, check_loss, report, scalar_loss
 from initlib.diagnostics.measurements import gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 
 from ..models.tensors import Tree, replaced
 from .arrays import BARE, array, axes_of, floats_in, is_bare, is_float, named_arrays
 from .recorder import Arrays, Recorder, Site
+
+ALLOWED = "an array, a list of arguments, or a shape"
 
 
 @public("initlib.adapters.jax")
@@ -45,7 +48,8 @@ def signals(
         The report on activations and parameters, with a verdict on each.
 
     Raises:
-        TypeError: the loss needs more arguments than the output, or the batch is an iterable of batches.
+        TypeError: the loss needs more arguments than the output, the batch is an iterable of batches, or the batch
+            holds no arrays and the function fails.
         ValueError: the loss is not one number.
 
     Example:
@@ -63,8 +67,9 @@ def signals(
         raise TypeError(f"function must be a function of (params, batch), got a {type(function).__name__}")
     learning_rate = as_rate(learning_rate)
     check_loss(loss)
-    batch = batch_of(batch)
-    arguments = jax.tree.map(jnp.asarray, batch if isinstance(batch, list) else [batch])
+    positional = batch if isinstance(batch, list) else [batch_of(batch)]
+    with batch_named(batch, "batch", ALLOWED):
+        arguments = jax.tree.map(jnp.asarray, positional)
     arrays, tree = named_arrays(params)
 
     def whole(values: Arrays) -> Tree:
@@ -77,7 +82,8 @@ def signals(
     def traced(values: Arrays, inputs: Arrays) -> Tree:
         return function(whole(values), *jax.tree.unflatten(shape, inputs))
 
-    jaxpr, result = jax.make_jaxpr(traced, return_shape=True)(values, inputs)
+    with batch_named(batch, "batch", ALLOWED):
+        jaxpr, result = jax.make_jaxpr(traced, return_shape=True)(values, inputs)
     form = jax.tree.structure(result)
 
     def run(values: Arrays, added: dict[Site, jax.Array]) -> tuple[jax.Array, Recorder]:

@@ -96,7 +96,8 @@ def _of_class(leaf: Leaf, ndim: int) -> roles.ParameterRole | None:
         from .flax import flax_roles
 
         class_role = class_role or flax_roles(leaf.owner, leaf.around)
-    declared = _declared.roles(type(leaf.owner), leaf.owner, class_role, attributes.__contains__, attributes)
+    names = (name for name in attributes if not name.startswith("_"))  # Flax keeps objects of its own beside them
+    declared = _declared.roles(type(leaf.owner), leaf.owner, class_role, attributes.__contains__, names)
     return declared.get(leaf.components[-1])
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import keras
 
 from initlib._public import public
-from initlib.adapters.common.signals import as_rate, batch_of, check_gradients, check_loss, report, scalar_loss
+from initlib.adapters.common.batches import batch_named, batch_of
+from initlib.adapters.common.signals import as_rate, check_gradients, check_loss, report, scalar_loss
 from initlib.diagnostics.measurements import gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
 
@@ -20,6 +21,8 @@ from ..models.tensors import weights
 from ..models.types import Layer, Tensor
 from .arrays import array, axes_of, floats_in
 from .recorder import Recorder, recorded
+
+ALLOWED = "the inputs of the model, as tensors or arrays, or a shape"
 
 
 @public("initlib.adapters.keras")
@@ -51,7 +54,8 @@ def signals(
     Raises:
         PlanError: the model is not built.
         ValueError: the loss is not one number or has no gradient.
-        TypeError: the loss needs more arguments than the output, or the batch is an iterable of batches.
+        TypeError: the loss needs more arguments than the output, the batch is an iterable of batches, or the batch
+            holds no arrays and the model fails.
 
     Example:
         >>> import keras
@@ -65,7 +69,9 @@ def signals(
     variables = weights(model)
     learning_rate = as_rate(learning_rate)
     check_loss(loss)
-    inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, batch_of(batch))
+    made = batch_of(batch)
+    with batch_named(batch, "batch", ALLOWED):
+        inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, made)
     trained = model.trainable_variables
     values = [variable.value for variable in trained]
     takes = inspect.signature(model.call).parameters
@@ -74,7 +80,8 @@ def signals(
     def run(values: Sequence[Tensor], added: Sequence[Tensor] | None) -> tuple[Tensor, Recorder]:
         fixed = [variable.value for variable in model.non_trainable_variables]
         with _chance_restored(), recorded(model, added) as recorder:
-            output, _ = model.stateless_call(values, fixed, inputs, **keywords)
+            with batch_named(batch, "batch", ALLOWED):
+                output, _ = model.stateless_call(values, fixed, inputs, **keywords)
             return _loss(output, loss), recorder
 
     value, recorder = run(values, None)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from initlib._arguments import integer, positive
 from initlib._public import public
-from initlib.adapters.common.signals import check_loss
+from initlib.adapters.common.signals import check_gradients, check_loss
 from initlib.diagnostics.coordinates import CoordinateCheck
 
 from .inputs import inputs, loss_of
-from .recorder import recorded
+from .recorder import recorded, uncompiled
 
 
 @public("initlib.adapters.torch")
@@ -48,7 +48,9 @@ def coordinate_check(
         The sizes, the slopes and the verdict.
 
     Raises:
-        ValueError: there are fewer than two widths, or the activations of two widths have different names.
+        TypeError: as for `signals`.
+        ValueError: there are fewer than two widths, the activations of two widths have different names, or no parameter
+            has a gradient.
 
     Example:
         >>> import torch
@@ -83,13 +85,16 @@ def coordinate_check(
             torch.manual_seed(seed)
             model = make_model(width, seed)
             training = optimizer(model, width)
-            sizes = [_sizes(model, batch)]
-            for _ in range(steps):
-                training.zero_grad()
-                arguments = inputs(model, batch)
-                loss_of(model(*arguments.positional, **arguments.named), loss).backward()
-                training.step()
-                sizes.append(_sizes(model, batch))
+            with uncompiled():
+                sizes = [_sizes(model, batch)]
+                for _ in range(steps):
+                    training.zero_grad()
+                    value = loss_of(inputs(model, batch).passed_to(model), loss)
+                    if value.requires_grad:
+                        value.backward()
+                    _check_gradients(model, loss)
+                    training.step()
+                    sizes.append(_sizes(model, batch))
         return sizes
 
     runs_by_width: list[list[list[dict[str, float]]]] = []  # by width, seed and step
@@ -114,9 +119,20 @@ def coordinate_check(
     return CoordinateCheck(widths, sizes, tolerance=tolerance)
 
 
+def _check_gradients(model: nn.Module, loss: Callable[[Any], Tensor] | None) -> None:
+    """Raise ValueError if no parameter has a gradient, so that a step changes nothing."""
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
+    check_gradients(loss, gradients)
+    if gradients and all(gradient is None for gradient in gradients):
+        raise ValueError(
+            "make_model must return a model whose output depends on its parameters, got an output without a gradient. "
+            "Do not detach the output"
+        )
+
+
 def _sizes(model: nn.Module, batch: Any) -> dict[str, float]:
     """Return the mean absolute value of every activation."""
     arguments = inputs(model, batch)
     with torch.no_grad(), recorded(model) as recorder:
-        model(*arguments.positional, **arguments.named)
+        arguments.passed_to(model)
     return {row.name: row.mean_absolute for row in recorder.rows()}

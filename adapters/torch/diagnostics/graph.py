@@ -15,7 +15,7 @@ from initlib.theory.network import Operation, Times
 
 from ..models.tensors import ModelTensor, model_tensors, walk
 from .inputs import inputs, tensors
-from .recorder import restored
+from .recorder import restored, uncompiled
 
 # PyTorch's functions by their effect; names are lower case without underscores.
 CONVOLUTIONS = {f"conv{transposed}{d}d" for transposed in ("", "transpose") for d in (1, 2, 3)}
@@ -49,12 +49,12 @@ def followed(model: nn.Module, batch: Any) -> tuple[list[Operation], list[str]]:
     """Return the operations of a run of the model, and the names of functions that are not known."""
     model = getattr(model, "_orig_mod", model)  # of a compiled model, the original model
     model_weights = model_tensors(walk(model))
-    with restored(model), torch.no_grad():
+    with uncompiled(), restored(model), torch.no_grad():
         arguments = inputs(model, batch)
         with _Follower(model_weights) as follower:
             inputs_of_model = tensors([arguments.positional, arguments.named])
             follower.add_each(filter(Tensor.is_floating_point, inputs_of_model), "input")
-            model(*arguments.positional, **arguments.named)
+            arguments.passed_to(model, argument="input_shape")
     return follower.finished(), follower.unfollowed
 
 

@@ -7,17 +7,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from initlib.adapters.common.signals import batch_of, scalar_loss
+from initlib.adapters.common.batches import batch_named, batch_of
+from initlib.adapters.common.signals import scalar_loss
 
 from .._private import is_dtensor
 
+ALLOWED = "a tensor, a tuple or list of arguments, a dict of keyword arguments, or a shape"
+
 
 class Inputs(NamedTuple):
-    """Arguments of a call, and the floating-point tensors among them."""
+    """Arguments of a call, the floating-point tensors among them, and the batch from which they were made."""
 
     positional: list[Any]
     named: dict[str, Any]
     floats: list[Tensor]
+    batch: Any
+
+    def passed_to(self, model: nn.Module, *, argument: str = "batch") -> Any:
+        """Return the output of the model for these arguments. An error names the argument if it holds no tensors."""
+        with batch_named(self.batch, argument, ALLOWED):
+            return model(*self.positional, **self.named)
 
 
 def inputs(model: nn.Module, batch: Any) -> Inputs:
@@ -26,7 +35,7 @@ def inputs(model: nn.Module, batch: Any) -> Inputs:
     Floating-point tensors require gradients, so that gradients pass through frozen layers. The model gets copies, which
     it may change.
     """
-    noise = batch_of(batch)
+    given, noise = batch, batch_of(batch)
     if noise is not batch:
         like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
         batch = torch.from_numpy(noise).to(like.device, like.dtype)
@@ -45,8 +54,9 @@ def inputs(model: nn.Module, batch: Any) -> Inputs:
 
     arguments = copied(batch)
     if isinstance(arguments, dict):
-        return Inputs([], arguments, floats)
-    return Inputs(list(arguments) if isinstance(arguments, (tuple, list)) else [arguments], {}, floats)
+        return Inputs([], arguments, floats, given)
+    positional = list(arguments) if isinstance(arguments, (tuple, list)) else [arguments]
+    return Inputs(positional, {}, floats, given)
 
 
 def tensors(value: object) -> Iterator[Tensor]:

@@ -22,7 +22,7 @@ from ..models.initialize import initialize
 from ..models.layers import is_fsdp, own_class
 from ..models.tensors import ModelTensor, model_tensors, walk
 from .inputs import inputs, tensors
-from .recorder import restored
+from .recorder import restored, uncompiled
 
 # The outputs of these layers are not proportional to one of their weights.
 NOT_LINEAR = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
@@ -60,6 +60,7 @@ def lsuv_(
         The report, with the variance of each output before and after scaling, and the factor of each weight.
 
     Raises:
+        TypeError: as for `signals`.
         ValueError: the output of a layer is not finite, or is the same for every input; or weights are sharded. After
             an error the model is unchanged.
 
@@ -84,13 +85,14 @@ def lsuv_(
     with ExitStack() as stack:
         stack.enter_context(_kept_on_error(model))
         initialize(model, orthogonal() if rules is None else rules, seed)
+        stack.enter_context(uncompiled())
         stack.enter_context(restored(model))
         stack.enter_context(torch.no_grad())
         scaler = _Scaler(model_weights, tolerance, most)
         for owner in scaler.waiting:
             stack.enter_context(owner.register_forward_hook(scaler.scale, with_kwargs=True))
         arguments = inputs(model, batch)
-        model(*arguments.positional, **arguments.named)
+        arguments.passed_to(model)
     return ScalingReport(scaler.rows(), tolerance=tolerance)
 
 

@@ -1,8 +1,9 @@
 """Recorder of activations: it measures the results of modules and activation functions while a model runs."""
 
 import random
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,11 @@ FUNCTIONS = frozenset(
 )
 # Modules whose units are the second axis; the units of other modules are the last axis.
 CHANNELS_SECOND = ("Conv", "BatchNorm", "GroupNorm", "InstanceNorm", "LazyConv", "LazyBatchNorm")
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """Return a context in which compiled modules and functions run eagerly, because compilers do not trace hooks."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 @contextmanager
@@ -127,7 +133,7 @@ class Recorder(TorchFunctionMode):
 def recorded(model: nn.Module) -> Iterator[Recorder]:
     """Measure the activations of a model inside the context; restore its buffers and the random states on exit."""
     recorder = Recorder(model)
-    with restored(model), recorder.hooks, recorder:
+    with uncompiled(), restored(model), recorder.hooks, recorder:
         for module in recorder.names:
             recorder.hooks.enter_context(module.register_forward_pre_hook(recorder.enter))
             recorder.hooks.enter_context(module.register_forward_hook(recorder.leave, always_call=True))

@@ -30,8 +30,8 @@ def signals(
     An activation is the output of a module, or of an activation function (`torch.relu`, `F.gelu`, …) that a module
     calls. The name of such a function is "block.relu()". Activations are in the order of execution. If a module or
     function runs again, its name gets a number: "relu#2", "relu#3". The names are the names in plans, without the
-    prefixes of wrappers. The model runs in its current mode. Hooks, gradients, buffers and random states are restored,
-    also after an exception.
+    prefixes of wrappers. The model runs in its current mode, and compiled modules run eagerly. Hooks, gradients,
+    buffers and random states are restored, also after an exception.
 
     Args:
         model: the model. A DTensor is gathered, so all ranks must call this function together.
@@ -48,7 +48,8 @@ def signals(
         PlanError: the model has lazy parameters.
         ValueError: FSDP has sharded the model, all examples of the batch are the same, or the loss is not one number or
             has no gradient.
-        TypeError: the loss needs more arguments than the output, or the batch is an iterable of batches.
+        TypeError: the loss needs more arguments than the output, the batch is an iterable of batches, or the batch
+            holds no tensors and the model fails.
 
     Example:
         >>> from torch import nn
@@ -69,7 +70,7 @@ def signals(
         )
     arguments = inputs(model, batch)
     with torch.enable_grad(), recorded(model) as recorder:
-        output = model(*arguments.positional, **arguments.named)
+        output = arguments.passed_to(model)
         recorder.hooks.close()
         value = loss_of(output, loss)
         wanted = [weight.tensor for weight in measured if weight.tensor.requires_grad]

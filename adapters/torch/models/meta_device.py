@@ -1,15 +1,10 @@
 """Models without memory: skeletons, whose parameters are on the meta device, and the memory that they get later."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
 from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -20,6 +15,7 @@ from ..drawing.memory import is_plain
 from . import constructor_values
 from .constructor_observer import ConstructorObserver, Origin, origin_of
 from .huge_pages import ask_for_huge_pages
+from .registrations import observe_registrations
 from .shared_memory import same_memory
 from .tensors import ModelTensor
 
@@ -58,14 +54,13 @@ def skeleton() -> Iterator[None]:
         >>> model[0].weight.device.type, model[1].running_var.device.type
         ('meta', 'cpu')
     """
-    thread = threading.get_ident()
     observer = ConstructorObserver()
     seen: list[nn.Module] = []
     # By parameter, its copy on the meta device: constructors may register a parameter twice.
     on_meta = WeakIdKeyDictionary()
 
-    def parameter_added(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
-        if parameter is None or is_lazy(parameter) or threading.get_ident() != thread:
+    def parameter_added(module: nn.Module, name: str, parameter: nn.Parameter) -> nn.Parameter | None:
+        if is_lazy(parameter):
             return None
         seen.append(module)
         if not constructor_values.has_values(parameter):
@@ -78,24 +73,13 @@ def skeleton() -> Iterator[None]:
             observer.moved(parameter, on_meta[parameter])
         return on_meta[parameter]
 
-    def module_added(module: nn.Module, name: str, child: nn.Module | None) -> None:
-        if child is not None and threading.get_ident() == thread:
-            seen.append(child)  # a copy registers no parameters
-
-    hooks = (
-        register_module_parameter_registration_hook(parameter_added),  # type: ignore[arg-type]  # its result counts
-        register_module_module_registration_hook(module_added),
-    )
     try:
-        with observer:
+        with observe_registrations(parameter_added, seen.append), observer:  # a copy registers modules only
             yield
     except (RuntimeError, NotImplementedError) as error:
         if "meta tensor" not in str(error):
             raise
         raise RuntimeError(WITHOUT_VALUES.format(error=str(error).partition("\n")[0])) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
     _remember(seen, observer)
 
 

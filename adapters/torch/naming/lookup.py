@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from initlib import Key, Parameter
 
 from .._private import is_alone, is_dtensor, local_tensor
+from ..drawing.memory import DTYPES
 from ..models.fsdp1 import FlatShard
 from ..models.parameters import parameters
 from ..models.shared_memory import same_memory
@@ -191,10 +192,15 @@ class Tensors:
 def _slice(match: TensorMatch, full: Tensor, view: Tensor) -> tuple[TensorMatch, View | None]:
     """Return the box of a parameter, or the smaller range of a flat shard, that a view of its memory shows."""
     flat = match.flat
-    smaller = None if flat is None else match.cut(flat, view)
+    smaller = None if flat is None or view.dtype is not full.dtype else match.cut(flat, view)
     if smaller is not None:
         return smaller, None
     box = None if flat is not None or match.is_sharded else box_of(view, full)
+    if view.dtype is not full.dtype and (box is None or view.dtype in DTYPES):
+        raise RuntimeError(
+            f"a draw into {match.parameter.name} must fill a tensor of dtype {full.dtype}, got a view of dtype "
+            f"{view.dtype}. Draw into {match.parameter.name} itself, or into a slice of it"
+        )
     if box is None:
         raise RuntimeError(
             f"a draw into a part of {match.parameter.name} must fill a slice of each axis, such as weight[:4, 2:], got "

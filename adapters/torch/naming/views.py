@@ -20,9 +20,9 @@ class View(NamedTuple):
 
 
 def overlap(view: Tensor, full: Tensor) -> bool:
-    """Return whether the ranges of two views, from their first to their last element in one storage, overlap."""
-    start, other = view.storage_offset(), full.storage_offset()
-    return start < other + extent(full) and other < start + extent(view)
+    """Return whether the ranges of two views, from their first to their last byte in one storage, overlap."""
+    start, other = view.data_ptr(), full.data_ptr()
+    return start < other + extent(full) * full.itemsize and other < start + extent(view) * view.itemsize
 
 
 def box_of(view: Tensor, full: Tensor) -> View | None:

@@ -12,6 +12,7 @@ from ..fills.values import Fill, Keep, keep
 from ..packing.overlaps import Overlap
 from ..text.errors import PATTERN, RuleNeededError
 from .regularity import Read, constant_of, has_set_edge, is_monotone, is_regular, is_smooth
+from .usual_names import is_table_name
 
 if TYPE_CHECKING:
     from ..parameter import Parameter  # whose file imports this file
@@ -135,7 +136,8 @@ def _without_values(parameter: "Parameter", value: ConstructorValue) -> Decision
     if not parameter.is_vector and value.start is None:
         return Decision(None)
     if start is None:
-        advice = f"Add the rule {{{PATTERN}: ones}}, or another value that the constructor sets"
+        usual = "normal(std=0.02)" if is_table_name(parameter.name) else "ones"
+        advice = f"Add the rule {{{PATTERN}: {usual}}}, or another value that the constructor sets"
         raise RuleNeededError(UNREADABLE, f"{value.hint} {advice}" if value.hint else advice)
     return Decision(start, ("as its class states",))
 

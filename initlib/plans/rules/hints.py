@@ -4,12 +4,17 @@ import re
 from collections.abc import Sequence
 
 from ..parameter import KINDS, Parameter
+from ..text.errors import PATTERN
 from ..text.folding import fold, listed
 from ..text.nearest import NUMBER, nearest
 from .patterns import ParsedPattern, expression_code, plain_expression
+from .usual_names import is_table_name
 
 LISTED = 12  # names
 AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes the matching parameters kernels'
+
+# The axes of a kernel with that number of axes: of PyTorch, and of Keras and JAX.
+AXES_OF_KERNELS = {2: ("OI", "IO"), 3: ("BOI", "BIO"), 4: ("OIHW", "HWIO"), 5: ("OIDHW", "DHWIO")}
 
 
 def explain_unused(
@@ -64,6 +69,25 @@ def advice_for_vector(pattern: ParsedPattern, name: str, vector: Parameter, kern
     text = pattern.text if is_glob else "*"
     of_kernels = f"{text}:kernel" if pattern.of is None else f"*.{kernel.name.rpartition('.')[2]}:{pattern.of}"
     return f'Write {{"{of_kernels}": {name}}} for kernels, and {others}'
+
+
+def advice_for_axes(parameter: Parameter) -> str:
+    """Return the advice for a parameter of unknown axes whose initializer needs axes."""
+    first, last = AXES_OF_KERNELS.get(len(parameter.shape), ("OI...", "...IO"))
+    argument = (
+        f'axes={{{PATTERN}: "{first}"}} if outputs are stored first, as in PyTorch, or "{last}" if outputs are '
+        "stored last, as in Keras and JAX: I is an input axis, O an output axis, B a stack"
+    )
+    if not _may_be_table(parameter):
+        return f"Pass {argument}"
+    return f"For a table or tokens, write the rule {{{PATTERN}: normal(std=0.02)}} first. For a kernel, pass {argument}"
+
+
+def _may_be_table(parameter: Parameter) -> bool:
+    """Return whether a parameter of unknown kind has the shape or the name of a table, such as position embeddings."""
+    if parameter.kind != "other":
+        return False
+    return (len(parameter.shape) == 3 and parameter.shape[0] == 1) or is_table_name(parameter.name)
 
 
 def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], parameters: Sequence[Parameter]) -> str:

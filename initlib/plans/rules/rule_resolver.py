@@ -23,6 +23,7 @@ from ..text.nearest import nearest
 from .constructor_value import ConstructorValue, decide
 from .hints import advice_for_vector
 from .patterns import Ordered, ParsedPattern, PatternValue, starred
+from .usual_names import is_bias_name, is_table_name
 
 # The fills of kinds whose module states no default, for any number of axes.
 _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
@@ -30,7 +31,6 @@ _OWN: dict[str, Fill] = {"bias": zeros, "scale": ones, "buffer": keep}
 _INSTEAD: dict[str, Fill] = {"table": normal(std=0.02), "recurrent": orthogonal()}
 
 _DRAWABLE = re.compile("b?float|complex")
-_BIAS = re.compile(r"bias$|(^|\.)(b|beta)$")  # the usual names of biases
 
 
 class RuleResolver:
@@ -187,9 +187,8 @@ def _part(parameter: Parameter, part: Member) -> Parameter:
 
 def _example(parameter: Parameter) -> str:
     """Return a usual initializer of the parameter, as code."""
-    if parameter.is_vector:
-        is_bias = parameter.kind == "bias" or _BIAS.search(parameter.name) is not None
-        return "zeros" if is_bias else "ones"
+    if parameter.is_vector and not is_table_name(parameter.name):
+        return "zeros" if parameter.kind == "bias" or is_bias_name(parameter.name) else "ones"
     return "he_normal" if parameter.kind == "kernel" else "normal(std=0.02)"
 
 
