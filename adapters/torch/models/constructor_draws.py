@@ -1,7 +1,7 @@
 """Draws of constructors: which parameters a class draws, and from which distribution, as its own code states."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from initlib.recipes.pytorch import constructor_distribution
 from .known_classes import known_class
 from .layers import own_class, roles, torch_base
 
-Shapes = Mapping[str, tuple[int, ...]]  # of the parameters of one module, by attribute
+Shapes = dict[str, tuple[int, ...]]  # of the parameters of one module, by attribute
 
 
 class ConstructorDraw(NamedTuple):
@@ -34,7 +34,7 @@ DrawFacts = tuple[type, str, ParameterRole, tuple[tuple[str, tuple[int, ...]], .
 
 def draw_facts(module: nn.Module, attribute: str, role: ParameterRole, shapes: Shapes) -> DrawFacts:
     """Return the facts that determine how the constructor of the module's class draws a parameter."""
-    cls = own_class(module)
+    cls: Any = own_class(module)
     further = _further_fact(cls)
     return cls, attribute, role, tuple(shapes.items()), None if further is None else further(module)
 

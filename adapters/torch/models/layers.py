@@ -154,7 +154,8 @@ def _stated(cls: type) -> tuple[type, Roles | Callable[[Any], Roles]]:
 
 def roles(module: nn.Module) -> Roles:
     """Return the known roles of the module's parameters, by name."""
-    cls, stated = _stated(type(module))
+    stored: type = type(module)
+    cls, stated = _stated(stored)
     by_name = stated if isinstance(stated, dict) else stated(module)
     if "initlib_axes" not in vars(module) and not hasattr(cls, "initlib_axes") and not _declared.has(cls):
         return by_name

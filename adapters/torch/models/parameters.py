@@ -45,7 +45,7 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
         has_likes = each.is_ordinary and each.magnitude is None
         try:
             like = alike.get(facts) if has_likes else None
-            if like is not None and recorded:
+            if recorded and like is not None and like.constructor is not None:
                 value = like.constructor
             elif recorded:
                 value = constructor_values.from_record(recorded[0], frozen, *constructor_draw(draw))
