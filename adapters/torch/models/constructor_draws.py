@@ -45,13 +45,11 @@ def _further_fact(cls: type) -> Callable[[Any], str | None] | None:
 
     The fact is the mode of a recurrent module, or the axes of the weight whose fans bound a bias.
     """
-    if issubclass(cls, nn.RNNBase):
-        return attrgetter("mode")
     known = None if torch_base(cls) is not None else known_class(cls)
-    if known is None or known.bias_of is None:
-        return None
-    bounding = known.bias_of
-    return lambda module: roles(module).get(bounding, UNKNOWN).axes
+    if known is not None and known.bias_of is not None:
+        bounding = known.bias_of
+        return lambda module: roles(module).get(bounding, UNKNOWN).axes
+    return attrgetter("mode") if issubclass(cls, nn.RNNBase) else None
 
 
 @lru_cache(maxsize=1024)
