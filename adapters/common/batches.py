@@ -23,7 +23,7 @@ def batch_of(batch: Any) -> Any:
 
 @contextmanager
 def batch_named(batch: Any, argument: str, allowed: str) -> Iterator[None]:
-    """Name the batch in the error of a model that fails on a batch without arrays, or on standard normal inputs.
+    """Explain the error of a model that fails on a batch without arrays, or on standard normal inputs.
 
     Other errors of the model pass unchanged. `allowed` describes the allowed batches.
     """

@@ -261,18 +261,17 @@ class FlatRange(NamedTuple):
     start: int  # the position of its first weight in the parameter
 
 
-def modules_with_flat_ranges(modules: Iterable[Any]) -> list[Any]:
-    """Return the modules that may have joined parameters into one flat tensor."""
+def flat_ranges(modules: Iterable[Any]) -> Iterator[FlatRange]:
+    """Yield the ranges of the parameters that such wrappers have joined into flat tensors."""
     if "torch.distributed.fsdp" not in sys.modules:
-        return []  # before this module is loaded, no wrapper exists
-    return [module for module in modules if "_handle" in vars(module)]
+        return  # before this module is loaded, no wrapper exists
+    for module in modules:
+        flat = getattr(vars(module).get("_handle"), "flat_param", None)
+        if hasattr(flat, "_shard_param_infos"):
+            yield from _ranges_of(flat)
 
 
-def flat_ranges(module: Any) -> Iterator[FlatRange]:
-    """Yield the ranges of the parameters that such a wrapper has joined into one flat tensor."""
-    flat = getattr(vars(module).get("_handle"), "flat_param", None)
-    if flat is None or not hasattr(flat, "_shard_param_infos"):
-        return
+def _ranges_of(flat: Any) -> Iterator[FlatRange]:
     memory = getattr(flat, "_local_shard", flat).detach()
     summoned = flat.data_ptr() != memory.data_ptr()  # as by `summon_full_params`, which then writes the shards itself
     ranges: dict[tuple[int, str], FlatRange] = {}

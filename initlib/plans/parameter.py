@@ -164,11 +164,17 @@ class Parameter:
 # `dataclasses.replace` checks all facts anew, which takes longer than the rest of planning.
 
 
-def renamed(parameter: Parameter, names: Sequence[str], constructor: ConstructorValue | None) -> Parameter:
-    """Return a copy for the same tensor of another layer. The names are not checked."""
+def _copy(parameter: Parameter) -> Parameter:
+    """Return a copy, which the caller changes by its `__dict__`."""
     copy = object.__new__(Parameter)
+    copy.__dict__.update(parameter.__dict__)
+    return copy
+
+
+def renamed(parameter: Parameter, names: Sequence[str], constructor: ConstructorValue | None) -> Parameter:
+    """Return a copy with other names, which are not checked, and another constructor value."""
+    copy = _copy(parameter)
     own = copy.__dict__
-    own.update(parameter.__dict__)
     own.pop("indices", None)  # of the name
     own["name"], own["tied"], own["constructor"] = names[0], tuple(names[1:]), constructor
     return copy
@@ -176,9 +182,8 @@ def renamed(parameter: Parameter, names: Sequence[str], constructor: Constructor
 
 def planned(parameter: Parameter, axes: str | None, kind: str) -> Parameter:
     """Return a copy for the entry of a plan, without the facts that only planning needs."""
-    copy = object.__new__(Parameter)
+    copy = _copy(parameter)
     own = copy.__dict__
-    own.update(parameter.__dict__)
     own["axes"], own["kind"] = axes, kind
     own["default"] = own["needs"] = own["constructor"] = None
     return copy

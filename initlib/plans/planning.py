@@ -147,9 +147,7 @@ def plan(
     with collector_paused():
         for parameter, view in zip(given, views, strict=True):
             try:
-                entry = _entry(parameter, view, *_fill(view, resolver))
-                if isinstance(entry.filling, Filling):
-                    entry = sources.complete(entry)
+                entry = sources.complete(_entry(parameter, view, *_fill(view, resolver)))
                 if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
                     entry = replace(entry, shared=True)
             except RuleNeededError as error:
@@ -160,7 +158,7 @@ def plan(
             else:
                 if parameter.name not in unsound:
                     entries.append(entry)
-    seen = [each for view in views for each in _each(view)] if any(view.tied for view in views) else views
+    seen = [each for view in views for each in (_each(view) if view.tied else (view,))]
     for options, what in ((ordered, "rule"), (stated, "axes")):
         for pattern, before in options.unused(seen):
             problems.append(Problem("", explain_unused(what, pattern, before, seen)))

@@ -34,7 +34,7 @@ DrawFacts = tuple[type, str, ParameterRole, tuple[tuple[str, tuple[int, ...]], .
 
 def draw_facts(module: nn.Module, attribute: str, role: ParameterRole, shapes: Shapes) -> DrawFacts:
     """Return the facts that determine how the constructor of the module's class draws a parameter."""
-    cls: Any = own_class(module)
+    cls = own_class(module)
     further = _further_fact(cls)
     return cls, attribute, role, tuple(shapes.items()), None if further is None else further(module)
 

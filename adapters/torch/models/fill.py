@@ -66,7 +66,7 @@ def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progre
     with collector_paused():
         for tensor, entry in tensors:
             stored = tensor.tensor
-            if tensor.is_ordinary and stored.is_cpu and tensor.magnitude is None:
+            if tensor.is_ordinary and stored.is_cpu and tensor.magnitude is None:  # none of the cases below
                 if stored.numel():
                     targets.append((entry, ..., stored))
                 continue

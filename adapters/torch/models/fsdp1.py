@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from initlib.stream.boxes import box_index, box_shape, flat_boxes
 
-from .._private import flat_ranges, modules_with_flat_ranges
+from .._private import flat_ranges
 
 
 class FlatShard(NamedTuple):
@@ -33,9 +33,8 @@ def flat_shards(modules: Iterable[nn.Module]) -> dict[int, dict[str, FlatShard]]
     """Return the flat shards of a model: by the id of the module that owns the parameter, then by name."""
     shards: dict[int, dict[str, FlatShard]] = {}
     same: dict[tuple[int, int], FlatShard] = {}  # tied parameters share one object
-    for module in modules_with_flat_ranges(modules):
-        for part in flat_ranges(module):
-            key = id(part.memory), part.start
-            shard = same.setdefault(key, FlatShard(part.shape, part.memory, part.start))
-            shards.setdefault(id(part.module), {})[part.name] = shard
+    for part in flat_ranges(modules):
+        key = id(part.memory), part.start
+        shard = same.setdefault(key, FlatShard(part.shape, part.memory, part.start))
+        shards.setdefault(id(part.module), {})[part.name] = shard
     return shards

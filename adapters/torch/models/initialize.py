@@ -160,8 +160,7 @@ def initialize(
         if problems:
             raise PlanError(problems)
         key = key_of(seed)
-        read = ((tensor, parameter, parameter.constructor) for tensor, parameter in selection.parameters)
-        records = [(tensor, _record(parameter)) for tensor, parameter, value in read if value and not value.recorded]
+        records = [(tensor, _record(parameter)) for tensor, parameter in selection.parameters if _is_unread(parameter)]
         if device is not None:
             materialize(module, stored, torch.device(device))
         tie(stored)
@@ -231,6 +230,11 @@ def _fitted(model: _Model, only: Only, existing: Plan, prefix: str) -> tuple[Pla
     return keep_others(made, chosen), _Selection(pairs, selected_buffers)
 
 
+def _is_unread(parameter: Parameter) -> bool:
+    """Return whether no record states the constructor value of a parameter that was read from the model."""
+    return parameter.constructor is not None and not parameter.constructor.recorded
+
+
 def _record(parameter: Parameter) -> constructor_values.Record:
     """Return the record of the constructor value that later calls read."""
     assert parameter.constructor is not None
@@ -243,8 +247,7 @@ def _without_memory(model: _Model, device: torch.device | str | None) -> list[st
         raise ValueError(f"device must have memory, got {device!r}. Pass 'cpu', 'cuda' or another device")
     if device is not None:
         return lost_buffers(model.modules, {name for buffer in model.buffers for name in buffer.names})
-    stored = (*model.tensors, *model.buffers)
-    meta = [tensor.names[0] for tensor in stored if not tensor.is_ordinary and tensor.stored.is_meta]
+    meta = [tensor.names[0] for tensor in (*model.tensors, *model.buffers) if tensor.stored.is_meta]
     if not meta:
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"

@@ -145,18 +145,17 @@ def torch_base(cls: type) -> type | None:
 
 
 @lru_cache(maxsize=1024)
-def _stated(cls: type) -> tuple[type, Roles | Callable[[Any], Roles]]:
-    """Return a class without what wrappers derive, and its roles, or the function that returns those of a module."""
-    own = _unwrapped(cls)
-    base = torch_base(own)
-    return own, partial(_of_known_class, own) if base is None else TORCH[base]
+def _stated(cls: type) -> Roles | Callable[[Any], Roles]:
+    """Return the roles that a class states, or the function that returns those of a module."""
+    base = torch_base(cls)
+    return partial(_of_known_class, cls) if base is None else TORCH[base]
 
 
 def roles(module: nn.Module) -> Roles:
     """Return the known roles of the module's parameters, by name."""
-    stored: type = type(module)
-    cls, stated = _stated(stored)
-    by_name = stated if isinstance(stated, dict) else stated(module)
+    cls = own_class(module)
+    stated = _stated(cls)
+    by_name = stated(module) if callable(stated) else stated
     if "initlib_axes" not in vars(module) and not hasattr(cls, "initlib_axes") and not _declared.has(cls):
         return by_name
     names = (name for name, _ in module.named_parameters(recurse=False))

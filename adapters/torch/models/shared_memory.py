@@ -21,7 +21,7 @@ def same_memory(one: Tensor, other: Tensor) -> bool:
 
 def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
     """Return the pairs of tensors that share elements, by their numbers."""
-    ranges = sorted(zip(map(Tensor.data_ptr, tensors), map(_end, tensors), strict=True))
+    ranges = sorted([(tensor.data_ptr(), _end(tensor)) for tensor in tensors])
     if all(end <= start for (_, end), (start, _) in pairwise(ranges)):
         return []  # as in most models, and in less time than by storages
     storages: dict[int, list[int]] = {}
@@ -42,8 +42,6 @@ def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
 
 def _end(tensor: Tensor) -> int:
     """Return the address after the last element of a tensor."""
-    if tensor.is_contiguous():
-        return tensor.data_ptr() + tensor.nbytes
     return tensor.data_ptr() + extent(tensor) * tensor.itemsize
 
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -119,9 +118,6 @@ def walk(module: nn.Module, prefix: str = "", argument: str = "module") -> Modul
     return list(above.values())
 
 
-_NO_SHARDS: Mapping[str, FlatShard] = MappingProxyType({})
-
-
 def _owned(prefix: str, module: nn.Module, flat: Mapping[str, FlatShard]) -> list[ModelTensor]:
     """Return the tensors that a module keeps, each under the name of the weight that it stores."""
     known = roles(module)  # raises for wrong axes, also of a module without tensors
@@ -130,10 +126,6 @@ def _owned(prefix: str, module: nn.Module, flat: Mapping[str, FlatShard]) -> lis
     own = _private.own_parameters(module)
     hooks, chains = _private.calls_before_forward(module), _private.parametrizations(module)
     tensors = []
-    if not (hooks or chains or flat):
-        for name, parameter in own.items():
-            tensors.append(_tensor(prefix, module, known, name, Place(module, name), parameter))
-        return tensors
     tensor = partial(_tensor, prefix, module, known)
     computed: set[str] = set()
     for hook in hooks:
@@ -147,7 +139,7 @@ def _owned(prefix: str, module: nn.Module, flat: Mapping[str, FlatShard]) -> lis
             needs = COMPUTED.format(steps="SpectralNorm")
             tensors.append(tensor(hook.name, place, place.tensor, place.attribute, needs))
             computed.add(place.attribute)
-    for name in dict.fromkeys([*own, *flat]):
+    for name in dict.fromkeys([*own, *flat]) if flat else own:
         if name not in computed:
             shard = flat.get(name)
             tensors.append(tensor(name, Place(module, name), shard.memory if shard else own[name], flat=shard))
@@ -187,12 +179,12 @@ def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTen
 
     Raises PlanError for tensors that have no name of their own, and for those of lazy modules, unless they are skipped.
     """
-    flat = flat_shards([part for _, part in modules])
+    flat = flat_shards(part for _, part in modules)
     tensors: dict[int, ModelTensor] = {}
     problems = []
     for prefix, part in modules:
         try:
-            owned = _owned(prefix, part, flat.get(id(part), _NO_SHARDS))
+            owned = _owned(prefix, part, flat.get(id(part), {}))
         except (TypeError, ValueError) as error:  # wrong axes, declared for its class
             problems.append(str(error))
             continue

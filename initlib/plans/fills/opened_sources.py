@@ -14,7 +14,7 @@ from ..text.errors import RuleNeededError
 from .loaded import Loaded
 from .parts import Parts
 from .sources import ArraySource, FileSource
-from .sums import Sum
+from .sums import Filling, Sum
 
 ADVICE = "Pass the path of a safetensors file, an index or a folder with one of them, or a mapping of arrays"
 
@@ -110,5 +110,7 @@ def with_loaded(fill: Any, change: Callable[[Loaded], Loaded]) -> Any:
 
 def _holds_loaded(fill: Any) -> bool:
     """Return whether a fill reads a checkpoint or arrays."""
+    if not isinstance(fill, Filling):
+        return False
     inner = fill.terms if isinstance(fill, Sum) else fill.fillings if isinstance(fill, Parts) else ()
     return isinstance(fill, Loaded) or any(map(_holds_loaded, inner))
