@@ -1,20 +1,15 @@
 """Comparisons of models with plans on the Keras backend of this process; `test_backends.py` runs it."""
 
-import os
-
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from keras_backend import only, quiet, sequential, values
 
-from initlib import PlanError, keep, normal, orthogonal, parts, uniform
+from initlib import Key, PlanError, keep, normal, orthogonal, parts, uniform
 from initlib.adapters import keras as adapter
 
-BACKEND = keras.backend.backend()
-assert os.environ["KERAS_BACKEND"] == BACKEND
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning",
-)
+pytestmark = quiet
 
 
 def model_of(*inner, shape=(48,)):
@@ -105,7 +100,7 @@ def test_an_unbuilt_model_is_an_error():
         adapter.verify(keras.Sequential([layers.Dense(64)]), plan, 0)
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="of jax")
+@only["jax"]
 def test_sharded_variables_are_compared():
     mesh = keras.distribution.DeviceMesh((4, 2), ("batch", "model"))
     layout = keras.distribution.LayoutMap(mesh)
@@ -120,3 +115,26 @@ def test_sharded_variables_are_compared():
 
         change(model.layers[0].kernel, set_one)
         assert reports(model, plan, 0, whole=True) == ["'dense.kernel' has other values from index (30, 50) on"]
+
+
+def test_verify_finds_what_differs_and_nothing_else():
+    model = sequential(
+        layers.Dense(40, name="q"), layers.Dense(40, name="k", dtype="bfloat16"), layers.LSTM(4), shape=(8, 40)
+    )
+    plan = adapter.initialize(model, seed=0)
+    assert adapter.verify(model, plan, 0) == adapter.verify(model, plan, Key(0), whole=True) == ()
+    drawn = [each.parameter.name for each in plan.entries if not each.parameter.name.endswith("bias")]
+    assert [each.name for each in adapter.verify(model, plan, 1)] == drawn
+    kernel = values(model.layers[0].kernel)
+    changed = kernel.copy()
+    changed[3, 5] += 1
+    model.layers[0].kernel.assign(changed)
+    (difference,) = adapter.verify(model, plan, 0, whole=True)
+    assert (difference.name, difference.index) == ("q.kernel", (3, 5))
+    model.layers[0].kernel.assign(kernel[[1, 0, *range(2, 40)]])
+    assert [each.name for each in adapter.verify(model, plan, 0, whole=True)] == ["q.kernel"]
+    other = adapter.plan(sequential(layers.Dense(41, name="q"), layers.Dense(2, name="v"), shape=(8, 40)))
+    differences = {each.name: each.what for each in adapter.verify(model, other, 0)}
+    assert differences["q.kernel"] == "has shape (40, 40), but the plan has (40, 41)"
+    assert differences["k.kernel"] == "is not in the plan"
+    assert differences["v.kernel"] == "is missing"

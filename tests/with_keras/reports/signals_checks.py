@@ -1,20 +1,15 @@
 """Checks of the signals of Keras's models on a backend; `test_backends.py` runs them on each backend."""
 
-import os
-
 import keras
 import numpy as np
 import pytest
+from keras_backend import BACKEND, quiet
 from reference_network import BATCH, BIASES, TARGET, WEIGHTS, compare
 
 from initlib import recipes
 from initlib.adapters import keras as init
 
-BACKEND = keras.backend.backend()
-assert os.environ["KERAS_BACKEND"] == BACKEND
-pytestmark = pytest.mark.filterwarnings(  # of Keras's own conversions, with NumPy 2.5
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-)
+pytestmark = quiet
 layers = keras.layers
 
 
