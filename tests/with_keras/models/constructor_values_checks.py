@@ -7,13 +7,7 @@ from keras import layers
 from keras_backend import LINE, quiet, sequential, weights_of
 
 import initlib
-from initlib import (
-    PlanError,
-    glorot_uniform,
-    keep,
-    normal,
-    zeros,
-)
+from initlib import PlanError, glorot_uniform, keep, normal, zeros
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet

@@ -6,11 +6,7 @@ import pytest
 from keras import layers
 from keras_backend import quiet, sequential, values
 
-from initlib import (
-    PlanError,
-    he_normal,
-    zeros,
-)
+from initlib import PlanError, he_normal, zeros
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet

@@ -6,13 +6,7 @@ from keras import layers
 from keras_backend import quiet, weights_of
 
 import initlib
-from initlib import (
-    PlanError,
-    he_normal,
-    keep,
-    normal,
-    zeros,
-)
+from initlib import PlanError, he_normal, keep, normal, zeros
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet

@@ -6,10 +6,7 @@ import pytest
 from keras import layers
 from keras_backend import BACKEND, by_name, check, only, quiet, sequential
 
-from initlib import (
-    PlanError,
-    normal,
-)
+from initlib import PlanError, normal
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet

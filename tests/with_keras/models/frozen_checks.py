@@ -6,13 +6,7 @@ import pytest
 from keras import layers
 from keras_backend import LINE, by_name, quiet, sequential, values, weights_of
 
-from initlib import (
-    PlanError,
-    he_normal,
-    keep,
-    normal,
-    zeros,
-)
+from initlib import PlanError, he_normal, keep, normal, zeros
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet

@@ -9,13 +9,7 @@ from keras import layers
 from keras_backend import BACKEND, LINE, by_name, check, quiet, sequential, values, weights_of
 
 import initlib
-from initlib import (
-    PlanError,
-    he_normal,
-    keep,
-    parts,
-    zeros,
-)
+from initlib import PlanError, he_normal, keep, parts, zeros
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet

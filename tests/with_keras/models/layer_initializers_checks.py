@@ -7,14 +7,7 @@ from keras import layers
 from keras_backend import check, quiet, sequential, values
 
 import initlib
-from initlib import (
-    PlanError,
-    glorot_uniform,
-    he_normal,
-    normal,
-    orthogonal,
-    zeros,
-)
+from initlib import PlanError, glorot_uniform, he_normal, normal, orthogonal, zeros
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet

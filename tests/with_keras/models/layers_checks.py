@@ -11,13 +11,7 @@ from keras import layers
 from keras_backend import IMAGE, LINE, VOLUME, by_name, check, quiet, sequential, values
 
 import initlib
-from initlib import (
-    glorot_uniform,
-    he_normal,
-    normal,
-    orthogonal,
-    zeros,
-)
+from initlib import glorot_uniform, he_normal, normal, orthogonal, zeros
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet

@@ -7,11 +7,7 @@ from checkpoints import save
 from keras import layers
 from keras_backend import BACKEND, by_name, check, quiet, sequential, weights_of
 
-from initlib import (
-    PlanError,
-    loaded,
-    normal,
-)
+from initlib import PlanError, loaded, normal
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet

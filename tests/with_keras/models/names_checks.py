@@ -8,14 +8,7 @@ import pytest
 from keras import layers
 from keras_backend import LINE, by_name, check, quiet, sequential, values, weights_of
 
-from initlib import (
-    PlanError,
-    glorot_uniform,
-    he_normal,
-    normal,
-    parts,
-    zeros,
-)
+from initlib import PlanError, glorot_uniform, he_normal, normal, parts, zeros
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet

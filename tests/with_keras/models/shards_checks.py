@@ -5,11 +5,7 @@ import numpy as np
 from keras import layers
 from keras_backend import check, only, quiet, sequential, values, weights_of
 
-from initlib import (
-    he_normal,
-    keep,
-    parts,
-)
+from initlib import he_normal, keep, parts
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet

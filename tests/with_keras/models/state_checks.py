@@ -5,14 +5,7 @@ import pytest
 from keras import layers
 from keras_backend import check, quiet, sequential, values
 
-from initlib import (
-    PlanError,
-    he_normal,
-    keep,
-    normal,
-    rotary_frequencies,
-    sinusoidal,
-)
+from initlib import PlanError, he_normal, keep, normal, rotary_frequencies, sinusoidal
 from initlib.adapters import keras as adapter
 
 pytestmark = quiet
