@@ -1,8 +1,13 @@
 """Pauses of Python's garbage collector while many objects are made."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -20,3 +25,14 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def pausing_collector(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Return a function that pauses the collector until the objects that only the function needs are gone."""
+
+    @wraps(function)
+    def paused(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with collector_paused():
+            return function(*args, **kwargs)
+
+    return paused

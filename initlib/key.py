@@ -1,10 +1,9 @@
 """Key: the identity of a random stream, made of a seed and then names."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, SupportsIndex, TypeAlias
+from functools import lru_cache
+from typing import SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +15,21 @@ from .stream.law import WORDS
 from .stream.numpy_engine import NUMPY, block
 
 
-@cache
-def _sha256() -> Callable[[bytes], Any]:
-    import hashlib  # loads OpenSSL, which `import initlib` spares programs without names
-
-    return hashlib.sha256
-
-
 def fold_number(data: str | SupportsIndex) -> int:
     """Return the 64-bit number that `fold_in` enciphers for a name or an int."""
     if isinstance(data, str):
-        try:
-            return int.from_bytes(_sha256()(data.encode()).digest()[:8], "big")
-        except UnicodeEncodeError:
-            raise ValueError(f"name must be valid Unicode, got {data!r} with half of a surrogate pair") from None
+        return _number_of_name(data)
     return integer(data, "data", least=0, below=2**64)
+
+
+@lru_cache(maxsize=4096)  # the names of a model recur: for each seed, shard and call
+def _number_of_name(name: str) -> int:
+    import hashlib  # loads OpenSSL, which `import initlib` spares programs without names
+
+    try:
+        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    except UnicodeEncodeError:
+        raise ValueError(f"name must be valid Unicode, got {name!r} with half of a surrogate pair") from None
 
 
 @public("initlib")

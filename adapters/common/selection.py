@@ -62,6 +62,8 @@ def plan_selected(
     parameters: Sequence[Parameter], selection: Sequence[bool], rules: Rules | None, **options: Unpack[PlanOptions]
 ) -> Plan:
     """Return the plan of a model in which the parameters that are not selected are kept."""
+    if all(selection):
+        return plan(parameters, rules, **options)
     others_kept = [
         each if is_selected else replace(each, default=keep, needs=None, constructor=None)
         for each, is_selected in zip(parameters, selection, strict=True)

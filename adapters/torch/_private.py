@@ -210,6 +210,11 @@ def all_modules(module: Any) -> list[Any]:
     return list(seen.values())
 
 
+def children(module: Any) -> list[tuple[str, Any]]:
+    """Return the modules that a module itself holds, by name, also those that it holds twice."""
+    return [(name, each) for name, each in module._modules.items() if each is not None] if module._modules else []
+
+
 def held(modules: Iterable[Any]) -> list[Any]:
     """Return the parameters and modules that the modules hold themselves; None where None was registered."""
     contents: list[Any] = []

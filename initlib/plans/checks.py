@@ -54,7 +54,7 @@ def check(entries: Iterable[Entry]) -> list[Problem]:
             continue
         streams: Iterable[str] = (entry.stream,)
         if parameter.padding is None and not isinstance(filling, Filling):
-            facts = id(filling), parameter.shape, parameter.axes, parameter.dtype, parameter.owner
+            facts = id(filling), parameter.form
             misfits = alike.get(facts)
             if misfits is None:
                 misfits = alike[facts] = list(_misfits(entry))

@@ -18,7 +18,7 @@ from ..stream.engine import DrawRequest
 from ..stream.numpy_engine import NUMPY
 from .fills.parts import Parts
 from .fills.sums import Addend
-from .fills.values import Fill, Keep
+from .fills.values import Fill, Filling, Keep
 from .packing.logical_weights import LogicalWeight, Request, pieces
 from .packing.overlaps import Index, Overlap, cut, identity_overlap
 from .packing.part_axes import ROW_MAJOR
@@ -47,8 +47,9 @@ class Entry:
     def __init__(
         self, parameter: Parameter, stream: str, filling: Fill, notes: tuple[str, ...] = (), shared: bool = False
     ) -> None:
-        # In half the time of the method that `dataclass` makes.
-        self.__dict__.update(parameter=parameter, stream=stream, filling=filling, notes=notes, shared=shared)
+        fields = self.__dict__  # in less than half the time of the method that `dataclass` makes
+        fields["parameter"], fields["stream"], fields["filling"] = parameter, stream, filling
+        fields["notes"], fields["shared"] = notes, shared
 
     @property
     def kept(self) -> bool:
@@ -103,7 +104,7 @@ class Entry:
     @property
     def added(self) -> tuple[Addend, ...]:
         """Return the fills of old weights in the tensor. Only the host reads and adds old weights."""
-        if isinstance(self.filling, (Initializer, Keep)):
+        if not isinstance(self.filling, Filling) or isinstance(self.filling, Keep):
             return ()  # without the pieces, which most tensors never need
         return tuple(piece.initializer for piece in self.pieces if isinstance(piece.initializer, Addend))
 

@@ -60,7 +60,7 @@ class Fills(Generic[View]):
         start, strides, span = where
         parameter = entry.parameter
         is_one_weight = index is ... and parameter.padding is None
-        alike = id(entry.filling), parameter.shape, parameter.axes, parameter.dtype, strides, span
+        alike = id(entry.filling), parameter.form, strides, span
         group = self._full.get(alike) if is_one_weight else None
         if group is not None:
             group[0].append(start)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -139,6 +139,11 @@ class Parameter:
         """Return the integers in the name, for rules by depth, such as (3, 1) of `h.3.conv1.weight`."""
         return tuple(int(digits) for digits in _INDEX.findall(self.name))
 
+    @cached_property
+    def form(self) -> Hashable:
+        """Return the facts that layers repeat: all but names, fills and values."""
+        return self.shape, self.dtype, self.axes, self.kind, self.owner, self.padding
+
     @property
     def is_vector(self) -> bool:
         """Return True for a bias, a scale, or another tensor with at most one axis longer than 1.
@@ -164,26 +169,25 @@ class Parameter:
 # `dataclasses.replace` checks all facts anew, which takes longer than the rest of planning.
 
 
-def _copy(parameter: Parameter) -> Parameter:
-    """Return a copy, which the caller changes by its `__dict__`."""
-    copy = object.__new__(Parameter)
-    copy.__dict__.update(parameter.__dict__)
-    return copy
+def _copy(parameter: Parameter) -> tuple[Parameter, dict[str, Any]]:
+    """Return a copy, and its fields, which the caller changes."""
+    copy, fields = object.__new__(Parameter), parameter.__dict__.copy()
+    fields["form"] = parameter.form  # found once
+    object.__setattr__(copy, "__dict__", fields)
+    return copy, fields
 
 
-def renamed(parameter: Parameter, names: Sequence[str], constructor: ConstructorValue | None) -> Parameter:
+def renamed(parameter: Parameter, names: tuple[str, ...], constructor: ConstructorValue | None) -> Parameter:
     """Return a copy with other names, which are not checked, and another constructor value."""
-    copy = _copy(parameter)
-    own = copy.__dict__
-    own.pop("indices", None)  # of the name
-    own["name"], own["tied"], own["constructor"] = names[0], tuple(names[1:]), constructor
+    copy, fields = _copy(parameter)
+    fields.pop("indices", None)  # of the name
+    fields["name"], fields["tied"], fields["constructor"] = names[0], names[1:], constructor
     return copy
 
 
-def planned(parameter: Parameter, axes: str | None, kind: str) -> Parameter:
-    """Return a copy for the entry of a plan, without the facts that only planning needs."""
-    copy = _copy(parameter)
-    own = copy.__dict__
-    own["axes"], own["kind"] = axes, kind
-    own["default"] = own["needs"] = own["constructor"] = None
+def planned(parameter: Parameter, view: Parameter) -> Parameter:
+    """Return a copy for an entry of a plan: with the form of a view, without the facts that only planning needs."""
+    copy, fields = _copy(parameter)
+    fields["axes"], fields["kind"], fields["form"] = view.axes, view.kind, view.form
+    fields["default"] = fields["needs"] = fields["constructor"] = None
     return copy

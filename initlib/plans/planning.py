@@ -249,11 +249,12 @@ def _with_axes(parameter: Parameter, axes: str | None) -> Parameter:
 
 
 def _shared_with_none(entries: list[Entry]) -> list[Problem]:
-    streams = {entry.stream for entry in entries if not entry.shared}
+    sharing = [entry for entry in entries if entry.shared]
+    streams = {entry.stream for entry in entries if not entry.shared} if sharing else set()
     return [
         Problem(entry.parameter.name, f"same_as must name another parameter of the plan, got {entry.stream!r}")
-        for entry in entries
-        if entry.shared and entry.stream not in streams
+        for entry in sharing
+        if entry.stream not in streams
     ]
 
 
@@ -299,9 +300,4 @@ def _entry(parameter: Parameter, view: Parameter, fill: Fill, notes: tuple[str, 
         notes = (*notes, f"tied: {', '.join(parameter.tied)}")
     if parameter.padding is not None and not isinstance(fill, Filling):
         notes = (*notes, f"row {parameter.padding} zero")
-    return Entry(
-        planned(parameter, view.axes, view.kind),
-        view.name,
-        fill,
-        notes,
-    )
+    return Entry(planned(parameter, view), view.name, fill, notes)

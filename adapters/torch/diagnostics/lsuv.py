@@ -126,7 +126,7 @@ class _Scaler:
             if isinstance(weight.owner, NOT_LINEAR) or owners.count(weight.owner) > 1:
                 self.skipped.append(weight)
             else:
-                holders = [place.module for place in weight.places]
+                holders = [module for module, _ in weight.places]
                 self.waiting |= {weight.owner if isinstance(m, ParametrizationList) else m: weight for m in holders}
         self.done: dict[ModelTensor, ScaledLayer] = {}
 
@@ -135,7 +135,7 @@ class _Scaler:
         weight = self.waiting[layer]
         if weight in self.done:
             return None
-        stored = weight.tensor if weight.magnitude is None else weight.magnitude.place.tensor
+        stored = weight.tensor if weight.magnitude is None else weight.magnitude.tensor
         owner = own_class(layer).__name__
         self.done[weight] = ScaledLayer(weight.names[0], owner)  # now the layer may run again
         before = variance = self._variance(weight, output)

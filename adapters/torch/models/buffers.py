@@ -17,7 +17,7 @@ from .. import _private
 from ..more_init import fill_
 from . import constructor_values
 from .layers import WITH_STATISTICS, own_class
-from .tensors import ModelTensor, Modules, Place, dtype_name
+from .tensors import ModelTensor, Modules, dtype_name
 
 Drawn = Mapping[int, Collection[str]]  # the attributes whose weights were drawn, by the id of their module
 
@@ -54,9 +54,9 @@ def model_buffers(modules: Modules, is_selected: Callable[[str], bool] = lambda 
     for prefix, part in modules:
         for name, buffer in _private.own_buffers(part):
             if is_selected(prefix + name):
-                each = buffers.setdefault(id(buffer), ModelTensor(part, name, BUFFER, [], [], buffer))
-                each.names.append(prefix + name)
-                each.places.append(Place(part, name))
+                each = buffers.setdefault(id(buffer), ModelTensor(part, name, BUFFER, (), (), buffer))
+                each.names += (prefix + name,)
+                each.places += ((part, name),)
     for each in buffers.values():
         each.read()
     return list(buffers.values())
@@ -65,7 +65,7 @@ def model_buffers(modules: Modules, is_selected: Callable[[str], bool] = lambda 
 def buffer_parameter(buffer: ModelTensor) -> Parameter:
     """Return the parameter of a plan for a buffer, which only a rule fills."""
     dtype = dtype_name(buffer.tensor)
-    owner, tied = own_class(buffer.owner).__name__, tuple(buffer.names[1:])
+    owner, tied = own_class(buffer.owner).__name__, buffer.names[1:]
     return Parameter(buffer.names[0], buffer.shape, dtype, kind="buffer", owner=owner, default=keep, tied=tied)
 
 

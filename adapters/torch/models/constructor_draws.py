@@ -16,7 +16,7 @@ from initlib.recipes.pytorch import constructor_distribution
 from .known_classes import known_class
 from .layers import own_class, roles, torch_base
 
-Shapes = dict[str, tuple[int, ...]]  # of the parameters of one module, by attribute
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]  # each parameter of one module: its attribute, and its shape
 
 
 class ConstructorDraw(NamedTuple):
@@ -29,14 +29,14 @@ class ConstructorDraw(NamedTuple):
 
 # Facts that determine how a constructor draws a parameter: the class, the attribute, the role, the shapes in the module
 # by attribute, and what else the class asks of the module. A plain tuple, because a named one takes longer to make.
-DrawFacts = tuple[type, str, ParameterRole, tuple[tuple[str, tuple[int, ...]], ...], str | None]
+DrawFacts = tuple[type, str, ParameterRole, Shapes, str | None]
 
 
 def draw_facts(module: nn.Module, attribute: str, role: ParameterRole, shapes: Shapes) -> DrawFacts:
     """Return the facts that determine how the constructor of the module's class draws a parameter."""
     cls = own_class(module)
     further = _further_fact(cls)
-    return cls, attribute, role, tuple(shapes.items()), None if further is None else further(module)
+    return cls, attribute, role, shapes, None if further is None else further(module)
 
 
 @lru_cache(maxsize=1024)
@@ -55,8 +55,8 @@ def _further_fact(cls: type) -> Callable[[Any], str | None] | None:
 @lru_cache(maxsize=1024)
 def constructor_draw(facts: DrawFacts) -> ConstructorDraw:
     """Return whether and how a constructor draws a parameter."""
-    cls, attribute, role, items, further = facts
-    shapes = dict(items)
+    cls, attribute, role, beside, further = facts
+    shapes = dict(beside)
     if torch_base(cls) is not None:
         return ConstructorDraw() if role is UNKNOWN else _of_torch(cls, further or "", attribute, role, shapes)
     known = known_class(cls)
@@ -69,7 +69,9 @@ def constructor_draw(facts: DrawFacts) -> ConstructorDraw:
     return ConstructorDraw(known.bias_of is not None, bound)
 
 
-def _of_torch(cls: type, mode: str, attribute: str, role: ParameterRole, shapes: Shapes) -> ConstructorDraw:
+def _of_torch(
+    cls: type, mode: str, attribute: str, role: ParameterRole, shapes: dict[str, tuple[int, ...]]
+) -> ConstructorDraw:
     base = next(each for each in cls.__mro__ if each.__module__.startswith("torch.nn."))
     name = mode.partition("_")[0] if base is nn.RNNBase else base.__name__
     distribution = constructor_distribution(name, attribute, shapes) if attribute in shapes else None

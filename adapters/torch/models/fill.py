@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from initlib import Key
-from initlib._collector import collector_paused
 from initlib._progress import Progress
 from initlib.plans.entry import Entry
 
@@ -63,21 +62,20 @@ def _value(tensor: Tensor, index: Any) -> float:
 def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progress | None = None) -> None:
     """Fill tensors of the model that the plan does not keep, under the key of the full model."""
     targets, dtensors, directions = [], [], []
-    with collector_paused():
-        for tensor, entry in tensors:
-            stored = tensor.tensor
-            if tensor.is_ordinary and stored.is_cpu and tensor.magnitude is None:  # none of the cases below
-                if stored.numel():
-                    targets.append((entry, ..., stored))
-                continue
-            if memory.has_no_storage(stored):
-                continue
-            boxes = local_boxes(stored) if tensor.flat is None else tensor.flat.boxes()
-            targets += [(entry, index, view) for view, index in boxes]
-            if is_dtensor(stored):
-                dtensors.append(stored)
-            if tensor.magnitude is not None:
-                directions.append(tensor)
+    for tensor, entry in tensors:
+        stored = tensor.tensor
+        if tensor.is_ordinary and stored.is_cpu and tensor.magnitude is None:  # none of the cases below
+            if stored.numel():
+                targets.append((entry, ..., stored))
+            continue
+        if memory.has_no_storage(stored):
+            continue
+        boxes = local_boxes(stored) if tensor.flat is None else tensor.flat.boxes()
+        targets += [(entry, index, view) for view, index in boxes]
+        if is_dtensor(stored):
+            dtensors.append(stored)
+        if tensor.magnitude is not None:
+            directions.append(tensor)
     fill_boxes(targets, key, advance)
     increment_version(dtensors)
     for tensor in directions:
@@ -91,8 +89,8 @@ def normalize(tensor: ModelTensor) -> None:
     kept = None if magnitude.axis == -1 else magnitude.axis % direction.ndim
     axes = [axis for axis in range(direction.ndim) if axis != kept]
     norms = torch.linalg.vector_norm(direction, dim=axes, keepdim=kept is not None) if axes else direction.abs()
-    magnitude.place.tensor.copy_(norms)
+    magnitude.tensor.copy_(norms)
     direction.add_(norms == 0)  # the direction of a weight of 0 must not be 0, and may be any other
     if magnitude.hook is not None:
-        module = magnitude.place.module
+        module, _ = magnitude.place
         setattr(module, magnitude.hook.name, magnitude.hook.compute_weight(module))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from initlib import Parameter, Plan, PlanError
-from initlib._collector import collector_paused
+from initlib._collector import pausing_collector
 from initlib._progress import progress
 from initlib._public import public
 from initlib.adapters.common.array_sources import read_from_model
@@ -43,6 +43,7 @@ PATIENCE = 2.0  # seconds without a progress bar
 
 
 @public("initlib.adapters.torch")
+@pausing_collector
 def plan(
     module: nn.Module,
     rules: Rules | None = None,
@@ -78,11 +79,11 @@ def plan(
         'OI'
     """
     options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
-    with collector_paused():
-        return _plan(_read(module, prefix, rules, rename), only, rules, options)[0]
+    return _plan(_read(module, prefix, rules, rename), only, rules, options)[0]
 
 
 @public("initlib.adapters.torch")
+@pausing_collector
 def initialize(
     module: nn.Module,
     rules: Rules | Plan | None = None,
@@ -134,36 +135,35 @@ def initialize(
         Plan(4 parameters, 101,770 weights)
     """
     options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
-    with collector_paused():
-        model = _read(module, prefix, rules, rename)
-        stored = [*model.tensors, *model.buffers]
-        problems = _without_memory(model, device)
-        try:
-            if isinstance(rules, Plan):
-                refuse_options(**options)
-                made, selection = _fitted(model, only, rules, prefix)
-            else:
-                made, selection = _plan(model, only, rules, options)
-        except PlanError as error:
-            raise PlanError([*problems, *error.problems]) from None
-        filled = [(tensor, entry) for tensor, entry in zip(stored, made.entries, strict=True) if not entry.kept]
-        weights = [pair for pair in filled if pair[0].role.kind != "buffer"] if model.buffers else filled
-        drawn: dict[int, set[str]] = {}
-        for tensor, _ in weights if model.stateful else ():
-            drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
-        problems += [
-            *_not_writable(stored, made),
-            *_overlapping(filled),
-            *_read_from_model(filled),
-            *sharded_estimates(model.stateful, drawn),
-        ]
-        if problems:
-            raise PlanError(problems)
-        key = key_of(seed)
-        records = [(tensor, _record(parameter)) for tensor, parameter in selection.parameters if _is_unread(parameter)]
-        if device is not None:
-            materialize(module, stored, torch.device(device))
-        tie(stored)
+    model = _read(module, prefix, rules, rename)
+    stored = [*model.tensors, *model.buffers]
+    problems = _without_memory(model, device)
+    try:
+        if isinstance(rules, Plan):
+            refuse_options(**options)
+            made, selection = _fitted(model, only, rules, prefix)
+        else:
+            made, selection = _plan(model, only, rules, options)
+    except PlanError as error:
+        raise PlanError([*problems, *error.problems]) from None
+    filled = [(tensor, entry) for tensor, entry in zip(stored, made.entries, strict=True) if not entry.kept]
+    weights = [pair for pair in filled if pair[0].role.kind != "buffer"] if model.buffers else filled
+    drawn: dict[int, set[str]] = {}
+    for tensor, _ in weights if model.stateful else ():
+        drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
+    problems += [
+        *_not_writable(stored, made),
+        *_overlapping(filled),
+        *_read_from_model(filled),
+        *sharded_estimates(model.stateful, drawn),
+    ]
+    if problems:
+        raise PlanError(problems)
+    key = key_of(seed)
+    records = [(tensor, _record(parameter)) for tensor, parameter in selection.parameters if _is_unread(parameter)]
+    if device is not None:
+        materialize(module, stored, torch.device(device))
+    tie(stored)
     with torch.no_grad(), progress("initialize", PATIENCE) as advance:
         fill(weights, key, advance)
     for tensor, value in records:
@@ -218,7 +218,7 @@ def _plan(model: _Model, only: Only, rules: Rules | None, options: PlanOptions) 
 def _fitted(model: _Model, only: Only, existing: Plan, prefix: str) -> tuple[Plan, _Selection]:
     """Return an existing plan for the tensors and then the buffers, and the selection. Unselected tensors are kept."""
     tensors = model.tensors
-    stored = (Stored(tuple(each.names), each.shape, dtype_name(each.tensor)) for each in (*tensors, *model.buffers))
+    stored = (Stored(each.names, each.shape, dtype_name(each.tensor)) for each in (*tensors, *model.buffers))
     made = fit_plan(existing, stored, prefix=prefix)
     planned = [entry.parameter for entry in made.entries]
     only = plan_names(model.module, model.modules, tensors, only)

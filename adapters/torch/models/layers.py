@@ -1,8 +1,8 @@
 """Layers: the axes, the kind and the usual start of each parameter of a module."""
 
 from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import Any, TypeVar
+from functools import cache, lru_cache, partial
+from typing import Any, NamedTuple, TypeVar
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -144,22 +144,38 @@ def torch_base(cls: type) -> type | None:
     return next((base for base in cls.__mro__ if base in TORCH), None)
 
 
-@lru_cache(maxsize=1024)
-def _stated(cls: type) -> Roles | Callable[[Any], Roles]:
-    """Return the roles that a class states, or the function that returns those of a module."""
-    base = torch_base(cls)
-    return partial(_of_known_class, cls) if base is None else TORCH[base]
-
-
 def roles(module: nn.Module) -> Roles:
     """Return the known roles of the module's parameters, by name."""
-    cls = own_class(module)
-    stated = _stated(cls)
-    by_name = stated(module) if callable(stated) else stated
-    if "initlib_axes" not in vars(module) and not hasattr(cls, "initlib_axes") and not _declared.has(cls):
-        return by_name
-    names = (name for name, _ in module.named_parameters(recurse=False))
-    return _declared.roles(cls, module, by_name, lambda name: hasattr(module, name), names)
+    return model_roles()(module)
+
+
+def model_roles() -> Callable[[nn.Module], Roles]:
+    """Return a function that returns the known roles of a module's parameters, for the modules of one model."""
+    of_class = cache(_class_roles)  # once for the model, because a class may be declared later
+
+    def roles_of(module: nn.Module) -> Roles:
+        stated = of_class(type(module))
+        by_name = stated.roles(module) if callable(stated.roles) else stated.roles
+        if "initlib_axes" not in module.__dict__ and not stated.is_declared:
+            return by_name
+        names = (name for name, _ in module.named_parameters(recurse=False))
+        return _declared.roles(own_class(module), module, by_name, lambda name: hasattr(module, name), names)
+
+    return roles_of
+
+
+class _ClassRoles(NamedTuple):
+    """Roles that a class states, or the function that returns those of a module; and whether axes are declared."""
+
+    roles: Roles | Callable[[Any], Roles]
+    is_declared: bool
+
+
+def _class_roles(derived: type) -> _ClassRoles:
+    cls = _unwrapped(derived)
+    base = torch_base(cls)
+    stated = partial(_of_known_class, cls) if base is None else TORCH[base]
+    return _ClassRoles(stated, hasattr(cls, "initlib_axes") or _declared.has(cls))
 
 
 def _of_known_class(cls: type, module: nn.Module) -> Roles:

@@ -10,7 +10,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from initlib._public import public
 
-from .._private import local_tensor, replace_tensors
+from .._private import attribute, local_tensor, replace_tensors
 from ..drawing.memory import is_plain
 from . import constructor_values
 from .constructor_observer import ConstructorObserver, Origin, origin_of
@@ -132,7 +132,8 @@ def _record(origin: Origin, parameter: nn.Parameter) -> constructor_values.Recor
 
 def materialize(module: nn.Module, tensors: list[ModelTensor], device: torch.device) -> None:
     """Give memory, not filled, to the tensors on the meta device, and move all other tensors to the device."""
-    attributes = {place: vars(place.tensor) for each in tensors for place in each.places if each.flat is None}
+    places = [place for each in tensors for place in each.places if each.flat is None]
+    attributes = [vars(attribute(*place)) for place in places]
 
     def made(tensor: Tensor) -> Tensor:
         if not tensor.is_meta:
@@ -147,17 +148,17 @@ def materialize(module: nn.Module, tensors: list[ModelTensor], device: torch.dev
         return memory
 
     replace_tensors(module, made)
-    for place, kept in attributes.items():
-        vars(place.tensor).update(kept)
+    for place, kept in zip(places, attributes, strict=True):
+        vars(attribute(*place)).update(kept)
 
 
 def tie(tensors: list[ModelTensor]) -> None:
     """Let all places of a tensor hold the tensor of the first place, except places that share its memory."""
     for each in tensors:
-        first, *others = each.places
-        for place in others:
-            if each.flat is None and place.tensor is not first.tensor and not _is_same(place.tensor, first.tensor):
-                setattr(place.module, place.attribute, first.tensor)
+        for place in each.places[1:] if each.flat is None else ():
+            first, other = each.tensor, attribute(*place)
+            if other is not first and not _is_same(other, first):
+                setattr(*place, first)
 
 
 def _is_same(one: Tensor, other: Tensor) -> bool:

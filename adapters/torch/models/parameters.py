@@ -96,7 +96,7 @@ def _needs(tensor: ModelTensor, value: ConstructorValue, recorded: list[construc
     if constructor_values.COMPUTED in recorded:
         return OF_SKELETON
     if tensor.magnitude is not None and not value.recorded and value.read is not None:
-        return MAGNITUDE if _is_set(tensor.magnitude.place.tensor, memory) else None
+        return MAGNITUDE if _is_set(tensor.magnitude.tensor, memory) else None
     return None
 
 

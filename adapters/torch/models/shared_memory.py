@@ -42,7 +42,7 @@ def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
 
 def _end(tensor: Tensor) -> int:
     """Return the address after the last element of a tensor."""
-    return tensor.data_ptr() + extent(tensor) * tensor.itemsize
+    return tensor.data_ptr() + (tensor.nbytes if tensor.is_contiguous() else extent(tensor) * tensor.itemsize)
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:

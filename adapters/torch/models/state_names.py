@@ -28,9 +28,9 @@ def plan_names(module: nn.Module, modules: Modules, tensors: list[ModelTensor], 
             aliases[before + name] = prefix + name
     for tensor in tensors:
         if tensor.magnitude is not None:
-            aliases |= _of_weight_norm(tensor, tensor.magnitude.place.attribute, paths, set(names) - planned)
-        for name, place in zip(tensor.names, tensor.places, strict=True):
-            aliases |= {before + place.attribute: name for before in paths[id(place.module)]}
+            aliases |= _of_weight_norm(tensor, tensor.magnitude.place[1], paths, set(names) - planned)
+        for name, (holder, attribute) in zip(tensor.names, tensor.places, strict=True):
+            aliases |= {before + attribute: name for before in paths[id(holder)]}
     return [each if each in planned else aliases.get(each, each) for each in names]
 
 
@@ -39,9 +39,9 @@ def _of_weight_norm(
 ) -> dict[str, str]:
     """Return the aliases of the magnitudes of a weight-normed weight, by the attribute that holds them."""
     aliases = {}
-    for place, name in zip(tensor.places, tensor.names, strict=True):
-        for before in paths[id(place.module)]:
-            stored = {before + place.attribute, before + magnitude}
+    for (module, attribute), name in zip(tensor.places, tensor.names, strict=True):
+        for before in paths[id(module)]:
+            stored = {before + attribute, before + magnitude}
             if len(stored & unplanned) == 1:
                 (one,), (other,) = stored & unplanned, stored - unplanned
                 raise ValueError(

@@ -19,8 +19,9 @@ from initlib.adapters.common.roles import UNKNOWN, ParameterRole, Roles
 from .. import _private
 from ..drawing.memory import is_ordinary
 from . import constructor_values
+from .constructor_draws import Shapes
 from .fsdp1 import FlatShard, flat_shards
-from .layers import BIAS, own_class, roles
+from .layers import BIAS, model_roles, own_class
 from .shared_memory import same_elements
 
 # The names under which wrappers keep the wrapped module. The wrappers in PARALLEL keep it under `module`.
@@ -32,17 +33,7 @@ LAZY = "{owner} is lazy, and its parameters have no shape yet. Run a batch throu
 TWICE = "two tensors have this name once the prefixes of wrappers are removed. Rename one of the modules"
 
 Modules = list[tuple[str, nn.Module]]  # every module, and the prefix of the names of its tensors
-
-
-class Place(NamedTuple):
-    """A module and the attribute under which it keeps a tensor."""
-
-    module: nn.Module
-    attribute: str
-
-    @property
-    def tensor(self) -> Any:
-        return _private.attribute(self.module, self.attribute)
+Place = tuple[nn.Module, str]  # a module, and the attribute under which it keeps a tensor
 
 
 class Magnitude(NamedTuple):
@@ -52,6 +43,11 @@ class Magnitude(NamedTuple):
     axis: int  # one norm for each index of this axis; -1: one for all
     hook: WeightNorm | None = None  # computes the weight before each call, in the old weight norm
 
+    @property
+    def tensor(self) -> Tensor:
+        """Return the memory of the norms."""
+        return _private.attribute(*self.place)
+
 
 @dataclass(eq=False, slots=True)
 class ModelTensor:
@@ -60,8 +56,8 @@ class ModelTensor:
     owner: nn.Module
     attribute: str  # of the weight in its owner, whatever stores it
     role: ParameterRole
-    names: list[str]
-    places: list[Place]
+    names: tuple[str, ...]
+    places: tuple[Place, ...]
     stored: Tensor  # the memory on this rank when the model was read
     needs: str | None = None
     magnitude: Magnitude | None = None
@@ -69,7 +65,7 @@ class ModelTensor:
     flat: FlatShard | None = None  # this rank holds a flat shard of the parameter, and no place holds a tensor
     is_ordinary: bool = field(init=False)  # as most parameters are (see `is_ordinary` of a tensor)
     shape: tuple[int, ...] = field(init=False)  # full; of a nested tensor, which has none, the number of its tensors
-    beside: dict[str, tuple[int, ...]] = field(init=False)  # the shapes in its owner, by attribute, its own too
+    beside: Shapes = field(init=False)  # the shapes in its owner, its own too
 
     @property
     def tensor(self) -> Any:
@@ -80,12 +76,12 @@ class ModelTensor:
         """Read the facts about the stored memory."""
         stored = self.stored
         self.is_ordinary = self.flat is None and is_ordinary(stored)
-        if self.flat is not None:
-            self.shape = self.flat.shape
-        elif stored.is_nested:
-            self.shape = (stored.size(0),)
-        else:
+        if self.is_ordinary:
             self.shape = tuple(stored.shape)
+        elif self.flat is not None:
+            self.shape = self.flat.shape
+        else:
+            self.shape = (stored.size(0),) if stored.is_nested else tuple(stored.shape)
 
     @property
     def has_values(self) -> bool:
@@ -109,50 +105,51 @@ def walk(module: nn.Module, prefix: str = "", argument: str = "module") -> Modul
         raise TypeError(f"{argument} must be a torch.nn.Module, got {type(module).__name__}{other}")
     if not isinstance(prefix, str):
         raise TypeError(f"prefix must be a string, got {prefix!r}")
-    above = {"": (f"{prefix.removesuffix('.')}." if prefix else "", module)}  # by PyTorch's path
-    for path, part in module.named_modules(remove_duplicate=False):
-        parent, _, name = path.rpartition(".")
-        before, holder = above[parent]
-        parallel = name == "module" and not PARALLEL.isdisjoint(cls.__name__ for cls in type(holder).__mro__)
-        above[path] = before if path == "" or name in WRAPPED or parallel else f"{before}{name}.", part
-    return list(above.values())
+    modules: Modules = []
+
+    def visit(before: str, part: nn.Module) -> None:
+        modules.append((before, part))
+        for name, child in _private.children(part):
+            parallel = name == "module" and not PARALLEL.isdisjoint(cls.__name__ for cls in type(part).__mro__)
+            visit(before if parallel or name in WRAPPED else f"{before}{name}.", child)
+
+    visit(f"{prefix.removesuffix('.')}." if prefix else "", module)
+    return modules
 
 
-def _owned(prefix: str, module: nn.Module, flat: Mapping[str, FlatShard]) -> list[ModelTensor]:
+def _owned(prefix: str, module: nn.Module, known: Roles, flat: Mapping[str, FlatShard]) -> list[ModelTensor]:
     """Return the tensors that a module keeps, each under the name of the weight that it stores."""
-    known = roles(module)  # raises for wrong axes, also of a module without tensors
     if isinstance(module, ParametrizationList):
         return []  # the module that owns the list returns its tensors, below
     own = _private.own_parameters(module)
-    hooks, chains = _private.calls_before_forward(module), _private.parametrizations(module)
+    if not flat and not _private.is_stateful(module):  # as most modules
+        return [_tensor(prefix, module, known, name, (module, name), stored) for name, stored in own.items()]
     tensors = []
     tensor = partial(_tensor, prefix, module, known)
     computed: set[str] = set()
-    for hook in hooks:
+    for hook in _private.calls_before_forward(module):
         if isinstance(hook, WeightNorm):
-            direction, norms = Place(module, f"{hook.name}_v"), Place(module, f"{hook.name}_g")
-            magnitude = Magnitude(norms, hook.dim, hook)
-            tensors.append(tensor(hook.name, direction, direction.tensor, magnitude=magnitude))
-            computed |= {direction.attribute, norms.attribute}
+            direction, magnitude = (module, f"{hook.name}_v"), Magnitude((module, f"{hook.name}_g"), hook.dim, hook)
+            tensors.append(tensor(hook.name, direction, _private.attribute(*direction), magnitude=magnitude))
+            computed |= {direction[1], magnitude.place[1]}
         elif isinstance(hook, SpectralNorm):
-            place = Place(module, f"{hook.name}_orig")
-            needs = COMPUTED.format(steps="SpectralNorm")
-            tensors.append(tensor(hook.name, place, place.tensor, place.attribute, needs))
-            computed.add(place.attribute)
+            original, needs = (module, f"{hook.name}_orig"), COMPUTED.format(steps="SpectralNorm")
+            tensors.append(tensor(hook.name, original, _private.attribute(*original), original[1], needs))
+            computed.add(original[1])
     for name in dict.fromkeys([*own, *flat]) if flat else own:
         if name not in computed:
             shard = flat.get(name)
-            tensors.append(tensor(name, Place(module, name), shard.memory if shard else own[name], flat=shard))
-    for name, chain in chains.items():
+            tensors.append(tensor(name, (module, name), shard.memory if shard else own[name], flat=shard))
+    for name, chain in _private.parametrizations(module).items():
         if len(chain) == 1 and isinstance(chain[0], _private.WeightNorm):
-            direction, magnitude = Place(chain, "original1"), Magnitude(Place(chain, "original0"), chain[0].dim)
-            tensors.append(tensor(name, direction, direction.tensor, magnitude=magnitude))
+            magnitude = Magnitude((chain, "original0"), chain[0].dim)
+            tensors.append(tensor(name, (chain, "original1"), chain.original1, magnitude=magnitude))
             continue
         needs = COMPUTED.format(steps=", then ".join(type(step).__name__ for step in chain))
         for attribute, parameter in chain.named_parameters(recurse=False):
             path = f"parametrizations.{name}.{attribute}"
             original = name if attribute == "original" else path
-            tensors.append(tensor(original, Place(chain, attribute), parameter, path, needs))
+            tensors.append(tensor(original, (chain, attribute), parameter, path, needs))
     return tensors
 
 
@@ -170,8 +167,8 @@ def _tensor(
 ) -> ModelTensor:
     role = known.get(attribute) or (BIAS if attribute == "bias" else UNKNOWN)
     padding = getattr(module, "padding_idx", None) if role.kind == "table" else None
-    names = [prefix + (name or attribute)]
-    return ModelTensor(module, attribute, role, names, [place], stored, needs, magnitude, padding, flat)
+    names = (prefix + (name or attribute),)
+    return ModelTensor(module, attribute, role, names, (place,), stored, needs, magnitude, padding, flat)
 
 
 def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTensor]:
@@ -180,23 +177,25 @@ def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTen
     Raises PlanError for tensors that have no name of their own, and for those of lazy modules, unless they are skipped.
     """
     flat = flat_shards(part for _, part in modules)
+    roles_of = model_roles()
     tensors: dict[int, ModelTensor] = {}
     problems = []
     for prefix, part in modules:
         try:
-            owned = _owned(prefix, part, flat.get(id(part), {}))
+            known = roles_of(part)
         except (TypeError, ValueError) as error:  # wrong axes, declared for its class
             problems.append(str(error))
             continue
-        beside: dict[str, tuple[int, ...]] = {}
+        owned = []
+        for each in _owned(prefix, part, known, flat.get(id(part), {})):
+            if each.flat is not None or not is_lazy(each.stored):
+                each.read()
+                owned.append(each)
+            elif not skip_lazy:
+                problems.append(f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}")
+        shapes = tuple([(each.attribute, each.shape) for each in owned])
         for each in owned:
-            if each.flat is None and is_lazy(each.stored):
-                if not skip_lazy:
-                    problems.append(f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}")
-                continue
-            each.read()
-            beside[each.attribute] = each.shape
-            each.beside = beside
+            each.beside = shapes
             first = tensors.setdefault(id(each.flat or each.stored), each)
             if first is not each:
                 _join(first, each)

@@ -76,7 +76,7 @@ def verify(
 
 
 def _held_tensor(tensor: ModelTensor) -> HeldTensor:
-    return HeldTensor(tuple(tensor.names), tensor.shape, dtype_name(tensor.tensor), partial(_boxes, tensor))
+    return HeldTensor(tensor.names, tensor.shape, dtype_name(tensor.tensor), partial(_boxes, tensor))
 
 
 def _boxes(tensor: ModelTensor) -> list[HeldBox]:
@@ -103,7 +103,7 @@ def _weight(direction: Tensor, magnitude: Magnitude, shape: tuple[int, ...]) -> 
     None if this rank holds only slices of the rows, whose norms are unknown. The comparison then reads the direction,
     which `initialize` fills with the weight.
     """
-    norms = magnitude.place.tensor
+    norms = magnitude.tensor
     norms = local_tensor(norms) if is_dtensor(norms) else norms
     kept = None if magnitude.axis == -1 else magnitude.axis % direction.ndim
     axes = [axis for axis in range(direction.ndim) if axis != kept]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from initlib import Key, Parameter
 
-from .._private import is_alone, is_dtensor, local_tensor
+from .._private import attribute, is_alone, is_dtensor, local_tensor
 from ..drawing.memory import DTYPES
 from ..models.fsdp1 import FlatShard
 from ..models.parameters import parameters
@@ -95,7 +95,8 @@ class Tensors:
             match = TensorMatch(tensor, parameter, self.new_name(parameter.name), kind)
             self.by_stream[match.stream] = match
             for place in tensor.places:
-                self._by_identity[id(place.tensor)] = place.tensor, match
+                held = attribute(*place)
+                self._by_identity[id(held)] = held, match
             if match.memory.numel() and _storage(match.memory):  # which is 0 on the meta device
                 self._by_storage.setdefault(_storage(match.memory), []).append(match)
         self.modules = {id(part): self.new_name(prefix[:-1]) for prefix, part in modules}

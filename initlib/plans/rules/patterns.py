@@ -154,6 +154,8 @@ class Ordered:
 
     def match(self, parameter: Parameter) -> PatternValue | None:
         """Return the first pattern that matches the parameter, with its value."""
+        if not self.rules:
+            return None
         name = parameter.name
         group = name.rpartition(".")[2], parameter.kind, parameter.owner
         candidates = self._candidates.get(group)

@@ -50,8 +50,7 @@ class RuleResolver:
         """Return the fill of the parameter, and notes. Raises ValueError or TypeError."""
         rule = self.rules.match(parameter)
         start, value = parameter.default, parameter.constructor
-        form = parameter.shape, parameter.axes, parameter.dtype, parameter.kind, parameter.owner
-        facts = form, id(rule), id(start), id(value), parameter.needs
+        facts = parameter.form, id(rule), id(start), id(value), parameter.needs
         known = self._known.get(facts)
         if known is not None:
             return known
