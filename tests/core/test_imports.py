@@ -1,5 +1,6 @@
 """`import initlib` loads NumPy, and no framework or other large package."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -42,10 +43,47 @@ def test_plans_and_rare_schemes_are_loaded_at_the_first_use_of_their_names(modul
         assert (run.stdout.strip() != "[]") == loaded
 
 
-def test_names_that_are_loaded_later_are_listed():
-    assert set(initlib.__all__) <= set(dir(initlib))
-    with pytest.raises(AttributeError, match="module 'initlib' has no attribute 'planss'"):
-        initlib.planss  # noqa: B018
+ADAPTER_PROGRAM = """
+import pickle, sys
+import {package} as package
+
+def later():
+    rooms = ("initlib.plans", "initlib.diagnostics", "initlib.recipes")
+    return [name for name in sys.modules if name.startswith(rooms)]
+
+assert later() == [], later()
+assert set(package.__all__) <= set(dir(package))
+assert pickle.loads(b"c{package}\\ninitialize\\n.") is package.initialize  # an unpickler looks the name up
+assert "initlib.plans.plan" in later()
+assert not [name for name in later() if name.startswith(("initlib.diagnostics", "initlib.recipes.vision"))], later()
+from {package} import signals
+assert pickle.loads(pickle.dumps(signals)) is signals
+assert "initlib.diagnostics.signals" in later()
+try:
+    package.initialise
+except AttributeError as error:
+    assert str(error) == "module '{package}' has no attribute 'initialise'"
+    assert error.obj is package
+names = {{}}
+exec("from {package} import *", names)
+assert set(package.__all__) <= set(names)
+"""
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax", "keras"])
+def test_an_adapter_loads_models_and_reports_at_the_first_use_of_their_names(framework):
+    if importlib.util.find_spec(framework) is None:
+        pytest.skip(f"{framework} is not installed")
+    program = ADAPTER_PROGRAM.format(package=f"initlib.adapters.{framework}")
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("package", [initlib, initlib.recipes], ids=lambda package: package.__name__)
+def test_names_that_are_loaded_later_are_listed(package):
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'planss'"):
+        package.planss  # noqa: B018
 
 
 @pytest.mark.parametrize(
