@@ -1,6 +1,5 @@
 """Public names of a package that are loaded when one of them is first used."""
 
-import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
@@ -29,8 +28,7 @@ def later(
             if hasattr(loaded, name):
                 package[name] = getattr(loaded, name)
                 return package[name]
-        text = f"module {path!r} has no attribute {name!r}{advice(name)}"
-        raise AttributeError(text, name=name, obj=sys.modules[path])
+        raise AttributeError(f"module {path!r} has no attribute {name!r}{advice(name)}")
 
     def names() -> list[str]:
         return sorted({*package, *package["__all__"]})
