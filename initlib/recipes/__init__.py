@@ -5,8 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 from .._later import later
 
+# Their names were those of initializers; the old names go with the next release.
+_RENAMED = {"normal": "olmo_normal", "siren": "siren_network"}
+
 if TYPE_CHECKING:
     from ._later_recipes import *
+else:
+    _load, __dir__ = later(globals(), ("_later_recipes",))
+
+    def __getattr__(name: str) -> Any:
+        if name in _RENAMED:
+            warnings.warn(f"recipes.{name} is now recipes.{_RENAMED[name]}", DeprecationWarning, stacklevel=2)
+        return _load(_RENAMED.get(name, name))
+
 
 __all__ = [
     "analytic",
@@ -51,14 +62,3 @@ __all__ = [
     "wang",
     "xlstm",
 ]
-
-# Their names were those of initializers; the old names go with the next release.
-_RENAMED = {"normal": "olmo_normal", "siren": "siren_network"}
-
-if not TYPE_CHECKING:
-    _load, __dir__ = later(globals(), ("_later_recipes",))
-
-    def __getattr__(name: str) -> Any:
-        if name in _RENAMED:
-            warnings.warn(f"recipes.{name} is now recipes.{_RENAMED[name]}", DeprecationWarning, stacklevel=2)
-        return _load(_RENAMED.get(name, name))
