@@ -1,8 +1,8 @@
 """A library that draws the initial weights of neural networks, with the same bits in every framework."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ._later import later
 from ._version import __version__ as __version__
 from .axes import Fans, fans
 from .key import Key
@@ -28,11 +28,21 @@ from .schemes._variance import (
 from .schemes.initializer import Initializer
 from .stream.config import get_num_threads, set_num_threads, show_config
 
+
+def _advice(name: str) -> str:
+    from ._misplaced_names import advice
+
+    return advice(name, __all__)
+
+
+# Most programs draw weights of common schemes alone.
 if TYPE_CHECKING:
     from ._later_plans import *
     from ._later_reports import *
     from .gains import gain as gain
     from .schemes.factories import *
+else:
+    __getattr__, __dir__ = later(globals(), ("gains", "schemes.factories", "_later_plans", "_later_reports"), _advice)
 
 __all__ = [
     "Fans",
@@ -91,23 +101,3 @@ __all__ = [
     "zero_hadamard",
     "zeros",
 ]
-
-
-# The modules whose names are loaded later.
-LATER = ("gains", "schemes.factories", "_later_plans", "_later_reports")
-
-
-def __getattr__(name: str) -> Any:
-    """Load the module of a name at the first use of the name: most programs draw weights of common schemes alone."""
-    for later in LATER if name in __all__ else ():
-        module = import_module(f"{__name__}.{later}")
-        if hasattr(module, name):
-            globals()[name] = getattr(module, name)
-            return globals()[name]
-    from ._misplaced_names import advice
-
-    raise AttributeError(f"module 'initlib' has no attribute {name!r}{advice(name, __all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

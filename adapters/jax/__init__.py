@@ -19,6 +19,10 @@ Haiku: `hk.Linear(128, w_init=lambda shape, dtype: he_normal()(hk.next_rng_key()
 Equinox: `eqx.tree_at(lambda m: m.weight, linear, he_normal(axes="OI")(key, linear.weight.shape))`.
 """
 
+from typing import TYPE_CHECKING
+
+from initlib._later import later
+
 from ..common.requirements import not_installed
 
 try:
@@ -26,8 +30,6 @@ try:
 except ModuleNotFoundError as error:
     raise not_installed(error, "jax") from None
 
-from .diagnostics.audit import audit
-from .diagnostics.signals import signals
 from .drawing.draw import draw
 from .drawing.initializer import JaxInitializer
 from .init import (
@@ -51,10 +53,12 @@ from .init import (
     xavier_uniform,
     zeros,
 )
-from .models.initialize import initialize, plan
-from .models.layers import declare
-from .models.parameter_labels import parameter_labels
-from .models.verify import verify
+
+if TYPE_CHECKING:
+    from ._later_models import *
+    from ._later_reports import *
+else:
+    __getattr__, __dir__ = later(globals(), ("_later_models", "_later_reports"))
 
 __all__ = [
     "Initializer",

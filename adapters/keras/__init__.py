@@ -33,6 +33,10 @@ the graph.
 # mypy: disable-error-code="import-untyped"
 # Keras comes without types, so its classes are Any.
 
+from typing import TYPE_CHECKING
+
+from initlib._later import later
+
 from ..common.requirements import not_installed
 
 try:
@@ -40,8 +44,6 @@ try:
 except ModuleNotFoundError as error:
     raise not_installed(error, "keras") from None
 
-from .diagnostics.audit import audit
-from .diagnostics.signals import signals
 from .init import (
     CoreInitializer,
     GlorotNormal,
@@ -77,9 +79,12 @@ from .init import (
     variance_scaling,
     zeros,
 )
-from .models.initialize import initialize, plan
-from .models.layers import declare
-from .models.verify import verify
+
+if TYPE_CHECKING:
+    from ._later_models import *
+    from ._later_reports import *
+else:
+    __getattr__, __dir__ = later(globals(), ("_later_models", "_later_reports"))
 
 __all__ = [
     "STFT",

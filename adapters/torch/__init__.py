@@ -9,6 +9,10 @@ Only orthogonal matrices, logarithms and exponentials (`log_uniform`) may differ
 True
 """
 
+from typing import TYPE_CHECKING
+
+from initlib._later import later
+
 from ..common.requirements import not_installed
 
 try:
@@ -17,10 +21,6 @@ except ModuleNotFoundError as error:
     raise not_installed(error, "torch") from None
 
 from ._private import calculate_correct_fan, calculate_fan_in_and_fan_out, no_grad_fill_, no_grad_zero_
-from .diagnostics.audit import audit
-from .diagnostics.coordinates import coordinate_check
-from .diagnostics.lsuv import lsuv_
-from .diagnostics.signals import signals
 from .init import (
     calculate_gain,
     constant_,
@@ -48,11 +48,6 @@ from .init import (
     xavier_uniform_,
     zeros_,
 )
-from .models.initialize import initialize, plan
-from .models.layers import declare
-from .models.meta_device import skeleton
-from .models.parameter_groups import parameter_groups
-from .models.verify import verify
 from .more_init import (
     delta_orthogonal_,
     fill_,
@@ -65,7 +60,13 @@ from .more_init import (
     truncated_normal_,
     variance_scaling_,
 )
-from .naming.mode import named
+
+if TYPE_CHECKING:
+    from ._later_models import *
+    from ._later_naming import *
+    from ._later_reports import *
+else:
+    __getattr__, __dir__ = later(globals(), ("_later_models", "_later_naming", "_later_reports"))
 
 # Names that are private in `torch.nn.init`, and that code bases import all the same.
 _calculate_correct_fan, _calculate_fan_in_and_fan_out = calculate_correct_fan, calculate_fan_in_and_fan_out

@@ -7,7 +7,7 @@ from ..axes import fans
 from ..plans.parameter import Parameter
 from ..schemes._normal import normal
 from ..schemes.initializer import Initializer
-from .llama import cut
+from ._llama import cut
 from .rules import Rules, kernels_and_tables, named, optional, outputs
 
 _OUTPUTS = named(

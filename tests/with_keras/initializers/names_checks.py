@@ -120,9 +120,10 @@ def test_get_can_replace_the_function_of_keras(monkeypatch):
 
 def test_the_documentation_runs():
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    assert all(hasattr(adapter, name) for name in adapter.__all__)  # doctest finds only loaded names
     done = doctest.testmod(adapter, optionflags=flags, extraglobs={"keras": keras, "initlib": initlib})
     assert done.failed == 0
-    assert done.attempted > 10
+    assert done.attempted > 40
 
 
 @pytest.mark.parametrize("name", ["gelu", "silu", "relu", "tanh", "selu"])

@@ -1,0 +1,6 @@
+"""Public names about models, loaded when one of them is first used."""
+
+from .models.initialize import initialize as initialize
+from .models.initialize import plan as plan
+from .models.layers import declare as declare
+from .models.parameter_labels import parameter_labels as parameter_labels

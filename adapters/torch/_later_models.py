@@ -1,0 +1,7 @@
+"""Public names about models, loaded when one of them is first used."""
+
+from .models.initialize import initialize as initialize
+from .models.initialize import plan as plan
+from .models.layers import declare as declare
+from .models.meta_device import skeleton as skeleton
+from .models.parameter_groups import parameter_groups as parameter_groups
