@@ -154,7 +154,8 @@ def model_roles() -> Callable[[nn.Module], Roles]:
     of_class = cache(_class_roles)  # once for the model, because a class may be declared later
 
     def roles_of(module: nn.Module) -> Roles:
-        stated = of_class(type(module))
+        cls: type = type(module)
+        stated = of_class(cls)
         by_name = stated.roles(module) if callable(stated.roles) else stated.roles
         if "initlib_axes" not in module.__dict__ and not stated.is_declared:
             return by_name

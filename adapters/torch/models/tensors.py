@@ -133,9 +133,9 @@ def _owned(prefix: str, module: nn.Module, known: Roles, flat: Mapping[str, Flat
             tensors.append(tensor(hook.name, direction, _private.attribute(*direction), magnitude=magnitude))
             computed |= {direction[1], magnitude.place[1]}
         elif isinstance(hook, SpectralNorm):
-            original, needs = (module, f"{hook.name}_orig"), COMPUTED.format(steps="SpectralNorm")
-            tensors.append(tensor(hook.name, original, _private.attribute(*original), original[1], needs))
-            computed.add(original[1])
+            source, needs = f"{hook.name}_orig", COMPUTED.format(steps="SpectralNorm")
+            tensors.append(tensor(hook.name, (module, source), _private.attribute(module, source), source, needs))
+            computed.add(source)
     for name in dict.fromkeys([*own, *flat]) if flat else own:
         if name not in computed:
             shard = flat.get(name)
