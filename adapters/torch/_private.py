@@ -187,14 +187,16 @@ def calls_before_forward(module: Any) -> list[Any]:
     return list(module._forward_pre_hooks.values())
 
 
-# Public functions for these three facts take as long for a module as all other steps of its plan.
-
+# The public functions for the facts below take several times as long, and each plan reads the facts of each module.
 
 FLAT = "_flat_param"  # the name of the parameter into which FullyShardedDataParallel flattens several
 
 
 def own_parameters(module: Any) -> dict[str, Any]:
-    """Return the parameters that a module itself holds, by name, also those that it holds twice."""
+    """Return the parameters that a module itself holds, by name, without the flat parameter of a sharding wrapper.
+
+    A parameter with two names appears under both names.
+    """
     return {name: each for name, each in module._parameters.items() if each is not None and name != FLAT}
 
 
@@ -211,7 +213,7 @@ def all_modules(module: Any) -> list[Any]:
 
 
 def children(module: Any) -> list[tuple[str, Any]]:
-    """Return the modules that a module itself holds, by name, also those that it holds twice."""
+    """Return the names and modules that a module itself holds. A module with two names is returned twice."""
     return [(name, each) for name, each in module._modules.items() if each is not None] if module._modules else []
 
 
@@ -231,7 +233,7 @@ def own_buffers(module: Any) -> list[tuple[str, Tensor]]:
 
 
 def is_stateful(module: Any) -> bool:
-    """Return whether a module may hold buffers, or compute a weight from what it stores."""
+    """Return whether a module may hold buffers, or compute a weight from stored tensors."""
     return bool(module._buffers or module._forward_pre_hooks) or "parametrizations" in module._modules
 
 
@@ -267,9 +269,9 @@ class FlatRange(NamedTuple):
 
 
 def flat_ranges(modules: Iterable[Any]) -> Iterator[FlatRange]:
-    """Yield the ranges of the parameters that such wrappers have joined into flat tensors."""
+    """Yield the ranges of the parameters that FullyShardedDataParallel has joined into flat tensors."""
     if "torch.distributed.fsdp" not in sys.modules:
-        return  # before this module is loaded, no wrapper exists
+        return  # no wrapper can exist yet
     for module in modules:
         flat = getattr(vars(module).get("_handle"), "flat_param", None)
         if hasattr(flat, "_shard_param_infos"):

@@ -1,4 +1,4 @@
-"""Compiled models and losses: measurements run them eagerly, because compilers do not trace hooks."""
+"""Compiled models and losses: measurements run them eagerly, because PyTorch's compiler can fail on hooks."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from initlib import he_normal, recipes
 
 @pytest.fixture(autouse=True)
 def compiler():
-    """Forget what other tests compiled."""
+    """Remove the code that other tests compiled."""
     torch.compiler.reset()
 
 

@@ -120,7 +120,7 @@ def coordinate_check(
 
 
 def _check_gradients(model: nn.Module, loss: Callable[[Any], Tensor] | None) -> None:
-    """Raise ValueError if no parameter has a gradient, so that a step changes nothing."""
+    """Raise ValueError if no parameter has a gradient, so that a step would change nothing."""
     gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
     check_gradients(loss, gradients)
     if gradients and all(gradient is None for gradient in gradients):

@@ -24,7 +24,7 @@ class Inputs(NamedTuple):
     batch: Any
 
     def passed_to(self, model: nn.Module, *, argument: str = "batch") -> Any:
-        """Return the output of the model for these arguments. An error names the argument if it holds no tensors."""
+        """Return the output of the model. If the model fails on a batch without tensors, the error names `argument`."""
         with batch_named(self.batch, argument, ALLOWED):
             return model(*self.positional, **self.named)
 

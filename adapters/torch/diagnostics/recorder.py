@@ -28,7 +28,7 @@ CHANNELS_SECOND = ("Conv", "BatchNorm", "GroupNorm", "InstanceNorm", "LazyConv",
 
 
 def uncompiled() -> AbstractContextManager[Any]:
-    """Return a context in which compiled modules and functions run eagerly, because compilers do not trace hooks."""
+    """Return a context in which compiled modules and functions run eagerly: PyTorch's compiler can fail on hooks."""
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 

@@ -31,10 +31,10 @@ def is_weight(tensor: Tensor) -> bool:
 
 
 def is_ordinary(tensor: Tensor) -> bool:
-    """Return whether a tensor is as most parameters are, so that `check` finds no fault with it, and can be read.
+    """Return whether a tensor is like most parameters, so that `check` accepts the tensor and its values can be read.
 
-    An ordinary tensor is a `Parameter` or a `Tensor`, is dense and row-major, and has values of a dtype that can be
-    drawn.
+    An ordinary tensor is a `Parameter` or a `Tensor`, not of a subclass. It is dense, row-major and not on the meta
+    device, and its dtype can be drawn.
     """
     return (
         type(tensor) in (torch.nn.Parameter, Tensor)

@@ -1,4 +1,4 @@
-"""Draws of constructors: which parameters a class draws, and from which distribution, as its own code states."""
+"""Draws of constructors: the parameters that a class draws, and their distributions, as its code states."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from initlib.recipes.pytorch import constructor_distribution
 from .known_classes import known_class
 from .layers import own_class, roles, torch_base
 
-Shapes = tuple[tuple[str, tuple[int, ...]], ...]  # each parameter of one module: its attribute, and its shape
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]  # the attribute and the shape of each parameter of a module
 
 
 class ConstructorDraw(NamedTuple):
@@ -24,11 +24,11 @@ class ConstructorDraw(NamedTuple):
 
     draws: bool | None = None  # None: an unknown class
     bound: float | None = None  # of the uniform distribution of a bias
-    draws_like: str | None = None  # the class of `torch.nn` whose `reset_parameters` draws it
+    draws_like: str | None = None  # the class of `torch.nn` whose `reset_parameters` draws the parameter
 
 
-# Facts that determine how a constructor draws a parameter: the class, the attribute, the role, the shapes in the module
-# by attribute, and what else the class asks of the module. A plain tuple, because a named one takes longer to make.
+# Facts that determine how a constructor draws a parameter: the class, the attribute, the role, the shapes of the
+# module's parameters, and one further fact. A plain tuple, because a named tuple takes longer to make.
 DrawFacts = tuple[type, str, ParameterRole, Shapes, str | None]
 
 
@@ -41,7 +41,7 @@ def draw_facts(module: nn.Module, attribute: str, role: ParameterRole, shapes: S
 
 @lru_cache(maxsize=1024)
 def _further_fact(cls: type) -> Callable[[Any], str | None] | None:
-    """Return a function that returns a further fact about a module of a class; None for most classes.
+    """Return a function that reads the further fact about a module of a class; None for most classes.
 
     The fact is the mode of a recurrent module, or the axes of the weight whose fans bound a bias.
     """
@@ -55,8 +55,8 @@ def _further_fact(cls: type) -> Callable[[Any], str | None] | None:
 @lru_cache(maxsize=1024)
 def constructor_draw(facts: DrawFacts) -> ConstructorDraw:
     """Return whether and how a constructor draws a parameter."""
-    cls, attribute, role, beside, further = facts
-    shapes = dict(beside)
+    cls, attribute, role, items, further = facts
+    shapes = dict(items)
     if torch_base(cls) is not None:
         return ConstructorDraw() if role is UNKNOWN else _of_torch(cls, further or "", attribute, role, shapes)
     known = known_class(cls)

@@ -64,7 +64,7 @@ def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progre
     targets, dtensors, directions = [], [], []
     for tensor, entry in tensors:
         stored = tensor.tensor
-        if tensor.is_ordinary and stored.is_cpu and tensor.magnitude is None:  # none of the cases below
+        if tensor.is_ordinary and stored.is_cpu and tensor.magnitude is None:  # the usual case: none of the cases below
             if stored.numel():
                 targets.append((entry, ..., stored))
             continue
@@ -83,7 +83,7 @@ def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progre
 
 
 def normalize(tensor: ModelTensor) -> None:
-    """Set the magnitudes of a weight-normed weight to the norms of its direction, so that it is the drawn weight."""
+    """Set the magnitudes of a weight-normed weight to the norms of its direction, which holds the drawn weight."""
     direction, magnitude = tensor.tensor, tensor.magnitude
     assert magnitude is not None
     kept = None if magnitude.axis == -1 else magnitude.axis % direction.ndim

@@ -160,7 +160,7 @@ def initialize(
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
-    records = [(tensor, _record(parameter)) for tensor, parameter in selection.parameters if _is_unread(parameter)]
+    records = [(tensor, _record(parameter)) for tensor, parameter in selection.parameters if _is_unrecorded(parameter)]
     if device is not None:
         materialize(module, stored, torch.device(device))
     tie(stored)
@@ -208,7 +208,7 @@ def _plan(model: _Model, only: Only, rules: Rules | None, options: PlanOptions) 
     chosen, selected_buffers = selected(only, [*facts, *ruled], buffer_names(model.stateful))
     pairs = list(compress(zip(model.tensors, facts, strict=True), chosen))
     if len(pairs) < len(model.tensors):
-        # Other tensors may have been loaded, and show nothing about the memory of these.
+        # Other tensors may have been loaded, and show nothing about the memory of the selected tensors.
         facts = parameters(model.tensors, [tensor for tensor, _ in pairs])
     if only is None and options["unmatched"] == "keep":
         selected_buffers = set()  # the statistics of a trained model
@@ -230,8 +230,8 @@ def _fitted(model: _Model, only: Only, existing: Plan, prefix: str) -> tuple[Pla
     return keep_others(made, chosen), _Selection(pairs, selected_buffers)
 
 
-def _is_unread(parameter: Parameter) -> bool:
-    """Return whether no record states the constructor value of a parameter that was read from the model."""
+def _is_unrecorded(parameter: Parameter) -> bool:
+    """Return whether a parameter has facts about its constructor value that are not from a record."""
     return parameter.constructor is not None and not parameter.constructor.recorded
 
 
@@ -242,7 +242,7 @@ def _record(parameter: Parameter) -> constructor_values.Record:
 
 
 def _without_memory(model: _Model, device: torch.device | str | None) -> list[str]:
-    """Return the problems of tensors that have no memory, and will have none or lose their values."""
+    """Return the problems of the meta device: all its tensors, or with `device` the buffers whose values are lost."""
     if device is not None and torch.device(device).type == "meta":
         raise ValueError(f"device must have memory, got {device!r}. Pass 'cpu', 'cuda' or another device")
     if device is not None:
@@ -281,7 +281,7 @@ def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
 
 
 def _read_from_model(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
-    """Return a problem for each tensor whose old weights lie in memory of the model, which is being written to."""
+    """Return a problem for each tensor whose old weights lie in memory of the model that will be written."""
 
     @cache
     def written() -> list[range]:

@@ -1,4 +1,4 @@
-"""Layers: the axes, the kind and the usual start of each parameter of a module."""
+"""Layers: the axes, the kind and the usual fill of each parameter of a module."""
 
 from collections.abc import Callable
 from functools import cache, lru_cache, partial
@@ -15,7 +15,7 @@ from initlib.axes import parse
 from .._private import own_parameters
 from .known_classes import known_class
 
-# Wrappers derive a class from the module's own while the program runs, and put these before its name.
+# A wrapper derives a class from the class of a module while the program runs, and puts a prefix before the name.
 PREFIXES = ("Parametrized", "FSDP", "Replicate", "DDP")
 
 KERNEL = kernel("OI")
@@ -134,7 +134,10 @@ def is_fsdp(module: nn.Module) -> bool:
 
 
 def is_torch(module: nn.Module) -> bool:
-    """Return whether the module is one of `torch.nn`, whose constructor fills its parameters in place."""
+    """Return whether the module is of a class of `torch.nn` with known roles, or of a subclass.
+
+    The constructors of these classes fill their parameters in place.
+    """
     return torch_base(own_class(module)) is not None
 
 
@@ -150,8 +153,8 @@ def roles(module: nn.Module) -> Roles:
 
 
 def model_roles() -> Callable[[nn.Module], Roles]:
-    """Return a function that returns the known roles of a module's parameters, for the modules of one model."""
-    of_class = cache(_class_roles)  # once for the model, because a class may be declared later
+    """Return a function that returns the known roles of a module's parameters. Use one function for each model."""
+    of_class = cache(_class_roles)  # not for later models, because a later call of `declare` may change the roles
 
     def roles_of(module: nn.Module) -> Roles:
         cls: type = type(module)
@@ -166,9 +169,9 @@ def model_roles() -> Callable[[nn.Module], Roles]:
 
 
 class _ClassRoles(NamedTuple):
-    """Roles that a class states, or the function that returns those of a module; and whether axes are declared."""
+    """Facts about a class: the roles of its parameters, and whether the user has stated axes for the class."""
 
-    roles: Roles | Callable[[Any], Roles]
+    roles: Roles | Callable[[Any], Roles]  # a function of the module, if the roles differ between modules
     is_declared: bool
 
 
@@ -180,7 +183,7 @@ def _class_roles(derived: type) -> _ClassRoles:
 
 
 def _of_known_class(cls: type, module: nn.Module) -> Roles:
-    """Return the roles of a class of another library, where its parameters have as many axes as are known."""
+    """Return the roles of a class of another library. Parameters with another number of axes have no known axes."""
     known_axes = known_class(cls)
     if known_axes is None:
         return {}

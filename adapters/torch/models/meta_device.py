@@ -74,7 +74,7 @@ def skeleton() -> Iterator[None]:
         return on_meta[parameter]
 
     try:
-        with observe_registrations(parameter_added, seen.append), observer:  # a copy registers modules only
+        with observe_registrations(parameter_added, seen.append), observer:  # a copied module registers no parameters
             yield
     except (RuntimeError, NotImplementedError) as error:
         if "meta tensor" not in str(error):

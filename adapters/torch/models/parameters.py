@@ -30,35 +30,35 @@ UNREADABLE = "Build the model in `with skeleton():`, which records the values th
 def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | None = None) -> list[Parameter]:
     """Return the parameters of a plan. Raise PlanError where axes do not fit their tensors.
 
-    The witnesses are the tensors that show whether memory still holds constructor values: by default all tensors.
+    The witnesses are the tensors that show whether memory still holds constructor values. None means all tensors.
     """
     trains = any(each.stored.requires_grad for each in tensors)
     is_readable = _readable(tensors, tensors if witnesses is None else witnesses)
-    alike: dict[Hashable, Parameter] = {}  # a parameter for each combination of facts: layers repeat
+    templates: dict[Hashable, Parameter] = {}  # by facts: the parameters of repeated layers are copies
     made, problems = [], []
     for each in tensors:
         stored = each.stored
         frozen = trains and each.flat is None and not stored.requires_grad
         recorded = constructor_values.records(each.places)
-        draw = draw_facts(each.owner, each.attribute, each.role, each.beside)
+        draw = draw_facts(each.owner, each.attribute, each.role, each.owner_shapes)
         facts = draw, stored.dtype, frozen, each.padding, each.needs, *recorded
-        has_likes = each.is_ordinary and each.magnitude is None
+        is_determined = each.is_ordinary and each.magnitude is None  # by the facts alone
         try:
-            like = alike.get(facts) if has_likes else None
-            if recorded and like is not None and like.constructor is not None:
-                value = like.constructor
+            template = templates.get(facts) if is_determined else None
+            if recorded and template is not None and template.constructor is not None:
+                value = template.constructor
             elif recorded:
                 value = constructor_values.from_record(recorded[0], frozen, *constructor_draw(draw))
             else:
                 readable = each.flat is None and is_readable(stored)
                 value = _unrecorded(stored, constructor_draw(draw), frozen, readable)
-            if like is None:
-                like = _parameter(each, value, recorded)
-                if has_likes:
-                    alike[facts] = like
+            if template is None:
+                template = _parameter(each, value, recorded)
+                if is_determined:
+                    templates[facts] = template
             for name in each.names:
                 check_name(name, "name")
-            made.append(renamed(like, each.names, value))
+            made.append(renamed(template, each.names, value))
         except ValueError as error:
             problems.append(f"{each.names[0]}: {error}")
     if problems:
@@ -101,7 +101,7 @@ def _needs(tensor: ModelTensor, value: ConstructorValue, recorded: list[construc
 
 
 def _is_set(magnitude: Tensor, direction: Tensor) -> bool:
-    """Return whether magnitudes were set on purpose: they are frozen, or equal for directions of other lengths."""
+    """Return whether magnitudes were set on purpose: frozen, or all equal but not the norms of the directions."""
     if direction.requires_grad and not magnitude.requires_grad:
         return True
     if magnitude.numel() < 2 or not bool((magnitude == magnitude.flatten()[0]).all()):
@@ -137,5 +137,5 @@ def _readable(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor]) -> C
     def has_torch_layers() -> bool:
         return any(is_torch(each.owner) for each in tensors)
 
-    # In a model of unknown classes alone, zeros are read and noted, in any memory.
+    # In a model without layers of `torch.nn`, zeros in any memory are read, and the plan notes the zeros.
     return lambda memory: model_is() or (not has_torch_layers() and constructor_values.is_zero_matrix(memory))

@@ -1,8 +1,8 @@
 """Registrations: the parameters and modules that the constructors of one thread register.
 
-PyTorch's registration hooks are those of all threads. A hook that is added or removed while another thread registers a
-parameter can raise an error in that thread. So the hooks stay once they were added, and call the functions of the
-thread that registers.
+All threads share PyTorch's registration hooks. If a thread adds or removes a hook while another thread registers a
+parameter, the other thread can raise an error. So the hooks are added once, at the first use, and never removed. They
+call only the functions of the thread that registers.
 """
 
 import threading
@@ -18,7 +18,7 @@ from torch.nn.modules.module import (
 
 
 class _Observer(NamedTuple):
-    """The functions that one context calls."""
+    """The functions of one context."""
 
     parameter_added: Callable[[nn.Module, str, nn.Parameter], nn.Parameter | None]
     module_added: Callable[[nn.Module], None]
@@ -38,9 +38,9 @@ def observe_registrations(
     parameter_added: Callable[[nn.Module, str, nn.Parameter], nn.Parameter | None],
     module_added: Callable[[nn.Module], None],
 ) -> Iterator[None]:
-    """Call functions for each parameter and each module that a module of this thread registers.
+    """Call functions for each parameter and each module that a module registers in this thread.
 
-    The parameter that `parameter_added` returns takes the place of the registered one, and None keeps it.
+    If `parameter_added` returns a parameter, the module registers this parameter instead; None changes nothing.
     """
     _add_hooks()
     observer = _Observer(parameter_added, module_added)

@@ -51,10 +51,10 @@ class Magnitude(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class ModelTensor:
-    """A tensor of the model: its names, and the places that hold it; the first of each identifies it."""
+    """A tensor of the model: its names and the places that hold it. The first name and place identify the tensor."""
 
     owner: nn.Module
-    attribute: str  # of the weight in its owner, whatever stores it
+    attribute: str  # the name of the weight in its owner, also if another module stores the tensor
     role: ParameterRole
     names: tuple[str, ...]
     places: tuple[Place, ...]
@@ -63,9 +63,9 @@ class ModelTensor:
     magnitude: Magnitude | None = None
     padding: int | None = None
     flat: FlatShard | None = None  # this rank holds a flat shard of the parameter, and no place holds a tensor
-    is_ordinary: bool = field(init=False)  # as most parameters are (see `is_ordinary` of a tensor)
-    shape: tuple[int, ...] = field(init=False)  # full; of a nested tensor, which has none, the number of its tensors
-    beside: Shapes = field(init=False)  # the shapes in its owner, its own too
+    is_ordinary: bool = field(init=False)  # see `is_ordinary` in drawing/memory.py
+    shape: tuple[int, ...] = field(init=False)  # the full shape; for a nested tensor, the number of its tensors
+    owner_shapes: Shapes = field(init=False)  # of all tensors of the owner, this one included
 
     @property
     def tensor(self) -> Any:
@@ -73,7 +73,7 @@ class ModelTensor:
         return _private.attribute(*self.places[0]) if self.flat is None else self.flat.memory
 
     def read(self) -> None:
-        """Read the facts about the stored memory."""
+        """Set `is_ordinary` and `shape` from the stored memory."""
         stored = self.stored
         self.is_ordinary = self.flat is None and is_ordinary(stored)
         if self.is_ordinary:
@@ -85,19 +85,19 @@ class ModelTensor:
 
     @property
     def has_values(self) -> bool:
-        """Return whether the values of the full tensor can be read here."""
+        """Return whether the values of the full tensor can be read on this rank."""
         return self.is_ordinary or (self.flat is None and constructor_values.has_values(self.stored))
 
     @property
     def stored_axes(self) -> str | None:
-        """Return the axes; those of most PyTorch weights where the module does not state them; None for vectors."""
+        """Return the stated axes, or "OI..." as in most PyTorch weights; None for vectors without stated axes."""
         return self.role.axes or ("OI..." if len(self.shape) >= 2 else None)
 
 
 def walk(module: nn.Module, prefix: str = "", argument: str = "module") -> Modules:
     """Return every module of the model, wherever it appears, with the prefix of the names of its tensors.
 
-    `prefix` is the name of the model itself in a bigger one. `argument` is the name of the module in errors.
+    `prefix` is the name of the model in a larger model. `argument` is the name of the module in errors.
     """
     if not isinstance(module, nn.Module):
         framework = framework_of(module)
@@ -118,11 +118,11 @@ def walk(module: nn.Module, prefix: str = "", argument: str = "module") -> Modul
 
 
 def _owned(prefix: str, module: nn.Module, known: Roles, flat: Mapping[str, FlatShard]) -> list[ModelTensor]:
-    """Return the tensors that a module keeps, each under the name of the weight that it stores."""
+    """Return the tensors that a module holds, each under the name of the weight that the tensor stores."""
     if isinstance(module, ParametrizationList):
         return []  # the module that owns the list returns its tensors, below
     own = _private.own_parameters(module)
-    if not flat and not _private.is_stateful(module):  # as most modules
+    if not flat and not _private.is_stateful(module):  # most modules
         return [_tensor(prefix, module, known, name, (module, name), stored) for name, stored in own.items()]
     tensors = []
     tensor = partial(_tensor, prefix, module, known)
@@ -174,7 +174,8 @@ def _tensor(
 def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTensor]:
     """Return the tensors of the modules of a model, each once.
 
-    Raises PlanError for tensors that have no name of their own, and for those of lazy modules, unless they are skipped.
+    Raises PlanError if two tensors have the same name, if declared axes are wrong, or for a tensor of a lazy module.
+    With `skip_lazy`, tensors of lazy modules are left out.
     """
     flat = flat_shards(part for _, part in modules)
     roles_of = model_roles()
@@ -195,7 +196,7 @@ def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTen
                 problems.append(f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}")
         shapes = tuple([(each.attribute, each.shape) for each in owned])
         for each in owned:
-            each.beside = shapes
+            each.owner_shapes = shapes
             first = tensors.setdefault(id(each.flat or each.stored), each)
             if first is not each:
                 _join(first, each)
@@ -216,7 +217,10 @@ def _join(first: ModelTensor, other: ModelTensor) -> None:
 
 
 def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
-    """Return the tensors, with those joined that share all their memory, or did before `to_empty()`."""
+    """Return the tensors, in which tied tensors are joined.
+
+    Tensors are tied if they share all their memory, if they did before `to_empty()`, or if transformers names the tie.
+    """
     pairs = []
     groups: dict[Any, ModelTensor] = {}
     if any(constructor_values.TIES in vars(part) for _, part in modules):
