@@ -22,7 +22,7 @@ def batch_of(batch: Any) -> Any:
 
 
 @contextmanager
-def batch_named(batch: Any, argument: str, allowed: str) -> Iterator[None]:
+def batch_errors_explained(batch: Any, argument: str, allowed: str) -> Iterator[None]:
     """Explain the error of a model that fails on a batch without arrays, or on standard normal inputs.
 
     Other errors of the model pass unchanged. `allowed` describes the allowed batches.
@@ -32,8 +32,8 @@ def batch_named(batch: Any, argument: str, allowed: str) -> Iterator[None]:
     except Exception as error:
         if _is_shape(batch):
             error.add_note(
-                f"{argument}={batch} gave standard normal inputs of this shape. Pass other inputs, such as indices, "
-                "instead of the shape."
+                f"{argument}={batch} stands for standard normal inputs of this shape. Pass other inputs, such as "
+                "indices, instead of the shape."
             )
             raise
         if _is_plain(batch):

@@ -52,7 +52,7 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
         if set(name) & set("*?["):
             raise ValueError(
                 f"only must be one pattern or a list of names, got the pattern {name!r} in a list. Pass only={name!r}, "
-                "or re.compile(...) for several names"
+                "or re.compile(...) for several patterns"
             )
         raise ValueError(f"only must name modules or parameters, got {name!r}{nearest(name, present, 'names')}")
     return [names.issuperset(each.names) for each in parameters], names & buffer_names

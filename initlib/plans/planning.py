@@ -130,7 +130,7 @@ def plan(
     given = list(parameters)
     for wrong in (each for each in given if not isinstance(each, Parameter)):
         raise TypeError(f"parameters must be made of initlib.Parameter, got {type(wrong).__name__}. {FOR_A_MODEL}")
-    views = list(given)  # the parameters that patterns and functions see
+    views = list(given)  # with new names and axes, as patterns and functions receive the parameters
     for number, parameter in enumerate(given if rename is not None or axes is not None else ()):
         try:
             if rename is not None:
@@ -276,22 +276,22 @@ def _tied_fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str
         fill, notes = resolver.fill(view)
     except RuleNeededError:
         if others and own[1] is None:
-            raise _different("no rule", view, *others[0], resolver) from None
+            raise _different_fills("no rule", view, *others[0], resolver) from None
         raise
     for tie, rule in others:
         if isinstance(rule, Addend) and rule is own[1]:
             continue  # a `*` in the name of a tensor may differ
         if resolver.made(rule, tie)[0] != fill:
-            raise _different(described(fill), view, tie, rule, resolver)
+            raise _different_fills(described(fill), view, tie, rule, resolver)
     return fill, notes
 
 
-def _different(fill: str, view: Parameter, tie: Parameter, rule: Rule, resolver: RuleResolver) -> ValueError:
-    """Return the error of a tied parameter whose second name has a rule of another fill than the first name."""
+def _different_fills(fill: str, view: Parameter, tie: Parameter, rule: Rule, resolver: RuleResolver) -> ValueError:
+    """Return the error of a tied parameter with different fills. `tie` is the parameter under another name."""
     other = described(resolver.made(rule, tie)[0])
     return ValueError(
-        f"tied names must have the same fill, got {fill} for {view.name!r} and {other} for {tie.name!r}. Pass one rule "
-        f'for both names, such as {{"{view.name}": {other}, "{tie.name}": {other}}}'
+        f"tied names must have the same fill, got {fill} for {view.name!r} and {other} for {tie.name!r}. Pass the "
+        f'same fill for both names: {{"{view.name}": {other}, "{tie.name}": {other}}}'
     )
 
 

@@ -80,7 +80,7 @@ TABLE = [
     (parameter(given(NOISE[0], draws=True)), STD, STD, ()),
     # Tokens.
     (parameter(given(NOISE[None, :1])), STD, STD, ("drawn as a token",)),
-    (parameter(given(NOISE[None, :1])), he_normal, 'Add the rule {"*.x": normal(std=0.02)}, or keep', None),
+    (parameter(given(NOISE[None, :1])), he_normal, 'Add the rule {"*.x": normal(std=0.02)} or {"*.x": keep}', None),
     # Matrices that were visibly not drawn.
     (parameter(given(NOISE[:1] + SQUARE)), STD, ADD_KEEP, None),
     (parameter(given(NOISE[:, :1] + SQUARE)), STD, ADD_KEEP, None),

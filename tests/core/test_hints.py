@@ -72,8 +72,8 @@ def test_the_advice_for_a_table_of_an_unknown_class_begins_with_a_rule(name, sha
     with pytest.raises(PlanError) as caught:
         plan([parameter], he_normal)
     _, _, advice = str(caught.value).partition("are inputs and outputs. ")
-    assert advice.startswith('For a table or tokens, write the rule {"')
-    assert '": normal(std=0.02)} first. For a kernel, pass axes={"' in advice
+    assert advice.startswith('For a table or tokens, make {"')
+    assert '": normal(std=0.02)} the first rule. For a kernel, pass axes={"' in advice
 
 
 @pytest.mark.parametrize(("name", "shape"), [("mlp.up", (8, 8)), ("query.weight", (8, 8)), ("experts", (4, 8, 8))])

@@ -137,8 +137,8 @@ ERRORS = [
     (
         [kernel("b", tied=("a",))],
         {"a": ones, "b": zeros},
-        "b: tied names must have the same fill, got zeros for 'b' and ones for 'a'. Pass one rule for both names, such "
-        'as {"b": ones, "a": ones}',
+        "b: tied names must have the same fill, got zeros for 'b' and ones for 'a'. Pass the same fill for both "
+        'names: {"b": ones, "a": ones}',
     ),
     ([kernel("b", tied=("a",))], {"a": ones}, "b: tied names must have the same fill, got no rule for 'b' and ones"),
     ([Parameter("a", (3,), needs="its norm says nothing")], STD, "a: no rule matches, and its norm says nothing"),

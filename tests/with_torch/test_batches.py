@@ -58,6 +58,6 @@ def test_the_error_of_a_model_that_fails_on_a_shape_has_a_note():
     with pytest.raises(RuntimeError, match="Expected tensor for argument #1 'indices'") as raised:
         init.signals(nn.Embedding(5, 3), (4, 8))
     assert raised.value.__notes__ == [
-        "batch=(4, 8) gave standard normal inputs of this shape. Pass other inputs, such as indices, instead of the "
-        "shape."
+        "batch=(4, 8) stands for standard normal inputs of this shape. Pass other inputs, such as indices, instead of "
+        "the shape."
     ]

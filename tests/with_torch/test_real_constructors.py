@@ -56,7 +56,7 @@ MODELS = {
     "dora": adapted("Lora", r=4, target_modules=["q_proj"], use_dora=True),
     "ia3": adapted("IA3", target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
 }
-PROPOSAL = re.compile(r'(?:Add|write) the rule \{"([^"]+)": (keep|ones|normal\(std=0\.02\))\}')
+PROPOSAL = re.compile(r'(?:Add the rule|make) \{"([^"]+)": (keep|ones|normal\(std=0\.02\))\}')
 AXES = re.compile(r'Pass axes=\{"([^"]+)": "([^"]+)"\}')
 VALUES = {"keep": keep, "ones": ones, "zeros": zeros, "normal(std=0.02)": SMALL}
 

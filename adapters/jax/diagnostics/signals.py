@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from initlib._public import public
-from initlib.adapters.common.batches import batch_named, batch_of
+from initlib.adapters.common.batches import batch_errors_explained, batch_of
 from initlib.adapters.common.signals import as_rate, check_loss, report, scalar_loss
 from initlib.diagnostics.measurements import gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
@@ -68,7 +68,7 @@ def signals(
     learning_rate = as_rate(learning_rate)
     check_loss(loss)
     positional = batch if isinstance(batch, list) else [batch_of(batch)]
-    with batch_named(batch, "batch", ALLOWED):
+    with batch_errors_explained(batch, "batch", ALLOWED):
         arguments = jax.tree.map(jnp.asarray, positional)
     arrays, tree = named_arrays(params)
 
@@ -82,7 +82,7 @@ def signals(
     def traced(values: Arrays, inputs: Arrays) -> Tree:
         return function(whole(values), *jax.tree.unflatten(shape, inputs))
 
-    with batch_named(batch, "batch", ALLOWED):
+    with batch_errors_explained(batch, "batch", ALLOWED):
         jaxpr, result = jax.make_jaxpr(traced, return_shape=True)(values, inputs)
     form = jax.tree.structure(result)
 

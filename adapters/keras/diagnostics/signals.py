@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from initlib._public import public
-from initlib.adapters.common.batches import batch_named, batch_of
+from initlib.adapters.common.batches import batch_errors_explained, batch_of
 from initlib.adapters.common.signals import as_rate, check_gradients, check_loss, report, scalar_loss
 from initlib.diagnostics.measurements import gradient_of, numbered
 from initlib.diagnostics.signals import SignalReport
@@ -70,7 +70,7 @@ def signals(
     learning_rate = as_rate(learning_rate)
     check_loss(loss)
     made = batch_of(batch)
-    with batch_named(batch, "batch", ALLOWED):
+    with batch_errors_explained(batch, "batch", ALLOWED):
         inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, made)
     trained = model.trainable_variables
     values = [variable.value for variable in trained]
@@ -80,7 +80,7 @@ def signals(
     def run(values: Sequence[Tensor], added: Sequence[Tensor] | None) -> tuple[Tensor, Recorder]:
         fixed = [variable.value for variable in model.non_trainable_variables]
         with _chance_restored(), recorded(model, added) as recorder:
-            with batch_named(batch, "batch", ALLOWED):
+            with batch_errors_explained(batch, "batch", ALLOWED):
                 output, _ = model.stateless_call(values, fixed, inputs, **keywords)
             return _loss(output, loss), recorder
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from initlib.adapters.common.batches import batch_named, batch_of
+from initlib.adapters.common.batches import batch_errors_explained, batch_of
 from initlib.adapters.common.signals import scalar_loss
 
 from .._private import is_dtensor
@@ -25,7 +25,7 @@ class Inputs(NamedTuple):
 
     def passed_to(self, model: nn.Module, *, argument: str = "batch") -> Any:
         """Return the output of the model. If the model fails on a batch without tensors, the error names `argument`."""
-        with batch_named(self.batch, argument, ALLOWED):
+        with batch_errors_explained(self.batch, argument, ALLOWED):
             return model(*self.positional, **self.named)
 
 

@@ -118,7 +118,7 @@ def decide(parameter: "Parameter", value: ConstructorValue, *, default_needs_axe
         if unset or len(parameter.shape) < 2 or look.is_regular:
             raise _keep(DIFFERING)
         if default_needs_axes:
-            raise RuleNeededError(TOKEN, f"Add the rule {{{PATTERN}: normal(std=0.02)}}, or keep")
+            raise RuleNeededError(TOKEN, f"Add the rule {{{PATTERN}: normal(std=0.02)}} or {{{PATTERN}: keep}}")
         return Decision(None, ("drawn as a token",))
     if unset or look.is_regular:
         raise _keep(REGULAR)

@@ -13,7 +13,7 @@ from .usual_names import is_table_name
 LISTED = 12  # names
 AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes the matching parameters kernels'
 
-# The axes of a kernel with that number of axes: of PyTorch, and of Keras and JAX.
+# The usual axes of kernels, by number of axes: in PyTorch, then in Keras and JAX.
 AXES_OF_KERNELS = {2: ("OI", "IO"), 3: ("BOI", "BIO"), 4: ("OIHW", "HWIO"), 5: ("OIDHW", "DHWIO")}
 
 
@@ -80,7 +80,7 @@ def advice_for_axes(parameter: Parameter) -> str:
     )
     if not _may_be_table(parameter):
         return f"Pass {argument}"
-    return f"For a table or tokens, write the rule {{{PATTERN}: normal(std=0.02)}} first. For a kernel, pass {argument}"
+    return f"For a table or tokens, make {{{PATTERN}: normal(std=0.02)}} the first rule. For a kernel, pass {argument}"
 
 
 def _may_be_table(parameter: Parameter) -> bool:
