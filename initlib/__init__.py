@@ -35,7 +35,7 @@ def _advice(name: str) -> str:
     return advice(name, __all__)
 
 
-# Most programs draw weights of common schemes alone.
+# Most programs only draw weights of common schemes, so all other names are loaded at their first use.
 if TYPE_CHECKING:
     from ._later_plans import *
     from ._later_reports import *

@@ -1,4 +1,4 @@
-"""Public names of a package that are loaded when one of them is first used."""
+"""Public names of a package that are loaded at their first use."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -10,20 +10,21 @@ from ._collector import collector_paused
 def later(
     package: dict[str, Any], modules: Sequence[str], advice: Callable[[str], str] = lambda name: ""
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the functions `__getattr__` and `__dir__` of a package, which load the modules in their order.
+    """Return the functions `__getattr__` and `__dir__` of a package whose names are loaded at their first use.
 
-    The first module that has a name of `__all__` provides the value. Type checkers read the same modules instead.
+    `__getattr__` imports the modules in the given order until a module has the name. Type checkers do not run this
+    function, so the package also imports the names of these modules under `TYPE_CHECKING`.
 
     Args:
-        package: the globals of the package.
-        modules: the modules of the package that hold the names.
-        advice: completes the error about a name that the package does not have.
+        package: the globals of the package, which contain `__all__`.
+        modules: the modules that hold the names, as paths below the package.
+        advice: returns the end of the error about an unknown name.
     """
     path = package["__name__"]
 
     def load(name: str) -> Any:
         for module in modules if name in package["__all__"] else ():
-            with collector_paused():  # modules stay alive: a collection would visit every object for nothing
+            with collector_paused():  # modules stay alive, so a collection frees nothing
                 loaded = import_module(f"{path}.{module}")
             if hasattr(loaded, name):
                 package[name] = getattr(loaded, name)

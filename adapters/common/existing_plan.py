@@ -85,7 +85,7 @@ def _advice(planned: list[str], given: list[str], prefix: str | None) -> str:
 
 
 def _common_prefix(names: list[str], longer: list[str]) -> str | None:
-    """Return the prefix under which most of the names are among the longer ones; None if most are not."""
+    """Return the prefix with which at least half of the names are in `longer`; None without such a prefix."""
     known = set(names)
     found: Counter[str] = Counter()
     for name in longer:

@@ -64,7 +64,7 @@ class Declarations:
 
     def __init__(self) -> None:
         self._axes: dict[type, dict[str, str]] = {}
-        self._unknown: dict[type, set[str]] = {}  # names of no tensor, which a corrected call replaces
+        self._unknown: dict[type, set[str]] = {}  # names that the class lacks, which the next call removes
 
     def add(self, cls: type, axes: Mapping[str, str]) -> None:
         """Declare the axes of a class's tensors. Raises TypeError or ValueError."""

@@ -20,7 +20,7 @@ MOST_BOXES = 2**17  # boxes in all tensors of a plan
 
 @lru_cache(maxsize=1024)
 def first_needing_axes(initializer: Initializer) -> str | None:
-    """Return the factory of the initializer that needs axes: of an inner initializer first; None without one.
+    """Return the factory of the initializer that needs axes, or None. Inner initializers come first.
 
     >>> from initlib import he_normal, normal
     >>> first_needing_axes(he_normal * 0.5), first_needing_axes(normal() * 0.5)

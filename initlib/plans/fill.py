@@ -28,7 +28,7 @@ class Fills(Generic[View]):
 
     def __init__(self, targets: Iterable[Target[View]], key: Key, memory: Callable[[View], Memory | None]) -> None:
         self._key, self._memory = key, memory
-        self._full: dict[Any, Group] = {}  # the groups of tensors that are one weight: layers repeat
+        self._full: dict[Any, Group] = {}  # the groups of tensors that are one weight, by the facts of repeated layers
         self._batch = Batch()
         self._batched: list[Target[View]] = []
         self._others: list[Target[View]] = []

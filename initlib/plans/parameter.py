@@ -131,7 +131,7 @@ class Parameter:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the name, then the names of tied tensors."""
+        """Return the name, then the other names of the same tensor."""
         return (self.name, *self.tied)
 
     @cached_property
@@ -141,7 +141,7 @@ class Parameter:
 
     @cached_property
     def form(self) -> Hashable:
-        """Return the facts that layers repeat: all but names, fills and values."""
+        """Return the fields that repeated layers share: all but names, `default`, `needs` and `constructor`."""
         return self.shape, self.dtype, self.axes, self.kind, self.owner, self.padding
 
     @property
@@ -166,13 +166,13 @@ class Parameter:
         return self.size * int(digits or 8) // 8
 
 
-# `dataclasses.replace` checks all facts anew, which takes longer than the rest of planning.
+# Copies without `dataclasses.replace`, which checks all fields again and takes longer than the rest of planning.
 
 
 def _copy(parameter: Parameter) -> tuple[Parameter, dict[str, Any]]:
-    """Return a copy, and its fields, which the caller changes."""
+    """Return a copy, and the dictionary of its fields, which the caller changes."""
     copy, fields = object.__new__(Parameter), parameter.__dict__.copy()
-    fields["form"] = parameter.form  # found once
+    fields["form"] = parameter.form  # computed once for all copies
     object.__setattr__(copy, "__dict__", fields)
     return copy, fields
 
@@ -186,7 +186,10 @@ def renamed(parameter: Parameter, names: tuple[str, ...], constructor: Construct
 
 
 def planned(parameter: Parameter, view: Parameter) -> Parameter:
-    """Return a copy for an entry of a plan: with the form of a view, without the facts that only planning needs."""
+    """Return the parameter that a plan stores: with the axes and the kind that rules receive in `view`.
+
+    `default`, `needs` and `constructor` become None, because only planning needs them.
+    """
     copy, fields = _copy(parameter)
     fields["axes"], fields["kind"], fields["form"] = view.axes, view.kind, view.form
     fields["default"] = fields["needs"] = fields["constructor"] = None

@@ -32,9 +32,9 @@ class Plan:
 
     `initlib.plan` makes a plan from parameters and rules. Plans are immutable, and compare by their entries.
 
-    By names, a plan is like a mapping: `plan[name]` is the entry of a tensor, by any of its names, and `name in plan`
-    is True for these names. Iteration yields the first name of each tensor, and `len(plan)` is the number of tensors.
-    `plan.entries` are the entries in the same order.
+    `plan[name]` is the entry of a tensor, by any name of the tensor, and `name in plan` is True for these names.
+    Iteration yields the first name of each tensor, in the order of `plan.entries`. `len(plan)` is the number of
+    tensors.
 
     Args:
         entries: an `Entry` for each tensor.

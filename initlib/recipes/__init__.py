@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._later import later
 
-# Their names were those of initializers; the old names go with the next release.
+# Old names of recipes, which are also names of initializers. The next release removes the old names.
 _RENAMED = {"normal": "olmo_normal", "siren": "siren_network"}
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ def test_plans_and_rare_schemes_are_loaded_at_the_first_use_of_their_names(modul
         assert (run.stdout.strip() != "[]") == loaded
 
 
-# The packages with names that are loaded later, and two of these names, of two modules where the package has two.
+# The packages with names that are loaded later, and two of these names, from two modules if the package has two.
 LATE = {
     "initlib": ("siren", "SignalReport"),
     "initlib.recipes": ("llama", "vit"),
@@ -149,7 +149,7 @@ def test_a_misspelled_name_is_an_error_that_proposes_a_name_that_is_loaded_later
 
 
 @pytest.mark.parametrize("package", LATE)
-def test_readers_of_the_source_find_the_modules_of_the_names_that_are_loaded_later(package):
+def test_type_checkers_read_the_modules_of_the_names_that_are_loaded_later(package):
     path = Path(importlib.util.find_spec(package).origin)
     tree = ast.parse(path.read_text(encoding="utf-8"))
     blocks = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]

@@ -1,4 +1,4 @@
-"""Wrong arguments of `plan`: each error says what to write in their place."""
+"""Wrong arguments of `plan`: each error shows a correct argument."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Keras backend of this process, and what its checks share: the values of tensors and models."""
+"""Keras backend of this process, and helpers for its checks: the values of tensors and models."""
 
 import os
 
@@ -17,7 +17,7 @@ if BACKEND == "tensorflow":  # two devices, before any other file uses TensorFlo
 # The marks of a check of one backend, and of files in which Keras warns.
 only = {name: pytest.mark.skipif(name != BACKEND, reason=f"of {name}") for name in ("jax", "tensorflow", "torch")}
 quiet = pytest.mark.filterwarnings(
-    # of Keras's own conversions, with NumPy 2.5, and of its own dtypes
+    # warnings of Keras itself: conversions with NumPy 2.5, and layers of a quantized model
     "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning",
     "ignore:Layer InputLayer does not have a `quantize` method:UserWarning",
 )

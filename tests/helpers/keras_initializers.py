@@ -1,4 +1,4 @@
-"""Initializers of the Keras adapter with their initializers of the core."""
+"""Pairs of equal initializers: of the Keras adapter, and of the core."""
 
 import initlib
 from initlib.adapters import keras as adapter

@@ -1,4 +1,4 @@
-"""Arrays to write to files of every kind, and how tests read them."""
+"""Arrays for files of every kind, and checks that read such files."""
 
 import numpy as np
 import pytest

@@ -96,7 +96,7 @@ def _of_class(leaf: Leaf, ndim: int) -> roles.ParameterRole | None:
         from .flax import flax_roles
 
         class_role = class_role or flax_roles(leaf.owner, leaf.around)
-    names = (name for name in attributes if not name.startswith("_"))  # Flax keeps objects of its own beside them
+    names = (name for name in attributes if not name.startswith("_"))  # Flax has private attributes
     declared = _declared.roles(type(leaf.owner), leaf.owner, class_role, attributes.__contains__, names)
     return declared.get(leaf.components[-1])
 

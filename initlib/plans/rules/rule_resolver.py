@@ -44,7 +44,7 @@ class RuleResolver:
         self.keeps_unmatched = unmatched == "keep"
         self.parameters = parameters  # of the whole model, for advice
         self.may_be_fresh: list[str] = []  # parameters of zeros that may be fresh memory, and get the default
-        self._known: dict[Hashable, tuple[Fill, tuple[str, ...]]] = {}  # by rule and facts: layers repeat
+        self._known: dict[Hashable, tuple[Fill, tuple[str, ...]]] = {}  # of repeated layers, by rule and facts
 
     def fill(self, parameter: Parameter) -> tuple[Fill, tuple[str, ...]]:
         """Return the fill of the parameter, and notes. Raises ValueError or TypeError."""
@@ -59,7 +59,7 @@ class RuleResolver:
         decided = self.default if rule is None else rule.value
         is_plain = all(each is None or isinstance(each, (Initializer, Keep)) for each in (decided, start))
         if is_plain and (value is None or value.read is None) and len(self.may_be_fresh) == fresh:
-            self._known[facts] = made  # no name and no memory has decided
+            self._known[facts] = made  # neither the name nor the memory has decided
         return made
 
     def _fill(self, parameter: Parameter, rule: PatternValue | None, depth: int = 0) -> tuple[Fill, tuple[str, ...]]:
