@@ -28,7 +28,10 @@ def collector_paused() -> Iterator[None]:
 
 
 def pausing_collector(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Return the function, with the collector paused during each call and until the objects of the call are freed."""
+    """Return the function, with the collector paused during each call and until the objects of the call are freed.
+
+    The decorator `@collector_paused()` would add a frame of `contextlib`, and warnings would point at that frame.
+    """
 
     @wraps(function)
     def paused(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:

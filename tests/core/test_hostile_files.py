@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from read_files import errors, read_all, whole_of
+from read_files import check_error, read_all, whole_of
 
 from initlib import Parameter, Plan, PlanError, loaded, plan
 from initlib.checkpoints.like import like
@@ -27,13 +27,13 @@ class Bomb:
 def test_nothing_is_executed(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"w": Bomb()}, tmp_path / "bomb.pt")
-    errors(tmp_path / "bomb.pt", "cannot be read without running its code, or is broken")
+    check_error(tmp_path / "bomb.pt", "cannot be read without running its code, or is broken")
     (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(Bomb()))
-    errors(tmp_path / "bomb.pkl", "cannot be read without running its code")
+    check_error(tmp_path / "bomb.pkl", "cannot be read without running its code")
     np.save(tmp_path / "bomb.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
-    errors(tmp_path / "bomb.npy", "holds no numbers, and a pickle in the array could run code")
+    check_error(tmp_path / "bomb.npy", "holds no numbers, and a pickle in the array could run code")
     np.savez(tmp_path / "bomb.npz", w=np.array([Bomb()], dtype=object))
-    errors(tmp_path / "bomb.npz", "holds no numbers")
+    check_error(tmp_path / "bomb.npz", "holds no numbers")
 
 
 @pytest.mark.parametrize("kind", ["npz", "npy", "pt", "h5", "keras", "safetensors"])
@@ -60,7 +60,7 @@ def test_truncated_files_are_errors(tmp_path, kind, request):
     content = path.read_bytes()
     for length in (0, 4, 9, 40, len(content) // 3, len(content) - 200):
         path.write_bytes(content[:length])
-        errors(path)
+        check_error(path)
         with pytest.raises(PlanError):
             planned(path)
 
@@ -95,11 +95,11 @@ def test_headers_with_wrong_sizes_are_errors(tmp_path):
     ):
         text = header.encode().ljust(118) + b"\n"
         path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(64))
-        errors(path)
+        check_error(path)
     path.write_bytes(b"\x93NUMPY\x09\x00" + bytes(64))
-    errors(path, r"got \(9, 0\)")
+    check_error(path, r"got \(9, 0\)")
     (tmp_path / "w.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{" + bytes(64))
-    errors(tmp_path / "w.safetensors", "ends before its header")
+    check_error(tmp_path / "w.safetensors", "ends before its header")
 
 
 def test_archives_with_wrong_sizes_are_errors(tmp_path):
@@ -107,13 +107,13 @@ def test_archives_with_wrong_sizes_are_errors(tmp_path):
     path = tmp_path / "w.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("w/data.pkl", bytes(10**7))
-    errors(path, "compresses the member 'w/data.pkl'")
+    check_error(path, "compresses the member 'w/data.pkl'")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("w/data.pkl", bytes(10**8 + 1))
-    errors(path, "of 100000001 bytes, more than 100000000")
+    check_error(path, "of 100000001 bytes, more than 100000000")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.weights.h5", bytes(10**6))
-    errors(path, "compresses model.weights.h5, which Keras does not do")
+    check_error(path, "compresses model.weights.h5, which Keras does not do")
     assert torch
 
 
@@ -157,14 +157,14 @@ def entries_over_one_member(path, count):
 
 def test_an_archive_of_many_entries_over_one_member_is_refused(tmp_path):
     entries_over_one_member(tmp_path / "w.npz", 500)
-    errors(tmp_path / "w.npz", "the member 'w.npy' overlaps another")
+    check_error(tmp_path / "w.npz", "the member 'w.npy' overlaps another")
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_compression_that_numpy_does_not_use_is_refused(tmp_path, compression):
     with zipfile.ZipFile(tmp_path / "w.npz", "w", compression) as archive:
         archive.writestr("w.npy", b"")
-    errors(tmp_path / "w.npz", "compresses 'w.npy' as NumPy does not")
+    check_error(tmp_path / "w.npz", "compresses 'w.npy' as NumPy does not")
 
 
 def test_a_small_file_that_unpacks_to_much_is_not_measured(tmp_path):

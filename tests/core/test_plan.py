@@ -20,7 +20,7 @@ def test_a_plan_is_immutable_and_comparable():
         table.entries = ()
 
 
-def test_a_plan_is_a_mapping_of_names():
+def test_a_plan_contains_and_yields_the_names_of_its_tensors():
     made = plan([Parameter("b", (2,)), Parameter("a", (3,), tied=("c",))], zeros)
     assert list(made) == ["b", "a"]
     assert len(made) == 2

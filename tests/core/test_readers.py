@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from read_files import ARRAYS, check, errors, whole_of
+from read_files import ARRAYS, check, check_error, whole_of
 
 from initlib.files.header import Header
 from initlib.files.readers.open_file import open_tensors
@@ -68,7 +68,7 @@ def test_more_axes_than_numpy_has_are_not_measured(tmp_path):
 
 def test_files_of_other_formats_are_errors(tmp_path):
     (tmp_path / "text").write_text("some words, no tensors at all")
-    errors(tmp_path / "text", "must be a safetensors, .npy, .npz, .keras or HDF5 file, or a checkpoint of PyTorch")
+    check_error(tmp_path / "text", "must be a safetensors, .npy, .npz, .keras or HDF5 file, or a checkpoint of PyTorch")
     with pytest.raises(FileNotFoundError):
         open_tensors(tmp_path / "missing.pt")
 

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from read_files import ARRAYS, check, errors, read_all, whole_of
+from read_files import ARRAYS, check, check_error, read_all, whole_of
 
 from initlib import audit
 from initlib.files.readers.open_file import open_tensors
@@ -105,7 +105,7 @@ def test_a_checkpoint_of_pytorch_with_a_broken_member_is_a_value_error(tmp_path)
     content = bytearray((tmp_path / "w.pt").read_bytes())
     content[content.index(b"w/byteorder")] ^= 1
     (tmp_path / "w.pt").write_bytes(content)
-    errors(tmp_path / "w.pt", "cannot be read without running its code, or is broken: File name in directory")
+    check_error(tmp_path / "w.pt", "cannot be read without running its code, or is broken: File name in directory")
 
 
 def test_an_archive_over_several_disks_is_a_value_error(tmp_path):
@@ -113,4 +113,4 @@ def test_an_archive_over_several_disks_is_a_value_error(tmp_path):
     locator = struct.pack("<IIQI", 0x07064B50, 1, 0, 9)
     end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 0, 0, 0, 0, 0)
     (tmp_path / "w.pt").write_bytes(b"\x80\x02" + bytes(80) + locator + end)
-    errors(tmp_path / "w.pt", "cannot be read without running its code, or is broken: zipfiles that span multiple")
+    check_error(tmp_path / "w.pt", "cannot be read without running its code, or is broken: zipfiles that span multiple")

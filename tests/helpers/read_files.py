@@ -33,7 +33,7 @@ def read_all(path):
     return [list(tensor.pieces()) for tensor in open_tensors(path)[1]]
 
 
-def errors(path, match=None):
+def check_error(path, match=None):
     """Check that reading the file raises one ValueError."""
     with pytest.raises(ValueError, match=match):
         read_all(path)
