@@ -7,11 +7,14 @@ collect_ignore_glob = ignored_without("torch")
 
 
 @pytest.fixture(autouse=True)
-def seeded():
-    """Seed PyTorch's generator, so that no test depends on the draws of another test."""
+def independent():
+    """Seed PyTorch's generator, and forget earlier parameters, so that no test depends on the draws of another test."""
     import torch
 
+    from initlib.adapters.torch.drawing import dispatch
+
     torch.manual_seed(0)
+    dispatch._unnamed.clear()  # else a parameter that is not collected yet is a twin of an equal one
 
 
 @pytest.fixture(scope="module")
