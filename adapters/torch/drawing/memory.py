@@ -25,6 +25,9 @@ from .partial import Held
 DTYPES: dict[torch.dtype, str] = {getattr(torch, name): name for name in NAMES}
 
 
+_ORDINARY = (torch.nn.Parameter, Tensor)
+
+
 def is_weight(tensor: Tensor) -> bool:
     """Return whether this library, not PyTorch, fills tensors of this kind with constants."""
     return tensor.dtype in DTYPES or is_dtensor(tensor)
@@ -37,7 +40,7 @@ def is_ordinary(tensor: Tensor) -> bool:
     drawn.
     """
     return (
-        type(tensor) in (torch.nn.Parameter, Tensor)
+        type(tensor) in _ORDINARY
         and tensor.layout is torch.strided
         and tensor.dtype in DTYPES
         and tensor.is_contiguous()

@@ -184,14 +184,14 @@ def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTen
         except (TypeError, ValueError) as error:  # wrong axes, declared for its class
             problems.append(str(error))
             continue
-        owned = []
+        owned, shapes = [], ()
         for each in _owned(prefix, part, known, flat.get(id(part), {}) if flat else {}):
             if each.flat is not None or not is_lazy(each.stored):
                 each.read()
                 owned.append(each)
+                shapes += ((each.attribute, each.shape),)
             elif not skip_lazy:
                 problems.append(f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}")
-        shapes = tuple([(each.attribute, each.shape) for each in owned])
         for each in owned:
             each.beside = shapes
             first = tensors.setdefault(id(each.flat or each.stored), each)
