@@ -20,21 +20,25 @@ class Fills(Generic[View]):
     """Boxes of the tensors of a model, checked, and ready to be written to memory of a library.
 
     Args:
-        targets: the boxes.
         key: the key of the model.
         memory: a function that returns the memory that the compiled kernel may fill, and None for other memory. The
             function raises an error for a tensor without memory.
     """
 
-    def __init__(self, targets: Iterable[Target[View]], key: Key, memory: Callable[[View], Memory | None]) -> None:
+    def __init__(self, key: Key, memory: Callable[[View], Memory | None]) -> None:
         self._key, self._memory = key, memory
         self._full: dict[Any, Group] = {}  # the groups of tensors that are one weight, by the facts of repeated layers
         self._batch = Batch()
         self._batched: list[Target[View]] = []
         self._others: list[Target[View]] = []
+
+    def add(self, targets: Iterable[Target[View]], memory: Callable[[View], Memory | None] | None = None) -> None:
+        """Add boxes. `memory` replaces the function of the constructor, for views that need fewer checks."""
+        memory = memory or self._memory
         with collector_paused():
             for target in targets:
-                (self._batched if self._add(*target) else self._others).append(target)
+                is_batched = self._add(*target, memory(target[2]))
+                (self._batched if is_batched else self._others).append(target)
 
     def fill(self, fill_one: Callable[[Entry, Any, View], object], advance: Progress | None = None) -> None:
         """Write all boxes: one call of the kernel for all boxes that laws draw, then `fill_one` for each other box.
@@ -52,9 +56,8 @@ class Fills(Generic[View]):
                 done, rest = done + view.nbytes, rest - view.nbytes
                 advance(done, done + rest)
 
-    def _add(self, entry: Entry, index: Any, view: View) -> bool:
+    def _add(self, entry: Entry, index: Any, view: View, where: Memory | None) -> bool:
         """Add the weights of a box to the batch; return False if the kernel cannot draw all of them."""
-        where = self._memory(view)
         if where is None:
             return False
         start, strides, span = where
@@ -93,4 +96,6 @@ class Fills(Generic[View]):
 def fill_arrays(targets: Iterable[Target[NDArray[Any]]], key: Key) -> None:
     """Fill arrays with boxes of the tensors of a model, under the key of the model."""
     full = (target for target in targets if target[2].size)  # an empty weight has no law
-    Fills(full, key, memory_of).fill(lambda entry, index, out: entry.draw(key, index, out))
+    fills = Fills(key, memory_of)
+    fills.add(full)
+    fills.fill(lambda entry, index, out: entry.draw(key, index, out))

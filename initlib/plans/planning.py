@@ -147,7 +147,8 @@ def plan(
     with collector_paused():
         for parameter, view in zip(given, views, strict=True):
             try:
-                entry = sources.complete(_entry(parameter, view, *_fill(view, resolver)))
+                fill, notes = _tied_fill(view, resolver) if view.tied else resolver.fill(view)
+                entry = sources.complete(_entry(parameter, view, fill, notes))
                 if isinstance(new_name, Renamer) and new_name.shares(parameter.name):
                     entry = replace(entry, shared=True)
             except RuleNeededError as error:
@@ -264,12 +265,8 @@ def _each(view: Parameter) -> list[Parameter]:
     return [view, *(renamed(view, names, view.constructor) for names in orders)]
 
 
-def _fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
-    """Return the fill of the parameter, and notes. Raises ValueError if rules give its names different fills."""
-    return _tied_fill(view, resolver) if view.tied else resolver.fill(view)
-
-
 def _tied_fill(view: Parameter, resolver: RuleResolver) -> tuple[Fill, tuple[str, ...]]:
+    """Return the fill of a tied parameter, and notes. Raises ValueError if rules give its names different fills."""
     own, *others = ((tie, resolver.rules.first(tie)) for tie in _each(view))
     others = [(tie, rule) for tie, rule in others if rule is not None]
     try:

@@ -1,16 +1,18 @@
 """Pauses of Python's garbage collector."""
 
 import gc
+import warnings
 
 import pytest
 
-from initlib._collector import collector_paused
+from initlib._collector import collector_paused, pausing_collector
+from initlib._user_warning import warn
 
 
 def test_the_collector_is_paused_and_runs_again_after_an_error():
     states = [gc.isenabled()]
 
-    @collector_paused()
+    @pausing_collector
     def fail():
         states.append(gc.isenabled())
         raise KeyError
@@ -28,3 +30,35 @@ def test_a_collector_that_is_off_stays_off():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_a_function_that_pauses_the_collector_keeps_its_signature_and_its_warnings_point_at_the_caller():
+    @pausing_collector
+    def double(number: int) -> int:
+        """Double a number."""
+        warn("doubled")
+        return 2 * number
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert double(number=3) == 6
+    assert caught[0].filename == __file__
+    assert (double.__name__, double.__doc__) == ("double", "Double a number.")
+    with pytest.raises(TypeError, match="numbre"):
+        double(numbre=3)
+
+
+def test_the_objects_of_a_call_are_freed_before_the_collector_runs():
+    seen = []
+
+    class Local:
+        def __del__(self):
+            seen.append(gc.isenabled())
+
+    @pausing_collector
+    def use():
+        local = Local()
+        return local is not None
+
+    assert use()
+    assert seen == [False]

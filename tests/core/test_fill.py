@@ -143,7 +143,8 @@ def test_progress_counts_the_bytes_of_all_tensors(monkeypatch):
     made, seen = model(), []
     filled = [entry for entry in made.entries if not entry.kept and entry.parameter.size]
     drawn = [(entry, ..., entry.new_array(entry.parameter.shape)) for entry in filled]
-    fills = Fills(drawn, Key(0), memory_of)
+    fills = Fills(Key(0), memory_of)
+    fills.add(drawn)
     fills.fill(lambda entry, index, out: entry.draw(Key(0), index, out), lambda *both: seen.append(both))
     total = sum(array.nbytes for _, _, array in drawn)
     assert {all_ for _, all_ in seen} == {total}

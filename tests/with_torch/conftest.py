@@ -7,11 +7,14 @@ collect_ignore_glob = ignored_without("torch")
 
 
 @pytest.fixture(autouse=True)
-def seeded():
-    """Seed PyTorch's generator, so that no test depends on the draws of another test."""
+def independent():
+    """Seed PyTorch's generator, and forget earlier parameters, so that no test depends on the draws of another test."""
     import torch
 
+    from initlib.adapters.torch.drawing import dispatch
+
     torch.manual_seed(0)
+    dispatch._unnamed.clear()  # a parameter of an earlier test, not collected yet, could cause a warning
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Fill of stored tensors: the weights of a plan's entries, written to the memory on this rank."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from initlib.stream.boxes import box_index
 from initlib.stream.kernel import Memory
 
 from .._private import is_dtensor, is_observed
-from .memory import as_tensor, fill_memory, kernel_memory, local_views
+from .memory import as_tensor, fill_memory, kernel_memory, local_views, row_major_memory
 
 
 def local_boxes(tensor: Tensor) -> Iterable[tuple[Tensor, Any]]:
@@ -38,10 +38,17 @@ def _unseen(view: Tensor) -> Memory | None:
     return None
 
 
-def fill_boxes(targets: list[Target[Tensor]], key: Key, advance: Progress | None = None) -> None:
+def fill_boxes(
+    targets: Sequence[Target[Tensor]],
+    key: Key,
+    advance: Progress | None = None,
+    *,
+    ordinary: Sequence[Target[Tensor]] = (),
+) -> None:
     """Fill views of memory, each with a box of a stored tensor, under the key of the full model.
 
-    Raises ValueError for a storage that is too small before anything is written.
+    `ordinary` are further targets, whose views are ordinary tensors (see `is_ordinary`) and need fewer checks. Raises
+    ValueError before anything is written if a storage is too small.
     """
     observed = is_observed()
 
@@ -53,9 +60,11 @@ def fill_boxes(targets: list[Target[Tensor]], key: Key, advance: Progress | None
             else:
                 part.copy_(as_tensor(source))
 
-    fills = Fills(targets, key, _unseen if observed else kernel_memory)
+    fills = Fills(key, _unseen if observed else kernel_memory)
+    fills.add(targets)
+    fills.add(ordinary, None if observed else row_major_memory)
     try:
         fills.fill(fill_one, advance)
     finally:
         if not observed:
-            increment_version([view for _, _, view in targets])
+            increment_version([view for _, _, view in (*targets, *ordinary)])

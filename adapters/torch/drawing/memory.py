@@ -25,6 +25,9 @@ from .partial import Held
 DTYPES: dict[torch.dtype, str] = {getattr(torch, name): name for name in NAMES}
 
 
+_ORDINARY = (torch.nn.Parameter, Tensor)
+
+
 def is_weight(tensor: Tensor) -> bool:
     """Return whether this library, not PyTorch, fills tensors of this kind with constants."""
     return tensor.dtype in DTYPES or is_dtensor(tensor)
@@ -37,7 +40,7 @@ def is_ordinary(tensor: Tensor) -> bool:
     device, and its dtype can be drawn.
     """
     return (
-        type(tensor) in (torch.nn.Parameter, Tensor)
+        type(tensor) in _ORDINARY
         and tensor.layout is torch.strided
         and tensor.dtype in DTYPES
         and tensor.is_contiguous()
@@ -143,17 +146,26 @@ def kernel_memory(tensor: Tensor) -> Memory | None:
     """
     if not is_plain(tensor):
         return None
-    span = check_storage(tensor)
+    if tensor.is_contiguous():
+        return row_major_memory(tensor)
+    span = check_storage(tensor, extent(tensor))
     if not tensor.is_cpu or not draws(DTYPES[tensor.dtype]):
         return None
     address = tensor.data_ptr()
     if address % tensor.itemsize == 0:
-        if tensor.is_contiguous():
-            return address, None, span
         strides = tuple(stride if size > 1 else 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
         if not overlaps_itself(tensor.shape, strides, span):
             return address, strides, span
     return memory_of(_array(tensor))
+
+
+def row_major_memory(tensor: Tensor) -> Memory | None:
+    """Return the same as `kernel_memory`, for a tensor that is plain and row-major."""
+    items = check_storage(tensor, tensor.numel())
+    if not tensor.is_cpu or not draws(DTYPES[tensor.dtype]):
+        return None
+    address = tensor.data_ptr()
+    return (address, None, items) if address % tensor.itemsize == 0 else memory_of(_array(tensor))
 
 
 def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
@@ -162,7 +174,7 @@ def read_array(tensor: Tensor) -> np.ndarray[Any, Any]:
     if not is_plain(tensor):
         with torch.no_grad():
             tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
-    check_storage(tensor)
+    check_storage(tensor, extent(tensor))
     return _array(tensor.cpu())
 
 
@@ -181,9 +193,8 @@ def is_plain(tensor: Tensor) -> bool:
     return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__ and not tensor.is_neg() and not tensor.is_conj()
 
 
-def check_storage(tensor: Tensor) -> int:
-    """Return the `extent` of a tensor. Raise ValueError if its storage is smaller, as FSDP or `resize_` leaves it."""
-    elements = tensor.numel() if tensor.is_contiguous() else extent(tensor)
+def check_storage(tensor: Tensor, elements: int) -> int:
+    """Return `elements`, the extent of the tensor. Raise ValueError if its storage is smaller, as after `resize_`."""
     needed = (tensor.storage_offset() + elements) * tensor.itemsize
     if tensor.untyped_storage().nbytes() < needed:
         raise ValueError(

@@ -61,12 +61,12 @@ def _value(tensor: Tensor, index: Any) -> float:
 
 def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progress | None = None) -> None:
     """Fill tensors of the model that the plan does not keep, under the key of the full model."""
-    targets, dtensors, directions = [], [], []
+    ordinary, targets, dtensors, directions = [], [], [], []
     for tensor, entry in tensors:
         stored = tensor.tensor
         if tensor.is_ordinary and stored.is_cpu and tensor.magnitude is None:  # the usual case: none of the cases below
             if stored.numel():
-                targets.append((entry, ..., stored))
+                ordinary.append((entry, ..., stored))
             continue
         if memory.has_no_storage(stored):
             continue
@@ -76,7 +76,7 @@ def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progre
             dtensors.append(stored)
         if tensor.magnitude is not None:
             directions.append(tensor)
-    fill_boxes(targets, key, advance)
+    fill_boxes(targets, key, advance, ordinary=ordinary)
     increment_version(dtensors)
     for tensor in directions:
         normalize(tensor)

@@ -33,7 +33,7 @@ from .buffers import (
 from .fill import check, fill
 from .meta_device import materialize, tie
 from .parameters import parameters
-from .shared_memory import overlaps
+from .shared_memory import may_overlap, overlaps
 from .state_names import plan_names
 from .tensors import ModelTensor, Modules, dtype_name, model_tensors, walk
 from .transformers import mark
@@ -275,7 +275,9 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
 
 def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
     """Return a problem for each tensor that would be written over a part of another tensor."""
-    readable = [tensor for tensor, _ in filled if tensor.has_values and tensor.stored.numel()]
+    if not may_overlap([tensor.span for tensor, _ in filled if tensor.span is not None]):
+        return []
+    readable = [tensor for tensor, _ in filled if tensor.span is not None and tensor.stored.numel()]
     pairs = overlaps([tensor.stored for tensor in readable])
     return [SHARED.format(name=readable[one].names[0], other=readable[other].names[0]) for one, other in pairs]
 

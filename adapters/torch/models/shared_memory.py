@@ -1,12 +1,14 @@
 """Parameters that share memory: the same elements are a tie, a part of them is an error, disjoint parts are fine."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from ..drawing.memory import extent
+
+Span = tuple[int, int]  # the address of the first element, and the address after the last element
 
 
 def same_elements(tensor: Tensor) -> Hashable:
@@ -19,11 +21,18 @@ def same_memory(one: Tensor, other: Tensor) -> bool:
     return one.data_ptr() == other.data_ptr() and same_elements(one) == same_elements(other)
 
 
+def span(tensor: Tensor) -> Span:
+    """Return the address of the first element of a tensor, and the address after the last element."""
+    return tensor.data_ptr(), tensor.data_ptr() + extent(tensor) * tensor.itemsize
+
+
+def may_overlap(spans: Iterable[Span]) -> bool:
+    """Return whether two spans overlap, so that two tensors may share elements."""
+    return any(end > start for (_, end), (start, _) in pairwise(sorted(spans)))
+
+
 def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
     """Return the pairs of tensors that share elements, by their numbers."""
-    ranges = sorted([(tensor.data_ptr(), _end(tensor)) for tensor in tensors])
-    if all(end <= start for (_, end), (start, _) in pairwise(ranges)):
-        return []  # as in most models, and in less time than by storages
     storages: dict[int, list[int]] = {}
     for number, tensor in enumerate(tensors):
         storages.setdefault(tensor.untyped_storage().data_ptr(), []).append(number)
@@ -41,8 +50,7 @@ def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
 
 
 def _end(tensor: Tensor) -> int:
-    """Return the address after the last element of a tensor."""
-    return tensor.data_ptr() + (tensor.nbytes if tensor.is_contiguous() else extent(tensor) * tensor.itemsize)
+    return span(tensor)[1]
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:

@@ -22,7 +22,7 @@ from . import constructor_values
 from .constructor_draws import Shapes
 from .fsdp1 import FlatShard, flat_shards
 from .layers import BIAS, model_roles, own_class
-from .shared_memory import same_elements
+from .shared_memory import Span, same_elements, span
 
 # The names under which wrappers keep the wrapped module. The wrappers in PARALLEL keep it under `module`.
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
@@ -65,6 +65,7 @@ class ModelTensor:
     flat: FlatShard | None = None  # this rank holds a flat shard of the parameter, and no place holds a tensor
     is_ordinary: bool = field(init=False)  # see `is_ordinary` in drawing/memory.py
     shape: tuple[int, ...] = field(init=False)  # the full shape; for a nested tensor, the number of its tensors
+    span: Span | None = field(init=False)  # the addresses of the full tensor; None if this rank cannot read its values
     owner_shapes: Shapes = field(init=False)  # of all tensors of the owner, this one included
 
     @property
@@ -73,20 +74,17 @@ class ModelTensor:
         return _private.attribute(*self.places[0]) if self.flat is None else self.flat.memory
 
     def read(self) -> None:
-        """Set `is_ordinary` and `shape` from the stored memory."""
+        """Set `is_ordinary`, `shape` and `span` from the stored memory."""
         stored = self.stored
         self.is_ordinary = self.flat is None and is_ordinary(stored)
         if self.is_ordinary:
-            self.shape = tuple(stored.shape)
+            start = stored.data_ptr()
+            self.shape, self.span = tuple(stored.shape), (start, start + stored.nbytes)
         elif self.flat is not None:
-            self.shape = self.flat.shape
+            self.shape, self.span = self.flat.shape, None
         else:
             self.shape = (stored.size(0),) if stored.is_nested else tuple(stored.shape)
-
-    @property
-    def has_values(self) -> bool:
-        """Return whether the values of the full tensor can be read on this rank."""
-        return self.is_ordinary or (self.flat is None and constructor_values.has_values(self.stored))
+            self.span = span(stored) if constructor_values.has_values(stored) else None
 
     @property
     def stored_axes(self) -> str | None:
@@ -187,14 +185,14 @@ def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTen
         except (TypeError, ValueError) as error:  # wrong axes, declared for its class
             problems.append(str(error))
             continue
-        owned = []
-        for each in _owned(prefix, part, known, flat.get(id(part), {})):
+        owned, shapes = [], ()
+        for each in _owned(prefix, part, known, flat.get(id(part), {}) if flat else {}):
             if each.flat is not None or not is_lazy(each.stored):
                 each.read()
                 owned.append(each)
+                shapes += ((each.attribute, each.shape),)
             elif not skip_lazy:
                 problems.append(f"{each.names[0]}: {LAZY.format(owner=own_class(part).__name__)}")
-        shapes = tuple([(each.attribute, each.shape) for each in owned])
         for each in owned:
             each.owner_shapes = shapes
             first = tensors.setdefault(id(each.flat or each.stored), each)
@@ -229,12 +227,11 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
                 group = constructor_values.tie(*place)
                 if group is not None:
                     pairs.append((groups.setdefault(group, each), each))
-    readable = [each for each in tensors if each.has_values]
-    addresses = [each.stored.data_ptr() for each in readable]
-    if len(set(addresses)) < len(readable):
-        count = Counter(addresses)
-        for each, address in zip(readable, addresses, strict=True):
-            if count[address] > 1 and each.stored.numel():
+    starts = [each.span[0] for each in tensors if each.span is not None]
+    if len(set(starts)) < len(starts):
+        count = Counter(starts)
+        for each in tensors:
+            if each.span is not None and count[each.span[0]] > 1 and each.stored.numel():
                 pairs.append((groups.setdefault(same_elements(each.stored), each), each))
     # transformers names ties as {target: source}.
     by_name = [(prefix, keys) for prefix, part in modules if (keys := vars(part).get("all_tied_weights_keys"))]
