@@ -73,6 +73,12 @@ class ModelTensor:
         """Return the memory of the tensor on this rank."""
         return _private.attribute(*self.places[0]) if self.flat is None else self.flat.memory
 
+    def refresh(self) -> None:
+        """Read the facts about the memory that the places hold now."""
+        if self.flat is None:
+            self.stored = self.tensor
+            self.read()
+
     def read(self) -> None:
         """Read the facts about the stored memory."""
         stored = self.stored
@@ -85,6 +91,19 @@ class ModelTensor:
         else:
             self.shape = (stored.size(0),) if stored.is_nested else tuple(stored.shape)
             self.span = span(stored) if constructor_values.has_values(stored) else None
+
+    @property
+    def is_as_read(self) -> bool:
+        """Return whether the model still holds the same memory, with the same layout, as when it was read."""
+        if self.flat is not None:
+            return True
+        stored = self.stored
+        if _private.attribute(*self.places[0]) is not stored:
+            return False
+        if self.is_ordinary:
+            start = stored.data_ptr()
+            return (start, start + stored.nbytes) == self.span and stored.is_contiguous()
+        return stored.is_nested or (tuple(stored.shape) == self.shape and (not self.span or span(stored) == self.span))
 
     @property
     def stored_axes(self) -> str | None:
