@@ -254,6 +254,46 @@ def untouched(model, call):
     return raised.value
 
 
+def freed(weight):
+    weight.untyped_storage().resize_(0)
+
+
+def pointed_at(tensor):
+    return lambda model: setattr(model[0].weight, "data", tensor)
+
+
+CHANGES = {
+    "half": ("cpu", lambda model: model.half()),
+    "double": ("cpu", lambda model: model.double()),
+    "half on meta": ("meta", lambda model: model.half()),
+    "to meta": ("cpu", lambda model: model.to("meta")),
+    "from meta": ("meta", lambda model: model.to_empty(device="cpu")),
+    "replaced": ("cpu", lambda model: setattr(model[0], "weight", nn.Parameter(torch.zeros(6, 6)))),
+    "freed": ("cpu", lambda model: freed(model[0].weight)),
+    "data of another dtype": ("cpu", pointed_at(torch.zeros(6, 6, dtype=torch.float16))),
+    "data of another shape": ("cpu", pointed_at(torch.zeros(2, 2))),
+    "data of every second column": ("cpu", pointed_at(torch.zeros(6, 12)[:, ::2])),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_rule_that_changes_the_model_is_an_error(change):
+    device, apply = CHANGES[change]
+    model = nn.Sequential(nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False)).to(device)
+    after = []
+
+    def normal_after_a_change(parameter):
+        if parameter.name == "1.weight":
+            apply(model)
+            after.append(copy.deepcopy(model[1].weight))
+        return normal()
+
+    with pytest.raises(PlanError, match="model changed while its plan was made"):
+        initialize(model, {"*": normal_after_a_change}, seed=0, device="cpu" if device == "meta" else None)
+    assert model[1].weight.is_meta == after[0].is_meta
+    assert after[0].is_meta or torch.equal(model[1].weight, after[0])
+
+
 def test_nothing_is_written_after_an_error():
     model = Model()
     model.strange = nn.Parameter(torch.randn(2, 2))

@@ -63,9 +63,9 @@ def fill(tensors: Iterable[tuple[ModelTensor, Entry]], key: Key, advance: Progre
     """Fill tensors of the model that the plan does not keep, under the key of the full model."""
     ordinary, targets, dtensors, directions = [], [], [], []
     for tensor, entry in tensors:
-        stored = tensor.tensor
+        stored = tensor.stored
         if tensor.is_ordinary and stored.is_cpu and tensor.magnitude is None:  # the usual case: none of the cases below
-            if stored.numel():
+            if 0 not in tensor.shape:
                 ordinary.append((entry, ..., stored))
             continue
         if memory.has_no_storage(stored):

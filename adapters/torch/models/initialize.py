@@ -39,6 +39,10 @@ from .tensors import ModelTensor, Modules, dtype_name, model_tensors, walk
 from .transformers import mark
 
 SHARED = '{name}: shares a part of its memory with {other}. Keep one of the two: {{"{other}": keep}}'
+CHANGED = (
+    "{name}: the model changed while its plan was made, and now holds a tensor of shape {shape} and dtype {dtype}. A "
+    "function of a rule must not change the model"
+)
 PATIENCE = 2.0  # seconds without a progress bar
 
 
@@ -152,6 +156,7 @@ def initialize(
     for tensor, _ in weights if model.stateful else ():
         drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
     problems += [
+        *_changed(filled),
         *_not_writable(stored, made),
         *_overlapping(filled),
         *_read_from_model(filled),
@@ -171,9 +176,11 @@ def initialize(
     if model.stateful:
         keeps = {id(tensor.owner) for tensor, entry in zip(model.tensors, made.entries, strict=False) if entry.kept}
         reset_buffers(model.stateful, drawn, keeps if only is None else (), selection.buffers, key)
+    for tensor in model.buffers:
+        tensor.refresh()
     with torch.no_grad():
         fill(filled[len(weights) :], key)  # buffers that rules name, also of modules that were reset
-    mark(model.modules, (tensor.tensor for tensor, _ in filled))
+    mark(model.modules, (tensor.stored for tensor, _ in filled))
     return made
 
 
@@ -252,6 +259,15 @@ def _without_memory(model: _Model, device: torch.device | str | None) -> list[st
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"
     return [f"{names}: on the meta device, which has no memory. Pass a device: initialize(..., device='cpu')"]
+
+
+def _changed(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
+    """Return a problem for each tensor that changed after the model was read, or that differs from the plan."""
+    return [
+        CHANGED.format(name=tensor.names[0], shape=tuple(tensor.tensor.shape), dtype=dtype_name(tensor.tensor))
+        for tensor, entry in filled
+        if not tensor.is_as_read or not (tensor.is_ordinary or dtype_name(tensor.stored) == entry.parameter.dtype)
+    ]
 
 
 def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:

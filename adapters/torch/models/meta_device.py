@@ -150,6 +150,8 @@ def materialize(module: nn.Module, tensors: list[ModelTensor], device: torch.dev
     replace_tensors(module, made)
     for place, kept in zip(places, attributes, strict=True):
         vars(attribute(*place)).update(kept)
+    for each in tensors:
+        each.refresh()
 
 
 def tie(tensors: list[ModelTensor]) -> None:

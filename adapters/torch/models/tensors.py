@@ -58,7 +58,7 @@ class ModelTensor:
     role: ParameterRole
     names: tuple[str, ...]
     places: tuple[Place, ...]
-    stored: Tensor  # the memory on this rank when the model was read
+    stored: Tensor  # the memory on this rank when it was last read
     needs: str | None = None
     magnitude: Magnitude | None = None
     padding: int | None = None
@@ -73,6 +73,12 @@ class ModelTensor:
         """Return the memory of the tensor on this rank."""
         return _private.attribute(*self.places[0]) if self.flat is None else self.flat.memory
 
+    def refresh(self) -> None:
+        """Read the tensor that the first place holds now."""
+        if self.flat is None:
+            self.stored = self.tensor
+            self.read()
+
     def read(self) -> None:
         """Set `is_ordinary`, `shape` and `span` from the stored memory."""
         stored = self.stored
@@ -85,6 +91,19 @@ class ModelTensor:
         else:
             self.shape = (stored.size(0),) if stored.is_nested else tuple(stored.shape)
             self.span = span(stored) if constructor_values.has_values(stored) else None
+
+    @property
+    def is_as_read(self) -> bool:
+        """Return whether the model still holds the same memory, with the same layout, as when it was read."""
+        if self.flat is not None:
+            return True
+        stored = self.stored
+        if _private.attribute(*self.places[0]) is not stored:
+            return False
+        if self.is_ordinary:
+            start = stored.data_ptr()
+            return (start, start + stored.nbytes) == self.span and stored.is_contiguous()
+        return stored.is_nested or (tuple(stored.shape) == self.shape and (not self.span or span(stored) == self.span))
 
     @property
     def stored_axes(self) -> str | None:
@@ -185,7 +204,8 @@ def model_tensors(modules: Modules, *, skip_lazy: bool = False) -> list[ModelTen
         except (TypeError, ValueError) as error:  # wrong axes, declared for its class
             problems.append(str(error))
             continue
-        owned, shapes = [], ()
+        owned: list[ModelTensor] = []
+        shapes: Shapes = ()
         for each in _owned(prefix, part, known, flat.get(id(part), {}) if flat else {}):
             if each.flat is not None or not is_lazy(each.stored):
                 each.read()
