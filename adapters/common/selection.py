@@ -29,8 +29,8 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
     """Return a flag for each parameter, True if it is selected, and the names of the selected buffers.
 
     A pattern selects a parameter if it matches any name of the parameter. A list of names selects a parameter if the
-    list contains all names of the parameter: a checkpoint that lacks only the second name of a tied parameter has the
-    parameter. Raises ValueError for a name or pattern that matches nothing.
+    list contains all names of the parameter. So a tied parameter is not selected if a checkpoint lacks only one of its
+    names. Raises ValueError for a name or pattern that matches nothing.
     """
     if only is None:
         return [True] * len(parameters), set(buffers)
