@@ -291,9 +291,9 @@ def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
 
 def _overlapping(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
     """Return a problem for each tensor that would be written over a part of another tensor."""
-    if not may_overlap([tensor.span for tensor, _ in filled if tensor.span is not None]):
+    if not may_overlap([tensor.address_range for tensor, _ in filled if tensor.address_range is not None]):
         return []
-    readable = [tensor for tensor, _ in filled if tensor.span is not None and tensor.stored.numel()]
+    readable = [tensor for tensor, _ in filled if tensor.address_range is not None and tensor.stored.numel()]
     pairs = overlaps([tensor.stored for tensor in readable])
     return [SHARED.format(name=readable[one].names[0], other=readable[other].names[0]) for one, other in pairs]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..drawing.memory import extent
 
-Span = tuple[int, int]  # the address of the first element, and the address after the last element
+AddressRange = tuple[int, int]  # the address of the first element, and the address after the last element
 
 
 def same_elements(tensor: Tensor) -> Hashable:
@@ -21,14 +21,14 @@ def same_memory(one: Tensor, other: Tensor) -> bool:
     return one.data_ptr() == other.data_ptr() and same_elements(one) == same_elements(other)
 
 
-def span(tensor: Tensor) -> Span:
+def address_range(tensor: Tensor) -> AddressRange:
     """Return the address of the first element of a tensor, and the address after the last element."""
     return tensor.data_ptr(), tensor.data_ptr() + extent(tensor) * tensor.itemsize
 
 
-def may_overlap(spans: Iterable[Span]) -> bool:
-    """Return whether two spans overlap, so that two tensors may share elements."""
-    return any(end > start for (_, end), (start, _) in pairwise(sorted(spans)))
+def may_overlap(ranges: Iterable[AddressRange]) -> bool:
+    """Return whether two ranges overlap, so that two tensors may share elements."""
+    return any(end > start for (_, end), (start, _) in pairwise(sorted(ranges)))
 
 
 def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
@@ -50,7 +50,7 @@ def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
 
 
 def _end(tensor: Tensor) -> int:
-    return span(tensor)[1]
+    return address_range(tensor)[1]
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:

@@ -22,7 +22,7 @@ from . import constructor_values
 from .constructor_draws import Shapes
 from .fsdp1 import FlatShard, flat_shards
 from .layers import BIAS, model_roles, own_class
-from .shared_memory import Span, same_elements, span
+from .shared_memory import AddressRange, address_range, same_elements
 
 # The names under which wrappers keep the wrapped module. The wrappers in PARALLEL keep it under `module`.
 WRAPPED = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
@@ -65,7 +65,7 @@ class ModelTensor:
     flat: FlatShard | None = None  # this rank holds a flat shard of the parameter, and no place holds a tensor
     is_ordinary: bool = field(init=False)  # see `is_ordinary` in drawing/memory.py
     shape: tuple[int, ...] = field(init=False)  # the full shape; for a nested tensor, the number of its tensors
-    span: Span | None = field(init=False)  # the addresses of the full tensor; None if this rank cannot read its values
+    address_range: AddressRange | None = field(init=False)  # None if this rank cannot read all values
     owner_shapes: Shapes = field(init=False)  # of all tensors of the owner, this one included
 
     @property
@@ -80,17 +80,17 @@ class ModelTensor:
             self.read()
 
     def read(self) -> None:
-        """Set `is_ordinary`, `shape` and `span` from the stored memory."""
+        """Set `is_ordinary`, `shape` and `address_range` from the stored memory."""
         stored = self.stored
         self.is_ordinary = self.flat is None and is_ordinary(stored)
         if self.is_ordinary:
             start = stored.data_ptr()
-            self.shape, self.span = tuple(stored.shape), (start, start + stored.nbytes)
+            self.shape, self.address_range = tuple(stored.shape), (start, start + stored.nbytes)
         elif self.flat is not None:
-            self.shape, self.span = self.flat.shape, None
+            self.shape, self.address_range = self.flat.shape, None
         else:
             self.shape = (stored.size(0),) if stored.is_nested else tuple(stored.shape)
-            self.span = span(stored) if constructor_values.has_values(stored) else None
+            self.address_range = address_range(stored) if constructor_values.has_values(stored) else None
 
     @property
     def is_as_read(self) -> bool:
@@ -102,8 +102,11 @@ class ModelTensor:
             return False
         if self.is_ordinary:
             start = stored.data_ptr()
-            return (start, start + stored.nbytes) == self.span and stored.is_contiguous()
-        return stored.is_nested or (tuple(stored.shape) == self.shape and (not self.span or span(stored) == self.span))
+            return (start, start + stored.nbytes) == self.address_range and stored.is_contiguous()
+        if stored.is_nested:
+            return True
+        own = self.address_range
+        return tuple(stored.shape) == self.shape and (own is None or address_range(stored) == own)
 
     @property
     def stored_axes(self) -> str | None:
@@ -247,11 +250,11 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
                 group = constructor_values.tie(*place)
                 if group is not None:
                     pairs.append((groups.setdefault(group, each), each))
-    starts = [each.span[0] for each in tensors if each.span is not None]
+    starts = [each.address_range[0] for each in tensors if each.address_range is not None]
     if len(set(starts)) < len(starts):
         count = Counter(starts)
         for each in tensors:
-            if each.span is not None and count[each.span[0]] > 1 and each.stored.numel():
+            if each.address_range is not None and count[each.address_range[0]] > 1 and each.stored.numel():
                 pairs.append((groups.setdefault(same_elements(each.stored), each), each))
     # transformers names ties as {target: source}.
     by_name = [(prefix, keys) for prefix, part in modules if (keys := vars(part).get("all_tied_weights_keys"))]
