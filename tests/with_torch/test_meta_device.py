@@ -171,7 +171,7 @@ def test_an_error_ends_the_skeleton():
 def test_models_built_on_meta_have_no_records():
     with skeleton(), torch.device("meta"):
         model = Model()
-    with pytest.raises(PlanError, match="logit: no rule matches, and the values are not in memory"):
+    with pytest.raises(PlanError, match="logit: no rule matches, and the value that the constructor set is unknown"):
         plan(model, RULES, default=he_normal)
 
 

@@ -12,7 +12,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 from torch.nn.utils import parametrizations, parametrize
 
 from initlib import PlanError, constant, keep, normal, ones, zeros
-from initlib.adapters.torch import plan
+from initlib.adapters.torch import initialize, plan
 from initlib.adapters.torch.models.parameters import parameters
 from initlib.adapters.torch.models.tensors import model_tensors, walk
 
@@ -91,7 +91,54 @@ def test_values_of_fresh_memory_are_ignored():
     with pytest.raises(PlanError) as raised:
         fills(emptied(Block()))
     for name in names:
-        assert f"{name}: no rule matches, and the values are not in memory" in str(raised.value)
+        assert f"{name}: no rule matches, and the value that the constructor set is unknown" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "set_in_place", "value"),
+    [
+        (nn.LayerNorm(4), lambda module: nn.init.constant_(module.weight, 0.25), 0.25),
+        (nn.BatchNorm2d(4), lambda module: nn.init.zeros_(module.weight), 0),
+        (nn.PReLU(init=0.125), lambda module: None, 0.125),
+    ],
+)
+def test_constants_of_a_module_without_matrices_stay(module, set_in_place, value):
+    set_in_place(module)
+    assert plan(module, normal())["weight"].filling == constant(value)
+
+
+def test_a_constant_stays_beside_a_matrix_of_zeros():
+    model = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 4))
+    nn.init.constant_(model[0].weight, 0.25)
+    nn.init.zeros_(model[1].weight)
+    assert plan(model, normal())["0.weight"].filling == constant(0.25)
+
+
+def test_a_norm_in_fresh_memory_starts_as_its_class_states():
+    with torch.device("meta"):
+        norm = nn.LayerNorm(4)
+    norm.to_empty(device="cpu")
+    norm.weight.data = torch.full((4,), 0.25)  # old memory: not counted as a write
+    assert plan(norm, normal())["weight"].filling == ones
+
+
+def test_a_tensor_that_was_trained_and_then_frozen_needs_a_rule():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    initialize(model, normal(), seed=0)
+    assert initialize(model, normal(), seed=0)["1.weight"].filling == ones
+    model[:2].requires_grad_(False)
+    assert plan(model, {"0.*": keep}, default=normal())["1.weight"].filling == ones
+    with torch.no_grad():
+        model[1].weight.uniform_()
+        model[1].bias.uniform_()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(PlanError, match=r"1\.weight: no rule matches, and the parameter is frozen") as raised:
+        initialize(model, {"0.*": keep}, seed=1, default=normal())
+    assert "1.bias" in str(raised.value)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    initialize(model, {"0.*": keep, "1.*": keep}, seed=1, default=normal())
+    assert torch.equal(model[1].running_mean, before["1.running_mean"])
+    assert torch.equal(model[1].weight, before["1.weight"])
 
 
 class RMSNorm(nn.Module):
@@ -106,7 +153,9 @@ class RMSNorm(nn.Module):
 def test_norms_of_other_libraries_keep_their_scale(value):
     model = nn.Sequential(nn.Linear(4, 4), RMSNorm(value))
     assert fills(model)["1.weight"] == constant(value)
-    with pytest.raises(PlanError, match=r"1.weight: no rule matches, and the values are not in memory"):
+    with pytest.raises(
+        PlanError, match=r"1.weight: .*the value that the constructor set is unknown"
+    ):
         fills(emptied(model))
 
 

@@ -34,6 +34,7 @@ UNREAD = "unread"
 Record = float | str | None
 
 SAMPLE = 64
+SMALLEST, LARGEST = 1e-9, 100  # absolute values between which a number has a weight's size
 
 
 def record(module: nn.Module, name: str, value: Record) -> None:
@@ -118,13 +119,17 @@ def are_constructor_values(witnesses: Iterable[Witness]) -> bool:
 
     Memory that `to_empty()` made holds anything: often zeros, or the earlier content. PyTorch's own modules draw their
     weights in place, which a tensor's version counts; in fresh memory it is 0. It is 0 in a copy of a model too: there
-    every weight has to look written, or be zero beside norms whose scales are constants.
+    every weight has to look written, or be zero beside norms whose scales are constants. In a model without matrices,
+    such as a norm alone, all vectors of PyTorch's own modules have to be written, and to be constants.
     """
     readable = [
         each for each in witnesses if has_values(each.tensor) and each.tensor.numel() and each.tensor.itemsize > 1
     ]
     matrices = [each for each in readable if each.tensor.ndim >= 2]
     own = [each for each in matrices if is_torch(each.owner)]
+    if not matrices:
+        vectors = [each.tensor for each in readable if is_torch(each.owner)]
+        return bool(vectors) and all(_is_written(each) and _constant(each) is not None for each in vectors)
     looks = _look_written([each.tensor for each in own or matrices])
     if sum(looks) <= len(looks) / 2:
         return False
@@ -145,13 +150,35 @@ def is_zero_matrix(tensor: Tensor) -> bool:
     return has_values(tensor) and sum(size > 1 for size in tensor.shape) > 1 and not bool(tensor.detach().any())
 
 
+def is_written_constant(tensor: Tensor) -> bool:
+    """Return whether code wrote one number of a weight's size, other than 0, to all of a tensor, in place."""
+    number = _constant(tensor) if _is_written(tensor) else None
+    return number is not None and SMALLEST < abs(number) < LARGEST
+
+
+def holds(tensor: Tensor, value: Record) -> bool:
+    """Return whether all values of a tensor are the constant of a record; True for a record without a constant."""
+    constant = from_record(value, False, None, None, None).constant
+    return constant is None or not has_values(tensor) or tensor.numel() == 0 or _constant(tensor) == constant
+
+
+def _constant(tensor: Tensor) -> float | None:
+    """Return the number that all values of a tensor equal; None without one, or if the values cannot be read."""
+    return constant_of(read(tensor, ...)) if has_values(tensor) and tensor.numel() else None
+
+
+def _is_written(tensor: Tensor) -> bool:
+    """Return whether PyTorch's functions wrote to the tensor in place, which its version counts."""
+    return not tensor.is_inference() and version(tensor) > 0
+
+
 def _look_written(tensors: list[Tensor]) -> list[bool]:
     """Return for each tensor whether a few values are zeros and numbers of a weight's size, and not all are zeros."""
     if not tensors:
         return []
     samples = [_sample(tensor) for tensor in tensors]
     sizes = np.abs(np.concatenate(samples))
-    proper = (sizes > 1e-9) & (sizes < 100)
+    proper = (sizes > SMALLEST) & (sizes < LARGEST)
     counts = np.array([len(sample) for sample in samples])
     starts = np.cumsum(counts) - counts
     numbers, either = (np.add.reduceat(flags, starts, dtype=int) for flags in (proper, proper | (sizes == 0)))

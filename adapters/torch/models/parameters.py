@@ -40,6 +40,8 @@ def parameters(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor] | No
         stored = each.stored
         frozen = trains and each.flat is None and not stored.requires_grad
         recorded = constructor_values.records(each.places)
+        if frozen and recorded and is_readable(stored) and not constructor_values.holds(stored, recorded[0]):
+            recorded = []  # trained, then frozen: the record states a value that the tensor no longer has
         draw = draw_facts(each.owner, each.attribute, each.role, each.owner_shapes)
         facts = draw, stored.dtype, frozen, each.padding, each.needs, *recorded
         is_determined = each.is_ordinary and each.magnitude is None  # by the facts alone
@@ -137,5 +139,10 @@ def _readable(tensors: list[ModelTensor], witnesses: Iterable[ModelTensor]) -> C
     def has_torch_layers() -> bool:
         return any(is_torch(each.owner) for each in tensors)
 
-    # In a model without layers of `torch.nn`, zeros in any memory are read, and the plan notes the zeros.
-    return lambda memory: model_is() or (not has_torch_layers() and constructor_values.is_zero_matrix(memory))
+    def is_readable(memory: Tensor) -> bool:
+        if model_is() or constructor_values.is_written_constant(memory):
+            return True
+        # In a model without layers of `torch.nn`, zeros in any memory are read, and the plan notes the zeros.
+        return not has_torch_layers() and constructor_values.is_zero_matrix(memory)
+
+    return is_readable

@@ -22,7 +22,7 @@ CORNER = 16  # indices along each axis that are read before all of them
 ROUNDING = 1.01  # of a bound, in bfloat16
 
 FROZEN = "the parameter is frozen, and its values are not all equal"
-UNREADABLE = "the values are not in memory"
+UNREADABLE = "the value that the constructor set is unknown"
 DIFFERING = "the constructor set values that are not all equal"
 REGULAR = "the constructor set a matrix that no initializer draws"
 TOKEN = "the default needs fans, and a token has no input and output axes"
