@@ -212,25 +212,27 @@ class Ordered:
         before: Sequence[PatternValue],
         parameters: Sequence[Parameter],
     ) -> bool:
-        """Return whether wider patterns of earlier mappings match all parameters first that the rule matches.
+        """Return whether patterns of earlier mappings that are wider match all parameters of the rule first.
 
         Patterns of a recipe are never shadowed. An earlier mapping that is not a recipe replaces the rule if the
-        mapping of the rule matches all parameters of the wide pattern. An example is
+        mapping of the rule matches all parameters of the wider patterns. An example is
         `[{"head.*": zeros}, {"head.weight": x, "*": y}]`.
         """
-        if rule.source in self._of_recipes:
+        numbers = {next((n for n, each in enumerate(before) if each.pattern.matches(one)), None) for one in matched}
+        firsts = [before[number] for number in numbers if number is not None]
+        is_first = len(firsts) < len(numbers)  # for a parameter that no earlier pattern matches
+        if is_first or rule.source in self._of_recipes or any(first.source == rule.source for first in firsts):
             return False
-        same = [each.pattern for each in self.rules if each.source == rule.source]
         names = {each.name for each in matched}
-        firsts = {next(n for n, each in enumerate(before) if each.pattern.matches(one)) for one in matched}
-        for first in (before[number] for number in firsts):
-            others = [each for each in parameters if each.name not in names and first.pattern.matches(each)]
-            if first.source == rule.source or not others:
-                return False
-            is_of_recipe = first.source in self._of_recipes
-            if not is_of_recipe and all(any(one.matches(each) for one in same) for each in others):
-                return False
-        return True
+        others = [
+            each
+            for each in parameters
+            if each.name not in names and any(first.pattern.matches(each) for first in firsts)
+        ]
+        if any(first.source in self._of_recipes for first in firsts):
+            return bool(others)
+        mapping = [each.pattern for each in self.rules if each.source == rule.source]
+        return not all(any(pattern.matches(each) for pattern in mapping) for each in others)
 
 
 def patterns_of_kind(rules: Any, kind: str) -> list[ParsedPattern]:
