@@ -20,8 +20,8 @@ def collector_paused() -> Iterator[None]:
     if not gc.isenabled():
         yield
         return
-    gc.disable()
     try:
+        gc.disable()  # within `try`, so that an interrupt just after the pause ends the pause
         yield
     finally:
         gc.enable()

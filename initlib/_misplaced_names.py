@@ -12,26 +12,38 @@ ALIASES = {
 }
 OF_ADAPTERS = ("declare", "initialize", "signals", "verify")
 OF_PYTORCH = ("calculate_gain", "fill_", "lsuv_", "named", "parameter_groups", "skeleton")
+# Functions of the PyTorch adapter that fill a tensor, and classes of the Keras adapter. No adapter is imported here.
+IN_PLACE = (
+    *("constant_", "delta_orthogonal_", "dirac_", "eye_", "glorot_normal_", "glorot_uniform_", "he_normal_"),
+    *("he_uniform_", "kaiming_normal_", "kaiming_uniform_", "lecun_normal_", "lecun_uniform_", "normal_", "ones_"),
+    *("orthogonal_", "sparse_", "trunc_normal_", "truncated_normal_", "uniform_", "variance_scaling_"),
+    *("xavier_normal_", "xavier_uniform_", "zeros_"),
+)
+OF_KERAS = (
+    *("Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "LecunNormal", "LecunUniform"),
+    *("Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "Zeros"),
+)
 
 
 def advice(name: str, public: Container[str]) -> str:
     """Return the place of a name that an adapter has, or that another library uses for one of the public names.
 
     >>> advice("kaiming_normal_", ["kaiming_normal"])
-    '. To fill a tensor of PyTorch, write initlib.adapters.torch.kaiming_normal_(tensor)'
+    '. To fill a tensor of PyTorch, write: from initlib.adapters.torch import kaiming_normal_'
     >>> advice("eye", ["identity"])
     '. Write initlib.identity'
     """
     if name in OF_ADAPTERS:
-        places = [f"initlib.adapters.{adapter}.{name}" for adapter in ("torch", "keras", "jax")]
-        return f". Import an adapter: {', '.join(places)}"
+        lines = [f"from initlib.adapters.{adapter} import {name}" for adapter in ("torch", "keras", "jax")]
+        return f". Import the function from an adapter: {' or '.join(lines)}"
     if name in OF_PYTORCH:
-        return f". Import the adapter: initlib.adapters.torch.{name}"
+        return f". Write: from initlib.adapters.torch import {name}"
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().removesuffix("_")
+    if name.endswith("_") and f"{snake}_" in IN_PLACE:
+        return f". To fill a tensor of PyTorch, write: from initlib.adapters.torch import {snake}_"
     own = ALIASES.get(snake, snake)
     if own not in public:
         return ""
-    if name.endswith("_"):
-        return f". To fill a tensor of PyTorch, write initlib.adapters.torch.{name}(tensor)"
-    of_keras = f"; the class of Keras is initlib.adapters.keras.{name}" if name[0].isupper() else ""
-    return f". Write initlib.{own}{of_keras}"
+    of_keras = snake.title().replace("_", "")
+    is_class = name[0].isupper() and of_keras in OF_KERAS
+    return f". Write initlib.{own}" + (f"; for Keras, write: from initlib.adapters.keras import {of_keras}" * is_class)

@@ -8,9 +8,13 @@ import sys
 import warnings
 
 
-def warn(text: str) -> None:
-    """Issue a UserWarning at the first line of the call stack that is outside of initlib."""
+def warn(text: str, *, library: str = "initlib") -> None:
+    """Issue a UserWarning at the first line of the call stack that is outside of initlib, and outside of the library.
+
+    A library such as "torch" calls functions of initlib on behalf of the user.
+    """
+    skipped = {"initlib", library}
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "initlib":
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in skipped:
         frame, level = frame.f_back, level + 1
     warnings.warn(text, stacklevel=level)

@@ -39,7 +39,8 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
         matches = [any(pattern.matches(replace(each, name=name)) for name in each.names) for each in parameters]
         if not any(matches):
             every = [name for each in parameters for name in each.names]
-            raise ValueError(f"only must match a parameter, got {pattern.shown}{nearest(pattern.text, every, 'names')}")
+            advice = _advice(pattern.text, every)
+            raise ValueError(f"only must match a parameter, got {pattern.shown}{advice}")
         return matches, set()
     listed = list(only) if isinstance(only, Iterable) else [only]
     for each in listed:
@@ -54,8 +55,16 @@ def selected(only: Only, parameters: Sequence[Parameter], buffers: Iterable[str]
                 f"only must be one pattern or a list of names, got the pattern {name!r} in a list. Pass only={name!r}, "
                 "or re.compile(...) for several patterns"
             )
-        raise ValueError(f"only must name modules or parameters, got {name!r}{nearest(name, present, 'names')}")
+        raise ValueError(f"only must name parameters or buffers, got {name!r}{_advice(name, present)}")
     return [names.issuperset(each.names) for each in parameters], names & buffer_names
+
+
+def _advice(wanted: str, names: Iterable[str]) -> str:
+    """Return the advice for a text that matches no name: the pattern of a module's parameters, or the nearest names."""
+    names = list(names)
+    if any(name.startswith(f"{wanted}.") for name in names):
+        return f', which names a module. Pass only="{wanted}.*" for the parameters of the module'
+    return nearest(wanted, names, "names")
 
 
 def plan_selected(

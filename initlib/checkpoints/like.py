@@ -76,9 +76,9 @@ def _with_kinds(tensors: list[Parameter], kinds: Any) -> list[Parameter]:
     """Return the parameters, each with the kind of the first pattern that matches it."""
     by_pattern = Ordered(kinds, "kinds", lambda kind, argument: choice(kind, argument, KINDS))
     parameters = [replace(parameter, kind=by_pattern.first(parameter) or parameter.kind) for parameter in tensors]
-    for pattern, _ in by_pattern.unused():
+    for unused in by_pattern.unused():
         raise ValueError(
-            f"kinds must have only patterns that are the first to match a tensor, got {pattern.text!r}. Put narrow "
-            "patterns before wide patterns"
+            "kinds must have only patterns that are the first to match a tensor, got "
+            f"{unused.pattern.text!r}. Put narrow patterns before wide patterns"
         )
     return parameters

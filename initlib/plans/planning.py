@@ -17,7 +17,7 @@ from .fills.values import Fill, Filling, as_rule
 from .parameter import Parameter, as_axes, planned, renamed
 from .plan import Plan
 from .rules.hints import explain_unused, without_kernels
-from .rules.patterns import Ordered
+from .rules.patterns import Ordered, RecipeRules
 from .rules.renaming import Renamer, as_rename
 from .rules.rule_resolver import RuleResolver
 from .text.describe import described
@@ -107,8 +107,6 @@ def plan(
                 "Pass one of the two"
             )
         rules, default = None, rules
-    if callable(rules):
-        as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework
     if isinstance(rules, Plan):
         raise TypeError(
             f"rules must be a mapping from patterns to fills, an initializer or a recipe, got {rules!r}. For an "
@@ -161,8 +159,7 @@ def plan(
                     entries.append(entry)
     seen = [each for view in views for each in (_each(view) if view.tied else (view,))]
     for options, what in ((ordered, "rule"), (stated, "axes")):
-        for pattern, before in options.unused(seen):
-            problems.append(Problem("", explain_unused(what, pattern, before, seen)))
+        problems += [Problem("", explain_unused(what, unused, seen)) for unused in options.unused(seen)]
     problems += _miscounted(ordered, views)
     if isinstance(new_name, Renamer):
         problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
@@ -176,15 +173,23 @@ def plan(
 def _called(rules: Any, parameters: tuple[Parameter, ...]) -> Any:
     """Return the rules, in which the results of functions of all parameters replace the functions."""
     if callable(rules):
+        as_rule(rules, "rules")  # raises for an initializer of an adapter or a framework, and for a model
         name = getattr(rules, "__name__", "")
+        is_recipe = str(getattr(rules, "__module__", "")).startswith("initlib.recipes")
         try:
-            return rules(parameters)
+            result = rules(parameters)
         except TypeError as error:
-            if not str(getattr(rules, "__module__", "")).startswith("initlib.recipes"):
+            if not is_recipe:
                 raise
             raise TypeError(
                 f"rules must be the result of a recipe, got the function. Call recipes.{name}(...)"
             ) from error
+        if result is None:
+            raise TypeError(
+                "the result of the function of all parameters must be a mapping from patterns to fills, got None. "
+                "Return the mapping, or {} for no rules"
+            )
+        return RecipeRules(result) if is_recipe and isinstance(result, dict) else result
     if isinstance(rules, Iterable) and not isinstance(rules, (Mapping, str)):
         return [
             _called(each, parameters) if callable(each) and not isinstance(each, Initializer) else each

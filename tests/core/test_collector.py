@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 
+from initlib import _collector
 from initlib._collector import collector_paused, pausing_collector
 from initlib._user_warning import warn
 
@@ -62,3 +63,21 @@ def test_the_objects_of_a_call_are_freed_before_the_collector_runs():
 
     assert use()
     assert seen == [False]
+
+
+def test_an_interrupt_just_after_the_collector_was_paused_ends_the_pause(monkeypatch):
+    class Interrupting:
+        isenabled, enable = staticmethod(gc.isenabled), staticmethod(gc.enable)
+
+        @staticmethod
+        def disable():
+            gc.disable()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_collector, "gc", Interrupting)
+    try:
+        with pytest.raises(KeyboardInterrupt), collector_paused():
+            pass
+        assert gc.isenabled()
+    finally:
+        gc.enable()

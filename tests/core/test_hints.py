@@ -2,7 +2,7 @@ import pytest
 
 from initlib import Parameter, PlanError, he_normal, plan
 from initlib.plans.rules.hints import explain_unused
-from initlib.plans.rules.patterns import as_pattern
+from initlib.plans.rules.patterns import Unused, as_pattern
 from initlib.plans.text.nearest import nearest
 
 LAYERS = [
@@ -52,7 +52,7 @@ def test_the_nearest_names_are_listed(wanted, names, sentence):
 )
 def test_an_unused_pattern_has_a_reason(pattern, before, why):
     others = [as_pattern(each, "rules") for each in before]
-    text = explain_unused("rule", as_pattern(pattern, "rules"), others, LAYERS)
+    text = explain_unused("rule", Unused(as_pattern(pattern, "rules"), others), LAYERS)
     assert text.startswith(f"rule {pattern!r} {why}")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import initlib
+from initlib import _misplaced_names
 
 HEAVY = (
     "torch tensorflow keras jax flax scipy matplotlib rich sklearn safetensors ml_dtypes pandas numpy.random"
@@ -169,18 +170,37 @@ def test_pydoc_shows_names_that_are_loaded_later(package):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("initialize", "Import an adapter: initlib.adapters.torch.initialize, initlib.adapters.keras.initialize, "),
-        ("named", "Import the adapter: initlib.adapters.torch.named"),
-        ("kaiming_normal_", "To fill a tensor of PyTorch, write initlib.adapters.torch.kaiming_normal_(tensor)"),
-        ("trunc_normal_", "To fill a tensor of PyTorch, write initlib.adapters.torch.trunc_normal_(tensor)"),
-        ("HeNormal", "Write initlib.he_normal; the class of Keras is initlib.adapters.keras.HeNormal"),
-        ("RandomNormal", "Write initlib.normal; the class of Keras is initlib.adapters.keras.RandomNormal"),
+        ("initialize", "Import the function from an adapter: from initlib.adapters.torch import initialize or from "),
+        ("named", "Write: from initlib.adapters.torch import named"),
+        ("kaiming_normal_", "To fill a tensor of PyTorch, write: from initlib.adapters.torch import kaiming_normal_"),
+        ("trunc_normal_", "To fill a tensor of PyTorch, write: from initlib.adapters.torch import trunc_normal_"),
+        ("HeNormal", "Write initlib.he_normal; for Keras, write: from initlib.adapters.keras import HeNormal"),
+        ("RandomNormal", "Write initlib.normal; for Keras, write: from initlib.adapters.keras import RandomNormal"),
         ("eye", "Write initlib.identity"),
+        ("He_normal", "Write initlib.he_normal; for Keras, write: from initlib.adapters.keras import HeNormal"),
     ],
 )
 def test_a_name_of_an_adapter_or_another_library_is_an_error_that_says_where_it_is(name, advice):
     with pytest.raises(AttributeError, match=re.escape(f"module 'initlib' has no attribute {name!r}. {advice}")):
         getattr(initlib, name)
+
+
+@pytest.mark.parametrize("name", ["Kaiming_normal", "KaimingNormal", "identity_"])
+def test_the_advice_for_a_name_that_no_adapter_has_is_a_name_of_the_core(name):
+    with pytest.raises(AttributeError) as caught:
+        getattr(initlib, name)
+    own = re.sub("(?<=g)N", "_N", name).lower().removesuffix("_")
+    assert str(caught.value) == f"module 'initlib' has no attribute {name!r}. Write initlib.{own}"
+
+
+@pytest.mark.parametrize(
+    ("framework", "names"),
+    [("torch", _misplaced_names.IN_PLACE + _misplaced_names.OF_PYTORCH), ("keras", _misplaced_names.OF_KERAS)],
+)
+def test_advice_proposes_only_names_that_an_adapter_has(framework, names):
+    pytest.importorskip(framework)
+    adapter = importlib.import_module(f"initlib.adapters.{framework}")
+    assert [name for name in names if not hasattr(adapter, name)] == []
 
 
 @pytest.mark.parametrize(

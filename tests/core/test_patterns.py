@@ -94,7 +94,8 @@ def test_wrong_patterns_are_errors(pattern, error, message):
 def test_the_first_pattern_counts_and_the_others_are_unused():
     ordered = Ordered({"*.weight": "first", "h.*": "second", "*:bias": "third"}, "rules", lambda value, argument: value)
     assert ordered.first(KERNEL) == "first"
-    assert [(pattern.text, len(before)) for pattern, before in ordered.unused([KERNEL])] == [("h.*", 1), ("*:bias", 2)]
+    unused = [(each.pattern.text, len(each.before)) for each in ordered.unused([KERNEL])]
+    assert unused == [("h.*", 1), ("*:bias", 2)]
     assert ordered.first(Parameter("other", ())) is None
     pairs = Ordered([("*", 1), ("*", 2)], "rules", lambda value, argument: value)
     assert pairs.first(KERNEL) == 1

@@ -19,6 +19,7 @@ from initlib import (
     orthogonal,
     parts,
     plan,
+    recipes,
     uniform,
     values,
     zeros,
@@ -222,3 +223,56 @@ def test_a_rule_whose_function_fails_is_not_called_unused():
     with pytest.raises(PlanError) as caught:
         plan([tied], {"table": lambda parameter: 1 / 0, "head": lambda parameter: 1 / 0})
     assert caught.value.problems == ("table: the rule's function raised ZeroDivisionError: division by zero",)
+
+
+HEAD = [kernel("h.0.weight"), kernel("head.weight"), Parameter("head.bias", (4,), kind="bias")]
+FIRST = "Put the mapping of this pattern first in the list"
+
+
+@pytest.mark.parametrize(
+    ("rules", "text"),
+    [
+        ([{"*:kernel": STD}, {"head.weight": zeros}], "rule 'head.weight' is never used: '*:kernel' matches"),
+        (
+            [{"*:kernel": STD, "*:bias": zeros}, {"head.*": zeros}],
+            "rule 'head.*' is never used: '*:kernel' or '*:bias'",
+        ),
+        (
+            [{"*:kernel": STD}, lambda parameters: {"head.weight": zeros}],
+            "rule 'head.weight' is never used: '*:kernel'",
+        ),
+        ([recipes.switch(), {"head.weight": zeros}], "rule 'head.weight' is never used: '*:kernel' matches"),
+        (
+            [recipes.switch(), {"head.weight": zeros, "*": zeros}],
+            "rule 'head.weight' is never used: '*:kernel' matches",
+        ),
+    ],
+)
+def test_a_rule_that_wider_rules_of_an_earlier_mapping_shadow_is_an_error(rules, text):
+    (problem,) = problems(HEAD, rules)
+    assert problem.startswith(text)
+    assert problem.endswith(FIRST)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [{"head.weight": zeros}, {"head.weight": STD, "*": ones}],
+        [{"head.*": zeros}, {"head.weight": STD, "*": ones}],
+        [{"head.*": zeros}, {"head.weight": STD, "head.bias": ones, "h.*": ones}],
+        [{"head.weight": zeros}, recipes.switch()],
+        [{"*:kernel": zeros}, recipes.switch()],
+        [recipes.switch(), recipes.siren_network(first="h.0.weight")],
+        [recipes.switch(), recipes.torch_default],
+    ],
+    ids=str,
+)
+def test_own_rules_replace_the_rules_of_later_mappings_and_of_recipes(rules):
+    assert plan(HEAD, rules)["head.weight"].filling != ones
+
+
+@pytest.mark.parametrize("rules", [lambda parameters: None, [{"*:bias": zeros}, lambda parameters: None]])
+def test_a_function_of_all_parameters_that_returns_none_is_an_error(rules):
+    text = "the result of the function of all parameters must be a mapping from patterns to fills, got None"
+    with pytest.raises(TypeError, match=text):
+        plan(HEAD, rules, default=STD)

@@ -429,11 +429,14 @@ def test_wrong_names_in_only_are_errors():
     with pytest.raises(ValueError, match=r"only must match a parameter, got 'convv\.\*'; nearest names: conv"):
         initialize(model, he_normal, seed=0, only="convv.*")
     with pytest.raises(
-        ValueError, match=r"only must name modules or parameters, got 'conv.wieght'; nearest names: conv.weight"
+        ValueError, match=r"only must name parameters or buffers, got 'conv.wieght'; nearest names: conv.weight"
     ):
         initialize(model, he_normal, seed=0, only=["conv.wieght"])
     with pytest.raises(ValueError, match=r"got the pattern 'conv\.\*' in a list\. Pass only='conv\.\*'"):
         initialize(model, he_normal, seed=0, only=["conv.*"])
+    for name in ("conv", ["conv"]):
+        with pytest.raises(ValueError, match=r"got 'conv', which names a module\. Pass only=\"conv\.\*\" for the par"):
+            initialize(model, he_normal, seed=0, only=name)
     with pytest.raises(TypeError, match="only must be a pattern or names"):
         initialize(model, he_normal, seed=0, only=[3])
 
@@ -498,3 +501,18 @@ def test_a_model_of_another_framework_is_an_error_that_names_its_adapter():
     model = type("Sequential", (), {"__module__": "keras.src.models.sequential"})()
     with pytest.raises(TypeError, match=r"got Sequential of keras\. Use initlib\.adapters\.keras$"):
         initialize(model, he_normal, 0)
+
+
+def test_a_model_in_the_place_of_rules_is_an_error_of_this_library():
+    model = nn.Sequential(nn.Linear(3, 3))
+    for rules in (model, [model], {"*": model}):
+        with pytest.raises(TypeError, match=r"got the model or layer Sequential\. Pass the model only as the first"):
+            initialize(model, rules, seed=0)
+
+
+def test_values_of_a_parameter_that_needs_a_gradient_are_read():
+    weight = nn.Parameter(torch.arange(6.0).reshape(2, 3))
+    assert values(weight) == values(np.arange(6.0, dtype="float32").reshape(2, 3))
+    for unreadable in (weight.to("meta"), weight.to(torch.bfloat16)):
+        with pytest.raises(TypeError, match=r"values must be an array .* pass tensor\.float\(\)\.cpu\(\)"):
+            values(unreadable)

@@ -439,3 +439,20 @@ def test_the_mode_whose_model_has_the_parameter_draws():
 def test_a_class_in_place_of_a_model_is_an_error():
     with pytest.raises(TypeError, match=r"module must be a torch\.nn\.Module, got type"), init.named(nn.Linear, seed=0):
         pass
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: torch.randn(3),
+        lambda: torch.empty(3).normal_(),
+        lambda: torch.empty(3).exponential_(),
+        lambda: nn.init.normal_(torch.empty(3)),
+        lambda: nn.init.trunc_normal_(torch.empty(3)),
+        lambda: init.he_normal_(torch.empty(3, 3)),
+    ],
+)
+def test_the_warning_of_an_unattributed_draw_points_at_the_line_of_the_user(draw):
+    with named(nn.Linear(3, 3), seed=0), pytest.warns(UserWarning, match="Could not attribute") as caught:
+        draw()
+    assert {each.filename for each in caught} == {__file__}

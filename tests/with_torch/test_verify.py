@@ -153,7 +153,7 @@ def test_only_and_prefix_select_and_name_tensors():
     assert reports(model, plan, 0, prefix="encoder", only=["encoder.attention.k.weight"]) == []
     assert len(reports(model, plan, 0, prefix="encoder", only=["encoder.attention.q.weight"])) == 1
     assert len(reports(model, plan, 0)) == 2 * 8
-    with pytest.raises(ValueError, match=r"only must name modules or parameters, got 'encoder\.attention\.q\.wight'"):
+    with pytest.raises(ValueError, match=r"only must name parameters or buffers, got 'encoder\.attention\.q\.wight'"):
         init.verify(model, plan, 0, prefix="encoder", only=["encoder.attention.q.wight"])
 
 

@@ -1,7 +1,6 @@
 """Named draws: a model's own initialization code, with draws by the names of its parameters."""
 
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from initlib import Initializer, Key, zeros
 from initlib._public import public
+from initlib._user_warning import warn
 from initlib.plans.entry import Entry
 from initlib.plans.packing.part_axes import ROW_MAJOR
 from initlib.plans.rules.renaming import as_rename
@@ -262,10 +262,10 @@ class NamedDrawMode(TorchFunctionMode):
             return None
         if name is None:
             name = ""
-            warnings.warn(
+            warn(
                 f"Could not attribute this {func.__name__} call to a parameter or module: the values depend on the "
                 "order of calls. Pass generator= for reproducible values.",
-                stacklevel=4,
+                library="torch",
             )
         return name
 

@@ -17,6 +17,7 @@ from .sums import Filling as Filling
 from .sums import Term
 
 FOREIGN = ("torch.nn.init", "initlib.adapters.", "jax._src.nn.", "jax.nn.", "keras.")  # modules of initializers
+MODELS = ("torch.Module", "keras.Layer", "flax.Module", "equinox.Module")  # library and class
 NOT_TRUNCATED = {  # initializers of PyTorch, whose names are truncated distributions elsewhere
     "kaiming_normal": 'variance_scaling(2.0, "fan_in", "normal")',
     "xavier_normal": 'variance_scaling(1.0, "fan_avg", "normal")',
@@ -97,7 +98,7 @@ def values(array: ArrayLike) -> Values:
         >>> values(np.log(np.arange(1, 17)))  # the state of one channel of Mamba's A_log
         values(float64[16])
     """
-    given = np.asarray(array)
+    given = _as_array(array)
     if given.dtype.kind not in "fiub" and given.dtype.name != "bfloat16":
         raise TypeError(f"values must be an array of real numbers, got dtype {given.dtype}")
     kept = np.array(given, given.dtype.name if given.dtype.name in ("float16", "float32") else "float64", order="C")
@@ -107,6 +108,18 @@ def values(array: ArrayLike) -> Values:
         raise ValueError(f"values must not be NaN, got NaN in an array of shape {kept.shape}")
     kept.flags.writeable = False
     return Values(kept)
+
+
+def _as_array(array: Any) -> NDArray[Any]:
+    """Return an array, or the values of a tensor of PyTorch, as an array of NumPy. Raises TypeError, with advice."""
+    tensor = array.detach() if callable(getattr(array, "detach", None)) else array
+    try:
+        return np.asarray(tensor)
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"values must be an array of real numbers, got {type(array).__name__}, which NumPy cannot read: {error}. "
+            "For a tensor of PyTorch, pass tensor.float().cpu()"
+        ) from error
 
 
 def as_fill(value: Any, argument: str) -> Fill:
@@ -120,6 +133,8 @@ def as_fill(value: Any, argument: str) -> Fill:
         hint = f". Write constant({value!r})"
     elif isinstance(value, (str, os.PathLike)):
         hint = advice_for_text(value)
+    elif _is_model(value):
+        hint, shown = ". Pass the model only as the first argument", f"the model or layer {type(value).__name__}"
     elif _makes_initializers(value):
         hint = f". Write {getattr(value, 'factory', value.__name__)}(...)"
     elif _is_foreign(value):
@@ -135,11 +150,17 @@ def as_fill(value: Any, argument: str) -> Fill:
 
 def as_rule(value: Any, argument: str) -> Rule:
     """Return the argument as a rule's value: a fill, or a function of the `Parameter`. Raises TypeError."""
-    if isinstance(value, (Initializer, type)) or _makes_initializers(value) or _is_foreign(value):
+    if isinstance(value, (Initializer, type)) or any(of(value) for of in (_makes_initializers, _is_foreign, _is_model)):
         return as_fill(value, argument)
     if callable(value):
         return value
     return as_fill(value, argument)
+
+
+def _is_model(value: Any) -> bool:
+    """Return whether the value is a model or a layer of PyTorch, Keras, Flax or Equinox."""
+    names = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(value).__mro__}
+    return not names.isdisjoint(MODELS)
 
 
 def _is_foreign(value: Any) -> bool:

@@ -7,7 +7,7 @@ from ..parameter import KINDS, Parameter
 from ..text.errors import PATTERN
 from ..text.folding import fold, listed
 from ..text.nearest import NUMBER, nearest
-from .patterns import ParsedPattern, expression_code, plain_expression
+from .patterns import ParsedPattern, Unused, expression_code, plain_expression
 from .usual_names import is_table_name
 
 LISTED = 12  # names
@@ -17,11 +17,10 @@ AXES = 'No parameter is known to be a kernel; axes={"*.weight": "OI"} makes the 
 AXES_OF_KERNELS = {2: ("OI", "IO"), 3: ("BOI", "BIO"), 4: ("OIHW", "HWIO"), 5: ("OIDHW", "DHWIO")}
 
 
-def explain_unused(
-    what: str, pattern: ParsedPattern, before: Sequence[ParsedPattern], parameters: Sequence[Parameter]
-) -> str:
+def explain_unused(what: str, unused: Unused, parameters: Sequence[Parameter]) -> str:
     """Return the error of a pattern of rules or axes (`what`) that is the first match of no parameter."""
-    reason = _why_unused(pattern, before, parameters)
+    pattern = unused.pattern
+    reason = _why_unused(unused, parameters)
     is_missing = pattern.purpose.missing and not any(map(pattern.matches, parameters))
     if not is_missing:
         return f"{what} {pattern.shown} {reason}"
@@ -90,7 +89,8 @@ def _may_be_table(parameter: Parameter) -> bool:
     return (len(parameter.shape) == 3 and parameter.shape[0] == 1) or is_table_name(parameter.name)
 
 
-def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], parameters: Sequence[Parameter]) -> str:
+def _why_unused(unused: Unused, parameters: Sequence[Parameter]) -> str:
+    pattern = unused.pattern
     owners = sorted({parameter.owner for parameter in parameters if parameter.owner})
     if pattern.of is not None and pattern.of not in (*KINDS, *owners):
         allowed = f"the kinds are {', '.join(KINDS)}; the owners in this model are {', '.join(owners) or 'none'}"
@@ -98,11 +98,11 @@ def _why_unused(pattern: ParsedPattern, before: Sequence[ParsedPattern], paramet
     kinds = {parameter.kind for parameter in parameters}
     matched = [parameter for parameter in parameters if pattern.matches(parameter)]
     if matched:
-        first = [other.shown for other in before if any(map(other.matches, matched))]
-        return (
-            f"is never used: {' or '.join(first)} matches the same parameters first. Put narrow patterns before wide "
-            "patterns"
-        )
+        first = [other.shown for other in unused.before if any(map(other.matches, matched))]
+        advice = "Put narrow patterns before wide patterns"
+        if unused.is_shadowed:
+            advice = "Put the mapping of this pattern first in the list"
+        return f"is never used: {' or '.join(first)} matches the same parameters first. {advice}"
     named = [parameter for parameter in parameters if pattern.name.fullmatch(parameter.name)]
     if named:
         labels = sorted({of for parameter in named for of in (parameter.kind, parameter.owner) if of})

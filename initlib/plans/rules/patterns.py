@@ -28,6 +28,10 @@ class Purpose(NamedTuple):
 UNSTATED = Purpose()
 
 
+class RecipeRules(dict[Any, Any]):
+    """Rules that a recipe has made from all parameters."""
+
+
 class RecipePattern(str):
     """A pattern of a recipe, with its purpose. The pattern compares equal to its text."""
 
@@ -133,6 +137,14 @@ class PatternValue(NamedTuple):
     source: int = 0  # the number of its mapping in a list of mappings
 
 
+class Unused(NamedTuple):
+    """A pattern that is the first match of no parameter."""
+
+    pattern: ParsedPattern
+    before: list[ParsedPattern]
+    is_shadowed: bool = False  # by wider patterns of earlier mappings, in a list of mappings
+
+
 class Ordered:
     """Values by pattern, in order: the first pattern that matches counts."""
 
@@ -140,9 +152,14 @@ class Ordered:
         if isinstance(rules, str) or (rules is not None and not isinstance(rules, Iterable)):
             raise TypeError(f"{argument} must be {_allowed(argument)}, got {rules!r}{_advice(rules, argument)}")
         self.rules: list[PatternValue] = []
+        self._of_recipes: set[int] = set()  # the numbers of the mappings that recipes have made
         for source, (pattern, value) in _pairs(rules, argument):
             checked = check(value, f"{argument} of {pattern!r}")
+            if isinstance(pattern, RecipePattern):
+                self._of_recipes.add(source)
             self.rules.append(PatternValue(as_pattern(pattern, argument), checked, source))
+        listed = () if isinstance(rules, Mapping) else rules or ()
+        self._of_recipes.update(n for n, each in enumerate(listed) if isinstance(each, RecipeRules))
         self._unused = dict.fromkeys(range(len(self.rules)))
         # The rules that may match, by the last component of a name, the kind and the owner.
         self._candidates: dict[tuple[str, str, str | None], list[tuple[int, PatternValue]]] = {}
@@ -169,10 +186,11 @@ class Ordered:
                 return rule
         return None
 
-    def unused(self, parameters: Sequence[Parameter] = ()) -> Iterator[tuple[ParsedPattern, list[ParsedPattern]]]:
+    def unused(self, parameters: Sequence[Parameter] = ()) -> Iterator[Unused]:
         """Yield each pattern that is the first match of no parameter, and the patterns before it.
 
-        Rules of earlier mappings may replace a rule of a later mapping.
+        Rules of earlier mappings may replace a rule of a later mapping, as in `[own, recipe]`. In `[recipe, own]`, wide
+        patterns of the recipe shadow the narrow patterns of `own`, which are therefore unused.
         """
         for number in self._unused:
             pattern, _, source = self.rules[number]
@@ -181,10 +199,40 @@ class Ordered:
             before = self.rules[:number]
             matched = [parameter for parameter in parameters if pattern.matches(parameter)]
             earlier = [rule for rule in before if any(map(rule.pattern.matches, matched))]
-            is_replaced = any(rule.source != source for rule in earlier)
+            is_of_later = any(rule.source != source for rule in earlier)
+            is_shadowed = is_of_later and self._is_shadowed(self.rules[number], matched, before, parameters)
             is_first = bool(matched) and not earlier  # another problem came before its turn
-            if not (is_replaced or is_first):
-                yield pattern, [rule.pattern for rule in before]
+            if is_shadowed or not (is_of_later or is_first):
+                yield Unused(pattern, [rule.pattern for rule in before], is_shadowed)
+
+    def _is_shadowed(
+        self,
+        rule: PatternValue,
+        matched: Sequence[Parameter],
+        before: Sequence[PatternValue],
+        parameters: Sequence[Parameter],
+    ) -> bool:
+        """Return whether patterns of earlier mappings that are wider match all parameters of the rule first.
+
+        Patterns of a recipe are never shadowed. An earlier mapping that is not a recipe replaces the rule if the
+        mapping of the rule matches all parameters of the wider patterns. An example is
+        `[{"head.*": zeros}, {"head.weight": x, "*": y}]`.
+        """
+        numbers = {next((n for n, each in enumerate(before) if each.pattern.matches(one)), None) for one in matched}
+        firsts = [before[number] for number in numbers if number is not None]
+        is_first = len(firsts) < len(numbers)  # for a parameter that no earlier pattern matches
+        if is_first or rule.source in self._of_recipes or any(first.source == rule.source for first in firsts):
+            return False
+        names = {each.name for each in matched}
+        others = [
+            each
+            for each in parameters
+            if each.name not in names and any(first.pattern.matches(each) for first in firsts)
+        ]
+        if any(first.source in self._of_recipes for first in firsts):
+            return bool(others)
+        mapping = [each.pattern for each in self.rules if each.source == rule.source]
+        return not all(any(pattern.matches(each) for pattern in mapping) for each in others)
 
 
 def patterns_of_kind(rules: Any, kind: str) -> list[ParsedPattern]:

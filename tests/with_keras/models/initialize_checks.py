@@ -132,7 +132,7 @@ def test_only_and_prefix_select_and_name_weights():
     assert np.array_equal(after[2], he_normal((4, 4), seed=0, name="decoder.new.kernel"))
     assert plan["decoder.old.kernel"].notes == ("not selected by only",)
     with pytest.raises(
-        ValueError, match=r"only must name modules or parameters, got 'new\.kernl'; nearest names: new\.kernel"
+        ValueError, match=r"only must name parameters or buffers, got 'new\.kernl'; nearest names: new\.kernel"
     ):
         adapter.plan(model, he_normal, only=["new.kernl"])
 
