@@ -75,7 +75,8 @@ def plan(
         ValueError: `unmatched` or a pattern is not allowed.
 
     Warns:
-        UserWarning: a parameter is all zeros. The constructor may have set the zeros, or the memory may be unfilled.
+        UserWarning: a parameter is all zeros. The constructor may have set the zeros, or the memory may be unfilled. Or
+            a rule is never used, because wider patterns of an earlier mapping in a list match its parameters first.
 
     Example:
         >>> from initlib import Parameter, he_normal, keep, normal
@@ -158,14 +159,22 @@ def plan(
                 if parameter.name not in unsound:
                     entries.append(entry)
     seen = [each for view in views for each in (_each(view) if view.tied else (view,))]
+    shadowed = []
     for options, what in ((ordered, "rule"), (stated, "axes")):
-        problems += [Problem("", explain_unused(what, unused, seen)) for unused in options.unused(seen)]
+        for unused in options.unused(seen):
+            text = explain_unused(what, unused, seen)
+            if unused.is_shadowed:
+                shadowed.append(text)
+            else:
+                problems.append(Problem("", text))
     problems += _miscounted(ordered, views)
     if isinstance(new_name, Renamer):
         problems += [Problem("", f"rename {pattern!r} matches nothing") for pattern in new_name.unused()]
     problems += _shared_with_none(entries) + check(entries)
     if problems:
         raise PlanError.of(problems, [view.name for view in seen])
+    for text in shadowed:
+        warn(text)
     _warn_of_zeros(resolver.may_be_fresh)
     return Plan._of_checked(entries)
 
