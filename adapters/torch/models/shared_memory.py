@@ -31,8 +31,8 @@ def may_overlap(ranges: Iterable[AddressRange]) -> bool:
     return any(end > start for (_, end), (start, _) in pairwise(sorted(ranges)))
 
 
-def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
-    """Return the pairs of tensors that share elements, by their numbers."""
+def overlaps(tensors: Sequence[Tensor], written: Sequence[bool]) -> list[tuple[int, int]]:
+    """Return the pairs of tensors that share elements, by their numbers. At least one of each pair is written."""
     storages: dict[int, list[int]] = {}
     for number, tensor in enumerate(tensors):
         storages.setdefault(tensor.untyped_storage().data_ptr(), []).append(number)
@@ -44,7 +44,9 @@ def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
                 (one, other)
                 for place, one in enumerate(group)
                 for other in group[place + 1 :]
-                if _end(tensors[one]) > tensors[other].data_ptr() and _overlap(tensors[one], tensors[other])
+                if (written[one] or written[other])
+                and _end(tensors[one]) > tensors[other].data_ptr()
+                and _overlap(tensors[one], tensors[other])
             ]
     return pairs
 
