@@ -149,9 +149,34 @@ def test_tensors_without_storage_share_no_memory(is_warm):
     assert torch.equal(model[2].weight, torch.from_numpy(made.draw(0)["2.weight"]))
 
 
-def test_the_error_of_a_freed_storage_names_its_tensor_only():
+@pytest.mark.parametrize("is_warm", [False, True])
+@pytest.mark.parametrize("rules", [{}, {"1.weight": SMALL}])
+@pytest.mark.parametrize("size", [0, 16])
+def test_the_error_of_a_freed_storage_names_its_tensor_only(is_warm, rules, size):
     model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
-    model[0].weight.untyped_storage().resize_(0)
-    with pytest.raises(PlanError, match="its storage was freed or shrunk") as raised:
+    if is_warm:
         initialize(model, he_normal, seed=0)
-    assert [problem.split(":")[0] for problem in raised.value.problems] == ["0.weight"]
+    model[1].weight.untyped_storage().resize_(size)
+    before = values(model[0])
+    with pytest.raises(PlanError, match="its storage was freed or shrunk") as raised:
+        initialize(model, rules, seed=1, default=he_normal)
+    assert [problem.split(":")[0] for problem in raised.value.problems] == ["1.weight"]
+    assert values(model[0]) == before
+
+
+def test_a_kept_tensor_may_have_no_storage():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
+    model[1].weight.untyped_storage().resize_(0)
+    made = initialize(model, {"1.weight": keep}, seed=0, default=he_normal)
+    assert torch.equal(model[0].weight, torch.from_numpy(made.draw(0)["0.weight"]))
+    assert model[1].weight.untyped_storage().nbytes() == 0
+
+
+def test_a_fused_parameter_is_compared_with_every_part():
+    model, memory = nn.Module(), torch.randn(12, 4)
+    model.fused, model.first, model.last = (nn.Parameter(part) for part in (memory, memory[:4], memory[8:]))
+    with pytest.raises(PlanError) as raised:
+        initialize(model, {"fused": SMALL}, seed=0, default=keep)
+    assert sorted(problem.split(".")[0] for problem in raised.value.problems) == [
+        f"fused: shares a part of its memory with {part}, which is kept" for part in ("first", "last")
+    ]

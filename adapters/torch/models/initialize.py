@@ -22,7 +22,7 @@ from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
 from .. import _private
 from ..drawing.dispatch import Seed, key_of
-from ..drawing.memory import addresses, has_full_storage
+from ..drawing.memory import addresses, check_storage, extent, has_full_storage
 from . import constructor_values
 from .buffers import (
     buffer_names,
@@ -183,12 +183,21 @@ def initialize(
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
-    records = [(tensor, _record(parameter)) for tensor, parameter in selection.parameters if _is_unrecorded(parameter)]
+    records = [
+        (tensor, _record(parameter) if _has_storage(tensor) else constructor_values.UNREAD)
+        for tensor, parameter in selection.parameters
+        if _is_unrecorded(parameter)
+    ]
     if device is not None:
         materialize(module, stored, torch.device(device))
     tie(stored)
     with torch.no_grad(), progress("initialize", PATIENCE) as advance:
-        fill(weights, key, advance)
+        try:
+            fill(weights, key, advance)
+        except ValueError:  # checked here, because the check of every storage takes time
+            if problems := _without_storage(weights):
+                raise PlanError(problems) from None
+            raise
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
     if model.stateful:
@@ -242,9 +251,26 @@ def _plan(model: _Model, only: Only, rules: Rules | None, options: PlanOptions) 
     return plan_selected([*facts, *ruled], chosen, rules, **options), _Selection(pairs, selected_buffers)
 
 
+def _has_storage(tensor: ModelTensor) -> bool:
+    """Return whether the storage of a tensor, as far as this rank can read the tensor, was not freed or shrunk."""
+    return tensor.address_range is None or has_full_storage(tensor.stored)
+
+
 def _with_storage(tensors: Iterable[ModelTensor]) -> Iterator[ModelTensor]:
-    """Yield the tensors whose storage was not freed or shrunk, so that an error of a tensor names no other tensor."""
-    return (each for each in tensors if each.address_range is None or has_full_storage(each.stored))
+    """Yield the tensors whose values can be read, so that the error of a freed storage names no other tensor."""
+    return filter(_has_storage, tensors)
+
+
+def _without_storage(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
+    """Return a problem for each tensor whose storage was freed or shrunk."""
+    problems = []
+    for tensor, _ in filled:
+        try:
+            if tensor.address_range is not None:
+                check_storage(tensor.stored, extent(tensor.stored))
+        except ValueError as error:
+            problems.append(f"{tensor.names[0]}: {error}")
+    return problems
 
 
 def _fitted(model: _Model, only: Only, existing: Plan, prefix: str) -> tuple[Plan, _Selection]:
@@ -335,7 +361,7 @@ def _restructured(module: nn.Module, prefix: str, before: _Structure | None) -> 
         if old is not new:
             replaced += (place,)
             now = "no module" if new is None else f"another module, of class {type(new).__name__}"
-            problems.append(CHANGED.format(name=place.removesuffix("."), now=now))
+            problems.append(CHANGED.format(name=place.removesuffix(".") or "module", now=now))
         else:
             added = [each for each in new_names if each not in old_names]
             problems += [CHANGED.format(name=f"{place}{each}", now="a new parameter") for each in added]

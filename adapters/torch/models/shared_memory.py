@@ -39,15 +39,13 @@ def overlaps(tensors: Sequence[Tensor], written: Sequence[bool]) -> list[tuple[i
     pairs = []
     for group in storages.values():
         group.sort(key=lambda number: tensors[number].data_ptr())
-        if any(_end(tensors[one]) > tensors[other].data_ptr() for one, other in pairwise(group)):
-            pairs += [
-                (one, other)
-                for place, one in enumerate(group)
-                for other in group[place + 1 :]
-                if (written[one] or written[other])
-                and _end(tensors[one]) > tensors[other].data_ptr()
-                and _overlap(tensors[one], tensors[other])
-            ]
+        for place, one in enumerate(group):
+            end = _end(tensors[one])
+            for other in group[place + 1 :]:
+                if tensors[other].data_ptr() >= end:
+                    break
+                if (written[one] or written[other]) and _overlap(tensors[one], tensors[other]):
+                    pairs.append((one, other))
     return pairs
 
 
