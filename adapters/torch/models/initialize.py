@@ -331,8 +331,12 @@ def _now(tensor: ModelTensor) -> str:
 
 def _runs_functions(rules: Rules | Plan | None, default: Rule | None, rename: Rename | None) -> bool:
     """Return whether planning may call functions of the user, which may change the model."""
-    has_functions = rules is not None and not isinstance(rules, (Plan, Initializer))
-    return has_functions or callable(rename) or not (default is None or isinstance(default, (Initializer, Filling)))
+    stated = [default]
+    if type(rules) is dict:  # rules that hold no functions are compared in less time than modules
+        stated += rules.values()
+    elif not (rules is None or isinstance(rules, (Plan, Initializer))):
+        return True
+    return callable(rename) or not all(rule is None or isinstance(rule, (Initializer, Filling)) for rule in stated)
 
 
 _Structure = dict[str, tuple[nn.Module | None, list[str]]]

@@ -33,8 +33,9 @@ def skeleton() -> Iterator[None]:
 
     No drawn weights stay in memory. Modules record the facts that `to_empty()` loses: which parameters are tied, and
     the constants that constructors set, such as a scale of 1e-6. Parameters that a constructor computes, such as
-    sinusoids, keep their values and their device, like buffers. Then `initialize(model, ..., device=...)` allocates and
-    fills the weights. For a sharded model, call `fully_shard(model)`, then `model.to_empty(...)`, then `initialize`.
+    sinusoids, keep their values and their device, like buffers. After the block, `initialize(model, ..., device=...)`
+    allocates and fills the weights. For a sharded model, call `fully_shard(model)`, then `model.to_empty(...)`, then
+    `initialize`.
     Models that other threads build at the same time are not affected.
 
     A parameter of two axes or more and more than 65,536 weights has no values once a module registers it. Every other
