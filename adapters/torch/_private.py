@@ -248,6 +248,12 @@ def attribute(module: Any, name: str) -> Any:
     return own[name] if name in own else getattr(module, name)
 
 
+def present(module: Any, name: str) -> Any:
+    """Return an attribute of a module, or None if the module does not have the attribute."""
+    own = module._parameters
+    return own[name] if name in own else getattr(module, name, None)
+
+
 def pruned_name(hook: Any) -> str:
     """Return the name of the weight that a hook of `torch.nn.utils.prune` computes."""
     return hook._tensor_name

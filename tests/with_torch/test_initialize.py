@@ -268,6 +268,11 @@ CHANGES = {
     "half on meta": ("meta", lambda model: model.half()),
     "to meta": ("cpu", lambda model: model.to("meta")),
     "from meta": ("meta", lambda model: model.to_empty(device="cpu")),
+    "removed": ("cpu", lambda model: setattr(model[0], "weight", None)),
+    "module replaced": ("cpu", lambda model: model.__setitem__(0, nn.Linear(6, 2))),
+    "module removed": ("cpu", lambda model: model.__delitem__(0)),
+    "module added": ("cpu", lambda model: model.append(nn.Sequential(nn.Linear(6, 6)))),
+    "parameter added": ("cpu", lambda model: setattr(model[0], "scale", nn.Parameter(torch.ones(6)))),
     "replaced": ("cpu", lambda model: setattr(model[0], "weight", nn.Parameter(torch.zeros(6, 6)))),
     "freed": ("cpu", lambda model: freed(model[0].weight)),
     "data of another dtype": ("cpu", pointed_at(torch.zeros(6, 6, dtype=torch.float16))),
@@ -285,13 +290,41 @@ def test_a_rule_that_changes_the_model_is_an_error(change):
     def normal_after_a_change(parameter):
         if parameter.name == "1.weight":
             apply(model)
-            after.append(copy.deepcopy(model[1].weight))
+            after.append(copy.deepcopy(model[-1]))
         return normal()
 
-    with pytest.raises(PlanError, match="model changed while its plan was made"):
+    with pytest.raises(PlanError, match="model changed while its plan was made") as raised:
         initialize(model, {"*": normal_after_a_change}, seed=0, device="cpu" if device == "meta" else None)
-    assert model[1].weight.is_meta == after[0].is_meta
-    assert after[0].is_meta or torch.equal(model[1].weight, after[0])
+    assert len(raised.value.problems) == len({problem.split(":")[0] for problem in raised.value.problems})
+    for parameter, before in zip(model[-1].parameters(), after[0].parameters(), strict=True):
+        assert parameter.is_meta == before.is_meta
+        assert before.is_meta or torch.equal(parameter, before)
+
+
+@pytest.mark.parametrize("argument", ["rules", "default", "rename"])
+def test_every_function_that_replaces_a_module_is_noticed(argument):
+    model = nn.Sequential(nn.Linear(6, 6), nn.Sequential(nn.Linear(6, 6)))
+
+    def change(given):
+        model[1] = nn.Sequential(nn.Linear(6, 2))
+        return {} if argument == "rules" else normal() if argument == "default" else given
+
+    arguments = {"default": normal(), argument: change}
+    for make in (plan, lambda *given, **options: initialize(*given, seed=0, **options)):
+        with pytest.raises(PlanError, match=r"1: the model changed .* another module, of class Sequential\.") as raised:
+            make(model, **arguments)
+        assert len(raised.value.problems) == 1
+
+
+def test_a_function_that_moves_a_kept_tensor_is_noticed():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
+
+    def moved(parameter):
+        model[1].to("meta")
+        return normal()
+
+    with pytest.raises(PlanError, match=r"1\.weight: the model changed .* on meta\."):
+        initialize(model, {"0.weight": moved}, seed=0, default=keep)
 
 
 def test_nothing_is_written_after_an_error():

@@ -175,6 +175,35 @@ def test_models_built_on_meta_have_no_records():
         plan(model, RULES, default=he_normal)
 
 
+@pytest.mark.parametrize("build", [lambda: nn.Linear(300, 300), lambda: nn.LayerNorm(300), Model])
+def test_initialize_in_a_skeleton_is_an_error_and_changes_nothing(build):
+    with skeleton():
+        model = build()
+        devices = [parameter.device for parameter in model.parameters()]
+        with skeleton():
+            pass
+        for make in (
+            lambda: initialize(model, RULES, seed=0, default=he_normal, device="cpu"),
+            lambda: initialize(model, he_normal, seed=0),
+            lambda: plan(model, he_normal),
+        ):
+            with pytest.raises(RuntimeError, match=r"outside of `with skeleton\(\):`\. Leave the block first"):
+                make()
+        assert [parameter.device for parameter in model.parameters()] == devices
+    rules = RULES if build is Model else {}
+    initialize(model, rules, seed=0, default=he_normal, device="cpu")
+    assert not any(parameter.is_meta for parameter in model.parameters())
+
+
+def test_initialize_in_another_thread_than_a_skeleton_works():
+    made = []
+    with skeleton():
+        thread = threading.Thread(target=lambda: made.append(initialize(nn.Linear(3, 3), he_normal, seed=0)))
+        thread.start()
+        thread.join()
+    assert len(made) == 1
+
+
 def test_lazy_modules_stay_lazy():
     with skeleton():
         model = nn.Sequential(nn.LazyLinear(3))

@@ -193,6 +193,11 @@ def is_plain(tensor: Tensor) -> bool:
     return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__ and not tensor.is_neg() and not tensor.is_conj()
 
 
+def has_full_storage(tensor: Tensor) -> bool:
+    """Return whether the storage of a tensor is as large as the tensor needs; `resize_` frees or shrinks a storage."""
+    return tensor.untyped_storage().nbytes() >= (tensor.storage_offset() + extent(tensor)) * tensor.itemsize
+
+
 def check_storage(tensor: Tensor, elements: int) -> int:
     """Return `elements`, the extent of the tensor. Raise ValueError if its storage is smaller, as after `resize_`."""
     needed = (tensor.storage_offset() + elements) * tensor.itemsize

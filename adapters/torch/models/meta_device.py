@@ -15,7 +15,7 @@ from ..drawing.memory import is_plain
 from . import constructor_values
 from .constructor_observer import ConstructorObserver, Origin, origin_of
 from .huge_pages import ask_for_huge_pages
-from .registrations import observe_registrations
+from .registrations import are_observed, observe_registrations
 from .shared_memory import same_memory
 from .tensors import ModelTensor
 
@@ -33,8 +33,9 @@ def skeleton() -> Iterator[None]:
 
     No drawn weights stay in memory. Modules record the facts that `to_empty()` loses: which parameters are tied, and
     the constants that constructors set, such as a scale of 1e-6. Parameters that a constructor computes, such as
-    sinusoids, keep their values and their device, like buffers. Then `initialize(model, ..., device=...)` allocates and
-    fills the weights. For a sharded model, call `fully_shard(model)`, then `model.to_empty(...)`, then `initialize`.
+    sinusoids, keep their values and their device, like buffers. After the block, `initialize(model, ..., device=...)`
+    allocates and fills the weights. For a sharded model, call `fully_shard(model)`, then `model.to_empty(...)`, then
+    `initialize`.
     Models that other threads build at the same time are not affected.
 
     A parameter of two axes or more and more than 65,536 weights has no values once a module registers it. Every other
@@ -81,6 +82,11 @@ def skeleton() -> Iterator[None]:
             raise
         raise RuntimeError(WITHOUT_VALUES.format(error=str(error).partition("\n")[0])) from error
     _remember(seen, observer)
+
+
+def is_in_skeleton() -> bool:
+    """Return whether this thread is in a `with skeleton():` block, the only context that observes registrations."""
+    return are_observed()
 
 
 def _without_memory(parameter: nn.Parameter) -> nn.Parameter:

@@ -51,6 +51,11 @@ def observe_registrations(
         _thread.observers = tuple(each for each in _thread.observers if each is not observer)
 
 
+def are_observed() -> bool:
+    """Return whether registrations of this thread are observed now."""
+    return bool(_thread.observers)
+
+
 def _add_hooks() -> None:
     global _has_hooks
     with _lock:

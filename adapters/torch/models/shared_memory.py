@@ -31,21 +31,21 @@ def may_overlap(ranges: Iterable[AddressRange]) -> bool:
     return any(end > start for (_, end), (start, _) in pairwise(sorted(ranges)))
 
 
-def overlaps(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
-    """Return the pairs of tensors that share elements, by their numbers."""
+def overlaps(tensors: Sequence[Tensor], written: Sequence[bool]) -> list[tuple[int, int]]:
+    """Return the pairs of tensors that share elements, by their numbers. At least one of each pair is written."""
     storages: dict[int, list[int]] = {}
     for number, tensor in enumerate(tensors):
         storages.setdefault(tensor.untyped_storage().data_ptr(), []).append(number)
     pairs = []
     for group in storages.values():
         group.sort(key=lambda number: tensors[number].data_ptr())
-        if any(_end(tensors[one]) > tensors[other].data_ptr() for one, other in pairwise(group)):
-            pairs += [
-                (one, other)
-                for place, one in enumerate(group)
-                for other in group[place + 1 :]
-                if _end(tensors[one]) > tensors[other].data_ptr() and _overlap(tensors[one], tensors[other])
-            ]
+        for place, one in enumerate(group):
+            end = _end(tensors[one])
+            for other in group[place + 1 :]:
+                if tensors[other].data_ptr() >= end:
+                    break
+                if (written[one] or written[other]) and _overlap(tensors[one], tensors[other]):
+                    pairs.append((one, other))
     return pairs
 
 

@@ -98,7 +98,7 @@ class ModelTensor:
         if self.flat is not None:
             return True
         stored = self.stored
-        if _private.attribute(*self.places[0]) is not stored:
+        if _private.present(*self.places[0]) is not stored:
             return False
         if self.is_ordinary:
             start = stored.data_ptr()
@@ -253,6 +253,7 @@ def _tied(modules: Modules, tensors: list[ModelTensor]) -> list[ModelTensor]:
     starts = [each.address_range[0] for each in tensors if each.address_range is not None]
     if len(set(starts)) < len(starts):
         count = Counter(starts)
+        count[0] = 0  # the address of a storage that was freed
         for each in tensors:
             if each.address_range is not None and count[each.address_range[0]] > 1 and each.stored.numel():
                 pairs.append((groups.setdefault(same_elements(each.stored), each), each))
