@@ -37,7 +37,11 @@ class Fills(Generic[View]):
         memory = memory or self._memory
         with collector_paused():
             for target in targets:
-                is_batched = self._add(*target, memory(target[2]))
+                try:
+                    where = memory(target[2])
+                except ValueError as error:
+                    raise ValueError(f"{target[0].parameter.name}: {error}") from None
+                is_batched = self._add(*target, where)
                 (self._batched if is_batched else self._others).append(target)
 
     def fill(self, fill_one: Callable[[Entry, Any, View], object], advance: Progress | None = None) -> None:

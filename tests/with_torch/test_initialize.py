@@ -449,9 +449,7 @@ def test_fresh_memory_beside_loaded_tensors_is_filled():
     missing = model.load_state_dict(
         nn.Sequential(nn.Linear(3, 3), nn.Identity()).state_dict(), strict=False
     ).missing_keys
-    with pytest.raises(
-        PlanError, match=r"1.gamma: .*the value that the constructor set is unknown. Build"
-    ):
+    with pytest.raises(PlanError, match=r"1.gamma: .*the value that the constructor set is unknown. Build"):
         initialize(model, he_normal, seed=0, only=missing)
     made = initialize(model, {"*.gamma": constant(0.25)}, seed=0, default=he_normal, only=missing)
     assert made["0.weight"].notes == ("not selected by only",)

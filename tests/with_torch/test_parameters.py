@@ -153,9 +153,7 @@ class RMSNorm(nn.Module):
 def test_norms_of_other_libraries_keep_their_scale(value):
     model = nn.Sequential(nn.Linear(4, 4), RMSNorm(value))
     assert fills(model)["1.weight"] == constant(value)
-    with pytest.raises(
-        PlanError, match=r"1.weight: .*the value that the constructor set is unknown"
-    ):
+    with pytest.raises(PlanError, match=r"1.weight: .*the value that the constructor set is unknown"):
         fills(emptied(model))
 
 

@@ -158,9 +158,8 @@ def test_the_error_of_a_freed_storage_names_its_tensor_only(is_warm, rules, size
         initialize(model, he_normal, seed=0)
     model[1].weight.untyped_storage().resize_(size)
     before = values(model[0])
-    with pytest.raises(PlanError, match="its storage was freed or shrunk") as raised:
+    with pytest.raises(ValueError, match=r"^1\.weight: tensor of shape .* its storage was freed or shrunk"):
         initialize(model, rules, seed=1, default=he_normal)
-    assert [problem.split(":")[0] for problem in raised.value.problems] == ["1.weight"]
     assert values(model[0]) == before
 
 

@@ -1,28 +1,22 @@
 """Initialize: the plan of a model, and its weights in the memory of the model."""
 
-from collections.abc import Iterable, Iterator
-from functools import cache
 from itertools import compress
-from operator import itemgetter
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from initlib import Initializer, Parameter, Plan, PlanError
+from initlib import Parameter, Plan, PlanError
 from initlib._collector import pausing_collector
 from initlib._progress import progress
 from initlib._public import public
-from initlib.adapters.common.array_sources import read_from_model
 from initlib.adapters.common.existing_plan import Stored, fit_plan, refuse_options
 from initlib.adapters.common.selection import Only, PlanOptions, keep_others, plan_selected, selected
-from initlib.plans.entry import Entry
-from initlib.plans.fills.values import Filling, Rule
+from initlib.plans.fills.values import Rule
 from initlib.plans.types import Axes, Rename, Rules, Unmatched
 
 from .. import _private
 from ..drawing.dispatch import Seed, key_of
-from ..drawing.memory import addresses, check_storage, extent, has_full_storage
 from . import constructor_values
 from .buffers import (
     buffer_names,
@@ -32,22 +26,22 @@ from .buffers import (
     ruled_buffers,
     sharded_estimates,
 )
-from .fill import check, fill
+from .fill import fill
 from .meta_device import is_in_skeleton, materialize, tie
 from .parameters import parameters
-from .shared_memory import may_overlap, overlaps
+from .problems import (
+    changed,
+    not_writable,
+    overlapping,
+    read_from_model,
+    restructured,
+    runs_functions,
+    structure,
+)
 from .state_names import plan_names
 from .tensors import ModelTensor, Modules, dtype_name, model_tensors, walk
 from .transformers import mark
 
-SHARED = (
-    "{name}: shares a part of its memory with {other}{kept}. Keep both: {{{rules}}}, or give one of the two its own "
-    "memory: parameter.data = parameter.data.clone()"
-)
-CHANGED = (
-    "{name}: the model changed while its plan was made, and now holds {now}. A function of a rule must not change the "
-    "model"
-)
 IN_SKELETON = (
     "initialize and plan must be called outside of `with skeleton():`. Leave the block first, because the modules are "
     "complete only then"
@@ -94,9 +88,9 @@ def plan(
     """
     options: PlanOptions = {"default": default, "rename": rename, "axes": axes, "unmatched": unmatched}
     model = _read(module, prefix, rules, rename)
-    before = _structure(model.modules) if _runs_functions(rules, default, rename) else None
+    before = structure(model.modules) if runs_functions(rules, default, rename) else None
     made = _plan(model, only, rules, options)[0]
-    if problems := _restructured(module, prefix, before):
+    if problems := restructured(module, prefix, before):
         raise PlanError(problems)
     return made
 
@@ -158,7 +152,7 @@ def initialize(
     model = _read(module, prefix, rules, rename)
     stored = [*model.tensors, *model.buffers]
     problems = _without_memory(model, device)
-    before = _structure(model.modules) if _runs_functions(rules, default, rename) else None
+    before = structure(model.modules) if runs_functions(rules, default, rename) else None
     try:
         if isinstance(rules, Plan):
             refuse_options(**options)
@@ -173,31 +167,22 @@ def initialize(
     for tensor, _ in weights if model.stateful else ():
         drawn.setdefault(id(tensor.owner), set()).add(tensor.attribute)
     problems += [
-        *_changed(filled if before is None else zip(stored, made.entries, strict=True)),
-        *_restructured(module, prefix, before),
-        *_not_writable(stored, made),
-        *_overlapping(stored, made),
-        *_read_from_model(filled),
+        *changed(filled if before is None else zip(stored, made.entries, strict=True)),
+        *restructured(module, prefix, before),
+        *not_writable(stored, made),
+        *overlapping(stored, made),
+        *read_from_model(filled),
         *sharded_estimates(model.stateful, drawn),
     ]
     if problems:
         raise PlanError(problems)
     key = key_of(seed)
-    records = [
-        (tensor, _record(parameter) if _has_storage(tensor) else constructor_values.UNREAD)
-        for tensor, parameter in selection.parameters
-        if _is_unrecorded(parameter)
-    ]
+    records = [(tensor, _record(parameter)) for tensor, parameter in selection.parameters if _is_unrecorded(parameter)]
     if device is not None:
         materialize(module, stored, torch.device(device))
     tie(stored)
     with torch.no_grad(), progress("initialize", PATIENCE) as advance:
-        try:
-            fill(weights, key, advance)
-        except ValueError:  # checked here, because the check of every storage takes time
-            if problems := _without_storage(weights):
-                raise PlanError(problems) from None
-            raise
+        fill(weights, key, advance)
     for tensor, value in records:
         constructor_values.record(*tensor.places[0], value)
     if model.stateful:
@@ -239,38 +224,16 @@ class _Selection(NamedTuple):
 def _plan(model: _Model, only: Only, rules: Rules | None, options: PlanOptions) -> tuple[Plan, _Selection]:
     """Return the plan of the tensors and then the buffers, and the selection. Unselected tensors are kept."""
     ruled = [buffer_parameter(buffer) for buffer in model.buffers]
-    facts = parameters(model.tensors, _with_storage(model.tensors))
+    facts = parameters(model.tensors)
     only = plan_names(model.module, model.modules, model.tensors, only)
     chosen, selected_buffers = selected(only, [*facts, *ruled], buffer_names(model.stateful))
     pairs = list(compress(zip(model.tensors, facts, strict=True), chosen))
     if len(pairs) < len(model.tensors):
         # Other tensors may have been loaded, and show nothing about the memory of the selected tensors.
-        facts = parameters(model.tensors, _with_storage(tensor for tensor, _ in pairs))
+        facts = parameters(model.tensors, [tensor for tensor, _ in pairs])
     if only is None and options["unmatched"] == "keep":
         selected_buffers = set()  # the statistics of a trained model
     return plan_selected([*facts, *ruled], chosen, rules, **options), _Selection(pairs, selected_buffers)
-
-
-def _has_storage(tensor: ModelTensor) -> bool:
-    """Return whether the storage of a tensor, as far as this rank can read the tensor, was not freed or shrunk."""
-    return tensor.address_range is None or has_full_storage(tensor.stored)
-
-
-def _with_storage(tensors: Iterable[ModelTensor]) -> Iterator[ModelTensor]:
-    """Yield the tensors whose values can be read, so that the error of a freed storage names no other tensor."""
-    return filter(_has_storage, tensors)
-
-
-def _without_storage(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
-    """Return a problem for each tensor whose storage was freed or shrunk."""
-    problems = []
-    for tensor, _ in filled:
-        try:
-            if tensor.address_range is not None:
-                check_storage(tensor.stored, extent(tensor.stored))
-        except ValueError as error:
-            problems.append(f"{tensor.names[0]}: {error}")
-    return problems
 
 
 def _fitted(model: _Model, only: Only, existing: Plan, prefix: str) -> tuple[Plan, _Selection]:
@@ -283,7 +246,7 @@ def _fitted(model: _Model, only: Only, existing: Plan, prefix: str) -> tuple[Pla
     chosen, selected_buffers = selected(only, planned, buffer_names(model.stateful))
     own = list(compress(tensors, chosen))
     if not all(constructor_values.records(tensor.places) for tensor in own):
-        planned = parameters(tensors, _with_storage(own))  # with the constructor values to record
+        planned = parameters(tensors, own)  # with the constructor values to record
     pairs = list(compress(zip(tensors, planned, strict=False), chosen))
     return keep_others(made, chosen), _Selection(pairs, selected_buffers)
 
@@ -310,119 +273,3 @@ def _without_memory(model: _Model, device: torch.device | str | None) -> list[st
         return []
     names = meta[0] if len(meta) == 1 else f"{meta[0]} and {len(meta) - 1} more"
     return [f"{names}: on the meta device, which has no memory. Pass a device: initialize(..., device='cpu')"]
-
-
-def _changed(tensors: Iterable[tuple[ModelTensor, Entry]]) -> list[str]:
-    """Return a problem for each tensor that changed after the model was read, or that differs from the plan."""
-    return [
-        CHANGED.format(name=tensor.names[0], now=_now(tensor))
-        for tensor, entry in tensors
-        if not tensor.is_as_read or not (tensor.is_ordinary or dtype_name(tensor.stored) == entry.parameter.dtype)
-    ]
-
-
-def _now(tensor: ModelTensor) -> str:
-    """Return a description of the tensor that the model holds now."""
-    held = _private.present(*tensor.places[0]) if tensor.flat is None else tensor.tensor
-    if held is None:
-        return "no tensor"
-    return f"another tensor: {dtype_name(held)}, shape {tuple(held.shape)}, on {held.device}"
-
-
-def _runs_functions(rules: Rules | Plan | None, default: Rule | None, rename: Rename | None) -> bool:
-    """Return whether planning may call functions of the user, which may change the model."""
-    stated = [default]
-    if type(rules) is dict:  # rules that hold no functions are compared in less time than modules
-        stated += rules.values()
-    elif not (rules is None or isinstance(rules, (Plan, Initializer))):
-        return True
-    return callable(rename) or not all(rule is None or isinstance(rule, (Initializer, Filling)) for rule in stated)
-
-
-_Structure = dict[str, tuple[nn.Module | None, list[str]]]
-_NONE: tuple[nn.Module | None, list[str]] = (None, [])
-
-
-def _structure(modules: Modules) -> _Structure:
-    """Return every module and the names of its own parameters, by the prefix of these names."""
-    return {prefix: (part, list(_private.own_parameters(part))) for prefix, part in modules}
-
-
-def _restructured(module: nn.Module, prefix: str, before: _Structure | None) -> list[str]:
-    """Return a problem for each module that functions of the user added, removed or replaced, and each new parameter.
-
-    `before` is the structure of the model before planning; None if no function of the user has run.
-    """
-    if before is None:
-        return []
-    after = _structure(walk(module, prefix))
-    problems: list[str] = []
-    replaced: tuple[str, ...] = ()
-    for place in {**before, **after}:
-        (old, old_names), (new, new_names) = before.get(place, _NONE), after.get(place, _NONE)
-        if place.startswith(replaced):
-            continue  # a module in a module that was replaced
-        if old is not new:
-            replaced += (place,)
-            now = "no module" if new is None else f"another module, of class {type(new).__name__}"
-            problems.append(CHANGED.format(name=place.removesuffix(".") or "module", now=now))
-        else:
-            added = [each for each in new_names if each not in old_names]
-            problems += [CHANGED.format(name=f"{place}{each}", now="a new parameter") for each in added]
-    return problems
-
-
-def _not_writable(tensors: list[ModelTensor], made: Plan) -> list[str]:
-    """Return the problems of tensors whose memory cannot be filled."""
-    problems = []
-    for tensor, entry in zip(tensors, made.entries, strict=True):
-        if tensor.is_ordinary:
-            continue
-        if tensor.stored.is_meta and not entry.filled:
-            problems.append(
-                f"{tensor.names[0]}: the plan keeps values, but the meta device has no values. Add a rule with an "
-                "initializer"
-            )
-        try:
-            if not entry.kept:
-                check(tensor)
-        except (TypeError, ValueError, RuntimeError) as error:
-            problems.append(f"{tensor.names[0]}: {error}")
-    return problems
-
-
-def _overlapping(tensors: list[ModelTensor], made: Plan) -> list[str]:
-    """Return a problem for each tensor that would be written over a part of another tensor, which may be kept."""
-    if not may_overlap([tensor.address_range for tensor in tensors if tensor.address_range is not None]):
-        return []
-    readable = [
-        (tensor, entry.kept)
-        for tensor, entry in zip(tensors, made.entries, strict=True)
-        if tensor.address_range is not None and tensor.stored.numel() and tensor.stored.data_ptr()
-    ]
-    problems = []
-    for pair in overlaps([tensor.stored for tensor, _ in readable], [not kept for _, kept in readable]):
-        (tensor, _), (other, is_kept) = sorted((readable[each] for each in pair), key=itemgetter(1))
-        kept = ", which is kept" if is_kept else ""
-        rules = ", ".join(f'"{each.names[0]}{_kind(each)}": keep' for each in (tensor, other))
-        problems.append(SHARED.format(name=tensor.names[0], other=other.names[0], kept=kept, rules=rules))
-    return problems
-
-
-def _kind(tensor: ModelTensor) -> str:
-    """Return the part of a pattern that a rule for the tensor needs after the name."""
-    return ":buffer" if tensor.role.kind == "buffer" else ""
-
-
-def _read_from_model(filled: list[tuple[ModelTensor, Entry]]) -> list[str]:
-    """Return a problem for each tensor whose old weights lie in memory of the model that will be written."""
-
-    @cache
-    def written() -> list[range]:
-        return [addresses(tensor.tensor) for tensor, _ in filled]
-
-    def is_written(array: object) -> bool:
-        read = addresses(array)
-        return any(read.start < each.stop and each.start < read.stop for each in written() if each)
-
-    return read_from_model((entry for _, entry in filled), is_written)
