@@ -264,7 +264,6 @@ def test_a_rule_that_wider_rules_of_an_earlier_mapping_shadow_is_a_warning(rules
         [recipes.switch(), recipes.siren_network(first="h.0.weight")],
         [recipes.switch(), recipes.torch_default],
     ],
-    ids=str,
 )
 def test_own_rules_replace_the_rules_of_later_mappings_and_of_recipes(rules):
     assert plan(HEAD, rules)["head.weight"].filling != ones
