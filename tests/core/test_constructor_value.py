@@ -53,7 +53,7 @@ TABLE = [
     (parameter(ConstructorValue(start=constant(1)), (8,), "scale"), STD, constant(1), ("as its class states",)),
     (parameter(ConstructorValue(start=zeros), (8, 8), axes="IO"), STD, zeros, ("as its class states",)),
     (parameter(NONE, (8,), "scale"), STD, 'Add the rule {"*.x": ones}, or another value', None),
-    (parameter(ConstructorValue(hint="Build it."), (1, 1, 8)), STD, "not in memory. Build it. Add the rule", None),
+    (parameter(ConstructorValue(hint="Build it."), (1, 1, 8)), STD, "unknown. Build it. Add the rule", None),
     (parameter(NONE, (8, 8)), STD, STD, ()),
     # Equal values.
     (parameter(given(np.float32([1e-6] * 8))), STD, constant(1e-6), ("1e-06 as constructed",)),
