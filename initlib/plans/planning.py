@@ -75,8 +75,8 @@ def plan(
         ValueError: `unmatched` or a pattern is not allowed.
 
     Warns:
-        UserWarning: a parameter is all zeros. The constructor may have set the zeros, or the memory may be unfilled. Or
-            a rule is never used, because wider patterns of an earlier mapping in a list match its parameters first.
+        UserWarning: a parameter is all zeros, which the constructor may have set, or which may be unfilled memory.
+        UserWarning: a rule is never used, because wider patterns of an earlier mapping in a list match first.
 
     Example:
         >>> from initlib import Parameter, he_normal, keep, normal

@@ -193,15 +193,15 @@ def is_plain(tensor: Tensor) -> bool:
     return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__ and not tensor.is_neg() and not tensor.is_conj()
 
 
-def has_full_storage(tensor: Tensor) -> bool:
-    """Return whether the storage of a tensor is as large as the tensor needs; `resize_` frees or shrinks a storage."""
-    return tensor.untyped_storage().nbytes() >= (tensor.storage_offset() + extent(tensor)) * tensor.itemsize
+def has_full_storage(tensor: Tensor, elements: int) -> bool:
+    """Return whether the storage of a tensor holds its extent, `elements`; `resize_` frees or shrinks a storage."""
+    return tensor.untyped_storage().nbytes() >= (tensor.storage_offset() + elements) * tensor.itemsize
 
 
 def check_storage(tensor: Tensor, elements: int) -> int:
-    """Return `elements`, the extent of the tensor. Raise ValueError if its storage is smaller, as after `resize_`."""
-    needed = (tensor.storage_offset() + elements) * tensor.itemsize
-    if tensor.untyped_storage().nbytes() < needed:
+    """Return `elements`, the extent of the tensor. Raise ValueError if its storage is smaller."""
+    if not has_full_storage(tensor, elements):
+        needed = (tensor.storage_offset() + elements) * tensor.itemsize
         raise ValueError(
             f"tensor of shape {tuple(tensor.shape)} must have a storage of {needed} bytes, got "
             f"{tensor.untyped_storage().nbytes()}: its storage was freed or shrunk"

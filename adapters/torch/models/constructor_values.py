@@ -21,7 +21,7 @@ from initlib.plans.rules.constructor_value import ConstructorValue
 from initlib.plans.rules.regularity import constant_of
 
 from .._private import version
-from ..drawing.memory import has_full_storage, read_array
+from ..drawing.memory import extent, has_full_storage, read_array
 from .layers import is_torch
 
 CONSTANTS = "_initlib_constants"
@@ -92,7 +92,7 @@ def has_values(tensor: Tensor) -> bool:
     """Return whether the values of the full tensor can be read here: not meta, fake, sharded, nested or freed."""
     plain = type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
     dense = tensor.layout is torch.strided and not tensor.is_nested and not tensor.is_quantized
-    return plain and dense and not tensor.is_meta and has_full_storage(tensor)
+    return plain and dense and not tensor.is_meta and has_full_storage(tensor, extent(tensor))
 
 
 EXACT = (torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128)  # dtypes that NumPy has too

@@ -27,7 +27,7 @@ from .buffers import (
     sharded_estimates,
 )
 from .fill import fill
-from .meta_device import is_in_skeleton, materialize, tie
+from .meta_device import materialize, tie
 from .parameters import parameters
 from .problems import (
     changed,
@@ -38,6 +38,7 @@ from .problems import (
     runs_functions,
     structure,
 )
+from .registrations import are_observed
 from .state_names import plan_names
 from .tensors import ModelTensor, Modules, dtype_name, model_tensors, walk
 from .transformers import mark
@@ -207,7 +208,7 @@ class _Model(NamedTuple):
 
 
 def _read(module: nn.Module, prefix: str, rules: Rules | Plan | None, rename: Rename | None) -> _Model:
-    if is_in_skeleton():
+    if are_observed():  # only `skeleton` observes registrations
         raise RuntimeError(IN_SKELETON)
     modules = walk(module, prefix)
     stateful = [(name, part) for name, part in modules if _private.is_stateful(part)]

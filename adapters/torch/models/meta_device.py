@@ -15,7 +15,7 @@ from ..drawing.memory import is_plain
 from . import constructor_values
 from .constructor_observer import ConstructorObserver, Origin, origin_of
 from .huge_pages import ask_for_huge_pages
-from .registrations import are_observed, observe_registrations
+from .registrations import observe_registrations
 from .shared_memory import same_memory
 from .tensors import ModelTensor
 
@@ -82,11 +82,6 @@ def skeleton() -> Iterator[None]:
             raise
         raise RuntimeError(WITHOUT_VALUES.format(error=str(error).partition("\n")[0])) from error
     _remember(seen, observer)
-
-
-def is_in_skeleton() -> bool:
-    """Return whether this thread is in a `with skeleton():` block, the only context that observes registrations."""
-    return are_observed()
 
 
 def _without_memory(parameter: nn.Parameter) -> nn.Parameter:

@@ -39,7 +39,7 @@ def changed(tensors: Iterable[tuple[ModelTensor, Entry]]) -> list[str]:
 
 def _now(tensor: ModelTensor) -> str:
     """Return a description of the tensor that the model holds now."""
-    held = _private.present(*tensor.places[0]) if tensor.flat is None else tensor.tensor
+    held = _private.attribute(*tensor.places[0], None) if tensor.flat is None else tensor.tensor
     if held is None:
         return "no tensor"
     return f"another tensor: {dtype_name(held)}, shape {tuple(held.shape)}, on {held.device}"

@@ -98,7 +98,7 @@ class ModelTensor:
         if self.flat is not None:
             return True
         stored = self.stored
-        if _private.present(*self.places[0]) is not stored:
+        if _private.attribute(*self.places[0], None) is not stored:
             return False
         if self.is_ordinary:
             start = stored.data_ptr()
